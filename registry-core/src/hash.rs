@@ -1,0 +1,333 @@
+//! [`Hasher`], a running hash that is an owned value, and [`Checkpoint`], its state as bytes.
+//!
+//! A hasher moves into whatever thread writes the bytes, and back. Its checkpoint has the layout of Go's
+//! `MarshalBinary` for `crypto/sha256` and `crypto/sha512`, which is what registry:2 keeps in `hashstates/`:
+//! four bytes of magic, eight state words, one block of pending bytes, the count of bytes hashed; all words
+//! big endian. 108 bytes for sha256, 204 for sha512.
+
+use crate::digest::{Algorithm, Digest};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use sha2::{
+    Digest as _, Sha256, Sha512,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
+use std::fmt;
+
+/// The state of a hash over the first [`offset`](Self::offset) bytes of something. Only bytes that
+/// [`Checkpoint::parse`] accepts become one, so a truncated or foreign record is noticed before it is used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    algorithm: Algorithm,
+    offset: u64,
+    bytes: Bytes,
+}
+
+impl Checkpoint {
+    /// The state before the first byte: how a new upload remembers which algorithm was announced.
+    #[must_use]
+    pub fn start(algorithm: Algorithm) -> Self {
+        Hasher::new(algorithm)
+            .checkpoint()
+            .expect("a hasher that began with `new` has its state")
+    }
+
+    /// Reads a stored checkpoint; `None` if these bytes are not one of `algorithm`.
+    ///
+    /// Whether the bytes it speaks of are still there is for the caller to know.
+    #[must_use]
+    pub fn parse(algorithm: Algorithm, bytes: Bytes) -> Option<Self> {
+        let offset = State::decode(algorithm, &bytes)?.1;
+        Some(Self {
+            algorithm,
+            offset,
+            bytes,
+        })
+    }
+
+    /// The algorithm whose state this is.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// How many bytes went into the hash, counted from 0.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The record to store: 108 bytes for sha256, 204 for sha512.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpoint({} over {} bytes)", self.algorithm, self.offset)
+    }
+}
+
+/// A running hash. It always counts, and where the state of what came before is lost it only counts.
+#[derive(Clone)]
+pub struct Hasher {
+    offset: u64,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Sha256(Sha256),
+    Sha512(Sha512),
+    /// Bytes before these were never hashed here, so no digest can come of it.
+    Lost,
+}
+
+impl Hasher {
+    /// A hash of nothing yet.
+    #[must_use]
+    pub fn new(algorithm: Algorithm) -> Self {
+        let state = match algorithm {
+            Algorithm::Sha256 => State::Sha256(Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+        };
+        Self { offset: 0, state }
+    }
+
+    /// Goes on where a checkpoint stands.
+    #[must_use]
+    pub fn resume(checkpoint: &Checkpoint) -> Self {
+        match State::decode(checkpoint.algorithm, &checkpoint.bytes) {
+            Some((state, offset)) => Self { offset, state },
+            None => Self::lost(checkpoint.offset),
+        }
+    }
+
+    /// Counts on from `offset` without a state: what is there must be read to be hashed.
+    pub(crate) const fn lost(offset: u64) -> Self {
+        Self {
+            offset,
+            state: State::Lost,
+        }
+    }
+
+    /// Adds bytes. Burns CPU, about a second per gigabyte: call it where you write, not on the reactor.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
+        match &mut self.state {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+            State::Lost => {}
+        }
+    }
+
+    /// How many bytes were counted, from 0.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The algorithm; `None` if it only counts.
+    #[must_use]
+    pub const fn algorithm(&self) -> Option<Algorithm> {
+        match self.state {
+            State::Sha256(_) => Some(Algorithm::Sha256),
+            State::Sha512(_) => Some(Algorithm::Sha512),
+            State::Lost => None,
+        }
+    }
+
+    /// The state to store beside the bytes; `None` if it only counts.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        let (algorithm, bytes) = match &self.state {
+            State::Sha256(state) => (Algorithm::Sha256, encode::<_, 4>(b"sha\x03", state, self.offset)),
+            State::Sha512(state) => (Algorithm::Sha512, encode::<_, 8>(b"sha\x07", state, self.offset)),
+            State::Lost => return None,
+        };
+        Some(Checkpoint {
+            algorithm,
+            offset: self.offset,
+            bytes,
+        })
+    }
+
+    /// The digest of everything, `None` if it only counts.
+    pub(crate) fn digest(self) -> Option<Digest> {
+        match self.state {
+            State::Sha256(state) => Some(Digest::from_hash(Algorithm::Sha256, &state.finalize())),
+            State::Sha512(state) => Some(Digest::from_hash(Algorithm::Sha512, &state.finalize())),
+            State::Lost => None,
+        }
+    }
+
+    /// The digest of everything that [`Hasher::new`] was given.
+    pub(crate) fn finish(self) -> Digest {
+        self.digest()
+            .expect("a hasher that began with `new` has its state")
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hasher({:?} at {})", self.algorithm(), self.offset)
+    }
+}
+
+impl State {
+    fn decode(algorithm: Algorithm, bytes: &[u8]) -> Option<(Self, u64)> {
+        match algorithm {
+            Algorithm::Sha256 => {
+                let (state, offset) = decode::<Sha256, 4>(b"sha\x03", bytes)?;
+                Some((Self::Sha256(state), offset))
+            }
+            Algorithm::Sha512 => {
+                let (state, offset) = decode::<Sha512, 8>(b"sha\x07", bytes)?;
+                Some((Self::Sha512(state), offset))
+            }
+        }
+    }
+}
+
+/// From sha2's layout to Go's. sha2 has eight little-endian words of `WORD` bytes, the count of whole blocks
+/// in `2 * WORD` bytes, and one block's worth of buffer of which the first byte is how much is pending.
+fn encode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], state: &H, offset: u64) -> Bytes {
+    let serialized = state.serialize();
+    let mut from = serialized.as_slice();
+    let mut to = BytesMut::with_capacity(4 + 8 * WORD + 16 * WORD + 8);
+    to.put_slice(magic);
+    for _ in 0..8 {
+        let mut word = from.split_to_array::<WORD>();
+        word.reverse();
+        to.put_slice(&word);
+    }
+    from.advance(2 * WORD + 1);
+    let block = 16 * WORD as u64;
+    let pending = usize::try_from(offset % block).unwrap_or(0);
+    to.put_slice(from.get(..pending).unwrap_or_default());
+    to.put_bytes(0, 16 * WORD - pending);
+    to.put_u64(offset);
+    to.freeze()
+}
+
+/// From Go's layout to sha2's; `None` unless length and magic are right.
+fn decode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], bytes: &[u8]) -> Option<(H, u64)> {
+    let mut from = bytes.strip_prefix(magic)?;
+    if from.len() != 8 * WORD + 16 * WORD + 8 {
+        return None;
+    }
+    let offset = u64::from_be_bytes(*from.last_chunk()?);
+    let block = 16 * WORD as u64;
+    let pending = usize::try_from(offset % block).ok()?;
+    let mut to = BytesMut::new();
+    for _ in 0..8 {
+        let mut word = from.split_to_array::<WORD>();
+        word.reverse();
+        to.put_slice(&word);
+    }
+    to.put_slice(&(offset / block).to_le_bytes());
+    to.put_bytes(0, 2 * WORD - 8);
+    to.put_u8(u8::try_from(pending).ok()?);
+    to.put_slice(from.get(..pending)?);
+    to.put_bytes(0, 16 * WORD - 1 - pending);
+    let serialized = SerializedState::<H>::try_from(to.as_ref()).ok()?;
+    Some((H::deserialize(&serialized).ok()?, offset))
+}
+
+trait SplitToArray {
+    fn split_to_array<const N: usize>(&mut self) -> [u8; N];
+}
+
+impl SplitToArray for &[u8] {
+    fn split_to_array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        self.copy_to_slice(&mut array);
+        array
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(length: usize) -> Vec<u8> {
+        (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_hash_goes_on_from_its_checkpoint_at_every_offset() {
+        let bytes = sequence(300);
+        for algorithm in Algorithm::ALL {
+            let whole = Digest::of(algorithm, &bytes);
+            for cut in 0..bytes.len() {
+                let mut first = Hasher::new(algorithm);
+                first.update(&bytes[..cut]);
+                let stored = first.checkpoint().unwrap().as_bytes().clone();
+
+                let checkpoint = Checkpoint::parse(algorithm, stored).unwrap();
+                let mut second = Hasher::resume(&checkpoint);
+                second.update(&bytes[cut..]);
+
+                assert_eq!(checkpoint.offset(), cut as u64);
+                assert_eq!(second.finish(), whole, "{algorithm} cut at {cut}");
+            }
+        }
+    }
+
+    /// Made by Go 1.26: `h.Write(sequence); h.(encoding.BinaryMarshaler).MarshalBinary()`, over 100 and 200 bytes.
+    #[test]
+    fn the_layout_is_that_of_go() {
+        for (algorithm, length, words, pending) in [
+            (
+                Algorithm::Sha256,
+                100,
+                "73686103fc99a2df88f42a7a7bb9d18033cdc6a20256755f9d5b9a5044a9cc315abe84a7",
+                64..100,
+            ),
+            (
+                Algorithm::Sha512,
+                200,
+                "736861078e03953cd57cd6879321270afa70c5827bb5b69be59a8f0130147e94f2aedf7bdc01c56c92343ca8bd837bb7f0208f5a23e155694516b6f147099d491a30b151",
+                128..200,
+            ),
+        ] {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&sequence(length));
+
+            let stored = hasher.checkpoint().unwrap();
+
+            let head = words.len() / 2;
+            let hex: String = stored.as_bytes()[..head]
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            assert_eq!(hex, words);
+            assert_eq!(
+                stored.as_bytes()[head..head + pending.len()],
+                sequence(length)[pending]
+            );
+            assert_eq!(*stored.as_bytes().last().unwrap() as usize, length);
+        }
+    }
+
+    #[test]
+    fn truncated_and_foreign_records_are_not_checkpoints() {
+        let good = Checkpoint::start(Algorithm::Sha256).as_bytes().clone();
+        assert_eq!(good.len(), 108);
+        assert_eq!(Checkpoint::start(Algorithm::Sha512).as_bytes().len(), 204);
+        assert!(Checkpoint::parse(Algorithm::Sha256, good.slice(..107)).is_none());
+        assert!(Checkpoint::parse(Algorithm::Sha512, good.clone()).is_none());
+        assert!(Checkpoint::parse(Algorithm::Sha256, Bytes::new()).is_none());
+        assert!(Checkpoint::parse(Algorithm::Sha256, Bytes::from(vec![0; 108])).is_none());
+    }
+
+    #[test]
+    fn a_hasher_that_lost_its_state_counts_and_proves_nothing() {
+        let mut hasher = Hasher::lost(7);
+        hasher.update(b"abc");
+        assert_eq!(hasher.offset(), 10);
+        assert!(hasher.checkpoint().is_none());
+        assert!(hasher.digest().is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! [`MediaType`], and the ones a registry knows by name.
+
+use std::{fmt, sync::Arc};
+
+/// A media type without parameters, such as `application/vnd.oci.image.manifest.v1+json`, as it was written.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaType(Arc<str>);
+
+/// A string that is not a media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a media type reads `type/subtype`")]
+pub struct InvalidMediaType;
+
+/// The longest media type, in bytes: RFC 6838 allows 127 for each half.
+const MAX: usize = 255;
+
+impl MediaType {
+    /// OCI image manifest.
+    pub const OCI_MANIFEST: &'static str = "application/vnd.oci.image.manifest.v1+json";
+    /// OCI image index.
+    pub const OCI_INDEX: &'static str = "application/vnd.oci.image.index.v1+json";
+    /// Docker image manifest, version 2, schema 2.
+    pub const DOCKER_MANIFEST: &'static str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker manifest list: several platforms under one name.
+    pub const DOCKER_LIST: &'static str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+    /// Parses a media type, leaving out its parameters (`; charset=…`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidMediaType`] if it is not `type/subtype` in the characters of RFC 6838, or longer than 255 bytes.
+    pub fn parse(text: &str) -> Result<Self, InvalidMediaType> {
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        let (kind, subtype) = essence.split_once('/').ok_or(InvalidMediaType)?;
+        let restricted = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        };
+        if restricted(kind) && restricted(subtype) && essence.len() <= MAX {
+            Ok(Self(essence.into()))
+        } else {
+            Err(InvalidMediaType)
+        }
+    }
+
+    /// The media type as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a layer of this type may be absent here, because its licence forbids handing it on.
+    #[must_use]
+    pub fn is_nondistributable(&self) -> bool {
+        self.0
+            .starts_with("application/vnd.oci.image.layer.nondistributable.")
+            || self.0.starts_with("application/vnd.docker.image.rootfs.foreign.")
+    }
+
+    /// One of the constants above, or another literal known to be well formed.
+    pub(crate) fn known(text: &'static str) -> Self {
+        debug_assert!(Self::parse(text).is_ok(), "{text}");
+        Self(text.into())
+    }
+}
+
+impl AsRef<str> for MediaType {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_and_blanks_are_left_out() {
+        let parsed = MediaType::parse(" application/json ; charset=utf-8").unwrap();
+        assert_eq!(parsed.as_str(), "application/json");
+    }
+
+    #[test]
+    fn what_could_not_stand_in_a_header_is_refused() {
+        for text in [
+            "",
+            "json",
+            "/",
+            "a/",
+            "/b",
+            "a/b/c",
+            "a/b\r\nc",
+            "a/ü",
+            "text/plain\0",
+        ] {
+            assert!(MediaType::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

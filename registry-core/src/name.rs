@@ -1,0 +1,160 @@
+//! [`RepositoryName`]: the `<name>` of the specification, the scope of blobs, manifests and tags.
+//!
+//! Specification: "Pulling manifests", the grammar of `<name>`.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+/// The longest repository name, in bytes. Docker's limit; the specification notes that clients cap at 255.
+pub const MAX_NAME: usize = 255;
+
+/// The name of a repository, such as `library/alpine`: lower-case components joined by slashes.
+///
+/// Its order is byte order, which is the order of every listing.
+///
+/// ```
+/// use registry_core::RepositoryName;
+///
+/// assert!(RepositoryName::parse("team/app").is_ok());
+/// assert!(RepositoryName::parse("Team/../app").is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryName(Arc<str>);
+
+/// Why a string is not a repository name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// There is no name.
+    #[error("a repository name is missing")]
+    Empty,
+    /// The name is longer than [`MAX_NAME`] bytes.
+    #[error("a repository name has at most {MAX_NAME} bytes, this one has {0}")]
+    TooLong(usize),
+    /// A component does not follow the grammar.
+    #[error(
+        "a repository name is made of lower-case letters and digits, joined by `.`, `_`, `__` or dashes, in components joined by `/`"
+    )]
+    Grammar,
+}
+
+impl RepositoryName {
+    /// Parses a name by the specification's grammar, with at most [`MAX_NAME`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] says which rule is broken.
+    pub fn parse(name: &str) -> Result<Self, InvalidName> {
+        if name.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if name.len() > MAX_NAME {
+            return Err(InvalidName::TooLong(name.len()));
+        }
+        if name
+            .split('/')
+            .all(|component| is_component(component.as_bytes()))
+        {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidName::Grammar)
+        }
+    }
+
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        let run = rest.iter().take_while(|b| is_alphanumeric(**b)).count();
+        if run == 0 {
+            return false;
+        }
+        rest = rest.get(run..).unwrap_or_default();
+        let separator = match rest {
+            [] => return true,
+            [b'.', ..] => 1,
+            [b'_', b'_', ..] => 2,
+            [b'_', ..] => 1,
+            [b'-', ..] => rest.iter().take_while(|b| **b == b'-').count(),
+            _ => return false,
+        };
+        rest = rest.get(separator..).unwrap_or_default();
+    }
+}
+
+fn is_alphanumeric(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+impl FromStr for RepositoryName {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidName> {
+        Self::parse(name)
+    }
+}
+
+impl AsRef<str> for RepositoryName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for RepositoryName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_grammar_are_accepted() {
+        for name in [
+            "a",
+            "library/alpine",
+            "a.b/c_d/e__f/g--h/i---j",
+            "0/1/2",
+            "blobs/uploads",
+            "manifests",
+            "tags/list",
+        ] {
+            assert_eq!(RepositoryName::parse(name).unwrap().as_str(), name);
+        }
+        assert!(RepositoryName::parse(&"a".repeat(MAX_NAME)).is_ok());
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for name in [
+            "", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "a._b", "-a", "a-", "_a", "a.", ".", "..",
+            "a/../b", "a b", "a\0", "ä", "a:5000/b", "a%2fb", "a\\b",
+        ] {
+            assert!(RepositoryName::parse(name).is_err(), "{name:?}");
+        }
+        assert_eq!(
+            RepositoryName::parse(&"a".repeat(256)),
+            Err(InvalidName::TooLong(256))
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! [`Tag`], and [`Reference`], which is a tag or a digest: the end of a manifest's URL.
+//!
+//! Specification: "Pulling manifests", the grammar of `<reference>` as a tag.
+
+use crate::digest::{Digest, InvalidDigest};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+/// The longest tag, in bytes.
+pub const MAX_TAG: usize = 128;
+
+/// A mutable pointer to a manifest, such as `latest`. Its order is byte order.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(Arc<str>);
+
+/// A string that is not a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tag has 1 to {MAX_TAG} letters, digits, `_`, `.` or `-`, and does not begin with `.` or `-`")]
+pub struct InvalidTag;
+
+impl Tag {
+    /// Parses a tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTag`] if the grammar does not match.
+    pub fn parse(tag: &str) -> Result<Self, InvalidTag> {
+        let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let valid = match tag.as_bytes() {
+            [first, rest @ ..] => {
+                tag.len() <= MAX_TAG
+                    && word(first)
+                    && rest.iter().all(|b| word(b) || matches!(b, b'.' | b'-'))
+            }
+            [] => false,
+        };
+        if valid {
+            Ok(Self(tag.into()))
+        } else {
+            Err(InvalidTag)
+        }
+    }
+
+    /// The tag as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = InvalidTag;
+
+    fn from_str(tag: &str) -> Result<Self, InvalidTag> {
+        Self::parse(tag)
+    }
+}
+
+impl AsRef<str> for Tag {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Tag {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// What names a manifest in a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reference {
+    /// Whatever the tag points at now.
+    Tag(Tag),
+    /// Exactly this content.
+    Digest(Digest),
+}
+
+/// A string that is neither a tag nor a digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReference {
+    /// It has no colon, so it should have been a tag.
+    #[error(transparent)]
+    Tag(#[from] InvalidTag),
+    /// It has a colon, so it should have been a digest.
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+}
+
+impl Reference {
+    /// Parses a reference: with a colon it is a digest, without one a tag.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidReference`] says which of the two it should have been, and why it is not.
+    pub fn parse(reference: &str) -> Result<Self, InvalidReference> {
+        if reference.contains(':') {
+            Ok(Self::Digest(Digest::parse(reference)?))
+        } else {
+            Ok(Self::Tag(Tag::parse(reference)?))
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+impl From<Tag> for Reference {
+    fn from(tag: Tag) -> Self {
+        Self::Tag(tag)
+    }
+}
+
+impl From<Digest> for Reference {
+    fn from(digest: Digest) -> Self {
+        Self::Digest(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_follow_the_grammar() {
+        for tag in ["latest", "1.2-3", "_x", "A", "v1__", "sha256-44136fa3"] {
+            assert_eq!(Tag::parse(tag).unwrap().as_str(), tag);
+        }
+        for tag in ["", ".", "..", "-a", ".a", "a/b", "a b", "ä", "a\0", "a:b", "a%2e"] {
+            assert!(Tag::parse(tag).is_err(), "{tag:?}");
+        }
+        assert!(Tag::parse(&"x".repeat(128)).is_ok());
+        assert!(Tag::parse(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn a_colon_makes_it_a_digest() {
+        assert!(matches!(Reference::parse("v1"), Ok(Reference::Tag(_))));
+        assert!(matches!(
+            Reference::parse("sha256:abc"),
+            Err(InvalidReference::Digest(_))
+        ));
+        assert!(matches!(Reference::parse("a b"), Err(InvalidReference::Tag(_))));
+    }
+}

@@ -1,0 +1,436 @@
+//! [`Error`]: why a request was refused; [`ErrorCode`]; and the JSON body that says so.
+//!
+//! [`Error::wire`] is the only place where an error becomes a status. A client learns what the specification
+//! allows, the log learns the rest.
+//!
+//! Specification: "Error Codes". Docker's additional codes are used where OCI has none.
+
+use crate::{
+    auth::{Access, Challenge},
+    digest::{AnyDigest, Digest, InvalidDigest},
+    hooks::Veto,
+    manifest::InvalidManifest,
+    name::{InvalidName, RepositoryName},
+    reference::{InvalidReference, InvalidTag, Reference, Tag},
+    storage::{BoxError, IngestError, StorageError},
+    upload_id::UploadId,
+};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use std::{fmt, time::Duration};
+
+/// The codes of the specification, and of Docker's where it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names are the specification's own")]
+pub enum ErrorCode {
+    BlobUnknown,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    SizeInvalid,
+    Unauthorized,
+    Denied,
+    Unsupported,
+    TooManyRequests,
+    /// Docker's, for `n` in `_catalog`.
+    PaginationNumberInvalid,
+    /// Docker's, for failures of the registry itself.
+    Unknown,
+}
+
+impl ErrorCode {
+    /// As it stands in the JSON body.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
+            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            Self::DigestInvalid => "DIGEST_INVALID",
+            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
+            Self::ManifestInvalid => "MANIFEST_INVALID",
+            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::NameUnknown => "NAME_UNKNOWN",
+            Self::SizeInvalid => "SIZE_INVALID",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Denied => "DENIED",
+            Self::Unsupported => "UNSUPPORTED",
+            Self::TooManyRequests => "TOOMANYREQUESTS",
+            Self::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The repository's name is malformed.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// A tag is malformed.
+    #[error(transparent)]
+    Tag(#[from] InvalidTag),
+    /// A digest is malformed, or in an algorithm that is not computed here.
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+    /// A closing request or a single `POST` without a digest.
+    #[error("the `digest` parameter is missing")]
+    DigestMissing,
+    /// A parameter of the query does not have the form it should have.
+    #[error("the parameter `{name}` is malformed: {expected}")]
+    Parameter {
+        /// Which.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// `n` or `last` of the catalog is malformed.
+    #[error("the parameter `{name}` is malformed: {expected}")]
+    CatalogParameter {
+        /// Which.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A header does not have the form it should have.
+    #[error("the header {name} is malformed: {expected}")]
+    Header {
+        /// Which.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// More tags in one request than are allowed.
+    #[error("a manifest is put with at most {limit} tags in one request")]
+    TooManyTags {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// No such endpoint.
+    #[error("there is no such endpoint")]
+    Endpoint,
+    /// The endpoint has no such method.
+    #[error("the endpoint does not know this method")]
+    Method {
+        /// Those it knows.
+        allowed: &'static [Method],
+    },
+    /// The storage is read-only.
+    #[error("this registry is read-only")]
+    ReadOnly,
+    /// The repository does not hold the blob.
+    #[error("the repository does not hold this blob")]
+    BlobUnknown(
+        /// Which.
+        Digest,
+    ),
+    /// The repository has no such manifest.
+    #[error("the repository has no such manifest")]
+    ManifestUnknown(
+        /// Which.
+        Reference,
+    ),
+    /// There is no such repository.
+    #[error("there is no such repository")]
+    RepositoryUnknown(
+        /// Which.
+        RepositoryName,
+    ),
+    /// The repository has no such upload session.
+    #[error("the repository has no such upload session")]
+    UploadUnknown,
+    /// A chunk did not start where the session stands, or another one is being received.
+    #[error("the chunk does not continue the upload session, which stands at {offset}")]
+    ChunkOutOfOrder {
+        /// The repository.
+        repository: RepositoryName,
+        /// The session.
+        id: UploadId,
+        /// How many bytes it holds.
+        offset: u64,
+    },
+    /// A body's announced length contradicts its `Content-Range`.
+    #[error("the Content-Range has {range} bytes, the Content-Length says {length}")]
+    LengthMismatch {
+        /// In `Content-Range`.
+        range: u64,
+        /// In `Content-Length`.
+        length: u64,
+    },
+    /// The body broke off, or was longer or shorter than announced. The session holds what arrived in order.
+    #[error("the body ended early or was not as announced")]
+    Body(#[source] BoxError),
+    /// The bytes have another digest than announced.
+    #[error("the content has the digest {actual}, not {expected}")]
+    DigestMismatch {
+        /// Announced.
+        expected: Digest,
+        /// Computed.
+        actual: Digest,
+    },
+    /// A range with none of the blob's bytes.
+    #[error("the range begins beyond the {size} bytes of the blob")]
+    RangeUnsatisfiable {
+        /// The size of the blob in bytes.
+        size: u64,
+    },
+    /// The manifest breaks the image specification.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// The manifest is larger than this registry takes.
+    #[error("a manifest has at most {limit} bytes here")]
+    ManifestTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The manifest refers to what the repository does not hold.
+    #[error("the manifest refers to content that the repository does not hold")]
+    MissingReferences(
+        /// One error each.
+        Vec<AnyDigest>,
+    ),
+    /// A descriptor in the manifest gives the wrong size.
+    #[error("{digest} has {stored} bytes, its descriptor says {claimed}")]
+    DescriptorSize {
+        /// The content.
+        digest: Digest,
+        /// Its size in bytes.
+        stored: u64,
+        /// What the descriptor says.
+        claimed: u64,
+    },
+    /// `If-Match` or `If-None-Match` does not hold for a tag.
+    #[error("the tag {tag} is not where the precondition expects it")]
+    Precondition {
+        /// The tag.
+        tag: Tag,
+    },
+    /// The tag exists, and may not be moved.
+    #[error("the tag {tag} exists, and you may not overwrite it")]
+    Overwrite {
+        /// The tag.
+        tag: Tag,
+    },
+    /// Nobody has logged in, or with wrong credentials.
+    #[error("authentication is required")]
+    Unauthorized {
+        /// How to log in.
+        challenges: Vec<Challenge>,
+        /// What the request needs.
+        needed: Vec<Access>,
+    },
+    /// They may not.
+    #[error("access is denied")]
+    Denied,
+    /// A hook refused it.
+    #[error(transparent)]
+    Vetoed(#[from] Veto),
+    /// Too many attempts.
+    #[error("too many requests")]
+    Throttled {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Whether they may could not be found out.
+    #[error("authentication or authorization failed")]
+    Auth(#[source] BoxError),
+    /// There is no space left.
+    #[error("the registry has no space left")]
+    Full(#[source] BoxError),
+    /// The storage failed. The client is told no more than that; the source is for the log.
+    #[error("the storage failed")]
+    Storage(#[source] BoxError),
+}
+
+impl Error {
+    /// Status and code.
+    #[must_use]
+    pub const fn wire(&self) -> (StatusCode, ErrorCode) {
+        use {ErrorCode as C, StatusCode as S};
+        match self {
+            Self::Name(_) => (S::BAD_REQUEST, C::NameInvalid),
+            Self::Tag(_) | Self::Manifest(_) | Self::DescriptorSize { .. } => {
+                (S::BAD_REQUEST, C::ManifestInvalid)
+            }
+            Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => {
+                (S::BAD_REQUEST, C::DigestInvalid)
+            }
+            Self::Parameter { .. } | Self::Header { .. } => (S::BAD_REQUEST, C::Unsupported),
+            Self::CatalogParameter { .. } => (S::BAD_REQUEST, C::PaginationNumberInvalid),
+            Self::TooManyTags { .. } => (S::URI_TOO_LONG, C::Unsupported),
+            Self::Endpoint => (S::NOT_FOUND, C::Unsupported),
+            Self::Method { .. } | Self::ReadOnly => (S::METHOD_NOT_ALLOWED, C::Unsupported),
+            Self::BlobUnknown(_) => (S::NOT_FOUND, C::BlobUnknown),
+            Self::ManifestUnknown(_) => (S::NOT_FOUND, C::ManifestUnknown),
+            Self::RepositoryUnknown(_) => (S::NOT_FOUND, C::NameUnknown),
+            Self::UploadUnknown => (S::NOT_FOUND, C::BlobUploadUnknown),
+            Self::ChunkOutOfOrder { .. } | Self::RangeUnsatisfiable { .. } => {
+                (S::RANGE_NOT_SATISFIABLE, C::BlobUploadInvalid)
+            }
+            Self::LengthMismatch { .. } | Self::Body(_) => (S::BAD_REQUEST, C::SizeInvalid),
+            Self::ManifestTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, C::SizeInvalid),
+            Self::MissingReferences(_) => (S::BAD_REQUEST, C::ManifestBlobUnknown),
+            Self::Precondition { .. } => (S::PRECONDITION_FAILED, C::Denied),
+            Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
+            Self::Overwrite { .. } | Self::Denied | Self::Vetoed(_) => (S::FORBIDDEN, C::Denied),
+            Self::Throttled { .. } => (S::TOO_MANY_REQUESTS, C::TooManyRequests),
+            Self::Full(_) => (S::INSUFFICIENT_STORAGE, C::Unknown),
+            Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
+        }
+    }
+
+    /// The JSON body: `{"errors":[{"code","message","detail"?}]}`.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let code = self.wire().1.as_str();
+        let message = self.to_string();
+        let one = |detail| ErrorEntry {
+            code,
+            message: &message,
+            detail,
+        };
+        let errors = match self {
+            Self::MissingReferences(missing) => missing
+                .iter()
+                .map(|digest| {
+                    one(Some(Detail::Digest {
+                        digest: digest.to_string(),
+                    }))
+                })
+                .collect(),
+            _ => vec![one(self.detail())],
+        };
+        serde_json::to_vec(&ErrorBody { errors }).unwrap_or_default()
+    }
+
+    fn detail(&self) -> Option<Detail> {
+        match self {
+            Self::BlobUnknown(digest) => Some(Detail::Digest {
+                digest: digest.to_string(),
+            }),
+            Self::ManifestUnknown(reference) => Some(Detail::Reference {
+                reference: reference.to_string(),
+            }),
+            Self::RepositoryUnknown(name) => Some(Detail::Name {
+                name: name.to_string(),
+            }),
+            Self::ChunkOutOfOrder { offset, .. } => Some(Detail::Offset { offset: *offset }),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    errors: Vec<ErrorEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorEntry<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Detail>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Detail {
+    Digest { digest: String },
+    Reference { reference: String },
+    Name { name: String },
+    Offset { offset: u64 },
+}
+
+impl From<InvalidReference> for Error {
+    fn from(invalid: InvalidReference) -> Self {
+        match invalid {
+            InvalidReference::Tag(invalid) => invalid.into(),
+            InvalidReference::Digest(invalid) => invalid.into(),
+        }
+    }
+}
+
+/// For calls that are not about one upload or one tag; those translate conflicts themselves, with what they know.
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::UploadUnknown => Self::UploadUnknown,
+            StorageError::MissingReferences(missing) => {
+                Self::MissingReferences(missing.into_iter().map(AnyDigest::from).collect())
+            }
+            StorageError::SizeMismatch {
+                digest,
+                stored,
+                claimed,
+            } => Self::DescriptorSize {
+                digest,
+                stored,
+                claimed,
+            },
+            StorageError::RangeUnsatisfiable { size } => Self::RangeUnsatisfiable { size },
+            StorageError::Body(source) => Self::Body(source),
+            StorageError::TagConflict { tag, current: _ } => Self::Precondition { tag },
+            full @ StorageError::Full { .. } => Self::Full(full.into()),
+            other @ (StorageError::UploadConflict { .. }
+            | StorageError::Unsupported(_)
+            | StorageError::Internal { .. }) => Self::Storage(other.into()),
+        }
+    }
+}
+
+impl From<IngestError> for Error {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
+            IngestError::Storage(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    #[test]
+    fn every_missing_reference_is_an_error_of_its_own() {
+        let missing = [b"a", b"b"].map(|b| AnyDigest::from(Digest::of(Algorithm::Sha256, b)));
+        let body: serde_json::Value =
+            serde_json::from_slice(&Error::MissingReferences(missing.to_vec()).body()).unwrap();
+
+        for (entry, digest) in body["errors"].as_array().unwrap().iter().zip(&missing) {
+            assert_eq!(entry["code"], "MANIFEST_BLOB_UNKNOWN");
+            assert_eq!(entry["detail"]["digest"], digest.to_string());
+        }
+        assert_eq!(body["errors"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_client_never_reads_an_inner_error() {
+        let inner = StorageError::io("/secret/path", std::io::Error::other("secret cause"));
+        let error = Error::from(inner);
+        assert_eq!(error.wire().0, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
+
+        let full = StorageError::io("/secret/path", std::io::ErrorKind::StorageFull.into());
+        let error = Error::from(full);
+        assert_eq!(error.wire().0, StatusCode::INSUFFICIENT_STORAGE);
+        assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
+    }
+}

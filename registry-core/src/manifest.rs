@@ -1,0 +1,499 @@
+//! [`Manifest`]: what the bytes of a manifest refer to.
+//!
+//! Only what a registry has to know is read; unknown fields, media types and annotations are none of its
+//! business. The bytes themselves are never written anew.
+//!
+//! Specification: image-spec, "Image Manifest", "Image Index", "Content Descriptors"; Docker's image manifest
+//! version 2, schema 2, and its manifest list are equals.
+
+use crate::{
+    descriptor::Descriptor,
+    digest::{AnyDigest, Digest, InvalidDigest},
+    media_type::{InvalidMediaType, MediaType},
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::{str, sync::Arc};
+
+/// What a manifest or index says, as far as a registry has to know.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    media_type: MediaType,
+    blobs: Vec<Child>,
+    manifests: Vec<Child>,
+    subject: Option<AnyDigest>,
+    artifact_type: Option<MediaType>,
+    annotations: Option<Arc<RawValue>>,
+}
+
+/// Something a manifest refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Child {
+    /// Its digest, perhaps in an algorithm that is not computed here.
+    pub digest: AnyDigest,
+    /// Its size in bytes, as the descriptor claims.
+    pub size: u64,
+    /// Whether the registry may lack it: a nondistributable layer, or one that is fetched from its `urls`.
+    pub may_be_absent: bool,
+}
+
+/// Why bytes are not a manifest that can be put.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidManifest {
+    /// Not UTF-8.
+    #[error("the manifest is not UTF-8 text: {0}")]
+    Utf8(#[from] str::Utf8Error),
+    /// Not JSON, or a field of the wrong kind; with line and column.
+    #[error("the manifest is not valid JSON of its type: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Neither the document nor the request says what it is.
+    #[error("neither the manifest's mediaType nor the Content-Type header says what it is")]
+    NoMediaType,
+    /// A media type that is none.
+    #[error("{text:?} is no media type: {source}")]
+    MediaType {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        source: InvalidMediaType,
+    },
+    /// Not something a manifest can be.
+    #[error("a manifest cannot have the media type {0}")]
+    NotAManifest(MediaType),
+    /// The document and the request contradict each other.
+    #[error("the manifest's mediaType is {own}, the Content-Type header says {header}")]
+    MediaTypeMismatch {
+        /// In the document.
+        own: MediaType,
+        /// In the request.
+        header: MediaType,
+    },
+    /// Version 1 is gone, and there is no other.
+    #[error("the schemaVersion must be 2")]
+    SchemaVersion,
+    /// A field that its media type requires.
+    #[error("a manifest of the type {media_type} needs `{field}`")]
+    Missing {
+        /// The type.
+        media_type: MediaType,
+        /// The missing field.
+        field: &'static str,
+    },
+    /// It could be read as an image and as an index: GHSA-77vh-xpmg-72qh.
+    #[error("a manifest has either `manifests`, or `config` and `layers`, not both")]
+    Ambiguous,
+    /// A descriptor's digest is malformed.
+    #[error("`{field}` has a descriptor with the digest {text:?}: {source}")]
+    Digest {
+        /// Where.
+        field: &'static str,
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        source: InvalidDigest,
+    },
+}
+
+/// The document, as far as it is read. A name that occurs twice is refused by serde.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<RawDescriptor>,
+    /// Absent, or null (as Go writes an empty list), or a list.
+    #[serde(default, deserialize_with = "present")]
+    layers: Option<Option<Vec<RawDescriptor>>>,
+    #[serde(default, deserialize_with = "present")]
+    manifests: Option<Option<Vec<RawDescriptor>>>,
+    /// The layers of the withdrawn `application/vnd.oci.artifact.manifest.v1+json`, still found in the field.
+    blobs: Option<Vec<RawDescriptor>>,
+    subject: Option<RawDescriptor>,
+    annotations: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDescriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    urls: Option<Vec<String>>,
+}
+
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// The two shapes of the types we know; others may have either.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Image,
+    Index,
+    Unknown,
+}
+
+impl Shape {
+    fn of(media_type: &MediaType) -> Self {
+        match media_type.as_str() {
+            MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST => Self::Image,
+            MediaType::OCI_INDEX | MediaType::DOCKER_LIST => Self::Index,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest that came with `content_type`, or was stored with it.
+    ///
+    /// Its media type is its own `mediaType`, else `content_type`. A type we do not know is accepted if it ends
+    /// in `+json`, and read for whatever it has of the fields we know.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidManifest`] says which rule of the image specification is broken, and where.
+    pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, InvalidManifest> {
+        let document: Document = serde_json::from_str(str::from_utf8(bytes)?)?;
+        let media_type = document.media_type(content_type)?;
+        let shape = Shape::of(&media_type);
+        if !matches!(document.schema_version, Some(2)) && shape != Shape::Unknown {
+            return Err(InvalidManifest::SchemaVersion);
+        }
+        let missing = |field| InvalidManifest::Missing {
+            media_type: media_type.clone(),
+            field,
+        };
+        match shape {
+            Shape::Image if document.config.is_none() => return Err(missing("config")),
+            Shape::Image if document.layers.is_none() => return Err(missing("layers")),
+            Shape::Index if document.manifests.is_none() => return Err(missing("manifests")),
+            Shape::Image | Shape::Index | Shape::Unknown => {}
+        }
+        if document.manifests.is_some() && (document.config.is_some() || document.layers.is_some()) {
+            return Err(InvalidManifest::Ambiguous);
+        }
+        document.read(media_type, shape)
+    }
+
+    /// What a document without a `mediaType` of its own most likely is, when nobody remembers what it came with:
+    /// an OCI index if it has `manifests`, else an OCI manifest.
+    #[must_use]
+    pub fn guess_media_type(bytes: &[u8]) -> MediaType {
+        match serde_json::from_slice::<Document>(bytes) {
+            Ok(document) if document.manifests.is_some() => MediaType::known(MediaType::OCI_INDEX),
+            _ => MediaType::known(MediaType::OCI_MANIFEST),
+        }
+    }
+
+    /// Its own `mediaType`, else the one it came with.
+    #[must_use]
+    pub const fn media_type(&self) -> &MediaType {
+        &self.media_type
+    }
+
+    /// The blobs it refers to: config first, then the layers.
+    #[must_use]
+    pub fn blobs(&self) -> &[Child] {
+        &self.blobs
+    }
+
+    /// The manifests that it, as an index, refers to.
+    #[must_use]
+    pub fn manifests(&self) -> &[Child] {
+        &self.manifests
+    }
+
+    /// The manifest it is about. It need not exist.
+    #[must_use]
+    pub const fn subject(&self) -> Option<&AnyDigest> {
+        self.subject.as_ref()
+    }
+
+    /// Its subject, and how the listing of that one's referrers shows this manifest, which has `digest` and
+    /// `size` bytes. `None` without a subject, or if nobody could ask for it here.
+    #[must_use]
+    pub fn referrer(&self, digest: Digest, size: u64) -> Option<(Digest, Descriptor)> {
+        let subject = *self.subject.as_ref()?.known()?;
+        let mut descriptor = Descriptor::new(self.media_type.clone(), digest, size);
+        descriptor.artifact_type.clone_from(&self.artifact_type);
+        descriptor.annotations.clone_from(&self.annotations);
+        Some((subject, descriptor))
+    }
+}
+
+impl Document {
+    fn media_type(&self, header: Option<&MediaType>) -> Result<MediaType, InvalidManifest> {
+        let own = self
+            .media_type
+            .as_deref()
+            .filter(|own| !own.is_empty())
+            .map(parse_type)
+            .transpose()?;
+        let media_type = match (own, header) {
+            (Some(own), Some(header)) if own != *header => {
+                return Err(InvalidManifest::MediaTypeMismatch {
+                    own,
+                    header: header.clone(),
+                });
+            }
+            (Some(own), _) => own,
+            (None, Some(header)) => header.clone(),
+            (None, None) => return Err(InvalidManifest::NoMediaType),
+        };
+        let schema_1 = "application/vnd.docker.distribution.manifest.v1+";
+        if !media_type.as_str().ends_with("+json") || media_type.as_str().starts_with(schema_1) {
+            return Err(InvalidManifest::NotAManifest(media_type));
+        }
+        Ok(media_type)
+    }
+
+    fn read(self, media_type: MediaType, shape: Shape) -> Result<Manifest, InvalidManifest> {
+        let artifact_type = self.artifact_type.as_deref().filter(|own| !own.is_empty());
+        let artifact_type = match (artifact_type, &self.config) {
+            (Some(own), _) => Some(parse_type(own)?),
+            // An artifact type that could not stand in a listing is as good as none.
+            (None, Some(config)) if shape == Shape::Image => MediaType::parse(&config.media_type).ok(),
+            (None, _) => None,
+        };
+        let mut blobs = children("config", self.config)?;
+        blobs.append(&mut children(
+            "layers",
+            self.layers.flatten().unwrap_or_default(),
+        )?);
+        blobs.append(&mut children("blobs", self.blobs.unwrap_or_default())?);
+        let subject = children("subject", self.subject)?
+            .pop()
+            .map(|subject| subject.digest);
+        Ok(Manifest {
+            media_type,
+            blobs,
+            manifests: children("manifests", self.manifests.flatten().unwrap_or_default())?,
+            subject,
+            artifact_type,
+            annotations: self
+                .annotations
+                .filter(|annotations| annotations.get() != "null")
+                .map(Arc::from),
+        })
+    }
+}
+
+fn children(
+    field: &'static str,
+    descriptors: impl IntoIterator<Item = RawDescriptor>,
+) -> Result<Vec<Child>, InvalidManifest> {
+    let child = |descriptor: RawDescriptor| {
+        let digest = match AnyDigest::parse(&descriptor.digest) {
+            Ok(digest) => digest,
+            Err(source) => {
+                return Err(InvalidManifest::Digest {
+                    field,
+                    text: descriptor.digest,
+                    source,
+                });
+            }
+        };
+        let nondistributable =
+            MediaType::parse(&descriptor.media_type).is_ok_and(|media_type| media_type.is_nondistributable());
+        let elsewhere = descriptor.urls.is_some_and(|urls| !urls.is_empty());
+        Ok(Child {
+            digest,
+            size: descriptor.size,
+            may_be_absent: nondistributable || elsewhere,
+        })
+    };
+    descriptors.into_iter().map(child).collect()
+}
+
+fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
+    MediaType::parse(text).map_err(|source| InvalidManifest::MediaType {
+        text: text.into(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn digest(of: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, of.as_bytes())
+    }
+
+    fn descriptor(of: &str) -> Value {
+        json!({"mediaType": "application/octet-stream", "digest": digest(of).to_string(), "size": of.len()})
+    }
+
+    fn image() -> Value {
+        json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST,
+            "config": descriptor("config"), "layers": [descriptor("layer")],
+        })
+    }
+
+    fn parse(document: &Value) -> Result<Manifest, InvalidManifest> {
+        Manifest::parse(document.to_string().as_bytes(), None)
+    }
+
+    #[test]
+    fn an_image_refers_to_its_config_and_layers() {
+        let manifest = parse(&image()).unwrap();
+
+        let digests: Vec<_> = manifest
+            .blobs()
+            .iter()
+            .filter_map(|blob| blob.digest.known())
+            .collect();
+        assert_eq!(digests, [&digest("config"), &digest("layer")]);
+        assert!(manifest.manifests().is_empty());
+    }
+
+    #[test]
+    fn an_index_refers_to_manifests_and_may_be_empty() {
+        for media_type in [MediaType::OCI_INDEX, MediaType::DOCKER_LIST] {
+            let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [descriptor("m")]});
+            assert_eq!(parse(&index).unwrap().manifests().len(), 1);
+        }
+        let empty = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": []});
+        assert!(parse(&empty).unwrap().manifests().is_empty());
+    }
+
+    #[test]
+    fn the_media_type_is_its_own_else_the_one_it_came_with() {
+        let header = MediaType::known(MediaType::DOCKER_MANIFEST);
+        let mut document = image();
+        document.as_object_mut().unwrap().remove("mediaType");
+        let bytes = document.to_string();
+
+        let manifest = Manifest::parse(bytes.as_bytes(), Some(&header)).unwrap();
+        assert_eq!(*manifest.media_type(), header);
+
+        assert!(matches!(
+            Manifest::parse(bytes.as_bytes(), None),
+            Err(InvalidManifest::NoMediaType)
+        ));
+        let own = image().to_string();
+        assert!(matches!(
+            Manifest::parse(own.as_bytes(), Some(&header)),
+            Err(InvalidManifest::MediaTypeMismatch { .. })
+        ));
+    }
+
+    #[test]
+    fn layers_that_live_elsewhere_may_be_absent() {
+        let mut document = image();
+        let mut foreign = descriptor("foreign");
+        foreign["urls"] = json!(["https://example.com/layer"]);
+        let mut nondistributable = descriptor("nondistributable");
+        nondistributable["mediaType"] = json!("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+        document["layers"] = json!([descriptor("layer"), foreign, nondistributable]);
+
+        let absent: Vec<_> = parse(&document)
+            .unwrap()
+            .blobs()
+            .iter()
+            .map(|b| b.may_be_absent)
+            .collect();
+
+        assert_eq!(absent, [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_referrer_is_shown_with_its_artifact_type_or_that_of_its_config() {
+        let mut document = image();
+        document["subject"] = descriptor("subject");
+        document["annotations"] = json!({"a": "b"});
+        let own = digest("own");
+
+        let (subject, shown) = parse(&document).unwrap().referrer(own, 7).unwrap();
+        assert_eq!(subject, digest("subject"));
+        assert_eq!((shown.digest, shown.size), (own, 7));
+        assert_eq!(shown.artifact_type.unwrap().as_str(), "application/octet-stream");
+        assert_eq!(shown.annotations.unwrap().get(), r#"{"a":"b"}"#);
+
+        document["artifactType"] = json!("application/vnd.example+type");
+        let (_, shown) = parse(&document).unwrap().referrer(own, 7).unwrap();
+        assert_eq!(
+            shown.artifact_type.unwrap().as_str(),
+            "application/vnd.example+type"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_types_are_accepted() {
+        let mut document = image();
+        document["surprise"] = json!({"deep": [1, 2, {"er": null}]});
+        document["layers"][0]["mediaType"] = json!("application/vnd.example.unheard-of");
+        document["layers"][0]["digest"] = json!("blake3:00ff");
+        assert_eq!(parse(&document).unwrap().blobs()[1].digest.known(), None);
+
+        let unknown = json!({"mediaType": "application/vnd.example.thing+json", "blobs": [descriptor("b")]});
+        assert_eq!(parse(&unknown).unwrap().blobs().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        let with = |field: &str, value: Value| {
+            let mut document = image();
+            document[field] = value;
+            document
+        };
+        let without = |field: &str| {
+            let mut document = image();
+            document.as_object_mut().unwrap().remove(field);
+            document
+        };
+        for document in [
+            json!([]),
+            json!("text"),
+            with("schemaVersion", json!(1)),
+            without("schemaVersion"),
+            without("config"),
+            without("layers"),
+            with("manifests", json!([])),
+            with(
+                "mediaType",
+                json!("application/vnd.docker.distribution.manifest.v1+json"),
+            ),
+            with("mediaType", json!("application/json")),
+            with("mediaType", json!("nonsense")),
+            with(
+                "layers",
+                json!([{"mediaType": "a/b", "digest": "sha256:short", "size": 1}]),
+            ),
+            with(
+                "layers",
+                json!([{"mediaType": "a/b", "digest": digest("x").to_string(), "size": -1}]),
+            ),
+            with("layers", json!([{"digest": digest("x").to_string(), "size": 1}])),
+            with("layers", json!({})),
+        ] {
+            assert!(parse(&document).is_err(), "{document}");
+        }
+        let twice = image().to_string().replacen('{', r#"{"config":null,"#, 1);
+        assert!(Manifest::parse(twice.as_bytes(), None).is_err(), "a field twice");
+        assert!(Manifest::parse(b"\xff{}", None).is_err(), "not UTF-8");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = Manifest::parse(&bytes, Some(&MediaType::known(MediaType::OCI_MANIFEST)));
+            let _ = Manifest::guess_media_type(&bytes);
+        }
+
+        #[test]
+        fn no_cut_or_changed_manifest_panics(at in 0usize..400, byte in any::<u8>(), cut in any::<bool>()) {
+            let mut bytes = image().to_string().into_bytes();
+            let at = at % bytes.len();
+            if cut { bytes.truncate(at) } else { bytes[at] = byte }
+            let _ = Manifest::parse(&bytes, None);
+        }
+    }
+}

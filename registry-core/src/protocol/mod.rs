@@ -1,0 +1,21 @@
+//! The OCI distribution protocol without I/O: a request in, a typed [`Request`] out; a typed [`Response`] in,
+//! status and headers out; and the upload session as a state machine.
+//!
+//! No clock, no storage, no sockets. It works both ways: [`Request`] also builds requests and [`Answer`] reads
+//! responses, so that test suites, mirrors and replication speak the same vocabulary.
+
+mod page;
+mod range;
+mod request;
+mod response;
+mod route;
+mod upload;
+
+pub use self::{
+    page::PageQuery,
+    range::{ContentRange, parse_range},
+    request::{EntityTags, Precondition, Request},
+    response::{Answer, Response},
+    route::{Endpoint, InvalidBase, Links},
+    upload::{ChunkRefused, Upload},
+};

@@ -1,0 +1,178 @@
+//! `Range` on blob reads, and `Content-Range` on chunks.
+
+use crate::{error::Error, storage::RangeSpec};
+
+const RANGE: &str = "one range such as `bytes=0-99`, `bytes=100-` or `bytes=-100`";
+const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";
+
+/// Reads `Range` (RFC 9110, section 14.2). `None` where it is to be ignored: another unit than bytes, or
+/// several ranges, which a server may answer with the whole.
+///
+/// # Errors
+///
+/// [`Error::Header`] for bytes that are no range.
+pub fn parse_range(header: &str) -> Result<Option<RangeSpec>, Error> {
+    let malformed = || Error::Header {
+        name: "Range",
+        expected: RANGE,
+    };
+    let (unit, set) = header.split_once('=').ok_or_else(malformed)?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
+        return Ok(None);
+    }
+    let (first, last) = set.trim().split_once('-').ok_or_else(malformed)?;
+    match (first, last) {
+        ("", last) => Ok(Some(RangeSpec::Last(number(last).ok_or_else(malformed)?))),
+        (first, "") => Ok(Some(RangeSpec::From(number(first).ok_or_else(malformed)?))),
+        (first, last) => {
+            let first = number(first).ok_or_else(malformed)?;
+            Ok(Some(RangeSpec::FromTo(
+                first,
+                number(last).ok_or_else(malformed)?,
+            )))
+        }
+    }
+}
+
+/// Digits only; more than a `u64` holds is as good as its end.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// Which bytes of the blob a chunk has: `Content-Range: <first>-<last>`, both inclusive, never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentRange {
+    first: u64,
+    last: u64,
+}
+
+impl ContentRange {
+    /// Reads the header. The specification has no unit; `bytes 0-99/*` as in RFC 9110 is understood too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Header`] for anything else, and if it ends before it begins.
+    pub fn parse(header: &str) -> Result<Self, Error> {
+        let malformed = || Error::Header {
+            name: "Content-Range",
+            expected: CONTENT_RANGE,
+        };
+        let text = header.trim();
+        let text = text
+            .strip_prefix("bytes")
+            .map_or(text, |rest| rest.trim_start_matches([' ', '=']));
+        let text = text.split_once('/').map_or(text, |(range, _size)| range);
+        let (first, last) = text.split_once('-').ok_or_else(malformed)?;
+        let (first, last) = number(first).zip(number(last)).ok_or_else(malformed)?;
+        if last < first || last == u64::MAX {
+            return Err(malformed());
+        }
+        Ok(Self { first, last })
+    }
+
+    /// The bytes from `first` on, `length` of them; `None` if there are none.
+    #[must_use]
+    pub fn of(first: u64, length: u64) -> Option<Self> {
+        let last = first.checked_add(length.checked_sub(1)?)?;
+        Some(Self { first, last })
+    }
+
+    /// The first byte, counted from the start of the blob.
+    #[must_use]
+    pub const fn first(self) -> u64 {
+        self.first
+    }
+
+    /// The byte after the last one.
+    #[must_use]
+    pub const fn end(self) -> u64 {
+        self.last.saturating_add(1)
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn length(self) -> u64 {
+        self.end() - self.first
+    }
+}
+
+impl std::fmt::Display for ContentRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_range_of_bytes_is_understood() {
+        for (header, expected) in [
+            ("bytes=0-99", Some(RangeSpec::FromTo(0, 99))),
+            ("Bytes=5-", Some(RangeSpec::From(5))),
+            ("bytes=-5", Some(RangeSpec::Last(5))),
+            (
+                "bytes=0-99999999999999999999999",
+                Some(RangeSpec::FromTo(0, u64::MAX)),
+            ),
+            ("bytes=0-1,5-9", None),
+            ("lines=1-2", None),
+        ] {
+            assert_eq!(parse_range(header).unwrap(), expected, "{header}");
+        }
+        for header in [
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "bytes=1--2",
+            "bytes=1 - 2",
+        ] {
+            assert!(parse_range(header).is_err(), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_announced_with_and_without_a_unit() {
+        let chunk = ContentRange::of(0, 100).unwrap();
+        for header in [
+            "0-99",
+            "bytes 0-99",
+            "bytes 0-99/*",
+            "bytes 0-99/1000",
+            "bytes=0-99",
+        ] {
+            assert_eq!(ContentRange::parse(header).unwrap(), chunk, "{header}");
+        }
+        for header in [
+            "",
+            "-",
+            "5-",
+            "-5",
+            "9-5",
+            "a-b",
+            "bytes",
+            "0-18446744073709551615",
+            "0-99-",
+        ] {
+            assert!(ContentRange::parse(header).is_err(), "{header}");
+        }
+        assert_eq!((chunk.first(), chunk.end(), chunk.length()), (0, 100, 100));
+        assert_eq!(ContentRange::of(5, 0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_panics(header in "(bytes|[-= ,/0-9]|\\PC){0,40}") {
+            let _ = parse_range(&header);
+            if let Ok(chunk) = ContentRange::parse(&header) {
+                prop_assert_eq!(ContentRange::parse(&chunk.to_string()).unwrap(), chunk);
+                prop_assert_eq!(chunk.first() + chunk.length(), chunk.end());
+            }
+        }
+    }
+}

@@ -1,0 +1,871 @@
+//! [`Request`]: one variant per endpoint and method, every field already parsed.
+
+use super::{
+    page::PageQuery,
+    range::{ContentRange, number, parse_range},
+    route::{Endpoint, decode, encode},
+};
+use crate::{
+    digest::{Algorithm, Digest},
+    error::Error,
+    media_type::MediaType,
+    name::RepositoryName,
+    reference::{Reference, Tag},
+    storage::RangeSpec,
+    upload_id::UploadId,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use std::{borrow::Cow, fmt::Display};
+
+/// A request, understood. Everything past it is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(
+    missing_docs,
+    reason = "the fields are the parameters of the specification, typed"
+)]
+pub enum Request {
+    /// `GET /v2/` (end-1)
+    Ping,
+    /// `GET /v2/_catalog`, Docker's list of repositories.
+    Catalog { page: PageQuery<RepositoryName> },
+    /// `GET /v2/<name>/tags/list` (end-8a, end-8b)
+    Tags {
+        repository: RepositoryName,
+        page: PageQuery<Tag>,
+    },
+    /// `GET /v2/<name>/referrers/<digest>` (end-12a, end-12b)
+    Referrers {
+        repository: RepositoryName,
+        subject: Digest,
+        artifact_type: Option<MediaType>,
+        page: PageQuery<Digest>,
+    },
+    /// `GET` or `HEAD` of a blob (end-2)
+    Blob {
+        repository: RepositoryName,
+        digest: Digest,
+        head: bool,
+        range: Option<RangeSpec>,
+        known: Option<EntityTags>,
+    },
+    /// `DELETE` of a blob (end-10)
+    DeleteBlob {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    /// `GET` or `HEAD` of a manifest (end-3)
+    Manifest {
+        repository: RepositoryName,
+        reference: Reference,
+        head: bool,
+        known: Option<EntityTags>,
+    },
+    /// `PUT` of a manifest, by tag or digest (end-7a), and with tags as parameters (end-7b)
+    PutManifest {
+        repository: RepositoryName,
+        reference: Reference,
+        tags: Vec<Tag>,
+        media_type: Option<MediaType>,
+        precondition: Option<Precondition>,
+    },
+    /// `DELETE` of a tag or a manifest (end-9)
+    DeleteManifest {
+        repository: RepositoryName,
+        reference: Reference,
+    },
+    /// `POST` that opens a session (end-4a, end-4c)
+    OpenUpload {
+        repository: RepositoryName,
+        algorithm: Option<Algorithm>,
+    },
+    /// `POST` with the whole blob (end-4b)
+    PushBlob {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    /// `POST` that mounts, or else opens a session (end-11)
+    Mount {
+        repository: RepositoryName,
+        digest: Digest,
+        from: Option<RepositoryName>,
+    },
+    /// `GET` of a session (end-13)
+    UploadStatus {
+        repository: RepositoryName,
+        id: UploadId,
+    },
+    /// `PATCH` of a session (end-5)
+    Append {
+        repository: RepositoryName,
+        id: UploadId,
+        chunk: Option<ContentRange>,
+    },
+    /// `PUT` that closes a session, perhaps with its last chunk (end-6)
+    Close {
+        repository: RepositoryName,
+        id: UploadId,
+        digest: Digest,
+        chunk: Option<ContentRange>,
+    },
+    /// `DELETE` of a session (end-14)
+    Cancel {
+        repository: RepositoryName,
+        id: UploadId,
+    },
+}
+
+/// Where a tag must point for a `PUT` to move it: `If-Match` and `If-None-Match: *`, beyond the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match: "<digest>"`
+    Is(Digest),
+}
+
+/// `If-None-Match` on a read: what the client has already. RFC 9110, section 13.1.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntityTags {
+    /// `*`
+    Any,
+    /// A list of entity tags, without quotes and weakness; registry:2 takes them bare, so do we.
+    These(Vec<String>),
+}
+
+impl EntityTags {
+    fn parse(header: &str) -> Self {
+        if header.trim() == "*" {
+            return Self::Any;
+        }
+        let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
+        Self::These(header.split(',').map(bare).collect())
+    }
+
+    /// Whether the client has the content with this digest.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.iter().any(|tag| Digest::parse(tag).as_ref() == Ok(digest)),
+        }
+    }
+}
+
+impl Request {
+    /// Understands method, raw path, query and headers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] names the first part that is malformed, or the methods that the endpoint knows.
+    pub fn parse(
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Error> {
+        let endpoint = Endpoint::parse(path)?;
+        let methods = endpoint.methods();
+        if !methods.contains(method) {
+            return Err(Error::Method { allowed: methods });
+        }
+        let query = Query(query.unwrap_or_default());
+        let head = *method == Method::HEAD;
+        match endpoint {
+            Endpoint::Base => Ok(Self::Ping),
+            Endpoint::Catalog => catalog(query),
+            Endpoint::Tags(repository) => Ok(Self::Tags {
+                repository,
+                page: query.page("a tag", |last| Tag::parse(last).ok())?,
+            }),
+            Endpoint::Referrers(repository, subject) => Ok(Self::Referrers {
+                repository,
+                subject,
+                artifact_type: query.parsed("artifactType", "a media type", |t| MediaType::parse(t).ok())?,
+                page: query.page("a digest", |last| Digest::parse(last).ok())?,
+            }),
+            Endpoint::Blob(repository, digest) if *method == Method::DELETE => {
+                Ok(Self::DeleteBlob { repository, digest })
+            }
+            Endpoint::Blob(repository, digest) => Ok(Self::Blob {
+                repository,
+                digest,
+                head,
+                range: blob_range(head, &digest, headers)?,
+                known: entity_tags(headers),
+            }),
+            Endpoint::Manifest(repository, reference) => match *method {
+                Method::PUT => put_manifest(repository, reference, query, headers),
+                Method::DELETE => Ok(Self::DeleteManifest {
+                    repository,
+                    reference,
+                }),
+                _ => Ok(Self::Manifest {
+                    repository,
+                    reference,
+                    head,
+                    known: entity_tags(headers),
+                }),
+            },
+            Endpoint::Uploads(repository) => open(repository, query),
+            Endpoint::Upload(repository, id) => match *method {
+                Method::PATCH => Ok(Self::Append {
+                    repository,
+                    id,
+                    chunk: chunk(headers)?,
+                }),
+                Method::PUT => Ok(Self::Close {
+                    repository,
+                    id,
+                    digest: query.digest()?,
+                    chunk: chunk(headers)?,
+                }),
+                Method::DELETE => Ok(Self::Cancel { repository, id }),
+                _ => Ok(Self::UploadStatus { repository, id }),
+            },
+        }
+    }
+
+    /// The endpoint it goes to.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        match self.clone() {
+            Self::Ping => Endpoint::Base,
+            Self::Catalog { .. } => Endpoint::Catalog,
+            Self::Tags { repository, .. } => Endpoint::Tags(repository),
+            Self::Referrers {
+                repository, subject, ..
+            } => Endpoint::Referrers(repository, subject),
+            Self::Blob {
+                repository, digest, ..
+            }
+            | Self::DeleteBlob { repository, digest } => Endpoint::Blob(repository, digest),
+            Self::Manifest {
+                repository,
+                reference,
+                ..
+            }
+            | Self::PutManifest {
+                repository,
+                reference,
+                ..
+            }
+            | Self::DeleteManifest {
+                repository,
+                reference,
+            } => Endpoint::Manifest(repository, reference),
+            Self::OpenUpload { repository, .. }
+            | Self::PushBlob { repository, .. }
+            | Self::Mount { repository, .. } => Endpoint::Uploads(repository),
+            Self::UploadStatus { repository, id }
+            | Self::Append { repository, id, .. }
+            | Self::Close { repository, id, .. }
+            | Self::Cancel { repository, id } => Endpoint::Upload(repository, id),
+        }
+    }
+
+    /// The method it is sent with.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        match self {
+            Self::Blob { head: true, .. } | Self::Manifest { head: true, .. } => Method::HEAD,
+            Self::Ping
+            | Self::Catalog { .. }
+            | Self::Tags { .. }
+            | Self::Referrers { .. }
+            | Self::Blob { .. }
+            | Self::Manifest { .. }
+            | Self::UploadStatus { .. } => Method::GET,
+            Self::PutManifest { .. } | Self::Close { .. } => Method::PUT,
+            Self::DeleteBlob { .. } | Self::DeleteManifest { .. } | Self::Cancel { .. } => Method::DELETE,
+            Self::OpenUpload { .. } | Self::PushBlob { .. } | Self::Mount { .. } => Method::POST,
+            Self::Append { .. } => Method::PATCH,
+        }
+    }
+
+    /// Whether it may change something: such a request is finished even if its client is gone.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        !matches!(self.method(), Method::GET | Method::HEAD)
+    }
+
+    /// The path and query it is sent to. For an upload session, the newest `Location` is the better one: other
+    /// registries keep state there.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let mut target = Target {
+            text: self.endpoint().to_string(),
+            separator: '?',
+        };
+        match self {
+            Self::Catalog { page } => target.page(page),
+            Self::Tags { page, .. } => target.page(page),
+            Self::Referrers {
+                page, artifact_type, ..
+            } => {
+                target.set("artifactType", artifact_type.as_ref().map(MediaType::as_str));
+                target.page(page);
+            }
+            Self::PutManifest { tags, .. } => {
+                for tag in tags {
+                    target.set("tag", Some(tag.as_str()));
+                }
+            }
+            Self::OpenUpload { algorithm, .. } => {
+                target.set("digest-algorithm", algorithm.map(Algorithm::as_str));
+            }
+            Self::PushBlob { digest, .. } | Self::Close { digest, .. } => {
+                target.set("digest", Some(&digest.to_string()));
+            }
+            Self::Mount { digest, from, .. } => {
+                target.set("mount", Some(&digest.to_string()));
+                target.set("from", from.as_ref().map(RepositoryName::as_str));
+            }
+            Self::Ping
+            | Self::Blob { .. }
+            | Self::DeleteBlob { .. }
+            | Self::Manifest { .. }
+            | Self::DeleteManifest { .. }
+            | Self::UploadStatus { .. }
+            | Self::Append { .. }
+            | Self::Cancel { .. } => {}
+        }
+        target.text
+    }
+
+    /// The headers it is sent with, besides those of its body.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut set = |name: HeaderName, value: Option<String>| {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        match self {
+            Self::Blob { range, known, .. } => {
+                set(header::RANGE, range.map(spell_range));
+                set(header::IF_NONE_MATCH, known.as_ref().map(spell_tags));
+            }
+            Self::Manifest { known, .. } => set(header::IF_NONE_MATCH, known.as_ref().map(spell_tags)),
+            Self::PutManifest {
+                media_type,
+                precondition,
+                ..
+            } => {
+                set(header::CONTENT_TYPE, media_type.as_ref().map(ToString::to_string));
+                match precondition {
+                    Some(Precondition::Absent) => set(header::IF_NONE_MATCH, Some("*".into())),
+                    Some(Precondition::Is(digest)) => set(header::IF_MATCH, Some(format!("\"{digest}\""))),
+                    None => {}
+                }
+            }
+            Self::Append { chunk, .. } | Self::Close { chunk, .. } => {
+                set(header::CONTENT_RANGE, chunk.map(|chunk| chunk.to_string()));
+            }
+            _ => {}
+        }
+        headers
+    }
+}
+
+fn catalog(query: Query<'_>) -> Result<Request, Error> {
+    let page = query.page("a repository name", |last| RepositoryName::parse(last).ok());
+    match page {
+        Ok(page) => Ok(Request::Catalog { page }),
+        Err(Error::Parameter { name, expected }) => Err(Error::CatalogParameter { name, expected }),
+        Err(other) => Err(other),
+    }
+}
+
+fn put_manifest(
+    repository: RepositoryName,
+    reference: Reference,
+    query: Query<'_>,
+    headers: &HeaderMap,
+) -> Result<Request, Error> {
+    let tags = query
+        .all("tag")
+        .map(|tag| Tag::parse(&tag))
+        .collect::<Result<_, _>>()?;
+    let expected = "a media type such as `application/vnd.oci.image.manifest.v1+json`";
+    let media_type = text(headers, &header::CONTENT_TYPE)
+        .filter(|value| !value.is_empty())
+        .map(MediaType::parse)
+        .transpose()
+        .or(Err(Error::Header {
+            name: "Content-Type",
+            expected,
+        }))?;
+    Ok(Request::PutManifest {
+        repository,
+        reference,
+        tags,
+        media_type,
+        precondition: precondition(headers)?,
+    })
+}
+
+fn open(repository: RepositoryName, query: Query<'_>) -> Result<Request, Error> {
+    if let Some(digest) = query.first("mount") {
+        let from = query.first("from").filter(|from| !from.is_empty());
+        let from = from.map(|from| RepositoryName::parse(&from)).transpose()?;
+        return Ok(Request::Mount {
+            repository,
+            digest: Digest::parse(&digest)?,
+            from,
+        });
+    }
+    if query.first("digest").is_some() {
+        return Ok(Request::PushBlob {
+            repository,
+            digest: query.digest()?,
+        });
+    }
+    let algorithm = query
+        .first("digest-algorithm")
+        .map(|name| name.parse())
+        .transpose()?;
+    Ok(Request::OpenUpload {
+        repository,
+        algorithm,
+    })
+}
+
+/// `Range` counts for `GET` only, and not if the client's `If-Range` is of other content.
+fn blob_range(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Option<RangeSpec>, Error> {
+    let same = text(headers, &header::IF_RANGE)
+        .is_none_or(|tag| !tag.starts_with("W/") && EntityTags::parse(tag).has(digest));
+    match text(headers, &header::RANGE) {
+        Some(range) if !head && same => parse_range(range),
+        _ => Ok(None),
+    }
+}
+
+fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, Error> {
+    text(headers, &header::CONTENT_RANGE)
+        .map(ContentRange::parse)
+        .transpose()
+}
+
+fn entity_tags(headers: &HeaderMap) -> Option<EntityTags> {
+    text(headers, &header::IF_NONE_MATCH).map(EntityTags::parse)
+}
+
+fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
+    if let Some(tags) = text(headers, &header::IF_NONE_MATCH) {
+        return match EntityTags::parse(tags) {
+            EntityTags::Any => Ok(Some(Precondition::Absent)),
+            EntityTags::These(_) => Err(Error::Header {
+                name: "If-None-Match",
+                expected: "`*`",
+            }),
+        };
+    }
+    let malformed = Error::Header {
+        name: "If-Match",
+        expected: "the digest of one manifest, in quotes",
+    };
+    match text(headers, &header::IF_MATCH).map(EntityTags::parse) {
+        None => Ok(None),
+        Some(EntityTags::These(tags)) => match tags.as_slice() {
+            [tag] => Digest::parse(tag)
+                .map(|digest| Some(Precondition::Is(digest)))
+                .or(Err(malformed)),
+            _ => Err(malformed),
+        },
+        Some(EntityTags::Any) => Err(malformed),
+    }
+}
+
+/// A header as text; one that is not visible ASCII says nothing that could be understood.
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers
+        .get(name)
+        .map(|value| value.to_str().unwrap_or("\u{fffd}"))
+}
+
+fn spell_range(range: RangeSpec) -> String {
+    match range {
+        RangeSpec::From(first) => format!("bytes={first}-"),
+        RangeSpec::FromTo(first, last) => format!("bytes={first}-{last}"),
+        RangeSpec::Last(count) => format!("bytes=-{count}"),
+    }
+}
+
+fn spell_tags(tags: &EntityTags) -> String {
+    match tags {
+        EntityTags::Any => "*".into(),
+        EntityTags::These(tags) => tags
+            .iter()
+            .map(|tag| format!("\"{tag}\""))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// The query of a request. A `+` is itself: nothing here has a blank, and media types have one unescaped.
+#[derive(Clone, Copy)]
+struct Query<'q>(&'q str);
+
+impl<'q> Query<'q> {
+    fn all(self, name: &'static str) -> impl Iterator<Item = Cow<'q, str>> {
+        self.0.split('&').filter_map(move |pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key) == name).then(|| decode(value))
+        })
+    }
+
+    fn first(self, name: &'static str) -> Option<Cow<'q, str>> {
+        self.all(name).next()
+    }
+
+    /// A parameter that may be missing or empty, but not malformed.
+    fn parsed<T>(
+        self,
+        name: &'static str,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        match self.first(name) {
+            Some(text) if !text.is_empty() => {
+                parse(&text).map(Some).ok_or(Error::Parameter { name, expected })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn page<K>(
+        self,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<K>,
+    ) -> Result<PageQuery<K>, Error> {
+        let count = |text: &str| number(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(PageQuery {
+            n: self.parsed("n", "a number that is not negative", count)?,
+            last: self.parsed("last", expected, parse)?,
+        })
+    }
+
+    /// The `digest` of what is pushed. Several are allowed if they agree.
+    fn digest(self) -> Result<Digest, Error> {
+        let mut digests = self.all("digest").filter(|text| !text.is_empty());
+        let first = Digest::parse(&digests.next().ok_or(Error::DigestMissing)?)?;
+        for other in digests {
+            let actual = Digest::parse(&other)?;
+            if actual != first {
+                return Err(Error::DigestMismatch {
+                    expected: first,
+                    actual,
+                });
+            }
+        }
+        Ok(first)
+    }
+}
+
+struct Target {
+    text: String,
+    separator: char,
+}
+
+impl Target {
+    fn set(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text
+                .push_str(&format!("{}{name}={}", self.separator, encode(value)));
+            self.separator = '&';
+        }
+    }
+
+    fn page<K: Display>(&mut self, page: &PageQuery<K>) {
+        self.set("n", page.n.map(|n| n.to_string()).as_deref());
+        self.set("last", page.last.as_ref().map(ToString::to_string).as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use proptest::prelude::*;
+
+    fn parse(method: Method, target: &str, headers: &[(&str, &str)]) -> Result<Request, Error> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let (path, query) = target
+            .split_once('?')
+            .map_or((target, None), |(path, query)| (path, Some(query)));
+        Request::parse(&method, path, query, &map)
+    }
+
+    fn digest(algorithm: Algorithm) -> Digest {
+        Digest::of(algorithm, b"content")
+    }
+
+    #[test]
+    fn every_request_is_understood_as_it_was_built() {
+        let repository = RepositoryName::parse("team/blobs").unwrap();
+        let id = UploadId::from_random([1; 16]);
+        let digest = digest(Algorithm::Sha512);
+        let tag = Tag::parse("v1").unwrap();
+        let media_type = MediaType::known(MediaType::OCI_MANIFEST);
+        let chunk = ContentRange::of(5, 7);
+        for request in [
+            Request::Ping,
+            Request::Catalog {
+                page: PageQuery::first(3).after(repository.clone()),
+            },
+            Request::Tags {
+                repository: repository.clone(),
+                page: PageQuery::first(0),
+            },
+            Request::Referrers {
+                repository: repository.clone(),
+                subject: digest,
+                artifact_type: Some(media_type.clone()),
+                page: PageQuery::default().after(digest),
+            },
+            Request::Blob {
+                repository: repository.clone(),
+                digest,
+                head: false,
+                range: Some(RangeSpec::Last(9)),
+                known: Some(EntityTags::These(vec![digest.to_string()])),
+            },
+            Request::Blob {
+                repository: repository.clone(),
+                digest,
+                head: true,
+                range: None,
+                known: None,
+            },
+            Request::DeleteBlob {
+                repository: repository.clone(),
+                digest,
+            },
+            Request::Manifest {
+                repository: repository.clone(),
+                reference: tag.clone().into(),
+                head: true,
+                known: Some(EntityTags::Any),
+            },
+            Request::PutManifest {
+                repository: repository.clone(),
+                reference: digest.into(),
+                tags: vec![tag.clone(), Tag::parse("v2").unwrap()],
+                media_type: Some(media_type),
+                precondition: Some(Precondition::Is(digest)),
+            },
+            Request::PutManifest {
+                repository: repository.clone(),
+                reference: tag.into(),
+                tags: vec![],
+                media_type: None,
+                precondition: Some(Precondition::Absent),
+            },
+            Request::DeleteManifest {
+                repository: repository.clone(),
+                reference: digest.into(),
+            },
+            Request::OpenUpload {
+                repository: repository.clone(),
+                algorithm: Some(Algorithm::Sha512),
+            },
+            Request::PushBlob {
+                repository: repository.clone(),
+                digest,
+            },
+            Request::Mount {
+                repository: repository.clone(),
+                digest,
+                from: Some(repository.clone()),
+            },
+            Request::Mount {
+                repository: repository.clone(),
+                digest,
+                from: None,
+            },
+            Request::UploadStatus {
+                repository: repository.clone(),
+                id,
+            },
+            Request::Append {
+                repository: repository.clone(),
+                id,
+                chunk,
+            },
+            Request::Close {
+                repository: repository.clone(),
+                id,
+                digest,
+                chunk: None,
+            },
+            Request::Cancel { repository, id },
+        ] {
+            let target = request.target();
+            let (path, query) = target
+                .split_once('?')
+                .map_or((&*target, None), |(p, q)| (p, Some(q)));
+            let read = Request::parse(&request.method(), path, query, &request.headers()).unwrap();
+            assert_eq!(read, request, "{target}");
+            assert!(
+                !target.contains("%2F"),
+                "some proxies refuse encoded slashes: {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn clients_spell_the_same_in_many_ways() {
+        let digest = digest(Algorithm::Sha256);
+        let escaped = digest.to_string().replace(':', "%3A");
+        for query in [
+            format!("mount={digest}&from=p/x"),
+            format!("from=p%2Fx&mount={escaped}"),
+        ] {
+            let request = parse(Method::POST, &format!("/v2/a/blobs/uploads?{query}"), &[]).unwrap();
+            assert!(
+                matches!(request, Request::Mount { from: Some(from), .. } if from.as_str() == "p/x"),
+                "{query}"
+            );
+        }
+        let referrers = format!("/v2/a/referrers/{digest}?artifactType=application/a+json");
+        assert_eq!(
+            parse(Method::GET, &referrers, &[]).unwrap(),
+            parse(Method::GET, &referrers.replace('+', "%2B"), &[]).unwrap()
+        );
+    }
+
+    #[test]
+    fn malformed_parameters_are_refused_with_their_code() {
+        let upload = format!("/v2/a/blobs/uploads/{}", UploadId::from_random([0; 16]));
+        let blob = format!("/v2/a/blobs/{}", digest(Algorithm::Sha256));
+        for (method, target, headers, code) in [
+            (
+                Method::GET,
+                "/v2/a/tags/list?n=-1",
+                vec![],
+                ErrorCode::Unsupported,
+            ),
+            (Method::GET, "/v2/a/tags/list?n=x", vec![], ErrorCode::Unsupported),
+            (
+                Method::GET,
+                "/v2/a/tags/list?last=a/b",
+                vec![],
+                ErrorCode::Unsupported,
+            ),
+            (
+                Method::GET,
+                "/v2/_catalog?n=-1",
+                vec![],
+                ErrorCode::PaginationNumberInvalid,
+            ),
+            (
+                Method::GET,
+                "/v2/_catalog?last=A",
+                vec![],
+                ErrorCode::PaginationNumberInvalid,
+            ),
+            (
+                Method::GET,
+                &blob,
+                vec![("range", "bytes=x")],
+                ErrorCode::Unsupported,
+            ),
+            (
+                Method::PATCH,
+                &upload,
+                vec![("content-range", "x")],
+                ErrorCode::Unsupported,
+            ),
+            (Method::PUT, &upload, vec![], ErrorCode::DigestInvalid),
+            (
+                Method::PUT,
+                &format!("{upload}?digest="),
+                vec![],
+                ErrorCode::DigestInvalid,
+            ),
+            (
+                Method::PUT,
+                &format!("{upload}?digest=md5:00"),
+                vec![],
+                ErrorCode::DigestInvalid,
+            ),
+            (
+                Method::POST,
+                "/v2/a/blobs/uploads/?digest=x",
+                vec![],
+                ErrorCode::DigestInvalid,
+            ),
+            (
+                Method::POST,
+                "/v2/a/blobs/uploads/?digest-algorithm=md5",
+                vec![],
+                ErrorCode::DigestInvalid,
+            ),
+            (
+                Method::POST,
+                "/v2/a/blobs/uploads/?mount=x",
+                vec![],
+                ErrorCode::DigestInvalid,
+            ),
+            (
+                Method::PUT,
+                "/v2/a/manifests/v1?tag=.",
+                vec![],
+                ErrorCode::ManifestInvalid,
+            ),
+            (
+                Method::PUT,
+                "/v2/a/manifests/v1",
+                vec![("content-type", "x")],
+                ErrorCode::Unsupported,
+            ),
+            (Method::POST, "/v2/a/manifests/v1", vec![], ErrorCode::Unsupported),
+            (Method::PATCH, "/v2/", vec![], ErrorCode::Unsupported),
+        ] {
+            let error = parse(method, target, &headers).unwrap_err();
+            assert_eq!(error.wire().1, code, "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_counts_only_for_the_content_the_client_has_part_of() {
+        let digest = digest(Algorithm::Sha256);
+        let target = format!("/v2/a/blobs/{digest}");
+        let range = |if_range: &str| match parse(
+            Method::GET,
+            &target,
+            &[("range", "bytes=1-"), ("if-range", if_range)],
+        ) {
+            Ok(Request::Blob { range, .. }) => range,
+            other => panic!("{other:?}"),
+        };
+        assert!(range(&format!("\"{digest}\"")).is_some());
+        assert!(range("\"other\"").is_none());
+        assert!(range(&format!("W/\"{digest}\"")).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_panics(
+            method in prop_oneof![Just(Method::GET), Just(Method::PUT), Just(Method::POST), Just(Method::PATCH)],
+            path in "/v2/(a/|blobs/|uploads/|tags/list|manifests/|_catalog|\\PC){0,5}",
+            query in "((n|last|digest|mount|from|tag|artifactType|digest-algorithm)(=|&|%|sha256:|\\PC){0,6}){0,4}",
+            value in "[ -~]{0,24}",
+        ) {
+            let headers: HeaderMap = [header::RANGE, header::CONTENT_RANGE, header::IF_NONE_MATCH, header::IF_MATCH,
+                header::CONTENT_TYPE, header::IF_RANGE]
+                .into_iter()
+                .map(|name| (name, HeaderValue::from_str(&value).unwrap()))
+                .collect();
+            let _ = Request::parse(&method, &path, Some(&query), &headers);
+        }
+    }
+}

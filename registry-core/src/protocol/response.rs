@@ -1,0 +1,465 @@
+//! [`Response`]: status and headers of each success, and of each [`Error`]; [`Answer`] reads them back.
+
+use super::{
+    request::Request,
+    route::{Endpoint, Links},
+    upload::Upload,
+};
+use crate::{
+    digest::{AnyDigest, Digest},
+    error::Error,
+    media_type::MediaType,
+    name::RepositoryName,
+    reference::{Reference, Tag},
+    upload_id::UploadId,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use std::{fmt::Display, ops::Range};
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// A success, before it has status and headers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[expect(
+    missing_docs,
+    reason = "the fields are what the specification's headers say, typed"
+)]
+pub enum Response {
+    /// 200: this is a registry.
+    Pong,
+    /// 200 with a JSON list of names, and the request for the next page.
+    List { next: Option<Request> },
+    /// 200 with an image index of referrers.
+    Referrers { filtered: bool, next: Option<Request> },
+    /// 200 or, with a part, 206.
+    Blob {
+        digest: Digest,
+        size: u64,
+        part: Option<Range<u64>>,
+    },
+    /// 307: the blob is to be fetched elsewhere.
+    Redirect { digest: Digest, to: Uri },
+    /// 200.
+    Manifest {
+        digest: Digest,
+        media_type: MediaType,
+        size: u64,
+    },
+    /// 304: the client has it.
+    NotModified { digest: Digest },
+    /// 202: a session is open, or has grown.
+    Accepted {
+        repository: RepositoryName,
+        id: UploadId,
+        offset: u64,
+    },
+    /// 204: where a session stands.
+    UploadStatus {
+        repository: RepositoryName,
+        id: UploadId,
+        offset: u64,
+    },
+    /// 201.
+    BlobCreated {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    /// 201; `tags` are those that came as parameters.
+    ManifestCreated {
+        repository: RepositoryName,
+        digest: Digest,
+        subject: Option<AnyDigest>,
+        tags: Vec<Tag>,
+    },
+    /// 202: it is gone.
+    Deleted,
+    /// 204: the session is gone.
+    Cancelled,
+}
+
+impl Response {
+    /// Status and headers. `Content-Length` is that of what a `GET` would have as its body, where that is not
+    /// known from the body itself.
+    #[must_use]
+    pub fn head(&self, links: &Links) -> (StatusCode, HeaderMap) {
+        let mut headers = Headers::new();
+        let status = match self {
+            Self::Pong => {
+                headers.set(header::CONTENT_TYPE, "application/json");
+                StatusCode::OK
+            }
+            Self::List { next } => {
+                headers.set(header::CONTENT_TYPE, "application/json");
+                headers.next(links, next.as_ref());
+                StatusCode::OK
+            }
+            Self::Referrers { filtered, next } => {
+                headers.set(header::CONTENT_TYPE, MediaType::OCI_INDEX);
+                headers.next(links, next.as_ref());
+                if *filtered {
+                    headers.set(OCI_FILTERS_APPLIED, "artifactType");
+                }
+                StatusCode::OK
+            }
+            Self::Blob { digest, size, part } => headers.blob(digest, *size, part.as_ref()),
+            Self::Redirect { digest, to } => {
+                headers.content(digest);
+                headers.set(header::LOCATION, to);
+                StatusCode::TEMPORARY_REDIRECT
+            }
+            Self::Manifest {
+                digest,
+                media_type,
+                size,
+            } => {
+                headers.content(digest);
+                headers.set(header::CONTENT_TYPE, media_type);
+                headers.set(header::CONTENT_LENGTH, size);
+                StatusCode::OK
+            }
+            Self::NotModified { digest } => {
+                headers.content(digest);
+                StatusCode::NOT_MODIFIED
+            }
+            Self::Accepted {
+                repository,
+                id,
+                offset,
+            } => {
+                headers.session(links, repository, *id, *offset);
+                StatusCode::ACCEPTED
+            }
+            Self::UploadStatus {
+                repository,
+                id,
+                offset,
+            } => {
+                headers.session(links, repository, *id, *offset);
+                StatusCode::NO_CONTENT
+            }
+            Self::BlobCreated { repository, digest } => {
+                headers.content(digest);
+                headers.set(
+                    header::LOCATION,
+                    links.to(&Endpoint::Blob(repository.clone(), *digest)),
+                );
+                StatusCode::CREATED
+            }
+            Self::ManifestCreated {
+                repository,
+                digest,
+                subject,
+                tags,
+            } => {
+                headers.content(digest);
+                let location = Endpoint::Manifest(repository.clone(), Reference::Digest(*digest));
+                headers.set(header::LOCATION, links.to(&location));
+                if let Some(subject) = subject {
+                    headers.set(OCI_SUBJECT, subject);
+                }
+                for tag in tags {
+                    headers.add(OCI_TAG, tag);
+                }
+                StatusCode::CREATED
+            }
+            Self::Deleted => StatusCode::ACCEPTED,
+            Self::Cancelled => StatusCode::NO_CONTENT,
+        };
+        (status, headers.0)
+    }
+}
+
+impl Error {
+    /// Status and headers of a refusal. Its body is [`Error::body`], except where a range has none of a blob's
+    /// bytes: that answer has an empty body.
+    #[must_use]
+    pub fn head(&self, links: &Links) -> (StatusCode, HeaderMap) {
+        let mut headers = Headers::new();
+        headers.set(header::CONTENT_TYPE, "application/json");
+        match self {
+            Self::Method { allowed } => {
+                let methods: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
+                headers.set(header::ALLOW, methods.join(", "));
+            }
+            // A read-only registry answers what reads; which those are is the same for every endpoint that writes.
+            Self::ReadOnly => headers.set(header::ALLOW, "GET, HEAD"),
+            Self::ChunkOutOfOrder {
+                repository,
+                id,
+                offset,
+            } => {
+                headers.session(links, repository, *id, *offset);
+            }
+            Self::RangeUnsatisfiable { size } => {
+                headers.0.remove(header::CONTENT_TYPE);
+                headers.set(header::CONTENT_RANGE, format_args!("bytes */{size}"));
+                headers.set(header::CONTENT_LENGTH, 0);
+            }
+            Self::Unauthorized { challenges, needed } => {
+                for challenge in challenges.iter().filter_map(|challenge| challenge.render(needed)) {
+                    headers.0.append(header::WWW_AUTHENTICATE, challenge);
+                }
+            }
+            Self::Throttled { retry_after } => {
+                headers.set(header::RETRY_AFTER, retry_after.as_secs().max(1));
+            }
+            _ => {}
+        }
+        (self.wire().0, headers.0)
+    }
+}
+
+struct Headers(HeaderMap);
+
+impl Headers {
+    /// With what every answer carries: some clients insist on it, 401 and 404 included.
+    fn new() -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        Self(headers)
+    }
+
+    /// Everything that is set is made of parsed types, so it is a legal value; what were not would be left out.
+    fn set(&mut self, name: HeaderName, value: impl Display) {
+        if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+            self.0.insert(name, value);
+        }
+    }
+
+    fn add(&mut self, name: HeaderName, value: impl Display) {
+        if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+            self.0.append(name, value);
+        }
+    }
+
+    fn content(&mut self, digest: &Digest) {
+        self.set(CONTENT_DIGEST, digest);
+        self.set(header::ETAG, format_args!("\"{digest}\""));
+    }
+
+    fn blob(&mut self, digest: &Digest, size: u64, part: Option<&Range<u64>>) -> StatusCode {
+        self.content(digest);
+        self.set(header::CONTENT_TYPE, "application/octet-stream");
+        self.set(header::ACCEPT_RANGES, "bytes");
+        self.set(header::CACHE_CONTROL, "max-age=31536000");
+        let Some(part) = part else {
+            self.set(header::CONTENT_LENGTH, size);
+            return StatusCode::OK;
+        };
+        self.set(header::CONTENT_LENGTH, part.end - part.start);
+        self.set(
+            header::CONTENT_RANGE,
+            format_args!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1)),
+        );
+        StatusCode::PARTIAL_CONTENT
+    }
+
+    /// Docker wants `Range: 0-<last>`, without a unit, and fails on any other form.
+    fn session(&mut self, links: &Links, repository: &RepositoryName, id: UploadId, offset: u64) {
+        self.set(
+            header::LOCATION,
+            links.to(&Endpoint::Upload(repository.clone(), id)),
+        );
+        self.set(header::RANGE, format_args!("0-{}", Upload::at(offset).last()));
+        self.set(UPLOAD_UUID, id);
+    }
+
+    fn next(&mut self, links: &Links, next: Option<&Request>) {
+        if let Some(next) = next {
+            self.set(
+                header::LINK,
+                format_args!("<{}>; rel=\"next\"", links.within(&next.target())),
+            );
+        }
+    }
+}
+
+/// Status and headers of an answer, read by a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> Answer<'a> {
+    /// An answer to read.
+    #[must_use]
+    pub const fn new(status: StatusCode, headers: &'a HeaderMap) -> Self {
+        Self { status, headers }
+    }
+
+    fn text(self, name: &HeaderName) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Docker-Content-Digest`.
+    #[must_use]
+    pub fn digest(self) -> Option<Digest> {
+        Digest::parse(self.text(&CONTENT_DIGEST)?).ok()
+    }
+
+    /// `Location`, as it was sent: where a session goes on, or where what was created is.
+    #[must_use]
+    pub fn location(self) -> Option<&'a str> {
+        self.text(&header::LOCATION)
+    }
+
+    /// `Range: 0-<last>` of a session: its last byte. An empty session says 0 too, so this is no offset.
+    #[must_use]
+    pub fn last_byte(self) -> Option<u64> {
+        let (first, last) = self.text(&header::RANGE)?.split_once('-')?;
+        (first == "0").then(|| last.parse().ok())?
+    }
+
+    /// `Content-Type`, without parameters.
+    #[must_use]
+    pub fn media_type(self) -> Option<MediaType> {
+        MediaType::parse(self.text(&header::CONTENT_TYPE)?).ok()
+    }
+
+    /// `Content-Length`, in bytes.
+    #[must_use]
+    pub fn length(self) -> Option<u64> {
+        self.text(&header::CONTENT_LENGTH)?.parse().ok()
+    }
+
+    /// `OCI-Subject`.
+    #[must_use]
+    pub fn subject(self) -> Option<AnyDigest> {
+        AnyDigest::parse(self.text(&OCI_SUBJECT)?).ok()
+    }
+
+    /// `OCI-Tag`, as several headers or one with commas.
+    #[must_use]
+    pub fn tags(self) -> Vec<Tag> {
+        let values = self
+            .headers
+            .get_all(OCI_TAG)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|value| value.split(','))
+            .filter_map(|tag| Tag::parse(tag.trim()).ok())
+            .collect()
+    }
+
+    /// The URL of the next page, from `Link`.
+    #[must_use]
+    pub fn next(self) -> Option<&'a str> {
+        let links = self
+            .headers
+            .get_all(header::LINK)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok());
+        let next = |link: &'a str| {
+            let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+            let rel = parameters
+                .split(';')
+                .any(|p| matches!(p.trim(), "rel=next" | "rel=\"next\""));
+            rel.then_some(url)
+        };
+        links.flat_map(|value| value.split(", ")).find_map(next)
+    }
+
+    /// Whether the referrers were filtered by `artifactType`.
+    #[must_use]
+    pub fn filtered(self) -> bool {
+        self.text(&OCI_FILTERS_APPLIED)
+            .is_some_and(|f| f.split(',').any(|f| f.trim() == "artifactType"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{digest::Algorithm, protocol::PageQuery};
+
+    fn repository() -> RepositoryName {
+        RepositoryName::parse("team/app").unwrap()
+    }
+
+    #[test]
+    fn a_session_says_where_it_goes_on_and_its_last_byte() {
+        let id = UploadId::from_random([3; 16]);
+        let links = Links::below("/registry").unwrap();
+        for (offset, last) in [(0, 0), (1, 0), (5, 4)] {
+            let response = Response::Accepted {
+                repository: repository(),
+                id,
+                offset,
+            };
+            let (status, headers) = response.head(&links);
+            let answer = Answer::new(status, &headers);
+
+            assert_eq!(
+                answer.location().unwrap(),
+                format!("/registry/v2/team/app/blobs/uploads/{id}")
+            );
+            assert_eq!(answer.last_byte(), Some(last));
+            assert_eq!(headers["range"], format!("0-{last}"), "docker fails on a unit");
+        }
+    }
+
+    #[test]
+    fn what_was_created_is_read_back() {
+        let digest = Digest::of(Algorithm::Sha512, b"m");
+        let subject = AnyDigest::from(Digest::of(Algorithm::Sha256, b"s"));
+        let tags = ["a", "b"].map(|tag| Tag::parse(tag).unwrap()).to_vec();
+        let response = Response::ManifestCreated {
+            repository: repository(),
+            digest,
+            subject: Some(subject.clone()),
+            tags: tags.clone(),
+        };
+        let (status, headers) = response.head(&Links::default());
+        let answer = Answer::new(status, &headers);
+
+        assert_eq!(answer.status, StatusCode::CREATED);
+        assert_eq!(answer.digest(), Some(digest));
+        assert_eq!(answer.subject(), Some(subject));
+        assert_eq!(answer.tags(), tags);
+        assert_eq!(
+            answer.location().unwrap(),
+            format!("/v2/team/app/manifests/{digest}")
+        );
+    }
+
+    #[test]
+    fn the_next_page_is_a_link_without_an_encoded_slash() {
+        let page = PageQuery::first(2).after(repository());
+        let (status, headers) = Response::List {
+            next: Some(Request::Catalog { page }),
+        }
+        .head(&Links::default());
+        assert_eq!(
+            Answer::new(status, &headers).next(),
+            Some("/v2/_catalog?n=2&last=team/app")
+        );
+    }
+
+    #[test]
+    fn a_part_says_which() {
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        let (status, headers) = Response::Blob {
+            digest,
+            size: 2048,
+            part: Some(500..1500),
+        }
+        .head(&Links::default());
+        assert_eq!(status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(headers["content-range"], "bytes 500-1499/2048");
+        assert_eq!(headers["content-length"], "1000");
+    }
+}

@@ -1,0 +1,316 @@
+//! The one route table: a path becomes an [`Endpoint`], and an endpoint a path, for `Location` and `Link` too.
+//!
+//! Paths are read from the right, because `blobs`, `uploads`, `tags`, `manifests` and `referrers` are legal parts of a
+//! repository's name. Each segment is decoded once, after splitting: an encoded slash never separates.
+//!
+//! Specification: "Endpoints", end-1 to end-14; `_catalog` is Docker's.
+
+use crate::{digest::Digest, error::Error, name::RepositoryName, reference::Reference, upload_id::UploadId};
+use http::Method;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use std::{borrow::Cow, fmt};
+
+/// What a path under `/v2/` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// `/v2/`: is this a registry? (end-1)
+    Base,
+    /// `/v2/_catalog`
+    Catalog,
+    /// `/v2/<name>/tags/list` (end-8)
+    Tags(RepositoryName),
+    /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9)
+    Manifest(RepositoryName, Reference),
+    /// `/v2/<name>/blobs/<digest>` (end-2, end-10)
+    Blob(RepositoryName, Digest),
+    /// `/v2/<name>/blobs/uploads/` (end-4, end-11)
+    Uploads(RepositoryName),
+    /// `/v2/<name>/blobs/uploads/<id>` (end-5, end-6, end-13, end-14)
+    Upload(RepositoryName, UploadId),
+    /// `/v2/<name>/referrers/<digest>` (end-12)
+    Referrers(RepositoryName, Digest),
+}
+
+impl Endpoint {
+    /// Reads the raw path of a request, percent-encoded as it came. `/v2` and `/v2/`, `…/uploads` and
+    /// `…/uploads/` are the same: a redirect would turn a `POST` into a `GET`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Endpoint`] if no endpoint has this form; else the first part that is malformed.
+    pub fn parse(path: &str) -> Result<Self, Error> {
+        let rest = match path.strip_prefix("/v2") {
+            Some("" | "/") => return Ok(Self::Base),
+            Some("/_catalog") => return Ok(Self::Catalog),
+            Some(rest) => rest.strip_prefix('/').ok_or(Error::Endpoint)?,
+            None => return Err(Error::Endpoint),
+        };
+        let segments: Vec<&str> = rest.split('/').collect();
+        match segments.as_slice() {
+            [name @ .., "tags", "list"] => Ok(Self::Tags(parse_name(name)?)),
+            [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
+                Ok(Self::Uploads(parse_name(name)?))
+            }
+            [name @ .., "manifests", reference] => Ok(Self::Manifest(
+                parse_name(name)?,
+                Reference::parse(&decode(reference))?,
+            )),
+            [name @ .., "referrers", digest] => Ok(Self::Referrers(
+                parse_name(name)?,
+                Digest::parse(&decode(digest))?,
+            )),
+            [name @ .., "blobs", digest] => {
+                Ok(Self::Blob(parse_name(name)?, Digest::parse(&decode(digest))?))
+            }
+            [name @ .., "blobs", "uploads", id] => {
+                let name = parse_name(name)?;
+                // What is no id was never given out, so it is as unknown as any other.
+                let id = UploadId::parse(&decode(id)).or(Err(Error::UploadUnknown))?;
+                Ok(Self::Upload(name, id))
+            }
+            _ => Err(Error::Endpoint),
+        }
+    }
+
+    /// The methods it answers, for `Allow`.
+    #[must_use]
+    pub const fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Base | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => &[Method::GET, Method::HEAD],
+            Self::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            Self::Blob(..) => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Uploads(_) => &[Method::POST],
+            Self::Upload(..) => &[
+                Method::GET,
+                Method::HEAD,
+                Method::PATCH,
+                Method::PUT,
+                Method::DELETE,
+            ],
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("/v2/"),
+            Self::Catalog => f.write_str("/v2/_catalog"),
+            Self::Tags(name) => write!(f, "/v2/{name}/tags/list"),
+            Self::Manifest(name, reference) => write!(f, "/v2/{name}/manifests/{reference}"),
+            Self::Blob(name, digest) => write!(f, "/v2/{name}/blobs/{digest}"),
+            Self::Uploads(name) => write!(f, "/v2/{name}/blobs/uploads/"),
+            Self::Upload(name, id) => write!(f, "/v2/{name}/blobs/uploads/{id}"),
+            Self::Referrers(name, digest) => write!(f, "/v2/{name}/referrers/{digest}"),
+        }
+    }
+}
+
+fn parse_name(segments: &[&str]) -> Result<RepositoryName, Error> {
+    let decoded: Vec<Cow<'_, str>> = segments.iter().map(|segment| decode(segment)).collect();
+    if decoded.iter().any(|segment| segment.contains('/')) {
+        return Err(crate::name::InvalidName::Grammar.into());
+    }
+    Ok(RepositoryName::parse(&decoded.join("/"))?)
+}
+
+/// Decodes once. What is not UTF-8 becomes a character that no grammar here has.
+pub(super) fn decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// Names, tags and digests stand in a query as they are, slashes included: some proxies refuse `%2F`.
+const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?');
+
+/// Spells a value for a query.
+pub(super) fn encode(text: &str) -> impl fmt::Display + '_ {
+    utf8_percent_encode(text, QUERY)
+}
+
+/// Where the registry is found from outside: what stands before `/v2/` in every `Location` and `Link`.
+///
+/// Empty by default, which makes them path-relative: that works behind every proxy. A request may carry one in
+/// its extensions, which then counts for it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    base: String,
+}
+
+/// A base that cannot stand before `/v2/` in a URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`")]
+pub struct InvalidBase(String);
+
+impl Links {
+    /// Links below a path (`/registry`) or a URL (`https://example.com/registry`), without query and fragment.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBase`] for anything else.
+    pub fn below(base: &str) -> Result<Self, InvalidBase> {
+        let trimmed = base.trim_end_matches('/');
+        let invalid = || InvalidBase(base.to_owned());
+        if trimmed.is_empty() {
+            return if base.is_empty() || base == "/" {
+                Ok(Self::default())
+            } else {
+                Err(invalid())
+            };
+        }
+        let uri: http::Uri = trimmed.parse().or_else(|_| Err(invalid()))?;
+        let url = matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+        let path = uri.scheme().is_none() && trimmed.starts_with('/') && !trimmed.starts_with("//");
+        if (url || path) && uri.query().is_none() && !trimmed.contains(['#', '%']) {
+            Ok(Self {
+                base: trimmed.to_owned(),
+            })
+        } else {
+            Err(invalid())
+        }
+    }
+
+    /// The URL of an endpoint: path-relative, or absolute if the base is.
+    #[must_use]
+    pub fn to(&self, endpoint: &Endpoint) -> String {
+        self.within(&endpoint.to_string())
+    }
+
+    /// The URL of a path that begins with `/v2/`, perhaps with a query.
+    pub(super) fn within(&self, target: &str) -> String {
+        format!("{}{target}", self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{digest::Algorithm, error::ErrorCode, reference::Tag};
+    use proptest::prelude::*;
+
+    fn name(name: &str) -> RepositoryName {
+        RepositoryName::parse(name).unwrap()
+    }
+
+    fn digest() -> Digest {
+        Digest::of(Algorithm::Sha256, b"")
+    }
+
+    #[test]
+    fn paths_are_read_from_the_right() {
+        let id = UploadId::from_random([7; 16]);
+        let tag = |tag| Reference::Tag(Tag::parse(tag).unwrap());
+        for endpoint in [
+            Endpoint::Base,
+            Endpoint::Catalog,
+            Endpoint::Tags(name("a/tags/list")),
+            Endpoint::Tags(name("a/blobs/uploads")),
+            Endpoint::Manifest(name("manifests/manifests"), tag("manifests")),
+            Endpoint::Manifest(name("a/blobs/uploads"), tag("list")),
+            Endpoint::Manifest(name("a"), Reference::Digest(digest())),
+            Endpoint::Blob(name("blobs/blobs"), digest()),
+            Endpoint::Uploads(name("a/blobs/uploads")),
+            Endpoint::Upload(name("a/blobs/uploads"), id),
+            Endpoint::Referrers(name("referrers"), digest()),
+        ] {
+            assert_eq!(Endpoint::parse(&endpoint.to_string()).unwrap(), endpoint);
+        }
+    }
+
+    #[test]
+    fn both_slash_forms_are_the_same() {
+        assert_eq!(Endpoint::parse("/v2").unwrap(), Endpoint::Base);
+        assert_eq!(
+            Endpoint::parse("/v2/a/blobs/uploads").unwrap(),
+            Endpoint::Uploads(name("a"))
+        );
+    }
+
+    #[test]
+    fn a_segment_is_decoded_once_and_never_into_two() {
+        let encoded = format!("/v2/a/blobs/{}", digest().to_string().replace(':', "%3A"));
+        assert_eq!(
+            Endpoint::parse(&encoded).unwrap(),
+            Endpoint::Blob(name("a"), digest())
+        );
+        for path in [
+            "/v2/a%2Fb/tags/list",
+            "/v2/a%252Fb/tags/list",
+            "/v2/%2e%2e/a/tags/list",
+            "/v2/a%00/tags/list",
+            "/v2/%ff/tags/list",
+        ] {
+            assert_eq!(
+                Endpoint::parse(path).unwrap_err().wire().1,
+                ErrorCode::NameInvalid,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_is_named() {
+        let long = format!("/v2/{}/tags/list", "a".repeat(256));
+        for (path, code) in [
+            ("/v2/A/tags/list", ErrorCode::NameInvalid),
+            ("/v2//tags/list", ErrorCode::NameInvalid),
+            ("/v2/a/../b/tags/list", ErrorCode::NameInvalid),
+            ("/v2/tags/list", ErrorCode::NameInvalid),
+            (&long, ErrorCode::NameInvalid),
+            ("/v2/a/manifests/.x", ErrorCode::ManifestInvalid),
+            ("/v2/a/manifests/", ErrorCode::ManifestInvalid),
+            ("/v2/a/manifests/sha256:bad", ErrorCode::DigestInvalid),
+            ("/v2/a/blobs/sha256:bad", ErrorCode::DigestInvalid),
+            ("/v2/a/referrers/latest", ErrorCode::DigestInvalid),
+            ("/v2/a/blobs/uploads/nonsense", ErrorCode::BlobUploadUnknown),
+            ("/v2/a/nonsense", ErrorCode::Unsupported),
+            ("/v2/a/tags/list/", ErrorCode::Unsupported),
+            ("/v2x", ErrorCode::Unsupported),
+            ("/", ErrorCode::Unsupported),
+        ] {
+            assert_eq!(Endpoint::parse(path).unwrap_err().wire().1, code, "{path}");
+        }
+    }
+
+    #[test]
+    fn links_lie_below_a_path_or_a_url_and_nothing_else() {
+        let to = |base: &str| Links::below(base).map(|links| links.to(&Endpoint::Catalog));
+        assert_eq!(to("").unwrap(), "/v2/_catalog");
+        assert_eq!(to("/").unwrap(), "/v2/_catalog");
+        assert_eq!(to("/registry/").unwrap(), "/registry/v2/_catalog");
+        assert_eq!(
+            to("https://r.example:8443/x").unwrap(),
+            "https://r.example:8443/x/v2/_catalog"
+        );
+        for base in [
+            "registry", "//evil", "///", "ftp://x", "/a?b", "/a#b", "/a b", "/a\r\nb", "/a%2Fb",
+        ] {
+            assert!(Links::below(base).is_err(), "{base:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics(path in "(/|v2|blobs|uploads|tags|list|manifests|referrers|%2[eEfF]|%|sha256:|[ -~]|\\PC){0,24}") {
+            let _ = Endpoint::parse(&path);
+            let _ = Endpoint::parse(&format!("/v2/{path}"));
+        }
+
+        #[test]
+        fn an_endpoint_is_read_as_it_was_written(path in "/v2/([a-z0-9]{1,3}/){0,3}(blobs|manifests|tags|uploads)/(uploads/|list|v1)") {
+            if let Ok(endpoint) = Endpoint::parse(&path) {
+                prop_assert_eq!(endpoint.to_string(), path);
+            }
+        }
+    }
+}

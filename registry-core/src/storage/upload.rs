@@ -266,11 +266,17 @@ impl<'a> UploadBody<'a> {
         self.hasher = Some(hasher);
     }
 
-    /// The proof that the first `state.offset` bytes of the upload have `digest`; the digest they do have, if
-    /// it is another; `None` if they have to be read to be hashed in that algorithm.
+    /// The running hash, if the backend gave it back: what the proof is made of.
     #[must_use]
     pub(crate) fn into_hasher(self) -> Option<Hasher> {
         self.hasher
+    }
+
+    /// For test suites that drive a storage by hand: the running hash, if the backend gave it back.
+    #[cfg(feature = "contract-tests")]
+    #[must_use]
+    pub fn finish(self) -> Option<Hasher> {
+        self.into_hasher()
     }
 }
 
@@ -311,6 +317,12 @@ impl<T> Verified<T> {
     #[must_use]
     pub const fn subject(&self) -> &T {
         &self.subject
+    }
+
+    /// What was hashed, when the proof has served.
+    #[must_use]
+    pub fn into_subject(self) -> T {
+        self.subject
     }
 }
 

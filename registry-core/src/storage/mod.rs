@@ -9,12 +9,14 @@
 mod content;
 mod error;
 mod ingest;
+mod memory;
 mod upload;
 
 pub use self::{
     content::{BlobBody, BlobRead, Content, ContentStream, FileRange, RangeSpec, ReadBlob, StoredManifest},
     error::{BoxError, StorageError},
     ingest::{IngestError, ingest},
+    memory::MemoryStorage,
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
 };
 

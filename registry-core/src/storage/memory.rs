@@ -1,0 +1,775 @@
+//! [`MemoryStorage`]: the reference backend, for tests and for registries that may forget.
+//!
+//! One lock over plain maps, held for map operations only and never across an `await`. There is no runtime in
+//! this crate, so hashing and joining run on the caller's thread; a backend that hashes much does better.
+//! Content that no repository holds any more is freed at once, so there is nothing to collect.
+
+use super::{
+    BlobBody, BlobInfo, BlobRead, Content, LinkInfo, Listing, Moved, Need, Needed, NewUpload, Page,
+    PutManifest, PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite,
+    StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
+};
+use crate::{
+    descriptor::Descriptor,
+    digest::Digest,
+    hash::{Checkpoint, Hasher},
+    media_type::MediaType,
+    name::RepositoryName,
+    reference::{Reference, Tag},
+    upload_id::UploadId,
+};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::{Bound, RangeBounds},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// How much is taken from a body at once, and thus how much an append that dies can lose: far below the 16 MiB
+/// that the contract allows.
+const PIECE: usize = 256 << 10;
+
+/// A registry's content in memory. Clones are handles on the same content.
+///
+/// ```
+/// use registry_core::storage::{MemoryStorage, Storage};
+///
+/// let storage = MemoryStorage::new();
+/// assert!(storage.write().is_some() && storage.admin().is_some());
+/// ```
+#[derive(Clone, Default)]
+pub struct MemoryStorage {
+    state: Arc<Mutex<State>>,
+}
+
+/// Everything, behind one lock.
+#[derive(Default)]
+struct State {
+    /// Stored once, whoever holds it. Nothing stays here without a holder.
+    blobs: BTreeMap<Digest, Blob>,
+    repositories: BTreeMap<RepositoryName, Repository>,
+}
+
+struct Blob {
+    bytes: Bytes,
+    holders: BTreeSet<RepositoryName>,
+}
+
+/// A scope. Blobs and uploads may come before it exists for readers, which it does from its first manifest on.
+#[derive(Default)]
+struct Repository {
+    exists: bool,
+    blobs: BTreeSet<Digest>,
+    manifests: BTreeMap<Digest, Manifest>,
+    tags: BTreeMap<Tag, Digest>,
+    /// By subject, then by the digest of the manifest that names it.
+    referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
+    uploads: BTreeMap<UploadId, Upload>,
+}
+
+struct Manifest {
+    media_type: MediaType,
+    bytes: Bytes,
+    subject: Option<Digest>,
+}
+
+/// An upload session. What is here is kept; an append adds bytes, offset and checkpoint in one step, so one
+/// that dies leaves nothing to be cut off.
+struct Upload {
+    pieces: Vec<Bytes>,
+    offset: u64,
+    checkpoint: Option<Checkpoint>,
+    version: u64,
+    sealed: bool,
+    appending: bool,
+}
+
+impl MemoryStorage {
+    /// An empty storage.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state. A panic elsewhere cannot leave it halfway: every change is a few map operations.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("MemoryStorage")
+            .field("blobs", &state.blobs.len())
+            .field("repositories", &state.repositories.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for MemoryStorage {
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        let state = self.state();
+        Ok(state.blob(repository, digest).map(|bytes| info(digest, bytes)))
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let Some(bytes) = self.state().blob(repository, digest).cloned() else {
+            return Ok(None);
+        };
+        let info = info(digest, &bytes);
+        let range = match how.range {
+            None => 0..info.size,
+            Some(range) => range
+                .resolve(info.size)
+                .ok_or(StorageError::RangeUnsatisfiable { size: info.size })?,
+        };
+        let part = bytes.slice(in_memory(range.start)?..in_memory(range.end)?);
+        Ok(Some(BlobRead::new(
+            info,
+            range,
+            BlobBody::Content(Content::bytes(part)),
+        )))
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        let state = self.state();
+        Ok(state
+            .repositories
+            .get(repository)
+            .and_then(|repository| repository.manifest(reference)))
+    }
+
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        let state = self.state();
+        let existing = state.repositories.get(repository).filter(|found| found.exists);
+        Ok(existing.map(|repository| {
+            let tags = repository
+                .tags
+                .range(beyond(page.after))
+                .map(|(tag, _)| tag.clone());
+            Listing::first(page.limit, tags)
+        }))
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        let state = self.state();
+        let Some(referrers) = state
+            .repositories
+            .get(repository)
+            .and_then(|repository| repository.referrers.get(subject))
+        else {
+            return Ok(Listing::default());
+        };
+        let wanted = referrers
+            .range(beyond(page.after))
+            .map(|(_, descriptor)| descriptor)
+            .filter(|descriptor| {
+                artifact_type.is_none() || descriptor.artifact_type.as_ref() == artifact_type
+            });
+        Ok(Listing::first(page.limit, wanted.cloned()))
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let state = self.state();
+        let existing = state
+            .repositories
+            .range(beyond(page.after))
+            .filter(|(_, repository)| repository.exists)
+            .map(|(name, _)| name.clone());
+        Ok(Listing::first(page.limit, existing))
+    }
+
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        let state = self.state();
+        Ok(state.blobs.get(digest).map_or_else(Listing::default, |blob| {
+            Listing::first(page.limit, blob.holders.range(beyond(page.after)).cloned())
+        }))
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        Some(self)
+    }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageWrite for MemoryStorage {
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
+            context: "drawing the id of an upload session".into(),
+            source: Some(Box::new(source)),
+        })?;
+        let id = UploadId::from_random(random);
+        let upload = Upload {
+            pieces: Vec::new(),
+            offset: 0,
+            checkpoint: Some(new.checkpoint),
+            version: 0,
+            sealed: false,
+            appending: false,
+        };
+        let opened = upload.state(id);
+        self.state().repository(repository).uploads.insert(id, upload);
+        Ok(opened)
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        let mut state = self.state();
+        Ok(state.upload(repository, id).map(|upload| upload.state(*id)))
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        let append = Append::begin(self, repository, &state)?;
+        let mut hasher = body.take_hasher()?;
+        while let Some(piece) = body.next(PIECE).await? {
+            piece.hash(&mut hasher)?;
+            append.keep(piece.offset(), join(piece.chunks()), &hasher)?;
+        }
+        body.return_hasher(hasher);
+        append.finish()
+    }
+
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        mut hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        let (sealed, pieces) = {
+            let mut all = self.state();
+            let upload = all.upload_at(repository, &state)?;
+            upload.sealed = true;
+            upload.version += 1;
+            (upload.state(state.id), upload.pieces.clone())
+        };
+        for piece in &pieces {
+            hasher.update(piece);
+        }
+        Ok((sealed, hasher))
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        if *proof.subject() != state.id {
+            return Err(StorageError::internal("the proof is for another upload session"));
+        }
+        let pieces = match self.state().committable(repository, &state, &proof)? {
+            Committable::Session(upload) => upload.pieces.clone(),
+            Committable::Done(info) => return Ok(info),
+        };
+        // Outside the lock, for this may be long; the session is looked at again below.
+        let bytes = join(&pieces);
+        if bytes.len() as u64 != proof.size() {
+            return Err(StorageError::internal(format!(
+                "the proof is for {} bytes, the session holds {}",
+                proof.size(),
+                bytes.len()
+            )));
+        }
+        let mut all = self.state();
+        if let Committable::Done(info) = all.committable(repository, &state, &proof)? {
+            return Ok(info);
+        }
+        let info = info(proof.digest(), &bytes);
+        all.repository(repository).uploads.remove(&state.id);
+        all.hold(repository, proof.digest(), bytes);
+        Ok(info)
+    }
+
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        let mut state = self.state();
+        Ok(state
+            .repositories
+            .get_mut(repository)
+            .is_some_and(|repository| repository.uploads.remove(id).is_some()))
+    }
+
+    async fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        let mut state = self.state();
+        let Some(bytes) = state.blob(from, digest).cloned() else {
+            return Ok(None);
+        };
+        let info = info(digest, &bytes);
+        state.hold(to, digest, bytes);
+        Ok(Some(info))
+    }
+
+    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+        let mut state = self.state();
+        state.check(repository, &put.needs)?;
+        let repository = state.repository(repository);
+        let digest = *put.manifest.digest();
+        let mut outcome = PutOutcome::of_manifest(!repository.manifests.contains_key(&digest));
+        repository.put(put.manifest, put.media_type, put.referrer);
+
+        let mut tags = put.tags;
+        tags.sort_by(|a, b| a.tag.cmp(&b.tag));
+        for TagMove { tag, expect } in tags {
+            match repository.move_tag(&tag, digest, expect) {
+                Ok(previous) => outcome.moved.push(Moved { tag, previous }),
+                Err(conflict) => {
+                    outcome.failed = Some((tag, conflict));
+                    break;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let mut state = self.state();
+        let mut repository = state.repositories.get_mut(repository);
+        let current = repository.as_ref().and_then(|found| found.tags.get(tag));
+        admit(tag, current, expect)?;
+        Ok(repository.as_mut().and_then(|found| found.tags.remove(tag)))
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        let mut state = self.state();
+        Ok(state
+            .repositories
+            .get_mut(repository)
+            .and_then(|repository| repository.remove_manifest(digest)))
+    }
+
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        Ok(self.state().release(repository, digest))
+    }
+}
+
+#[async_trait]
+impl StorageAdmin for MemoryStorage {
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
+        let state = self.state();
+        let blobs = state.blobs.range(beyond(page.after));
+        Ok(Listing::first(
+            page.limit,
+            blobs.map(|(digest, blob)| info(digest, &blob.bytes)),
+        ))
+    }
+
+    async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let held = repository.blobs.range(beyond(page.after));
+            Listing::first(page.limit, held.map(|digest| LinkInfo::new(*digest, *digest)))
+        }))
+    }
+
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<BlobInfo>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let manifests = repository.manifests.range(beyond(page.after));
+            Listing::first(
+                page.limit,
+                manifests.map(|(digest, manifest)| info(digest, &manifest.bytes)),
+            )
+        }))
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<UploadState>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let uploads = repository.uploads.range(beyond(page.after));
+            Listing::first(page.limit, uploads.map(|(id, upload)| upload.state(*id)))
+        }))
+    }
+}
+
+/// What a commit finds.
+enum Committable<'a> {
+    /// The session, where the caller saw it.
+    Session(&'a Upload),
+    /// The session has gone and the blob is there: an earlier try got through.
+    Done(BlobInfo),
+}
+
+impl State {
+    fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<&Bytes> {
+        let blob = self.blobs.get(digest)?;
+        blob.holders.contains(repository).then_some(&blob.bytes)
+    }
+
+    /// Makes a blob of a repository. Content that is there already stays: it has the same digest.
+    fn hold(&mut self, repository: &RepositoryName, digest: &Digest, bytes: Bytes) {
+        let blob = self.blobs.entry(*digest).or_insert_with(|| Blob {
+            bytes,
+            holders: BTreeSet::new(),
+        });
+        blob.holders.insert(repository.clone());
+        self.repository(repository).blobs.insert(*digest);
+    }
+
+    fn release(&mut self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let Some(found) = self.repositories.get_mut(repository) else {
+            return false;
+        };
+        if !found.blobs.remove(digest) {
+            return false;
+        }
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.holders.remove(repository);
+            if blob.holders.is_empty() {
+                self.blobs.remove(digest);
+            }
+        }
+        true
+    }
+
+    /// The scope of that name, for a write that goes ahead.
+    fn repository(&mut self, name: &RepositoryName) -> &mut Repository {
+        self.repositories.entry(name.clone()).or_default()
+    }
+
+    fn upload(&mut self, repository: &RepositoryName, id: &UploadId) -> Option<&mut Upload> {
+        self.repositories.get_mut(repository)?.uploads.get_mut(id)
+    }
+
+    /// The session, if it stands where the caller saw it and nobody is appending.
+    fn upload_at(&mut self, repository: &RepositoryName, seen: &UploadState) -> Result<&mut Upload> {
+        let upload = self
+            .upload(repository, &seen.id)
+            .ok_or(StorageError::UploadUnknown)?;
+        if upload.appending || upload.version() != seen.version {
+            return Err(upload.conflict());
+        }
+        Ok(upload)
+    }
+
+    fn committable(
+        &mut self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+        proof: &Verified,
+    ) -> Result<Committable<'_>> {
+        if self.upload(repository, &seen.id).is_none()
+            && let Some(bytes) = self.blob(repository, proof.digest())
+        {
+            return Ok(Committable::Done(info(proof.digest(), bytes)));
+        }
+        self.upload_at(repository, seen)
+            .map(|upload| Committable::Session(upload))
+    }
+
+    /// Whether everything a manifest refers to is there, in the size it says.
+    fn check(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+        let manifests = self.repositories.get(repository).map(|found| &found.manifests);
+        let mut missing = Vec::new();
+        let mut mismatch = None;
+        for Needed { digest, size, need } in needs {
+            let bytes = match need {
+                Need::Blob => self.blob(repository, digest),
+                Need::Manifest => manifests
+                    .and_then(|all| all.get(digest))
+                    .map(|found| &found.bytes),
+            };
+            match bytes.map(|bytes| bytes.len() as u64) {
+                None => missing.push(*digest),
+                Some(stored) if stored != *size => {
+                    mismatch = Some(StorageError::SizeMismatch {
+                        digest: *digest,
+                        stored,
+                        claimed: *size,
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        if !missing.is_empty() {
+            return Err(StorageError::MissingReferences(missing));
+        }
+        mismatch.map_or(Ok(()), Err)
+    }
+}
+
+impl Repository {
+    fn manifest(&self, reference: &Reference) -> Option<StoredManifest> {
+        let digest = match reference {
+            Reference::Tag(tag) => self.tags.get(tag)?,
+            Reference::Digest(digest) => digest,
+        };
+        let manifest = self.manifests.get(digest)?;
+        Some(StoredManifest::new(
+            *digest,
+            manifest.media_type.clone(),
+            manifest.bytes.clone(),
+        ))
+    }
+
+    fn put(
+        &mut self,
+        manifest: Verified<Bytes>,
+        media_type: MediaType,
+        referrer: Option<(Digest, Descriptor)>,
+    ) {
+        self.exists = true;
+        let digest = *manifest.digest();
+        let subject = referrer.map(|(subject, descriptor)| {
+            self.referrers
+                .entry(subject)
+                .or_default()
+                .insert(digest, descriptor);
+            subject
+        });
+        let manifest = Manifest {
+            media_type,
+            bytes: manifest.into_subject(),
+            subject,
+        };
+        self.manifests.insert(digest, manifest);
+    }
+
+    /// Returns what the tag pointed at before.
+    fn move_tag(&mut self, tag: &Tag, to: Digest, expect: TagExpect) -> Result<Option<Digest>> {
+        admit(tag, self.tags.get(tag), expect)?;
+        Ok(self.tags.insert(tag.clone(), to))
+    }
+
+    /// Returns the tags that pointed at it, which are gone too.
+    fn remove_manifest(&mut self, digest: &Digest) -> Option<Vec<Tag>> {
+        let manifest = self.manifests.remove(digest)?;
+        if let Some(subject) = manifest.subject
+            && let Some(referrers) = self.referrers.get_mut(&subject)
+        {
+            referrers.remove(digest);
+            if referrers.is_empty() {
+                self.referrers.remove(&subject);
+            }
+        }
+        let pointing = self.tags.iter().filter(|(_, target)| *target == digest);
+        let dangling: Vec<Tag> = pointing.map(|(tag, _)| tag.clone()).collect();
+        for tag in &dangling {
+            self.tags.remove(tag);
+        }
+        Some(dangling)
+    }
+}
+
+impl Upload {
+    fn version(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.version.to_be_bytes())
+    }
+
+    fn state(&self, id: UploadId) -> UploadState {
+        UploadState::new(id, self.offset, self.version()).with_checkpoint(self.checkpoint.clone())
+    }
+
+    const fn conflict(&self) -> StorageError {
+        StorageError::UploadConflict { offset: self.offset }
+    }
+}
+
+/// The right to append to a session, which only one holds. Dropping it, with its future or after an error,
+/// leaves the session at what was kept last.
+struct Append<'a> {
+    storage: &'a MemoryStorage,
+    repository: &'a RepositoryName,
+    id: UploadId,
+}
+
+impl<'a> Append<'a> {
+    fn begin(storage: &'a MemoryStorage, repository: &'a RepositoryName, seen: &UploadState) -> Result<Self> {
+        let mut state = storage.state();
+        let upload = state.upload_at(repository, seen)?;
+        if upload.sealed {
+            return Err(upload.conflict());
+        }
+        upload.appending = true;
+        Ok(Self {
+            storage,
+            repository,
+            id: seen.id,
+        })
+    }
+
+    /// Bytes, offset and hash state, in one step.
+    fn keep(&self, at: u64, bytes: Bytes, hasher: &Hasher) -> Result<()> {
+        let mut state = self.storage.state();
+        // A cancel may have ended the session meanwhile.
+        let upload = state
+            .upload(self.repository, &self.id)
+            .ok_or(StorageError::UploadUnknown)?;
+        if upload.offset != at {
+            return Err(upload.conflict());
+        }
+        upload.offset += bytes.len() as u64;
+        upload.pieces.push(bytes);
+        upload.checkpoint = hasher.checkpoint();
+        upload.version += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<UploadState> {
+        let mut state = self.storage.state();
+        let upload = state.upload(self.repository, &self.id);
+        upload
+            .map(|upload| upload.state(self.id))
+            .ok_or(StorageError::UploadUnknown)
+    }
+}
+
+impl Drop for Append<'_> {
+    fn drop(&mut self) {
+        if let Some(upload) = self.storage.state().upload(self.repository, &self.id) {
+            upload.appending = false;
+        }
+    }
+}
+
+fn info(digest: &Digest, bytes: &Bytes) -> BlobInfo {
+    BlobInfo::new(*digest, bytes.len() as u64)
+}
+
+/// Everything that sorts after a page's lower bound.
+fn beyond<K>(after: Option<&K>) -> impl RangeBounds<K> {
+    (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+}
+
+fn admit(tag: &Tag, current: Option<&Digest>, expect: TagExpect) -> Result<()> {
+    if expect.admits(current) {
+        return Ok(());
+    }
+    Err(StorageError::TagConflict {
+        tag: tag.clone(),
+        current: current.copied(),
+    })
+}
+
+/// The chunks in one buffer of their own, so that a few bytes do not keep a network buffer alive.
+fn join(chunks: &[Bytes]) -> Bytes {
+    let mut joined = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    for chunk in chunks {
+        joined.extend_from_slice(chunk);
+    }
+    joined.freeze()
+}
+
+/// An offset within bytes that are in memory.
+fn in_memory(offset: u64) -> Result<usize> {
+    usize::try_from(offset).map_err(|source| StorageError::Internal {
+        context: format!("offset {offset} of a blob in memory"),
+        source: Some(Box::new(source)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{digest::Algorithm, storage::ingest};
+    use http_body_util::{BodyExt as _, Full};
+    use std::pin::pin;
+
+    fn repository(name: &str) -> RepositoryName {
+        RepositoryName::parse(name).unwrap()
+    }
+
+    async fn push(storage: &MemoryStorage, repository: &RepositoryName, bytes: &'static [u8]) -> BlobInfo {
+        let body = Full::new(Bytes::from_static(bytes)).map_err(|never| match never {});
+        ingest(storage, repository, pin!(body), None).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn content_is_stored_once_and_freed_with_its_last_holder() {
+        let storage = MemoryStorage::new();
+        let (a, b) = (repository("a"), repository("b"));
+        let blob = push(&storage, &a, b"content").await;
+        assert_eq!(push(&storage, &b, b"content").await, blob);
+        assert_eq!(storage.state().blobs.len(), 1);
+
+        assert!(storage.delete_blob(&a, &blob.digest).await.unwrap());
+        assert_eq!(storage.blob(&b, &blob.digest).await.unwrap(), Some(blob));
+
+        assert!(storage.delete_blob(&b, &blob.digest).await.unwrap());
+        assert!(storage.state().blobs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_failed_ingest_leaves_nothing_behind() {
+        let storage = MemoryStorage::new();
+        let a = repository("a");
+        let body = Full::new(Bytes::from_static(b"content")).map_err(|never| match never {});
+        let other = Digest::of(Algorithm::Sha512, b"other");
+
+        ingest(&storage, &a, pin!(body), Some(other)).await.unwrap_err();
+
+        let state = storage.state();
+        assert!(state.blobs.is_empty());
+        assert!(state.repositories.values().all(|found| found.uploads.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn asking_for_what_is_not_there_leaves_no_trace() {
+        let storage = MemoryStorage::new();
+        let (a, b) = (repository("a"), repository("b"));
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        let id = UploadId::from_random([0; 16]);
+
+        assert!(storage.upload(&a, &id).await.unwrap().is_none());
+        assert!(!storage.cancel(&a, &id).await.unwrap());
+        assert!(storage.mount(&a, &b, &digest).await.unwrap().is_none());
+        assert!(!storage.delete_blob(&a, &digest).await.unwrap());
+
+        assert!(storage.state().repositories.is_empty());
+    }
+}

@@ -31,6 +31,7 @@ impl Algorithm {
 
     /// The length of the hash, in bytes; the hexadecimal form has twice as many characters.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no hash is empty")]
     pub const fn len(self) -> usize {
         match self {
             Self::Sha256 => 32,

@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(good.len(), 108);
         assert_eq!(Checkpoint::start(Algorithm::Sha512).as_bytes().len(), 204);
         assert!(Checkpoint::parse(Algorithm::Sha256, good.slice(..107)).is_none());
-        assert!(Checkpoint::parse(Algorithm::Sha512, good.clone()).is_none());
+        assert!(Checkpoint::parse(Algorithm::Sha512, good).is_none());
         assert!(Checkpoint::parse(Algorithm::Sha256, Bytes::new()).is_none());
         assert!(Checkpoint::parse(Algorithm::Sha256, Bytes::from(vec![0; 108])).is_none());
     }

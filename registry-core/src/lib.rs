@@ -11,14 +11,20 @@ pub mod media_type;
 pub mod name;
 pub mod protocol;
 pub mod reference;
+pub mod service;
 pub mod storage;
 pub mod upload_id;
 
 pub use self::{
+    auth::{Action, Authenticator, Authorizer, Identity},
     descriptor::Descriptor,
     digest::{Algorithm, AnyDigest, Digest},
+    error::{Error, ErrorCode},
+    hooks::{Event, Hooks},
     media_type::MediaType,
     name::RepositoryName,
     reference::{Reference, Tag},
+    service::{Limits, Registry, Repository, ResponseBody},
+    storage::{Storage, StorageAdmin, StorageWrite},
     upload_id::UploadId,
 };

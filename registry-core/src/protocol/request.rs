@@ -590,7 +590,7 @@ mod tests {
     use crate::error::ErrorCode;
     use proptest::prelude::*;
 
-    fn parse(method: Method, target: &str, headers: &[(&str, &str)]) -> Result<Request, Error> {
+    fn parse(method: &Method, target: &str, headers: &[(&str, &str)]) -> Result<Request, Error> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -601,7 +601,7 @@ mod tests {
         let (path, query) = target
             .split_once('?')
             .map_or((target, None), |(path, query)| (path, Some(query)));
-        Request::parse(&method, path, query, &map)
+        Request::parse(method, path, query, &map)
     }
 
     fn digest(algorithm: Algorithm) -> Digest {
@@ -729,7 +729,7 @@ mod tests {
             format!("mount={digest}&from=p/x"),
             format!("from=p%2Fx&mount={escaped}"),
         ] {
-            let request = parse(Method::POST, &format!("/v2/a/blobs/uploads?{query}"), &[]).unwrap();
+            let request = parse(&Method::POST, &format!("/v2/a/blobs/uploads?{query}"), &[]).unwrap();
             assert!(
                 matches!(request, Request::Mount { from: Some(from), .. } if from.as_str() == "p/x"),
                 "{query}"
@@ -737,8 +737,8 @@ mod tests {
         }
         let referrers = format!("/v2/a/referrers/{digest}?artifactType=application/a+json");
         assert_eq!(
-            parse(Method::GET, &referrers, &[]).unwrap(),
-            parse(Method::GET, &referrers.replace('+', "%2B"), &[]).unwrap()
+            parse(&Method::GET, &referrers, &[]).unwrap(),
+            parse(&Method::GET, &referrers.replace('+', "%2B"), &[]).unwrap()
         );
     }
 
@@ -830,7 +830,7 @@ mod tests {
             (Method::POST, "/v2/a/manifests/v1", vec![], ErrorCode::Unsupported),
             (Method::PATCH, "/v2/", vec![], ErrorCode::Unsupported),
         ] {
-            let error = parse(method, target, &headers).unwrap_err();
+            let error = parse(&method, target, &headers).unwrap_err();
             assert_eq!(error.wire().1, code, "{target} {headers:?}");
         }
     }
@@ -840,7 +840,7 @@ mod tests {
         let digest = digest(Algorithm::Sha256);
         let target = format!("/v2/a/blobs/{digest}");
         let range = |if_range: &str| match parse(
-            Method::GET,
+            &Method::GET,
             &target,
             &[("range", "bytes=1-"), ("if-range", if_range)],
         ) {

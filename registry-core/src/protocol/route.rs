@@ -168,7 +168,7 @@ impl Links {
                 Err(invalid())
             };
         }
-        let uri: http::Uri = trimmed.parse().or_else(|_| Err(invalid()))?;
+        let uri: http::Uri = trimmed.parse().ok().ok_or_else(invalid)?;
         let url = matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
         let path = uri.scheme().is_none() && trimmed.starts_with('/') && !trimmed.starts_with("//");
         if (url || path) && uri.query().is_none() && !trimmed.contains(['#', '%']) {

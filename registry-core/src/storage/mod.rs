@@ -20,6 +20,8 @@ pub use self::{
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
 };
 
+pub(crate) use ingest::close;
+
 use crate::{
     descriptor::Descriptor,
     digest::Digest,

@@ -1,0 +1,142 @@
+//! Blobs: read, pushed whole, mounted, deleted.
+
+use super::{Permission, Repository, body::Erased};
+use crate::{
+    auth::{Access, Action, Decision},
+    digest::Digest,
+    error::Error,
+    hooks::Event,
+    name::RepositoryName,
+    storage::{BlobInfo, BlobRead, BoxError, IncomingBody, Page, ReadBlob, ingest},
+};
+use http_body::Body;
+use std::pin::pin;
+
+/// How many repositories a mount without `from` looks into.
+const MOUNT_CANDIDATES: usize = 64;
+
+impl Repository {
+    /// A blob's size, if the repository holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it may not be pulled, or the storage fails.
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
+        match self.permit(Action::Pull).await? {
+            Permission::Granted => Ok(self.storage().blob(&self.name, digest).await?),
+            Permission::Hidden => Ok(None),
+        }
+    }
+
+    /// Opens a blob for reading, whole or in part.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RangeUnsatisfiable`] if the range has none of its bytes; [`Error`] if it may not be pulled, or
+    /// the storage fails.
+    pub async fn open_blob(&self, digest: &Digest, how: ReadBlob) -> Result<Option<BlobRead>, Error> {
+        if self.permit(Action::Pull).await? == Permission::Hidden {
+            return Ok(None);
+        }
+        let read = self.storage().open_blob(&self.name, digest, how).await?;
+        if read.is_some() {
+            self.tell(&Event::BlobPulled { digest });
+        }
+        Ok(read)
+    }
+
+    /// Pushes a blob whole. It must have the digest `expected`, if that is given; else it is known by its sha256.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`], with nothing stored; [`Error`] if it may not be pushed, the body breaks off, or
+    /// the storage fails.
+    pub async fn push_blob<B>(&self, body: B, expected: Option<Digest>) -> Result<BlobInfo, Error>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.push_blob_erased(pin!(Erased(Box::pin(body))), expected)
+            .await
+    }
+
+    pub(super) async fn push_blob_erased(
+        &self,
+        body: IncomingBody<'_>,
+        expected: Option<Digest>,
+    ) -> Result<BlobInfo, Error> {
+        self.require(Action::Push).await?;
+        let write = self.write()?;
+        if let Some(digest) = &expected {
+            let size = body.size_hint().exact();
+            self.hooks()
+                .before_add_blob(&self.context(), digest, size)
+                .await?;
+        }
+        let info = ingest(write, &self.name, body, expected).await?;
+        self.tell(&Event::BlobPushed {
+            digest: &info.digest,
+            size: info.size,
+        });
+        Ok(info)
+    }
+
+    /// Makes a blob of `from` a blob of this repository as well; without `from`, looks into repositories that
+    /// hold it. The caller must be allowed to pull from there. Returns where it was; `None` if it has to be pushed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if nothing may be pushed here, or the storage fails. Being refused at the source is no error.
+    pub async fn mount(
+        &self,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+    ) -> Result<Option<RepositoryName>, Error> {
+        self.require(Action::Push).await?;
+        let write = self.write()?;
+        let candidates = match from {
+            Some(from) => vec![from.clone()],
+            None => {
+                let page = Page {
+                    after: None,
+                    limit: MOUNT_CANDIDATES,
+                };
+                self.storage().holders(digest, page).await?.items
+            }
+        };
+        for from in candidates {
+            let source = Access::to(&from, Action::Pull);
+            if self.registry.decide(&self.authority, &source).await? != Decision::Allow {
+                continue;
+            }
+            let Some(info) = self.storage().blob(&from, digest).await? else {
+                continue;
+            };
+            self.hooks()
+                .before_add_blob(&self.context(), digest, Some(info.size))
+                .await?;
+            if write.mount(&from, &self.name, digest).await?.is_some() {
+                self.tell(&Event::BlobMounted { digest, from: &from });
+                return Ok(Some(from));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a blob no longer readable through this repository; false if it was not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it may not be deleted, or the storage fails.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        if self.permit(Action::Delete).await? == Permission::Hidden {
+            return Ok(false);
+        }
+        let deleted = self.write()?.delete_blob(&self.name, digest).await?;
+        if deleted {
+            self.tell(&Event::BlobDeleted { digest });
+        }
+        Ok(deleted)
+    }
+}

@@ -1,0 +1,161 @@
+//! [`ResponseBody`]: always a stream, sometimes also the offer of a file; and what is read of a request's body.
+
+use crate::{
+    error::Error,
+    storage::{BoxError, Content, ContentStream, FileRange, IncomingBody, StorageError},
+};
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// The body of an answer.
+///
+/// Always a stream; where [`file`](Self::file) is `Some`, a listener may send that file's range instead and drop
+/// the body unread.
+pub struct ResponseBody {
+    kind: Kind,
+    file: Option<FileRange>,
+}
+
+enum Kind {
+    Full(Bytes),
+    Stream(ContentStream),
+}
+
+impl ResponseBody {
+    /// No body.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+
+    /// These bytes.
+    #[must_use]
+    pub const fn full(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Full(bytes),
+            file: None,
+        }
+    }
+
+    pub(super) fn content(content: Content) -> Self {
+        Self {
+            file: content.file().cloned(),
+            kind: Kind::Stream(content.into_stream()),
+        }
+    }
+
+    /// The same bytes as an open file and a range, if the storage has them so.
+    #[must_use]
+    pub const fn file(&self) -> Option<&FileRange> {
+        self.file.as_ref()
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = StorageError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
+        match &mut self.kind {
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Kind::Stream(stream) => stream.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("size", &self.size_hint())
+            .field("file", &self.file)
+            .finish()
+    }
+}
+
+/// Erases any body into the one shape that backends see, without copying `Bytes`.
+pub(super) struct Erased<B>(pub(super) Pin<Box<B>>);
+
+impl<B> Body for Erased<B>
+where
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().poll_frame(context).map(|frame| {
+            frame.map(|frame| {
+                frame
+                    .map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+                    .map_err(Into::into)
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// The whole body, if it has at most `limit` bytes, announced or not.
+pub(super) async fn collect(mut body: IncomingBody<'_>, limit: usize) -> Result<Bytes, Error> {
+    let too_large = Error::ManifestTooLarge { limit };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large);
+    }
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let Ok(data) = frame.map_err(Error::Body)?.into_data() else {
+            continue;
+        };
+        if first.len() + whole.len() + data.len() > limit {
+            return Err(too_large);
+        }
+        // One frame is the common case, and then nothing is copied.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}

@@ -1,0 +1,149 @@
+//! [`Builder`] and [`Limits`]: how a host puts a registry together.
+
+use super::{Inner, Registry};
+use crate::{
+    auth::{Authenticator, Authorizer, DefaultRules},
+    hooks::{Hooks, NoHooks},
+    protocol::{InvalidBase, Links},
+    storage::Storage,
+};
+use std::sync::Arc;
+
+/// Bounds for what clients can make grow. Blobs have none: a layer may have any size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest manifest, in bytes. Default: 4 MiB, which is also the least that the specification recommends.
+    pub manifest_bytes: usize,
+    /// How many `tag` parameters a manifest may be put with. Default: 64.
+    pub tags_per_put: usize,
+    /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
+    /// that know no paging expect.
+    pub page_default: usize,
+    /// How many items a page has at most; a larger `n` is answered with this many and a `Link`. Default: 10 000.
+    pub page_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            manifest_bytes: 4 << 20,
+            tags_per_put: 64,
+            page_default: 1000,
+            page_max: 10_000,
+        }
+    }
+}
+
+/// A registry being put together: [`Registry::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    storage: Arc<dyn Storage>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    hooks: Arc<dyn Hooks>,
+    limits: Limits,
+    links: Links,
+    anonymous_push: bool,
+    sparse_indexes: bool,
+}
+
+impl Builder {
+    pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            authenticator: None,
+            authorizer: None,
+            hooks: Arc::new(NoHooks),
+            limits: Limits::default(),
+            links: Links::default(),
+            anonymous_push: false,
+            sparse_indexes: false,
+        }
+    }
+
+    /// Who says who asks. Without one, everybody is a stranger.
+    pub fn authenticator(self, authenticator: impl Authenticator) -> Self {
+        Self {
+            authenticator: Some(Arc::new(authenticator)),
+            ..self
+        }
+    }
+
+    /// Who says whether they may. Without one, whoever is logged in may do everything, and strangers may pull if
+    /// there is no authenticator.
+    pub fn authorizer(self, authorizer: impl Authorizer) -> Self {
+        Self {
+            authorizer: Some(Arc::new(authorizer)),
+            ..self
+        }
+    }
+
+    /// Without an authorizer, lets strangers push, overwrite and delete as well. Spelled out, because on a network
+    /// it means anybody.
+    pub fn allow_anonymous_push(self) -> Self {
+        Self {
+            anonymous_push: true,
+            ..self
+        }
+    }
+
+    /// Where the host joins in.
+    pub fn hooks(self, hooks: impl Hooks) -> Self {
+        Self {
+            hooks: Arc::new(hooks),
+            ..self
+        }
+    }
+
+    /// Bounds for what clients can make grow.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Accepts an index whose manifests are not all in the repository, as a mirror of some platforms has.
+    pub fn allow_sparse_indexes(self) -> Self {
+        Self {
+            sparse_indexes: true,
+            ..self
+        }
+    }
+
+    /// Where the registry is found from outside: a path (`/registry`) where a proxy strips one, or a URL
+    /// (`https://example.com`) for absolute links. By default links are path-relative, which works behind any
+    /// proxy that does not change paths.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBase`] if it is neither.
+    pub fn external_url(self, base: &str) -> Result<Self, InvalidBase> {
+        Ok(Self {
+            links: Links::below(base)?,
+            ..self
+        })
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn build(self) -> Registry {
+        let strangers_pull = self.authenticator.is_none();
+        let authorizer = self.authorizer.unwrap_or_else(|| {
+            Arc::new(DefaultRules {
+                strangers_pull,
+                strangers_push: self.anonymous_push,
+            })
+        });
+        Registry {
+            inner: Arc::new(Inner {
+                storage: self.storage,
+                authenticator: self.authenticator,
+                authorizer,
+                hooks: self.hooks,
+                limits: self.limits,
+                links: self.links,
+                sparse_indexes: self.sparse_indexes,
+            }),
+        }
+    }
+}

@@ -1,0 +1,492 @@
+//! HTTP in, HTTP out: understand, find out who asks, act, answer.
+
+use super::{Authority, ManifestPush, Registry, Repository, ResponseBody, body, referrers::ReferrersIndex};
+use crate::{
+    auth::{Access, Action, AuthRequest},
+    digest::{Algorithm, Digest},
+    error::Error,
+    name::RepositoryName,
+    protocol::{Endpoint, EntityTags, Links, PageQuery, Request, Response},
+    reference::Reference,
+    storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob},
+    upload_id::UploadId,
+};
+use bytes::Bytes;
+use http::{Method, header, request::Parts};
+use http_body::Body;
+use serde::Serialize;
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+use tracing::Instrument as _;
+
+/// What an operation comes to, before it is an HTTP response.
+type Outcome = Result<(Response, ResponseBody), Error>;
+
+impl Registry {
+    /// Answers one HTTP request under `/v2/`.
+    ///
+    /// The raw path is taken as it is. A [`Links`] in the request's extensions counts for this request instead of
+    /// the one the registry was built with. Dropping the future in the middle of a request that changes something
+    /// is safe for the storage but leaves events unsent: run those as a task of their own, as `registry-axum` does.
+    pub fn handle<B>(
+        &self,
+        request: http::Request<B>,
+    ) -> impl Future<Output = http::Response<ResponseBody>> + Send + use<B>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let registry = self.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let span = tracing::debug_span!("request", method = %parts.method, path = parts.uri.path());
+            // One copy of the code below, whatever `B` is.
+            registry
+                .answer(parts, pin!(body::Erased(Box::pin(body))))
+                .instrument(span)
+                .await
+        }
+    }
+
+    async fn answer(&self, mut parts: Parts, body: IncomingBody<'_>) -> http::Response<ResponseBody> {
+        let links = parts
+            .extensions
+            .get::<Links>()
+            .cloned()
+            .unwrap_or_else(|| self.inner.links.clone());
+        let outcome = self.run(&mut parts, body).await;
+        let ((status, headers), body) = match outcome {
+            Ok((response, body)) => (response.head(&links), body),
+            Err(error) => {
+                log(&error);
+                let unsatisfiable = matches!(error, Error::RangeUnsatisfiable { .. });
+                let body = if unsatisfiable {
+                    Bytes::new()
+                } else {
+                    error.body().into()
+                };
+                (error.head(&links), ResponseBody::full(body))
+            }
+        };
+        let mut response = http::Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        finish(&parts.method, &mut response);
+        response
+    }
+
+    async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>) -> Outcome {
+        let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
+        let authority = self.authenticate(parts, &request).await?;
+        match request {
+            Request::Ping => self.ping(&authority),
+            Request::Catalog { page } => self.catalog(&authority, page).await,
+            Request::Tags { repository, page } => {
+                let repository = self.scope(repository, authority);
+                let listing = repository.tags(&page).await?;
+                let listing = listing.ok_or_else(|| Error::RepositoryUnknown(repository.name.clone()))?;
+                let next = next(&listing, |page| Request::Tags {
+                    repository: repository.name.clone(),
+                    page,
+                });
+                let tags = listing.items.iter().map(AsRef::as_ref).collect();
+                Ok((
+                    Response::List { next },
+                    json(&TagList {
+                        name: repository.name.as_str(),
+                        tags,
+                    }),
+                ))
+            }
+            Request::Referrers {
+                repository,
+                subject,
+                artifact_type,
+                page,
+            } => {
+                let repository = self.scope(repository, authority);
+                let listing = repository
+                    .referrers(&subject, artifact_type.as_ref(), &page)
+                    .await?;
+                let filtered = artifact_type.is_some();
+                let digests = Listing {
+                    items: listing.items.iter().map(|d| d.digest).collect(),
+                    more: listing.more,
+                };
+                let next = next(&digests, |page| Request::Referrers {
+                    repository: repository.name.clone(),
+                    subject,
+                    artifact_type,
+                    page,
+                });
+                Ok((
+                    Response::Referrers { filtered, next },
+                    json(&ReferrersIndex::of(&listing.items)),
+                ))
+            }
+            Request::Blob {
+                repository,
+                digest,
+                head,
+                range,
+                known,
+            } => {
+                self.scope(repository, authority)
+                    .answer_blob(digest, head, range, known)
+                    .await
+            }
+            Request::DeleteBlob { repository, digest } => {
+                let deleted = self.scope(repository, authority).delete_blob(&digest).await?;
+                if deleted {
+                    done(Response::Deleted)
+                } else {
+                    Err(Error::BlobUnknown(digest))
+                }
+            }
+            Request::Manifest {
+                repository,
+                reference,
+                head,
+                known,
+            } => {
+                self.scope(repository, authority)
+                    .answer_manifest(reference, head, known)
+                    .await
+            }
+            Request::PutManifest {
+                repository,
+                reference,
+                tags,
+                media_type,
+                precondition,
+            } => {
+                let repository = self.scope(repository, authority);
+                // Before the body is read: what is refused is not collected.
+                repository.require(Action::Push).await?;
+                let bytes = body::collect(body, self.inner.limits.manifest_bytes).await?;
+                let named = tags.clone();
+                let push = ManifestPush {
+                    reference,
+                    bytes,
+                    media_type,
+                    tags,
+                    precondition,
+                };
+                let pushed = repository.put_manifest(push).await?;
+                let (digest, subject) = (pushed.digest, pushed.subject);
+                done(Response::ManifestCreated {
+                    repository: repository.name,
+                    digest,
+                    subject,
+                    tags: named,
+                })
+            }
+            Request::DeleteManifest {
+                repository,
+                reference,
+            } => {
+                let deleted = self
+                    .scope(repository, authority)
+                    .delete_manifest(&reference)
+                    .await?;
+                if deleted {
+                    done(Response::Deleted)
+                } else {
+                    Err(Error::ManifestUnknown(reference))
+                }
+            }
+            Request::OpenUpload {
+                repository,
+                algorithm,
+            } => {
+                let repository = self.scope(repository, authority);
+                repository
+                    .answer_open(algorithm.unwrap_or(Algorithm::Sha256))
+                    .await
+            }
+            Request::PushBlob { repository, digest } => {
+                let repository = self.scope(repository, authority);
+                repository.push_blob_erased(body, Some(digest)).await?;
+                done(Response::BlobCreated {
+                    repository: repository.name,
+                    digest,
+                })
+            }
+            Request::Mount {
+                repository,
+                digest,
+                from,
+            } => {
+                let repository = self.scope(repository, authority);
+                match repository.mount(&digest, from.as_ref()).await? {
+                    Some(_) => done(Response::BlobCreated {
+                        repository: repository.name,
+                        digest,
+                    }),
+                    None => repository.answer_open(digest.algorithm()).await,
+                }
+            }
+            Request::UploadStatus { repository, id } => {
+                let repository = self.scope(repository, authority);
+                let state = repository.upload(&id).await?.ok_or(Error::UploadUnknown)?;
+                done(Response::UploadStatus {
+                    repository: repository.name,
+                    id,
+                    offset: state.offset,
+                })
+            }
+            Request::Append {
+                repository,
+                id,
+                chunk,
+            } => {
+                let repository = self.scope(repository, authority);
+                let offset = repository.append_erased(&id, chunk, body).await?;
+                done(Response::Accepted {
+                    repository: repository.name,
+                    id,
+                    offset,
+                })
+            }
+            Request::Close {
+                repository,
+                id,
+                digest,
+                chunk,
+            } => {
+                let repository = self.scope(repository, authority);
+                repository.close_erased(&id, &digest, chunk, body).await?;
+                done(Response::BlobCreated {
+                    repository: repository.name,
+                    digest,
+                })
+            }
+            Request::Cancel { repository, id } => self.scope(repository, authority).answer_cancel(&id).await,
+        }
+    }
+
+    /// Finds out who asks. `Og==`, an empty Basic login, is nobody: some clients send it for "no credentials".
+    async fn authenticate(&self, parts: &mut Parts, request: &Request) -> Result<Authority, Error> {
+        let Some(authenticator) = &self.inner.authenticator else {
+            return Ok(Authority::Caller(None));
+        };
+        let empty = parts.headers.get(header::AUTHORIZATION).is_some_and(|value| {
+            value
+                .as_bytes()
+                .split_at_checked(6)
+                .is_some_and(|(scheme, credentials)| {
+                    scheme.eq_ignore_ascii_case(b"basic ") && credentials.trim_ascii() == b"Og=="
+                })
+        });
+        if empty {
+            parts.headers.remove(header::AUTHORIZATION);
+        }
+        let identity = authenticator.authenticate(AuthRequest::new(parts)).await;
+        identity
+            .map(Authority::Caller)
+            .map_err(|error| self.auth_error(error, &needed(request)))
+    }
+
+    /// A stranger who could log in is asked to: docker learns only here that it needs its credentials.
+    fn ping(&self, authority: &Authority) -> Outcome {
+        let challenges = self
+            .inner
+            .authenticator
+            .as_ref()
+            .map(|a| a.challenges())
+            .unwrap_or_default();
+        if authority.identity().is_none() && !challenges.is_empty() {
+            return Err(Error::Unauthorized {
+                challenges,
+                needed: Vec::new(),
+            });
+        }
+        Ok((Response::Pong, ResponseBody::full(Bytes::from_static(b"{}"))))
+    }
+
+    async fn catalog(&self, authority: &Authority, page: PageQuery<RepositoryName>) -> Outcome {
+        let listing = self.repositories_for(authority, &page).await?;
+        let next = next(&listing, |page| Request::Catalog { page });
+        let repositories = listing.items.iter().map(AsRef::as_ref).collect();
+        Ok((Response::List { next }, json(&Catalog { repositories })))
+    }
+}
+
+impl Repository {
+    async fn answer_blob(
+        &self,
+        digest: Digest,
+        head: bool,
+        range: Option<RangeSpec>,
+        known: Option<EntityTags>,
+    ) -> Outcome {
+        if head || known.as_ref().is_some_and(|known| known.has(&digest)) {
+            let info = self.blob(&digest).await?.ok_or(Error::BlobUnknown(digest))?;
+            return done(match known {
+                Some(known) if known.has(&digest) => Response::NotModified { digest },
+                _ => Response::Blob {
+                    digest,
+                    size: info.size,
+                    part: None,
+                },
+            });
+        }
+        let how = ReadBlob::part(range).or_redirect();
+        let read = self
+            .open_blob(&digest, how)
+            .await?
+            .ok_or(Error::BlobUnknown(digest))?;
+        match read.body {
+            BlobBody::Redirect(to) => done(Response::Redirect { digest, to }),
+            BlobBody::Content(content) => {
+                let part = range.map(|_| read.range);
+                let response = Response::Blob {
+                    digest,
+                    size: read.info.size,
+                    part,
+                };
+                Ok((response, ResponseBody::content(content)))
+            }
+        }
+    }
+
+    async fn answer_manifest(&self, reference: Reference, head: bool, known: Option<EntityTags>) -> Outcome {
+        let Some(manifest) = self.manifest(&reference).await? else {
+            return Err(Error::ManifestUnknown(reference));
+        };
+        let digest = manifest.digest;
+        if known.is_some_and(|known| known.has(&digest)) {
+            return done(Response::NotModified { digest });
+        }
+        let size = manifest.bytes.len() as u64;
+        let response = Response::Manifest {
+            digest,
+            media_type: manifest.media_type,
+            size,
+        };
+        if head {
+            return done(response);
+        }
+        self.tell_pulled(&digest, &reference);
+        Ok((response, ResponseBody::full(manifest.bytes)))
+    }
+
+    async fn answer_open(self, algorithm: Algorithm) -> Outcome {
+        let state = self.open_upload(algorithm).await?;
+        done(Response::Accepted {
+            repository: self.name,
+            id: state.id,
+            offset: state.offset,
+        })
+    }
+
+    async fn answer_cancel(&self, id: &UploadId) -> Outcome {
+        if self.cancel(id).await? {
+            done(Response::Cancelled)
+        } else {
+            Err(Error::UploadUnknown)
+        }
+    }
+}
+
+impl<B> tower_service::Service<http::Request<B>> for Registry
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let response = self.handle(request);
+        Box::pin(async move { Ok(response.await) })
+    }
+}
+
+fn done(response: Response) -> Outcome {
+    Ok((response, ResponseBody::empty()))
+}
+
+#[derive(Serialize)]
+struct TagList<'a> {
+    name: &'a str,
+    tags: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Catalog<'a> {
+    repositories: Vec<&'a str>,
+}
+
+fn json(value: &impl Serialize) -> ResponseBody {
+    ResponseBody::full(serde_json::to_vec(value).unwrap_or_default().into())
+}
+
+/// The request for what comes after `listing`, in pages of the same size.
+fn next<K: Clone>(listing: &Listing<K>, request: impl FnOnce(PageQuery<K>) -> Request) -> Option<Request> {
+    let last = listing.items.last().filter(|_| listing.more)?;
+    Some(request(PageQuery::first(listing.items.len()).after(last.clone())))
+}
+
+/// What a request asks for, for the challenge that refuses its credentials.
+fn needed(request: &Request) -> Access {
+    let action = match request.method() {
+        Method::GET | Method::HEAD => Action::Pull,
+        Method::DELETE => Action::Delete,
+        _ => Action::Push,
+    };
+    match request.endpoint() {
+        Endpoint::Base | Endpoint::Catalog => Access::catalog(),
+        Endpoint::Upload(repository, _) => Access::to(&repository, Action::Push),
+        Endpoint::Tags(repository)
+        | Endpoint::Manifest(repository, _)
+        | Endpoint::Blob(repository, _)
+        | Endpoint::Uploads(repository)
+        | Endpoint::Referrers(repository, _) => Access::to(&repository, action),
+    }
+}
+
+/// `Content-Length` on every answer that can have one, and no body where there must be none.
+fn finish(method: &Method, response: &mut http::Response<ResponseBody>) {
+    let status = response.status();
+    let bodiless = status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED;
+    let size = response.body().size_hint().exact();
+    if let (Some(size), false) = (size, bodiless) {
+        response
+            .headers_mut()
+            .entry(header::CONTENT_LENGTH)
+            .or_insert_with(|| size.into());
+    }
+    if *method == Method::HEAD {
+        *response.body_mut() = ResponseBody::empty();
+    }
+}
+
+/// What a client may not learn, and what an operator wants to see.
+fn log(error: &Error) {
+    let (status, code) = error.wire();
+    if !status.is_server_error() {
+        tracing::debug!(%status, %code, %error, "refused");
+        return;
+    }
+    let mut causes = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(%status, "{error}{causes}");
+}

@@ -1,0 +1,225 @@
+//! Manifests: read, put with their tags, deleted.
+
+use super::{Permission, Repository};
+use crate::{
+    auth::{Access, Action, Decision},
+    digest::{Algorithm, AnyDigest, Digest},
+    error::Error,
+    hooks::Event,
+    manifest::{Child, Manifest},
+    media_type::MediaType,
+    protocol::Precondition,
+    reference::{Reference, Tag},
+    storage::{Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, TagMove, Verified},
+};
+use bytes::Bytes;
+
+/// A manifest to put.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ManifestPush {
+    /// As what: a tag, or the digest it must have.
+    pub reference: Reference,
+    /// The document.
+    pub bytes: Bytes,
+    /// Its media type, if it does not say so itself; if it does, the same.
+    pub media_type: Option<MediaType>,
+    /// Further tags that shall point at it.
+    pub tags: Vec<Tag>,
+    /// Where the tags must point before.
+    pub precondition: Option<Precondition>,
+}
+
+impl ManifestPush {
+    /// A manifest that says itself what it is, under a tag or its digest.
+    #[must_use]
+    pub fn new(reference: impl Into<Reference>, bytes: impl Into<Bytes>) -> Self {
+        Self {
+            reference: reference.into(),
+            bytes: bytes.into(),
+            media_type: None,
+            tags: Vec::new(),
+            precondition: None,
+        }
+    }
+}
+
+/// A manifest that is in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ManifestPushed {
+    /// Its digest, in the algorithm it was put with.
+    pub digest: Digest,
+    /// The manifest it is about.
+    pub subject: Option<AnyDigest>,
+    /// Its tags, each with what it pointed at before.
+    pub moved: Vec<Moved>,
+}
+
+impl Repository {
+    /// A manifest, by tag or digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it may not be pulled, or the storage fails.
+    pub async fn manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, Error> {
+        match self.permit(Action::Pull).await? {
+            Permission::Granted => Ok(self.storage().manifest(&self.name, reference).await?),
+            Permission::Hidden => Ok(None),
+        }
+    }
+
+    pub(super) fn tell_pulled(&self, digest: &Digest, reference: &Reference) {
+        self.tell(&Event::ManifestPulled { digest, reference });
+    }
+
+    /// Puts a manifest and moves its tags.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`] if it breaks the image specification, [`Error::MissingReferences`] with everything that
+    /// must be pushed first, [`Error::DigestMismatch`], [`Error::Precondition`] and [`Error::Overwrite`] for a tag
+    /// that may not be moved (the manifest and the tags before it are in); [`Error`] if nothing may be pushed here,
+    /// or the storage fails.
+    pub async fn put_manifest(&self, push: ManifestPush) -> Result<ManifestPushed, Error> {
+        self.require(Action::Push).await?;
+        let write = self.write()?;
+        let may_overwrite = self.may_overwrite().await?;
+        let ManifestPush {
+            reference,
+            bytes,
+            media_type,
+            mut tags,
+            precondition,
+        } = push;
+        if tags.len() > self.registry.inner.limits.tags_per_put {
+            return Err(Error::TooManyTags {
+                limit: self.registry.inner.limits.tags_per_put,
+            });
+        }
+        let manifest = Manifest::parse(&bytes, media_type.as_ref())?;
+        let verified = match reference {
+            Reference::Digest(expected) => {
+                let verified = Verified::of(expected.algorithm(), bytes);
+                if *verified.digest() != expected {
+                    return Err(Error::DigestMismatch {
+                        expected,
+                        actual: *verified.digest(),
+                    });
+                }
+                verified
+            }
+            Reference::Tag(tag) => {
+                tags.push(tag);
+                Verified::of(Algorithm::Sha256, bytes)
+            }
+        };
+        let (digest, size) = (*verified.digest(), verified.size());
+        let expect = expectation(may_overwrite, precondition, digest);
+        tags.sort();
+        tags.dedup();
+
+        let mut put = PutManifest::new(verified, manifest.media_type().clone());
+        put.tags = tags.into_iter().map(|tag| TagMove { tag, expect }).collect();
+        put.needs = self.needs(&manifest)?;
+        put.referrer = manifest.referrer(digest, size);
+        self.hooks().before_put_manifest(&self.context(), &put).await?;
+
+        let outcome = write.put_manifest(&self.name, put).await?;
+        let moved = outcome.moved;
+        let media_type = manifest.media_type();
+        self.tell(&Event::ManifestPushed {
+            digest: &digest,
+            media_type,
+            size,
+            tags: &moved,
+        });
+        match outcome.failed {
+            None => Ok(ManifestPushed {
+                digest,
+                subject: manifest.subject().cloned(),
+                moved,
+            }),
+            Some((_, StorageError::TagConflict { tag, .. })) if !may_overwrite => {
+                Err(Error::Overwrite { tag })
+            }
+            Some((_, error)) => Err(error.into()),
+        }
+    }
+
+    /// Asked before any storage call, so that the answer can be a precondition of the move itself.
+    async fn may_overwrite(&self) -> Result<bool, Error> {
+        let overwrite = Access::to(&self.name, Action::Overwrite);
+        Ok(self.registry.decide(&self.authority, &overwrite).await? == Decision::Allow)
+    }
+
+    /// What must be there: everything that is referred to, except what may live elsewhere.
+    fn needs(&self, manifest: &Manifest) -> Result<Vec<Needed>, Error> {
+        let manifests: &[Child] = if self.registry.inner.sparse_indexes {
+            &[]
+        } else {
+            manifest.manifests()
+        };
+        let blobs = manifest.blobs().iter().map(|child| (child, Need::Blob));
+        let children = blobs.chain(manifests.iter().map(|child| (child, Need::Manifest)));
+        let mut foreign = Vec::new();
+        let mut needs = Vec::new();
+        for (child, need) in children.filter(|(child, _)| !child.may_be_absent) {
+            match &child.digest {
+                AnyDigest::Known(digest) => needs.push(Needed {
+                    digest: *digest,
+                    size: child.size,
+                    need,
+                }),
+                // Nobody can have pushed it here.
+                AnyDigest::Foreign(_) => foreign.push(child.digest.clone()),
+            }
+        }
+        if foreign.is_empty() {
+            Ok(needs)
+        } else {
+            Err(Error::MissingReferences(foreign))
+        }
+    }
+
+    /// Deletes a tag and nothing else, or a manifest with every tag that points at it; false if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it may not be deleted, or the storage fails.
+    pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, Error> {
+        if self.permit(Action::Delete).await? == Permission::Hidden {
+            return Ok(false);
+        }
+        let write = self.write()?;
+        self.hooks()
+            .before_delete_manifest(&self.context(), reference)
+            .await?;
+        match reference {
+            Reference::Tag(tag) => {
+                let deleted = write.delete_tag(&self.name, tag, TagExpect::Any).await?;
+                if let Some(digest) = &deleted {
+                    self.tell(&Event::TagDeleted { tag, digest });
+                }
+                Ok(deleted.is_some())
+            }
+            Reference::Digest(digest) => {
+                let deleted = write.delete_manifest(&self.name, digest).await?;
+                if let Some(tags) = &deleted {
+                    self.tell(&Event::ManifestDeleted { digest, tags });
+                }
+                Ok(deleted.is_some())
+            }
+        }
+    }
+}
+
+/// Who may not overwrite may still put what is there already.
+const fn expectation(may_overwrite: bool, precondition: Option<Precondition>, digest: Digest) -> TagExpect {
+    match (precondition, may_overwrite) {
+        (Some(Precondition::Absent), _) => TagExpect::Absent,
+        (Some(Precondition::Is(current)), true) => TagExpect::Is(current),
+        (None, true) => TagExpect::Any,
+        (_, false) => TagExpect::AbsentOrIs(digest),
+    }
+}

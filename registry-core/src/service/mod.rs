@@ -1,0 +1,235 @@
+//! [`Registry`]: runs requests against a storage and an authorizer.
+//!
+//! The only part that sees both the protocol and the contracts: authorise, then act, then answer. The same
+//! operations work in process, through [`Repository`], with the host's own authority or as somebody.
+
+mod blobs;
+mod body;
+mod builder;
+mod http;
+mod manifests;
+mod referrers;
+mod tags;
+mod uploads;
+
+pub use self::{
+    body::ResponseBody,
+    builder::{Builder, Limits},
+    manifests::{ManifestPush, ManifestPushed},
+};
+
+use crate::{
+    auth::{Access, Action, AuthError, Authenticator, Authorizer, Decision, Identity},
+    error::Error,
+    hooks::{Context, Event, Hooks},
+    name::{InvalidName, RepositoryName},
+    protocol::Links,
+    storage::{Storage, StorageWrite},
+};
+use std::sync::Arc;
+
+/// A registry: a storage, who may use it, and what the host adds. Cheap to clone; all clones are one registry.
+///
+/// ```
+/// use registry_core::{Registry, storage::MemoryStorage};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let repository = registry.repository("team/app")?;
+///
+/// let blob = repository.push_blob(String::from("content"), None).await?;
+///
+/// assert_eq!(repository.blob(&blob.digest).await?.unwrap().size, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    storage: Arc<dyn Storage>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    authorizer: Arc<dyn Authorizer>,
+    hooks: Arc<dyn Hooks>,
+    limits: Limits,
+    links: Links,
+    sparse_indexes: bool,
+}
+
+/// On whose behalf something is done.
+#[derive(Clone, Debug)]
+enum Authority {
+    /// The host: everything is allowed.
+    Host,
+    /// Somebody, or a stranger: the authorizer decides.
+    Caller(Option<Identity>),
+}
+
+impl Authority {
+    const fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Host => None,
+            Self::Caller(identity) => identity.as_ref(),
+        }
+    }
+}
+
+/// What a permission that was not refused comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Permission {
+    Granted,
+    /// To be answered as if the repository did not exist.
+    Hidden,
+}
+
+impl Registry {
+    /// Begins a registry on a storage.
+    pub fn builder(storage: impl Storage) -> Builder {
+        Builder::new(Arc::new(storage))
+    }
+
+    /// A repository, by name, with the authority of the host. It need not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] if the name is malformed.
+    pub fn repository(&self, name: &str) -> Result<Repository, InvalidName> {
+        Ok(self.scope(RepositoryName::parse(name)?, Authority::Host))
+    }
+
+    /// The storage it runs on.
+    #[must_use]
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.inner.storage
+    }
+
+    fn scope(&self, name: RepositoryName, authority: Authority) -> Repository {
+        Repository {
+            registry: self.clone(),
+            name,
+            authority,
+        }
+    }
+
+    /// The one decision function: every method, identity and resource comes through here, before the storage is
+    /// touched.
+    async fn decide(&self, authority: &Authority, access: &Access) -> Result<Decision, Error> {
+        match authority {
+            Authority::Host => Ok(Decision::Allow),
+            Authority::Caller(who) => self
+                .inner
+                .authorizer
+                .authorize(who.as_ref(), access)
+                .await
+                .map_err(|e| self.auth_error(e, access)),
+        }
+    }
+
+    async fn permit(&self, authority: &Authority, access: &Access) -> Result<Permission, Error> {
+        match self.decide(authority, access).await? {
+            Decision::Allow => Ok(Permission::Granted),
+            Decision::DenyHidden => Ok(Permission::Hidden),
+            Decision::Deny => Err(self.refusal(authority, access)),
+        }
+    }
+
+    /// 401 for a stranger who could log in, 403 for everybody else.
+    fn refusal(&self, authority: &Authority, access: &Access) -> Error {
+        let challenges = self
+            .inner
+            .authenticator
+            .as_ref()
+            .map(|a| a.challenges())
+            .unwrap_or_default();
+        if authority.identity().is_none() && !challenges.is_empty() {
+            Error::Unauthorized {
+                challenges,
+                needed: vec![access.clone()],
+            }
+        } else {
+            Error::Denied
+        }
+    }
+
+    fn auth_error(&self, error: AuthError, access: &Access) -> Error {
+        match error {
+            AuthError::Rejected => self.refusal(&Authority::Caller(None), access),
+            AuthError::Throttled { retry_after } => Error::Throttled { retry_after },
+            AuthError::Failed(source) => Error::Auth(source),
+        }
+    }
+}
+
+/// A repository of a registry, and on whose behalf it is used.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    registry: Registry,
+    name: RepositoryName,
+    authority: Authority,
+}
+
+impl Repository {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    /// The same repository, used by somebody: the registry's authorizer decides.
+    #[must_use]
+    pub fn as_identity(self, identity: Identity) -> Self {
+        Self {
+            authority: Authority::Caller(Some(identity)),
+            ..self
+        }
+    }
+
+    /// The same repository, used by a stranger: the registry's authorizer decides.
+    #[must_use]
+    pub fn as_stranger(self) -> Self {
+        Self {
+            authority: Authority::Caller(None),
+            ..self
+        }
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        &*self.registry.inner.storage
+    }
+
+    fn write(&self) -> Result<&dyn StorageWrite, Error> {
+        self.registry.inner.storage.write().ok_or(Error::ReadOnly)
+    }
+
+    async fn permit(&self, action: Action) -> Result<Permission, Error> {
+        self.registry
+            .permit(&self.authority, &Access::to(&self.name, action))
+            .await
+    }
+
+    /// For what changes something, where a hidden repository is one that does not exist.
+    async fn require(&self, action: Action) -> Result<(), Error> {
+        match self.permit(action).await? {
+            Permission::Granted => Ok(()),
+            Permission::Hidden => Err(Error::RepositoryUnknown(self.name.clone())),
+        }
+    }
+
+    fn hooks(&self) -> &dyn Hooks {
+        &*self.registry.inner.hooks
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            repository: &self.name,
+            identity: self.authority.identity(),
+        }
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        self.hooks().event(&self.context(), event);
+    }
+}

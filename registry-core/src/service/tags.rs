@@ -1,0 +1,102 @@
+//! Listings of tags, and of repositories.
+
+use super::{Authority, Limits, Permission, Registry, Repository};
+use crate::{
+    auth::{Access, Action},
+    error::Error,
+    name::RepositoryName,
+    protocol::PageQuery,
+    reference::Tag,
+    storage::{Listing, Page},
+};
+
+impl Limits {
+    /// How many items a page has: what was asked for, within bounds.
+    pub(super) fn page(&self, n: Option<usize>, default: usize) -> usize {
+        n.unwrap_or(default).min(self.page_max)
+    }
+}
+
+impl Repository {
+    /// The tags, in byte order; `None` if there is no such repository.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if they may not be pulled, or the storage fails.
+    pub async fn tags(&self, page: &PageQuery<Tag>) -> Result<Option<Listing<Tag>>, Error> {
+        if self.permit(Action::Pull).await? == Permission::Hidden {
+            return Ok(None);
+        }
+        let limits = &self.registry.inner.limits;
+        let limit = limits.page(page.n, limits.page_max);
+        Ok(self
+            .storage()
+            .tags(
+                &self.name,
+                Page {
+                    after: page.last.as_ref(),
+                    limit,
+                },
+            )
+            .await?)
+    }
+}
+
+impl Registry {
+    /// Every repository, in byte order, with the authority of the host.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the storage fails.
+    pub async fn repositories(
+        &self,
+        page: &PageQuery<RepositoryName>,
+    ) -> Result<Listing<RepositoryName>, Error> {
+        self.repositories_for(&Authority::Host, page).await
+    }
+
+    /// The repositories that the caller may see. A page is filled from as many pages of the storage as it takes:
+    /// a link to continue must name a repository that the caller may see.
+    pub(super) async fn repositories_for(
+        &self,
+        authority: &Authority,
+        page: &PageQuery<RepositoryName>,
+    ) -> Result<Listing<RepositoryName>, Error> {
+        if self.permit(authority, &Access::catalog()).await? == Permission::Hidden {
+            return Ok(Listing::default());
+        }
+        let limit = self.inner.limits.page(page.n, self.inner.limits.page_default);
+        let mut visible: Vec<RepositoryName> = Vec::new();
+        let mut after = page.last.clone();
+        // One more than wanted, to know whether there is more that the caller may see.
+        while limit > 0 && visible.len() <= limit {
+            let wanted = Page {
+                after: after.as_ref(),
+                limit: limit + 1 - visible.len(),
+            };
+            let listed = self.inner.storage.repositories(wanted).await?;
+            after = listed.items.last().cloned();
+            visible.extend(self.visible(authority, listed.items).await?);
+            if !listed.more {
+                break;
+            }
+        }
+        Ok(Listing::first(limit, visible))
+    }
+
+    async fn visible(
+        &self,
+        authority: &Authority,
+        repositories: Vec<RepositoryName>,
+    ) -> Result<Vec<RepositoryName>, Error> {
+        match authority {
+            Authority::Host => Ok(repositories),
+            Authority::Caller(who) => self
+                .inner
+                .authorizer
+                .visible(who.as_ref(), repositories)
+                .await
+                .map_err(|error| self.auth_error(error, &Access::catalog())),
+        }
+    }
+}

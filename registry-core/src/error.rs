@@ -133,6 +133,9 @@ pub enum Error {
     /// The storage is read-only.
     #[error("this registry is read-only")]
     ReadOnly,
+    /// The storage has no such power.
+    #[error("this registry cannot {0}")]
+    Unsupported(&'static str),
     /// The repository does not hold the blob.
     #[error("the repository does not hold this blob")]
     BlobUnknown(
@@ -274,7 +277,9 @@ impl Error {
             Self::CatalogParameter { .. } => (S::BAD_REQUEST, C::PaginationNumberInvalid),
             Self::TooManyTags { .. } => (S::URI_TOO_LONG, C::Unsupported),
             Self::Endpoint => (S::NOT_FOUND, C::Unsupported),
-            Self::Method { .. } | Self::ReadOnly => (S::METHOD_NOT_ALLOWED, C::Unsupported),
+            Self::Method { .. } | Self::ReadOnly | Self::Unsupported(_) => {
+                (S::METHOD_NOT_ALLOWED, C::Unsupported)
+            }
             Self::BlobUnknown(_) => (S::NOT_FOUND, C::BlobUnknown),
             Self::ManifestUnknown(_) => (S::NOT_FOUND, C::ManifestUnknown),
             Self::RepositoryUnknown(_) => (S::NOT_FOUND, C::NameUnknown),
@@ -386,10 +391,11 @@ impl From<StorageError> for Error {
             StorageError::RangeUnsatisfiable { size } => Self::RangeUnsatisfiable { size },
             StorageError::Body(source) => Self::Body(source),
             StorageError::TagConflict { tag, current: _ } => Self::Precondition { tag },
+            StorageError::Unsupported(what) => Self::Unsupported(what),
             full @ StorageError::Full { .. } => Self::Full(full.into()),
-            other @ (StorageError::UploadConflict { .. }
-            | StorageError::Unsupported(_)
-            | StorageError::Internal { .. }) => Self::Storage(other.into()),
+            other @ (StorageError::UploadConflict { .. } | StorageError::Internal { .. }) => {
+                Self::Storage(other.into())
+            }
         }
     }
 }

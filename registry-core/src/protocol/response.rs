@@ -188,7 +188,7 @@ impl Error {
                 headers.set(header::ALLOW, methods.join(", "));
             }
             // A read-only registry answers what reads; which those are is the same for every endpoint that writes.
-            Self::ReadOnly => headers.set(header::ALLOW, "GET, HEAD"),
+            Self::ReadOnly | Self::Unsupported(_) => headers.set(header::ALLOW, "GET, HEAD"),
             Self::ChunkOutOfOrder {
                 repository,
                 id,

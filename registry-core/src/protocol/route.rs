@@ -152,6 +152,14 @@ pub struct Links {
 #[error("{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`")]
 pub struct InvalidBase(String);
 
+impl InvalidBase {
+    /// For adapters that refuse more than [`Links::below`] does.
+    #[must_use]
+    pub fn new(base: &str) -> Self {
+        Self(base.to_owned())
+    }
+}
+
 impl Links {
     /// Links below a path (`/registry`) or a URL (`https://example.com/registry`), without query and fragment.
     ///
@@ -160,7 +168,7 @@ impl Links {
     /// [`InvalidBase`] for anything else.
     pub fn below(base: &str) -> Result<Self, InvalidBase> {
         let trimmed = base.trim_end_matches('/');
-        let invalid = || InvalidBase(base.to_owned());
+        let invalid = || InvalidBase::new(base);
         if trimmed.is_empty() {
             return if base.is_empty() || base == "/" {
                 Ok(Self::default())

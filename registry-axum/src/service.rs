@@ -1,0 +1,93 @@
+//! The one handler: a tracked task per request that may change something, bodies in both directions.
+
+use crate::Mount;
+use axum::body::Body;
+use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use registry_core::{Registry, protocol::Links};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio_util::task::TaskTracker;
+
+#[derive(Clone, Debug)]
+pub(crate) struct MountService {
+    registry: Registry,
+    prefix: Arc<str>,
+    links: Option<Links>,
+    tasks: TaskTracker,
+}
+
+impl MountService {
+    pub(crate) fn new(mount: &Mount) -> Self {
+        Self {
+            registry: mount.registry.clone(),
+            prefix: Arc::clone(&mount.prefix),
+            links: mount.links.clone(),
+            tasks: mount.tasks.clone(),
+        }
+    }
+
+    /// The core sees the raw path, from `/v2` on, and where the registry is found from outside.
+    fn prepare(&self, request: &mut Request<Body>) {
+        if !self.prefix.is_empty() {
+            *request.uri_mut() = without_prefix(request.uri(), &self.prefix);
+        }
+        // A host's own middleware knows better, as it sees the request.
+        if let (Some(links), None) = (&self.links, request.extensions().get::<Links>()) {
+            request.extensions_mut().insert(links.clone());
+        }
+    }
+}
+
+impl tower_service::Service<Request<Body>> for MountService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        self.prepare(&mut request);
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let response = self.registry.handle(request);
+        if reads {
+            return Box::pin(async move { Ok(response.await.map(Body::new)) });
+        }
+        let task = self.tasks.spawn(response);
+        Box::pin(async move {
+            Ok(task.await.map_or_else(
+                |error| {
+                    tracing::error!(%error, "a request's task ended without an answer");
+                    failed()
+                },
+                |response| response.map(Body::new),
+            ))
+        })
+    }
+}
+
+/// The target without the prefix that the router has matched already.
+fn without_prefix(uri: &Uri, prefix: &str) -> Uri {
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let rest = target.strip_prefix(prefix).unwrap_or(target);
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = rest.parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+fn failed() -> Response<Body> {
+    const BODY: &str = r#"{"errors":[{"code":"UNKNOWN","message":"the registry failed"}]}"#;
+    let mut response = Response::new(Body::from(BODY));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    response
+}

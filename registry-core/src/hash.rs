@@ -153,8 +153,9 @@ impl Hasher {
         })
     }
 
-    /// The digest of everything, `None` if it only counts.
-    pub(crate) fn digest(self) -> Option<Digest> {
+    /// The digest of everything, `None` if it only counts. It is no proof: those are made where uploads are.
+    #[must_use]
+    pub fn digest(self) -> Option<Digest> {
         match self.state {
             State::Sha256(state) => Some(Digest::from_hash(Algorithm::Sha256, &state.finalize())),
             State::Sha512(state) => Some(Digest::from_hash(Algorithm::Sha512, &state.finalize())),

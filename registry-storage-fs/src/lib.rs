@@ -1,1 +1,74 @@
-//! Placeholder.
+//! A directory on disk as the storage of a registry, in the layout of registry:2.
+//!
+//! An existing volume of registry:2 is served as it is, and can be handed back. [`FsStorage`] implements the
+//! contracts of [`registry_core::storage`]; one process owns a directory, and a second is refused.
+//!
+//! ```
+//! # let directory = tempfile::tempdir()?;
+//! # let root = directory.path();
+//! use registry_core::{RepositoryName, storage::{Page, Storage}};
+//! use registry_storage_fs::FsStorage;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let storage = FsStorage::open(root)?;
+//! let all = storage.repositories(Page { after: None, limit: 100 }).await?;
+//! assert!(all.items.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What lies where
+//!
+//! Below `<root>/docker/registry/v2`. Marked with `+` is what registry:2 does not know and passes over:
+//!
+//! ```text
+//! blobs/<algorithm>/<first two digits>/<hex>/data             every blob and manifest, once
+//! repositories/<name>/_layers/<algorithm>/<hex>/link          the repository holds the blob
+//! repositories/<name>/_manifests/revisions/<algorithm>/<hex>/link   … the manifest
+//! repositories/<name>/_manifests/tags/<tag>/current/link      where the tag points
+//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   where it ever pointed; not read here
+//! + repositories/<name>/_manifests/media-types/<algorithm>/<hex>   what the manifest was put as, unless its bytes say it
+//! repositories/<name>/_uploads/<id>/{data,startedat,hashstates/<algorithm>/<offset>}   an upload session
+//! + repositories/<name>/_uploads/<id>/session                 where the session stands
+//! + _staging/                                                 what is being written; emptied at opening
+//! + _owner                                                    locked by the process that has the directory; its id
+//! ```
+//!
+//! A link file holds the text of a digest and nothing else. A blob pushed by its sha512 is stored under it;
+//! registry:2 stores it under its sha256, with a link that says so, and that is read too. Referrers are derived
+//! from the manifests and kept in memory.
+//!
+//! # What is promised
+//!
+//! - What an acknowledged call wrote survives a loss of power, unless [`Durability::Relaxed`] was chosen.
+//!   Upload sessions survive the process.
+//! - No reader sees half a file, and a crash at any point leaves a directory that opens and serves what was
+//!   acknowledged. Files that a crash of another program left empty or garbled count as absent, and the next push
+//!   of the same content replaces them.
+//! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
+//!   same, verified bytes, and open readers keep theirs.
+
+mod admin;
+mod append;
+mod atomic;
+mod blobs;
+mod error;
+mod holders;
+mod layout;
+mod links;
+mod listing;
+mod locks;
+mod manifests;
+mod open;
+mod planes;
+mod read;
+mod referrers;
+mod tags;
+mod time;
+mod uploads;
+
+pub use self::{
+    atomic::Durability,
+    open::{FsOptions, FsStorage, OpenError},
+};

@@ -1,0 +1,102 @@
+//! The plane for maintenance: what is stored, also what no reader is shown.
+
+use crate::{
+    error::FsError,
+    links,
+    listing::{digests_in, names_after},
+    open::Store,
+};
+use registry_core::{
+    Algorithm, Digest, RepositoryName, UploadId,
+    storage::{BlobInfo, LinkInfo, Listing, Page, Result, UploadState},
+};
+use std::cmp::Reverse;
+
+impl Store {
+    pub(crate) fn all_blobs(&self, page: &Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
+        let fans = self.fans(page.after)?;
+        let blobs = fans.into_iter().map(|(algorithm, fan)| {
+            let directory = self.layout.blobs(algorithm).join(fan);
+            Ok(digests_in(&directory, algorithm, page.after)?.map(|digest| self.stored(&digest)))
+        });
+        first(page.limit, blobs)
+    }
+
+    /// The directories that the blobs after `after` lie in, in order: they are named for the first two digits.
+    fn fans(&self, after: Option<&Digest>) -> Result<Vec<(Algorithm, String)>, FsError> {
+        let mut all = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let mut fans = names_after(&self.layout.blobs(algorithm), None)?;
+            while let Some(Reverse(fan)) = fans.pop() {
+                // Sorts with the digests in it, or before the first of them.
+                let bound = format!("{algorithm}:{fan}");
+                let passed = after.is_some_and(|after| {
+                    let after = after.to_string();
+                    bound < after && !after.starts_with(&bound)
+                });
+                if !passed {
+                    all.push((algorithm, fan));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn links(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, Digest>,
+    ) -> Result<Listing<LinkInfo>> {
+        let links = Algorithm::ALL.into_iter().map(|algorithm| {
+            let digests = self.layer_digests(repository, algorithm, page.after)?;
+            Ok(digests.map(|digest| {
+                let target = links::read(&self.layout.layer(repository, &digest));
+                target.map(|target| target.map(|target| LinkInfo::new(digest, target)))
+            }))
+        });
+        first(page.limit, links)
+    }
+
+    pub(crate) fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, Digest>,
+    ) -> Result<Listing<BlobInfo>> {
+        let manifests = Algorithm::ALL.into_iter().map(|algorithm| {
+            let digests = self.revision_digests(repository, algorithm, page.after)?;
+            Ok(digests.map(|digest| self.manifest_info(repository, &digest)))
+        });
+        first(page.limit, manifests)
+    }
+
+    pub(crate) fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, UploadId>,
+    ) -> Result<Listing<UploadState>> {
+        let ids = self.upload_ids(repository, page.after)?;
+        let uploads = ids.map(|id| self.upload(repository, &id));
+        first(page.limit, [Ok(uploads)])
+    }
+}
+
+/// One page of what several directories hold, one after the other; those behind the page are not opened.
+fn first<T, E>(
+    limit: usize,
+    directories: impl IntoIterator<Item = Result<impl Iterator<Item = Result<Option<T>, E>>>>,
+) -> Result<Listing<T>>
+where
+    registry_core::storage::StorageError: From<E>,
+{
+    let mut found = Vec::new();
+    for directory in directories {
+        for item in directory? {
+            found.extend(item?);
+            // One more than the page says that there is more.
+            if found.len() > limit {
+                return Ok(Listing::first(limit, found));
+            }
+        }
+    }
+    Ok(Listing::first(limit, found))
+}

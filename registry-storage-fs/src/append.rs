@@ -1,0 +1,100 @@
+//! Appending to an upload session: receiving the next piece while this one is written and hashed.
+
+use crate::{
+    error::Context,
+    open::{FsStorage, Store},
+    uploads::{Claimed, Kept},
+};
+use registry_core::{
+    RepositoryName,
+    hash::Hasher,
+    storage::{Piece, Result, UploadBody, UploadState},
+};
+use std::{fs::File, os::unix::fs::FileExt, path::Path};
+
+/// How much is received, written and hashed at once, in bytes.
+const PIECE: usize = 256 << 10;
+/// How many bytes may lie beyond the last record.
+const KEEP_EVERY: u64 = 16 << 20;
+
+/// A session that is being appended to. It goes from closure to closure, and the lock with it: if the future that
+/// waits for a closure is dropped, the lock is free when the closure has ended, and not before.
+struct Appending {
+    claimed: Claimed,
+    file: File,
+    hasher: Hasher,
+}
+
+impl FsStorage {
+    pub(crate) async fn append_body(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        let hasher = body.take_hasher()?;
+        let repository = repository.clone();
+        let mut appending = self
+            .blocking(move |store| {
+                let (claimed, file) = store.claim_for_append(&repository, &state)?;
+                Ok(Appending {
+                    claimed,
+                    file,
+                    hasher,
+                })
+            })
+            .await?;
+        let mut received = body.next(PIECE).await;
+        while let Ok(Some(piece)) = received {
+            let write = self.blocking(move |store| appending.write(store, &piece));
+            // A failed write is told at once; only a good one waits for the next piece.
+            let receive = async { Ok(body.next(PIECE).await) };
+            (appending, received) = tokio::try_join!(write, receive)?;
+        }
+        let (state, hasher) = self.blocking(move |store| appending.finish(store)).await?;
+        body.return_hasher(hasher);
+        received.map(|_| state)
+    }
+}
+
+impl Appending {
+    fn write(mut self, store: &Store, piece: &Piece) -> Result<Self> {
+        if let Err(error) = self.write_and_hash(piece) {
+            // The hasher stands at the last piece that was written whole; that much is worth keeping.
+            if let Err(also) = self.keep(store) {
+                tracing::debug!(error = %also, "cannot record what was kept of a failed append");
+            }
+            return Err(error);
+        }
+        if self.hasher.offset() - self.claimed.session.offset >= KEEP_EVERY {
+            self.keep(store)?;
+        }
+        Ok(self)
+    }
+
+    fn write_and_hash(&mut self, piece: &Piece) -> Result<()> {
+        let mut at = piece.offset();
+        for chunk in piece.chunks() {
+            self.file
+                .write_all_at(chunk, at)
+                .at("write", Path::new("the data of an upload session"))?;
+            at += chunk.len() as u64;
+        }
+        piece.hash(&mut self.hasher)
+    }
+
+    fn finish(mut self, store: &Store) -> Result<(UploadState, Hasher)> {
+        self.keep(store)?;
+        Ok((self.claimed.session.state(), self.hasher))
+    }
+
+    fn keep(&mut self, store: &Store) -> Result<()> {
+        let session = &mut self.claimed.session;
+        if self.hasher.offset() == session.offset {
+            return Ok(());
+        }
+        session.offset = self.hasher.offset();
+        session.checkpoint = self.hasher.checkpoint();
+        store.keep(session, Kept::default())
+    }
+}

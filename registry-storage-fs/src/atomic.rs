@@ -1,0 +1,320 @@
+//! Write aside, sync, rename, sync the directory: in that order, and nowhere else.
+//!
+//! Every visible file appears by a rename, so no reader and no crash ever shows half of one. [`Changes`] is what
+//! one operation does to the directory: its files are synced before they get their names, and
+//! [`Changes::settle`] makes the names last. Only then may the operation be acknowledged. With
+//! [`Durability::Relaxed`] the order is the same and nothing is synced.
+//!
+//! A name lasts when every directory on the way to it was synced after it got its own. A new directory may have
+//! been made by an operation that still runs, or by a process that died before its sync; "it exists" therefore
+//! proves nothing, and [`Disk`] remembers which directories it has itself seen to.
+
+use crate::error::{Context, FsError};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The loss of power: data is synced, renamed, and its directories are synced. The default.
+    #[default]
+    Full,
+    /// The death of the process. A power loss may cost what was acknowledged within the last half minute or so,
+    /// and leave names whose content is gone; those count as absent, and the next push heals them.
+    Relaxed,
+}
+
+/// How many directories are remembered as lasting. Forgetting one costs a sync of a directory that is clean.
+const REMEMBERED: usize = 16_384;
+
+/// The writing side of a directory.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    /// Everything lies below it. It and its parents last from opening on.
+    top: PathBuf,
+    staging: PathBuf,
+    durability: Durability,
+    /// Names in the staging area. Nobody else writes there.
+    staged: AtomicU64,
+    /// Directories whose own names last, all the way up.
+    lasting: Mutex<HashSet<PathBuf>>,
+}
+
+impl Disk {
+    pub(crate) fn new(top: &Path, staging: PathBuf, durability: Durability) -> Self {
+        Self {
+            top: top.to_path_buf(),
+            staging,
+            durability,
+            staged: AtomicU64::new(0),
+            lasting: Mutex::new(HashSet::new()),
+        }
+    }
+
+    /// A name in the staging area that nobody has; what is there when it is dropped goes away.
+    pub(crate) fn stage(&self) -> Staged {
+        let name = self.staged.fetch_add(1, Ordering::Relaxed).to_string();
+        Staged {
+            path: self.staging.join(name),
+        }
+    }
+
+    /// What one operation is about to change.
+    pub(crate) const fn changes(&self) -> Changes<'_> {
+        Changes {
+            disk: self,
+            touched: Vec::new(),
+        }
+    }
+
+    /// Replaces a file whose directory exists. It survives the process, not the loss of power.
+    pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        let staged = self.stage();
+        fs::write(&staged.path, bytes).at("write", &staged.path)?;
+        fs::rename(&staged.path, target).at("rename into place", target)
+    }
+
+    /// Syncs the content of an open file.
+    pub(crate) fn sync_data(&self, file: &File, path: &Path) -> Result<(), FsError> {
+        match self.durability {
+            Durability::Full => file.sync_data().at("sync", path),
+            Durability::Relaxed => Ok(()),
+        }
+    }
+
+    /// Whether [`sync_data`](Self::sync_data) syncs.
+    pub(crate) fn syncs(&self) -> bool {
+        self.durability == Durability::Full
+    }
+
+    /// Removes a directory with everything in it, for readers at once; false if there is none.
+    pub(crate) fn discard(&self, directory: &Path) -> Result<bool, FsError> {
+        let staged = self.stage();
+        if fs::rename(directory, &staged.path)
+            .if_there("move away", directory)?
+            .is_none()
+        {
+            return Ok(false);
+        }
+        self.lasting().retain(|known| !known.starts_with(directory));
+        Ok(true)
+    }
+
+    pub(crate) fn sync_directory(&self, directory: &Path) -> Result<(), FsError> {
+        match self.durability {
+            Durability::Full => File::open(directory)
+                .and_then(|open| open.sync_all())
+                .at("sync", directory),
+            Durability::Relaxed => Ok(()),
+        }
+    }
+
+    fn lasting(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something in the staging area, perhaps nothing yet, perhaps nothing any more.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) path: PathBuf,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Best effort: the staging area is emptied at opening. A file is by far the most common.
+        let removed = match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&self.path),
+            other => other,
+        };
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a staged file");
+        }
+    }
+}
+
+/// What one operation changes. Everything is visible at once, and lasts after [`settle`](Self::settle).
+#[derive(Debug)]
+#[must_use = "changes last only when they are settled"]
+pub(crate) struct Changes<'a> {
+    disk: &'a Disk,
+    /// Directories that an entry was added to or removed from.
+    touched: Vec<PathBuf>,
+}
+
+impl Changes<'_> {
+    /// A file with these bytes, in place of what is there.
+    pub(crate) fn put(&mut self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        self.put_derived(target, bytes)?;
+        self.touch(target);
+        Ok(())
+    }
+
+    /// The same for a file that no promise rests on: if it is there it is whole, but it may be gone after a
+    /// loss of power, because its directories are not synced.
+    pub(crate) fn put_derived(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        let staged = self.write_staged(bytes)?;
+        rename_making_way(&staged.path, target)
+    }
+
+    /// A file with these bytes: the one that is there if it has them.
+    pub(crate) fn ensure(&mut self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        let Some(file) = File::open(target).if_there("open", target)? else {
+            return self.put(target, bytes);
+        };
+        if !has_content(&file, bytes).at("read", target)? {
+            return self.put(target, bytes);
+        }
+        // Whoever wrote it may not have synced it yet, or never meant to.
+        self.disk.sync_data(&file, target)?;
+        self.touch(target);
+        Ok(())
+    }
+
+    /// A file that was written elsewhere below the same root, in place of what is there.
+    pub(crate) fn publish(&mut self, from: &Path, file: &File, target: &Path) -> Result<(), FsError> {
+        self.disk.sync_data(file, from)?;
+        rename_making_way(from, target)?;
+        self.touch(target);
+        Ok(())
+    }
+
+    /// A directory that was staged, under its name; false if there is one already that is not empty.
+    ///
+    /// The kernel renames a directory over an empty one only, which is all the "without replacing" that is
+    /// needed. Of what is in it, `inside` is the one file whose name must last.
+    pub(crate) fn place(&mut self, staged: &Staged, inside: &Path, target: &Path) -> Result<bool, FsError> {
+        for directory in inside.ancestors().skip(1) {
+            self.disk.sync_directory(directory)?;
+            if directory == staged.path {
+                break;
+            }
+        }
+        match rename_making_way(&staged.path, target) {
+            Ok(()) => {
+                self.touch(target);
+                Ok(true)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A file inside a directory that is staged, which need not exist yet.
+    pub(crate) fn fill(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        let directory = parent(target);
+        fs::create_dir_all(directory).at("create", directory)?;
+        self.write_synced(target, bytes)
+    }
+
+    /// No file under that name; false if there was none.
+    pub(crate) fn remove(&mut self, target: &Path) -> Result<bool, FsError> {
+        let removed = fs::remove_file(target).if_there("remove", target)?.is_some();
+        if removed {
+            self.touch(target);
+        }
+        Ok(removed)
+    }
+
+    /// No directory under that name, for readers at once; false if there was none.
+    pub(crate) fn discard(&mut self, target: &Path) -> Result<bool, FsError> {
+        let discarded = self.disk.discard(target)?;
+        if discarded {
+            self.touch(target);
+        }
+        Ok(discarded)
+    }
+
+    /// The name of this file shall last, too, whoever gave it.
+    pub(crate) fn touch(&mut self, target: &Path) {
+        let directory = parent(target);
+        if !self.touched.iter().any(|touched| touched == directory) {
+            self.touched.push(directory.to_path_buf());
+        }
+    }
+
+    /// Makes every name last: syncs each directory that got or lost an entry, and those above it that are not
+    /// known to last, each once.
+    pub(crate) fn settle(self) -> Result<(), FsError> {
+        if !self.disk.syncs() {
+            return Ok(());
+        }
+        let mut synced: Vec<&Path> = Vec::new();
+        for touched in &self.touched {
+            let mut directory = touched.as_path();
+            loop {
+                if !synced.contains(&directory) {
+                    self.disk.sync_directory(directory)?;
+                    synced.push(directory);
+                }
+                if directory == self.disk.top || self.disk.lasting().contains(directory) {
+                    break;
+                }
+                directory = parent(directory);
+            }
+        }
+        let mut lasting = self.disk.lasting();
+        if lasting.len() + synced.len() > REMEMBERED {
+            lasting.clear();
+        }
+        lasting.extend(synced.into_iter().map(Path::to_path_buf));
+        Ok(())
+    }
+
+    fn write_staged(&self, bytes: &[u8]) -> Result<Staged, FsError> {
+        let staged = self.disk.stage();
+        self.write_synced(&staged.path, bytes)?;
+        Ok(staged)
+    }
+
+    fn write_synced(&self, path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        let mut file = File::create_new(path).at("create", path)?;
+        file.write_all(bytes).at("write", path)?;
+        self.disk.sync_data(&file, path)
+    }
+}
+
+/// Renames, and makes the directories on the way only where they are missing.
+fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = parent(to);
+            fs::create_dir_all(directory).at("create", directory)?;
+            fs::rename(from, to).at("rename into place", to)
+        }
+        renamed => renamed.at("rename into place", to),
+    }
+}
+
+fn has_content(file: &File, bytes: &[u8]) -> io::Result<bool> {
+    use std::io::Read;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() != bytes.len() as u64 {
+        return Ok(false);
+    }
+    let mut stored = Vec::with_capacity(bytes.len());
+    file.take(bytes.len() as u64 + 1).read_to_end(&mut stored)?;
+    Ok(stored == bytes)
+}
+
+/// Every path of the layout lies below the root, so it has a parent.
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}

@@ -1,0 +1,176 @@
+//! Blobs: looking one up, opening it, mounting it, letting go of it, and checking one that looks wrong.
+//!
+//! A repository holds a blob by a link file, whose content says what the blob is stored as: for most blobs their
+//! own digest, for the sha512 blobs of registry:2 the sha256 of the same bytes.
+
+use crate::{
+    error::{Context, FsError},
+    links,
+    open::{Store, runtime},
+    read::FileBody,
+};
+use registry_core::{
+    Digest, RepositoryName,
+    hash::Hasher,
+    storage::{
+        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result, StorageError,
+    },
+};
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+/// How much is read at once where a file is hashed, in bytes.
+const HASHED_AT_ONCE: usize = 256 << 10;
+
+impl Store {
+    /// The blob, if the repository holds it and its data is there.
+    pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
+            return Ok(None);
+        };
+        let found = self.stored(&target)?;
+        if found.is_some() {
+            self.holders.add(digest, repository);
+        }
+        Ok(found.map(|found| known_as(digest, &found)))
+    }
+
+    /// What is stored under a digest, whoever holds it.
+    pub(crate) fn stored(&self, target: &Digest) -> Result<Option<BlobInfo>, FsError> {
+        let path = self.layout.blob(target);
+        let metadata = fs::metadata(&path).if_there("look at", &path)?;
+        Ok(metadata.and_then(|metadata| whole(target, &metadata, &path)))
+    }
+
+    pub(crate) fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
+            return Ok(None);
+        };
+        let path = self.layout.blob(&target);
+        let Some(file) = File::open(&path).if_there("open", &path)? else {
+            return Ok(None);
+        };
+        let metadata = file.metadata().at("look at", &path)?;
+        let Some(found) = whole(&target, &metadata, &path) else {
+            return Ok(None);
+        };
+        let info = known_as(digest, &found);
+        let range = match how.range {
+            None => 0..info.size,
+            Some(range) => range
+                .resolve(info.size)
+                .ok_or(StorageError::RangeUnsatisfiable { size: info.size })?,
+        };
+        // A hint: reads that do wait for the disk bring in what follows them.
+        let _ = rustix::fs::fadvise(&file, range.start, None, rustix::fs::Advice::Sequential);
+        let file = Arc::new(file);
+        let stream = FileBody::new(
+            Arc::clone(&file),
+            range.clone(),
+            runtime()?,
+            Arc::clone(&self.buffers),
+        );
+        let content = Content::stream(Box::pin(stream)).with_file(FileRange {
+            file,
+            range: range.clone(),
+        });
+        Ok(Some(BlobRead::new(info, range, BlobBody::Content(content))))
+    }
+
+    pub(crate) fn holders(
+        &self,
+        digest: &Digest,
+        page: &Page<'_, RepositoryName>,
+    ) -> Listing<RepositoryName> {
+        let known = self.holders.of(digest);
+        Listing::first(
+            page.limit,
+            known
+                .into_iter()
+                .filter(|name| page.after.is_none_or(|after| name > after)),
+        )
+    }
+
+    pub(crate) fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        let Some(target) = links::read(&self.layout.layer(from, digest))? else {
+            return Ok(None);
+        };
+        let Some(found) = self.stored(&target)? else {
+            return Ok(None);
+        };
+        let mut changes = self.disk.changes();
+        // The push that brought the data may still be on its way to making its name last.
+        changes.touch(&self.layout.blob(&target));
+        changes.ensure(&self.layout.layer(to, digest), target.to_string().as_bytes())?;
+        changes.settle()?;
+        self.holders.add(digest, to);
+        Ok(Some(known_as(digest, &found)))
+    }
+
+    pub(crate) fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let held = self.blob(repository, digest)?.is_some();
+        let mut changes = self.disk.changes();
+        changes.remove(&self.layout.layer(repository, digest))?;
+        changes.settle()?;
+        self.holders.remove(digest, repository);
+        Ok(held)
+    }
+
+    /// Whether the bytes stored under a digest have it. Reads and hashes all of them.
+    pub(crate) fn is_sound(&self, target: &Digest) -> Result<bool> {
+        let path = self.layout.blob(target);
+        let Some(file) = File::open(&path).if_there("open", &path)? else {
+            return Ok(false);
+        };
+        let mut hasher = Hasher::new(target.algorithm());
+        hash_file(&file, u64::MAX, &mut hasher).at("read", &path)?;
+        let sound = hasher.digest() == Some(*target);
+        if !sound {
+            tracing::warn!(digest = %target, "a stored blob is damaged and counts as absent until it is pushed again");
+        }
+        Ok(sound)
+    }
+}
+
+/// The same blob by the name that a repository has for it.
+pub(crate) fn known_as(digest: &Digest, stored: &BlobInfo) -> BlobInfo {
+    BlobInfo::new(*digest, stored.size).with_modified(stored.modified)
+}
+
+/// A blob of that file; `None` where the file cannot be it: empty (which is what a power loss leaves of data that
+/// was never synced) for a digest that is not of nothing, or no file at all.
+fn whole(target: &Digest, metadata: &Metadata, path: &Path) -> Option<BlobInfo> {
+    let whole = metadata.is_file() && (metadata.len() > 0 || *target == Digest::of(target.algorithm(), b""));
+    if !whole {
+        tracing::warn!(path = %path.display(), "a stored blob is empty and counts as absent until it is pushed again");
+    }
+    whole.then(|| BlobInfo::new(*target, metadata.len()).with_modified(metadata.modified().ok()))
+}
+
+/// Feeds the rest of an open file to a hasher, `limit` bytes at most.
+pub(crate) fn hash_file(file: &File, limit: u64, hasher: &mut Hasher) -> io::Result<()> {
+    let mut rest = file.take(limit);
+    let mut buffer = vec![0; HASHED_AT_ONCE];
+    loop {
+        match rest.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => hasher.update(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Link files: the text of a digest and nothing else, not even a newline.
+
+use crate::error::{Context, FsError};
+use registry_core::Digest;
+use std::{fs::File, io::Read, path::Path};
+
+/// Longer than any digest.
+const LONGEST: u64 = 256;
+
+/// What a link file points at; `None` if there is none.
+///
+/// A file that is not a link (a loss of power can leave one empty; registry:2 does not sync) is nothing either:
+/// whatever it stood for must be pushed again, and that heals it.
+pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
+    let Some(file) = File::open(path).if_there("open", path)? else {
+        return Ok(None);
+    };
+    let mut content = Vec::new();
+    match file.take(LONGEST).read_to_end(&mut content) {
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {}
+        read => {
+            read.at("read", path)?;
+        }
+    }
+    let digest = std::str::from_utf8(&content)
+        .ok()
+        .and_then(|text| Digest::parse(text).ok());
+    if digest.is_none() {
+        tracing::warn!(path = %path.display(), "a link file holds no digest and counts as absent");
+    }
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use registry_core::Algorithm;
+    use std::fs;
+
+    #[test]
+    fn only_the_bare_text_of_a_digest_is_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("link");
+        let digest = Digest::of(Algorithm::Sha512, b"x");
+        assert_eq!(read(&path).unwrap(), None);
+        assert_eq!(read(&path.join("below/a/missing/one")).unwrap(), None);
+
+        fs::write(&path, digest.to_string()).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(digest));
+
+        for garbage in [
+            "",
+            "sha256:",
+            "\0\0\0\0",
+            &format!("{digest}\n"),
+            &"x".repeat(1000),
+        ] {
+            fs::write(&path, garbage).unwrap();
+            assert_eq!(read(&path).unwrap(), None, "{garbage:?}");
+        }
+
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), None);
+    }
+}

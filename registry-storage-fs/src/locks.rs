@@ -1,0 +1,118 @@
+//! [`KeyedLocks`]: one lock per key, for as long as somebody wants it.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::Hash,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
+
+/// Locks that are named by a value. No lock is wider than its key, and keys that nobody holds cost nothing.
+pub(crate) struct KeyedLocks<K> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K> {
+    held: Mutex<HashSet<K>>,
+    freed: Condvar,
+}
+
+/// A lock that is held. It is an owned value: it moves into the closure that does the work, so that dropping the
+/// future that waits for the closure cannot free it early.
+pub(crate) struct Held<K: Eq + Hash> {
+    shared: Arc<Shared<K>>,
+    key: K,
+}
+
+impl<K: Clone + Eq + Hash> KeyedLocks<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                held: Mutex::new(HashSet::new()),
+                freed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Waits for the lock: only on the blocking pool.
+    pub(crate) fn lock(&self, key: K) -> Held<K> {
+        let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .shared
+            .freed
+            .wait_while(held, |held| held.contains(&key))
+            .unwrap_or_else(PoisonError::into_inner);
+        held.insert(key.clone());
+        self.held(key)
+    }
+
+    /// `None` if somebody holds it.
+    pub(crate) fn try_lock(&self, key: K) -> Option<Held<K>> {
+        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(key.clone()).then(|| self.held(key))
+    }
+
+    fn held(&self, key: K) -> Held<K> {
+        Held {
+            shared: Arc::clone(&self.shared),
+            key,
+        }
+    }
+}
+
+impl<K: Eq + Hash> Drop for Held<K> {
+    fn drop(&mut self) {
+        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(&self.key);
+        drop(held);
+        self.shared.freed.notify_all();
+    }
+}
+
+impl<K> fmt::Debug for KeyedLocks<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedLocks").finish_non_exhaustive()
+    }
+}
+
+impl<K: Eq + Hash> fmt::Debug for Held<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_key_is_held_once_and_others_are_not_in_its_way() {
+        let locks = KeyedLocks::new();
+        let held = locks.try_lock("a").unwrap();
+
+        assert!(locks.try_lock("a").is_none());
+        assert!(locks.try_lock("b").is_some());
+
+        drop(held);
+        assert!(locks.try_lock("a").is_some());
+    }
+
+    #[test]
+    fn whoever_waits_gets_it_in_the_end() {
+        let locks = KeyedLocks::new();
+        let count = Mutex::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let _held = locks.lock("a");
+                    // Without the lock around both, one of the additions would be lost.
+                    let seen = *count.lock().unwrap();
+                    thread::yield_now();
+                    *count.lock().unwrap() = seen + 1;
+                });
+            }
+        });
+        assert_eq!(*count.lock().unwrap(), 8);
+    }
+}

@@ -1,0 +1,200 @@
+//! Manifests: their bytes are blobs, and a link under `revisions` makes them manifests of a repository.
+//!
+//! registry:2 stores no media type and reads it from the bytes. Where they do not say it, or something else than
+//! the manifest was put with, a file under `_manifests/media-types` does.
+
+use crate::{blobs::known_as, error::Context, links, open::Store};
+use bytes::Bytes;
+use registry_core::{
+    Digest, MediaType, Reference, RepositoryName, Tag,
+    manifest::Manifest,
+    storage::{
+        BlobInfo, Need, Needed, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect,
+    },
+};
+use serde::Deserialize;
+use std::{borrow::Cow, fs};
+
+impl Store {
+    pub(crate) fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => match links::read(&self.layout.tag(repository, tag).current())? {
+                Some(digest) => digest,
+                None => return Ok(None),
+            },
+        };
+        self.revision(repository, &digest)
+    }
+
+    pub(crate) fn revision(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredManifest>> {
+        let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
+            return Ok(None);
+        };
+        let path = self.layout.blob(&target);
+        let bytes = fs::read(&path).if_there("read", &path)?.unwrap_or_default();
+        if bytes.is_empty() {
+            tracing::warn!(%repository, %digest, "a manifest has lost its bytes and counts as absent");
+            return Ok(None);
+        }
+        let media_type = match self.stored_media_type(repository, digest)? {
+            Some(stored) => stored,
+            None => sniff(&bytes),
+        };
+        Ok(Some(StoredManifest::new(*digest, media_type, Bytes::from(bytes))))
+    }
+
+    fn stored_media_type(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<MediaType>> {
+        let path = self.layout.media_type(repository, digest);
+        let text = fs::read(&path).if_there("read", &path)?;
+        Ok(text
+            .and_then(|text| String::from_utf8(text).ok())
+            .and_then(|text| MediaType::parse(&text).ok()))
+    }
+
+    /// What is known of a manifest without reading it.
+    pub(crate) fn manifest_info(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
+            return Ok(None);
+        };
+        let found = self.stored(&target)?;
+        Ok(found.map(|found| known_as(digest, &found)))
+    }
+
+    pub(crate) fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+        let digest = *put.manifest.digest();
+        let bytes = put.manifest.subject();
+        // Against a deletion of the same manifest: its search for tags must not miss one that is just moved here.
+        let _lock = self.manifests.lock((repository.clone(), digest));
+        self.check_needs(repository, &put.needs)?;
+
+        let created = self.manifest_info(repository, &digest)?.is_none();
+        let mut changes = self.disk.changes();
+        changes.ensure(&self.layout.blob(&digest), bytes)?;
+        let media_type = self.layout.media_type(repository, &digest);
+        if sniff(bytes) == put.media_type {
+            changes.remove(&media_type)?;
+        } else {
+            changes.ensure(&media_type, put.media_type.as_str().as_bytes())?;
+        }
+        let link = self.layout.revision(repository, &digest);
+        self.referrers.appear(repository, &digest, put.referrer, || {
+            changes.ensure(&link, digest.to_string().as_bytes())
+        })?;
+        // Before a tag moves: else a power loss could take a tag from a manifest that lasts to one that does not.
+        changes.settle()?;
+
+        let mut outcome = PutOutcome::of_manifest(created);
+        self.move_tags(repository, &digest, put.tags, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    /// Whether everything a manifest refers to is there. A size that differs from the descriptor's is looked into:
+    /// damaged content is missing, so that a push heals it; sound content refuses the manifest.
+    fn check_needs(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut mismatch = None;
+        for Needed { digest, size, need } in needs {
+            let (found, link) = match need {
+                Need::Blob => (
+                    self.blob(repository, digest)?,
+                    self.layout.layer(repository, digest),
+                ),
+                Need::Manifest => (
+                    self.manifest_info(repository, digest)?,
+                    self.layout.revision(repository, digest),
+                ),
+            };
+            match found {
+                Some(found) if found.size == *size => {}
+                Some(found) if self.is_sound(&links::read(&link)?.unwrap_or(*digest))? => {
+                    mismatch.get_or_insert(StorageError::SizeMismatch {
+                        digest: *digest,
+                        stored: found.size,
+                        claimed: *size,
+                    });
+                }
+                _ if missing.contains(digest) => {}
+                _ => missing.push(*digest),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(StorageError::MissingReferences(missing));
+        }
+        mismatch.map_or(Ok(()), Err)
+    }
+
+    /// Tags first, so that at no time one of them points at nothing.
+    pub(crate) fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        let _lock = self.manifests.lock((repository.clone(), *digest));
+        if links::read(&self.layout.revision(repository, digest))?.is_none() {
+            return Ok(None);
+        }
+        let mut gone = Vec::new();
+        for tag in self.tag_names(repository, None)? {
+            match self.delete_tag(repository, &tag, TagExpect::Is(*digest)) {
+                Ok(Some(_)) => gone.push(tag),
+                Ok(None) | Err(StorageError::TagConflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let link = self.layout.revision(repository, digest);
+        let mut changes = self.disk.changes();
+        self.referrers
+            .vanish(repository, digest, || changes.remove(&link))?;
+        changes.remove(&self.layout.media_type(repository, digest))?;
+        changes.settle()?;
+        Ok(Some(gone))
+    }
+}
+
+/// What registry:2 takes a manifest for: its own `mediaType`, else an OCI index or manifest by its fields.
+fn sniff(bytes: &[u8]) -> MediaType {
+    #[derive(Deserialize)]
+    struct Own<'a> {
+        #[serde(borrow, rename = "mediaType")]
+        media_type: Option<Cow<'a, str>>,
+    }
+    let own = serde_json::from_slice::<Own<'_>>(bytes).ok();
+    own.and_then(|own| MediaType::parse(&own.media_type?).ok())
+        .unwrap_or_else(|| Manifest::guess_media_type(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_say_what_they_are_or_are_guessed() {
+        for (bytes, expected) in [
+            (
+                r#"{"mediaType":"application/x+json","manifests":[]}"#,
+                "application/x+json",
+            ),
+            (r#"{"schemaVersion":2,"manifests":[]}"#, MediaType::OCI_INDEX),
+            (
+                r#"{"schemaVersion":2,"config":{},"layers":[]}"#,
+                MediaType::OCI_MANIFEST,
+            ),
+            ("no JSON at all", MediaType::OCI_MANIFEST),
+        ] {
+            assert_eq!(sniff(bytes.as_bytes()).as_str(), expected);
+        }
+    }
+}

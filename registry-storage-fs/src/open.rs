@@ -1,0 +1,294 @@
+//! Opening a directory: [`FsStorage`], its options, and what stands in the way.
+
+use crate::{
+    atomic::{Disk, Durability},
+    error::{Context, FsError},
+    holders::Holders,
+    layout::Layout,
+    locks::KeyedLocks,
+    read::Buffers,
+    referrers::ReferrerIndexes,
+};
+use registry_core::{
+    Digest, RepositoryName, Tag, UploadId,
+    storage::{Result, StorageError},
+};
+use rustix::fs::FlockOperation;
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::runtime::Handle;
+
+/// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
+///
+/// Its operations run on the blocking pool of the tokio runtime that they are called in.
+#[derive(Clone)]
+pub struct FsStorage {
+    store: Arc<Store>,
+}
+
+/// How to open an [`FsStorage`].
+///
+/// ```
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let root = directory.path();
+/// use registry_storage_fs::{Durability, FsStorage};
+///
+/// let storage = FsStorage::options().durability(Durability::Relaxed).open(root)?;
+/// # Ok::<(), registry_storage_fs::OpenError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FsOptions {
+    durability: Durability,
+}
+
+/// Why a directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nothing can be written there.
+    #[error("{} cannot be written by user id {user}", path.display())]
+    NotWritable {
+        /// The root directory.
+        path: PathBuf,
+        /// The effective user id of this process.
+        user: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another storage has it open, in this process or another.
+    #[error(
+        "{} is in use by process {}; one process owns a directory, and maintenance beside a running registry asks that registry",
+        path.display(),
+        process.map_or_else(|| "of an unknown id".to_owned(), |id| id.to_string())
+    )]
+    InUse {
+        /// The root directory.
+        path: PathBuf,
+        /// The id of the process that has it.
+        process: Option<u32>,
+    },
+    /// It cannot be locked or prepared.
+    #[error("{} cannot be opened as a registry: {action}", path.display())]
+    Unusable {
+        /// The root directory.
+        path: PathBuf,
+        /// What failed.
+        action: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl FsOptions {
+    /// What an acknowledged write survives. [`Durability::Full`] unless set.
+    #[must_use]
+    pub const fn durability(self, durability: Durability) -> Self {
+        Self { durability }
+    }
+
+    /// Opens the storage in `root`, which is made if it does not exist; registry:2 calls it `rootdirectory`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing but perhaps empty directories was changed.
+    pub fn open(self, root: impl AsRef<Path>) -> Result<FsStorage, OpenError> {
+        let root = root.as_ref();
+        let layout = Layout::new(root);
+        let not_writable = |error: FsError| OpenError::NotWritable {
+            path: root.to_path_buf(),
+            user: rustix::process::geteuid().as_raw(),
+            source: error.into_source(),
+        };
+        let unusable = |error: FsError| OpenError::Unusable {
+            path: root.to_path_buf(),
+            action: error.to_string(),
+            source: error.into_source(),
+        };
+        fs::create_dir_all(layout.top())
+            .at("create", layout.top())
+            .map_err(not_writable)?;
+        let owner = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(layout.owner())
+            .at("create", &layout.owner())
+            .map_err(not_writable)?;
+        let owner = Owner::take(owner, root, &layout.owner())?;
+
+        // Whatever was staged belongs to an operation that was never acknowledged.
+        let staging = layout.staging();
+        fs::remove_dir_all(&staging)
+            .if_there("empty", &staging)
+            .map_err(unusable)?;
+        fs::create_dir(&staging)
+            .at("create", &staging)
+            .map_err(not_writable)?;
+        let disk = Disk::new(layout.top(), staging, self.durability);
+        for directory in layout.top().ancestors().take(4) {
+            let directory = if directory.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                directory
+            };
+            disk.sync_directory(directory).map_err(unusable)?;
+        }
+        Ok(FsStorage {
+            store: Arc::new(Store {
+                layout,
+                disk,
+                boot: boot_id(),
+                uploads: KeyedLocks::new(),
+                manifests: KeyedLocks::new(),
+                tags: KeyedLocks::new(),
+                referrers: ReferrerIndexes::default(),
+                holders: Holders::default(),
+                buffers: Arc::new(Buffers::default()),
+                _owner: owner,
+            }),
+        })
+    }
+}
+
+impl FsStorage {
+    /// Opens the storage in `root` with [`Durability::Full`]; the directory is made if it does not exist.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root = directory.path();
+    /// use registry_core::storage::Storage;
+    ///
+    /// let storage = registry_storage_fs::FsStorage::open(root)?;
+    /// assert!(storage.write().is_some());
+    /// # Ok::<(), registry_storage_fs::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the directory cannot be written, or another process has it.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::options().open(root)
+    }
+
+    /// The options, at their defaults.
+    #[must_use]
+    pub fn options() -> FsOptions {
+        FsOptions::default()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// One operation: one closure on the blocking pool, which runs to its end even if this future is dropped.
+    /// The locks that it takes live in it.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let runtime = runtime()?;
+        let store = Arc::clone(&self.store);
+        let span = tracing::Span::current();
+        let outcome = runtime.spawn_blocking(move || span.in_scope(|| work(&store)));
+        outcome.await.map_err(|source| StorageError::Internal {
+            context: "a storage operation did not run to its end".into(),
+            source: Some(source.into()),
+        })?
+    }
+}
+
+/// The runtime that an operation is called in.
+pub(crate) fn runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|source| StorageError::Internal {
+        context: "the storage is used outside of a tokio runtime".into(),
+        source: Some(source.into()),
+    })
+}
+
+impl fmt::Debug for FsStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FsStorage")
+            .field("top", &self.store.layout.top())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every operation works on. Each module adds the operations that it is named for.
+pub(crate) struct Store {
+    pub(crate) layout: Layout,
+    pub(crate) disk: Disk,
+    /// Names this boot of the machine.
+    pub(crate) boot: String,
+    pub(crate) uploads: KeyedLocks<UploadId>,
+    /// Taken before `tags` where both are.
+    pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
+    pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
+    pub(crate) referrers: ReferrerIndexes,
+    pub(crate) holders: Holders,
+    pub(crate) buffers: Arc<Buffers>,
+    _owner: Owner,
+}
+
+/// The lock on the directory, for as long as it is open. The kernel frees it, however the process ends.
+struct Owner {
+    _file: File,
+}
+
+impl Owner {
+    fn take(mut file: File, root: &Path, path: &Path) -> Result<Self, OpenError> {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = file.take(32).read_to_string(&mut text);
+                return Err(OpenError::InUse {
+                    path: root.to_path_buf(),
+                    process: text.trim().parse().ok(),
+                });
+            }
+            Err(error) => {
+                return Err(OpenError::Unusable {
+                    path: root.to_path_buf(),
+                    action: format!("cannot lock {}", path.display()),
+                    source: error.into(),
+                });
+            }
+        }
+        let written = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        match written {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(source) => Err(OpenError::NotWritable {
+                path: root.to_path_buf(),
+                user: rustix::process::geteuid().as_raw(),
+                source,
+            }),
+        }
+    }
+}
+
+/// What names this boot; where the system does not say, this process, which promises less.
+fn boot_id() -> String {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
+        _ => {
+            let mut random = [0; 16];
+            // Without randomness no two processes may trust each other's checkpoints, and 0 is nobody's id.
+            let _ = getrandom::fill(&mut random);
+            format!(
+                "process-{}-{:032x}",
+                std::process::id(),
+                u128::from_ne_bytes(random)
+            )
+        }
+    }
+}

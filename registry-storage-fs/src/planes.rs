@@ -1,0 +1,232 @@
+//! The contracts, each call handed to the module that it belongs to.
+
+use crate::FsStorage;
+use async_trait::async_trait;
+use registry_core::{
+    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, UploadId,
+    hash::Hasher,
+    storage::{
+        BlobInfo, BlobRead, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result,
+        Storage, StorageAdmin, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+    },
+};
+
+/// A page that owns its bound, so that it can go to another thread.
+struct OwnedPage<K> {
+    after: Option<K>,
+    limit: usize,
+}
+
+impl<K: Clone> OwnedPage<K> {
+    fn of(page: &Page<'_, K>) -> Self {
+        Self {
+            after: page.after.cloned(),
+            limit: page.limit,
+        }
+    }
+
+    const fn page(&self) -> Page<'_, K> {
+        Page {
+            after: self.after.as_ref(),
+            limit: self.limit,
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for FsStorage {
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| store.blob(&repository, &digest)).await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| store.open_blob(&repository, &digest, how))
+            .await
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        let (repository, reference) = (repository.clone(), reference.clone());
+        self.blocking(move |store| store.manifest(&repository, &reference))
+            .await
+    }
+
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.blocking(move |store| store.tags(&repository, &page.page()))
+            .await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        let (repository, subject, page) = (repository.clone(), *subject, OwnedPage::of(&page));
+        let artifact_type = artifact_type.cloned();
+        self.blocking(move |store| {
+            store.referrers(&repository, &subject, artifact_type.as_ref(), &page.page())
+        })
+        .await
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let page = OwnedPage::of(&page);
+        self.blocking(move |store| store.repositories(&page.page())).await
+    }
+
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        Ok(self.store().holders(digest, &page))
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        Some(self)
+    }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageWrite for FsStorage {
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        let repository = repository.clone();
+        self.blocking(move |store| store.open_upload(&repository, &new))
+            .await
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        let (repository, id) = (repository.clone(), *id);
+        self.blocking(move |store| store.upload(&repository, &id)).await
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        self.append_body(repository, state, body).await
+    }
+
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        let repository = repository.clone();
+        self.blocking(move |store| store.rehash(&repository, &state, hasher))
+            .await
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        let repository = repository.clone();
+        self.blocking(move |store| store.commit(&repository, &state, &proof))
+            .await
+    }
+
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        let (repository, id) = (repository.clone(), *id);
+        self.blocking(move |store| store.cancel(&repository, &id)).await
+    }
+
+    async fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        let (from, to, digest) = (from.clone(), to.clone(), *digest);
+        self.blocking(move |store| store.mount(&from, &to, &digest)).await
+    }
+
+    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+        let repository = repository.clone();
+        self.blocking(move |store| store.put_manifest(&repository, put))
+            .await
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.blocking(move |store| store.delete_tag(&repository, &tag, expect))
+            .await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| store.delete_manifest(&repository, &digest))
+            .await
+    }
+
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| store.delete_blob(&repository, &digest))
+            .await
+    }
+}
+
+#[async_trait]
+impl StorageAdmin for FsStorage {
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
+        let page = OwnedPage::of(&page);
+        self.blocking(move |store| store.all_blobs(&page.page())).await
+    }
+
+    async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.blocking(move |store| store.links(&repository, &page.page()))
+            .await
+    }
+
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<BlobInfo>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.blocking(move |store| store.manifests(&repository, &page.page()))
+            .await
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<UploadState>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.blocking(move |store| store.uploads(&repository, &page.page()))
+            .await
+    }
+}

@@ -1,0 +1,102 @@
+//! Tags: `tags/<tag>/current/link` is where one points; `index/` beside it is the history that registry:2 keeps.
+//!
+//! A new tag is staged elsewhere and renamed whole: a half-made directory in `tags/` would be listed, and a file
+//! there stops registry:2's collector. `current/link` has an inode of its own, because registry:2 moves a tag by
+//! writing into that file: were it a hard link to another link file, that one would change too. Nothing here
+//! reads the history, so its directories are not synced.
+
+use crate::{layout::TagPaths, links, open::Store};
+use registry_core::{
+    Digest, RepositoryName, Tag,
+    storage::{Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
+};
+
+impl Store {
+    /// Moves tags in byte order, each under its own lock, until one cannot be.
+    pub(crate) fn move_tags(
+        &self,
+        repository: &RepositoryName,
+        to: &Digest,
+        mut moves: Vec<TagMove>,
+        outcome: &mut PutOutcome,
+    ) -> Result<()> {
+        moves.sort_by(|a, b| a.tag.cmp(&b.tag));
+        for TagMove { tag, expect } in moves {
+            match self.move_tag(repository, &tag, to, expect) {
+                Ok(previous) => outcome.moved.push(Moved { tag, previous }),
+                Err(error) => {
+                    outcome.failed = Some((tag, error));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn move_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        to: &Digest,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let _lock = self.tags.lock((repository.clone(), tag.clone()));
+        let paths = self.layout.tag(repository, tag);
+        let previous = links::read(&paths.current())?;
+        admit(tag, previous, expect)?;
+        let link = to.to_string();
+        let mut changes = self.disk.changes();
+        if previous.is_some() || !self.place_tag(&mut changes, &paths, to)? {
+            changes.put_derived(&paths.index(to), link.as_bytes())?;
+            changes.ensure(&paths.current(), link.as_bytes())?;
+        }
+        changes.settle()?;
+        Ok(previous)
+    }
+
+    /// A tag that is not there yet, whole; false if its directory is there after all, perhaps without a pointer.
+    fn place_tag(
+        &self,
+        changes: &mut crate::atomic::Changes<'_>,
+        paths: &TagPaths,
+        to: &Digest,
+    ) -> Result<bool> {
+        let link = to.to_string();
+        let staged = self.disk.stage();
+        let inside = TagPaths::below(staged.path.clone());
+        let (index, current) = (inside.index(to), inside.current());
+        changes.fill(&index, link.as_bytes())?;
+        changes.fill(&current, link.as_bytes())?;
+        Ok(changes.place(&staged, &current, &paths.directory)?)
+    }
+
+    /// Removes the tag's directory, which readers see at once.
+    pub(crate) fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let _lock = self.tags.lock((repository.clone(), tag.clone()));
+        let paths = self.layout.tag(repository, tag);
+        let current = links::read(&paths.current())?;
+        admit(tag, current, expect)?;
+        if current.is_some() {
+            let mut changes = self.disk.changes();
+            changes.discard(&paths.directory)?;
+            changes.settle()?;
+        }
+        Ok(current)
+    }
+}
+
+fn admit(tag: &Tag, current: Option<Digest>, expect: TagExpect) -> Result<()> {
+    if expect.admits(current.as_ref()) {
+        Ok(())
+    } else {
+        Err(StorageError::TagConflict {
+            tag: tag.clone(),
+            current,
+        })
+    }
+}

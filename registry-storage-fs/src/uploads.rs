@@ -1,0 +1,424 @@
+//! Upload sessions: what lies in `_uploads/<id>/`, and the operations that end with nothing but files there.
+//!
+//! registry:2 keeps `data`, `startedat` and `hashstates/<algorithm>/<offset>`. Beside them lies our record,
+//! `session`: where the session stands, and in which boot that was written. Bytes beyond the record's offset
+//! belong to an append that died, and are cut off before the next.
+//!
+//! Nothing here is synced before the commit, so after a power loss the newest bytes may be gone while their hash
+//! state is still there, and would vouch for garbage. A hash state therefore counts only in the boot that wrote it,
+//! unless the data was synced before it; otherwise the session is hashed again when it closes. For the same
+//! reason those of registry:2, which names no boot, do not count.
+
+use crate::{
+    blobs::hash_file,
+    error::{Context, FsError},
+    layout::UploadPaths,
+    locks::Held,
+    open::Store,
+    time,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use registry_core::{
+    Algorithm, Digest, RepositoryName, UploadId,
+    hash::{Checkpoint, Hasher},
+    storage::{BlobInfo, NewUpload, Result, StorageError, UploadState, Verified},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// The file `session`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// Counts the changes of the session.
+    version: u64,
+    /// How many bytes of `data` count.
+    offset: u64,
+    /// In which of the `hashstates` their hash is, if it is known.
+    algorithm: Option<String>,
+    /// The boot that wrote this.
+    boot: String,
+    /// Whether `data` was synced before this was written.
+    synced: bool,
+    /// Whether no append may follow.
+    sealed: bool,
+    /// Set before `data` becomes this blob, so that a commit that was cut short can go on.
+    committing: Option<String>,
+}
+
+/// A session as its files say it stands.
+#[derive(Debug)]
+pub(crate) struct Session {
+    paths: UploadPaths,
+    id: UploadId,
+    started: Option<SystemTime>,
+    version: u64,
+    pub(crate) offset: u64,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    sealed: bool,
+    /// The blob that `data` has already become.
+    became: Option<Digest>,
+}
+
+/// A session that nobody else may change.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) session: Session,
+    _lock: Held<UploadId>,
+}
+
+impl Store {
+    pub(crate) fn open_upload(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
+            context: "cannot draw the id of an upload session".into(),
+            source: Some(source.into()),
+        })?;
+        let id = UploadId::from_random(random);
+        let now = time::format(SystemTime::now());
+
+        // The session appears whole, by one rename.
+        let staged = self.disk.stage();
+        let mut session = Session {
+            paths: UploadPaths::below(staged.path.clone()),
+            id,
+            started: time::parse(&now),
+            version: 0,
+            offset: 0,
+            checkpoint: Some(new.checkpoint.clone()),
+            sealed: false,
+            became: None,
+        };
+        let write = |path: PathBuf, bytes: &[u8]| fs::write(&path, bytes).at("write", &path);
+        fs::create_dir(&staged.path).at("create", &staged.path)?;
+        write(session.paths.data(), b"")?;
+        write(session.paths.started(), now.as_bytes())?;
+        self.keep(&mut session, Kept::default())?;
+
+        let uploads = self.layout.uploads(repository);
+        fs::create_dir_all(&uploads).at("create", &uploads)?;
+        let paths = self.layout.upload(repository, &id);
+        fs::rename(&staged.path, &paths.directory).at("rename into place", &paths.directory)?;
+        Ok(session.state())
+    }
+
+    pub(crate) fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        let session = self.load(repository, id)?;
+        Ok(session.map(|session| session.state()))
+    }
+
+    pub(crate) fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        // Without the lock: a client that gives up need not wait for its own append, which then finds nothing
+        // left to be kept in.
+        Ok(self.disk.discard(&self.layout.upload(repository, id).directory)?)
+    }
+
+    pub(crate) fn rehash(
+        &self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+        mut hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        let Claimed { mut session, _lock } = self.claim(repository, seen)?;
+        let path = session.data_path(self);
+        let file = File::open(&path).at("open", &path)?;
+        hash_file(&file, session.offset, &mut hasher).at("read", &path)?;
+        if hasher.offset() != session.offset {
+            return Err(StorageError::internal(format!(
+                "an upload session of {} bytes ended at {} while it was read",
+                session.offset,
+                hasher.offset()
+            )));
+        }
+        // Kept with the new hash, so that a retry of the close reads nothing.
+        session.checkpoint = hasher.checkpoint();
+        session.sealed = true;
+        self.keep(&mut session, Kept::default())?;
+        Ok((session.state(), hasher))
+    }
+
+    pub(crate) fn commit(
+        &self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+        proof: &Verified,
+    ) -> Result<BlobInfo> {
+        if *proof.subject() != seen.id {
+            return Err(StorageError::internal("the proof is for another upload session"));
+        }
+        let digest = *proof.digest();
+        let mut claimed = match self.claim(repository, seen) {
+            // An earlier try got through, and its answer got lost.
+            Err(StorageError::UploadUnknown) => {
+                let held = self.blob(repository, &digest)?;
+                return held
+                    .filter(|held| held.size == proof.size())
+                    .ok_or(StorageError::UploadUnknown);
+            }
+            other => other?,
+        };
+        let session = &mut claimed.session;
+        let target = self.layout.blob(&digest);
+        let mut changes = self.disk.changes();
+        match session.became {
+            Some(became) if became == digest && session.offset == proof.size() => changes.touch(&target),
+            Some(became) => {
+                return Err(StorageError::internal(format!("the session has become {became}")));
+            }
+            None => {
+                let data = session.paths.data();
+                let file = session.cut()?;
+                let stored = file.metadata().at("look at", &data)?.len();
+                if stored != proof.size() {
+                    return Err(StorageError::internal(format!(
+                        "the proof is for {} bytes, the session holds {stored}",
+                        proof.size()
+                    )));
+                }
+                self.disk.sync_data(&file, &data)?;
+                let committing = Kept {
+                    synced: self.disk.syncs(),
+                    committing: Some(digest),
+                };
+                self.keep(session, committing)?;
+                // In place of what is there, if something is: these bytes are verified, those may be damaged in
+                // ways that their length does not show. Who reads the old file keeps it.
+                changes.publish(&data, &file, &target).map_err(ended)?;
+            }
+        }
+        // Data before link: who sees the link finds the data, also after a crash in between.
+        changes.ensure(
+            &self.layout.layer(repository, &digest),
+            digest.to_string().as_bytes(),
+        )?;
+        changes.settle()?;
+        self.disk.discard(&session.paths.directory)?;
+        self.holders.add(&digest, repository);
+        self.stored(&digest)?
+            .ok_or_else(|| StorageError::internal(format!("{digest} was stored and is not there")))
+    }
+
+    /// The session, for this caller alone, if it stands where the caller saw it.
+    pub(crate) fn claim(&self, repository: &RepositoryName, seen: &UploadState) -> Result<Claimed> {
+        // At once, before any waiting: with two appends one is refused.
+        let lock = self.uploads.try_lock(seen.id);
+        let session = self
+            .load(repository, &seen.id)?
+            .ok_or(StorageError::UploadUnknown)?;
+        match lock {
+            Some(lock) if session.version() == seen.version => Ok(Claimed { session, _lock: lock }),
+            _ => Err(session.conflict()),
+        }
+    }
+
+    /// The same, for an append: not sealed, cut to what counts, and open.
+    pub(crate) fn claim_for_append(
+        &self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+    ) -> Result<(Claimed, File)> {
+        let claimed = self.claim(repository, seen)?;
+        if claimed.session.sealed {
+            return Err(claimed.session.conflict());
+        }
+        let file = claimed.session.cut()?;
+        Ok((claimed, file))
+    }
+
+    pub(crate) fn load(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<Session>> {
+        let paths = self.layout.upload(repository, id);
+        let path = paths.started();
+        let Some(started) = fs::read(&path).if_there("read", &path)? else {
+            return Ok(None);
+        };
+        let started = std::str::from_utf8(&started).ok().and_then(time::parse);
+        let data = paths.data();
+        let stored = fs::metadata(&data)
+            .if_there("look at", &data)?
+            .map(|data| data.len());
+        let mut session = Session {
+            started,
+            version: 0,
+            offset: stored.unwrap_or(0),
+            checkpoint: None,
+            sealed: false,
+            became: None,
+            id: *id,
+            paths,
+        };
+        if let Some(record) = session.record()? {
+            self.apply(record, stored, &mut session)?;
+        }
+        Ok(Some(session))
+    }
+
+    fn apply(&self, record: Record, stored: Option<u64>, session: &mut Session) -> Result<()> {
+        session.version = record.version;
+        session.sealed = record.sealed;
+        let mut there = stored.unwrap_or(0);
+        let committing = record.committing.and_then(|digest| Digest::parse(&digest).ok());
+        if let (Some(digest), None) = (committing, stored)
+            && let Some(blob) = self.stored(&digest)?
+            && blob.size == record.offset
+        {
+            there = blob.size;
+            session.became = Some(digest);
+            session.sealed = true;
+        }
+        session.offset = record.offset.min(there);
+        let trusted = record.offset <= there && (record.synced || record.boot == self.boot);
+        if trusted && let Some(algorithm) = record.algorithm.and_then(|name| name.parse().ok()) {
+            session.checkpoint = session.hash_state(algorithm)?;
+        }
+        Ok(())
+    }
+
+    /// Records where a session stands now. Survives the process; no sync.
+    pub(crate) fn keep(&self, session: &mut Session, kept: Kept) -> Result<()> {
+        let algorithm = session.checkpoint.as_ref().map(Checkpoint::algorithm);
+        if let Some(checkpoint) = &session.checkpoint {
+            let directory = session.paths.hash_states(checkpoint.algorithm());
+            let path = session.paths.hash_state(checkpoint.algorithm(), session.offset);
+            match self.disk.replace(&path, checkpoint.as_bytes()) {
+                Err(error) if error.is_absence() => {
+                    make_hash_states(&session.paths, &directory).map_err(ended)?;
+                    self.disk.replace(&path, checkpoint.as_bytes()).map_err(ended)?;
+                }
+                other => other?,
+            }
+        }
+        session.version += 1;
+        let record = Record {
+            version: session.version,
+            offset: session.offset,
+            algorithm: algorithm.map(|algorithm| algorithm.to_string()),
+            boot: self.boot.clone(),
+            synced: kept.synced,
+            sealed: session.sealed,
+            committing: kept.committing.map(|digest| digest.to_string()),
+        };
+        let record = serde_json::to_vec(&record).map_err(|source| StorageError::Internal {
+            context: "cannot write the record of an upload session".into(),
+            source: Some(source.into()),
+        })?;
+        self.disk
+            .replace(&session.paths.record(), &record)
+            .map_err(ended)?;
+        session.drop_older_hash_states();
+        Ok(())
+    }
+}
+
+/// What else a record may say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kept {
+    synced: bool,
+    committing: Option<Digest>,
+}
+
+impl Session {
+    pub(crate) fn state(&self) -> UploadState {
+        UploadState::new(self.id, self.offset, self.version())
+            .with_checkpoint(self.checkpoint.clone())
+            .with_started(self.started)
+    }
+
+    /// The offset is in it because it can fall without a record being written: bytes can get lost.
+    fn version(&self) -> Bytes {
+        let mut version = BytesMut::with_capacity(16);
+        version.put_u64(self.version);
+        version.put_u64(self.offset);
+        version.freeze()
+    }
+
+    const fn conflict(&self) -> StorageError {
+        StorageError::UploadConflict { offset: self.offset }
+    }
+
+    /// Opens the data for writing, cut to the bytes that count.
+    fn cut(&self) -> Result<File> {
+        if self.became.is_some() {
+            return Err(self.conflict());
+        }
+        let path = self.paths.data();
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .at("open", &path)
+            .map_err(ended)?;
+        if file.metadata().at("look at", &path)?.len() > self.offset {
+            file.set_len(self.offset).at("cut", &path)?;
+        }
+        Ok(file)
+    }
+
+    fn data_path(&self, store: &Store) -> PathBuf {
+        self.became
+            .map_or_else(|| self.paths.data(), |digest| store.layout.blob(&digest))
+    }
+
+    fn record(&self) -> Result<Option<Record>> {
+        let path = self.paths.record();
+        let Some(bytes) = fs::read(&path).if_there("read", &path)? else {
+            return Ok(None);
+        };
+        let record = serde_json::from_slice(&bytes).ok();
+        if record.is_none() {
+            tracing::warn!(path = %path.display(), "the record of an upload session is unreadable");
+        }
+        Ok(record)
+    }
+
+    /// The stored hash of exactly the bytes that count.
+    fn hash_state(&self, algorithm: Algorithm) -> Result<Option<Checkpoint>> {
+        let path = self.paths.hash_state(algorithm, self.offset);
+        let bytes = fs::read(&path).if_there("read", &path)?;
+        Ok(bytes
+            .and_then(|bytes| Checkpoint::parse(algorithm, bytes.into()))
+            .filter(|checkpoint| checkpoint.offset() == self.offset))
+    }
+
+    /// Best effort: a hash state that no record names means nothing.
+    fn drop_older_hash_states(&self) {
+        let newest = self
+            .checkpoint
+            .as_ref()
+            .map(|checkpoint| self.paths.hash_state(checkpoint.algorithm(), self.offset));
+        for algorithm in Algorithm::ALL {
+            let Ok(entries) = fs::read_dir(self.paths.hash_states(algorithm)) else {
+                continue;
+            };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if newest.as_ref() != Some(&path) {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+}
+
+/// Makes the directory for hash states, but never the session's own: that one may just have been cancelled.
+fn make_hash_states(paths: &UploadPaths, directory: &Path) -> Result<(), FsError> {
+    for directory in [&paths.directory.join("hashstates"), directory] {
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.at("create", directory)?,
+        }
+    }
+    Ok(())
+}
+
+/// A session that has gone while it was worked on was cancelled.
+fn ended(error: FsError) -> StorageError {
+    if error.is_absence() {
+        StorageError::UploadUnknown
+    } else {
+        error.into()
+    }
+}

@@ -14,8 +14,14 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let mut message = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                message.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
             // Nothing is left to tell it to if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "registry: {error}");
+            let _ = writeln!(std::io::stderr(), "registry: {message}");
             ExitCode::FAILURE
         }
     }

@@ -66,7 +66,7 @@ impl Repository {
         body: IncomingBody<'_>,
         expected: Option<Digest>,
     ) -> Result<BlobInfo, Error> {
-        self.require(Action::Push).await?;
+        self.require_push().await?;
         let write = self.write()?;
         if let Some(digest) = &expected {
             let size = body.size_hint().exact();
@@ -93,7 +93,7 @@ impl Repository {
         digest: &Digest,
         from: Option<&RepositoryName>,
     ) -> Result<Option<RepositoryName>, Error> {
-        self.require(Action::Push).await?;
+        self.require_push().await?;
         let write = self.write()?;
         let candidates = match from {
             Some(from) => vec![from.clone()],

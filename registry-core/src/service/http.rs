@@ -168,7 +168,7 @@ impl Registry {
             } => {
                 let repository = self.scope(repository, authority);
                 // Before the body is read: what is refused is not collected.
-                repository.require(Action::Push).await?;
+                repository.require_push().await?;
                 let bytes = body::collect(body, self.inner.limits.manifest_bytes).await?;
                 let named = tags.clone();
                 let push = ManifestPush {

@@ -82,7 +82,7 @@ impl Repository {
     /// that may not be moved (the manifest and the tags before it are in); [`Error`] if nothing may be pushed here,
     /// or the storage fails.
     pub async fn put_manifest(&self, push: ManifestPush) -> Result<ManifestPushed, Error> {
-        self.require(Action::Push).await?;
+        self.require_push().await?;
         let write = self.write()?;
         let may_overwrite = self.may_overwrite().await?;
         let ManifestPush {

@@ -210,9 +210,9 @@ impl Repository {
             .await
     }
 
-    /// For what changes something, where a hidden repository is one that does not exist.
-    async fn require(&self, action: Action) -> Result<(), Error> {
-        match self.permit(action).await? {
+    /// For what adds content: where that is hidden, there is no such repository to add to.
+    async fn require_push(&self) -> Result<(), Error> {
+        match self.permit(Action::Push).await? {
             Permission::Granted => Ok(()),
             Permission::Hidden => Err(Error::RepositoryUnknown(self.name.clone())),
         }

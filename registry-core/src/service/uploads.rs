@@ -2,7 +2,7 @@
 //!
 //! The protocol decides what may come next ([`Upload`]), the storage compares and appends, the core proves.
 
-use super::{Repository, body::Erased};
+use super::{Permission, Repository, body::Erased};
 use crate::{
     auth::Action,
     digest::{Algorithm, Digest},
@@ -26,7 +26,7 @@ impl Repository {
     ///
     /// [`Error`] if nothing may be pushed here, or the storage fails.
     pub async fn open_upload(&self, algorithm: Algorithm) -> Result<UploadState, Error> {
-        self.require(Action::Push).await?;
+        self.require_push().await?;
         Ok(self
             .write()?
             .open_upload(&self.name, NewUpload::hashed_by(algorithm))
@@ -39,7 +39,7 @@ impl Repository {
     ///
     /// [`Error`] if nothing may be pushed here, or the storage fails.
     pub async fn upload(&self, id: &UploadId) -> Result<Option<UploadState>, Error> {
-        self.require(Action::Push).await?;
+        self.require_session().await?;
         Ok(self.write()?.upload(&self.name, id).await?)
     }
 
@@ -65,7 +65,7 @@ impl Repository {
         range: Option<ContentRange>,
         body: IncomingBody<'_>,
     ) -> Result<u64, Error> {
-        self.require(Action::Push).await?;
+        self.require_session().await?;
         let write = self.write()?;
         let state = write.upload(&self.name, id).await?.ok_or(Error::UploadUnknown)?;
         let (state, _) = self.receive(write, state, range, body, None).await?;
@@ -102,7 +102,7 @@ impl Repository {
         range: Option<ContentRange>,
         body: IncomingBody<'_>,
     ) -> Result<BlobInfo, Error> {
-        self.require(Action::Push).await?;
+        self.require_session().await?;
         let write = self.write()?;
         let Some(state) = write.upload(&self.name, id).await? else {
             return self
@@ -131,8 +131,16 @@ impl Repository {
     ///
     /// [`Error`] if nothing may be pushed here, or the storage fails.
     pub async fn cancel(&self, id: &UploadId) -> Result<bool, Error> {
-        self.require(Action::Push).await?;
+        self.require_session().await?;
         Ok(self.write()?.cancel(&self.name, id).await?)
+    }
+
+    /// For what goes on with a session: where that is hidden, there is none.
+    async fn require_session(&self) -> Result<(), Error> {
+        match self.permit(Action::Push).await? {
+            Permission::Granted => Ok(()),
+            Permission::Hidden => Err(Error::UploadUnknown),
+        }
     }
 
     /// Takes the body into the session if it may come next.

@@ -1,5 +1,7 @@
 //! A registry in a host's router, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use axum::{Router, routing::get};
 use registry_axum::{Mount, router, router_at};
 use registry_core::{Algorithm, Registry, storage::MemoryStorage, upload_id::UploadId};

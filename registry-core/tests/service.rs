@@ -1,5 +1,7 @@
 //! The service over `MemoryStorage`, without sockets: who may do what, what hooks see, what a client learns.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};

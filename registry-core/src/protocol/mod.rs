@@ -4,7 +4,9 @@
 //! No clock, no storage, no sockets. It works both ways: [`Request`] also builds requests and [`Answer`] reads
 //! responses, so that test suites, mirrors and replication speak the same vocabulary.
 
+mod condition;
 mod page;
+mod query;
 mod range;
 mod request;
 mod response;
@@ -12,9 +14,10 @@ mod route;
 mod upload;
 
 pub use self::{
+    condition::{EntityTags, Precondition},
     page::PageQuery,
     range::{ContentRange, parse_range},
-    request::{EntityTags, Precondition, Request},
+    request::Request,
     response::{Answer, Response},
     route::{Endpoint, InvalidBase, Links},
     upload::{ChunkRefused, Upload},

@@ -1,9 +1,11 @@
 //! [`Request`]: one variant per endpoint and method, every field already parsed.
 
 use super::{
+    condition::{EntityTags, Precondition, entity_tags, precondition, text},
     page::PageQuery,
-    range::{ContentRange, number, parse_range},
-    route::{Endpoint, decode, encode},
+    query::{Query, Target},
+    range::{ContentRange, parse_range},
+    route::Endpoint,
 };
 use crate::{
     digest::{Algorithm, Digest},
@@ -15,7 +17,6 @@ use crate::{
     upload_id::UploadId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use std::{borrow::Cow, fmt::Display};
 
 /// A request, understood. Everything past it is typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,43 +114,6 @@ pub enum Request {
         repository: RepositoryName,
         id: UploadId,
     },
-}
-
-/// Where a tag must point for a `PUT` to move it: `If-Match` and `If-None-Match: *`, beyond the specification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precondition {
-    /// `If-None-Match: *`
-    Absent,
-    /// `If-Match: "<digest>"`
-    Is(Digest),
-}
-
-/// `If-None-Match` on a read: what the client has already. RFC 9110, section 13.1.2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntityTags {
-    /// `*`
-    Any,
-    /// A list of entity tags, without quotes and weakness; registry:2 takes them bare, so do we.
-    These(Vec<String>),
-}
-
-impl EntityTags {
-    fn parse(header: &str) -> Self {
-        if header.trim() == "*" {
-            return Self::Any;
-        }
-        let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
-        Self::These(header.split(',').map(bare).collect())
-    }
-
-    /// Whether the client has the content with this digest.
-    #[must_use]
-    pub fn has(&self, digest: &Digest) -> bool {
-        match self {
-            Self::Any => true,
-            Self::These(tags) => tags.iter().any(|tag| Digest::parse(tag).as_ref() == Ok(digest)),
-        }
-    }
 }
 
 impl Request {
@@ -293,10 +257,7 @@ impl Request {
     /// registries keep state there.
     #[must_use]
     pub fn target(&self) -> String {
-        let mut target = Target {
-            text: self.endpoint().to_string(),
-            separator: '?',
-        };
+        let mut target = Target::new(self.endpoint().to_string());
         match self {
             Self::Catalog { page } => target.page(page),
             Self::Tags { page, .. } => target.page(page),
@@ -330,7 +291,7 @@ impl Request {
             | Self::Append { .. }
             | Self::Cancel { .. } => {}
         }
-        target.text
+        target.into_text()
     }
 
     /// The headers it is sent with, besides those of its body.
@@ -345,9 +306,11 @@ impl Request {
         match self {
             Self::Blob { range, known, .. } => {
                 set(header::RANGE, range.map(spell_range));
-                set(header::IF_NONE_MATCH, known.as_ref().map(spell_tags));
+                set(header::IF_NONE_MATCH, known.as_ref().map(ToString::to_string));
             }
-            Self::Manifest { known, .. } => set(header::IF_NONE_MATCH, known.as_ref().map(spell_tags)),
+            Self::Manifest { known, .. } => {
+                set(header::IF_NONE_MATCH, known.as_ref().map(ToString::to_string))
+            }
             Self::PutManifest {
                 media_type,
                 precondition,
@@ -448,139 +411,11 @@ fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, Error> {
         .transpose()
 }
 
-fn entity_tags(headers: &HeaderMap) -> Option<EntityTags> {
-    text(headers, &header::IF_NONE_MATCH).map(EntityTags::parse)
-}
-
-fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
-    if let Some(tags) = text(headers, &header::IF_NONE_MATCH) {
-        return match EntityTags::parse(tags) {
-            EntityTags::Any => Ok(Some(Precondition::Absent)),
-            EntityTags::These(_) => Err(Error::Header {
-                name: "If-None-Match",
-                expected: "`*`",
-            }),
-        };
-    }
-    let malformed = Error::Header {
-        name: "If-Match",
-        expected: "the digest of one manifest, in quotes",
-    };
-    match text(headers, &header::IF_MATCH).map(EntityTags::parse) {
-        None => Ok(None),
-        Some(EntityTags::These(tags)) => match tags.as_slice() {
-            [tag] => Digest::parse(tag)
-                .map(|digest| Some(Precondition::Is(digest)))
-                .or(Err(malformed)),
-            _ => Err(malformed),
-        },
-        Some(EntityTags::Any) => Err(malformed),
-    }
-}
-
-/// A header as text; one that is not visible ASCII says nothing that could be understood.
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    headers
-        .get(name)
-        .map(|value| value.to_str().unwrap_or("\u{fffd}"))
-}
-
 fn spell_range(range: RangeSpec) -> String {
     match range {
         RangeSpec::From(first) => format!("bytes={first}-"),
         RangeSpec::FromTo(first, last) => format!("bytes={first}-{last}"),
         RangeSpec::Last(count) => format!("bytes=-{count}"),
-    }
-}
-
-fn spell_tags(tags: &EntityTags) -> String {
-    match tags {
-        EntityTags::Any => "*".into(),
-        EntityTags::These(tags) => tags
-            .iter()
-            .map(|tag| format!("\"{tag}\""))
-            .collect::<Vec<_>>()
-            .join(", "),
-    }
-}
-
-/// The query of a request. A `+` is itself: nothing here has a blank, and media types have one unescaped.
-#[derive(Clone, Copy)]
-struct Query<'q>(&'q str);
-
-impl<'q> Query<'q> {
-    fn all(self, name: &'static str) -> impl Iterator<Item = Cow<'q, str>> {
-        self.0.split('&').filter_map(move |pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key) == name).then(|| decode(value))
-        })
-    }
-
-    fn first(self, name: &'static str) -> Option<Cow<'q, str>> {
-        self.all(name).next()
-    }
-
-    /// A parameter that may be missing or empty, but not malformed.
-    fn parsed<T>(
-        self,
-        name: &'static str,
-        expected: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        match self.first(name) {
-            Some(text) if !text.is_empty() => {
-                parse(&text).map(Some).ok_or(Error::Parameter { name, expected })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn page<K>(
-        self,
-        expected: &'static str,
-        parse: impl FnOnce(&str) -> Option<K>,
-    ) -> Result<PageQuery<K>, Error> {
-        let count = |text: &str| number(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        Ok(PageQuery {
-            n: self.parsed("n", "a number that is not negative", count)?,
-            last: self.parsed("last", expected, parse)?,
-        })
-    }
-
-    /// The `digest` of what is pushed. Several are allowed if they agree.
-    fn digest(self) -> Result<Digest, Error> {
-        let mut digests = self.all("digest").filter(|text| !text.is_empty());
-        let first = Digest::parse(&digests.next().ok_or(Error::DigestMissing)?)?;
-        for other in digests {
-            let actual = Digest::parse(&other)?;
-            if actual != first {
-                return Err(Error::DigestMismatch {
-                    expected: first,
-                    actual,
-                });
-            }
-        }
-        Ok(first)
-    }
-}
-
-struct Target {
-    text: String,
-    separator: char,
-}
-
-impl Target {
-    fn set(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.text
-                .push_str(&format!("{}{name}={}", self.separator, encode(value)));
-            self.separator = '&';
-        }
-    }
-
-    fn page<K: Display>(&mut self, page: &PageQuery<K>) {
-        self.set("n", page.n.map(|n| n.to_string()).as_deref());
-        self.set("last", page.last.as_ref().map(ToString::to_string).as_deref());
     }
 }
 

@@ -1,0 +1,93 @@
+//! Conditions on requests: what a client has already, and where a tag must point.
+
+use crate::{digest::Digest, error::Error};
+use http::{HeaderMap, HeaderName, header};
+use std::fmt;
+
+/// Where a tag must point for a `PUT` to move it: `If-Match` and `If-None-Match: *`, beyond the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match: "<digest>"`
+    Is(Digest),
+}
+
+/// `If-None-Match` on a read: what the client has already. RFC 9110, section 13.1.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntityTags {
+    /// `*`
+    Any,
+    /// A list of entity tags, without quotes and weakness; registry:2 takes them bare, so do we.
+    These(Vec<String>),
+}
+
+impl EntityTags {
+    pub(super) fn parse(header: &str) -> Self {
+        if header.trim() == "*" {
+            return Self::Any;
+        }
+        let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
+        Self::These(header.split(',').map(bare).collect())
+    }
+
+    /// Whether the client has the content with this digest.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.iter().any(|tag| Digest::parse(tag).as_ref() == Ok(digest)),
+        }
+    }
+}
+
+impl fmt::Display for EntityTags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::These(tags) => {
+                let quoted: Vec<String> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
+                f.write_str(&quoted.join(", "))
+            }
+        }
+    }
+}
+
+/// `If-None-Match` on a read.
+pub(super) fn entity_tags(headers: &HeaderMap) -> Option<EntityTags> {
+    text(headers, &header::IF_NONE_MATCH).map(EntityTags::parse)
+}
+
+/// `If-Match` and `If-None-Match` on the `PUT` of a manifest.
+pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
+    if let Some(tags) = text(headers, &header::IF_NONE_MATCH) {
+        return match EntityTags::parse(tags) {
+            EntityTags::Any => Ok(Some(Precondition::Absent)),
+            EntityTags::These(_) => Err(Error::Header {
+                name: "If-None-Match",
+                expected: "`*`",
+            }),
+        };
+    }
+    let malformed = Error::Header {
+        name: "If-Match",
+        expected: "the digest of one manifest, in quotes",
+    };
+    match text(headers, &header::IF_MATCH).map(EntityTags::parse) {
+        None => Ok(None),
+        Some(EntityTags::These(tags)) => match tags.as_slice() {
+            [tag] => Digest::parse(tag)
+                .map(|digest| Some(Precondition::Is(digest)))
+                .or(Err(malformed)),
+            _ => Err(malformed),
+        },
+        Some(EntityTags::Any) => Err(malformed),
+    }
+}
+
+/// A header as text; one that is not visible ASCII says nothing that could be understood.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers
+        .get(name)
+        .map(|value| value.to_str().unwrap_or("\u{fffd}"))
+}

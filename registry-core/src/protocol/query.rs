@@ -1,0 +1,101 @@
+//! The query of a request, read and written.
+
+use super::{
+    page::PageQuery,
+    range::number,
+    route::{decode, encode},
+};
+use crate::{digest::Digest, error::Error};
+use std::{borrow::Cow, fmt::Display};
+
+/// The query of a request. A `+` is itself: nothing here has a blank, and media types have one unescaped.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'q>(pub(super) &'q str);
+
+impl<'q> Query<'q> {
+    pub(super) fn all(self, name: &'static str) -> impl Iterator<Item = Cow<'q, str>> {
+        self.0.split('&').filter_map(move |pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key) == name).then(|| decode(value))
+        })
+    }
+
+    pub(super) fn first(self, name: &'static str) -> Option<Cow<'q, str>> {
+        self.all(name).next()
+    }
+
+    /// A parameter that may be missing or empty, but not malformed.
+    pub(super) fn parsed<T>(
+        self,
+        name: &'static str,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        match self.first(name) {
+            Some(text) if !text.is_empty() => {
+                parse(&text).map(Some).ok_or(Error::Parameter { name, expected })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn page<K>(
+        self,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<K>,
+    ) -> Result<PageQuery<K>, Error> {
+        let count = |text: &str| number(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(PageQuery {
+            n: self.parsed("n", "a number that is not negative", count)?,
+            last: self.parsed("last", expected, parse)?,
+        })
+    }
+
+    /// The `digest` of what is pushed. Several are allowed if they agree.
+    pub(super) fn digest(self) -> Result<Digest, Error> {
+        let mut digests = self.all("digest").filter(|text| !text.is_empty());
+        let first = Digest::parse(&digests.next().ok_or(Error::DigestMissing)?)?;
+        for other in digests {
+            let actual = Digest::parse(&other)?;
+            if actual != first {
+                return Err(Error::DigestMismatch {
+                    expected: first,
+                    actual,
+                });
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// A path to which parameters are added.
+pub(super) struct Target {
+    text: String,
+    separator: char,
+}
+
+impl Target {
+    pub(super) const fn new(path: String) -> Self {
+        Self {
+            text: path,
+            separator: '?',
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text
+                .push_str(&format!("{}{name}={}", self.separator, encode(value)));
+            self.separator = '&';
+        }
+    }
+
+    pub(super) fn page<K: Display>(&mut self, page: &PageQuery<K>) {
+        self.set("n", page.n.map(|n| n.to_string()).as_deref());
+        self.set("last", page.last.as_ref().map(ToString::to_string).as_deref());
+    }
+}

@@ -2,7 +2,6 @@
 
 use super::{
     page::PageQuery,
-    range::number,
     route::{decode, encode},
 };
 use crate::{digest::Digest, error::Error};
@@ -44,9 +43,22 @@ impl<'q> Query<'q> {
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<K>,
     ) -> Result<PageQuery<K>, Error> {
-        let count = |text: &str| number(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let count = |text: &str| {
+            text.bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| text.parse().ok())?
+        };
+        // An empty `n` is no number; an empty `last` is the start.
+        let expected_n = Error::Parameter {
+            name: "n",
+            expected: "a number that is not negative",
+        };
+        let n = self
+            .first("n")
+            .map(|text| count(&text).ok_or(expected_n))
+            .transpose()?;
         Ok(PageQuery {
-            n: self.parsed("n", "a number that is not negative", count)?,
+            n,
             last: self.parsed("last", expected, parse)?,
         })
     }

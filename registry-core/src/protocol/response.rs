@@ -80,7 +80,7 @@ pub enum Response {
     /// 202: it is gone.
     Deleted,
     /// 204: the session is gone.
-    Cancelled,
+    Cancelled { id: UploadId },
 }
 
 impl Response {
@@ -169,7 +169,10 @@ impl Response {
                 StatusCode::CREATED
             }
             Self::Deleted => StatusCode::ACCEPTED,
-            Self::Cancelled => StatusCode::NO_CONTENT,
+            Self::Cancelled { id } => {
+                headers.set(UPLOAD_UUID, id);
+                StatusCode::NO_CONTENT
+            }
         };
         (status, headers.0)
     }

@@ -388,7 +388,7 @@ impl Repository {
 
     async fn answer_cancel(&self, id: &UploadId) -> Outcome {
         if self.cancel(id).await? {
-            done(Response::Cancelled)
+            done(Response::Cancelled { id: *id })
         } else {
             Err(Error::UploadUnknown)
         }

@@ -1,0 +1,279 @@
+//! Outside programs in tests: found or reported as missing, started on a free port, killed when done.
+//!
+//! `cargo test` must pass on a machine that has only Rust, and must not pretend: a test that needs a missing
+//! program is *ignored*, with the reason in its name. Where [`required`] says so, as in CI, it fails instead.
+
+use libtest_mimic::{Failed, Trial};
+use std::{
+    env, fmt,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// The variable that turns the absence of a program into a failure, when it is `1`.
+pub const REQUIRE_TOOLS: &str = "REGISTRY_TEST_REQUIRE_TOOLS";
+
+/// How often [`Process::listening`] asks a new process whether it accepts connections yet.
+const CONNECT_TRIES: u32 = 1500;
+
+/// The pause between two such tries; together they bound the wait to half a minute.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many ports [`Process::listening`] tries: a free port may be taken before its process gets to it.
+const PORT_TRIES: u32 = 3;
+
+/// The path of `program`, if it is an executable file in one of the directories of `PATH`.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| is_executable(candidate))
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Whether a missing program is a failure here: [`REQUIRE_TOOLS`] is `1`.
+#[must_use]
+pub fn required() -> bool {
+    env::var_os(REQUIRE_TOOLS).is_some_and(|value| value == "1")
+}
+
+/// The first of `programs` that is missing.
+#[must_use]
+pub fn missing<'a>(programs: &[&'a str]) -> Option<&'a str> {
+    programs.iter().copied().find(|program| find(program).is_none())
+}
+
+/// A test that needs `programs`. If one is missing, the test is ignored and its name says which one, or it
+/// fails where [`required`] says so.
+pub fn trial<F>(name: impl Into<String>, programs: &[&str], test: F) -> Trial
+where
+    F: FnOnce() -> Result<(), Failed> + Send + 'static,
+{
+    let name = name.into();
+    match missing(programs) {
+        None => Trial::test(name, test),
+        Some(program) => absent(&name, program),
+    }
+}
+
+/// What stands for the test `name` where `program` is missing: ignored, or failed where [`required`] says so.
+///
+/// Asked to run all the same (`--ignored`), it fails: nothing was tested.
+#[must_use]
+pub fn absent(name: &str, program: &str) -> Trial {
+    let reason = format!("{program} is not installed");
+    let failure = format!("{reason}, and {REQUIRE_TOOLS}=1 demands it or the test was asked for by name");
+    Trial::test(format!("{name} ({reason})"), move || Err(Failed::from(failure)))
+        .with_ignored_flag(!required())
+}
+
+/// A TCP port on the loopback interface that was free a moment ago.
+///
+/// # Errors
+///
+/// As binding a socket does.
+pub fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A child process, killed and reaped on drop. What it prints is kept, for the report of a failed test.
+pub struct Process {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a command with no input, its two outputs kept in one.
+    ///
+    /// # Errors
+    ///
+    /// As starting a process does.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let output = Arc::default();
+        let readers = [
+            child.stdout.take().map(|out| keep(out, &output)),
+            child.stderr.take().map(|err| keep(err, &output)),
+        ];
+        Ok(Self {
+            child,
+            output,
+            readers: readers.into_iter().flatten().collect(),
+        })
+    }
+
+    /// Starts a server that `command` tells to listen on a loopback address, and waits until it accepts
+    /// connections.
+    ///
+    /// # Errors
+    ///
+    /// If the process cannot be started, ends, or accepts nothing for half a minute; the message holds what it
+    /// printed. A process that ends is tried again on another port, since the first may have been taken.
+    pub fn listening(command: impl Fn(SocketAddr) -> Command) -> io::Result<(Self, SocketAddr)> {
+        let mut tries = 1;
+        loop {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+            let mut process = Self::start(&mut command(address))?;
+            match process.wait_for_connections(address) {
+                Ok(()) => return Ok((process, address)),
+                Err(ended) if ended.kind() == io::ErrorKind::BrokenPipe && tries < PORT_TRIES => tries += 1,
+                Err(failed) => return Err(failed),
+            }
+        }
+    }
+
+    /// Waits until something at `address` accepts connections, for half a minute at most.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::BrokenPipe`] if the process ended, [`io::ErrorKind::TimedOut`] if the tries are used up;
+    /// the message holds what it printed.
+    pub fn wait_for_connections(&mut self, address: SocketAddr) -> io::Result<()> {
+        for _ in 0..CONNECT_TRIES {
+            let connected = TcpStream::connect(address).is_ok();
+            // Asked after the connection: were the process gone, a stranger on its port would have answered.
+            if let Some(status) = self.child.try_wait()? {
+                self.join_readers();
+                return Err(self.failed(io::ErrorKind::BrokenPipe, &format!("ended with {status}")));
+            }
+            if connected {
+                return Ok(());
+            }
+            thread::park_timeout(CONNECT_PAUSE);
+        }
+        Err(self.failed(io::ErrorKind::TimedOut, "accepts no connection"))
+    }
+
+    fn failed(&self, kind: io::ErrorKind, what: &str) -> io::Error {
+        io::Error::new(
+            kind,
+            format!("process {} {what}; it printed:\n{}", self.id(), self.output()),
+        )
+    }
+
+    /// The id of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed so far, both outputs as they came in.
+    #[must_use]
+    pub fn output(&self) -> String {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&output).into_owned()
+    }
+
+    /// Kills the process, at once and without asking it, and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// As killing and waiting do.
+    pub fn kill(&mut self) -> io::Result<ExitStatus> {
+        self.child.kill()?;
+        self.wait()
+    }
+
+    /// Waits until the process ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// As waiting does.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.join_readers();
+        Ok(status)
+    }
+
+    fn join_readers(&mut self) {
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has kept what it read.
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The readers are not waited for: a grandchild may hold the outputs open for ever.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads `from` to its end on a thread of its own, so that the process never waits for a full pipe.
+fn keep(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    let to = Arc::clone(to);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let read = buffer.get(..count).unwrap_or_default();
+            to.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(read);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_exists_is_found_and_another_is_missing() {
+        assert!(find("cargo").is_some());
+        assert_eq!(missing(&["cargo", "no-such-program"]), Some("no-such-program"));
+    }
+
+    #[test]
+    fn a_test_without_its_program_says_so_and_does_not_pass() {
+        let trial = trial("copies", &["no-such-program"], || Ok(()));
+
+        assert_eq!(trial.name(), "copies (no-such-program is not installed)");
+        assert_eq!(trial.has_ignored_flag(), !required());
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_reported_with_its_output() {
+        let failed = Process::listening(|_| {
+            let mut command = Command::new("cargo");
+            command.arg("no-such-subcommand");
+            command
+        })
+        .unwrap_err();
+
+        assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
+        assert!(failed.to_string().contains("no-such-subcommand"), "{failed}");
+    }
+}

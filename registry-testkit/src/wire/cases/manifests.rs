@@ -1,0 +1,631 @@
+//! Manifests and indexes: the data sets of real life, and what is refused.
+
+use super::{
+    List,
+    steps::{push, push_blobs, put, same_headers, serves, tag, tagged_image},
+};
+use crate::wire::{
+    content::{
+        self, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER_FOREIGN, DOCKER_LIST, DOCKER_MANIFEST, DataSet,
+        Document, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_LAYER_FOREIGN, OCI_LAYER_GZIP,
+        OCI_MANIFEST, artifact, config, descriptor, image, index, platforms,
+    },
+    failure::Outcome,
+    session::{Blob, Repository, Session},
+};
+use bytes::Bytes;
+use registry_core::{Algorithm, Digest};
+use serde_json::{Value, json};
+
+pub(super) fn add(list: &mut List) {
+    for (name, build) in [
+        ("image", DataSet::image as fn(&Session) -> DataSet),
+        ("image-uncompressed", image_uncompressed),
+        ("no-layers", no_layers),
+        ("custom-fields", custom_fields),
+        ("data-field", data_field),
+        ("index", image_index),
+        ("nested-index", nested_index),
+        ("empty-index", empty_index),
+        ("artifact-index", artifact_index),
+        ("artifact", artifact_with_layer),
+        ("artifact-without-layers", artifact_without_layers),
+        ("artifacts-with-subject", artifacts_with_subject),
+        ("index-with-subject", index_with_subject),
+        ("missing-subject", missing_subject),
+        ("non-distributable-layers", non_distributable_layers),
+        ("docker-image", docker_image),
+        ("docker-list", docker_list),
+        ("docker-foreign-layers", docker_foreign_layers),
+        ("mixed-index", mixed_index),
+    ] {
+        list.each("manifests", name, move |session| {
+            let set = build(&session);
+            lives(session, set)
+        });
+    }
+    list.each("manifests", "large-manifest", large_manifest);
+    list.each("manifests", "tag-param", tag_param);
+    list.each("manifests", "tag-param-moves-tags", tag_param_moves_tags);
+    list.each("manifests", "bad-digest-image", bad_digest_image);
+    list.add("manifests/mixed-algorithms", |session| {
+        let set = mixed_algorithms(&session);
+        lives(session, set)
+    });
+    list.add("manifests/missing-by-digest", missing_by_digest);
+    list.add("manifests/missing-by-tag", missing_by_tag);
+    list.add("manifests/invalid-digest-format", invalid_digest_format);
+    list.add("manifests/byte-exact", byte_exact);
+    list.add("manifests/put-again", put_again);
+    list.add("manifests/head-equals-get", head_equals_get);
+    list.add("manifests/never-compressed", never_compressed);
+    list.add("manifests/content-type-parameters", content_type_parameters);
+    list.add(
+        "manifests/media-type-from-content-type",
+        media_type_from_content_type,
+    );
+    list.add("manifests/missing-blobs-are-named", missing_blobs_are_named);
+    list.add("manifests/missing-children-are-named", missing_children_are_named);
+    list.add("manifests/pushed-at-once-to-one-tag", pushed_at_once_to_one_tag);
+    list.add("manifests/delete-again", delete_again);
+    list.add("extra/manifests/accept-is-ignored", accept_is_ignored);
+    list.add("extra/manifests/content-type-missing", content_type_missing);
+}
+
+/// Pushes a set with a tag, reads it back in every way, and takes it down again, parents first.
+async fn lives(session: Session, set: DataSet) -> Outcome {
+    let repository = session.repository();
+    push_blobs(&repository, &set).await?;
+    for document in &set.documents {
+        let digest = document.digest.to_string();
+        let answer = put(&repository, &digest, document)
+            .await?
+            .has("docker-content-digest", &digest)?;
+        session.location(&answer)?;
+        if let Some(subject) = document.subject() {
+            answer.has("oci-subject", &subject)?;
+        }
+    }
+    tag(&repository, "tagged", set.top()).await?;
+    let tags = repository.get("tags/list").await?.is(200)?;
+    if tags.strings("tags")? != ["tagged"] {
+        return Err(tags.fail("the tag that was pushed"));
+    }
+
+    serves(&repository, "tagged", set.top()).await?;
+    for document in &set.documents {
+        serves(&repository, &document.digest.to_string(), document).await?;
+    }
+    let subjects = set.documents.iter().filter_map(Document::subject);
+    for subject in subjects {
+        super::referrers::lists(&repository, &subject, &set.documents).await?;
+    }
+
+    for document in set.documents.iter().rev() {
+        repository.delete_manifest(document.digest).await?.is(202)?;
+        repository.head_manifest(document.digest).await?.is(404)?;
+    }
+    repository.head_manifest("tagged").await?.is(404)?;
+    for blob in &set.blobs {
+        repository.delete_blob(&blob.digest).await?.is(202)?;
+        repository.head_blob(&blob.digest).await?.is(404)?;
+    }
+    Ok(())
+}
+
+fn image_uncompressed(session: &Session) -> DataSet {
+    let (config, layer) = (config(session, "amd64"), session.blob(2048));
+    let manifest = image(&descriptor(OCI_CONFIG, &config), &[descriptor(OCI_LAYER, &layer)]);
+    set(session, vec![config, layer], vec![manifest])
+}
+
+/// A set in which no document refers to another.
+fn set(session: &Session, blobs: Vec<Blob>, documents: Vec<Value>) -> DataSet {
+    let documents = documents
+        .into_iter()
+        .map(|value| Document::new(session.algorithm, value));
+    DataSet {
+        blobs,
+        documents: documents.collect(),
+    }
+}
+
+fn no_layers(session: &Session) -> DataSet {
+    let config = config(session, "amd64");
+    let manifest = image(&descriptor(OCI_CONFIG, &config), &[]);
+    set(session, vec![config], vec![manifest])
+}
+
+/// Fields that no specification knows, in config, manifest, descriptor and index.
+fn custom_fields(session: &Session) -> DataSet {
+    let unique = session.unknown_digest().hex();
+    let config =
+        session.blob_of(json!({ "os": "linux", "org.example.field": { "unique": unique } }).to_string());
+    let mut base = DataSet::image(session);
+    base.documents.clear();
+    base.blobs.push(config.clone());
+    let mut manifest = image(&descriptor(OCI_CONFIG, &config), &[]);
+    manifest["org.example.field"] = json!({ "nested": [1, null, "text"] });
+    manifest["config"]["org.example.field"] = json!(true);
+    let manifest = Document::new(session.algorithm, manifest);
+    let mut top = index(&[&manifest]);
+    top["org.example.field"] = json!(3.5);
+    top["manifests"][0]["org.example.field"] = json!("text");
+    base.documents = vec![manifest, Document::new(session.algorithm, top)];
+    base
+}
+
+fn data_field(session: &Session) -> DataSet {
+    let empty = content::empty_json(session);
+    let mut manifest = artifact("application/vnd.example.data", &empty);
+    manifest["config"]["data"] = json!("e30=");
+    manifest["layers"][0]["data"] = json!("e30=");
+    manifest["annotations"] = json!({ "org.example.unique": session.unknown_digest().hex() });
+    set(session, vec![empty], vec![manifest])
+}
+
+/// Two images, and an index that names them by platform.
+fn image_index(session: &Session) -> DataSet {
+    let (first, second) = (DataSet::image(session), DataSet::image(session));
+    let top = platforms(&[(first.top(), "amd64"), (second.top(), "arm64")]);
+    let mut documents = [first.documents, second.documents].concat();
+    documents.push(Document::new(session.algorithm, top));
+    DataSet {
+        blobs: [first.blobs, second.blobs].concat(),
+        documents,
+    }
+}
+
+/// Wraps the last document of a set in an index.
+fn in_index(session: &Session, mut set: DataSet, bend: impl FnOnce(&mut Value)) -> DataSet {
+    let mut top = index(&[set.top()]);
+    bend(&mut top);
+    set.documents.push(Document::new(session.algorithm, top));
+    set
+}
+
+fn nested_index(session: &Session) -> DataSet {
+    in_index(session, image_index(session), |_| {})
+}
+
+fn empty_index(session: &Session) -> DataSet {
+    let mut top = index(&[]);
+    top["annotations"] = json!({ "org.example.unique": session.unknown_digest().hex() });
+    set(session, vec![], vec![top])
+}
+
+fn artifact_index(session: &Session) -> DataSet {
+    in_index(session, DataSet::image(session), |top| {
+        top["artifactType"] = json!("application/vnd.example.index");
+    })
+}
+
+fn artifact_with_layer(session: &Session) -> DataSet {
+    let (empty, layer) = (content::empty_json(session), session.blob(300));
+    let mut manifest = artifact("application/vnd.example.artifact", &empty);
+    manifest["layers"] = json!([descriptor("application/vnd.example.layer", &layer)]);
+    set(session, vec![empty, layer], vec![manifest])
+}
+
+fn artifact_without_layers(session: &Session) -> DataSet {
+    let empty = content::empty_json(session);
+    let mut manifest = artifact("application/vnd.example.artifact", &empty);
+    manifest["annotations"] = json!({ "org.example.unique": session.unknown_digest().hex() });
+    set(session, vec![empty], vec![manifest])
+}
+
+fn with_subject(mut value: Value, subject: &Value, annotation: &str) -> Value {
+    value["subject"] = subject.clone();
+    value["annotations"] = json!({ "org.example.name": annotation });
+    value
+}
+
+/// An image, and three that refer to it: two artifacts of different types, and an image by its config's type.
+fn artifacts_with_subject(session: &Session) -> DataSet {
+    let mut base = DataSet::image(session);
+    let (empty, config) = (content::empty_json(session), config(session, "amd64"));
+    let subject = base.top().descriptor();
+    let plain = image(&descriptor(OCI_CONFIG, &config), &[]);
+    for value in [
+        with_subject(artifact("application/vnd.example.sbom", &empty), &subject, "sbom"),
+        with_subject(
+            artifact("application/vnd.example.signature", &empty),
+            &subject,
+            "signature",
+        ),
+        with_subject(plain, &subject, "plain"),
+    ] {
+        base.documents.push(Document::new(session.algorithm, value));
+    }
+    base.blobs.extend([empty, config]);
+    base
+}
+
+/// An index refers to an image: once with an artifact type, once without.
+fn index_with_subject(session: &Session) -> DataSet {
+    let mut base = DataSet::image(session);
+    let subject = base.top().descriptor();
+    let plain = with_subject(index(&[base.top()]), &subject, "plain");
+    let mut typed = with_subject(index(&[]), &subject, "typed");
+    typed["artifactType"] = json!("application/vnd.example.index");
+    for value in [plain, typed] {
+        base.documents.push(Document::new(session.algorithm, value));
+    }
+    base
+}
+
+fn missing_subject(session: &Session) -> DataSet {
+    let empty = content::empty_json(session);
+    let absent =
+        json!({ "mediaType": OCI_MANIFEST, "digest": session.unknown_digest().to_string(), "size": 1234 });
+    let manifest = with_subject(
+        artifact("application/vnd.example.sbom", &empty),
+        &absent,
+        "orphan",
+    );
+    set(session, vec![empty], vec![manifest])
+}
+
+/// Layers that are to be fetched elsewhere, and were never pushed here.
+fn foreign(session: &Session, media_type: &str) -> Value {
+    let mut layer = descriptor(media_type, &session.blob(123));
+    layer["urls"] = json!(["https://example.com/layer"]);
+    layer
+}
+
+fn non_distributable_layers(session: &Session) -> DataSet {
+    let (config, layer) = (config(session, "amd64"), session.blob(200));
+    let layers = [
+        foreign(session, OCI_LAYER_FOREIGN),
+        descriptor(OCI_LAYER_GZIP, &layer),
+    ];
+    let manifest = image(&descriptor(OCI_CONFIG, &config), &layers);
+    set(session, vec![config, layer], vec![manifest])
+}
+
+fn docker_manifest(config: &Blob, layers: &[Value]) -> Value {
+    let mut manifest = image(&descriptor(DOCKER_CONFIG, config), layers);
+    manifest["mediaType"] = json!(DOCKER_MANIFEST);
+    manifest
+}
+
+fn docker_image(session: &Session) -> DataSet {
+    let (config, layer) = (config(session, "amd64"), session.blob(500));
+    let manifest = docker_manifest(&config, &[descriptor(DOCKER_LAYER, &layer)]);
+    set(session, vec![config, layer], vec![manifest])
+}
+
+fn docker_list(session: &Session) -> DataSet {
+    let (first, second) = (docker_image(session), docker_image(session));
+    let mut top = platforms(&[(first.top(), "amd64"), (second.top(), "arm64")]);
+    top["mediaType"] = json!(DOCKER_LIST);
+    let mut documents = [first.documents, second.documents].concat();
+    documents.push(Document::new(session.algorithm, top));
+    DataSet {
+        blobs: [first.blobs, second.blobs].concat(),
+        documents,
+    }
+}
+
+fn docker_foreign_layers(session: &Session) -> DataSet {
+    let config = config(session, "amd64");
+    let manifest = docker_manifest(&config, &[foreign(session, DOCKER_LAYER_FOREIGN)]);
+    set(session, vec![config], vec![manifest])
+}
+
+/// A Docker image inside an OCI index.
+fn mixed_index(session: &Session) -> DataSet {
+    in_index(session, docker_image(session), |_| {})
+}
+
+/// A sha256 index of a sha512 image of a sha256 config and a sha512 layer.
+fn mixed_algorithms(session: &Session) -> DataSet {
+    let config = config(session, "amd64");
+    let layer = Blob::new(Algorithm::Sha512, session.blob(500).bytes);
+    let manifest = image(
+        &descriptor(OCI_CONFIG, &config),
+        &[descriptor(OCI_LAYER_GZIP, &layer)],
+    );
+    let manifest = Document::new(Algorithm::Sha512, manifest);
+    let top = Document::new(Algorithm::Sha256, index(&[&manifest]));
+    DataSet {
+        blobs: vec![config, layer],
+        documents: vec![manifest, top],
+    }
+}
+
+/// An image manifest of 390 annotations of 10 kB, about 3.9 MB.
+fn large(session: &Session, annotations: usize) -> DataSet {
+    let mut base = DataSet::image(session);
+    let mut value = base.top().value.clone();
+    let text = "x".repeat(10_000);
+    for number in 0..annotations {
+        value["annotations"][format!("org.example.{number:04}")] = json!(text);
+    }
+    base.documents = vec![Document::new(session.algorithm, value)];
+    base
+}
+
+/// Sent in chunked encoding: its length is not announced.
+async fn large_manifest(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), large(&session, 390));
+    push_blobs(&repository, &set).await?;
+    let (top, digest) = (set.top(), set.top().digest.to_string());
+    let request = repository
+        .request("PUT", &format!("manifests/{digest}"))
+        .header("Content-Type", OCI_MANIFEST)
+        .chunked(top.body.clone());
+    repository
+        .send(request)
+        .await?
+        .is(201)?
+        .has("docker-content-digest", &digest)?;
+    serves(&repository, &digest, top).await?;
+    repository.delete_manifest(&digest).await?.is(202)?;
+    repository.head_manifest(&digest).await?.is(404)?;
+    Ok(())
+}
+
+/// A manifest beyond any limit that a registry sets in practice: 16 MB.
+pub(super) fn over_any_limit(session: &Session) -> DataSet {
+    large(session, 1600)
+}
+
+async fn put_with_tags(repository: &Repository, document: &Document, tags: &[String]) -> Outcome {
+    let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
+    let reference = format!("{}?{}", document.digest, query.join("&"));
+    let answer = put(repository, reference, document).await?;
+    let answer = answer.has("docker-content-digest", &document.digest.to_string())?;
+    // One header with a list, or one header for each, or both.
+    let values = answer
+        .headers
+        .get_all("oci-tag")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut accepted: Vec<String> = values
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().to_owned())
+        .collect();
+    accepted.sort();
+    let mut expected = tags.to_vec();
+    expected.sort();
+    if accepted == expected {
+        return Ok(());
+    }
+    Err(answer.fail(&format!("OCI-Tag for each of {expected:?}")))
+}
+
+/// Ten tags with one PUT by digest; each then answers with the digest it was pushed with.
+async fn tag_param(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    push_blobs(&repository, &set).await?;
+    let tags: Vec<String> = (0..10).map(|number| format!("tag-{number}")).collect();
+    put_with_tags(&repository, set.top(), &tags).await?;
+    for tag in &tags {
+        serves(&repository, tag, set.top()).await?;
+    }
+    Ok(())
+}
+
+async fn tag_param_moves_tags(session: Session) -> Outcome {
+    let repository = session.repository();
+    let (first, second) = (DataSet::image(&session), DataSet::image(&session));
+    push_blobs(&repository, &first).await?;
+    push_blobs(&repository, &second).await?;
+    put_with_tags(&repository, first.top(), &["moved".into(), "stays".into()]).await?;
+    put_with_tags(&repository, second.top(), &["moved".into()]).await?;
+    serves(&repository, "moved", second.top()).await?;
+    serves(&repository, "stays", first.top()).await
+}
+
+async fn bad_digest_image(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    push_blobs(&repository, &set).await?;
+    let other = session.unknown_digest();
+    let request = repository.put_request(other, OCI_MANIFEST, &set.top().body);
+    repository.send(request).await?.error(400, &["DIGEST_INVALID"])?;
+    repository.head_manifest(other).await?.is(404)?;
+    repository.head_manifest(set.top().digest).await?.is(404)?;
+    Ok(())
+}
+
+async fn missing_by_digest(session: Session) -> Outcome {
+    let (repository, _) = tagged_image(&session, &["tagged"]).await?;
+    let digest = session.unknown_digest();
+    repository.head_manifest(digest).await?.is(404)?;
+    repository.get_manifest(digest).await?.is(404)?;
+    Ok(())
+}
+
+async fn missing_by_tag(session: Session) -> Outcome {
+    let (repository, _) = tagged_image(&session, &["tagged"]).await?;
+    repository.head_manifest("missing").await?.is(404)?;
+    repository.get_manifest("missing").await?.is(404)?;
+    Ok(())
+}
+
+async fn invalid_digest_format(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    let bad = "sha256:baddigeststring";
+    let request = repository.put_request(bad, OCI_MANIFEST, &set.top().body);
+    repository.send(request).await?.is(400)?;
+    repository.get_manifest(bad).await?.is_one_of(&[400, 404])?;
+    Ok(())
+}
+
+/// Spaces, the order of the keys, escapes and the last newline are the client's.
+async fn byte_exact(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    let value = &set.top().value;
+    let (config, layers) = (&value["config"], &value["layers"]);
+    let text = format!(
+        "\n{{ \"layers\" :{layers:#},\r\n\t\"annotations\": {{\"b\":\"\\u00e9\\/\", \"a\":\"é\"}},\
+         \"mediaType\":\"{OCI_MANIFEST}\",\"config\":{config}, \"schemaVersion\":2 }}\n\n"
+    );
+    let body = Bytes::from(text);
+    let document = Document {
+        media_type: OCI_MANIFEST.into(),
+        digest: Digest::of(Algorithm::Sha256, &body),
+        value: Value::Null,
+        body,
+    };
+    put(&repository, "exact", &document).await?;
+    serves(&repository, "exact", &document).await
+}
+
+async fn put_again(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    put(&repository, "tagged", set.top()).await?;
+    put(&repository, set.top().digest, set.top()).await?;
+    serves(&repository, "tagged", set.top()).await
+}
+
+async fn head_equals_get(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    for reference in ["tagged".to_owned(), set.top().digest.to_string()] {
+        let head = repository.head_manifest(&reference).await?.is(200)?;
+        let get = repository.get_manifest(&reference).await?.is(200)?;
+        same_headers(&head, &get)?;
+    }
+    Ok(())
+}
+
+async fn never_compressed(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    let request = repository
+        .manifest_request("GET", "tagged")
+        .header("Accept-Encoding", "gzip, deflate, br, zstd");
+    let answer = repository
+        .send(request)
+        .await?
+        .is(200)?
+        .lacks("content-encoding")?;
+    answer
+        .has("content-length", &set.top().body.len().to_string())?
+        .body_is(&set.top().body)?;
+    Ok(())
+}
+
+async fn content_type_parameters(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    push_blobs(&repository, &set).await?;
+    let with_parameter = format!("{OCI_MANIFEST}; charset=utf-8");
+    let request = repository.put_request("tagged", &with_parameter, &set.top().body);
+    repository.send(request).await?.is(201)?;
+    serves(&repository, "tagged", set.top()).await
+}
+
+/// A document that does not name its own type keeps that of the request that brought it.
+async fn media_type_from_content_type(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    for (media_type, mut value) in [
+        (OCI_MANIFEST, set.top().value.clone()),
+        (OCI_INDEX, index(&[set.top()])),
+    ] {
+        value
+            .as_object_mut()
+            .expect("a document is an object")
+            .remove("mediaType");
+        let mut document = Document::new(Algorithm::Sha256, value);
+        document.media_type = media_type.into();
+        put(&repository, document.digest, &document).await?;
+        serves(&repository, &document.digest.to_string(), &document).await?;
+    }
+    Ok(())
+}
+
+async fn names_missing(repository: &Repository, document: &Document, missing: &[String]) -> Outcome {
+    let request = repository.put_request("tagged", &document.media_type, &document.body);
+    let answer = repository
+        .send(request)
+        .await?
+        .error(400, &["MANIFEST_BLOB_UNKNOWN"])?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    if answer.codes().len() != missing.len() || !missing.iter().all(|digest| text.contains(digest)) {
+        return Err(answer.fail(&format!("one error for each of {missing:?}")));
+    }
+    repository.head_manifest("tagged").await?.is(404)?;
+    Ok(())
+}
+
+async fn missing_blobs_are_named(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    let (present, missing) = set.blobs.split_first().expect("an image has blobs");
+    repository.push_blob(present).await?;
+    let missing: Vec<String> = missing.iter().map(|blob| blob.digest.to_string()).collect();
+    names_missing(&repository, set.top(), &missing).await
+}
+
+async fn missing_children_are_named(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), image_index(&session));
+    let [first, second, top] = set.documents.as_slice() else {
+        unreachable!("two images and their index");
+    };
+    push_blobs(&repository, &set).await?;
+    put(&repository, first.digest, first).await?;
+    names_missing(&repository, top, &[second.digest.to_string()]).await
+}
+
+/// Whoever wins, the tag names one of them, whole, and all of them are there.
+async fn pushed_at_once_to_one_tag(session: Session) -> Outcome {
+    let repository = session.repository();
+    let sets: Vec<DataSet> = (0..8).map(|_| DataSet::image(&session)).collect();
+    for set in &sets {
+        push_blobs(&repository, set).await?;
+    }
+    let mut pushes = tokio::task::JoinSet::new();
+    for set in sets.clone() {
+        let repository = repository.clone();
+        pushes.spawn(async move { put(&repository, "contended", set.top()).await });
+    }
+    while let Some(push) = pushes.join_next().await {
+        push.expect("a push does not panic")?;
+    }
+    let answer = repository.get_manifest("contended").await?.is(200)?;
+    let winner = sets.iter().find(|set| set.top().body == answer.body);
+    let Some(winner) = winner else {
+        return Err(answer.fail("one of the manifests that were pushed"));
+    };
+    answer.has("docker-content-digest", &winner.top().digest.to_string())?;
+    for set in &sets {
+        serves(&repository, &set.top().digest.to_string(), set.top()).await?;
+    }
+    Ok(())
+}
+
+async fn delete_again(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    push(&repository, &set).await?;
+    repository.delete_manifest(set.top().digest).await?.is(202)?;
+    repository.delete_manifest(set.top().digest).await?.is(404)?;
+    put(&repository, set.top().digest, set.top()).await?;
+    serves(&repository, &set.top().digest.to_string(), set.top()).await
+}
+
+/// What is stored is served, whatever the client says it would like.
+async fn accept_is_ignored(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    for accept in [None, Some("*/*"), Some(DOCKER_MANIFEST), Some(OCI_EMPTY)] {
+        let request = repository.request("GET", "manifests/tagged");
+        let request = match accept {
+            Some(accept) => request.header("Accept", accept),
+            None => request,
+        };
+        let answer = repository.send(request).await?.is(200)?;
+        answer
+            .has("content-type", OCI_MANIFEST)?
+            .body_is(&set.top().body)?;
+    }
+    Ok(())
+}
+
+/// A document that names its own type needs no `Content-Type`.
+async fn content_type_missing(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    push_blobs(&repository, &set).await?;
+    let request = repository
+        .request("PUT", "manifests/tagged")
+        .sized(set.top().body.clone());
+    repository.send(request).await?.is(201)?;
+    serves(&repository, "tagged", set.top()).await
+}

@@ -29,11 +29,11 @@ const CODES: [&str; 19] = [
 impl Answer {
     /// The status is this one.
     pub(super) fn is(self, status: u16) -> Result<Self, Failure> {
-        self.is_one_of(&[status])
+        self.one_of(&[status])
     }
 
     /// The status is one of these.
-    pub(super) fn is_one_of(self, statuses: &[u16]) -> Result<Self, Failure> {
+    pub(super) fn one_of(self, statuses: &[u16]) -> Result<Self, Failure> {
         if statuses.contains(&self.status.as_u16()) {
             return Ok(self);
         }

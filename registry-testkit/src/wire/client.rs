@@ -153,7 +153,7 @@ impl Client {
         };
         let stream = timeout(self.patience, connecting)
             .await
-            .map_err(|_| silent(&sent))?
+            .map_err(|_elapsed| silent(&sent))?
             .map_err(|error| Failure::transport(&sent, &format!("cannot connect: {error}")))?;
         let (read, write) = stream.into_split();
         Ok(Exchange {
@@ -310,7 +310,9 @@ impl Exchange {
             let mut ignored = Vec::new();
             let _ = self.reader.read.read_to_end(&mut ignored).await;
         };
-        timeout(self.patience, gone).await.map_err(|_| silent(&self.sent))
+        timeout(self.patience, gone)
+            .await
+            .map_err(|_elapsed| silent(&self.sent))
     }
 }
 
@@ -387,7 +389,7 @@ impl Reader {
             Some(length) => {
                 let length = length
                     .parse()
-                    .map_err(|_| invalid("Content-Length is not a number"))?;
+                    .map_err(|_not_a_number| invalid("Content-Length is not a number"))?;
                 let body = self.take(length).await?;
                 if self.nothing_more().await.is_err() {
                     return Err(invalid("more bytes than announced"));
@@ -406,7 +408,8 @@ impl Reader {
         loop {
             let line = self.line().await?;
             let size = line.split(';').next().unwrap_or_default().trim();
-            let size = usize::from_str_radix(size, 16).map_err(|_| invalid("a chunk without a size"))?;
+            let size =
+                usize::from_str_radix(size, 16).map_err(|_not_a_number| invalid("a chunk without a size"))?;
             if size == 0 {
                 while !self.line().await?.is_empty() {}
                 return Ok(body.into());

@@ -93,12 +93,10 @@ impl Session {
         self.blob(32).digest
     }
 
-    /// Sends a request; its method, target and status go into the trace.
+    /// Sends a request; its method, target and status go into the trace, 0 if there was no answer.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, Failure> {
         let answer = self.client.send(&request).await;
-        let status = answer.as_ref().map_or("no answer".to_owned(), |answer| {
-            answer.status.as_u16().to_string()
-        });
+        let status = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
         self.note(format!("{} → {status}", request.line()));
         answer
     }
@@ -197,7 +195,11 @@ impl Repository {
         self.request(method, &format!("blobs/{digest}"))
     }
 
-    /// A request for a manifest, which accepts every type that this suite pushes.
+    /// A request for a manifest by tag or digest, which accepts every type that this suite pushes.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a tag or a digest, as the case has it at hand"
+    )]
     pub(super) fn manifest_request(&self, method: &'static str, reference: impl ToString + Send) -> Request {
         let request = self.request(method, &format!("manifests/{}", reference.to_string()));
         MANIFEST_TYPES.into_iter().fold(request, |request, media_type| {
@@ -206,6 +208,10 @@ impl Repository {
     }
 
     /// A request that puts a manifest, with the length announced.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a tag or a digest, as the case has it at hand"
+    )]
     pub(super) fn put_request(
         &self,
         reference: impl ToString + Send,

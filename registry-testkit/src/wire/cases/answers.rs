@@ -168,7 +168,6 @@ async fn not_allowed(session: &Session) -> Result<Vec<Answer>, Failure> {
     let digest = set.top().digest;
     let mut answers = Vec::new();
     for request in [
-        session.request("DELETE", "/v2/"),
         session.request("DELETE", "/v2/_catalog"),
         repository.request("DELETE", "tags/list"),
         repository.request("POST", "manifests/tagged").sized(Bytes::new()),
@@ -240,7 +239,9 @@ where
 }
 
 /// Documents that are JSON and no image manifest.
-const BENT_MANIFESTS: [(&str, fn(&mut Value)); 9] = [
+type Bend = fn(&mut Value);
+
+const BENT_MANIFESTS: [(&str, Bend); 9] = [
     ("with-manifests-too", |value| value["manifests"] = json!([])),
     ("of-schema-version-3", |value| value["schemaVersion"] = json!(3)),
     ("without-schema-version", |value| remove(value, "schemaVersion")),

@@ -68,6 +68,7 @@ pub(super) fn add(list: &mut List) {
     list.add("manifests/missing-children-are-named", missing_children_are_named);
     list.add("manifests/pushed-at-once-to-one-tag", pushed_at_once_to_one_tag);
     list.add("manifests/delete-again", delete_again);
+    list.add("manifests/delete-missing", delete_missing);
     list.add("extra/manifests/accept-is-ignored", accept_is_ignored);
     list.add("extra/manifests/content-type-missing", content_type_missing);
 }
@@ -449,7 +450,7 @@ async fn invalid_digest_format(session: Session) -> Outcome {
     let bad = "sha256:baddigeststring";
     let request = repository.put_request(bad, OCI_MANIFEST, &set.top().body);
     repository.send(request).await?.is(400)?;
-    repository.get_manifest(bad).await?.is_one_of(&[400, 404])?;
+    repository.get_manifest(bad).await?.one_of(&[400, 404])?;
     Ok(())
 }
 
@@ -600,6 +601,14 @@ async fn delete_again(session: Session) -> Outcome {
     repository.delete_manifest(set.top().digest).await?.is(404)?;
     put(&repository, set.top().digest, set.top()).await?;
     serves(&repository, &set.top().digest.to_string(), set.top()).await
+}
+
+async fn delete_missing(session: Session) -> Outcome {
+    let (repository, _) = tagged_image(&session, &["tagged"]).await?;
+    let digest = session.unknown_digest();
+    repository.delete_manifest(digest).await?.is(404)?;
+    session.repository().delete_manifest(digest).await?.is(404)?;
+    Ok(())
 }
 
 /// What is stored is served, whatever the client says it would like.

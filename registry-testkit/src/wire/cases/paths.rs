@@ -48,7 +48,7 @@ async fn refused(session: &Session, method: &'static str, path: &str) -> Outcome
         _ => request.header("Accept", OCI_MANIFEST),
     };
     let answer = session.send(request).await?;
-    let answer = answer.is_one_of(&[400, 404, 405, 414])?;
+    let answer = answer.one_of(&[400, 404, 405, 414])?;
     answer.json_error().map(drop)
 }
 
@@ -130,7 +130,7 @@ async fn in_mount_source(session: Session) -> Outcome {
         let answer = repository
             .send(repository.request("POST", &path).sized(Bytes::new()))
             .await?;
-        let answer = answer.is_one_of(&[202, 400])?;
+        let answer = answer.one_of(&[202, 400])?;
         if answer.status == 400 {
             answer.json_error()?;
         }
@@ -171,7 +171,7 @@ async fn encoded_characters(session: Session) -> Outcome {
         return Ok(());
     }
     answer
-        .is_one_of(&[400, 404])?
+        .one_of(&[400, 404])?
         .json_error()
         .map(drop)
         .map_err(|failure: Failure| failure)

@@ -422,7 +422,7 @@ async fn content_range_against_length(session: Session) -> Outcome {
     let mut upload = repository.open_upload().await?;
     let request = upload.patch_request().header("Content-Range", "0-600");
     let answer = upload.send(request.sized(blob.bytes.clone())).await?;
-    answer.is_one_of(&[400, 416])?.json_error()?;
+    answer.one_of(&[400, 416])?.json_error()?;
     upload.status().await?.is(204)?.keeps(0)?;
     complete(&repository, &mut upload, &blob, 0).await
 }

@@ -1,0 +1,257 @@
+//! The list of cases, once, and what is made of it: [`storage_tests!`](crate::storage_tests).
+
+/// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
+///
+/// Takes an `async fn() -> Backend`, and the abilities of that backend among `admin`, `damage` and `restart`:
+/// `storage_tests!(factory, admin, restart)`. See [`storage`](crate::storage).
+#[macro_export]
+macro_rules! storage_tests {
+    ($factory:expr $(, $ability:ident)* $(,)?) => {
+        mod storage_contract {
+            #[allow(unused_imports, reason = "the factory may be named by a path")]
+            use super::*;
+
+            #[test]
+            fn the_declared_abilities_are_those_of_the_backend() {
+                $crate::storage::assert_abilities($factory, &[$(stringify!($ability)),*]);
+            }
+
+            $crate::__storage_cases! { any [$crate::__storage_tests] $factory }
+            $($crate::__storage_cases! { $ability [$crate::__storage_tests] $factory })*
+        }
+    };
+}
+
+/// Groups of cases as modules of tests.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __storage_tests {
+    ([$factory:expr] $($group:ident { $($case:ident)* })*) => {
+        $crate::__storage_tests! { @groups [$factory] $($group { $($case)* })* }
+    };
+    (@groups [$factory:expr]) => {};
+    (@groups [$factory:expr] $group:ident { $($case:ident)* } $($rest:tt)*) => {
+        mod $group {
+            #[allow(unused_imports, reason = "the factory may be named by a path")]
+            use super::*;
+            $crate::__storage_tests! { @cases [$factory] $group $($case)* }
+        }
+        $crate::__storage_tests! { @groups [$factory] $($rest)* }
+    };
+    (@cases [$factory:expr] $group:ident $($case:ident)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::storage::run($factory, $crate::storage::$group::$case);
+            }
+        )*
+    };
+}
+
+/// The cases that every backend with an ability has to pass, handed to the macro in brackets with what follows it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __storage_cases {
+    (any [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            isolation {
+                a_blob_of_one_repository_is_absent_from_another
+                a_blob_pushed_to_two_repositories_is_read_through_both
+                a_manifest_cannot_refer_to_a_blob_of_another_repository
+                a_manifest_and_its_tags_are_of_one_repository
+                a_nested_repository_is_another_one
+                the_parts_of_urls_are_names_of_repositories_like_others
+                deleting_in_one_repository_leaves_the_others
+                a_session_of_one_repository_is_unknown_to_another
+            }
+            blobs {
+                sha256_blobs_of_every_size_come_back
+                sha512_blobs_of_every_size_come_back
+                blobs_of_several_mebibytes_come_back
+                the_same_bytes_are_two_blobs_under_two_algorithms
+                a_blob_that_nobody_pushed_is_absent
+                pushing_a_blob_again_succeeds_and_changes_nothing
+                bytes_of_another_digest_leave_neither_a_blob_nor_a_session
+                a_blob_that_is_being_read_stays_whole_when_it_is_deleted
+                a_blob_that_was_deleted_can_be_pushed_again
+            }
+            ranges {
+                every_kind_of_range_gives_its_bytes
+                a_range_that_ends_beyond_the_blob_ends_with_it
+                a_range_without_bytes_is_refused_with_the_size
+                a_range_of_an_absent_blob_is_an_absent_blob
+                every_range_of_a_small_blob_is_right
+            }
+            uploads {
+                a_session_begins_at_0_with_the_announced_algorithm
+                sessions_have_different_ids
+                a_session_that_was_never_opened_is_unknown
+                appends_add_up_and_offset_and_checkpoint_agree
+                the_running_hash_is_given_back_and_proves_the_bytes
+                the_bytes_of_an_open_session_are_not_a_blob
+                a_session_that_has_moved_on_refuses_and_stays_as_it_is
+                while_one_append_runs_another_is_refused_at_once
+                of_two_appends_from_the_same_state_one_lands
+                a_session_opened_and_fed_by_two_handles_is_closed_by_either
+                a_rehash_feeds_every_byte_in_any_algorithm
+                a_rehash_seals_the_session_and_can_be_repeated
+                a_cancelled_session_is_gone_for_every_handle
+                cancelling_one_session_leaves_the_others
+            }
+            resuming {
+                a_body_that_breaks_off_keeps_what_came_before
+                a_session_whose_append_was_dropped_goes_on_where_it_stands
+                a_session_whose_append_was_dropped_closes_at_what_it_kept
+                an_append_that_dies_loses_less_than_16_mebibytes
+                a_patch_cut_at_random_points_and_resumed_gives_the_right_blob
+            }
+            commits {
+                a_commit_ends_the_session
+                a_commit_that_is_retried_succeeds
+                a_commit_of_a_cancelled_session_brings_nothing_back
+                the_proof_of_another_session_is_refused
+                a_proof_of_another_size_than_what_is_stored_is_refused
+                writers_that_race_with_the_same_blob_all_succeed
+                of_commits_that_race_for_one_session_one_publishes_it
+            }
+            repositories {
+                blobs_and_mounts_do_not_make_a_repository_exist
+                a_repository_exists_from_its_first_manifest_on
+                a_repository_still_exists_when_everything_in_it_has_gone
+                a_mounted_blob_is_a_blob_of_both
+                a_blob_that_the_source_does_not_hold_is_not_mounted
+                a_mounted_blob_stays_when_the_source_deletes_it
+                mounting_where_the_blob_is_already_succeeds
+                whoever_is_listed_as_a_holder_holds_the_blob
+            }
+            manifests {
+                a_manifest_comes_back_byte_for_byte_by_digest_and_by_tag
+                every_media_type_survives
+                a_media_type_that_the_document_does_not_name_survives
+                sha512_manifests_are_equals
+                a_manifest_of_4_mebibytes_comes_back
+                putting_the_same_manifest_again_succeeds_and_creates_nothing
+                a_manifest_that_was_deleted_can_be_put_again
+                everything_that_is_missing_is_named
+                a_refused_manifest_leaves_no_trace
+                a_refused_manifest_moves_no_tag
+                a_manifest_is_refused_whose_descriptor_lies_about_a_whole_blob
+                an_index_is_refused_whose_descriptor_lies_about_a_manifest
+                a_blob_does_not_stand_in_for_a_manifest_nor_the_other_way_round
+                a_manifest_goes_in_when_what_it_needs_is_there
+                a_manifest_that_nobody_put_is_absent
+            }
+            tags {
+                a_tag_moves_and_the_outcome_says_from_where
+                a_tag_moves_between_algorithms
+                a_tag_moves_only_from_where_it_is_expected
+                pushing_the_same_manifest_to_an_immutable_tag_again_succeeds
+                of_writers_that_race_for_a_new_tag_one_wins
+                of_writers_that_race_to_move_a_tag_one_wins
+                several_tags_are_moved_in_byte_order
+                a_tag_that_conflicts_ends_the_put_and_earlier_tags_stay_moved
+                a_tag_points_at_one_whole_manifest_while_it_is_moved
+            }
+            referrers {
+                a_referrer_is_listed_as_its_descriptor_says
+                referrers_are_listed_by_digest_and_filtered_by_type
+                a_subject_need_not_exist_nor_its_repository
+                putting_a_referrer_again_lists_it_once
+                a_deleted_referrer_is_no_longer_listed
+                referrers_stay_when_their_subject_is_deleted
+                referrers_are_of_one_repository
+                referrers_in_sha512_and_of_sha512_are_equals
+                pages_of_referrers_match_a_sorted_model
+            }
+            deletions {
+                deleting_a_tag_leaves_the_manifest_and_the_other_tags
+                a_tag_is_deleted_only_if_it_is_as_expected
+                deleting_what_is_not_there_says_so
+                deleting_a_manifest_deletes_exactly_its_tags
+                deleting_a_manifest_leaves_its_blobs_and_children
+                a_manifest_can_no_longer_refer_to_what_was_deleted
+            }
+            listings {
+                tags_are_listed_in_byte_order_after_any_name
+                repositories_are_listed_in_byte_order_after_any_name
+                random_tags_are_paged_as_a_sorted_model_says
+                random_repositories_are_paged_as_a_sorted_model_says
+                names_that_come_and_go_while_paging_shift_no_page
+                repositories_that_come_while_paging_shift_no_page
+            }
+            wrappers {
+                a_shared_storage_is_the_same_storage
+                a_wrapper_that_hands_on_no_writing_is_read_only
+            }
+        }
+    };
+    (admin [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            admin {
+                every_stored_blob_is_listed_once
+                the_blobs_of_a_repository_are_listed
+                the_manifests_of_a_repository_are_listed_tagged_or_not
+                the_open_sessions_of_a_repository_are_listed
+            }
+        }
+    };
+    (damage [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            damage {
+                a_blob_of_which_nothing_is_left_is_absent
+                a_damaged_blob_is_healed_by_pushing_it_again
+                a_manifest_that_needs_a_truncated_blob_asks_for_it
+                a_size_that_does_not_match_makes_the_blob_be_hashed_again
+            }
+        }
+    };
+    (restart [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            restart {
+                blobs_manifests_tags_and_referrers_survive
+                a_media_type_that_the_document_does_not_name_survives
+                deletions_survive
+                a_session_survives_with_its_checkpoint
+                a_session_whose_append_was_dropped_goes_on_after_the_restart
+                a_sealed_session_stays_sealed
+                a_commit_is_retried_after_the_restart
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    macro_rules! listed {
+        ([] $($group:ident { $($case:ident)* })*) => {
+            vec![$((stringify!($group), include_str!(concat!(stringify!($group), ".rs")), vec![$(stringify!($case)),*])),*]
+        };
+    }
+
+    #[test]
+    fn every_case_is_in_the_list_and_so_is_a_test_of_every_backend() {
+        let mut groups = crate::__storage_cases! { any [listed] };
+        groups.extend(crate::__storage_cases! { admin [listed] });
+        groups.extend(crate::__storage_cases! { damage [listed] });
+        groups.extend(crate::__storage_cases! { restart [listed] });
+        let names: BTreeSet<&str> = groups.iter().map(|(group, ..)| *group).collect();
+        for (group, source, listed) in &groups {
+            let written: Vec<&str> = source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next())
+                .collect();
+            assert_eq!(written, *listed, "{group}");
+        }
+        let modules: BTreeSet<&str> = include_str!("mod.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+            .collect();
+        assert_eq!(modules, names);
+    }
+}

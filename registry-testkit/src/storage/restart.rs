@@ -1,0 +1,187 @@
+//! The ability `restart`: what was acknowledged is there after every handle was dropped and opened again.
+
+use super::{Backend, support::*};
+use registry_core::{
+    Algorithm, Digest, MediaType,
+    hash::Hasher,
+    storage::{Need, PutManifest, StorageError, TagExpect, Verified},
+};
+
+pub async fn blobs_manifests_tags_and_referrers_survive(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 300_000);
+    let blob = push(&backend.first, &a, &bytes).await;
+    let subject =
+        Image::new(1)
+            .of_type(MediaType::DOCKER_MANIFEST)
+            .needing(blob.digest, blob.size, Need::Blob);
+    let signature = Image::new(2)
+        .referring_to(subject.digest(), "application/vnd.example.signature")
+        .hashed_by(Algorithm::Sha512);
+    put(&backend.first, &a, subject.tagged(&["v1", "latest"])).await;
+    put(&backend.second, &a, signature.tagged(&[])).await;
+
+    let backend = backend.restarted().await;
+
+    assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(bytes));
+    let found = manifest(&backend.second, &a, tag("v1")).await.unwrap();
+    assert_eq!((found.digest, found.bytes), (subject.digest(), subject.bytes()));
+    assert_eq!(found.media_type.as_str(), MediaType::DOCKER_MANIFEST);
+    assert_eq!(tags(&backend.first, &a).await, ["latest", "v1"]);
+    let referrers = backend
+        .first
+        .referrers(&a, &subject.digest(), None, all())
+        .await
+        .unwrap();
+    let listed: Vec<_> = referrers
+        .items
+        .into_iter()
+        .map(|item| (item.digest, item.size, item.artifact_type))
+        .collect();
+    let expected = signature.descriptor();
+    assert_eq!(listed, [(expected.digest, expected.size, expected.artifact_type)]);
+}
+
+pub async fn a_media_type_that_the_document_does_not_name_survives(backend: Backend) {
+    let a = repository("a");
+    let document = r#"{"schemaVersion":2,"layers":[]}"#;
+    let proof = Verified::of(Algorithm::Sha256, document.into());
+    let digest = *proof.digest();
+    put(
+        &backend.first,
+        &a,
+        PutManifest::new(proof, media_type("application/vnd.example.x+json")),
+    )
+    .await;
+
+    let backend = backend.restarted().await;
+
+    let found = manifest(&backend.first, &a, digest).await.unwrap();
+    assert_eq!(found.media_type.as_str(), "application/vnd.example.x+json");
+}
+
+pub async fn deletions_survive(backend: Backend) {
+    let a = repository("a");
+    let blob = push(&backend.first, &a, &content(1, 100)).await;
+    let subject = Image::new(9).digest();
+    let image = Image::new(1).referring_to(subject, "application/vnd.example.signature");
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    put(&backend.first, &a, Image::new(2).tagged(&["v2"])).await;
+    writer(&backend.first)
+        .delete_blob(&a, &blob.digest)
+        .await
+        .unwrap();
+    writer(&backend.first)
+        .delete_manifest(&a, &image.digest())
+        .await
+        .unwrap();
+    writer(&backend.first)
+        .delete_tag(&a, &tag("v2"), TagExpect::Any)
+        .await
+        .unwrap();
+
+    let backend = backend.restarted().await;
+
+    assert!(!holds(&backend.first, &a, &blob.digest).await);
+    assert!(manifest(&backend.first, &a, image.digest()).await.is_none());
+    assert!(
+        backend
+            .first
+            .referrers(&a, &subject, None, all())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    assert!(
+        tags(&backend.first, &a).await.is_empty(),
+        "and the repository still exists"
+    );
+}
+
+pub async fn a_session_survives_with_its_checkpoint(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 500_000);
+    let mut before = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let opened = open(&backend.first, &a, algorithm).await;
+        before.push(appended(&backend.first, &a, &opened, &bytes.slice(..300_001)).await);
+    }
+
+    let backend = backend.restarted().await;
+
+    for seen in before {
+        let state = state_of(&backend.second, &a, &seen.id).await.unwrap();
+        let algorithm = seen.checkpoint.as_ref().unwrap().algorithm();
+        assert_eq!((state.offset, &state.checkpoint), (300_001, &seen.checkpoint));
+        let state = appended(&backend.first, &a, &state, &bytes.slice(300_001..)).await;
+        let checkpoint = state.checkpoint.as_ref().expect("nothing has to be read back");
+        assert_eq!(checkpoint.offset(), 500_000);
+        let blob = close(&backend.first, &a, state, algorithm).await;
+        assert_eq!(blob.digest, Digest::of(algorithm, &bytes));
+        assert_eq!(
+            read(&backend.second, &a, &blob.digest).await.as_ref(),
+            Some(&bytes)
+        );
+    }
+}
+
+pub async fn a_session_whose_append_was_dropped_goes_on_after_the_restart(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 900_000);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let body = Incoming::in_chunks(&bytes.slice(..800_000), 10_000);
+    append_and_drop(&backend.first, &a, &opened, body).await;
+
+    let backend = backend.restarted().await;
+
+    let state = settled(&backend.first, &a, &opened.id).await;
+    assert!(state.offset <= 800_000);
+    let rest = bytes.slice(usize::try_from(state.offset).unwrap()..);
+    let state = appended(&backend.first, &a, &state, &rest).await;
+    let blob = close(&backend.second, &a, state, Algorithm::Sha256).await;
+    assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &bytes));
+    assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(bytes));
+}
+
+pub async fn a_sealed_session_stays_sealed(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 1000);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let state = appended(&backend.first, &a, &opened, &bytes).await;
+    let hasher = Hasher::new(Algorithm::Sha512);
+    writer(&backend.first)
+        .rehash(&a, state, hasher.clone())
+        .await
+        .unwrap();
+
+    let backend = backend.restarted().await;
+
+    let found = state_of(&backend.first, &a, &opened.id).await.unwrap();
+    let (refused, _) = append(&backend.first, &a, &found, Incoming::whole(&content(2, 1))).await;
+    assert!(
+        matches!(refused, Err(StorageError::UploadConflict { offset: 1000 })),
+        "{refused:?}"
+    );
+    let (state, hasher) = writer(&backend.first).rehash(&a, found, hasher).await.unwrap();
+    let proof = Verified::from_hasher(state.id, hasher).unwrap();
+    let blob = writer(&backend.first).commit(&a, state, proof).await.unwrap();
+    assert_eq!(read(&backend.second, &a, &blob.digest).await, Some(bytes));
+}
+
+pub async fn a_commit_is_retried_after_the_restart(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 1000);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let state = appended(&backend.first, &a, &opened, &bytes).await;
+    let (state, proof) = prove(&backend.first, &a, state, Algorithm::Sha256).await;
+    writer(&backend.first)
+        .commit(&a, state.clone(), proof.clone())
+        .await
+        .unwrap();
+
+    let backend = backend.restarted().await;
+
+    let again = writer(&backend.first).commit(&a, state, proof).await.unwrap();
+    assert_eq!(read(&backend.second, &a, &again.digest).await, Some(bytes));
+}

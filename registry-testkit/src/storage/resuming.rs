@@ -1,0 +1,181 @@
+//! Uploads that break off: what was kept is known exactly, and going on from there gives the right blob.
+
+use super::{Backend, support::*};
+use bytes::Bytes;
+use registry_core::{
+    Algorithm, Digest,
+    storage::{Storage, StorageError},
+};
+
+/// The contract allows an append that dies to lose this much.
+const KEPT_AT_LEAST_EVERY: u64 = 16 << 20;
+
+pub async fn a_body_that_breaks_off_keeps_what_came_before(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 600_000);
+    for cut in [0, 1, 50_000, 262_144, 599_999] {
+        let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+        let body = Incoming::in_chunks(&bytes.slice(..cut), 10_000).then_breaks();
+
+        let (broken, _) = append(&backend.first, &a, &opened, body).await;
+
+        assert!(
+            matches!(broken, Err(StorageError::Body(_))),
+            "cut at {cut}: {broken:?}"
+        );
+        let state = state_of(&backend.second, &a, &opened.id).await.unwrap();
+        assert_eq!(state.offset, cut as u64);
+        let state = appended(&backend.second, &a, &state, &bytes.slice(cut..)).await;
+        let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
+        assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &bytes), "cut at {cut}");
+        let back = read(&backend.second, &a, &blob.digest).await.unwrap();
+        assert!(back == bytes, "cut at {cut}");
+    }
+}
+
+pub async fn a_session_whose_append_was_dropped_goes_on_where_it_stands(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 900_000);
+    for cut in [0, 1, 50_000, 262_144, 800_000] {
+        let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+        append_and_drop(
+            &backend.first,
+            &a,
+            &opened,
+            Incoming::in_chunks(&bytes.slice(..cut), 10_000),
+        )
+        .await;
+
+        let state = settled(&backend.second, &a, &opened.id).await;
+
+        assert!(state.offset <= cut as u64, "cut at {cut}, kept {}", state.offset);
+        let rest = bytes.slice(usize::try_from(state.offset).unwrap()..);
+        let state = appended(&backend.second, &a, &state, &rest).await;
+        let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
+        assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &bytes), "cut at {cut}");
+        let back = read(&backend.second, &a, &blob.digest).await.unwrap();
+        assert!(back == bytes, "cut at {cut}");
+    }
+}
+
+pub async fn a_session_whose_append_was_dropped_closes_at_what_it_kept(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 900_000);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let state = appended(&backend.first, &a, &opened, &bytes.slice(..1000)).await;
+    append_and_drop(
+        &backend.first,
+        &a,
+        &state,
+        Incoming::in_chunks(&bytes.slice(1000..), 10_000),
+    )
+    .await;
+
+    let state = settled(&backend.second, &a, &opened.id).await;
+    let kept = bytes.slice(..usize::try_from(state.offset).unwrap());
+    let blob = close(&backend.first, &a, state, Algorithm::Sha512).await;
+
+    assert!(kept.len() >= 1000, "what an earlier append returned is kept");
+    assert_eq!(
+        blob.digest,
+        Digest::of(Algorithm::Sha512, &kept),
+        "bytes beyond the offset were hashed"
+    );
+    assert_eq!(read(&backend.second, &a, &blob.digest).await, Some(kept));
+}
+
+pub async fn an_append_that_dies_loses_less_than_16_mebibytes(backend: Backend) {
+    let a = repository("a");
+    let chunk = content(1, 1 << 20);
+    let sent: u64 = 41 << 20;
+    let mut body = Incoming::default();
+    for _ in 0..41 {
+        body = body.then(&chunk);
+    }
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+
+    append_and_drop(&backend.first, &a, &opened, body).await;
+
+    let state = settled(&backend.second, &a, &opened.id).await;
+    assert!(state.offset <= sent, "kept {} of {sent} bytes", state.offset);
+    assert!(
+        sent - state.offset <= KEPT_AT_LEAST_EVERY,
+        "kept only {} of {sent} bytes",
+        state.offset
+    );
+    assert_eq!(state.checkpoint.unwrap().offset(), state.offset);
+}
+
+/// How a `PATCH` ends.
+#[derive(Debug)]
+enum End {
+    Well,
+    Broken,
+    Dropped,
+}
+
+pub async fn a_patch_cut_at_random_points_and_resumed_gives_the_right_blob(backend: Backend) {
+    for seed in 0..24 {
+        let mut random = Random::new(seed);
+        let most = random.one_of(&[500, 100_000, 900_000]);
+        let size = 1 + random.below(most);
+        let bytes = content(seed, size);
+        let announced = random.one_of(&Algorithm::ALL);
+        let closing = random.one_of(&Algorithm::ALL);
+        let story = cut_three_times(&backend, &mut random, &bytes, announced, closing).await;
+
+        let digest = Digest::of(closing, &bytes);
+        let back = read(&backend.second, &repository("a"), &digest).await;
+        assert!(
+            back.as_ref() == Some(&bytes),
+            "seed {seed}, {size} bytes, {announced} announced, {closing} at the close: {story:?}"
+        );
+    }
+}
+
+async fn cut_three_times(
+    backend: &Backend,
+    random: &mut Random,
+    bytes: &Bytes,
+    announced: Algorithm,
+    closing: Algorithm,
+) -> Vec<(u64, usize, End)> {
+    let a = repository("a");
+    let handles: [&dyn Storage; 2] = [&backend.first, &backend.second];
+    let mut story = Vec::new();
+    let mut state = open(&backend.first, &a, announced).await;
+    for _ in 0..3 {
+        let storage = random.one_of(&handles);
+        let from = usize::try_from(state.offset).unwrap();
+        let cut = from + random.below(bytes.len() - from + 1);
+        let body = Incoming::in_chunks(&bytes.slice(from..cut), 1 + random.below(70_000));
+        let end = match random.below(3) {
+            0 => {
+                append(storage, &a, &state, body).await.0.unwrap();
+                End::Well
+            }
+            1 => {
+                let (broken, _) = append(storage, &a, &state, body.then_breaks()).await;
+                assert!(matches!(broken, Err(StorageError::Body(_))), "{broken:?}");
+                End::Broken
+            }
+            _ => {
+                append_and_drop(storage, &a, &state, body).await;
+                End::Dropped
+            }
+        };
+        let seen = settled(random.one_of(&handles), &a, &state.id).await;
+        let kept = usize::try_from(seen.offset).unwrap();
+        match end {
+            End::Well | End::Broken => assert_eq!(kept, cut, "everything that came is kept: {end:?}"),
+            End::Dropped => assert!((from..=cut).contains(&kept), "{kept} is not in {from}..={cut}"),
+        }
+        story.push((state.offset, cut, end));
+        state = seen;
+    }
+    let rest = bytes.slice(usize::try_from(state.offset).unwrap()..);
+    let state = appended(random.one_of(&handles), &a, &state, &rest).await;
+    let blob = close(random.one_of(&handles), &a, state, closing).await;
+    assert_eq!(blob.digest, Digest::of(closing, bytes), "{story:?}");
+    story
+}

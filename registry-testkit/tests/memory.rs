@@ -1,0 +1,24 @@
+//! The storage contract, kept by the backend in memory, alone and behind a pointer.
+
+use registry_core::storage::{MemoryStorage, Storage};
+use registry_testkit::{storage::Backend, storage_tests};
+use std::sync::Arc;
+
+async fn memory() -> Backend {
+    let storage = MemoryStorage::new();
+    Backend::new(Arc::new(storage.clone()), Arc::new(storage))
+}
+
+storage_tests!(memory, admin);
+
+/// `Arc<S>` forwards every method to the same one of `S`.
+mod shared {
+    use super::*;
+
+    async fn shared() -> Backend {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        Backend::new(Arc::new(Arc::clone(&storage)), Arc::new(storage))
+    }
+
+    storage_tests!(shared, admin);
+}

@@ -172,6 +172,13 @@ macro_rules! __storage_cases {
                 deleting_a_manifest_leaves_its_blobs_and_children
                 a_manifest_can_no_longer_refer_to_what_was_deleted
             }
+            dropping {
+                a_commit_that_is_dropped_can_be_repeated
+                a_manifest_whose_put_is_dropped_is_there_with_its_referrer_entry_or_not_at_all
+                a_manifest_whose_deletion_is_dropped_takes_its_tags_along_or_stays
+                deletions_that_are_dropped_can_be_repeated
+                a_mount_that_is_dropped_can_be_repeated
+            }
             listings {
                 tags_are_listed_in_byte_order_after_any_name
                 repositories_are_listed_in_byte_order_after_any_name

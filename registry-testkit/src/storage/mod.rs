@@ -37,6 +37,7 @@ pub mod blobs;
 pub mod commits;
 pub mod damage;
 pub mod deletions;
+pub mod dropping;
 pub mod isolation;
 pub mod listings;
 pub mod manifests;

@@ -15,6 +15,7 @@ use registry_core::{
 };
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -218,6 +219,22 @@ pub(super) async fn append_and_drop(
         }
         () = waiting.reached() => {}
     }
+}
+
+/// Drives a future to its wait of that number, counted from 0, and drops it there: what it returned if it
+/// ended before.
+pub(super) async fn dropped_at<F: Future>(wait: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = wait;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Where a session stands, if there is one.

@@ -1,0 +1,381 @@
+//! The proof that the suite can fail: a backend that breaks one promise at a time, and the case that notices.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use async_trait::async_trait;
+use registry_core::{
+    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag,
+    hash::Hasher,
+    storage::{
+        BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
+        Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest, TagExpect, UploadBody,
+        UploadState, Verified,
+    },
+    upload_id::UploadId,
+};
+use registry_testkit::storage::{Backend, run};
+use std::sync::Arc;
+
+/// What a backend does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nothing.
+    Nothing,
+    /// Every handle is a backend of its own.
+    HandlesShareNothing,
+    /// A blob is readable through every repository.
+    BlobsLeak,
+    /// A part of a blob is answered with all of it.
+    RangesIgnored,
+    /// The content under a digest is gone as soon as one repository deletes it.
+    BlobsDeletedEverywhere,
+    /// What a mount names as its source does not matter.
+    MountSourceIgnored,
+    /// Any state of a session will do.
+    VersionsIgnored,
+    /// A commit whose answer was lost cannot be retried.
+    CommitsNotRepeatable,
+    /// The same proof serves for any session.
+    ProofsTransferable,
+    /// Cancelling answers, and does nothing.
+    CancelForgotten,
+    /// What a manifest refers to is not looked for.
+    NeedsIgnored,
+    /// Only the first thing that is missing is named.
+    OneMissingNamed,
+    /// Every manifest is an OCI image manifest.
+    MediaTypesForgotten,
+    /// Tags are moved from wherever they are.
+    ExpectationsIgnored,
+    /// Tags are deleted from wherever they are.
+    DeletionsUnconditional,
+    /// Subjects are not recorded.
+    ReferrersForgotten,
+    /// Referrers of every type are listed.
+    FilterIgnored,
+    /// The position of a page is counted as part of it.
+    PagesOverlap,
+    /// There is never another page.
+    MoreForgotten,
+    /// Repositories come as a walk through directories finds them.
+    RepositoriesWalked,
+    /// A repository without tags is a repository that does not exist.
+    EmptyIsAbsent,
+}
+
+use Fault::*;
+
+/// One test per fault, that the case fails, and one that it passes on the same backend without the fault.
+macro_rules! noticed {
+    ($($fault:ident: $name:ident by $group:ident::$case:ident;)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                #[test]
+                #[should_panic]
+                fn is_noticed() {
+                    run(async || Faulty::backend($fault), registry_testkit::storage::$group::$case);
+                }
+
+                #[test]
+                fn alone_is_what_is_noticed() {
+                    run(async || Faulty::backend(Nothing), registry_testkit::storage::$group::$case);
+                }
+            }
+        )*
+
+        #[test]
+        fn every_fault_is_tried() {
+            // No `_` arm: a new fault needs a line here, and the line above.
+            let tried = |fault| match fault {
+                Nothing => false,
+                $($fault => true,)*
+            };
+            assert!(!tried(Nothing));
+        }
+    };
+}
+
+noticed! {
+    HandlesShareNothing: handles_share_nothing by manifests::a_manifest_comes_back_byte_for_byte_by_digest_and_by_tag;
+    BlobsLeak: blobs_leak by isolation::a_blob_of_one_repository_is_absent_from_another;
+    RangesIgnored: ranges_ignored by ranges::every_kind_of_range_gives_its_bytes;
+    BlobsDeletedEverywhere: blobs_deleted_everywhere by isolation::deleting_in_one_repository_leaves_the_others;
+    MountSourceIgnored: mount_source_ignored by repositories::a_blob_that_the_source_does_not_hold_is_not_mounted;
+    VersionsIgnored: versions_ignored by uploads::a_session_that_has_moved_on_refuses_and_stays_as_it_is;
+    CommitsNotRepeatable: commits_not_repeatable by commits::a_commit_that_is_retried_succeeds;
+    ProofsTransferable: proofs_transferable by commits::the_proof_of_another_session_is_refused;
+    CancelForgotten: cancel_forgotten by uploads::a_cancelled_session_is_gone_for_every_handle;
+    NeedsIgnored: needs_ignored by manifests::a_refused_manifest_leaves_no_trace;
+    OneMissingNamed: one_missing_named by manifests::everything_that_is_missing_is_named;
+    MediaTypesForgotten: media_types_forgotten by manifests::every_media_type_survives;
+    ExpectationsIgnored: expectations_ignored by tags::a_tag_moves_only_from_where_it_is_expected;
+    DeletionsUnconditional: deletions_unconditional by deletions::a_tag_is_deleted_only_if_it_is_as_expected;
+    ReferrersForgotten: referrers_forgotten by referrers::a_subject_need_not_exist_nor_its_repository;
+    FilterIgnored: filter_ignored by referrers::referrers_are_listed_by_digest_and_filtered_by_type;
+    PagesOverlap: pages_overlap by listings::tags_are_listed_in_byte_order_after_any_name;
+    MoreForgotten: more_forgotten by listings::random_tags_are_paged_as_a_sorted_model_says;
+    RepositoriesWalked: repositories_walked by listings::repositories_are_listed_in_byte_order_after_any_name;
+    EmptyIsAbsent: empty_is_absent by repositories::a_repository_still_exists_when_everything_in_it_has_gone;
+}
+
+/// A storage in memory with one fault.
+#[derive(Clone, Debug)]
+struct Faulty {
+    memory: MemoryStorage,
+    fault: Fault,
+}
+
+impl Faulty {
+    fn backend(fault: Fault) -> Backend {
+        let memory = MemoryStorage::new();
+        let other = match fault {
+            HandlesShareNothing => MemoryStorage::new(),
+            _ => memory.clone(),
+        };
+        let [first, second] = [memory, other].map(|memory| Arc::new(Self { memory, fault }));
+        Backend::new(first, second)
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn writer(&self) -> &dyn StorageWrite {
+        self.memory.write().unwrap()
+    }
+
+    /// The repository to look in: this one, or with the fault any that holds the blob.
+    async fn holder(&self, fault: Fault, repository: &RepositoryName, digest: &Digest) -> RepositoryName {
+        let page = Page {
+            after: None,
+            limit: 1,
+        };
+        let holders = self.memory.holders(digest, page).await.unwrap();
+        let any = holders.items.into_iter().next().filter(|_| self.has(fault));
+        any.unwrap_or_else(|| repository.clone())
+    }
+}
+
+#[async_trait]
+impl Storage for Faulty {
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        let repository = self.holder(BlobsLeak, repository, digest).await;
+        self.memory.blob(&repository, digest).await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let repository = self.holder(BlobsLeak, repository, digest).await;
+        let how = if self.has(RangesIgnored) {
+            ReadBlob::default()
+        } else {
+            how
+        };
+        self.memory.open_blob(&repository, digest, how).await
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        let mut found = self.memory.manifest(repository, reference).await?;
+        if let Some(manifest) = &mut found
+            && self.has(MediaTypesForgotten)
+        {
+            manifest.media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
+        }
+        Ok(found)
+    }
+
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        let limit = page.limit;
+        let after = page.after.cloned();
+        let mut listing = self.memory.tags(repository, page).await?;
+        if let Some(found) = &mut listing {
+            if let Some(after) = after
+                && self.has(PagesOverlap)
+            {
+                found.items.insert(0, after);
+                found.items.truncate(limit);
+            }
+            found.more &= !self.has(MoreForgotten);
+        }
+        Ok(listing.filter(|found| !self.has(EmptyIsAbsent) || !found.items.is_empty()))
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        let artifact_type = artifact_type.filter(|_| !self.has(FilterIgnored));
+        self.memory
+            .referrers(repository, subject, artifact_type, page)
+            .await
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        if !self.has(RepositoriesWalked) {
+            return self.memory.repositories(page).await;
+        }
+        let everything = Page {
+            after: None,
+            limit: usize::MAX,
+        };
+        let walked =
+            |name: &RepositoryName| -> Vec<String> { name.as_str().split('/').map(str::to_owned).collect() };
+        let mut names = self.memory.repositories(everything).await?.items;
+        names.sort_by_key(walked);
+        let after = page.after.map(walked);
+        names.retain(|name| after.as_ref().is_none_or(|after| walked(name) > *after));
+        Ok(Listing::first(page.limit, names))
+    }
+
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        self.memory.holders(digest, page).await
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        Some(self)
+    }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        self.memory.admin()
+    }
+}
+
+#[async_trait]
+impl StorageWrite for Faulty {
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        self.writer().open_upload(repository, new).await
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        self.writer().upload(repository, id).await
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        self.writer().append(repository, state, body).await
+    }
+
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        let state = match self.writer().upload(repository, &state.id).await? {
+            Some(current) if self.has(VersionsIgnored) => current,
+            _ => state,
+        };
+        self.writer().rehash(repository, state, hasher).await
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        let known = self.writer().upload(repository, &state.id).await?;
+        if known.is_none() && self.has(CommitsNotRepeatable) {
+            return Err(StorageError::UploadUnknown);
+        }
+        let state = match self.writer().upload(repository, proof.subject()).await? {
+            Some(proved) if self.has(ProofsTransferable) => proved,
+            _ => state,
+        };
+        self.writer().commit(repository, state, proof).await
+    }
+
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        if self.has(CancelForgotten) {
+            return Ok(self.writer().upload(repository, id).await?.is_some());
+        }
+        self.writer().cancel(repository, id).await
+    }
+
+    async fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        let from = self.holder(MountSourceIgnored, from, digest).await;
+        self.writer().mount(&from, to, digest).await
+    }
+
+    async fn put_manifest(&self, repository: &RepositoryName, mut put: PutManifest) -> Result<PutOutcome> {
+        if self.has(NeedsIgnored) {
+            put.needs.clear();
+        }
+        if self.has(ReferrersForgotten) {
+            put.referrer = None;
+        }
+        if self.has(ExpectationsIgnored) {
+            put.tags
+                .iter_mut()
+                .for_each(|moved| moved.expect = TagExpect::Any);
+        }
+        let mut outcome = self.writer().put_manifest(repository, put).await;
+        if let Err(StorageError::MissingReferences(missing)) = &mut outcome
+            && self.has(OneMissingNamed)
+        {
+            missing.truncate(1);
+        }
+        outcome
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let expect = if self.has(DeletionsUnconditional) {
+            TagExpect::Any
+        } else {
+            expect
+        };
+        self.writer().delete_tag(repository, tag, expect).await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        self.writer().delete_manifest(repository, digest).await
+    }
+
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let deleted = self.writer().delete_blob(repository, digest).await?;
+        if self.has(BlobsDeletedEverywhere) {
+            let everybody = Page {
+                after: None,
+                limit: usize::MAX,
+            };
+            for holder in self.memory.holders(digest, everybody).await?.items {
+                self.writer().delete_blob(&holder, digest).await?;
+            }
+        }
+        Ok(deleted)
+    }
+}

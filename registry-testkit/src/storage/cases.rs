@@ -91,7 +91,7 @@ macro_rules! __storage_cases {
                 the_running_hash_is_given_back_and_proves_the_bytes
                 the_bytes_of_an_open_session_are_not_a_blob
                 a_session_that_has_moved_on_refuses_and_stays_as_it_is
-                while_one_append_runs_another_is_refused_at_once
+                while_an_append_runs_everything_else_is_refused_at_once
                 of_two_appends_from_the_same_state_one_lands
                 a_session_opened_and_fed_by_two_handles_is_closed_by_either
                 a_rehash_feeds_every_byte_in_any_algorithm
@@ -163,6 +163,7 @@ macro_rules! __storage_cases {
                 referrers_are_of_one_repository
                 referrers_in_sha512_and_of_sha512_are_equals
                 pages_of_referrers_match_a_sorted_model
+                referrers_that_come_and_go_while_paging_shift_no_page
             }
             deletions {
                 deleting_a_tag_leaves_the_manifest_and_the_other_tags

@@ -83,10 +83,7 @@ pub async fn sha512_manifests_are_equals(backend: Backend) {
     let a = repository("a");
     let image = Image::new(1).hashed_by(Algorithm::Sha512);
     let sha256 = Image::new(1);
-    let index =
-        Image::new(2)
-            .of_type(MediaType::OCI_INDEX)
-            .needing(image.digest(), image.size(), Need::Manifest);
+    let index = Image::new(2).needing(image.digest(), image.size(), Need::Manifest);
 
     put(&backend.first, &a, image.tagged(&["v1"])).await;
     put(&backend.first, &a, index.tagged(&["all"])).await;
@@ -289,10 +286,7 @@ pub async fn a_manifest_goes_in_when_what_it_needs_is_there(backend: Backend) {
         .needing(config.digest, config.size, Need::Blob)
         .needing(layer.digest, layer.size, Need::Blob)
         .needing(layer.digest, layer.size, Need::Blob);
-    let index =
-        Image::new(2)
-            .of_type(MediaType::OCI_INDEX)
-            .needing(child.digest(), child.size(), Need::Manifest);
+    let index = Image::new(2).needing(child.digest(), child.size(), Need::Manifest);
 
     put(&backend.first, &a, child.tagged(&[])).await;
     put(&backend.second, &a, index.tagged(&["v1"])).await;

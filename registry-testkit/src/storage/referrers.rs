@@ -238,3 +238,36 @@ pub async fn pages_of_referrers_match_a_sorted_model(backend: Backend) {
         }
     }
 }
+
+pub async fn referrers_that_come_and_go_while_paging_shift_no_page(backend: Backend) {
+    let a = repository("a");
+    let subject = Image::new(1).digest();
+    let mut images: Vec<Image> = (10..17)
+        .map(|seed| Image::new(seed).referring_to(subject, SBOM))
+        .collect();
+    images.sort_by_key(Image::digest);
+    let digests: Vec<Digest> = images.iter().map(Image::digest).collect();
+    for listed in [1, 3, 5] {
+        put(&backend.first, &a, images[listed].tagged(&[])).await;
+    }
+    let page = async |after, limit| {
+        let page = Page { after, limit };
+        let listing = backend.second.referrers(&a, &subject, None, page).await.unwrap();
+        let items: Vec<Digest> = listing.items.into_iter().map(|item| item.digest).collect();
+        (items, listing.more)
+    };
+    assert_eq!(page(None, 2).await, (vec![digests[1], digests[3]], true));
+
+    // Before the position, at it, and after it.
+    for added in [0, 2, 4] {
+        put(&backend.first, &a, images[added].tagged(&[])).await;
+    }
+    let deleted = writer(&backend.first)
+        .delete_manifest(&a, &digests[3])
+        .await
+        .unwrap();
+    assert!(deleted.is_some());
+
+    let rest = (vec![digests[4], digests[5]], false);
+    assert_eq!(page(Some(&digests[3]), 2).await, rest);
+}

@@ -408,7 +408,11 @@ impl Image {
         Self { media_type, ..self }
     }
 
+    /// One that lists manifests is an index.
     pub(super) fn needing(mut self, digest: Digest, size: u64, need: Need) -> Self {
+        if need == Need::Manifest {
+            self.media_type = media_type(MediaType::OCI_INDEX);
+        }
         self.needs.push(Needed { digest, size, need });
         self
     }
@@ -426,32 +430,31 @@ impl Image {
     }
 
     pub(super) fn bytes(&self) -> Bytes {
-        let layers: Vec<_> = self
-            .needs
-            .iter()
-            .map(|needed| {
-                serde_json::json!({
-                    "mediaType": "application/octet-stream",
-                    "digest": needed.digest.to_string(),
-                    "size": needed.size,
-                })
+        let entry = |media_type: &str, digest: &Digest, size: u64| serde_json::json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size });
+        let entries = self.needs.iter();
+        let entries: Vec<_> = entries
+            .map(|needed| match needed.need {
+                Need::Blob => entry("application/octet-stream", &needed.digest, needed.size),
+                Need::Manifest => entry(MediaType::OCI_MANIFEST, &needed.digest, needed.size),
             })
             .collect();
         let mut document = serde_json::json!({
             "schemaVersion": 2,
             "mediaType": self.media_type.as_str(),
-            "layers": layers,
             "annotations": { "seed": self.seed.to_string() },
         });
+        if [MediaType::OCI_INDEX, MediaType::DOCKER_LIST].contains(&self.media_type.as_str()) {
+            document["manifests"] = entries.into();
+        } else {
+            let empty = Digest::of(Algorithm::Sha256, b"{}");
+            document["config"] = entry("application/vnd.oci.empty.v1+json", &empty, 2);
+            document["layers"] = entries.into();
+        }
         if let Some(artifact_type) = &self.artifact_type {
             document["artifactType"] = artifact_type.as_str().into();
         }
         if let Some(subject) = &self.subject {
-            document["subject"] = serde_json::json!({
-                "mediaType": MediaType::OCI_MANIFEST,
-                "digest": subject.to_string(),
-                "size": 2,
-            });
+            document["subject"] = entry(MediaType::OCI_MANIFEST, subject, 2);
         }
         Bytes::from(document.to_string())
     }

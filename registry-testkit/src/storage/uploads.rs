@@ -141,7 +141,7 @@ pub async fn a_session_that_has_moved_on_refuses_and_stays_as_it_is(backend: Bac
     assert_eq!(read(&backend.second, &a, &blob.digest).await, Some(whole));
 }
 
-pub async fn while_one_append_runs_another_is_refused_at_once(backend: Backend) {
+pub async fn while_an_append_runs_everything_else_is_refused_at_once(backend: Backend) {
     let a = repository("a");
     let bytes = content(1, 600_000);
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
@@ -162,6 +162,18 @@ pub async fn while_one_append_runs_another_is_refused_at_once(backend: Backend) 
                 "{refused:?}"
             );
         }
+        let hasher = Hasher::new(Algorithm::Sha512);
+        let refused = writer(storage).rehash(&a, seen.clone(), hasher.clone()).await;
+        assert!(
+            matches!(refused, Err(StorageError::UploadConflict { .. })),
+            "{refused:?}"
+        );
+        let proof = Verified::from_hasher(seen.id, hasher).unwrap();
+        let refused = writer(storage).commit(&a, seen, proof).await;
+        assert!(
+            matches!(refused, Err(StorageError::UploadConflict { .. })),
+            "{refused:?}"
+        );
     }
 
     waiting.resume();

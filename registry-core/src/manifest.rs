@@ -178,6 +178,16 @@ impl Manifest {
         document.read(media_type, shape)
     }
 
+    /// Reads a manifest that was accepted once, by whatever rules held then, and is stored with `media_type`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidManifest`] only where it cannot be read at all.
+    pub fn parse_stored(bytes: &[u8], media_type: &MediaType) -> Result<Self, InvalidManifest> {
+        let document: Document = serde_json::from_str(str::from_utf8(bytes)?)?;
+        document.read(media_type.clone(), Shape::of(media_type))
+    }
+
     /// What a document without a `mediaType` of its own most likely is, when nobody remembers what it came with:
     /// an OCI index if it has `manifests`, else an OCI manifest.
     #[must_use]
@@ -352,6 +362,20 @@ mod tests {
             .collect();
         assert_eq!(digests, [&digest("config"), &digest("layer")]);
         assert!(manifest.manifests().is_empty());
+    }
+
+    #[test]
+    fn what_is_stored_is_read_by_no_rules_but_those_of_json() {
+        let accepted_once = json!({"mediaType": MediaType::OCI_MANIFEST, "subject": descriptor("subject")});
+        let bytes = accepted_once.to_string();
+        assert!(Manifest::parse(bytes.as_bytes(), None).is_err());
+
+        let media_type = MediaType::parse("application/x.other").unwrap();
+        let manifest = Manifest::parse_stored(bytes.as_bytes(), &media_type).unwrap();
+
+        assert_eq!(manifest.media_type(), &media_type);
+        assert_eq!(manifest.subject(), Some(&digest("subject").into()));
+        assert!(Manifest::parse_stored(b"{", &media_type).is_err());
     }
 
     #[test]

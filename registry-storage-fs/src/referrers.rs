@@ -150,10 +150,10 @@ impl Store {
 
 /// A manifest's subject, and how the listing of that one's referrers shows it.
 fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)> {
-    match Manifest::parse(&manifest.bytes, Some(&manifest.media_type)) {
+    match Manifest::parse_stored(&manifest.bytes, &manifest.media_type) {
         Ok(parsed) => parsed.referrer(manifest.digest, manifest.bytes.len() as u64),
         Err(error) => {
-            // registry:2 took kinds of manifests that cannot be put any more. Those have no subject.
+            // registry:2 took kinds of manifests that nobody puts any more. Those have no subject.
             tracing::debug!(digest = %manifest.digest, %error, "a stored manifest cannot be read");
             None
         }

@@ -1,0 +1,435 @@
+//! One directory, two registries: what docker-registry 2.8.2 (which is `registry:2`) wrote is served by ours, what
+//! ours wrote is served by it, and its collector takes nothing that anybody could still ask for.
+//!
+//! One process owns the directory at a time: each registry is stopped before the other starts.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use libtest_mimic::Trial;
+use registry_core::{Algorithm, Digest};
+use serde_json::{Value, json};
+
+use crate::{
+    http::Request,
+    image::{
+        Layer, Layout, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, descriptor_as, digest_of, noise,
+        references, sha256,
+    },
+    program::Workbench,
+    server::{OCTETS, Server, closing, registry2_collects},
+    trial,
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    [
+        (
+            "what_registry2_wrote_is_served",
+            what_registry2_wrote_is_served as fn(),
+        ),
+        ("what_registry2_deleted_is_gone", what_registry2_deleted_is_gone),
+        (
+            "what_ours_wrote_is_served_and_collected_by_registry2",
+            what_ours_wrote_is_served_and_collected,
+        ),
+        ("a_directory_goes_there_and_back", a_directory_goes_there_and_back),
+    ]
+    .into_iter()
+    .map(|(name, test)| {
+        trial(
+            &format!("exchange::{name}"),
+            &["docker-registry", "skopeo", "crane"],
+            test,
+        )
+    })
+    .collect()
+}
+
+fn what_registry2_wrote_is_served() {
+    let desk = Desk::new();
+    let theirs = desk.registry2();
+    desk.push_samples(&theirs);
+    // A blob pushed under its sha512 is kept as sha256, with a link of each name.
+    let aliased = noise(21, 50_000);
+    theirs.push_blob("team/app", &sha512(&aliased).to_string(), &aliased);
+    let (subject, artifact) = desk.push_artifact(&theirs, "team/app", "one");
+    let before = Content::of(&theirs, &[("team/app", artifact)]);
+    theirs.stop();
+
+    let ours = desk.ours();
+
+    before.assert_same(&Content::of(&ours, &[("team/app", artifact)]));
+    for digest in [sha256(&aliased), sha512(&aliased)] {
+        assert!(
+            ours.get(&format!("/v2/team/app/blobs/{digest}")).body == aliased,
+            "{digest} is served"
+        );
+    }
+    // It knows nothing of referrers: the list is made of what the manifests say.
+    assert_eq!(referrers(&ours, "team/app", &subject), [artifact]);
+}
+
+fn what_registry2_deleted_is_gone() {
+    let desk = Desk::new();
+    let theirs = desk.registry2();
+    desk.push_samples(&theirs);
+    let deleted = desk.layout.digest("one");
+    theirs
+        .request("DELETE", &format!("/v2/other/app/manifests/{deleted}"), &[], b"")
+        .expect_status(202);
+    let layer = desk.layers("one")[0];
+    theirs
+        .request("DELETE", &format!("/v2/other/app/blobs/{layer}"), &[], b"")
+        .expect_status(202);
+    theirs.stop();
+
+    let ours = desk.ours();
+
+    for gone in [
+        format!("manifests/{deleted}"),
+        "manifests/one".to_owned(),
+        format!("blobs/{layer}"),
+    ] {
+        ours.request("GET", &format!("/v2/other/app/{gone}"), &[], b"")
+            .expect_status(404);
+    }
+    ours.get(&format!("/v2/team/app/manifests/{deleted}"));
+    ours.get(&format!("/v2/team/app/blobs/{layer}"));
+}
+
+fn what_ours_wrote_is_served_and_collected() {
+    let desk = Desk::new();
+    let ours = desk.ours();
+    desk.push_samples(&ours);
+    let strong = push_sha512_image(&ours, "team/strong", "strong");
+    let (subject, artifact) = desk.push_artifact(&ours, "team/app", "one");
+    // Deleted where it is not the only copy: what it consists of is still in use.
+    for reference in ["two", &desk.layout.digest("one").to_string()] {
+        ours.request(
+            "DELETE",
+            &format!("/v2/other/app/manifests/{reference}"),
+            &[],
+            b"",
+        )
+        .expect_status(202);
+    }
+    let session = ours.open_upload("team/app");
+    let (first, rest) = (noise(31, 40_000), noise(32, 20_000));
+    let session = ours
+        .request("PATCH", &session, &[OCTETS], &first)
+        .expect_status(202)
+        .location();
+    let mut cut = Request::open(ours.address(), "PATCH", &session, &[OCTETS], rest.len());
+    cut.send(&rest[..1]);
+    drop(cut);
+    let orphan = noise(33, 30_000);
+    ours.push_blob("team/app", &sha256(&orphan).to_string(), &orphan);
+    let untagged = [
+        ("team/app", artifact),
+        ("other/app", desk.layout.digest("two")),
+        ("team/strong", strong),
+    ];
+    let before = Content::of(&ours, &untagged);
+    ours.stop();
+
+    let theirs = desk.registry2();
+    before.assert_same(&Content::of(&theirs, &untagged));
+    theirs
+        .request("GET", "/v2/other/app/manifests/two", &[], b"")
+        .expect_status(404);
+    theirs
+        .request("GET", "/v2/other/app/manifests/one", &[], b"")
+        .expect_status(404);
+    theirs.get(&format!("/v2/team/app/blobs/{}", sha256(&orphan)));
+    theirs.stop();
+
+    let expected = [sha256(&orphan).to_string()];
+    assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), expected);
+    assert_eq!(registry2_collects(&desk.root, &[]), expected);
+    assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), [""; 0]);
+
+    let theirs = desk.registry2();
+    before.assert_same(&Content::of(&theirs, &untagged));
+    theirs.stop();
+    let ours = desk.ours();
+    before.assert_same(&Content::of(&ours, &untagged));
+    assert_eq!(referrers(&ours, "team/app", &subject), [artifact]);
+    ours.request(
+        "GET",
+        &format!("/v2/team/app/blobs/{}", sha256(&orphan)),
+        &[],
+        b"",
+    )
+    .expect_status(404);
+    // The session that was left behind stands at least where it was acknowledged, and can be closed.
+    let kept = ours.request("GET", &session, &[], b"").expect_status(204);
+    let whole = [first, rest].concat();
+    let offset = offset(kept.header("range"));
+    assert!(
+        (40_000..=40_001).contains(&offset),
+        "the session stands at {offset}"
+    );
+    let digest = sha256(&whole);
+    ours.request(
+        "PUT",
+        &closing(&kept.location(), &digest.to_string()),
+        &[OCTETS],
+        &whole[offset..],
+    )
+    .expect_status(201);
+    assert!(
+        ours.get(&format!("/v2/team/app/blobs/{digest}")).body == whole,
+        "the resumed blob is whole"
+    );
+}
+
+fn a_directory_goes_there_and_back() {
+    let desk = Desk::new();
+    let untagged = [
+        ("team/app", desk.layout.digest("one")),
+        ("team/app", desk.layout.digest("two")),
+    ];
+
+    // Each writes what the other has to live with: tags of its own, and the other's tags moved.
+    let ours = desk.ours();
+    desk.copy(&ours, "one", "team/app:ours", &[]);
+    desk.copy(&ours, "one", "team/app:moved-by-theirs", &[]);
+    ours.stop();
+    let theirs = desk.registry2();
+    desk.copy(&theirs, "two", "team/app:theirs", &[]);
+    desk.copy(&theirs, "two", "team/app:moved-by-theirs", &[]);
+    desk.copy(&theirs, "two", "team/app:moved-by-ours", &[]);
+    let before = Content::of(&theirs, &untagged);
+    theirs.stop();
+    let ours = desk.ours();
+    before.assert_same(&Content::of(&ours, &untagged));
+    desk.copy(&ours, "one", "team/app:moved-by-ours", &[]);
+    let before = Content::of(&ours, &untagged);
+    ours.stop();
+
+    let theirs = desk.registry2();
+    let after = Content::of(&theirs, &untagged);
+    before.assert_same(&after);
+    for (tag, image) in [
+        ("ours", "one"),
+        ("theirs", "two"),
+        ("moved-by-theirs", "two"),
+        ("moved-by-ours", "one"),
+    ] {
+        assert_eq!(
+            after.manifest("team/app", tag),
+            desk.layout.blob(&desk.layout.digest(image)),
+            "{tag}"
+        );
+    }
+    theirs.stop();
+    assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), [""; 0]);
+}
+
+/// A directory for registries, and images to push to them.
+struct Desk {
+    bench: Workbench,
+    layout: Layout,
+    root: PathBuf,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let bench = Workbench::new();
+        Self {
+            layout: Layout::sample(bench.path("layout")),
+            root: bench.path("registry"),
+            bench,
+        }
+    }
+
+    fn ours(&self) -> Server {
+        Server::under_test(&self.root)
+    }
+
+    fn registry2(&self) -> Server {
+        Server::registry2(&self.root)
+    }
+
+    /// Several repositories, one inside another's name; tags, moved tags, an index of each kind, both formats of
+    /// images, mounted layers, and manifests that do not name their own type.
+    fn push_samples(&self, server: &Server) {
+        self.copy(server, "multi", "team/app:multi", &["--all"]);
+        self.copy(server, "one", "team/app:docker", &["--format", "v2s2"]);
+        self.copy(server, "one", "team/app:latest", &[]);
+        self.copy(server, "two", "team/app:latest", &[]);
+        self.copy(server, "one", "team:one", &[]);
+        self.copy(
+            server,
+            "multi",
+            "team/app/lists:docker",
+            &["--all", "--format", "v2s2"],
+        );
+        for tag in ["one", "two"] {
+            self.copy(server, tag, &format!("other/app:{tag}"), &[]);
+        }
+        let (app, copy) = (
+            server.repository("team/app:multi"),
+            server.repository("mirror/app:multi"),
+        );
+        self.bench.crane(&["copy", &app, &copy]);
+        self.bench.crane(&["tag", &app, "2.0"]);
+
+        let mut plain: Value = serde_json::from_slice(&self.layout.blob(&self.layout.digest("one"))).unwrap();
+        plain.as_object_mut().unwrap().remove("mediaType");
+        server.push_manifest("team/app", "untyped", OCI_MANIFEST, plain.to_string().as_bytes());
+    }
+
+    /// Copies an image of the layout to a registry by skopeo.
+    fn copy(&self, server: &Server, tag: &str, to: &str, options: &[&str]) {
+        let (from, to) = (
+            self.layout.oci(tag),
+            format!("docker://{}", server.repository(to)),
+        );
+        self.bench
+            .skopeo(&[&["copy", "--dest-tls-verify=false"], options, &[&from, &to]].concat());
+    }
+
+    /// Pushes an artifact about an image of the layout, without a tag; returns the image's digest and its own.
+    fn push_artifact(&self, server: &Server, repository: &str, about: &str) -> (Digest, Digest) {
+        let (config, note) = (b"{}".as_slice(), b"looked at, found good".as_slice());
+        for blob in [config, note] {
+            server.push_blob(repository, &sha256(blob).to_string(), blob);
+        }
+        let subject = self.layout.digest(about);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": "application/vnd.example.review",
+            "config": descriptor("application/vnd.oci.empty.v1+json", config),
+            "layers": [descriptor("text/plain", note)],
+            "subject": descriptor(OCI_MANIFEST, &self.layout.blob(&subject)),
+        });
+        let manifest = manifest.to_string();
+        let digest = sha256(manifest.as_bytes());
+        server.push_manifest(repository, &digest.to_string(), OCI_MANIFEST, manifest.as_bytes());
+        (subject, digest)
+    }
+
+    /// The digests of the layers of an image of the layout.
+    fn layers(&self, tag: &str) -> Vec<Digest> {
+        let manifest: Value = serde_json::from_slice(&self.layout.blob(&self.layout.digest(tag))).unwrap();
+        manifest["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(digest_of)
+            .collect()
+    }
+}
+
+/// Pushes an image of which every part, and the manifest itself, is addressed by sha512; returns its digest.
+fn push_sha512_image(server: &Server, repository: &str, tag: &str) -> Digest {
+    let layer = Layer::new(41, 60_000);
+    let config = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": { "type": "layers", "diff_ids": [sha256(&layer.archive).to_string()] },
+    });
+    let config = config.to_string().into_bytes();
+    for blob in [&layer.blob, &config] {
+        server.push_blob(repository, &sha512(blob).to_string(), blob);
+    }
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor_as(Algorithm::Sha512, OCI_CONFIG, &config),
+        "layers": [descriptor_as(Algorithm::Sha512, OCI_LAYER, &layer.blob)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let digest = sha512(&manifest);
+    server.push_manifest(
+        repository,
+        &format!("{digest}?tag={tag}"),
+        OCI_MANIFEST,
+        &manifest,
+    );
+    digest
+}
+
+/// Everything that a registry serves: by path, the bytes and, of a manifest, its media type.
+struct Content(BTreeMap<String, (Option<String>, Vec<u8>)>);
+
+impl Content {
+    /// Reads every repository, tag, manifest and blob, and the `untagged` manifests too.
+    fn of(server: &Server, untagged: &[(&str, Digest)]) -> Self {
+        let mut content = Self(BTreeMap::new());
+        for repository in names(server, "/v2/_catalog", "repositories") {
+            for tag in names(server, &format!("/v2/{repository}/tags/list"), "tags") {
+                content.read_manifest(server, &repository, &tag);
+            }
+        }
+        for (repository, digest) in untagged {
+            content.read_manifest(server, repository, &digest.to_string());
+        }
+        content
+    }
+
+    fn read_manifest(&mut self, server: &Server, repository: &str, reference: &str) {
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        if self.0.contains_key(&path) {
+            return;
+        }
+        let response = server.get(&path);
+        let (children, blobs) = references(&response.body);
+        let media_type = response.header("content-type").map(str::to_owned);
+        self.0.insert(path, (media_type, response.body));
+        for child in children {
+            self.read_manifest(server, repository, &digest_of(&child).to_string());
+        }
+        for blob in blobs {
+            let path = format!("/v2/{repository}/blobs/{}", digest_of(&blob));
+            let bytes = server.get(&path).body;
+            self.0.insert(path, (None, bytes));
+        }
+    }
+
+    fn paths(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
+    fn manifest(&self, repository: &str, tag: &str) -> &[u8] {
+        &self.0[&format!("/v2/{repository}/manifests/{tag}")].1
+    }
+
+    /// Compares the paths first, so that a difference can be read, then what each path serves.
+    fn assert_same(&self, other: &Self) {
+        assert_eq!(self.paths(), other.paths());
+        for (path, (media_type, bytes)) in &self.0 {
+            let (other_type, other_bytes) = &other.0[path];
+            assert_eq!(media_type, other_type, "{path} has the same media type");
+            assert!(bytes == other_bytes, "{path} has the same bytes");
+        }
+    }
+}
+
+/// A list of names, in order; registry:2 gives tags in none, and `null` when there are none.
+fn names(server: &Server, path: &str, key: &str) -> Vec<String> {
+    let answer: Value = serde_json::from_slice(&server.get(path).body).unwrap();
+    let names = answer[key].as_array().into_iter().flatten();
+    let mut names: Vec<String> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The digests of the manifests that name `subject` as theirs.
+fn referrers(server: &Server, repository: &str, subject: &Digest) -> Vec<Digest> {
+    let index = server.get(&format!("/v2/{repository}/referrers/{subject}")).body;
+    references(&index).0.iter().map(digest_of).collect()
+}
+
+/// The count of bytes that a session's `Range: 0-N` says are there.
+fn offset(range: Option<&str>) -> usize {
+    let last = range
+        .and_then(|range| range.strip_prefix("0-"))
+        .expect("an upload's status has a Range");
+    last.parse::<usize>().unwrap() + 1
+}
+
+fn sha512(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha512, bytes)
+}

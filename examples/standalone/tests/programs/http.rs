@@ -1,0 +1,193 @@
+//! As much of an HTTP/1.1 client as these tests need: blocking, one connection per request, nothing interpreted.
+//!
+//! What a registry serves is compared byte for byte, so no client library stands between the socket and the test.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// How long a single read or write may stall before the test fails instead of hanging.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Every kind of manifest; registry:2 answers 404 or converts when the stored one is not among them.
+pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// The first value of a header, whose name is given in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(present, _)| present == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The answer itself if it has this status; a failed test with the body otherwise.
+    #[track_caller]
+    pub(crate) fn expect_status(self, status: u16) -> Self {
+        assert_eq!(
+            self.status,
+            status,
+            "the answer was {}",
+            String::from_utf8_lossy(&self.body)
+        );
+        self
+    }
+
+    /// The path and query of `Location`, whether it came absolute or relative.
+    pub(crate) fn location(&self) -> String {
+        let location = self.header("location").expect("the answer has a Location");
+        match location.split_once("://") {
+            Some((_, rest)) => rest[rest.find('/').expect("an absolute Location has a path")..].to_owned(),
+            None => location.to_owned(),
+        }
+    }
+}
+
+/// Sends one request and reads the whole answer.
+pub(crate) fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
+    let mut request = Request::open(address, method, target, headers, body.len());
+    request.send(body);
+    request.finish()
+}
+
+/// A request whose body the test sends piece by piece.
+pub(crate) struct Request {
+    stream: BufReader<TcpStream>,
+    method: String,
+}
+
+impl Request {
+    /// Connects and sends the head, which announces `length` bytes of body.
+    pub(crate) fn open(
+        address: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts connections");
+        stream.set_read_timeout(Some(STALL)).expect("a stall is not zero");
+        stream
+            .set_write_timeout(Some(STALL))
+            .expect("a stall is not zero");
+        let mut head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        let mut request = Self {
+            stream: BufReader::new(stream),
+            method: method.to_owned(),
+        };
+        request.send(head.as_bytes());
+        request
+    }
+
+    /// Sends the next bytes of the body.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream
+            .get_mut()
+            .write_all(bytes)
+            .expect("the server reads what it was announced");
+    }
+
+    /// Waits for `100 Continue`: the server has begun to read the body of a request that said `Expect`.
+    pub(crate) fn wait_for_continue(&mut self) {
+        let (status, _) = self.head();
+        assert_eq!(status, 100, "the server asks for the body");
+    }
+
+    /// Reads the answer to its end.
+    pub(crate) fn finish(mut self) -> Response {
+        let (status, headers) = loop {
+            let (status, headers) = self.head();
+            if status != 100 {
+                break (status, headers);
+            }
+        };
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        let body = self.read_body(&response);
+        response.body = body.expect("the server sends the body that it announced");
+        response
+    }
+
+    fn head(&mut self) -> (u16, Vec<(String, String)>) {
+        let status_line = self.line();
+        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("not a status line: {status_line:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(':') else {
+                assert!(line.is_empty(), "not a header line: {line:?}");
+                return (status, headers);
+            };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream
+            .read_line(&mut line)
+            .expect("the server answers in time");
+        line.truncate(line.trim_end().len());
+        line
+    }
+
+    fn read_body(&mut self, head: &Response) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        if self.method == "HEAD" {
+            return Ok(body);
+        }
+        if head.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let size = u64::from_str_radix(&self.line(), 16).map_err(io::Error::other)?;
+                self.read_exactly(size, &mut body)?;
+                self.line();
+                if size == 0 {
+                    return Ok(body);
+                }
+            }
+        }
+        match head.header("content-length") {
+            Some(length) => self.read_exactly(length.parse().map_err(io::Error::other)?, &mut body)?,
+            None => _ = self.stream.read_to_end(&mut body)?,
+        }
+        Ok(body)
+    }
+
+    fn read_exactly(&mut self, length: u64, into: &mut Vec<u8>) -> io::Result<()> {
+        let read = self.stream.by_ref().take(length).read_to_end(into)?;
+        if read as u64 == length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Images made on the spot: the same bytes in every run, whole layers of real tar and gzip.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, GzBuilder};
+use registry_core::{Algorithm, Digest};
+use serde_json::{Value, json};
+
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// The SHA-256 of some bytes, which is what all of these images are addressed by unless they say otherwise.
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+/// Incompressible bytes, different for each seed and the same in each run.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    // xorshift64*, which has no zero state.
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// One file system layer.
+pub(crate) struct Layer {
+    /// The tar archive.
+    pub(crate) archive: Vec<u8>,
+    /// The archive under gzip, which is the blob that is pushed.
+    pub(crate) blob: Vec<u8>,
+}
+
+impl Layer {
+    /// A layer with one file of about `length` bytes and a short text.
+    pub(crate) fn new(seed: u64, length: usize) -> Self {
+        let mut builder = tar::Builder::new(Vec::new());
+        let text = format!("layer {seed}\n").repeat(64);
+        for (path, content) in [
+            (format!("data/{seed}.bin"), noise(seed, length)),
+            (format!("data/{seed}.txt"), text.into_bytes()),
+        ] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_mtime(0);
+            builder
+                .append_data(&mut header, path, content.as_slice())
+                .expect("writing to memory succeeds");
+        }
+        let archive = builder.into_inner().expect("writing to memory succeeds");
+        // No name and no time in the gzip header: the same bytes in every run.
+        let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::fast());
+        encoder.write_all(&archive).expect("writing to memory succeeds");
+        let blob = encoder.finish().expect("writing to memory succeeds");
+        Self { archive, blob }
+    }
+}
+
+/// An image layout on disk: a directory with `oci-layout`, `index.json` and `blobs`.
+pub(crate) struct Layout {
+    path: PathBuf,
+    entries: Vec<Value>,
+}
+
+impl Layout {
+    /// Begins a layout at `path`, which must not exist yet.
+    pub(crate) fn create(path: PathBuf) -> Self {
+        fs::create_dir_all(path.join("blobs/sha256")).expect("the test's directory is writable");
+        fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("as above");
+        Self {
+            path,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Two images for two platforms under `one` and `two`, and the index of both under `multi`.
+    pub(crate) fn sample(path: PathBuf) -> Self {
+        let mut layout = Self::create(path);
+        let base = Layer::new(1, 300_000);
+        let one = layout.image("amd64", &[&base, &Layer::new(2, 200_000)]);
+        let two = layout.image("arm64", &[&base, &Layer::new(3, 100_000)]);
+        layout.tag("one", &one);
+        layout.tag("two", &two);
+        let multi = layout.index(&[&one, &two]);
+        layout.tag("multi", &multi);
+        layout
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What skopeo, podman and buildah call an image of this layout.
+    pub(crate) fn oci(&self, tag: &str) -> String {
+        format!("oci:{}:{tag}", self.path.display())
+    }
+
+    /// The digest of the manifest that is tagged so.
+    pub(crate) fn digest(&self, tag: &str) -> Digest {
+        digest_of(self.entry(tag))
+    }
+
+    fn entry(&self, tag: &str) -> &Value {
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry["annotations"][REF_NAME] == tag);
+        entry.unwrap_or_else(|| panic!("the layout has no {tag}"))
+    }
+
+    /// The bytes of a blob, which may be a manifest.
+    pub(crate) fn blob(&self, digest: &Digest) -> Vec<u8> {
+        read_blob(&self.path, digest)
+    }
+
+    /// Adds a blob and returns its descriptor.
+    pub(crate) fn add(&mut self, media_type: &str, bytes: &[u8]) -> Value {
+        let digest = sha256(bytes);
+        fs::write(self.path.join("blobs/sha256").join(digest.hex()), bytes).expect("the layout is writable");
+        descriptor(media_type, bytes)
+    }
+
+    /// Adds an image of these layers, with its configuration, and returns the descriptor of its manifest.
+    pub(crate) fn image(&mut self, architecture: &str, layers: &[&Layer]) -> Value {
+        let (config, blobs) = config_and_layers(architecture, layers);
+        for layer in layers {
+            self.add(OCI_LAYER, &layer.blob);
+        }
+        let config = self.add(OCI_CONFIG, &config);
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": blobs,
+        });
+        let mut descriptor = self.add(OCI_MANIFEST, manifest.to_string().as_bytes());
+        descriptor["platform"] = json!({ "architecture": architecture, "os": "linux" });
+        descriptor
+    }
+
+    /// Adds an index of these manifests and returns its descriptor.
+    pub(crate) fn index(&mut self, manifests: &[&Value]) -> Value {
+        let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
+        self.add(OCI_INDEX, index.to_string().as_bytes())
+    }
+
+    /// Takes over the manifest that another layout names so, with everything that it refers to.
+    pub(crate) fn import(&mut self, other: &Self, tag: &str) {
+        let descriptor = other.entry(tag);
+        self.import_manifest(other, &other.digest(tag));
+        self.tag(tag, descriptor);
+    }
+
+    fn import_manifest(&mut self, other: &Self, digest: &Digest) {
+        let bytes = other.blob(digest);
+        let (children, blobs) = references(&bytes);
+        for child in children {
+            self.import_manifest(other, &digest_of(&child));
+        }
+        for blob in blobs {
+            self.add("", &other.blob(&digest_of(&blob)));
+        }
+        self.add("", &bytes);
+    }
+
+    /// Names a manifest in `index.json`.
+    pub(crate) fn tag(&mut self, tag: &str, descriptor: &Value) {
+        let mut entry = descriptor.clone();
+        entry["annotations"] = json!({ REF_NAME: tag });
+        self.entries.push(entry);
+        let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.entries });
+        fs::write(self.path.join("index.json"), index.to_string()).expect("the layout is writable");
+    }
+}
+
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The descriptor of some bytes, addressed by SHA-256.
+pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+    descriptor_as(Algorithm::Sha256, media_type, bytes)
+}
+
+/// The descriptor of some bytes, addressed by this algorithm.
+pub(crate) fn descriptor_as(algorithm: Algorithm, media_type: &str, bytes: &[u8]) -> Value {
+    json!({
+        "mediaType": media_type,
+        "digest": Digest::of(algorithm, bytes).to_string(),
+        "size": bytes.len(),
+    })
+}
+
+/// The configuration of an image and the descriptors of its layers.
+fn config_and_layers(architecture: &str, layers: &[&Layer]) -> (Vec<u8>, Vec<Value>) {
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| sha256(&layer.archive).to_string())
+        .collect();
+    let config = json!({
+        "created": "2000-01-01T00:00:00Z",
+        "architecture": architecture,
+        "os": "linux",
+        "config": { "Cmd": ["/data/run"] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "history": diff_ids.iter().map(|_| json!({ "created": "2000-01-01T00:00:00Z" })).collect::<Vec<_>>(),
+    });
+    let blobs = layers
+        .iter()
+        .map(|layer| descriptor(OCI_LAYER, &layer.blob))
+        .collect();
+    (config.to_string().into_bytes(), blobs)
+}
+
+/// The digest that a descriptor names.
+pub(crate) fn digest_of(descriptor: &Value) -> Digest {
+    let digest = descriptor["digest"].as_str().expect("a descriptor has a digest");
+    Digest::parse(digest).expect("the tests use digests that can be computed")
+}
+
+/// The bytes of a blob in the image layout at `path`.
+pub(crate) fn read_blob(path: &Path, digest: &Digest) -> Vec<u8> {
+    let file = path
+        .join("blobs")
+        .join(digest.algorithm().as_str())
+        .join(digest.hex());
+    fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The descriptors in a manifest or index: of other manifests, and of blobs.
+pub(crate) fn references(manifest: &[u8]) -> (Vec<Value>, Vec<Value>) {
+    let manifest: Value = serde_json::from_slice(manifest).expect("a manifest is JSON");
+    let list = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();
+    let mut blobs = list("layers");
+    blobs.extend(manifest.get("config").cloned());
+    (list("manifests"), blobs)
+}

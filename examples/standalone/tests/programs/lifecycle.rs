@@ -1,0 +1,338 @@
+//! The server as a process: what it says, whom it refuses, how it ends, and what it finds when it comes back.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Trial;
+use registry_core::{Algorithm, Digest};
+use registry_testkit::tools;
+
+use crate::{
+    http::Request,
+    image::{noise, sha256},
+    program::{Workbench, argument},
+    server::{OCTETS, Server, closing, end_of},
+    trial,
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// What a close may read besides the blob: the records of the session, and nothing that grows with the blob.
+const RECORDS: u64 = 64 * 1024;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials: Vec<_> = [
+        ("it_says_what_it_is", it_says_what_it_is as fn()),
+        ("it_serves_where_it_says", it_serves_where_it_says),
+        (
+            "what_was_pushed_is_there_after_a_restart",
+            what_was_pushed_is_there_after_a_restart,
+        ),
+        (
+            "a_slow_upload_is_drained_on_sigterm",
+            a_slow_upload_is_drained_on_sigterm,
+        ),
+        (
+            "a_root_that_cannot_be_written_is_refused",
+            a_root_that_cannot_be_written_is_refused,
+        ),
+        (
+            "a_second_server_on_a_directory_is_refused",
+            a_second_server_on_a_directory_is_refused,
+        ),
+        (
+            "a_session_survives_kill_9_between_chunks",
+            a_session_survives_kill_9_between_chunks,
+        ),
+        (
+            "a_session_survives_kill_9_within_a_chunk",
+            a_session_survives_kill_9_within_a_chunk,
+        ),
+    ]
+    .into_iter()
+    .map(|(name, test)| trial(&format!("lifecycle::{name}"), &[], test))
+    .collect();
+    let name = "lifecycle::a_close_reads_nothing_back";
+    trials.push(if Path::new("/proc/self/io").exists() {
+        trial(name, &[], a_close_reads_nothing_back)
+    } else {
+        tools::absent(name, "/proc/PID/io")
+    });
+    trials
+}
+
+fn it_says_what_it_is() {
+    let version = ran(&["--version"]);
+    let help = ran(&["--help"]);
+    let serve = ran(&["serve", "--help"]);
+
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    assert!(help.contains("serve"), "{help}");
+    for default in ["--addr", "127.0.0.1:5000", "--root", "./registry-data"] {
+        assert!(serve.contains(default), "{default} is not in {serve}");
+    }
+}
+
+fn it_serves_where_it_says() {
+    let bench = Workbench::new();
+    let server = Server::ours(&bench.path("data"));
+
+    assert_ne!(server.address().port(), 0);
+    server.get("/");
+    server.get("/v2/");
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+fn what_was_pushed_is_there_after_a_restart() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let blob = noise(51, 100_000);
+    let target = format!("/v2/a/b/blobs/{}", sha256(&blob));
+
+    let server = Server::ours(&root);
+    server.push_blob("a/b", &sha256(&blob).to_string(), &blob);
+    server.kill();
+
+    assert!(Server::ours(&root).get(&target).body == blob, "the blob is whole");
+}
+
+fn a_slow_upload_is_drained_on_sigterm() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let server = Server::ours(&root);
+    let address = server.address();
+    let blob = noise(52, 100_000);
+    let session = server.open_upload("slow/one");
+    let headers = [OCTETS, ("Expect", "100-continue")];
+    let mut upload = Request::open(address, "PATCH", &session, &headers, blob.len());
+    upload.wait_for_continue();
+    upload.send(&blob[..1000]);
+
+    server.terminate();
+    wait_until_closed(address);
+    upload.send(&blob[1000..]);
+    let answer = upload.finish().expect_status(202);
+
+    assert_eq!(answer.header("range"), Some("0-99999"));
+    assert_eq!(server.wait().code(), Some(0));
+    let digest = sha256(&blob);
+    let server = Server::ours(&root);
+    server
+        .request("PUT", &closing(&answer.location(), &digest.to_string()), &[], b"")
+        .expect_status(201);
+    assert!(
+        server.get(&format!("/v2/slow/one/blobs/{digest}")).body == blob,
+        "nothing was lost"
+    );
+}
+
+fn a_root_that_cannot_be_written_is_refused() {
+    let bench = Workbench::new();
+    let file = bench.path("file");
+    fs::write(&file, "in the way").unwrap();
+    // Permission bits do not stop root; a regular file where a directory should be stops everybody.
+    let root = file.join("data");
+
+    let said = refused(&root);
+
+    assert!(said.contains(argument(&root)), "the path is not in {said:?}");
+    let user = rustix::process::geteuid().as_raw().to_string();
+    let words: Vec<_> = said.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    assert!(
+        words.contains(&user.as_str()),
+        "the user id {user} is not in {said:?}"
+    );
+}
+
+fn a_second_server_on_a_directory_is_refused() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let first = Server::ours(&root);
+
+    let said = refused(&root);
+
+    assert!(said.contains(argument(&root)), "the path is not in {said:?}");
+    assert!(
+        said.contains(&first.id().to_string()),
+        "the owner, process {}, is not in {said:?}",
+        first.id()
+    );
+    first.get("/v2/");
+    // Whom a dead process leaves the directory to is not for the next one to puzzle over.
+    first.kill();
+    Server::ours(&root).get("/v2/");
+}
+
+fn a_session_survives_kill_9_between_chunks() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    // Not a multiple of any block size: the hash has to go on in the middle of one.
+    let blob = noise(53, 3 * MIB + 12_345);
+    let first = &blob[..MIB + 77];
+
+    let server = Server::ours(&root);
+    let session = server.open_upload("cut/one");
+    let session = server
+        .request("PATCH", &session, &[OCTETS], first)
+        .expect_status(202)
+        .location();
+    server.kill();
+    let server = Server::ours(&root);
+    let kept = server.request("GET", &session, &[], b"").expect_status(204);
+    assert_eq!(
+        kept.header("range"),
+        Some(format!("0-{}", first.len() - 1).as_str())
+    );
+
+    resume_and_close(&server, "cut/one", &kept.location(), first.len(), &blob);
+}
+
+fn a_session_survives_kill_9_within_a_chunk() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let blob = noise(54, 3 * MIB + 12_345);
+    let whole_chunk = MIB + 77;
+
+    let server = Server::ours(&root);
+    let session = server.open_upload("cut/two");
+    let session = server
+        .request("PATCH", &session, &[OCTETS], &blob[..whole_chunk])
+        .expect_status(202)
+        .location();
+    let headers = [OCTETS, ("Expect", "100-continue")];
+    let rest = &blob[whole_chunk..];
+    let mut cut = Request::open(server.address(), "PATCH", &session, &headers, rest.len());
+    cut.wait_for_continue();
+    cut.send(&rest[..MIB]);
+    server.kill();
+    let server = Server::ours(&root);
+    let kept = server.request("GET", &session, &[], b"").expect_status(204);
+
+    // How much of the second chunk was kept is the server's affair; that it knows what it kept is the test's.
+    let last = kept
+        .header("range")
+        .and_then(|range| range.strip_prefix("0-"))
+        .unwrap();
+    let offset = last.parse::<usize>().unwrap() + 1;
+    assert!(
+        (whole_chunk..=whole_chunk + MIB).contains(&offset),
+        "the session stands at {offset}"
+    );
+    resume_and_close(&server, "cut/two", &kept.location(), offset, &blob);
+}
+
+fn a_close_reads_nothing_back() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let blob = noise(55, 8 * MIB);
+
+    // In one process.
+    let server = Server::ours(&root);
+    let session = server.open_upload("close/one");
+    let session = server
+        .request("PATCH", &session, &[OCTETS], &blob)
+        .expect_status(202)
+        .location();
+    let read = read_by_close(&server, &session, &sha256(&blob));
+    assert!(read < RECORDS, "the close read {read} bytes");
+
+    // Across two processes in the same boot.
+    let blob = noise(56, 8 * MIB);
+    let (first, second) = blob.split_at(4 * MIB + 77);
+    let session = server.open_upload("close/two");
+    let session = server
+        .request("PATCH", &session, &[OCTETS], first)
+        .expect_status(202)
+        .location();
+    server.kill();
+    let server = Server::ours(&root);
+    let session = server
+        .request("PATCH", &session, &[OCTETS], second)
+        .expect_status(202)
+        .location();
+    let read = read_by_close(&server, &session, &sha256(&blob));
+    assert!(read < RECORDS, "the close after a restart read {read} bytes");
+
+    // The gauge works: a close in an algorithm that nobody announced has to read the whole session, once.
+    let session = server.open_upload("close/three");
+    let session = server
+        .request("PATCH", &session, &[OCTETS], &blob)
+        .expect_status(202)
+        .location();
+    let read = read_by_close(&server, &session, &Digest::of(Algorithm::Sha512, &blob));
+    assert!(
+        read >= 8 * MIB as u64,
+        "the close in another algorithm read {read} bytes"
+    );
+}
+
+/// Sends the rest of a blob to its session, closes it, and reads the blob back.
+fn resume_and_close(server: &Server, repository: &str, session: &str, offset: usize, blob: &[u8]) {
+    let range = format!("{offset}-{}", blob.len() - 1);
+    let headers = [OCTETS, ("Content-Range", range.as_str())];
+    let session = server
+        .request("PATCH", session, &headers, &blob[offset..])
+        .expect_status(202)
+        .location();
+    let digest = sha256(blob);
+    server
+        .request("PUT", &closing(&session, &digest.to_string()), &[], b"")
+        .expect_status(201);
+    assert!(
+        server.get(&format!("/v2/{repository}/blobs/{digest}")).body == blob,
+        "the blob is whole"
+    );
+}
+
+/// How many bytes the server reads from files to close a session, by the kernel's own count.
+///
+/// The count has `read` and its kin in it, and `recv` not: it is how servers read from sockets.
+fn read_by_close(server: &Server, session: &str, digest: &Digest) -> u64 {
+    let before = bytes_read(server.id());
+    server
+        .request("PUT", &closing(session, &digest.to_string()), &[], b"")
+        .expect_status(201);
+    bytes_read(server.id()) - before
+}
+
+fn bytes_read(process: u32) -> u64 {
+    let counts = fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    let count = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+    count.expect("the kernel counts reads").parse().unwrap()
+}
+
+/// Waits until nothing listens at an address any more.
+fn wait_until_closed(address: SocketAddr) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(address).is_ok() {
+        assert!(
+            Instant::now() < deadline,
+            "the server goes on accepting connections"
+        );
+        thread::yield_now();
+    }
+}
+
+/// What the binary prints when it is asked for something that is not to serve.
+fn ran(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_registry"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a server prints that does not start on `root`.
+fn refused(root: &Path) -> String {
+    let (status, said) = end_of(Server::ours_command(root));
+    assert!(!status.success(), "the server ended well and said {said:?}");
+    assert_ne!(status.code(), None, "the server crashed and said {said:?}");
+    said
+}

@@ -1,0 +1,41 @@
+//! The server binary among real programs: the clients that people use, the registry that they come from, and the
+//! operating system that starts it, stops it and pulls its plug.
+//!
+//! A test whose program is not installed is reported as ignored, with the reason; under
+//! `REGISTRY_TEST_REQUIRE_TOOLS=1` it fails. With `REGISTRY_TEST_AGAINST=docker-registry` the tests of
+//! clients and of the exchange put Debian's docker-registry in the binary's place, which tells a broken flow from a
+//! broken server; it fails where a tag is deleted, referrers are listed, or sha512 is more than an alias.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; the harness reports where"
+)]
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+mod clients;
+mod exchange;
+mod http;
+mod image;
+mod lifecycle;
+mod program;
+mod server;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = [clients::trials(), exchange::trials(), lifecycle::trials()]
+        .into_iter()
+        .flatten()
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test that needs `programs`, and fails by panicking.
+fn trial(name: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) -> Trial {
+    registry_testkit::tools::trial(name, programs, move || -> Result<(), Failed> {
+        test();
+        Ok(())
+    })
+}

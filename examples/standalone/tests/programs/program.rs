@@ -1,0 +1,130 @@
+//! Outside programs, run in a home of their own so that nothing of the machine's owner decides a test.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+/// A directory for one test, and the programs that run in it.
+pub(crate) struct Workbench {
+    directory: TempDir,
+}
+
+impl Workbench {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: TempDir::new().expect("the directory for temporary files is writable"),
+        }
+    }
+
+    /// A path in the test's own directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Runs `skopeo` and returns what it prints.
+    pub(crate) fn skopeo(&self, arguments: &[&str]) -> Printed {
+        // Which signatures a machine demands is its owner's business, not the registry's.
+        let mut command = self.command("skopeo");
+        command.arg("--insecure-policy").args(arguments);
+        run(command)
+    }
+
+    /// Runs `crane` and returns what it prints.
+    pub(crate) fn crane(&self, arguments: &[&str]) -> Printed {
+        let mut command = self.command("crane");
+        command.args(arguments);
+        run(command)
+    }
+
+    /// Runs `podman` on a storage of its own, named so that a test can have several, and returns what it prints.
+    pub(crate) fn podman(&self, storage: &str, arguments: &[&str]) -> Printed {
+        let at = |part: &str| self.path(storage).join(part);
+        let mut command = self.command("podman");
+        command.args([
+            "--storage-driver",
+            "vfs",
+            "--cgroup-manager",
+            "cgroupfs",
+            "--events-backend",
+            "none",
+        ]);
+        command
+            .arg("--root")
+            .arg(at("root"))
+            .arg("--runroot")
+            .arg(at("run"))
+            .arg("--tmpdir")
+            .arg(at("tmp"));
+        command.args(arguments);
+        run(command)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.directory.path());
+        for (variable, directory) in [
+            ("HOME", "home"),
+            ("TMPDIR", "tmp"),
+            ("XDG_RUNTIME_DIR", "runtime"),
+            ("XDG_DATA_HOME", "data"),
+            ("XDG_CONFIG_HOME", "config"),
+        ] {
+            let path = self.path(directory);
+            std::fs::create_dir_all(&path).expect("the test's directory is writable");
+            command.env(variable, path);
+        }
+        command
+            .env_remove("REGISTRY_AUTH_FILE")
+            .env_remove("DOCKER_CONFIG");
+        command
+    }
+}
+
+/// What a program printed.
+pub(crate) struct Printed {
+    pub(crate) out: Vec<u8>,
+    pub(crate) log: String,
+}
+
+impl Printed {
+    /// Its standard output without the white space at the end.
+    pub(crate) fn text(&self) -> &str {
+        str::from_utf8(&self.out)
+            .expect("the program prints UTF-8")
+            .trim_end()
+    }
+
+    /// The lines of its standard output, sorted.
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        let mut lines: Vec<_> = self.text().lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+}
+
+/// Runs a command that has to succeed.
+fn run(mut command: Command) -> Printed {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let log = String::from_utf8_lossy(&stderr).into_owned();
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{log}{}",
+        String::from_utf8_lossy(&stdout)
+    );
+    Printed { out: stdout, log }
+}
+
+/// A path as a command line argument.
+pub(crate) fn argument(path: &Path) -> &str {
+    path.to_str()
+        .expect("the directory for temporary files has a name in UTF-8")
+}

@@ -1,0 +1,269 @@
+//! A registry under test: the process, its address, and the directory that it keeps its data in.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+
+use crate::http::{self, MANIFEST_TYPES, Response};
+
+/// How long a process may take to say where it listens, or to end; only a broken one comes near.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running registry. Dropped, it is killed.
+pub(crate) struct Server {
+    process: Child,
+    address: SocketAddr,
+    output: Receiver<String>,
+}
+
+impl Server {
+    /// Serves `root` with the binary under test, or with what `REGISTRY_TEST_AGAINST` names in its place.
+    pub(crate) fn under_test(root: &Path) -> Self {
+        match env::var_os("REGISTRY_TEST_AGAINST") {
+            None => Self::ours(root),
+            Some(program) if program == "docker-registry" => Self::registry2(root),
+            Some(program) => panic!("REGISTRY_TEST_AGAINST names {program:?}, not docker-registry"),
+        }
+    }
+
+    /// Serves `root` with the binary that this package builds.
+    pub(crate) fn ours(root: &Path) -> Self {
+        Self::start(Self::ours_command(root), "http://")
+    }
+
+    /// The command line of [`Self::ours`].
+    pub(crate) fn ours_command(root: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_registry"));
+        command
+            .args(["serve", "--addr", "127.0.0.1:0", "--root"])
+            .arg(root);
+        command
+    }
+
+    /// Serves `root` with Debian's docker-registry, which is `registry:2`.
+    pub(crate) fn registry2(root: &Path) -> Self {
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(registry2_config(root));
+        Self::start(command, "listening on ")
+    }
+
+    /// Starts a server that prints its address after `announces` on either of its outputs.
+    fn start(command: Command, announces: &str) -> Self {
+        let (mut process, output) = spawn(command);
+        let mut seen = String::new();
+        loop {
+            let Ok(line) = output.recv_timeout(PATIENCE) else {
+                // It has ended, or is of no use; either way it is not left behind.
+                _ = process.kill();
+                panic!("the server does not say where it listens, only {seen:?}");
+            };
+            if let Some(address) = address_after(&line, announces) {
+                return Self {
+                    process,
+                    address,
+                    output,
+                };
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// `HOST:PORT/REPOSITORY`, as the clients spell it.
+    pub(crate) fn repository(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Asks it to end by SIGTERM, and returns at once.
+    pub(crate) fn terminate(&self) {
+        let id = i32::try_from(self.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a child has a process id");
+        rustix::process::kill_process(id, Signal::TERM).expect("a child can be signalled");
+    }
+
+    /// Ends it by SIGTERM and waits until it has let go of its directory.
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        ended(&mut self.process, &self.output).0
+    }
+
+    /// Ends it by SIGKILL: nothing is flushed, released or tidied up.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("a child can be killed");
+        self.process.wait().expect("a child can be waited for");
+    }
+
+    /// Sends one request and reads the whole answer.
+    #[track_caller]
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        http::request(self.address, method, target, headers, body)
+    }
+
+    /// Reads something that has to be there; manifests come as they are stored.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.request("GET", target, &[("Accept", MANIFEST_TYPES)], b"")
+            .expect_status(200)
+    }
+
+    /// Pushes a blob in one request after the session is open.
+    pub(crate) fn push_blob(&self, repository: &str, digest: &str, bytes: &[u8]) {
+        let session = self.open_upload(repository);
+        self.request("PUT", &closing(&session, digest), &[OCTETS], bytes)
+            .expect_status(201);
+    }
+
+    /// Opens an upload session and returns where it continues.
+    pub(crate) fn open_upload(&self, repository: &str) -> String {
+        let target = format!("/v2/{repository}/blobs/uploads/");
+        self.request("POST", &target, &[], b"")
+            .expect_status(202)
+            .location()
+    }
+
+    /// Pushes a manifest under a tag or digest, perhaps with a query.
+    pub(crate) fn push_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) {
+        let target = format!("/v2/{repository}/manifests/{reference}");
+        self.request("PUT", &target, &[("Content-Type", media_type)], bytes)
+            .expect_status(201);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail when the process has ended already, which is as good.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+pub(crate) const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
+
+/// Where a session is closed with this digest.
+pub(crate) fn closing(session: &str, digest: &str) -> String {
+    let joint = if session.contains('?') { '&' } else { '?' };
+    format!("{session}{joint}digest={digest}")
+}
+
+/// Writes a configuration for docker-registry beside `root`: deletion on, everything else its default.
+pub(crate) fn registry2_config(root: &Path) -> PathBuf {
+    let path = root.with_extension("yml");
+    let config = format!(
+        "version: 0.1\n\
+         log: {{ accesslog: {{ disabled: true }} }}\n\
+         storage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\n\
+         http: {{ addr: \"127.0.0.1:0\", secret: exchange }}\n",
+        root.display()
+    );
+    fs::write(&path, config).expect("the test's directory is writable");
+    path
+}
+
+/// Runs docker-registry's collector over `root` and returns the blobs that it says are eligible for deletion.
+pub(crate) fn registry2_collects(root: &Path, options: &[&str]) -> Vec<String> {
+    let mut command = Command::new("docker-registry");
+    command
+        .arg("garbage-collect")
+        .args(options)
+        .arg(registry2_config(root));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (report, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{command:?}: {report}{log}");
+    let eligible = |line: &str| {
+        line.strip_prefix("blob eligible for deletion: ")
+            .map(str::to_owned)
+    };
+    report.lines().filter_map(eligible).collect()
+}
+
+/// Runs a command that ends by itself; returns how, and what it printed.
+pub(crate) fn end_of(command: Command) -> (ExitStatus, String) {
+    let (mut process, output) = spawn(command);
+    ended(&mut process, &output)
+}
+
+/// Starts a process whose outputs arrive line by line.
+fn spawn(mut command: Command) -> (Child, Receiver<String>) {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (sender, output) = mpsc::channel();
+    forward(process.stdout.take().expect("stdout is piped"), sender.clone());
+    forward(process.stderr.take().expect("stderr is piped"), sender);
+    (process, output)
+}
+
+/// Waits until a process has ended by itself, within reason; returns how, and what was left of its output.
+fn ended(process: &mut Child, output: &Receiver<String>) -> (ExitStatus, String) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut said = String::new();
+    // Both outputs close when the process ends, and only then does the channel.
+    loop {
+        match output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => said.extend([line.as_str(), "\n"]),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                process.kill().expect("a child can be killed");
+                panic!("the process does not end; it said {said:?}");
+            }
+        }
+    }
+    (process.wait().expect("a child can be waited for"), said)
+}
+
+/// Sends each line of an output to the test, which may have stopped listening.
+fn forward(output: impl Read + Send + 'static, sender: mpsc::Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            _ = sender.send(line);
+        }
+    });
+}
+
+/// The socket address that follows `announces` in a line.
+fn address_after(line: &str, announces: &str) -> Option<SocketAddr> {
+    let rest = &line[line.find(announces)? + announces.len()..];
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')
+        .unwrap_or(rest.len());
+    rest[..end].trim_end_matches([':', '.']).parse().ok()
+}

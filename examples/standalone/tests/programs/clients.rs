@@ -398,7 +398,7 @@ fn podman_pushes_and_pulls() {
     let image = scene.podman_load("one");
     let reference = scene.server.repository("team/app:one");
 
-    let digest = scene.podman_push(&image, &reference, &[]).digest;
+    let digest = scene.podman_push(&image, &reference).digest;
     scene
         .bench
         .podman("second", &["pull", "--tls-verify=false", &reference]);
@@ -426,9 +426,9 @@ fn podman_uploads_nothing_when_it_pushes_again() {
     let scene = Scene::new();
     let image = scene.podman_load("one");
 
-    let first = scene.podman_push(&image, &scene.server.repository("team/app:one"), &[]);
-    let again = scene.podman_push(&image, &scene.server.repository("team/app:one"), &[]);
-    let renamed = scene.podman_push(&image, &scene.server.repository("team/app:two"), &[]);
+    let first = scene.podman_push(&image, &scene.server.repository("team/app:one"));
+    let again = scene.podman_push(&image, &scene.server.repository("team/app:one"));
+    let renamed = scene.podman_push(&image, &scene.server.repository("team/app:two"));
 
     // Two layers and a configuration, each opened once and sent once; the first push shows that this would be seen.
     assert_eq!((first.requests("POST"), first.requests("PATCH")), (3, 3));
@@ -440,9 +440,9 @@ fn podman_uploads_nothing_when_it_pushes_again() {
 fn podman_mounts_into_a_second_repository() {
     let scene = Scene::new();
     let image = scene.podman_load("one");
-    let first = scene.podman_push(&image, &scene.server.repository("team/app:one"), &[]);
+    let first = scene.podman_push(&image, &scene.server.repository("team/app:one"));
 
-    let second = scene.podman_push(&image, &scene.server.repository("other/app:one"), &[]);
+    let second = scene.podman_push(&image, &scene.server.repository("other/app:one"));
 
     // Both layers come by mount; the configuration is small enough that podman sends it again.
     assert_eq!(second.mounts(), 2);
@@ -540,7 +540,7 @@ impl Scene {
             .to_owned()
     }
 
-    fn podman_push(&self, image: &str, reference: &str, options: &[&str]) -> PodmanPush {
+    fn podman_push(&self, image: &str, reference: &str) -> PodmanPush {
         let digest_file = self.bench.path("digest");
         let push = [
             "--log-level",
@@ -552,7 +552,7 @@ impl Scene {
         ];
         let log = self
             .bench
-            .podman("first", &[&push, options, &[image, reference]].concat())
+            .podman("first", &[&push[..], &[image, reference]].concat())
             .log;
         let digest = fs::read_to_string(&digest_file).unwrap();
         PodmanPush {

@@ -1,6 +1,10 @@
 //! The service over `MemoryStorage`, without sockets: who may do what, what hooks see, what a client learns.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Precondition {
     /// `If-None-Match: *`
     Absent,
+    /// `If-Match: *`
+    Present,
     /// `If-Match: "<digest>"`
     Is(Digest),
 }
@@ -71,7 +73,7 @@ pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, 
     }
     let malformed = Error::Header {
         name: "If-Match",
-        expected: "the digest of one manifest, in quotes",
+        expected: "`*`, or the digest of one manifest in quotes",
     };
     match text(headers, &header::IF_MATCH).map(EntityTags::parse) {
         None => Ok(None),
@@ -81,7 +83,7 @@ pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, 
                 .or(Err(malformed)),
             _ => Err(malformed),
         },
-        Some(EntityTags::Any) => Err(malformed),
+        Some(EntityTags::Any) => Ok(Some(Precondition::Present)),
     }
 }
 

@@ -318,6 +318,7 @@ impl Request {
             } => {
                 set(header::CONTENT_TYPE, media_type.as_ref().map(ToString::to_string));
                 match precondition {
+                    Some(Precondition::Present) => set(header::IF_MATCH, Some("*".into())),
                     Some(Precondition::Absent) => set(header::IF_NONE_MATCH, Some("*".into())),
                     Some(Precondition::Is(digest)) => set(header::IF_MATCH, Some(format!("\"{digest}\""))),
                     None => {}
@@ -503,6 +504,13 @@ mod tests {
                 tags: vec![],
                 media_type: None,
                 precondition: Some(Precondition::Absent),
+            },
+            Request::PutManifest {
+                repository: repository.clone(),
+                reference: digest.into(),
+                tags: vec![],
+                media_type: None,
+                precondition: Some(Precondition::Present),
             },
             Request::DeleteManifest {
                 repository: repository.clone(),

@@ -115,12 +115,16 @@ impl Repository {
             }
         };
         let (digest, size) = (*verified.digest(), verified.size());
-        let expect = expectation(may_overwrite, precondition, digest);
         tags.sort();
         tags.dedup();
 
         let mut put = PutManifest::new(verified, manifest.media_type().clone());
-        put.tags = tags.into_iter().map(|tag| TagMove { tag, expect }).collect();
+        for tag in tags {
+            let expect = self
+                .expectation(&tag, may_overwrite, precondition, digest)
+                .await?;
+            put.tags.push(TagMove { tag, expect });
+        }
         put.needs = self.needs(&manifest)?;
         put.referrer = manifest.referrer(digest, size);
         self.hooks().before_put_manifest(&self.context(), &put).await?;
@@ -151,6 +155,31 @@ impl Repository {
     async fn may_overwrite(&self) -> Result<bool, Error> {
         let overwrite = Access::to(&self.name, Action::Overwrite);
         Ok(self.registry.decide(&self.authority, &overwrite).await? == Decision::Allow)
+    }
+
+    /// Where a tag must point. Who may not overwrite may still put what is there already.
+    async fn expectation(
+        &self,
+        tag: &Tag,
+        may_overwrite: bool,
+        precondition: Option<Precondition>,
+        digest: Digest,
+    ) -> Result<TagExpect, Error> {
+        Ok(match (precondition, may_overwrite) {
+            (Some(Precondition::Absent), _) => TagExpect::Absent,
+            (_, false) => TagExpect::AbsentOrIs(digest),
+            (None, true) => TagExpect::Any,
+            (Some(Precondition::Is(current)), true) => TagExpect::Is(current),
+            // Wherever it points now: if it moves before we do, the client is told so.
+            (Some(Precondition::Present), true) => {
+                let current = self.storage().manifest(&self.name, &tag.clone().into()).await?;
+                TagExpect::Is(
+                    current
+                        .ok_or_else(|| Error::Precondition { tag: tag.clone() })?
+                        .digest,
+                )
+            }
+        })
     }
 
     /// What must be there: everything that is referred to, except what may live elsewhere.
@@ -211,15 +240,5 @@ impl Repository {
                 Ok(deleted.is_some())
             }
         }
-    }
-}
-
-/// Who may not overwrite may still put what is there already.
-const fn expectation(may_overwrite: bool, precondition: Option<Precondition>, digest: Digest) -> TagExpect {
-    match (precondition, may_overwrite) {
-        (Some(Precondition::Absent), _) => TagExpect::Absent,
-        (Some(Precondition::Is(current)), true) => TagExpect::Is(current),
-        (None, true) => TagExpect::Any,
-        (_, false) => TagExpect::AbsentOrIs(digest),
     }
 }

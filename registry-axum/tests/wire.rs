@@ -1,0 +1,42 @@
+//! The wire suite against our own registry, in memory and in a directory: every case passes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its server has failed"
+)]
+
+use libtest_mimic::{Arguments, Trial};
+use registry_core::{Registry, Storage, storage::MemoryStorage};
+use registry_storage_fs::FsStorage;
+use registry_testkit::wire::{self, Options};
+use std::process::ExitCode;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let runtime = Runtime::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let memory = serve(&runtime, MemoryStorage::new());
+    let fs = serve(&runtime, FsStorage::open(directory.path()).unwrap());
+    let trials = suite("memory", memory)
+        .into_iter()
+        .chain(suite("fs", fs))
+        .collect();
+
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn suite(backend: &str, base: String) -> Vec<Trial> {
+    let trials = wire::trials(move || Ok(base.clone()), &Options::default());
+    trials.into_iter().map(|trial| trial.with_kind(backend)).collect()
+}
+
+/// Serves on a free port until the runtime ends, and says where.
+fn serve(runtime: &Runtime, storage: impl Storage) -> String {
+    let registry = Registry::builder(storage).allow_anonymous_push().build();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async { axum::serve(listener, registry_axum::router(registry)).await });
+    format!("http://{address}")
+}

@@ -318,3 +318,108 @@ fn has_content(file: &File, bytes: &[u8]) -> io::Result<bool> {
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(top: &Path) -> Disk {
+        let staging = top.join("_staging");
+        fs::create_dir_all(&staging).unwrap();
+        Disk::new(top, staging, Durability::Full)
+    }
+
+    fn is_staged_empty(disk: &Disk) -> bool {
+        fs::read_dir(&disk.staging).unwrap().next().is_none()
+    }
+
+    #[test]
+    fn a_file_appears_whole_with_its_directories_and_nothing_stays_staged() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let target = top.path().join("a/b/c");
+
+        let mut changes = disk.changes();
+        changes.put(&target, b"one").unwrap();
+        changes.put(&target, b"two").unwrap();
+        changes.settle().unwrap();
+
+        assert_eq!(fs::read(&target).unwrap(), b"two");
+        assert!(is_staged_empty(&disk));
+        let lasting = disk.lasting();
+        assert!(
+            ["a", "a/b"]
+                .iter()
+                .all(|directory| lasting.contains(&top.path().join(directory)))
+        );
+    }
+
+    #[test]
+    fn what_fails_leaves_nothing_staged() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let target = top.path().join("a");
+        fs::create_dir_all(target.join("in the way")).unwrap();
+
+        assert!(disk.changes().put(&target, b"one").is_err());
+
+        assert!(is_staged_empty(&disk));
+    }
+
+    #[test]
+    fn a_file_that_has_the_bytes_stays_and_any_other_is_replaced() {
+        use std::os::unix::fs::MetadataExt;
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let target = top.path().join("a");
+        let inode = || fs::metadata(&target).unwrap().ino();
+        disk.changes().ensure(&target, b"one").unwrap();
+        let first = inode();
+
+        disk.changes().ensure(&target, b"one").unwrap();
+        assert_eq!(inode(), first);
+
+        for damaged in ["", "two", "one more"] {
+            fs::write(&target, damaged).unwrap();
+            disk.changes().ensure(&target, b"one").unwrap();
+            assert_eq!(fs::read(&target).unwrap(), b"one");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_placed_whole_and_replaces_nothing() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let target = top.path().join("tags/v1");
+        let place = |content: &[u8]| {
+            let staged = disk.stage();
+            let inside = staged.path.join("current/link");
+            let mut changes = disk.changes();
+            changes.fill(&inside, content).unwrap();
+            changes.place(&staged, &inside, &target).unwrap()
+        };
+
+        assert!(place(b"one"));
+        assert!(!place(b"two"));
+
+        assert_eq!(fs::read(target.join("current/link")).unwrap(), b"one");
+        assert!(is_staged_empty(&disk));
+    }
+
+    #[test]
+    fn a_directory_that_went_away_is_not_taken_to_last_when_it_comes_back() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let directory = top.path().join("tags/v1");
+        let mut changes = disk.changes();
+        changes.put(&directory.join("current/link"), b"one").unwrap();
+        changes.settle().unwrap();
+        assert!(disk.lasting().contains(&directory));
+
+        assert!(disk.discard(&directory).unwrap());
+
+        assert!(!directory.exists() && is_staged_empty(&disk));
+        assert!(!disk.lasting().iter().any(|known| known.starts_with(&directory)));
+        assert!(!disk.discard(&directory).unwrap());
+    }
+}

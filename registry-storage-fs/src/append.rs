@@ -3,14 +3,14 @@
 use crate::{
     error::Context,
     open::{FsStorage, Store},
-    uploads::{Claimed, Kept},
+    uploads::Claimed,
 };
 use registry_core::{
     RepositoryName,
     hash::Hasher,
     storage::{Piece, Result, UploadBody, UploadState},
 };
-use std::{fs::File, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, os::unix::fs::FileExt};
 
 /// How much is received, written and hashed at once, in bytes.
 const PIECE: usize = 256 << 10;
@@ -73,11 +73,10 @@ impl Appending {
     }
 
     fn write_and_hash(&mut self, piece: &Piece) -> Result<()> {
+        let path = self.claimed.session.data();
         let mut at = piece.offset();
         for chunk in piece.chunks() {
-            self.file
-                .write_all_at(chunk, at)
-                .at("write", Path::new("the data of an upload session"))?;
+            self.file.write_all_at(chunk, at).at("write", &path)?;
             at += chunk.len() as u64;
         }
         piece.hash(&mut self.hasher)
@@ -95,6 +94,6 @@ impl Appending {
         }
         session.offset = self.hasher.offset();
         session.checkpoint = self.hasher.checkpoint();
-        store.keep(session, Kept::default())
+        store.keep(session, None)
     }
 }

@@ -47,7 +47,9 @@ impl Store {
         let link = to.to_string();
         let mut changes = self.disk.changes();
         if previous.is_some() || !self.place_tag(&mut changes, &paths, to)? {
-            changes.put_derived(&paths.index(to), link.as_bytes())?;
+            if previous != Some(*to) {
+                changes.put_derived(&paths.index(to), link.as_bytes())?;
+            }
             changes.ensure(&paths.current(), link.as_bytes())?;
         }
         changes.settle()?;

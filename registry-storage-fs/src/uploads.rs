@@ -5,9 +5,9 @@
 //! belong to an append that died, and are cut off before the next.
 //!
 //! Nothing here is synced before the commit, so after a power loss the newest bytes may be gone while their hash
-//! state is still there, and would vouch for garbage. A hash state therefore counts only in the boot that wrote it,
-//! unless the data was synced before it; otherwise the session is hashed again when it closes. For the same
-//! reason those of registry:2, which names no boot, do not count.
+//! state is still there, and would vouch for garbage. A hash state therefore counts only in the boot that wrote it;
+//! otherwise the session is hashed again when it closes. For the same reason those of registry:2, which names no
+//! boot, do not count.
 
 use crate::{
     blobs::hash_file,
@@ -42,8 +42,6 @@ struct Record {
     algorithm: Option<String>,
     /// The boot that wrote this.
     boot: String,
-    /// Whether `data` was synced before this was written.
-    synced: bool,
     /// Whether no append may follow.
     sealed: bool,
     /// Set before `data` becomes this blob, so that a commit that was cut short can go on.
@@ -97,7 +95,7 @@ impl Store {
         fs::create_dir(&staged.path).at("create", &staged.path)?;
         write(session.paths.data(), b"")?;
         write(session.paths.started(), now.as_bytes())?;
-        self.keep(&mut session, Kept::default())?;
+        self.keep(&mut session, None)?;
 
         let uploads = self.layout.uploads(repository);
         fs::create_dir_all(&uploads).at("create", &uploads)?;
@@ -137,7 +135,7 @@ impl Store {
         // Kept with the new hash, so that a retry of the close reads nothing.
         session.checkpoint = hasher.checkpoint();
         session.sealed = true;
-        self.keep(&mut session, Kept::default())?;
+        self.keep(&mut session, None)?;
         Ok((session.state(), hasher))
     }
 
@@ -179,12 +177,7 @@ impl Store {
                         proof.size()
                     )));
                 }
-                self.disk.sync_data(&file, &data)?;
-                let committing = Kept {
-                    synced: self.disk.syncs(),
-                    committing: Some(digest),
-                };
-                self.keep(session, committing)?;
+                self.keep(session, Some(&digest))?;
                 // In place of what is there, if something is: these bytes are verified, those may be damaged in
                 // ways that their length does not show. Who reads the old file keeps it.
                 changes.publish(&data, &file, &target).map_err(ended)?;
@@ -270,15 +263,16 @@ impl Store {
             session.sealed = true;
         }
         session.offset = record.offset.min(there);
-        let trusted = record.offset <= there && (record.synced || record.boot == self.boot);
+        let trusted = record.offset <= there && record.boot == self.boot;
         if trusted && let Some(algorithm) = record.algorithm.and_then(|name| name.parse().ok()) {
             session.checkpoint = session.hash_state(algorithm)?;
         }
         Ok(())
     }
 
-    /// Records where a session stands now. Survives the process; no sync.
-    pub(crate) fn keep(&self, session: &mut Session, kept: Kept) -> Result<()> {
+    /// Records where a session stands now, and perhaps which blob its data is about to become. Survives the process;
+    /// no sync.
+    pub(crate) fn keep(&self, session: &mut Session, committing: Option<&Digest>) -> Result<()> {
         let algorithm = session.checkpoint.as_ref().map(Checkpoint::algorithm);
         if let Some(checkpoint) = &session.checkpoint {
             let directory = session.paths.hash_states(checkpoint.algorithm());
@@ -297,9 +291,8 @@ impl Store {
             offset: session.offset,
             algorithm: algorithm.map(|algorithm| algorithm.to_string()),
             boot: self.boot.clone(),
-            synced: kept.synced,
             sealed: session.sealed,
-            committing: kept.committing.map(|digest| digest.to_string()),
+            committing: committing.map(Digest::to_string),
         };
         let record = serde_json::to_vec(&record).map_err(|source| StorageError::Internal {
             context: "cannot write the record of an upload session".into(),
@@ -313,18 +306,16 @@ impl Store {
     }
 }
 
-/// What else a record may say.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Kept {
-    synced: bool,
-    committing: Option<Digest>,
-}
-
 impl Session {
     pub(crate) fn state(&self) -> UploadState {
         UploadState::new(self.id, self.offset, self.version())
             .with_checkpoint(self.checkpoint.clone())
             .with_started(self.started)
+    }
+
+    /// Where its bytes are written.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.paths.data()
     }
 
     /// The offset is in it because it can fall without a record being written: bytes can get lost.

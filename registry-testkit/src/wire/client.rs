@@ -549,4 +549,60 @@ mod tests {
         assert_eq!(headers.get_all("oci-tag").iter().count(), 2);
         assert!(parse_head(b"SSH-2.0").is_none());
     }
+
+    /// What the client makes of these bytes, sent by a server that then closes.
+    async fn answer_to(method: &'static str, answer: &'static [u8]) -> Result<Answer, Failure> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(&base, None, Duration::from_secs(60)).unwrap();
+        let serving = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while find(&head, b"\r\n\r\n").is_none() {
+                stream.read_buf(&mut head).await.unwrap();
+            }
+            stream.write_all(answer).await.unwrap();
+        };
+        let request = Request::new(method, "/v2/");
+        tokio::join!(serving, client.send(&request)).1
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_in_every_framing() {
+        for answer in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\nhello",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        ] {
+            let answer = answer_to("GET", answer).await.unwrap();
+            assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"hello"[..]));
+        }
+        let head = answer_to("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(head.body.is_empty());
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_not_what_they_announce_are_failures() {
+        for (method, answer) in [
+            ("GET", &b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello"[..]),
+            ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhello"),
+            (
+                "GET",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            ),
+            ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+            ("GET", b"HTTP/1.1 204 No Content\r\n\r\nhello"),
+            ("GET", b"HTTP/1.1 200 OK\r\nConte"),
+            ("GET", b""),
+        ] {
+            assert!(
+                answer_to(method, answer).await.is_err(),
+                "{:?}",
+                String::from_utf8_lossy(answer)
+            );
+        }
+    }
 }

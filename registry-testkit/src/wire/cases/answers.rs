@@ -473,7 +473,7 @@ async fn tag_param_malformed(session: Session) -> Outcome {
 
 async fn n_malformed(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["tagged"]).await?;
-    for n in ["-1", "abc", "", "1.5", "%2B1", "99999999999999999999999"] {
+    for n in ["-1", "abc", "", "1.5", "%2B1"] {
         let answer = repository.get(&format!("tags/list?n={n}")).await?;
         answer.error(400, &["UNSUPPORTED"])?;
     }

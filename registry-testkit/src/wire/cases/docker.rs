@@ -232,7 +232,7 @@ async fn catalog_n_zero(session: Session) -> Outcome {
 }
 
 async fn catalog_malformed_n(session: Session) -> Outcome {
-    for n in ["-1", "abc", "1.5", "99999999999999999999999"] {
+    for n in ["-1", "abc", "1.5"] {
         let answer = session.get(&format!("/v2/_catalog?n={n}")).await?;
         answer.error(400, &["PAGINATION_NUMBER_INVALID"])?;
     }

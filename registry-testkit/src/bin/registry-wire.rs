@@ -17,7 +17,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where the registry is: http://host[:port][/prefix]
+    /// Where the registry is: `http://host[:port][/prefix]`
     #[arg(required_unless_present = "list")]
     base_url: Option<String>,
     /// Credentials for every request

@@ -17,31 +17,15 @@ use crate::{
     },
     program::Workbench,
     server::{OCTETS, Server, closing, registry2_collects},
-    trial,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [
-        (
-            "what_registry2_wrote_is_served",
-            what_registry2_wrote_is_served as fn(),
-        ),
-        ("what_registry2_deleted_is_gone", what_registry2_deleted_is_gone),
-        (
-            "what_ours_wrote_is_served_and_collected_by_registry2",
-            what_ours_wrote_is_served_and_collected,
-        ),
-        ("a_directory_goes_there_and_back", a_directory_goes_there_and_back),
-    ]
-    .into_iter()
-    .map(|(name, test)| {
-        trial(
-            &format!("exchange::{name}"),
-            &["docker-registry", "skopeo", "crane"],
-            test,
-        )
-    })
-    .collect()
+    trials!(["docker-registry", "skopeo", "crane"];
+        what_registry2_wrote_is_served,
+        what_registry2_deleted_is_gone,
+        what_ours_wrote_is_served_and_collected_by_registry2,
+        a_directory_goes_there_and_back,
+    )
 }
 
 fn what_registry2_wrote_is_served() {
@@ -96,7 +80,7 @@ fn what_registry2_deleted_is_gone() {
     ours.get(&format!("/v2/team/app/blobs/{layer}"));
 }
 
-fn what_ours_wrote_is_served_and_collected() {
+fn what_ours_wrote_is_served_and_collected_by_registry2() {
     let desk = Desk::new();
     let ours = desk.ours();
     desk.push_samples(&ours);

@@ -18,7 +18,6 @@ use crate::{
     image::{noise, sha256},
     program::{Workbench, argument},
     server::{OCTETS, Server, closing, end_of},
-    trial,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -27,43 +26,24 @@ const MIB: usize = 1024 * 1024;
 const RECORDS: u64 = 64 * 1024;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials: Vec<_> = [
-        ("it_says_what_it_is", it_says_what_it_is as fn()),
-        ("it_serves_where_it_says", it_serves_where_it_says),
-        (
-            "what_was_pushed_is_there_after_a_restart",
-            what_was_pushed_is_there_after_a_restart,
-        ),
-        (
-            "a_slow_upload_is_drained_on_sigterm",
-            a_slow_upload_is_drained_on_sigterm,
-        ),
-        (
-            "a_root_that_cannot_be_written_is_refused",
-            a_root_that_cannot_be_written_is_refused,
-        ),
-        (
-            "a_second_server_on_a_directory_is_refused",
-            a_second_server_on_a_directory_is_refused,
-        ),
-        (
-            "a_session_survives_kill_9_between_chunks",
-            a_session_survives_kill_9_between_chunks,
-        ),
-        (
-            "a_session_survives_kill_9_within_a_chunk",
-            a_session_survives_kill_9_within_a_chunk,
-        ),
-    ]
-    .into_iter()
-    .map(|(name, test)| trial(&format!("lifecycle::{name}"), &[], test))
-    .collect();
-    let name = "lifecycle::a_close_reads_nothing_back";
-    trials.push(if Path::new("/proc/self/io").exists() {
-        trial(name, &[], a_close_reads_nothing_back)
+    let mut trials = trials!([];
+        it_says_what_it_is,
+        it_serves_where_it_says,
+        what_was_pushed_is_there_after_a_restart,
+        a_slow_upload_is_drained_on_sigterm,
+        a_root_that_cannot_be_written_is_refused,
+        a_second_server_on_a_directory_is_refused,
+        a_session_survives_kill_9_between_chunks,
+        a_session_survives_kill_9_within_a_chunk,
+    );
+    if Path::new("/proc/self/io").exists() {
+        trials.extend(trials!([]; a_close_reads_nothing_back));
     } else {
-        tools::absent(name, "/proc/PID/io")
-    });
+        trials.push(tools::absent(
+            "lifecycle::a_close_reads_nothing_back",
+            "/proc/PID/io",
+        ));
+    }
     trials
 }
 

@@ -15,6 +15,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+/// The tests of a module: `trials!([PROGRAM, …]; TEST, …)`, each named for its function.
+macro_rules! trials {
+    ($programs:expr; $($test:ident),+ $(,)?) => {
+        vec![$($crate::trial(concat!(module_path!(), "::", stringify!($test)), &$programs, $test)),+]
+    };
+}
+
 mod clients;
 mod exchange;
 mod http;
@@ -32,8 +39,9 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// A test that needs `programs`, and fails by panicking.
-fn trial(name: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) -> Trial {
+/// A test that needs `programs`, and fails by panicking. Its path begins with the name of this crate.
+fn trial(path: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) -> Trial {
+    let name = path.split_once("::").map_or(path, |(_, name)| name);
     registry_testkit::tools::trial(name, programs, move || -> Result<(), Failed> {
         test();
         Ok(())

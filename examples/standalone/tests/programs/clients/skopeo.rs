@@ -1,0 +1,165 @@
+//! skopeo: copies between layouts, directories and registries, in both formats of images.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use super::{Scene, digests};
+use crate::{
+    image::{DOCKER_MANIFEST, references},
+    program::argument,
+};
+
+pub(super) fn trials() -> Vec<Trial> {
+    trials!(["skopeo"];
+        copies_an_image_as_oci,
+        copies_an_image_as_docker_schema_2,
+        copies_an_index_with_every_platform,
+        copies_between_repositories,
+        inspects_and_lists,
+        syncs_a_repository_to_a_directory_and_back,
+        deletes,
+    )
+}
+
+fn copies_an_image_as_oci() {
+    let scene = Scene::new();
+
+    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+
+    scene.assert_served("team/app", "one", &scene.layout.digest("one"));
+}
+
+fn copies_an_image_as_docker_schema_2() {
+    let scene = Scene::new();
+    let converted = scene.bench.path("converted");
+    let to = format!("dir:{}", converted.display());
+    scene
+        .bench
+        .skopeo(&["copy", "--format", "v2s2", &scene.layout.oci("one"), &to]);
+    let converted = fs::read(converted.join("manifest.json")).unwrap();
+
+    scene.skopeo_push("one", "team/app:one", &["--format", "v2s2"]);
+
+    let served = scene.server.get("/v2/team/app/manifests/one");
+    assert_eq!(served.header("content-type"), Some(DOCKER_MANIFEST));
+    assert_eq!(
+        served.body, converted,
+        "the manifest is the one that skopeo makes of this image"
+    );
+    let (_, blobs) = references(&served.body);
+    let (_, given) = references(&scene.layout.blob(&scene.layout.digest("one")));
+    assert_eq!(
+        digests(&blobs),
+        digests(&given),
+        "the conversion keeps configuration and layers"
+    );
+    scene.assert_blobs_served("team/app", &blobs);
+}
+
+fn copies_an_index_with_every_platform() {
+    let scene = Scene::new();
+
+    scene.skopeo_push("multi", "team/app:multi", &["--all"]);
+
+    scene.assert_served("team/app", "multi", &scene.layout.digest("multi"));
+}
+
+fn copies_between_repositories() {
+    let scene = Scene::new();
+    scene.skopeo_push("multi", "team/app:multi", &["--all"]);
+
+    let (from, to) = (scene.docker("team/app:multi"), scene.docker("other/copy:multi"));
+    scene.bench.skopeo(&[
+        "copy",
+        "--all",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        &from,
+        &to,
+    ]);
+
+    scene.assert_served("other/copy", "multi", &scene.layout.digest("multi"));
+}
+
+fn inspects_and_lists() {
+    let scene = Scene::new();
+    for tag in ["one", "two"] {
+        scene.skopeo_push(tag, &format!("team/app:{tag}"), &[]);
+    }
+    let one = scene.layout.digest("one");
+
+    let raw = scene.bench.skopeo(&[
+        "inspect",
+        "--raw",
+        "--tls-verify=false",
+        &scene.docker("team/app:one"),
+    ]);
+    let inspected = scene
+        .bench
+        .skopeo(&["inspect", "--tls-verify=false", &scene.docker("team/app:one")]);
+    let listed = scene
+        .bench
+        .skopeo(&["list-tags", "--tls-verify=false", &scene.docker("team/app")]);
+
+    assert_eq!(raw.out, scene.layout.blob(&one));
+    let inspected: Value = serde_json::from_slice(&inspected.out).unwrap();
+    assert_eq!(inspected["Digest"], one.to_string());
+    assert_eq!(inspected["Architecture"], "amd64");
+    let listed: Value = serde_json::from_slice(&listed.out).unwrap();
+    assert_eq!(listed["Tags"], serde_json::json!(["one", "two"]));
+}
+
+fn syncs_a_repository_to_a_directory_and_back() {
+    let scene = Scene::new();
+    for tag in ["one", "two"] {
+        scene.skopeo_push(tag, &format!("team/app:{tag}"), &[]);
+    }
+    let mirror = scene.bench.path("mirror");
+    fs::create_dir(&mirror).unwrap();
+    let mirror = argument(&mirror);
+
+    let from = scene.server.repository("team/app");
+    scene.bench.skopeo(&[
+        "sync",
+        "--src",
+        "docker",
+        "--dest",
+        "dir",
+        "--src-tls-verify=false",
+        &from,
+        mirror,
+    ]);
+    let to = scene.server.repository("restored");
+    scene.bench.skopeo(&[
+        "sync",
+        "--src",
+        "dir",
+        "--dest",
+        "docker",
+        "--dest-tls-verify=false",
+        mirror,
+        &to,
+    ]);
+
+    for tag in ["one", "two"] {
+        scene.assert_served("restored/app", tag, &scene.layout.digest(tag));
+    }
+}
+
+fn deletes() {
+    let scene = Scene::new();
+    for tag in ["one", "two"] {
+        scene.skopeo_push(tag, &format!("team/app:{tag}"), &[]);
+    }
+
+    scene
+        .bench
+        .skopeo(&["delete", "--tls-verify=false", &scene.docker("team/app:one")]);
+
+    // skopeo deletes the manifest that the tag names, and with it the tag.
+    scene.assert_unknown("team/app", "one");
+    scene.assert_unknown("team/app", &scene.layout.digest("one").to_string());
+    scene.assert_served("team/app", "two", &scene.layout.digest("two"));
+}

@@ -6,7 +6,7 @@
 use crate::{name::RepositoryName, storage::BoxError};
 use async_trait::async_trait;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
-use std::{fmt, fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt, fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
 
 /// What someone wants to do in a repository, or, for [`Catalog`](Self::Catalog), with the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +88,18 @@ pub struct AuthRequest<'a> {
     pub extensions: &'a Extensions,
 }
 
+/// The address of the client, in a request's extensions: put there by the listener, or by a host that knows which
+/// of its proxies to believe. Failed logins are logged and limited by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress(pub SocketAddr);
+
 impl<'a> AuthRequest<'a> {
+    /// The address of the client, if the listener or the host says it.
+    #[must_use]
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.extensions.get::<ClientAddress>().map(|address| address.0)
+    }
+
     pub(crate) const fn new(parts: &'a http::request::Parts) -> Self {
         Self {
             method: &parts.method,

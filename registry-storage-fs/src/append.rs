@@ -60,7 +60,9 @@ impl FsStorage {
 impl Appending {
     fn write(mut self, store: &Store, piece: &Piece) -> Result<Self> {
         if let Err(error) = self.write_and_hash(piece) {
-            // The hasher stands at the last piece that was written whole; that much is worth keeping.
+            // The hasher stands at the last piece that was written whole; that much is worth keeping. Cutting off
+            // the torn one gives a full disk room for the record.
+            let _ = self.file.set_len(self.hasher.offset());
             if let Err(also) = self.keep(store) {
                 tracing::debug!(error = %also, "cannot record what was kept of a failed append");
             }

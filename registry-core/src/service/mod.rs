@@ -8,6 +8,7 @@ mod body;
 mod builder;
 mod http;
 mod manifests;
+mod needs;
 mod referrers;
 mod tags;
 mod uploads;
@@ -19,7 +20,7 @@ pub use self::{
 };
 
 use crate::{
-    auth::{Access, Action, AuthError, Authenticator, Authorizer, Decision, Identity},
+    auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
     hooks::{Context, Event, Hooks},
     name::{InvalidName, RepositoryName},
@@ -124,7 +125,7 @@ impl Registry {
                 .authorizer
                 .authorize(who.as_ref(), access)
                 .await
-                .map_err(|e| self.auth_error(e, access)),
+                .map_err(|e| self.auth_error(e)),
         }
     }
 
@@ -138,12 +139,7 @@ impl Registry {
 
     /// 401 for a stranger who could log in, 403 for everybody else.
     fn refusal(&self, authority: &Authority, access: &Access) -> Error {
-        let challenges = self
-            .inner
-            .authenticator
-            .as_ref()
-            .map(|a| a.challenges())
-            .unwrap_or_default();
+        let challenges = self.challenges();
         if authority.identity().is_none() && !challenges.is_empty() {
             Error::Unauthorized {
                 challenges,
@@ -154,9 +150,20 @@ impl Registry {
         }
     }
 
-    fn auth_error(&self, error: AuthError, access: &Access) -> Error {
+    fn challenges(&self) -> Vec<Challenge> {
+        let authenticator = self.inner.authenticator.as_ref();
+        authenticator.map(|a| a.challenges()).unwrap_or_default()
+    }
+
+    fn auth_error(&self, error: AuthError) -> Error {
         match error {
-            AuthError::Rejected => self.refusal(&Authority::Caller(None), access),
+            AuthError::Rejected => match self.challenges() {
+                nothing if nothing.is_empty() => Error::Denied,
+                challenges => Error::Unauthorized {
+                    challenges,
+                    needed: Vec::new(),
+                },
+            },
             AuthError::Throttled { retry_after } => Error::Throttled { retry_after },
             AuthError::Failed(source) => Error::Auth(source),
         }

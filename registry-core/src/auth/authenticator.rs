@@ -3,7 +3,7 @@
 use super::{AuthError, Challenge, Identity};
 use async_trait::async_trait;
 use http::{Extensions, HeaderMap, Method, Uri};
-use std::{fmt::Debug, net::SocketAddr};
+use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
 /// Says who sent a request.
 #[async_trait]
@@ -17,6 +17,28 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
 
     /// How a client can say who it is. With none, nobody is ever asked to log in.
     fn challenges(&self) -> Vec<Challenge>;
+}
+
+#[async_trait]
+impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        (**self).authenticate(request).await
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        (**self).challenges()
+    }
+}
+
+#[async_trait]
+impl<A: Authenticator + ?Sized> Authenticator for Box<A> {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        (**self).authenticate(request).await
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        (**self).challenges()
+    }
 }
 
 /// The parts of a request that can say who sent it.

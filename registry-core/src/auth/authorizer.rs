@@ -3,7 +3,7 @@
 use super::{Access, Action, AuthError, Identity};
 use crate::name::RepositoryName;
 use async_trait::async_trait;
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 /// What an [`Authorizer`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,36 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
             }
         }
         Ok(visible)
+    }
+}
+
+#[async_trait]
+impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
+    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+        (**self).authorize(who, access).await
+    }
+
+    async fn visible(
+        &self,
+        who: Option<&Identity>,
+        repositories: Vec<RepositoryName>,
+    ) -> Result<Vec<RepositoryName>, AuthError> {
+        (**self).visible(who, repositories).await
+    }
+}
+
+#[async_trait]
+impl<A: Authorizer + ?Sized> Authorizer for Box<A> {
+    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+        (**self).authorize(who, access).await
+    }
+
+    async fn visible(
+        &self,
+        who: Option<&Identity>,
+        repositories: Vec<RepositoryName>,
+    ) -> Result<Vec<RepositoryName>, AuthError> {
+        (**self).visible(who, repositories).await
     }
 }
 

@@ -6,8 +6,10 @@
 mod access;
 mod authenticator;
 mod authorizer;
+mod chain;
 mod challenge;
 mod error;
+mod host;
 mod identity;
 
 pub(crate) use self::authorizer::DefaultRules;
@@ -15,7 +17,9 @@ pub use self::{
     access::{Access, Action},
     authenticator::{AuthRequest, Authenticator, ClientAddress},
     authorizer::{Authorizer, Decision},
+    chain::Chain,
     challenge::Challenge,
     error::AuthError,
+    host::{FromExtensions, FromHost},
     identity::Identity,
 };

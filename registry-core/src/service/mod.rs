@@ -120,6 +120,7 @@ impl Registry {
     async fn decide(&self, authority: &Authority, access: &Access) -> Result<Decision, Error> {
         match authority {
             Authority::Host => Ok(Decision::Allow),
+            Authority::Caller(Some(who)) if !who.is_granted(access) => Ok(Decision::Deny),
             Authority::Caller(who) => self
                 .inner
                 .authorizer
@@ -137,10 +138,18 @@ impl Registry {
         }
     }
 
-    /// 401 for a stranger who could log in, 403 for everybody else.
+    /// 401 for whom another login would help, 403 for everybody else.
     fn refusal(&self, authority: &Authority, access: &Access) -> Error {
         let challenges = self.challenges();
-        if authority.identity().is_none() && !challenges.is_empty() {
+        let login_helps = match authority.identity() {
+            None => !challenges.is_empty(),
+            // A token that lacks this can be exchanged for one that has it.
+            Some(who) => {
+                let token = |challenge: &Challenge| matches!(challenge, Challenge::Bearer { .. });
+                !who.is_granted(access) && challenges.iter().any(token)
+            }
+        };
+        if login_helps {
             Error::Unauthorized {
                 challenges,
                 needed: vec![access.clone()],

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authenticators;
 mod decisions;
 mod recording;
 mod refusals;

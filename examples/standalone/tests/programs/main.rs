@@ -23,7 +23,6 @@ macro_rules! trials {
 }
 
 mod clients;
-mod docker;
 mod exchange;
 mod http;
 mod image;

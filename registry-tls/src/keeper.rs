@@ -1,0 +1,490 @@
+//! Which pair is served: the files' when they are good, else the last one that was.
+//!
+//! Files are read, not watched: two small reads every few seconds notice what notifications and time stamps miss, which is
+//! a symlink swapped somewhere along the path (certbot's `live/`, Kubernetes' `..data`), a file system over the network,
+//! a clock that went back.
+
+use crate::{
+    certificate::utc,
+    error::TlsError,
+    pair::{File, Pair},
+    status::Status,
+};
+use rustls::crypto::CryptoProvider;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// How often files are looked at, unless told otherwise.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// A certificate and its private key in files: PEM, a chain in any order, and one file for both if so wished.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) check_every: Duration,
+}
+
+impl Files {
+    /// The files, which need not exist yet.
+    #[must_use]
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self {
+            certificate: certificate.into(),
+            key: key.into(),
+            check_every: CHECK_EVERY,
+        }
+    }
+
+    /// How often the files are looked at: every two seconds, unless told otherwise.
+    #[must_use]
+    pub fn check_every(mut self, period: Duration) -> Self {
+        self.check_every = period;
+        self
+    }
+
+    pub(crate) fn read(&self) -> Result<Contents, Unread> {
+        Ok(Contents {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+        })
+    }
+}
+
+/// What both files hold.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// Why one of the files was not read.
+pub(crate) enum Unread {
+    /// It does not exist, or is empty: it may come.
+    Missing { path: PathBuf, what: &'static str },
+    /// It cannot be read.
+    Failed(TlsError),
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Unread> {
+    let missing = |what| Unread::Missing {
+        path: path.to_owned(),
+        what,
+    };
+    match fs::read(path) {
+        Ok(content) if content.is_empty() => Err(missing("is empty")),
+        Ok(content) => Ok(content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing("does not exist yet")),
+        Err(source) => Err(Unread::Failed(TlsError::Read {
+            path: path.to_owned(),
+            source,
+        })),
+    }
+}
+
+/// The pair that is served, and what is known of the files.
+pub(crate) struct Keeper {
+    files: Files,
+    provider: Arc<CryptoProvider>,
+    serving: Option<Pair>,
+    /// What is wrong with the files as they are, once it was said.
+    problem: Option<Problem>,
+    /// The contents that were judged, whatever the judgement: they are not judged again.
+    judged: Option<Contents>,
+    /// Whether it was said that the pair that is served has expired.
+    told_expired: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Problem {
+    Missing(String),
+    Broken(String),
+}
+
+impl Problem {
+    fn text(&self) -> &str {
+        match self {
+            Self::Missing(text) | Self::Broken(text) => text,
+        }
+    }
+}
+
+impl Keeper {
+    /// Reads the files for the first time. Missing ones are waited for.
+    ///
+    /// # Errors
+    ///
+    /// If they are there and cannot be used: at a start, somebody looks.
+    pub(crate) fn start(
+        files: Files,
+        provider: Arc<CryptoProvider>,
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
+        let mut keeper = Self {
+            files,
+            provider,
+            serving: None,
+            problem: None,
+            judged: None,
+            told_expired: false,
+        };
+        match keeper.files.read() {
+            Ok(contents) => {
+                let pair = keeper.parse(&contents)?;
+                keeper.judged = Some(contents);
+                keeper.serve(pair, now);
+            }
+            Err(Unread::Missing { path, what }) => keeper.missing(&path, what),
+            Err(Unread::Failed(error)) => return Err(error),
+        }
+        Ok(keeper)
+    }
+
+    /// The pair to serve, if there was ever one.
+    pub(crate) fn pair(&self) -> Option<&Pair> {
+        self.serving.as_ref()
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(crate) fn status(&self, now: SystemTime) -> Status {
+        let problem = self.problem.as_ref().map(|problem| problem.text().to_owned());
+        match (&self.serving, &self.problem) {
+            (Some(pair), _) => match pair.out_of_date(now) {
+                None => Status::Serving {
+                    until: pair.validity.until,
+                    problem,
+                },
+                Some(because) => Status::Failing { because },
+            },
+            (None, Some(Problem::Broken(because))) => Status::Failing {
+                because: because.clone(),
+            },
+            (None, _) => Status::Waiting {
+                what_for: problem.unwrap_or_default(),
+            },
+        }
+    }
+
+    /// Judges what was read. True if another pair is to be served from now on.
+    pub(crate) fn check(&mut self, read: Result<Contents, Unread>, now: SystemTime) -> bool {
+        let changed = match read {
+            Ok(contents) if self.judged.as_ref() == Some(&contents) => false,
+            Ok(contents) => self.judge(contents, now),
+            Err(Unread::Missing { path, what }) => {
+                self.judged = None;
+                self.missing(&path, what);
+                false
+            }
+            Err(Unread::Failed(error)) => {
+                self.judged = None;
+                self.broken(error.story());
+                false
+            }
+        };
+        self.tell_of_expiry(now);
+        changed
+    }
+
+    fn judge(&mut self, contents: Contents, now: SystemTime) -> bool {
+        let pair = match self.parse(&contents) {
+            Ok(pair) => pair,
+            Err(error) => {
+                self.judged = Some(contents);
+                self.broken(error.story());
+                return false;
+            }
+        };
+        let keeps = self
+            .serving
+            .as_ref()
+            .is_some_and(|old| old.out_of_date(now).is_none());
+        match pair.out_of_date(now) {
+            // Not remembered as judged: one that is not valid yet will be.
+            Some(problem) if keeps => {
+                self.broken(format!("{}: {problem}", self.files.certificate.display()));
+                false
+            }
+            _ => {
+                self.judged = Some(contents);
+                self.serve(pair, now);
+                true
+            }
+        }
+    }
+
+    fn parse(&self, contents: &Contents) -> Result<Pair, TlsError> {
+        let certificate = File {
+            path: &self.files.certificate,
+            content: &contents.certificate,
+        };
+        let key = File {
+            path: &self.files.key,
+            content: &contents.key,
+        };
+        Pair::parse(certificate, key, &self.provider)
+    }
+
+    fn serve(&mut self, pair: Pair, now: SystemTime) {
+        let file = self.files.certificate.display();
+        for warning in &pair.warnings {
+            tracing::warn!("{file}: {warning}");
+        }
+        tracing::info!(
+            "TLS: serves the certificate for {} from {file}, valid until {}",
+            pair.holder,
+            utc(pair.validity.until)
+        );
+        if pair.ends_soon(now) && pair.out_of_date(now).is_none() {
+            tracing::warn!(
+                "{file}: the certificate ends soon, at {}",
+                utc(pair.validity.until)
+            );
+        }
+        self.serving = Some(pair);
+        self.problem = None;
+        self.told_expired = false;
+        self.tell_of_expiry(now);
+    }
+
+    fn missing(&mut self, path: &Path, what: &str) {
+        let text = format!("{}, which {what}", path.display());
+        if self.serving.is_some() {
+            return self.broken(format!("{} {what}", path.display()));
+        }
+        let problem = Problem::Missing(text);
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::warn!(
+                "TLS: waits for {}; until then handshakes are refused",
+                problem.text()
+            );
+            self.problem = Some(problem);
+        }
+    }
+
+    fn broken(&mut self, because: String) {
+        let problem = Problem::Broken(because);
+        if self.problem.as_ref() == Some(&problem) {
+            return;
+        }
+        match &self.serving {
+            Some(pair) => tracing::error!(
+                "TLS: {}; the certificate for {} that was loaded before is served on, until {}",
+                problem.text(),
+                pair.holder,
+                utc(pair.validity.until)
+            ),
+            None => tracing::error!("TLS: {}; handshakes are refused", problem.text()),
+        }
+        self.problem = Some(problem);
+    }
+
+    fn tell_of_expiry(&mut self, now: SystemTime) {
+        if self.told_expired {
+            return;
+        }
+        if let Some(problem) = self.serving.as_ref().and_then(|pair| pair.out_of_date(now)) {
+            tracing::error!("{}: {problem}", self.files.certificate.display());
+            self.told_expired = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        provider::provider,
+        test_certificates::{Authority, Issued},
+    };
+    use std::os::unix::fs::symlink;
+
+    struct Place {
+        directory: tempfile::TempDir,
+        authority: Authority,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            Self {
+                directory: tempfile::tempdir().unwrap(),
+                authority: Authority::new("root"),
+            }
+        }
+
+        fn files(&self) -> Files {
+            Files::new(self.path("tls.crt"), self.path("tls.key"))
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn write(&self, directory: &str, issued: &Issued) {
+            fs::create_dir_all(self.path(directory)).unwrap();
+            fs::write(self.path(directory).join("tls.crt"), issued.pem()).unwrap();
+            fs::write(self.path(directory).join("tls.key"), issued.key_pem()).unwrap();
+        }
+
+        fn start(&self) -> Keeper {
+            Keeper::start(self.files(), provider().unwrap(), SystemTime::now()).unwrap()
+        }
+    }
+
+    fn check(keeper: &mut Keeper) -> bool {
+        let read = keeper.files.read();
+        keeper.check(read, SystemTime::now())
+    }
+
+    fn holder(keeper: &Keeper) -> &str {
+        &keeper.pair().unwrap().holder
+    }
+
+    fn problem(keeper: &Keeper) -> String {
+        match keeper.status(SystemTime::now()) {
+            Status::Serving { problem, .. } => problem.unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_files_are_waited_for_and_picked_up() {
+        let place = Place::new();
+        let mut keeper = place.start();
+        assert_eq!(
+            keeper.status(SystemTime::now()),
+            Status::Waiting {
+                what_for: format!("{}, which does not exist yet", place.path("tls.crt").display())
+            }
+        );
+        assert!(!check(&mut keeper));
+
+        place.write("", &place.authority.issue(&["a.example"]));
+
+        assert!(check(&mut keeper));
+        assert!(keeper.status(SystemTime::now()).is_serving());
+        assert!(!check(&mut keeper), "nothing changed since");
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_at_the_start_are_refused() {
+        let place = Place::new();
+        let [one, other] = [place.authority.issue(&["one"]), place.authority.issue(&["other"])];
+        place.write("", &one);
+        fs::write(place.path("tls.key"), other.key_pem()).unwrap();
+
+        let refused = Keeper::start(place.files(), provider().unwrap(), SystemTime::now());
+
+        assert!(matches!(refused, Err(TlsError::Mismatch { .. })));
+    }
+
+    #[test]
+    fn a_renewed_pair_replaces_the_old_one_only_when_it_is_whole() {
+        let place = Place::new();
+        place.write("", &place.authority.issue(&["old.example"]));
+        let mut keeper = place.start();
+        let renewed = place.authority.issue(&["new.example"]);
+
+        fs::write(place.path("tls.crt"), renewed.pem()).unwrap();
+        assert!(!check(&mut keeper));
+        assert_eq!(holder(&keeper), "old.example");
+        assert!(
+            problem(&keeper).contains("does not belong"),
+            "{}",
+            problem(&keeper)
+        );
+
+        fs::write(place.path("tls.key"), renewed.key_pem()).unwrap();
+        assert!(check(&mut keeper));
+        assert_eq!(holder(&keeper), "new.example");
+        assert_eq!(problem(&keeper), "");
+    }
+
+    #[test]
+    fn files_that_vanish_or_break_keep_the_old_pair() {
+        let place = Place::new();
+        place.write("", &place.authority.issue(&["old.example"]));
+        let mut keeper = place.start();
+
+        fs::remove_file(place.path("tls.key")).unwrap();
+        assert!(!check(&mut keeper));
+        assert!(
+            problem(&keeper).ends_with("tls.key does not exist yet"),
+            "{}",
+            problem(&keeper)
+        );
+
+        fs::write(place.path("tls.key"), "rubbish").unwrap();
+        assert!(!check(&mut keeper));
+        assert!(problem(&keeper).contains("holds no PEM"), "{}", problem(&keeper));
+        assert_eq!(holder(&keeper), "old.example");
+    }
+
+    #[test]
+    fn a_swapped_symlink_is_noticed_although_no_file_changed() {
+        let place = Place::new();
+        place.write("first", &place.authority.issue(&["first.example"]));
+        place.write("second", &place.authority.issue(&["second.example"]));
+        symlink("first", place.path("..data")).unwrap();
+        for name in ["tls.crt", "tls.key"] {
+            symlink(format!("..data/{name}"), place.path(name)).unwrap();
+        }
+        let mut keeper = place.start();
+        assert_eq!(holder(&keeper), "first.example");
+
+        symlink("second", place.path("..data_tmp")).unwrap();
+        fs::rename(place.path("..data_tmp"), place.path("..data")).unwrap();
+
+        assert!(check(&mut keeper));
+        assert_eq!(holder(&keeper), "second.example");
+    }
+
+    #[test]
+    fn an_expired_pair_does_not_replace_one_that_holds_and_is_served_if_there_is_no_other() {
+        let place = Place::new();
+        place.write("", &place.authority.issue(&["valid.example"]));
+        let mut keeper = place.start();
+        let expired = place.authority.issue_from(&["expired.example"], |params| {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        });
+
+        place.write("", &expired);
+        assert!(!check(&mut keeper));
+        assert_eq!(holder(&keeper), "valid.example");
+        assert!(
+            problem(&keeper).contains("expired at 2020-01-01 00:00:00 UTC"),
+            "{}",
+            problem(&keeper)
+        );
+
+        let keeper = place.start();
+        assert_eq!(holder(&keeper), "expired.example");
+        assert!(matches!(keeper.status(SystemTime::now()), Status::Failing { .. }));
+    }
+
+    #[test]
+    fn a_pair_that_is_not_valid_yet_is_taken_when_its_time_comes() {
+        let place = Place::new();
+        place.write("", &place.authority.issue(&["old.example"]));
+        let mut keeper = place.start();
+        place.write(
+            "",
+            &place.authority.issue_from(&["new.example"], |params| {
+                params.not_before = rcgen::date_time_ymd(2900, 1, 1);
+            }),
+        );
+        assert!(!check(&mut keeper));
+
+        let then = SystemTime::now() + Duration::from_secs(900 * 366 * 24 * 3600);
+
+        let read = keeper.files.read();
+        assert!(keeper.check(read, then));
+        assert_eq!(holder(&keeper), "new.example");
+    }
+}

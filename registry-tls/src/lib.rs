@@ -1,0 +1,72 @@
+//! TLS for a server whose certificates change while it runs.
+//!
+//! ```no_run
+//! use registry_tls::{Files, Options, Tls};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options::new().minimum_version("tls1.2")?;
+//! let (tls, upkeep) = Tls::from_files(Files::new("/certs/tls.crt", "/certs/tls.key"), options)?;
+//! tokio::spawn(upkeep.run());
+//!
+//! let listener = tokio::net::TcpListener::bind("[::]:443").await?;
+//! loop {
+//!     let (connection, client) = listener.accept().await?;
+//!     let tls = tls.clone();
+//!     tokio::spawn(async move {
+//!         match tls.accept(connection).await {
+//!             Ok(stream) => println!("{client}: HTTP/2: {}", stream.is_http2()),
+//!             Err(error) => eprintln!("{client}: {error}"),
+//!         }
+//!     });
+//! }
+//! # }
+//! ```
+//!
+//! # What is taken
+//!
+//! PEM in any shape people have it: keys in PKCS#1, PKCS#8 and SEC1; RSA, ECDSA and Ed25519; chains in any order and
+//! joined by `cat` without line ends; LF and CRLF; key and certificate in one file; certificates of version 1, which older
+//! instructions for self-signed ones make. Nothing in a file is dropped without a word: what cannot be used is an error
+//! that names the file, what is in it, and what to do.
+//!
+//! # What is served
+//!
+//! TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with or without a server name. A client that speaks plain HTTP gets a
+//! 400 that says so. Where authorities for clients are set, a client has to show a certificate of theirs.
+//!
+//! # Change
+//!
+//! [`Upkeep`] is a future that the host drives. It reads the files every two seconds: a pair that is whole replaces the
+//! old one, for new connections only; one that is not leaves the old one in service, and is reported once.
+//! [`Tls::status`] has the state for a health check.
+//!
+//! # Cryptography
+//!
+//! Comes from the feature `aws-lc-rs` (on by default), or from the `CryptoProvider` that the host installed for the
+//! process. This crate installs none.
+
+mod certificate;
+mod chain;
+mod error;
+mod handshake;
+mod keeper;
+mod options;
+mod pair;
+mod pem;
+mod provider;
+mod shelf;
+mod status;
+mod stream;
+#[cfg(test)]
+mod test_certificates;
+mod tls;
+
+pub use self::{
+    error::{FileProblem, TlsError},
+    handshake::HandshakeError,
+    keeper::Files,
+    options::{ClientAuth, Options},
+    status::Status,
+    stream::TlsStream,
+    tls::{Tls, Upkeep},
+};

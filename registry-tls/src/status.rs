@@ -1,0 +1,34 @@
+//! What there is to serve, for health checks.
+
+use std::time::SystemTime;
+
+/// Whether handshakes can succeed, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// There is no certificate yet, and nothing is wrong: handshakes are refused with an alert.
+    Waiting {
+        /// What for, such as `/certs/tls.crt, which does not exist yet`.
+        what_for: String,
+    },
+    /// A certificate is served.
+    Serving {
+        /// When it ends.
+        until: SystemTime,
+        /// Why it cannot be replaced by what is there, or renewed, if so.
+        problem: Option<String>,
+    },
+    /// Clients cannot connect, or refuse the certificate, until somebody does something.
+    Failing {
+        /// What is wrong, and what to do.
+        because: String,
+    },
+}
+
+impl Status {
+    /// Whether clients can connect.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self, Self::Serving { .. })
+    }
+}

@@ -1,0 +1,89 @@
+//! A connection after its handshake.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// What a client sends and receives inside TLS.
+pub struct TlsStream(Box<tokio_rustls::server::TlsStream<TcpStream>>);
+
+impl TlsStream {
+    pub(crate) fn new(stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
+        Self(Box::new(stream))
+    }
+
+    /// Whether client and server agreed on HTTP/2; otherwise it is HTTP/1.1.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.0.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+
+    /// The connection below.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        self.0.get_ref().0
+    }
+
+    /// The certificate of the client, in DER, verified against the authorities of
+    /// [`Options::client_cas`](crate::Options::client_cas); `None` if it showed none.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        let chain = self.0.get_ref().1.peer_certificates()?;
+        chain.first().map(AsRef::as_ref)
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream")
+            .field("tcp", self.tcp())
+            .field("http2", &self.is_http2())
+            .finish_non_exhaustive()
+    }
+}

@@ -40,37 +40,22 @@ impl Endpoint {
     ///
     /// [`Error::Endpoint`] if no endpoint has this form; else the first part that is malformed.
     pub fn parse(path: &str) -> Result<Self, Error> {
-        let rest = match path.strip_prefix("/v2") {
-            Some("" | "/") => return Ok(Self::Base),
-            Some("/_catalog") => return Ok(Self::Catalog),
-            Some(rest) => rest.strip_prefix('/').ok_or(Error::Endpoint)?,
-            None => return Err(Error::Endpoint),
-        };
-        let segments: Vec<&str> = rest.split('/').collect();
-        match segments.as_slice() {
-            [name @ .., "tags", "list"] => Ok(Self::Tags(parse_name(name)?)),
-            [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
-                Ok(Self::Uploads(parse_name(name)?))
-            }
-            [name @ .., "manifests", reference] => Ok(Self::Manifest(
-                parse_name(name)?,
-                Reference::parse(&decode(reference))?,
-            )),
-            [name @ .., "referrers", digest] => Ok(Self::Referrers(
-                parse_name(name)?,
-                Digest::parse(&decode(digest))?,
-            )),
-            [name @ .., "blobs", digest] => {
-                Ok(Self::Blob(parse_name(name)?, Digest::parse(&decode(digest))?))
-            }
-            [name @ .., "blobs", "uploads", id] => {
+        let (route, name, last) = split(path).ok_or(Error::Endpoint)?;
+        Ok(match route {
+            Route::Base => Self::Base,
+            Route::Catalog => Self::Catalog,
+            Route::Tags => Self::Tags(parse_name(name)?),
+            Route::Manifest => Self::Manifest(parse_name(name)?, Reference::parse(&decode(last))?),
+            Route::Blob => Self::Blob(parse_name(name)?, Digest::parse(&decode(last))?),
+            Route::Uploads => Self::Uploads(parse_name(name)?),
+            Route::Upload => {
                 let name = parse_name(name)?;
                 // What is no id was never given out, so it is as unknown as any other.
-                let id = UploadId::parse(&decode(id)).or(Err(Error::UploadUnknown))?;
-                Ok(Self::Upload(name, id))
+                let id = UploadId::parse(&decode(last)).or(Err(Error::UploadUnknown))?;
+                Self::Upload(name, id)
             }
-            _ => Err(Error::Endpoint),
-        }
+            Route::Referrers => Self::Referrers(parse_name(name)?, Digest::parse(&decode(last))?),
+        })
     }
 
     /// The methods it answers, for `Allow`.
@@ -107,8 +92,76 @@ impl fmt::Display for Endpoint {
     }
 }
 
-fn parse_name(segments: &[&str]) -> Result<RepositoryName, Error> {
-    let decoded: Vec<Cow<'_, str>> = segments.iter().map(|segment| decode(segment)).collect();
+/// Which endpoint a path names, whatever repository, tag or digest stands in it: for logs and metrics, where a value
+/// that clients choose would make a series of its own.
+///
+/// ```
+/// use registry_core::protocol::Route;
+///
+/// assert_eq!(Route::of("/v2/team/app/manifests/v1"), Some(Route::Manifest));
+/// assert_eq!(Route::of("/favicon.ico"), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Route {
+    /// [`Endpoint::Base`]
+    Base,
+    /// [`Endpoint::Catalog`]
+    Catalog,
+    /// [`Endpoint::Tags`]
+    Tags,
+    /// [`Endpoint::Manifest`]
+    Manifest,
+    /// [`Endpoint::Blob`]
+    Blob,
+    /// [`Endpoint::Uploads`]
+    Uploads,
+    /// [`Endpoint::Upload`]
+    Upload,
+    /// [`Endpoint::Referrers`]
+    Referrers,
+}
+
+impl Route {
+    /// The form of a raw path; `None` if no endpoint has it. Names and digests are not looked at.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        split(path).map(|(route, ..)| route)
+    }
+}
+
+/// The table, read from the right: which form a path has, the name in it, and what stands last.
+fn split(path: &str) -> Option<(Route, &str, &str)> {
+    let rest = match path.strip_prefix("/v2")? {
+        "" | "/" => return Some((Route::Base, "", "")),
+        "/_catalog" => return Some((Route::Catalog, "", "")),
+        rest => rest.strip_prefix('/')?,
+    };
+    let (before, last) = rest.rsplit_once('/')?;
+    let (name, kind) = parent(before);
+    match (kind, last) {
+        ("tags", "list") => Some((Route::Tags, name, last)),
+        ("blobs", "uploads") => Some((Route::Uploads, name, last)),
+        ("manifests", _) => Some((Route::Manifest, name, last)),
+        ("referrers", _) => Some((Route::Referrers, name, last)),
+        ("blobs", _) => Some((Route::Blob, name, last)),
+        ("uploads", _) => match parent(name) {
+            (name, "blobs") if last.is_empty() => Some((Route::Uploads, name, last)),
+            (name, "blobs") => Some((Route::Upload, name, last)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The last segment, and what stands before it.
+fn parent(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn parse_name(name: &str) -> Result<RepositoryName, Error> {
+    // Each segment by itself: an encoded slash would make two of one.
+    let decoded: Vec<Cow<'_, str>> = name.split('/').map(decode).collect();
     if decoded.iter().any(|segment| segment.contains('/')) {
         return Err(crate::name::InvalidName::Grammar.into());
     }
@@ -242,6 +295,29 @@ mod tests {
             Endpoint::parse("/v2/a/blobs/uploads").unwrap(),
             Endpoint::Uploads(name("a"))
         );
+    }
+
+    #[test]
+    fn a_route_is_known_without_what_stands_in_it() {
+        for (path, route) in [
+            ("/v2", Some(Route::Base)),
+            ("/v2/_catalog", Some(Route::Catalog)),
+            ("/v2/a/b/tags/list", Some(Route::Tags)),
+            ("/v2/NO NAME/manifests/%", Some(Route::Manifest)),
+            ("/v2/a/blobs/no-digest", Some(Route::Blob)),
+            ("/v2/a/blobs/uploads", Some(Route::Uploads)),
+            ("/v2/a/blobs/uploads/", Some(Route::Uploads)),
+            ("/v2/a/blobs/uploads/no-id", Some(Route::Upload)),
+            ("/v2/a/referrers/x", Some(Route::Referrers)),
+            ("/v2/a/uploads/x", None),
+            ("/v2/a/tags", None),
+            ("/v2/a", None),
+            ("/v3/", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(Route::of(path), route, "{path}");
+        }
     }
 
     #[test]

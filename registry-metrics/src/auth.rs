@@ -1,0 +1,103 @@
+//! [`AuthMetrics`]: how long it takes to find out who asks, and how often that fails.
+
+use crate::{
+    buckets,
+    cells::{Cells, Key, label},
+};
+use async_trait::async_trait;
+use prometheus_client::{encoding::EncodeLabelSet, metrics::histogram::Histogram, registry::Registry};
+use registry_core::{
+    Authenticator, Identity,
+    auth::{AuthError, AuthRequest, Challenge},
+};
+use std::time::Instant;
+
+/// Times an authenticator, by outcome.
+#[derive(Clone, Debug)]
+pub struct AuthMetrics {
+    seconds: Cells<ByOutcome, Histogram>,
+}
+
+impl AuthMetrics {
+    /// Registers the instruments. Once per `registry`.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        Self {
+            seconds: Cells::register(
+                registry,
+                "registry_auth_duration_seconds",
+                "How long it took to find out who asks, by what came out",
+                buckets::operation_seconds,
+            )
+            .showing(Outcome::ALL.map(|outcome| ByOutcome { outcome })),
+        }
+    }
+
+    /// The same authenticator, measured.
+    pub const fn wrap<A: Authenticator>(self, authenticator: A) -> MeasuredAuthenticator<A> {
+        MeasuredAuthenticator {
+            inner: authenticator,
+            metrics: self,
+        }
+    }
+}
+
+/// An authenticator that is measured: made by [`AuthMetrics::wrap`].
+#[derive(Debug)]
+pub struct MeasuredAuthenticator<A> {
+    inner: A,
+    metrics: AuthMetrics,
+}
+
+#[async_trait]
+impl<A: Authenticator> Authenticator for MeasuredAuthenticator<A> {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        let started = Instant::now();
+        let answer = self.inner.authenticate(request).await;
+        let outcome = Outcome::of(&answer);
+        self.metrics.seconds.with(ByOutcome { outcome }, |seconds| {
+            seconds.observe(started.elapsed().as_secs_f64());
+        });
+        answer
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        self.inner.challenges()
+    }
+}
+
+label! {
+    /// What came out.
+    Outcome {
+        Anonymous: "anonymous",
+        Identified: "identified",
+        Rejected: "rejected",
+        Throttled: "throttled",
+        Failed: "failed",
+    }
+}
+
+impl Outcome {
+    const fn of(answer: &Result<Option<Identity>, AuthError>) -> Self {
+        match answer {
+            Ok(None) => Self::Anonymous,
+            Ok(Some(_)) => Self::Identified,
+            Err(AuthError::Rejected) => Self::Rejected,
+            Err(AuthError::Throttled { .. }) => Self::Throttled,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: Outcome,
+}
+
+impl Key for ByOutcome {
+    const COUNT: usize = Outcome::ALL.len();
+
+    fn index(self) -> usize {
+        self.outcome as usize
+    }
+}

@@ -1,0 +1,92 @@
+//! [`Cells`]: the instruments of a family, each found without a lock; and [`label!`], for what they are found by.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{TypedMetric, family::Family},
+    registry::Registry,
+};
+use std::{
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, OnceLock},
+};
+
+/// Labels that take a known, small number of values.
+pub(crate) trait Key: Copy + Debug + Eq + Hash + EncodeLabelSet + Send + Sync + 'static {
+    /// How many there are.
+    const COUNT: usize;
+
+    /// Which one this is, below [`COUNT`](Self::COUNT).
+    fn index(self) -> usize;
+}
+
+/// A family whose instruments appear when they are first used, and are found by an index from then on: a family's own
+/// look-up takes a lock and hashes the labels, on every request.
+#[derive(Debug)]
+pub(crate) struct Cells<K, M> {
+    family: Family<K, M, fn() -> M>,
+    found: Arc<[OnceLock<M>]>,
+}
+
+impl<K: Key, M> Cells<K, M>
+where
+    M: prometheus_client::encoding::EncodeMetric + TypedMetric + Clone + Debug + Send + Sync + 'static,
+{
+    /// Registers the family; `new` makes each of its instruments.
+    pub(crate) fn register(registry: &mut Registry, name: &str, help: &str, new: fn() -> M) -> Self {
+        let family = Family::new_with_constructor(new);
+        registry.register(name, help, family.clone());
+        Self {
+            family,
+            found: (0..K::COUNT).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// Shows these from the start, so that the first event already is an increase.
+    pub(crate) fn showing(self, keys: impl IntoIterator<Item = K>) -> Self {
+        for key in keys {
+            self.with(key, |_| ());
+        }
+        self
+    }
+
+    /// Does something with one instrument.
+    pub(crate) fn with(&self, key: K, then: impl FnOnce(&M)) {
+        // A key out of its own bounds loses its events, which beats ending the request.
+        if let Some(cell) = self.found.get(key.index()) {
+            then(cell.get_or_init(|| self.family.get_or_create_owned(&key)));
+        }
+    }
+}
+
+impl<K, M> Clone for Cells<K, M> {
+    fn clone(&self) -> Self {
+        Self {
+            family: self.family.clone(),
+            found: Arc::clone(&self.found),
+        }
+    }
+}
+
+/// The values of a label, each with the text that it is shown as.
+macro_rules! label {
+    ($(#[$meta:meta])* $visibility:vis $name:ident { $($variant:ident: $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $visibility enum $name { $($variant),+ }
+
+        impl $name {
+            $visibility const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+        }
+
+        impl prometheus_client::encoding::EncodeLabelValue for $name {
+            fn encode(
+                &self,
+                encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+            ) -> std::fmt::Result {
+                std::fmt::Write::write_str(encoder, match self { $(Self::$variant => $text),+ })
+            }
+        }
+    };
+}
+pub(crate) use label;

@@ -1,0 +1,89 @@
+//! What is asked for at each scrape, and what holds as long as the process.
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{
+        gauge::{ConstGauge, Gauge},
+        info::Info,
+    },
+    registry::Registry,
+};
+use std::{
+    fmt, io,
+    sync::atomic::AtomicU64,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// `registry_build_info`: which version this is.
+pub fn build(registry: &mut Registry, version: &str) {
+    let labels = vec![("version", version.to_owned())];
+    registry.register("registry_build", "What is running", Info::new(labels));
+}
+
+/// `process_start_time_seconds`, under the name that every exporter has for it.
+pub fn process_start(registry: &mut Registry, started: SystemTime) {
+    let seconds = started
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64());
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    gauge.set(seconds);
+    registry.register(
+        "process_start_time_seconds",
+        "When the process started, in seconds since 1970",
+        gauge,
+    );
+}
+
+/// `registry_storage_free_bytes` and `registry_storage_size_bytes`: the space where images are kept, as `space` says it
+/// at the scrape. While it cannot tell, they are absent.
+pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(SpaceCollector { space }));
+}
+
+/// How much room there is where images are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can still be written.
+    pub free: u64,
+    /// Bytes in all.
+    pub size: u64,
+}
+
+struct SpaceCollector<F> {
+    space: F,
+}
+
+impl<F> fmt::Debug for SpaceCollector<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpaceCollector").finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() -> io::Result<Space> + Send + Sync + 'static> Collector for SpaceCollector<F> {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        match (self.space)() {
+            Ok(Space { free, size }) => {
+                let mut encoder = encoder;
+                let mut show = |name, help, value: u64| {
+                    let gauge = ConstGauge::new(value);
+                    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+                };
+                show(
+                    "registry_storage_free_bytes",
+                    "Bytes that can still be stored.",
+                    free,
+                )?;
+                show(
+                    "registry_storage_size_bytes",
+                    "Bytes of the file system that holds the images.",
+                    size,
+                )
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the free space is not to be had");
+                Ok(())
+            }
+        }
+    }
+}

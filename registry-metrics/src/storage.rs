@@ -1,0 +1,435 @@
+//! [`StorageMetrics`]: a storage that is timed, operation by operation, and whose failures are counted by kind.
+//!
+//! All three planes are handed on: what the storage inside has, the measured one has.
+
+use crate::{
+    buckets,
+    cells::{Cells, Key, label},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, histogram::Histogram},
+    registry::Registry,
+};
+use registry_core::{
+    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, UploadId,
+    hash::Hasher,
+    storage::{
+        BlobBody, BlobInfo, BlobRead, Content, ContentStream, LinkInfo, Listing, NewUpload, Page,
+        PutManifest, PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite,
+        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+    },
+};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+/// Times the operations of a storage, and counts its errors.
+#[derive(Clone, Debug)]
+pub struct StorageMetrics {
+    seconds: Cells<ByAction, Histogram>,
+    errors: Cells<ByKind, Counter>,
+}
+
+impl StorageMetrics {
+    /// Registers the instruments, labelled with `driver`: registry:2's are called `filesystem` and `inmemory`. Once
+    /// per `registry`.
+    #[must_use]
+    pub fn register(registry: &mut Registry, driver: &'static str) -> Self {
+        let registry = registry.sub_registry_with_label(("driver".into(), driver.into()));
+        Self {
+            seconds: Cells::register(
+                registry,
+                "registry_storage_action_seconds",
+                "How long an operation of the storage took; append lasts as long as the client sends",
+                buckets::operation_seconds,
+            ),
+            errors: Cells::register(
+                registry,
+                "registry_storage_errors",
+                "Operations of the storage that failed or were refused, by why",
+                Counter::default,
+            )
+            .showing(Kind::ALL.map(|kind| ByKind { kind })),
+        }
+    }
+
+    /// The same storage, measured.
+    pub const fn wrap<S: Storage>(self, storage: S) -> MeasuredStorage<S> {
+        MeasuredStorage {
+            inner: storage,
+            metrics: self,
+        }
+    }
+
+    async fn measure<T>(
+        &self,
+        action: Action,
+        operation: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let outcome = operation.await;
+        self.seconds.with(ByAction { action }, |seconds| {
+            seconds.observe(started.elapsed().as_secs_f64());
+        });
+        if let Err(error) = &outcome {
+            self.count(error);
+        }
+        outcome
+    }
+
+    fn count(&self, error: &StorageError) {
+        let kind = Kind::of(error);
+        self.errors.with(ByKind { kind }, |errors| {
+            errors.inc();
+        });
+    }
+}
+
+/// A storage that is measured: made by [`StorageMetrics::wrap`].
+#[derive(Debug)]
+pub struct MeasuredStorage<S> {
+    inner: S,
+    metrics: StorageMetrics,
+}
+
+impl<S: Storage> MeasuredStorage<S> {
+    fn writing(&self) -> Result<&dyn StorageWrite> {
+        self.inner.write().ok_or(StorageError::Unsupported("be written"))
+    }
+
+    fn administering(&self) -> Result<&dyn StorageAdmin> {
+        self.inner
+            .admin()
+            .ok_or(StorageError::Unsupported("be maintained"))
+    }
+
+    /// The same blob; if reading it fails on the way, that is counted as well.
+    fn watched(&self, read: BlobRead) -> BlobRead {
+        let BlobBody::Content(content) = read.body else {
+            return read;
+        };
+        let file = content.file().cloned();
+        let stream = Content::stream(Box::pin(WatchedStream {
+            inner: content.into_stream(),
+            metrics: self.metrics.clone(),
+        }));
+        let content = match file {
+            Some(file) => stream.with_file(file),
+            None => stream,
+        };
+        BlobRead::new(read.info, read.range, BlobBody::Content(content))
+    }
+}
+
+/// The bytes of a blob, with failures counted.
+struct WatchedStream {
+    inner: ContentStream,
+    metrics: StorageMetrics,
+}
+
+impl Body for WatchedStream {
+    type Data = Bytes;
+    type Error = StorageError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
+        let frame = self.inner.as_mut().poll_frame(context);
+        if let Poll::Ready(Some(Err(error))) = &frame {
+            self.metrics.count(error);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[async_trait]
+impl<S: Storage> Storage for MeasuredStorage<S> {
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        let operation = self.inner.blob(repository, digest);
+        self.metrics.measure(Action::Blob, operation).await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let operation = self.inner.open_blob(repository, digest, how);
+        let read = self.metrics.measure(Action::OpenBlob, operation).await?;
+        Ok(read.map(|read| self.watched(read)))
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        let operation = self.inner.manifest(repository, reference);
+        self.metrics.measure(Action::Manifest, operation).await
+    }
+
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        let operation = self.inner.tags(repository, page);
+        self.metrics.measure(Action::Tags, operation).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        let operation = self.inner.referrers(repository, subject, artifact_type, page);
+        self.metrics.measure(Action::Referrers, operation).await
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let operation = self.inner.repositories(page);
+        self.metrics.measure(Action::Repositories, operation).await
+    }
+
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        let operation = self.inner.holders(digest, page);
+        self.metrics.measure(Action::Holders, operation).await
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.inner.write().map(|_| self as &dyn StorageWrite)
+    }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        self.inner.admin().map(|_| self as &dyn StorageAdmin)
+    }
+}
+
+#[async_trait]
+impl<S: Storage> StorageWrite for MeasuredStorage<S> {
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        let operation = self.writing()?.open_upload(repository, new);
+        self.metrics.measure(Action::OpenUpload, operation).await
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        let operation = self.writing()?.upload(repository, id);
+        self.metrics.measure(Action::Upload, operation).await
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        let operation = self.writing()?.append(repository, state, body);
+        self.metrics.measure(Action::Append, operation).await
+    }
+
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        let operation = self.writing()?.rehash(repository, state, hasher);
+        self.metrics.measure(Action::Rehash, operation).await
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        let operation = self.writing()?.commit(repository, state, proof);
+        self.metrics.measure(Action::Commit, operation).await
+    }
+
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        let operation = self.writing()?.cancel(repository, id);
+        self.metrics.measure(Action::Cancel, operation).await
+    }
+
+    async fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        let operation = self.writing()?.mount(from, to, digest);
+        self.metrics.measure(Action::Mount, operation).await
+    }
+
+    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+        let operation = self.writing()?.put_manifest(repository, put);
+        let outcome = self.metrics.measure(Action::PutManifest, operation).await?;
+        if let Some((_, error)) = &outcome.failed {
+            self.metrics.count(error);
+        }
+        Ok(outcome)
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let operation = self.writing()?.delete_tag(repository, tag, expect);
+        self.metrics.measure(Action::DeleteTag, operation).await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        let operation = self.writing()?.delete_manifest(repository, digest);
+        self.metrics.measure(Action::DeleteManifest, operation).await
+    }
+
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let operation = self.writing()?.delete_blob(repository, digest);
+        self.metrics.measure(Action::DeleteBlob, operation).await
+    }
+}
+
+#[async_trait]
+impl<S: Storage> StorageAdmin for MeasuredStorage<S> {
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
+        let operation = self.administering()?.blobs(page);
+        self.metrics.measure(Action::AllBlobs, operation).await
+    }
+
+    async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>> {
+        let operation = self.administering()?.links(repository, page);
+        self.metrics.measure(Action::Links, operation).await
+    }
+
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<BlobInfo>> {
+        let operation = self.administering()?.manifests(repository, page);
+        self.metrics.measure(Action::AllManifests, operation).await
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<UploadState>> {
+        let operation = self.administering()?.uploads(repository, page);
+        self.metrics.measure(Action::Uploads, operation).await
+    }
+}
+
+label! {
+    /// The operations, by the names that the contract has for them.
+    Action {
+        Blob: "blob",
+        OpenBlob: "open_blob",
+        Manifest: "manifest",
+        Tags: "tags",
+        Referrers: "referrers",
+        Repositories: "repositories",
+        Holders: "holders",
+        OpenUpload: "open_upload",
+        Upload: "upload",
+        Append: "append",
+        Rehash: "rehash",
+        Commit: "commit",
+        Cancel: "cancel",
+        Mount: "mount",
+        PutManifest: "put_manifest",
+        DeleteTag: "delete_tag",
+        DeleteManifest: "delete_manifest",
+        DeleteBlob: "delete_blob",
+        AllBlobs: "blobs",
+        Links: "links",
+        AllManifests: "manifests",
+        Uploads: "uploads",
+    }
+}
+
+label! {
+    /// Why an operation failed: the variants of [`StorageError`].
+    Kind {
+        UploadUnknown: "upload_unknown",
+        UploadConflict: "upload_conflict",
+        TagConflict: "tag_conflict",
+        MissingReferences: "missing_references",
+        SizeMismatch: "size_mismatch",
+        Range: "range",
+        Body: "body",
+        Unsupported: "unsupported",
+        Full: "full",
+        Internal: "internal",
+    }
+}
+
+impl Kind {
+    const fn of(error: &StorageError) -> Self {
+        match error {
+            StorageError::UploadUnknown => Self::UploadUnknown,
+            StorageError::UploadConflict { .. } => Self::UploadConflict,
+            StorageError::TagConflict { .. } => Self::TagConflict,
+            StorageError::MissingReferences(_) => Self::MissingReferences,
+            StorageError::SizeMismatch { .. } => Self::SizeMismatch,
+            StorageError::RangeUnsatisfiable { .. } => Self::Range,
+            StorageError::Body(_) => Self::Body,
+            StorageError::Unsupported(_) => Self::Unsupported,
+            StorageError::Full { .. } => Self::Full,
+            // Internal, and what is added to the contract until it has a name here.
+            _ => Self::Internal,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByAction {
+    action: Action,
+}
+
+impl Key for ByAction {
+    const COUNT: usize = Action::ALL.len();
+
+    fn index(self) -> usize {
+        self.action as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: Kind,
+}
+
+impl Key for ByKind {
+    const COUNT: usize = Kind::ALL.len();
+
+    fn index(self) -> usize {
+        self.kind as usize
+    }
+}

@@ -1,0 +1,20 @@
+//! The text that Prometheus scrapes: OpenMetrics 1.0.
+
+use prometheus_client::{encoding::text, registry::Registry};
+
+/// The media type of [`encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every instrument with its value now.
+///
+/// [`gauges`](crate::gauges) ask the file system here: call it where blocking is allowed.
+#[must_use]
+pub fn encode(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Nothing fails to be written to a string; a collector that fails ends the text before its end marker, which a
+    // scraper takes for what it is.
+    if let Err(error) = text::encode(&mut text, registry) {
+        tracing::error!(%error, "the metrics are incomplete");
+    }
+    text
+}

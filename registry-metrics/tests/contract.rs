@@ -1,0 +1,15 @@
+//! The storage contract, kept by a storage that is measured: every operation, on every plane, is handed on.
+
+use registry_core::{Storage, storage::MemoryStorage};
+use registry_metrics::{StorageMetrics, prometheus_client::registry::Registry};
+use registry_testkit::{storage::Backend, storage_tests};
+use std::sync::Arc;
+
+async fn measured() -> Backend {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let metrics = StorageMetrics::register(&mut Registry::default(), "inmemory");
+    let handle = || -> Arc<dyn Storage> { Arc::new(metrics.clone().wrap(Arc::clone(&storage))) };
+    Backend::new(handle(), handle())
+}
+
+storage_tests!(measured, admin);

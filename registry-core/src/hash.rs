@@ -31,7 +31,8 @@ impl Checkpoint {
             .expect("a hasher that began with `new` has its state")
     }
 
-    /// Reads a stored checkpoint; `None` if these bytes are not one of `algorithm`.
+    /// Reads a stored checkpoint; `None` if these bytes are not one of `algorithm`, or one of more bytes than anybody
+    /// has hashed.
     ///
     /// Whether the bytes it speaks of are still there is for the caller to know.
     #[must_use]
@@ -212,13 +213,20 @@ fn encode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], state: &H, o
     to.freeze()
 }
 
-/// From Go's layout to sha2's; `None` unless length and magic are right.
+/// What a record may claim to have hashed, in bytes: an exbibyte, which no disk holds. sha256 counts bits in 64 bits
+/// and would overflow soon after.
+const LONGEST: u64 = 1 << 60;
+
+/// From Go's layout to sha2's; `None` unless length and magic are right and the count is possible.
 fn decode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], bytes: &[u8]) -> Option<(H, u64)> {
     let mut from = bytes.strip_prefix(magic)?;
     if from.len() != 8 * WORD + 16 * WORD + 8 {
         return None;
     }
     let offset = u64::from_be_bytes(*from.last_chunk()?);
+    if offset > LONGEST {
+        return None;
+    }
     let block = 16 * WORD as u64;
     let pending = usize::try_from(offset % block).ok()?;
     let mut to = BytesMut::new();
@@ -321,6 +329,24 @@ mod tests {
         assert!(Checkpoint::parse(Algorithm::Sha512, good).is_none());
         assert!(Checkpoint::parse(Algorithm::Sha256, Bytes::new()).is_none());
         assert!(Checkpoint::parse(Algorithm::Sha256, Bytes::from(vec![0; 108])).is_none());
+    }
+
+    #[test]
+    fn a_record_of_more_than_can_be_hashed_is_not_a_checkpoint() {
+        let record = |algorithm: Algorithm, offset: u64| {
+            let start = Checkpoint::start(algorithm).as_bytes().clone();
+            let (head, _) = start.split_at(start.len() - 8);
+            Bytes::from([head, &offset.to_be_bytes()].concat())
+        };
+        for algorithm in Algorithm::ALL {
+            let most = Checkpoint::parse(algorithm, record(algorithm, LONGEST)).unwrap();
+            let mut hasher = Hasher::resume(&most);
+            hasher.update(b"more");
+            assert!(hasher.digest().is_some());
+            for more in [LONGEST + 1, 1 << 61, u64::MAX] {
+                assert!(Checkpoint::parse(algorithm, record(algorithm, more)).is_none());
+            }
+        }
     }
 
     #[test]

@@ -299,11 +299,11 @@ impl Error {
         }
     }
 
-    /// The JSON body: `{"errors":[{"code","message","detail"?}]}`.
+    /// The JSON body: `{"errors":[{"code","message","detail"?}]}`. A message that quotes the client at length is cut.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         let code = self.wire().1.as_str();
-        let message = self.to_string();
+        let message = cut(self.to_string());
         let one = |detail| ErrorEntry {
             code,
             message: &message,
@@ -338,6 +338,17 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The most characters of a message.
+const MESSAGE: usize = 512;
+
+fn cut(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 #[derive(Serialize)]
@@ -413,6 +424,19 @@ impl From<IngestError> for Error {
 mod tests {
     use super::*;
     use crate::digest::Algorithm;
+
+    #[test]
+    fn a_client_that_is_quoted_is_quoted_in_short() {
+        let text = "ä".repeat(1 << 20);
+        let document = serde_json::json!({"schemaVersion": text}).to_string();
+        let error = Error::from(crate::manifest::Manifest::parse(document.as_bytes(), None).unwrap_err());
+
+        let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
+
+        let message = body["errors"][0]["message"].as_str().unwrap();
+        assert_eq!(message.chars().count(), MESSAGE + 1);
+        assert!(message.starts_with("the manifest is not valid JSON of its type") && message.ends_with('…'));
+    }
 
     #[test]
     fn every_missing_reference_is_an_error_of_its_own() {

@@ -1,0 +1,42 @@
+//! What must hold for any bytes: one function per parser, for libFuzzer and for `cargo test`.
+//!
+//! Each function takes what a stranger may send, and panics if a property breaks: what was read prints as what is
+//! read again, a naive model comes to the same result, and bounds hold. Not panicking is the least of them.
+//!
+//! - `fuzz_targets/` hands libFuzzer's bytes to these functions: `cargo fuzz run route` (see CONTRIBUTING.md).
+//! - `corpus/<target>/` has inputs that reach different code. `cargo test -p registry-fuzz` replays them all.
+//! - `corpus/request/` has heads of HTTP requests as text, one per file: the first line is the method and the target
+//!   with one blank between them, each further line a header as `name: value`. Others may read them too.
+
+#![expect(clippy::indexing_slicing, reason = "a property fails by panicking")]
+
+mod checkpoint;
+mod headers;
+mod manifest;
+mod names;
+mod request;
+mod route;
+
+pub use self::{
+    checkpoint::checkpoint,
+    headers::{content_range, range},
+    manifest::manifest,
+    names::{digest, reference},
+    request::{Head, request},
+    route::route,
+};
+
+/// A property: it panics if the bytes break it.
+pub type Target = fn(&[u8]);
+
+/// Every target, by the name of its corpus.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("route", route),
+    ("digest", digest),
+    ("reference", reference),
+    ("range", range),
+    ("content_range", content_range),
+    ("manifest", manifest),
+    ("checkpoint", checkpoint),
+    ("request", request),
+];

@@ -1,0 +1,91 @@
+//! Manifests, against a reading of the same JSON by hand.
+
+use registry_core::{
+    Algorithm, Digest, Error, MediaType,
+    manifest::{Child, Manifest},
+};
+use serde_json::Value;
+
+/// What messages may grow to, in bytes, whatever a client wrote.
+const MESSAGE: usize = 4 << 10;
+
+/// A manifest that is accepted refers to exactly what its JSON says, by every way of reading it.
+pub fn manifest(data: &[u8]) {
+    let types = [
+        None,
+        Some(MediaType::OCI_MANIFEST),
+        Some(MediaType::OCI_INDEX),
+        Some("application/vnd.example.thing+json"),
+    ];
+    for media_type in types {
+        let media_type = media_type.and_then(|text| MediaType::parse(text).ok());
+        match Manifest::parse(data, media_type.as_ref()) {
+            Ok(manifest) => accepted(data, media_type.as_ref(), &manifest),
+            Err(invalid) => {
+                let body = Error::from(invalid).body();
+                assert!(body.len() < MESSAGE, "an answer of {} bytes", body.len());
+            }
+        }
+    }
+    let guess = Manifest::guess_media_type(data);
+    assert!([MediaType::OCI_INDEX, MediaType::OCI_MANIFEST].contains(&guess.as_str()));
+}
+
+fn accepted(data: &[u8], header: Option<&MediaType>, manifest: &Manifest) {
+    // What was accepted once can be read again, as the same.
+    let stored = Manifest::parse_stored(data, manifest.media_type()).expect("what was accepted is read");
+    assert_eq!(stored.blobs(), manifest.blobs());
+    assert_eq!(stored.manifests(), manifest.manifests());
+    assert_eq!(stored.subject(), manifest.subject());
+
+    let digest = Digest::of(Algorithm::Sha256, data);
+    let referrer = manifest.referrer(digest, data.len() as u64);
+    let known = manifest.subject().and_then(|subject| subject.known());
+    assert_eq!(referrer.as_ref().map(|(subject, _)| subject), known);
+    if let Some((_, shown)) = referrer {
+        assert_eq!((shown.digest, shown.size), (digest, data.len() as u64));
+        assert_eq!(&shown.media_type, manifest.media_type());
+    }
+
+    // Numbers that JSON can spell and `Value` cannot hold, in fields that nobody reads.
+    let Ok(document) = serde_json::from_slice::<Value>(data) else {
+        return;
+    };
+    let own = document["mediaType"].as_str().filter(|own| !own.is_empty());
+    match own {
+        Some(own) => assert_eq!(MediaType::parse(own).ok().as_ref(), Some(manifest.media_type())),
+        None => assert_eq!(header, Some(manifest.media_type())),
+    }
+    let blobs = [&document["config"]]
+        .into_iter()
+        .filter(|config| !config.is_null());
+    let blobs = blobs
+        .chain(list(&document["layers"]))
+        .chain(list(&document["blobs"]));
+    assert_eq!(spelled(manifest.blobs()), named(blobs));
+    assert_eq!(spelled(manifest.manifests()), named(list(&document["manifests"])));
+    let subject = manifest.subject().map(ToString::to_string);
+    assert_eq!(subject.as_deref(), document["subject"]["digest"].as_str());
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn spelled(children: &[Child]) -> Vec<(String, u64)> {
+    children
+        .iter()
+        .map(|child| (child.digest.to_string(), child.size))
+        .collect()
+}
+
+fn named<'a>(descriptors: impl Iterator<Item = &'a Value>) -> Vec<(String, u64)> {
+    descriptors
+        .map(|descriptor| {
+            (
+                descriptor["digest"].as_str().unwrap_or_default().to_owned(),
+                descriptor["size"].as_u64().unwrap_or(u64::MAX),
+            )
+        })
+        .collect()
+}

@@ -1,4 +1,4 @@
-//! Outside programs in tests: found or reported as missing, started on a free port, killed when done.
+//! Outside programs in tests: found or reported as missing, started and waited for, killed when done.
 //!
 //! `cargo test` must pass on a machine that has only Rust, and must not pretend: a test that needs a missing
 //! program is *ignored*, with the reason in its name. Where [`required`] says so, as in CI, it fails instead.
@@ -10,7 +10,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -23,6 +23,12 @@ const CONNECT_TRIES: u32 = 1500;
 
 /// The pause between two such tries; together they bound the wait to half a minute.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long [`Process::wait_for_output`] waits.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long [`Process::stop`] lets a process tidy up.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many ports [`Process::listening`] tries: a free port may be taken before its process gets to it.
 const PORT_TRIES: u32 = 3;
@@ -78,7 +84,13 @@ where
 /// Asked to run all the same (`--ignored`), it fails: nothing was tested.
 #[must_use]
 pub fn absent(name: &str, program: &str) -> Trial {
-    let reason = format!("{program} is not installed");
+    unavailable(name, &format!("{program} is not installed"))
+}
+
+/// What stands for the test `name` where the machine lacks something else that it needs, and `reason` says what:
+/// ignored, or failed where [`required`] says so, as by [`absent`].
+#[must_use]
+pub fn unavailable(name: &str, reason: &str) -> Trial {
     let failure = format!("{reason}, and {REQUIRE_TOOLS}=1 demands it or the test was asked for by name");
     Trial::test(format!("{name} ({reason})"), move || Err(Failed::from(failure)))
         .with_ignored_flag(!required())
@@ -97,8 +109,35 @@ pub fn free_port() -> io::Result<u16> {
 /// A child process, killed and reaped on drop. What it prints is kept, for the report of a failed test.
 pub struct Process {
     child: Child,
-    output: Arc<Mutex<Vec<u8>>>,
+    output: Arc<Kept>,
     readers: Vec<JoinHandle<()>>,
+}
+
+/// What a process has printed, and how many of its outputs are still open.
+#[derive(Default)]
+struct Kept {
+    state: Mutex<Printed>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Printed {
+    bytes: Vec<u8>,
+    open: usize,
+}
+
+impl Kept {
+    fn state(&self) -> MutexGuard<'_, Printed> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `met` holds, but no longer than `patience`.
+    fn wait(&self, patience: Duration, met: impl Fn(&Printed) -> bool) -> MutexGuard<'_, Printed> {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), patience, |printed| !met(printed));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 impl Process {
@@ -113,7 +152,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let output = Arc::default();
+        let output = Arc::<Kept>::default();
         let readers = [
             child.stdout.take().map(|out| keep(out, &output)),
             child.stderr.take().map(|err| keep(err, &output)),
@@ -167,6 +206,28 @@ impl Process {
         Err(self.failed(io::ErrorKind::TimedOut, "accepts no connection"))
     }
 
+    /// Waits until the process has printed `text`, on one of its outputs, for a minute at most.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::BrokenPipe`] if it closed its outputs first, which a process does when it ends,
+    /// [`io::ErrorKind::TimedOut`] if the minute is over; the message holds what it printed.
+    pub fn wait_for_output(&self, text: &str) -> io::Result<()> {
+        // Looked through from its beginning each time: what a server prints until it is ready is short.
+        let state = self.output.wait(OUTPUT_PATIENCE, |printed| {
+            printed.open == 0 || String::from_utf8_lossy(&printed.bytes).contains(text)
+        });
+        let kind = if String::from_utf8_lossy(&state.bytes).contains(text) {
+            return Ok(());
+        } else if state.open == 0 {
+            io::ErrorKind::BrokenPipe
+        } else {
+            io::ErrorKind::TimedOut
+        };
+        drop(state);
+        Err(self.failed(kind, &format!("did not print {text:?}")))
+    }
+
     fn failed(&self, kind: io::ErrorKind, what: &str) -> io::Error {
         io::Error::new(
             kind,
@@ -183,8 +244,7 @@ impl Process {
     /// What it has printed so far, both outputs as they came in.
     #[must_use]
     pub fn output(&self) -> String {
-        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&output).into_owned()
+        String::from_utf8_lossy(&self.output.state().bytes).into_owned()
     }
 
     /// Kills the process, at once and without asking it, and waits for its end.
@@ -195,6 +255,26 @@ impl Process {
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.wait()
+    }
+
+    /// Asks the process to end (SIGTERM), and kills it only if it, or a child that shares its outputs, has not
+    /// ended half a minute later. For what leaves processes or mounts behind when it is killed, as engines do.
+    ///
+    /// # Errors
+    ///
+    /// As signalling, killing and waiting do.
+    #[cfg(unix)]
+    pub fn stop(&mut self) -> io::Result<ExitStatus> {
+        let ended = self.child.try_wait()?;
+        let id = i32::try_from(self.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        if let (None, Some(id)) = (ended, id) {
+            rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        }
+        drop(self.output.wait(STOP_PATIENCE, |printed| printed.open == 0));
+        self.child.kill()?;
+        self.child.wait()
     }
 
     /// Waits until the process ends by itself.
@@ -233,16 +313,18 @@ impl fmt::Debug for Process {
 }
 
 /// Reads `from` to its end on a thread of its own, so that the process never waits for a full pipe.
-fn keep(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+fn keep(mut from: impl Read + Send + 'static, to: &Arc<Kept>) -> JoinHandle<()> {
     let to = Arc::clone(to);
+    to.state().open += 1;
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             let read = buffer.get(..count).unwrap_or_default();
-            to.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend_from_slice(read);
+            to.state().bytes.extend_from_slice(read);
+            to.changed.notify_all();
         }
+        to.state().open -= 1;
+        to.changed.notify_all();
     })
 }
 
@@ -275,5 +357,38 @@ mod tests {
 
         assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
         assert!(failed.to_string().contains("no-such-subcommand"), "{failed}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_process_that_is_stopped_may_tidy_up() {
+        let mut command = Command::new("sh");
+        // Something to wait for that the signal interrupts.
+        command.args([
+            "-c",
+            "sleep 600 & trap 'kill $!; echo tidied; exit 7' TERM; echo ready; wait",
+        ]);
+        let mut process = Process::start(&mut command).unwrap();
+        process.wait_for_output("ready").unwrap();
+
+        let status = process.stop().unwrap();
+
+        assert_eq!(
+            (status.code(), process.output().as_str()),
+            (Some(7), "ready\ntidied\n")
+        );
+    }
+
+    #[test]
+    fn output_is_waited_for_until_it_comes_or_cannot_come_any_more() {
+        let mut command = Command::new("cargo");
+        command.arg("--version");
+        let process = Process::start(&mut command).unwrap();
+
+        process.wait_for_output("cargo ").unwrap();
+        let ended = process.wait_for_output("no such output").unwrap_err();
+
+        assert_eq!(ended.kind(), io::ErrorKind::BrokenPipe);
+        assert!(ended.to_string().contains("printed:\ncargo "), "{ended}");
     }
 }

@@ -1,12 +1,15 @@
 //! HTTP in, HTTP out: understand, find out who asks, act, answer.
 
-use super::{Authority, ManifestPush, Registry, Repository, ResponseBody, body, referrers::ReferrersIndex};
+use super::{
+    Authority, ManifestPush, Registry, Repository, ResponseBody, body, needs::needs,
+    referrers::ReferrersIndex,
+};
 use crate::{
-    auth::{Access, Action, AuthRequest},
+    auth::AuthRequest,
     digest::{Algorithm, Digest},
     error::Error,
     name::RepositoryName,
-    protocol::{Endpoint, EntityTags, Links, PageQuery, Request, Response},
+    protocol::{EntityTags, Links, PageQuery, Request, Response},
     reference::Reference,
     storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob},
     upload_id::UploadId,
@@ -83,7 +86,19 @@ impl Registry {
 
     async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>) -> Outcome {
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
-        let authority = self.authenticate(parts, &request).await?;
+        let needed = needs(&request);
+        let outcome = match self.authenticate(parts).await {
+            Ok(authority) => self.act(request, authority, body).await,
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| match error {
+            // Whatever it failed for, the next login shall do for the whole request.
+            Error::Unauthorized { challenges, .. } => Error::Unauthorized { challenges, needed },
+            other => other,
+        })
+    }
+
+    async fn act(&self, request: Request, authority: Authority, body: IncomingBody<'_>) -> Outcome {
         match request {
             Request::Ping => self.ping(&authority),
             Request::Catalog { page } => self.catalog(&authority, page).await,
@@ -272,7 +287,7 @@ impl Registry {
     }
 
     /// Finds out who asks. `Og==`, an empty Basic login, is nobody: some clients send it for "no credentials".
-    async fn authenticate(&self, parts: &mut Parts, request: &Request) -> Result<Authority, Error> {
+    async fn authenticate(&self, parts: &mut Parts) -> Result<Authority, Error> {
         let Some(authenticator) = &self.inner.authenticator else {
             return Ok(Authority::Caller(None));
         };
@@ -290,17 +305,12 @@ impl Registry {
         let identity = authenticator.authenticate(AuthRequest::new(parts)).await;
         identity
             .map(Authority::Caller)
-            .map_err(|error| self.auth_error(error, &needed(request)))
+            .map_err(|error| self.auth_error(error))
     }
 
     /// A stranger who could log in is asked to: docker learns only here that it needs its credentials.
     fn ping(&self, authority: &Authority) -> Outcome {
-        let challenges = self
-            .inner
-            .authenticator
-            .as_ref()
-            .map(|a| a.challenges())
-            .unwrap_or_default();
+        let challenges = self.challenges();
         if authority.identity().is_none() && !challenges.is_empty() {
             return Err(Error::Unauthorized {
                 challenges,
@@ -438,24 +448,6 @@ fn json(value: &impl Serialize) -> ResponseBody {
 fn next<K: Clone>(listing: &Listing<K>, request: impl FnOnce(PageQuery<K>) -> Request) -> Option<Request> {
     let last = listing.items.last().filter(|_| listing.more)?;
     Some(request(PageQuery::first(listing.items.len()).after(last.clone())))
-}
-
-/// What a request asks for, for the challenge that refuses its credentials.
-fn needed(request: &Request) -> Access {
-    let action = match request.method() {
-        Method::GET | Method::HEAD => Action::Pull,
-        Method::DELETE => Action::Delete,
-        _ => Action::Push,
-    };
-    match request.endpoint() {
-        Endpoint::Base | Endpoint::Catalog => Access::catalog(),
-        Endpoint::Upload(repository, _) => Access::to(&repository, Action::Push),
-        Endpoint::Tags(repository)
-        | Endpoint::Manifest(repository, _)
-        | Endpoint::Blob(repository, _)
-        | Endpoint::Uploads(repository)
-        | Endpoint::Referrers(repository, _) => Access::to(&repository, action),
-    }
 }
 
 /// `Content-Length` on every answer that can have one, and no body where there must be none.

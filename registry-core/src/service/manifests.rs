@@ -144,8 +144,10 @@ impl Repository {
                 subject: manifest.subject().cloned(),
                 moved,
             }),
-            Some((_, StorageError::TagConflict { tag, .. })) if !may_overwrite => {
-                Err(Error::Overwrite { tag })
+            Some((_, StorageError::TagConflict { tag, .. }))
+                if !may_overwrite && precondition != Some(Precondition::Absent) =>
+            {
+                Err(self.overwrite_refused(tag))
             }
             Some((_, error)) => Err(error.into()),
         }
@@ -155,6 +157,15 @@ impl Repository {
     async fn may_overwrite(&self) -> Result<bool, Error> {
         let overwrite = Access::to(&self.name, Action::Overwrite);
         Ok(self.registry.decide(&self.authority, &overwrite).await? == Decision::Allow)
+    }
+
+    /// Names the tag to those for whom no login would help.
+    fn overwrite_refused(&self, tag: Tag) -> Error {
+        let overwrite = Access::to(&self.name, Action::Overwrite);
+        match self.registry.refusal(&self.authority, &overwrite) {
+            Error::Denied => Error::Overwrite { tag },
+            login => login,
+        }
     }
 
     /// Where a tag must point. Who may not overwrite may still put what is there already.
@@ -167,7 +178,12 @@ impl Repository {
     ) -> Result<TagExpect, Error> {
         Ok(match (precondition, may_overwrite) {
             (Some(Precondition::Absent), _) => TagExpect::Absent,
-            (_, false) => TagExpect::AbsentOrIs(digest),
+            (None, false) => TagExpect::AbsentOrIs(digest),
+            // To say where the tag points is to say that it is moved, unless it points here.
+            (Some(Precondition::Is(current)), false) if current != digest => {
+                return Err(self.overwrite_refused(tag.clone()));
+            }
+            (Some(Precondition::Is(_) | Precondition::Present), false) => TagExpect::Is(digest),
             (None, true) => TagExpect::Any,
             (Some(Precondition::Is(current)), true) => TagExpect::Is(current),
             // Wherever it points now: if it moves before we do, the client is told so.

@@ -8,6 +8,7 @@ mod body;
 mod builder;
 mod http;
 mod manifests;
+mod needs;
 mod referrers;
 mod tags;
 mod uploads;
@@ -19,7 +20,7 @@ pub use self::{
 };
 
 use crate::{
-    auth::{Access, Action, AuthError, Authenticator, Authorizer, Decision, Identity},
+    auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
     hooks::{Context, Event, Hooks},
     name::{InvalidName, RepositoryName},
@@ -119,12 +120,13 @@ impl Registry {
     async fn decide(&self, authority: &Authority, access: &Access) -> Result<Decision, Error> {
         match authority {
             Authority::Host => Ok(Decision::Allow),
+            Authority::Caller(Some(who)) if !who.is_granted(access) => Ok(Decision::Deny),
             Authority::Caller(who) => self
                 .inner
                 .authorizer
                 .authorize(who.as_ref(), access)
                 .await
-                .map_err(|e| self.auth_error(e, access)),
+                .map_err(|e| self.auth_error(e)),
         }
     }
 
@@ -136,15 +138,18 @@ impl Registry {
         }
     }
 
-    /// 401 for a stranger who could log in, 403 for everybody else.
+    /// 401 for whom another login would help, 403 for everybody else.
     fn refusal(&self, authority: &Authority, access: &Access) -> Error {
-        let challenges = self
-            .inner
-            .authenticator
-            .as_ref()
-            .map(|a| a.challenges())
-            .unwrap_or_default();
-        if authority.identity().is_none() && !challenges.is_empty() {
+        let challenges = self.challenges();
+        let login_helps = match authority.identity() {
+            None => !challenges.is_empty(),
+            // A token that lacks this can be exchanged for one that has it.
+            Some(who) => {
+                let token = |challenge: &Challenge| matches!(challenge, Challenge::Bearer { .. });
+                !who.is_granted(access) && challenges.iter().any(token)
+            }
+        };
+        if login_helps {
             Error::Unauthorized {
                 challenges,
                 needed: vec![access.clone()],
@@ -154,9 +159,20 @@ impl Registry {
         }
     }
 
-    fn auth_error(&self, error: AuthError, access: &Access) -> Error {
+    fn challenges(&self) -> Vec<Challenge> {
+        let authenticator = self.inner.authenticator.as_ref();
+        authenticator.map(|a| a.challenges()).unwrap_or_default()
+    }
+
+    fn auth_error(&self, error: AuthError) -> Error {
         match error {
-            AuthError::Rejected => self.refusal(&Authority::Caller(None), access),
+            AuthError::Rejected => match self.challenges() {
+                nothing if nothing.is_empty() => Error::Denied,
+                challenges => Error::Unauthorized {
+                    challenges,
+                    needed: Vec::new(),
+                },
+            },
             AuthError::Throttled { retry_after } => Error::Throttled { retry_after },
             AuthError::Failed(source) => Error::Auth(source),
         }

@@ -96,7 +96,7 @@ impl Registry {
                 .authorizer
                 .visible(who.as_ref(), repositories)
                 .await
-                .map_err(|error| self.auth_error(error, &Access::catalog())),
+                .map_err(|error| self.auth_error(error)),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Permission, Repository, body::Erased};
 use crate::{
-    auth::Action,
+    auth::{Access, Action, Decision},
     digest::{Algorithm, Digest},
     error::Error,
     hash::Hasher,
@@ -74,7 +74,7 @@ impl Repository {
 
     /// Closes a session, perhaps with a last chunk: its bytes become the blob `digest`.
     ///
-    /// A close that is repeated, because its answer was lost, succeeds again.
+    /// A close that is repeated, because its answer was lost, succeeds again for those who may pull.
     ///
     /// # Errors
     ///
@@ -105,11 +105,7 @@ impl Repository {
         self.require_session().await?;
         let write = self.write()?;
         let Some(state) = write.upload(&self.name, id).await? else {
-            return self
-                .storage()
-                .blob(&self.name, digest)
-                .await?
-                .ok_or(Error::UploadUnknown);
+            return self.closed_before(digest).await;
         };
         let (state, hasher) = if body.is_end_stream() && range.is_none() {
             (state, None)
@@ -123,6 +119,17 @@ impl Repository {
             }
             other => other,
         }
+    }
+
+    /// For a close that is repeated: the blob, if the repository holds it. What it holds is for those who may pull;
+    /// to others a session that is gone is unknown, whatever became of it.
+    async fn closed_before(&self, digest: &Digest) -> Result<BlobInfo, Error> {
+        let pull = Access::to(&self.name, Action::Pull);
+        if self.registry.decide(&self.authority, &pull).await? != Decision::Allow {
+            return Err(Error::UploadUnknown);
+        }
+        let held = self.storage().blob(&self.name, digest).await?;
+        held.ok_or(Error::UploadUnknown)
     }
 
     /// Ends a session and drops its bytes; false if there is none.

@@ -1,12 +1,13 @@
 //! Images made on the spot: the same bytes in every run, whole layers of real tar and gzip.
 
 use std::{
+    collections::BTreeMap,
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression, GzBuilder};
+use flate2::{Compression, GzBuilder, read::GzDecoder};
 use registry_core::{Algorithm, Digest};
 use serde_json::{Value, json};
 
@@ -47,26 +48,100 @@ pub(crate) struct Layer {
 impl Layer {
     /// A layer with one file of about `length` bytes and a short text.
     pub(crate) fn new(seed: u64, length: usize) -> Self {
-        let mut builder = tar::Builder::new(Vec::new());
         let text = format!("layer {seed}\n").repeat(64);
-        for (path, content) in [
+        let archive = tar([
             (format!("data/{seed}.bin"), noise(seed, length)),
             (format!("data/{seed}.txt"), text.into_bytes()),
-        ] {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            header.set_mtime(0);
-            builder
-                .append_data(&mut header, path, content.as_slice())
-                .expect("writing to memory succeeds");
-        }
-        let archive = builder.into_inner().expect("writing to memory succeeds");
+        ]);
         // No name and no time in the gzip header: the same bytes in every run.
         let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::fast());
         encoder.write_all(&archive).expect("writing to memory succeeds");
         let blob = encoder.finish().expect("writing to memory succeeds");
         Self { archive, blob }
+    }
+}
+
+/// A tar archive of these files, without names or times of this machine.
+fn tar(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        builder
+            .append_data(&mut header, path, content.as_slice())
+            .expect("writing to memory succeeds");
+    }
+    builder.into_inner().expect("writing to memory succeeds")
+}
+
+/// What gzip has compressed.
+pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes)
+        .read_to_end(&mut plain)
+        .expect("a layer is compressed whole");
+    plain
+}
+
+/// An image as `docker save` writes one and `docker load` reads it: layers uncompressed, and no manifest yet.
+pub(crate) struct DockerArchive {
+    /// The configuration, whose digest is the image's id.
+    pub(crate) config: Vec<u8>,
+    /// The layers' archives, the lowest first.
+    pub(crate) layers: Vec<Vec<u8>>,
+}
+
+impl DockerArchive {
+    pub(crate) fn new(layers: &[&Layer]) -> Self {
+        Self {
+            config: config_and_layers("amd64", layers).0,
+            layers: layers.iter().map(|layer| layer.archive.clone()).collect(),
+        }
+    }
+
+    /// Reads what `docker save` wrote of one image.
+    pub(crate) fn read(archive: &[u8]) -> Self {
+        let mut files = BTreeMap::new();
+        for entry in tar::Archive::new(archive)
+            .entries()
+            .expect("the archive is in memory")
+        {
+            let mut entry = entry.expect("the archive is whole");
+            let path = entry.path().expect("as above").to_string_lossy().into_owned();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).expect("as above");
+            files.insert(path, content);
+        }
+        let mut take = |path: &Value| {
+            let path = path.as_str().expect("the list names files");
+            files.remove(path).unwrap_or_else(|| panic!("there is no {path}"))
+        };
+        let images: Value = serde_json::from_slice(&take(&json!("manifest.json"))).expect("the list is JSON");
+        let layers = images[0]["Layers"].as_array().expect("an image has layers");
+        Self {
+            config: take(&images[0]["Config"]),
+            layers: layers.iter().map(take).collect(),
+        }
+    }
+
+    /// The image's id.
+    pub(crate) fn id(&self) -> Digest {
+        sha256(&self.config)
+    }
+
+    /// The archive to load, which names the image so.
+    pub(crate) fn to_load(&self, name: &str) -> Vec<u8> {
+        let config = format!("{}.json", self.id().hex());
+        let paths: Vec<_> = (0..self.layers.len()).map(|n| format!("{n}/layer.tar")).collect();
+        let images = json!([{ "Config": config, "RepoTags": [name], "Layers": paths }]);
+        let mut files = vec![
+            ("manifest.json".to_owned(), images.to_string().into_bytes()),
+            (config, self.config.clone()),
+        ];
+        files.extend(paths.into_iter().zip(self.layers.iter().cloned()));
+        tar(files)
     }
 }
 

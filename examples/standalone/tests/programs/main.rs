@@ -23,6 +23,7 @@ macro_rules! trials {
 }
 
 mod clients;
+mod docker;
 mod exchange;
 mod http;
 mod image;

@@ -62,7 +62,8 @@ impl Workbench {
         run(command)
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// A command that runs in the test's directory and knows no other.
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.directory.path());
         for (variable, directory) in [
@@ -76,9 +77,14 @@ impl Workbench {
             std::fs::create_dir_all(&path).expect("the test's directory is writable");
             command.env(variable, path);
         }
-        command
-            .env_remove("REGISTRY_AUTH_FILE")
-            .env_remove("DOCKER_CONFIG");
+        for variable in [
+            "DOCKER_CONFIG",
+            "DOCKER_CONTEXT",
+            "DOCKER_HOST",
+            "REGISTRY_AUTH_FILE",
+        ] {
+            command.env_remove(variable);
+        }
         command
     }
 }
@@ -106,7 +112,13 @@ impl Printed {
 }
 
 /// Runs a command that has to succeed.
-fn run(mut command: Command) -> Printed {
+fn run(command: Command) -> Printed {
+    let line = format!("{command:?}");
+    output_of(command).unwrap_or_else(|failed| panic!("{line}: {failed}"))
+}
+
+/// Runs a command; if it fails, returns how, and what it printed.
+pub(crate) fn output_of(mut command: Command) -> Result<Printed, String> {
     let Output {
         status,
         stdout,
@@ -115,12 +127,11 @@ fn run(mut command: Command) -> Printed {
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let log = String::from_utf8_lossy(&stderr).into_owned();
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{log}{}",
-        String::from_utf8_lossy(&stdout)
-    );
-    Printed { out: stdout, log }
+    if status.success() {
+        Ok(Printed { out: stdout, log })
+    } else {
+        Err(format!("{status}\n{log}{}", String::from_utf8_lossy(&stdout)))
+    }
 }
 
 /// A path as a command line argument.

@@ -16,14 +16,20 @@ use crate::{
 };
 
 mod crane;
+mod docker;
 mod podman;
 mod skopeo;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [skopeo::trials(), crane::trials(), podman::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        skopeo::trials(),
+        crane::trials(),
+        podman::trials(),
+        docker::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A registry with nothing in it, and a layout to push.

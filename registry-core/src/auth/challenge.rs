@@ -1,0 +1,78 @@
+//! How a client is asked to log in: [`Challenge`].
+
+use super::Access;
+use http::HeaderValue;
+
+/// One way to log in, for `WWW-Authenticate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Challenge {
+    /// A user and a password. RFC 7617.
+    Basic {
+        /// Shown to people.
+        realm: String,
+    },
+    /// A token from a token service; the core adds the scope that the request needs.
+    Bearer {
+        /// The URL of the token service.
+        realm: String,
+        /// The name of this registry there.
+        service: String,
+    },
+}
+
+impl Challenge {
+    /// The value of `WWW-Authenticate`, for a request that needs `needed`.
+    pub(crate) fn render(&self, needed: &[Access]) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Basic { realm } => format!("Basic realm={}", quoted(realm)),
+            Self::Bearer { realm, service } => {
+                let mut text = format!("Bearer realm={},service={}", quoted(realm), quoted(service));
+                let scopes: Vec<String> = needed.iter().map(Access::scope).collect();
+                if !scopes.is_empty() {
+                    text.push_str(",scope=");
+                    text.push_str(&quoted(&scopes.join(" ")));
+                }
+                text
+            }
+        };
+        HeaderValue::from_str(&text).ok()
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::Action, name::RepositoryName};
+
+    #[test]
+    fn a_challenge_is_quoted_and_carries_the_scope() {
+        let needed = [Access::to(&RepositoryName::parse("a/b").unwrap(), Action::Push)];
+        let bearer = Challenge::Bearer {
+            realm: "https://auth.example/token".into(),
+            service: "r\"x".into(),
+        };
+        assert_eq!(
+            bearer.render(&needed).unwrap(),
+            r#"Bearer realm="https://auth.example/token",service="r\"x",scope="repository:a/b:pull,push""#
+        );
+        let basic = Challenge::Basic {
+            realm: "Registry".into(),
+        };
+        assert_eq!(basic.render(&needed).unwrap(), r#"Basic realm="Registry""#);
+        assert_eq!(
+            bearer
+                .render(&[Access::catalog()])
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .split(',')
+                .nth(2),
+            Some(r#"scope="registry:catalog:*""#)
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Identities that the host already knows: [`FromExtensions`], [`FromHost`].
+
+use super::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
+use async_trait::async_trait;
+use http::Extensions;
+use std::{fmt, sync::Arc};
+
+/// Takes the [`Identity`] that the host's own middleware has put into the request's extensions.
+///
+/// ```
+/// use registry_core::{Registry, auth::FromExtensions, storage::MemoryStorage};
+///
+/// let registry = Registry::builder(MemoryStorage::new())
+///     .authenticator(FromExtensions)
+///     .build();
+/// ```
+///
+/// A request without one is a stranger's. Where the middleware lets strangers pass, docker has to be told that there is
+/// a login: [`challenging`](Self::challenging). Where it answers them itself, nothing more is needed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FromExtensions;
+
+impl FromExtensions {
+    /// Takes it from a type of the host's own; `None` is a stranger.
+    ///
+    /// ```
+    /// use registry_core::{Identity, auth::FromExtensions};
+    ///
+    /// #[derive(Clone)]
+    /// struct Session {
+    ///     user: Option<String>,
+    ///     admin: bool,
+    /// }
+    ///
+    /// let authenticator = FromExtensions::of(|session: &Session| {
+    ///     let identity = Identity::new(session.user.as_deref()?);
+    ///     Some(identity.in_groups(session.admin.then_some("admins")))
+    /// });
+    /// ```
+    pub fn of<T, F>(identity: F) -> FromHost
+    where
+        T: Send + Sync + 'static,
+        F: Fn(&T) -> Option<Identity> + Send + Sync + 'static,
+    {
+        FromHost {
+            identity: Arc::new(move |extensions| extensions.get::<T>().and_then(&identity)),
+            challenges: Vec::new(),
+        }
+    }
+
+    /// The same, asking strangers who are refused to log in as the host's middleware expects it.
+    pub fn challenging(self, challenge: Challenge) -> FromHost {
+        Self::of(|identity: &Identity| Some(identity.clone())).challenging(challenge)
+    }
+}
+
+#[async_trait]
+impl Authenticator for FromExtensions {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        Ok(request.extensions.get::<Identity>().cloned())
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        Vec::new()
+    }
+}
+
+type Identify = dyn Fn(&Extensions) -> Option<Identity> + Send + Sync;
+
+/// Takes an identity from what the host has put into the request's extensions: [`FromExtensions::of`].
+#[derive(Clone)]
+#[must_use]
+pub struct FromHost {
+    identity: Arc<Identify>,
+    challenges: Vec<Challenge>,
+}
+
+impl FromHost {
+    /// The same, asking strangers who are refused to log in this way as well.
+    pub fn challenging(mut self, challenge: Challenge) -> Self {
+        self.challenges.push(challenge);
+        self
+    }
+}
+
+impl fmt::Debug for FromHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let challenges = &self.challenges;
+        f.debug_struct("FromHost")
+            .field("challenges", challenges)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Authenticator for FromHost {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        Ok((self.identity)(request.extensions))
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        self.challenges.clone()
+    }
+}

@@ -1,0 +1,35 @@
+//! What a request needs, whoever sends it: for the challenge, when it is refused.
+
+use crate::{
+    auth::{Access, Action},
+    protocol::Request,
+};
+
+/// Everything that a request asks for. A token that carries all of it is never refused halfway.
+pub(super) fn needs(request: &Request) -> Vec<Access> {
+    match request {
+        Request::Ping => Vec::new(),
+        Request::Catalog { .. } => vec![Access::catalog()],
+        Request::Tags { repository, .. }
+        | Request::Referrers { repository, .. }
+        | Request::Blob { repository, .. }
+        | Request::Manifest { repository, .. } => vec![Access::to(repository, Action::Pull)],
+        Request::DeleteBlob { repository, .. } | Request::DeleteManifest { repository, .. } => {
+            vec![Access::to(repository, Action::Delete)]
+        }
+        Request::PutManifest { repository, .. }
+        | Request::OpenUpload { repository, .. }
+        | Request::PushBlob { repository, .. }
+        | Request::UploadStatus { repository, .. }
+        | Request::Append { repository, .. }
+        | Request::Close { repository, .. }
+        | Request::Cancel { repository, .. } => vec![Access::to(repository, Action::Push)],
+        Request::Mount { repository, from, .. } => {
+            let source = from.as_ref().map(|from| Access::to(from, Action::Pull));
+            [Access::to(repository, Action::Push)]
+                .into_iter()
+                .chain(source)
+                .collect()
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Who may do what, decided before the storage is asked, and what those who may not are told.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod authenticators;
+mod decisions;
+mod recording;
+mod refusals;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use recording::Recording;
+use registry_core::{
+    Action, Algorithm, Authenticator, Authorizer, Digest, Identity, MediaType, Registry, RepositoryName,
+    auth::{Access, AuthError, AuthRequest, Challenge, Decision},
+};
+use serde_json::{Value, json};
+
+/// A session id that no registry has given out.
+const SESSION: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A request as a test spells it.
+#[derive(Clone, Debug)]
+struct Ask {
+    method: Method,
+    target: String,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl Ask {
+    fn new(method: Method, target: impl Into<String>) -> Self {
+        Self {
+            method,
+            target: target.into(),
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn by(self, user: &str) -> Self {
+        self.with("authorization", user)
+    }
+
+    fn body(mut self, body: impl Into<String>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    async fn send(self, registry: &Registry) -> Answer {
+        let mut request = Request::builder().method(self.method).uri(self.target);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        answer(registry, request.body(self.body).unwrap()).await
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn code(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Every `WWW-Authenticate`.
+    fn challenges(&self) -> Vec<&str> {
+        let values = self.headers.get_all(header::WWW_AUTHENTICATE);
+        values.iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The scope that the challenge asks for; empty without one.
+    fn scope(&self) -> &str {
+        let challenge = self.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+        let scope = challenge.split_once("scope=\"");
+        scope.map_or("", |(_, scope)| scope.trim_end_matches('"'))
+    }
+}
+
+async fn answer(registry: &Registry, request: Request<String>) -> Answer {
+    let (parts, body) = registry.handle(request).await.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
+}
+
+/// Believes whatever name stands in `Authorization`, except `wrong`; asks for a token.
+#[derive(Debug)]
+struct ByHeader;
+
+#[async_trait]
+impl Authenticator for ByHeader {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        let name = request.headers.get(header::AUTHORIZATION);
+        match name.map(|value| value.to_str().unwrap()) {
+            Some("wrong") => Err(AuthError::Rejected),
+            Some(name) => Ok(Some(Identity::new(name))),
+            None => Ok(None),
+        }
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        vec![Challenge::Bearer {
+            realm: "https://auth.example/token".into(),
+            service: "test".into(),
+        }]
+    }
+}
+
+/// Decides by a function of user, repository (empty for the catalog) and action.
+struct Decides<F>(F);
+
+impl<F> std::fmt::Debug for Decides<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decides")
+    }
+}
+
+#[async_trait]
+impl<F> Authorizer for Decides<F>
+where
+    F: Fn(Option<&str>, &str, Action) -> Decision + Send + Sync + 'static,
+{
+    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+        let repository = access.repository.as_ref().map_or("", RepositoryName::as_str);
+        let subject = who.map(|identity| &*identity.subject);
+        Ok((self.0)(subject, repository, access.action))
+    }
+}
+
+/// A registry where [`ByHeader`] says who and `decide` says whether.
+fn ruled(
+    storage: &Recording,
+    decide: impl Fn(Option<&str>, &str, Action) -> Decision + Send + Sync + 'static,
+) -> Registry {
+    Registry::builder(storage.clone())
+        .authenticator(ByHeader)
+        .authorizer(Decides(decide))
+        .build()
+}
+
+/// The digest of `{}`, the blob that [`filled`] puts everywhere.
+fn digest() -> Digest {
+    Digest::of(Algorithm::Sha256, b"{}")
+}
+
+/// A manifest with nothing in it but `{}` as config, and a comment that makes it another.
+fn manifest(comment: &str) -> String {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest().to_string(), "size": 2},
+        "layers": [],
+        "comment": comment,
+    })
+    .to_string()
+}
+
+/// The request that puts [`manifest`] under a tag of `team/app`.
+fn put(tag: &str, comment: &str) -> Ask {
+    Ask::new(Method::PUT, format!("/v2/team/app/manifests/{tag}"))
+        .with("content-type", MediaType::OCI_MANIFEST)
+        .body(manifest(comment))
+}
+
+/// With `{}` and a manifest tagged `v1` in each of `repositories`, and nothing recorded.
+async fn filled(repositories: &[&str]) -> Recording {
+    let storage = Recording::default();
+    let registry = Registry::builder(storage.clone()).build();
+    for name in repositories {
+        let repository = registry.repository(name).unwrap();
+        repository.push_blob(String::from("{}"), None).await.unwrap();
+        let tag = registry_core::Tag::parse("v1").unwrap();
+        let push = registry_core::service::ManifestPush::new(tag, manifest("first"));
+        repository.put_manifest(push).await.unwrap();
+    }
+    storage.asked();
+    storage
+}
+
+/// Every endpoint and method that concerns a repository, with what it asks for there and the scope of its challenge.
+fn every_request() -> Vec<(Ask, Action, &'static str)> {
+    use {Action as A, Method as M};
+    const PULL: &str = "repository:team/app:pull";
+    const PUSH: &str = "repository:team/app:pull,push";
+    const DELETE: &str = "repository:team/app:delete";
+    let digest = digest();
+    let manifest_digest = Digest::of(Algorithm::Sha256, manifest("first").as_bytes());
+    let at = |rest: &str| format!("/v2/team/app/{rest}");
+    let session = at(&format!("blobs/uploads/{SESSION}"));
+    let uploads = at("blobs/uploads/");
+    let by_digest = Ask::new(M::PUT, at(&format!("manifests/{manifest_digest}")))
+        .with("content-type", MediaType::OCI_MANIFEST)
+        .body(manifest("first"));
+    vec![
+        (Ask::new(M::GET, at("tags/list")), A::Pull, PULL),
+        (Ask::new(M::HEAD, at("tags/list")), A::Pull, PULL),
+        (
+            Ask::new(M::GET, at(&format!("referrers/{digest}"))),
+            A::Pull,
+            PULL,
+        ),
+        (Ask::new(M::GET, at(&format!("blobs/{digest}"))), A::Pull, PULL),
+        (Ask::new(M::HEAD, at(&format!("blobs/{digest}"))), A::Pull, PULL),
+        (
+            Ask::new(M::DELETE, at(&format!("blobs/{digest}"))),
+            A::Delete,
+            DELETE,
+        ),
+        (Ask::new(M::GET, at("manifests/v1")), A::Pull, PULL),
+        (Ask::new(M::HEAD, at("manifests/v1")), A::Pull, PULL),
+        (
+            Ask::new(M::GET, at(&format!("manifests/{manifest_digest}"))),
+            A::Pull,
+            PULL,
+        ),
+        (put("v1", "first"), A::Push, PUSH),
+        (put("v2?tag=v3", "second"), A::Push, PUSH),
+        (by_digest, A::Push, PUSH),
+        (Ask::new(M::DELETE, at("manifests/v1")), A::Delete, DELETE),
+        (
+            Ask::new(M::DELETE, at(&format!("manifests/{manifest_digest}"))),
+            A::Delete,
+            DELETE,
+        ),
+        (Ask::new(M::POST, &*uploads), A::Push, PUSH),
+        (
+            Ask::new(M::POST, format!("{uploads}?digest={digest}")).body("{}"),
+            A::Push,
+            PUSH,
+        ),
+        (
+            Ask::new(M::POST, format!("{uploads}?mount={digest}")),
+            A::Push,
+            PUSH,
+        ),
+        (
+            Ask::new(M::POST, format!("{uploads}?mount={digest}&from=other/app")),
+            A::Push,
+            "repository:team/app:pull,push repository:other/app:pull",
+        ),
+        (Ask::new(M::GET, &*session), A::Push, PUSH),
+        (Ask::new(M::PATCH, &*session).body("{}"), A::Push, PUSH),
+        (
+            Ask::new(M::PUT, format!("{session}?digest={digest}")).body("{}"),
+            A::Push,
+            PUSH,
+        ),
+        (Ask::new(M::DELETE, &*session), A::Push, PUSH),
+    ]
+}

@@ -1,0 +1,179 @@
+//! A storage that keeps what it is asked, and then answers like [`MemoryStorage`].
+
+use async_trait::async_trait;
+use registry_core::{
+    Descriptor, Digest, MediaType, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
+    hash::Hasher,
+    storage::{
+        BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
+        Result, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+    },
+};
+use std::sync::{Arc, Mutex};
+
+/// Clones are handles on the same content and the same record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recording {
+    pub(crate) storage: MemoryStorage,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Recording {
+    /// What it was asked since the last time: an operation and where.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    fn ask(&self, operation: &str, place: &str) -> &MemoryStorage {
+        let asked = format!("{operation} {}", place);
+        self.asked.lock().unwrap().push(asked);
+        &self.storage
+    }
+
+    fn change(&self, operation: &str, repository: &RepositoryName) -> &dyn StorageWrite {
+        self.ask(operation, repository.as_str()).write().unwrap()
+    }
+}
+
+#[async_trait]
+impl Storage for Recording {
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        self.ask("blob", repository.as_str())
+            .blob(repository, digest)
+            .await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let storage = self.ask("open_blob", repository.as_str());
+        storage.open_blob(repository, digest, how).await
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        let storage = self.ask("manifest", repository.as_str());
+        storage.manifest(repository, reference).await
+    }
+
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        self.ask("tags", repository.as_str()).tags(repository, page).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        let storage = self.ask("referrers", repository.as_str());
+        storage.referrers(repository, subject, artifact_type, page).await
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        self.ask("repositories", "").repositories(page).await
+    }
+
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        self.ask("holders", "").holders(digest, page).await
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageWrite for Recording {
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        let write = self.change("open_upload", repository);
+        write.open_upload(repository, new).await
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        self.change("upload", repository).upload(repository, id).await
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        let write = self.change("append", repository);
+        write.append(repository, state, body).await
+    }
+
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        let write = self.change("rehash", repository);
+        write.rehash(repository, state, hasher).await
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        let write = self.change("commit", repository);
+        write.commit(repository, state, proof).await
+    }
+
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        self.change("cancel", repository).cancel(repository, id).await
+    }
+
+    async fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        self.change("mount", from).mount(from, to, digest).await
+    }
+
+    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+        let write = self.change("put_manifest", repository);
+        write.put_manifest(repository, put).await
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        let write = self.change("delete_tag", repository);
+        write.delete_tag(repository, tag, expect).await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        let write = self.change("delete_manifest", repository);
+        write.delete_manifest(repository, digest).await
+    }
+
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let write = self.change("delete_blob", repository);
+        write.delete_blob(repository, digest).await
+    }
+}

@@ -1,0 +1,242 @@
+//! [`Connection`]: a client's connection and the tap's own to the registry, with a thread for either direction.
+//!
+//! Two threads, because a registry may answer before it has read the request, and the client must see that.
+
+use super::{
+    Exchange, Fault, Reply, Rule, SILENCE, Shared, Side, lock,
+    message::{Framing, Head, copy},
+};
+use http::{HeaderValue, Method, header};
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+/// How much is read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// The two sockets of one client's connection.
+pub(super) struct Connection {
+    number: usize,
+    client: TcpStream,
+    upstream: TcpStream,
+}
+
+/// What the thread of requests tells that of answers to expect.
+enum Expected {
+    /// The answer to this request.
+    Answer(Ongoing),
+    /// Bytes of another protocol.
+    Opaque,
+}
+
+/// An exchange under way.
+#[derive(Clone)]
+struct Ongoing {
+    method: Method,
+    exchange: Arc<Mutex<Exchange>>,
+    rules: Vec<Arc<Rule>>,
+}
+
+impl Connection {
+    pub(super) fn open(number: usize, client: TcpStream, upstream: SocketAddr) -> io::Result<Self> {
+        let upstream = TcpStream::connect(upstream)?;
+        for stream in [&client, &upstream] {
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE))?;
+            stream.set_write_timeout(Some(SILENCE))?;
+        }
+        Ok(Self {
+            number,
+            client,
+            upstream,
+        })
+    }
+
+    /// Closes both, whoever reads or writes.
+    pub(super) fn close(&self) {
+        for stream in [&self.client, &self.upstream] {
+            // One that is closed already is closed.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Passes on what both say until one has nothing more to say.
+    pub(super) fn run(&self, shared: &Shared) {
+        let (expect, expected) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                // An error is a connection that ended early or was cut: the client sees it as that.
+                if self.answers(expected).is_err() {
+                    self.close();
+                }
+                // The client has the whole answer; it is told that no other comes.
+                let _ = self.client.shutdown(Shutdown::Write);
+            });
+            match self.requests(shared, &expect) {
+                Ok(()) => _ = self.upstream.shutdown(Shutdown::Write),
+                // The registry reads no more, and has perhaps answered why. What the client still sends is read and
+                // dropped: to close on it would take the answer away from it.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                    ) =>
+                {
+                    _ = io::copy(&mut &self.client, &mut io::sink());
+                }
+                Err(_) => self.close(),
+            }
+            drop(expect);
+        });
+    }
+
+    fn requests(&self, shared: &Shared, expect: &mpsc::Sender<Expected>) -> io::Result<()> {
+        let mut client = BufReader::with_capacity(BUFFER, &self.client);
+        let mut upstream = &self.upstream;
+        loop {
+            let begin = client.fill_buf()?;
+            if !begin.first().is_none_or(u8::is_ascii_uppercase) || begin.starts_with(b"PRI ") {
+                tell(expect, Expected::Opaque)?;
+                return io::copy(&mut client, &mut upstream).map(drop);
+            }
+            let Some(head) = Head::read(&mut client)? else {
+                return Ok(());
+            };
+            let (method, target) = head.request().ok_or(io::ErrorKind::InvalidData)?;
+            let exchange = Exchange::new(self.number, method.clone(), target, &head);
+            let framing = Framing::of_request(&exchange.headers);
+            let (exchange, rules) = shared.record(exchange);
+            let ongoing = Ongoing {
+                method,
+                exchange,
+                rules,
+            };
+            let mut position = 0;
+            ongoing.before(Side::Request, position, 0)?;
+            tell(expect, Expected::Answer(ongoing.clone()))?;
+            head.write(&mut upstream)?;
+            copy(&mut client, &mut upstream, framing, false, &mut |most| {
+                let allowed = ongoing.before(Side::Request, position, most)?;
+                position += allowed as u64;
+                lock(&ongoing.exchange).sent = position;
+                Ok(allowed)
+            })?;
+        }
+    }
+
+    fn answers(&self, expected: mpsc::Receiver<Expected>) -> io::Result<()> {
+        let mut upstream = BufReader::with_capacity(BUFFER, &self.upstream);
+        let mut client = &self.client;
+        for expected in expected {
+            let Expected::Answer(ongoing) = expected else {
+                return io::copy(&mut upstream, &mut client).map(drop);
+            };
+            let last = loop {
+                let Some(head) = Head::read(&mut upstream)? else {
+                    return Ok(());
+                };
+                let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
+                if !status.is_informational() {
+                    break pass_answer(&ongoing, head, &mut upstream, client)?;
+                }
+                head.write(&mut client)?;
+            };
+            if last {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Passes an answer on; returns whether it ends with the connection.
+fn pass_answer(
+    ongoing: &Ongoing,
+    mut head: Head,
+    upstream: &mut BufReader<&TcpStream>,
+    mut client: &TcpStream,
+) -> io::Result<bool> {
+    let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
+    let framing = Framing::of_response(&ongoing.method, status, &head.headers());
+    let mut position = 0;
+    ongoing.before(Side::Response, position, 0)?;
+    ongoing.change_headers(&mut head);
+    let rechunk =
+        matches!(framing, Framing::Length(1..)) && !head.headers().contains_key(header::CONTENT_LENGTH);
+    if rechunk {
+        head.set(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
+    }
+    lock(&ongoing.exchange).reply = Some(Reply {
+        status,
+        headers: head.headers(),
+        received: 0,
+    });
+    head.write(&mut client)?;
+    copy(upstream, &mut client, framing, rechunk, &mut |most| {
+        let allowed = ongoing.before(Side::Response, position, most)?;
+        position += allowed as u64;
+        if let Some(reply) = &mut lock(&ongoing.exchange).reply {
+            reply.received = position;
+        }
+        Ok(allowed)
+    })?;
+    client.flush()?;
+    Ok(framing == Framing::UntilClose)
+}
+
+impl Ongoing {
+    /// What happens at `position` of a body, where `most` bytes are next (none: its head is). Returns how many of them
+    /// may pass before something else happens.
+    fn before(&self, side: Side, position: u64, most: usize) -> io::Result<usize> {
+        let mut allowed = most;
+        for rule in &self.rules {
+            let (Fault::Cut { side: at, after } | Fault::Hold { side: at, after, .. }) = &rule.fault else {
+                continue;
+            };
+            let Some(distance) = after.checked_sub(position).filter(|_| *at == side) else {
+                continue;
+            };
+            let is_head = most == 0;
+            if distance > 0 {
+                allowed = usize::try_from(distance).map_or(allowed, |distance| allowed.min(distance));
+            } else if (is_head || position > 0) && rule.take() {
+                self.happen(side, &rule.fault)?;
+            }
+        }
+        Ok(allowed)
+    }
+
+    fn happen(&self, side: Side, fault: &Fault) -> io::Result<()> {
+        let passes = match fault {
+            Fault::Hold { gate, .. } => gate.pass(),
+            _ => false,
+        };
+        if passes {
+            return Ok(());
+        }
+        lock(&self.exchange).cut = Some(side);
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn change_headers(&self, head: &mut Head) {
+        for rule in &self.rules {
+            match &rule.fault {
+                Fault::RemoveHeader(name) if head.headers().contains_key(name) && rule.take() => {
+                    head.remove(name);
+                }
+                Fault::SetHeader(name, value) if rule.take() => head.set(name, value),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn tell(expect: &mpsc::Sender<Expected>, expected: Expected) -> io::Result<()> {
+    // Nobody waits for answers any more: the registry has closed its side.
+    expect
+        .send(expected)
+        .map_err(|_ended| io::ErrorKind::BrokenPipe.into())
+}

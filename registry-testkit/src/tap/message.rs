@@ -1,0 +1,203 @@
+//! HTTP/1 messages as far as a proxy has to understand them: heads line by line, and where a body ends.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use std::io::{self, BufRead, Read as _, Write};
+
+/// The longest head that is passed on.
+const MAX_HEAD: u64 = 1 << 20;
+
+/// The head of a message: its lines as they came.
+pub(super) struct Head {
+    start: Vec<u8>,
+    fields: Vec<Vec<u8>>,
+}
+
+impl Head {
+    /// Reads to the empty line; `None` if there is no message any more.
+    pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let mut from = from.take(MAX_HEAD);
+        let mut start = Vec::new();
+        if from.read_until(b'\n', &mut start)? == 0 {
+            return Ok(None);
+        }
+        let mut fields = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            from.read_until(b'\n', &mut line)?;
+            if !line.ends_with(b"\n") {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if line.trim_ascii().is_empty() {
+                return Ok(Some(Self { start, fields }));
+            }
+            fields.push(line);
+        }
+    }
+
+    /// The first line, of a request: method and target.
+    pub(super) fn request(&self) -> Option<(Method, &str)> {
+        let mut words = str::from_utf8(&self.start).ok()?.split_ascii_whitespace();
+        let method = Method::from_bytes(words.next()?.as_bytes()).ok()?;
+        Some((method, words.next()?))
+    }
+
+    /// The first line, of a response: its status.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        let line = str::from_utf8(&self.start).ok()?;
+        line.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// The headers that are well-formed.
+    pub(super) fn headers(&self) -> HeaderMap {
+        self.fields.iter().filter_map(|line| field(line)).collect()
+    }
+
+    pub(super) fn remove(&mut self, name: &HeaderName) {
+        self.fields
+            .retain(|line| field(line).is_none_or(|(present, _)| present != name));
+    }
+
+    pub(super) fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.remove(name);
+        let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat();
+        self.fields.push(line);
+    }
+
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut bytes = self.start.clone();
+        bytes.extend(self.fields.concat());
+        bytes.extend_from_slice(b"\r\n");
+        to.write_all(&bytes)
+    }
+}
+
+fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = line.split_at_checked(colon)?;
+    let value = value.get(1..)?.trim_ascii();
+    Some((
+        HeaderName::from_bytes(name).ok()?,
+        HeaderValue::from_bytes(value).ok()?,
+    ))
+}
+
+/// Where a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After so many bytes, perhaps none.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// With the connection.
+    UntilClose,
+}
+
+impl Framing {
+    pub(super) fn of_request(headers: &HeaderMap) -> Self {
+        Self::announced(headers).unwrap_or(Self::Length(0))
+    }
+
+    pub(super) fn of_response(method: &Method, status: StatusCode, headers: &HeaderMap) -> Self {
+        let without = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || *method == Method::HEAD;
+        if without {
+            Self::Length(0)
+        } else {
+            Self::announced(headers).unwrap_or(Self::UntilClose)
+        }
+    }
+
+    fn announced(headers: &HeaderMap) -> Option<Self> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if text(header::TRANSFER_ENCODING).is_some_and(|coding| coding.ends_with("chunked")) {
+            return Some(Self::Chunked);
+        }
+        Some(Self::Length(text(header::CONTENT_LENGTH)?.parse().ok()?))
+    }
+}
+
+/// Passes a body on as it comes. Before each piece `allow` is told how long it is, and says how much of it may pass
+/// now, which is at least one byte. In chunks of the tap's own if `rechunk`, which a body in chunks already is not.
+pub(super) fn copy(
+    from: &mut impl BufRead,
+    to: &mut impl Write,
+    framing: Framing,
+    rechunk: bool,
+    allow: &mut impl FnMut(usize) -> io::Result<usize>,
+) -> io::Result<()> {
+    match framing {
+        Framing::Length(length) => copy_length(from, to, Some(length), rechunk, allow)?,
+        Framing::UntilClose => copy_length(from, to, None, rechunk, allow)?,
+        Framing::Chunked => return copy_chunks(from, to, allow),
+    }
+    if rechunk {
+        to.write_all(b"0\r\n\r\n")?;
+    }
+    Ok(())
+}
+
+fn copy_length(
+    from: &mut impl BufRead,
+    to: &mut impl Write,
+    length: Option<u64>,
+    rechunk: bool,
+    allow: &mut impl FnMut(usize) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut left = length.unwrap_or(u64::MAX);
+    while left > 0 {
+        let come = from.fill_buf()?;
+        if come.is_empty() {
+            return match length {
+                Some(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+                None => Ok(()),
+            };
+        }
+        let most = usize::try_from(left).map_or(come.len(), |left| left.min(come.len()));
+        let count = allow(most)?.min(most);
+        let piece = come.get(..count).unwrap_or_default();
+        if rechunk {
+            write!(to, "{count:x}\r\n")?;
+        }
+        to.write_all(piece)?;
+        if rechunk {
+            to.write_all(b"\r\n")?;
+        }
+        from.consume(count);
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+fn copy_chunks(
+    from: &mut impl BufRead,
+    to: &mut impl Write,
+    allow: &mut impl FnMut(usize) -> io::Result<usize>,
+) -> io::Result<()> {
+    loop {
+        let line = copy_line(from, to)?;
+        let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+        let size = str::from_utf8(size.trim_ascii())
+            .ok()
+            .and_then(|size| u64::from_str_radix(size, 16).ok())
+            .ok_or(io::ErrorKind::InvalidData)?;
+        if size == 0 {
+            break;
+        }
+        copy_length(from, to, Some(size), false, allow)?;
+        copy_line(from, to)?;
+    }
+    // Trailers, to the empty line.
+    while !copy_line(from, to)?.trim_ascii().is_empty() {}
+    Ok(())
+}
+
+fn copy_line(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    from.take(MAX_HEAD).read_until(b'\n', &mut line)?;
+    if !line.ends_with(b"\n") {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    to.write_all(&line)?;
+    Ok(line)
+}

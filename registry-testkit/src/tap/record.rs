@@ -1,0 +1,89 @@
+//! [`Exchange`]: a request and its answer, as they passed.
+
+use super::{Side, message::Head};
+use http::{HeaderMap, Method, StatusCode};
+use registry_core::protocol::Request;
+
+/// A request, and what came of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// Which of the tap's connections it came on, counted from 0.
+    pub connection: usize,
+    /// Its method.
+    pub method: Method,
+    /// Its target, as the client wrote it: path and query, or a whole URL.
+    pub target: String,
+    /// Its headers; several lines of one name are several values.
+    pub headers: HeaderMap,
+    /// What it asks of a registry, if it is well-formed.
+    pub operation: Option<Request>,
+    /// How many bytes of its body have been passed on, without the framing of chunks.
+    pub sent: u64,
+    /// Its answer, once the head of that has come.
+    pub reply: Option<Reply>,
+    /// Which half of it the tap has cut.
+    pub cut: Option<Side>,
+}
+
+/// An answer, as it was passed on: after the rules have changed its headers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// How many bytes of its body have been passed on, without the framing of chunks.
+    pub received: u64,
+}
+
+impl Exchange {
+    pub(super) fn new(connection: usize, method: Method, target: &str, head: &Head) -> Self {
+        let headers = head.headers();
+        Self {
+            connection,
+            operation: operation(&method, target, &headers),
+            method,
+            target: target.to_owned(),
+            headers,
+            sent: 0,
+            reply: None,
+            cut: None,
+        }
+    }
+
+    /// The status of its answer, if one came.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.reply.as_ref().map(|reply| reply.status.as_u16())
+    }
+
+    /// Whether bytes of a blob came with it: what pushing something again must not do.
+    #[must_use]
+    pub fn uploads(&self) -> bool {
+        let takes_a_body = matches!(
+            self.operation,
+            Some(Request::Append { .. } | Request::Close { .. } | Request::PushBlob { .. })
+        );
+        takes_a_body && self.sent > 0
+    }
+
+    /// Whether it asked for a mount and got one.
+    #[must_use]
+    pub fn mounted(&self) -> bool {
+        matches!(self.operation, Some(Request::Mount { .. })) && self.status() == Some(201)
+    }
+}
+
+fn operation(method: &Method, target: &str, headers: &HeaderMap) -> Option<Request> {
+    let origin = match target.split_once("://") {
+        Some((_, rest)) => rest.get(rest.find('/')?..)?,
+        None => target,
+    };
+    let (path, query) = match origin.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (origin, None),
+    };
+    Request::parse(method, path, query, headers).ok()
+}

@@ -1,0 +1,330 @@
+//! The tap between a client and an upstream that are nothing but sockets, so that every byte can be compared.
+
+use super::{
+    Fault, Gate, Rule, SILENCE, Side, Tap,
+    message::{Framing, Head, copy},
+};
+use http::{HeaderValue, Method, header};
+use registry_core::protocol::Request;
+use std::{
+    io::{BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+};
+
+/// Reads requests whole, hands on their bytes, and gives each the same answer. It ends with the test's process.
+struct Upstream {
+    address: SocketAddr,
+    requests: mpsc::Receiver<String>,
+}
+
+impl Upstream {
+    fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (seen, requests) = mpsc::channel();
+        let answer = answer.into();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (seen, answer) = (seen.clone(), answer.clone());
+                thread::spawn(move || serve(&stream.unwrap(), &seen, &answer));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// The next requests, sorted: those of several connections come in no order.
+    fn requests<const N: usize>(&self) -> [String; N] {
+        let mut requests = [(); N].map(|()| self.requests.recv_timeout(SILENCE).unwrap());
+        requests.sort();
+        requests
+    }
+}
+
+fn serve(mut stream: &TcpStream, seen: &mpsc::Sender<String>, answer: &[u8]) {
+    let mut reader = BufReader::new(stream);
+    while let Ok(Some(head)) = Head::read(&mut reader) {
+        let mut request = Vec::new();
+        head.write(&mut request).unwrap();
+        let framing = Framing::of_request(&head.headers());
+        let whole = copy(&mut reader, &mut request, framing, false, &mut Ok);
+        // The test may have ended.
+        let _ = seen.send(String::from_utf8(request).unwrap());
+        if whole.is_err() || stream.write_all(answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends bytes on a connection of their own, and returns all that comes until the other side closes.
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // A cut shows here or there, as the sockets will have it.
+    let _ = stream.write_all(request.as_bytes());
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+const ACCEPTED: &str =
+    "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nLocation: /v2/a/blobs/uploads/u\r\n\r\n";
+const FIVE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Odd:  as it is \r\n\r\nhello";
+const GET: &str = "GET /v2/a/tags/list HTTP/1.1\r\nHost: r\r\n\r\n";
+
+fn patch(body: &str) -> String {
+    format!(
+        "PATCH /v2/a/blobs/uploads/u HTTP/1.1\r\nHost: r\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn what_no_rule_names_passes_as_it_came_and_is_recorded() {
+    let upstream = Upstream::answering(FIVE);
+    let tap = Tap::start(upstream.address).unwrap();
+    let chunked = "PUT /v2/a/blobs/uploads/u HTTP/1.1\r\nhOST: r\r\nAccept: one\r\nAccept: two, three\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0A\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n";
+
+    let answers = ask(tap.address(), &format!("{chunked}{GET}"));
+
+    assert_eq!(answers, FIVE.repeat(2));
+    assert_eq!(upstream.requests(), [GET, chunked]);
+    let [put, get] = &tap.take()[..] else {
+        panic!("two requests on one connection");
+    };
+    let accept: Vec<_> = put.headers.get_all(header::ACCEPT).iter().collect();
+    assert_eq!(accept, ["one", "two, three"]);
+    assert_eq!(
+        (put.method.as_str(), put.sent, put.status()),
+        ("PUT", 13, Some(200))
+    );
+    assert_eq!((get.target.as_str(), get.sent), ("/v2/a/tags/list", 0));
+    assert_eq!(get.connection, put.connection);
+    let reply = get.reply.as_ref().unwrap();
+    assert_eq!(
+        (&reply.headers["x-odd"], reply.received),
+        (&HeaderValue::from_static("as it is"), 5)
+    );
+    assert!(tap.exchanges().is_empty(), "what was taken is not given again");
+}
+
+#[test]
+fn an_operation_is_recorded_as_what_it_asks_for() {
+    let upstream = Upstream::answering("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+    let tap = Tap::start(upstream.address).unwrap();
+    let digest = registry_core::Digest::of(registry_core::Algorithm::Sha256, b"");
+    let mount = format!(
+        "POST http://r/v2/a/blobs/uploads/?mount={digest}&from=b/c HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\n\r\n"
+    );
+
+    ask(
+        tap.address(),
+        &format!("{mount}{}", GET.replace("/v2/", "/other/")),
+    );
+
+    let [mount, other] = &tap.take()[..] else {
+        panic!("two requests");
+    };
+    assert!(mount.mounted() && !mount.uploads());
+    assert!(
+        matches!(&mount.operation, Some(Request::Mount { from: Some(from), .. }) if from.as_str() == "b/c")
+    );
+    assert_eq!(other.operation, None);
+}
+
+#[test]
+fn a_request_is_cut_as_often_as_the_rule_says() {
+    let upstream = Upstream::answering(ACCEPTED);
+    let tap = Tap::start(upstream.address).unwrap();
+    let cut = Fault::Cut {
+        side: Side::Request,
+        after: 4,
+    };
+    tap.add(
+        Rule::new(cut)
+            .when(|exchange| exchange.method == Method::PATCH)
+            .times(2),
+    );
+
+    let short = ask(tap.address(), &patch("0123"));
+    let answers = [0; 3].map(|_| ask(tap.address(), &patch("0123456789")));
+
+    assert_eq!(
+        short, ACCEPTED,
+        "a body that is no longer passes, and does not count"
+    );
+    assert_eq!(answers.each_ref().map(String::as_str), ["", "", ACCEPTED]);
+    let sent: Vec<_> = tap
+        .exchanges()
+        .iter()
+        .map(|exchange| (exchange.sent, exchange.cut))
+        .collect();
+    let cut = Some(Side::Request);
+    assert_eq!(sent, [(4, None), (4, cut), (4, cut), (10, None)]);
+    // Everything before the cut has gone on to the registry.
+    let arrived: [_; 4] = upstream.requests();
+    let cut = patch("0123456789").replace("456789", "");
+    assert_eq!(arrived, [cut.clone(), cut, patch("0123456789"), patch("0123")]);
+}
+
+#[test]
+fn an_answer_is_cut_in_its_body_or_before_its_head() {
+    for (after, seen) in [(2, FIVE.strip_suffix("llo").unwrap()), (0, "")] {
+        let upstream = Upstream::answering(FIVE);
+        let tap = Tap::start(upstream.address).unwrap();
+        tap.add(
+            Rule::new(Fault::Cut {
+                side: Side::Response,
+                after,
+            })
+            .times(1),
+        );
+
+        let answers = [0; 2].map(|_| ask(tap.address(), GET));
+
+        assert_eq!(answers.each_ref().map(String::as_str), [seen, FIVE]);
+        assert_eq!(upstream.requests(), [GET, GET], "the registry has acted");
+        assert_eq!(tap.exchanges()[0].cut, Some(Side::Response));
+    }
+}
+
+#[test]
+fn a_request_that_is_cut_before_its_head_never_arrives() {
+    let upstream = Upstream::answering(ACCEPTED);
+    let tap = Tap::start(upstream.address).unwrap();
+    tap.add(
+        Rule::new(Fault::Cut {
+            side: Side::Request,
+            after: 0,
+        })
+        .times(1),
+    );
+
+    let answers = [0; 2].map(|_| ask(tap.address(), &patch("0123")));
+
+    assert_eq!(answers.each_ref().map(String::as_str), ["", ACCEPTED]);
+    assert_eq!(upstream.requests(), [patch("0123")]);
+}
+
+#[test]
+fn what_is_held_goes_on_when_the_gate_opens() {
+    for (side, after) in [
+        (Side::Request, 0),
+        (Side::Request, 3),
+        (Side::Response, 0),
+        (Side::Response, 3),
+    ] {
+        let upstream = Upstream::answering(FIVE);
+        let tap = Tap::start(upstream.address).unwrap();
+        let gate = Gate::new();
+        tap.add(Rule::new(Fault::Hold {
+            side,
+            after,
+            gate: gate.clone(),
+        }));
+        let address = tap.address();
+        let client = thread::spawn(move || ask(address, &patch("01234")));
+
+        assert!(gate.reached(1), "it comes to the gate");
+        let [held] = &tap.exchanges()[..] else {
+            panic!("one request");
+        };
+        let received = held.reply.as_ref().map(|reply| reply.received);
+        match side {
+            Side::Request => assert_eq!((held.sent, received), (after, None)),
+            Side::Response => assert_eq!((held.sent, received), (5, (after > 0).then_some(after))),
+        }
+        gate.open();
+
+        assert_eq!(client.join().unwrap(), FIVE);
+    }
+}
+
+#[test]
+fn headers_of_answers_are_removed_and_replaced() {
+    let upstream = Upstream::answering(FIVE);
+    let tap = Tap::start(upstream.address).unwrap();
+    tap.add(
+        Rule::new(Fault::RemoveHeader(header::CONTENT_LENGTH))
+            .when(|exchange| exchange.method == Method::GET),
+    );
+    let value = HeaderValue::from_static("another");
+    tap.add(Rule::new(Fault::SetHeader("x-odd".parse().unwrap(), value)).times(1));
+
+    let answers = ask(tap.address(), &GET.repeat(2));
+
+    let chunks = "5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(
+        answers,
+        format!(
+            "HTTP/1.1 200 OK\r\nx-odd: another\r\ntransfer-encoding: chunked\r\n\r\n{chunks}\
+             HTTP/1.1 200 OK\r\nX-Odd:  as it is \r\ntransfer-encoding: chunked\r\n\r\n{chunks}"
+        )
+    );
+}
+
+#[test]
+fn answers_without_a_body_do_not_end_the_connection() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    let upstream = Upstream::answering(head);
+    let tap = Tap::start(upstream.address).unwrap();
+
+    let answers = ask(tap.address(), &GET.replace("GET", "HEAD").repeat(3));
+
+    assert_eq!(answers, head.repeat(3));
+    assert_eq!(tap.exchanges().len(), 3);
+}
+
+#[test]
+fn an_answer_that_ends_with_the_connection_is_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tap = Tap::start(listener.local_addr().unwrap()).unwrap();
+    let registry = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        Head::read(&mut BufReader::new(&stream)).unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil I close").unwrap();
+    });
+
+    assert_eq!(ask(tap.address(), GET), "HTTP/1.0 200 OK\r\n\r\nuntil I close");
+    registry.join().unwrap();
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_that_still_sends() {
+    let refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tap = Tap::start(listener.local_addr().unwrap()).unwrap();
+    let registry = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        Head::read(&mut BufReader::new(&stream)).unwrap();
+        stream.write_all(refusal.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        // A registry with manners reads on for a while.
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    });
+
+    // The client reads only when it has sent everything.
+    assert_eq!(ask(tap.address(), &patch(&"x".repeat(4 << 20))), refusal);
+    registry.join().unwrap();
+}
+
+#[test]
+fn another_protocol_passes_unrecorded() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tap = Tap::start(listener.local_addr().unwrap()).unwrap();
+    let registry = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut greeting = [0; 6];
+        stream.read_exact(&mut greeting).unwrap();
+        stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").unwrap();
+        greeting
+    });
+
+    let answer = ask(tap.address(), "\u{16}\u{3}\u{1}\0\u{1}\0");
+
+    assert_eq!(answer, "HTTP/1.0 400 Bad Request\r\n\r\n");
+    assert_eq!(registry.join().unwrap(), *b"\x16\x03\x01\0\x01\0");
+    assert!(tap.exchanges().is_empty());
+}

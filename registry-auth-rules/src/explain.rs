@@ -1,0 +1,53 @@
+//! [`Explanation`]: which rule decided, in words.
+
+use crate::rule::Rule;
+use registry_core::{Action, RepositoryName, auth::Decision};
+use std::fmt;
+
+/// What is decided, by which rule. Its text is for people: one line.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation<'a> {
+    /// What is decided.
+    pub decision: Decision,
+    /// The rule that decided and its number, counted from 1; `None` if none applies, which refuses.
+    pub rule: Option<(usize, &'a Rule)>,
+    pub(crate) user: Option<Box<str>>,
+    pub(crate) action: Action,
+    pub(crate) repository: RepositoryName,
+}
+
+impl Explanation<'_> {
+    /// Whether it is allowed.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.decision == Decision::Allow
+    }
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.decision {
+            Decision::Allow => "allowed",
+            Decision::DenyHidden => "hidden",
+            _ => "denied",
+        })?;
+        match self.rule {
+            Some((number, rule)) => {
+                write!(f, ": rule {number}")?;
+                if let Some(origin) = rule.origin() {
+                    write!(f, " ({origin})")?;
+                }
+                write!(f, ": {rule}")
+            }
+            None => {
+                let user = self.user.as_deref().unwrap_or("strangers");
+                write!(
+                    f,
+                    ": no rule allows {user} to {} in {}",
+                    self.action, self.repository
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! [`Pattern`]: which repositories a rule is about.
+
+use registry_core::RepositoryName;
+use std::fmt;
+
+/// Repositories, by name: components joined by slashes, as in the names themselves.
+///
+/// | component | matches |
+/// |---|---|
+/// | `app` | itself |
+/// | `*` | one component, whatever it is; also in parts: `app-*` |
+/// | `{user}` | one component that is the name of whoever asks; nobody's for strangers |
+/// | `**` | any number of components, none included |
+///
+/// So `team/*` is `team/app` but neither `team` nor `team/app/web`; `team/**` is all three.
+///
+/// ```
+/// use registry_auth_rules::Pattern;
+/// use registry_core::RepositoryName;
+///
+/// let pattern = Pattern::parse("users/{user}/**")?;
+/// let repository = RepositoryName::parse("users/ann/web/app")?;
+/// assert!(pattern.matches(&repository, Some("ann")));
+/// assert!(!pattern.matches(&repository, Some("eve")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: Box<str>,
+    parts: Vec<Part>,
+}
+
+/// A component of a pattern.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// `**`
+    Any,
+    /// `{user}`
+    User,
+    /// What stands before, between and after the stars: one piece if there are none.
+    Glob(Vec<Box<str>>),
+}
+
+/// Why a text is no pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPattern {
+    /// A component is `**` and something else.
+    #[error("`**` must be a component of its own, as in `team/**`")]
+    StarsInComponent,
+    /// Braces that are not the component `{user}`.
+    #[error(
+        "`{{user}}` must be a component of its own, as in `users/{{user}}/**`, and is the only word in braces"
+    )]
+    Braces,
+    /// No repository can have such a name.
+    #[error(
+        "no repository matches `{0}`: names are lower-case letters and digits, joined by `.`, `_`, `__`, `-` or `/`"
+    )]
+    Impossible(Box<str>),
+}
+
+impl Pattern {
+    /// Understands a pattern.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPattern`] if it is none, or if no repository could ever match.
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        let parts = text.split('/').map(Part::parse).collect::<Result<_, _>>()?;
+        Ok(Self {
+            text: text.into(),
+            parts,
+        })
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a repository matches, for `user`; `None` is a stranger.
+    ///
+    /// In at most as many steps as the name has bytes times the pattern has components, whatever the stars.
+    #[must_use]
+    pub fn matches(&self, repository: &RepositoryName, user: Option<&str>) -> bool {
+        let components: Vec<&str> = repository.as_str().split('/').collect();
+        self.matches_components(&components, user)
+    }
+
+    pub(crate) fn matches_components(&self, names: &[&str], user: Option<&str>) -> bool {
+        matches_sequence(&self.parts, names, |part, name| part.matches(name, user))
+    }
+
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub(crate) fn names_the_user(&self) -> bool {
+        self.parts.contains(&Part::User)
+    }
+}
+
+impl Part {
+    fn parse(component: &str) -> Result<Self, InvalidPattern> {
+        match component {
+            "**" => return Ok(Self::Any),
+            "{user}" => return Ok(Self::User),
+            _ if component.contains("**") => return Err(InvalidPattern::StarsInComponent),
+            _ if component.contains(['{', '}']) => return Err(InvalidPattern::Braces),
+            _ => {}
+        }
+        // A letter goes wherever anything goes: if the name is illegal with it, it is illegal with whatever else.
+        if RepositoryName::parse(&component.replace('*', "x")).is_err() {
+            return Err(InvalidPattern::Impossible(component.into()));
+        }
+        Ok(Self::Glob(component.split('*').map(Into::into).collect()))
+    }
+
+    fn matches(&self, component: &str, user: Option<&str>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::User => user == Some(component),
+            Self::Glob(pieces) => matches_glob(pieces, component),
+        }
+    }
+
+    /// The text of a component without stars.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Glob(pieces) => match &**pieces {
+                [literal] => Some(literal),
+                _ => None,
+            },
+            Self::Any | Self::User => None,
+        }
+    }
+}
+
+/// Whether `parts` stand for `items`, where `**` is any number of them and `matches` compares any other part with one.
+pub(crate) fn matches_sequence<T>(parts: &[Part], items: &[T], matches: impl Fn(&Part, &T) -> bool) -> bool {
+    let (mut part, mut item) = (0, 0);
+    // Behind the last `**`, and the first item that it left to what follows it. Only the last one has to be tried
+    // again: whatever an earlier one could take more, the last one can take as well.
+    let mut last_any: Option<(usize, usize)> = None;
+    while let Some(next) = items.get(item) {
+        match parts.get(part) {
+            Some(Part::Any) => {
+                part += 1;
+                last_any = Some((part, item));
+            }
+            Some(single) if matches(single, next) => {
+                part += 1;
+                item += 1;
+            }
+            _ => {
+                let Some((behind, left)) = &mut last_any else {
+                    return false;
+                };
+                *left += 1;
+                (part, item) = (*behind, *left);
+            }
+        }
+    }
+    let rest = parts.get(part..).unwrap_or_default();
+    rest.iter().all(|part| *part == Part::Any)
+}
+
+/// Each piece is looked for once, from where the one before it ends: the leftmost place leaves the most to the rest.
+pub(crate) fn matches_glob(pieces: &[Box<str>], component: &str) -> bool {
+    let (first, middle, last) = match pieces {
+        [] => return component.is_empty(),
+        [literal] => return **literal == *component,
+        [first, middle @ .., last] => (first, middle, last),
+    };
+    let rest = component.strip_prefix(&**first);
+    let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(&**last)) else {
+        return false;
+    };
+    for piece in middle {
+        let Some((_, behind)) = rest.split_once(&**piece) else {
+            return false;
+        };
+        rest = behind;
+    }
+    true
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, repository: &str) -> bool {
+        let repository = RepositoryName::parse(repository).unwrap();
+        Pattern::parse(pattern).unwrap().matches(&repository, Some("ann"))
+    }
+
+    #[test]
+    fn a_star_stays_within_its_component() {
+        for (pattern, repository, expected) in [
+            ("team/app", "team/app", true),
+            ("team/app", "team/app2", false),
+            ("team/*", "team/app", true),
+            ("team/*", "team", false),
+            ("team/*", "team/app/web", false),
+            ("*", "team", true),
+            ("*", "team/app", false),
+            ("*/app", "team/app", true),
+            ("app-*", "app-", false),
+            ("app-*", "app-x", true),
+            ("app*", "app", true),
+            ("*-db-*", "my-db-1", true),
+            ("*-db-*", "my-db", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*a", "aba", true),
+            ("a*b*b", "ab", false),
+        ] {
+            if RepositoryName::parse(repository).is_ok() {
+                assert_eq!(matches(pattern, repository), expected, "{pattern} {repository}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_stars_are_any_number_of_components() {
+        for (pattern, repository, expected) in [
+            ("**", "team/app/web", true),
+            ("team/**", "team", true),
+            ("team/**", "team/app", true),
+            ("team/**", "team/app/web", true),
+            ("team/**", "teams/app", false),
+            ("**/app", "app", true),
+            ("**/app", "a/b/app", true),
+            ("**/app", "a/b/apps", false),
+            ("a/**/z", "a/z", true),
+            ("a/**/z", "a/b/c/z", true),
+            ("a/**/z", "a/b/z/c", false),
+            ("a/**/m/**/z", "a/m/m/x/z", true),
+            ("**/**", "a", true),
+            ("**/*", "a", true),
+            ("*/**/*", "a", false),
+        ] {
+            assert_eq!(matches(pattern, repository), expected, "{pattern} {repository}");
+        }
+    }
+
+    #[test]
+    fn the_user_is_one_whole_component_and_strangers_have_none() {
+        let pattern = Pattern::parse("users/{user}/**").unwrap();
+        let of = |user: Option<&str>| {
+            let names = [
+                "users/ann",
+                "users/ann/app",
+                "users/ann-2/app",
+                "users/x/ann",
+                "users/eve/app",
+            ];
+            names.map(|name| pattern.matches(&RepositoryName::parse(name).unwrap(), user))
+        };
+        assert_eq!(of(Some("ann")), [true, true, false, false, false]);
+        for nobody in [
+            None,
+            Some(""),
+            Some("*"),
+            Some("**"),
+            Some("ann/app"),
+            Some("Ann"),
+            Some("{user}"),
+            Some(".."),
+        ] {
+            assert_eq!(of(nobody), [false; 5], "{nobody:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_never_match_is_no_pattern() {
+        for pattern in [
+            "", "/", "team/", "/team", "a//b", "Team/*", "a..*", "-*", "*-", "a b", "ä*", "a?", "[ab]", "a:1",
+        ] {
+            let invalid = Pattern::parse(pattern).unwrap_err();
+            assert!(matches!(invalid, InvalidPattern::Impossible(_)), "{pattern}");
+        }
+        assert_eq!(Pattern::parse("team/a**"), Err(InvalidPattern::StarsInComponent));
+        for pattern in ["{group}/x", "{user}-x", "a/{user", "{}"] {
+            assert_eq!(Pattern::parse(pattern), Err(InvalidPattern::Braces), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let name = RepositoryName::parse(&vec!["a"; 128].join("/")).unwrap();
+        let many = vec!["**/a"; 60].join("/") + "/b";
+        assert!(!Pattern::parse(&many).unwrap().matches(&name, None));
+        let long = RepositoryName::parse(&"a".repeat(255)).unwrap();
+        let stars = "*a".repeat(120) + "*b";
+        assert!(!Pattern::parse(&stars).unwrap().matches(&long, None));
+    }
+}

@@ -1,0 +1,160 @@
+//! [`Rules`]: an ordered list of rules, and the decision.
+
+use crate::{
+    builder::Builder,
+    explain::Explanation,
+    rule::{Effect, Origin, Rule},
+    who::{Caller, Groups},
+};
+use async_trait::async_trait;
+use registry_core::{
+    Action, Authorizer, Identity, RepositoryName,
+    auth::{Access, AuthError, Decision},
+};
+use std::{fmt, sync::Arc};
+
+/// Rules in their order, and the groups that they speak of. The first rule that applies decides.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) groups: Groups,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Something in the rules that is legal and hardly meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub(crate) origin: Option<Origin>,
+    pub(crate) message: String,
+}
+
+impl Warning {
+    /// Where in the file, if the rules are from one.
+    #[must_use]
+    pub const fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Rules {
+    /// Begins a list of rules. With none, everything is refused.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// In their order.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What is legal and hardly meant: rules that can never decide, groups that nobody is in.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Whether some rule tells users apart, so that it matters who is logged in.
+    #[must_use]
+    pub fn need_logins(&self) -> bool {
+        use crate::Who;
+        let who = self.rules.iter().flat_map(Rule::who);
+        who.into_iter()
+            .any(|who| !matches!(who, Who::Everyone | Who::Anonymous))
+    }
+
+    /// Says which rule decides, and how. `user` is `None` for a stranger; `groups` are those that the login says,
+    /// besides those of the rules.
+    #[must_use]
+    pub fn explain(
+        &self,
+        user: Option<&str>,
+        groups: &[Arc<str>],
+        action: Action,
+        repository: &RepositoryName,
+    ) -> Explanation<'_> {
+        let (decision, number) = self.decide(user, groups, action, repository);
+        Explanation {
+            decision,
+            rule: number.and_then(|number| Some((number + 1, self.rules.get(number)?))),
+            user: user.map(Into::into),
+            action,
+            repository: repository.clone(),
+        }
+    }
+
+    /// The decision, and the index of the rule that made it.
+    fn decide(
+        &self,
+        user: Option<&str>,
+        groups: &[Arc<str>],
+        action: Action,
+        repository: &RepositoryName,
+    ) -> (Decision, Option<usize>) {
+        let caller = self.caller(user, groups);
+        let components: Vec<&str> = repository.as_str().split('/').collect();
+        let first = self
+            .rules
+            .iter()
+            .position(|rule| rule.applies(&caller, action, &components));
+        let rule = first.and_then(|index| self.rules.get(index));
+        (
+            rule.map_or(Decision::Deny, |rule| rule.effect().decision()),
+            first,
+        )
+    }
+
+    fn decide_for(&self, who: Option<&Identity>, action: Action, repository: &RepositoryName) -> Decision {
+        let user = who.map(|who| &*who.subject);
+        let groups = who.map_or(&[][..], |who| &who.groups);
+        self.decide(user, groups, action, repository).0
+    }
+
+    /// Whether some rule could show them a repository; which ones is decided for each.
+    fn may_list(&self, who: Option<&Identity>) -> bool {
+        let groups = who.map_or(&[][..], |who| &who.groups);
+        let caller = self.caller(who.map(|who| &*who.subject), groups);
+        self.rules.iter().any(|rule| {
+            rule.effect() == Effect::Allow
+                && rule.actions().contains(&Action::Pull)
+                && rule.who().iter().any(|who| who.includes(&caller))
+        })
+    }
+
+    const fn caller<'a>(&'a self, user: Option<&'a str>, groups: &'a [Arc<str>]) -> Caller<'a> {
+        Caller {
+            user,
+            groups,
+            defined: &self.groups,
+        }
+    }
+}
+
+#[async_trait]
+impl Authorizer for Rules {
+    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+        Ok(match &access.repository {
+            Some(repository) => self.decide_for(who, access.action, repository),
+            None if access.action == Action::Catalog && self.may_list(who) => Decision::Allow,
+            None => Decision::Deny,
+        })
+    }
+
+    async fn visible(
+        &self,
+        who: Option<&Identity>,
+        mut repositories: Vec<RepositoryName>,
+    ) -> Result<Vec<RepositoryName>, AuthError> {
+        repositories.retain(|repository| self.decide_for(who, Action::Pull, repository) == Decision::Allow);
+        Ok(repositories)
+    }
+}

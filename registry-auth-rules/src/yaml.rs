@@ -1,0 +1,339 @@
+//! Rules as people write them: YAML. The YAML library is named here and nowhere else.
+//!
+//! What can be a mistake is an error and names its line: unknown keys and actions, empty lists, patterns that no
+//! repository can match, groups that are named like users.
+
+use crate::{
+    pattern::{InvalidPattern, Pattern},
+    rule::{Effect, InvalidRule, Origin, Rule},
+    rules::Rules,
+    who::{InvalidWho, Who},
+};
+use registry_core::Action;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+use serde_saphyr::{Location, Spanned, UserMessageFormatter};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// Why a file holds no rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}{}: {problem}", .line.map(|line| format!(":{line}")).unwrap_or_default())]
+#[non_exhaustive]
+pub struct InvalidRules {
+    /// The file, as it was named.
+    pub file: Arc<str>,
+    /// The line, counted from 1, where it is known.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong with a file of rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It is not YAML, or not of the form that rules have.
+    #[error("{message}{}", hint(.message))]
+    Form {
+        /// As the parser says it.
+        message: String,
+    },
+    /// There are no rules; nobody could do anything.
+    #[error("there are no rules: begin with `rules:` and a list")]
+    Empty,
+    /// Not exactly one of `allow`, `deny` and `hide`.
+    #[error("a rule has one of `allow`, `deny` and `hide`, this one has {0}")]
+    Effects(usize),
+    /// An action of another name.
+    #[error("`{0}` is no action: those are `pull`, `push`, `overwrite`, `delete` and `all`")]
+    Action(String),
+    /// A pattern is none.
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+    /// It names nobody.
+    #[error(transparent)]
+    Who(#[from] InvalidWho),
+    /// A group without saying that it is one.
+    #[error("`{0}` is a group here: write `group:{0}`, or `user:{0}` for the user of that name")]
+    GroupOrUser(Arc<str>),
+    /// A group that is named like everybody.
+    #[error("a group cannot be named `{0}`")]
+    GroupName(Arc<str>),
+    /// A member that is no user.
+    #[error("`{0}` cannot be a member of a group: members are users, by name")]
+    Member(String),
+    /// Something is missing.
+    #[error(transparent)]
+    Rule(#[from] InvalidRule),
+}
+
+/// What people run into when they write patterns in YAML.
+fn hint(message: &str) -> &'static str {
+    if message.contains("reference to unknown") || message.contains("invalid type: map") {
+        "; a text that begins with `*` or `{` stands in quotes"
+    } else {
+        ""
+    }
+}
+
+impl Rules {
+    /// Reads rules from YAML; `file` is named in messages.
+    ///
+    /// ```
+    /// use registry_auth_rules::Rules;
+    ///
+    /// let rules = Rules::parse(
+    ///     "groups:
+    ///   ops: [ann, bob]
+    /// rules:
+    ///   - repository: public/**
+    ///     who: everyone
+    ///     allow: pull
+    ///   - repository: '**'
+    ///     who: group:ops
+    ///     allow: all
+    /// ",
+    ///     "rules.yml",
+    /// )?;
+    /// assert_eq!(rules.rules().len(), 2);
+    /// # Ok::<(), registry_auth_rules::InvalidRules>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRules`] says what is wrong, and in which line.
+    pub fn parse(yaml: &str, file: &str) -> Result<Self, InvalidRules> {
+        let file: Arc<str> = file.into();
+        let wrong = |at: At<Problem>| InvalidRules {
+            file: Arc::clone(&file),
+            line: at.line,
+            problem: at.value,
+        };
+        let document = read(yaml).map_err(wrong)?;
+        let Some(document) = document.filter(|document| !document.rules.is_empty()) else {
+            return Err(wrong(At::nowhere(Problem::Empty)));
+        };
+        let origin = |line: Option<u64>| Origin {
+            file: Arc::clone(&file),
+            line: line.unwrap_or_default(),
+        };
+        let mut builder = Self::builder();
+        for (name, members) in document.groups.unwrap_or_default() {
+            let name: Arc<str> = name.into();
+            let members = group(&name, members).map_err(wrong)?;
+            builder = builder.group(Arc::clone(&name), members.value);
+            builder = builder.defined_at(name, origin(members.line));
+        }
+        for written in document.rules {
+            let written = At::from(written);
+            let rule = rule(written.value, written.line, &|name| builder.defines(name)).map_err(wrong)?;
+            builder = builder.rule(rule.at(origin(written.line)));
+        }
+        Ok(builder.build())
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    groups: Option<BTreeMap<String, Texts>>,
+    #[serde(default)]
+    rules: Vec<Spanned<Written>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    repository: Texts,
+    who: Texts,
+    allow: Option<Texts>,
+    deny: Option<Texts>,
+    hide: Option<Texts>,
+}
+
+fn read(yaml: &str) -> Result<Option<Document>, At<Problem>> {
+    // Far beyond any rules that people keep, and far below what would hurt.
+    let budget = serde_saphyr::budget! {
+        max_nodes: 500_000,
+        max_events: 1_000_000,
+        max_depth: 16,
+        max_documents: 1,
+    };
+    let options = serde_saphyr::options! {
+        budget: budget,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(yaml.trim_start_matches('\u{feff}'), options).map_err(|error| {
+        let message = error
+            .without_snippet()
+            .render_with_formatter(&UserMessageFormatter);
+        // The line stands in front already.
+        let message = message
+            .rsplit_once(" at line ")
+            .map_or(&*message, |(message, _)| message)
+            .to_owned();
+        At {
+            line: error.location().and_then(line),
+            value: Problem::Form { message },
+        }
+    })
+}
+
+fn group(name: &Arc<str>, members: Texts) -> Result<At<Vec<String>>, At<Problem>> {
+    let line = members.line();
+    let plain = |text: &str| matches!(text.parse(), Ok(Who::User(user)) if *user == *text);
+    if !plain(name) {
+        return Err(At {
+            line,
+            value: Problem::GroupName(Arc::clone(name)),
+        });
+    }
+    let members = members.each(|member| {
+        if plain(&member) {
+            Ok(member)
+        } else {
+            Err(Problem::Member(member))
+        }
+    })?;
+    Ok(At { line, value: members })
+}
+
+fn rule(written: Written, line: Option<u64>, is_group: &dyn Fn(&str) -> bool) -> Result<Rule, At<Problem>> {
+    let Written {
+        repository,
+        who,
+        allow,
+        deny,
+        hide,
+    } = written;
+    let effects = [(Effect::Allow, allow), (Effect::Deny, deny), (Effect::Hide, hide)];
+    let mut effects: Vec<_> = effects
+        .into_iter()
+        .filter_map(|(effect, actions)| Some((effect, actions?)))
+        .collect();
+    let (Some((effect, actions)), true) = (effects.pop(), effects.is_empty()) else {
+        let count = effects.len() + 1;
+        let count = if count == 1 { 0 } else { count };
+        return Err(At {
+            line,
+            value: Problem::Effects(count),
+        });
+    };
+    let actions: Vec<Action> = actions.each(action)?.into_iter().flatten().collect();
+    let repositories = repository.each(|text| Ok(Pattern::parse(&text)?))?;
+    let who = who.each(|text| match text.parse()? {
+        Who::User(name) if *name == *text && is_group(&name) => Err(Problem::GroupOrUser(name)),
+        who => Ok(who),
+    })?;
+    Rule::new(effect, &actions, who, repositories).map_err(|invalid| At {
+        line,
+        value: invalid.into(),
+    })
+}
+
+fn action(name: String) -> Result<Vec<Action>, Problem> {
+    if name == "all" {
+        return Ok(Rule::ALL.to_vec());
+    }
+    let action = Rule::ALL.into_iter().find(|action| action.as_str() == name);
+    action.map(|action| vec![action]).ok_or(Problem::Action(name))
+}
+
+/// One text or a list of them.
+struct Texts {
+    texts: Vec<At<String>>,
+    line: Option<u64>,
+}
+
+impl Texts {
+    const fn line(&self) -> Option<u64> {
+        self.line
+    }
+
+    fn each<T>(self, read: impl Fn(String) -> Result<T, Problem>) -> Result<Vec<T>, At<Problem>> {
+        let texts = self.texts.into_iter();
+        texts
+            .map(|text| {
+                read(text.value).map_err(|value| At {
+                    line: text.line,
+                    value,
+                })
+            })
+            .collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned {
+            value, referenced, ..
+        } = Spanned::<OneOrMany>::deserialize(deserializer)?;
+        let line = line(referenced);
+        let texts = match value {
+            OneOrMany::One(value) => vec![At { line, value }],
+            OneOrMany::Many(values) => values.into_iter().map(At::from).collect(),
+        };
+        Ok(Self { texts, line })
+    }
+}
+
+enum OneOrMany {
+    One(String),
+    Many(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany::Many(texts))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Something, and the line it stands in.
+struct At<T> {
+    line: Option<u64>,
+    value: T,
+}
+
+impl<T> At<T> {
+    const fn nowhere(value: T) -> Self {
+        Self { line: None, value }
+    }
+}
+
+impl<T> From<Spanned<T>> for At<T> {
+    fn from(spanned: Spanned<T>) -> Self {
+        Self {
+            line: line(spanned.referenced),
+            value: spanned.value,
+        }
+    }
+}
+
+fn line(location: Location) -> Option<u64> {
+    Some(location.line()).filter(|line| *line > 0)
+}

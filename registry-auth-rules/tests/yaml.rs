@@ -1,0 +1,310 @@
+//! Rules in a file: what is read, what is refused and where, what is warned of, and how a file is followed.
+
+#![cfg(feature = "yaml")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use registry_auth_rules::{Look, Rules, RulesFile};
+use registry_core::{Action, RepositoryName};
+use std::{fs, os::unix::fs::symlink, time::Duration};
+use tempfile::TempDir;
+
+fn refused(yaml: &str) -> String {
+    Rules::parse(yaml, "rules.yml").unwrap_err().to_string()
+}
+
+fn warnings(yaml: &str) -> Vec<String> {
+    let rules = Rules::parse(yaml, "rules.yml").unwrap();
+    rules.warnings().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_whole_grammar_is_read() {
+    let rules = Rules::parse(
+        "\u{feff}groups:\r
+  ops: [ann, bob]\r
+  ci: robot\r
+rules:\r
+  # A comment.\r
+  - repository: [public/**, library/*]\r
+    who: everyone\r
+    allow: pull\r
+  - {repository: 'users/{user}/**', who: authenticated, allow: all}\r
+  - repository: '**'\r
+    who:\r
+      - group:ops\r
+      - user:eve\r
+      - 0123\r
+      - anonymous\r
+    hide: [overwrite, push]\r
+  - repository: '**'\r
+    who: dan\r
+    deny: [delete]\r
+",
+        "rules.yml",
+    )
+    .unwrap();
+    let read: Vec<String> = rules
+        .rules()
+        .iter()
+        .map(|rule| format!("{}: {rule}", rule.origin().unwrap()))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            "rules.yml:6: allow pull for everyone in public/**, library/*",
+            "rules.yml:9: allow all for authenticated in users/{user}/**",
+            "rules.yml:10: hide push, overwrite for group:ops, user:eve, user:0123, anonymous in **",
+            "rules.yml:17: deny delete for user:dan in **",
+        ]
+    );
+    assert!(rules.warnings().is_empty());
+    let app = RepositoryName::parse("app").unwrap();
+    assert_eq!(
+        rules.explain(Some("ann"), &[], Action::Push, &app).to_string(),
+        "hidden: rule 3 (rules.yml:10): hide push, overwrite for group:ops, user:eve, user:0123, anonymous in **"
+    );
+    assert_eq!(
+        rules.explain(None, &[], Action::Pull, &app).to_string(),
+        "denied: no rule allows strangers to pull in app"
+    );
+}
+
+#[test]
+fn what_can_be_a_mistake_is_refused_with_its_line() {
+    let rule = |text: &str| format!("rules:\n  - repository: a\n    who: ann\n{text}\n");
+    for (yaml, message) in [
+        (String::new(), "rules.yml: there are no rules: begin with `rules:` and a list"),
+        ("# nothing\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
+        ("rules: []\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
+        (
+            "rules:\n  - repository: a\n    whom: ann\n    allow: pull\n".into(),
+            "rules.yml:3: unknown field `whom`, expected one of repository, who, allow, deny, hide",
+        ),
+        ("rulez: []\n".into(), "rules.yml:1: unknown field `rulez`, expected one of groups, rules"),
+        (
+            rule("    allow: [pull,\n      read]"),
+            "rules.yml:5: `read` is no action: those are `pull`, `push`, `overwrite`, `delete` and `all`",
+        ),
+        (rule("    allow: []"), "rules.yml:2: a rule needs at least one action"),
+        (
+            "rules:\n  - repository: []\n    who: ann\n    allow: pull\n".into(),
+            "rules.yml:2: a rule needs at least one repository",
+        ),
+        (
+            "rules:\n  - repository: a\n    who: []\n    allow: pull\n".into(),
+            "rules.yml:2: a rule needs at least one user, group or `everyone`",
+        ),
+        (rule(""), "rules.yml:2: a rule has one of `allow`, `deny` and `hide`, this one has 0"),
+        (
+            rule("    allow: pull\n    deny: push"),
+            "rules.yml:2: a rule has one of `allow`, `deny` and `hide`, this one has 2",
+        ),
+        (
+            "groups:\n  ops: [ann]\nrules:\n  - repository: a\n    who:\n      - ops\n    allow: pull\n".into(),
+            "rules.yml:6: `ops` is a group here: write `group:ops`, or `user:ops` for the user of that name",
+        ),
+        (
+            "groups:\n  everyone: [ann]\nrules:\n  - {repository: a, who: ann, allow: pull}\n".into(),
+            "rules.yml:2: a group cannot be named `everyone`",
+        ),
+        (
+            "groups:\n  ops:\n    - ann\n    - group:dev\nrules:\n  - {repository: a, who: ann, allow: pull}\n".into(),
+            "rules.yml:4: `group:dev` cannot be a member of a group: members are users, by name",
+        ),
+        (
+            "rules:\n  - {repository: a, who: 'team:x', allow: pull}\n".into(),
+            "rules.yml:2: `team:x` is neither `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` nor \
+             `group:NAME`",
+        ),
+        (
+            "rules:\n  - {repository: Team/app, who: ann, allow: pull}\n".into(),
+            "rules.yml:2: no repository matches `Team`: names are lower-case letters and digits, joined by `.`, `_`, \
+             `__`, `-` or `/`",
+        ),
+        (
+            "rules:\n  - repository: **\n    who: ann\n    allow: pull\n".into(),
+            "rules.yml:2: reference to unknown value; a text that begins with `*` or `{` stands in quotes",
+        ),
+        (
+            "rules:\n  - repository: a\n    repository: b\n    who: ann\n    allow: pull\n".into(),
+            "rules.yml:3: duplicate mapping key `repository` is not allowed here",
+        ),
+    ] {
+        assert_eq!(refused(&yaml), message, "{yaml}");
+    }
+    let braces = refused("rules:\n  - repository: {user}/**\n    who: ann\n    allow: pull\n");
+    assert!(
+        braces.starts_with("rules.yml:2: ") && braces.ends_with("stands in quotes"),
+        "{braces}"
+    );
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_of_with_its_line() {
+    assert_eq!(
+        warnings(
+            "groups:
+  ops: [ann]
+  empty: []
+rules:
+  - {repository: [team/**, '*'], who: [everyone], allow: [pull, push]}
+  - {repository: team/app, who: ann, deny: push}
+  - {repository: team/app, who: ann, deny: [push, delete]}
+  - {repository: [one, team/x-*], who: authenticated, hide: pull}
+  - {repository: '**', who: group:ops, allow: all}
+  - {repository: x/y, who: user:ann, allow: delete}
+  - {repository: x/y, who: user:bob, allow: delete}
+  - {repository: '{user}', who: anonymous, allow: delete}
+  - {repository: x/y, who: group:others, allow: pull}
+"
+        ),
+        [
+            "rules.yml:3: the group `empty` has no members",
+            "rules.yml:6: rule 2 never decides: rule 1 decides before it",
+            "rules.yml:8: rule 4 never decides: rule 1 decides before it",
+            "rules.yml:10: rule 6 never decides: rule 5 decides before it",
+            "rules.yml:12: rule 8 never applies: strangers have no `{user}`",
+            "rules.yml:13: rule 9 is about the group `others`, which the rules do not define: it has the members that \
+             logins say",
+        ]
+    );
+    assert_eq!(
+        warnings(
+            "rules:
+  - {repository: a/**, who: everyone, allow: pull}
+  - {repository: b/**, who: everyone, deny: pull}
+  - {repository: [a/x, b/x], who: ann, allow: pull}
+"
+        ),
+        ["rules.yml:4: rule 3 never decides: rules 1, 2 decide before it"]
+    );
+}
+
+const ONE: &str = "rules:\n  - {repository: one, who: everyone, allow: pull}\n";
+const TWO: &str = "rules:\n  - {repository: two, who: everyone, allow: pull}\n";
+
+/// The repository of the first rule.
+fn first(file: &RulesFile) -> String {
+    file.rules()
+        .rules()
+        .first()
+        .unwrap()
+        .repositories()
+        .first()
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn a_file_is_followed_however_it_is_replaced() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("rules.yml");
+    fs::write(&path, ONE).unwrap();
+    let file = RulesFile::open(&path).unwrap();
+    assert_eq!((file.look(), first(&file)), (Look::Unchanged, "one".into()));
+
+    // In place: only what two looks found alike counts.
+    fs::write(&path, &TWO[..20]).unwrap();
+    assert_eq!(file.look(), Look::Changing);
+    fs::write(&path, TWO).unwrap();
+    assert_eq!((file.look(), first(&file)), (Look::Changing, "one".into()));
+    assert_eq!((file.look(), first(&file)), (Look::Reloaded, "two".into()));
+    assert_eq!(file.look(), Look::Unchanged);
+
+    // By rename.
+    let new = directory.path().join("new.yml");
+    fs::write(&new, ONE).unwrap();
+    fs::rename(&new, &path).unwrap();
+    assert_eq!(
+        (file.look(), file.look(), first(&file)),
+        (Look::Changing, Look::Reloaded, "one".into())
+    );
+}
+
+#[test]
+fn a_file_behind_swapped_links_is_followed() {
+    // As Kubernetes mounts it: `rules.yml -> ..data/rules.yml`, `..data -> <a directory of its own>`.
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for (version, text) in [("v1", ONE), ("v2", TWO)] {
+        fs::create_dir(at(version)).unwrap();
+        fs::write(at(version).join("rules.yml"), text).unwrap();
+    }
+    symlink("v1", at("..data")).unwrap();
+    symlink("..data/rules.yml", at("rules.yml")).unwrap();
+    let file = RulesFile::open(at("rules.yml")).unwrap();
+
+    symlink("v2", at("..next")).unwrap();
+    fs::rename(at("..next"), at("..data")).unwrap();
+    assert_eq!(
+        (file.look(), file.look(), first(&file)),
+        (Look::Changing, Look::Reloaded, "two".into())
+    );
+}
+
+#[test]
+fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("rules.yml");
+    fs::write(&path, ONE).unwrap();
+    let file = RulesFile::open(&path).unwrap();
+    let kept = |reason: &str| {
+        assert_eq!(file.look(), Look::Changing);
+        let Look::Kept(said) = file.look() else {
+            panic!("{reason}: it was not kept")
+        };
+        assert!(said.contains("rules.yml") && said.contains(reason), "{said}");
+        assert_eq!((file.look(), first(&file)), (Look::Unchanged, "one".into()));
+    };
+
+    fs::write(
+        &path,
+        "rules:\n  - {repository: two, who: everyone, alow: pull}\n",
+    )
+    .unwrap();
+    kept(":2: unknown field `alow`");
+    fs::write(&path, "").unwrap();
+    kept("there are no rules");
+    fs::remove_file(&path).unwrap();
+    kept("No such file");
+    fs::create_dir(&path).unwrap();
+    kept("directory");
+
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, TWO).unwrap();
+    assert_eq!(
+        (file.look(), file.look(), first(&file)),
+        (Look::Changing, Look::Reloaded, "two".into())
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let directory = TempDir::new().unwrap();
+    let missing = RulesFile::open(directory.path().join("none.yml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.starts_with("cannot read the access rules ") && missing.contains("none.yml: No such file"),
+        "{missing}"
+    );
+    let path = directory.path().join("rules.yml");
+    fs::write(&path, "rules: [").unwrap();
+    let broken = RulesFile::open(&path).unwrap_err().to_string();
+    assert!(broken.contains("rules.yml:1: "), "{broken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watching_takes_over_what_changes() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("rules.yml");
+    fs::write(&path, ONE).unwrap();
+    let file = RulesFile::open(&path).unwrap();
+    fs::write(&path, TWO).unwrap();
+
+    // The paused clock runs whenever nobody has anything to do: this is no time at all.
+    let watched = tokio::time::timeout(Duration::from_secs(5), file.watch()).await;
+
+    assert!(watched.is_err(), "it watches for ever");
+    assert_eq!(first(&file), "two");
+}

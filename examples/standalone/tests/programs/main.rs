@@ -29,14 +29,20 @@ mod http;
 mod image;
 mod lifecycle;
 mod program;
+mod proxies;
 mod server;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = [clients::trials(), exchange::trials(), lifecycle::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials = [
+        clients::trials(),
+        exchange::trials(),
+        lifecycle::trials(),
+        proxies::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

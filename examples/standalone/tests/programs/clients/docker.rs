@@ -228,7 +228,7 @@ impl Engine<'_> {
     }
 
     /// Compares an image that the engine has with what was pushed: configuration and layers, byte for byte.
-    fn assert_has(&self, reference: &str, expected: &DockerArchive) {
+    pub(crate) fn assert_has(&self, reference: &str, expected: &DockerArchive) {
         let saved = DockerArchive::read(&self.run(&["save", reference]).out);
         assert_eq!(self.id(reference), expected.id().to_string());
         assert_eq!(

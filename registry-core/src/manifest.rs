@@ -226,11 +226,15 @@ impl Manifest {
     /// `size` bytes. `None` without a subject, or if nobody could ask for it here.
     #[must_use]
     pub fn referrer(&self, digest: Digest, size: u64) -> Option<(Digest, Descriptor)> {
-        let subject = *self.subject.as_ref()?.known()?;
+        Some((*self.subject.as_ref()?.known()?, self.descriptor(digest, size)))
+    }
+
+    /// How a list shows this manifest, which has `digest` and `size` bytes.
+    pub(crate) fn descriptor(&self, digest: Digest, size: u64) -> Descriptor {
         let mut descriptor = Descriptor::new(self.media_type.clone(), digest, size);
         descriptor.artifact_type.clone_from(&self.artifact_type);
         descriptor.annotations.clone_from(&self.annotations);
-        Some((subject, descriptor))
+        descriptor
     }
 }
 
@@ -283,12 +287,14 @@ impl Document {
             manifests: children("manifests", self.manifests.flatten().unwrap_or_default())?,
             subject,
             artifact_type,
-            annotations: self
-                .annotations
-                .filter(|annotations| annotations.get() != "null")
-                .map(Arc::from),
+            annotations: self.annotations.and_then(object),
         })
     }
+}
+
+/// What could be shown as annotations: a JSON object and nothing else.
+pub(crate) fn object(annotations: Box<RawValue>) -> Option<Arc<RawValue>> {
+    annotations.get().starts_with('{').then(|| annotations.into())
 }
 
 fn children(

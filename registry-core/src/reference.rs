@@ -1,12 +1,15 @@
 //! [`Tag`], and [`Reference`], which is a tag or a digest: the end of a manifest's URL.
 //!
-//! Specification: "Pulling manifests", the grammar of `<reference>` as a tag.
+//! Specification: "Pulling manifests", the grammar of `<reference>` as a tag; "Referrers Tag Schema".
 
-use crate::digest::{Digest, InvalidDigest};
+use crate::digest::{Algorithm, Digest, InvalidDigest};
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 /// The longest tag, in bytes.
 pub const MAX_TAG: usize = 128;
+
+/// How many digits of a digest the tag of its referrers has.
+const REFERRERS_DIGITS: usize = 64;
 
 /// A mutable pointer to a manifest, such as `latest`. Its order is byte order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +41,27 @@ impl Tag {
         } else {
             Err(InvalidTag)
         }
+    }
+
+    /// The tag under which clients keep an index of a manifest's referrers where there is no API that lists them:
+    /// `sha256-<hex>`, with at most 64 digits.
+    #[must_use]
+    pub fn of_referrers(subject: &Digest) -> Self {
+        let hex = subject.hex();
+        let digits = hex.get(..REFERRERS_DIGITS).unwrap_or(&hex);
+        Self(format!("{}-{digits}", subject.algorithm()).into())
+    }
+
+    /// Whether it is such a tag.
+    #[must_use]
+    pub fn is_of_referrers(&self) -> bool {
+        self.0.split_once('-').is_some_and(|(algorithm, digits)| {
+            algorithm.parse::<Algorithm>().is_ok()
+                && digits.len() == REFERRERS_DIGITS
+                && digits
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        })
     }
 
     /// The tag as it was written.
@@ -149,6 +173,27 @@ mod tests {
         }
         assert!(Tag::parse(&"x".repeat(128)).is_ok());
         assert!(Tag::parse(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn the_tag_of_referrers_is_that_of_the_specification() {
+        for algorithm in Algorithm::ALL {
+            let subject = Digest::of(algorithm, b"x");
+            let tag = Tag::of_referrers(&subject);
+            assert_eq!(tag.as_str(), format!("{algorithm}-{}", &subject.hex()[..64]));
+            assert_eq!(Tag::parse(tag.as_str()).as_ref(), Ok(&tag));
+            assert!(tag.is_of_referrers());
+        }
+        let hex = "0".repeat(64);
+        for tag in [
+            "latest".into(),
+            format!("sha256-{hex}.sig"),
+            format!("sha256_{hex}"),
+            format!("md5-{hex}"),
+            format!("sha256-{}", hex.replace('0', "A")),
+        ] {
+            assert!(!Tag::parse(&tag).unwrap().is_of_referrers(), "{tag}");
+        }
     }
 
     #[test]

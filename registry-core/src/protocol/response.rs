@@ -23,6 +23,12 @@ const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
+/// In the form that the specification has for warnings: code 299, no agent, no date.
+const KEEPS_REFERRERS: &str = concat!(
+    "299 - \"this registry lists referrers (GET /v2/<name>/referrers/<digest>), ",
+    "and includes those of this index: it need not be kept\""
+);
+
 /// A success, before it has status and headers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -70,12 +76,14 @@ pub enum Response {
         repository: RepositoryName,
         digest: Digest,
     },
-    /// 201; `tags` are those that came as parameters.
+    /// 201; `tags` are those that came as parameters. With `keeps_referrers` the client, which keeps an index of
+    /// referrers under a tag, is told that it need not.
     ManifestCreated {
         repository: RepositoryName,
         digest: Digest,
         subject: Option<AnyDigest>,
         tags: Vec<Tag>,
+        keeps_referrers: bool,
     },
     /// 202: it is gone.
     Deleted,
@@ -156,6 +164,7 @@ impl Response {
                 digest,
                 subject,
                 tags,
+                keeps_referrers,
             } => {
                 headers.content(digest);
                 let location = Endpoint::Manifest(repository.clone(), Reference::Digest(*digest));
@@ -165,6 +174,9 @@ impl Response {
                 }
                 for tag in tags {
                     headers.add(OCI_TAG, tag);
+                }
+                if *keeps_referrers {
+                    headers.set(header::WARNING, KEEPS_REFERRERS);
                 }
                 StatusCode::CREATED
             }
@@ -425,6 +437,7 @@ mod tests {
             digest,
             subject: Some(subject.clone()),
             tags: tags.clone(),
+            keeps_referrers: false,
         };
         let (status, headers) = response.head(&Links::default());
         let answer = Answer::new(status, &headers);

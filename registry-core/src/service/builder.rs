@@ -17,6 +17,9 @@ pub struct Limits {
     pub manifest_bytes: usize,
     /// How many `tag` parameters a manifest may be put with. Default: 64.
     pub tags_per_put: usize,
+    /// How many manifests an index may have that a client keeps under the tag of a subject's referrers; one with
+    /// more is left out of the list of referrers. Default: 1000.
+    pub referrers_in_tag: usize,
     /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
     /// that know no paging expect.
     pub page_default: usize,
@@ -29,6 +32,7 @@ impl Default for Limits {
         Self {
             manifest_bytes: 4 << 20,
             tags_per_put: 64,
+            referrers_in_tag: 1000,
             page_default: 1000,
             page_max: 10_000,
         }

@@ -134,11 +134,12 @@ impl Registry {
                     items: listing.items.iter().map(|d| d.digest).collect(),
                     more: listing.more,
                 };
-                let next = next(&digests, |page| Request::Referrers {
+                let next = next(&digests, |next| Request::Referrers {
                     repository: repository.name.clone(),
                     subject,
                     artifact_type,
-                    page,
+                    // A page that was cut for its bytes says nothing of how many items the next one has.
+                    page: PageQuery { n: page.n, ..next },
                 });
                 Ok((
                     Response::Referrers { filtered, next },
@@ -194,12 +195,12 @@ impl Registry {
                     precondition,
                 };
                 let pushed = repository.put_manifest(push).await?;
-                let (digest, subject) = (pushed.digest, pushed.subject);
                 done(Response::ManifestCreated {
                     repository: repository.name,
-                    digest,
-                    subject,
+                    digest: pushed.digest,
+                    subject: pushed.subject,
                     tags: named,
+                    keeps_referrers: pushed.keeps_referrers,
                 })
             }
             Request::DeleteManifest {

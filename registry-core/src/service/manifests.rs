@@ -54,6 +54,8 @@ pub struct ManifestPushed {
     pub subject: Option<AnyDigest>,
     /// Its tags, each with what it pointed at before.
     pub moved: Vec<Moved>,
+    /// Whether it is an index that a client keeps because it does not know that the registry lists referrers.
+    pub keeps_referrers: bool,
 }
 
 impl Repository {
@@ -142,6 +144,7 @@ impl Repository {
             None => Ok(ManifestPushed {
                 digest,
                 subject: manifest.subject().cloned(),
+                keeps_referrers: self.keeps_referrers(&manifest, &moved),
                 moved,
             }),
             Some((_, StorageError::TagConflict { tag, .. }))
@@ -151,6 +154,17 @@ impl Repository {
             }
             Some((_, error)) => Err(error.into()),
         }
+    }
+
+    fn keeps_referrers(&self, manifest: &Manifest, moved: &[Moved]) -> bool {
+        let kept = moved.iter().find(|moved| moved.tag.is_of_referrers());
+        let Some(Moved { tag, .. }) = kept.filter(|_| manifest.media_type().as_str() == MediaType::OCI_INDEX)
+        else {
+            return false;
+        };
+        let repository = &self.name;
+        tracing::info!(%repository, %tag, "a client keeps an index of referrers, which the API would list without");
+        true
     }
 
     /// Asked before any storage call, so that the answer can be a precondition of the move itself.

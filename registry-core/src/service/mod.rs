@@ -10,6 +10,7 @@ mod http;
 mod manifests;
 mod needs;
 mod referrers;
+mod referrers_tag;
 mod tags;
 mod uploads;
 

@@ -27,6 +27,8 @@ pub(super) fn add(list: &mut List) {
         "extra/referrers/kept-when-subject-is-deleted",
         kept_when_subject_is_deleted,
     );
+    list.add("extra/referrers/kept-under-a-tag", kept_under_a_tag);
+    list.add("extra/referrers/keeping-is-warned-of", keeping_is_warned_of);
     list.add("extra/referrers/pages", pages);
     list.add("extra/referrers/pages-of-a-filter", pages_of_a_filter);
 }
@@ -257,5 +259,58 @@ async fn kept_when_subject_is_deleted(session: Session) -> Outcome {
         .get_manifest(documents.first().map_or(subject.digest, |first| first.digest))
         .await?;
     answer.is(200)?.has("content-type", OCI_MANIFEST)?;
+    Ok(())
+}
+
+/// A repository with an image and two artifacts, of which only the first names the image as its subject; both are in
+/// the index that a client keeps under the tag of the image's referrers. The tag, and what its index has.
+async fn kept(session: &Session) -> Result<(Repository, Document, Vec<Document>, Answer), Failure> {
+    let (repository, subject, mut documents) = referred(session, 1, 0).await?;
+    let mut silent = artifact(SIGNATURE, &content::empty_json(session));
+    silent["annotations"] = json!({ "org.example.name": "silent" });
+    let silent = Document::new(session.algorithm, silent);
+    put(&repository, silent.digest, &silent).await?;
+    documents.push(silent);
+    let mut index = content::index(&documents.iter().collect::<Vec<_>>());
+    index["manifests"] = documents.iter().map(Document::referrer).collect();
+    let tag = subject.digest.to_string().replace(':', "-");
+    let answer = put(&repository, &tag, &Document::new(session.algorithm, index)).await?;
+    Ok((repository, subject, documents, answer))
+}
+
+/// What clients kept under a tag while there was no list is in the list, once, for as long as it is there.
+async fn kept_under_a_tag(session: Session) -> Outcome {
+    let (repository, subject, documents, _) = kept(&session).await?;
+    let path = format!("referrers/{}", subject.digest);
+    whole(
+        &all_pages(&session, repository.request("GET", &path)).await?,
+        &documents,
+    )?;
+    let pages = all_pages(&session, repository.request("GET", &format!("{path}?n=1"))).await?;
+    whole(&pages, &documents)?;
+    for (document, artifact_type) in documents.iter().zip([SBOM, SIGNATURE]) {
+        let (answer, found) = filtered(&repository, &subject.digest.to_string(), artifact_type).await?;
+        same_entries(&answer, &found, &[document.referrer()])?;
+    }
+    for (number, document) in documents.iter().enumerate() {
+        repository.delete_manifest(document.digest).await?.is(202)?;
+        let rest: Vec<Value> = documents
+            .iter()
+            .skip(number + 1)
+            .map(Document::referrer)
+            .collect();
+        let (answer, found) = entries(repository.get(&path).await?)?;
+        same_entries(&answer, &found, &rest)?;
+    }
+    Ok(())
+}
+
+async fn keeping_is_warned_of(session: Session) -> Outcome {
+    let (.., answer) = kept(&session).await?;
+    answer.check("a warning of the form 299 - \"text\"", |answer| {
+        answer
+            .header("warning")
+            .is_some_and(|warning| warning.starts_with("299 - \"") && warning.ends_with('"'))
+    })?;
     Ok(())
 }

@@ -1,0 +1,121 @@
+//! The past of referrers: indexes that clients kept under a tag, for want of a list.
+//!
+//! Such an index is a hint from whoever pushed it. What is listed of it is there, and refers to the subject or at
+//! least to nothing else; its type and size are those of what is stored.
+//!
+//! Specification: "Referrers Tag Schema", "Enabling the Referrers API".
+
+use super::Repository;
+use crate::{
+    descriptor::Descriptor,
+    digest::{AnyDigest, Digest},
+    error::Error,
+    manifest::{Manifest, object},
+    media_type::MediaType,
+    reference::Tag,
+    storage::StoredManifest,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// What an index under the tag says of a manifest.
+pub(super) struct Kept {
+    pub(super) digest: Digest,
+    artifact_type: Option<MediaType>,
+    annotations: Option<Arc<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Option<Vec<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    digest: String,
+    artifact_type: Option<String>,
+    annotations: Option<Box<RawValue>>,
+}
+
+impl Repository {
+    /// What the index under the tag of `subject` has, each once and in order; nothing if there is none, and nothing
+    /// of one that cannot be read or is too large.
+    pub(super) async fn kept_in_tag(&self, subject: &Digest) -> Result<Vec<Kept>, Error> {
+        let tag = Tag::of_referrers(subject);
+        let Some(stored) = self.storage().manifest(&self.name, &tag.clone().into()).await? else {
+            return Ok(Vec::new());
+        };
+        if stored.media_type.as_str() != MediaType::OCI_INDEX {
+            return Ok(Vec::new());
+        }
+        let limits = &self.registry.inner.limits;
+        let read = read(&stored, limits.manifest_bytes, limits.referrers_in_tag);
+        Ok(read.unwrap_or_else(|problem| {
+            let repository = &self.name;
+            tracing::warn!(%repository, %tag, %problem, "an index of referrers is left out");
+            Vec::new()
+        }))
+    }
+
+    /// How the list of `subject` shows what was kept; `None` if it is gone, is about something else, or is not of
+    /// that type.
+    pub(super) async fn still_refers(
+        &self,
+        kept: Kept,
+        subject: &Digest,
+        artifact_type: Option<&MediaType>,
+    ) -> Result<Option<Descriptor>, Error> {
+        let Some(stored) = self.storage().manifest(&self.name, &kept.digest.into()).await? else {
+            return Ok(None);
+        };
+        let descriptor = describe(kept, &stored, subject);
+        Ok(descriptor
+            .filter(|found| artifact_type.is_none() || found.artifact_type.as_ref() == artifact_type))
+    }
+}
+
+fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<Kept>, String> {
+    if stored.bytes.len() > most_bytes {
+        return Err(format!(
+            "it has {} bytes, more than {most_bytes}",
+            stored.bytes.len()
+        ));
+    }
+    let index: Index = serde_json::from_slice(&stored.bytes).map_err(|error| error.to_string())?;
+    let entries = index.manifests.unwrap_or_default();
+    if entries.len() > most {
+        return Err(format!("it has {} manifests, more than {most}", entries.len()));
+    }
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match AnyDigest::parse(&entry.digest).map_err(|error| error.to_string())? {
+            AnyDigest::Known(digest) => kept.push(Kept {
+                digest,
+                artifact_type: entry.artifact_type.and_then(|text| MediaType::parse(&text).ok()),
+                annotations: entry.annotations.and_then(object),
+            }),
+            // Nobody could ask for it here.
+            AnyDigest::Foreign(_) => {}
+        }
+    }
+    kept.sort_by_key(|kept| kept.digest);
+    kept.dedup_by_key(|kept| kept.digest);
+    Ok(kept)
+}
+
+/// The manifest's own word counts. The index speaks for what was made before manifests could name a subject.
+fn describe(kept: Kept, stored: &StoredManifest, subject: &Digest) -> Option<Descriptor> {
+    let manifest = Manifest::parse_stored(&stored.bytes, &stored.media_type).ok()?;
+    let mut descriptor = manifest.descriptor(stored.digest, stored.bytes.len() as u64);
+    match manifest.subject() {
+        Some(own) if own.known() == Some(subject) => Some(descriptor),
+        Some(_) => None,
+        None => {
+            descriptor.artifact_type = kept.artifact_type.or(descriptor.artifact_type);
+            descriptor.annotations = kept.annotations.or(descriptor.annotations);
+            Some(descriptor)
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod checkpoint;
 mod headers;
 mod manifest;
 mod names;
+mod referrers;
 mod request;
 mod route;
 
@@ -22,6 +23,7 @@ pub use self::{
     headers::{content_range, range},
     manifest::manifest,
     names::{digest, reference},
+    referrers::referrers,
     request::{Head, request},
     route::route,
 };
@@ -30,13 +32,14 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("route", route),
     ("digest", digest),
     ("reference", reference),
     ("range", range),
     ("content_range", content_range),
     ("manifest", manifest),
+    ("referrers", referrers),
     ("checkpoint", checkpoint),
     ("request", request),
 ];

@@ -1,0 +1,4 @@
+//! libFuzzer's way into [`registry_fuzz::referrers`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| registry_fuzz::referrers(data));

@@ -1,0 +1,175 @@
+//! [`Htpasswd`]: the authenticator.
+
+use crate::{
+    builder::Builder,
+    clock::Clock,
+    credentials::{Credentials, Malformed},
+    hashing::Hashing,
+    limits::Failures,
+    load::LoadError,
+    login::{self, Login},
+    reload::Source,
+    remembered::DigestKey,
+    thread,
+};
+use async_trait::async_trait;
+use registry_core::auth::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
+use std::{
+    fmt,
+    hash::RandomState,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// The users of an htpasswd file. Cheap to clone; clones share everything.
+///
+/// Clients log in by HTTP's Basic scheme. See the [documentation of the crate](crate) for what is promised.
+#[derive(Clone)]
+pub struct Htpasswd {
+    shared: Arc<Shared>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) realm: String,
+    pub(crate) source: Source,
+    pub(crate) clock: Clock,
+    pub(crate) key: DigestKey,
+    pub(crate) stand_ins: RandomState,
+    pub(crate) hashing: Hashing,
+    pub(crate) failures: Option<Failures>,
+    pub(crate) remember_for: Duration,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) remembered: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+}
+
+/// What an [`Htpasswd`] did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// How many passwords were hashed, which is where the time goes.
+    pub hashed: u64,
+    /// How many requests showed a password that was remembered.
+    pub remembered: u64,
+    /// How many logins failed: each is a line in the log.
+    pub failed: u64,
+    /// How many requests were refused without a look at the password: too many wrong ones before, or too many at once.
+    pub throttled: u64,
+}
+
+impl Htpasswd {
+    /// Reads the users from a file, with the defaults of [`Self::builder`]. This blocks for as long as the file system
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] says what is wrong with which file and line.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoadError> {
+        Self::builder(path).open()
+    }
+
+    /// Starts with the path of a file; the [`Builder`] has the options.
+    pub fn builder(path: impl Into<PathBuf>) -> Builder {
+        Builder::new(path.into())
+    }
+
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Looks at the file now, and reads it if it has changed and nobody is writing it any more.
+    ///
+    /// Requests do the same every now and then. A host that calls this once in a second learns from the log that a
+    /// new file is broken before a user does.
+    pub async fn refresh(&self) {
+        let shared = Arc::clone(&self.shared);
+        let looked = thread::start("htpasswd-look", move || shared.look());
+        match looked {
+            // An end without an answer is a panic, and has been told of as such.
+            Ok(done) => drop(done.await),
+            Err(error) => tracing::error!(%error, "no thread to look at the htpasswd file"),
+        }
+    }
+
+    /// How many users can log in.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.shared.source.table().len()
+    }
+
+    /// What was done since the file was opened, for metrics.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            hashed: self.shared.hashing.done(),
+            remembered: read(&counters.remembered),
+            failed: read(&counters.failed),
+            throttled: read(&counters.throttled),
+        }
+    }
+}
+
+impl Shared {
+    fn look(&self) {
+        let now = self.clock.now();
+        self.source.look(now);
+        self.source.table().forget(now, self.remember_for);
+    }
+}
+
+#[async_trait]
+impl Authenticator for Htpasswd {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        let address = request.client_address().map(|address| address.ip());
+        let credentials = match Credentials::of(request.headers) {
+            Ok(Some(credentials)) => credentials,
+            Ok(None) => return Ok(None),
+            Err(Malformed) => {
+                login::failed(&self.shared, address, "", "malformed credentials");
+                return Err(AuthError::Rejected);
+            }
+        };
+        if self.shared.source.is_due(self.shared.clock.now()) {
+            self.refresh().await;
+        }
+        let table = self.shared.source.table();
+        let Some(candidate) = table.candidate(credentials.user(), &self.shared.stand_ins) else {
+            login::failed(&self.shared, address, credentials.user(), "unknown user");
+            return Err(AuthError::Rejected);
+        };
+        Login::new(Arc::clone(&self.shared), credentials, candidate, address)
+            .verify()
+            .await
+            .map(Some)
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        vec![Challenge::Basic {
+            realm: self.shared.realm.clone(),
+        }]
+    }
+}
+
+impl fmt::Debug for Htpasswd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Htpasswd")
+            .field("realm", &self.shared.realm)
+            .field("users", &self.users())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! Time, counted from when the file was opened.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Counts from its making on. Under tokio's paused time it stands still.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// In the milliseconds that atomics hold.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,103 @@
+//! Making hashes, for those who write password files.
+
+use super::{md5_crypt, sha1, to_digit};
+use sha_crypt::{Algorithm, CustomizedPasswordHasher as _, Params, ShaCrypt};
+
+/// How a new password is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// bcrypt, written as `$2y$`: the one that registry:2, nginx and Apache read as well.
+    Bcrypt {
+        /// The logarithm of the work, from 4 to 17. Each step doubles it; 10 are about 80 ms of a processor.
+        cost: u32,
+    },
+    /// SHA-256 crypt.
+    Sha256 {
+        /// From 1000 to 10,000,000.
+        rounds: u32,
+    },
+    /// SHA-512 crypt.
+    Sha512 {
+        /// From 1000 to 10,000,000.
+        rounds: u32,
+    },
+    /// Apache's MD5, weak: for programs that read nothing better.
+    Apr1,
+    /// SHA-1 without a salt, weakest: for programs that read nothing better.
+    Sha1,
+}
+
+impl Default for Scheme {
+    /// bcrypt, at the cost that registry:2 gives the users that it makes itself: 10.
+    fn default() -> Self {
+        Self::Bcrypt { cost: 10 }
+    }
+}
+
+/// Why no hash was made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MakeError {
+    /// bcrypt's cost is not from 4 to 17.
+    #[error("bcrypt's cost goes from 4 to 17, not {0}")]
+    Cost(u32),
+    /// The number of rounds is not from 1000 to 10,000,000.
+    #[error("the rounds of SHA-crypt go from 1000 to 10000000, not {0}")]
+    Rounds(u32),
+    /// The system gave no randomness for a salt.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The hash of a password, with a random salt, as it stands behind `user:` in a file.
+///
+/// This is slow on purpose; keep it off an async runtime. bcrypt reads no more than the first 72 bytes.
+///
+/// # Errors
+///
+/// [`MakeError`] if the cost is out of range, or the system has no randomness.
+///
+/// ```
+/// use registry_auth_htpasswd::{PasswordHash, Scheme, hash};
+///
+/// let text = hash(b"correct horse", Scheme::Bcrypt { cost: 4 })?;
+/// assert!(PasswordHash::parse(&text)?.verify(b"correct horse"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn hash(password: &[u8], scheme: Scheme) -> Result<String, MakeError> {
+    match scheme {
+        Scheme::Bcrypt { cost: cost @ 4..=17 } => {
+            let parts = bcrypt::hash_with_salt(password, cost, random()?)
+                .map_err(|_out_of_range| MakeError::Cost(cost))?;
+            Ok(parts.format_for_version(bcrypt::Version::TwoY))
+        }
+        Scheme::Bcrypt { cost } => Err(MakeError::Cost(cost)),
+        Scheme::Sha256 { rounds } => sha_crypt(password, Algorithm::Sha256Crypt, rounds),
+        Scheme::Sha512 { rounds } => sha_crypt(password, Algorithm::Sha512Crypt, rounds),
+        Scheme::Apr1 => {
+            let salt = random::<8>()?.map(|byte| to_digit(byte.into()));
+            Ok(md5_crypt::hash(password, &salt, md5_crypt::APR1))
+        }
+        Scheme::Sha1 => Ok(sha1::hash(password)),
+    }
+}
+
+fn sha_crypt(password: &[u8], algorithm: Algorithm, rounds: u32) -> Result<String, MakeError> {
+    let out_of_range = MakeError::Rounds(rounds);
+    let params = match rounds {
+        1000..=10_000_000 => Params::new(rounds).map_err(|_out_of_range| out_of_range.clone())?,
+        _ => return Err(out_of_range),
+    };
+    // Twelve bytes are the sixteen characters that count.
+    let hash = ShaCrypt::from(algorithm)
+        .hash_password_customized(password, &random::<12>()?, None, None, params)
+        .map_err(|_out_of_range| out_of_range)?;
+    Ok(hash.as_str().to_owned())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], MakeError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(MakeError::Random)?;
+    Ok(bytes)
+}

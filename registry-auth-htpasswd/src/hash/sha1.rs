@@ -1,0 +1,54 @@
+//! SHA-1 in base 64: `{SHA}` of the password, `{SSHA}` of the password and a salt that follows the digest.
+
+use super::same;
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use sha1::{Digest as _, Sha1};
+
+/// Some programs leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A digest, and the salt that follows it.
+pub(super) struct Kept {
+    digest: [u8; 20],
+    salt: Vec<u8>,
+}
+
+impl Kept {
+    pub(super) fn verify(&self, password: &[u8]) -> bool {
+        let computed = Sha1::new()
+            .chain_update(password)
+            .chain_update(&self.salt)
+            .finalize();
+        same(&computed, &self.digest)
+    }
+}
+
+/// What `{SHA}` holds: a digest and nothing else.
+pub(super) fn bare(text: &str) -> Option<Kept> {
+    kept(text, "{SHA}").filter(|kept| kept.salt.is_empty())
+}
+
+/// What `{SSHA}` holds: a digest and a salt.
+pub(super) fn salted(text: &str) -> Option<Kept> {
+    kept(text, "{SSHA}").filter(|kept| !kept.salt.is_empty())
+}
+
+fn kept(text: &str, mark: &str) -> Option<Kept> {
+    let decoded = BASE64.decode(text.strip_prefix(mark)?).ok()?;
+    let (&digest, salt) = decoded.split_first_chunk()?;
+    Some(Kept {
+        digest,
+        salt: salt.to_owned(),
+    })
+}
+
+/// The `{SHA}` of a password.
+pub(super) fn hash(password: &[u8]) -> String {
+    format!("{{SHA}}{}", BASE64.encode(Sha1::digest(password)))
+}

@@ -1,0 +1,68 @@
+//! Users from an htpasswd file, for [`registry_core`].
+//!
+//! ```
+//! use registry_auth_htpasswd::{Htpasswd, Scheme, hash};
+//! use registry_core::{Registry, storage::MemoryStorage};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("users.htpasswd");
+//! std::fs::write(&path, format!("alice:{}\n", hash(b"correct horse", Scheme::default())?))?;
+//!
+//! let users = Htpasswd::open(&path)?;
+//! let registry = Registry::builder(MemoryStorage::new()).authenticator(users).build();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is read
+//!
+//! Files as `htpasswd`, `openssl passwd` and LDAP tools write them, with one user to a line: `NAME:HASH`. The kinds of
+//! hashes are those of [`Kind`]; each weak kind in use is one warning when the file is read. Passwords in plain text let
+//! nobody in. `$1$` and DES crypt need the feature `legacy`. A line that is no user at all makes the file invalid, and
+//! the error names the line.
+//!
+//! # When it is read
+//!
+//! When it is opened, and again when it has changed: rewritten in place, replaced, or exchanged by turning a link.
+//! Requests look for that once in a second ([`Builder::look_every`]), and [`Htpasswd::refresh`] does it for hosts.
+//! A new file that is broken or gone is one error in the log, and the users that were read before stay.
+//!
+//! # What it costs
+//!
+//! A password is hashed when it is first shown, and remembered for as long as it is in use
+//! ([`Builder::remember_for`]), so that the requests of a push cost one hash together. Hashing runs on few threads of its
+//! own ([`Builder::threads`]), never on the async runtime, and what waits for it is bounded ([`Builder::queue`]). This
+//! crate starts nothing that outlives the request which needs it.
+//!
+//! # Who tries passwords
+//!
+//! - Unknown users cost what known ones cost: their password is hashed against another line, and never right.
+//! - Failures are counted for each pair of user and client address ([`Builder::failure_limit`]), in a table of fixed
+//!   size. Beyond the limit the answer is 429 with `Retry-After`, before anything is hashed. What is remembered is never
+//!   refused. The address is the [`ClientAddress`](registry_core::auth::ClientAddress) in the request's extensions;
+//!   without one, failures are counted for the user alone.
+//! - Each failed login is one event, of the level `WARN` and the target `registry_auth_htpasswd::login`, with the
+//!   fields `client` (an address, or `-`), `user` and `reason`, in this order. The name is quoted and escaped, so that no
+//!   client can forge a line. With the usual formatter, fail2ban finds the address by
+//!   `login failed client=<HOST> user=`.
+
+mod authenticator;
+mod builder;
+mod clock;
+mod credentials;
+mod file;
+mod hash;
+mod hashing;
+mod limits;
+mod load;
+mod login;
+mod reload;
+mod remembered;
+mod table;
+mod thread;
+
+pub use authenticator::{Htpasswd, Statistics};
+pub use builder::Builder;
+pub use file::Problem;
+pub use hash::{HashError, Kind, MakeError, PasswordHash, Scheme, hash};
+pub use limits::FailureLimit;
+pub use load::LoadError;

@@ -1,0 +1,229 @@
+//! Reading the file, and saying what is wrong with it in a way that helps whoever has just started a server.
+
+use crate::{
+    file::{Malformed, PasswordFile, Problem},
+    hash::{MakeError, Scheme, hash},
+};
+use std::{
+    fmt::{self, Write as _},
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// Why there are no users.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// There is no such file.
+    #[error("there is no htpasswd file {}{}", path.display(), Similar { path, files: similar })]
+    Missing {
+        /// Where it was expected.
+        path: PathBuf,
+        /// What in that directory looks like one.
+        similar: Vec<PathBuf>,
+    },
+    /// A directory is in its place: what container engines make of a file to mount that does not exist.
+    #[error(
+        "the htpasswd file {} is a directory; if it is mounted into a container, the host path did not exist when the \
+         container was made",
+        path.display()
+    )]
+    Directory {
+        /// Where the file was expected.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the htpasswd file {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is no user.
+    #[error("the htpasswd file {}, line {line}: {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on.
+        line: usize,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+    /// The file did not exist and could not be made.
+    #[error("cannot make the htpasswd file {}", path.display())]
+    Uncreatable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gave no random bytes, without which there are no keys and no new passwords.
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64),
+    #[cfg(unix)]
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino()),
+            #[cfg(unix)]
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// How long ago the file was changed, by the wall clock; `None` if that clock was set back since.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        #[cfg(unix)]
+        let changed = {
+            let (seconds, nanoseconds) = self.changed;
+            SystemTime::UNIX_EPOCH.checked_add(Duration::new(
+                seconds.try_into().ok()?,
+                nanoseconds.try_into().ok()?,
+            ))
+        };
+        #[cfg(not(unix))]
+        let changed = self.modified;
+        SystemTime::now().duration_since(changed?).ok()
+    }
+}
+
+/// Reads and understands the file. The stamp is that of what was read, or `None` if the file changed meanwhile.
+pub(crate) fn load(path: &Path, strict: bool) -> Result<(PasswordFile, Option<Stamp>), LoadError> {
+    let (bytes, stamp) = read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => LoadError::Missing {
+            path: path.to_owned(),
+            similar: similar(path),
+        },
+        io::ErrorKind::IsADirectory => LoadError::Directory {
+            path: path.to_owned(),
+        },
+        _ => LoadError::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
+    })?;
+    let file =
+        PasswordFile::parse(&bytes, strict).map_err(|Malformed { line, problem }| LoadError::Malformed {
+            path: path.to_owned(),
+            line,
+            problem,
+        })?;
+    Ok((file, stamp))
+}
+
+fn read(path: &Path) -> io::Result<(Vec<u8>, Option<Stamp>)> {
+    let mut file = File::open(path)?;
+    let before = Stamp::of(&file.metadata()?);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let after = Stamp::of(&file.metadata()?);
+    Ok((bytes, (before == after).then_some(before)))
+}
+
+/// Files beside `path` that hold users, for the hint: somebody may have written one name and configured another.
+fn similar(path: &Path) -> Vec<PathBuf> {
+    const LOOKED_AT: usize = 200;
+    const LARGEST: u64 = 1 << 20;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(directory.unwrap_or_else(|| Path::new("."))) else {
+        return Vec::new();
+    };
+    let mut files: Vec<_> = entries
+        .take(LOOKED_AT)
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let path = directory.map_or_else(|| PathBuf::from(&name), |directory| directory.join(&name));
+            let metadata = fs::metadata(&path).ok()?;
+            let small = metadata.is_file() && metadata.len() <= LARGEST;
+            let bytes = small.then(|| fs::read(&path).ok()).flatten()?;
+            let file = PasswordFile::parse(&bytes, false).ok()?;
+            (!file.users.is_empty()).then_some(path)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The end of the sentence about a missing file.
+struct Similar<'a> {
+    path: &'a Path,
+    files: &'a [PathBuf],
+}
+
+impl fmt::Display for Similar<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.files {
+            [] => write!(f, "; `htpasswd -Bc {} USER` makes one", self.path.display()),
+            [one] => write!(f, ", but {} looks like one", one.display()),
+            [first, rest @ ..] => {
+                write!(f, ", but these look like one: {}", first.display())?;
+                rest.iter().try_for_each(|file| write!(f, ", {}", file.display()))
+            }
+        }
+    }
+}
+
+/// Makes the file as registry:2 does if there is none or an empty one: with the user `docker` and a random password,
+/// which is logged, because nobody would know it otherwise.
+pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
+        return Ok(());
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(LoadError::Random)?;
+    let mut password = String::with_capacity(2 * random.len());
+    for byte in random {
+        // Writing to a string does not fail.
+        let _ = write!(password, "{byte:02x}");
+    }
+    let hash = hash(password.as_bytes(), Scheme::default()).map_err(|error| match error {
+        MakeError::Random(error) => LoadError::Random(error),
+        error => LoadError::Uncreatable {
+            path: path.to_owned(),
+            source: io::Error::other(error),
+        },
+    })?;
+    write(path, &format!("docker:{hash}\n")).map_err(|source| LoadError::Uncreatable {
+        path: path.to_owned(),
+        source,
+    })?;
+    tracing::warn!(
+        path = %path.display(),
+        user = "docker",
+        password,
+        "made an htpasswd file with one user: this is the only time that the password is shown"
+    );
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,157 @@
+//! One login: remembered, or hashed when its turn comes, or refused.
+
+use crate::{authenticator::Shared, credentials::Credentials, remembered::Digest, table::Candidate};
+use registry_core::auth::{AuthError, Identity};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// When somebody may come back who finds the queue full.
+const FULL: Duration = Duration::from_secs(2);
+
+/// A name and a password, and the line that they are verified against.
+#[derive(Debug)]
+pub(crate) struct Login {
+    shared: Arc<Shared>,
+    credentials: Credentials,
+    candidate: Candidate,
+    digest: Digest,
+    address: Option<IpAddr>,
+}
+
+impl Login {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        credentials: Credentials,
+        candidate: Candidate,
+        address: Option<IpAddr>,
+    ) -> Self {
+        // For a stranger as well, so that it takes the same time.
+        let digest = shared.key.digest(&candidate.entry, credentials.password());
+        Self {
+            shared,
+            credentials,
+            candidate,
+            digest,
+            address,
+        }
+    }
+
+    /// Who it is. What is remembered is answered at once and never refused; everything else waits, within bounds.
+    pub(crate) async fn verify(self) -> Result<Identity, AuthError> {
+        let identity = Identity::new(Arc::clone(&self.candidate.entry.user));
+        if self.is_remembered() {
+            return Ok(identity);
+        }
+        self.admit()?;
+        let shared = Arc::clone(&self.shared);
+        let place = shared
+            .hashing
+            .queue()
+            .ok_or_else(|| self.throttled(FULL, "too many logins at once"))?;
+        let turn = place.turn().await;
+        // While this one waited, another request may have brought the same password, or too many wrong ones.
+        if self.is_remembered() {
+            return Ok(identity);
+        }
+        self.admit()?;
+        let hashed = turn.hash(move || self.hash()).await;
+        match hashed {
+            Ok(true) => Ok(identity),
+            Ok(false) => Err(AuthError::Rejected),
+            Err(error) => Err(AuthError::Failed(error.into())),
+        }
+    }
+
+    fn is_remembered(&self) -> bool {
+        let remembered = &self.candidate.entry.remembered;
+        let found = self.candidate.own
+            && remembered.is(self.digest, self.shared.clock.now(), self.shared.remember_for);
+        if found {
+            self.shared.counters.remembered.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// Whether this user may try a password from this address now.
+    fn admit(&self) -> Result<(), AuthError> {
+        match self.wait() {
+            None => Ok(()),
+            Some(wait) => Err(self.throttled(wait, "too many wrong passwords")),
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let failures = self.shared.failures.as_ref()?;
+        failures.wait(self.credentials.user(), self.address, self.shared.clock.now())
+    }
+
+    fn throttled(&self, retry_after: Duration, why: &str) -> AuthError {
+        self.shared.counters.throttled.fetch_add(1, Ordering::Relaxed);
+        let (client, user) = (Client(self.address), self.credentials.user());
+        tracing::debug!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), "login refused: {why}");
+        AuthError::Throttled { retry_after }
+    }
+
+    /// Hashes, remembers or counts, and logs. This takes long, and is done to the end even if the client is gone:
+    /// whoever does not wait for the answers is counted as well.
+    fn hash(&self) -> bool {
+        let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
+        let now = self.shared.clock.now();
+        if right {
+            self.candidate.entry.remembered.keep(self.digest, now);
+            return true;
+        }
+        let user = self.credentials.user();
+        if let Some(failures) = &self.shared.failures {
+            failures.count(user, self.address, now);
+        }
+        let reason = if self.candidate.own {
+            "wrong password"
+        } else {
+            "unknown user"
+        };
+        failed(&self.shared, self.address, user, reason);
+        false
+    }
+}
+
+/// Logs a failed login, in the one line that the documentation of this crate promises.
+pub(crate) fn failed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) {
+    shared.counters.failed.fetch_add(1, Ordering::Relaxed);
+    let client = Client(address);
+    tracing::warn!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), reason, "login failed");
+}
+
+/// An address, or a dash.
+struct Client(Option<IpAddr>);
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.to_canonical().fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+/// A name that a client sent: quoted, escaped, and not longer than a line of a log should be.
+struct Short<'a>(&'a str);
+
+impl fmt::Debug for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 64;
+        match self
+            .0
+            .char_indices()
+            .nth(LONGEST)
+            .and_then(|(end, _)| self.0.get(..end))
+        {
+            Some(start) => write!(f, "{start:?}…"),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}

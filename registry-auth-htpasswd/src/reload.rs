@@ -1,0 +1,204 @@
+//! When the file is read again: once it has changed, and has stopped changing.
+//!
+//! Only its metadata is looked at, now and then, through whatever links lead to it. That finds a file that is
+//! rewritten in place, as Apache's `htpasswd` does it, replaced by a rename, or exchanged by turning a link, as
+//! Kubernetes does it with mounted secrets; and it works on file systems that notify nobody.
+
+use crate::{
+    clock::millis,
+    file::PasswordFile,
+    load::{LoadError, Stamp, load},
+    table::Table,
+};
+use std::{
+    error::Error,
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a file must stay as it is before it is read: a program may be in the middle of writing it.
+const SETTLED: Duration = Duration::from_millis(200);
+
+/// The file, and the users that were read from it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    strict: bool,
+    /// How often the file is looked at.
+    every: Duration,
+    /// When it is to be looked at next, in milliseconds.
+    due: AtomicU64,
+    watch: Mutex<Watch>,
+    table: RwLock<Arc<Table>>,
+}
+
+impl Source {
+    /// Reads the file for the first time.
+    pub(crate) fn open(path: PathBuf, strict: bool, every: Duration) -> Result<Self, LoadError> {
+        // The first look reads it once more: it may be changing right now.
+        let (file, _) = load(&path, strict)?;
+        let table = Table::new(file, &Table::default());
+        let source = Self {
+            path,
+            strict,
+            every,
+            due: AtomicU64::new(0),
+            watch: Mutex::default(),
+            table: RwLock::new(Arc::new(table)),
+        };
+        source.tell(&source.table());
+        Ok(source)
+    }
+
+    /// The users as last read.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the caller is to look at the file now.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        let next = millis(now.saturating_add(self.every));
+        let passed = |due: u64| (due <= millis(now)).then_some(next);
+        self.due
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, passed)
+            .is_ok()
+    }
+
+    /// Looks at the file, and reads it if it has changed and settled. This blocks.
+    pub(crate) fn look(&self, now: Duration) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = match fs::metadata(&self.path) {
+            Ok(metadata) => Seen::File(Stamp::of(&metadata)),
+            Err(error) => Seen::Gone(error.kind()),
+        };
+        let settled = match watch.step(seen, now) {
+            Step::Nothing => true,
+            Step::Wait => false,
+            Step::Read => match load(&self.path, self.strict) {
+                Ok((file, stamp)) if stamp.map(Seen::File) == Some(seen) => {
+                    self.replace(&mut watch, file);
+                    true
+                }
+                Ok(_) => {
+                    watch.known = None;
+                    false
+                }
+                Err(error) => {
+                    self.complain(&mut watch, &error);
+                    true
+                }
+            },
+        };
+        if !settled {
+            let soon = millis(now.saturating_add(SETTLED));
+            self.due.fetch_min(soon, Ordering::Relaxed);
+        }
+    }
+
+    fn replace(&self, watch: &mut Watch, file: PasswordFile) {
+        let before = self.table();
+        let after = Table::new(file, &before);
+        let was_broken = std::mem::take(&mut watch.broken);
+        if after.is_same(&before) && !was_broken {
+            return;
+        }
+        self.tell(&after);
+        tracing::info!(path = %self.path.display(), users = after.len(), "the htpasswd file has changed and was read");
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+    }
+
+    fn complain(&self, watch: &mut Watch, error: &LoadError) {
+        watch.broken = true;
+        let cause = error
+            .source()
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default();
+        tracing::error!(
+            users = self.table().len(),
+            "{error}{cause}; the users that were read before stay as they are"
+        );
+    }
+
+    /// What whoever runs the registry should know of its users.
+    fn tell(&self, table: &Table) {
+        let path = self.path.display();
+        for (kind, users) in table.kinds() {
+            if kind.is_weak() {
+                tracing::warn!(
+                    %path, users,
+                    "passwords are kept as {kind}, which is soon guessed where the file leaks; `htpasswd -B` replaces them"
+                );
+            }
+        }
+        for (why, lines) in &table.set_aside {
+            tracing::warn!(%path, %lines, "lines of the htpasswd file let nobody in: {why}");
+        }
+        if table.len() == 0 {
+            tracing::warn!(%path, "the htpasswd file has no user who can log in");
+        }
+    }
+}
+
+/// What a look at the file finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    File(Stamp),
+    Gone(io::ErrorKind),
+}
+
+/// What follows from a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The file is as it was when it was last read.
+    Nothing,
+    /// It may be changing right now.
+    Wait,
+    /// It has changed, and has stopped.
+    Read,
+}
+
+/// What was seen of the file so far.
+#[derive(Debug, Default)]
+struct Watch {
+    /// When it was last read, or was last found to be unreadable.
+    known: Option<Seen>,
+    /// What it has become since, and when that was seen first.
+    changing: Option<(Seen, Duration)>,
+    /// Whether the last reading failed.
+    broken: bool,
+}
+
+impl Watch {
+    fn step(&mut self, seen: Seen, now: Duration) -> Step {
+        if self.known == Some(seen) {
+            self.changing = None;
+            return Step::Nothing;
+        }
+        let since = match self.changing {
+            Some((before, since)) if before == seen => since,
+            _ => now,
+        };
+        // The wall clock only saves time: a change that was long ago is over.
+        if now.saturating_sub(since) >= SETTLED || seen.age().is_some_and(|age| age >= 10 * SETTLED) {
+            self.known = Some(seen);
+            self.changing = None;
+            return Step::Read;
+        }
+        self.changing = Some((seen, since));
+        Step::Wait
+    }
+}
+
+impl Seen {
+    fn age(self) -> Option<Duration> {
+        match self {
+            Self::File(stamp) => stamp.age(),
+            Self::Gone(_) => None,
+        }
+    }
+}

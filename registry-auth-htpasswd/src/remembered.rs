@@ -1,0 +1,148 @@
+//! A password that was verified lately, so that it is not hashed again for each request of a push.
+//!
+//! One is kept with each line of the file: what is remembered is bounded by the file, and ends with the line. What is
+//! kept is a digest under a random key of this process, worth nothing elsewhere, and for a bounded time after its
+//! last use. Verifying once more after some fixed time would find out nothing: it is the same password and the same line.
+
+use crate::{clock::millis, table::Entry};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use std::{
+    fmt,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use subtle::ConstantTimeEq as _;
+
+/// What stands for a password.
+pub(crate) type Digest = [u8; 32];
+
+/// Makes digests.
+#[derive(Clone)]
+pub(crate) struct DigestKey(Hmac<Sha256>);
+
+impl DigestKey {
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut key = zeroize::Zeroizing::new([0; 64]);
+        getrandom::fill(&mut *key)?;
+        Ok(Self(Hmac::new(&(*key).into())))
+    }
+
+    /// The digest of a password, for a line.
+    pub(crate) fn digest(&self, entry: &Entry, password: &[u8]) -> Digest {
+        let mut mac = self.0.clone();
+        for part in [entry.user.as_bytes(), entry.hash.as_bytes(), password] {
+            mac.update(&part.len().to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestKey")
+    }
+}
+
+/// The place for one password. Times are counted from one start.
+#[derive(Default)]
+pub(crate) struct Remembered(RwLock<Option<Kept>>);
+
+struct Kept {
+    digest: Digest,
+    used: AtomicU64,
+}
+
+impl Remembered {
+    /// Remembers a password instead of the one before.
+    pub(crate) fn keep(&self, digest: Digest, now: Duration) {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Kept {
+            digest,
+            used: AtomicU64::new(millis(now)),
+        });
+    }
+
+    /// Whether this password is remembered, and was used within `unused`; if so, it is used now.
+    pub(crate) fn is(&self, digest: Digest, now: Duration, unused: Duration) -> bool {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = &*kept else { return false };
+        let same: bool = kept.digest.ct_eq(&digest).into();
+        let valid = same && !kept.expired(now, unused);
+        if valid {
+            kept.used.fetch_max(millis(now), Ordering::Relaxed);
+        }
+        valid
+    }
+
+    /// Forgets the password if it was not used within `unused`.
+    pub(crate) fn forget(&self, now: Duration, unused: Duration) {
+        let expired = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| kept.expired(now, unused));
+        if expired(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+            let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if expired(&kept) {
+                *kept = None;
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn expired(&self, now: Duration, unused: Duration) -> bool {
+        millis(now).saturating_sub(self.used.load(Ordering::Relaxed)) > millis(unused)
+    }
+}
+
+impl fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remembered")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNUSED: Duration = Duration::from_secs(300);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_password_is_remembered_as_long_as_it_is_used() {
+        let place = Remembered::default();
+        assert!(!place.is([1; 32], at(0), UNUSED));
+        place.keep([1; 32], at(0));
+
+        assert!(place.is([1; 32], at(300), UNUSED));
+        assert!(!place.is([2; 32], at(300), UNUSED));
+        assert!(place.is([1; 32], at(600), UNUSED));
+        assert!(!place.is([1; 32], at(901), UNUSED));
+    }
+
+    #[test]
+    fn what_was_not_used_is_forgotten() {
+        let place = Remembered::default();
+        place.keep([1; 32], at(0));
+
+        place.forget(at(300), UNUSED);
+        assert!(place.0.read().unwrap().is_some());
+        place.forget(at(301), UNUSED);
+        assert!(place.0.read().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_new_password_takes_the_place_of_the_old() {
+        let place = Remembered::default();
+        place.keep([1; 32], at(0));
+        place.keep([2; 32], at(1));
+
+        assert!(!place.is([1; 32], at(1), UNUSED));
+        assert!(place.is([2; 32], at(1), UNUSED));
+    }
+}

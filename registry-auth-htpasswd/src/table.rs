@@ -1,0 +1,173 @@
+//! Who can log in: the users of a file, and for everybody else a user to be measured against.
+
+use crate::{
+    file::{Lines, PasswordFile, SetAside},
+    hash::{Kind, PasswordHash},
+    remembered::Remembered,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The users of one reading of the file.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    entries: Vec<Arc<Entry>>,
+    by_user: HashMap<Arc<str>, usize>,
+    /// The lines that let nobody in.
+    pub(crate) set_aside: BTreeMap<SetAside, Lines>,
+}
+
+/// A line of the file, and the password that was verified against it lately.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) user: Arc<str>,
+    pub(crate) hash: PasswordHash,
+    pub(crate) remembered: Remembered,
+}
+
+/// The line to verify a login against.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) entry: Arc<Entry>,
+    /// Whether the line is the user's own. If not, the password is hashed all the same and never right: a stranger
+    /// does not learn from the time that it takes who has a line.
+    pub(crate) own: bool,
+}
+
+impl Table {
+    /// The users of a file. A line that was in the table before keeps what was remembered of it.
+    pub(crate) fn new(file: PasswordFile, before: &Self) -> Self {
+        let mut table = Self {
+            set_aside: file.set_aside,
+            ..Self::default()
+        };
+        for (index, (user, hash)) in file.users.into_iter().enumerate() {
+            let kept = before.entry(&user).filter(|entry| entry.hash == hash).cloned();
+            table.by_user.insert(Arc::clone(&user), index);
+            table.entries.push(kept.unwrap_or_else(|| {
+                Arc::new(Entry {
+                    user,
+                    hash,
+                    remembered: Remembered::default(),
+                })
+            }));
+        }
+        table
+    }
+
+    /// The line for a login, for somebody unknown that of somebody else; `None` if nobody can log in at all.
+    ///
+    /// Which line stands in depends on the name and on a key of this process: to a stranger, unknown names are
+    /// spread over the costs in the file as the known ones are.
+    pub(crate) fn candidate(&self, user: &str, key: &RandomState) -> Option<Candidate> {
+        if let Some(entry) = self.entry(user) {
+            let entry = Arc::clone(entry);
+            return Some(Candidate { entry, own: true });
+        }
+        let count = u64::try_from(self.entries.len()).ok()?;
+        let index = key.hash_one(user).checked_rem(count)?;
+        let entry = self.entries.get(usize::try_from(index).ok()?)?;
+        Some(Candidate {
+            entry: Arc::clone(entry),
+            own: false,
+        })
+    }
+
+    /// Whether two tables say the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |entry: &Arc<Entry>| {
+            other
+                .entry(&entry.user)
+                .is_some_and(|known| known.hash == entry.hash)
+        };
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().all(same)
+            && self.set_aside == other.set_aside
+    }
+
+    /// How many users have their password kept in each kind.
+    pub(crate) fn kinds(&self) -> BTreeMap<Kind, usize> {
+        let mut kinds = BTreeMap::new();
+        for entry in &self.entries {
+            *kinds.entry(entry.hash.kind()).or_default() += 1;
+        }
+        kinds
+    }
+
+    /// Forgets the passwords that were not used for as long as `unused`.
+    pub(crate) fn forget(&self, now: Duration, unused: Duration) {
+        for entry in &self.entries {
+            entry.remembered.forget(now, unused);
+        }
+    }
+
+    /// How many users can log in.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn entry(&self, user: &str) -> Option<&Arc<Entry>> {
+        self.by_user.get(user).and_then(|&index| self.entries.get(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str, before: &Table) -> Table {
+        Table::new(PasswordFile::parse(text.as_bytes(), false).unwrap(), before)
+    }
+
+    const ONE: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
+    const OTHER: &str = "{SHA}hKUWhBuneltGSN4s0N/LMOpG27Q=";
+
+    #[test]
+    fn a_line_that_stays_keeps_what_is_remembered_and_one_that_changes_does_not() {
+        let now = Duration::from_secs(1);
+        let before = table(&format!("a:{ONE}\nb:{ONE}\n"), &Table::default());
+        for entry in &before.entries {
+            entry.remembered.keep([7; 32], now);
+        }
+
+        let after = table(&format!("b:{OTHER}\n\na:{ONE}\n"), &before);
+
+        let remembers = |user| after.entry(user).unwrap().remembered.is([7; 32], now, now);
+        assert!(remembers("a"));
+        assert!(!remembers("b"));
+        assert!(!before.is_same(&after));
+        assert!(after.is_same(&table(&format!("a:{ONE}\nb:{OTHER}"), &Table::default())));
+    }
+
+    #[test]
+    fn unknown_names_are_spread_over_the_lines_and_each_stays_with_its_own() {
+        let text: String = (0..4).map(|index| format!("user{index}:{ONE}\n")).collect();
+        let table = table(&text, &Table::default());
+        let key = RandomState::new();
+        let stand_in = |name: &str| {
+            let candidate = table.candidate(name, &key).unwrap();
+            assert!(!candidate.own);
+            Arc::clone(&candidate.entry.user)
+        };
+
+        let mut counts: HashMap<Arc<str>, u32> = HashMap::new();
+        for index in 0..1000 {
+            let name = format!("nobody{index}");
+            assert_eq!(stand_in(&name), stand_in(&name));
+            *counts.entry(stand_in(&name)).or_default() += 1;
+        }
+
+        assert_eq!(counts.len(), 4);
+        // A quarter each, within ten standard deviations.
+        assert!(
+            counts.values().all(|count| (113..=387).contains(count)),
+            "{counts:?}"
+        );
+        assert!(table.candidate("user2", &key).unwrap().own);
+        assert!(Table::default().candidate("user2", &key).is_none());
+    }
+}

@@ -1,0 +1,190 @@
+//! [`Watch`]: a check that takes time, asked again and again by a future that the host drives.
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    fmt::Write as _,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// Asks a question every so often, and remembers the answer.
+///
+/// A probe that gives no answer until the next is due counts as failed, once per period, and is waited for: a dead
+/// disk or mount makes one operation hang, not one more each time.
+#[derive(Debug)]
+pub struct Watch {
+    period: Duration,
+    threshold: u32,
+    verdict: Verdict,
+}
+
+type Verdict = Arc<Mutex<Result<(), String>>>;
+
+impl Watch {
+    /// Every `period`, at least a millisecond; failed after `threshold` failures in a row, at least one, and healthy
+    /// again at the first success. Healthy until then.
+    #[must_use]
+    pub fn new(period: Duration, threshold: u32) -> Self {
+        Self {
+            period: period.max(Duration::from_millis(1)),
+            threshold: threshold.max(1),
+            verdict: Arc::new(Mutex::new(Ok(()))),
+        }
+    }
+
+    /// The latest answer, for [`Health::register`](crate::Health::register).
+    pub fn verdict(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
+        let verdict = Arc::clone(&self.verdict);
+        move || verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks until it is dropped.
+    pub async fn run<E: StdError, F: Future<Output = Result<(), E>>>(
+        self,
+        mut probe: impl FnMut() -> F,
+    ) -> Infallible {
+        let mut failures = 0;
+        let mut ticks = interval(self.period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let mut answer = std::pin::pin!(probe());
+            let answer = loop {
+                match timeout(self.period, answer.as_mut()).await {
+                    Ok(answer) => break answer,
+                    Err(_) => self.failed(&mut failures, || {
+                        format!("no answer within {} seconds", self.period.as_secs_f64())
+                    }),
+                }
+            };
+            match answer {
+                Ok(()) => {
+                    failures = 0;
+                    self.say(Ok(()));
+                }
+                Err(error) => self.failed(&mut failures, || with_causes(&error)),
+            }
+        }
+    }
+
+    fn failed(&self, failures: &mut u32, why: impl FnOnce() -> String) {
+        *failures = failures.saturating_add(1);
+        let why = why();
+        tracing::warn!(
+            failures,
+            threshold = self.threshold,
+            "a health check failed: {why}"
+        );
+        if *failures >= self.threshold {
+            self.say(Err(why));
+        }
+    }
+
+    fn say(&self, verdict: Result<(), String>) {
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+    }
+}
+
+fn with_causes(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Nothing fails to be written to a string.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::pending, io};
+    use tokio::{sync::mpsc, time::sleep};
+
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// A watch over the answers that are sent, and what it says.
+    async fn watching(
+        threshold: u32,
+    ) -> (
+        mpsc::Sender<Result<(), io::Error>>,
+        impl Fn() -> Result<(), String>,
+    ) {
+        let watch = Watch::new(PERIOD, threshold);
+        let verdict = watch.verdict();
+        let (answers, questions) = mpsc::channel::<Result<(), io::Error>>(1);
+        let questions = Arc::new(tokio::sync::Mutex::new(questions));
+        tokio::spawn(watch.run(move || {
+            let questions = Arc::clone(&questions);
+            async move {
+                match questions.lock().await.recv().await {
+                    Some(answer) => answer,
+                    None => pending().await,
+                }
+            }
+        }));
+        (answers, verdict)
+    }
+
+    /// Lets so many periods pass, to a point between two.
+    async fn periods(count: u32) {
+        sleep(PERIOD * count + PERIOD / 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_fails_at_the_threshold_and_recovers_at_once() {
+        let (answers, verdict) = watching(2).await;
+        let broken = || Err(io::Error::other("broken"));
+
+        answers.send(broken()).await.unwrap();
+        sleep(PERIOD / 2).await;
+        assert_eq!(verdict(), Ok(()), "one failure is not two");
+        answers.send(broken()).await.unwrap();
+        sleep(PERIOD).await;
+        assert_eq!(verdict(), Err("broken".to_owned()));
+        answers.send(Ok(())).await.unwrap();
+        sleep(PERIOD).await;
+        assert_eq!(verdict(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_hangs_fails_once_per_period_and_is_waited_for() {
+        let (answers, verdict) = watching(2).await;
+
+        periods(1).await;
+        assert_eq!(verdict(), Ok(()));
+        periods(1).await;
+        assert_eq!(verdict(), Err("no answer within 10 seconds".to_owned()));
+        // The same probe, not another one, takes the answer when it comes.
+        answers.send(Ok(())).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(verdict(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn causes_are_told() {
+        #[derive(Debug)]
+        struct Outer(io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("cannot write")
+            }
+        }
+        impl StdError for Outer {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let watch = Watch::new(PERIOD, 1);
+        let verdict = watch.verdict();
+
+        tokio::spawn(watch.run(|| async { Err(Outer(io::Error::other("read-only"))) }));
+        sleep(Duration::from_millis(1)).await;
+
+        assert_eq!(verdict(), Err("cannot write: read-only".to_owned()));
+    }
+}

@@ -53,6 +53,7 @@ mod admin;
 mod append;
 mod atomic;
 mod blobs;
+mod condition;
 mod error;
 mod holders;
 mod layout;
@@ -70,5 +71,6 @@ mod uploads;
 
 pub use self::{
     atomic::Durability,
+    condition::Space,
     open::{FsOptions, FsStorage, OpenError},
 };

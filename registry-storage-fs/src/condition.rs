@@ -1,0 +1,107 @@
+//! Whether the directory is in a condition to be used: how much room there is, and whether it can be written.
+
+use crate::{FsStorage, error::Context as _, open::Store};
+use registry_core::storage::{Result, StorageError};
+use std::{fs, io, path::Path};
+
+/// How much room the file system of a directory has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Space {
+    /// Bytes that this process may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub size: u64,
+}
+
+impl Space {
+    fn of(directory: &Path) -> io::Result<Self> {
+        let file_system = rustix::fs::statvfs(directory)?;
+        Ok(Self {
+            free: file_system.f_bavail.saturating_mul(file_system.f_frsize),
+            size: file_system.f_blocks.saturating_mul(file_system.f_frsize),
+        })
+    }
+}
+
+impl FsStorage {
+    /// How much room there is. Blocks as long as the file system takes to say it.
+    ///
+    /// # Errors
+    ///
+    /// What the system said.
+    pub fn space(&self) -> io::Result<Space> {
+        Space::of(self.store().layout.top())
+    }
+
+    /// Writes a small file where blobs are written, reads it back and removes it: for health checks.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] with what failed, and where.
+    pub async fn probe(&self) -> Result<()> {
+        self.blocking(Store::probe).await
+    }
+}
+
+impl Store {
+    fn probe(&self) -> Result<()> {
+        const CONTENT: &[u8] = b"is this directory fit to be used?\n";
+        let staged = self.disk.stage();
+        fs::write(&staged.path, CONTENT).at("write", &staged.path)?;
+        let read = fs::read(&staged.path).at("read", &staged.path)?;
+        fs::remove_file(&staged.path).at("remove", &staged.path)?;
+        if read == CONTENT {
+            Ok(())
+        } else {
+            Err(StorageError::internal(format!(
+                "{} does not read as it was written",
+                staged.path.display()
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(directory.path()).unwrap();
+
+        storage.probe().await.unwrap();
+
+        let staging = storage.store().layout.staging();
+        assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_probe_says_what_it_could_not_do_and_where() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(directory.path()).unwrap();
+        // Permission bits do not stop root; what is not there stops everybody.
+        let staging = storage.store().layout.staging();
+        fs::remove_dir(&staging).unwrap();
+
+        let refused = storage.probe().await.unwrap_err();
+
+        assert!(matches!(refused, StorageError::Internal { .. }));
+        assert!(
+            refused.to_string().contains(staging.to_str().unwrap()),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn there_is_no_more_room_than_the_file_system_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(directory.path()).unwrap();
+
+        let space = storage.space().unwrap();
+
+        assert!(space.size > 0);
+        assert!(space.free <= space.size, "{space:?}");
+    }
+}

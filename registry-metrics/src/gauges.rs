@@ -4,6 +4,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{
+        MetricType,
         gauge::{ConstGauge, Gauge},
         info::Info,
     },
@@ -35,10 +36,49 @@ pub fn process_start(registry: &mut Registry, started: SystemTime) {
     );
 }
 
+/// `registry_health_passing`: 1 for each check that passes, 0 for each that fails, as `checks` says it at the scrape.
+pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let mut family = encoder.encode_descriptor(
+            "registry_health_passing",
+            "Whether a health check passes.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (check, passes) in checks() {
+            let labels = [("check", check)];
+            ConstGauge::new(u64::from(passes)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    })));
+}
+
 /// `registry_storage_free_bytes` and `registry_storage_size_bytes`: the space where images are kept, as `space` says it
 /// at the scrape. While it cannot tell, they are absent.
 pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Send + Sync + 'static) {
-    registry.register_collector(Box::new(SpaceCollector { space }));
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let Space { free, size } = match space() {
+            Ok(space) => space,
+            Err(error) => {
+                tracing::warn!(%error, "the free space is not to be had");
+                return Ok(());
+            }
+        };
+        let mut show = |name, help, value: u64| {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        };
+        show(
+            "registry_storage_free_bytes",
+            "Bytes that can still be stored.",
+            free,
+        )?;
+        show(
+            "registry_storage_size_bytes",
+            "Bytes of the file system that holds the images.",
+            size,
+        )
+    })));
 }
 
 /// How much room there is where images are kept.
@@ -50,40 +90,20 @@ pub struct Space {
     pub size: u64,
 }
 
-struct SpaceCollector<F> {
-    space: F,
-}
+/// A collector from a closure.
+struct Asked<F>(F);
 
-impl<F> fmt::Debug for SpaceCollector<F> {
+impl<F> fmt::Debug for Asked<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpaceCollector").finish_non_exhaustive()
+        f.debug_struct("Asked").finish_non_exhaustive()
     }
 }
 
-impl<F: Fn() -> io::Result<Space> + Send + Sync + 'static> Collector for SpaceCollector<F> {
+impl<F> Collector for Asked<F>
+where
+    F: Fn(DescriptorEncoder<'_>) -> fmt::Result + Send + Sync + 'static,
+{
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        match (self.space)() {
-            Ok(Space { free, size }) => {
-                let mut encoder = encoder;
-                let mut show = |name, help, value: u64| {
-                    let gauge = ConstGauge::new(value);
-                    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-                };
-                show(
-                    "registry_storage_free_bytes",
-                    "Bytes that can still be stored.",
-                    free,
-                )?;
-                show(
-                    "registry_storage_size_bytes",
-                    "Bytes of the file system that holds the images.",
-                    size,
-                )
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the free space is not to be had");
-                Ok(())
-            }
-        }
+        (self.0)(encoder)
     }
 }

@@ -298,6 +298,16 @@ fn gauges_are_asked_at_the_scrape() {
     };
     gauges::space(&mut instruments, move || Ok(space));
 
+    gauges::health(&mut instruments, || vec![("a".into(), true), ("b".into(), false)]);
+
+    assert_eq!(
+        value(&instruments, r#"registry_health_passing{check="a"}"#),
+        Some(1.0)
+    );
+    assert_eq!(
+        value(&instruments, r#"registry_health_passing{check="b"}"#),
+        Some(0.0)
+    );
     assert_eq!(
         value(&instruments, r#"registry_build_info{version="1.2.3"}"#),
         Some(1.0)

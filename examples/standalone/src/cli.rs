@@ -26,4 +26,8 @@ pub(crate) struct Serve {
     /// Where images are kept, in the layout of registry:2; made if it does not exist
     #[arg(long, default_value = "./registry-data", value_name = "DIRECTORY")]
     pub(crate) root: PathBuf,
+
+    /// Where to tell health and metrics, without a login: an address and a port that only operators reach
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) debug_addr: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! `registry`: an OCI / Docker registry server, made from the public API of the registry crates.
 
 mod cli;
+mod debug;
 mod serve;
 
 use clap::Parser as _;

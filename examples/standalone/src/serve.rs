@@ -1,19 +1,26 @@
 //! `registry serve`: opens the directory, listens, and drains when it is told to stop.
 
-use crate::cli::Serve;
+use crate::{
+    cli::Serve,
+    debug::{self, Debug},
+};
 use axum::{Router, routing::get, serve::ListenerExt as _};
 use registry_axum::Mount;
-use registry_core::Registry;
+use registry_core::{Registry, Storage};
 use registry_storage_fs::FsStorage;
 use std::{
     error::Error,
     future::Future,
     io::{self, Write as _},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{net::TcpListener, signal::unix, time::timeout};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// How often the storage is checked, and how many failures in a row are too many: registry:2's.
+const STORAGE_CHECK: (Duration, u32) = (Duration::from_secs(10), 3);
 
 /// How long requests that run may go on after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -46,11 +53,22 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     }
     // The signals are caught before anybody is told that the server is there.
     let (stop, stopped) = stop_signals()?;
+    let mut debug = match &options.debug_addr {
+        Some(addr) => Some(Debug::listen(debug_settings(addr)).await?),
+        None => None,
+    };
     announce(address, options)?;
 
+    let storage: Arc<dyn Storage> = match &mut debug {
+        Some(debug) => Arc::new(debug.watch(storage, STORAGE_CHECK.0, STORAGE_CHECK.1)),
+        None => Arc::new(storage),
+    };
     let registry = Registry::builder(storage).allow_anonymous_push().build();
     let mount = Mount::new(registry);
-    let app: Router = mount.router().route("/", get(|| async {}));
+    let mut app: Router = mount.router().route("/", get(|| async {}));
+    if let Some(debug) = debug {
+        app = app.layer(debug.serve());
+    }
     // Small answers must not wait for more to send.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
@@ -61,6 +79,13 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         .with_graceful_shutdown(stop)
         .into_future();
     drained(server, mount, stopped).await
+}
+
+fn debug_settings(addr: &str) -> debug::Settings {
+    debug::Settings {
+        addr: addr.to_owned(),
+        metrics: Some("/metrics".to_owned()),
+    }
 }
 
 /// Ends when the server has, or [`DRAIN`] after it was told to stop.

@@ -28,6 +28,7 @@ mod exchange;
 mod http;
 mod image;
 mod lifecycle;
+mod operations;
 mod program;
 mod proxies;
 mod server;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         exchange::trials(),
         lifecycle::trials(),
         proxies::trials(),
+        operations::trials(),
     ]
     .into_iter()
     .flatten()

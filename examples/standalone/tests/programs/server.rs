@@ -260,7 +260,7 @@ fn forward(output: impl Read + Send + 'static, sender: mpsc::Sender<String>) {
 }
 
 /// The socket address that follows `announces` in a line.
-fn address_after(line: &str, announces: &str) -> Option<SocketAddr> {
+pub(crate) fn address_after(line: &str, announces: &str) -> Option<SocketAddr> {
     let rest = &line[line.find(announces)? + announces.len()..];
     let end = rest
         .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')

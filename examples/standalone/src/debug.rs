@@ -1,0 +1,179 @@
+//! The listener for whoever operates the server: `/debug/health` and the metrics, as registry:2 has them.
+//!
+//! It has no login, so it belongs on an address that only operators reach.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use registry_health::{Health, Watch};
+use registry_metrics::{
+    HttpMetrics, MeasuredStorage, StorageMetrics, gauges, prometheus_client::registry::Registry, text,
+};
+use registry_storage_fs::FsStorage;
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{net::TcpListener, task::spawn_blocking};
+
+/// Where registry:2 tells its health.
+const HEALTH: &str = "/debug/health";
+
+/// How the listener is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Where to listen: an address and a port.
+    pub(crate) addr: String,
+    /// The path of the metrics, if they are shown.
+    pub(crate) metrics: Option<String>,
+}
+
+/// A server that is being watched, before anybody may look.
+#[derive(Debug)]
+pub(crate) struct Debug {
+    listener: TcpListener,
+    address: SocketAddr,
+    health: Health,
+    instruments: Registry,
+    metrics: Option<String>,
+}
+
+impl Debug {
+    /// Takes the address.
+    pub(crate) async fn listen(settings: Settings) -> Result<Self, Box<dyn Error>> {
+        let Settings { addr, metrics } = settings;
+        let listener = TcpListener::bind(&addr)
+            .await
+            .map_err(|error| format!("cannot listen on {addr} for health and metrics: {error}; --debug-addr takes another address and port"))?;
+        let mut instruments = Registry::default();
+        gauges::build(&mut instruments, env!("CARGO_PKG_VERSION"));
+        gauges::process_start(&mut instruments, SystemTime::now());
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+            health: Health::new(),
+            instruments,
+            metrics,
+        })
+    }
+
+    /// The same storage, measured; and checked every `period`, `threshold` failures in a row being one too many.
+    pub(crate) fn watch(
+        &mut self,
+        storage: FsStorage,
+        period: Duration,
+        threshold: u32,
+    ) -> MeasuredStorage<FsStorage> {
+        let watch = Watch::new(period, threshold);
+        // registry:2's name for it.
+        self.health.register("storagedriver_filesystem", watch.verdict());
+        let probed = storage.clone();
+        tokio::spawn(watch.run(move || {
+            let storage = probed.clone();
+            async move { storage.probe().await }
+        }));
+
+        let asked = storage.clone();
+        gauges::space(&mut self.instruments, move || {
+            let space = asked.space()?;
+            Ok(gauges::Space {
+                free: space.free,
+                size: space.size,
+            })
+        });
+        StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
+    }
+
+    /// Answers from now on, as long as the runtime lives; what it returns measures the requests.
+    pub(crate) fn serve(mut self) -> HttpMetrics {
+        let http = HttpMetrics::register(&mut self.instruments);
+        let health = self.health.clone();
+        gauges::health(&mut self.instruments, move || {
+            let report = health.report();
+            let checks = report.checks();
+            checks
+                .map(|(name, verdict)| (name.to_owned(), verdict.is_ok()))
+                .collect()
+        });
+        let shown = self
+            .metrics
+            .as_ref()
+            .map_or_else(String::new, |path| format!(", metrics at {path}"));
+        tracing::info!(
+            "debug server listening on {}: health at {HEALTH}{shown}",
+            self.address
+        );
+        let shown = Arc::new(Shown {
+            health: self.health,
+            instruments: self.instruments,
+            metrics: self.metrics,
+        });
+        let app: Router = Router::new().fallback(move |method: Method, target: Uri| {
+            let shown = Arc::clone(&shown);
+            async move { shown.answer(&method, target.path()).await }
+        });
+        let listener = self.listener;
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                tracing::error!(%error, "the debug server has ended");
+            }
+        });
+        http
+    }
+}
+
+/// What there is to see.
+#[derive(Debug)]
+struct Shown {
+    health: Health,
+    instruments: Registry,
+    metrics: Option<String>,
+}
+
+impl Shown {
+    async fn answer(self: Arc<Self>, method: &Method, path: &str) -> Response {
+        let health = path == HEALTH;
+        if !health && self.metrics.as_deref() != Some(path) {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+        }
+        // Both may ask the file system.
+        let asked = spawn_blocking(move || if health { self.health() } else { self.metrics() });
+        asked
+            .await
+            .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+
+    fn health(&self) -> Response {
+        let report = self.health.report();
+        let status = if report.is_healthy() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        answer(status, "application/json; charset=utf-8", report.to_json())
+    }
+
+    fn metrics(&self) -> Response {
+        answer(
+            StatusCode::OK,
+            text::CONTENT_TYPE,
+            text::encode(&self.instruments),
+        )
+    }
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, Body::from(body)).into_response()
+}

@@ -1,0 +1,199 @@
+//! The server as its operators see it: health, and numbers that are those of the manual.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Trial;
+use registry_testkit::tools::Process;
+
+use crate::{
+    http::{self, Response},
+    image::{noise, sha256},
+    program::Workbench,
+    server::{OCTETS, Server, address_after, closing},
+};
+
+const MANUAL: &str = include_str!("../../../../docs/operating.md");
+
+/// How long a count may lag behind the answer that it counts; only a broken one comes near.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials!([];
+        health_is_told_as_registry_2_tells_it,
+        the_metrics_are_those_of_the_manual,
+        a_push_and_a_pull_are_counted,
+    )
+}
+
+/// A server with a debug listener.
+struct Observed {
+    _process: Process,
+    registry: SocketAddr,
+    debug: SocketAddr,
+}
+
+impl Observed {
+    fn start(root: &Path) -> Self {
+        let mut command = Server::ours_command(root);
+        command.args(["--debug-addr", "127.0.0.1:0"]);
+        let process = Process::start(&mut command).expect("the server can be started");
+        let address = |announces: &str, until: &str| {
+            process.wait_for_output(until).unwrap();
+            let output = process.output();
+            let address = output.lines().find_map(|line| address_after(line, announces));
+            address.unwrap_or_else(|| panic!("no address in {output:?}"))
+        };
+        Self {
+            debug: address("debug server listening on ", "health at "),
+            registry: address("listens on http://", "push one:"),
+            _process: process,
+        }
+    }
+
+    #[track_caller]
+    fn see(&self, path: &str) -> Response {
+        http::request(self.debug, "GET", path, &[], b"")
+    }
+
+    fn metrics(&self) -> String {
+        String::from_utf8(self.see("/metrics").expect_status(200).body).unwrap()
+    }
+
+    /// Pushes a blob and reads it.
+    fn push_and_pull(&self, blob: &[u8]) {
+        let send =
+            |method, target: &str, body: &[u8]| http::request(self.registry, method, target, &[OCTETS], body);
+        let session = send("POST", "/v2/a/b/blobs/uploads/", b"")
+            .expect_status(202)
+            .location();
+        let digest = sha256(blob);
+        send("PUT", &closing(&session, &digest.to_string()), blob).expect_status(201);
+        send("GET", &format!("/v2/a/b/blobs/{digest}"), b"").expect_status(200);
+    }
+
+    /// The metrics, once they have this line: a count may come after the answer that it counts.
+    #[track_caller]
+    fn metrics_with(&self, line: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.metrics();
+            if metrics.lines().any(|shown| shown == line) {
+                return metrics;
+            }
+            assert!(Instant::now() < deadline, "{line} is not in {metrics}");
+            thread::yield_now();
+        }
+    }
+}
+
+fn health_is_told_as_registry_2_tells_it() {
+    let bench = Workbench::new();
+    let server = Observed::start(&bench.path("data"));
+
+    let health = server.see("/debug/health").expect_status(200);
+
+    assert_eq!(
+        health.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
+    assert_eq!(health.body, b"{}");
+    server.see("/debug/vars").expect_status(404);
+    server.see("/v2/").expect_status(404);
+    http::request(server.debug, "POST", "/debug/health", &[], b"").expect_status(405);
+    http::request(server.registry, "GET", "/metrics", &[], b"").expect_status(404);
+}
+
+fn the_metrics_are_those_of_the_manual() {
+    let bench = Workbench::new();
+    let server = Observed::start(&bench.path("data"));
+    server.push_and_pull(&noise(61, 1000));
+    let metrics =
+        server.metrics_with(r#"registry_http_requests_total{handler="blob",method="get",code="200"} 1"#);
+
+    assert_eq!(families(&metrics), manual());
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+}
+
+fn a_push_and_a_pull_are_counted() {
+    let bench = Workbench::new();
+    let server = Observed::start(&bench.path("data"));
+
+    server.push_and_pull(&noise(62, 5000));
+
+    for line in [
+        r#"registry_http_requests_total{handler="blob_upload",method="post",code="202"} 1"#,
+        r#"registry_http_requests_total{handler="blob_upload_chunk",method="put",code="201"} 1"#,
+        r#"registry_http_requests_total{handler="blob",method="get",code="200"} 1"#,
+        r#"registry_http_request_size_bytes_sum{handler="blob_upload_chunk"} 5000.0"#,
+        r#"registry_http_response_size_bytes_sum{handler="blob"} 5000.0"#,
+        r#"registry_http_in_flight_requests{handler="blob"} 0"#,
+        r#"registry_storage_action_seconds_count{driver="filesystem",action="commit"} 1"#,
+        r#"registry_storage_errors_total{driver="filesystem",kind="internal"} 0"#,
+        r#"registry_health_passing{check="storagedriver_filesystem"} 1"#,
+    ] {
+        server.metrics_with(line);
+    }
+}
+
+/// Name, type and labels of what is shown, by the name that a query has for it.
+type Families = BTreeMap<String, (String, Vec<String>)>;
+
+fn families(text: &str) -> Families {
+    let mut families = Families::new();
+    for declared in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = declared.split_once(' ').unwrap();
+        let shown = match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        };
+        let sample = if kind == "histogram" {
+            format!("{name}_count")
+        } else {
+            shown.clone()
+        };
+        let sample = text
+            .lines()
+            .find(|line| line.split(['{', ' ']).next() == Some(&sample));
+        let sample = sample.unwrap_or_else(|| panic!("{name} has no sample in {text}"));
+        // Values have neither commas nor braces here.
+        let labels = sample
+            .split_once('{')
+            .map_or("", |(_, rest)| rest.split('}').next().unwrap());
+        let mut labels: Vec<_> = labels
+            .split(',')
+            .filter_map(|label| Some(label.split_once('=')?.0.to_owned()))
+            .collect();
+        labels.sort();
+        families.insert(shown, (kind.to_owned(), labels));
+    }
+    families
+}
+
+/// The table of the manual.
+fn manual() -> Families {
+    let (_, table) = MANUAL
+        .split_once("| metric | type |")
+        .expect("the manual has the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let mut labels: Vec<_> = cells[3]
+            .split(", ")
+            .filter(|label| !label.is_empty())
+            .map(str::to_owned)
+            .collect();
+        labels.sort();
+        (
+            cells[1].trim_matches('`').to_owned(),
+            (cells[2].to_owned(), labels),
+        )
+    })
+    .collect()
+}

@@ -17,6 +17,14 @@ pub enum TlsError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// A file or directory cannot be written.
+    #[error("cannot write {}{}", path.display(), permission_hint(source))]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// A file holds something else than it should.
     #[error("{}: {problem}", path.display())]
     File {

@@ -1,6 +1,6 @@
 //! From a TCP connection to one inside TLS, and what is told to those who speak something else.
 
-use crate::{stream::TlsStream, tls::Tls};
+use crate::{challenges::ACME_TLS_ALPN, stream::TlsStream, tls::Tls};
 use rustls::{AlertDescription, server::Acceptor};
 use std::io;
 use tokio::{
@@ -38,6 +38,9 @@ pub enum HandshakeError {
         /// The name that the client asked for, if any (SNI).
         name: Option<String>,
     },
+    /// An ACME authority asked for a proof and got it: there is nothing more to say on this connection.
+    #[error("an ACME authority validated the name of this server")]
+    Validated,
     /// The connection broke.
     #[error("the connection broke during the handshake")]
     Io(#[source] io::Error),
@@ -74,7 +77,17 @@ impl Tls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream)
             .await
             .map_err(explain)?;
-        let name = start.client_hello().server_name().map(str::to_owned);
+        let hello = start.client_hello();
+        let validates = hello
+            .alpn()
+            .is_some_and(|mut protocols| protocols.any(|protocol| protocol == ACME_TLS_ALPN));
+        if let (true, Some(config)) = (validates, self.validation()) {
+            return Err(match start.into_stream(config).await {
+                Ok(_) => HandshakeError::Validated,
+                Err(error) => explain(error),
+            });
+        }
+        let name = hello.server_name().map(str::to_owned);
         let known = self.has_certificate_for(name.as_deref());
         // Without a certificate too: the client is owed the alert.
         match start.into_stream(self.config()).await {

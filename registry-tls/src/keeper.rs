@@ -19,7 +19,7 @@ use std::{
 };
 
 /// How often files are looked at, unless told otherwise.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// A certificate and its private key in files: PEM, a chain in any order, and one file for both if so wished.
 #[derive(Clone, Debug)]

@@ -40,13 +40,23 @@
 //! old one, for new connections only; one that is not leaves the old one in service, and is reported once.
 //! [`Tls::status`] has the state for a health check.
 //!
+//! # Certificates from an authority
+//!
+//! With the feature `acme`, `Tls::from_acme` takes them from Let's Encrypt or another
+//! authority, for the hosts that are listed and no others. [`Upkeep`] asks for each at two thirds of the life of the one
+//! before; what goes wrong is in the log with what to do about it, and in the status. [`Redirect`] is what port 80 answers.
+//!
 //! # Cryptography
 //!
 //! Comes from the feature `aws-lc-rs` (on by default), or from the `CryptoProvider` that the host installed for the
 //! process. This crate installs none.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod certificate;
 mod chain;
+mod challenges;
+mod client_cas;
 mod error;
 mod handshake;
 mod keeper;
@@ -54,6 +64,7 @@ mod options;
 mod pair;
 mod pem;
 mod provider;
+mod redirect;
 mod shelf;
 mod status;
 mod stream;
@@ -61,11 +72,14 @@ mod stream;
 mod test_certificates;
 mod tls;
 
+#[cfg(feature = "acme")]
+pub use self::acme::{Acme, ChallengeKind};
 pub use self::{
     error::{FileProblem, TlsError},
     handshake::HandshakeError,
     keeper::Files,
     options::{ClientAuth, Options},
+    redirect::Redirect,
     status::Status,
     stream::TlsStream,
     tls::{Tls, Upkeep},

@@ -23,6 +23,15 @@ impl Shelf {
         }
     }
 
+    /// For certificates of an authority: a client that asks for another name is refused.
+    #[cfg(feature = "acme")]
+    pub(crate) fn for_known_names() -> Self {
+        Self {
+            any_name: false,
+            certificates: RwLock::default(),
+        }
+    }
+
     pub(crate) fn put(&self, name: &str, certificate: Arc<CertifiedKey>) {
         let mut certificates = self.certificates.write().unwrap_or_else(PoisonError::into_inner);
         match certificates.iter_mut().find(|(known, _)| known == name) {

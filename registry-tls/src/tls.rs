@@ -1,7 +1,14 @@
 //! The two halves of TLS for a server: one speaks handshakes, the other keeps what they need up to date.
 
+#[cfg(feature = "acme")]
+use crate::{
+    acme::{Acme, Renewal},
+    keeper::CHECK_EVERY,
+};
 use crate::{
     certificate::utc,
+    challenges::Challenges,
+    client_cas::ClientCas,
     error::TlsError,
     keeper::{Files, Keeper},
     options::Options,
@@ -9,12 +16,12 @@ use crate::{
     shelf::Shelf,
     status::Status,
 };
-use rustls::{ServerConfig, crypto::CryptoProvider, server::ResolvesServerCert};
+use rustls::{ServerConfig, sign::CertifiedKey};
 use std::{
     convert::Infallible,
     fmt,
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use tokio::sync::{Notify, watch};
 
@@ -25,24 +32,36 @@ pub struct Tls(Arc<Shared>);
 /// What handshakes and upkeep share.
 struct Shared {
     config: RwLock<Arc<ServerConfig>>,
+    /// For the handshakes of a validating authority, where there is one.
+    validation: Option<Arc<ServerConfig>>,
     shelf: Arc<Shelf>,
-    status: watch::Sender<Status>,
+    challenges: Arc<Challenges>,
+    report: watch::Sender<Report>,
     check_now: Notify,
 }
 
-/// The work that goes on beside the handshakes: looking at files.
+/// How things are.
+#[derive(Clone, PartialEq, Eq)]
+struct Report {
+    certificates: Status,
+    client_cas: Option<String>,
+}
+
+/// The work that goes on beside the handshakes: looking at files, asking for certificates.
 ///
 /// Nothing happens by itself. [`run`](Self::run) is to be spawned, or raced against the server's end.
-#[must_use = "certificates are reloaded by `run`, which the host drives"]
+#[must_use = "certificates are kept up to date by `run`, which the host drives"]
 pub struct Upkeep {
     tls: Tls,
-    keeper: Keeper,
-    options: Options,
-    provider: Arc<CryptoProvider>,
-    /// What the files with the authorities of clients held when they were last taken.
-    client_cas: Vec<Vec<u8>>,
-    /// What was wrong with those files, once it was said.
-    client_cas_problem: Option<String>,
+    source: Source,
+    client_cas: ClientCas,
+}
+
+/// Where certificates come from.
+enum Source {
+    Files(Box<Keeper>),
+    #[cfg(feature = "acme")]
+    Acme(Box<Renewal>),
 }
 
 impl Tls {
@@ -58,35 +77,95 @@ impl Tls {
         let provider = provider()?;
         let now = SystemTime::now();
         let keeper = Keeper::start(files, Arc::clone(&provider), now)?;
-        let client_cas = options.read_client_cas()?;
         let shelf = Arc::new(Shelf::for_any_name());
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Shelf>::clone(&shelf);
-        let config = options.config(&provider, &client_cas, resolver)?;
-        let tls = Self(Arc::new(Shared {
-            config: RwLock::new(Arc::new(config)),
-            shelf,
-            status: watch::Sender::new(keeper.status(now)),
-            check_now: Notify::new(),
-        }));
+        let (client_cas, config) = ClientCas::start(options, provider, Arc::clone(&shelf))?;
+        let tls = Self::new(config, None, shelf, Arc::default(), keeper.status(now));
+        if let Some(pair) = keeper.pair() {
+            tls.serve("", &pair.certified);
+        }
         let upkeep = Upkeep {
             tls: tls.clone(),
-            keeper,
-            options,
-            provider,
+            source: Source::Files(Box::new(keeper)),
             client_cas,
-            client_cas_problem: None,
         };
-        upkeep.publish(now);
         Ok((tls, upkeep))
+    }
+
+    /// TLS with certificates that an ACME authority signs, and signs anew in time.
+    ///
+    /// What is in the cache is served at once; until the first certificate of a host comes, handshakes for it are
+    /// refused, as they are for every name that is not one of the hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if the cache cannot be used, or a setting has a value that it cannot have.
+    #[cfg(feature = "acme")]
+    pub fn from_acme(acme: Acme, options: Options) -> Result<(Self, Upkeep), TlsError> {
+        let provider = provider()?;
+        let shelf = Arc::new(Shelf::for_known_names());
+        let challenges: Arc<Challenges> = Arc::default();
+        let validation = Arc::new(crate::acme::validation_config(&provider, &challenges)?);
+        let renewal = Renewal::start(
+            acme,
+            Arc::clone(&provider),
+            Arc::clone(&challenges),
+            SystemTime::now(),
+        )?;
+        let (client_cas, config) = ClientCas::start(options, provider, Arc::clone(&shelf))?;
+        let status = renewal.status();
+        let tls = Self::new(config, Some(validation), shelf, challenges, status);
+        for (host, pair) in renewal.pairs() {
+            tls.serve(host, &pair.certified);
+        }
+        let upkeep = Upkeep {
+            tls: tls.clone(),
+            source: Source::Acme(Box::new(renewal)),
+            client_cas,
+        };
+        Ok((tls, upkeep))
+    }
+
+    fn new(
+        config: ServerConfig,
+        validation: Option<Arc<ServerConfig>>,
+        shelf: Arc<Shelf>,
+        challenges: Arc<Challenges>,
+        certificates: Status,
+    ) -> Self {
+        let report = Report {
+            certificates,
+            client_cas: None,
+        };
+        Self(Arc::new(Shared {
+            config: RwLock::new(Arc::new(config)),
+            validation,
+            shelf,
+            challenges,
+            report: watch::Sender::new(report),
+            check_now: Notify::new(),
+        }))
     }
 
     /// Whether handshakes can succeed, for a health check.
     #[must_use]
     pub fn status(&self) -> Status {
-        let status = self.0.status.borrow().clone();
-        match status {
-            Status::Serving { until, .. } if until < SystemTime::now() => Status::Failing {
-                because: format!("the certificate expired at {}: renew it", utc(until)),
+        let Report {
+            certificates,
+            client_cas,
+        } = self.0.report.borrow().clone();
+        match certificates {
+            Status::Serving { until, problem } if until < SystemTime::now() => {
+                let why = problem.map_or_else(
+                    || "renew it".to_owned(),
+                    |problem| format!("it was not renewed: {problem}"),
+                );
+                Status::Failing {
+                    because: format!("the certificate expired at {}: {why}", utc(until)),
+                }
+            }
+            Status::Serving { until, problem } => Status::Serving {
+                until,
+                problem: problem.or(client_cas),
             },
             other => other,
         }
@@ -94,8 +173,17 @@ impl Tls {
 
     /// Ends when there is a certificate to serve.
     pub async fn serving(&self) {
+        let mut reports = self.0.report.subscribe();
         // The sender lives as long as `self`: there is no error.
-        let _ = self.0.status.subscribe().wait_for(Status::is_serving).await;
+        let _ = reports.wait_for(|report| report.certificates.is_serving()).await;
+    }
+
+    /// The status, as soon as it is another than `known`.
+    pub async fn status_other_than(&self, known: &Status) -> Status {
+        let mut reports = self.0.report.subscribe();
+        // The sender lives as long as `self`: there is no error.
+        let _ = reports.wait_for(|_| self.status() != *known).await;
+        self.status()
     }
 
     /// Has [`Upkeep::run`] look at the files now, on SIGHUP for instance.
@@ -107,89 +195,111 @@ impl Tls {
         Arc::clone(&self.0.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(crate) fn validation(&self) -> Option<Arc<ServerConfig>> {
+        self.0.validation.clone()
+    }
+
     pub(crate) fn has_certificate_for(&self, name: Option<&str>) -> bool {
         self.0.shelf.get(name).is_some()
+    }
+
+    pub(crate) fn key_authorization(&self, token: &str) -> Option<String> {
+        self.0.challenges.key_authorization(token)
+    }
+
+    pub(crate) fn serve(&self, host: &str, certificate: &Arc<CertifiedKey>) {
+        self.0.shelf.put(host, Arc::clone(certificate));
+    }
+
+    pub(crate) fn report(&self, certificates: Status) {
+        self.change_report(|report| report.certificates = certificates);
+    }
+
+    fn change_report(&self, change: impl FnOnce(&mut Report)) {
+        self.0.report.send_if_modified(|report| {
+            let before = report.clone();
+            change(report);
+            *report != before
+        });
+    }
+
+    /// Waits for the next look at the files.
+    async fn next_check(&self, period: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(period) => {}
+            () = self.0.check_now.notified() => {}
+        }
     }
 }
 
 impl Upkeep {
     /// Keeps certificates up to date, for as long as it is driven.
     pub async fn run(mut self) -> Infallible {
-        let period = self.keeper.files().check_every;
-        let shared = Arc::clone(&self.tls.0);
+        let period = match &self.source {
+            Source::Files(keeper) => keeper.files().check_every,
+            #[cfg(feature = "acme")]
+            Source::Acme(_) => CHECK_EVERY,
+        };
+        #[cfg(feature = "acme")]
+        if let Source::Acme(renewal) = self.source {
+            let client_cas = async {
+                loop {
+                    self.tls.next_check(period).await;
+                    check_client_cas(&self.tls, &mut self.client_cas).await;
+                }
+            };
+            return tokio::select! {
+                never = renewal.run(&self.tls) => never,
+                never = client_cas => never,
+            };
+        }
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(period) => {}
-                () = shared.check_now.notified() => {}
-            }
+            self.tls.next_check(period).await;
             self.check().await;
         }
     }
 
-    /// Looks at the files once.
+    /// Looks at the files once. (An ACME authority is asked by [`run`](Self::run) alone.)
     pub async fn check(&mut self) {
-        let files = self.keeper.files().clone();
-        let options = self.options.clone();
-        // Files may lie on a file system that makes its readers wait.
-        let reading = tokio::task::spawn_blocking(move || (files.read(), options.read_client_cas()));
-        let Ok((pair, client_cas)) = reading.await else {
-            return;
-        };
-        let now = SystemTime::now();
-        self.keeper.check(pair, now);
-        self.check_client_cas(client_cas);
-        self.publish(now);
-    }
-
-    fn check_client_cas(&mut self, read: Result<Vec<Vec<u8>>, TlsError>) {
-        let taken = read.and_then(|contents| {
-            if contents == self.client_cas {
-                return Ok(None);
-            }
-            let resolver: Arc<dyn ResolvesServerCert> = Arc::<Shelf>::clone(&self.tls.0.shelf);
-            let config = self.options.config(&self.provider, &contents, resolver)?;
-            Ok(Some((contents, config)))
-        });
-        match taken {
-            Ok(changed) => {
-                self.client_cas_problem = None;
-                if let Some((contents, config)) = changed {
-                    tracing::info!(
-                        "TLS: the authorities for client certificates were changed and are in force"
-                    );
-                    self.client_cas = contents;
-                    // A new configuration has no sessions to resume: nobody gets in by an authority that is gone.
-                    *self.tls.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        match &mut self.source {
+            Source::Files(keeper) => {
+                let files = keeper.files().clone();
+                let Some(read) = off_the_reactor(move || files.read()).await else {
+                    return;
+                };
+                let now = SystemTime::now();
+                if keeper.check(read, now)
+                    && let Some(pair) = keeper.pair()
+                {
+                    self.tls.serve("", &pair.certified);
                 }
+                self.tls.report(keeper.status(now));
             }
-            Err(error) => {
-                let story = error.story();
-                if self.client_cas_problem.as_ref() != Some(&story) {
-                    tracing::error!(
-                        "TLS: {story}; the authorities for client certificates stay as they were"
-                    );
-                    self.client_cas_problem = Some(story);
-                }
-            }
+            #[cfg(feature = "acme")]
+            Source::Acme(_) => {}
         }
+        check_client_cas(&self.tls, &mut self.client_cas).await;
     }
+}
 
-    /// Hands what the keeper decided to the handshakes and to those who ask.
-    fn publish(&self, now: SystemTime) {
-        let shared = &self.tls.0;
-        if let Some(pair) = self.keeper.pair() {
-            shared.shelf.put("", Arc::clone(&pair.certified));
-        }
-        let mut status = self.keeper.status(now);
-        if let Status::Serving { problem, .. } = &mut status {
-            *problem = problem.take().or_else(|| self.client_cas_problem.clone());
-        }
-        shared.status.send_if_modified(|current| {
-            let changed = *current != status;
-            *current = status;
-            changed
-        });
+async fn check_client_cas(tls: &Tls, client_cas: &mut ClientCas) {
+    let options = client_cas.options().clone();
+    let Some(read) = off_the_reactor(move || options.read_client_cas()).await else {
+        return;
+    };
+    if let Some(config) = client_cas.check(read) {
+        *tls.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
+    let problem = client_cas.problem().map(str::to_owned);
+    tls.change_report(|report| report.client_cas = problem);
+}
+
+/// Files may lie on a file system that makes its readers wait.
+pub(crate) async fn off_the_reactor<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    // It fails only when the runtime ends.
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 impl fmt::Debug for Tls {
@@ -203,7 +313,7 @@ impl fmt::Debug for Tls {
 impl fmt::Debug for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upkeep")
-            .field("files", self.keeper.files())
+            .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
 }

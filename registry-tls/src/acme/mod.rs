@@ -1,0 +1,188 @@
+//! Certificates from an authority that speaks ACME (RFC 8555), such as Let's Encrypt.
+
+mod backoff;
+mod cache;
+mod client;
+mod failure;
+mod order;
+mod renewal;
+
+pub(crate) use self::{order::validation_config, renewal::Renewal};
+
+use crate::error::TlsError;
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+/// Let's Encrypt's authority.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// How long to wait after the first failure that somebody has to do something about. Doubled each time, it stays
+/// below the five failed validations an hour that Let's Encrypt allows.
+const FIRST_RETRY: Duration = Duration::from_secs(120);
+
+/// An authority, and what to ask it for.
+///
+/// Using it accepts the authority's terms of service, as there is nobody to ask.
+///
+/// ```
+/// use registry_tls::{Acme, ChallengeKind};
+///
+/// let acme = Acme::new("/var/lib/registry-acme", ["registry.example.com"])
+///     .email("admin@example.com")
+///     .challenge(ChallengeKind::Http01);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Acme {
+    pub(crate) cache: PathBuf,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) directory: String,
+    pub(crate) email: Option<String>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) challenge: ChallengeKind,
+    pub(crate) first_retry: Duration,
+}
+
+/// How an authority is shown that the server answers for a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChallengeKind {
+    /// In a handshake on port 443, which has to reach [`Tls::accept`](crate::Tls::accept): there is no proxy in front
+    /// that ends TLS.
+    #[default]
+    TlsAlpn01,
+    /// By a file on port 80, which has to reach [`Redirect::answer`](crate::Redirect::answer).
+    Http01,
+}
+
+impl Acme {
+    /// Certificates for `hosts`, one for each, from Let's Encrypt; never for another name. Account and certificates are
+    /// kept in the directory `cache`, which is made if it does not exist: only its owner can enter it.
+    #[must_use]
+    pub fn new<S: Into<String>>(cache: impl Into<PathBuf>, hosts: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            cache: cache.into(),
+            hosts: hosts.into_iter().map(Into::into).collect(),
+            directory: LETS_ENCRYPT.to_owned(),
+            email: None,
+            ca: None,
+            challenge: ChallengeKind::default(),
+            first_retry: FIRST_RETRY,
+        }
+    }
+
+    /// The URL of another authority's directory. Let's Encrypt's for trying things out is
+    /// `https://acme-staging-v02.api.letsencrypt.org/directory`.
+    #[must_use]
+    pub fn directory_url(mut self, url: impl Into<String>) -> Self {
+        self.directory = url.into();
+        self
+    }
+
+    /// Whom the authority writes to when something is wrong.
+    #[must_use]
+    pub fn email(mut self, address: impl Into<String>) -> Self {
+        self.email = Some(address.into());
+        self
+    }
+
+    /// A file with the certificates that the authority's own HTTPS is trusted by, instead of those of the system.
+    #[must_use]
+    pub fn directory_ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca = Some(file.into());
+        self
+    }
+
+    /// How the names are proven.
+    #[must_use]
+    pub fn challenge(mut self, kind: ChallengeKind) -> Self {
+        self.challenge = kind;
+        self
+    }
+
+    /// How long to wait after the first failure that somebody has to do something about: two minutes, unless told
+    /// otherwise. Each further failure doubles it, up to half a day.
+    #[must_use]
+    pub fn first_retry(mut self, pause: Duration) -> Self {
+        self.first_retry = pause;
+        self
+    }
+
+    /// Refuses what no authority could do anything with, before it is asked.
+    fn check(&self) -> Result<(), TlsError> {
+        let refused = |value: &str, hint: &str| {
+            Err(TlsError::Setting {
+                setting: "a host of the ACME certificates",
+                value: value.to_owned(),
+                hint: hint.to_owned(),
+            })
+        };
+        if self.hosts.is_empty() {
+            return refused(
+                "",
+                "name at least one: certificates are asked for by name, never for what clients ask for",
+            );
+        }
+        for host in &self.hosts {
+            if host.contains('*') {
+                return refused(
+                    host,
+                    "a wildcard needs proof in the DNS, which is not offered; name each host",
+                );
+            }
+            if host.parse::<IpAddr>().is_ok() {
+                return refused(host, "it is a host name, not an address");
+            }
+            let labels_are_fine = host.split('.').all(|label| {
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            });
+            if !labels_are_fine || host.len() > 253 {
+                return refused(
+                    host,
+                    "it is a host name such as registry.example.com, without port or path",
+                );
+            }
+        }
+        if !self.directory.starts_with("https://") {
+            return Err(TlsError::Setting {
+                setting: "the directory URL of the ACME authority",
+                value: self.directory.clone(),
+                hint: "it starts with https://".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_nothing_else() {
+        let check = |host: &str| Acme::new("cache", [host]).check();
+
+        assert!(check("registry.example.com").is_ok());
+        assert!(check("localhost").is_ok());
+        for wrong in [
+            "",
+            "*.example.com",
+            "127.0.0.1",
+            "::1",
+            "a.example:443",
+            "https://a.example",
+            "a..b",
+        ] {
+            assert!(matches!(check(wrong), Err(TlsError::Setting { .. })), "{wrong}");
+        }
+        assert!(Acme::new("cache", Vec::<String>::new()).check().is_err());
+    }
+
+    #[test]
+    fn the_directory_is_asked_by_https_only() {
+        let plain = Acme::new("cache", ["a.example"]).directory_url("http://acme.example/");
+
+        assert!(plain.check().is_err());
+    }
+}

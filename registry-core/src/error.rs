@@ -115,6 +115,20 @@ pub enum Error {
         /// What it should be.
         expected: &'static str,
     },
+    /// Path and query are longer than this registry takes.
+    #[error("path and query have at most {limit} bytes here")]
+    TargetTooLong {
+        /// In bytes.
+        limit: usize,
+    },
+    /// More or larger headers than this registry takes.
+    #[error("a request has at most {limit} {unit} of headers here")]
+    HeadersTooLarge {
+        /// How many are allowed.
+        limit: usize,
+        /// Of what: lines, or bytes.
+        unit: &'static str,
+    },
     /// More tags in one request than are allowed.
     #[error("a manifest is put with at most {limit} tags in one request")]
     TooManyTags {
@@ -201,6 +215,14 @@ pub enum Error {
         /// In bytes.
         limit: usize,
     },
+    /// The manifest has more of something than this registry takes.
+    #[error("a manifest has at most {limit} {what} here")]
+    ManifestLimit {
+        /// How many are allowed.
+        limit: usize,
+        /// Of what.
+        what: &'static str,
+    },
     /// The manifest refers to what the repository does not hold.
     #[error("the manifest refers to content that the repository does not hold")]
     MissingReferences(
@@ -267,7 +289,7 @@ impl Error {
         use {ErrorCode as C, StatusCode as S};
         match self {
             Self::Name(_) => (S::BAD_REQUEST, C::NameInvalid),
-            Self::Tag(_) | Self::Manifest(_) | Self::DescriptorSize { .. } => {
+            Self::Tag(_) | Self::Manifest(_) | Self::ManifestLimit { .. } | Self::DescriptorSize { .. } => {
                 (S::BAD_REQUEST, C::ManifestInvalid)
             }
             Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => {
@@ -275,7 +297,8 @@ impl Error {
             }
             Self::Parameter { .. } | Self::Header { .. } => (S::BAD_REQUEST, C::Unsupported),
             Self::CatalogParameter { .. } => (S::BAD_REQUEST, C::PaginationNumberInvalid),
-            Self::TooManyTags { .. } => (S::URI_TOO_LONG, C::Unsupported),
+            Self::TooManyTags { .. } | Self::TargetTooLong { .. } => (S::URI_TOO_LONG, C::Unsupported),
+            Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, C::Unsupported),
             Self::Endpoint => (S::NOT_FOUND, C::Unsupported),
             Self::Method { .. } | Self::ReadOnly | Self::Unsupported(_) => {
                 (S::METHOD_NOT_ALLOWED, C::Unsupported)

@@ -11,9 +11,9 @@ use crate::{
     digest::{AnyDigest, Digest, InvalidDigest},
     media_type::{InvalidMediaType, MediaType},
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
-use std::{str, sync::Arc};
+use std::{collections::BTreeMap, str, sync::Arc};
 
 /// What a manifest or index says, as far as a registry has to know.
 #[derive(Clone, Debug)]
@@ -222,6 +222,16 @@ impl Manifest {
         self.subject.as_ref()
     }
 
+    /// How many annotations it has, and how many bytes they are as they were written.
+    pub(crate) fn annotations(&self) -> (usize, usize) {
+        let Some(annotations) = &self.annotations else {
+            return (0, 0);
+        };
+        // It was read as JSON already, and begins as an object.
+        let all: BTreeMap<String, IgnoredAny> = serde_json::from_str(annotations.get()).unwrap_or_default();
+        (all.len(), annotations.get().len())
+    }
+
     /// Its subject, and how the listing of that one's referrers shows this manifest, which has `digest` and
     /// `size` bytes. `None` without a subject, or if nobody could ask for it here.
     #[must_use]
@@ -289,6 +299,34 @@ impl Document {
             artifact_type,
             annotations: self.annotations.and_then(object),
         })
+    }
+}
+
+/// How many arrays and objects of a JSON text lie in each other. Of what is no JSON, something.
+pub(crate) fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn skip_string<'a>(bytes: &mut impl Iterator<Item = &'a u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
     }
 }
 
@@ -453,6 +491,22 @@ mod tests {
             shown.artifact_type.unwrap().as_str(),
             "application/vnd.example+type"
         );
+    }
+
+    #[test]
+    fn depth_counts_what_lies_in_each_other() {
+        for (json, expected) in [
+            ("", 0),
+            ("5", 0),
+            ("[]", 1),
+            ("[[],{},[]]", 2),
+            (r#"{"a":{"b":[1,[2]]}}"#, 4),
+            (r#"{"[[[":"\"[[[{{","\\":["\\"]}"#, 2),
+            ("]]][", 1),
+            (r#""open"#, 0),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-/// In the form that the specification has for warnings: code 299, no agent, no date.
+/// In the form that the specification has for warnings: code 299, a dash, the text.
 const KEEPS_REFERRERS: &str = concat!(
     "299 - \"this registry lists referrers (GET /v2/<name>/referrers/<digest>), ",
     "and includes those of this index: it need not be kept\""

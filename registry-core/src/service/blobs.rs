@@ -12,9 +12,6 @@ use crate::{
 use http_body::Body;
 use std::pin::pin;
 
-/// How many repositories a mount without `from` looks into.
-const MOUNT_CANDIDATES: usize = 64;
-
 impl Repository {
     /// A blob's size, if the repository holds it.
     ///
@@ -98,11 +95,12 @@ impl Repository {
         let candidates = match from {
             Some(from) => vec![from.clone()],
             None => {
-                let page = Page {
-                    after: None,
-                    limit: MOUNT_CANDIDATES,
-                };
-                self.storage().holders(digest, page).await?.items
+                let limit = self.registry.inner.limits.mount_candidates;
+                let page = Page { after: None, limit };
+                let mut holders = self.storage().holders(digest, page).await?.items;
+                // Each costs a decision, and it is a stranger who makes us ask.
+                holders.truncate(limit);
+                holders
             }
         };
         for from in candidates {

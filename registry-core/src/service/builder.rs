@@ -10,29 +10,71 @@ use crate::{
 use std::sync::Arc;
 
 /// Bounds for what clients can make grow. Blobs have none: a layer may have any size.
+///
+/// Each default is far beyond what clients send. What a request is answered with that goes beyond one stands with it;
+/// `docs/limits.md` has all of them, and those of the grammars and of listeners, in one table.
+///
+/// ```
+/// use registry_core::{Limits, Registry, storage::MemoryStorage};
+///
+/// let mut limits = Limits::default();
+/// limits.manifest_bytes = 16 << 20;
+/// let registry = Registry::builder(MemoryStorage::new()).limits(limits).build();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest manifest, in bytes. Default: 4 MiB, which is also the least that the specification recommends.
+    /// The longest path and query together, in bytes. 414 `UNSUPPORTED`. Default: 16 KiB, room for a hundred tags.
+    pub target_bytes: usize,
+    /// How many lines of headers a request has. 431 `UNSUPPORTED`. Default: 256.
+    pub header_lines: usize,
+    /// How large the names and values of a request's headers are together, in bytes. 431 `UNSUPPORTED`.
+    /// Default: 64 KiB, of which a token may be the most.
+    pub header_bytes: usize,
+    /// The largest manifest, in bytes, and about the largest page of referrers, which ends before it. 413
+    /// `SIZE_INVALID`. Default: 4 MiB, which is also the least that the specification recommends.
     pub manifest_bytes: usize,
-    /// How many `tag` parameters a manifest may be put with. Default: 64.
+    /// How many blobs and manifests a manifest refers to. 400 `MANIFEST_INVALID`. Default: 10 000.
+    pub manifest_references: usize,
+    /// How many arrays and objects of a manifest lie in each other. 400 `MANIFEST_INVALID`. Default: 64; the
+    /// specification's own documents have five.
+    pub manifest_depth: usize,
+    /// How many `annotations` a manifest has of its own: lists of referrers repeat them. 400 `MANIFEST_INVALID`.
+    /// Default: 10 000.
+    pub annotations: usize,
+    /// How large those `annotations` are together, in bytes, as they were written. 400 `MANIFEST_INVALID`.
+    /// Default: 4 MiB, as much as the manifest: the specification's conformance suite pads manifests with them.
+    pub annotation_bytes: usize,
+    /// How many `tag` parameters a manifest may be put with. 414 `UNSUPPORTED`. Default: 64.
     pub tags_per_put: usize,
     /// How many manifests an index may have that a client keeps under the tag of a subject's referrers; one with
     /// more is left out of the list of referrers. Default: 1000.
     pub referrers_in_tag: usize,
+    /// How many repositories that hold a blob a mount without `from` looks into; if none of them will do, a session
+    /// is opened. Default: 64.
+    pub mount_candidates: usize,
     /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
     /// that know no paging expect.
     pub page_default: usize,
-    /// How many items a page has at most; a larger `n` is answered with this many and a `Link`. Default: 10 000.
+    /// How many items a page has at most, of the catalog, too; a larger `n` is answered with this many and a `Link`.
+    /// Default: 10 000.
     pub page_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            target_bytes: 16 << 10,
+            header_lines: 256,
+            header_bytes: 64 << 10,
             manifest_bytes: 4 << 20,
+            manifest_references: 10_000,
+            manifest_depth: 64,
+            annotations: 10_000,
+            annotation_bytes: 4 << 20,
             tags_per_put: 64,
             referrers_in_tag: 1000,
+            mount_candidates: 64,
             page_default: 1000,
             page_max: 10_000,
         }

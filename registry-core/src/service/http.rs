@@ -85,6 +85,7 @@ impl Registry {
     }
 
     async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>) -> Outcome {
+        self.inner.limits.admit_head(&parts.uri, &parts.headers)?;
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
         let needed = needs(&request);
         let outcome = match self.authenticate(parts).await {

@@ -94,12 +94,15 @@ impl Repository {
             mut tags,
             precondition,
         } = push;
-        if tags.len() > self.registry.inner.limits.tags_per_put {
+        let limits = &self.registry.inner.limits;
+        if tags.len() > limits.tags_per_put {
             return Err(Error::TooManyTags {
-                limit: self.registry.inner.limits.tags_per_put,
+                limit: limits.tags_per_put,
             });
         }
+        limits.admit_document(&bytes)?;
         let manifest = Manifest::parse(&bytes, media_type.as_ref())?;
+        limits.admit_manifest(&manifest)?;
         let verified = match reference {
             Reference::Digest(expected) => {
                 let verified = Verified::of(expected.algorithm(), bytes);

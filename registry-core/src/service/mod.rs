@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod builder;
 mod http;
+mod limits;
 mod manifests;
 mod needs;
 mod referrers;

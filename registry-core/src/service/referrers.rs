@@ -13,7 +13,7 @@ use crate::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// How many descriptors are asked of the storage at once: each may carry annotations as large as a manifest.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 
 impl Repository {
     /// The manifests whose subject is `subject`, in the order of their digests; with `artifact_type` only those of

@@ -1,0 +1,72 @@
+//! The bounds of requests and manifests, applied.
+
+use super::Limits;
+use crate::{
+    error::Error,
+    manifest::{self, Manifest},
+};
+use http::{HeaderMap, Uri};
+
+impl Limits {
+    /// Before anything of a request is read: how long it is.
+    pub(super) fn admit_head(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+        let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+        if target > self.target_bytes {
+            return Err(Error::TargetTooLong {
+                limit: self.target_bytes,
+            });
+        }
+        if headers.len() > self.header_lines {
+            return Err(Error::HeadersTooLarge {
+                limit: self.header_lines,
+                unit: "lines",
+            });
+        }
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if bytes > self.header_bytes {
+            return Err(Error::HeadersTooLarge {
+                limit: self.header_bytes,
+                unit: "bytes",
+            });
+        }
+        Ok(())
+    }
+
+    /// Before a document is parsed: how large it is, and how deep.
+    pub(super) fn admit_document(&self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.len() > self.manifest_bytes {
+            return Err(Error::ManifestTooLarge {
+                limit: self.manifest_bytes,
+            });
+        }
+        within(
+            manifest::depth(bytes),
+            self.manifest_depth,
+            "arrays and objects in each other",
+        )
+    }
+
+    /// When it is known what a document says.
+    pub(super) fn admit_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        let references = manifest.blobs().len() + manifest.manifests().len();
+        within(
+            references,
+            self.manifest_references,
+            "references to blobs and manifests",
+        )?;
+        let (annotations, bytes) = manifest.annotations();
+        within(bytes, self.annotation_bytes, "bytes of annotations")?;
+        within(annotations, self.annotations, "annotations")
+    }
+}
+
+fn within(count: usize, limit: usize, what: &'static str) -> Result<(), Error> {
+    if count > limit {
+        Err(Error::ManifestLimit { limit, what })
+    } else {
+        Ok(())
+    }
+}

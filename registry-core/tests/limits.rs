@@ -1,0 +1,399 @@
+//! Each bound of `Limits`: what reaches it is taken, what goes beyond it is refused with its own answer.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use registry_core::{
+    Action, Algorithm, Authorizer, Digest, Identity, Limits, MediaType, Registry, RepositoryName, Tag,
+    auth::{Access, AuthError, Decision},
+    service::ManifestPush,
+    storage::MemoryStorage,
+};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+fn registry(set: impl FnOnce(&mut Limits)) -> Registry {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    Registry::builder(MemoryStorage::new())
+        .limits(limits)
+        .allow_anonymous_push()
+        .build()
+}
+
+struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Response {
+    /// Status and code, as the tables below have them.
+    fn refusal(&self) -> (u16, String) {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let code = body["errors"][0]["code"].as_str().unwrap_or_default();
+        (self.status.as_u16(), code.to_owned())
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+async fn send(registry: &Registry, request: Request<String>) -> Response {
+    let (parts, body) = registry.handle(request).await.into_parts();
+    Response {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+    }
+}
+
+fn get(target: &str) -> Request<String> {
+    Request::get(target).body(String::new()).unwrap()
+}
+
+fn put(target: &str, document: &Value) -> Request<String> {
+    Request::put(target).body(document.to_string()).unwrap()
+}
+
+fn document() -> Value {
+    json!({"mediaType": "application/vnd.example+json"})
+}
+
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[tokio::test]
+async fn target_bytes() {
+    let registry = registry(|limits| limits.target_bytes = 40);
+    let target = |length: usize| format!("/v2/_catalog?last={}", "a".repeat(length - 18));
+    assert_eq!(target(40).len(), 40);
+
+    assert_eq!(send(&registry, get(&target(40))).await.status, StatusCode::OK);
+    assert_eq!(
+        send(&registry, get(&target(41))).await.refusal(),
+        refused(414, "UNSUPPORTED")
+    );
+}
+
+#[tokio::test]
+async fn header_lines() {
+    let registry = registry(|limits| limits.header_lines = 3);
+    let accepts = |count: usize| {
+        let mut request = get("/v2/");
+        for number in 0..count {
+            let value = format!("application/x{number}").parse().unwrap();
+            request.headers_mut().append(header::ACCEPT, value);
+        }
+        request
+    };
+
+    assert_eq!(send(&registry, accepts(3)).await.status, StatusCode::OK);
+    assert_eq!(
+        send(&registry, accepts(4)).await.refusal(),
+        refused(431, "UNSUPPORTED")
+    );
+}
+
+#[tokio::test]
+async fn header_bytes() {
+    let registry = registry(|limits| limits.header_bytes = 100);
+    let accept = |bytes: usize| {
+        let mut request = get("/v2/");
+        let value = "x".repeat(bytes - "accept".len());
+        request
+            .headers_mut()
+            .insert(header::ACCEPT, value.parse().unwrap());
+        request
+    };
+
+    assert_eq!(send(&registry, accept(100)).await.status, StatusCode::OK);
+    assert_eq!(
+        send(&registry, accept(101)).await.refusal(),
+        refused(431, "UNSUPPORTED")
+    );
+}
+
+#[tokio::test]
+async fn manifest_bytes() {
+    let registry = registry(|limits| limits.manifest_bytes = 100);
+    let padded = |length: usize| {
+        let text = document().to_string();
+        text.clone() + &" ".repeat(length - text.len())
+    };
+    let put = |length: usize| Request::put("/v2/a/manifests/v1").body(padded(length)).unwrap();
+
+    assert_eq!(send(&registry, put(100)).await.status, StatusCode::CREATED);
+    assert_eq!(
+        send(&registry, put(101)).await.refusal(),
+        refused(413, "SIZE_INVALID")
+    );
+    let push = ManifestPush::new(Tag::parse("v1").unwrap(), padded(101));
+    let in_process = registry.repository("a").unwrap().put_manifest(push).await;
+    assert_eq!(in_process.unwrap_err().wire().0, 413);
+}
+
+#[tokio::test]
+async fn manifest_references() {
+    let registry = registry(|limits| limits.manifest_references = 3);
+    let blob = registry
+        .repository("a")
+        .unwrap()
+        .push_blob(String::from("{}"), None)
+        .await
+        .unwrap();
+    let descriptor = json!({"mediaType": "a/b", "digest": blob.digest.to_string(), "size": 2});
+    let image = |layers: usize| {
+        json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::OCI_MANIFEST,
+            "config": descriptor,
+            "layers": vec![descriptor.clone(); layers],
+        })
+    };
+
+    let target = "/v2/a/manifests/v1";
+    assert_eq!(
+        send(&registry, put(target, &image(2))).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send(&registry, put(target, &image(3))).await.refusal(),
+        refused(400, "MANIFEST_INVALID")
+    );
+    let index = json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": vec![descriptor; 4],
+    });
+    assert_eq!(
+        send(&registry, put(target, &index)).await.refusal(),
+        refused(400, "MANIFEST_INVALID")
+    );
+}
+
+#[tokio::test]
+async fn manifest_depth() {
+    let registry = registry(|limits| limits.manifest_depth = 5);
+    let nested = |depth: usize| {
+        let mut document = document();
+        document["x"] = (1..depth).fold(json!(1), |inner, _| json!([inner]));
+        document
+    };
+
+    let target = "/v2/a/manifests/v1";
+    assert_eq!(
+        send(&registry, put(target, &nested(5))).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send(&registry, put(target, &nested(6))).await.refusal(),
+        refused(400, "MANIFEST_INVALID")
+    );
+}
+
+#[tokio::test]
+async fn a_document_of_brackets_is_refused_before_it_is_parsed() {
+    let registry = registry(|_| {});
+    for text in ["[".repeat(4 << 20), r#"{"a":"#.repeat(800_000)] {
+        let request = Request::put("/v2/a/manifests/v1").body(text).unwrap();
+        assert_eq!(
+            send(&registry, request).await.refusal(),
+            refused(400, "MANIFEST_INVALID")
+        );
+    }
+}
+
+#[tokio::test]
+async fn annotations() {
+    let registry = registry(|limits| limits.annotations = 3);
+    let annotated = |count: usize| {
+        let mut document = document();
+        for number in 0..count {
+            document["annotations"][number.to_string()] = "".into();
+        }
+        document
+    };
+
+    let target = "/v2/a/manifests/v1";
+    assert_eq!(
+        send(&registry, put(target, &annotated(3))).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send(&registry, put(target, &annotated(4))).await.refusal(),
+        refused(400, "MANIFEST_INVALID")
+    );
+}
+
+#[tokio::test]
+async fn annotation_bytes() {
+    let registry = registry(|limits| limits.annotation_bytes = 100);
+    let annotated = |bytes: usize| {
+        let mut document = document();
+        document["annotations"] = json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())});
+        document
+    };
+
+    let target = "/v2/a/manifests/v1";
+    assert_eq!(
+        send(&registry, put(target, &annotated(100))).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send(&registry, put(target, &annotated(101))).await.refusal(),
+        refused(400, "MANIFEST_INVALID")
+    );
+}
+
+#[tokio::test]
+async fn tags_per_put() {
+    let registry = registry(|limits| limits.tags_per_put = 3);
+    let digest = Digest::of(Algorithm::Sha256, document().to_string().as_bytes());
+    let target = |tags: usize| {
+        let tags: Vec<String> = (0..tags).map(|number| format!("tag=v{number}")).collect();
+        format!("/v2/a/manifests/{digest}?{}", tags.join("&"))
+    };
+
+    assert_eq!(
+        send(&registry, put(&target(3), &document())).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send(&registry, put(&target(4), &document())).await.refusal(),
+        refused(414, "UNSUPPORTED")
+    );
+}
+
+#[tokio::test]
+async fn pages() {
+    let registry = registry(|limits| {
+        limits.page_default = 2;
+        limits.page_max = 3;
+    });
+    for number in 0..4 {
+        for target in [
+            format!("/v2/a/manifests/v{number}"),
+            format!("/v2/r{number}/manifests/v1"),
+        ] {
+            assert_eq!(
+                send(&registry, put(&target, &document())).await.status,
+                StatusCode::CREATED
+            );
+        }
+    }
+
+    for (target, key, expected) in [
+        ("/v2/_catalog", "repositories", 2),
+        ("/v2/_catalog?n=3", "repositories", 3),
+        ("/v2/_catalog?n=4", "repositories", 3),
+        ("/v2/_catalog?n=18446744073709551615", "repositories", 3),
+        ("/v2/a/tags/list", "tags", 3),
+        ("/v2/a/tags/list?n=4", "tags", 3),
+    ] {
+        let answer = send(&registry, get(target)).await;
+        assert_eq!(answer.json()[key].as_array().unwrap().len(), expected, "{target}");
+        assert!(answer.headers.contains_key(header::LINK), "{target}");
+    }
+    for (target, code) in [
+        ("/v2/_catalog?n=18446744073709551616", "PAGINATION_NUMBER_INVALID"),
+        ("/v2/a/tags/list?n=18446744073709551616", "UNSUPPORTED"),
+    ] {
+        assert_eq!(send(&registry, get(target)).await.refusal(), refused(400, code));
+    }
+}
+
+/// Lets everybody push to `to` and pull from `d`, and remembers where a pull was asked for.
+#[derive(Debug, Default)]
+struct OnlyFromD(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Authorizer for OnlyFromD {
+    async fn authorize(&self, _: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+        let repository = access.repository.as_ref().map_or("", RepositoryName::as_str);
+        if access.action == Action::Push {
+            return Ok(Decision::Allow);
+        }
+        self.0.lock().unwrap().push(repository.to_owned());
+        Ok(if repository == "d" {
+            Decision::Allow
+        } else {
+            Decision::DenyHidden
+        })
+    }
+}
+
+#[tokio::test]
+async fn mount_candidates() {
+    for (bound, status, asked) in [
+        (3, StatusCode::ACCEPTED, &["a", "b", "c"][..]),
+        (4, StatusCode::CREATED, &["a", "b", "c", "d"]),
+        (9, StatusCode::CREATED, &["a", "b", "c", "d"]),
+    ] {
+        let storage = MemoryStorage::new();
+        let host = Registry::builder(storage.clone()).build();
+        let mut digest = None;
+        for name in ["e", "d", "c", "b", "a"] {
+            let pushed = host
+                .repository(name)
+                .unwrap()
+                .push_blob(String::from("{}"), None)
+                .await
+                .unwrap();
+            digest = Some(pushed.digest);
+        }
+        let rules = Arc::new(OnlyFromD::default());
+        let mut limits = Limits::default();
+        limits.mount_candidates = bound;
+        let registry = Registry::builder(storage)
+            .limits(limits)
+            .authorizer(Arc::clone(&rules))
+            .build();
+
+        let target = format!("/v2/to/blobs/uploads/?mount={}", digest.unwrap());
+        let answer = send(&registry, Request::post(target).body(String::new()).unwrap()).await;
+
+        assert_eq!(answer.status, status, "{bound}");
+        assert_eq!(
+            *rules.0.lock().unwrap(),
+            asked,
+            "one by one, in order, and no more than {bound}"
+        );
+    }
+}
+
+/// An index as large as they come: thousands of platforms, each described at length.
+#[tokio::test]
+async fn the_defaults_are_not_in_the_way_of_an_index_of_thousands() {
+    let registry = registry(|_| {});
+    let repository = registry.repository("a").unwrap();
+    let child = document().to_string();
+    let size = child.len();
+    let digest = Digest::of(Algorithm::Sha256, child.as_bytes());
+    repository
+        .put_manifest(ManifestPush::new(digest, child))
+        .await
+        .unwrap();
+    let entry = json!({
+        "mediaType": "application/vnd.example+json", "digest": digest.to_string(), "size": size,
+        "platform": {"os": "linux", "architecture": "arm64", "variant": "v8", "os.features": ["a", "b"]},
+        "annotations": {"org.opencontainers.image.ref.name": "x".repeat(64), "org.opencontainers.image.version": "1"},
+    });
+    let index = json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": vec![entry; 8000],
+        "annotations": {"org.opencontainers.image.description": "x".repeat(10_000)},
+    });
+
+    let pushed = repository
+        .put_manifest(ManifestPush::new(Tag::parse("all").unwrap(), index.to_string()))
+        .await;
+
+    assert!(pushed.is_ok(), "{:?}", pushed.err());
+}

@@ -64,3 +64,8 @@ pub use self::{
     reload::{Look, OpenError, RulesFile},
     yaml::{InvalidRules, Problem},
 };
+
+/// The code in the page about access rules.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/access.md")]
+struct Page;

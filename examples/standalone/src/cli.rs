@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// An OCI / Docker container registry.
@@ -15,6 +15,55 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve a registry over HTTP, from a directory
     Serve(Serve),
+    /// Try access rules
+    #[command(subcommand)]
+    Access(Access),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Access {
+    /// Say which rule decides: exit code 0 if it allows, 1 if not, 2 if that cannot be said
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The rules
+    #[arg(value_name = "RULES.yml")]
+    pub(crate) rules: PathBuf,
+
+    /// The name of a user; `-` or `anonymous` is somebody who is not logged in
+    pub(crate) user: String,
+
+    /// What they want to do
+    pub(crate) action: Action,
+
+    /// Where
+    pub(crate) repository: String,
+}
+
+/// What rules decide.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Action {
+    /// Read
+    Pull,
+    /// Add content and new tags
+    Push,
+    /// Move a tag that exists
+    Overwrite,
+    /// Delete
+    Delete,
+}
+
+impl From<Action> for registry_core::Action {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Pull => Self::Pull,
+            Action::Push => Self::Push,
+            Action::Overwrite => Self::Overwrite,
+            Action::Delete => Self::Delete,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -30,4 +79,8 @@ pub(crate) struct Serve {
     /// Where to tell health and metrics, without a login: an address and a port that only operators reach
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) debug_addr: Option<String>,
+
+    /// Who may do what: access rules, which are read again when they change. Without them anybody may do everything
+    #[arg(long, value_name = "RULES.yml")]
+    pub(crate) access: Option<PathBuf>,
 }

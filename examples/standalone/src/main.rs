@@ -1,5 +1,6 @@
 //! `registry`: an OCI / Docker registry server, made from the public API of the registry crates.
 
+mod access;
 mod cli;
 mod debug;
 mod serve;
@@ -9,11 +10,16 @@ use std::{io::Write as _, process::ExitCode};
 
 fn main() -> ExitCode {
     let cli::Cli { command } = cli::Cli::parse();
-    let result = match command {
-        cli::Command::Serve(options) => serve::run(&options),
+    let (result, failure) = match command {
+        cli::Command::Serve(options) => (
+            serve::run(&options).map(|()| ExitCode::SUCCESS),
+            ExitCode::FAILURE,
+        ),
+        // 1 is an answer there.
+        cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let mut message = error.to_string();
             let mut source = error.source();
@@ -23,7 +29,7 @@ fn main() -> ExitCode {
             }
             // Nothing is left to tell it to if standard error is gone.
             let _ = writeln!(std::io::stderr(), "registry: {message}");
-            ExitCode::FAILURE
+            failure
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `registry serve`: opens the directory, listens, and drains when it is told to stop.
 
 use crate::{
+    access,
     cli::Serve,
     debug::{self, Debug},
 };
@@ -40,6 +41,7 @@ pub(crate) fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
+    let rules = options.access.as_deref().map(access::open).transpose()?;
     let storage = FsStorage::open(&options.root)?;
     let listener = TcpListener::bind(&options.addr).await.map_err(|error| {
         format!(
@@ -48,7 +50,7 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         )
     })?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    if rules.is_none() && !address.ip().is_loopback() {
         tracing::warn!(%address, "anybody who reaches this address can pull, push and delete: there is no login");
     }
     // The signals are caught before anybody is told that the server is there.
@@ -63,7 +65,7 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         Some(debug) => Arc::new(debug.watch(storage, STORAGE_CHECK.0, STORAGE_CHECK.1)),
         None => Arc::new(storage),
     };
-    let registry = Registry::builder(storage).allow_anonymous_push().build();
+    let registry = access::decided(Registry::builder(storage), rules).build();
     let mount = Mount::new(registry);
     let mut app: Router = mount.router().route("/", get(|| async {}));
     if let Some(debug) = debug {

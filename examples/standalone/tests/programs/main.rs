@@ -22,6 +22,7 @@ macro_rules! trials {
     };
 }
 
+mod access;
 mod clients;
 mod docker;
 mod exchange;
@@ -36,6 +37,7 @@ mod server;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = [
+        access::trials(),
         clients::trials(),
         exchange::trials(),
         lifecycle::trials(),

@@ -1,6 +1,7 @@
 //! A registry under test: the process, its address, and the directory that it keeps its data in.
 
 use std::{
+    cell::RefCell,
     env, fs,
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
@@ -23,6 +24,8 @@ pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
     output: Receiver<String>,
+    /// What it has said, as far as somebody has read it.
+    said: RefCell<String>,
 }
 
 impl Server {
@@ -71,10 +74,31 @@ impl Server {
                     process,
                     address,
                     output,
+                    said: seen.into(),
                 };
             }
             seen.push_str(&line);
             seen.push('\n');
+        }
+    }
+
+    /// Serves `root` with the binary that this package builds, and more arguments.
+    pub(crate) fn ours_with(root: &Path, arguments: &[&str]) -> Self {
+        let mut command = Self::ours_command(root);
+        command.args(arguments);
+        Self::start(command, "http://")
+    }
+
+    /// Waits until it has said something, in one line or before.
+    #[track_caller]
+    pub(crate) fn says(&self, what: &str) {
+        let mut said = self.said.borrow_mut();
+        while !said.contains(what) {
+            let Ok(line) = self.output.recv_timeout(PATIENCE) else {
+                panic!("the server does not say {what:?}, only {said:?}");
+            };
+            said.push_str(&line);
+            said.push('\n');
         }
     }
 

@@ -1,0 +1,70 @@
+//! `--access RULES.yml`, and `registry access explain`: who may do what.
+
+use crate::cli::Explain;
+use registry_auth_rules::{Rules, RulesFile, Who};
+use registry_core::{RepositoryName, auth::Decision, service::Builder};
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+/// Opens the rules for a server; what is odd about them is in the log.
+pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
+    let file = RulesFile::open(path)?;
+    let rules = file.rules();
+    for warning in rules.warnings() {
+        tracing::warn!("access rules: {warning}");
+    }
+    if rules.need_logins() {
+        tracing::warn!(
+            "the access rules tell users apart, but nobody can log in here: only what they say of `everyone` and \
+             `anonymous` counts"
+        );
+    }
+    tracing::info!(file = %path.display(), rules = rules.rules().len(), "access is by rules");
+    Ok(file)
+}
+
+/// With rules, they decide, and follow their file from now on; without, anybody may do everything, as with registry:2.
+pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>) -> Builder {
+    let Some(rules) = rules else {
+        return registry.allow_anonymous_push();
+    };
+    let watched = rules.clone();
+    tokio::spawn(async move { watched.watch().await });
+    registry.authorizer(rules)
+}
+
+/// Says which rule decides. 0 is allowed, 1 is not.
+pub(crate) fn explain(options: &Explain) -> Result<ExitCode, Box<dyn Error>> {
+    let file = options.rules.display().to_string();
+    let text = fs::read_to_string(&options.rules).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let rules = Rules::parse(&text, &file)?;
+    let user = match &*options.user {
+        "-" => None,
+        user => match user.parse()? {
+            Who::Anonymous => None,
+            Who::User(name) => Some(name),
+            _ => {
+                return Err(
+                    format!("`{user}` is no user: a name, or `-` for somebody who is not logged in").into(),
+                );
+            }
+        },
+    };
+    let repository = RepositoryName::parse(&options.repository)
+        .map_err(|error| format!("`{}`: {error}", options.repository))?;
+
+    for warning in rules.warnings() {
+        writeln!(io::stderr(), "warning: {warning}")?;
+    }
+    let explanation = rules.explain(user.as_deref(), &[], options.action.into(), &repository);
+    writeln!(io::stdout(), "{explanation}")?;
+    Ok(match explanation.decision {
+        Decision::Allow => ExitCode::SUCCESS,
+        _ => ExitCode::from(1),
+    })
+}

@@ -36,11 +36,14 @@ impl Challenge {
                 text
             }
         };
-        HeaderValue::from_str(&text).ok()
+        HeaderValue::from_bytes(text.as_bytes()).ok()
     }
 }
 
+/// A quoted string. Control characters, which no header can carry, become blanks: without its realm a challenge would
+/// be lost, and nobody could log in.
 fn quoted(text: &str) -> String {
+    let text = text.replace(char::is_control, " ");
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
@@ -64,6 +67,13 @@ mod tests {
             realm: "Registry".into(),
         };
         assert_eq!(basic.render(&needed).unwrap(), r#"Basic realm="Registry""#);
+        let odd = Challenge::Basic {
+            realm: "Équipe\nA".into(),
+        };
+        assert_eq!(
+            odd.render(&needed).unwrap().as_bytes(),
+            "Basic realm=\"Équipe A\"".as_bytes()
+        );
         assert_eq!(
             bearer
                 .render(&[Access::catalog()])

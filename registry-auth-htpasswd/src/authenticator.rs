@@ -96,7 +96,8 @@ impl Htpasswd {
     /// new file is broken before a user does.
     pub async fn refresh(&self) {
         let shared = Arc::clone(&self.shared);
-        let looked = thread::start("htpasswd-look", move || shared.look());
+        let now = shared.clock.now();
+        let looked = thread::start("htpasswd-look", move || shared.look(now));
         match looked {
             // An end without an answer is a panic, and has been told of as such.
             Ok(done) => drop(done.await),
@@ -125,8 +126,7 @@ impl Htpasswd {
 }
 
 impl Shared {
-    fn look(&self) {
-        let now = self.clock.now();
+    fn look(&self, now: Duration) {
         self.source.look(now);
         self.source.table().forget(now, self.remember_for);
     }
@@ -171,5 +171,82 @@ impl fmt::Debug for Htpasswd {
             .field("realm", &self.shared.realm)
             .field("users", &self.users())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FailureLimit, Scheme, hash};
+    use http::{Request, header};
+    use registry_core::{Registry, storage::MemoryStorage};
+    use std::{
+        future::Future,
+        num::NonZeroUsize,
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    /// The user `a` with the password `b`, one thread, and place for one who waits.
+    fn users() -> Htpasswd {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let hash = hash(b"b", Scheme::Bcrypt { cost: 4 }).unwrap();
+        std::fs::write(file.path(), format!("a:{hash}")).unwrap();
+        let builder = Htpasswd::builder(file.path()).threads(NonZeroUsize::MIN).queue(1);
+        builder.look_every(Duration::MAX).open().unwrap()
+    }
+
+    async fn ping(users: &Htpasswd, credentials: &str) -> http::Response<()> {
+        let registry = Registry::builder(MemoryStorage::new())
+            .authenticator(users.clone())
+            .build();
+        let request = Request::get("/v2/").header(header::AUTHORIZATION, format!("Basic {credentials}"));
+        let response = registry.handle(request.body(String::new()).unwrap()).await;
+        response.map(|_| ())
+    }
+
+    const RIGHT: &str = "YTpi";
+    const WRONG: &str = "YTpj";
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_queue_is_full_only_those_who_were_not_verified_are_refused() {
+        let users = users();
+        assert_eq!(ping(&users, RIGHT).await.status(), 200);
+        let hashing = &users.shared.hashing;
+        let _turn = hashing.queue().unwrap().turn().await;
+        let _place = hashing.queue().unwrap();
+
+        let refused = ping(&users, WRONG).await;
+
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(ping(&users, RIGHT).await.status(), 200);
+        assert_eq!(users.statistics().hashed, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_wait_for_the_answer_is_counted() {
+        let users = users();
+        ping(&users, RIGHT).await;
+        {
+            let mut login = pin!(ping(&users, WRONG));
+            assert!(
+                login
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        }
+
+        // The turn comes back when the password was hashed.
+        users.shared.hashing.queue().unwrap().turn().await;
+
+        assert_eq!(users.statistics().failed, 1);
+        let failures = users.shared.failures.as_ref().unwrap();
+        let most = FailureLimit::default().failures;
+        for _ in 1..most {
+            failures.count("a", None, Duration::ZERO);
+        }
+        assert!(failures.wait("a", None, Duration::ZERO).is_some());
     }
 }

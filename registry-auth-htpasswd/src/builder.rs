@@ -93,10 +93,10 @@ impl Builder {
         Self { threads, ..self }
     }
 
-    /// How many logins may wait for that; others are told to come back. Default: 128.
+    /// How many logins may wait for that, at least one; others are told to come back. Default: 128.
     pub fn queue(self, logins: usize) -> Self {
         Self {
-            queue: logins,
+            queue: logins.max(1),
             ..self
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Counts from its making on. Under tokio's paused time it stands still.
+/// Counts from its making on. It is read on the async runtime, where it stands still under tokio's paused time, and
+/// not on other threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,

@@ -90,3 +90,59 @@ impl Turn {
             .map_err(|_gone| io::Error::other("the thread that hashed a password has panicked"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hashing(threads: usize, longest: usize) -> Hashing {
+        Hashing::new(NonZeroUsize::new(threads).unwrap(), longest)
+    }
+
+    #[tokio::test]
+    async fn the_queue_holds_those_who_wait_and_no_more() {
+        let hashing = hashing(1, 2);
+        let turn = hashing.queue().unwrap().turn().await;
+
+        let first = hashing.queue().unwrap();
+        let second = hashing.queue().unwrap();
+        assert!(hashing.queue().is_none());
+        drop(second);
+        assert!(hashing.queue().is_some());
+
+        drop(turn);
+        first.turn().await;
+        assert_eq!(hashing.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_passwords_are_hashed_at_once_than_there_are_threads() {
+        let hashing = hashing(2, 100);
+        let running = Arc::new(AtomicUsize::new(0));
+        let hash = || async {
+            let running = Arc::clone(&running);
+            let turn = hashing.queue().unwrap().turn().await;
+            let work = move || {
+                assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
+                std::thread::yield_now();
+                running.fetch_sub(1, Ordering::SeqCst);
+            };
+            turn.hash(work).await.unwrap();
+        };
+
+        tokio::join!(hash(), hash(), hash(), hash(), hash(), hash(), hash(), hash());
+
+        assert_eq!(hashing.done(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_gives_the_turn_back() {
+        let hashing = hashing(1, 1);
+
+        let turn = hashing.queue().unwrap().turn().await;
+        let failed = turn.hash(|| panic!("as a test")).await;
+
+        assert!(failed.is_err());
+        hashing.queue().unwrap().turn().await;
+    }
+}

@@ -58,7 +58,8 @@ impl Login {
             return Ok(identity);
         }
         self.admit()?;
-        let hashed = turn.hash(move || self.hash()).await;
+        let now = shared.clock.now();
+        let hashed = turn.hash(move || self.hash(now)).await;
         match hashed {
             Ok(true) => Ok(identity),
             Ok(false) => Err(AuthError::Rejected),
@@ -98,9 +99,8 @@ impl Login {
 
     /// Hashes, remembers or counts, and logs. This takes long, and is done to the end even if the client is gone:
     /// whoever does not wait for the answers is counted as well.
-    fn hash(&self) -> bool {
+    fn hash(&self, now: Duration) -> bool {
         let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
-        let now = self.shared.clock.now();
         if right {
             self.candidate.entry.remembered.keep(self.digest, now);
             return true;

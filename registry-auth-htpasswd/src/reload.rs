@@ -76,7 +76,7 @@ impl Source {
             Ok(metadata) => Seen::File(Stamp::of(&metadata)),
             Err(error) => Seen::Gone(error.kind()),
         };
-        let settled = match watch.step(seen, now) {
+        let settled = match watch.step(seen, seen.age(), now) {
             Step::Nothing => true,
             Step::Wait => false,
             Step::Read => match load(&self.path, self.strict) {
@@ -174,7 +174,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn step(&mut self, seen: Seen, now: Duration) -> Step {
+    /// What to do about a state of the file, of this age by the wall clock.
+    fn step(&mut self, seen: Seen, age: Option<Duration>, now: Duration) -> Step {
         if self.known == Some(seen) {
             self.changing = None;
             return Step::Nothing;
@@ -184,7 +185,7 @@ impl Watch {
             _ => now,
         };
         // The wall clock only saves time: a change that was long ago is over.
-        if now.saturating_sub(since) >= SETTLED || seen.age().is_some_and(|age| age >= 10 * SETTLED) {
+        if now.saturating_sub(since) >= SETTLED || age.is_some_and(|age| age >= 10 * SETTLED) {
             self.known = Some(seen);
             self.changing = None;
             return Step::Read;
@@ -200,5 +201,64 @@ impl Seen {
             Self::File(stamp) => stamp.age(),
             Self::Gone(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Option<Duration> = Some(Duration::from_secs(60));
+    const NEW: Option<Duration> = Some(Duration::ZERO);
+
+    /// States of a file, each with a size of its own.
+    fn states<const N: usize>() -> [Seen; N] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::array::from_fn(|size| {
+            file.as_file().set_len(size as u64).unwrap();
+            Seen::File(Stamp::of(&file.as_file().metadata().unwrap()))
+        })
+    }
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_file_that_changes_is_read_when_it_has_stayed_as_it_is() {
+        let [empty, half, whole] = states();
+        let mut watch = Watch::default();
+
+        assert_eq!(watch.step(empty, NEW, at(0)), Step::Wait);
+        assert_eq!(watch.step(half, NEW, at(199)), Step::Wait);
+        assert_eq!(watch.step(whole, NEW, at(398)), Step::Wait);
+        assert_eq!(watch.step(whole, NEW, at(597)), Step::Wait);
+        assert_eq!(watch.step(whole, NEW, at(598)), Step::Read);
+        assert_eq!(watch.step(whole, NEW, at(9000)), Step::Nothing);
+    }
+
+    #[test]
+    fn a_change_of_long_ago_is_over() {
+        let [file] = states();
+        let mut watch = Watch::default();
+
+        assert_eq!(watch.step(file, OLD, at(0)), Step::Read);
+        assert_eq!(watch.step(file, OLD, at(0)), Step::Nothing);
+    }
+
+    #[test]
+    fn a_gap_between_two_files_is_not_a_file_that_is_gone() {
+        let [before, after] = states();
+        let gone = Seen::Gone(io::ErrorKind::NotFound);
+        let mut watch = Watch::default();
+        watch.step(before, OLD, at(0));
+
+        assert_eq!(watch.step(gone, None, at(1000)), Step::Wait);
+        assert_eq!(watch.step(before, OLD, at(1100)), Step::Nothing);
+        assert_eq!(watch.step(gone, None, at(2000)), Step::Wait);
+        assert_eq!(watch.step(after, NEW, at(2100)), Step::Wait);
+        assert_eq!(watch.step(gone, None, at(2300)), Step::Wait);
+        assert_eq!(watch.step(gone, None, at(2500)), Step::Read);
+        assert_eq!(watch.step(gone, None, at(2700)), Step::Nothing);
     }
 }

@@ -1,0 +1,106 @@
+//! Those who try passwords are told to wait, and those who work are not.
+
+use crate::scene::{Answer, HOME, Scene, lines};
+use registry_auth_htpasswd::FailureLimit;
+use std::{num::NonZeroUsize, time::Duration};
+
+const OTHER: &str = "198.51.100.1:50000";
+
+fn scene() -> Scene {
+    Scene::with(&lines(&[("alice", "right"), ("bob", "right")]), |builder| {
+        builder.failure_limit(FailureLimit::new(3, Duration::from_secs(10)))
+    })
+}
+
+const fn wait(seconds: u64) -> Answer {
+    Answer {
+        status: 429,
+        retry_after: Some(seconds),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_too_many_failures_the_answer_is_429_before_anything_is_hashed() {
+    let scene = scene();
+    for _ in 0..3 {
+        assert_eq!(scene.login("alice", "wrong").await, 401);
+    }
+
+    assert_eq!(scene.login_from(HOME, "alice", "wrong").await, wait(10));
+    assert_eq!(scene.login_from(HOME, "alice", "right").await, wait(10));
+    assert_eq!(scene.hashed(), 3);
+    assert_eq!(scene.users.statistics().throttled, 2);
+    // Neither other users, nor the same one from elsewhere.
+    assert_eq!(scene.login("bob", "right").await, 200);
+    assert_eq!(scene.login_from(OTHER, "alice", "right").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failure_is_forgiven_at_a_time() {
+    let scene = scene();
+    for _ in 0..3 {
+        scene.login("alice", "wrong").await;
+    }
+
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert_eq!(scene.login_from(HOME, "alice", "wrong").await, wait(4));
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert_eq!(scene.login("alice", "wrong").await, 401);
+    assert_eq!(scene.login_from(HOME, "alice", "wrong").await, wait(10));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(scene.login("alice", "right").await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remembered_password_is_never_refused() {
+    let scene = scene();
+    assert_eq!(scene.login("alice", "right").await, 200);
+    for _ in 0..5 {
+        scene.login("alice", "wrong").await;
+    }
+
+    // Behind a proxy the attacker has the address of everybody.
+    assert_eq!(scene.login_from(HOME, "alice", "wrong").await, wait(10));
+    assert_eq!(scene.login("alice", "right").await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_users_are_limited_like_known_ones() {
+    let scene = scene();
+    for _ in 0..3 {
+        assert_eq!(scene.login("nobody", "wrong").await, 401);
+    }
+    assert_eq!(scene.login_from(HOME, "nobody", "wrong").await, wait(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_wait_for_their_turn_together_do_not_pass_the_limit() {
+    let scene = Scene::with(&lines(&[("alice", "right")]), |builder| {
+        let limit = FailureLimit::new(3, Duration::from_secs(10));
+        builder.failure_limit(limit).threads(NonZeroUsize::MIN)
+    });
+
+    let answers = tokio::join!(
+        scene.login("alice", "a"),
+        scene.login("alice", "b"),
+        scene.login("alice", "c"),
+        scene.login("alice", "d"),
+        scene.login("alice", "e"),
+    );
+
+    let mut answers = <[u16; 5]>::from(answers);
+    answers.sort_unstable();
+    assert_eq!(answers, [401, 401, 401, 429, 429]);
+    assert_eq!(scene.hashed(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_can_be_turned_off() {
+    let scene = Scene::with(&lines(&[("alice", "right")]), |builder| {
+        builder.failure_limit(None)
+    });
+    for _ in 0..30 {
+        assert_eq!(scene.login("alice", "wrong").await, 401);
+    }
+    assert_eq!(scene.login("alice", "right").await, 200);
+}

@@ -1,0 +1,12 @@
+//! What an [`Htpasswd`](registry_auth_htpasswd::Htpasswd) does, seen through a registry and its log.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; the harness reports where"
+)]
+
+mod limiting;
+mod logging;
+mod opening;
+mod reloading;
+mod remembering;
+mod scene;

@@ -1,0 +1,151 @@
+//! A password file, a registry whose users are in it, and what is logged.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{Request, header};
+use registry_auth_htpasswd::{Builder, Htpasswd, Scheme, hash};
+use registry_core::{Registry, auth::ClientAddress, storage::MemoryStorage};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
+
+/// Where clients are, if a test does not say otherwise.
+pub(crate) const HOME: &str = "192.0.2.7:50000";
+
+pub(crate) struct Scene {
+    _directory: TempDir,
+    pub(crate) path: PathBuf,
+    pub(crate) users: Htpasswd,
+    pub(crate) log: Log,
+    registry: Registry,
+}
+
+/// What a registry answers to a ping.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl Scene {
+    /// With these users, a name and a password each.
+    pub(crate) fn new(users: &[(&str, &str)]) -> Self {
+        Self::with(&lines(users), |builder| builder)
+    }
+
+    /// With a file of this text, and these options.
+    pub(crate) fn with(text: &str, options: impl FnOnce(Builder) -> Builder) -> Self {
+        let log = Log::capture();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        fs::write(&path, text).unwrap();
+        let users = options(Htpasswd::builder(&path)).open().unwrap();
+        let registry = Registry::builder(MemoryStorage::new())
+            .authenticator(users.clone())
+            .build();
+        Self {
+            _directory: directory,
+            path,
+            users,
+            log,
+            registry,
+        }
+    }
+
+    /// Pings with a name and a password, and returns the status.
+    pub(crate) async fn login(&self, user: &str, password: &str) -> u16 {
+        self.login_from(HOME, user, password).await.status
+    }
+
+    /// The same from another address.
+    pub(crate) async fn login_from(&self, address: &str, user: &str, password: &str) -> Answer {
+        let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        self.ping(Some(address), &format!("Basic {credentials}")).await
+    }
+
+    /// Pings with any `Authorization`.
+    pub(crate) async fn ping(&self, address: Option<&str>, authorization: &str) -> Answer {
+        let mut request = Request::get("/v2/")
+            .header(header::AUTHORIZATION, authorization)
+            .body(String::new())
+            .unwrap();
+        if let Some(address) = address {
+            let address: SocketAddr = address.parse().unwrap();
+            request.extensions_mut().insert(ClientAddress(address));
+        }
+        let response = self.registry.handle(request).await;
+        let seconds = response.headers().get(header::RETRY_AFTER);
+        Answer {
+            status: response.status().as_u16(),
+            retry_after: seconds.map(|seconds| seconds.to_str().unwrap().parse().unwrap()),
+        }
+    }
+
+    pub(crate) fn hashed(&self) -> u64 {
+        self.users.statistics().hashed
+    }
+
+    /// Looks at the file until a change has settled.
+    pub(crate) async fn settle(&self) {
+        self.users.refresh().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        self.users.refresh().await;
+    }
+}
+
+/// Lines of a file, by a hash that is quick to verify; it is salted, so that each is different.
+pub(crate) fn lines(users: &[(&str, &str)]) -> String {
+    let line = |&(user, password): &(&str, &str)| {
+        let hash = hash(password.as_bytes(), Scheme::Bcrypt { cost: 4 }).unwrap();
+        format!("{user}:{hash}\n")
+    };
+    users.iter().map(line).collect()
+}
+
+/// What this thread, and those it starts, log until it is dropped.
+pub(crate) struct Log {
+    written: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    pub(crate) fn capture() -> Self {
+        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let writer = Arc::clone(&written);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_max_level(LevelFilter::INFO)
+            .with_writer(move || Writer(Arc::clone(&writer)))
+            .finish();
+        Self {
+            written,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The lines since this was asked last.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap());
+        let text = String::from_utf8(written).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+struct Writer(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

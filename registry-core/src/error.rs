@@ -274,8 +274,8 @@ pub enum Error {
     /// Whether they may could not be found out.
     #[error("authentication or authorization failed")]
     Auth(#[source] BoxError),
-    /// There is no space left.
-    #[error("the registry has no space left")]
+    /// There is no space left, or none for uploads.
+    #[error("the registry has no space left for this; pulling and deleting go on")]
     Full(#[source] BoxError),
     /// The storage failed. The client is told no more than that; the source is for the log.
     #[error("the storage failed")]
@@ -317,7 +317,9 @@ impl Error {
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
             Self::Overwrite { .. } | Self::Denied | Self::Vetoed(_) => (S::FORBIDDEN, C::Denied),
             Self::Throttled { .. } => (S::TOO_MANY_REQUESTS, C::TooManyRequests),
-            Self::Full(_) => (S::INSUFFICIENT_STORAGE, C::Unknown),
+            // 507 would be the word for it, but docker tries that for 50 seconds and then shows the status alone, as
+            // skopeo and podman do at once. This one they all show, with the message, and nobody tries again.
+            Self::Full(_) => (S::FORBIDDEN, C::Denied),
             Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
         }
     }
@@ -483,7 +485,7 @@ mod tests {
 
         let full = StorageError::io("/secret/path", std::io::ErrorKind::StorageFull.into());
         let error = Error::from(full);
-        assert_eq!(error.wire().0, StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(error.wire().0, StatusCode::FORBIDDEN);
         assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
     }
 }

@@ -720,9 +720,9 @@ impl Storage for Broken {
 
 #[tokio::test]
 async fn an_outage_is_no_absence_and_its_cause_is_not_for_clients() {
-    for (kind, status) in [
-        (io::ErrorKind::Other, StatusCode::INTERNAL_SERVER_ERROR),
-        (io::ErrorKind::StorageFull, StatusCode::INSUFFICIENT_STORAGE),
+    for (kind, status, code) in [
+        (io::ErrorKind::Other, StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+        (io::ErrorKind::StorageFull, StatusCode::FORBIDDEN, "DENIED"),
     ] {
         let registry = Registry::builder(Broken(kind)).allow_anonymous_push().build();
         let reads = every_request()
@@ -730,7 +730,7 @@ async fn an_outage_is_no_absence_and_its_cause_is_not_for_clients() {
             .filter(|(method, target)| *method == Method::GET && !target.contains("uploads"));
         for (method, target) in reads.chain([(Method::GET, "/v2/_catalog".to_owned())]) {
             let answer = send(&registry, None, method, &target, "").await;
-            assert_eq!((answer.status, &*answer.code()), (status, "UNKNOWN"), "{target}");
+            assert_eq!((answer.status, &*answer.code()), (status, code), "{target}");
             assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
         }
     }

@@ -471,7 +471,8 @@ fn finish(method: &Method, response: &mut http::Response<ResponseBody>) {
 /// What a client may not learn, and what an operator wants to see.
 fn log(error: &Error) {
     let (status, code) = error.wire();
-    if !status.is_server_error() {
+    // A full disk is the client's to hear about and the operator's to do something about.
+    if !(status.is_server_error() || matches!(error, Error::Full(_))) {
         tracing::debug!(%status, %code, %error, "refused");
         return;
     }

@@ -34,8 +34,10 @@ impl FsStorage {
     ) -> Result<UploadState> {
         let hasher = body.take_hasher()?;
         let repository = repository.clone();
+        let announced = body.remaining().unwrap_or(0);
         let mut appending = self
             .blocking(move |store| {
+                store.require_room(announced)?;
                 let (claimed, file) = store.claim_for_append(&repository, &state)?;
                 Ok(Appending {
                     claimed,
@@ -70,6 +72,7 @@ impl Appending {
         }
         if self.hasher.offset() - self.claimed.session.offset >= KEEP_EVERY {
             self.keep(store)?;
+            store.require_room(0)?;
         }
         Ok(self)
     }

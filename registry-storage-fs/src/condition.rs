@@ -1,4 +1,5 @@
-//! Whether the directory is in a condition to be used: how much room there is, and whether it can be written.
+//! Whether the directory is in a condition to be used: how much room there is, whether that is enough for an upload,
+//! and whether it can be written.
 
 use crate::{FsStorage, error::Context as _, open::Store};
 use registry_core::storage::{Result, StorageError};
@@ -44,7 +45,44 @@ impl FsStorage {
     }
 }
 
+/// What an upload is refused for.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{free} bytes are free, of which {min_free} are not for uploads; this one announced {announced}")]
+struct LowWater {
+    free: u64,
+    min_free: u64,
+    announced: u64,
+}
+
+impl Space {
+    fn require(self, min_free: u64, announced: u64) -> Result<(), LowWater> {
+        if self.free.saturating_sub(announced) >= min_free {
+            return Ok(());
+        }
+        Err(LowWater {
+            free: self.free,
+            min_free,
+            announced,
+        })
+    }
+}
+
 impl Store {
+    /// Whether an upload of which `announced` bytes are known to come leaves enough free.
+    pub(crate) fn require_room(&self, announced: u64) -> Result<()> {
+        if self.min_free == 0 {
+            return Ok(());
+        }
+        let top = self.layout.top();
+        let space = Space::of(top).at("measure", top)?;
+        space
+            .require(self.min_free, announced)
+            .map_err(|low| StorageError::Full {
+                context: format!("cannot take an upload in {}", top.display()),
+                source: low.into(),
+            })
+    }
+
     fn probe(&self) -> Result<()> {
         const CONTENT: &[u8] = b"is this directory fit to be used?\n";
         let staged = self.disk.stage();
@@ -92,6 +130,27 @@ mod tests {
             refused.to_string().contains(staging.to_str().unwrap()),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn an_upload_leaves_the_reserve_alone() {
+        let space = Space {
+            free: 100,
+            size: 1000,
+        };
+        for (min_free, announced, fits) in [
+            (0, 0, true),
+            (100, 0, true),
+            (101, 0, false),
+            (60, 40, true),
+            (60, 41, false),
+            (1, 101, false),
+            (1, u64::MAX, false),
+            (0, u64::MAX, true),
+        ] {
+            let required = space.require(min_free, announced);
+            assert_eq!(required.is_ok(), fits, "{min_free} {announced}");
+        }
     }
 
     #[test]

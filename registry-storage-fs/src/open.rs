@@ -44,6 +44,7 @@ pub struct FsStorage {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FsOptions {
     durability: Durability,
+    min_free: u64,
 }
 
 /// Why a directory cannot be opened.
@@ -90,7 +91,17 @@ impl FsOptions {
     /// What an acknowledged write survives. [`Durability::Full`] unless set.
     #[must_use]
     pub const fn durability(self, durability: Durability) -> Self {
-        Self { durability }
+        Self { durability, ..self }
+    }
+
+    /// How many bytes of the file system are not for uploads. 0 unless set.
+    ///
+    /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it goes on, and
+    /// while it is received, to within 16 MiB for each that runs. What is received by then may be closed; manifests,
+    /// mounts and deletions go on. So a disk that fills up stays one on which everything else works.
+    #[must_use]
+    pub const fn min_free(self, min_free: u64) -> Self {
+        Self { min_free, ..self }
     }
 
     /// Opens the storage in `root`, which is made if it does not exist; registry:2 calls it `rootdirectory`.
@@ -145,6 +156,7 @@ impl FsOptions {
             store: Arc::new(Store {
                 layout,
                 disk,
+                min_free: self.min_free,
                 boot: boot_id(),
                 uploads: KeyedLocks::new(),
                 manifests: KeyedLocks::new(),
@@ -225,6 +237,8 @@ impl fmt::Debug for FsStorage {
 pub(crate) struct Store {
     pub(crate) layout: Layout,
     pub(crate) disk: Disk,
+    /// How many bytes uploads leave free.
+    pub(crate) min_free: u64,
     /// Names this boot of the machine.
     pub(crate) boot: String,
     pub(crate) uploads: KeyedLocks<UploadId>,

@@ -71,6 +71,7 @@ pub(crate) struct Claimed {
 
 impl Store {
     pub(crate) fn open_upload(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
+        self.require_room(new.size.unwrap_or(0))?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
             context: "cannot draw the id of an upload session".into(),

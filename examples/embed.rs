@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!("the host listens on http://{address}");
-    tokio::spawn(async { axum::serve(listener, app).await });
+    tokio::spawn(registry_axum::serve(listener, app));
 
     push(&format!("http://{address}")).await?;
 

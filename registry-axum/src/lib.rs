@@ -8,7 +8,7 @@
 //! let app = axum::Router::new().merge(registry_axum::router(registry));
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-//! axum::serve(listener, app).await?;
+//! registry_axum::serve(listener, app).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -25,8 +25,16 @@
 //! Bodies stream both ways and have no limit here; the registry has its own for manifests. A layer that limits
 //! bodies, compresses answers, cleans paths or bounds the time of a request breaks pushes and pulls: do not put
 //! one around this router.
+//!
+//! [`serve`] is a listener for the open network (feature `serve`, on by default), see [`server`]; any other that runs
+//! an axum router will do.
 
+#[cfg(feature = "serve")]
+pub mod server;
 mod service;
+
+#[cfg(feature = "serve")]
+pub use self::server::serve;
 
 use self::service::MountService;
 use axum::{Router, routing::any_service};

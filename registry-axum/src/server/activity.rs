@@ -1,0 +1,254 @@
+//! [`Activity`]: what an HTTP/1 connection is doing, and until when it may go on with it.
+//!
+//! Its bytes ([`Watched`](super::watched::Watched)) and its requests ([`exchange`](super::exchange)) report here; the
+//! task that drives the connection asks for the [`deadline`](Activity::deadline). Reports write down a time and reset
+//! no timer.
+
+use super::{head::HeadScan, refusal::Refusal, settings::Limits, settings::Timeouts};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use std::{
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    timeouts: Timeouts,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct State {
+    /// A request is being answered.
+    busy: bool,
+    /// Since when no request is.
+    waiting: Instant,
+    /// The bytes that arrive belong to a head, not to a body.
+    in_head: bool,
+    head: HeadScan,
+    /// When the head that is not whole yet began.
+    head_began: Option<Instant>,
+    /// Since when the peer takes no bytes.
+    blocked: Option<Instant>,
+    /// Whatever was answered has been handed to the system.
+    flushed: bool,
+    /// Why the head is refused here.
+    refused: Option<Refusal>,
+    /// The rest of a body that nobody wants, after an early answer.
+    leftover: Option<Leftover>,
+    /// The connection ends with bytes that nobody reads.
+    unread: bool,
+    /// Of the connection's task.
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Leftover {
+    body: Incoming,
+    left: u64,
+    until: Instant,
+}
+
+impl Activity {
+    /// Of a connection whose first byte has arrived.
+    pub(super) fn new(timeouts: Timeouts, limits: Limits) -> Self {
+        let now = Instant::now();
+        Self {
+            state: Mutex::new(State {
+                busy: false,
+                waiting: now,
+                in_head: true,
+                head: HeadScan::default(),
+                head_began: None,
+                blocked: None,
+                flushed: true,
+                refused: None,
+                leftover: None,
+                unread: false,
+                waker: None,
+            }),
+            timeouts,
+            limits,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Bytes arrived. False if the head grows beyond its limit.
+    pub(super) fn received(&self, bytes: &[u8]) -> bool {
+        let mut state = self.state();
+        if !state.in_head || bytes.is_empty() {
+            return true;
+        }
+        state.head.take(bytes);
+        if state.head_began.is_none() {
+            state.head_began = Some(Instant::now());
+        }
+        let fits = state.head.length() <= self.limits.head;
+        if !fits {
+            state.refused = Some(Refusal::HeadTooLarge);
+        }
+        fits
+    }
+
+    /// The peer takes no bytes, or takes some again.
+    pub(super) fn blocked(&self, blocked: bool) {
+        let mut state = self.state();
+        if !blocked {
+            state.blocked = None;
+        } else if state.blocked.is_none() {
+            state.blocked = Some(Instant::now());
+        }
+    }
+
+    /// All that was written has been handed to the system.
+    pub(super) fn flushed(&self) {
+        let mut state = self.state();
+        state.blocked = None;
+        state.flushed = !state.busy;
+    }
+
+    /// hyper wants to write although there is no request to answer: that is its own, empty answer to a head that it
+    /// cannot parse. True if it must not be sent, because a better one will be.
+    pub(super) fn replaces_answer(&self) -> bool {
+        let mut state = self.state();
+        let replaces = !state.busy && state.flushed;
+        if replaces {
+            state.refused.get_or_insert(Refusal::Malformed);
+        }
+        replaces
+    }
+
+    /// A request was read. True if its head says in two ways where its body ends.
+    pub(super) fn begin(&self, has_body: bool) -> bool {
+        let mut state = self.state();
+        state.busy = true;
+        state.flushed = false;
+        state.head_began = None;
+        state.in_head = !has_body;
+        std::mem::take(&mut state.head).has_two_lengths()
+    }
+
+    /// A request's body has been read to its end.
+    pub(super) fn body_ended(&self) {
+        self.state().in_head = true;
+    }
+
+    /// A request's body is wanted no longer; `drain` unless what is left of it may never come.
+    pub(super) fn body_dropped(&self, body: Incoming, drain: bool) {
+        let mut state = self.state();
+        if drain {
+            state.leftover = Some(Leftover {
+                body,
+                left: self.limits.discarded_body,
+                until: Instant::now() + self.timeouts.discard,
+            });
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+        } else {
+            state.unread = true;
+        }
+    }
+
+    /// A request has been answered, or its answer given up.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.busy = false;
+        state.waiting = Instant::now();
+    }
+
+    /// Receives a little of what nobody wants.
+    pub(super) fn poll_leftover(&self, context: &mut Context<'_>) {
+        let mut state = self.state();
+        if !state
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            state.waker = Some(context.waker().clone());
+        }
+        let Some(leftover) = &mut state.leftover else {
+            return;
+        };
+        // Asking for the next frame wakes the connection, which wakes this task: one frame a turn is no standstill.
+        match Pin::new(&mut leftover.body).poll_frame(context) {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(left) = leftover.left.checked_sub(length) {
+                    leftover.left = left;
+                    context.waker().wake_by_ref();
+                } else {
+                    state.give_up_leftover();
+                }
+            }
+            Poll::Ready(None) => {
+                state.leftover = None;
+                state.in_head = true;
+            }
+            Poll::Ready(Some(Err(_))) => state.leftover = None,
+        }
+    }
+
+    /// When the connection has taken too long with what it is doing.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.state().deadline(&self.timeouts)
+    }
+
+    /// What to do now that a deadline may have passed: true if the connection is to be closed.
+    pub(super) fn expire(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        if state
+            .leftover
+            .as_ref()
+            .is_some_and(|leftover| leftover.until <= now)
+        {
+            // hyper closes when it finds that nobody reads the rest.
+            state.give_up_leftover();
+            return false;
+        }
+        state
+            .deadline(&self.timeouts)
+            .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The connection has ended: what is to be answered still, and whether the peer is in the middle of sending.
+    pub(super) fn ended(&self) -> (Option<Refusal>, bool) {
+        let state = self.state();
+        let unread = state.unread || state.leftover.is_some() || state.refused.is_some();
+        (state.refused, unread)
+    }
+}
+
+impl State {
+    fn give_up_leftover(&mut self) {
+        self.leftover = None;
+        self.unread = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        let blocked = self.blocked.map(|since| since + timeouts.body_idle);
+        let leftover = self.leftover.as_ref().map(|leftover| leftover.until);
+        let waiting = match self.head_began {
+            _ if self.busy || leftover.is_some() => None,
+            // A head may arrive while the request before it is still being answered.
+            Some(began) => Some(began.max(self.waiting) + timeouts.header),
+            None => Some(self.waiting + timeouts.keep_alive),
+        };
+        [blocked, leftover, waiting].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,111 @@
+//! One connection, from the handshake to its end.
+
+use super::{
+    exchange::Host,
+    handshake::{Established, Handshake, Protocol},
+    http1, http2,
+    rewound::Rewound,
+    settings::{Limits, Timeouts},
+};
+use axum::Router;
+use bytes::{Bytes, BytesMut};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a connection that is refused may last.
+const REFUSAL: Duration = Duration::from_secs(5);
+
+/// What all connections of a server have in common.
+#[derive(Debug)]
+pub(super) struct Shared<H> {
+    pub(super) router: Router,
+    pub(super) handshake: H,
+    pub(super) timeouts: Timeouts,
+    pub(super) limits: Limits,
+    /// The server is to end: finish what runs, begin nothing.
+    pub(super) stop: CancellationToken,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr) {
+    run(shared, io, peer, false).await;
+}
+
+/// Answers whatever comes with 503, and soon ends the connection.
+pub(super) async fn refuse<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr) {
+    if timeout(REFUSAL, run(shared, io, peer, true)).await.is_err() {
+        tracing::debug!(%peer, "a refused connection was cut off");
+    }
+}
+
+async fn run<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr, refusing: bool) {
+    let begun = timeout(shared.timeouts.first_byte, async {
+        let established = shared.handshake.handshake(io, peer).await?;
+        begin(established).await
+    });
+    // Nothing has been asked yet: the end of the server is the end of the connection.
+    let begun = tokio::select! {
+        begun = begun => begun,
+        () = shared.stop.cancelled() => return,
+    };
+    let begun = match begun {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended before HTTP"),
+        Err(_) => return tracing::debug!(%peer, "a connection said nothing"),
+    };
+    let host = Host {
+        router: shared.router.clone(),
+        peer,
+        extensions: begun.extensions,
+        refusing,
+    };
+    let io = Rewound::new(begun.io, begun.read);
+    match begun.protocol {
+        Protocol::Http1 => http1::serve(shared, host, io).await,
+        Protocol::Http2 => http2::serve(shared, host, io).await,
+    }
+}
+
+/// A connection whose protocol is known.
+struct Begun<Io> {
+    io: Io,
+    protocol: Protocol,
+    /// What has been read of it.
+    read: Bytes,
+    extensions: http::Extensions,
+}
+
+/// With what an HTTP/2 peer begins. RFC 9113, 3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Waits for the first byte, and for as many as it takes to tell the protocol.
+async fn begin<Io: AsyncRead + Unpin>(established: Established<Io>) -> io::Result<Begun<Io>> {
+    let Established {
+        mut io,
+        protocol,
+        extensions,
+    } = established;
+    let mut read = BytesMut::with_capacity(PREFACE.len());
+    let protocol = loop {
+        if io.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(negotiated) = protocol {
+            break negotiated;
+        } else if read.starts_with(PREFACE) {
+            break Protocol::Http2;
+        } else if !PREFACE.starts_with(&read) {
+            break Protocol::Http1;
+        }
+    };
+    Ok(Begun {
+        io,
+        protocol,
+        read: read.freeze(),
+        extensions,
+    })
+}

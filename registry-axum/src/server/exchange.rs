@@ -1,0 +1,347 @@
+//! One request and its answer: through the router, with bodies that notice when a client stands still.
+
+use super::{activity::Activity, refusal::Refusal, streams::Streams};
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{Extensions, Request, Response, Version, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use registry_core::auth::ClientAddress;
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep};
+use tower_service::Service as _;
+
+/// What all requests of a connection have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) router: Router,
+    pub(super) peer: SocketAddr,
+    pub(super) extensions: Extensions,
+    /// The connection is one too many: everything is answered 503.
+    pub(super) refusing: bool,
+}
+
+/// Answers a request of an HTTP/1 connection.
+pub(super) async fn http1(
+    host: Host,
+    activity: Arc<Activity>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let two_lengths = activity.begin(!request.body().is_end_stream());
+    let exchange = Exchange::Http1(activity);
+    let refusal = if two_lengths {
+        Some(Refusal::TwoLengths)
+    } else if !names_its_host(&request) {
+        Some(Refusal::Host)
+    } else {
+        None
+    };
+    answer(host, exchange, request, refusal).await
+}
+
+/// Answers a request of an HTTP/2 connection.
+pub(super) async fn http2(
+    host: Host,
+    streams: Arc<Streams>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let number = streams.begin();
+    answer(host, Exchange::Http2(streams, number), request, None).await
+}
+
+/// RFC 9112, 3.2: exactly one `Host`, from HTTP/1.1 on.
+fn names_its_host<B>(request: &Request<B>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 => hosts <= 1,
+        _ => hosts == 1,
+    }
+}
+
+async fn answer(
+    host: Host,
+    exchange: Exchange,
+    mut request: Request<Incoming>,
+    refusal: Option<Refusal>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let refusal = if host.refusing {
+        Some(Refusal::Busy)
+    } else {
+        refusal
+    };
+    let stalled = Arc::new(AtomicBool::new(false));
+    let response = match refusal {
+        Some(refusal) => {
+            // The wrapper decides what becomes of the body.
+            drop(wrapped(request, &exchange, &stalled));
+            refusal.response()
+        }
+        None => {
+            request.extensions_mut().extend(host.extensions);
+            request.extensions_mut().insert(ClientAddress(host.peer));
+            let request = wrapped(request, &exchange, &stalled);
+            let mut router = host.router;
+            let answered = router.call(request).await.unwrap_or_else(|never| match never {});
+            if stalled.load(Ordering::Relaxed) {
+                Refusal::BodyIdle.response()
+            } else {
+                answered
+            }
+        }
+    };
+    Ok(exchange.answered_by(response))
+}
+
+fn wrapped(
+    request: Request<Incoming>,
+    exchange: &Exchange,
+    stalled: &Arc<AtomicBool>,
+) -> Request<RequestBody> {
+    let expects = request.headers().contains_key(header::EXPECT);
+    let ended = request.body().is_end_stream();
+    request.map(|body| RequestBody {
+        body: (!ended).then_some(body),
+        activity: exchange.activity(),
+        idle: exchange.body_idle(),
+        last: Instant::now(),
+        timer: None,
+        stalled: Arc::clone(stalled),
+        untouched: expects,
+    })
+}
+
+/// A request that is being answered; dropped when the answer has been handed over, or will never be.
+#[derive(Debug)]
+enum Exchange {
+    Http1(Arc<Activity>),
+    Http2(Arc<Streams>, u64),
+}
+
+impl Exchange {
+    fn activity(&self) -> Option<Arc<Activity>> {
+        match self {
+            Self::Http1(activity) => Some(Arc::clone(activity)),
+            Self::Http2(..) => None,
+        }
+    }
+
+    fn body_idle(&self) -> Duration {
+        match self {
+            Self::Http1(activity) => activity.timeouts().body_idle,
+            Self::Http2(streams, _) => streams.timeouts().body_idle,
+        }
+    }
+
+    fn progress(&self) {
+        match self {
+            // Seen where the bytes are written.
+            Self::Http1(_) => {}
+            Self::Http2(streams, number) => streams.progress(*number),
+        }
+    }
+
+    fn answered_by(self, mut response: Response<Body>) -> Response<AnswerBody> {
+        self.progress();
+        if matches!(self, Self::Http2(..)) {
+            response.headers_mut().remove(header::CONNECTION);
+        }
+        response.map(|body| AnswerBody { body, exchange: self })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        match self {
+            Self::Http1(activity) => activity.end(),
+            Self::Http2(streams, number) => streams.end(*number),
+        }
+    }
+}
+
+/// The body of an answer; its end is that of the exchange.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.exchange.progress();
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a request; an error when nothing has come for too long.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    /// `None` once it has been read to its end.
+    body: Option<Incoming>,
+    /// Who takes what is left of it, over HTTP/1.
+    activity: Option<Arc<Activity>>,
+    idle: Duration,
+    /// When something came, or was first waited for.
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    stalled: Arc<AtomicBool>,
+    /// The client waits to be told that its body is wanted, and has not been.
+    untouched: bool,
+}
+
+impl RequestBody {
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let timer = self.timer.get_or_insert_with(|| {
+            self.last = Instant::now();
+            Box::pin(tokio::time::sleep_until(self.last + idle))
+        });
+        while timer.as_mut().poll(context).is_ready() {
+            let until = self.last + idle;
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+
+    fn ended(&mut self) {
+        self.body = None;
+        if let Some(activity) = self.activity.take() {
+            activity.body_ended();
+        }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        this.untouched = false;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if body.is_end_stream() {
+                    this.ended();
+                } else if this.timer.is_some() {
+                    this.last = Instant::now();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.body = None;
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                this.ended();
+                Poll::Ready(None)
+            }
+            Poll::Pending if this.poll_idle(context).is_ready() => {
+                this.stalled.store(true, Ordering::Relaxed);
+                if let (Some(body), Some(activity)) = (this.body.take(), this.activity.take()) {
+                    activity.body_dropped(body, false);
+                }
+                Poll::Ready(Some(Err(BodyError::Idle)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let (Some(body), Some(activity)) = (self.body.take(), self.activity.take()) {
+            activity.body_dropped(body, !self.untouched);
+        }
+    }
+}
+
+/// Why a request's body ended early.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    Broken(hyper::Error),
+    Idle,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken(_) => "the connection broke",
+            Self::Idle => "nothing has come for too long",
+        })
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Broken(error) => Some(error),
+            Self::Idle => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_1_1_names_one_host_and_1_0_need_not() {
+        let request = |version, hosts: &[&str]| {
+            let mut request = Request::builder().version(version);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            request.body(()).unwrap()
+        };
+        assert!(names_its_host(&request(Version::HTTP_11, &["a"])));
+        assert!(!names_its_host(&request(Version::HTTP_11, &[])));
+        assert!(!names_its_host(&request(Version::HTTP_11, &["a", "a"])));
+        assert!(names_its_host(&request(Version::HTTP_10, &[])));
+        assert!(!names_its_host(&request(Version::HTTP_10, &["a", "b"])));
+    }
+}

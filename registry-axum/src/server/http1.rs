@@ -1,0 +1,92 @@
+//! An HTTP/1 connection, driven until it ends.
+
+use super::{
+    activity::Activity,
+    connection::Shared,
+    exchange::{self, Host},
+    refusal::Refusal,
+    rewound::Rewound,
+    watchdog::Watchdog,
+    watched::Watched,
+};
+use hyper::{server::conn::http1::Builder, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{
+    future::{Future as _, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::{Instant, timeout},
+};
+
+/// How long the end may take: the last word, and the wait until a peer that is sending has read it.
+const LINGER: Duration = Duration::from_secs(2);
+
+pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, io: Rewound<Io>)
+where
+    H: Sync,
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let peer = host.peer;
+    let activity = Arc::new(Activity::new(shared.timeouts, shared.limits));
+    let service = service_fn(|request| exchange::http1(host.clone(), Arc::clone(&activity), request));
+    let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
+    let mut connection = Builder::new()
+        // Its timers know heads only; `Activity` has them all.
+        .header_read_timeout(None)
+        .serve_connection(io, service);
+    let mut stopped = pin!(shared.stop.cancelled());
+    let mut stopping = false;
+    let mut watchdog = Watchdog::new(Instant::now() + shared.timeouts.header);
+
+    let ended = poll_fn(|context| {
+        if !stopping && stopped.as_mut().poll(context).is_ready() {
+            stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+            return Poll::Ready(Some(ended));
+        }
+        activity.poll_leftover(context);
+        while let Poll::Ready(now) = watchdog.poll(context, activity.deadline()) {
+            if activity.expire(now) {
+                return Poll::Ready(None);
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
+        None => tracing::debug!(%peer, "a connection took too long"),
+    }
+    let (refusal, unread) = activity.ended();
+    let io = connection.into_parts().io.into_inner().into_inner();
+    // What is not done by then is cut off.
+    let _ = timeout(LINGER, end(io, refusal, unread)).await;
+}
+
+/// Says the last word. Closing with bytes unread would reset the connection, and take from the peer what it has not
+/// read yet: so those are read until it closes too.
+async fn end<Io: AsyncRead + AsyncWrite + Unpin>(
+    mut io: Io,
+    refusal: Option<Refusal>,
+    unread: bool,
+) -> io::Result<()> {
+    if let Some(refusal) = refusal {
+        io.write_all(&refusal.bytes()).await?;
+    }
+    io.shutdown().await?;
+    if unread {
+        let mut nobody_reads_this = vec![0; 16 << 10];
+        while io.read(&mut nobody_reads_this).await? > 0 {}
+    }
+    Ok(())
+}

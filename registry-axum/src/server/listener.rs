@@ -1,0 +1,87 @@
+//! [`Listener`]: where connections come from, and what a failure to accept one means.
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+
+/// Where a [`Server`](super::Server)'s connections come from: a socket, or, in tests, pipes in memory.
+pub trait Listener: Send {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who is at its other end. Dropping the future must lose no connection.
+    ///
+    /// # Errors
+    ///
+    /// The server goes on in any case: at once after the failure of one connection, and after a pause where the
+    /// system has run out of something.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+}
+
+/// Small answers are sent at once: without `TCP_NODELAY` some wait 40 ms for a delayed acknowledgement.
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (connection, peer) = Self::accept(self).await?;
+        connection.set_nodelay(true)?;
+        Ok((connection, peer))
+    }
+}
+
+/// How long to wait after a failure to accept.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    pause: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// A connection was accepted: all is well.
+    pub(super) const fn reset(&mut self) {
+        self.pause = Duration::ZERO;
+    }
+
+    /// `None` if only one connection has failed. Otherwise something has run out (file descriptors, memory): trying
+    /// again at once would spin, giving up would turn a full table into an outage.
+    pub(super) fn after(&mut self, error: &io::Error) -> Option<Duration> {
+        use io::ErrorKind as Kind;
+        if matches!(
+            error.kind(),
+            Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::NotConnected
+        ) {
+            return None;
+        }
+        if self.pause.is_zero() {
+            tracing::error!(%error, "cannot accept connections; trying again until it works");
+        }
+        self.pause = (self.pause * 2).clamp(Self::FIRST, Self::LONGEST);
+        Some(self.pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_connection_costs_no_pause_and_a_full_table_longer_and_longer_ones() {
+        let mut backoff = Backoff::default();
+        let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
+        let full = io::Error::other("too many open files");
+
+        assert_eq!(backoff.after(&aborted), None);
+        assert_eq!(backoff.after(&full), Some(Duration::from_millis(5)));
+        assert_eq!(backoff.after(&full), Some(Duration::from_millis(10)));
+        for _ in 0..20 {
+            backoff.after(&full);
+        }
+        assert_eq!(backoff.after(&full), Some(Duration::from_secs(1)));
+        backoff.reset();
+        assert_eq!(backoff.after(&full), Some(Duration::from_millis(5)));
+    }
+}

@@ -1,0 +1,288 @@
+//! The listener: serves a router to clients as they are, on networks as they are.
+//!
+//! [`serve`] is one line; [`Server`] has what can be set. Hosts with a listener of their own need neither.
+//!
+//! | | |
+//! |---|---|
+//! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with those who begin with it; TLS is a [`Handshake`] |
+//! | time | for the first byte, for a request's head, between requests, and within a body that stands still, each its own ([`Timeouts`]); none for a whole body |
+//! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]) |
+//! | early answers | part of a body that has become useless is received all the same, so that the client sees the answer |
+//! | odd requests | two lengths, two hosts, folded headers: refused in the registry's error format, and the connection closed |
+//! | the end | nothing more is accepted, idle connections are closed, requests finish, and at the deadline what is left is cut off |
+//!
+//! Every request carries a [`ClientAddress`](registry_core::auth::ClientAddress). An answer whose body is there leaves
+//! in one piece with its head.
+
+mod activity;
+mod connection;
+mod exchange;
+mod handshake;
+mod head;
+mod http1;
+mod http2;
+mod listener;
+mod refusal;
+mod rewound;
+mod settings;
+mod streams;
+mod watchdog;
+mod watched;
+
+pub use self::{
+    handshake::{Established, Handshake, Plain, Protocol},
+    listener::Listener,
+    settings::{Limits, Timeouts},
+};
+
+use self::{connection::Shared, listener::Backoff};
+use axum::Router;
+use std::{
+    fmt,
+    future::{Future, pending},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How many connections are being refused at once. What comes on top of those is closed without a word.
+const REFUSALS: usize = 64;
+
+/// Serves a router on a listener, until the future is dropped.
+///
+/// ```no_run
+/// # async fn serve(app: axum::Router) -> std::io::Result<()> {
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+/// registry_axum::serve(listener, app).await;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn serve(listener: impl Listener, router: Router) {
+    Server::new(router).serve(listener).await;
+}
+
+/// A listener to be.
+///
+/// ```no_run
+/// use registry_axum::server::{Server, Timeouts};
+/// use std::time::Duration;
+///
+/// # async fn serve(app: axum::Router) -> std::io::Result<()> {
+/// let mut timeouts = Timeouts::default();
+/// timeouts.keep_alive = Duration::from_secs(60);
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+/// let ended = Server::new(app)
+///     .timeouts(timeouts)
+///     .until(async { tokio::signal::ctrl_c().await.unwrap_or(()) })
+///     .serve(listener)
+///     .await;
+/// println!("{} connections were cut off", ended.cut);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is served before `serve` is called"]
+pub struct Server<H = Plain> {
+    router: Router,
+    handshake: H,
+    timeouts: Timeouts,
+    limits: Limits,
+    until: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Server {
+    /// A server for a router, with the defaults, that never ends.
+    pub fn new(router: Router) -> Self {
+        Self {
+            router,
+            handshake: Plain,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            until: Box::pin(pending()),
+        }
+    }
+}
+
+impl<H> Server<H> {
+    /// How long things may take.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// How much things may take.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What comes before HTTP on each connection, such as TLS.
+    pub fn handshake<Other>(self, handshake: Other) -> Server<Other> {
+        Server {
+            router: self.router,
+            handshake,
+            timeouts: self.timeouts,
+            limits: self.limits,
+            until: self.until,
+        }
+    }
+
+    /// When to end: no more connections, idle ones closed, HTTP/2 peers told, running requests finished, and what is
+    /// left after [`Timeouts::drain`] cut off.
+    pub fn until(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            until: Box::pin(signal),
+            ..self
+        }
+    }
+
+    /// Serves until the end. Failures to accept are logged and got over; dropping the future cuts off everything.
+    ///
+    /// Requests that may change something run on when their connection is cut off:
+    /// [`Mount::drained`](crate::Mount::drained) waits for those.
+    pub async fn serve<L>(self, mut listener: L) -> Ended
+    where
+        L: Listener,
+        H: Handshake<L::Io>,
+    {
+        let stop = CancellationToken::new();
+        let Self {
+            router,
+            handshake,
+            timeouts,
+            limits,
+            mut until,
+        } = self;
+        let mut connections = Connections {
+            shared: Arc::new(Shared {
+                router,
+                handshake,
+                timeouts,
+                limits,
+                stop: stop.clone(),
+            }),
+            running: JoinSet::new(),
+            places: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            full: false,
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut until => break,
+                Some(ended) = connections.running.join_next() => {
+                    note(ended);
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((io, peer)) => {
+                    backoff.reset();
+                    connections.begin(io, peer);
+                }
+                Err(error) => {
+                    if let Some(pause) = backoff.after(&error) {
+                        tokio::select! {
+                            () = &mut until => break,
+                            () = sleep(pause) => {}
+                        }
+                    }
+                }
+            }
+        }
+        // New connections are refused by the system from here on.
+        drop(listener);
+        stop.cancel();
+        drain(connections.running, timeouts).await
+    }
+}
+
+impl<H: fmt::Debug> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("handshake", &self.handshake)
+            .field("timeouts", &self.timeouts)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of the connections that were open when the server was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Those that ended in time.
+    pub finished: usize,
+    /// Those that were cut off at the deadline.
+    pub cut: usize,
+}
+
+/// The open connections, each a task.
+struct Connections<H> {
+    shared: Arc<Shared<H>>,
+    running: JoinSet<()>,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    /// The last connection found no place.
+    full: bool,
+}
+
+impl<H> Connections<H> {
+    fn begin<Io>(&mut self, io: Io, peer: SocketAddr)
+    where
+        Io: Send + 'static,
+        H: Handshake<Io>,
+    {
+        let shared = Arc::clone(&self.shared);
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            self.full = false;
+            self.running.spawn(async move {
+                connection::serve(&shared, io, peer).await;
+                drop(place);
+            });
+            return;
+        }
+        if !std::mem::replace(&mut self.full, true) {
+            let limit = shared.limits.connections;
+            tracing::warn!(%peer, limit, "too many connections: new ones are refused");
+        }
+        if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.running.spawn(async move {
+                connection::refuse(&shared, io, peer).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn drain(mut running: JoinSet<()>, timeouts: Timeouts) -> Ended {
+    while let Some(ended) = running.try_join_next() {
+        note(ended);
+    }
+    let open = running.len();
+    let deadline = Instant::now() + timeouts.drain;
+    while let Ok(Some(ended)) = timeout_at(deadline, running.join_next()).await {
+        note(ended);
+    }
+    let cut = running.len();
+    running.shutdown().await;
+    Ended {
+        finished: open - cut,
+        cut,
+    }
+}
+
+/// A handler that panics takes its connection with it, and nothing else.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a request panicked; its connection is closed");
+    }
+}

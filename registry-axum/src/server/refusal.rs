@@ -1,0 +1,86 @@
+//! The answers that the listener gives itself, in the error format of the specification.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// Why a connection or a request gets no further than the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// More connections than allowed.
+    Busy,
+    /// The head is larger than allowed.
+    HeadTooLarge,
+    /// What came is not HTTP, or breaks its rules.
+    Malformed,
+    /// Two ways to tell where the body ends: what is behind it could be taken for another request.
+    TwoLengths,
+    /// HTTP/1.1 without `Host`, or with several.
+    Host,
+    /// The body stopped coming.
+    BodyIdle,
+}
+
+impl Refusal {
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UNAVAILABLE",
+                "too many connections, try again later",
+            ),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "UNSUPPORTED",
+                "the request line and headers are too large",
+            ),
+            Self::Malformed => (
+                StatusCode::BAD_REQUEST,
+                "UNSUPPORTED",
+                "this is not an HTTP request; is the client speaking TLS to a plain port?",
+            ),
+            Self::TwoLengths => (
+                StatusCode::BAD_REQUEST,
+                "UNSUPPORTED",
+                "a request has a Content-Length or a Transfer-Encoding, not both",
+            ),
+            Self::Host => (
+                StatusCode::BAD_REQUEST,
+                "UNSUPPORTED",
+                "an HTTP/1.1 request has one Host header",
+            ),
+            Self::BodyIdle => (
+                StatusCode::REQUEST_TIMEOUT,
+                "SIZE_INVALID",
+                "the body stopped arriving",
+            ),
+        }
+    }
+
+    fn body(self) -> String {
+        let (_, code, message) = self.parts();
+        format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#)
+    }
+
+    /// The answer to a request. It ends an HTTP/1 connection.
+    pub(super) fn response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = self.parts().0;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if self == Self::Busy {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+
+    /// The answer to what never became a request, as it goes over the wire.
+    pub(super) fn bytes(self) -> Bytes {
+        let (status, body) = (self.parts().0, self.body());
+        Bytes::from(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+}

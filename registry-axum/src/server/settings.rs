@@ -1,0 +1,68 @@
+//! [`Timeouts`] and [`Limits`]: what a connection may take.
+
+use std::time::Duration;
+
+/// How long a connection may take for each thing. No time bounds a whole body or a whole connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the connection's beginning to its first byte of HTTP, the handshake included. 30 s.
+    pub first_byte: Duration,
+    /// From the first byte of a request to the end of its headers. 30 s.
+    pub header: Duration,
+    /// Without a byte of progress within a body: a client that sends nothing, or, during an answer, reads nothing.
+    /// 900 s, as a client may compress a large layer while it sends it. One that sends nothing is answered 408.
+    pub body_idle: Duration,
+    /// Between two requests. 300 s.
+    pub keep_alive: Duration,
+    /// After which an HTTP/2 peer is asked for a sign of life. 60 s.
+    pub ping_interval: Duration,
+    /// Within which it has to give one. 20 s.
+    pub ping: Duration,
+    /// For receiving what an early answer has made useless, see [`Limits::discarded_body`]. 30 s.
+    pub discard: Duration,
+    /// From the signal to stop until what still runs is cut off. 8 s: most supervisors kill after 10.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(30),
+            header: Duration::from_secs(30),
+            body_idle: Duration::from_secs(900),
+            keep_alive: Duration::from_secs(300),
+            ping_interval: Duration::from_secs(60),
+            ping: Duration::from_secs(20),
+            discard: Duration::from_secs(30),
+            drain: Duration::from_secs(8),
+        }
+    }
+}
+
+/// How much a connection may take, and how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at once. Whoever comes on top is answered 503 with `Retry-After`. 4,096.
+    pub connections: usize,
+    /// The bytes of a request's head: request line and headers. Answered 431 beyond. 64 KiB.
+    pub head: usize,
+    /// The bytes of a request's body that are received and thrown away after an early answer (401, 404, 413, …), so
+    /// that a client that reads only when it has sent everything gets to see that answer; beyond that the connection
+    /// is closed. HTTP/1 only: HTTP/2 can say so in the middle of a body. 64 MiB.
+    pub discarded_body: u64,
+    /// The requests that an HTTP/2 peer may have open at once. 100.
+    pub streams: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            head: 64 << 10,
+            discarded_body: 64 << 20,
+            streams: 100,
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! The listener, over pipes in memory and in paused time: what each thing may take, and what happens then.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    routing::{get, post},
+};
+use http_body_util::BodyExt as _;
+use registry_axum::server::{Established, Handshake, Limits, Protocol};
+use registry_core::auth::ClientAddress;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use support::{Client, PEER, Running};
+use tokio::{
+    io::{AsyncReadExt as _, DuplexStream},
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/echo", post(|body: Bytes| async move { body }))
+        .route("/large", get(|| async { Body::from(vec![b'x'; 1 << 20]) }))
+        .route("/huge", get(|| async { Body::from(vec![b'x'; 32 << 20]) }))
+}
+
+/// How long until the server closes, to the second.
+async fn open_for(client: &mut Client) -> u64 {
+    let begun = Instant::now();
+    client.closed().await;
+    begun.elapsed().as_secs()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_closed() {
+    let server = Running::of(app());
+    let mut silent = server.connect();
+    let mut half_a_preface = server.connect();
+    half_a_preface.send("PRI * HT").await;
+
+    assert_eq!(open_for(&mut silent).await, 30);
+    half_a_preface.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time_however_it_drips() {
+    let server = Running::of(app());
+    let mut stuck = server.connect();
+    stuck.send("GET / HTTP/1.1\r\nHo").await;
+    assert_eq!(open_for(&mut stuck).await, 30);
+
+    let mut dripping = server.connect();
+    let begun = Instant::now();
+    dripping.send("GET / HTTP/1.1\r\nX: ").await;
+    while dripping.try_send(b"x").await {
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(begun.elapsed().as_secs(), 31);
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_requests_and_within_a_head_are_two_times() {
+    let server = Running::of(app());
+    let mut client = server.connect();
+    assert_eq!(client.ask(GET).await.body, "hello");
+
+    sleep(seconds(299)).await;
+    assert_eq!(client.ask(GET).await.body, "hello");
+    assert_eq!(open_for(&mut client).await, 300);
+
+    let mut client = server.connect();
+    assert_eq!(client.ask(GET).await.body, "hello");
+    sleep(seconds(100)).await;
+    client.send("GET").await;
+    assert_eq!(open_for(&mut client).await, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_take_for_ever_but_not_stand_still() {
+    let server = Running::of(app());
+    let mut client = server.connect();
+    client
+        .send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+        .await;
+    for _ in 0..50 {
+        client.send("x").await;
+        sleep(seconds(899)).await;
+    }
+    let begun = Instant::now();
+    client.send("x").await;
+
+    let answer = client.answer().await;
+
+    answer.assert_refusal(408);
+    assert_eq!(begun.elapsed().as_secs(), 900);
+    // It may still be sending, so it has a moment to read the answer.
+    assert_eq!(open_for(&mut client).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_is_given_up() {
+    let server = Running::of(app());
+    let mut client = server.connect();
+    client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut some = vec![0; 1000];
+    for _ in 0..10 {
+        sleep(seconds(899)).await;
+        client.0.read_exact(&mut some).await.unwrap();
+    }
+    sleep(seconds(905)).await;
+
+    let rest = client.closed().await.len();
+
+    assert!(rest < 500 << 10, "{rest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_too_many_is_told_so_and_there_is_room_again_later() {
+    let server = Running::start(app(), |server| {
+        let mut limits = Limits::default();
+        limits.connections = 2;
+        server.limits(limits)
+    });
+    let mut first = server.connect();
+    let mut second = server.connect();
+    assert_eq!(first.ask(GET).await.body, "hello");
+    assert_eq!(second.ask(GET).await.body, "hello");
+
+    let mut third = server.connect();
+    let refused = third.ask(GET).await;
+    refused.assert_refusal(503);
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(third.closed().await, "");
+    assert_eq!(first.ask(GET).await.body, "hello");
+
+    drop(first);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusing_is_bounded_in_time_and_in_number() {
+    let server = Running::start(app(), |server| {
+        let mut limits = Limits::default();
+        limits.connections = 1;
+        server.limits(limits)
+    });
+    let mut only = server.connect();
+    assert_eq!(only.ask(GET).await.body, "hello");
+    let mut silent: Vec<Client> = (0..64).map(|_| server.connect()).collect();
+
+    // Beyond those that are being refused nobody is even told.
+    assert_eq!(open_for(&mut server.connect()).await, 0);
+    assert_eq!(open_for(&mut silent[0]).await, 5);
+    assert_eq!(only.ask(GET).await.body, "hello");
+    for client in &mut silent {
+        client.closed().await;
+    }
+    server.connect().ask(GET).await.assert_refusal(503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_to_accept_is_got_over() {
+    let server = Running::of(app());
+    let begun = Instant::now();
+    for _ in 0..3 {
+        server.fail_to_accept(io::Error::from_raw_os_error(24));
+    }
+    server.fail_to_accept(io::ErrorKind::ConnectionAborted.into());
+
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+    // Neither dead nor spinning: 5, 10 and 20 ms.
+    assert_eq!(begun.elapsed().as_millis(), 35);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_carries_the_clients_address() {
+    let server = Running::of(Router::new().route(
+        "/",
+        get(|request: Request| async move {
+            let address = request.extensions().get::<ClientAddress>();
+            address.map_or_else(String::new, |address| address.0.to_string())
+        }),
+    ));
+
+    assert_eq!(server.connect().ask(GET).await.body, PEER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_takes_its_connection_and_no_other() {
+    async fn panics() -> &'static str {
+        panic!("on purpose")
+    }
+    let server = Running::of(app().route("/panic", get(panics)));
+    let mut other = server.connect();
+    assert_eq!(other.ask(GET).await.body, "hello");
+    let mut client = server.connect();
+    client.send("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
+
+    assert_eq!(client.closed().await, "");
+    assert_eq!(other.ask(GET).await.body, "hello");
+}
+
+/// A handshake that never ends, or one that negotiates HTTP/2.
+struct Peculiar {
+    ends: bool,
+}
+
+impl Handshake<DuplexStream> for Peculiar {
+    type Io = DuplexStream;
+
+    async fn handshake(&self, mut io: DuplexStream, _: SocketAddr) -> io::Result<Established<DuplexStream>> {
+        while io.read_u8().await? != b'!' || !self.ends {}
+        Ok(Established::new(io).speaking(Protocol::Http2))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_shares_the_time_of_the_first_byte_and_may_negotiate() {
+    let server = Running::start(app(), |server| server.handshake(Peculiar { ends: false }));
+    let mut stuck = server.connect();
+    stuck.send("hello!").await;
+    assert_eq!(open_for(&mut stuck).await, 30);
+
+    let server = Running::start(app(), |server| server.handshake(Peculiar { ends: true }));
+    let mut connection = server.connect();
+    connection.send("hello!").await;
+    let mut client = http2(connection.0).await;
+    assert_eq!(h2_get(&mut client, "/").await, "hello");
+}
+
+// HTTP/2.
+
+type Http2 = hyper::client::conn::http2::SendRequest<Body>;
+
+async fn http2(pipe: DuplexStream) -> Http2 {
+    let io = hyper_util::rt::TokioIo::new(pipe);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn h2_request(path: &str) -> http::Request<Body> {
+    let uri = format!("http://x{path}");
+    http::Request::get(uri).body(Body::empty()).unwrap()
+}
+
+async fn h2_get(client: &mut Http2, path: &str) -> String {
+    client.ready().await.unwrap();
+    let answer = client.send_request(h2_request(path)).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// What an HTTP/2 client says before its first request.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test(start_paused = true)]
+async fn http2_with_prior_knowledge() {
+    let server = Running::of(app());
+    let mut client = http2(server.pipe()).await;
+
+    assert_eq!(h2_get(&mut client, "/").await, "hello");
+    assert_eq!(h2_get(&mut client, "/large").await.len(), 1 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_http2_peer_is_asked_for_a_sign_of_life() {
+    let server = Running::of(app());
+    let mut client = server.connect();
+    client.send(PREFACE).await;
+
+    assert_eq!(open_for(&mut client).await, 80);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_lives_may_idle_as_long_as_any_other() {
+    let server = Running::of(app());
+    let mut client = http2(server.pipe()).await;
+    assert_eq!(h2_get(&mut client, "/").await, "hello");
+
+    sleep(seconds(299)).await;
+    assert_eq!(h2_get(&mut client, "/").await, "hello");
+    sleep(seconds(301)).await;
+    assert!(client.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_answer_that_gets_no_window_is_given_up() {
+    let server = Running::of(app());
+    let mut client = http2(server.pipe()).await;
+    client.ready().await.unwrap();
+    // Held and not read: it has its first window, answers pings, and grants no more.
+    let held = client.send_request(h2_request("/huge")).await.unwrap();
+
+    sleep(seconds(2 * 900 + 10)).await;
+
+    assert!(client.is_closed());
+    assert!(held.into_body().collect().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_too_many_over_http2_is_told_so_as_well() {
+    let server = Running::start(app(), |server| {
+        let mut limits = Limits::default();
+        limits.connections = 1;
+        server.limits(limits)
+    });
+    let mut only = server.connect();
+    assert_eq!(only.ask(GET).await.body, "hello");
+
+    let mut client = http2(server.pipe()).await;
+    client.ready().await.unwrap();
+    let answer = client.send_request(h2_request("/")).await.unwrap();
+
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    sleep(seconds(1)).await;
+    assert!(client.is_closed());
+}
+
+// The end.
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_the_idle_are_closed_at_once_and_the_busy_finish() {
+    let go = Arc::new(Notify::new());
+    let slow = {
+        let go = Arc::clone(&go);
+        move || {
+            let go = Arc::clone(&go);
+            async move {
+                go.notified().await;
+                "done"
+            }
+        }
+    };
+    let mut server = Running::of(app().route("/slow", get(slow)));
+    let mut silent = server.connect();
+    let mut idle = server.connect();
+    assert_eq!(idle.ask(GET).await.body, "hello");
+    let mut busy = server.connect();
+    busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut h2 = http2(server.pipe()).await;
+    assert_eq!(h2_get(&mut h2, "/").await, "hello");
+    let begun = Instant::now();
+
+    server.stop();
+    assert_eq!(silent.closed().await, "");
+    assert_eq!(idle.closed().await, "");
+    sleep(seconds(1)).await;
+    assert!(h2.is_closed());
+    go.notify_one();
+
+    let answer = busy.answer().await;
+    assert_eq!(answer.body, "done");
+    assert_eq!(answer.header("connection"), Some("close"));
+    let ended = server.ended().await;
+    assert_eq!((ended.finished, ended.cut), (4, 0));
+    assert_eq!(begun.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_done_by_the_deadline_is_cut_off() {
+    let mut server = Running::of(app().route("/never", get(std::future::pending::<&str>)));
+    let mut busy = server.connect();
+    busy.send("GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut head = server.connect();
+    head.send("GET / HT").await;
+    let mut body = server.connect();
+    body.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        .await;
+    let mut h2 = http2(server.pipe()).await;
+    h2.ready().await.unwrap();
+    let never = h2.send_request(h2_request("/never"));
+    sleep(Duration::from_millis(1)).await;
+    let begun = Instant::now();
+
+    server.stop();
+    let ended = server.ended().await;
+
+    assert_eq!((ended.finished, ended.cut), (0, 4));
+    assert_eq!(begun.elapsed().as_secs(), 8);
+    assert!(never.await.is_err());
+    assert_eq!(busy.closed().await, "");
+}

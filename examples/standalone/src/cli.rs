@@ -83,4 +83,8 @@ pub(crate) struct Serve {
     /// Who may do what: access rules, which are read again when they change. Without them anybody may do everything
     #[arg(long, value_name = "RULES.yml")]
     pub(crate) access: Option<PathBuf>,
+
+    /// How many connections there may be at once; those on top are answered 503
+    #[arg(long, default_value_t = 4096, value_name = "NUMBER")]
+    pub(crate) max_connections: usize,
 }

@@ -117,12 +117,7 @@ impl Debug {
             let shown = Arc::clone(&shown);
             async move { shown.answer(&method, target.path()).await }
         });
-        let listener = self.listener;
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
-                tracing::error!(%error, "the debug server has ended");
-            }
-        });
+        tokio::spawn(registry_axum::serve(self.listener, app));
         http
     }
 }

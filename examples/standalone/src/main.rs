@@ -3,6 +3,7 @@
 mod access;
 mod cli;
 mod debug;
+mod files;
 mod serve;
 
 use clap::Parser as _;

@@ -4,9 +4,13 @@ use crate::{
     access,
     cli::Serve,
     debug::{self, Debug},
+    files,
 };
-use axum::{Router, routing::get, serve::ListenerExt as _};
-use registry_axum::Mount;
+use axum::{Router, routing::get};
+use registry_axum::{
+    Mount,
+    server::{Limits, Server, Timeouts},
+};
 use registry_core::{Registry, Storage};
 use registry_storage_fs::FsStorage;
 use std::{
@@ -22,9 +26,6 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// How often the storage is checked, and how many failures in a row are too many: registry:2's.
 const STORAGE_CHECK: (Duration, u32) = (Duration::from_secs(10), 3);
-
-/// How long requests that run may go on after the signal to stop.
-const DRAIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::builder()
@@ -53,8 +54,9 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     if rules.is_none() && !address.ip().is_loopback() {
         tracing::warn!(%address, "anybody who reaches this address can pull, push and delete: there is no login");
     }
+    files::allow_for(options.max_connections);
     // The signals are caught before anybody is told that the server is there.
-    let (stop, stopped) = stop_signals()?;
+    let stop = stop_signal()?;
     let mut debug = match &options.debug_addr {
         Some(addr) => Some(Debug::listen(debug_settings(addr)).await?),
         None => None,
@@ -71,16 +73,34 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     if let Some(debug) = debug {
         app = app.layer(debug.serve());
     }
-    // Small answers must not wait for more to send.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection is without TCP_NODELAY");
-        }
-    });
-    let server = axum::serve(listener, app)
-        .with_graceful_shutdown(stop)
-        .into_future();
-    drained(server, mount, stopped).await
+    let timeouts = Timeouts::default();
+    let drain = timeouts.drain;
+    let mut limits = Limits::default();
+    limits.connections = options.max_connections;
+
+    let ended = Server::new(app)
+        .timeouts(timeouts)
+        .limits(limits)
+        .until(async move {
+            stop.await;
+            tracing::info!(
+                "stopping: waiting up to {} s for running requests",
+                drain.as_secs()
+            );
+        })
+        .serve(listener)
+        .await;
+    if ended.cut > 0 {
+        tracing::warn!(
+            connections = ended.cut,
+            "requests were still running and are cut off; their uploads can be resumed"
+        );
+    }
+    // Tasks outlive their connections: what was received is kept before the process ends.
+    if timeout(drain, mount.drained()).await.is_err() {
+        tracing::warn!("requests did not end in time");
+    }
+    Ok(())
 }
 
 fn debug_settings(addr: &str) -> debug::Settings {
@@ -90,52 +110,16 @@ fn debug_settings(addr: &str) -> debug::Settings {
     }
 }
 
-/// Ends when the server has, or [`DRAIN`] after it was told to stop.
-async fn drained(
-    server: impl Future<Output = io::Result<()>>,
-    mount: Mount,
-    stopped: impl Future<Output = ()>,
-) -> Result<(), Box<dyn Error>> {
-    let drain = async {
-        stopped.await;
-        tracing::info!(
-            "stopping: waiting up to {} s for running requests",
-            DRAIN.as_secs()
-        );
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        ended = server => ended?,
-        () = drain => tracing::warn!("requests were still running and are cut off; their uploads can be resumed"),
-    }
-    // Tasks outlive their connections: what was received is kept before the process ends.
-    if timeout(DRAIN, mount.drained()).await.is_err() {
-        tracing::warn!("requests did not end in time");
-    }
-    Ok(())
-}
-
-/// Two futures that end with the first SIGTERM or SIGINT.
-fn stop_signals() -> io::Result<(
-    impl Future<Output = ()> + Send + 'static,
-    impl Future<Output = ()>,
-)> {
+/// Ends with the first SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
-    let (tell, told) = tokio::sync::oneshot::channel::<()>();
-    let stop = async move {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        let _ = tell.send(());
-    };
-    let stopped = async {
-        if told.await.is_err() {
-            std::future::pending().await
-        }
-    };
-    Ok((stop, stopped))
+    })
 }
 
 fn announce(address: SocketAddr, options: &Serve) -> io::Result<()> {

@@ -179,6 +179,20 @@ impl Layout {
         &self.path
     }
 
+    /// The whole layout as a tar archive.
+    pub(crate) fn archive(&self) -> Vec<u8> {
+        let mut paths = vec!["oci-layout".to_owned(), "index.json".to_owned()];
+        let blobs = fs::read_dir(self.path.join("blobs/sha256")).expect("the layout is there");
+        paths.extend(blobs.map(|blob| {
+            let name = blob.expect("the layout is readable").file_name();
+            format!("blobs/sha256/{}", name.to_string_lossy())
+        }));
+        tar(paths.into_iter().map(|path| {
+            let content = fs::read(self.path.join(&path)).expect("the layout is readable");
+            (path, content)
+        }))
+    }
+
     /// What skopeo, podman and buildah call an image of this layout.
     pub(crate) fn oci(&self, tag: &str) -> String {
         format!("oci:{}:{tag}", self.path.display())

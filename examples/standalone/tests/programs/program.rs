@@ -34,9 +34,24 @@ impl Workbench {
 
     /// Runs `crane` and returns what it prints.
     pub(crate) fn crane(&self, arguments: &[&str]) -> Printed {
-        let mut command = self.command("crane");
+        self.run("crane", arguments)
+    }
+
+    /// Runs a program that needs no more than a home of its own, and returns what it prints.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Printed {
+        let mut command = self.command(program);
         command.args(arguments);
         run(command)
+    }
+
+    /// Runs a program that has to fail, and returns what it says.
+    pub(crate) fn refused(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = self.command(program);
+        command.args(arguments);
+        match output_of(command) {
+            Err(message) => message,
+            Ok(printed) => panic!("{program} {} succeeds: {}", arguments.join(" "), printed.text()),
+        }
     }
 
     /// Runs `podman` on a storage of its own, named so that a test can have several, and returns what it prints.

@@ -14,6 +14,10 @@ use crate::{
 pub(super) fn trials() -> Vec<Trial> {
     where_engines_start(trials!(PROGRAMS;
         pushes_what_it_was_given,
+        uploads_nothing_when_it_pushes_again,
+        mounts_layers_into_a_second_repository,
+        pushes_although_it_is_cut_twice,
+        resumes_a_layer_that_is_cut,
         pulls_by_tag_and_by_digest_what_it_pushed,
         pulls_what_others_pushed,
         pulls_the_platform_that_it_asks_for,
@@ -36,6 +40,81 @@ fn pushes_what_it_was_given() {
 
     assert_eq!(id, image.id().to_string());
     scene.assert_holds("team/app", "one", &image);
+}
+
+fn uploads_nothing_when_it_pushes_again() {
+    let scene = Scene::new();
+    let docker = Engine::start(&scene.bench, "first");
+    let image = DockerArchive::new(&[&Layer::new(1, 300_000), &Layer::new(2, 20_000)]);
+    let (one, two) = (scene.tapped("team/app:one"), scene.tapped("team/app:two"));
+
+    let pushed = docker.push(&image, &one);
+    let first = scene.traffic();
+    let again = docker.push(&image, &one);
+    docker.run(&["tag", &one, &two]);
+    docker.run(&["push", &two]);
+    let later = scene.traffic();
+
+    assert_eq!(again, pushed);
+    // Two layers and a configuration; that they are counted shows that more would be seen.
+    assert_eq!(first.uploads(), 3, "{}", first.lines());
+    assert_eq!(later.uploads(), 0, "{}", later.lines());
+    scene.assert_holds("team/app", "two", &image);
+}
+
+fn mounts_layers_into_a_second_repository() {
+    let scene = Scene::new();
+    let docker = Engine::start(&scene.bench, "first");
+    let image = DockerArchive::new(&[&Layer::new(1, 300_000), &Layer::new(2, 20_000)]);
+    let (here, there) = (scene.tapped("team/app:one"), scene.tapped("other/app:one"));
+    docker.push(&image, &here);
+    scene.traffic();
+
+    docker.run(&["tag", &here, &there]);
+    docker.run(&["push", &there]);
+
+    // Docker mounts layers only: it sends the configuration again.
+    let traffic = scene.traffic();
+    assert_eq!(
+        (traffic.mounts(), traffic.uploads()),
+        (2, 1),
+        "{}",
+        traffic.lines()
+    );
+    scene.assert_holds("other/app", "one", &image);
+}
+
+fn pushes_although_it_is_cut_twice() {
+    let scene = Scene::new();
+    let docker = Engine::start(&scene.bench, "first");
+    // Both are sent at once, and each is cut once: after the second cut of one layer docker waits for ten seconds.
+    let image = DockerArchive::new(&[&Layer::new(1, 300_000), &Layer::new(2, 300_000)]);
+    scene.cut_uploads_twice();
+
+    docker.push(&image, &scene.tapped("team/app:one"));
+
+    let traffic = scene.traffic();
+    assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
+    scene.assert_holds("team/app", "one", &image);
+    // It begins anew each time, and never says that it gave up what it had begun.
+    for cut in traffic.cut() {
+        scene.assert_abandoned(cut);
+    }
+}
+
+fn resumes_a_layer_that_is_cut() {
+    let scene = Scene::new();
+    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    let docker = Engine::start(&scene.bench, "first");
+    let reference = scene.tapped("team/app:one");
+    scene.cut_downloads(1);
+
+    docker.run(&["pull", "--quiet", &reference]);
+
+    let traffic = scene.traffic();
+    assert_eq!(traffic.cut().len(), 1, "{}", traffic.lines());
+    assert_eq!(traffic.ranges(), ["bytes=100000-"], "{}", traffic.lines());
+    docker.assert_has(&reference, &scene.archive("one"));
 }
 
 fn pulls_by_tag_and_by_digest_what_it_pushed() {

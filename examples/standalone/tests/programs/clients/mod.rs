@@ -6,7 +6,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use libtest_mimic::Trial;
-use registry_core::Digest;
+use registry_core::{Digest, protocol::Request};
+use registry_testkit::tap::{Exchange, Fault, Rule, Side, Tap};
 use serde_json::Value;
 
 use crate::{
@@ -15,25 +16,36 @@ use crate::{
     server::Server,
 };
 
+mod buildah;
 mod crane;
+mod ctr;
 mod docker;
+mod helm;
+mod oras;
 mod podman;
+mod regctl;
 mod skopeo;
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
-        skopeo::trials(),
+        buildah::trials(),
         crane::trials(),
-        podman::trials(),
+        ctr::trials(),
         docker::trials(),
+        helm::trials(),
+        oras::trials(),
+        podman::trials(),
+        regctl::trials(),
+        skopeo::trials(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// A registry with nothing in it, and a layout to push.
+/// A registry with nothing in it, a layout to push, and a tap for who wants to know how it was pushed.
 struct Scene {
+    tap: Tap,
     bench: Workbench,
     layout: Layout,
     server: Server,
@@ -43,11 +55,45 @@ impl Scene {
     fn new() -> Self {
         let bench = Workbench::new();
         let root = bench.path("registry");
+        let server = Server::under_test(&root);
         Self {
+            tap: Tap::start(server.address()).expect("the loopback interface has a free port"),
             layout: Layout::sample(bench.path("layout")),
-            server: Server::under_test(&root),
+            server,
             bench,
         }
+    }
+
+    /// `HOST:PORT/REPOSITORY`, by way of the tap.
+    fn tapped(&self, name: &str) -> String {
+        format!("{}/{name}", self.tap.address())
+    }
+
+    /// What a client and the registry have said to each other by way of the tap since the last call.
+    fn traffic(&self) -> Traffic {
+        Traffic(self.tap.take())
+    }
+
+    /// Cuts what blobs are sent with, twice, after some of the bytes of the larger layer.
+    fn cut_uploads_twice(&self) {
+        let (side, after) = (Side::Request, 250_000);
+        let takes_a_body = |exchange: &Exchange| {
+            matches!(
+                exchange.operation,
+                Some(Request::Append { .. } | Request::Close { .. })
+            )
+        };
+        self.tap
+            .add(Rule::new(Fault::Cut { side, after }).when(takes_a_body).times(2));
+    }
+
+    /// Cuts the download of the larger layer after some of its bytes, so many times.
+    fn cut_downloads(&self, times: usize) {
+        let (side, after) = (Side::Response, 100_000);
+        let is_blob =
+            |exchange: &Exchange| matches!(exchange.operation, Some(Request::Blob { head: false, .. }));
+        self.tap
+            .add(Rule::new(Fault::Cut { side, after }).when(is_blob).times(times));
     }
 
     /// What skopeo and podman call something in the registry.
@@ -123,9 +169,59 @@ impl Scene {
         }
     }
 
+    /// Looks up the session that a request wrote to: it is open, until somebody tidies up.
+    fn assert_abandoned(&self, request: &Exchange) {
+        let answer = self.server.request("GET", &request.target, &[], b"");
+        answer.expect_status(204);
+    }
+
     fn assert_unknown(&self, repository: &str, reference: &str) {
         let target = format!("/v2/{repository}/manifests/{reference}");
         self.server.request("GET", &target, &[], b"").expect_status(404);
+    }
+}
+
+/// Exchanges between a client and the registry.
+struct Traffic(Vec<Exchange>);
+
+impl Traffic {
+    /// How many requests brought bytes of a blob.
+    fn uploads(&self) -> usize {
+        self.0.iter().filter(|exchange| exchange.uploads()).count()
+    }
+
+    /// How many mounts were asked for and done.
+    fn mounts(&self) -> usize {
+        self.0.iter().filter(|exchange| exchange.mounted()).count()
+    }
+
+    /// The ranges of blobs that were asked for and given.
+    fn ranges(&self) -> Vec<&str> {
+        let partial = self.0.iter().filter(|exchange| exchange.status() == Some(206));
+        partial
+            .filter_map(|exchange| exchange.headers.get("range")?.to_str().ok())
+            .collect()
+    }
+
+    /// The exchanges that the tap has cut.
+    fn cut(&self) -> Vec<&Exchange> {
+        self.0.iter().filter(|exchange| exchange.cut.is_some()).collect()
+    }
+
+    /// Requests and statuses, for the message of a test that fails.
+    fn lines(&self) -> String {
+        let line = |exchange: &Exchange| {
+            format!(
+                "{} {} ({} bytes, range {:?}): {:?}, cut {:?}\n",
+                exchange.method,
+                exchange.target,
+                exchange.sent,
+                exchange.headers.get("range"),
+                exchange.status(),
+                exchange.cut
+            )
+        };
+        self.0.iter().map(line).collect()
     }
 }
 

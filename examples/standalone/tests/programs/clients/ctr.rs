@@ -1,0 +1,249 @@
+//! ctr, and the containerd behind it: no ping, blobs in one request, `Docker-Content-Digest` taken at its word, and
+//! downloads that go on where they broke off.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use libtest_mimic::Trial;
+use registry_core::{Digest, protocol::Request};
+use registry_testkit::tools::Process;
+
+use super::Scene;
+use crate::{
+    docker::where_engines_start,
+    image::{digest_of, references},
+    program::{Printed, Workbench, argument},
+};
+
+pub(super) fn trials() -> Vec<Trial> {
+    where_engines_start(trials!(["containerd", "ctr"];
+        pushes_and_pulls_by_tag_and_by_digest,
+        pushes_and_pulls_every_platform,
+        uploads_nothing_when_it_pushes_again,
+        mounts_into_a_second_repository,
+        resumes_a_layer_that_is_cut_twice,
+        says_what_is_missing,
+    ))
+}
+
+fn pushes_and_pulls_by_tag_and_by_digest() {
+    let scene = Scene::new();
+    let digest = scene.layout.digest("one");
+    let tagged = scene.server.repository("team/app:one");
+    let by_digest = format!("{}@{digest}", scene.server.repository("team/app"));
+
+    let pushing = Containerd::start(&scene.bench, "first");
+    pushing.import(&scene, &scene.server.repository("team/app"));
+    pushing.push(&tagged);
+
+    scene.assert_served("team/app", "one", &digest);
+    for (directory, reference) in [("second", &tagged), ("third", &by_digest)] {
+        let pulling = Containerd::start(&scene.bench, directory);
+        pulling.pull(reference, &[]);
+        pulling.assert_has(&scene, &digest);
+    }
+}
+
+fn pushes_and_pulls_every_platform() {
+    let scene = Scene::new();
+    let digest = scene.layout.digest("multi");
+    let reference = scene.server.repository("team/app:multi");
+
+    let pushing = Containerd::start(&scene.bench, "first");
+    pushing.import(&scene, &scene.server.repository("team/app"));
+    pushing.push(&reference);
+    let pulling = Containerd::start(&scene.bench, "second");
+    pulling.pull(&reference, &["--all-platforms"]);
+
+    scene.assert_served("team/app", "multi", &digest);
+    pulling.assert_has(&scene, &digest);
+}
+
+fn uploads_nothing_when_it_pushes_again() {
+    let scene = Scene::new();
+    let containerd = Containerd::start(&scene.bench, "first");
+    let (one, again) = (scene.tapped("team/app:one"), scene.tapped("team/app:again"));
+    containerd.import(&scene, &scene.tapped("team/app"));
+
+    containerd.push(&one);
+    let first = scene.traffic();
+    containerd.push(&one);
+    containerd.run(&["images", "tag", &one, &again]);
+    containerd.push(&again);
+    let later = scene.traffic();
+
+    assert_eq!(first.uploads(), 3, "{}", first.lines());
+    assert_eq!(later.uploads(), 0, "{}", later.lines());
+    scene.assert_served("team/app", "again", &scene.layout.digest("one"));
+}
+
+fn mounts_into_a_second_repository() {
+    let scene = Scene::new();
+    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    let containerd = Containerd::start(&scene.bench, "first");
+    let (here, there) = (scene.tapped("team/app:one"), scene.tapped("other/app:one"));
+    // What it has pulled, it knows the source of.
+    containerd.pull(&here, &[]);
+    scene.traffic();
+
+    containerd.run(&["images", "tag", &here, &there]);
+    containerd.push(&there);
+
+    let traffic = scene.traffic();
+    assert_eq!(
+        (traffic.mounts(), traffic.uploads()),
+        (3, 0),
+        "{}",
+        traffic.lines()
+    );
+    scene.assert_served("other/app", "one", &scene.layout.digest("one"));
+}
+
+fn resumes_a_layer_that_is_cut_twice() {
+    let scene = Scene::new();
+    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    let containerd = Containerd::start(&scene.bench, "first");
+    scene.cut_downloads(2);
+
+    containerd.pull(&scene.tapped("team/app:one"), &[]);
+
+    let traffic = scene.traffic();
+    assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
+    assert!(!traffic.ranges().is_empty(), "{}", traffic.lines());
+    containerd.assert_has(&scene, &scene.layout.digest("one"));
+}
+
+fn says_what_is_missing() {
+    let scene = Scene::new();
+    let containerd = Containerd::start(&scene.bench, "first");
+
+    let refused = containerd.refused_pull(&scene.tapped("team/app:none"));
+
+    assert!(refused.contains("not found"), "{refused}");
+    let asked = scene.traffic();
+    assert!(matches!(
+        asked.0[0].operation,
+        Some(Request::Manifest { head: true, .. })
+    ));
+}
+
+/// A containerd of the test's own, started by hand, that keeps layers in plain directories.
+struct Containerd<'a> {
+    bench: &'a Workbench,
+    directory: PathBuf,
+    process: Process,
+}
+
+impl<'a> Containerd<'a> {
+    fn start(bench: &'a Workbench, name: &str) -> Self {
+        let directory = bench.path(name);
+        fs::create_dir(&directory).unwrap();
+        let config = directory.join("config.toml");
+        fs::write(&config, configuration(&directory)).unwrap();
+        // Mounts in a name space of its own end with it, however that ends.
+        let mut command = bench.command("unshare");
+        command.args(["--mount", "--propagation", "private", "containerd", "--config"]);
+        let process = Process::start(command.arg(config)).unwrap();
+        process.wait_for_output("containerd successfully booted").unwrap();
+        Self {
+            bench,
+            directory,
+            process,
+        }
+    }
+
+    fn arguments<'b>(&'b self, arguments: &[&'b str], socket: &'b str) -> Vec<&'b str> {
+        [&["--address", socket], arguments].concat()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Printed {
+        let socket = self.directory.join("socket");
+        self.bench
+            .run("ctr", &self.arguments(arguments, argument(&socket)))
+    }
+
+    /// Takes over the images of the layout, named for this repository.
+    fn import(&self, scene: &Scene, repository: &str) {
+        let archive = self.directory.join("layout.tar");
+        fs::write(&archive, scene.layout.archive()).unwrap();
+        self.run(&[
+            "images",
+            "import",
+            // Else the collector takes what belongs to other platforms.
+            "--all-platforms",
+            "--no-unpack",
+            "--base-name",
+            repository,
+            argument(&archive),
+        ]);
+    }
+
+    fn push(&self, reference: &str) {
+        self.run(&["images", "push", "--plain-http", reference]);
+    }
+
+    fn pull(&self, reference: &str, options: &[&str]) {
+        let pull = ["images", "pull", "--plain-http", "--snapshotter", "native"];
+        self.run(&[&pull[..], options, &[reference]].concat());
+    }
+
+    fn refused_pull(&self, reference: &str) -> String {
+        let socket = self.directory.join("socket");
+        let pull = self.arguments(&["images", "pull", "--plain-http", reference], argument(&socket));
+        self.bench.refused("ctr", &pull)
+    }
+
+    /// Compares a manifest that was pulled, and everything that it refers to, with the layout that was pushed.
+    fn assert_has(&self, scene: &Scene, digest: &Digest) {
+        let bytes = scene.layout.blob(digest);
+        assert!(self.content(digest) == bytes, "{digest} is what was pushed");
+        let (children, blobs) = references(&bytes);
+        for child in &children {
+            self.assert_has(scene, &digest_of(child));
+        }
+        for blob in &blobs {
+            let digest = digest_of(blob);
+            assert!(
+                self.content(&digest) == scene.layout.blob(&digest),
+                "{digest} is what was pushed"
+            );
+        }
+    }
+
+    fn content(&self, digest: &Digest) -> Vec<u8> {
+        self.run(&["content", "get", &digest.to_string()]).out
+    }
+}
+
+impl Drop for Containerd<'_> {
+    fn drop(&mut self) {
+        // It ends by itself within milliseconds; that it had to be killed is nothing that the test is about.
+        _ = self.process.stop();
+    }
+}
+
+/// No container runtime, and of the snapshotters only the one that works everywhere.
+fn configuration(directory: &Path) -> String {
+    let disabled = [
+        "grpc.v1.cri",
+        "internal.v1.opt",
+        "internal.v1.restart",
+        "snapshotter.v1.aufs",
+        "snapshotter.v1.btrfs",
+        "snapshotter.v1.devmapper",
+        "snapshotter.v1.overlayfs",
+        "snapshotter.v1.zfs",
+    ]
+    .map(|plugin| format!("io.containerd.{plugin}"));
+    let at = |name: &str| format!("{:?}", directory.join(name));
+    format!(
+        "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = {disabled:?}\n\
+         [grpc]\naddress = {}\n[ttrpc]\naddress = {}\n",
+        at("root"),
+        at("state"),
+        at("socket"),
+        at("socket.ttrpc"),
+    )
+}

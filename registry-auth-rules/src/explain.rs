@@ -15,6 +15,8 @@ pub struct Explanation<'a> {
     pub(crate) user: Option<Box<str>>,
     pub(crate) action: Action,
     pub(crate) repository: RepositoryName,
+    /// Whether the user has a name that `{user}` never matches, and a rule has `{user}`.
+    pub(crate) nameless: bool,
 }
 
 impl Explanation<'_> {
@@ -46,7 +48,14 @@ impl fmt::Display for Explanation<'_> {
                     f,
                     ": no rule allows {user} to {} in {}",
                     self.action, self.repository
-                )
+                )?;
+                if self.nameless {
+                    write!(
+                        f,
+                        "; `{{user}}` never matches, as no repository has a component `{user}`"
+                    )?;
+                }
+                Ok(())
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     builder::Builder,
     explain::Explanation,
+    pattern::Pattern,
     rule::{Effect, Origin, Rule},
     who::{Caller, Groups},
 };
@@ -89,7 +90,13 @@ impl Rules {
             user: user.map(Into::into),
             action,
             repository: repository.clone(),
+            nameless: user.is_some_and(|user| !is_component(user)) && self.have_namespaces(),
         }
+    }
+
+    fn have_namespaces(&self) -> bool {
+        let patterns = self.rules.iter().flat_map(Rule::repositories);
+        patterns.into_iter().any(Pattern::names_the_user)
     }
 
     /// The decision, and the index of the rule that made it.
@@ -137,6 +144,11 @@ impl Rules {
             defined: &self.groups,
         }
     }
+}
+
+/// Whether a name can be a component of a repository's.
+fn is_component(name: &str) -> bool {
+    !name.contains('/') && RepositoryName::parse(name).is_ok()
 }
 
 #[async_trait]

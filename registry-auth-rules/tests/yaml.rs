@@ -3,6 +3,7 @@
 #![cfg(feature = "yaml")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use proptest::{collection::vec, prelude::*, sample::select};
 use registry_auth_rules::{Look, Rules, RulesFile};
 use registry_core::{Action, RepositoryName};
 use std::{fs, os::unix::fs::symlink, time::Duration};
@@ -178,6 +179,41 @@ rules:
         ),
         ["rules.yml:4: rule 3 never decides: rules 1, 2 decide before it"]
     );
+}
+
+#[test]
+fn a_user_without_a_namespace_is_told_why() {
+    let rules = "rules:\n  - {repository: 'users/{user}/**', who: authenticated, allow: all}\n";
+    let rules = Rules::parse(rules, "rules.yml").unwrap();
+    let repository = RepositoryName::parse("users/ann").unwrap();
+    let said = |user: &str| {
+        rules
+            .explain(Some(user), &[], Action::Pull, &repository)
+            .to_string()
+    };
+    assert_eq!(
+        said("Ann"),
+        "denied: no rule allows Ann to pull in users/ann; `{user}` never matches, as no repository has a component `Ann`"
+    );
+    assert_eq!(said("bob"), "denied: no rule allows bob to pull in users/ann");
+    assert!(said("a/b").ends_with("no repository has a component `a/b`"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_text_makes_it_panic(
+        pieces in vec(select(vec![
+            "rules:", "groups:", "\n", "\n  ", "\n    ", "- ", "repository: ", "who: ", "allow: ", "deny: ", "hide: ", "all",
+            "pull", "[", "]", "{", "}", ",", ": ", "'", "\"", "*", "**", "&a ", "*a", "<<: ", "{user}", "group:", "ann", "é", "0",
+            "!!", "---", "#", "|", "null", "\t", "\u{feff}",
+        ]), 0..40),
+    ) {
+        if let Err(error) = Rules::parse(&pieces.concat(), "rules.yml") {
+            prop_assert!(error.to_string().starts_with("rules.yml:"));
+        }
+    }
 }
 
 const ONE: &str = "rules:\n  - {repository: one, who: everyone, allow: pull}\n";

@@ -69,6 +69,23 @@ async fn a_hidden_source_of_a_mount_is_answered_like_one_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn a_session_of_a_hidden_repository_is_no_session_elsewhere() {
+    let world = World::filled().await;
+    let (before, secret) = (world.content().await, world.session("secret/app"));
+    let unknown = "00000000-0000-4000-8000-00000000000f";
+    for (line, body) in every_request("team/app") {
+        if !line.contains("SESSION") {
+            continue;
+        }
+        let [taken, absent] = [&*secret, unknown].map(|session| line.replace("SESSION", session));
+        let taken = world.send("pusher", &taken, &body).await;
+        assert_eq!(taken.status, 404, "{line}");
+        assert_eq!(taken, world.send("pusher", &absent, &body).await, "{line}");
+    }
+    assert_eq!(world.content().await, before);
+}
+
+#[tokio::test]
 async fn nothing_that_others_are_told_names_what_is_hidden() {
     let world = World::filled().await;
     for (line, body) in every_request("team/app") {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::htpasswd;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     /// Try access rules
     #[command(subcommand)]
     Access(Access),
+    Htpasswd(htpasswd::Options),
 }
 
 #[derive(Debug, Subcommand)]

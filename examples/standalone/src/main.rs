@@ -4,12 +4,17 @@ mod access;
 mod cli;
 mod debug;
 mod files;
+mod htpasswd;
 mod serve;
 
 use clap::Parser as _;
-use std::{io::Write as _, process::ExitCode};
+use std::{ffi::OsStr, io::Write as _, path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
+    // A link of that name is all that a container needs for `--entrypoint htpasswd`.
+    if called("htpasswd") {
+        return htpasswd::run(htpasswd::Program::parse().options);
+    }
     let cli::Cli { command } = cli::Cli::parse();
     let (result, failure) = match command {
         cli::Command::Serve(options) => (
@@ -17,6 +22,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE,
         ),
         // 1 is an answer there.
+        cli::Command::Htpasswd(options) => return htpasswd::run(options),
         cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
     };
     match result {
@@ -33,4 +39,11 @@ fn main() -> ExitCode {
             failure
         }
     }
+}
+
+/// Whether this program was called by that name.
+fn called(name: &str) -> bool {
+    std::env::args_os()
+        .next()
+        .is_some_and(|path| Path::new(&path).file_name() == Some(OsStr::new(name)))
 }

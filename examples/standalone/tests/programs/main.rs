@@ -26,6 +26,7 @@ mod access;
 mod clients;
 mod docker;
 mod exchange;
+mod htpasswd;
 mod http;
 mod image;
 mod lifecycle;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         access::trials(),
         clients::trials(),
         exchange::trials(),
+        htpasswd::trials(),
         lifecycle::trials(),
         proxies::trials(),
         operations::trials(),

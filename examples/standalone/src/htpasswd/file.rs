@@ -1,0 +1,207 @@
+//! A password file that is changed and everything else in it left as it is.
+
+use super::Failure;
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The lines of a file, comments and all.
+#[derive(Debug)]
+pub(super) struct UserFile {
+    path: PathBuf,
+    lines: Vec<Vec<u8>>,
+}
+
+impl UserFile {
+    /// Without users, whatever the path holds now.
+    pub(super) const fn create(path: PathBuf) -> Self {
+        Self {
+            path,
+            lines: Vec::new(),
+        }
+    }
+
+    /// As it is.
+    pub(super) fn open(path: PathBuf) -> Result<Self, Failure> {
+        let shown = path.display();
+        let bytes = fs::read(&path).map_err(|error| {
+            Failure::file(match error.kind() {
+                io::ErrorKind::NotFound => format!("cannot modify file {shown}; use '-c' to create it"),
+                _ => format!("cannot read file {shown}: {error}"),
+            })
+        })?;
+        let lines: Vec<_> = bytes
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(<[u8]>::to_owned)
+            .collect();
+        let user = |line: &[u8]| {
+            let line = trimmed(line);
+            line.is_empty() || line.starts_with(b"#") || line.contains(&b':')
+        };
+        if let Some(index) = lines.iter().position(|line| !user(line)) {
+            return Err(Failure::invalid_file(format!(
+                "The file {shown} does not appear to be a valid htpasswd file: line {} is not of the form user:hash.",
+                index + 1
+            )));
+        }
+        Ok(Self { path, lines })
+    }
+
+    /// The hash of a user.
+    pub(super) fn hash_of(&self, user: &str) -> Option<&str> {
+        let line = self.lines.iter().find(|line| is_of(line, user))?;
+        let hash = trimmed(line).split(|&byte| byte == b':').nth(1)?;
+        str::from_utf8(hash.trim_ascii()).ok()
+    }
+
+    /// Puts a line in the place of the user's line, or at the end; says whether the user is new.
+    pub(super) fn set(&mut self, user: &str, line: &str) -> bool {
+        let place = self.lines.iter().position(|line| is_of(line, user));
+        let line = format!("{line}\n").into_bytes();
+        match place {
+            Some(place) => {
+                // One line is enough, and only the first ever counted.
+                let rest = self.lines.split_off(place);
+                self.lines.push(line);
+                self.lines
+                    .extend(rest.into_iter().filter(|line| !is_of(line, user)));
+            }
+            None => {
+                if let Some(last) = self.lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
+                    last.push(b'\n');
+                }
+                self.lines.push(line);
+            }
+        }
+        place.is_none()
+    }
+
+    /// Takes the user out; says whether there was one.
+    pub(super) fn delete(&mut self, user: &str) -> bool {
+        let before = self.lines.len();
+        self.lines.retain(|line| !is_of(line, user));
+        self.lines.len() < before
+    }
+
+    /// Replaces the file whole, so that whoever reads it meanwhile finds the old or the new one. Links stay, and so do
+    /// mode and owner.
+    pub(super) fn save(&self) -> Result<(), Failure> {
+        // Where a link leads to.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let replaced = match self.replace(&path) {
+            // A file that is mounted by itself into a container cannot be replaced, only written.
+            Err(_) if path.is_file() => self.rewrite(&path),
+            replaced => replaced,
+        };
+        let failed = |error| Failure::file(format!("cannot create file {}: {error}", self.path.display()));
+        replaced.map_err(failed)
+    }
+
+    fn replace(&self, path: &Path) -> io::Result<()> {
+        let directory = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty());
+        let directory = directory.unwrap_or_else(|| Path::new("."));
+        let before = fs::metadata(path).ok();
+        let mut builder = tempfile::Builder::new();
+        // Less what the process masks.
+        builder
+            .prefix(".htpasswd")
+            .permissions(Permissions::from_mode(0o666));
+        let mut file = builder.tempfile_in(directory)?;
+        if let Some(before) = before {
+            let made = file.as_file().metadata()?;
+            if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+                fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+            }
+            file.as_file().set_permissions(before.permissions())?;
+        }
+        self.write(file.as_file_mut())?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        self.write(&mut OpenOptions::new().write(true).truncate(true).open(path)?)
+    }
+
+    fn write(&self, file: &mut File) -> io::Result<()> {
+        file.write_all(&self.lines.concat())?;
+        file.sync_all()
+    }
+}
+
+fn is_of(line: &[u8], user: &str) -> bool {
+    let line = trimmed(line);
+    let name = line.split(|&byte| byte == b':').next();
+    line.contains(&b':') && !line.starts_with(b"#") && name == Some(user.as_bytes())
+}
+
+fn trimmed(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn with(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        fs::write(&path, text).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn everything_but_the_users_line_stays_as_it_is() {
+        let (_directory, path) =
+            with("\u{feff}# users\r\n\r\n bob:one:Bob\nalice:two\nbob:three\n#bob:x\ncarol:four");
+        let mut file = UserFile::open(path.clone()).unwrap();
+
+        assert_eq!(file.hash_of("bob"), Some("one"));
+        assert!(!file.set("bob", "bob:new"));
+        assert!(file.set("dan", "dan:five"));
+        assert!(file.delete("alice"));
+        assert!(!file.delete("nobody"));
+        file.save().unwrap();
+
+        assert_eq!(
+            fs::read_to_string(path).unwrap(),
+            "\u{feff}# users\r\n\r\nbob:new\n#bob:x\ncarol:four\ndan:five\n"
+        );
+    }
+
+    #[test]
+    fn the_file_is_replaced_and_keeps_its_mode_and_the_links_to_it() {
+        let (directory, path) = with("a:b\n");
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let link = directory.path().join("link");
+        symlink("users", &link).unwrap();
+        let before = fs::metadata(&path).unwrap();
+
+        let mut file = UserFile::open(link.clone()).unwrap();
+        file.set("c", "c:d");
+        file.save().unwrap();
+
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a:b\nc:d\n");
+        assert_eq!(after.mode() & 0o777, 0o640);
+        assert_ne!(after.ino(), before.ino());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_password_file_is_left_alone() {
+        let (_directory, path) = with("# x\nalice:one\nversion 0.1\n");
+        let failure = UserFile::open(path).unwrap_err();
+        assert_eq!(failure.code, 7);
+        assert!(failure.message.ends_with("line 3 is not of the form user:hash."));
+    }
+}

@@ -1,0 +1,155 @@
+//! `registry htpasswd`, and the same by being called `htpasswd`: Apache's program of that name, for containers that
+//! have no other.
+//!
+//! It differs where a registry is better off: bcrypt is the default, at registry:2's cost; plain text and DES crypt
+//! are refused; files are replaced whole.
+
+mod file;
+mod options;
+mod password;
+
+pub(crate) use options::{Options, Program};
+
+use file::UserFile;
+use options::{Job, Task};
+use registry_auth_htpasswd::{MakeError, PasswordHash, Scheme, hash};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+/// Does what the command line says.
+pub(crate) fn run(options: Options) -> ExitCode {
+    match options.job().and_then(run_job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run_job(Job { task, user, password }: Job) -> Result<(), Failure> {
+    match task {
+        Task::Print(scheme) => {
+            let line = line(&user, &password.chosen()?, scheme)?;
+            // Nothing but the line: it is redirected to files.
+            writeln!(io::stdout(), "{line}")
+                .map_err(|error| Failure::file(format!("cannot print the line: {error}")))
+        }
+        Task::Set { file, create, scheme } => {
+            // Before anybody types a password for nothing.
+            let mut users = if create {
+                UserFile::create(file)
+            } else {
+                UserFile::open(file)?
+            };
+            let line = line(&user, &password.chosen()?, scheme)?;
+            let added = users.set(&user, &line);
+            users.save()?;
+            say(format_args!(
+                "{} password for user {user}",
+                if added { "Adding" } else { "Updating" }
+            ));
+            Ok(())
+        }
+        Task::Delete { file } => {
+            let mut users = UserFile::open(file)?;
+            if users.delete(&user) {
+                users.save()?;
+                say(format_args!("Deleting password for user {user}"));
+            } else {
+                say(format_args!("User {user} not found"));
+            }
+            Ok(())
+        }
+        Task::Verify { file } => {
+            let users = UserFile::open(file)?;
+            let kept = users.hash_of(&user);
+            let kept = kept.ok_or_else(|| Failure::plain(6, format!("User {user} not found")))?;
+            let kept = PasswordHash::parse(kept).map_err(|error| {
+                Failure::new(
+                    3,
+                    format!("the password of user {user} cannot be verified: {error}"),
+                )
+            })?;
+            if kept.verify(&password.known()?) {
+                say(format_args!("Password for user {user} correct."));
+                Ok(())
+            } else {
+                Err(Failure::plain(3, "password verification failed"))
+            }
+        }
+    }
+}
+
+/// A user's line.
+fn line(user: &str, password: &[u8], scheme: Scheme) -> Result<String, Failure> {
+    const READ_BY_BCRYPT: usize = 72;
+    if matches!(scheme, Scheme::Bcrypt { .. }) && password.len() > READ_BY_BCRYPT {
+        say(format_args!(
+            "Warning: bcrypt reads the first {READ_BY_BCRYPT} bytes of a password, and this one is longer."
+        ));
+    }
+    match hash(password, scheme) {
+        Ok(hash) => Ok(format!("{user}:{hash}")),
+        Err(error @ MakeError::Random(_)) => Err(Failure::file(error)),
+        Err(error) => Err(Failure::usage(error)),
+    }
+}
+
+/// Why nothing came of it. The codes are those of Apache's `htpasswd`.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: u8, message: impl fmt::Display) -> Self {
+        Self::plain(code, format!("htpasswd: {message}"))
+    }
+
+    /// Without the name of the program.
+    fn plain(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    fn file(message: impl fmt::Display) -> Self {
+        Self::new(1, message)
+    }
+
+    fn usage(message: impl fmt::Display) -> Self {
+        Self::new(2, message)
+    }
+
+    fn mismatch(message: impl fmt::Display) -> Self {
+        Self::new(3, message)
+    }
+
+    fn interrupted() -> Self {
+        Self::new(4, "Interrupted.")
+    }
+
+    fn too_long(message: impl fmt::Display) -> Self {
+        Self::new(5, message)
+    }
+
+    fn illegal_user(message: impl fmt::Display) -> Self {
+        Self::new(6, message)
+    }
+
+    fn invalid_file(message: impl fmt::Display) -> Self {
+        Self::new(7, message)
+    }
+}
+
+/// Says something to whoever runs the command.
+fn say(message: impl fmt::Display) {
+    // Nobody is left to tell if standard error is gone.
+    let _ = writeln!(io::stderr(), "{message}");
+}

@@ -1,0 +1,239 @@
+//! The command line of Apache's `htpasswd`, with its clusters of flags: `-Bbn USER PASSWORD`.
+
+use super::Failure;
+use clap::{ArgAction, Args, Parser};
+use registry_auth_htpasswd::Scheme;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
+
+const USAGE: &str = "\
+htpasswd [-c] [-i] [-B | -2 | -5 | -m | -s] [-C COST] [-r ROUNDS] FILE USER
+       htpasswd -b [-c] [-B | -2 | -5 | -m | -s] [-C COST] [-r ROUNDS] FILE USER PASSWORD
+       htpasswd -n [-i] [-B | -2 | -5 | -m | -s] [-C COST] [-r ROUNDS] USER
+       htpasswd -nb [-B | -2 | -5 | -m | -s] [-C COST] [-r ROUNDS] USER PASSWORD
+       htpasswd -v [-i | -b] FILE USER [PASSWORD]
+       htpasswd -D FILE USER";
+
+/// `htpasswd`, called by that name.
+#[derive(Debug, Parser)]
+#[command(name = "htpasswd", version, override_usage = USAGE)]
+pub(crate) struct Program {
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// Make and check the users in an htpasswd file, as Apache's program of that name does
+#[derive(Debug, Args)]
+#[command(override_usage = USAGE)]
+pub(crate) struct Options {
+    /// Create the file; one that exists is replaced
+    #[arg(short)]
+    create: bool,
+
+    /// Print the line instead of changing a file
+    #[arg(short = 'n')]
+    print: bool,
+
+    /// Take the password from the command line, where other users of the machine can see it
+    #[arg(short)]
+    batch: bool,
+
+    /// Read the password from standard input, once
+    #[arg(short = 'i')]
+    stdin: bool,
+
+    /// Keep the password by bcrypt (the default)
+    #[arg(short = 'B', overrides_with_all = ["sha256", "sha512", "md5", "sha1"])]
+    bcrypt: bool,
+
+    /// Keep the password by SHA-256 crypt
+    #[arg(short = '2', overrides_with_all = ["bcrypt", "sha512", "md5", "sha1"])]
+    sha256: bool,
+
+    /// Keep the password by SHA-512 crypt
+    #[arg(short = '5', overrides_with_all = ["bcrypt", "sha256", "md5", "sha1"])]
+    sha512: bool,
+
+    /// Keep the password by Apache's MD5 (weak)
+    #[arg(short, overrides_with_all = ["bcrypt", "sha256", "sha512", "sha1"])]
+    md5: bool,
+
+    /// Keep the password by SHA-1 without a salt (weakest)
+    #[arg(short, overrides_with_all = ["bcrypt", "sha256", "sha512", "md5"])]
+    sha1: bool,
+
+    /// The cost of bcrypt, from 4 to 17; each step doubles it
+    #[arg(short = 'C', value_name = "COST", default_value_t = 10)]
+    cost: u32,
+
+    /// The rounds of SHA-256 and SHA-512 crypt, from 1000 to 10000000
+    #[arg(short, value_name = "ROUNDS", default_value_t = 5000)]
+    rounds: u32,
+
+    /// Delete the user
+    #[arg(short = 'D')]
+    delete: bool,
+
+    /// Verify the password of the user
+    #[arg(short)]
+    verify: bool,
+
+    /// Refused: nothing reads passwords in plain text
+    #[arg(short, hide = true)]
+    plain: bool,
+
+    /// Refused: DES crypt reads eight characters of a password
+    #[arg(short, hide = true)]
+    des: bool,
+
+    /// The file, the user, and with -b the password
+    #[arg(value_name = "OPERAND", action = ArgAction::Append, trailing_var_arg = true, allow_hyphen_values = true)]
+    operands: Vec<OsString>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) task: Task,
+    pub(super) user: String,
+    pub(super) password: PasswordFrom,
+}
+
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Print the user's line.
+    Print(Scheme),
+    /// Write it to a file; the file may be made.
+    Set {
+        file: PathBuf,
+        create: bool,
+        scheme: Scheme,
+    },
+    /// Take it out of a file.
+    Delete { file: PathBuf },
+    /// Verify the password in a file.
+    Verify { file: PathBuf },
+}
+
+/// Where the password comes from.
+#[derive(Debug)]
+pub(super) enum PasswordFrom {
+    CommandLine(Vec<u8>),
+    StandardInput,
+    Terminal,
+}
+
+impl Options {
+    pub(super) fn job(self) -> Result<Job, Failure> {
+        if self.plain {
+            return Err(Failure::usage(
+                "-p is refused: nothing reads passwords in plain text; use -B",
+            ));
+        }
+        if self.des {
+            return Err(Failure::usage(
+                "-d is refused: DES crypt reads eight characters of a password; use -B",
+            ));
+        }
+        let modes = [self.create, self.print, self.verify, self.delete];
+        if modes.into_iter().filter(|&given| given).count() > 1 {
+            return Err(Failure::usage("only one of -c -n -v -D may be specified"));
+        }
+        if self.batch && self.stdin {
+            return Err(Failure::usage("only one of -b -i may be specified"));
+        }
+
+        let mistaken = self
+            .operands
+            .first()
+            .filter(|first| first.as_bytes().starts_with(b"-"));
+        if let Some(option) = mistaken {
+            return Err(Failure::usage(format!(
+                "unknown option {}; htpasswd --help shows what there is",
+                option.display()
+            )));
+        }
+
+        let scheme = self.scheme();
+        let mut operands = self.operands.into_iter();
+        let mut next = |what: &str| {
+            let missing =
+                || Failure::usage(format!("the {what} is missing; htpasswd --help shows the forms"));
+            operands.next().ok_or_else(missing)
+        };
+        let file = if self.print {
+            None
+        } else {
+            Some(PathBuf::from(next("file")?))
+        };
+        let user = user(&next("user")?)?;
+        let password = match (self.batch, self.stdin) {
+            (true, _) => PasswordFrom::CommandLine(next("password")?.as_bytes().to_owned()),
+            (false, true) => PasswordFrom::StandardInput,
+            (false, false) => PasswordFrom::Terminal,
+        };
+        if next("").is_ok() {
+            return Err(Failure::usage(
+                "too many operands; a password on the command line needs -b",
+            ));
+        }
+
+        let task = match file {
+            None => Task::Print(scheme),
+            Some(file) if self.delete => Task::Delete { file },
+            Some(file) if self.verify => Task::Verify { file },
+            Some(file) => Task::Set {
+                file,
+                create: self.create,
+                scheme,
+            },
+        };
+        Ok(Job { task, user, password })
+    }
+
+    const fn scheme(&self) -> Scheme {
+        let rounds = self.rounds;
+        if self.sha256 {
+            Scheme::Sha256 { rounds }
+        } else if self.sha512 {
+            Scheme::Sha512 { rounds }
+        } else if self.md5 {
+            Scheme::Apr1
+        } else if self.sha1 {
+            Scheme::Sha1
+        } else {
+            Scheme::Bcrypt { cost: self.cost }
+        }
+    }
+}
+
+/// A name that can stand in a file and comes out as it went in.
+fn user(name: &OsStr) -> Result<String, Failure> {
+    const LONGEST: usize = 255;
+    let illegal = |problem: &str| Err(Failure::illegal_user(format!("username {problem}")));
+    let Some(name) = name.to_str() else {
+        return illegal("is not UTF-8");
+    };
+    if name.is_empty() {
+        return illegal("is empty");
+    }
+    if name.len() > LONGEST {
+        return Err(Failure::too_long(format!("username too long (> {LONGEST})")));
+    }
+    if name.contains(':') {
+        return illegal("contains illegal character ':'");
+    }
+    if name.contains(char::is_control) {
+        return illegal("contains a control character");
+    }
+    if name.starts_with('#') {
+        return illegal("begins with '#', as comments do");
+    }
+    if name.trim_ascii() != name {
+        return illegal("begins or ends with a blank");
+    }
+    Ok(name.to_owned())
+}

@@ -8,6 +8,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::Request,
+    http::StatusCode,
     routing::{get, post},
 };
 use http_body_util::BodyExt as _;
@@ -238,6 +239,100 @@ async fn a_handshake_shares_the_time_of_the_first_byte_and_may_negotiate() {
     connection.send("hello!").await;
     let mut client = http2(connection.0).await;
     assert_eq!(h2_get(&mut client, "/").await, "hello");
+}
+
+// Early answers.
+
+/// Refuses every upload without reading it.
+fn refusing() -> Router {
+    app().route("/refused", post(|| async { (StatusCode::UNAUTHORIZED, "no") }))
+}
+
+const REFUSED: &str = "POST /refused HTTP/1.1\r\nHost: x\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_reaches_those_who_read_only_after_they_have_sent() {
+    let server = Running::of(refusing());
+    let mut client = server.connect();
+    let body = vec![b'x'; 30 << 20];
+
+    client
+        .send(format!("{REFUSED}Content-Length: {}\r\n\r\n", body.len()))
+        .await;
+    client.send(&body).await;
+    assert_eq!(client.answer().await.status(), 401);
+
+    client
+        .send(format!("{REFUSED}Transfer-Encoding: chunked\r\n\r\n"))
+        .await;
+    for piece in body.chunks(1 << 20) {
+        client.send(format!("{:x}\r\n", piece.len())).await;
+        client.send(piece).await;
+        client.send("\r\n").await;
+    }
+    client.send("0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 401);
+
+    // The connection is as good as before.
+    assert_eq!(client.ask(GET).await.body, "hello");
+}
+
+/// The next request may be there before the rest of the last one's body was noticed to have ended.
+#[tokio::test(start_paused = true)]
+async fn what_follows_a_useless_body_is_the_next_request() {
+    let server = Running::of(refusing());
+    let mut client = server.connect();
+    let body = "x".repeat(200 << 10);
+    let sized = format!("{REFUSED}Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = format!(
+        "{REFUSED}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    for _ in 0..3 {
+        client.send(format!("{sized}{chunked}{GET}")).await;
+        assert_eq!(client.answer().await.status(), 401);
+        assert_eq!(client.answer().await.status(), 401);
+        assert_eq!(client.answer().await.body, "hello");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_does_not_wait_for_the_body() {
+    let server = Running::of(refusing());
+    let mut client = server.connect();
+
+    let answer = client
+        .ask(&format!("{REFUSED}Content-Length: 100\r\n\r\nx"))
+        .await;
+
+    assert_eq!(answer.status(), 401);
+    // And the body is not waited for much longer.
+    assert_eq!(open_for(&mut client).await, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_early_answer_makes_useless_is_received_within_bounds() {
+    let server = Running::start(refusing(), |server| {
+        let mut limits = Limits::default();
+        limits.discarded_body = 1 << 20;
+        server.limits(limits)
+    });
+    let mut client = server.connect();
+    client
+        .send(format!("{REFUSED}Content-Length: 1073741824\r\n\r\n"))
+        .await;
+    let begun = Instant::now();
+    let piece = vec![b'x'; 256 << 10];
+    let mut sent = 0;
+    while sent < 1 << 30 && client.try_send(&piece).await {
+        sent += piece.len();
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    // A moment longer than the bound, so that those who are still sending see the answer.
+    assert!((1 << 20..64 << 20).contains(&sent), "{sent}");
+    assert!(begun.elapsed() < seconds(5));
+    assert_eq!(client.answer().await.status(), 401);
 }
 
 // HTTP/2.

@@ -23,6 +23,8 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct State {
+    /// How many requests there were. The body of one that is over tells nothing about the bytes that arrive now.
+    requests: u64,
     /// A request is being answered.
     busy: bool,
     /// Since when no request is.
@@ -59,6 +61,7 @@ impl Activity {
         let now = Instant::now();
         Self {
             state: Mutex::new(State {
+                requests: 0,
                 busy: false,
                 waiting: now,
                 in_head: true,
@@ -129,24 +132,34 @@ impl Activity {
         replaces
     }
 
-    /// A request was read. True if its head says in two ways where its body ends.
-    pub(super) fn begin(&self, has_body: bool) -> bool {
+    /// A request was read. Returns its number, and whether its head says in two ways where its body ends.
+    pub(super) fn begin(&self, has_body: bool) -> (u64, bool) {
         let mut state = self.state();
+        state.requests += 1;
+        // The body before it has come to its end, whether that was noticed or not.
+        state.leftover = None;
         state.busy = true;
         state.flushed = false;
         state.head_began = None;
         state.in_head = !has_body;
-        std::mem::take(&mut state.head).has_two_lengths()
+        let two_lengths = std::mem::take(&mut state.head).has_two_lengths();
+        (state.requests, two_lengths)
     }
 
     /// A request's body has been read to its end.
-    pub(super) fn body_ended(&self) {
-        self.state().in_head = true;
+    pub(super) fn body_ended(&self, request: u64) {
+        let mut state = self.state();
+        if state.requests == request {
+            state.in_head = true;
+        }
     }
 
     /// A request's body is wanted no longer; `drain` unless what is left of it may never come.
-    pub(super) fn body_dropped(&self, body: Incoming, drain: bool) {
+    pub(super) fn body_dropped(&self, request: u64, body: Incoming, drain: bool) {
         let mut state = self.state();
+        if state.requests != request {
+            return;
+        }
         if drain {
             state.leftover = Some(Leftover {
                 body,

@@ -40,8 +40,8 @@ pub(super) async fn http1(
     activity: Arc<Activity>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let two_lengths = activity.begin(!request.body().is_end_stream());
-    let exchange = Exchange::Http1(activity);
+    let (number, two_lengths) = activity.begin(!request.body().is_end_stream());
+    let exchange = Exchange::Http1(activity, number);
     let refusal = if two_lengths {
         Some(Refusal::TwoLengths)
     } else if !names_its_host(&request) {
@@ -114,7 +114,7 @@ fn wrapped(
     let ended = request.body().is_end_stream();
     request.map(|body| RequestBody {
         body: (!ended).then_some(body),
-        activity: exchange.activity(),
+        connection: exchange.connection(),
         idle: exchange.body_idle(),
         last: Instant::now(),
         timer: None,
@@ -126,21 +126,21 @@ fn wrapped(
 /// A request that is being answered; dropped when the answer has been handed over, or will never be.
 #[derive(Debug)]
 enum Exchange {
-    Http1(Arc<Activity>),
+    Http1(Arc<Activity>, u64),
     Http2(Arc<Streams>, u64),
 }
 
 impl Exchange {
-    fn activity(&self) -> Option<Arc<Activity>> {
+    fn connection(&self) -> Option<(Arc<Activity>, u64)> {
         match self {
-            Self::Http1(activity) => Some(Arc::clone(activity)),
+            Self::Http1(activity, number) => Some((Arc::clone(activity), *number)),
             Self::Http2(..) => None,
         }
     }
 
     fn body_idle(&self) -> Duration {
         match self {
-            Self::Http1(activity) => activity.timeouts().body_idle,
+            Self::Http1(activity, _) => activity.timeouts().body_idle,
             Self::Http2(streams, _) => streams.timeouts().body_idle,
         }
     }
@@ -148,7 +148,7 @@ impl Exchange {
     fn progress(&self) {
         match self {
             // Seen where the bytes are written.
-            Self::Http1(_) => {}
+            Self::Http1(..) => {}
             Self::Http2(streams, number) => streams.progress(*number),
         }
     }
@@ -165,7 +165,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         match self {
-            Self::Http1(activity) => activity.end(),
+            Self::Http1(activity, _) => activity.end(),
             Self::Http2(streams, number) => streams.end(*number),
         }
     }
@@ -204,8 +204,8 @@ impl HttpBody for AnswerBody {
 pub(super) struct RequestBody {
     /// `None` once it has been read to its end.
     body: Option<Incoming>,
-    /// Who takes what is left of it, over HTTP/1.
-    activity: Option<Arc<Activity>>,
+    /// Over HTTP/1, who takes what is left of it, and which request it belongs to.
+    connection: Option<(Arc<Activity>, u64)>,
     idle: Duration,
     /// When something came, or was first waited for.
     last: Instant,
@@ -234,8 +234,8 @@ impl RequestBody {
 
     fn ended(&mut self) {
         self.body = None;
-        if let Some(activity) = self.activity.take() {
-            activity.body_ended();
+        if let Some((activity, number)) = self.connection.take() {
+            activity.body_ended(number);
         }
     }
 }
@@ -272,8 +272,8 @@ impl HttpBody for RequestBody {
             }
             Poll::Pending if this.poll_idle(context).is_ready() => {
                 this.stalled.store(true, Ordering::Relaxed);
-                if let (Some(body), Some(activity)) = (this.body.take(), this.activity.take()) {
-                    activity.body_dropped(body, false);
+                if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
+                    activity.body_dropped(number, body, false);
                 }
                 Poll::Ready(Some(Err(BodyError::Idle)))
             }
@@ -294,8 +294,8 @@ impl HttpBody for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let (Some(body), Some(activity)) = (self.body.take(), self.activity.take()) {
-            activity.body_dropped(body, !self.untouched);
+        if let (Some(body), Some((activity, number))) = (self.body.take(), self.connection.take()) {
+            activity.body_dropped(number, body, !self.untouched);
         }
     }
 }

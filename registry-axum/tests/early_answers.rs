@@ -1,0 +1,269 @@
+//! Real programs that send 30 MB to a registry that has answered already: each of them sees the answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode},
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
+};
+use libtest_mimic::{Arguments, Trial};
+use registry_core::{
+    Algorithm, Digest, Registry,
+    auth::{AuthError, AuthRequest, Authenticator, Challenge, Identity},
+    storage::MemoryStorage,
+};
+use registry_testkit::tools;
+use std::{fs, net::SocketAddr, path::Path, process::Command, sync::LazyLock};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+const SIZE: usize = 30_000_000;
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        trial("curl_sends_a_length", &["curl"], || curl(&[])),
+        trial("curl_sends_chunks", &["curl"], || {
+            curl(&["-H", "Transfer-Encoding: chunked"])
+        }),
+        trial("curl_waits_for_100", &["curl"], || {
+            curl(&["-H", "Expect: 100-continue"])
+        }),
+        trial("python_reads_after_it_has_sent", &["python3"], python),
+        trial("skopeo_tells_the_status", &["skopeo"], skopeo),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) -> Trial {
+    tools::trial(name, programs, move || {
+        test();
+        Ok(())
+    })
+}
+
+/// Where a body of this size is answered before it is read, and how.
+const CASES: [(&str, &str, &str, u16); 4] = [
+    (
+        "user:wrong",
+        "PATCH",
+        "/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000",
+        401,
+    ),
+    (
+        "user:right",
+        "PATCH",
+        "/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000",
+        404,
+    ),
+    ("user:right", "PUT", "/v2/a/tags/list", 405),
+    ("user:right", "PUT", "/v2/a/manifests/large", 413),
+];
+
+fn curl(arguments: &[&str]) {
+    let world = World::new(|router| router);
+    for (user, method, path, status) in CASES {
+        let mut command = Command::new("curl");
+        command
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "60",
+                "--write-out",
+                "\n%{http_code}",
+            ])
+            .args([
+                "--header",
+                "Content-Type: application/vnd.oci.image.manifest.v1+json",
+            ])
+            .args(["--request", method, "--user", user, "--data-binary"])
+            .arg(format!("@{}", world.body().display()));
+        if arguments.is_empty() {
+            command.args(["--header", "Expect:"]);
+        }
+        let printed = output(command.args(arguments).arg(world.url(path)));
+
+        let (body, code) = printed.rsplit_once('\n').unwrap();
+        assert_eq!(code, status.to_string(), "{method} {path}: {printed}");
+        assert!(body.starts_with(r#"{"errors":"#), "{method} {path}: {printed}");
+    }
+}
+
+/// http.client, and what is made from it (requests, oras), sends everything before it reads anything; the connection
+/// is used again afterwards.
+fn python() {
+    const SCRIPT: &str = r#"
+import base64, http.client, sys
+host, path_of_body, method, path, user = sys.argv[1:]
+connection = http.client.HTTPConnection(host, timeout=60)
+login = "Basic " + base64.b64encode(user.encode()).decode()
+headers = {"Authorization": login, "Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+body = open(path_of_body, "rb").read()
+chunks = (body[i:i + 65536] for i in range(0, len(body), 65536))
+for how in (body, chunks):
+    connection.request(method, path, body=how, headers=headers, encode_chunked=how is not body)
+    socket = connection.sock
+    answer = connection.getresponse()
+    print(answer.status, answer.read()[:10].decode())
+connection.request("GET", "/v2/", headers={"Authorization": "Basic " + base64.b64encode(b"user:right").decode()})
+print(connection.getresponse().status, connection.sock is socket)
+"#;
+    let world = World::new(|router| router);
+    for (user, method, path, status) in CASES {
+        let printed = output(
+            Command::new("python3")
+                .args(["-c", SCRIPT, &world.address.to_string()])
+                .arg(world.body())
+                .args([method, path, user]),
+        );
+        let answer = format!("{status} {{\"errors\":");
+        assert_eq!(
+            printed,
+            format!("{answer}\n{answer}\n200 True\n"),
+            "{method} {path}"
+        );
+    }
+}
+
+/// It sends layers in chunks, and only to sessions that it was given: so those are refused in the middle of a push.
+fn skopeo() {
+    for status in [401, 404, 405, 413] {
+        let world = World::new(move |router| {
+            router.layer(from_fn(move |request: Request, next: Next| async move {
+                early(status, request, next).await
+            }))
+        });
+        let image = world.image();
+        let mut command = Command::new("skopeo");
+        command
+            .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
+            .args(["--dest-creds", "user:right"])
+            .arg(format!("dir:{}", image.display()))
+            .arg(format!("docker://{}/a:large", world.address))
+            .env("HOME", world.directory.path());
+        let output = command.output().unwrap();
+
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(said.contains("refused early"), "{status}: {said}");
+        for unwanted in ["broken pipe", "connection reset"] {
+            assert!(!said.contains(unwanted), "{status}: {said}");
+        }
+    }
+}
+
+/// Answers a PATCH without reading it.
+async fn early(status: u16, request: Request, next: Next) -> Response {
+    if request.method() != Method::PATCH {
+        return next.run(request).await;
+    }
+    let body = r#"{"errors":[{"code":"DENIED","message":"refused early"}]}"#;
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("content-type", "application/json")], body).into_response()
+}
+
+/// Knows the login `user:right`.
+#[derive(Debug)]
+struct OneUser;
+
+#[async_trait]
+impl Authenticator for OneUser {
+    async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        match request.headers.get("authorization") {
+            None => Ok(None),
+            Some(login) if login == "Basic dXNlcjpyaWdodA==" => Ok(Some(Identity::new("user"))),
+            Some(_) => Err(AuthError::Rejected),
+        }
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        vec![Challenge::Basic { realm: "test".into() }]
+    }
+}
+
+/// A registry with one user, and 30 MB to send to it.
+struct World {
+    directory: TempDir,
+    address: SocketAddr,
+    /// Serves until it is dropped.
+    _runtime: Runtime,
+}
+
+impl World {
+    fn new(around: impl FnOnce(Router) -> Router) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let registry = Registry::builder(MemoryStorage::new())
+            .authenticator(OneUser)
+            .build();
+        let router = around(registry_axum::router(registry));
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(registry_axum::serve(listener, router));
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("body"), noise()).unwrap();
+        Self {
+            directory,
+            address,
+            _runtime: runtime,
+        }
+    }
+
+    fn body(&self) -> std::path::PathBuf {
+        self.directory.path().join("body")
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// An image of one large layer, in a directory as skopeo keeps them.
+    fn image(&self) -> std::path::PathBuf {
+        let image = self.directory.path().join("image");
+        fs::create_dir_all(&image).unwrap();
+        let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let config = descriptor(&image, "config.v1+json", config.as_bytes());
+        let layer = descriptor(&image, "layer.v1.tar", noise());
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{config},"layers":[{layer}]}}"#
+        );
+        fs::write(image.join("manifest.json"), manifest).unwrap();
+        fs::write(image.join("version"), "Directory Transport Version: 1.1\n").unwrap();
+        image
+    }
+}
+
+fn descriptor(image: &Path, kind: &str, content: &[u8]) -> String {
+    let digest = Digest::of(Algorithm::Sha256, content).to_string();
+    fs::write(image.join(&digest["sha256:".len()..]), content).unwrap();
+    format!(
+        r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":{}}}"#,
+        content.len()
+    )
+}
+
+/// Bytes that nothing compresses: Marsaglia's xorshift.
+fn noise() -> &'static [u8] {
+    static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut state = 88_172_645_463_325_252_u64;
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        words.take(SIZE / 8).flatten().collect()
+    });
+    &NOISE
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}

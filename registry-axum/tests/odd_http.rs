@@ -1,0 +1,475 @@
+//! A registry behind the listener, and clients that are old, odd or hostile, over pipes in memory.
+//!
+//! What HTTP allows is served, whoever sends it; what it forbids is refused in the registry's error format, and the
+//! connection closed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use axum::Router;
+use registry_core::{Algorithm, Digest, Registry, Repository, storage::MemoryStorage};
+use support::{Answer, Client, Running};
+
+const CONTENT: &str = "0123456789";
+
+struct World {
+    server: Running,
+    registry: Registry,
+}
+
+impl World {
+    fn new() -> Self {
+        let registry = Registry::builder(MemoryStorage::new())
+            .allow_anonymous_push()
+            .build();
+        let router: Router = registry_axum::router(registry.clone());
+        Self {
+            server: Running::of(router),
+            registry,
+        }
+    }
+
+    fn repository(&self) -> Repository {
+        self.registry.repository("team/app").unwrap()
+    }
+
+    fn connect(&self) -> Client {
+        self.server.connect()
+    }
+
+    /// The answer to a request, on a connection of its own.
+    async fn ask(&self, request: &str) -> Answer {
+        self.connect().ask(request).await
+    }
+
+    async fn upload(&self) -> String {
+        let opened = self.repository().open_upload(Algorithm::Sha256).await.unwrap();
+        format!("/v2/team/app/blobs/uploads/{}", opened.id)
+    }
+
+    async fn has(&self, digest: &Digest) -> bool {
+        self.repository().blob(digest).await.unwrap().is_some()
+    }
+}
+
+fn digest() -> Digest {
+    Digest::of(Algorithm::Sha256, CONTENT.as_bytes())
+}
+
+/// Pushes [`CONTENT`] in a PATCH with these headers and this body, and closes with an empty PUT.
+async fn pushes_with(headers: &str, body: &str) -> Answer {
+    let world = World::new();
+    let upload = world.upload().await;
+    let mut client = world.connect();
+    let patched = client
+        .ask(&format!(
+            "PATCH {upload} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}"
+        ))
+        .await;
+    let closed = client
+        .ask(&format!(
+            "PUT {upload}?digest={} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+            digest()
+        ))
+        .await;
+    assert_eq!(closed.status(), 201, "{patched:?} {closed:?}");
+    assert!(world.has(&digest()).await);
+    patched
+}
+
+// What is served.
+
+#[tokio::test]
+async fn http_1_0_with_and_without_a_host() {
+    let world = World::new();
+    for host in ["", "Host: x\r\n"] {
+        let mut client = world.connect();
+        let answer = client.ask(&format!("GET /v2/ HTTP/1.0\r\n{host}\r\n")).await;
+        assert_eq!((answer.status(), answer.body.as_str()), (200, "{}"));
+        assert_eq!(client.closed().await, "");
+
+        let mut client = world.connect();
+        let opened = client
+            .ask(&format!(
+                "POST /v2/team/app/blobs/uploads/ HTTP/1.0\r\n{host}Content-Length: 0\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(opened.status(), 202);
+        // Without a host there is nothing to make it absolute with, and no need to.
+        assert!(
+            opened
+                .header("location")
+                .unwrap()
+                .starts_with("/v2/team/app/blobs/uploads/"),
+            "{opened:?}"
+        );
+        assert_eq!(client.closed().await, "");
+    }
+}
+
+/// nginx proxies so by default: the whole layer with one length, and no second request.
+#[tokio::test]
+async fn a_push_over_http_1_0() {
+    let world = World::new();
+    let upload = world.upload().await;
+
+    let put = world
+        .ask(&format!(
+            "PUT {upload}?digest={} HTTP/1.0\r\nConnection: close\r\nContent-Length: 10\r\n\r\n{CONTENT}",
+            digest()
+        ))
+        .await;
+
+    assert_eq!(put.status(), 201, "{put:?}");
+    assert!(world.has(&digest()).await);
+}
+
+#[tokio::test]
+async fn keep_alive_over_http_1_0_for_those_who_ask() {
+    let world = World::new();
+    let mut client = world.connect();
+    for _ in 0..2 {
+        let answer = client
+            .ask("GET /v2/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            .await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.header("connection"), Some("keep-alive"));
+    }
+}
+
+#[tokio::test]
+async fn close_is_said_and_done() {
+    let world = World::new();
+    let mut client = world.connect();
+    let answer = client
+        .ask("GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(client.closed().await, "");
+}
+
+#[tokio::test]
+async fn bodies_sized_chunked_and_in_pieces() {
+    let sized = pushes_with("Content-Length: 10\r\n", CONTENT).await;
+    assert_eq!(sized.header("range"), Some("0-9"));
+    let chunked = pushes_with(
+        "Transfer-Encoding: chunked\r\n",
+        "4\r\n0123\r\n6;ext=1\r\n456789\r\n0\r\nTrailer: x\r\n\r\n",
+    )
+    .await;
+    assert_eq!(chunked.header("range"), Some("0-9"));
+    // Twice the same length is one length.
+    pushes_with("Content-Length: 10\r\nContent-Length: 10\r\n", CONTENT).await;
+}
+
+#[tokio::test]
+async fn content_range_with_and_without_its_unit() {
+    for range in ["0-9", "bytes 0-9/10", "bytes 0-9/*"] {
+        let headers = format!("Content-Range: {range}\r\nContent-Length: 10\r\n");
+        assert_eq!(pushes_with(&headers, CONTENT).await.status(), 202, "{range}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_patch_and_an_empty_put() {
+    let world = World::new();
+    let upload = world.upload().await;
+    let mut client = world.connect();
+    for length in ["Content-Length: 0", "Transfer-Encoding: chunked"] {
+        let body = if length.contains("chunked") {
+            "0\r\n\r\n"
+        } else {
+            ""
+        };
+        let patched = client
+            .ask(&format!(
+                "PATCH {upload} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n{body}"
+            ))
+            .await;
+        assert_eq!(patched.status(), 202, "{patched:?}");
+    }
+    let empty = Digest::of(Algorithm::Sha256, b"");
+    // Without any length there is no body.
+    let put = client
+        .ask(&format!(
+            "PUT {upload}?digest={empty} HTTP/1.1\r\nHost: x\r\n\r\n"
+        ))
+        .await;
+
+    assert_eq!(put.status(), 201, "{put:?}");
+    assert!(world.has(&empty).await);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_is_told_so() {
+    let world = World::new();
+    let upload = world.upload().await;
+    let mut client = world.connect();
+    client
+        .send(format!(
+            "PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.head().await.head, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send(CONTENT).await;
+
+    assert_eq!(client.answer().await.status(), 202);
+}
+
+/// It has its answer without having sent anything, and nobody waits for what it will never send.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_100_and_is_refused_need_not_send() {
+    let world = World::new();
+    let mut client = world.connect();
+    client
+        .send(
+            "PATCH /v2/team/app/blobs/uploads/00000000-0000-4000-8000-000000000000 HTTP/1.1\r\nHost: x\r\n\
+             Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .await;
+
+    assert_eq!(client.answer().await.status(), 404);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(client.closed().await, "");
+    assert!(begun.elapsed().as_secs() < 3);
+}
+
+#[tokio::test]
+async fn several_accept_lines() {
+    let world = World::new();
+    let manifest =
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let put = world
+        .ask(&format!(
+            "PUT /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: x\r\n\
+             Content-Type: application/vnd.oci.image.index.v1+json\r\nContent-Length: {}\r\n\r\n{manifest}",
+            manifest.len()
+        ))
+        .await;
+    assert_eq!(put.status(), 201, "{put:?}");
+
+    let got = world
+        .ask(
+            "GET /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\
+             Accept: application/vnd.docker.distribution.manifest.v2+json\r\naccept: application/vnd.oci.image.index.v1+json\r\n\r\n",
+        )
+        .await;
+
+    assert_eq!(got.body, manifest);
+}
+
+/// containerd escapes neither the colon nor the slash.
+#[tokio::test]
+async fn a_mount_whose_query_is_not_escaped() {
+    let world = World::new();
+    let other = world.registry.repository("base/image").unwrap();
+    other.push_blob(String::from(CONTENT), None).await.unwrap();
+
+    let mounted = world
+        .ask(&format!(
+            "POST /v2/team/app/blobs/uploads/?mount={}&from=base/image HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+            digest()
+        ))
+        .await;
+
+    assert_eq!(mounted.status(), 201, "{mounted:?}");
+    assert!(world.has(&digest()).await);
+}
+
+#[tokio::test]
+async fn an_absolute_target_is_its_path() {
+    let world = World::new();
+    let answer = world
+        .ask("GET http://somewhere.example:5000/v2/ HTTP/1.1\r\nHost: somewhere.example:5000\r\n\r\n")
+        .await;
+
+    assert_eq!((answer.status(), answer.body.as_str()), (200, "{}"));
+}
+
+#[tokio::test]
+async fn other_targets_are_answered_and_harm_nothing() {
+    let world = World::new();
+    for request in [
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n",
+        "GET //v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /v2/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "BREW /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let answer = world.ask(request).await;
+        assert!((400..500).contains(&answer.status()), "{request}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_ahead_of_their_answers() {
+    let world = World::new();
+    let upload = world.upload().await;
+    let mut client = world.connect();
+    client
+        .send(format!(
+            "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n\
+             PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{CONTENT}\
+             GET {upload} HTTP/1.1\r\nHost: x\r\n\r\n"
+        ))
+        .await;
+
+    assert_eq!(client.answer().await.status(), 200);
+    assert_eq!(client.answer().await.status(), 202);
+    assert_eq!(client.answer().await.header("range"), Some("0-9"));
+}
+
+// What is refused.
+
+/// Refused, and whatever follows is not a request any more.
+async fn refuses(status: u16, request: &str) {
+    let world = World::new();
+    let upload = world.upload().await;
+    let mut client = world.connect();
+    let smuggled = format!("DELETE {upload} HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send(request.replace("UPLOAD", &upload)).await;
+    let went = client.try_send(smuggled.as_bytes()).await;
+
+    let answer = client.answer().await;
+
+    answer.assert_refusal(status);
+    assert_eq!(client.closed().await, "", "{request}, went: {went}");
+    let id = upload.rsplit('/').next().unwrap().parse().unwrap();
+    let state = world.repository().upload(&id).await.unwrap();
+    assert_eq!(state.unwrap().offset, 0, "{request}");
+}
+
+#[tokio::test]
+async fn two_lengths_are_refused() {
+    for lengths in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "transfer-encoding: chunked\r\nX: y\r\nCONTENT-LENGTH: 0",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5, 6",
+        "Content-Length: 5\r\nContent-Length: +5",
+    ] {
+        refuses(
+            400,
+            &format!("PATCH UPLOAD HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\n0\r\n\r\n"),
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn lengths_that_are_none_are_refused() {
+    for length in [
+        "Content-Length: +5",
+        "Content-Length: -1",
+        "Content-Length: 0x5",
+        "Content-Length: 5 5",
+        "Content-Length:",
+        "Content-Length: 99999999999999999999",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding:\u{b}chunked",
+    ] {
+        refuses(
+            400,
+            &format!("PATCH UPLOAD HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n0\r\n\r\n"),
+        )
+        .await;
+    }
+    refuses(
+        400,
+        "PATCH UPLOAD HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn headers_that_are_none_are_refused() {
+    for header in [
+        "X: a\r\n folded",
+        "X: a\r\n\tfolded",
+        " X: a",
+        "X : a",
+        "X",
+        ": a",
+        "X: a\0b",
+        "X: a\rb",
+    ] {
+        refuses(400, &format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n")).await;
+    }
+}
+
+#[tokio::test]
+async fn http_1_1_without_a_host_or_with_two_is_refused() {
+    for hosts in ["", "Host: x\r\nHost: x\r\n", "Host: x\r\nHost: y\r\n"] {
+        refuses(400, &format!("GET /v2/ HTTP/1.1\r\n{hosts}\r\n")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    for request in [
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
+        "GET /v2/\r\n\r\n",
+        "GET /v2/ HTTP/3.0\r\n\r\n",
+        "GET  /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /v2/\u{1} HTTP/1.1\r\nHost: x\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        refuses(400, request).await;
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_300_kb_is_refused_before_it_is_whole() {
+    let world = World::new();
+    for head in [
+        format!(
+            "GET /v2/ HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "x".repeat(300 << 10)
+        ),
+        format!("GET /v2/{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(300 << 10)),
+        format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n{}", "X: x\r\n".repeat(50 << 10)),
+    ] {
+        let mut client = world.connect();
+        // It gets to send it all, so that it gets to read.
+        assert!(client.try_send(head.as_bytes()).await);
+
+        client.answer().await.assert_refusal(431);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_requests_that_were_none_comes_after_their_answers() {
+    let world = World::new();
+    let mut client = world.connect();
+    assert_eq!(
+        client.ask("GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").await.status(),
+        200
+    );
+
+    client.ask("nonsense\r\n\r\n").await.assert_refusal(400);
+    assert_eq!(client.closed().await, "");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_its_own_rules_keeps_what_was_good() {
+    let world = World::new();
+    let upload = world.upload().await;
+    for chunk in ["zz\r\n", "-1\r\n", "5\r\n01234XX", "fffffffffffffffff\r\n"] {
+        let mut client = world.connect();
+        client
+            .send(format!(
+                "PATCH {upload} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\n"
+            ))
+            .await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status(), 400, "{chunk}: {answer:?}");
+        assert!(answer.body.contains("SIZE_INVALID"), "{chunk}: {answer:?}");
+        assert_eq!(client.closed().await, "", "{chunk}");
+    }
+}

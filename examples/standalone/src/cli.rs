@@ -16,6 +16,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve a registry over HTTP, from a directory
     Serve(Serve),
+    /// Ask a server whether it is alive: exit code 0 if it is, 1 if not
+    Health(Health),
     /// Try access rules
     #[command(subcommand)]
     Access(Access),
@@ -66,6 +68,13 @@ impl From<Action> for registry_core::Action {
             Action::Delete => Self::Delete,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// The server, or a path of it such as http://127.0.0.1:5001/debug/health. Certificates are not checked
+    #[arg(default_value = "http://127.0.0.1:5000", value_name = "URL")]
+    pub(crate) url: String,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod access;
 mod cli;
 mod debug;
 mod files;
+mod health;
 mod htpasswd;
 mod serve;
 
@@ -21,8 +22,12 @@ fn main() -> ExitCode {
             serve::run(&options).map(|()| ExitCode::SUCCESS),
             ExitCode::FAILURE,
         ),
-        // 1 is an answer there.
+        cli::Command::Health(options) => (
+            health::run(&options).map(|()| ExitCode::SUCCESS),
+            ExitCode::FAILURE,
+        ),
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
+        // 1 is an answer there.
         cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
     };
     match result {

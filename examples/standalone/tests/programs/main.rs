@@ -26,6 +26,7 @@ mod access;
 mod clients;
 mod docker;
 mod exchange;
+mod health;
 mod htpasswd;
 mod http;
 mod image;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         access::trials(),
         clients::trials(),
         exchange::trials(),
+        health::trials(),
         htpasswd::trials(),
         lifecycle::trials(),
         proxies::trials(),

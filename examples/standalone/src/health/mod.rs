@@ -1,0 +1,114 @@
+//! `registry health`: asks a server whether it is alive, for a container's `HEALTHCHECK`.
+//!
+//! It sends no credentials and believes nothing but a status, so it checks no certificate: a server that asks itself
+//! over loopback rarely has one for that name. Whether clients will trust the certificate is another question.
+
+mod any_certificate;
+mod target;
+
+use self::target::{Target, Transport};
+use crate::cli::Health;
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::rustls::{AlertDescription, Error as TlsError};
+
+/// A server that takes longer is not alive. Engines wait for 30 seconds by default.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much is read of what a server says is wrong, in bytes.
+const REPORT: usize = 4096;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// Says on standard output that the server is alive, or fails with what is wrong.
+pub(crate) fn run(options: &Health) -> Result<()> {
+    let target = Target::parse(&options.url)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let asked = runtime.block_on(async { timeout(PATIENCE, ask(&target)).await });
+    let found = asked
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs()).into()))
+        .map_err(|error| format!("unhealthy: {}: {}", options.url, with_causes(&*error)))?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "healthy: {}: {found}", options.url)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// What the server is alive by.
+async fn ask(target: &Target) -> Result<String> {
+    let connection = TcpStream::connect((target.host(), target.port()))
+        .await
+        .map_err(|error| format!("cannot connect: {error}"))?;
+    let answer = match target.transport() {
+        Transport::Plain => get(connection, target).await,
+        Transport::Tls => match any_certificate::connect(connection, target.host()).await {
+            Ok(connection) => get(connection, target).await,
+            Err(error) => Err(format!("no TLS: {error}").into()),
+        },
+    };
+    match answer {
+        // It has shown its certificate, and wants ours, which nobody gave to this command.
+        Err(error) if wants_a_certificate(&*error) => Ok("it wants a client certificate".into()),
+        answer => answer,
+    }
+}
+
+async fn get(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    target: &Target,
+) -> Result<String> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
+    let request = Request::get(target.path())
+        .header(header::HOST, target.authority())
+        .header(
+            header::USER_AGENT,
+            concat!("registry-health/", env!("CARGO_PKG_VERSION")),
+        )
+        .body(Body::empty())?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    // Whoever asks for a login is alive.
+    if status.is_success() || status == StatusCode::UNAUTHORIZED {
+        return Ok(status.to_string());
+    }
+    let body = to_bytes(Body::new(response.into_body()), REPORT)
+        .await
+        .unwrap_or_default();
+    let report = String::from_utf8_lossy(&body);
+    Err(format!("{status} {}", report.trim()).trim_end().into())
+}
+
+fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| {
+        let tls = error.downcast_ref::<TlsError>().or_else(|| {
+            let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+            inner.downcast_ref()
+        });
+        matches!(
+            tls,
+            Some(TlsError::AlertReceived(AlertDescription::CertificateRequired))
+        )
+    })
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

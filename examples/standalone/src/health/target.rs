@@ -1,0 +1,122 @@
+//! [`Target`]: whom to ask.
+
+use axum::http::{Uri, uri::Authority};
+
+/// Where a registry says whether it is there.
+const BASE: &str = "/v2/";
+
+/// A URL, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    transport: Transport,
+    authority: Authority,
+    path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Plain,
+    Tls,
+}
+
+impl Target {
+    /// Reads `http://HOST:PORT` or `https://…`; without a path it means the registry's base, `/v2/`.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
+        let uri: Uri = url.parse().or(Err(malformed()))?;
+        let transport = match uri.scheme_str() {
+            Some("http") => Transport::Plain,
+            Some("https") => Transport::Tls,
+            _ => return Err(malformed()),
+        };
+        let authority = uri.authority().ok_or_else(malformed)?.clone();
+        let path = match uri.path_and_query().map(|path| path.as_str()) {
+            None | Some("" | "/") => BASE,
+            Some(path) => path,
+        };
+        Ok(Self {
+            transport,
+            authority,
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// As the resolver takes it: an IPv6 address without its brackets.
+    pub(super) fn host(&self) -> &str {
+        let host = self.authority.host();
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(match self.transport {
+            Transport::Plain => 80,
+            Transport::Tls => 443,
+        })
+    }
+
+    pub(super) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_whom_to_ask_and_what() {
+        for (url, transport, host, port, path) in [
+            (
+                "http://127.0.0.1:5000",
+                Transport::Plain,
+                "127.0.0.1",
+                5000,
+                "/v2/",
+            ),
+            (
+                "http://127.0.0.1:5000/",
+                Transport::Plain,
+                "127.0.0.1",
+                5000,
+                "/v2/",
+            ),
+            ("http://localhost", Transport::Plain, "localhost", 80, "/v2/"),
+            ("https://[::1]", Transport::Tls, "::1", 443, "/v2/"),
+            (
+                "https://r.example/registry/v2/",
+                Transport::Tls,
+                "r.example",
+                443,
+                "/registry/v2/",
+            ),
+            (
+                "http://127.0.0.1:5001/debug/health",
+                Transport::Plain,
+                "127.0.0.1",
+                5001,
+                "/debug/health",
+            ),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.transport(), transport, "{url}");
+            assert_eq!(
+                (target.host(), target.port(), target.path()),
+                (host, port, path),
+                "{url}"
+            );
+        }
+        for url in ["", "127.0.0.1:5000", "/v2/", "ftp://x", "http://"] {
+            assert!(Target::parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -171,6 +171,14 @@ pub enum Error {
     /// The repository has no such upload session.
     #[error("the repository has no such upload session")]
     UploadUnknown,
+    /// As many upload sessions are open as may be. Some will end, or expire.
+    #[error("{scope} may have {limit} open upload sessions, and has")]
+    TooManyUploads {
+        /// How many are allowed.
+        limit: usize,
+        /// Where.
+        scope: &'static str,
+    },
     /// A chunk did not start where the session stands, or another one is being received.
     #[error("the chunk does not continue the upload session, which stands at {offset}")]
     ChunkOutOfOrder {
@@ -316,7 +324,9 @@ impl Error {
             Self::Precondition { .. } => (S::PRECONDITION_FAILED, C::Denied),
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
             Self::Overwrite { .. } | Self::Denied | Self::Vetoed(_) => (S::FORBIDDEN, C::Denied),
-            Self::Throttled { .. } => (S::TOO_MANY_REQUESTS, C::TooManyRequests),
+            Self::Throttled { .. } | Self::TooManyUploads { .. } => {
+                (S::TOO_MANY_REQUESTS, C::TooManyRequests)
+            }
             // 507 would be the word for it, but docker tries that for 50 seconds and then shows the status alone, as
             // skopeo and podman do at once. This one they all show, with the message, and nobody tries again.
             Self::Full(_) => (S::FORBIDDEN, C::Denied),
@@ -412,6 +422,7 @@ impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::UploadUnknown => Self::UploadUnknown,
+            StorageError::TooManyUploads { limit, scope } => Self::TooManyUploads { limit, scope },
             StorageError::MissingReferences(missing) => {
                 Self::MissingReferences(missing.into_iter().map(AnyDigest::from).collect())
             }

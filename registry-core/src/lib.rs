@@ -6,6 +6,7 @@ pub mod digest;
 pub mod error;
 pub mod hash;
 pub mod hooks;
+pub mod maintenance;
 pub mod manifest;
 pub mod media_type;
 pub mod name;

@@ -310,6 +310,48 @@ async fn pages() {
     }
 }
 
+#[tokio::test]
+async fn open_uploads() {
+    let registry = registry(|limits| {
+        limits.uploads_in_repository = 2;
+        limits.uploads = 3;
+    });
+    let open = async |name: &str, query: &str| {
+        let target = format!("/v2/{name}/blobs/uploads/{query}");
+        send(&registry, Request::post(target).body(String::from("{}")).unwrap()).await
+    };
+    let digest = Digest::of(Algorithm::Sha256, b"{}");
+
+    let first = open("a", "").await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    assert_eq!(open("a", "").await.status, StatusCode::ACCEPTED);
+    let refusal = open("a", "").await;
+    assert_eq!(refusal.refusal(), refused(429, "TOOMANYREQUESTS"));
+    assert!(refusal.headers.contains_key(header::RETRY_AFTER));
+    let mount = format!("?mount={digest}&from=b");
+    assert_eq!(
+        open("a", &mount).await.refusal(),
+        refused(429, "TOOMANYREQUESTS"),
+        "it would be a session"
+    );
+    assert_eq!(open("b", "").await.status, StatusCode::ACCEPTED);
+    assert_eq!(open("b", "").await.refusal(), refused(429, "TOOMANYREQUESTS"));
+    assert_eq!(
+        open("b", &format!("?digest={digest}")).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        open("a", &mount).await.status,
+        StatusCode::CREATED,
+        "it is no session"
+    );
+
+    let location = first.headers[header::LOCATION].to_str().unwrap();
+    let cancel = Request::delete(location).body(String::new()).unwrap();
+    assert_eq!(send(&registry, cancel).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(open("b", "").await.status, StatusCode::ACCEPTED);
+}
+
 /// Lets everybody push to `to` and pull from `d`, and remembers where a pull was asked for.
 #[derive(Debug, Default)]
 struct OnlyFromD(Mutex<Vec<String>>);

@@ -344,6 +344,16 @@ impl<S: Storage> StorageAdmin for MeasuredStorage<S> {
         let operation = self.administering()?.uploads(repository, page);
         self.metrics.measure(Action::Uploads, operation).await
     }
+
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let operation = self.administering()?.uploading(page);
+        self.metrics.measure(Action::Uploading, operation).await
+    }
+
+    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        let operation = self.administering()?.expire_upload(repository, seen);
+        self.metrics.measure(Action::ExpireUpload, operation).await
+    }
 }
 
 label! {
@@ -371,6 +381,8 @@ label! {
         Links: "links",
         AllManifests: "manifests",
         Uploads: "uploads",
+        Uploading: "uploading",
+        ExpireUpload: "expire_upload",
     }
 }
 

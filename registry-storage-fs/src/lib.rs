@@ -62,6 +62,7 @@ mod listing;
 mod locks;
 mod manifests;
 mod open;
+mod open_uploads;
 mod planes;
 mod read;
 mod referrers;

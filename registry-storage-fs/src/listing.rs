@@ -76,7 +76,17 @@ impl Store {
     }
 
     pub(crate) fn repositories(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        self.repositories_where(page, &|path| path.join("_manifests").is_dir())
+    }
+
+    /// Those of the directories that could be repositories, by what is in them.
+    pub(crate) fn repositories_where(
+        &self,
+        page: &Page<'_, RepositoryName>,
+        counts: &dyn Fn(&Path) -> bool,
+    ) -> Result<Listing<RepositoryName>> {
         let mut walk = Walk {
+            counts,
             after: page.after.map(RepositoryName::as_str),
             // One more says whether there are more.
             wanted: if page.limit == 0 {
@@ -93,6 +103,7 @@ impl Store {
 
 /// A walk through `repositories/` in the order of names.
 struct Walk<'a> {
+    counts: &'a dyn Fn(&Path) -> bool,
     after: Option<&'a str>,
     wanted: usize,
     found: Vec<RepositoryName>,
@@ -137,7 +148,7 @@ impl Walk<'_> {
             let path = directory.join(name.strip_prefix(prefix).unwrap_or(name));
             if below {
                 self.visit(&path, &key)?;
-            } else if path.join("_manifests").is_dir() {
+            } else if (self.counts)(&path) {
                 self.found.push(repository);
             }
         }

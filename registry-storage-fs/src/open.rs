@@ -6,6 +6,7 @@ use crate::{
     holders::Holders,
     layout::Layout,
     locks::KeyedLocks,
+    open_uploads::OpenUploads,
     read::Buffers,
     referrers::ReferrerIndexes,
 };
@@ -159,6 +160,7 @@ impl FsOptions {
                 min_free: self.min_free,
                 boot: boot_id(),
                 uploads: KeyedLocks::new(),
+                open_uploads: OpenUploads::default(),
                 manifests: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
                 referrers: ReferrerIndexes::default(),
@@ -242,6 +244,7 @@ pub(crate) struct Store {
     /// Names this boot of the machine.
     pub(crate) boot: String,
     pub(crate) uploads: KeyedLocks<UploadId>,
+    pub(crate) open_uploads: OpenUploads,
     /// Taken before `tags` where both are.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,

@@ -229,4 +229,15 @@ impl StorageAdmin for FsStorage {
         self.blocking(move |store| store.uploads(&repository, &page.page()))
             .await
     }
+
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let page = OwnedPage::of(&page);
+        self.blocking(move |store| store.uploading(&page.page())).await
+    }
+
+    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        let (repository, seen) = (repository.clone(), seen.clone());
+        self.blocking(move |store| store.expire_upload(&repository, &seen))
+            .await
+    }
 }

@@ -54,6 +54,7 @@ pub(crate) struct Session {
     paths: UploadPaths,
     id: UploadId,
     started: Option<SystemTime>,
+    touched: Option<SystemTime>,
     version: u64,
     pub(crate) offset: u64,
     pub(crate) checkpoint: Option<Checkpoint>,
@@ -71,6 +72,10 @@ pub(crate) struct Claimed {
 
 impl Store {
     pub(crate) fn open_upload(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
+        self.counted(repository, &new.bounds, || self.open_session(repository, new))
+    }
+
+    fn open_session(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
         self.require_room(new.size.unwrap_or(0))?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
@@ -86,6 +91,7 @@ impl Store {
             paths: UploadPaths::below(staged.path.clone()),
             id,
             started: time::parse(&now),
+            touched: time::parse(&now),
             version: 0,
             offset: 0,
             checkpoint: Some(new.checkpoint.clone()),
@@ -113,7 +119,7 @@ impl Store {
     pub(crate) fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
         // Without the lock: a client that gives up need not wait for its own append, which then finds nothing
         // left to be kept in.
-        Ok(self.disk.discard(&self.layout.upload(repository, id).directory)?)
+        Ok(self.end_upload(repository, &self.layout.upload(repository, id).directory)?)
     }
 
     pub(crate) fn rehash(
@@ -190,7 +196,7 @@ impl Store {
             digest.to_string().as_bytes(),
         )?;
         changes.settle()?;
-        self.disk.discard(&session.paths.directory)?;
+        self.end_upload(repository, &session.paths.directory)?;
         self.holders.add(&digest, repository);
         self.stored(&digest)?
             .ok_or_else(|| StorageError::internal(format!("{digest} was stored and is not there")))
@@ -231,11 +237,12 @@ impl Store {
         };
         let started = std::str::from_utf8(&started).ok().and_then(time::parse);
         let data = paths.data();
-        let stored = fs::metadata(&data)
-            .if_there("look at", &data)?
-            .map(|data| data.len());
+        let stored = fs::metadata(&data).if_there("look at", &data)?;
+        let touched = stored.as_ref().and_then(|data| data.modified().ok());
+        let stored = stored.map(|data| data.len());
         let mut session = Session {
             started,
+            touched: touched.max(started),
             version: 0,
             offset: stored.unwrap_or(0),
             checkpoint: None,
@@ -312,6 +319,12 @@ impl Session {
         UploadState::new(self.id, self.offset, self.version())
             .with_checkpoint(self.checkpoint.clone())
             .with_started(self.started)
+            .with_touched(self.touched)
+    }
+
+    /// Where all of it lies.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.paths.directory
     }
 
     /// Where its bytes are written.

@@ -8,7 +8,7 @@ use registry_core::{
     storage::{
         BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
         Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest, TagExpect, UploadBody,
-        UploadState, Verified,
+        UploadBounds, UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -30,6 +30,8 @@ enum Fault {
     BlobsDeletedEverywhere,
     /// What a mount names as its source does not matter.
     MountSourceIgnored,
+    /// Any number of sessions may be open.
+    BoundsIgnored,
     /// Any state of a session will do.
     VersionsIgnored,
     /// A commit whose answer was lost cannot be retried.
@@ -102,6 +104,7 @@ noticed! {
     RangesIgnored: ranges_ignored by ranges::every_kind_of_range_gives_its_bytes;
     BlobsDeletedEverywhere: blobs_deleted_everywhere by isolation::deleting_in_one_repository_leaves_the_others;
     MountSourceIgnored: mount_source_ignored by repositories::a_blob_that_the_source_does_not_hold_is_not_mounted;
+    BoundsIgnored: bounds_ignored by bounds::a_repository_has_as_many_sessions_as_allowed;
     VersionsIgnored: versions_ignored by uploads::a_session_that_has_moved_on_refuses_and_stays_as_it_is;
     CommitsNotRepeatable: commits_not_repeatable by commits::a_commit_that_is_retried_succeeds;
     ProofsTransferable: proofs_transferable by commits::the_proof_of_another_session_is_refused;
@@ -259,6 +262,10 @@ impl Storage for Faulty {
 #[async_trait]
 impl StorageWrite for Faulty {
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        let new = match self.fault {
+            BoundsIgnored => new.within(UploadBounds::NONE),
+            _ => new,
+        };
         self.writer().open_upload(repository, new).await
     }
 

@@ -224,6 +224,8 @@ impl Error {
             Self::Throttled { retry_after } => {
                 headers.set(header::RETRY_AFTER, retry_after.as_secs().max(1));
             }
+            // Nobody knows when one ends; soon, where pushes are under way.
+            Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
             _ => {}
         }
         (self.wire().0, headers.0)

@@ -47,6 +47,11 @@ pub struct Limits {
     pub annotation_bytes: usize,
     /// How many `tag` parameters a manifest may be put with. 414 `UNSUPPORTED`. Default: 64.
     pub tags_per_put: usize,
+    /// How many upload sessions of a repository are open at once; those that clients abandoned count until they
+    /// expire (see [`maintenance`](crate::maintenance)). 429 `TOOMANYREQUESTS`. Default: 10 000.
+    pub uploads_in_repository: usize,
+    /// How many upload sessions are open at once in all repositories. 429 `TOOMANYREQUESTS`. Default: 100 000.
+    pub uploads: usize,
     /// How many manifests an index may have that a client keeps under the tag of a subject's referrers; one with
     /// more is left out of the list of referrers. Default: 1000.
     pub referrers_in_tag: usize,
@@ -73,6 +78,8 @@ impl Default for Limits {
             annotations: 10_000,
             annotation_bytes: 4 << 20,
             tags_per_put: 64,
+            uploads_in_repository: 10_000,
+            uploads: 100_000,
             referrers_in_tag: 1000,
             mount_candidates: 64,
             page_default: 1000,

@@ -4,10 +4,19 @@ use super::Limits;
 use crate::{
     error::Error,
     manifest::{self, Manifest},
+    storage::UploadBounds,
 };
 use http::{HeaderMap, Uri};
 
 impl Limits {
+    /// How many sessions the storage may have open.
+    pub(super) const fn upload_bounds(&self) -> UploadBounds {
+        UploadBounds {
+            in_repository: self.uploads_in_repository,
+            in_all: self.uploads,
+        }
+    }
+
     /// Before anything of a request is read: how long it is.
     pub(super) fn admit_head(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
         let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);

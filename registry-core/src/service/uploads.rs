@@ -24,13 +24,11 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`Error`] if nothing may be pushed here, or the storage fails.
+    /// [`Error::TooManyUploads`]; [`Error`] if nothing may be pushed here, or the storage fails.
     pub async fn open_upload(&self, algorithm: Algorithm) -> Result<UploadState, Error> {
         self.require_push().await?;
-        Ok(self
-            .write()?
-            .open_upload(&self.name, NewUpload::hashed_by(algorithm))
-            .await?)
+        let new = NewUpload::hashed_by(algorithm).within(self.registry.inner.limits.upload_bounds());
+        Ok(self.write()?.open_upload(&self.name, new).await?)
     }
 
     /// Where a session stands; `None` if this repository has none of that id.

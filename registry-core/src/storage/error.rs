@@ -19,6 +19,14 @@ pub enum StorageError {
         /// How many bytes the session holds now.
         offset: u64,
     },
+    /// As many upload sessions are open as may be; none was opened.
+    #[error("{scope} may have {limit} open upload sessions, and has")]
+    TooManyUploads {
+        /// How many are allowed.
+        limit: usize,
+        /// Where.
+        scope: &'static str,
+    },
     /// A tag is not where its [`TagExpect`](super::TagExpect) says; it was not moved.
     #[error("the tag {tag} does not stand where it was expected")]
     TagConflict {

@@ -25,6 +25,7 @@ use std::{
     fmt,
     ops::{Bound, RangeBounds},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 /// How much is taken from a body at once, and thus how much an append that dies can lose: far below the 16 MiB
@@ -50,6 +51,8 @@ struct State {
     /// Stored once, whoever holds it. Nothing stays here without a holder.
     blobs: BTreeMap<Digest, Blob>,
     repositories: BTreeMap<RepositoryName, Repository>,
+    /// How many sessions are open, in all repositories.
+    uploads: usize,
 }
 
 struct Blob {
@@ -84,6 +87,17 @@ struct Upload {
     version: u64,
     sealed: bool,
     appending: bool,
+    started: SystemTime,
+    touched: SystemTime,
+}
+
+/// The one clock of this crate: a backend stamps its sessions, and no promise rests on that.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this backend lives in the core, and has no files whose times it could ask for"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 impl MemoryStorage {
@@ -227,6 +241,7 @@ impl StorageWrite for MemoryStorage {
             source: Some(Box::new(source)),
         })?;
         let id = UploadId::from_random(random);
+        let started = now();
         let upload = Upload {
             pieces: Vec::new(),
             offset: 0,
@@ -234,9 +249,18 @@ impl StorageWrite for MemoryStorage {
             version: 0,
             sealed: false,
             appending: false,
+            started,
+            touched: started,
         };
         let opened = upload.state(id);
-        self.state().repository(repository).uploads.insert(id, upload);
+        let mut state = self.state();
+        let open = state
+            .repositories
+            .get(repository)
+            .map_or(0, |found| found.uploads.len());
+        new.bounds.admit(open, state.uploads)?;
+        state.repository(repository).uploads.insert(id, upload);
+        state.uploads += 1;
         Ok(opened)
     }
 
@@ -307,17 +331,13 @@ impl StorageWrite for MemoryStorage {
             return Ok(info);
         }
         let info = info(proof.digest(), &bytes);
-        all.repository(repository).uploads.remove(&state.id);
+        all.end_upload(repository, &state.id);
         all.hold(repository, proof.digest(), bytes);
         Ok(info)
     }
 
     async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
-        let mut state = self.state();
-        Ok(state
-            .repositories
-            .get_mut(repository)
-            .is_some_and(|repository| repository.uploads.remove(id).is_some()))
+        Ok(self.state().end_upload(repository, id))
     }
 
     async fn mount(
@@ -435,6 +455,22 @@ impl StorageAdmin for MemoryStorage {
             Listing::first(page.limit, uploads.map(|(id, upload)| upload.state(*id)))
         }))
     }
+
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let state = self.state();
+        let uploading = state
+            .repositories
+            .range(beyond(page.after))
+            .filter(|(_, repository)| !repository.uploads.is_empty())
+            .map(|(name, _)| name.clone());
+        Ok(Listing::first(page.limit, uploading))
+    }
+
+    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        let mut state = self.state();
+        let idle = state.upload_at(repository, seen).is_ok();
+        Ok(idle && state.end_upload(repository, &seen.id))
+    }
 }
 
 /// What a commit finds.
@@ -484,6 +520,13 @@ impl State {
 
     fn upload(&mut self, repository: &RepositoryName, id: &UploadId) -> Option<&mut Upload> {
         self.repositories.get_mut(repository)?.uploads.get_mut(id)
+    }
+
+    fn end_upload(&mut self, repository: &RepositoryName, id: &UploadId) -> bool {
+        let found = self.repositories.get_mut(repository);
+        let ended = found.is_some_and(|repository| repository.uploads.remove(id).is_some());
+        self.uploads -= usize::from(ended);
+        ended
     }
 
     /// The session, if it stands where the caller saw it and nobody is appending.
@@ -612,7 +655,10 @@ impl Upload {
     }
 
     fn state(&self, id: UploadId) -> UploadState {
-        UploadState::new(id, self.offset, self.version()).with_checkpoint(self.checkpoint.clone())
+        UploadState::new(id, self.offset, self.version())
+            .with_checkpoint(self.checkpoint.clone())
+            .with_started(Some(self.started))
+            .with_touched(Some(self.touched))
     }
 
     const fn conflict(&self) -> StorageError {
@@ -657,6 +703,7 @@ impl<'a> Append<'a> {
         upload.pieces.push(bytes);
         upload.checkpoint = hasher.checkpoint();
         upload.version += 1;
+        upload.touched = now();
         Ok(())
     }
 

@@ -200,6 +200,13 @@ pub trait Storage: Debug + Send + Sync + 'static {
 #[async_trait]
 pub trait StorageWrite: Send + Sync {
     /// Opens an upload session, at offset 0 and with the checkpoint it is given.
+    ///
+    /// Sessions that were opened and have not ended count against the bounds of `new`, exactly, however many are
+    /// opened at once. Counting costs no walk: a backend keeps count.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooManyUploads`] with nothing opened.
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState>;
 
     /// Where a session of this repository stands; `None` if it is not one.
@@ -323,6 +330,13 @@ pub trait StorageAdmin: Send + Sync {
         repository: &RepositoryName,
         page: Page<'_, UploadId>,
     ) -> Result<Listing<UploadState>>;
+
+    /// Every repository with an open session, whether or not it exists for readers.
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>>;
+
+    /// Ends a session as [`cancel`](StorageWrite::cancel) does, if it still stands where `seen` says and nobody is
+    /// busy with it; false if it does not.
+    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool>;
 }
 
 /// A blob that a repository holds.
@@ -353,6 +367,46 @@ pub struct NewUpload {
     pub expected: Option<Digest>,
     /// Its size in bytes, where the client said so at once.
     pub size: Option<u64>,
+    /// How many sessions may be open, with it.
+    pub bounds: UploadBounds,
+}
+
+/// How many upload sessions may be open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadBounds {
+    /// In one repository.
+    pub in_repository: usize,
+    /// In all repositories together.
+    pub in_all: usize,
+}
+
+impl UploadBounds {
+    /// Any number.
+    pub const NONE: Self = Self {
+        in_repository: usize::MAX,
+        in_all: usize::MAX,
+    };
+
+    /// Whether one more may be opened where so many are.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooManyUploads`] says which bound is reached.
+    pub const fn admit(&self, in_repository: usize, in_all: usize) -> Result<()> {
+        if in_repository >= self.in_repository {
+            return Err(StorageError::TooManyUploads {
+                limit: self.in_repository,
+                scope: "this repository",
+            });
+        }
+        if in_all >= self.in_all {
+            return Err(StorageError::TooManyUploads {
+                limit: self.in_all,
+                scope: "all repositories together",
+            });
+        }
+        Ok(())
+    }
 }
 
 impl NewUpload {
@@ -363,7 +417,14 @@ impl NewUpload {
             checkpoint: Checkpoint::start(algorithm),
             expected: None,
             size: None,
+            bounds: UploadBounds::NONE,
         }
+    }
+
+    /// The same, where only so many may be open.
+    #[must_use]
+    pub fn within(self, bounds: UploadBounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// An upload that shall have `digest`, and `size` bytes where that is known.

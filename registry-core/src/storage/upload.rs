@@ -31,8 +31,10 @@ pub struct UploadState {
     pub id: UploadId,
     /// How many bytes it holds.
     pub offset: u64,
-    /// When it was opened, by the backend's clock. For expiry, nothing else.
+    /// When it was opened, by the backend's clock. For whoever looks, nothing else.
     pub started: Option<SystemTime>,
+    /// When it was last added to, or else opened, by the backend's clock. For expiry, nothing else.
+    pub touched: Option<SystemTime>,
     /// The hash of the first `offset` bytes. `None`: lost, or not to be trusted (another boot); the session is
     /// then hashed by [`rehash`](super::StorageWrite::rehash) when it closes.
     pub checkpoint: Option<Checkpoint>,
@@ -48,6 +50,7 @@ impl UploadState {
             id,
             offset,
             started: None,
+            touched: None,
             checkpoint: None,
             version,
         }
@@ -63,6 +66,12 @@ impl UploadState {
     #[must_use]
     pub fn with_started(self, started: Option<SystemTime>) -> Self {
         Self { started, ..self }
+    }
+
+    /// With the time it was last added to, or else opened.
+    #[must_use]
+    pub fn with_touched(self, touched: Option<SystemTime>) -> Self {
+        Self { touched, ..self }
     }
 
     /// The running hash of what the session holds; one that only counts where that is lost.

@@ -99,6 +99,12 @@ macro_rules! __storage_cases {
                 a_cancelled_session_is_gone_for_every_handle
                 cancelling_one_session_leaves_the_others
             }
+            bounds {
+                a_repository_has_as_many_sessions_as_allowed
+                all_repositories_together_have_as_many_sessions_as_allowed
+                a_session_that_ended_makes_room
+                of_many_opened_at_once_as_many_as_allowed_succeed
+            }
             resuming {
                 a_body_that_breaks_off_keeps_what_came_before
                 a_session_whose_append_was_dropped_goes_on_where_it_stands
@@ -203,6 +209,13 @@ macro_rules! __storage_cases {
                 the_manifests_of_a_repository_are_listed_tagged_or_not
                 the_open_sessions_of_a_repository_are_listed
             }
+            expiry {
+                repositories_with_open_sessions_are_listed
+                a_session_says_when_it_was_touched
+                an_idle_session_expires_and_one_that_moved_on_stays
+                a_session_that_is_being_added_to_does_not_expire
+                idle_sessions_expire_in_every_repository
+            }
         }
     };
     (damage [$($with:tt)*] $($args:tt)*) => {
@@ -227,6 +240,7 @@ macro_rules! __storage_cases {
                 a_session_whose_append_was_dropped_goes_on_after_the_restart
                 a_sealed_session_stays_sealed
                 a_commit_is_retried_after_the_restart
+                sessions_of_before_count_as_open
             }
         }
     };

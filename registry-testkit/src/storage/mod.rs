@@ -34,10 +34,12 @@ mod support;
 
 pub mod admin;
 pub mod blobs;
+pub mod bounds;
 pub mod commits;
 pub mod damage;
 pub mod deletions;
 pub mod dropping;
+pub mod expiry;
 pub mod isolation;
 pub mod listings;
 pub mod manifests;

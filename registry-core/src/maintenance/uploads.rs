@@ -1,0 +1,124 @@
+//! [`expire_uploads`]: ends the sessions that clients abandoned.
+
+use crate::{
+    name::RepositoryName,
+    storage::{Page, Storage, StorageAdmin, StorageError, UploadState},
+};
+use std::time::SystemTime;
+
+/// How many repositories, and sessions of a repository, are looked at in one go.
+const PAGE: usize = 256;
+
+/// What [`expire_uploads`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExpiredUploads {
+    /// How many sessions were ended.
+    pub expired: u64,
+    /// How many bytes they held.
+    pub bytes: u64,
+    /// How many sessions are still open, those of unknown age among them.
+    pub open: u64,
+    /// How many sessions and repositories could not be dealt with; the log says why.
+    pub failed: u64,
+}
+
+/// Ends every upload session to which nothing was added since `idle_since`; from then on it is unknown.
+///
+/// A session that a client takes up meanwhile stays: each is compared and ended in one step. A failure in one place
+/// is reported and does not keep the others. Dropping the future stops between two sessions.
+///
+/// ```
+/// use registry_core::{maintenance::expire_uploads, storage::MemoryStorage};
+/// use std::time::{Duration, SystemTime};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let storage = MemoryStorage::new();
+/// let week = Duration::from_secs(7 * 24 * 60 * 60);
+/// let report = expire_uploads(&storage, SystemTime::now() - week).await?;
+/// assert_eq!(report.expired, 0);
+/// # Ok::<(), registry_core::storage::StorageError>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// [`StorageError::Unsupported`] if the storage has no plane for maintenance; else why its repositories cannot be
+/// listed.
+pub async fn expire_uploads(
+    storage: &dyn Storage,
+    idle_since: SystemTime,
+) -> Result<ExpiredUploads, StorageError> {
+    let admin = storage
+        .admin()
+        .ok_or(StorageError::Unsupported("expire upload sessions"))?;
+    let mut report = ExpiredUploads::default();
+    let mut after: Option<RepositoryName> = None;
+    loop {
+        let page = Page {
+            after: after.as_ref(),
+            limit: PAGE,
+        };
+        let listed = admin.uploading(page).await?;
+        for repository in &listed.items {
+            if let Err(error) = in_repository(admin, repository, idle_since, &mut report).await {
+                tracing::warn!(%repository, %error, "cannot list the upload sessions of a repository");
+                report.failed += 1;
+            }
+        }
+        after = listed.items.into_iter().next_back();
+        if !listed.more {
+            return Ok(report);
+        }
+    }
+}
+
+async fn in_repository(
+    admin: &dyn StorageAdmin,
+    repository: &RepositoryName,
+    idle_since: SystemTime,
+    report: &mut ExpiredUploads,
+) -> Result<(), StorageError> {
+    let mut after = None;
+    loop {
+        let page = Page {
+            after: after.as_ref(),
+            limit: PAGE,
+        };
+        let listed = admin.uploads(repository, page).await?;
+        for session in &listed.items {
+            let idle = session.touched.is_some_and(|touched| touched < idle_since);
+            if !idle {
+                report.open += 1;
+                continue;
+            }
+            expire(admin, repository, session, report).await;
+        }
+        after = listed.items.last().map(|last| last.id);
+        if !listed.more {
+            return Ok(());
+        }
+    }
+}
+
+async fn expire(
+    admin: &dyn StorageAdmin,
+    repository: &RepositoryName,
+    session: &UploadState,
+    report: &mut ExpiredUploads,
+) {
+    let UploadState { id, offset, .. } = session;
+    match admin.expire_upload(repository, session).await {
+        Ok(true) => {
+            tracing::info!(%repository, %id, bytes = offset, "an abandoned upload session has expired");
+            report.expired += 1;
+            report.bytes += offset;
+        }
+        // A client was quicker: to go on with it, or to end it.
+        Ok(false) => report.open += 1,
+        Err(error) => {
+            tracing::warn!(%repository, %id, %error, "cannot end an abandoned upload session");
+            report.failed += 1;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! [`OpenUploads`]: how many upload sessions are open, so that opening one need not count them.
+//!
+//! One walk, when the first session is opened, finds what an earlier process left; from then on every session is
+//! counted as it comes and goes. The lock on the directory makes this process the only one that opens and ends them.
+
+use crate::{error::FsError, open::Store};
+use registry_core::{
+    RepositoryName, UploadId,
+    storage::{Listing, Page, Result, StorageError, UploadBounds, UploadState},
+};
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+/// Nothing until somebody opens or ends a session.
+#[derive(Debug, Default)]
+pub(crate) struct OpenUploads(OnceLock<Mutex<Counts>>);
+
+/// Repositories without an open session are not in it.
+#[derive(Debug, Default)]
+struct Counts {
+    by_repository: HashMap<RepositoryName, usize>,
+    all: usize,
+}
+
+impl Counts {
+    fn of(&self, repository: &RepositoryName) -> usize {
+        self.by_repository.get(repository).copied().unwrap_or(0)
+    }
+
+    fn more(&mut self, repository: &RepositoryName, count: usize) {
+        if count > 0 {
+            *self.by_repository.entry(repository.clone()).or_default() += count;
+            self.all += count;
+        }
+    }
+
+    fn less(&mut self, repository: &RepositoryName) {
+        let Some(count) = self.by_repository.get_mut(repository) else {
+            return;
+        };
+        *count -= 1;
+        self.all -= 1;
+        if *count == 0 {
+            self.by_repository.remove(repository);
+        }
+    }
+}
+
+impl Store {
+    /// Opens a session with `open` if the bounds allow one more. Counted first: of two that come at once, only one
+    /// takes the last place.
+    pub(crate) fn counted<T>(
+        &self,
+        repository: &RepositoryName,
+        bounds: &UploadBounds,
+        open: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        {
+            let mut counts = self.upload_counts();
+            bounds.admit(counts.of(repository), counts.all)?;
+            counts.more(repository, 1);
+        }
+        let opened = open();
+        if opened.is_err() {
+            self.upload_counts().less(repository);
+        }
+        opened
+    }
+
+    /// Ends a session: its directory is gone, whole, and counts no longer. False if it was not there.
+    pub(crate) fn end_upload(&self, repository: &RepositoryName, directory: &Path) -> Result<bool, FsError> {
+        // It is counted before it goes, or else the walk might miss it and it would be taken off twice.
+        drop(self.upload_counts());
+        let ended = self.disk.discard(directory)?;
+        if ended {
+            self.upload_counts().less(repository);
+        }
+        Ok(ended)
+    }
+
+    fn upload_counts(&self) -> MutexGuard<'_, Counts> {
+        let counts = self
+            .open_uploads
+            .0
+            .get_or_init(|| Mutex::new(self.count_uploads()));
+        counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What cannot be read is not counted: it must not stand in the way of every push.
+    fn count_uploads(&self) -> Counts {
+        let everything = Page {
+            after: None,
+            limit: usize::MAX,
+        };
+        let mut counts = Counts::default();
+        let uploading = self.uploading(&everything).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot count the open upload sessions; those of before do not count");
+            Listing::default()
+        });
+        for repository in uploading.items {
+            match self.upload_ids(&repository, None) {
+                Ok(sessions) => counts.more(&repository, sessions.count()),
+                Err(error) => tracing::warn!(%repository, %error, "cannot count the open upload sessions"),
+            }
+        }
+        counts
+    }
+
+    /// The repositories that have a session, whether or not they exist for readers.
+    pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        self.repositories_where(page, &|path| {
+            let Ok(mut entries) = fs::read_dir(path.join("_uploads")) else {
+                return false;
+            };
+            entries.any(|entry| {
+                entry.is_ok_and(|entry| {
+                    let name = entry.file_name();
+                    name.to_str().is_some_and(|name| UploadId::parse(name).is_ok())
+                })
+            })
+        })
+    }
+
+    /// Ends a session that stands where `seen` says and that nobody works on.
+    pub(crate) fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        match self.claim(repository, seen) {
+            // The claim is held until the session is gone.
+            Ok(claimed) => Ok(self.end_upload(repository, claimed.session.directory())?),
+            Err(StorageError::UploadUnknown | StorageError::UploadConflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

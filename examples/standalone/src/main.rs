@@ -3,6 +3,7 @@
 mod access;
 mod cli;
 mod debug;
+mod expiry;
 mod files;
 mod health;
 mod htpasswd;

@@ -4,7 +4,7 @@ use crate::{
     access,
     cli::Serve,
     debug::{self, Debug},
-    files,
+    expiry, files,
 };
 use axum::{Router, routing::get};
 use registry_axum::{
@@ -67,6 +67,7 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         Some(debug) => Arc::new(debug.watch(storage, STORAGE_CHECK.0, STORAGE_CHECK.1)),
         None => Arc::new(storage),
     };
+    let expiring = Arc::clone(&storage);
     let registry = access::decided(Registry::builder(storage), rules).build();
     let mount = Mount::new(registry);
     let mut app: Router = mount.router().route("/", get(|| async {}));
@@ -78,7 +79,7 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     let mut limits = Limits::default();
     limits.connections = options.max_connections;
 
-    let ended = Server::new(app)
+    let server = Server::new(app)
         .timeouts(timeouts)
         .limits(limits)
         .until(async move {
@@ -88,8 +89,11 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
                 drain.as_secs()
             );
         })
-        .serve(listener)
-        .await;
+        .serve(listener);
+    let ended = tokio::select! {
+        ended = server => ended,
+        never = expiry::run(&*expiring) => match never {},
+    };
     if ended.cut > 0 {
         tracing::warn!(
             connections = ended.cut,

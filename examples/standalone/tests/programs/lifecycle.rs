@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use libtest_mimic::Trial;
@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         it_says_what_it_is,
         it_serves_where_it_says,
         what_was_pushed_is_there_after_a_restart,
+        a_session_that_was_left_alone_for_a_week_expires,
         a_slow_upload_is_drained_on_sigterm,
         a_root_that_cannot_be_written_is_refused,
         a_second_server_on_a_directory_is_refused,
@@ -80,6 +81,30 @@ fn what_was_pushed_is_there_after_a_restart() {
     server.kill();
 
     assert!(Server::ours(&root).get(&target).body == blob, "the blob is whole");
+}
+
+fn a_session_that_was_left_alone_for_a_week_expires() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let server = Server::ours(&root);
+    let abandoned = server.open_upload("a/b");
+    let fresh = server.open_upload("a/b");
+    server.kill();
+    let id = abandoned.rsplit('/').next().expect("a session has an id");
+    let directory = root.join("docker/registry/v2/repositories/a/b/_uploads").join(id);
+    let eight_days_ago = SystemTime::now() - Duration::from_secs(8 * 24 * 60 * 60);
+    fs::write(directory.join("startedat"), "2026-01-01T00:00:00Z").expect("the session is there");
+    let data = fs::File::options().write(true).open(directory.join("data"));
+    data.and_then(|data| data.set_modified(eight_days_ago))
+        .expect("files have times");
+
+    let server = Server::ours(&root);
+
+    server.says("an abandoned upload session has expired");
+    let gone = server.request("GET", &abandoned, &[], &[]).expect_status(404);
+    assert!(String::from_utf8_lossy(&gone.body).contains("BLOB_UPLOAD_UNKNOWN"));
+    server.request("GET", &fresh, &[], &[]).expect_status(204);
+    assert!(!directory.exists());
 }
 
 fn a_slow_upload_is_drained_on_sigterm() {

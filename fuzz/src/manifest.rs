@@ -1,8 +1,11 @@
 //! Manifests, against a reading of the same JSON by hand.
 
+use futures_util::FutureExt as _;
 use registry_core::{
-    Algorithm, Digest, Error, MediaType,
+    Algorithm, Digest, Error, Limits, MediaType, Registry,
     manifest::{Child, Manifest},
+    service::ManifestPush,
+    storage::MemoryStorage,
 };
 use serde_json::Value;
 
@@ -66,6 +69,45 @@ fn accepted(data: &[u8], header: Option<&MediaType>, manifest: &Manifest) {
     assert_eq!(spelled(manifest.manifests()), named(list(&document["manifests"])));
     let subject = manifest.subject().map(ToString::to_string);
     assert_eq!(subject.as_deref(), document["subject"]["digest"].as_str());
+    pushed(data, &document, manifest);
+}
+
+/// A push is refused for a bound exactly if the document goes beyond one.
+fn pushed(data: &[u8], document: &Value, manifest: &Manifest) {
+    let mut limits = Limits::default();
+    limits.manifest_references = 3;
+    limits.manifest_depth = 6;
+    limits.annotations = 2;
+    limits.annotation_bytes = 64;
+    let registry = Registry::builder(MemoryStorage::new()).limits(limits).build();
+    let repository = registry.repository("a").expect("a name");
+    let digest = Digest::of(Algorithm::Sha256, data);
+    let mut push = ManifestPush::new(digest, data.to_vec());
+    push.media_type = Some(manifest.media_type().clone());
+
+    let pushed = repository
+        .put_manifest(push)
+        .now_or_never()
+        .expect("nothing here waits");
+
+    let annotations = document["annotations"].as_object();
+    let over = manifest.blobs().len() + manifest.manifests().len() > limits.manifest_references
+        || depth(document) > limits.manifest_depth
+        || annotations.is_some_and(|all| all.len() > limits.annotations);
+    match pushed {
+        // Its annotations may be too large as they were written, which `Value` has forgotten.
+        Err(Error::ManifestLimit { .. }) => assert!(over || annotations.is_some(), "{document}"),
+        Ok(_) | Err(Error::MissingReferences(_)) => assert!(!over, "{document}"),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

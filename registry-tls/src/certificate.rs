@@ -14,6 +14,7 @@ pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     /// `CN=registry.example.com, O=…`
     pub(crate) subject: String,
+    pub(crate) common_name: Option<String>,
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
     /// The public key, as `SubjectPublicKeyInfo`.
@@ -48,8 +49,14 @@ impl Certificate {
             Ok(None) => Vec::new(),
             Err(error) => return Err(format!("the subject alternative names cannot be read: {error}")),
         };
+        let mut common_names = parsed.subject().iter_common_name();
+        let common_name = common_names
+            .find_map(|name| name.as_str().ok())
+            .map(str::to_owned);
+        drop(common_names);
         Ok(Self {
             subject: parsed.subject().to_string(),
+            common_name,
             subject_der: parsed.subject().as_raw().to_vec(),
             issuer_der: parsed.issuer().as_raw().to_vec(),
             public_key: parsed.public_key().raw.to_vec(),

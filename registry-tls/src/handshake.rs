@@ -49,6 +49,17 @@ pub enum HandshakeError {
     Refused(String),
 }
 
+impl HandshakeError {
+    /// Whether nobody has to do anything: scanners, probes, connections that broke, authorities that validate.
+    #[must_use]
+    pub fn is_noise(&self) -> bool {
+        match self {
+            Self::Left | Self::NotTls(_) | Self::Io(_) | Self::Validated => true,
+            Self::PlainHttp | Self::NoCertificate { .. } | Self::Refused(_) => false,
+        }
+    }
+}
+
 impl Tls {
     /// Speaks the handshake.
     ///
@@ -153,6 +164,7 @@ mod tests {
         keeper::Files,
         options::{ClientAuth, Options},
         provider::provider,
+        stream::ClientCertificate,
         test_certificates::{Authority, Issued},
         tls::Upkeep,
     };
@@ -380,7 +392,11 @@ mod tests {
             let (server, _client) = connect(&tls, config, "localhost").await;
 
             match (server, expected) {
-                (Ok(stream), Ok(known)) => assert_eq!(stream.client_certificate().is_some(), known),
+                (Ok(stream), Ok(known)) => {
+                    let shown = stream.client_certificate();
+                    let name = shown.as_ref().and_then(ClientCertificate::common_name);
+                    assert_eq!(name, known.then_some("client"));
+                }
                 (Err(error), Err(text)) => assert!(error.to_string().starts_with(text), "{error}"),
                 (server, expected) => panic!("{server:?} instead of {expected:?}"),
             }

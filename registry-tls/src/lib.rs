@@ -81,6 +81,6 @@ pub use self::{
     options::{ClientAuth, Options},
     redirect::Redirect,
     status::Status,
-    stream::TlsStream,
+    stream::{ClientCertificate, TlsStream},
     tls::{Tls, Upkeep},
 };

@@ -31,4 +31,17 @@ impl Status {
     pub fn is_serving(&self) -> bool {
         matches!(self, Self::Serving { .. })
     }
+
+    /// The same as a health check: an error says what is wrong, or waited for.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps clients out.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Serving { .. } => Ok(()),
+            Self::Waiting { what_for } => Err(format!("waits for {what_for}")),
+            Self::Failing { because } => Err(because.clone()),
+        }
+    }
 }

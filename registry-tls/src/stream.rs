@@ -1,5 +1,7 @@
 //! A connection after its handshake.
 
+use crate::certificate::Certificate;
+use rustls::pki_types::CertificateDer;
 use std::{
     fmt, io,
     pin::Pin,
@@ -30,12 +32,47 @@ impl TlsStream {
         self.0.get_ref().0
     }
 
-    /// The certificate of the client, in DER, verified against the authorities of
+    /// The certificate of the client, verified against the authorities of
     /// [`Options::client_cas`](crate::Options::client_cas); `None` if it showed none.
     #[must_use]
-    pub fn client_certificate(&self) -> Option<&[u8]> {
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
         let chain = self.0.get_ref().1.peer_certificates()?;
-        chain.first().map(AsRef::as_ref)
+        ClientCertificate::of(chain.first()?)
+    }
+}
+
+/// Who a client is, by the word of an authority for clients.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(Certificate);
+
+impl ClientCertificate {
+    fn of(der: &CertificateDer<'_>) -> Option<Self> {
+        // It was verified, so it can be read.
+        Certificate::from_der(der.clone().into_owned()).ok().map(Self)
+    }
+
+    /// The common name of the subject.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.common_name.as_deref()
+    }
+
+    /// The whole subject, such as `CN=ci, O=Example`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The host names and addresses among the subject alternative names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0.names
+    }
+
+    /// All of it, in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
     }
 }
 

@@ -32,6 +32,10 @@
 #[cfg(feature = "serve")]
 pub mod server;
 mod service;
+/// The manual's examples.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../../docs/tls.md")]
+mod manual {}
 
 #[cfg(feature = "serve")]
 pub use self::server::serve;

@@ -4,7 +4,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with those who begin with it; TLS is a [`Handshake`] |
+//! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with those who begin with it; TLS is a [`Handshake`], and a ready one with the feature `tls` |
 //! | time | for the first byte, for a request's head, between requests, and within a body that stands still, each its own ([`Timeouts`]); none for a whole body |
 //! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]) |
 //! | early answers | part of a body that has become useless is received all the same, so that the client sees the answer |
@@ -26,6 +26,8 @@ mod refusal;
 mod rewound;
 mod settings;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod watchdog;
 mod watched;
 

@@ -1,0 +1,50 @@
+//! TLS as what comes before HTTP: [`Tls`] is a [`Handshake`].
+
+use super::handshake::{Established, Handshake, Protocol};
+use http::Extensions;
+use registry_tls::{HandshakeError, Tls, TlsStream};
+use std::{io, net::SocketAddr};
+use tokio::net::TcpStream;
+
+/// Requests of a client that showed a certificate carry a [`ClientCertificate`](registry_tls::ClientCertificate), for
+/// [`FromExtensions::of`](registry_core::auth::FromExtensions::of).
+///
+/// ```no_run
+/// use registry_axum::server::Server;
+/// use registry_tls::{Files, Options, Tls};
+///
+/// # async fn serve(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+/// let (tls, upkeep) = Tls::from_files(Files::new("tls.crt", "tls.key"), Options::new())?;
+/// tokio::spawn(upkeep.run());
+///
+/// let listener = tokio::net::TcpListener::bind("[::]:443").await?;
+/// Server::new(app).handshake(tls).serve(listener).await;
+/// # Ok(())
+/// # }
+/// ```
+impl Handshake<TcpStream> for Tls {
+    type Io = TlsStream;
+
+    async fn handshake(&self, io: TcpStream, peer: SocketAddr) -> io::Result<Established<TlsStream>> {
+        let stream = self.accept(io).await.map_err(|error| failed(error, peer))?;
+        let protocol = match stream.is_http2() {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        };
+        let mut extensions = Extensions::new();
+        if let Some(certificate) = stream.client_certificate() {
+            extensions.insert(certificate);
+        }
+        Ok(Established::new(stream)
+            .speaking(protocol)
+            .with_extensions(extensions))
+    }
+}
+
+/// What somebody set up wrongly, here or at the client, is worth more than the listener's note for debugging.
+fn failed(error: HandshakeError, peer: SocketAddr) -> io::Error {
+    if !error.is_noise() {
+        tracing::info!(%peer, "TLS: {error}");
+    }
+    io::Error::other(error)
+}

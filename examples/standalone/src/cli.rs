@@ -98,4 +98,12 @@ pub(crate) struct Serve {
     /// How many connections there may be at once; those on top are answered 503
     #[arg(long, default_value_t = 4096, value_name = "NUMBER")]
     pub(crate) max_connections: usize,
+
+    /// A PEM file with the certificate and those above it: serve HTTPS; waited for, and reloaded when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// A PEM file with the private key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }

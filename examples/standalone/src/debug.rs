@@ -89,6 +89,15 @@ impl Debug {
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
     }
 
+    /// Another check. It runs whenever somebody asks, so it must know the answer.
+    pub(crate) fn check(
+        &mut self,
+        name: &str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.health.register(name, check);
+    }
+
     /// Answers from now on, as long as the runtime lives; what it returns measures the requests.
     pub(crate) fn serve(mut self) -> HttpMetrics {
         let http = HttpMetrics::register(&mut self.instruments);

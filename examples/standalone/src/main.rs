@@ -8,6 +8,7 @@ mod files;
 mod health;
 mod htpasswd;
 mod serve;
+mod tls;
 
 use clap::Parser as _;
 use std::{ffi::OsStr, io::Write as _, path::Path, process::ExitCode};

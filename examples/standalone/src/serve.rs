@@ -4,7 +4,7 @@ use crate::{
     access,
     cli::Serve,
     debug::{self, Debug},
-    expiry, files,
+    expiry, files, tls,
 };
 use axum::{Router, routing::get};
 use registry_axum::{
@@ -61,6 +61,10 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         Some(addr) => Some(Debug::listen(debug_settings(addr)).await?),
         None => None,
     };
+    let tls = tls::start(options)?;
+    if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
+        debug.check("tls", move || tls.status().check());
+    }
     announce(address, options)?;
 
     let storage: Arc<dyn Storage> = match &mut debug {
@@ -88,10 +92,15 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
                 "stopping: waiting up to {} s for running requests",
                 drain.as_secs()
             );
-        })
-        .serve(listener);
+        });
+    let serving = async {
+        match tls {
+            Some(tls) => server.handshake(tls).serve(listener).await,
+            None => server.serve(listener).await,
+        }
+    };
     let ended = tokio::select! {
-        ended = server => ended,
+        ended = serving => ended,
         never = expiry::run(&*expiring) => match never {},
     };
     if ended.cut > 0 {
@@ -128,10 +137,14 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 
 fn announce(address: SocketAddr, options: &Serve) -> io::Result<()> {
     let root = std::path::absolute(&options.root).unwrap_or_else(|_| options.root.clone());
+    let (scheme, skopeo, podman) = match options.tls_cert {
+        None => ("http", " --dest-tls-verify=false", " --tls-verify=false"),
+        Some(_) => ("https", "", ""),
+    };
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "registry {} listens on http://{address}",
+        "registry {} listens on {scheme}://{address}",
         env!("CARGO_PKG_VERSION")
     )?;
     writeln!(out, "images are kept in {}", root.display())?;
@@ -142,8 +155,8 @@ fn announce(address: SocketAddr, options: &Serve) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "    skopeo copy --dest-tls-verify=false docker-daemon:alpine:latest docker://{address}/alpine"
+        "    skopeo copy{skopeo} docker-daemon:alpine:latest docker://{address}/alpine"
     )?;
-    writeln!(out, "    podman push --tls-verify=false alpine {address}/alpine")?;
+    writeln!(out, "    podman push{podman} alpine {address}/alpine")?;
     out.flush()
 }

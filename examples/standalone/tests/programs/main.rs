@@ -35,6 +35,7 @@ mod operations;
 mod program;
 mod proxies;
 mod server;
+mod tls;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         proxies::trials(),
         operations::trials(),
+        tls::trials(),
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,113 @@
+//! Clients over HTTPS, and those that leave out the `s`.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use super::{Place, Secured};
+use crate::{http, image::Layout, program::output_of};
+
+pub(super) fn trials() -> Vec<Trial> {
+    let mut trials = trials!(["openssl", "curl"];
+        http_2_and_http_1_are_chosen_by_the_client,
+        plain_http_is_told_to_use_https,
+    );
+    trials.extend(trials!(["openssl", "skopeo"];
+        skopeo_pushes_and_pulls_and_verifies,
+        skopeo_does_not_trust_a_stranger_and_the_log_says_so,
+    ));
+    trials
+}
+
+fn http_2_and_http_1_are_chosen_by_the_client() {
+    let place = Place::new();
+    place.self_signed("tls");
+    let server = place.serve();
+
+    assert_eq!(
+        server.curl(&place, "tls.crt", &["--http2"]).unwrap(),
+        "200 HTTP/2"
+    );
+    assert_eq!(
+        server.curl(&place, "tls.crt", &["--http1.1"]).unwrap(),
+        "200 HTTP/1.1"
+    );
+    // Without ALPN, as old clients are.
+    assert_eq!(
+        server.curl(&place, "tls.crt", &["--no-alpn"]).unwrap(),
+        "200 HTTP/1.1"
+    );
+}
+
+fn plain_http_is_told_to_use_https() {
+    let place = Place::new();
+    place.self_signed("tls");
+    let server = place.serve();
+
+    let answer = http::request(server.address, "GET", "/v2/", &[], b"").expect_status(400);
+
+    let body = String::from_utf8(answer.body).unwrap();
+    assert!(body.contains("this port speaks TLS, use https://"), "{body}");
+    server
+        .process
+        .wait_for_output("the client speaks HTTP without TLS")
+        .unwrap();
+}
+
+/// Where skopeo looks for the authorities that it trusts.
+fn trusting(place: &Place, certificate: &str) -> String {
+    let directory = place.path("certs.d");
+    fs::create_dir_all(&directory).unwrap();
+    fs::copy(place.path(certificate), directory.join("ca.crt")).unwrap();
+    directory.display().to_string()
+}
+
+fn image(server: &Secured) -> String {
+    format!("docker://localhost:{}/team/app:one", server.address.port())
+}
+
+fn skopeo_pushes_and_pulls_and_verifies() {
+    let place = Place::new();
+    place.self_signed("tls");
+    let server = place.serve();
+    let (layout, trust) = (Layout::sample(place.path("layout")), trusting(&place, "tls.crt"));
+
+    place.bench.skopeo(&[
+        "copy",
+        "--dest-cert-dir",
+        &trust,
+        &layout.oci("one"),
+        &image(&server),
+    ]);
+
+    let raw = place
+        .bench
+        .skopeo(&["inspect", "--raw", "--cert-dir", &trust, &image(&server)]);
+    assert_eq!(raw.out, layout.blob(&layout.digest("one")));
+    let back = format!("dir:{}", place.path("back").display());
+    place
+        .bench
+        .skopeo(&["copy", "--src-cert-dir", &trust, &image(&server), &back]);
+}
+
+fn skopeo_does_not_trust_a_stranger_and_the_log_says_so() {
+    let place = Place::new();
+    place.self_signed("tls");
+    place.self_signed("stranger");
+    let server = place.serve();
+    let mut command = place.bench.command("skopeo");
+    command.args([
+        "inspect",
+        "--cert-dir",
+        &trusting(&place, "stranger.crt"),
+        &image(&server),
+    ]);
+
+    let failed = output_of(command).map(|printed| printed.log).unwrap_err();
+
+    assert!(failed.contains("unknown authority"), "{failed}");
+    server
+        .process
+        .wait_for_output("it does not trust who signed it")
+        .unwrap();
+}

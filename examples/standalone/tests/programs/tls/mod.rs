@@ -1,0 +1,163 @@
+//! The server with HTTPS, among the programs that make certificates and those that check them.
+
+mod certificates;
+mod changes;
+mod clients;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use libtest_mimic::Trial;
+use registry_testkit::tools::Process;
+
+use crate::{
+    program::Workbench,
+    server::{Server, address_after},
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = certificates::trials();
+    trials.extend(changes::trials());
+    trials.extend(clients::trials());
+    trials
+}
+
+/// A directory with certificates, and the programs for them.
+struct Place {
+    bench: Workbench,
+}
+
+/// A server that speaks TLS. Dropped, it is killed.
+struct Secured {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            bench: Workbench::new(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.bench.path(name)
+    }
+
+    /// Starts a server with `tls.crt` and `tls.key`.
+    fn serve(&self) -> Secured {
+        self.serve_with("tls.crt", "tls.key", &[])
+    }
+
+    fn serve_with(&self, certificate: &str, key: &str, more: &[&str]) -> Secured {
+        let mut command = Server::ours_command(&self.path("registry"));
+        command.arg("--tls-cert").arg(self.path(certificate));
+        command.arg("--tls-key").arg(self.path(key)).args(more);
+        let process = Process::start(&mut command).expect("the server can be started");
+        process.wait_for_output("push one:").unwrap();
+        let output = process.output();
+        let address = output
+            .lines()
+            .find_map(|line| address_after(line, "listens on https://"))
+            .unwrap_or_else(|| panic!("no address in {output:?}"));
+        Secured { process, address }
+    }
+
+    /// What the server says that does not start.
+    fn refusal(&self, certificate: &str, key: &str) -> String {
+        let mut command = Server::ours_command(&self.path("registry"));
+        command.arg("--tls-cert").arg(self.path(certificate));
+        command.arg("--tls-key").arg(self.path(key));
+        let (status, said) = crate::server::end_of(command);
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
+    }
+
+    /// Runs `openssl` with words that have no blanks in them; it has to succeed.
+    fn openssl(&self, words: &str) -> String {
+        let mut command = self.bench.command("openssl");
+        command.args(words.split_ascii_whitespace());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().unwrap();
+        assert!(
+            status.success(),
+            "openssl {words}: {}",
+            String::from_utf8_lossy(&stderr)
+        );
+        String::from_utf8(stdout).unwrap()
+    }
+
+    /// A self-signed certificate for `localhost`, 127.0.0.1 and `name`, and its key: `NAME.crt`, `NAME.key`.
+    fn self_signed(&self, name: &str) {
+        self.openssl(&format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.crt \
+             -subj /CN={name} -days 30 -addext subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:{name}"
+        ));
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+}
+
+impl Secured {
+    /// The status that curl gets, trusting `ca`; or what it complains about.
+    fn curl(&self, place: &Place, ca: &str, more: &[&str]) -> Result<String, String> {
+        self.curl_at(
+            place,
+            &format!("https://localhost:{}/v2/", self.address.port()),
+            ca,
+            more,
+        )
+    }
+
+    fn curl_at(&self, place: &Place, url: &str, ca: &str, more: &[&str]) -> Result<String, String> {
+        let mut command = place.bench.command("curl");
+        command.args(["-sS", "--noproxy", "*", "--max-time", "60", "-o", "/dev/null"]);
+        // The name may resolve to another address than the server listens on.
+        command.args([
+            "--resolve",
+            &format!("localhost:{}:127.0.0.1", self.address.port()),
+        ]);
+        command.args(["-w", "%{http_code} HTTP/%{http_version}", "--cacert"]);
+        command.arg(place.path(ca)).args(more).arg(url);
+        crate::program::output_of(command).map(|printed| printed.text().to_owned())
+    }
+
+    /// What `openssl s_client` says of a connection that it opens and closes.
+    fn s_client(&self, place: &Place, options: &str) -> String {
+        let mut command = place.bench.command("openssl");
+        command.args(["s_client", "-connect", &self.address.to_string()]);
+        command.args(options.split_ascii_whitespace());
+        // It reads what to send, and ends with its input.
+        command.stdin(std::process::Stdio::null());
+        let Output { stdout, stderr, .. } = command.output().unwrap();
+        String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned()
+    }
+
+    fn log(&self) -> String {
+        self.process.output()
+    }
+}
+
+/// Replaces a symlink in one step, as certbot and kubelet do.
+fn swap_link(target: &str, link: &Path) {
+    let aside = link.with_extension("aside");
+    std::os::unix::fs::symlink(target, &aside).unwrap();
+    fs::rename(aside, link).unwrap();
+}

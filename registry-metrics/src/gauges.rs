@@ -36,6 +36,19 @@ pub fn process_start(registry: &mut Registry, started: SystemTime) {
     );
 }
 
+/// `registry_storage_open_uploads`: how many upload sessions are open, as `count` says it at the scrape.
+pub fn open_uploads(registry: &mut Registry, count: impl Fn() -> usize + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let gauge = ConstGauge::new(count());
+        gauge.encode(encoder.encode_descriptor(
+            "registry_storage_open_uploads",
+            "Upload sessions that were opened and have not ended.",
+            None,
+            gauge.metric_type(),
+        )?)
+    })));
+}
+
 /// `registry_health_passing`: 1 for each check that passes, 0 for each that fails, as `checks` says it at the scrape.
 pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {

@@ -397,6 +397,7 @@ label! {
         Range: "range",
         Body: "body",
         Unsupported: "unsupported",
+        TooManyUploads: "too_many_uploads",
         Full: "full",
         Internal: "internal",
     }
@@ -413,6 +414,7 @@ impl Kind {
             StorageError::RangeUnsatisfiable { .. } => Self::Range,
             StorageError::Body(_) => Self::Body,
             StorageError::Unsupported(_) => Self::Unsupported,
+            StorageError::TooManyUploads { .. } => Self::TooManyUploads,
             StorageError::Full { .. } => Self::Full,
             // Internal, and what is added to the contract until it has a name here.
             _ => Self::Internal,

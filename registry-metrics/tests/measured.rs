@@ -298,6 +298,7 @@ fn gauges_are_asked_at_the_scrape() {
     };
     gauges::space(&mut instruments, move || Ok(space));
 
+    gauges::open_uploads(&mut instruments, || 3);
     gauges::health(&mut instruments, || vec![("a".into(), true), ("b".into(), false)]);
 
     assert_eq!(
@@ -313,6 +314,7 @@ fn gauges_are_asked_at_the_scrape() {
         Some(1.0)
     );
     assert_eq!(value(&instruments, "process_start_time_seconds"), Some(1.5));
+    assert_eq!(value(&instruments, "registry_storage_open_uploads"), Some(3.0));
     assert_eq!(value(&instruments, "registry_storage_free_bytes"), Some(7.0));
     assert!(text::encode(&instruments).contains(&format!("registry_storage_size_bytes {}\n", u64::MAX)));
 }

@@ -3,7 +3,7 @@
 //! One walk, when the first session is opened, finds what an earlier process left; from then on every session is
 //! counted as it comes and goes. The lock on the directory makes this process the only one that opens and ends them.
 
-use crate::{error::FsError, open::Store};
+use crate::{FsStorage, error::FsError, open::Store};
 use registry_core::{
     RepositoryName, UploadId,
     storage::{Listing, Page, Result, StorageError, UploadBounds, UploadState},
@@ -47,6 +47,15 @@ impl Counts {
         if *count == 0 {
             self.by_repository.remove(repository);
         }
+    }
+}
+
+impl FsStorage {
+    /// How many upload sessions are open, in all repositories. The first call walks over them and blocks, unless a
+    /// session was opened or ended before; from then on they are counted as they come and go.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.store().upload_counts().all
     }
 }
 

@@ -79,6 +79,8 @@ impl Debug {
         }));
 
         let asked = storage.clone();
+        gauges::open_uploads(&mut self.instruments, move || asked.open_uploads());
+        let asked = storage.clone();
         gauges::space(&mut self.instruments, move || {
             let space = asked.space()?;
             Ok(gauges::Space {

@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         health_is_told_as_registry_2_tells_it,
         the_metrics_are_those_of_the_manual,
         a_push_and_a_pull_are_counted,
+        open_uploads_are_counted_also_those_of_before,
     )
 }
 
@@ -139,6 +140,24 @@ fn a_push_and_a_pull_are_counted() {
     ] {
         server.metrics_with(line);
     }
+}
+
+fn open_uploads_are_counted_also_those_of_before() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let before = Server::ours(&root);
+    before.open_upload("a/b");
+    before.stop();
+
+    let server = Observed::start(&root);
+    server.metrics_with("registry_storage_open_uploads 1");
+    let target = "/v2/c/blobs/uploads/";
+    let session = http::request(server.registry, "POST", target, &[], b"")
+        .expect_status(202)
+        .location();
+    server.metrics_with("registry_storage_open_uploads 2");
+    http::request(server.registry, "DELETE", &session, &[], b"").expect_status(204);
+    server.metrics_with("registry_storage_open_uploads 1");
 }
 
 /// Name, type and labels of what is shown, by the name that a query has for it.

@@ -411,6 +411,50 @@ async fn mount_candidates() {
     }
 }
 
+/// Shows `z` only, and counts how often it is asked what it shows.
+#[derive(Debug, Default)]
+struct OnlyZ(Mutex<usize>);
+
+#[async_trait]
+impl Authorizer for OnlyZ {
+    async fn authorize(&self, _: Option<&Identity>, _: &Access) -> Result<Decision, AuthError> {
+        Ok(Decision::Allow)
+    }
+
+    async fn visible(
+        &self,
+        _: Option<&Identity>,
+        repositories: Vec<RepositoryName>,
+    ) -> Result<Vec<RepositoryName>, AuthError> {
+        *self.0.lock().unwrap() += 1;
+        Ok(repositories
+            .into_iter()
+            .filter(|name| name.as_str() == "z")
+            .collect())
+    }
+}
+
+#[tokio::test]
+async fn a_small_page_of_the_catalog_does_not_go_through_what_is_hidden_in_small_steps() {
+    let storage = MemoryStorage::new();
+    let host = Registry::builder(storage.clone()).build();
+    let names = (0..500)
+        .map(|number| format!("hidden/{number}"))
+        .chain([String::from("z")]);
+    for name in names {
+        let push = ManifestPush::new(Tag::parse("v1").unwrap(), document().to_string());
+        host.repository(&name).unwrap().put_manifest(push).await.unwrap();
+    }
+    let rules = Arc::new(OnlyZ::default());
+    let registry = Registry::builder(storage).authorizer(Arc::clone(&rules)).build();
+
+    let answer = send(&registry, get("/v2/_catalog?n=1")).await;
+
+    assert_eq!(answer.json(), json!({"repositories": ["z"]}));
+    let asked = *rules.0.lock().unwrap();
+    assert!(asked <= 10, "asked {asked} times for 501 repositories");
+}
+
 /// An index as large as they come: thousands of platforms, each described at length.
 #[tokio::test]
 async fn the_defaults_are_not_in_the_way_of_an_index_of_thousands() {

@@ -69,11 +69,17 @@ impl Registry {
         let mut visible: Vec<RepositoryName> = Vec::new();
         let mut after = page.last.clone();
         // One more than wanted, to know whether there is more that the caller may see.
+        let mut ask = limit.saturating_add(1);
         while limit > 0 && visible.len() <= limit {
             let wanted = Page {
                 after: after.as_ref(),
-                limit: limit + 1 - visible.len(),
+                limit: ask,
             };
+            // Each costs a search for where it begins: in small steps, somebody who sees nothing would make as many of
+            // them as there are repositories.
+            ask = ask
+                .saturating_mul(2)
+                .min(self.inner.limits.page_max.saturating_add(1));
             let listed = self.inner.storage.repositories(wanted).await?;
             after = listed.items.last().cloned();
             visible.extend(self.visible(authority, listed.items).await?);

@@ -69,6 +69,45 @@ pub(crate) fn request(
     request.finish()
 }
 
+/// A connection with the bounds of these tests on each read and write.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts connections");
+    stream.set_read_timeout(Some(STALL)).expect("a stall is not zero");
+    stream
+        .set_write_timeout(Some(STALL))
+        .expect("a stall is not zero");
+    stream
+}
+
+/// A connection that carries one request after the other.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    address: SocketAddr,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        Self {
+            stream: connect(address),
+            address,
+        }
+    }
+
+    /// Sends one request and reads the whole answer, and nothing beyond it.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let stream = self.stream.try_clone().expect("a connection can be shared");
+        let mut request = Request::on(stream, self.address, method, target, headers, body.len());
+        request.send(body);
+        request.finish()
+    }
+}
+
 /// A request whose body the test sends piece by piece.
 pub(crate) struct Request {
     stream: BufReader<TcpStream>,
@@ -84,14 +123,24 @@ impl Request {
         headers: &[(&str, &str)],
         length: usize,
     ) -> Self {
-        let stream = TcpStream::connect(address).expect("the server accepts connections");
-        stream.set_read_timeout(Some(STALL)).expect("a stall is not zero");
-        stream
-            .set_write_timeout(Some(STALL))
-            .expect("a stall is not zero");
-        let mut head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
-        );
+        let headers: Vec<_> = [("Connection", "close")]
+            .into_iter()
+            .chain(headers.iter().copied())
+            .collect();
+        Self::on(connect(address), address, method, target, &headers, length)
+    }
+
+    /// Sends the head on a connection that is there.
+    fn on(
+        stream: TcpStream,
+        address: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> Self {
+        let mut head =
+            format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -23,6 +23,7 @@ macro_rules! trials {
 }
 
 mod access;
+mod attack;
 mod clients;
 mod docker;
 mod exchange;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = [
         access::trials(),
+        attack::trials(),
         clients::trials(),
         exchange::trials(),
         health::trials(),

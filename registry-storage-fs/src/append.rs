@@ -23,6 +23,8 @@ struct Appending {
     claimed: Claimed,
     file: File,
     hasher: Hasher,
+    /// Whether the body closes the session, and so counts whole or not at all.
+    closing: bool,
 }
 
 impl FsStorage {
@@ -33,6 +35,7 @@ impl FsStorage {
         body: &mut UploadBody<'_>,
     ) -> Result<UploadState> {
         let hasher = body.take_hasher()?;
+        let closing = body.closing().is_some();
         let repository = repository.clone();
         let announced = body.remaining().unwrap_or(0);
         let mut appending = self
@@ -43,6 +46,7 @@ impl FsStorage {
                     claimed,
                     file,
                     hasher,
+                    closing,
                 })
             })
             .await?;
@@ -53,6 +57,10 @@ impl FsStorage {
             let receive = async { Ok(body.next(PIECE).await) };
             (appending, received) = tokio::try_join!(write, receive)?;
         }
+        if closing && let Err(broken) = received {
+            self.blocking(move |_| appending.undo()).await?;
+            return Err(broken);
+        }
         let (state, hasher) = self.blocking(move |store| appending.finish(store)).await?;
         body.return_hasher(hasher);
         received.map(|_| state)
@@ -62,6 +70,10 @@ impl FsStorage {
 impl Appending {
     fn write(mut self, store: &Store, piece: &Piece) -> Result<Self> {
         if let Err(error) = self.write_and_hash(piece) {
+            if self.closing {
+                let _ = self.undo();
+                return Err(error);
+            }
             // The hasher stands at the last piece that was written whole; that much is worth keeping. Cutting off
             // the torn one gives a full disk room for the record.
             let _ = self.file.set_len(self.hasher.offset());
@@ -70,7 +82,7 @@ impl Appending {
             }
             return Err(error);
         }
-        if self.hasher.offset() - self.claimed.session.offset >= KEEP_EVERY {
+        if !self.closing && self.hasher.offset() - self.claimed.session.offset >= KEEP_EVERY {
             self.keep(store)?;
             store.require_room(0)?;
         }
@@ -85,6 +97,14 @@ impl Appending {
             at += chunk.len() as u64;
         }
         piece.hash(&mut self.hasher)
+    }
+
+    /// Drops what was appended. No record speaks of it, so that this only gives the room back.
+    fn undo(&self) -> Result<()> {
+        let session = &self.claimed.session;
+        let path = session.data();
+        self.file.set_len(session.offset).at("cut", &path)?;
+        Ok(())
     }
 
     fn finish(mut self, store: &Store) -> Result<(UploadState, Hasher)> {

@@ -72,11 +72,13 @@ impl Repository {
 
     /// Closes a session, perhaps with a last chunk: its bytes become the blob `digest`.
     ///
-    /// A close that is repeated, because its answer was lost, succeeds again for those who may pull.
+    /// A close that is repeated, because its answer was lost, succeeds again for those who may pull. One whose body
+    /// broke off can be repeated too: of that body nothing is kept.
     ///
     /// # Errors
     ///
-    /// As [`append`](Self::append); [`Error::DigestMismatch`], and then the session is gone.
+    /// As [`append`](Self::append), but for [`Error::Body`], with the session as it was; [`Error::DigestMismatch`],
+    /// and then the session is gone.
     pub async fn close<B>(
         &self,
         id: &UploadId,

@@ -277,10 +277,16 @@ impl StorageWrite for MemoryStorage {
     ) -> Result<UploadState> {
         let append = Append::begin(self, repository, &state)?;
         let mut hasher = body.take_hasher()?;
+        // What closes the session is kept when it has ended well, and not before.
+        let mut pieces = Vec::new();
         while let Some(piece) = body.next(PIECE).await? {
             piece.hash(&mut hasher)?;
-            append.keep(piece.offset(), join(piece.chunks()), &hasher)?;
+            pieces.push(join(piece.chunks()));
+            if body.closing().is_none() {
+                append.keep(&mut pieces, &hasher)?;
+            }
         }
+        append.keep(&mut pieces, &hasher)?;
         body.return_hasher(hasher);
         append.finish()
     }
@@ -690,20 +696,23 @@ impl<'a> Append<'a> {
     }
 
     /// Bytes, offset and hash state, in one step.
-    fn keep(&self, at: u64, bytes: Bytes, hasher: &Hasher) -> Result<()> {
+    fn keep(&self, pieces: &mut Vec<Bytes>, hasher: &Hasher) -> Result<()> {
         let mut state = self.storage.state();
         // A cancel may have ended the session meanwhile.
         let upload = state
             .upload(self.repository, &self.id)
             .ok_or(StorageError::UploadUnknown)?;
-        if upload.offset != at {
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if upload.offset + length != hasher.offset() {
             return Err(upload.conflict());
         }
-        upload.offset += bytes.len() as u64;
-        upload.pieces.push(bytes);
-        upload.checkpoint = hasher.checkpoint();
-        upload.version += 1;
-        upload.touched = now();
+        if length > 0 {
+            upload.offset += length;
+            upload.pieces.append(pieces);
+            upload.checkpoint = hasher.checkpoint();
+            upload.version += 1;
+            upload.touched = now();
+        }
         Ok(())
     }
 

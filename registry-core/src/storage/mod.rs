@@ -217,11 +217,14 @@ pub trait StorageWrite: Send + Sync {
     /// Offset and checkpoint are kept together, at the end and at least every 16 MiB. They outlive the process,
     /// not the loss of power.
     ///
+    /// Of a body that is [`closing`](UploadBody::closing) the session nothing is kept until it has ended well. A
+    /// client whose closing request broke off sends all of it once more, to where it sent it before.
+    ///
     /// # Errors
     ///
     /// [`StorageError::UploadUnknown`]; [`StorageError::UploadConflict`] if the session is elsewhere, sealed or
     /// in use, with not a byte appended; [`StorageError::Body`] if the body broke off, with everything before
-    /// that kept.
+    /// that kept unless it was closing.
     async fn append(
         &self,
         repository: &RepositoryName,

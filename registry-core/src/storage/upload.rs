@@ -183,7 +183,8 @@ impl<'a> UploadBody<'a> {
         Self::begin(source, state, None, closing)
     }
 
-    /// The digest that the client announced, set when no append follows: the final place is known.
+    /// The digest that the client announced, set when no append follows: the final place is known, and the body
+    /// counts whole or not at all.
     #[must_use]
     pub const fn closing(&self) -> Option<&Digest> {
         self.closing.as_ref()

@@ -33,6 +33,40 @@ pub async fn a_body_that_breaks_off_keeps_what_came_before(backend: Backend) {
     }
 }
 
+pub async fn a_closing_body_that_breaks_off_or_is_dropped_counts_for_nothing(backend: Backend) {
+    let a = repository("a");
+    let bytes = Bytes::from([content(1, 1000), content(2, 1 << 20).repeat(18).into()].concat());
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let rest = bytes.slice(1000..);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let before = appended(&backend.first, &a, &opened, &bytes.slice(..1000)).await;
+    // The last one is beyond what an append that is not the last has to keep.
+    for cut in [0, 1, 262_145, rest.len()] {
+        let part = || Incoming::in_chunks(&rest.slice(..cut), 100_000);
+        let state = settled(&backend.second, &a, &opened.id).await;
+        let (broken, _) =
+            append_closing(&backend.first, &a, &state, part().then_breaks(), Some(digest)).await;
+        assert!(
+            matches!(broken, Err(StorageError::Body(_))),
+            "cut at {cut}: {broken:?}"
+        );
+        let state = settled(&backend.second, &a, &opened.id).await;
+        assert_eq!(state.offset, before.offset, "broken off at {cut}");
+
+        append_closing_and_drop(&backend.first, &a, &state, part(), Some(digest)).await;
+        let state = settled(&backend.second, &a, &opened.id).await;
+        assert_eq!(state.offset, before.offset, "dropped at {cut}");
+    }
+
+    // The client sends the same once more.
+    let state = settled(&backend.second, &a, &opened.id).await;
+    let whole = Incoming::in_chunks(&rest, 100_000);
+    let (state, _) = append_closing(&backend.first, &a, &state, whole, Some(digest)).await;
+    let blob = close(&backend.second, &a, state.unwrap(), Algorithm::Sha256).await;
+    assert_eq!(blob.digest, digest);
+    assert!(read(&backend.first, &a, &digest).await == Some(bytes));
+}
+
 pub async fn a_session_whose_append_was_dropped_goes_on_where_it_stands(backend: Backend) {
     let a = repository("a");
     let bytes = content(1, 900_000);

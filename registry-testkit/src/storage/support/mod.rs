@@ -11,7 +11,10 @@ pub(crate) use self::{
     image::{Image, manifest, put, resolve},
     incoming::Incoming,
     listings::{all, assert_page, tags, texts},
-    uploads::{append, append_and_drop, appended, close, dropped_at, open, prove, settled, state_of},
+    uploads::{
+        append, append_and_drop, append_closing, append_closing_and_drop, appended, close, dropped_at, open,
+        prove, settled, state_of,
+    },
 };
 
 use bytes::Bytes;

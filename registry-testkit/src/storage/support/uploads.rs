@@ -3,7 +3,7 @@
 use super::{Incoming, writer};
 use bytes::Bytes;
 use registry_core::{
-    Algorithm, RepositoryName, UploadId,
+    Algorithm, Digest, RepositoryName, UploadId,
     hash::Hasher,
     storage::{BlobInfo, NewUpload, Result, Storage, StorageError, UploadBody, UploadState, Verified},
 };
@@ -27,8 +27,19 @@ pub(crate) async fn append(
     state: &UploadState,
     body: Incoming,
 ) -> (Result<UploadState>, Option<Hasher>) {
+    append_closing(storage, repository, state, body, None).await
+}
+
+/// One append, which is the last if there is a digest to close with, and the running hash if the backend gave it back.
+pub(crate) async fn append_closing(
+    storage: &dyn Storage,
+    repository: &RepositoryName,
+    state: &UploadState,
+    body: Incoming,
+    closing: Option<Digest>,
+) -> (Result<UploadState>, Option<Hasher>) {
     let body = pin!(body);
-    let mut upload = UploadBody::new(body, state, None);
+    let mut upload = UploadBody::new(body, state, closing);
     let result = writer(storage)
         .append(repository, state.clone(), &mut upload)
         .await;
@@ -53,10 +64,21 @@ pub(crate) async fn append_and_drop(
     state: &UploadState,
     body: Incoming,
 ) {
+    append_closing_and_drop(storage, repository, state, body, None).await;
+}
+
+/// The same, of an append that is the last if there is a digest to close with.
+pub(crate) async fn append_closing_and_drop(
+    storage: &dyn Storage,
+    repository: &RepositoryName,
+    state: &UploadState,
+    body: Incoming,
+    closing: Option<Digest>,
+) {
     let (body, mut waiting) = body.then_waits();
     tokio::select! {
         biased;
-        (result, _) = append(storage, repository, state, body) => {
+        (result, _) = append_closing(storage, repository, state, body, closing) => {
             panic!("an append ended before its body: {result:?}");
         }
         () = waiting.reached() => {}

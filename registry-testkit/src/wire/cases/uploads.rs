@@ -52,6 +52,7 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/uploads/two-appends-at-once", two_appends_at_once);
     list.add("extra/uploads/append-during-close", append_during_close);
     list.add("extra/uploads/any-content-type", any_content_type);
+    list.add("extra/uploads/cut-close-is-sent-again", cut_close_is_sent_again);
     list.add("extra/uploads/digest-algorithm-unknown", digest_algorithm_unknown);
     list.add("extra/uploads/unknown-is-named", unknown_is_named);
 }
@@ -320,6 +321,29 @@ async fn cut_thrice(session: Session) -> Outcome {
     }
     resume(&mut upload, &blob, blob.len()).await?;
     complete(&repository, &mut upload, &blob, blob.len()).await
+}
+
+/// A client whose closing request broke off sends all of it once more, to the same place.
+async fn cut_close_is_sent_again(session: Session) -> Outcome {
+    let (repository, blob) = new_upload(&session, 1 << 20);
+    let mut upload = repository.open_upload().await?;
+    upload.append(0, &blob.bytes.slice(..1000)).await?;
+    let rest = blob.bytes.slice(1000..);
+    for length in [1, 300_000] {
+        let close = upload.close_request(&blob.digest.to_string());
+        let mut exchange = upload.begin(close.announced(rest.len())).await?;
+        exchange.write(&rest.slice(..length)).await?;
+        exchange.cut().await?;
+        let mut tries = 0;
+        // The server may still be busy letting go of what was cut.
+        while upload.stream(&Bytes::new()).await?.status == 416 && tries < RESUME_TRIES {
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        upload.status().await?.is(204)?.keeps(1000)?;
+    }
+    upload.close(&blob.digest, rest).await?.is(201)?;
+    serves_blob(&repository, &blob).await
 }
 
 async fn digest_algorithm(session: Session) -> Outcome {

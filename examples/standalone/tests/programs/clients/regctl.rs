@@ -23,6 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
         deletes_a_tag_and_only_that,
         deletes_a_manifest,
         lists_tags_and_repositories,
+        pushes_although_it_is_cut_twice,
         resumes_a_layer_that_is_cut,
     )
 }
@@ -248,6 +249,22 @@ fn lists_tags_and_repositories() {
 
     assert_eq!(tags.lines(), ["one", "two"]);
     assert_eq!(repositories.lines(), ["team/app", "team/tool"]);
+}
+
+fn pushes_although_it_is_cut_twice() {
+    let scene = Scene::new();
+    scene.cut_uploads_twice();
+
+    scene.regctl(&[
+        "image",
+        "copy",
+        &scene.ocidir("one"),
+        &scene.tapped("team/app:one"),
+    ]);
+
+    let traffic = scene.traffic();
+    assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
+    scene.assert_served("team/app", "one", &scene.layout.digest("one"));
 }
 
 fn resumes_a_layer_that_is_cut() {

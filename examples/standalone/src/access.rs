@@ -11,27 +11,32 @@ use std::{
     process::ExitCode,
 };
 
-/// Opens the rules for a server; what is odd about them is in the log.
-pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
+/// Opens the rules for a server, where people can log in or not; what is odd about them is in the log.
+pub(crate) fn open(path: &Path, logins: bool) -> Result<RulesFile, Box<dyn Error>> {
     let file = RulesFile::open(path)?;
     let rules = file.rules();
     for warning in rules.warnings() {
         tracing::warn!("access rules: {warning}");
     }
-    if rules.need_logins() {
+    if rules.need_logins() && !logins {
         tracing::warn!(
             "the access rules tell users apart, but nobody can log in here: only what they say of `everyone` and \
-             `anonymous` counts"
+             `anonymous` counts; --htpasswd FILE lets people log in"
         );
     }
     tracing::info!(file = %path.display(), rules = rules.rules().len(), "access is by rules");
     Ok(file)
 }
 
-/// With rules, they decide, and follow their file from now on; without, anybody may do everything, as with registry:2.
-pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>) -> Builder {
+/// With rules, they decide, and follow their file from now on. Without, whoever logged in may do everything, and where
+/// nobody can log in, anybody may, as with registry:2.
+pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>, logins: bool) -> Builder {
     let Some(rules) = rules else {
-        return registry.allow_anonymous_push();
+        return if logins {
+            registry
+        } else {
+            registry.allow_anonymous_push()
+        };
     };
     let watched = rules.clone();
     tokio::spawn(async move { watched.watch().await });

@@ -91,7 +91,16 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) debug_addr: Option<String>,
 
-    /// Who may do what: access rules, which are read again when they change. Without them anybody may do everything
+    /// Who can log in: users and their passwords, as `registry htpasswd` writes them. The file is read again when it
+    /// changes. Whoever logs in may do everything, and nobody else anything, unless there are access rules
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+
+    /// What people are told they log in to
+    #[arg(long, value_name = "NAME", default_value = "Registry", requires = "htpasswd")]
+    pub(crate) realm: String,
+
+    /// Who may do what: access rules, which are read again when they change
     #[arg(long, value_name = "RULES.yml")]
     pub(crate) access: Option<PathBuf>,
 

@@ -8,9 +8,11 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use registry_auth_htpasswd::Htpasswd;
 use registry_health::{Health, Watch};
 use registry_metrics::{
-    HttpMetrics, MeasuredStorage, StorageMetrics, gauges, prometheus_client::registry::Registry, text,
+    AuthMetrics, HttpMetrics, MeasuredAuthenticator, MeasuredStorage, StorageMetrics, gauges,
+    prometheus_client::registry::Registry, text,
 };
 use registry_storage_fs::FsStorage;
 use std::{
@@ -98,6 +100,11 @@ impl Debug {
         check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) {
         self.health.register(name, check);
+    }
+
+    /// The same users, measured.
+    pub(crate) fn logins(&mut self, users: Htpasswd) -> MeasuredAuthenticator<Htpasswd> {
+        AuthMetrics::register(&mut self.instruments).wrap(users)
     }
 
     /// Answers from now on, as long as the runtime lives; what it returns measures the requests.

@@ -9,6 +9,7 @@ mod health;
 mod htpasswd;
 mod serve;
 mod tls;
+mod users;
 
 use clap::Parser as _;
 use std::{ffi::OsStr, io::Write as _, path::Path, process::ExitCode};

@@ -4,7 +4,7 @@ use crate::{
     access,
     cli::Serve,
     debug::{self, Debug},
-    expiry, files, tls,
+    expiry, files, tls, users,
 };
 use axum::{Router, routing::get};
 use registry_axum::{
@@ -16,7 +16,7 @@ use registry_storage_fs::FsStorage;
 use std::{
     error::Error,
     future::Future,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -34,6 +34,8 @@ pub(crate) fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Colours are for people: programs that read a log look for its words.
+        .with_ansi(io::stderr().is_terminal())
         .init();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -42,7 +44,10 @@ pub(crate) fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
-    let rules = options.access.as_deref().map(access::open).transpose()?;
+    let users = users::open(options)?;
+    let logins = users.is_some();
+    let rules = options.access.as_deref();
+    let rules = rules.map(|path| access::open(path, logins)).transpose()?;
     let storage = FsStorage::open(&options.root)?;
     let listener = TcpListener::bind(&options.addr).await.map_err(|error| {
         format!(
@@ -51,8 +56,11 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         )
     })?;
     let address = listener.local_addr()?;
-    if rules.is_none() && !address.ip().is_loopback() {
-        tracing::warn!(%address, "anybody who reaches this address can pull, push and delete: there is no login");
+    if rules.is_none() && !logins && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "anybody who reaches this address can pull, push and delete: --htpasswd FILE asks for a login"
+        );
     }
     files::allow_for(options.max_connections);
     // The signals are caught before anybody is told that the server is there.
@@ -72,7 +80,15 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         None => Arc::new(storage),
     };
     let expiring = Arc::clone(&storage);
-    let registry = access::decided(Registry::builder(storage), rules).build();
+    let mut builder = access::decided(Registry::builder(storage), rules, logins);
+    if let Some(users) = users {
+        users::follow(&users);
+        builder = match &mut debug {
+            Some(debug) => builder.authenticator(debug.logins(users)),
+            None => builder.authenticator(users),
+        };
+    }
+    let registry = builder.build();
     let mount = Mount::new(registry);
     let mut app: Router = mount.router().route("/", get(|| async {}));
     if let Some(debug) = debug {

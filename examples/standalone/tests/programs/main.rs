@@ -32,6 +32,7 @@ mod htpasswd;
 mod http;
 mod image;
 mod lifecycle;
+mod logins;
 mod operations;
 mod program;
 mod proxies;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         health::trials(),
         htpasswd::trials(),
         lifecycle::trials(),
+        logins::trials(),
         proxies::trials(),
         operations::trials(),
         tls::trials(),

@@ -1,0 +1,33 @@
+//! `--htpasswd FILE`: who can log in.
+
+use crate::cli::Serve;
+use registry_auth_htpasswd::{Htpasswd, LoadError};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Reads the users of a server that is to have some.
+pub(crate) fn open(options: &Serve) -> Result<Option<Htpasswd>, LoadError> {
+    let Some(path) = &options.htpasswd else {
+        return Ok(None);
+    };
+    let users = Htpasswd::builder(path).realm(&options.realm).open()?;
+    tracing::info!(path = %path.display(), users = users.users(), "users log in by the htpasswd file");
+    Ok(Some(users))
+}
+
+/// Looks at the file from now on. Requests do that as well, but a file that was broken by mistake is to be in the log
+/// before the first of them.
+pub(crate) fn follow(users: &Htpasswd) {
+    let users = users.clone();
+    tokio::spawn(async move {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            users.refresh().await;
+        }
+    });
+}

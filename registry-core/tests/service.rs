@@ -260,6 +260,28 @@ async fn a_refusal_comes_before_any_storage_call() {
 }
 
 #[tokio::test]
+async fn without_deletion_nobody_deletes_but_the_host() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["a"]).await;
+    let registry = Registry::builder(storage)
+        .allow_anonymous_push()
+        .without_deletion()
+        .build();
+    let blob = Digest::of(Algorithm::Sha256, b"{}");
+    for target in ["/v2/a/manifests/v1".to_owned(), format!("/v2/a/blobs/{blob}")] {
+        let refused = send(&registry, None, Method::DELETE, &target, "").await;
+        assert_eq!(
+            (refused.status, &*refused.code()),
+            (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
+            "{target}"
+        );
+    }
+    let repository = registry.repository("a").unwrap();
+    let v1 = Reference::Tag(Tag::parse("v1").unwrap());
+    assert!(repository.delete_manifest(&v1).await.unwrap());
+}
+
+#[tokio::test]
 async fn what_is_hidden_is_answered_like_what_does_not_exist() {
     let hidden = ruled(Untouchable, |_, _, _| Decision::DenyHidden);
     let empty = ruled(MemoryStorage::new(), |_, _, _| Decision::Allow);

@@ -131,7 +131,7 @@ impl Repository {
         if self.permit(Action::Delete).await? == Permission::Hidden {
             return Ok(false);
         }
-        let deleted = self.write()?.delete_blob(&self.name, digest).await?;
+        let deleted = self.delete()?.delete_blob(&self.name, digest).await?;
         if deleted {
             self.tell(&Event::BlobDeleted { digest });
         }

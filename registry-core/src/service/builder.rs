@@ -100,6 +100,7 @@ pub struct Builder {
     links: Links,
     anonymous_push: bool,
     sparse_indexes: bool,
+    deletion: bool,
 }
 
 impl Builder {
@@ -113,6 +114,7 @@ impl Builder {
             links: Links::default(),
             anonymous_push: false,
             sparse_indexes: false,
+            deletion: true,
         }
     }
 
@@ -163,6 +165,15 @@ impl Builder {
         }
     }
 
+    /// Refuses to delete anything for anybody: 405 `UNSUPPORTED`, whatever the authorizer says. The host itself, in
+    /// process, may still.
+    pub fn without_deletion(self) -> Self {
+        Self {
+            deletion: false,
+            ..self
+        }
+    }
+
     /// Where the registry is found from outside: a path (`/registry`) where a proxy strips one, or a URL
     /// (`https://example.com`) for absolute links. By default links are path-relative, which works behind any
     /// proxy that does not change paths.
@@ -196,6 +207,7 @@ impl Builder {
                 limits: self.limits,
                 links: self.links,
                 sparse_indexes: self.sparse_indexes,
+                deletion: self.deletion,
             }),
         }
     }

@@ -253,7 +253,7 @@ impl Repository {
         if self.permit(Action::Delete).await? == Permission::Hidden {
             return Ok(false);
         }
-        let write = self.write()?;
+        let write = self.delete()?;
         self.hooks()
             .before_delete_manifest(&self.context(), reference)
             .await?;

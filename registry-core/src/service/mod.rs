@@ -60,6 +60,7 @@ struct Inner {
     limits: Limits,
     links: Links,
     sparse_indexes: bool,
+    deletion: bool,
 }
 
 /// On whose behalf something is done.
@@ -220,6 +221,14 @@ impl Repository {
 
     fn write(&self) -> Result<&dyn StorageWrite, Error> {
         self.registry.inner.storage.write().ok_or(Error::ReadOnly)
+    }
+
+    /// The plane that deletes, where that is allowed at all.
+    fn delete(&self) -> Result<&dyn StorageWrite, Error> {
+        if !self.registry.inner.deletion && matches!(self.authority, Authority::Caller(_)) {
+            return Err(Error::Unsupported("delete: deletion is off"));
+        }
+        self.write()
     }
 
     async fn permit(&self, action: Action) -> Result<Permission, Error> {

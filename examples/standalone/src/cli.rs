@@ -1,27 +1,43 @@
-//! The command line.
+//! The command line: registry:2's forms, and our own.
 
 use crate::htpasswd;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 /// An OCI / Docker container registry.
 #[derive(Debug, Parser)]
-#[command(name = "registry", version, about, arg_required_else_help = true)]
+#[command(
+    name = "registry",
+    version,
+    about,
+    arg_required_else_help = true,
+    disable_version_flag = true,
+    after_help = "`registry FILE.yml` is short for `registry serve FILE.yml`."
+)]
 pub(crate) struct Cli {
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a registry over HTTP, from a directory
+    /// Serve a registry over HTTP
     Serve(Serve),
     /// Ask a server whether it is alive: exit code 0 if it is, 1 if not
     Health(Health),
+    /// Look at a configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Try access rules
     #[command(subcommand)]
     Access(Access),
     Htpasswd(htpasswd::Options),
+    /// Remove what no manifest refers to (not available yet)
+    GarbageCollect(GarbageCollect),
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,13 +95,18 @@ pub(crate) struct Health {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    /// A configuration file, as registry:2 has it; without one images are kept in ./registry-data and served on
+    /// 127.0.0.1:5000
+    #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
+    pub(crate) config: Option<PathBuf>,
+
     /// Where to listen: an address and a port; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS")]
-    pub(crate) addr: String,
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) addr: Option<String>,
 
     /// Where images are kept, in the layout of registry:2; made if it does not exist
-    #[arg(long, default_value = "./registry-data", value_name = "DIRECTORY")]
-    pub(crate) root: PathBuf,
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) root: Option<String>,
 
     /// Where to tell health and metrics, without a login: an address and a port that only operators reach
     #[arg(long, value_name = "ADDRESS")]
@@ -94,25 +115,113 @@ pub(crate) struct Serve {
     /// Who can log in: users and their passwords, as `registry htpasswd` writes them. The file is read again when it
     /// changes. Whoever logs in may do everything, and nobody else anything, unless there are access rules
     #[arg(long, value_name = "FILE")]
-    pub(crate) htpasswd: Option<PathBuf>,
+    pub(crate) htpasswd: Option<String>,
 
     /// What people are told they log in to
-    #[arg(long, value_name = "NAME", default_value = "Registry", requires = "htpasswd")]
-    pub(crate) realm: String,
+    #[arg(long, value_name = "NAME", requires = "htpasswd")]
+    pub(crate) realm: Option<String>,
 
     /// Who may do what: access rules, which are read again when they change
     #[arg(long, value_name = "RULES.yml")]
-    pub(crate) access: Option<PathBuf>,
+    pub(crate) access: Option<String>,
 
     /// How many connections there may be at once; those on top are answered 503
-    #[arg(long, default_value_t = 4096, value_name = "NUMBER")]
-    pub(crate) max_connections: usize,
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_connections: Option<String>,
 
     /// A PEM file with the certificate and those above it: serve HTTPS; waited for, and reloaded when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_cert: Option<String>,
 
     /// A PEM file with the private key of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print the configuration that counts, where each value comes from, and what is ignored
+    Check {
+        /// A configuration file
+        #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GarbageCollect {
+    /// A configuration file
+    #[arg(value_name = "CONFIG")]
+    _config: Option<PathBuf>,
+
+    /// Only tell what would be removed
+    #[arg(short, long)]
+    _dry_run: bool,
+
+    /// Remove manifests without a tag, too
+    #[arg(short = 'm', long)]
+    _delete_untagged: bool,
+}
+
+/// The arguments of this process, with registry:2's short form written out: a configuration alone means to serve it.
+pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.into_iter().collect();
+    let short = arguments
+        .get(1)
+        .and_then(|first| first.to_str())
+        .is_some_and(|first| {
+            !first.starts_with('-') && (first.ends_with(".yml") || first.ends_with(".yaml"))
+        });
+    if short {
+        arguments.insert(1, "serve".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments_given: &[&str]) -> Result<Cli, clap::Error> {
+        let given = std::iter::once("registry").chain(arguments_given.iter().copied());
+        Cli::try_parse_from(arguments(given.map(OsString::from)))
+    }
+
+    #[test]
+    fn a_configuration_alone_is_served() {
+        for arguments in [
+            &["/etc/docker/registry/config.yml"][..],
+            &["serve", "/etc/docker/registry/config.yml"],
+        ] {
+            let Command::Serve(serve) = parse(arguments).unwrap().command else {
+                panic!("{arguments:?} is not `serve`");
+            };
+            assert_eq!(
+                serve.config.unwrap(),
+                PathBuf::from("/etc/docker/registry/config.yml")
+            );
+        }
+    }
+
+    #[test]
+    fn garbage_collect_has_registry_2_s_flags() {
+        for arguments in [
+            &["garbage-collect", "c.yml"][..],
+            &["garbage-collect", "-d", "-m", "c.yml"],
+            &["garbage-collect", "--dry-run", "--delete-untagged", "c.yml"],
+        ] {
+            assert!(matches!(
+                parse(arguments).unwrap().command,
+                Command::GarbageCollect(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn the_version_is_asked_for_in_two_ways() {
+        for flag in ["-v", "--version"] {
+            let asked = parse(&[flag]).unwrap_err();
+            assert_eq!(asked.kind(), clap::error::ErrorKind::DisplayVersion);
+        }
+    }
 }

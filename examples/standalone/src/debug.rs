@@ -2,6 +2,7 @@
 //!
 //! It has no login, so it belongs on an address that only operators reach.
 
+use crate::listen::{Listen, bind};
 use axum::{
     Router,
     body::Body,
@@ -29,10 +30,19 @@ const HEALTH: &str = "/debug/health";
 /// How the listener is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Where to listen: an address and a port.
-    pub(crate) addr: String,
+    /// Where to listen.
+    pub(crate) addr: Listen,
     /// The path of the metrics, if they are shown.
     pub(crate) metrics: Option<String>,
+}
+
+/// How the storage is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StorageCheck {
+    /// How often.
+    pub(crate) interval: Duration,
+    /// How many failures in a row are too many.
+    pub(crate) threshold: u32,
 }
 
 /// A server that is being watched, before anybody may look.
@@ -49,9 +59,9 @@ impl Debug {
     /// Takes the address.
     pub(crate) async fn listen(settings: Settings) -> Result<Self, Box<dyn Error>> {
         let Settings { addr, metrics } = settings;
-        let listener = TcpListener::bind(&addr)
+        let listener = bind(&addr)
             .await
-            .map_err(|error| format!("cannot listen on {addr} for health and metrics: {error}; --debug-addr takes another address and port"))?;
+            .map_err(|error| format!("cannot listen on {addr} for health and metrics: {error}; `http.debug.addr` and --debug-addr take another address and port"))?;
         let mut instruments = Registry::default();
         gauges::build(&mut instruments, env!("CARGO_PKG_VERSION"));
         gauges::process_start(&mut instruments, SystemTime::now());
@@ -64,21 +74,22 @@ impl Debug {
         })
     }
 
-    /// The same storage, measured; and checked every `period`, `threshold` failures in a row being one too many.
+    /// The same storage, measured, and perhaps checked from time to time.
     pub(crate) fn watch(
         &mut self,
         storage: FsStorage,
-        period: Duration,
-        threshold: u32,
+        check: Option<StorageCheck>,
     ) -> MeasuredStorage<FsStorage> {
-        let watch = Watch::new(period, threshold);
-        // registry:2's name for it.
-        self.health.register("storagedriver_filesystem", watch.verdict());
-        let probed = storage.clone();
-        tokio::spawn(watch.run(move || {
-            let storage = probed.clone();
-            async move { storage.probe().await }
-        }));
+        if let Some(StorageCheck { interval, threshold }) = check {
+            let watch = Watch::new(interval, threshold);
+            // registry:2's name for it.
+            self.health.register("storagedriver_filesystem", watch.verdict());
+            let probed = storage.clone();
+            tokio::spawn(watch.run(move || {
+                let storage = probed.clone();
+                async move { storage.probe().await }
+            }));
+        }
 
         let asked = storage.clone();
         gauges::open_uploads(&mut self.instruments, move || asked.open_uploads());

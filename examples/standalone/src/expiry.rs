@@ -1,6 +1,6 @@
 //! Upload sessions that clients abandoned: ended when nothing was added to them for a week.
 //!
-//! The times are those of registry:2's `uploadpurging`.
+//! registry:2's `storage.maintenance.uploadpurging`.
 
 use registry_core::{Storage, maintenance::expire_uploads};
 use std::{
@@ -8,17 +8,27 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How long a session may be left alone.
-const IDLE: Duration = Duration::from_secs(168 * 60 * 60);
-/// How long until the next look.
-const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// When sessions are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// How long a session may be left alone.
+    pub(crate) age: Duration,
+    /// How long until the next look.
+    pub(crate) interval: Duration,
+}
 
-/// Looks at once, and then every day, for as long as it is polled.
-pub(crate) async fn run(storage: &dyn Storage) -> Infallible {
-    let mut days = tokio::time::interval(EVERY);
+/// Looks at once, and then time and again, for as long as it is polled; not at all without an expiry.
+pub(crate) async fn run(storage: &dyn Storage, expiry: Option<Expiry>) -> Infallible {
+    let Some(Expiry { age, interval }) = expiry else {
+        return std::future::pending().await;
+    };
+    let mut times = tokio::time::interval(interval);
     loop {
-        days.tick().await;
-        match expire_uploads(storage, SystemTime::now() - IDLE).await {
+        times.tick().await;
+        let Some(before) = SystemTime::now().checked_sub(age) else {
+            continue;
+        };
+        match expire_uploads(storage, before).await {
             Ok(report) if report.expired > 0 || report.failed > 0 => {
                 let (expired, bytes, failed) = (report.expired, report.bytes, report.failed);
                 tracing::info!(expired, bytes, failed, "abandoned upload sessions were ended");

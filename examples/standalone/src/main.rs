@@ -2,36 +2,45 @@
 
 mod access;
 mod cli;
+mod config;
 mod debug;
 mod expiry;
 mod files;
+mod headers;
 mod health;
 mod htpasswd;
+mod links;
+mod listen;
+mod log;
 mod serve;
 mod tls;
 mod users;
 
 use clap::Parser as _;
-use std::{ffi::OsStr, io::Write as _, path::Path, process::ExitCode};
+use config::{Config, Sources};
+use std::{
+    error::Error,
+    ffi::OsStr,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
     // A link of that name is all that a container needs for `--entrypoint htpasswd`.
     if called("htpasswd") {
         return htpasswd::run(htpasswd::Program::parse().options);
     }
-    let cli::Cli { command } = cli::Cli::parse();
+    let cli::Cli { command, .. } = cli::Cli::parse_from(cli::arguments(std::env::args_os()));
+    let done = |result: Result<(), _>| result.map(|()| ExitCode::SUCCESS);
     let (result, failure) = match command {
-        cli::Command::Serve(options) => (
-            serve::run(&options).map(|()| ExitCode::SUCCESS),
-            ExitCode::FAILURE,
-        ),
-        cli::Command::Health(options) => (
-            health::run(&options).map(|()| ExitCode::SUCCESS),
-            ExitCode::FAILURE,
-        ),
+        cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
+        cli::Command::Config(cli::Config::Check { config }) => (done(check(config)), ExitCode::FAILURE),
+        cli::Command::Health(options) => (done(health::run(&options)), ExitCode::FAILURE),
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
         // 1 is an answer there.
         cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
+        cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
     };
     match result {
         Ok(code) => code,
@@ -43,10 +52,30 @@ fn main() -> ExitCode {
                 source = cause.source();
             }
             // Nothing is left to tell it to if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "registry: {message}");
+            let _ = writeln!(io::stderr(), "registry: {message}");
             failure
         }
     }
+}
+
+const NO_COLLECTION: &str = "collecting garbage is not available yet, and nothing was removed; \
+    what clients delete stays on disk until then";
+
+/// `registry config check`: what counts on standard output, what does not on standard error.
+fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(Sources {
+        file,
+        variables: config::variables(),
+        flags: Vec::new(),
+    })?;
+    let mut out = io::stdout().lock();
+    out.write_all(config::render(&config).as_bytes())?;
+    out.flush()?;
+    let mut err = io::stderr().lock();
+    for notice in &config.notices {
+        writeln!(err, "{notice}")?;
+    }
+    Ok(())
 }
 
 /// Whether this program was called by that name.

@@ -3,110 +3,161 @@
 use crate::{
     access,
     cli::Serve,
-    debug::{self, Debug},
-    expiry, files, tls, users,
+    config::{self, Config, Location, Settings, Sources, StorageKind},
+    debug::Debug,
+    expiry, files,
+    headers::AnswerHeaders,
+    links::LinksFromRequest,
+    listen::bind,
+    log, tls, users,
 };
-use axum::{Router, routing::get};
-use registry_axum::{
-    Mount,
-    server::{Limits, Server, Timeouts},
-};
-use registry_core::{Registry, Storage};
+use axum::{Router, http::header, middleware, routing::get};
+use registry_axum::{Mount, server::Server};
+use registry_core::{Registry, Storage, service::Builder, storage::MemoryStorage};
 use registry_storage_fs::FsStorage;
 use std::{
     error::Error,
     future::Future,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpListener, signal::unix, time::timeout};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tokio::{signal::unix, time::timeout};
 
-/// How often the storage is checked, and how many failures in a row are too many: registry:2's.
-const STORAGE_CHECK: (Duration, u32) = (Duration::from_secs(10), 3);
+/// How long what was received may take at least to be kept once nothing more comes in.
+const TIDYING: Duration = Duration::from_secs(2);
 
-pub(crate) fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        // Colours are for people: programs that read a log look for its words.
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(options))
+pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
+    let Serve {
+        config,
+        addr,
+        root,
+        debug_addr,
+        htpasswd,
+        realm,
+        access,
+        max_connections,
+        tls_cert,
+        tls_key,
+    } = options;
+    // Without a file somebody tries it out, and is told how.
+    let tell_how = config.is_none();
+    let flags = [
+        ("http.addr", "--addr", addr),
+        ("storage.filesystem.rootdirectory", "--root", root),
+        (
+            "http.debug.prometheus.enabled",
+            "--debug-addr",
+            debug_addr.as_ref().map(|_| "true".to_owned()),
+        ),
+        ("http.debug.addr", "--debug-addr", debug_addr),
+        ("auth.htpasswd.path", "--htpasswd", htpasswd),
+        ("auth.htpasswd.realm", "--realm", realm),
+        ("access.rules", "--access", access),
+        ("http.tls.certificate", "--tls-cert", tls_cert),
+        ("http.tls.key", "--tls-key", tls_key),
+        ("limits.connections", "--max-connections", max_connections),
+    ];
+    let config = Config::load(Sources {
+        file: config,
+        variables: config::variables(),
+        flags: flags
+            .into_iter()
+            .filter_map(|(key, flag, value)| Some((key, flag, value?)))
+            .collect(),
+    })?;
+    let settings = &config.settings;
+    log::start(&settings.log);
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let StorageKind::Directory { threads, .. } = settings.storage.kind {
+        runtime.max_blocking_threads(threads);
+    }
+    runtime.enable_all().build()?.block_on(serve(settings, tell_how))
 }
 
-async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
-    let users = users::open(options)?;
+async fn serve(settings: &Settings, tell_how: bool) -> Result<(), Box<dyn Error>> {
+    let users = users::open(settings.login.as_ref())?;
     let logins = users.is_some();
-    let rules = options.access.as_deref();
+    let rules = settings.access.as_deref();
     let rules = rules.map(|path| access::open(path, logins)).transpose()?;
-    let storage = FsStorage::open(&options.root)?;
-    let listener = TcpListener::bind(&options.addr).await.map_err(|error| {
+    let directory = match &settings.storage.kind {
+        StorageKind::Directory { root, .. } => Some(FsStorage::open(root)?),
+        StorageKind::Memory => None,
+    };
+    let listener = bind(&settings.http.listen).await.map_err(|error| {
         format!(
-            "cannot listen on {}: {error}; --addr takes another address and port",
-            options.addr
+            "cannot listen on {}: {error}; `http.addr` and --addr take another address and port",
+            settings.http.listen
         )
     })?;
     let address = listener.local_addr()?;
     if rules.is_none() && !logins && !address.ip().is_loopback() {
         tracing::warn!(
             %address,
-            "anybody who reaches this address can pull, push and delete: --htpasswd FILE asks for a login"
+            "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login"
         );
     }
-    files::allow_for(options.max_connections);
+    files::allow_for(settings.limits.connections);
     // The signals are caught before anybody is told that the server is there.
     let stop = stop_signal()?;
-    let mut debug = match &options.debug_addr {
-        Some(addr) => Some(Debug::listen(debug_settings(addr)).await?),
+    let mut debug = match &settings.http.debug {
+        Some(debug) => Some(Debug::listen(debug.clone()).await?),
         None => None,
     };
-    let tls = tls::start(options)?;
+    let tls = tls::start(settings.http.certificate.as_ref())?;
     if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
         debug.check("tls", move || tls.status().check());
     }
-    announce(address, options)?;
+    let scheme = settings.http.scheme();
+    tracing::info!("listening on {scheme}://{address}");
+    if tell_how {
+        announce(address, settings)?;
+    }
 
-    let storage: Arc<dyn Storage> = match &mut debug {
-        Some(debug) => Arc::new(debug.watch(storage, STORAGE_CHECK.0, STORAGE_CHECK.1)),
-        None => Arc::new(storage),
+    let storage: Arc<dyn Storage> = match (directory, &mut debug) {
+        (Some(directory), Some(debug)) => Arc::new(debug.watch(directory, settings.storage.check)),
+        (Some(directory), None) => Arc::new(directory),
+        (None, _) => Arc::new(MemoryStorage::new()),
     };
     let expiring = Arc::clone(&storage);
-    let mut builder = access::decided(Registry::builder(storage), rules, logins);
+    let mut registry = configured(Registry::builder(storage), settings);
+    registry = access::decided(registry, rules, logins);
     if let Some(users) = users {
         users::follow(&users);
-        builder = match &mut debug {
-            Some(debug) => builder.authenticator(debug.logins(users)),
-            None => builder.authenticator(users),
+        registry = match &mut debug {
+            Some(debug) => registry.authenticator(debug.logins(users)),
+            None => registry.authenticator(users),
         };
     }
-    let registry = builder.build();
-    let mount = Mount::new(registry);
-    let mut app: Router = mount.router().route("/", get(|| async {}));
+    let registry = registry.build();
+    let mount = mounted(registry, settings)?;
+    let headers = AnswerHeaders::new(settings.http.headers.clone());
+    let mut app: Router = mount
+        .router()
+        .layer(middleware::from_fn_with_state(headers, AnswerHeaders::add))
+        .route("/", get(root));
+    if settings.http.location == Location::FromRequest {
+        app = app.layer(middleware::map_request_with_state(
+            LinksFromRequest::new(&settings.http.prefix),
+            LinksFromRequest::add,
+        ));
+    }
     if let Some(debug) = debug {
         app = app.layer(debug.serve());
     }
-    let timeouts = Timeouts::default();
-    let drain = timeouts.drain;
-    let mut limits = Limits::default();
-    limits.connections = options.max_connections;
-
+    let drain = settings.timeouts.drain;
     let server = Server::new(app)
-        .timeouts(timeouts)
-        .limits(limits)
+        .timeouts(settings.timeouts)
+        .limits(settings.limits)
         .until(async move {
             stop.await;
             tracing::info!(
                 "stopping: waiting up to {} s for running requests",
-                drain.as_secs()
+                drain.as_secs_f32()
             );
         });
     let serving = async {
@@ -117,7 +168,7 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     };
     let ended = tokio::select! {
         ended = serving => ended,
-        never = expiry::run(&*expiring) => match never {},
+        never = expiry::run(&*expiring, settings.storage.expiry) => match never {},
     };
     if ended.cut > 0 {
         tracing::warn!(
@@ -126,17 +177,34 @@ async fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         );
     }
     // Tasks outlive their connections: what was received is kept before the process ends.
-    if timeout(drain, mount.drained()).await.is_err() {
+    if timeout(drain.max(TIDYING), mount.drained()).await.is_err() {
         tracing::warn!("requests did not end in time");
     }
     Ok(())
 }
 
-fn debug_settings(addr: &str) -> debug::Settings {
-    debug::Settings {
-        addr: addr.to_owned(),
-        metrics: Some("/metrics".to_owned()),
+/// What may be done at all, whoever asks.
+fn configured(registry: Builder, settings: &Settings) -> Builder {
+    if settings.storage.deletion {
+        registry
+    } else {
+        registry.without_deletion()
     }
+}
+
+/// The registry where requests come in, and as the clients know it.
+fn mounted(registry: Registry, settings: &Settings) -> Result<Mount, Box<dyn Error>> {
+    let prefix = &settings.http.prefix;
+    let mount = Mount::new(registry).at(prefix)?;
+    Ok(match &settings.http.location {
+        Location::Absolute(url) => mount.external_path(&format!("{url}{prefix}"))?,
+        Location::Relative | Location::FromRequest => mount,
+    })
+}
+
+/// What load balancers ask for: registry:2 answers it without a login, and with an empty body.
+async fn root() -> [(header::HeaderName, &'static str); 1] {
+    [(header::CACHE_CONTROL, "no-cache")]
 }
 
 /// Ends with the first SIGTERM or SIGINT.
@@ -151,11 +219,17 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-fn announce(address: SocketAddr, options: &Serve) -> io::Result<()> {
-    let root = std::path::absolute(&options.root).unwrap_or_else(|_| options.root.clone());
-    let (scheme, skopeo, podman) = match options.tls_cert {
-        None => ("http", " --dest-tls-verify=false", " --tls-verify=false"),
-        Some(_) => ("https", "", ""),
+fn announce(address: SocketAddr, settings: &Settings) -> io::Result<()> {
+    let kept = match &settings.storage.kind {
+        StorageKind::Directory { root, .. } => std::path::absolute(root)
+            .unwrap_or_else(|_| root.clone())
+            .display()
+            .to_string(),
+        StorageKind::Memory => "memory, and are gone when this process ends".to_owned(),
+    };
+    let (scheme, skopeo, podman) = match settings.http.scheme() {
+        "https" => ("https", "", ""),
+        plain => (plain, " --dest-tls-verify=false", " --tls-verify=false"),
     };
     let mut out = io::stdout().lock();
     writeln!(
@@ -163,7 +237,7 @@ fn announce(address: SocketAddr, options: &Serve) -> io::Result<()> {
         "registry {} listens on {scheme}://{address}",
         env!("CARGO_PKG_VERSION")
     )?;
-    writeln!(out, "images are kept in {}", root.display())?;
+    writeln!(out, "images are kept in {kept}")?;
     writeln!(out, "push one:")?;
     writeln!(
         out,

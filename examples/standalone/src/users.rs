@@ -1,6 +1,6 @@
-//! `--htpasswd FILE`: who can log in.
+//! `auth.htpasswd` and `--htpasswd FILE`: who can log in.
 
-use crate::cli::Serve;
+use crate::config;
 use registry_auth_htpasswd::{Htpasswd, LoadError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -9,11 +9,11 @@ use tokio::time::{MissedTickBehavior, interval};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads the users of a server that is to have some.
-pub(crate) fn open(options: &Serve) -> Result<Option<Htpasswd>, LoadError> {
-    let Some(path) = &options.htpasswd else {
+pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>, LoadError> {
+    let Some(config::Htpasswd { path, realm }) = login else {
         return Ok(None);
     };
-    let users = Htpasswd::builder(path).realm(&options.realm).open()?;
+    let users = Htpasswd::builder(path).realm(realm).open()?;
     tracing::info!(path = %path.display(), users = users.users(), "users log in by the htpasswd file");
     Ok(Some(users))
 }

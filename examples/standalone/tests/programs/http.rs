@@ -34,6 +34,20 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of a header, whose name is given in lower case.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.lines()
+            .filter_map(|(present, value)| (present == name).then_some(value))
+            .collect()
+    }
+
+    /// The header's lines, their names in lower case.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The answer itself if it has this status; a failed test with the body otherwise.
     #[track_caller]
     pub(crate) fn expect_status(self, status: u16) -> Self {
@@ -139,8 +153,10 @@ impl Request {
         headers: &[(&str, &str)],
         length: usize,
     ) -> Self {
-        let mut head =
-            format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nContent-Length: {length}\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {address}\r\n"));
+        }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -88,9 +88,7 @@ fn asks_for_a_login_and_logs_the_failed_ones() {
     );
     ping(&[RIGHT], 200);
     ping(&[WRONG], 401);
-    server.says(
-        r#"registry_auth_htpasswd::login: login failed client=127.0.0.1 user="user" reason="wrong password""#,
-    );
+    server.says(r#"msg="login failed" client=127.0.0.1 reason="wrong password" user=user"#);
 
     // Nothing for strangers, everything for users.
     let push = |headers: &[_], status| {

@@ -25,6 +25,7 @@ macro_rules! trials {
 mod access;
 mod attack;
 mod clients;
+mod config;
 mod docker;
 mod exchange;
 mod health;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         access::trials(),
         attack::trials(),
         clients::trials(),
+        config::trials(),
         exchange::trials(),
         health::trials(),
         htpasswd::trials(),

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
+    announcement: String,
     output: Receiver<String>,
     /// What it has said, as far as somebody has read it.
     said: RefCell<String>,
@@ -60,7 +61,7 @@ impl Server {
     }
 
     /// Starts a server that prints its address after `announces` on either of its outputs.
-    fn start(command: Command, announces: &str) -> Self {
+    pub(crate) fn start(command: Command, announces: &str) -> Self {
         let (mut process, output) = spawn(command);
         let mut seen = String::new();
         loop {
@@ -73,6 +74,7 @@ impl Server {
                 return Self {
                     process,
                     address,
+                    announcement: line,
                     output,
                     said: seen.into(),
                 };
@@ -104,6 +106,11 @@ impl Server {
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The line that said where it listens.
+    pub(crate) fn announcement(&self) -> &str {
+        &self.announcement
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -1,0 +1,507 @@
+//! Every key of the configuration, in one table: what it is, what it does here, and its default.
+//!
+//! The table drives the environment's rules, the search for unknown keys, the defaults, `registry config check`, and
+//! `docs/configuration.md`. Reading a key that it does not list is a bug, and so is listing as honoured what nobody
+//! reads; a test holds both.
+
+/// A key of the configuration.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// From the root, separated by dots. A last part `*` stands for names of the user's own choice.
+    pub(crate) path: &'static str,
+    pub(crate) form: Form,
+    pub(crate) role: Role,
+    /// As it would stand in a file; empty if there is none.
+    pub(crate) default: &'static str,
+    /// What it is for, or why it is accepted or refused.
+    pub(crate) about: &'static str,
+}
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    /// Text that is never shown.
+    Secret,
+    Switch,
+    Count,
+    /// Go's: `1h30m`; a number without a unit counts nanoseconds.
+    Duration,
+    /// A list of texts; a single value is a list of one.
+    List,
+    /// A section that means something by being there.
+    Mark,
+    /// Whatever lies below.
+    Any,
+}
+
+/// What happens with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It does what it says.
+    Honoured,
+    /// registry:2 needs it and this server does not; `config check` says so.
+    Accepted,
+    /// Doing without it silently would be wrong: the server does not start.
+    Refused,
+}
+
+impl Key {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('.')
+    }
+}
+
+/// What the table says about a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known {
+    /// A key, or something below one that takes whatever lies below it.
+    Key(&'static Key),
+    /// A section with keys below it.
+    Section,
+    Unknown,
+}
+
+/// Looks a path up.
+pub(crate) fn find(path: &[&str]) -> Known {
+    if let Some(key) = KEYS.iter().find(|key| covers(key, path)) {
+        return Known::Key(key);
+    }
+    let is_section = KEYS.iter().any(|key| {
+        let mut segments = key.segments();
+        path.iter().all(|name| segments.next() == Some(name)) && segments.next().is_some()
+    });
+    if is_section {
+        Known::Section
+    } else {
+        Known::Unknown
+    }
+}
+
+/// Finds a key by its exact path.
+pub(crate) fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The names that the table knows directly below a section.
+pub(crate) fn below(section: &[&str]) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = KEYS
+        .iter()
+        .filter_map(|key| {
+            let mut segments = key.segments();
+            section
+                .iter()
+                .all(|name| segments.next() == Some(name))
+                .then(|| segments.next())?
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
+fn covers(key: &Key, path: &[&str]) -> bool {
+    let mut names = path.iter();
+    for segment in key.segments() {
+        match names.next() {
+            Some(name) if segment == *name || segment == "*" => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none() || matches!(key.form, Form::Any)
+}
+
+const fn honoured(path: &'static str, form: Form, default: &'static str, about: &'static str) -> Key {
+    Key {
+        path,
+        form,
+        role: Role::Honoured,
+        default,
+        about,
+    }
+}
+
+const fn accepted(path: &'static str, form: Form, about: &'static str) -> Key {
+    Key {
+        path,
+        form,
+        role: Role::Accepted,
+        default: "",
+        about,
+    }
+}
+
+const fn refused(path: &'static str, about: &'static str) -> Key {
+    Key {
+        path,
+        form: Form::Any,
+        role: Role::Refused,
+        default: "",
+        about,
+    }
+}
+
+/// The table. Keys of one section stand together.
+pub(crate) const KEYS: &[Key] = &[
+    honoured(
+        "version",
+        Form::Text,
+        "0.1",
+        "the version of this file's format; there is no other than 0.1",
+    ),
+    honoured(
+        "log.level",
+        Form::Text,
+        "info",
+        "what is logged: `error`, `warn`, `info`, `debug`, or `trace`",
+    ),
+    honoured(
+        "log.formatter",
+        Form::Text,
+        "text",
+        "`text` (for people on a terminal, else as `logfmt`), `logfmt`, `json`, or `logstash`",
+    ),
+    honoured(
+        "log.fields.*",
+        Form::Text,
+        "",
+        "what every line of the application log has",
+    ),
+    accepted("log.accesslog", Form::Any, "there is no access log yet"),
+    refused(
+        "log.hooks",
+        "mail about errors is the business of whatever reads the log",
+    ),
+    accepted(
+        "log.reportcaller",
+        Form::Switch,
+        "log lines name the module that they come from, never a line of code",
+    ),
+    honoured(
+        "loglevel",
+        Form::Text,
+        "",
+        "the old spelling of `log.level`, which counts where both are given",
+    ),
+    honoured(
+        "storage.filesystem.rootdirectory",
+        Form::Text,
+        "/var/lib/registry",
+        "where images are kept, in registry:2's layout",
+    ),
+    honoured(
+        "storage.filesystem.maxthreads",
+        Form::Count,
+        "100",
+        "how many file operations run at once; 25 at least",
+    ),
+    honoured(
+        "storage.inmemory",
+        Form::Mark,
+        "",
+        "keeps images in memory, for tests: they are gone when the process ends",
+    ),
+    refused(
+        "storage.s3",
+        "object storage comes later; until then `storage.filesystem`",
+    ),
+    refused(
+        "storage.azure",
+        "object storage comes later; until then `storage.filesystem`",
+    ),
+    refused(
+        "storage.gcs",
+        "object storage comes later; until then `storage.filesystem`",
+    ),
+    refused(
+        "storage.swift",
+        "object storage comes later, without Swift, as in registry:3",
+    ),
+    refused(
+        "storage.oss",
+        "object storage comes later, without OSS, as in registry:3",
+    ),
+    honoured(
+        "storage.delete.enabled",
+        Form::Switch,
+        "false",
+        "whether clients may delete; without a configuration they may",
+    ),
+    refused("storage.maintenance.readonly", "it comes later"),
+    honoured(
+        "storage.maintenance.uploadpurging.enabled",
+        Form::Switch,
+        "true",
+        "whether upload sessions that were abandoned are ended",
+    ),
+    honoured(
+        "storage.maintenance.uploadpurging.age",
+        Form::Duration,
+        "168h",
+        "how long nothing was added to them",
+    ),
+    honoured(
+        "storage.maintenance.uploadpurging.interval",
+        Form::Duration,
+        "24h",
+        "how often that is looked for; the first time is at the start",
+    ),
+    honoured(
+        "storage.maintenance.uploadpurging.dryrun",
+        Form::Switch,
+        "false",
+        "nothing is ended then",
+    ),
+    accepted(
+        "storage.redirect.disable",
+        Form::Switch,
+        "a directory has nowhere to redirect to",
+    ),
+    accepted(
+        "storage.cache.blobdescriptor",
+        Form::Text,
+        "no cache stands between clients and the directory, so none can be stale",
+    ),
+    accepted(
+        "storage.cache.layerinfo",
+        Form::Text,
+        "the old spelling of `blobdescriptor`",
+    ),
+    accepted(
+        "storage.cache.blobdescriptorsize",
+        Form::Count,
+        "there is no such cache",
+    ),
+    accepted(
+        "storage.tag.concurrencylimit",
+        Form::Count,
+        "finding a manifest's tags is not a walk over all of them",
+    ),
+    honoured("auth.none", Form::Any, "", "nobody logs in"),
+    honoured(
+        "auth.htpasswd.path",
+        Form::Text,
+        "",
+        "a file of users and passwords, as `registry htpasswd` and `htpasswd` write it; read again when it changes",
+    ),
+    honoured(
+        "auth.htpasswd.realm",
+        Form::Text,
+        "Registry",
+        "what people are told they log in to",
+    ),
+    refused(
+        "auth.silly",
+        "it lets everybody in who shows any credentials: `auth.htpasswd`, or none",
+    ),
+    refused(
+        "auth.token",
+        "token services come later; until then `auth.htpasswd`",
+    ),
+    honoured(
+        "access.rules",
+        Form::Text,
+        "",
+        "our own: a file of access rules (`docs/access.md`), read again when it changes",
+    ),
+    honoured(
+        "http.addr",
+        Form::Text,
+        ":5000",
+        "where to listen; without a host, on IPv6 and IPv4",
+    ),
+    honoured(
+        "http.prefix",
+        Form::Text,
+        "",
+        "the path before `/v2/`, as in `/registry/`",
+    ),
+    honoured(
+        "http.host",
+        Form::Text,
+        "",
+        "the URL by which clients know the registry; makes every `Location` absolute",
+    ),
+    honoured(
+        "http.relativeurls",
+        Form::Switch,
+        "true",
+        "a `Location` is a path; `false` makes it absolute, from the request and its `Forwarded` or `X-Forwarded-*` headers, unlike registry:2 only if asked",
+    ),
+    honoured(
+        "http.tls.certificate",
+        Form::Text,
+        "",
+        "a PEM file with the certificate and those above it; waited for, and reloaded when it changes",
+    ),
+    honoured("http.tls.key", Form::Text, "", "a PEM file with its private key"),
+    refused("http.tls.clientcas", "client certificates come later"),
+    refused("http.tls.clientauth", "client certificates come later"),
+    refused(
+        "http.tls.ciphersuites",
+        "they come later; without them only suites without known faults are offered",
+    ),
+    accepted("http.tls.minimumtls", Form::Text, "it is 1.2"),
+    refused(
+        "http.tls.letsencrypt",
+        "it comes later; until then files from certbot are picked up when they change",
+    ),
+    refused("http.net", "there is no other than `tcp`"),
+    honoured(
+        "http.headers.*",
+        Form::List,
+        "",
+        "header lines of every answer below `/v2/`, one per value; `Access-Control-*` go to the origins they allow",
+    ),
+    honoured(
+        "http.draintimeout",
+        Form::Duration,
+        "8s",
+        "how long requests that run may go on after SIGTERM; `docker stop` kills after 10 s",
+    ),
+    honoured(
+        "http.timeouts.firstbyte",
+        Form::Duration,
+        "30s",
+        "our own: from a connection's beginning to its first byte",
+    ),
+    honoured(
+        "http.timeouts.header",
+        Form::Duration,
+        "30s",
+        "our own: from there to the end of a request's headers",
+    ),
+    honoured(
+        "http.timeouts.bodyidle",
+        Form::Duration,
+        "900s",
+        "our own: how long a body may stand still; a client may compress a layer while it sends it",
+    ),
+    honoured(
+        "http.timeouts.keepalive",
+        Form::Duration,
+        "300s",
+        "our own: between two requests; longer than the proxy in front, or it answers 502 now and then",
+    ),
+    honoured(
+        "http.debug.addr",
+        Form::Text,
+        "",
+        "where health (`/debug/health`) and metrics are told, without a login",
+    ),
+    honoured(
+        "http.debug.prometheus.enabled",
+        Form::Switch,
+        "false",
+        "whether metrics are told there; `--debug-addr` turns them on",
+    ),
+    honoured(
+        "http.debug.prometheus.path",
+        Form::Text,
+        "/metrics",
+        "under which path",
+    ),
+    accepted("http.http2", Form::Any, "it comes later"),
+    accepted(
+        "http.secret",
+        Form::Secret,
+        "upload sessions need no signature: any process on the directory can continue them",
+    ),
+    accepted(
+        "notifications.events",
+        Form::Any,
+        "without endpoints nobody is told",
+    ),
+    refused("notifications.endpoints", "webhooks come later"),
+    accepted(
+        "redis",
+        Form::Any,
+        "registry:2 keeps a cache there, and this server has none",
+    ),
+    honoured(
+        "limits.connections",
+        Form::Count,
+        "4096",
+        "our own: how many connections there may be at once; those on top are answered 503",
+    ),
+    honoured(
+        "health.storagedriver.enabled",
+        Form::Switch,
+        "true",
+        "whether the storage is checked; a check that fails is told by the debug listener, and pulls go on",
+    ),
+    honoured(
+        "health.storagedriver.interval",
+        Form::Duration,
+        "10s",
+        "how often",
+    ),
+    honoured(
+        "health.storagedriver.threshold",
+        Form::Count,
+        "3",
+        "how many failures in a row are too many",
+    ),
+    refused("health.file", "only the storage is checked"),
+    refused("health.http", "only the storage is checked"),
+    refused("health.tcp", "only the storage is checked"),
+    accepted("catalog", Form::Any, "it comes later"),
+    accepted("validation", Form::Any, "it comes later"),
+    refused("proxy", "a pull-through cache comes later"),
+    refused("policy", "classes of repositories are not told apart"),
+    refused("middleware", "there is no middleware to configure"),
+    accepted(
+        "compatibility.schema1",
+        Form::Any,
+        "signed manifests of Docker before 1.10 are neither accepted nor made, as in registry:3",
+    ),
+    accepted(
+        "reporting",
+        Form::Any,
+        "errors are logged, and reported to no service",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_key_stands_twice_or_inside_another() {
+        let mut seen = BTreeSet::new();
+        for key in KEYS {
+            assert!(seen.insert(key.path), "{} stands twice", key.path);
+            let inside = KEYS
+                .iter()
+                .find(|other| other.path.starts_with(&format!("{}.", key.path)));
+            assert!(
+                inside.is_none(),
+                "{} is inside of {}",
+                inside.unwrap().path,
+                key.path
+            );
+        }
+    }
+
+    #[test]
+    fn keys_of_a_section_stand_together() {
+        let mut closed = BTreeSet::new();
+        let mut open = "";
+        for key in KEYS {
+            let section = key.segments().next().unwrap();
+            if section != open {
+                assert!(closed.insert(section), "{section} begins twice, at {}", key.path);
+                open = section;
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_found_with_what_lies_below_it() {
+        assert!(matches!(find(&["http", "addr"]), Known::Key(key) if key.path == "http.addr"));
+        assert!(matches!(find(&["storage", "s3", "bucket"]), Known::Key(key) if key.path == "storage.s3"));
+        assert!(matches!(find(&["http"]), Known::Section));
+        assert!(matches!(find(&["http", "adr"]), Known::Unknown));
+        assert!(matches!(find(&["http", "addr", "more"]), Known::Unknown));
+    }
+}

@@ -1,0 +1,314 @@
+//! The configuration: registry:2's file, its environment, and the command line, become [`Settings`].
+//!
+//! A tree of values, each with its origin, is laid together from the file, then the environment, then the flags
+//! ([`overlay`]). [`keys`] is the table of what there is. [`reader`] reads typed values from the tree, and [`settings`]
+//! says which; whatever the table does not know is told, never refused. [`check`] prints the outcome.
+
+mod check;
+#[cfg(test)]
+mod docs;
+mod keys;
+mod overlay;
+mod reader;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+mod value;
+mod yaml;
+
+pub(crate) use self::{
+    check::render,
+    settings::{Certificate, Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
+};
+
+use self::{
+    keys::{Known, Role},
+    value::{Content, Map, Origin, Value},
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Something to know about a configuration that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    origin: Origin,
+    message: String,
+}
+
+impl Notice {
+    fn new(origin: Origin, message: String) -> Self {
+        Self { origin, message }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.message)
+    }
+}
+
+/// Something that keeps a configuration from being used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    origin: Origin,
+    key: String,
+    message: String,
+}
+
+impl Problem {
+    fn new(origin: Origin, key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            origin,
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.origin != Origin::Default {
+            write!(f, "{}: ", self.origin)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("configuration error: cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("configuration error: {}", Lines(problems))]
+    Problems { problems: Vec<Problem> },
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self::Problems {
+            problems: vec![problem],
+        }
+    }
+}
+
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\nconfiguration error: ")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// A file; without one, what a developer's machine wants: loopback, a directory below this one, deletion on.
+    pub(crate) file: Option<PathBuf>,
+    /// The environment, as it is.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Flags of the command line: the key, the flag, and the value.
+    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// The environment, as far as it is text: no key and no value of a configuration is anything else.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    /// What it does not do although somebody might think so.
+    pub(crate) notices: Vec<Notice>,
+    root: Value,
+    file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks everything; all problems are found, not only the first.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], with the place of every problem.
+    pub(crate) fn load(sources: Sources) -> Result<Self, ConfigError> {
+        let (mut root, mut notices) = match &sources.file {
+            Some(path) => read_file(path)?,
+            None => (without_file(), Vec::new()),
+        };
+        overlay::expand_choices(&mut root);
+        let overlaid = overlay::overlay(&mut root, sources.variables);
+        notices.extend(overlaid.notices);
+        let mut problems = overlaid.problems;
+        for (key, flag, text) in sources.flags {
+            let path: Vec<&str> = key.split('.').collect();
+            if let Err(message) = overlay::set(&mut root, &path, Value::scalar(Origin::Flag(flag), text)) {
+                problems.push(Problem::new(Origin::Flag(flag), key, message));
+            }
+        }
+        survey(&root, &mut Vec::new(), &mut notices, &mut problems);
+        let settings = Settings::read(&root, &mut notices, &mut problems);
+        if problems.is_empty() {
+            Ok(Self {
+                settings,
+                notices,
+                root,
+                file: sources.file,
+            })
+        } else {
+            Err(ConfigError::Problems { problems })
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let at = |line| Origin::File {
+        path: path.into(),
+        line,
+    };
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        Problem::new(at(line as u64), "", "the file is not UTF-8")
+    })?;
+    let (root, duplicates) = yaml::parse_file(&text, path)
+        .map_err(|error| Problem::new(at(error.line.unwrap_or(1)), "", error.message))?;
+    let notices = duplicates
+        .into_iter()
+        .map(|double| {
+            Notice::new(
+                at(double.line),
+                format!("`{}` stands here twice; this one counts", double.key),
+            )
+        })
+        .collect();
+    match root.content {
+        Content::Map(_) => Ok((root, notices)),
+        _ => Err(Problem::new(
+            at(1),
+            "",
+            "this is no configuration; the least there is: `version: 0.1` and `storage: {filesystem: {rootdirectory: /var/lib/registry}}`",
+        )
+        .into()),
+    }
+}
+
+/// What holds without a file: a registry for the machine it runs on.
+fn without_file() -> Value {
+    let mut root = Value {
+        origin: Origin::Default,
+        content: Content::Map(Map::default()),
+    };
+    for (path, text) in [
+        (&["version"][..], "0.1"),
+        (&["storage", "filesystem", "rootdirectory"], "./registry-data"),
+        (&["storage", "delete", "enabled"], "true"),
+        (&["http", "addr"], "127.0.0.1:5000"),
+    ] {
+        let set = overlay::set(&mut root, path, Value::scalar(Origin::Default, text));
+        debug_assert!(set.is_ok(), "sections open in an empty tree");
+    }
+    root
+}
+
+/// Goes through the whole tree: unknown keys are told, refused ones are problems, accepted ones are told.
+fn survey<'a>(
+    value: &'a Value,
+    path: &mut Vec<&'a str>,
+    notices: &mut Vec<Notice>,
+    problems: &mut Vec<Problem>,
+) {
+    let dotted = path.join(".");
+    match keys::find(path) {
+        Known::Key(key) => match key.role {
+            Role::Honoured => {}
+            Role::Accepted => {
+                if !value.is_empty() {
+                    notices.push(Notice::new(
+                        value.origin.clone(),
+                        format!("{dotted}: accepted without effect: {}", key.about),
+                    ));
+                }
+            }
+            Role::Refused => {
+                if !value.is_empty()
+                    || key.segments().next() == Some("storage")
+                    || key.segments().next() == Some("auth")
+                {
+                    problems.push(Problem::new(
+                        value.origin.clone(),
+                        dotted,
+                        format!("this is not done here: {}", key.about),
+                    ));
+                }
+            }
+        },
+        // Without its login a registry is open to everybody.
+        Known::Unknown if path.first() == Some(&"auth") => {
+            problems.push(Problem::new(
+                value.origin.clone(),
+                dotted,
+                "there is no such way to log in",
+            ));
+        }
+        Known::Unknown => {
+            let mut message = format!("{dotted}: there is no such key; ignored");
+            if let Some(meant) = similar(path) {
+                message.push_str(&format!(", did you mean `{meant}`?"));
+            }
+            notices.push(Notice::new(value.origin.clone(), message));
+        }
+        Known::Section => match &value.content {
+            Content::Map(map) => {
+                for (name, below) in map.iter() {
+                    path.push(name);
+                    survey(below, path, notices, problems);
+                    path.pop();
+                }
+            }
+            Content::Null => {}
+            Content::Scalar(_) | Content::List(_) => problems.push(Problem::new(
+                value.origin.clone(),
+                dotted,
+                format!("it is {}, and has to be a section", value.kind()),
+            )),
+        },
+    }
+}
+
+/// The key that somebody who wrote `path` most likely meant.
+fn similar(path: &[&str]) -> Option<String> {
+    let (name, section) = path.split_last()?;
+    keys::below(section)
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(known, &name.to_lowercase()), known))
+        .min()
+        .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
+        .map(|(_, known)| {
+            let mut meant = section.to_vec();
+            meant.push(known);
+            meant.join(".")
+        })
+}

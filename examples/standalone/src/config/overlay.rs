@@ -1,0 +1,249 @@
+//! The environment over the file: registry:2's rules for `REGISTRY_*`.
+//!
+//! `REGISTRY_HTTP_ADDR` sets `http.addr`: the name is split at `_`, its parts are the keys in upper case, and the
+//! value is YAML. Variables count in the order of their names, so that the general comes before the special:
+//! `REGISTRY_STORAGE=filesystem` replaces the whole section, then `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` adds to it.
+//!
+//! Where registry:2 drops a variable without need, this does what was meant, and `docs/configuration.md` says so:
+//! elements of lists (`…_HOSTS_0`), sections of `storage` and `auth` that the file has too, names with `_` of headers
+//! and log fields; and a header set here replaces the file's instead of standing beside it.
+
+use super::{
+    Notice, Problem,
+    keys::{self, Form, Known},
+    value::{Content, Map, Origin, Value},
+    yaml,
+};
+use std::sync::Arc;
+
+/// What a variable's name begins with.
+const PREFIX: &str = "REGISTRY_";
+
+/// Variables with this prefix that are not about the configuration's keys.
+const OTHERS: [&str; 1] = ["REGISTRY_CONFIGURATION_PATH"];
+
+/// Variables that registry:2 spells after the fields of its source instead of the keys of the file.
+const SPELLINGS: [(&str, &str); 5] = [
+    ("HEALTH_FILECHECKERS", "HEALTH_FILE"),
+    ("HEALTH_HTTPCHECKERS", "HEALTH_HTTP"),
+    ("HEALTH_TCPCHECKERS", "HEALTH_TCP"),
+    ("NOTIFICATIONS_EVENTCONFIG", "NOTIFICATIONS_EVENTS"),
+    (
+        "COMPATIBILITY_SCHEMA1_TRUSTKEY",
+        "COMPATIBILITY_SCHEMA1_SIGNINGKEYFILE",
+    ),
+];
+
+/// What overlaying came to, beside the changed tree.
+#[derive(Debug, Default)]
+pub(crate) struct Overlaid {
+    /// The variables that set something.
+    pub(crate) used: Vec<Arc<str>>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Lays `variables` over the tree. Those without the prefix are passed over.
+pub(crate) fn overlay(root: &mut Value, variables: impl IntoIterator<Item = (String, String)>) -> Overlaid {
+    let mut variables: Vec<(String, String)> = variables
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(PREFIX) && !OTHERS.contains(&name.as_str()))
+        .collect();
+    variables.sort();
+    let mut overlaid = Overlaid::default();
+    for (name, text) in variables {
+        let name: Arc<str> = name.into();
+        let origin = Origin::Variable(Arc::clone(&name));
+        let Some(target) = Target::find(&name, root) else {
+            overlaid
+                .notices
+                .push(Notice::new(origin, "there is no such key; ignored".to_owned()));
+            continue;
+        };
+        match yaml::parse_variable(&text, &name) {
+            Err(error) => overlaid.problems.push(Problem::new(
+                origin,
+                target.path.join("."),
+                format!(
+                    "the value is not YAML, quotes around it may help: {}",
+                    error.message
+                ),
+            )),
+            Ok(value) => match target.set(root, value) {
+                Ok(()) => overlaid.used.push(name),
+                Err(message) => overlaid
+                    .problems
+                    .push(Problem::new(origin, target.path.join("."), message)),
+            },
+        }
+    }
+    overlaid
+}
+
+/// `storage: filesystem` is short for `storage: {filesystem: }`, and so it is for `auth`.
+pub(crate) fn expand_choices(root: &mut Value) {
+    let Content::Map(root) = &mut root.content else {
+        return;
+    };
+    for section in ["storage", "auth"] {
+        if root.contains(section) {
+            expand(root.entry(section, null));
+        }
+    }
+}
+
+fn expand(section: &mut Value) {
+    if let Content::Scalar(name) = &section.content {
+        let mut map = Map::default();
+        map.set(
+            name,
+            Value {
+                origin: section.origin.clone(),
+                content: Content::Null,
+            },
+        );
+        section.content = Content::Map(map);
+    }
+}
+
+/// What a variable sets: keys from the root, and perhaps a place in a list.
+struct Target {
+    path: Vec<String>,
+    element: Option<usize>,
+}
+
+impl Target {
+    fn find(variable: &str, root: &Value) -> Option<Self> {
+        let mut name = variable.strip_prefix(PREFIX)?.to_owned();
+        for (theirs, key) in SPELLINGS {
+            if let Some(rest) = name.strip_prefix(theirs)
+                && (rest.is_empty() || rest.starts_with('_'))
+            {
+                name = format!("{key}{rest}");
+            }
+        }
+        let mut parts = name.split('_').collect::<Vec<_>>();
+        let mut path: Vec<String> = Vec::new();
+        while !parts.is_empty() {
+            let known: Vec<&str> = path.iter().map(String::as_str).collect();
+            match keys::find(&known) {
+                Known::Section => {
+                    let names = keys::below(&known);
+                    if names.contains(&"*") {
+                        // The rest is one name of the user's choice, spelled as it already stands, if it does.
+                        let rest = parts.join("_");
+                        path.push(spelled_in(root, &path, &rest).unwrap_or_else(|| rest.to_lowercase()));
+                        parts.clear();
+                    } else {
+                        let part = parts.remove(0);
+                        let name = names.into_iter().find(|name| name.to_uppercase() == part)?;
+                        path.push(name.to_owned());
+                    }
+                }
+                Known::Key(key) if key.form == Form::Any => {
+                    let part = parts.remove(0);
+                    path.push(spelled_in(root, &path, part).unwrap_or_else(|| part.to_lowercase()));
+                }
+                Known::Key(key) if key.form == Form::List => {
+                    let element = parts.remove(0).parse().ok()?;
+                    return parts.is_empty().then_some(Self {
+                        path,
+                        element: Some(element),
+                    });
+                }
+                Known::Key(_) | Known::Unknown => return None,
+            }
+        }
+        Some(Self { path, element: None })
+    }
+
+    fn set(&self, root: &mut Value, value: Value) -> Result<(), String> {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match self.element {
+            None => set(root, &path, value),
+            Some(element) => set_element(place(root, &path, &value.origin)?, element, value),
+        }
+    }
+}
+
+/// Sets what stands at `path`; sections on the way there are opened.
+pub(crate) fn set(root: &mut Value, path: &[&str], value: Value) -> Result<(), String> {
+    let place = place(root, path, &value.origin)?;
+    *place = value;
+    if matches!(path, ["storage" | "auth"]) {
+        expand(place);
+    }
+    Ok(())
+}
+
+/// The place at `path`, which is null if nothing was there.
+fn place<'a>(root: &'a mut Value, path: &[&str], origin: &Origin) -> Result<&'a mut Value, String> {
+    let mut place = root;
+    for (depth, name) in path.iter().enumerate() {
+        let section = path.get(..depth).unwrap_or_default().join(".");
+        place = open(place, origin, &section)?.entry(name, || Value {
+            origin: origin.clone(),
+            content: Content::Null,
+        });
+    }
+    Ok(place)
+}
+
+/// A place as a section, which it becomes if nothing is there.
+fn open<'a>(place: &'a mut Value, origin: &Origin, path: &str) -> Result<&'a mut Map, String> {
+    if place.content == Content::Null {
+        *place = Value {
+            origin: origin.clone(),
+            content: Content::Map(Map::default()),
+        };
+    }
+    let (kind, at) = (place.kind(), place.origin.clone());
+    match &mut place.content {
+        Content::Map(map) => Ok(map),
+        _ => Err(format!(
+            "`{path}` is {kind} at {at}, and nothing can be set in it"
+        )),
+    }
+}
+
+fn set_element(place: &mut Value, element: usize, value: Value) -> Result<(), String> {
+    if place.content == Content::Null {
+        *place = Value {
+            origin: value.origin.clone(),
+            content: Content::List(Vec::new()),
+        };
+    }
+    let Content::List(list) = &mut place.content else {
+        return Err(format!("it is {}, not a list, at {}", place.kind(), place.origin));
+    };
+    let length = list.len();
+    match list.get_mut(element) {
+        Some(old) => *old = value,
+        None if element == length => list.push(value),
+        None => return Err(format!("there is no element {element} in a list of {length}")),
+    }
+    Ok(())
+}
+
+/// How a key stands in the tree that is `name` in another case.
+fn spelled_in(root: &Value, path: &[String], name: &str) -> Option<String> {
+    let mut place = root;
+    for key in path {
+        let Content::Map(map) = &place.content else {
+            return None;
+        };
+        place = map.get(key)?;
+    }
+    let Content::Map(map) = &place.content else {
+        return None;
+    };
+    map.iter()
+        .find_map(|(key, _)| key.eq_ignore_ascii_case(name).then(|| key.to_owned()))
+}
+
+const fn null() -> Value {
+    Value {
+        origin: Origin::Default,
+        content: Content::Null,
+    }
+}

@@ -1,0 +1,366 @@
+//! [`Settings`]: what the server is built from, and the keys they are read from.
+
+use super::{Notice, Problem, reader::Reader, units::duration, value::Value};
+use crate::{
+    debug::{self, StorageCheck},
+    expiry::Expiry,
+    listen::Listen,
+};
+use axum::http::{HeaderName, HeaderValue, Uri};
+use registry_axum::server::{Limits, Timeouts};
+use registry_core::protocol::Links;
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use tracing_subscriber::filter::LevelFilter;
+
+/// A whole configuration, typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) log: Log,
+    pub(crate) storage: Storage,
+    pub(crate) http: Http,
+    /// How long a connection may take for each thing.
+    pub(crate) timeouts: Timeouts,
+    /// How much it may take, and how many there may be.
+    pub(crate) limits: Limits,
+    /// Who can log in; without one, nobody can.
+    pub(crate) login: Option<Htpasswd>,
+    /// A file of access rules.
+    pub(crate) access: Option<PathBuf>,
+}
+
+/// `log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) level: LevelFilter,
+    pub(crate) format: Format,
+    /// What every line of the application log has.
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+/// `log.formatter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Logfmt,
+    Json,
+    Logstash,
+}
+
+/// `storage`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    pub(crate) kind: StorageKind,
+    /// Whether tags, manifests and blobs may be deleted at all.
+    pub(crate) deletion: bool,
+    /// When abandoned uploads are ended.
+    pub(crate) expiry: Option<Expiry>,
+    /// For the debug listener.
+    pub(crate) check: Option<StorageCheck>,
+}
+
+/// Where images are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StorageKind {
+    Directory {
+        root: PathBuf,
+        /// How many file operations run at once.
+        threads: usize,
+    },
+    Memory,
+}
+
+/// `http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Http {
+    pub(crate) listen: Listen,
+    /// What stands before `/v2/` in requests: empty, or a path that begins with a slash and ends with none.
+    pub(crate) prefix: String,
+    pub(crate) location: Location,
+    pub(crate) headers: Headers,
+    /// For HTTPS.
+    pub(crate) certificate: Option<Certificate>,
+    /// Where health and metrics are told.
+    pub(crate) debug: Option<debug::Settings>,
+}
+
+/// `http.headers`: lines to send, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Vec<HeaderValue>)>);
+
+/// `http.tls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    /// A file with the certificate and those above it.
+    pub(crate) chain: PathBuf,
+    /// A file with its private key.
+    pub(crate) key: PathBuf,
+}
+
+/// `auth.htpasswd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Htpasswd {
+    pub(crate) path: PathBuf,
+    pub(crate) realm: String,
+}
+
+/// How a `Location` is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A path, which works behind every proxy that changes none.
+    Relative,
+    /// With this scheme and host.
+    Absolute(String),
+    /// With the scheme and host of the request, as the proxies before it tell them.
+    FromRequest,
+}
+
+impl Settings {
+    /// Reads the tree; whatever cannot be read adds to the problems.
+    pub(super) fn read(root: &Value, notices: &mut Vec<Notice>, problems: &mut Vec<Problem>) -> Self {
+        let reader = Reader::new(root);
+        let settings = Self::from_reader(&reader, notices);
+        problems.extend(reader.into_problems());
+        settings
+    }
+
+    pub(super) fn from_reader(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Self {
+        reader.parsed("version", |version| match version {
+            "0.1" => Ok(()),
+            _ => Err("unsupported version; there is no other than `0.1`".into()),
+        });
+        Self {
+            log: Log::from(reader, notices),
+            storage: Storage::from(reader),
+            http: Http::from(reader),
+            timeouts: timeouts(reader),
+            limits: limits(reader),
+            login: login(reader),
+            access: reader.path("access.rules"),
+        }
+    }
+}
+
+/// `auth`: one way to log in, or none.
+fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
+    reader.at_most_one_of("auth");
+    let path = reader.path("auth.htpasswd.path");
+    let realm = reader.text("auth.htpasswd.realm");
+    if path.is_none() {
+        reader.lacks(
+            "auth.htpasswd",
+            "`auth.htpasswd.path` is missing: who could log in?",
+        );
+    }
+    Some(Htpasswd { path: path?, realm })
+}
+
+/// `http.tls`: both files, or neither.
+fn certificate(reader: &Reader<'_>) -> Option<Certificate> {
+    let chain = reader.path("http.tls.certificate");
+    let key = reader.path("http.tls.key");
+    if chain.is_some() != key.is_some() {
+        reader.lacks("http.tls", "`certificate` and `key` are needed, both of them");
+    }
+    Some(Certificate {
+        chain: chain?,
+        key: key?,
+    })
+}
+
+fn timeouts(reader: &Reader<'_>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.first_byte = reader.duration("http.timeouts.firstbyte");
+    timeouts.header = reader.duration("http.timeouts.header");
+    timeouts.body_idle = reader.duration("http.timeouts.bodyidle");
+    timeouts.keep_alive = reader.duration("http.timeouts.keepalive");
+    timeouts.drain = reader.duration("http.draintimeout");
+    timeouts
+}
+
+fn limits(reader: &Reader<'_>) -> Limits {
+    let mut limits = Limits::default();
+    limits.connections = reader.count("limits.connections");
+    limits
+}
+
+impl Log {
+    fn from(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Self {
+        let old = reader.optional("loglevel", level);
+        if let (Some(_), Some(value)) = (old, reader.given("loglevel")) {
+            notices.push(Notice::new(
+                value.origin.clone(),
+                "loglevel: the old spelling of `log.level`".into(),
+            ));
+        }
+        let new = reader.optional("log.level", level);
+        Self {
+            level: new.or(old).unwrap_or_else(|| reader.parsed("log.level", level)),
+            format: reader.parsed("log.formatter", format),
+            fields: reader
+                .named("log.fields.*")
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.in_one_line()))
+                .collect(),
+        }
+    }
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "panic" | "fatal" | "error" => Ok(LevelFilter::ERROR),
+        "warn" | "warning" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err("it is none of `error`, `warn`, `info`, `debug` and `trace`".into()),
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "logfmt" => Ok(Format::Logfmt),
+        "json" => Ok(Format::Json),
+        "logstash" => Ok(Format::Logstash),
+        _ => Err("it is none of `text`, `logfmt`, `json` and `logstash`".into()),
+    }
+}
+
+/// Sections of `storage` that are no drivers.
+const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
+
+impl Storage {
+    fn from(reader: &Reader<'_>) -> Self {
+        let root = PathBuf::from(reader.text("storage.filesystem.rootdirectory"));
+        let threads = reader.count("storage.filesystem.maxthreads").max(25);
+        let memory = reader.given("storage.inmemory").is_some();
+        reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: `storage.filesystem.rootdirectory` says where images are kept, and so does REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
+        Self {
+            kind: if memory {
+                StorageKind::Memory
+            } else {
+                StorageKind::Directory { root, threads }
+            },
+            deletion: reader.switch("storage.delete.enabled"),
+            expiry: expiry(reader),
+            check: storage_check(reader),
+        }
+    }
+}
+
+impl Http {
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
+    fn from(reader: &Reader<'_>) -> Self {
+        let host = reader.optional("http.host", external);
+        let relative = reader.switch("http.relativeurls");
+        Self {
+            listen: reader.parsed("http.addr", Listen::parse),
+            prefix: reader.parsed("http.prefix", prefix),
+            location: match host {
+                Some(Some(url)) => Location::Absolute(url),
+                _ if relative => Location::Relative,
+                _ => Location::FromRequest,
+            },
+            headers: Headers::from(reader),
+            certificate: certificate(reader),
+            debug: debug(reader),
+        }
+    }
+}
+
+/// `storage.maintenance.uploadpurging`.
+fn expiry(reader: &Reader<'_>) -> Option<Expiry> {
+    let purging = reader.switch("storage.maintenance.uploadpurging.enabled");
+    let trying = reader.switch("storage.maintenance.uploadpurging.dryrun");
+    let expiry = Expiry {
+        age: reader.duration("storage.maintenance.uploadpurging.age"),
+        interval: reader.parsed("storage.maintenance.uploadpurging.interval", some_time),
+    };
+    (purging && !trying).then_some(expiry)
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it has to take some time".into()),
+        some => Ok(some),
+    }
+}
+
+/// `health.storagedriver`.
+fn storage_check(reader: &Reader<'_>) -> Option<StorageCheck> {
+    let interval = reader.parsed("health.storagedriver.interval", some_time);
+    let threshold = reader.parsed("health.storagedriver.threshold", |text| {
+        let threshold: NonZeroU32 = text
+            .parse()
+            .ok()
+            .ok_or_else(|| "it is not a number from 1 on".to_owned())?;
+        Ok(threshold.get())
+    });
+    reader
+        .switch("health.storagedriver.enabled")
+        .then_some(StorageCheck { interval, threshold })
+}
+
+/// `http.debug`.
+fn debug(reader: &Reader<'_>) -> Option<debug::Settings> {
+    let metrics = reader.text("http.debug.prometheus.path");
+    let metrics = reader.switch("http.debug.prometheus.enabled").then_some(metrics);
+    let addr = reader.optional("http.debug.addr", |text| match text {
+        "" => Ok(None),
+        _ => Listen::parse(text).map(Some),
+    });
+    Some(debug::Settings {
+        addr: addr.flatten()?,
+        metrics,
+    })
+}
+
+impl Headers {
+    fn from(reader: &Reader<'_>) -> Self {
+        let mut headers = Vec::new();
+        for (name, value) in reader.named("http.headers.*") {
+            let place = format!("http.headers.{name}");
+            let Ok(name) = HeaderName::try_from(name) else {
+                reader.problem(&value.origin, &place, "this is no name of a header");
+                continue;
+            };
+            let mut values = Vec::new();
+            for (text, origin) in reader.texts(value, &place) {
+                match HeaderValue::from_str(text) {
+                    Ok(value) => values.push(value),
+                    Err(_) => reader.problem(origin, &place, "this cannot stand in a header"),
+                }
+            }
+            headers.push((name, values));
+        }
+        Self(headers)
+    }
+}
+
+/// The scheme and host of a URL; registry:2 drops its path, too.
+fn external(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let malformed = || "it is not a URL such as `https://registry.example.com`".to_owned();
+    let uri: Uri = text.parse().ok().ok_or_else(malformed)?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme @ ("http" | "https")), Some(authority)) => Ok(Some(format!("{scheme}://{authority}"))),
+        _ => Err(malformed()),
+    }
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    if !text.is_empty() && !text.starts_with('/') {
+        return Err("it is not a path such as `/registry/`".into());
+    }
+    Links::below(text).map_err(|error| error.to_string())?;
+    Ok(text.trim_end_matches('/').to_owned())
+}

@@ -1,0 +1,438 @@
+//! The configuration as a whole: files and environments as people have them, and what comes out.
+
+use super::{
+    Config, ConfigError, Location, Settings, Sources, StorageKind,
+    keys::{KEYS, Role},
+    overlay,
+    reader::Reader,
+    render,
+    value::{Content, Origin, Value},
+    yaml,
+};
+use crate::listen::Listen;
+use std::{fs, path::PathBuf, time::Duration};
+
+/// The least that works.
+const LEAST: &str = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /data\n";
+
+/// A configuration from a file `config.yml` with this text, and an environment.
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yml");
+    fs::write(&file, text).unwrap();
+    let loaded = Config::load(Sources {
+        file: Some(file.clone()),
+        variables: owned(variables),
+        flags: Vec::new(),
+    });
+    let place = file.display().to_string();
+    loaded.map_err(|error| error.to_string().replace(&place, "config.yml"))
+}
+
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn settings(text: &str, variables: &[(&str, &str)]) -> Settings {
+    load(text, variables).unwrap().settings
+}
+
+/// What is told about it, without the place of the file.
+fn notices(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let config = load(text, variables).unwrap();
+    let place = config.file.as_ref().unwrap().display().to_string();
+    config
+        .notices
+        .iter()
+        .map(|notice| notice.to_string().replace(&place, "config.yml"))
+        .collect()
+}
+
+fn headers(settings: &Settings) -> Vec<(String, Vec<String>)> {
+    let text = |value: &axum::http::HeaderValue| value.to_str().unwrap().to_owned();
+    settings
+        .http
+        .headers
+        .0
+        .iter()
+        .map(|(name, values)| (name.to_string(), values.iter().map(text).collect()))
+        .collect()
+}
+
+/// The tree as one line of flow style, keys sorted by nothing.
+fn flow(value: &Value) -> String {
+    match &value.content {
+        Content::Null => "~".into(),
+        Content::Scalar(text) => text.clone(),
+        Content::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Content::Map(map) => {
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}: {}", flow(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+    }
+}
+
+#[test]
+fn the_environment_lays_over_the_file_by_registry_2_s_rules() {
+    let file =
+        "{storage: {delete: {enabled: true}}, http: {addr: :5000, headers: {X-A: [a], X-B: [b]}}, auth: ~}";
+    for (what, variables, expected) in [
+        (
+            "a key",
+            &[("REGISTRY_HTTP_ADDR", ":80")][..],
+            "http: {addr: :80, headers: {X-A: [a], X-B: [b]}}",
+        ),
+        (
+            "a key that the file lacks",
+            &[("REGISTRY_LOG_LEVEL", "debug")],
+            "log: {level: debug}",
+        ),
+        (
+            "a value that is YAML",
+            &[("REGISTRY_HTTP_HEADERS_X-C", "[c, 1, true]")],
+            "headers: {X-A: [a], X-B: [b], x-c: [c, 1, true]}",
+        ),
+        (
+            "a header that the file has, whatever its case",
+            &[("REGISTRY_HTTP_HEADERS_X-a", "['*']")],
+            "headers: {X-A: [*], X-B: [b]}",
+        ),
+        (
+            "a header's value as a single one",
+            &[("REGISTRY_HTTP_HEADERS_X-B", "deny")],
+            "headers: {X-A: [a], X-B: deny}",
+        ),
+        (
+            "an element of a list, and one behind the last",
+            &[
+                ("REGISTRY_HTTP_HEADERS", "{X-A: [a]}"),
+                ("REGISTRY_LOG_FIELDS_my_field", "1"),
+            ],
+            "log: {fields: {my_field: 1}}",
+        ),
+        (
+            "a driver by name replaces the section",
+            &[("REGISTRY_STORAGE", "filesystem")],
+            "{storage: {filesystem: ~}",
+        ),
+        (
+            "the general comes before the special",
+            &[
+                ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/x"),
+                ("REGISTRY_STORAGE", "filesystem"),
+            ],
+            "{storage: {filesystem: {rootdirectory: /x}}",
+        ),
+        (
+            "a section of parameters that the file has",
+            &[
+                ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
+                ("REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS", "30"),
+            ],
+            "{storage: {delete: {enabled: false}, filesystem: {maxthreads: 30}}",
+        ),
+        ("a way to log in", &[("REGISTRY_AUTH", "none")], "auth: {none: ~}"),
+        (
+            "a section that is null",
+            &[("REGISTRY_AUTH_NONE_X", "1")],
+            "auth: {none: {x: 1}}",
+        ),
+    ] {
+        let mut root = yaml::parse_variable(file, &"".into()).unwrap();
+        let overlaid = overlay::overlay(&mut root, owned(variables));
+        assert!(
+            overlaid.problems.is_empty() && overlaid.notices.is_empty(),
+            "{what}: {overlaid:?}"
+        );
+        assert!(
+            flow(&root).contains(expected),
+            "{what}: {} has no {expected}",
+            flow(&root)
+        );
+        assert_eq!(overlaid.used.len(), variables.len(), "{what}");
+    }
+}
+
+#[test]
+fn variables_that_mean_nothing_are_told_and_passed_over() {
+    for name in [
+        // What Kubernetes sets beside a service called `registry`, and what the user interface reads.
+        "REGISTRY_PORT",
+        "REGISTRY_PORT_5000_TCP_ADDR",
+        "REGISTRY_SERVICE_HOST",
+        "REGISTRY_TITLE",
+        "REGISTRY_HTTP_ADR",
+        "REGISTRY_HTTP_ADDR_MORE",
+        "REGISTRY_http_addr",
+        "REGISTRY_",
+    ] {
+        let told = notices(LEAST, &[(name, "tcp://10.0.0.1:5000")]);
+        assert_eq!(told, [format!("{name}: there is no such key; ignored")]);
+    }
+    for name in [
+        "REGISTRY_CONFIGURATION_PATH",
+        "registry_http_addr",
+        "VIRTUAL_HOST",
+        "REGISTRYX",
+    ] {
+        assert!(notices(LEAST, &[(name, "x")]).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn elements_of_lists_are_set_by_number() {
+    let mut root = yaml::parse_variable("{http: {headers: {x-a: [a, b]}}}", &"".into()).unwrap();
+    // Headers are free names, so their elements have none; lists of plain keys do.
+    let overlaid = overlay::overlay(&mut root, owned(&[("REGISTRY_HTTP_HEADERS_X-A_0", "c")]));
+    assert!(overlaid.problems.is_empty());
+    assert!(flow(&root).contains("x-a_0: c"), "{}", flow(&root));
+}
+
+#[test]
+fn a_number_or_a_switch_in_a_list_is_text_as_it_is_spelled() {
+    let text =
+        format!("{LEAST}http:\n  headers:\n    X-A: [1728000, true, 007, 1.10, yes]\n    X-B: plain\n");
+    assert_eq!(
+        headers(&settings(&text, &[])),
+        [
+            (
+                "x-a".to_owned(),
+                ["1728000", "true", "007", "1.10", "yes"]
+                    .map(String::from)
+                    .to_vec()
+            ),
+            ("x-b".to_owned(), vec!["plain".to_owned()])
+        ]
+    );
+}
+
+#[test]
+fn a_driver_may_come_from_the_environment_alone() {
+    let file =
+        "version: 0.1\nstorage:\n  delete:\n    enabled: true\n  cache:\n    blobdescriptor: inmemory\n";
+    let error = load(file, &[]).unwrap_err();
+    assert!(
+        error.contains("config.yml:2: storage: no storage configuration provided"),
+        "{error}"
+    );
+
+    let settings = settings(file, &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data")]);
+    assert_eq!(
+        settings.storage.kind,
+        StorageKind::Directory {
+            root: PathBuf::from("/data"),
+            threads: 100
+        }
+    );
+    assert!(settings.storage.deletion);
+}
+
+#[test]
+fn deletion_is_off_with_a_configuration_and_on_without() {
+    assert!(!settings(LEAST, &[]).storage.deletion);
+    let without = Config::load(Sources::default()).unwrap().settings;
+    assert!(without.storage.deletion);
+    assert_eq!(without.http.listen.to_string(), "127.0.0.1:5000");
+}
+
+#[test]
+fn flags_count_before_the_environment_and_that_before_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yml");
+    fs::write(
+        &file,
+        format!("{LEAST}http: {{addr: ':1', prefix: /a/}}\nlog: {{level: debug}}\n"),
+    )
+    .unwrap();
+    let config = Config::load(Sources {
+        file: Some(file),
+        variables: owned(&[("REGISTRY_HTTP_ADDR", ":2"), ("REGISTRY_HTTP_PREFIX", "/b/")]),
+        flags: vec![("http.addr", "--addr", "[::1]:3".into())],
+    })
+    .unwrap();
+    assert_eq!(
+        config.settings.http.listen,
+        Listen {
+            host: Some("::1".into()),
+            port: 3
+        }
+    );
+    assert_eq!(config.settings.http.prefix, "/b");
+}
+
+#[test]
+fn every_problem_is_told_with_its_place() {
+    let text = "version: 0.2\nlog:\n  level: loud\nstorage:\n  s3: {bucket: b}\n  filesystem: {rootdirectory: [a]}\nhttp:\n  addr: 5000\n  host: example.com\n  headers:\n    'a b': [x]\nauth:\n  token: {realm: x}\n";
+    let error = load(
+        text,
+        &[("REGISTRY_HTTP_DRAINTIMEOUT", "8"), ("REGISTRY_HTTP_PREFIX", "{")],
+    )
+    .unwrap_err();
+    for expected in [
+        "config.yml:1: version: `0.2`: unsupported version",
+        "config.yml:3: log.level: `loud`: it is none of",
+        "config.yml:5: storage.s3: this is not done here: object storage comes later",
+        "config.yml:6: storage.filesystem.rootdirectory: it is a list",
+        "config.yml:4: storage: there has to be exactly one of s3, filesystem",
+        "config.yml:8: http.addr: `5000`: it is not an address",
+        "config.yml:9: http.host: `example.com`: it is not a URL",
+        "config.yml:11: http.headers.a b: this is no name of a header",
+        "config.yml:13: auth.token: this is not done here: token services come later",
+        "REGISTRY_HTTP_PREFIX: http.prefix: the value is not YAML",
+    ] {
+        assert!(
+            error
+                .lines()
+                .any(|line| line.starts_with(&format!("configuration error: {expected}"))),
+            "{expected:?} is missing in\n{error}"
+        );
+    }
+    assert_eq!(error.lines().count(), 10, "{error}");
+}
+
+#[test]
+fn a_login_that_is_misspelled_is_refused_and_not_left_out() {
+    let error = load(&format!("{LEAST}auth:\n  htpaswd:\n    path: /x\n"), &[]).unwrap_err();
+    assert!(
+        error.contains("config.yml:6: auth.htpaswd: there is no such way to log in"),
+        "{error}"
+    );
+    let error = load(LEAST, &[("REGISTRY_AUTH", "ldap")]).unwrap_err();
+    assert!(
+        error.contains("REGISTRY_AUTH: auth.ldap: there is no such way to log in"),
+        "{error}"
+    );
+}
+
+#[test]
+fn refused_sections_with_nothing_in_them_are_no_problem() {
+    let text = format!("{LEAST}proxy:\n  remoteurl: ''\nnotifications:\n  endpoints: []\nmiddleware:\n");
+    assert!(notices(&text, &[]).is_empty());
+}
+
+#[test]
+fn unknown_and_needless_keys_are_told_with_their_place() {
+    let text = format!(
+        "{LEAST}http:\n  adr: :5000\n  secret: s3cret\nredis:\n  addr: redis:6379\nui: {{theme: dark}}\n"
+    );
+    let told = notices(&text, &[]);
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert_eq!(
+        told[0],
+        "config.yml:6: http.adr: there is no such key; ignored, did you mean `http.addr`?"
+    );
+    assert!(told[1].starts_with("config.yml:7: http.secret: accepted without effect: "));
+    assert!(
+        told[2].starts_with("config.yml:9: redis: accepted without effect: ")
+            || told[2].starts_with("config.yml:8: redis: accepted")
+    );
+    assert_eq!(told[3], "config.yml:10: ui: there is no such key; ignored");
+    assert!(!told.concat().contains("s3cret"));
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_with_its_line() {
+    for (text, expected) in [
+        ("", "config.yml:1: this is no configuration"),
+        ("just text", "config.yml:1: this is no configuration"),
+        ("version: 0.1\nhttp: [\n", "config.yml:"),
+        (
+            "http: {addr: ':1'}\nlog: x\nstorage: inmemory\n",
+            "config.yml:2: log: it is a single value, and has to be a section",
+        ),
+    ] {
+        let error = load(text, &[]).unwrap_err();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+    let missing = Config::load(Sources {
+        file: Some("/nowhere/config.yml".into()),
+        ..Sources::default()
+    });
+    assert!(matches!(missing, Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn links_are_relative_unless_told_otherwise() {
+    let location = |http: &str| settings(&format!("{LEAST}http: {{{http}}}\n"), &[]).http.location;
+    assert_eq!(location(""), Location::Relative);
+    assert_eq!(location("relativeurls: yes"), Location::Relative);
+    assert_eq!(location("relativeurls: false"), Location::FromRequest);
+    assert_eq!(
+        location("host: 'https://r.example:8443/path', relativeurls: true"),
+        Location::Absolute("https://r.example:8443".into())
+    );
+}
+
+#[test]
+fn the_drain_is_shorter_than_docker_s_patience() {
+    assert_eq!(settings(LEAST, &[]).timeouts.drain, Duration::from_secs(8));
+    let variables = [("REGISTRY_HTTP_DRAINTIMEOUT", "1m30s")];
+    assert_eq!(
+        settings(LEAST, &variables).timeouts.drain,
+        Duration::from_secs(90)
+    );
+}
+
+#[test]
+fn what_check_prints_is_a_configuration_that_means_the_same() {
+    let text = format!(
+        "{LEAST}log:\n  level: warn\n  fields: {{service: 'a b', n: 1}}\nhttp:\n  addr: '[::1]:5000'\n  prefix: /r/\n  headers:\n    X-A: [a, 'b # c', '']\n    X-B: [1728000]\n"
+    );
+    let config = load(&text, &[("REGISTRY_STORAGE_DELETE_ENABLED", "yes")]).unwrap();
+    let printed = render(&config);
+    let again = load(&printed, &[]).unwrap();
+    assert_eq!(again.settings, config.settings, "{printed}");
+    assert!(again.notices.is_empty());
+}
+
+#[test]
+fn what_check_prints_says_where_each_value_comes_from() {
+    let text = format!("{LEAST}http:\n  addr: :5000\n  headers:\n    X-A: [a]\n");
+    let config = load(&text, &[("REGISTRY_LOG_LEVEL", "debug")]).unwrap();
+    let place = config.file.as_ref().unwrap().display().to_string();
+    let printed = render(&config).replace(&place, "config.yml");
+    assert_eq!(printed, include_str!("check.golden.yml"), "{printed}");
+}
+
+#[test]
+fn the_table_lists_what_is_read_and_nothing_else() {
+    let root = yaml::parse_variable("{storage: inmemory}", &"".into()).unwrap();
+    let reader = Reader::new(&root);
+    Settings::from_reader(&reader, &mut Vec::new());
+    let mut read = reader.keys_read();
+    read.sort_unstable();
+    read.dedup();
+    // It is a section without keys, and says only that there is nothing to say.
+    let mut honoured: Vec<&str> = KEYS
+        .iter()
+        .filter(|key| key.role == Role::Honoured)
+        .map(|key| key.path)
+        .collect();
+    honoured.retain(|path| *path != "auth.none");
+    honoured.sort_unstable();
+    assert_eq!(read, honoured);
+}
+
+#[test]
+fn origins_are_shown_as_people_name_them() {
+    let file = Origin::File {
+        path: PathBuf::from("a/config.yml").into(),
+        line: 7,
+    };
+    let origins = [
+        file,
+        Origin::Variable("REGISTRY_X".into()),
+        Origin::Flag("--addr"),
+        Origin::Default,
+    ];
+    assert_eq!(
+        origins.map(|origin| origin.to_string()),
+        ["a/config.yml:7", "REGISTRY_X", "--addr", "default"]
+    );
+}

@@ -1,0 +1,106 @@
+//! Scalars with a meaning: switches, durations, sizes.
+
+use std::time::Duration;
+
+/// YAML 1.1's switches, as registry:2 reads them.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Ok(true),
+        "false" | "no" | "off" | "n" => Ok(false),
+        _ => Err("it is neither `true` nor `false`".into()),
+    }
+}
+
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    text.replace('_', "")
+        .parse()
+        .ok()
+        .ok_or_else(|| "it is not a number from 0 on".into())
+}
+
+/// Go's durations: `300ms`, `1.5h`, `1h30m`; a number without a unit counts nanoseconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let malformed = || "it is not a duration such as `30s`, `1h30m` or `1.5h`".to_owned();
+    if let Ok(nanoseconds) = text.parse() {
+        return Ok(Duration::from_nanos(nanoseconds));
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .ok_or_else(malformed)?;
+        let (number, unit_on) = rest.split_at(digits);
+        let end = unit_on
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(unit_on.len());
+        let (unit, after) = unit_on.split_at(end);
+        let nanoseconds = match unit {
+            "ns" => 1.0,
+            "us" | "µs" | "μs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return Err(malformed()),
+        };
+        let number: f64 = number.parse().ok().ok_or_else(malformed)?;
+        let part = Duration::try_from_secs_f64(number * nanoseconds / 1e9)
+            .ok()
+            .ok_or_else(malformed)?;
+        total = total.checked_add(part).ok_or_else(malformed)?;
+        rest = after;
+    }
+    if text.is_empty() {
+        Err(malformed())
+    } else {
+        Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_go_s() {
+        for (text, milliseconds) in [
+            ("1h30m", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("10s", 10_000),
+            ("300ms", 300),
+            ("0", 0),
+            ("0s", 0),
+            ("2000000", 2),
+            ("168h", 604_800_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "10 s",
+            "1d",
+            "-1s",
+            "1h30",
+            "1e400h",
+            "..s",
+            "9999999999999999999999h",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn switches_are_yaml_1_1_s() {
+        assert_eq!(
+            ["yes", "On", "TRUE", "y"].map(switch),
+            [Ok(true), Ok(true), Ok(true), Ok(true)]
+        );
+        assert_eq!(
+            ["no", "off", "False", "N"].map(switch),
+            [Ok(false), Ok(false), Ok(false), Ok(false)]
+        );
+        assert!(switch("1").is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! `http.relativeurls: false`: absolute links with the scheme and host that the client used.
+//!
+//! registry:2's algorithm: a `Forwarded` that can be read counts, else `X-Forwarded-Proto` and `X-Forwarded-Host`, else
+//! the request itself; of lists, the first item. Other than registry:2, a scheme is http or https, and where no host is
+//! known the link stays relative.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, header, uri::Authority},
+};
+use registry_core::protocol::Links;
+use std::sync::Arc;
+
+/// Adds a [`Links`] to every request.
+#[derive(Clone, Debug)]
+pub(crate) struct LinksFromRequest {
+    prefix: Arc<str>,
+}
+
+impl LinksFromRequest {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+        }
+    }
+
+    pub(crate) async fn add(State(this): State<Self>, mut request: Request) -> Request {
+        let own_host = request.uri().authority().map(ToString::to_string);
+        if let Some(base) = base(request.headers(), own_host.as_deref())
+            && let Ok(links) = Links::below(&format!("{base}{}", this.prefix))
+        {
+            request.extensions_mut().insert(links);
+        }
+        request
+    }
+}
+
+/// The scheme and host that a client used; `own_host` is that of an HTTP/2 request.
+fn base(headers: &HeaderMap, own_host: Option<&str>) -> Option<String> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let first = |name| {
+        text(HeaderName::from_static(name))
+            .and_then(|list| list.split(',').next())
+            .map(str::trim)
+    };
+    let mut scheme = None;
+    let mut host = text(header::HOST).or(own_host);
+    match text(header::FORWARDED).and_then(forwarded) {
+        Some(forwarded) => {
+            scheme = forwarded.proto;
+            host = forwarded.host.or(host);
+        }
+        None => {
+            scheme = scheme.or_else(|| first("x-forwarded-proto"));
+            host = first("x-forwarded-host").or(host);
+        }
+    }
+    let host: Authority = host?.parse().ok()?;
+    let scheme = match scheme {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    // A user in front of the host has no business in a link.
+    (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
+}
+
+struct Forwarded<'a> {
+    proto: Option<&'a str>,
+    host: Option<&'a str>,
+}
+
+/// The first element of `Forwarded` (RFC 7239); `None` if it cannot be read, as with a port outside of quotes.
+fn forwarded(value: &str) -> Option<Forwarded<'_>> {
+    let mut forwarded = Forwarded {
+        proto: None,
+        host: None,
+    };
+    for pair in value.split(',').next()?.split(';') {
+        let (name, value) = pair.trim().split_once('=')?;
+        let value = match value.strip_prefix('"') {
+            Some(quoted) => quoted
+                .strip_suffix('"')
+                .filter(|text| !text.contains(['"', '\\']))?,
+            None if value.contains([':', '[', ' ']) => return None,
+            None => value,
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "proto" => forwarded.proto = Some(value),
+            "host" => forwarded.host = Some(value),
+            _ => {}
+        }
+    }
+    Some(forwarded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn base_of(headers: &[(&'static str, &'static str)]) -> Option<String> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        base(&headers, None)
+    }
+
+    #[test]
+    fn a_link_begins_with_what_the_client_used() {
+        let host = ("host", "registry:5000");
+        for (headers, expected) in [
+            (&[host][..], Some("http://registry:5000")),
+            (
+                &[host, ("x-forwarded-proto", "https")],
+                Some("https://registry:5000"),
+            ),
+            (
+                &[host, ("x-forwarded-proto", "https, http")],
+                Some("https://registry:5000"),
+            ),
+            (
+                &[host, ("x-forwarded-host", "a.example:8443, b.example")],
+                Some("http://a.example:8443"),
+            ),
+            (
+                &[host, ("forwarded", "for=1.2.3.4;proto=https;host=f.example")],
+                Some("https://f.example"),
+            ),
+            (
+                &[host, ("forwarded", "host=\"f.example:8443\", host=g")],
+                Some("http://f.example:8443"),
+            ),
+            (
+                &[
+                    host,
+                    ("forwarded", "proto=https"),
+                    ("x-forwarded-host", "x.example"),
+                ],
+                Some("https://registry:5000"),
+            ),
+            // A port outside of quotes makes it unreadable, and the others count.
+            (
+                &[host, ("forwarded", "host=f:1"), ("x-forwarded-proto", "https")],
+                Some("https://registry:5000"),
+            ),
+            (
+                &[host, ("x-forwarded-proto", "gopher")],
+                Some("http://registry:5000"),
+            ),
+            (&[], None),
+            (&[host, ("x-forwarded-host", "evil/path")], None),
+            (&[host, ("x-forwarded-host", "user@evil")], None),
+        ] {
+            assert_eq!(base_of(headers).as_deref(), expected, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! The configuration of registry:2, served: files and environments as installations have them, beside registry:2
+//! itself where both have to do the same.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use libtest_mimic::Trial;
+use tempfile::TempDir;
+
+use crate::{
+    http::Response,
+    image::sha256,
+    server::{Server, end_of},
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = trials![[];
+        a_compose_set_up_with_a_user_interface_works_as_it_is,
+        deletion_is_off_unless_the_configuration_turns_it_on,
+        locations_follow_host_prefix_and_proxies,
+        a_preflight_is_answered_and_a_foreign_origin_gets_no_permission,
+        what_docker_asked_for_before_version_2_is_not_there,
+        a_configuration_alone_is_served,
+        problems_end_the_process_with_their_place,
+        what_registry_2_collects_with_is_refused_with_a_hint,
+        log_lines_have_the_format_that_is_asked_for,
+    ];
+    trials.extend(trials![["docker-registry"];
+        headers_are_those_of_registry_2,
+        the_environment_does_what_it_does_in_registry_2,
+    ]);
+    trials
+}
+
+/// What people have who run the Joxit user interface beside the registry.
+const WITH_A_USER_INTERFACE: &str = "\
+version: 0.1
+log:
+  fields:
+    service: registry
+storage:
+  delete:
+    enabled: true
+  cache:
+    blobdescriptor: inmemory
+http:
+  addr: :5000
+  headers:
+    X-Content-Type-Options: [nosniff]
+    Access-Control-Allow-Origin: ['http://hub.example:5001']
+    Access-Control-Allow-Methods: ['HEAD', 'GET', 'OPTIONS', 'DELETE']
+    Access-Control-Allow-Headers: ['Authorization', 'Accept']
+    Access-Control-Max-Age: [1728000]
+    Access-Control-Allow-Credentials: [true]
+    Access-Control-Expose-Headers: ['Docker-Content-Digest']
+";
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A directory with a configuration file in it.
+struct Setup {
+    directory: TempDir,
+}
+
+impl Setup {
+    fn new(config: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("config.yml"), config).unwrap();
+        Self { directory }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    /// `PROGRAM serve config.yml`, on a free port, with images beside the configuration.
+    fn command(&self, program: &str, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg("serve")
+            .arg(self.config())
+            .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
+            .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", self.root())
+            .envs(variables.iter().copied());
+        command
+    }
+
+    fn ours(&self, variables: &[(&str, &str)]) -> Server {
+        Server::start(self.command(OURS, variables), "http://")
+    }
+
+    fn registry2(&self, variables: &[(&str, &str)]) -> Server {
+        Server::start(self.command("docker-registry", variables), "listening on ")
+    }
+}
+
+const OURS: &str = env!("CARGO_BIN_EXE_registry");
+
+/// A configuration with this under `http`, and the least besides.
+fn with_http(http: &str) -> Setup {
+    Setup::new(&format!("version: 0.1\nhttp: {{{http}}}\n"))
+}
+
+fn push(server: &Server, repository: &str) -> String {
+    let config = b"{}";
+    server.push_blob(repository, &sha256(config).to_string(), config);
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{}","size":2}},"layers":[]}}"#,
+        sha256(config)
+    );
+    server.push_manifest(repository, "v1", MANIFEST, manifest.as_bytes());
+    sha256(manifest.as_bytes()).to_string()
+}
+
+fn a_compose_set_up_with_a_user_interface_works_as_it_is() {
+    let setup = Setup::new(WITH_A_USER_INTERFACE);
+    // The user interface's own variables, and Kubernetes', reach the registry in some installations.
+    let server = setup.ours(&[
+        ("REGISTRY_TITLE", "Private Docker Registry"),
+        ("DELETE_IMAGES", "true"),
+        ("URL", "https://hub.example"),
+        ("REGISTRY_PORT", "tcp://10.0.0.1:5000"),
+    ]);
+    let digest = push(&server, "team/app");
+    let origin = [("Origin", "http://hub.example:5001"), ("Accept", MANIFEST)];
+    let tags = server.request("GET", "/v2/team/app/tags/list", &origin, b"");
+    assert_eq!(
+        tags.header("access-control-allow-origin"),
+        Some("http://hub.example:5001")
+    );
+    assert_eq!(tags.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(
+        tags.header("access-control-expose-headers"),
+        Some("Docker-Content-Digest")
+    );
+    // Errors too, or the page cannot show them.
+    let missing = server.request("GET", "/v2/team/app/manifests/v2", &origin, b"");
+    assert_eq!(missing.status, 404);
+    assert_eq!(
+        missing.header("access-control-allow-origin"),
+        Some("http://hub.example:5001")
+    );
+
+    server
+        .request(
+            "DELETE",
+            &format!("/v2/team/app/manifests/{digest}"),
+            &origin,
+            b"",
+        )
+        .expect_status(202);
+    assert!(
+        setup
+            .root()
+            .join("docker/registry/v2/repositories/team/app")
+            .is_dir()
+    );
+}
+
+fn deletion_is_off_unless_the_configuration_turns_it_on() {
+    let setup = with_http("");
+    let server = setup.ours(&[]);
+    let digest = push(&server, "app");
+    for target in [
+        "manifests/v1".to_owned(),
+        format!("manifests/{digest}"),
+        format!("blobs/{}", sha256(b"{}")),
+    ] {
+        let answer = server.request("DELETE", &format!("/v2/app/{target}"), &[], b"");
+        assert_eq!(answer.status, 405, "{target}");
+        assert!(
+            String::from_utf8_lossy(&answer.body).contains("UNSUPPORTED"),
+            "{target}"
+        );
+    }
+    server.get("/v2/app/manifests/v1");
+    server.stop();
+
+    let server = setup.ours(&[("REGISTRY_STORAGE_DELETE_ENABLED", "true")]);
+    server
+        .request("DELETE", "/v2/app/manifests/v1", &[], b"")
+        .expect_status(202);
+}
+
+fn locations_follow_host_prefix_and_proxies() {
+    let proxied = [("Host", "registry.example"), ("X-Forwarded-Proto", "https")];
+    for (http, target, expected) in [
+        ("", "/v2/a/blobs/uploads/", "/v2/a/"),
+        (
+            "relativeurls: true, prefix: /r/",
+            "/r/v2/a/blobs/uploads/",
+            "/r/v2/a/",
+        ),
+        (
+            "host: 'https://hub.example:8443'",
+            "/v2/a/blobs/uploads/",
+            "https://hub.example:8443/v2/a/",
+        ),
+        (
+            "host: 'https://hub.example', prefix: /r/",
+            "/r/v2/a/blobs/uploads/",
+            "https://hub.example/r/v2/a/",
+        ),
+        (
+            "relativeurls: false",
+            "/v2/a/blobs/uploads/",
+            "https://registry.example/v2/a/",
+        ),
+        (
+            "relativeurls: false, prefix: /r/",
+            "/r/v2/a/blobs/uploads/",
+            "https://registry.example/r/v2/a/",
+        ),
+    ] {
+        let setup = with_http(http);
+        let server = setup.ours(&[]);
+        let answer = server.request("POST", target, &proxied, b"").expect_status(202);
+        let location = answer.header("location").unwrap();
+        assert!(location.starts_with(expected), "{http}: {location}");
+        if let Some(path) = location.strip_prefix("https://registry.example") {
+            server.request("GET", path, &proxied, b"").expect_status(204);
+        }
+    }
+}
+
+fn a_preflight_is_answered_and_a_foreign_origin_gets_no_permission() {
+    let server = Setup::new(WITH_A_USER_INTERFACE).ours(&[]);
+    let preflight = |origin| {
+        let headers = [("Origin", origin), ("Access-Control-Request-Method", "DELETE")];
+        server.request("OPTIONS", "/v2/app/manifests/v1", &headers, b"")
+    };
+    let answer = preflight("http://hub.example:5001").expect_status(204);
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("http://hub.example:5001")
+    );
+    assert_eq!(
+        answer.all("access-control-allow-methods"),
+        ["HEAD", "GET", "OPTIONS", "DELETE"]
+    );
+    assert_eq!(answer.header("access-control-max-age"), Some("1728000"));
+    assert_eq!(answer.header("vary"), Some("Origin"));
+
+    for origin in ["http://evil.example", "http://hub.example", "null"] {
+        let foreign = preflight(origin);
+        assert!(
+            permissions(&foreign).is_empty(),
+            "{origin}: {:?}",
+            permissions(&foreign)
+        );
+        let request = server
+            .request("GET", "/v2/", &[("Origin", origin)], b"")
+            .expect_status(200);
+        assert!(permissions(&request).is_empty(), "{origin}");
+    }
+}
+
+/// The `Access-Control-*` lines of an answer.
+fn permissions(answer: &Response) -> Vec<(String, String)> {
+    let mut lines: Vec<(String, String)> = answer
+        .lines()
+        .filter(|(name, _)| name.starts_with("access-control-"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    lines.sort();
+    lines
+}
+
+fn headers_are_those_of_registry_2() {
+    for origin in [
+        "['*']",
+        "['http://hub.example:5001']",
+        "[http://a.example, http://b.example]",
+    ] {
+        let setup = Setup::new(&WITH_A_USER_INTERFACE.replace("['http://hub.example:5001']", origin));
+        let other = Setup::new(&fs::read_to_string(setup.config()).unwrap());
+        let (ours, theirs) = (setup.ours(&[]), other.registry2(&[]));
+        for target in [
+            "/v2/",
+            "/v2/_catalog",
+            "/v2/app/tags/list",
+            "/v2/app/manifests/v1",
+            "/",
+        ] {
+            let answers = [&ours, &theirs].map(|server| server.request("GET", target, &[], b""));
+            let [ours, theirs] = answers.each_ref().map(|answer| {
+                let nosniff = answer.all("x-content-type-options").join(",");
+                (
+                    answer.status,
+                    permissions(answer),
+                    nosniff,
+                    answer.header("cache-control").map(str::to_owned),
+                )
+            });
+            assert_eq!(ours, theirs, "{origin}: {target}");
+        }
+    }
+}
+
+fn the_environment_does_what_it_does_in_registry_2() {
+    let file = "version: 0.1\nhttp:\n  headers:\n    X-File: [file]\n    X-Both: [file]\nstorage:\n  delete: {enabled: false}\n";
+    for variables in [
+        &[][..],
+        &[("REGISTRY_HTTP_HEADERS_X-New", "[a, 1, true]")],
+        &[("REGISTRY_HTTP_HEADERS", "{X-Other: [b]}")],
+        &[
+            ("REGISTRY_HTTP_HEADERS", "{X-Other: [b]}"),
+            ("REGISTRY_HTTP_HEADERS_X-More", "['c d']"),
+        ],
+        &[
+            ("REGISTRY_HTTP_RELATIVEURLS", "true"),
+            ("REGISTRY_HTTP_NOSUCHKEY", "1"),
+        ],
+        &[("REGISTRY_HTTP_HOST", "https://hub.example")],
+        &[
+            ("registry_http_host", "https://hub.example"),
+            ("REGISTRY_http_HOST", "https://hub.example"),
+        ],
+        &[
+            ("REGISTRY_STORAGE", "filesystem"),
+            ("REGISTRY_LOG_LEVEL", "debug"),
+        ],
+        &[
+            ("REGISTRY_STORAGE", "{inmemory: , delete: {enabled: true}}"),
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", ""),
+        ],
+        &[("REGISTRY_AUTH", "none")],
+    ] {
+        let setup = Setup::new(file);
+        let answers: Vec<_> = [OURS, "docker-registry"]
+            .into_iter()
+            .map(|program| {
+                let mut command = setup.command(program, variables);
+                if variables.iter().any(|(_, value)| value.contains("inmemory")) {
+                    command.env_remove("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
+                }
+                let announces = if program == OURS {
+                    "http://"
+                } else {
+                    "listening on "
+                };
+                let server = Server::start(command, announces);
+                let base = server.request("GET", "/v2/", &[], b"");
+                let mut extra: Vec<(String, String)> = base
+                    .lines()
+                    .filter(|(name, _)| name.starts_with("x-") && *name != "x-content-type-options")
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect();
+                extra.sort();
+                let upload = server.request("POST", "/v2/app/blobs/uploads/", &[("Host", "h.example")], b"");
+                let location = upload.header("location").unwrap_or_default();
+                let host = location.split_once("/v2/").map(|(host, _)| host.to_owned());
+                // Without a word about it theirs is absolute, and ours a path.
+                let host = host.filter(|host| host != "http://h.example" && !host.is_empty());
+                let delete = server.request("DELETE", &format!("/v2/app/blobs/{}", sha256(b"")), &[], b"");
+                (base.status, extra, upload.status, host, delete.status)
+            })
+            .collect();
+        assert_eq!(answers.first(), answers.last(), "{variables:?}");
+    }
+}
+
+fn what_docker_asked_for_before_version_2_is_not_there() {
+    let server = with_http("").ours(&[]);
+    for target in ["/v1/_ping", "/_ping", "/v1/search?q=x"] {
+        let answer = server.request("GET", target, &[], b"");
+        assert_eq!(
+            (answer.status, answer.header("www-authenticate")),
+            (404, None),
+            "{target}"
+        );
+    }
+    let root = server.request("GET", "/", &[], b"").expect_status(200);
+    assert_eq!(
+        (root.body.len(), root.header("cache-control")),
+        (0, Some("no-cache"))
+    );
+}
+
+fn a_configuration_alone_is_served() {
+    let setup = with_http("");
+    let mut command = setup.command(OURS, &[]);
+    command = replace_arguments(&command, &[setup.config().as_path()]);
+    let server = Server::start(command, "http://");
+    server.get("/v2/");
+    server.stop();
+
+    // Or by the variable that registry:2 knows, for `serve` without one.
+    let mut command = replace_arguments(&setup.command(OURS, &[]), &[Path::new("serve")]);
+    command.env("REGISTRY_CONFIGURATION_PATH", setup.config());
+    let server = Server::start(command, "http://");
+    server
+        .request("DELETE", &format!("/v2/a/blobs/{}", sha256(b"")), &[], b"")
+        .expect_status(405);
+}
+
+/// The same program and environment with other arguments.
+fn replace_arguments(command: &Command, arguments: &[&Path]) -> Command {
+    let mut replaced = Command::new(command.get_program());
+    replaced.args(arguments);
+    replaced.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    replaced
+}
+
+fn problems_end_the_process_with_their_place() {
+    let setup = with_http("addr: 5000, secret: s3cret");
+    for arguments in [["serve", "config.yml"], ["config", "check"]] {
+        let mut command = Command::new(OURS);
+        command
+            .args(arguments)
+            .current_dir(setup.directory.path())
+            .env("REGISTRY_CONFIGURATION_PATH", "config.yml")
+            .env_remove("REGISTRY_HTTP_ADDR");
+        let (status, said) = end_of(command);
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("config.yml:2: http.addr: `5000`: it is not an address"),
+            "{said}"
+        );
+        assert!(said.contains("no storage configuration provided"), "{said}");
+        assert!(!said.contains("s3cret"));
+    }
+    // Nothing was listened on, and no directory made.
+    assert!(!setup.root().exists());
+
+    let mut check = Command::new(OURS);
+    check.args(["config", "check"]).arg(setup.config()).envs([
+        ("REGISTRY_HTTP_ADDR", ":5000"),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/nowhere"),
+        ("REGISTRY_TITLE", "mine"),
+    ]);
+    let (status, said) = end_of(check);
+    assert_eq!(status.code(), Some(0), "{said}");
+    for line in [
+        "# REGISTRY_HTTP_ADDR",
+        "REGISTRY_TITLE: there is no such key; ignored",
+        "http.secret: accepted without effect",
+    ] {
+        assert!(said.contains(line), "{line} is missing in {said}");
+    }
+    assert!(!said.contains("s3cret"));
+    assert!(!Path::new("/nowhere").exists());
+}
+
+fn what_registry_2_collects_with_is_refused_with_a_hint() {
+    let mut command = Command::new(OURS);
+    command.args(["garbage-collect", "-d", "-m", "/etc/docker/registry/config.yml"]);
+    let (status, said) = end_of(command);
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        said.contains("not available yet, and nothing was removed"),
+        "{said}"
+    );
+}
+
+fn log_lines_have_the_format_that_is_asked_for() {
+    for (format, expected) in [
+        ("text", "msg=\"listening on http://"),
+        ("json", "\"msg\":\"listening on http://"),
+        ("logstash", "\"message\":\"listening on http://"),
+    ] {
+        let setup =
+            Setup::new("version: 0.1\nlog: {fields: {service: registry, env: test}}\nstorage: filesystem\n");
+        let server = Server::start(
+            setup.command(OURS, &[("REGISTRY_LOG_FORMATTER", format)]),
+            expected,
+        );
+        let line = server.announcement();
+        assert!(line.contains("service") && line.contains("env"), "{line}");
+        if format != "text" {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
+}

@@ -21,6 +21,7 @@ mod crane;
 mod ctr;
 mod docker;
 mod helm;
+mod oci_client;
 mod oras;
 mod podman;
 mod regctl;
@@ -33,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ctr::trials(),
         docker::trials(),
         helm::trials(),
+        oci_client::trials(),
         oras::trials(),
         podman::trials(),
         regctl::trials(),

@@ -35,6 +35,16 @@ impl FsStorage {
         Space::of(self.store().layout.top())
     }
 
+    /// Whether there is enough room for uploads: more than [`min_free`](crate::FsOptions::min_free). Blocks as
+    /// [`space`](Self::space) does.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Full`] if uploads are refused.
+    pub fn takes_uploads(&self) -> Result<()> {
+        self.store().require_room(0)
+    }
+
     /// Writes a small file where blobs are written, reads it back and removes it: for health checks.
     ///
     /// # Errors
@@ -47,7 +57,7 @@ impl FsStorage {
 
 /// What an upload is refused for.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{free} bytes are free, of which {min_free} are not for uploads; this one announced {announced}")]
+#[error("{free} bytes are free, uploads leave {min_free} of them, and {announced} were to come")]
 struct LowWater {
     free: u64,
     min_free: u64,

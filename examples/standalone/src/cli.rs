@@ -88,9 +88,14 @@ impl From<Action> for registry_core::Action {
 
 #[derive(Debug, Args)]
 pub(crate) struct Health {
-    /// The server, or a path of it such as http://127.0.0.1:5001/debug/health. Certificates are not checked
-    #[arg(default_value = "http://127.0.0.1:5000", value_name = "URL")]
-    pub(crate) url: String,
+    /// The server, or a path of it such as http://127.0.0.1:5001/debug/health; without one, where the configuration and
+    /// the environment say that it listens. Certificates are not checked
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// The configuration file of the server
+    #[arg(long, value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +112,10 @@ pub(crate) struct Serve {
     /// Where images are kept, in the layout of registry:2; made if it does not exist
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) root: Option<String>,
+
+    /// How much of the disk uploads leave free, such as 10g; everything else goes on
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_free: Option<String>,
 
     /// Where to tell health and metrics, without a login: an address and a port that only operators reach
     #[arg(long, value_name = "ADDRESS")]

@@ -2,7 +2,10 @@
 //!
 //! It has no login, so it belongs on an address that only operators reach.
 
-use crate::listen::{Listen, bind};
+use crate::{
+    listen::{Listen, bind},
+    with_causes,
+};
 use axum::{
     Router,
     body::Body,
@@ -91,6 +94,10 @@ impl Debug {
             }));
         }
 
+        let asked = storage.clone();
+        self.health.register("free_space", move || {
+            asked.takes_uploads().map_err(|error| with_causes(&error))
+        });
         let asked = storage.clone();
         gauges::open_uploads(&mut self.instruments, move || asked.open_uploads());
         let asked = storage.clone();

@@ -34,6 +34,21 @@ impl Listen {
     }
 }
 
+impl Listen {
+    /// Where it is found from the same machine.
+    pub(crate) fn locally(&self) -> Self {
+        let host = match self.host.as_deref() {
+            None | Some("0.0.0.0") => "127.0.0.1",
+            Some("::") => "::1",
+            Some(host) => host,
+        };
+        Self {
+            host: Some(host.to_owned()),
+            ..*self
+        }
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
@@ -78,6 +93,19 @@ fn listen_on_both(port: u16) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+
+    #[test]
+    fn all_addresses_are_loopback_locally() {
+        for (listen, locally) in [
+            (":5000", "127.0.0.1:5000"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:5000", "192.0.2.1:5000"),
+            ("localhost:5000", "localhost:5000"),
+        ] {
+            assert_eq!(Listen::parse(listen).unwrap().locally().to_string(), locally);
+        }
+    }
 
     #[test]
     fn addresses_are_spelled_as_registry_2_does() {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let (result, failure) = match command {
         cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
         cli::Command::Config(cli::Config::Check { config }) => (done(check(config)), ExitCode::FAILURE),
-        cli::Command::Health(options) => (done(health::run(&options)), ExitCode::FAILURE),
+        cli::Command::Health(options) => (done(health::run(options)), ExitCode::FAILURE),
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
         // 1 is an answer there.
         cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
@@ -45,17 +45,17 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let mut message = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                message.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
             // Nothing is left to tell it to if standard error is gone.
-            let _ = writeln!(io::stderr(), "registry: {message}");
+            let _ = writeln!(io::stderr(), "registry: {}", with_causes(&*error));
             failure
         }
     }
+}
+
+/// An error and what it comes from, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 const NO_COLLECTION: &str = "collecting garbage is not available yet, and nothing was removed; \

@@ -33,6 +33,7 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
         config,
         addr,
         root,
+        min_free,
         debug_addr,
         htpasswd,
         realm,
@@ -46,6 +47,7 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     let flags = [
         ("http.addr", "--addr", addr),
         ("storage.filesystem.rootdirectory", "--root", root),
+        ("storage.filesystem.minfree", "--min-free", min_free),
         (
             "http.debug.prometheus.enabled",
             "--debug-addr",
@@ -85,7 +87,9 @@ async fn serve(settings: &Settings, tell_how: bool) -> Result<(), Box<dyn Error>
     let rules = settings.access.as_deref();
     let rules = rules.map(|path| access::open(path, logins)).transpose()?;
     let directory = match &settings.storage.kind {
-        StorageKind::Directory { root, .. } => Some(FsStorage::open(root)?),
+        StorageKind::Directory { root, min_free, .. } => {
+            Some(FsStorage::options().min_free(*min_free).open(root)?)
+        }
         StorageKind::Memory => None,
     };
     let listener = bind(&settings.http.listen).await.map_err(|error| {

@@ -84,6 +84,7 @@ const fn form(key: &Key) -> &'static str {
         Form::Text | Form::Secret => "text",
         Form::Switch => "`true` or `false`",
         Form::Count => "number",
+        Form::Size => "size",
         Form::Duration => "duration",
         Form::List => "list",
         Form::Mark | Form::Any => "section",

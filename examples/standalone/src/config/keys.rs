@@ -25,6 +25,8 @@ pub(crate) enum Form {
     Secret,
     Switch,
     Count,
+    /// Bytes: `512m`, `10g`.
+    Size,
     /// Go's: `1h30m`; a number without a unit counts nanoseconds.
     Duration,
     /// A list of texts; a single value is a list of one.
@@ -193,6 +195,12 @@ pub(crate) const KEYS: &[Key] = &[
         Form::Count,
         "100",
         "how many file operations run at once; 25 at least",
+    ),
+    honoured(
+        "storage.filesystem.minfree",
+        Form::Size,
+        "0",
+        "how much of the disk uploads leave free; below it they are refused, and everything else goes on",
     ),
     honoured(
         "storage.inmemory",

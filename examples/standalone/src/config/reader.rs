@@ -137,6 +137,10 @@ impl<'a> Reader<'a> {
         self.scalar(path, units::count)
     }
 
+    pub(super) fn size(&self, path: &'static str) -> u64 {
+        self.scalar(path, units::size)
+    }
+
     pub(super) fn duration(&self, path: &'static str) -> Duration {
         self.scalar(path, units::duration)
     }

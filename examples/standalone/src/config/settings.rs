@@ -65,6 +65,8 @@ pub(crate) enum StorageKind {
         root: PathBuf,
         /// How many file operations run at once.
         threads: usize,
+        /// How many bytes uploads leave free.
+        min_free: u64,
     },
     Memory,
 }
@@ -232,6 +234,7 @@ const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "ta
 impl Storage {
     fn from(reader: &Reader<'_>) -> Self {
         let root = PathBuf::from(reader.text("storage.filesystem.rootdirectory"));
+        let min_free = reader.size("storage.filesystem.minfree");
         let threads = reader.count("storage.filesystem.maxthreads").max(25);
         let memory = reader.given("storage.inmemory").is_some();
         reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: `storage.filesystem.rootdirectory` says where images are kept, and so does REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
@@ -239,7 +242,11 @@ impl Storage {
             kind: if memory {
                 StorageKind::Memory
             } else {
-                StorageKind::Directory { root, threads }
+                StorageKind::Directory {
+                    root,
+                    threads,
+                    min_free,
+                }
             },
             deletion: reader.switch("storage.delete.enabled"),
             expiry: expiry(reader),

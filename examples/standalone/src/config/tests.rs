@@ -227,7 +227,8 @@ fn a_driver_may_come_from_the_environment_alone() {
         settings.storage.kind,
         StorageKind::Directory {
             root: PathBuf::from("/data"),
-            threads: 100
+            threads: 100,
+            min_free: 0,
         }
     );
     assert!(settings.storage.deletion);

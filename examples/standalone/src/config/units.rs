@@ -18,6 +18,28 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "it is not a number from 0 on".into())
 }
 
+/// Bytes, or a number of them with `k`, `m`, `g` or `t`, each 1024 times the one before; `gb` and `GiB` are the same.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let malformed = || "it is not a size such as `512m` or `10g`".to_owned();
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(digits);
+    let power = match unit
+        .strip_suffix("ib")
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(unit)
+    {
+        "" if !unit.starts_with('i') => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return Err(malformed()),
+    };
+    let number: u64 = number.parse().ok().ok_or_else(malformed)?;
+    number.checked_mul(1024_u64.pow(power)).ok_or_else(malformed)
+}
+
 /// Go's durations: `300ms`, `1.5h`, `1h30m`; a number without a unit counts nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let malformed = || "it is not a duration such as `30s`, `1h30m` or `1.5h`".to_owned();
@@ -88,6 +110,36 @@ mod tests {
             "9999999999999999999999h",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_count_in_1024s() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1000", 1000),
+            ("1b", 1),
+            ("100m", 100 << 20),
+            ("1K", 1024),
+            ("10GB", 10 << 30),
+            ("10gib", 10 << 30),
+            ("16777215t", 16_777_215 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "g",
+            "ib",
+            "1ib",
+            "1.5g",
+            "-1",
+            "1 g",
+            "1p",
+            "1gg",
+            "16777216t",
+        ] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 

@@ -7,7 +7,11 @@ mod any_certificate;
 mod target;
 
 use self::target::{Target, Transport};
-use crate::cli::Health;
+use crate::{
+    cli::Health,
+    config::{self, Config, Settings, Sources},
+    with_causes,
+};
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
@@ -17,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use std::{
     error::Error,
     io::{self, Write as _},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::{
@@ -35,19 +40,38 @@ const REPORT: usize = 4096;
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Says on standard output that the server is alive, or fails with what is wrong.
-pub(crate) fn run(options: &Health) -> Result<()> {
-    let target = Target::parse(&options.url)?;
+pub(crate) fn run(options: Health) -> Result<()> {
+    let url = match options.url {
+        Some(url) => url,
+        None => own_url(options.config)?,
+    };
+    let target = Target::parse(&url)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let asked = runtime.block_on(async { timeout(PATIENCE, ask(&target)).await });
     let found = asked
         .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs()).into()))
-        .map_err(|error| format!("unhealthy: {}: {}", options.url, with_causes(&*error)))?;
+        .map_err(|error| format!("unhealthy: {url}: {}", with_causes(&*error)))?;
     let mut out = io::stdout().lock();
-    writeln!(out, "healthy: {}: {found}", options.url)?;
+    writeln!(out, "healthy: {url}: {found}")?;
     out.flush()?;
     Ok(())
+}
+
+/// Where a server with this configuration, and the environment of this process, is found from here.
+fn own_url(file: Option<PathBuf>) -> Result<String> {
+    let config = Config::load(Sources {
+        file,
+        variables: config::variables(),
+        flags: Vec::new(),
+    })?;
+    let Settings { http, .. } = config.settings;
+    if http.listen.port == 0 {
+        return Err("`http.addr` leaves the port open: a URL says which it is".into());
+    }
+    let (scheme, address, prefix) = (http.scheme(), http.listen.locally(), &http.prefix);
+    Ok(format!("{scheme}://{address}{prefix}/v2/"))
 }
 
 /// What the server is alive by.
@@ -106,9 +130,4 @@ fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
             Some(TlsError::AlertReceived(AlertDescription::CertificateRequired))
         )
     })
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

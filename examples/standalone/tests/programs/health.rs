@@ -1,6 +1,7 @@
 //! `registry health`: the exit code and the line that a container engine keeps.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::Path,
     process::{Command, Output},
@@ -19,6 +20,7 @@ use crate::{program::Workbench, server::Server};
 pub(crate) fn trials() -> Vec<Trial> {
     trials!([];
         a_server_that_answers_is_healthy,
+        without_a_url_the_configuration_says_where_it_is,
         nobody_is_not_healthy,
         what_is_wrong_is_said_in_the_servers_words,
         a_server_that_asks_for_a_login_is_healthy,
@@ -29,16 +31,19 @@ pub(crate) fn trials() -> Vec<Trial> {
     )
 }
 
+const REGISTRY: &str = env!("CARGO_BIN_EXE_registry");
+
 /// Asks for `url`: whether it is healthy, and what is said about it.
 fn health(url: &str) -> (bool, String) {
+    run(Command::new(REGISTRY).args(["health", url]))
+}
+
+fn run(command: &mut Command) -> (bool, String) {
     let Output {
         status,
         stdout,
         stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_registry"))
-        .args(["health", url])
-        .output()
-        .expect("the binary runs");
+    } = command.output().expect("the binary runs");
     let healthy = match status.code() {
         Some(0) => true,
         Some(1) => false,
@@ -56,6 +61,30 @@ fn a_server_that_answers_is_healthy() {
 
     assert!(healthy, "{said}");
     assert!(said.contains("200 OK"), "{said}");
+}
+
+fn without_a_url_the_configuration_says_where_it_is() {
+    let bench = Workbench::new();
+    let server = Server::ours(&bench.path("data"));
+    let config = bench.path("config.yml");
+    let address = format!("0.0.0.0:{}", server.address().port());
+    fs::write(
+        &config,
+        format!("version: 0.1\nstorage: inmemory\nhttp: {{ addr: \"{address}\" }}\n"),
+    )
+    .unwrap();
+
+    let (healthy, said) = run(Command::new(REGISTRY).args(["health", "--config"]).arg(&config));
+    assert!(healthy, "{said}");
+    assert!(
+        said.contains(&format!("http://{}/v2/", server.address())),
+        "{said}"
+    );
+
+    let (healthy, said) = run(Command::new(REGISTRY)
+        .arg("health")
+        .env("REGISTRY_HTTP_ADDR", address));
+    assert!(healthy, "{said}");
 }
 
 fn nobody_is_not_healthy() {
@@ -131,10 +160,10 @@ fn what_is_no_url_is_refused() {
 /// Makes a certificate that nobody signed, for a name that is not asked for.
 fn certificate(directory: &Path) -> Files {
     let made = rcgen::generate_simple_self_signed(["registry.example".to_owned()]).unwrap();
-    std::fs::create_dir(directory).unwrap();
+    fs::create_dir(directory).unwrap();
     let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     Files::new(certificate, key)
 }
 

@@ -34,6 +34,7 @@ mod http;
 mod image;
 mod lifecycle;
 mod logins;
+mod low_water;
 mod operations;
 mod program;
 mod proxies;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         logins::trials(),
         proxies::trials(),
+        low_water::trials(),
         operations::trials(),
         tls::trials(),
     ]

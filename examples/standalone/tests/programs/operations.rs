@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::SocketAddr,
     path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -14,9 +16,13 @@ use registry_testkit::tools::Process;
 use crate::{
     http::{self, Response},
     image::{noise, sha256},
-    program::Workbench,
+    program::{Workbench, argument},
     server::{OCTETS, Server, address_after, closing},
 };
+
+/// A user `user` with the password `password`, by `openssl passwd -apr1`.
+const USERS: &str = "user:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\n";
+const LOGIN: (&str, &str) = ("Authorization", "Basic dXNlcjpwYXNzd29yZA==");
 
 const MANUAL: &str = include_str!("../../../../docs/operating.md");
 
@@ -26,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn trials() -> Vec<Trial> {
     trials!([];
         health_is_told_as_registry_2_tells_it,
+        a_storage_that_cannot_be_written_is_told_and_goes_on_serving,
         the_metrics_are_those_of_the_manual,
         a_push_and_a_pull_are_counted,
         open_uploads_are_counted_also_those_of_before,
@@ -33,15 +40,19 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A server with a debug listener.
-struct Observed {
+pub(crate) struct Observed {
     _process: Process,
-    registry: SocketAddr,
+    pub(crate) registry: SocketAddr,
     debug: SocketAddr,
 }
 
 impl Observed {
     fn start(root: &Path) -> Self {
-        let mut command = Server::ours_command(root);
+        Self::start_as(Server::ours_command(root))
+    }
+
+    /// Starts a server by a command line that says all but where to tell how it is.
+    pub(crate) fn start_as(mut command: Command) -> Self {
         command.args(["--debug-addr", "127.0.0.1:0"]);
         let process = Process::start(&mut command).expect("the server can be started");
         let address = |announces: &str, until: &str| {
@@ -58,7 +69,7 @@ impl Observed {
     }
 
     #[track_caller]
-    fn see(&self, path: &str) -> Response {
+    pub(crate) fn see(&self, path: &str) -> Response {
         http::request(self.debug, "GET", path, &[], b"")
     }
 
@@ -66,16 +77,30 @@ impl Observed {
         String::from_utf8(self.see("/metrics").expect_status(200).body).unwrap()
     }
 
-    /// Pushes a blob and reads it.
-    fn push_and_pull(&self, blob: &[u8]) {
-        let send =
-            |method, target: &str, body: &[u8]| http::request(self.registry, method, target, &[OCTETS], body);
+    /// Pushes a blob and reads it, as the user of [`USERS`].
+    pub(crate) fn push_and_pull(&self, blob: &[u8]) {
+        let send = |method, target: &str, body: &[u8]| {
+            http::request(self.registry, method, target, &[OCTETS, LOGIN], body)
+        };
         let session = send("POST", "/v2/a/b/blobs/uploads/", b"")
             .expect_status(202)
             .location();
         let digest = sha256(blob);
         send("PUT", &closing(&session, &digest.to_string()), blob).expect_status(201);
         send("GET", &format!("/v2/a/b/blobs/{digest}"), b"").expect_status(200);
+    }
+
+    /// The value of a metric without labels.
+    #[track_caller]
+    pub(crate) fn gauge(&self, name: &str) -> usize {
+        let metrics = self.metrics();
+        let mut values = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = values
+            .next()
+            .unwrap_or_else(|| panic!("{name} is not in {metrics}"));
+        value.parse().unwrap()
     }
 
     /// The metrics, once they have this line: a count may come after the answer that it counts.
@@ -110,9 +135,39 @@ fn health_is_told_as_registry_2_tells_it() {
     http::request(server.registry, "GET", "/metrics", &[], b"").expect_status(404);
 }
 
+fn a_storage_that_cannot_be_written_is_told_and_goes_on_serving() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let mut command = Server::ours_command(&root);
+    command.env("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "5ms");
+    command.env("REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "1");
+    let server = Observed::start_as(command);
+    let blob = noise(63, 1000);
+    server.push_and_pull(&blob);
+
+    // Permission bits do not stop root; what is not there stops everybody.
+    let staging = root.join("docker/registry/v2/_staging");
+    fs::remove_dir(&staging).unwrap();
+    server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 0"#);
+
+    let health = server.see("/debug/health").expect_status(503);
+    let health: serde_json::Value = serde_json::from_slice(&health.body).unwrap();
+    let wrong = health["storagedriver_filesystem"].as_str().unwrap();
+    assert!(wrong.contains(argument(&staging)), "{wrong}");
+    let target = format!("/v2/a/b/blobs/{}", sha256(&blob));
+    http::request(server.registry, "GET", &target, &[], b"").expect_status(200);
+
+    fs::create_dir(&staging).unwrap();
+    server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 1"#);
+    server.see("/debug/health").expect_status(200);
+}
+
 fn the_metrics_are_those_of_the_manual() {
     let bench = Workbench::new();
-    let server = Observed::start(&bench.path("data"));
+    fs::write(bench.path("users"), USERS).unwrap();
+    let mut command = Server::ours_command(&bench.path("data"));
+    command.arg("--htpasswd").arg(bench.path("users"));
+    let server = Observed::start_as(command);
     server.push_and_pull(&noise(61, 1000));
     let metrics =
         server.metrics_with(r#"registry_http_requests_total{handler="blob",method="get",code="200"} 1"#);

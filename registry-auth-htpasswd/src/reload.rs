@@ -15,7 +15,7 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -69,9 +69,14 @@ impl Source {
             .is_ok()
     }
 
-    /// Looks at the file, and reads it if it has changed and settled. This blocks.
+    /// Looks at the file, and reads it if it has changed and settled. This blocks, but for nobody else's look: a file
+    /// system that hangs holds one thread, and not one more each second.
     pub(crate) fn look(&self, now: Duration) {
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = match self.watch.try_lock() {
+            Ok(watch) => watch,
+            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
         let seen = match fs::metadata(&self.path) {
             Ok(metadata) => Seen::File(Stamp::of(&metadata)),
             Err(error) => Seen::Gone(error.kind()),
@@ -244,6 +249,15 @@ mod tests {
 
         assert_eq!(watch.step(file, OLD, at(0)), Step::Read);
         assert_eq!(watch.step(file, OLD, at(0)), Step::Nothing);
+    }
+
+    #[test]
+    fn a_look_that_hangs_holds_up_no_other() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let source = Source::open(file.path().to_owned(), false, SETTLED).unwrap();
+        let _hangs = source.watch.lock().unwrap();
+
+        source.look(at(0));
     }
 
     #[test]

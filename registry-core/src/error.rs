@@ -217,6 +217,12 @@ pub enum Error {
     /// The manifest breaks the image specification.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
+    /// The blob is larger than this registry takes.
+    #[error("a blob has at most {limit} bytes here")]
+    BlobTooLarge {
+        /// In bytes.
+        limit: u64,
+    },
     /// The manifest is larger than this registry takes.
     #[error("a manifest has at most {limit} bytes here")]
     ManifestTooLarge {
@@ -319,7 +325,9 @@ impl Error {
                 (S::RANGE_NOT_SATISFIABLE, C::BlobUploadInvalid)
             }
             Self::LengthMismatch { .. } | Self::Body(_) => (S::BAD_REQUEST, C::SizeInvalid),
-            Self::ManifestTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, C::SizeInvalid),
+            Self::BlobTooLarge { .. } | Self::ManifestTooLarge { .. } => {
+                (S::PAYLOAD_TOO_LARGE, C::SizeInvalid)
+            }
             Self::MissingReferences(_) => (S::BAD_REQUEST, C::ManifestBlobUnknown),
             Self::Precondition { .. } => (S::PRECONDITION_FAILED, C::Denied),
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),

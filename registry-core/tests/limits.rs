@@ -9,6 +9,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use registry_core::{
     Action, Algorithm, Authorizer, Digest, Identity, Limits, MediaType, Registry, RepositoryName, Tag,
@@ -17,7 +18,13 @@ use registry_core::{
     storage::MemoryStorage,
 };
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
 
 fn registry(set: impl FnOnce(&mut Limits)) -> Registry {
     let mut limits = Limits::default();
@@ -121,6 +128,75 @@ async fn header_bytes() {
         send(&registry, accept(101)).await.refusal(),
         refused(431, "UNSUPPORTED")
     );
+}
+
+/// A body that does not say how large it is.
+struct Unannounced(VecDeque<&'static str>);
+
+impl Body for Unannounced {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.0.pop_front();
+        Poll::Ready(next.map(|data| Ok(Frame::data(Bytes::from_static(data.as_bytes())))))
+    }
+}
+
+#[tokio::test]
+async fn blob_bytes() {
+    let registry = registry(|limits| limits.blob_bytes = Some(8));
+    let digest = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
+    let post = |bytes: &str| {
+        let target = format!("/v2/a/blobs/uploads/?digest={}", digest(bytes.as_bytes()));
+        Request::post(target).body(bytes.to_owned()).unwrap()
+    };
+    assert_eq!(
+        send(&registry, post("12345678")).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send(&registry, post("123456789")).await.refusal(),
+        refused(413, "SIZE_INVALID")
+    );
+
+    // Together, and without a word about the size before.
+    for chunk in [
+        Unannounced(VecDeque::from(["5678", "9"])),
+        Unannounced(VecDeque::from(["56789"])),
+    ] {
+        let repository = registry.repository("a").unwrap();
+        let upload = repository.open_upload(Algorithm::Sha256).await.unwrap();
+        repository
+            .append(&upload.id, None, String::from("1234"))
+            .await
+            .unwrap();
+        let refused = repository.append(&upload.id, None, chunk).await.unwrap_err();
+        assert_eq!(refused.wire().0, 413);
+        // It could never be closed.
+        assert!(repository.upload(&upload.id).await.unwrap().is_none());
+    }
+    let chunk = Unannounced(VecDeque::from(["1234", "5678", "9"]));
+    let whole = registry.repository("a").unwrap().push_blob(chunk, None).await;
+    assert_eq!(whole.unwrap_err().wire().0, 413);
+    let chunk = Unannounced(VecDeque::from(["1234", "5678"]));
+    let whole = registry.repository("a").unwrap().push_blob(chunk, None).await;
+    assert_eq!(whole.unwrap().digest, digest(b"12345678"));
+}
+
+#[tokio::test]
+async fn catalog_n() {
+    let registry = registry(|limits| limits.catalog_n = Some(3));
+    for (n, status) in [("0", 200), ("3", 200), ("4", 400), ("100000", 400)] {
+        let answer = send(&registry, get(&format!("/v2/_catalog?n={n}"))).await;
+        assert_eq!(answer.status, status, "{n}");
+        if status == 400 {
+            assert_eq!(answer.refusal(), refused(400, "PAGINATION_NUMBER_INVALID"));
+        }
+    }
 }
 
 #[tokio::test]

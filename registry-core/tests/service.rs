@@ -260,6 +260,59 @@ async fn a_refusal_comes_before_any_storage_call() {
 }
 
 #[tokio::test]
+async fn read_only_nobody_changes_anything_but_the_host() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["a"]).await;
+    let registry = Registry::builder(storage)
+        .allow_anonymous_push()
+        .read_only()
+        .build();
+    for (method, target) in every_request() {
+        let answer = send(&registry, None, method.clone(), &target, "").await;
+        if matches!(method, Method::GET | Method::HEAD) && !target.contains("/uploads/") {
+            assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {target}");
+        } else {
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {target}");
+        }
+    }
+    let repository = registry.repository("a").unwrap();
+    repository.push_blob(String::from("more"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_may_be_kept_is_said() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["a"]).await;
+    let blob = format!("/v2/a/blobs/{}", Digest::of(Algorithm::Sha256, b"{}"));
+    let open = Registry::builder(storage.clone()).build();
+    let closed = ruled(storage, |_, _, _| Decision::Allow);
+    for (registry, target, expected) in [
+        (&open, &*blob, Some("max-age=31536000")),
+        (&closed, &*blob, Some("private, max-age=31536000")),
+        (&open, "/v2/a/manifests/v1", Some("no-cache")),
+        (&open, "/v2/a/tags/list", Some("no-cache")),
+        (&open, "/v2/_catalog", Some("no-cache")),
+        (&open, "/v2/a/manifests/v2", None),
+    ] {
+        let answer = send(registry, Some("ann"), Method::GET, target, "").await;
+        let said = answer.headers.get(header::CACHE_CONTROL);
+        assert_eq!(said.map(|value| value.to_str().unwrap()), expected, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_knows_who_asked() {
+    let registry = ruled(MemoryStorage::new(), |_, _, _| Decision::Allow);
+    let ask = |user| {
+        let request = Request::get("/v2/_catalog").header(header::AUTHORIZATION, user);
+        registry.handle(request.body(String::new()).unwrap())
+    };
+    let answer = ask("ann").await;
+    assert_eq!(answer.extensions().get(), Some(&Identity::new("ann")));
+    assert!(ask("wrong").await.extensions().get::<Identity>().is_none());
+}
+
+#[tokio::test]
 async fn without_deletion_nobody_deletes_but_the_host() {
     let storage = MemoryStorage::new();
     filled(&storage, &["a"]).await;

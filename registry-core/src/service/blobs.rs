@@ -1,6 +1,9 @@
 //! Blobs: read, pushed whole, mounted, deleted.
 
-use super::{Permission, Repository, body::Erased};
+use super::{
+    Permission, Repository,
+    body::{Capped, Erased},
+};
 use crate::{
     auth::{Access, Action, Decision},
     digest::Digest,
@@ -65,13 +68,17 @@ impl Repository {
     ) -> Result<BlobInfo, Error> {
         self.require_push().await?;
         let write = self.write()?;
+        let limits = &self.registry.inner.limits;
+        let size = body.size_hint().exact();
+        let left = limits.admit_blob(0, size)?;
         if let Some(digest) = &expected {
-            let size = body.size_hint().exact();
             self.hooks()
                 .before_add_blob(&self.context(), digest, size)
                 .await?;
         }
-        let info = ingest(write, &self.name, body, expected).await?;
+        let info = ingest(write, &self.name, pin!(Capped::new(body, left)), expected)
+            .await
+            .map_err(|error| limits.too_large(error.into()))?;
         self.tell(&Event::BlobPushed {
             digest: &info.digest,
             size: info.size,

@@ -132,6 +132,53 @@ where
     }
 }
 
+/// A body that fails when it has more than so many bytes.
+pub(super) struct Capped<'a> {
+    body: IncomingBody<'a>,
+    left: Option<u64>,
+}
+
+/// Why it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is larger than a blob may be")]
+pub(super) struct TooLarge;
+
+impl<'a> Capped<'a> {
+    /// Without a number the body itself.
+    pub(super) const fn new(body: IncomingBody<'a>, left: Option<u64>) -> Self {
+        Self { body, left }
+    }
+}
+
+impl Body for Capped<'_> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = self.body.as_mut().poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Some(left)) = (&frame, &mut self.left)
+            && let Some(data) = frame.data_ref()
+        {
+            match left.checked_sub(data.len() as u64) {
+                Some(rest) => *left = rest,
+                None => return Poll::Ready(Some(Err(TooLarge.into()))),
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The whole body, if it has at most `limit` bytes, announced or not.
 pub(super) async fn collect(mut body: IncomingBody<'_>, limit: usize) -> Result<Bytes, Error> {
     let too_large = Error::ManifestTooLarge { limit };

@@ -31,6 +31,9 @@ pub struct Limits {
     /// How large the names and values of a request's headers are together, in bytes. 431 `UNSUPPORTED`.
     /// Default: 64 KiB, of which a token may be the most.
     pub header_bytes: usize,
+    /// The largest blob, in bytes. 413 `SIZE_INVALID`, before the body is read where it announces its size. Default:
+    /// `None`, any size.
+    pub blob_bytes: Option<u64>,
     /// The largest manifest, in bytes, and about the largest page of referrers, which ends before it. 413
     /// `SIZE_INVALID`. Default: 4 MiB, which is also the least that the specification recommends.
     pub manifest_bytes: usize,
@@ -64,6 +67,9 @@ pub struct Limits {
     /// How many items a page has at most, of the catalog, too; a larger `n` is answered with this many and a `Link`.
     /// Default: 10 000.
     pub page_max: usize,
+    /// The largest `n` of the catalog that is answered; a larger one is refused, as registry:2 does. 400
+    /// `PAGINATION_NUMBER_INVALID`. Default: `None`, which answers with `page_max` and a `Link`.
+    pub catalog_n: Option<usize>,
 }
 
 impl Default for Limits {
@@ -72,6 +78,7 @@ impl Default for Limits {
             target_bytes: 16 << 10,
             header_lines: 256,
             header_bytes: 64 << 10,
+            blob_bytes: None,
             manifest_bytes: 4 << 20,
             manifest_references: 10_000,
             manifest_depth: 64,
@@ -84,6 +91,7 @@ impl Default for Limits {
             mount_candidates: 64,
             page_default: 1000,
             page_max: 10_000,
+            catalog_n: None,
         }
     }
 }
@@ -101,6 +109,7 @@ pub struct Builder {
     anonymous_push: bool,
     sparse_indexes: bool,
     deletion: bool,
+    read_only: bool,
 }
 
 impl Builder {
@@ -115,6 +124,7 @@ impl Builder {
             anonymous_push: false,
             sparse_indexes: false,
             deletion: true,
+            read_only: false,
         }
     }
 
@@ -165,6 +175,15 @@ impl Builder {
         }
     }
 
+    /// Refuses to change anything for anybody: 405 `UNSUPPORTED`, whatever the authorizer says, as during maintenance.
+    /// The host itself, in process, may still.
+    pub fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
+
     /// Refuses to delete anything for anybody: 405 `UNSUPPORTED`, whatever the authorizer says. The host itself, in
     /// process, may still.
     pub fn without_deletion(self) -> Self {
@@ -208,6 +227,7 @@ impl Builder {
                 links: self.links,
                 sparse_indexes: self.sparse_indexes,
                 deletion: self.deletion,
+                read_only: self.read_only,
             }),
         }
     }

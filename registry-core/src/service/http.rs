@@ -5,7 +5,7 @@ use super::{
     referrers::ReferrersIndex,
 };
 use crate::{
-    auth::AuthRequest,
+    auth::{AuthRequest, Identity},
     digest::{Algorithm, Digest},
     error::Error,
     name::RepositoryName,
@@ -15,7 +15,7 @@ use crate::{
     upload_id::UploadId,
 };
 use bytes::Bytes;
-use http::{Method, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use http_body::Body;
 use serde::Serialize;
 use std::{
@@ -30,11 +30,18 @@ use tracing::Instrument as _;
 /// What an operation comes to, before it is an HTTP response.
 type Outcome = Result<(Response, ResponseBody), Error>;
 
+/// What is known of a request besides its answer.
+#[derive(Default)]
+struct Aside {
+    identity: Option<Identity>,
+    freshness: Option<&'static str>,
+}
+
 impl Registry {
     /// Answers one HTTP request under `/v2/`.
     ///
     /// The raw path is taken as it is. A [`Links`] in the request's extensions counts for this request instead of
-    /// the one the registry was built with. Dropping the future in the middle of a request that changes something
+    /// the one the registry was built with; whoever asked is, if known, an [`Identity`] in the response's. Dropping the future in the middle of a request that changes something
     /// is safe for the storage but leaves events unsent: run those as a task of their own, as `registry-axum` does.
     pub fn handle<B>(
         &self,
@@ -63,9 +70,16 @@ impl Registry {
             .get::<Links>()
             .cloned()
             .unwrap_or_else(|| self.inner.links.clone());
-        let outcome = self.run(&mut parts, body).await;
+        let mut aside = Aside::default();
+        let outcome = self.run(&mut parts, body, &mut aside).await;
         let ((status, headers), body) = match outcome {
-            Ok((response, body)) => (response.head(&links), body),
+            Ok((response, body)) => {
+                let (status, mut headers) = response.head(&links);
+                if let Some(freshness) = aside.freshness {
+                    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(freshness));
+                }
+                ((status, headers), body)
+            }
             Err(error) => {
                 log(&error);
                 let unsatisfiable = matches!(error, Error::RangeUnsatisfiable { .. });
@@ -80,16 +94,23 @@ impl Registry {
         let mut response = http::Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        if let Some(identity) = aside.identity {
+            response.extensions_mut().insert(identity);
+        }
         finish(&parts.method, &mut response);
         response
     }
 
-    async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>) -> Outcome {
+    async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>, aside: &mut Aside) -> Outcome {
         self.inner.limits.admit_head(&parts.uri, &parts.headers)?;
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
         let needed = needs(&request);
         let outcome = match self.authenticate(parts).await {
-            Ok(authority) => self.act(request, authority, body).await,
+            Ok(authority) => {
+                aside.identity = authority.identity().cloned();
+                aside.freshness = self.freshness(&request);
+                self.act(request, authority, body).await
+            }
             Err(error) => Err(error),
         };
         outcome.map_err(|error| match error {
@@ -97,6 +118,22 @@ impl Registry {
             Error::Unauthorized { challenges, .. } => Error::Unauthorized { challenges, needed },
             other => other,
         })
+    }
+
+    /// `Cache-Control` of a success, where it differs from what holds for any registry: what a name stands for may change
+    /// at any time, and what somebody had to log in for is theirs.
+    fn freshness(&self, request: &Request) -> Option<&'static str> {
+        match request {
+            Request::Catalog { .. }
+            | Request::Tags { .. }
+            | Request::Referrers { .. }
+            | Request::Manifest {
+                reference: Reference::Tag(_),
+                ..
+            } => Some("no-cache"),
+            Request::Blob { .. } if self.inner.authenticator.is_some() => Some("private, max-age=31536000"),
+            _ => None,
+        }
     }
 
     async fn act(&self, request: Request, authority: Authority, body: IncomingBody<'_>) -> Outcome {
@@ -323,6 +360,14 @@ impl Registry {
     }
 
     async fn catalog(&self, authority: &Authority, page: PageQuery<RepositoryName>) -> Outcome {
+        if let (Some(n), Some(limit)) = (page.n, self.inner.limits.catalog_n)
+            && n > limit
+        {
+            return Err(Error::CatalogParameter {
+                name: "n",
+                expected: "a number that is not larger than this registry allows",
+            });
+        }
         let listing = self.repositories_for(authority, &page).await?;
         let next = next(&listing, |page| Request::Catalog { page });
         let repositories = listing.items.iter().map(AsRef::as_ref).collect();

@@ -1,6 +1,6 @@
 //! The bounds of requests and manifests, applied.
 
-use super::Limits;
+use super::{Limits, body::TooLarge};
 use crate::{
     error::Error,
     manifest::{self, Manifest},
@@ -42,6 +42,26 @@ impl Limits {
             });
         }
         Ok(())
+    }
+
+    /// Before a blob is received, of which `received` bytes are there: how many may still come.
+    pub(super) fn admit_blob(&self, received: u64, announced: Option<u64>) -> Result<Option<u64>, Error> {
+        let Some(limit) = self.blob_bytes else {
+            return Ok(None);
+        };
+        let left = limit.checked_sub(received).ok_or(Error::BlobTooLarge { limit })?;
+        match announced {
+            Some(size) if size > left => Err(Error::BlobTooLarge { limit }),
+            _ => Ok(Some(left)),
+        }
+    }
+
+    /// What the storage made of a body that was cut off where a blob becomes too large.
+    pub(super) fn too_large(&self, error: Error) -> Error {
+        match (error, self.blob_bytes) {
+            (Error::Body(source), Some(limit)) if source.is::<TooLarge>() => Error::BlobTooLarge { limit },
+            (other, _) => other,
+        }
     }
 
     /// Before a document is parsed: how large it is, and how deep.

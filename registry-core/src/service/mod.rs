@@ -61,6 +61,7 @@ struct Inner {
     links: Links,
     sparse_indexes: bool,
     deletion: bool,
+    read_only: bool,
 }
 
 /// On whose behalf something is done.
@@ -219,7 +220,11 @@ impl Repository {
         &*self.registry.inner.storage
     }
 
+    /// The plane that changes things, where that is allowed at all.
     fn write(&self) -> Result<&dyn StorageWrite, Error> {
+        if self.registry.inner.read_only && matches!(self.authority, Authority::Caller(_)) {
+            return Err(Error::ReadOnly);
+        }
         self.registry.inner.storage.write().ok_or(Error::ReadOnly)
     }
 

@@ -2,7 +2,10 @@
 //!
 //! The protocol decides what may come next ([`Upload`]), the storage compares and appends, the core proves.
 
-use super::{Permission, Repository, body::Erased};
+use super::{
+    Permission, Repository,
+    body::{Capped, Erased},
+};
 use crate::{
     auth::{Access, Action, Decision},
     digest::{Algorithm, Digest},
@@ -163,12 +166,23 @@ impl Repository {
         let end = Upload::at(state.offset)
             .begin_chunk(range, body.size_hint().exact())
             .map_err(|refused| self.refused(id, refused))?;
-        let mut body = UploadBody::begin(body, &state, end, closing);
-        let state = write
-            .append(&self.name, state, &mut body)
-            .await
-            .map_err(|error| self.conflict(id, error))?;
-        Ok((state, body.into_hasher()))
+        let limits = &self.registry.inner.limits;
+        let received = match limits.admit_blob(state.offset, body.size_hint().exact()) {
+            Ok(left) => {
+                let body = pin!(Capped::new(body, left));
+                let mut body = UploadBody::begin(body, &state, end, closing);
+                match write.append(&self.name, state, &mut body).await {
+                    Ok(state) => Ok((state, body.into_hasher())),
+                    Err(error) => Err(limits.too_large(self.conflict(id, error))),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        // It could only ever be closed with another content than the client's.
+        if matches!(received, Err(Error::BlobTooLarge { .. })) {
+            write.cancel(&self.name, &id).await?;
+        }
+        received
     }
 
     async fn publish(

@@ -27,7 +27,7 @@ struct State {
     requests: u64,
     /// A request is being answered.
     busy: bool,
-    /// Since when no request is.
+    /// Since when no request is, and the last answer has left.
     waiting: Instant,
     /// The bytes that arrive belong to a head, not to a body.
     in_head: bool,
@@ -118,7 +118,10 @@ impl Activity {
     pub(super) fn flushed(&self) {
         let mut state = self.state();
         state.blocked = None;
-        state.flushed = !state.busy;
+        if !state.busy && !state.flushed {
+            state.flushed = true;
+            state.waiting = Instant::now();
+        }
     }
 
     /// hyper wants to write although there is no request to answer: that is its own, empty answer to a head that it
@@ -174,11 +177,10 @@ impl Activity {
         }
     }
 
-    /// A request has been answered, or its answer given up.
+    /// A request has been answered, or its answer given up. What hyper holds of the answer may take the peer long to
+    /// receive still: [`flushed`](Self::flushed) says when it has.
     pub(super) fn end(&self) {
-        let mut state = self.state();
-        state.busy = false;
-        state.waiting = Instant::now();
+        self.state().busy = false;
     }
 
     /// Receives a little of what nobody wants.
@@ -257,7 +259,7 @@ impl State {
         let blocked = self.blocked.map(|since| since + timeouts.body_idle);
         let leftover = self.leftover.as_ref().map(|leftover| leftover.until);
         let waiting = match self.head_began {
-            _ if self.busy || leftover.is_some() => None,
+            _ if self.busy || !self.flushed || leftover.is_some() => None,
             // A head may arrive while the request before it is still being answered.
             Some(began) => Some(began.max(self.waiting) + timeouts.header),
             None => Some(self.waiting + timeouts.keep_alive),

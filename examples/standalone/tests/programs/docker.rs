@@ -37,13 +37,19 @@ pub(crate) struct Engine<'a> {
 impl<'a> Engine<'a> {
     /// Starts an engine that keeps everything below `name` in the test's directory, and waits until it is ready.
     pub(crate) fn start(bench: &'a Workbench, name: &str) -> Self {
+        Self::start_with(bench, name, &[])
+    }
+
+    /// As [`Self::start`], with more on dockerd's command line.
+    pub(crate) fn start_with(bench: &'a Workbench, name: &str, options: &[&str]) -> Self {
         let directory = bench.path(name);
         fs::create_dir(&directory).expect("an engine's directory is its own");
         // The machine's own settings decide nothing.
         fs::write(directory.join("daemon.json"), "{}").expect("the test's directory is writable");
         let engine = Self {
             bench,
-            process: Process::start(&mut Self::command(bench, &directory)).expect("dockerd can be started"),
+            process: Process::start(Self::daemon(bench, &directory).args(options))
+                .expect("dockerd can be started"),
             directory,
         };
         if let Err(error) = engine.process.wait_for_output(READY) {
@@ -52,7 +58,7 @@ impl<'a> Engine<'a> {
         engine
     }
 
-    fn command(bench: &Workbench, directory: &Path) -> Command {
+    fn daemon(bench: &Workbench, directory: &Path) -> Command {
         // Mounts in a name space of its own end with the engine, however that ends.
         let mut command = bench.command("unshare");
         command.args(["--mount", "--propagation", "private", "dockerd"]);
@@ -85,14 +91,14 @@ impl<'a> Engine<'a> {
 
     /// As [`Self::run`], with these variables set.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Printed {
-        self.attempt(variables, arguments).unwrap_or_else(|failed| {
+        self.attempt_with(variables, arguments).unwrap_or_else(|failed| {
             panic!("docker {}: {failed}", arguments.join(" "));
         })
     }
 
     /// Runs `docker` on this engine for something that has to fail, and returns what it says.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
-        match self.attempt(&[], arguments) {
+        match self.attempt(arguments) {
             Err(message) => message,
             Ok(printed) => panic!("docker {} succeeds: {}", arguments.join(" "), printed.text()),
         }
@@ -113,11 +119,22 @@ impl<'a> Engine<'a> {
         inspected.text().to_owned()
     }
 
-    fn attempt(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Printed, String> {
+    /// Runs `docker` on this engine for something that may fail; then the error is what it says.
+    pub(crate) fn attempt(&self, arguments: &[&str]) -> Result<Printed, String> {
+        self.attempt_with(&[], arguments)
+    }
+
+    /// The command line of `docker` on this engine.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.bench.command("docker");
-        command.envs(variables.iter().copied());
         command.arg("--host").arg(Self::host(&self.directory));
         command.args(arguments);
+        command
+    }
+
+    fn attempt_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Printed, String> {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
         output_of(command)
     }
 }

@@ -44,11 +44,16 @@ impl Workbench {
         run(command)
     }
 
-    /// Runs a program that has to fail, and returns what it says.
-    pub(crate) fn refused(&self, program: &str, arguments: &[&str]) -> String {
+    /// The same of a program that may fail; then the error is what it says.
+    pub(crate) fn attempt(&self, program: &str, arguments: &[&str]) -> Result<Printed, String> {
         let mut command = self.command(program);
         command.args(arguments);
-        match output_of(command) {
+        output_of(command)
+    }
+
+    /// Runs a program that has to fail, and returns what it says.
+    pub(crate) fn refused(&self, program: &str, arguments: &[&str]) -> String {
+        match self.attempt(program, arguments) {
             Err(message) => message,
             Ok(printed) => panic!("{program} {} succeeds: {}", arguments.join(" "), printed.text()),
         }
@@ -56,6 +61,11 @@ impl Workbench {
 
     /// Runs `podman` on a storage of its own, named so that a test can have several, and returns what it prints.
     pub(crate) fn podman(&self, storage: &str, arguments: &[&str]) -> Printed {
+        run(self.podman_command(storage, arguments))
+    }
+
+    /// What [`Self::podman`] runs.
+    pub(crate) fn podman_command(&self, storage: &str, arguments: &[&str]) -> Command {
         let at = |part: &str| self.path(storage).join(part);
         let mut command = self.command("podman");
         command.args([
@@ -74,7 +84,7 @@ impl Workbench {
             .arg("--tmpdir")
             .arg(at("tmp"));
         command.args(arguments);
-        run(command)
+        command
     }
 
     /// A command that runs in the test's directory and knows no other.

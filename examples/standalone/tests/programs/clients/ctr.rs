@@ -81,7 +81,7 @@ fn uploads_nothing_when_it_pushes_again() {
 
 fn mounts_into_a_second_repository() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    scene.publish("one", "team/app:one");
     let containerd = Containerd::start(&scene.bench, "first");
     let (here, there) = (scene.tapped("team/app:one"), scene.tapped("other/app:one"));
     // What it has pulled, it knows the source of.
@@ -103,7 +103,7 @@ fn mounts_into_a_second_repository() {
 
 fn resumes_a_layer_that_is_cut_twice() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    scene.publish("one", "team/app:one");
     let containerd = Containerd::start(&scene.bench, "first");
     scene.cut_downloads(2);
 
@@ -119,7 +119,12 @@ fn says_what_is_missing() {
     let scene = Scene::new();
     let containerd = Containerd::start(&scene.bench, "first");
 
-    let refused = containerd.refused_pull(&scene.tapped("team/app:none"));
+    let reference = scene.tapped("team/app:none");
+    let refused = containerd.attempt(&["images", "pull", "--plain-http", &reference]);
+
+    let Err(refused) = refused else {
+        panic!("there is no such tag");
+    };
 
     assert!(refused.contains("not found"), "{refused}");
     let asked = scene.traffic();
@@ -130,14 +135,14 @@ fn says_what_is_missing() {
 }
 
 /// A containerd of the test's own, started by hand, that keeps layers in plain directories.
-struct Containerd<'a> {
+pub(super) struct Containerd<'a> {
     bench: &'a Workbench,
     directory: PathBuf,
     process: Process,
 }
 
 impl<'a> Containerd<'a> {
-    fn start(bench: &'a Workbench, name: &str) -> Self {
+    pub(super) fn start(bench: &'a Workbench, name: &str) -> Self {
         let directory = bench.path(name);
         fs::create_dir(&directory).unwrap();
         let config = directory.join("config.toml");
@@ -154,18 +159,19 @@ impl<'a> Containerd<'a> {
         }
     }
 
-    fn arguments<'b>(&'b self, arguments: &[&'b str], socket: &'b str) -> Vec<&'b str> {
-        [&["--address", socket], arguments].concat()
+    pub(super) fn attempt(&self, arguments: &[&str]) -> Result<Printed, String> {
+        let socket = self.directory.join("socket");
+        let arguments = [&["--address", argument(&socket)], arguments].concat();
+        self.bench.attempt("ctr", &arguments)
     }
 
     fn run(&self, arguments: &[&str]) -> Printed {
-        let socket = self.directory.join("socket");
-        self.bench
-            .run("ctr", &self.arguments(arguments, argument(&socket)))
+        self.attempt(arguments)
+            .unwrap_or_else(|failed| panic!("ctr {}: {failed}", arguments.join(" ")))
     }
 
     /// Takes over the images of the layout, named for this repository.
-    fn import(&self, scene: &Scene, repository: &str) {
+    pub(super) fn import(&self, scene: &Scene, repository: &str) {
         let archive = self.directory.join("layout.tar");
         fs::write(&archive, scene.layout.archive()).unwrap();
         self.run(&[
@@ -187,12 +193,6 @@ impl<'a> Containerd<'a> {
     fn pull(&self, reference: &str, options: &[&str]) {
         let pull = ["images", "pull", "--plain-http", "--snapshotter", "native"];
         self.run(&[&pull[..], options, &[reference]].concat());
-    }
-
-    fn refused_pull(&self, reference: &str) -> String {
-        let socket = self.directory.join("socket");
-        let pull = self.arguments(&["images", "pull", "--plain-http", reference], argument(&socket));
-        self.bench.refused("ctr", &pull)
     }
 
     /// Compares a manifest that was pulled, and everything that it refers to, with the layout that was pushed.

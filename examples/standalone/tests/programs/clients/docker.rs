@@ -104,7 +104,7 @@ fn pushes_although_it_is_cut_twice() {
 
 fn resumes_a_layer_that_is_cut() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    scene.publish("one", "team/app:one");
     let docker = Engine::start(&scene.bench, "first");
     let reference = scene.tapped("team/app:one");
     scene.cut_downloads(1);
@@ -133,7 +133,7 @@ fn pulls_by_tag_and_by_digest_what_it_pushed() {
 
 fn pulls_what_others_pushed() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    scene.publish("one", "team/app:one");
     let docker = Engine::start(&scene.bench, "first");
     let reference = scene.server.repository("team/app:one");
 
@@ -144,7 +144,7 @@ fn pulls_what_others_pushed() {
 
 fn pulls_the_platform_that_it_asks_for() {
     let scene = Scene::new();
-    scene.skopeo_push("multi", "team/app:multi", &["--all"]);
+    scene.publish("multi", "team/app:multi");
     let docker = Engine::start(&scene.bench, "first");
     let reference = scene.server.repository("team/app:multi");
 
@@ -157,7 +157,7 @@ fn pulls_the_platform_that_it_asks_for() {
 fn pulls_every_tag() {
     let scene = Scene::new();
     for tag in ["one", "two"] {
-        scene.skopeo_push(tag, &format!("team/app:{tag}"), &[]);
+        scene.publish(tag, &format!("team/app:{tag}"));
     }
     let docker = Engine::start(&scene.bench, "first");
 
@@ -218,7 +218,7 @@ fn makes_and_pushes_a_manifest_list() {
 
 fn builds_on_an_image_of_the_registry() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &[]);
+    scene.publish("one", "team/app:one");
     let docker = Engine::start(&scene.bench, "first");
     let context = scene.bench.path("context");
     let base = scene.server.repository("team/app:one");
@@ -257,7 +257,7 @@ fn builds_on_an_image_of_the_registry() {
 
 fn says_what_is_missing() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &[]);
+    scene.publish("one", "team/app:one");
     let docker = Engine::start(&scene.bench, "first");
     let digest = scene.layout.digest("one");
     let reference = scene.server.repository("team/app:one");

@@ -131,7 +131,7 @@ impl Scene {
     }
 
     /// Packages a chart and returns the bytes of `autumn-1.2.3.tgz`.
-    fn chart(&self) -> Vec<u8> {
+    pub(super) fn chart(&self) -> Vec<u8> {
         let directory = self.bench.path("autumn");
         fs::create_dir_all(directory.join("templates")).unwrap();
         let about = "apiVersion: v2\nname: autumn\nversion: 1.2.3\ndescription: leaves\n";
@@ -142,12 +142,12 @@ impl Scene {
         fs::read(self.bench.path("autumn-1.2.3.tgz")).unwrap()
     }
 
-    fn charts(&self) -> String {
+    pub(super) fn charts(&self) -> String {
         format!("oci://{}", self.server.repository("charts"))
     }
 
     /// Pushes the chart and returns the digest that helm says.
-    fn helm_push(&self, charts: &str) -> Digest {
+    pub(super) fn helm_push(&self, charts: &str) -> Digest {
         let pushed = self.helm(&["push", "--plain-http", "autumn-1.2.3.tgz", charts]);
         let said = [pushed.text(), &pushed.log].concat();
         let digest = said.lines().find_map(|line| line.strip_prefix("Digest: "));

@@ -20,6 +20,7 @@ mod buildah;
 mod crane;
 mod ctr;
 mod docker;
+mod headers;
 mod helm;
 mod oci_client;
 mod oras;
@@ -33,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         crane::trials(),
         ctr::trials(),
         docker::trials(),
+        headers::trials(),
         helm::trials(),
         oci_client::trials(),
         oras::trials(),
@@ -101,6 +103,33 @@ impl Scene {
     /// What skopeo and podman call something in the registry.
     fn docker(&self, name: &str) -> String {
         format!("docker://{}", self.server.repository(name))
+    }
+
+    /// Puts an image or index of the layout into the registry, by no client at all.
+    fn publish(&self, tag: &str, to: &str) {
+        let (repository, reference) = to.rsplit_once(':').expect("REPOSITORY:TAG");
+        self.publish_manifest(&self.layout.digest(tag), repository, reference);
+    }
+
+    fn publish_manifest(&self, digest: &Digest, repository: &str, reference: &str) {
+        let bytes = self.layout.blob(digest);
+        let (children, blobs) = references(&bytes);
+        for child in &children {
+            let child = digest_of(child);
+            self.publish_manifest(&child, repository, &child.to_string());
+        }
+        for blob in &blobs {
+            let blob = digest_of(blob);
+            let bytes = self.layout.blob(&blob);
+            self.server.push_blob(repository, &blob.to_string(), &bytes);
+        }
+        let media_type = if children.is_empty() {
+            OCI_MANIFEST
+        } else {
+            OCI_INDEX
+        };
+        self.server
+            .push_manifest(repository, reference, media_type, &bytes);
     }
 
     /// Copies an image of the layout to the registry.

@@ -89,7 +89,7 @@ fn mounts_layers_into_a_second_repository() {
 fn pushes_a_manifest_list() {
     let scene = Scene::new();
     for tag in ["one", "two"] {
-        scene.crane_push(tag, &format!("team/app:{tag}"));
+        scene.publish(tag, &format!("team/app:{tag}"));
     }
     let podman = |arguments: &[&str]| scene.bench.podman("first", arguments);
     podman(&["manifest", "create", "both"]);

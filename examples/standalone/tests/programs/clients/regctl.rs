@@ -269,7 +269,7 @@ fn pushes_although_it_is_cut_twice() {
 
 fn resumes_a_layer_that_is_cut() {
     let scene = Scene::new();
-    scene.skopeo_push("one", "team/app:one", &["--format", "oci"]);
+    scene.publish("one", "team/app:one");
     scene.cut_downloads(1);
     let to = format!("ocidir://{}:pulled", scene.bench.path("pulled").display());
 

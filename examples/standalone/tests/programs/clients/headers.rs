@@ -1,0 +1,255 @@
+//! Which headers of the registry's answers a client lives by, found by taking them away one at a time.
+//!
+//! That they are sent is in the wire suite. This is why they are: where a client cannot do without, it fails here;
+//! where it does not care, a proxy may drop them. Measured with Debian's docker 20.10, podman 4.3 and containerd 1.6,
+//! and helm 3.18.
+
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use libtest_mimic::{Failed, Trial};
+use registry_core::protocol::Request;
+use registry_testkit::{
+    tap::{Exchange, Fault, Rule},
+    tools::{self, Process},
+};
+
+use super::{Scene, ctr::Containerd};
+use crate::{
+    docker::{self, Engine, where_engines_start},
+    image::{DockerArchive, Layer},
+    program::output_of,
+};
+
+/// What a client does with altered answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    PushAndPull,
+    Push,
+    Pull,
+    Neither,
+}
+
+use Does::{Neither, Pull, Push, PushAndPull};
+
+/// One way to alter answers, and what docker, podman, ctr and helm do then.
+struct Line {
+    name: &'static str,
+    rules: fn() -> Vec<Rule>,
+    docker: Does,
+    podman: Does,
+    ctr: Does,
+    helm: Does,
+}
+
+const LINES: [Line; 7] = [
+    Line {
+        name: "without_docker_content_digest",
+        rules: || vec![without("docker-content-digest")],
+        docker: Pull,
+        podman: PushAndPull,
+        ctr: Pull,
+        helm: PushAndPull,
+    },
+    Line {
+        name: "without_content_type_of_manifests",
+        rules: || vec![without("content-type").when(is_manifest)],
+        docker: Push,
+        podman: Push,
+        ctr: Push,
+        helm: Neither,
+    },
+    Line {
+        name: "without_range_of_chunks",
+        rules: || vec![without("range").when(is_chunk)],
+        docker: Pull,
+        podman: PushAndPull,
+        ctr: PushAndPull,
+        helm: PushAndPull,
+    },
+    Line {
+        name: "with_a_unit_in_range_of_chunks",
+        rules: || {
+            let range = HeaderValue::from_static("bytes=0-99");
+            vec![Rule::new(Fault::SetHeader(header::RANGE, range)).when(is_chunk)]
+        },
+        docker: Pull,
+        podman: PushAndPull,
+        ctr: PushAndPull,
+        helm: PushAndPull,
+    },
+    Line {
+        name: "without_content_length_of_heads",
+        rules: || vec![without("content-length").when(|exchange| exchange.method == Method::HEAD)],
+        docker: Neither,
+        podman: PushAndPull,
+        ctr: PushAndPull,
+        helm: Pull,
+    },
+    Line {
+        name: "without_what_nobody_needs",
+        rules: || {
+            vec![
+                without("location").when(|exchange| exchange.method == Method::PUT),
+                without("docker-upload-uuid"),
+                without("etag"),
+                without("docker-distribution-api-version"),
+            ]
+        },
+        docker: PushAndPull,
+        podman: PushAndPull,
+        ctr: PushAndPull,
+        helm: PushAndPull,
+    },
+    Line {
+        name: "with_bodies_in_chunks",
+        rules: || vec![without("content-length").when(|exchange| exchange.method == Method::GET)],
+        docker: PushAndPull,
+        podman: PushAndPull,
+        ctr: PushAndPull,
+        helm: PushAndPull,
+    },
+];
+
+fn without(name: &'static str) -> Rule {
+    Rule::new(Fault::RemoveHeader(HeaderName::from_static(name)))
+}
+
+fn is_manifest(exchange: &Exchange) -> bool {
+    matches!(exchange.operation, Some(Request::Manifest { .. }))
+}
+
+fn is_chunk(exchange: &Exchange) -> bool {
+    matches!(exchange.operation, Some(Request::Append { .. }))
+}
+
+pub(super) fn trials() -> Vec<Trial> {
+    let lines = || LINES.iter();
+    [
+        where_engines_start(
+            lines()
+                .map(|line| line.trial(&docker::PROGRAMS, line.docker, docker))
+                .collect(),
+        ),
+        lines()
+            .map(|line| line.trial(&["podman"], line.podman, podman))
+            .collect(),
+        where_engines_start(
+            lines()
+                .map(|line| line.trial(&["containerd", "ctr"], line.ctr, ctr))
+                .collect(),
+        ),
+        lines()
+            .map(|line| line.trial(&["helm"], line.helm, helm))
+            .collect(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+impl Line {
+    /// A test that the client does as expected. It prepares, and then pushes and pulls what was pushed before.
+    fn trial(
+        &'static self,
+        programs: &[&str],
+        expected: Does,
+        client: fn(&Scene, &dyn Fn()) -> Outcomes,
+    ) -> Trial {
+        let name = format!("clients::headers::{}::{}", programs[0], self.name);
+        tools::trial(name, programs, move || -> Result<(), Failed> {
+            let scene = Scene::new();
+            let alter = || (self.rules)().into_iter().for_each(|rule| scene.tap.add(rule));
+            let outcomes = client(&scene, &alter);
+            let does = match outcomes.each_ref().map(Result::is_ok) {
+                [true, true] => PushAndPull,
+                [true, false] => Push,
+                [false, true] => Pull,
+                [false, false] => Neither,
+            };
+            assert_eq!(does, expected, "push and pull: {outcomes:?}");
+            Ok(())
+        })
+    }
+}
+
+type Outcomes = [Result<(), String>; 2];
+
+fn docker(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
+    scene.publish("one", "team/app:one");
+    // Each layer is tried once: else five times, with pauses that grow.
+    let once = ["--max-download-attempts=1"];
+    let engine = Engine::start_with(&scene.bench, "engine", &once);
+    let reference = scene.tapped("pushed/app:one");
+    let image = DockerArchive::new(&[&Layer::new(7, 20_000)]);
+    engine.load(&image.to_load(&reference));
+    alter();
+    [
+        push_once(&engine, &reference),
+        engine.attempt(&["pull", &scene.tapped("team/app:one")]).map(drop),
+    ]
+}
+
+/// Pushes until a layer would be tried again, for which dockerd has no option.
+fn push_once(engine: &Engine<'_>, reference: &str) -> Result<(), String> {
+    let mut push = Process::start(&mut engine.command(&["push", reference])).unwrap();
+    let fails = match push.wait_for_output("Retrying in") {
+        Ok(()) => true,
+        Err(_ended) => !push.wait().unwrap().success(),
+    };
+    if fails { Err(push.output()) } else { Ok(()) }
+}
+
+fn podman(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
+    scene.publish("one", "team/app:one");
+    let podman =
+        |storage: &str, arguments: &[&str]| output_of(scene.bench.podman_command(storage, arguments));
+    let image = podman("first", &["pull", "--quiet", "oci:layout:two"]).unwrap();
+    alter();
+    let to = scene.tapped("pushed/app:two");
+    [
+        podman("first", &["push", "--tls-verify=false", image.text(), &to]).map(drop),
+        podman(
+            "second",
+            &["pull", "--tls-verify=false", &scene.tapped("team/app:one")],
+        )
+        .map(drop),
+    ]
+}
+
+fn ctr(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
+    scene.publish("one", "team/app:one");
+    let (first, second) = (
+        Containerd::start(&scene.bench, "first"),
+        Containerd::start(&scene.bench, "second"),
+    );
+    first.import(scene, &scene.tapped("pushed/app"));
+    alter();
+    let (to, from) = (scene.tapped("pushed/app:two"), scene.tapped("team/app:one"));
+    let pull = ["images", "pull", "--plain-http", "--snapshotter", "native", &from];
+    [
+        first.attempt(&["images", "push", "--plain-http", &to]).map(drop),
+        second.attempt(&pull).map(drop),
+    ]
+}
+
+fn helm(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
+    scene.chart();
+    scene.helm_push(&scene.charts());
+    alter();
+    let helm = |arguments: &[&str]| scene.bench.attempt("helm", arguments).map(drop);
+    // To where it is already: helm asks first.
+    let to = format!("oci://{}", scene.tapped("charts"));
+    let from = format!("oci://{}", scene.tapped("charts/autumn"));
+    let pull = [
+        "pull",
+        "--plain-http",
+        "--version",
+        "1.2.3",
+        "--destination",
+        "by-version",
+        &from,
+    ];
+    [
+        helm(&["push", "--plain-http", "autumn-1.2.3.tgz", &to]),
+        helm(&pull),
+    ]
+}

@@ -27,6 +27,10 @@ use tokio::{
 /// How long the end may take: the last word, and the wait until a peer that is sending has read it.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// The most that is read or gathered to write at once. Pieces of a body are parts of the buffer they were read into, and
+/// keep all of it: larger ones cost memory with every upload, smaller ones a system call more often.
+const BUFFER: usize = 128 << 10;
+
 pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, io: Rewound<Io>)
 where
     H: Sync,
@@ -39,6 +43,7 @@ where
     let mut connection = Builder::new()
         // Its timers know heads only; `Activity` has them all.
         .header_read_timeout(None)
+        .max_buf_size(BUFFER)
         .serve_connection(io, service);
     let mut stopped = pin!(shared.stop.cancelled());
     let mut stopping = false;

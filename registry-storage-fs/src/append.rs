@@ -14,8 +14,8 @@ use std::{fs::File, os::unix::fs::FileExt};
 
 /// How much is received, written and hashed at once, in bytes.
 const PIECE: usize = 256 << 10;
-/// How many bytes may lie beyond the last record.
-const KEEP_EVERY: u64 = 16 << 20;
+/// After how many bytes what was received is recorded, and the room that is left looked at.
+const PAUSE_EVERY: u64 = 16 << 20;
 
 /// A session that is being appended to. It goes from closure to closure, and the lock with it: if the future that
 /// waits for a closure is dropped, the lock is free when the closure has ended, and not before.
@@ -25,6 +25,8 @@ struct Appending {
     hasher: Hasher,
     /// Whether the body closes the session, and so counts whole or not at all.
     closing: bool,
+    /// Where the room that is left was last looked at.
+    paused: u64,
 }
 
 impl FsStorage {
@@ -42,12 +44,7 @@ impl FsStorage {
             .blocking(move |store| {
                 store.require_room(announced)?;
                 let (claimed, file) = store.claim_for_append(&repository, &state)?;
-                Ok(Appending {
-                    claimed,
-                    file,
-                    hasher,
-                    closing,
-                })
+                Ok(Appending::new(claimed, file, hasher, closing))
             })
             .await?;
         let mut received = body.next(PIECE).await;
@@ -68,6 +65,16 @@ impl FsStorage {
 }
 
 impl Appending {
+    fn new(claimed: Claimed, file: File, hasher: Hasher, closing: bool) -> Self {
+        Self {
+            paused: claimed.session.offset,
+            claimed,
+            file,
+            hasher,
+            closing,
+        }
+    }
+
     fn write(mut self, store: &Store, piece: &Piece) -> Result<Self> {
         if let Err(error) = self.write_and_hash(piece) {
             if self.closing {
@@ -82,9 +89,8 @@ impl Appending {
             }
             return Err(error);
         }
-        if !self.closing && self.hasher.offset() - self.claimed.session.offset >= KEEP_EVERY {
-            self.keep(store)?;
-            store.require_room(0)?;
+        if self.hasher.offset() - self.paused >= PAUSE_EVERY {
+            self.pause(store)?;
         }
         Ok(self)
     }
@@ -97,6 +103,19 @@ impl Appending {
             at += chunk.len() as u64;
         }
         piece.hash(&mut self.hasher)
+    }
+
+    /// Records what has come, unless it counts only whole, and looks whether there is room for more.
+    fn pause(&mut self, store: &Store) -> Result<()> {
+        self.paused = self.hasher.offset();
+        if !self.closing {
+            self.keep(store)?;
+        }
+        let room = store.require_room(0);
+        if room.is_err() && self.closing {
+            let _ = self.undo();
+        }
+        room
     }
 
     /// Drops what was appended. No record speaks of it, so that this only gives the room back.
@@ -120,5 +139,77 @@ impl Appending {
         session.offset = self.hasher.offset();
         session.checkpoint = self.hasher.checkpoint();
         store.keep(session, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FsOptions;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
+    use registry_core::{
+        Algorithm, Digest,
+        storage::{NewUpload, StorageError},
+    };
+    use std::{fs, path::PathBuf, pin::pin};
+
+    /// What became of a body that goes on after the disk has fallen below the reserve: which error ended it after how
+    /// many bytes, how many are in the file then, and for how many its session stands.
+    async fn below_the_reserve(closing: Option<Digest>) -> (StorageError, u64, u64, u64) {
+        let root = tempfile::tempdir().unwrap();
+        let repository = RepositoryName::parse("a").unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let store = storage.store();
+        let state = store
+            .open_upload(&repository, &NewUpload::hashed_by(Algorithm::Sha256))
+            .unwrap();
+        let id = state.id;
+        // Unannounced, as a chunked body is: only what is looked at on the way can stop it.
+        let endless = pin!(Full::new(Bytes::from(vec![0; 40 << 20])).map_err(|never| match never {}));
+        let mut body = UploadBody::new(endless, &state, closing);
+        let hasher = body.take_hasher().unwrap();
+        let (claimed, file) = store.claim_for_append(&repository, &state).unwrap();
+        let data: PathBuf = claimed.session.data();
+        let mut appending = Appending::new(claimed, file, hasher, closing.is_some());
+        let piece = body.next(PIECE).await.unwrap().unwrap();
+        appending = appending.write(store, &piece).unwrap();
+
+        drop(storage);
+        let full = FsOptions::default().min_free(u64::MAX).open(root.path()).unwrap();
+        let mut received = piece.len() as u64;
+        loop {
+            let piece = body
+                .next(PIECE)
+                .await
+                .unwrap()
+                .expect("the reserve ends it first");
+            received += piece.len() as u64;
+            match appending.write(full.store(), &piece) {
+                Ok(on) => appending = on,
+                Err(error) => {
+                    let stands = full.store().upload(&repository, &id).unwrap().unwrap().offset;
+                    return (error, received, fs::metadata(&data).unwrap().len(), stands);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_takes_of_the_reserve_is_ended_and_kept() {
+        let (error, received, stored, stands) = below_the_reserve(None).await;
+
+        assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
+        assert_eq!((received, stored, stands), (16 << 20, 16 << 20, 16 << 20));
+    }
+
+    #[tokio::test]
+    async fn a_closing_body_that_takes_of_the_reserve_is_ended_and_gives_the_room_back() {
+        let closing = Digest::of(Algorithm::Sha256, b"never reached");
+
+        let (error, received, stored, stands) = below_the_reserve(Some(closing)).await;
+
+        assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
+        assert_eq!((received, stored, stands), (16 << 20, 0, 0));
     }
 }

@@ -4,4 +4,4 @@
 
 mod uploads;
 
-pub use self::uploads::{ExpiredUploads, expire_uploads};
+pub use self::uploads::{ExpiredUploads, expire_empty_uploads, expire_uploads};

@@ -1,4 +1,4 @@
-//! [`expire_uploads`]: ends the sessions that clients abandoned.
+//! [`expire_uploads`] and [`expire_empty_uploads`]: end the sessions that clients abandoned.
 
 use crate::{
     name::RepositoryName,
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 /// How many repositories, and sessions of a repository, are looked at in one go.
 const PAGE: usize = 256;
 
-/// What [`expire_uploads`] came to.
+/// What [`expire_uploads`] or [`expire_empty_uploads`] came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpiredUploads {
@@ -49,6 +49,37 @@ pub async fn expire_uploads(
     storage: &dyn Storage,
     idle_since: SystemTime,
 ) -> Result<ExpiredUploads, StorageError> {
+    expire_if(storage, &|session| is_idle(session, idle_since)).await
+}
+
+/// As [`expire_uploads`], but only sessions that hold no byte: nobody has anything to lose with them, so that they may
+/// end far sooner.
+///
+/// Else whoever may push could open sessions until [`Limits::uploads`](crate::Limits::uploads) is reached, and keep
+/// everybody from pushing for as long as an interrupted upload is kept. One that a body is just being received for
+/// stays.
+///
+/// # Errors
+///
+/// As [`expire_uploads`].
+pub async fn expire_empty_uploads(
+    storage: &dyn Storage,
+    idle_since: SystemTime,
+) -> Result<ExpiredUploads, StorageError> {
+    expire_if(storage, &|session| {
+        session.offset == 0 && is_idle(session, idle_since)
+    })
+    .await
+}
+
+fn is_idle(session: &UploadState, since: SystemTime) -> bool {
+    session.touched.is_some_and(|touched| touched < since)
+}
+
+async fn expire_if(
+    storage: &dyn Storage,
+    is_abandoned: &(dyn Fn(&UploadState) -> bool + Sync),
+) -> Result<ExpiredUploads, StorageError> {
     let admin = storage
         .admin()
         .ok_or(StorageError::Unsupported("expire upload sessions"))?;
@@ -61,7 +92,7 @@ pub async fn expire_uploads(
         };
         let listed = admin.uploading(page).await?;
         for repository in &listed.items {
-            if let Err(error) = in_repository(admin, repository, idle_since, &mut report).await {
+            if let Err(error) = in_repository(admin, repository, is_abandoned, &mut report).await {
                 tracing::warn!(%repository, %error, "cannot list the upload sessions of a repository");
                 report.failed += 1;
             }
@@ -76,7 +107,7 @@ pub async fn expire_uploads(
 async fn in_repository(
     admin: &dyn StorageAdmin,
     repository: &RepositoryName,
-    idle_since: SystemTime,
+    is_abandoned: &(dyn Fn(&UploadState) -> bool + Sync),
     report: &mut ExpiredUploads,
 ) -> Result<(), StorageError> {
     let mut after = None;
@@ -87,8 +118,7 @@ async fn in_repository(
         };
         let listed = admin.uploads(repository, page).await?;
         for session in &listed.items {
-            let idle = session.touched.is_some_and(|touched| touched < idle_since);
-            if !idle {
+            if !is_abandoned(session) {
                 report.open += 1;
                 continue;
             }

@@ -216,6 +216,7 @@ macro_rules! __storage_cases {
                 an_idle_session_expires_and_one_that_moved_on_stays
                 a_session_that_is_being_added_to_does_not_expire
                 idle_sessions_expire_in_every_repository
+                sessions_without_a_byte_expire_alone
             }
         }
     };

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, RepositoryName,
-    maintenance::expire_uploads,
+    maintenance::{expire_empty_uploads, expire_uploads},
     storage::{NewUpload, Page, StorageError, UploadBounds},
 };
 use std::time::{Duration, SystemTime};
@@ -146,4 +146,28 @@ pub async fn idle_sessions_expire_in_every_repository(backend: Backend) {
             .is_ok(),
         "there is room"
     );
+}
+
+pub async fn sessions_without_a_byte_expire_alone(backend: Backend) {
+    let (a, b) = (repository("a"), repository("b/c"));
+    let begun = open(&backend.first, &a, Algorithm::Sha256).await;
+    appended(&backend.first, &a, &begun, &content(1, 50)).await;
+    let empty = [
+        (&a, open(&backend.first, &a, Algorithm::Sha256).await.id),
+        (&b, open(&backend.first, &b, Algorithm::Sha256).await.id),
+    ];
+
+    let fresh = expire_empty_uploads(&backend.second, SystemTime::now() - DAY)
+        .await
+        .unwrap();
+    assert_eq!((fresh.expired, fresh.open), (0, 3));
+    let idle = expire_empty_uploads(&backend.second, SystemTime::now() + DAY)
+        .await
+        .unwrap();
+    assert_eq!((idle.expired, idle.bytes, idle.open, idle.failed), (2, 0, 1, 0));
+
+    for (name, id) in &empty {
+        assert!(state_of(&backend.first, name, id).await.is_none());
+    }
+    assert_eq!(state_of(&backend.first, &a, &begun.id).await.unwrap().offset, 50);
 }

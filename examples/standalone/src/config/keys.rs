@@ -245,7 +245,7 @@ pub(crate) const KEYS: &[Key] = &[
         "storage.maintenance.uploadpurging.age",
         Form::Duration,
         "168h",
-        "how long nothing was added to them",
+        "how long nothing was added to them; those that hold no byte go after an hour at the latest",
     ),
     honoured(
         "storage.maintenance.uploadpurging.interval",

@@ -286,10 +286,10 @@ impl Http {
 fn expiry(reader: &Reader<'_>) -> Option<Expiry> {
     let purging = reader.switch("storage.maintenance.uploadpurging.enabled");
     let trying = reader.switch("storage.maintenance.uploadpurging.dryrun");
-    let expiry = Expiry {
-        age: reader.duration("storage.maintenance.uploadpurging.age"),
-        interval: reader.parsed("storage.maintenance.uploadpurging.interval", some_time),
-    };
+    let expiry = Expiry::new(
+        reader.duration("storage.maintenance.uploadpurging.age"),
+        reader.parsed("storage.maintenance.uploadpurging.interval", some_time),
+    );
     (purging && !trying).then_some(expiry)
 }
 

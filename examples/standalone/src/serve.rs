@@ -20,13 +20,17 @@ use std::{
     future::Future,
     io::{self, Write as _},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{signal::unix, time::timeout};
+use tokio::{
+    signal::unix,
+    time::{Instant, timeout_at},
+};
 
-/// How long what was received may take at least to be kept once nothing more comes in.
-const TIDYING: Duration = Duration::from_secs(2);
+/// How long what was received may take at least to be kept once nothing more comes in. With the time for running
+/// requests it is less than the 10 s after which `docker stop` kills.
+const TIDYING: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     let Serve {
@@ -78,10 +82,30 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     if let StorageKind::Directory { threads, .. } = settings.storage.kind {
         runtime.max_blocking_threads(threads);
     }
-    runtime.enable_all().build()?.block_on(serve(settings, tell_how))
+    let runtime = runtime.enable_all().build()?;
+    let deadline = Deadline::default();
+    let ended = runtime.block_on(serve(settings, tell_how, &deadline));
+    // A thread may be in a call that never returns, to a disk that has gone: the process does not wait for it.
+    runtime.shutdown_timeout(deadline.get().saturating_duration_since(Instant::now()));
+    ended
 }
 
-async fn serve(settings: &Settings, tell_how: bool) -> Result<(), Box<dyn Error>> {
+/// When the process ends, whatever still runs: known from when it is told to.
+#[derive(Clone, Default)]
+struct Deadline(Arc<OnceLock<Instant>>);
+
+impl Deadline {
+    fn set_after(&self, drain: Duration) {
+        let _ = self.0.set(Instant::now() + drain + TIDYING);
+    }
+
+    /// Now, for a server that was not told.
+    fn get(&self) -> Instant {
+        self.0.get().copied().unwrap_or_else(Instant::now)
+    }
+}
+
+async fn serve(settings: &Settings, tell_how: bool, deadline: &Deadline) -> Result<(), Box<dyn Error>> {
     let users = users::open(settings.login.as_ref())?;
     let logins = users.is_some();
     let rules = settings.access.as_deref();
@@ -154,11 +178,13 @@ async fn serve(settings: &Settings, tell_how: bool) -> Result<(), Box<dyn Error>
         app = app.layer(debug.serve());
     }
     let drain = settings.timeouts.drain;
+    let told = deadline.clone();
     let server = Server::new(app)
         .timeouts(settings.timeouts)
         .limits(settings.limits)
         .until(async move {
             stop.await;
+            told.set_after(drain);
             tracing::info!(
                 "stopping: waiting up to {} s for running requests",
                 drain.as_secs_f32()
@@ -181,7 +207,7 @@ async fn serve(settings: &Settings, tell_how: bool) -> Result<(), Box<dyn Error>
         );
     }
     // Tasks outlive their connections: what was received is kept before the process ends.
-    if timeout(drain.max(TIDYING), mount.drained()).await.is_err() {
+    if timeout_at(deadline.get(), mount.drained()).await.is_err() {
         tracing::warn!("requests did not end in time");
     }
     Ok(())

@@ -32,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         what_was_pushed_is_there_after_a_restart,
         a_session_that_was_left_alone_for_a_week_expires,
         a_slow_upload_is_drained_on_sigterm,
+        it_ends_on_sigterm_though_the_disk_does_not_answer,
         a_root_that_cannot_be_written_is_refused,
         a_second_server_on_a_directory_is_refused,
         a_session_survives_kill_9_between_chunks,
@@ -135,6 +136,33 @@ fn a_slow_upload_is_drained_on_sigterm() {
         server.get(&format!("/v2/slow/one/blobs/{digest}")).body == blob,
         "nothing was lost"
     );
+}
+
+fn it_ends_on_sigterm_though_the_disk_does_not_answer() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let digest = sha256(b"never read");
+    let mut command = Server::ours_command(&root);
+    command.env("REGISTRY_HTTP_DRAINTIMEOUT", "100ms");
+    let server = Server::start(command, "http://");
+    server.push_blob("a", &digest.to_string(), b"never read");
+    // Who reads a pipe waits until somebody has written to it and closed it: as a network mount that has gone.
+    let link = root.join(format!(
+        "docker/registry/v2/repositories/a/_layers/sha256/{}/link",
+        digest.to_string().trim_start_matches("sha256:")
+    ));
+    fs::remove_file(&link).expect("the blob was pushed");
+    let made = Command::new("mkfifo").arg(&link).status();
+    assert!(made.expect("every system has mkfifo").success());
+    let target = format!("/v2/a/blobs/{digest}");
+    let reading = Request::open(server.address(), "GET", &target, &[], 0);
+    // Returns as soon as the server is in that call.
+    let silent = fs::File::options().write(true).open(&link);
+
+    let status = server.stop();
+
+    assert_eq!(status.code(), Some(0));
+    drop((reading, silent));
 }
 
 fn a_root_that_cannot_be_written_is_refused() {

@@ -22,6 +22,7 @@ impl ClientCas {
         provider: Arc<CryptoProvider>,
         shelf: Arc<Shelf>,
     ) -> Result<(Self, ServerConfig), TlsError> {
+        options.warn();
         let contents = options.read_client_cas()?;
         let this = Self {
             options,

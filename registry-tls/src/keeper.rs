@@ -22,7 +22,7 @@ use std::{
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// A certificate and its private key in files: PEM, a chain in any order, and one file for both if so wished.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,

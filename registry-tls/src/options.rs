@@ -12,21 +12,39 @@ use rustls::{
 };
 use std::{fs, path::PathBuf, sync::Arc};
 
-/// What `tls1.3` leaves.
-static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&TLS13];
-
 /// How TLS is spoken. The default: TLS 1.2 and 1.3, every suite of the provider (all of them with forward secrecy),
 /// HTTP/2 and HTTP/1.1, no client certificates.
 ///
 /// The texts are those that `registry:2` takes in `http.tls.minimumtls`, `ciphersuites` and `clientauth`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    versions: &'static [&'static SupportedProtocolVersion],
+    minimum_version: Version,
+    /// A version that was asked for and is not spoken.
+    obsolete_version: Option<String>,
     /// Empty: all.
     suites: Vec<String>,
     pub(crate) client_cas: Vec<PathBuf>,
     client_auth: ClientAuth,
     http2: bool,
+}
+
+/// The oldest version that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Tls12,
+    Tls13,
+}
+
+/// What `tls1.3` leaves.
+static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&TLS13];
+
+impl Version {
+    fn and_later(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self {
+            Self::Tls12 => rustls::ALL_VERSIONS,
+            Self::Tls13 => TLS13_ALONE,
+        }
+    }
 }
 
 /// What is asked of a client where authorities for client certificates are set.
@@ -43,7 +61,8 @@ pub enum ClientAuth {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            versions: rustls::ALL_VERSIONS,
+            minimum_version: Version::Tls12,
+            obsolete_version: None,
             suites: Vec::new(),
             client_cas: Vec::new(),
             client_auth: ClientAuth::default(),
@@ -66,13 +85,10 @@ impl Options {
     ///
     /// [`TlsError::Setting`] for anything else.
     pub fn minimum_version(mut self, version: &str) -> Result<Self, TlsError> {
-        self.versions = match version {
-            "tls1.3" => TLS13_ALONE,
-            "tls1.2" => rustls::ALL_VERSIONS,
-            "tls1.0" | "tls1.1" => {
-                tracing::warn!("{version} is not spoken any more (RFC 8996): the oldest version is tls1.2");
-                rustls::ALL_VERSIONS
-            }
+        (self.minimum_version, self.obsolete_version) = match version {
+            "tls1.3" => (Version::Tls13, None),
+            "tls1.2" => (Version::Tls12, None),
+            "tls1.0" | "tls1.1" => (Version::Tls12, Some(version.to_owned())),
             _ => {
                 return Err(TlsError::Setting {
                     setting: "the minimum version of TLS",
@@ -115,6 +131,16 @@ impl Options {
         self
     }
 
+    /// Says what was asked for and is not done, once.
+    pub(crate) fn warn(&self) {
+        if let Some(version) = &self.obsolete_version {
+            tracing::warn!("{version} is not spoken any more (RFC 8996): the oldest version is tls1.2");
+        }
+        for name in self.suites.iter().filter(|name| is_obsolete(name)) {
+            tracing::warn!("the cipher suite {name} is left out: it has no forward secrecy, or is broken");
+        }
+    }
+
     /// What the files with authorities hold now.
     pub(crate) fn read_client_cas(&self) -> Result<Vec<Vec<u8>>, TlsError> {
         let read = |path: &PathBuf| {
@@ -136,7 +162,7 @@ impl Options {
         let provider = self.provider(provider)?;
         let roots = self.roots(client_cas)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(self.versions)
+            .with_protocol_versions(self.minimum_version.and_later())
             .map_err(TlsError::setup)?;
         let builder = match roots {
             None => builder.with_no_client_auth(),
@@ -285,7 +311,7 @@ mod tests {
         let versions = |text| {
             Options::new()
                 .minimum_version(text)
-                .map(|options| options.versions.len())
+                .map(|options| options.minimum_version.and_later().len())
         };
 
         assert_eq!(versions("tls1.3").unwrap(), 1);

@@ -30,7 +30,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(120);
 ///     .email("admin@example.com")
 ///     .challenge(ChallengeKind::Http01);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acme {
     pub(crate) cache: PathBuf,
     pub(crate) hosts: Vec<String>,

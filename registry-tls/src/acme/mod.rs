@@ -106,8 +106,13 @@ impl Acme {
         self
     }
 
-    /// Refuses what no authority could do anything with, before it is asked.
-    fn check(&self) -> Result<(), TlsError> {
+    /// Refuses what no authority could do anything with, before one is asked. [`Tls::from_acme`](crate::Tls::from_acme)
+    /// does so, too; a host that reads a configuration may want to know earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Setting`], with what is wrong.
+    pub fn check(&self) -> Result<(), TlsError> {
         let refused = |value: &str, hint: &str| {
             Err(TlsError::Setting {
                 setting: "a host of the ACME certificates",

@@ -136,7 +136,10 @@ async fn serve(settings: &Settings, tell_how: bool, deadline: &Deadline) -> Resu
         Some(debug) => Some(Debug::listen(debug.clone()).await?),
         None => None,
     };
-    let tls = tls::start(settings.http.certificate.as_ref())?;
+    let tls = match &settings.http.tls {
+        Some(tls) => Some(tls::start(tls, address.port()).await?),
+        None => None,
+    };
     if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
         debug.check("tls", move || tls.status().check());
     }

@@ -45,7 +45,7 @@ impl Failure {
                     story.push_str(&format!(": {cause}"));
                     source = cause.source();
                 }
-                if story.contains("UnknownIssuer") {
+                if story.contains("invalid peer certificate") {
                     story.push_str(" (its own certificate is not trusted: set a CA file for the directory)");
                 }
                 Self::transient(story)

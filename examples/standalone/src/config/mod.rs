@@ -13,13 +13,14 @@ mod reader;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 mod value;
 mod yaml;
 
 pub(crate) use self::{
     check::render,
-    settings::{Certificate, Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
+    settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
 };
 
 use self::{

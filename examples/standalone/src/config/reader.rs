@@ -96,6 +96,19 @@ impl<'a> Reader<'a> {
             .filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// A text that is not empty.
+    pub(super) fn filled(&self, path: &'static str) -> Option<String> {
+        self.optional(path, |text| Ok(text.to_owned()))
+            .filter(|text| !text.is_empty())
+    }
+
+    /// The texts of a list that are not empty; a single one is a list of one.
+    pub(super) fn list(&self, path: &'static str) -> Vec<String> {
+        let texts = self.given(path).map(|value| self.texts(value, path));
+        let texts = texts.unwrap_or_default().into_iter().map(|(text, _)| text);
+        texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
     /// The entries of a section whose names are the user's own.
     pub(super) fn named(&self, path: &'static str) -> Vec<(&'a str, &'a Value)> {
         self.read.borrow_mut().push(path);
@@ -207,7 +220,13 @@ pub(super) fn lookup<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
 
 /// Whether a key's section is there at all, for keys whose default counts only then.
 pub(super) fn section_given(root: &Value, key: &Key) -> bool {
-    let sections = ["storage.filesystem", "auth.htpasswd", "http.debug", "http.tls"];
+    let sections = [
+        "storage.filesystem",
+        "auth.htpasswd",
+        "http.debug",
+        "http.tls",
+        "http.tls.letsencrypt",
+    ];
     sections
         .iter()
         .filter(|section| key.path.starts_with(&format!("{section}.")))

@@ -5,6 +5,7 @@ use crate::{
     debug::{self, StorageCheck},
     expiry::Expiry,
     listen::Listen,
+    tls,
 };
 use axum::http::{HeaderName, HeaderValue, Uri};
 use registry_axum::server::{Limits, Timeouts};
@@ -79,8 +80,7 @@ pub(crate) struct Http {
     pub(crate) prefix: String,
     pub(crate) location: Location,
     pub(crate) headers: Headers,
-    /// For HTTPS.
-    pub(crate) certificate: Option<Certificate>,
+    pub(crate) tls: Option<tls::Settings>,
     /// Where health and metrics are told.
     pub(crate) debug: Option<debug::Settings>,
 }
@@ -88,15 +88,6 @@ pub(crate) struct Http {
 /// `http.headers`: lines to send, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Vec<HeaderValue>)>);
-
-/// `http.tls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Certificate {
-    /// A file with the certificate and those above it.
-    pub(crate) chain: PathBuf,
-    /// A file with its private key.
-    pub(crate) key: PathBuf,
-}
 
 /// `auth.htpasswd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,19 +145,6 @@ fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
         );
     }
     Some(Htpasswd { path: path?, realm })
-}
-
-/// `http.tls`: both files, or neither.
-fn certificate(reader: &Reader<'_>) -> Option<Certificate> {
-    let chain = reader.path("http.tls.certificate");
-    let key = reader.path("http.tls.key");
-    if chain.is_some() != key.is_some() {
-        reader.lacks("http.tls", "`certificate` and `key` are needed, both of them");
-    }
-    Some(Certificate {
-        chain: chain?,
-        key: key?,
-    })
 }
 
 fn timeouts(reader: &Reader<'_>) -> Timeouts {
@@ -257,11 +235,7 @@ impl Storage {
 
 impl Http {
     pub(crate) const fn scheme(&self) -> &'static str {
-        if self.certificate.is_some() {
-            "https"
-        } else {
-            "http"
-        }
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     fn from(reader: &Reader<'_>) -> Self {
@@ -276,7 +250,7 @@ impl Http {
                 _ => Location::FromRequest,
             },
             headers: Headers::from(reader),
-            certificate: certificate(reader),
+            tls: super::tls::settings(reader),
             debug: debug(reader),
         }
     }

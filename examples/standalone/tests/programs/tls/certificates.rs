@@ -70,21 +70,9 @@ fn keys_of_every_kind_are_taken() {
 
 fn a_bundle_joined_by_cat_in_the_wrong_order_is_served_whole_and_right() {
     let place = Place::new();
-    place.write("authority.ext", "basicConstraints=critical,CA:TRUE\n");
-    place.write("server.ext", "subjectAltName=DNS:localhost\n");
-    let new = "-newkey rsa:2048 -nodes";
-    place.openssl(&format!(
-        "req -x509 {new} -keyout root.key -out root.crt -subj /CN=root"
-    ));
-    for (name, issuer, extensions) in [("middle", "root", "authority"), ("server", "middle", "server")] {
-        place.openssl(&format!(
-            "req -new {new} -keyout {name}.key -out {name}.csr -subj /CN={name}"
-        ));
-        place.openssl(&format!(
-            "x509 -req -in {name}.csr -CA {issuer}.crt -CAkey {issuer}.key -CAcreateserial -out {name}.crt \
-             -extfile {extensions}.ext"
-        ));
-    }
+    place.authority("root");
+    place.issue("middle", "root", "middle", "basicConstraints=critical,CA:TRUE");
+    place.issue("server", "middle", "server", "subjectAltName=DNS:localhost");
     let parts = ["root.crt", "middle.crt", "server.crt"].map(|name| place.text(name).trim_end().to_owned());
     place.write("tls.crt", &parts.concat());
 

@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod clients;
+mod configured;
 
 use std::{
     fs,
@@ -23,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = certificates::trials();
     trials.extend(changes::trials());
     trials.extend(clients::trials());
+    trials.extend(configured::trials());
     trials
 }
 
@@ -59,12 +61,7 @@ impl Place {
         command.arg("--tls-key").arg(self.path(key)).args(more);
         let process = Process::start(&mut command).expect("the server can be started");
         process.wait_for_output("push one:").unwrap();
-        let output = process.output();
-        let address = output
-            .lines()
-            .find_map(|line| address_after(line, "listens on https://"))
-            .unwrap_or_else(|| panic!("no address in {output:?}"));
-        Secured { process, address }
+        Secured::announced(process, "listens on https://")
     }
 
     /// What the server says that does not start.
@@ -102,6 +99,25 @@ impl Place {
         ));
     }
 
+    /// A root: `NAME.crt`, `NAME.key`.
+    fn authority(&self, name: &str) {
+        self.openssl(&format!(
+            "req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.crt -subj /CN={name}"
+        ));
+    }
+
+    /// A certificate that `issuer` signs for `subject`, with one extension: `NAME.crt`, `NAME.key`.
+    fn issue(&self, name: &str, issuer: &str, subject: &str, extension: &str) {
+        self.write("extensions", extension);
+        self.openssl(&format!(
+            "req -new -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={subject}"
+        ));
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA {issuer}.crt -CAkey {issuer}.key -CAcreateserial -out {name}.crt \
+             -extfile extensions"
+        ));
+    }
+
     fn copy(&self, from: &str, to: &str) {
         fs::copy(self.path(from), self.path(to)).unwrap();
     }
@@ -116,6 +132,26 @@ impl Place {
 }
 
 impl Secured {
+    /// A server that prints its address behind `announces`; lines are printed whole.
+    fn announced(process: Process, announces: &str) -> Self {
+        process.wait_for_output(announces).unwrap();
+        let mut secured = Self {
+            process,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        secured.address = secured.address_after(announces);
+        secured
+    }
+
+    /// Another address that it printed.
+    fn address_after(&self, announces: &str) -> SocketAddr {
+        let output = self.log();
+        let mut lines = output.lines();
+        lines
+            .find_map(|line| address_after(line, announces))
+            .unwrap_or_else(|| panic!("no address in {output:?}"))
+    }
+
     /// The status that curl gets, trusting `ca`; or what it complains about.
     fn curl(&self, place: &Place, ca: &str, more: &[&str]) -> Result<String, String> {
         self.curl_at(

@@ -10,10 +10,19 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads the users of a server that is to have some.
 pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>, LoadError> {
-    let Some(config::Htpasswd { path, realm }) = login else {
+    let Some(config::Htpasswd {
+        path,
+        realm,
+        autocreate,
+    }) = login
+    else {
         return Ok(None);
     };
-    let users = Htpasswd::builder(path).realm(realm).open()?;
+    let mut users = Htpasswd::builder(path).realm(realm);
+    if *autocreate {
+        users = users.create_if_missing();
+    }
+    let users = users.open()?;
     tracing::info!(path = %path.display(), users = users.users(), "users log in by the htpasswd file");
     Ok(Some(users))
 }

@@ -297,6 +297,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Registry",
         "what people are told they log in to",
     ),
+    honoured(
+        "auth.htpasswd.autocreate",
+        Form::Switch,
+        "false",
+        "makes the file if there is none, with a user `docker` whose random password is logged once; registry:2 always does",
+    ),
     refused(
         "auth.silly",
         "it lets everybody in who shows any credentials: `auth.htpasswd`, or none",

@@ -94,6 +94,7 @@ pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Vec<HeaderValue>)>);
 pub(crate) struct Htpasswd {
     pub(crate) path: PathBuf,
     pub(crate) realm: String,
+    pub(crate) autocreate: bool,
 }
 
 /// How a `Location` is made.
@@ -138,13 +139,18 @@ fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
     reader.at_most_one_of("auth");
     let path = reader.path("auth.htpasswd.path");
     let realm = reader.text("auth.htpasswd.realm");
+    let autocreate = reader.switch("auth.htpasswd.autocreate");
     if path.is_none() {
         reader.lacks(
             "auth.htpasswd",
             "`auth.htpasswd.path` is missing: who could log in?",
         );
     }
-    Some(Htpasswd { path: path?, realm })
+    Some(Htpasswd {
+        path: path?,
+        realm,
+        autocreate,
+    })
 }
 
 fn timeouts(reader: &Reader<'_>) -> Timeouts {

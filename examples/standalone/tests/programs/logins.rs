@@ -53,6 +53,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             follows_the_file,
             rules_know_who_logged_in,
             does_not_start_without_its_users,
+            makes_its_users_if_the_configuration_says_so,
         ),
         trials!(["htpasswd", "skopeo"]; skopeo_logs_in_by_every_kind, skopeo_pushes_and_pulls),
         trials!(["htpasswd", "podman"]; podman_logs_in_by_every_kind, podman_pushes_and_pulls),
@@ -167,6 +168,22 @@ fn does_not_start_without_its_users() {
     let said = refused("auth");
     assert!(said.contains("auth is a directory"), "{said}");
     assert!(!bench.path("root").exists());
+}
+
+fn makes_its_users_if_the_configuration_says_so() {
+    let bench = Workbench::new();
+    let (config, path) = (bench.path("config.yml"), bench.path("auth/htpasswd"));
+    let text = format!(
+        "version: 0.1\nauth: {{ htpasswd: {{ path: {}, realm: Registry, autocreate: true }} }}\n",
+        path.display()
+    );
+    fs::write(&config, text).unwrap();
+
+    let server = Server::ours_with(&bench.path("root"), &[argument(&config)]);
+
+    server.says("made an htpasswd file with one user");
+    server.request("GET", "/v2/", &[RIGHT], b"").expect_status(401);
+    assert!(fs::read_to_string(path).unwrap().starts_with("docker:$2y$10$"));
 }
 
 /// A file with a user for every kind of hash, and those users.

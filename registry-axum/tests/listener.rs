@@ -172,6 +172,51 @@ async fn one_too_many_is_told_so_and_there_is_room_again_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_there_is_no_room_the_longest_idle_makes_some() {
+    let server = Running::start(app(), |server| {
+        let mut limits = Limits::default();
+        limits.connections = 5;
+        server.limits(limits)
+    });
+    let mut silent = server.connect();
+    sleep(seconds(1)).await;
+    let mut answered = server.connect();
+    assert_eq!(answered.ask(GET).await.body, "hello");
+    sleep(seconds(1)).await;
+    let mut unwanted = server.connect();
+    let wrong = "POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345";
+    assert_eq!(unwanted.ask(wrong).await.status(), 405);
+    sleep(seconds(1)).await;
+    let mut over_http2 = http2(server.pipe()).await;
+    assert_eq!(h2_get(&mut over_http2, "/").await, "hello");
+    let mut upload = server.connect();
+    upload
+        .send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        .await;
+    sleep(seconds(10)).await;
+
+    let mut new = Vec::new();
+    for idle in [&mut silent, &mut answered, &mut unwanted] {
+        let mut client = server.connect();
+        assert_eq!(client.ask(GET).await.body, "hello");
+        assert_eq!(open_for(idle).await, 0);
+        new.push(client);
+    }
+    assert!(!over_http2.is_closed());
+    let mut last = server.connect();
+    assert_eq!(last.ask(GET).await.body, "hello");
+    assert!(over_http2.ready().await.is_err());
+
+    // Who is in the middle of something is not cut, and neither is who has just been answered.
+    server.connect().ask(GET).await.assert_refusal(503);
+    upload.send("2").await;
+    assert_eq!(upload.answer().await.body, "12");
+    for client in &mut new {
+        assert_eq!(client.ask(GET).await.body, "hello");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn refusing_is_bounded_in_time_and_in_number() {
     let server = Running::start(app(), |server| {
         let mut limits = Limits::default();

@@ -4,12 +4,12 @@
 //! task that drives the connection asks for the [`deadline`](Activity::deadline). Reports write down a time and reset
 //! no timer.
 
-use super::{head::HeadScan, refusal::Refusal, settings::Limits, settings::Timeouts};
+use super::{head::HeadScan, places::Place, refusal::Refusal, settings::Limits, settings::Timeouts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::{
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
+    place: Arc<Place>,
     timeouts: Timeouts,
     limits: Limits,
 }
@@ -57,7 +58,7 @@ struct Leftover {
 
 impl Activity {
     /// Of a connection whose first byte has arrived.
-    pub(super) fn new(timeouts: Timeouts, limits: Limits) -> Self {
+    pub(super) fn new(timeouts: Timeouts, limits: Limits, place: Arc<Place>) -> Self {
         let now = Instant::now();
         Self {
             state: Mutex::new(State {
@@ -74,6 +75,7 @@ impl Activity {
                 unread: false,
                 waker: None,
             }),
+            place,
             timeouts,
             limits,
         }
@@ -87,11 +89,14 @@ impl Activity {
         &self.timeouts
     }
 
-    /// Bytes arrived. False if the head grows beyond its limit.
+    /// Bytes arrived. False if the head grows beyond its limit, or the connection has lost its place.
     pub(super) fn received(&self, bytes: &[u8]) -> bool {
         let mut state = self.state();
         if !state.in_head || bytes.is_empty() {
             return true;
+        }
+        if !self.place.busy() {
+            return false;
         }
         state.head.take(bytes);
         if state.head_began.is_none() {
@@ -121,6 +126,7 @@ impl Activity {
         if !state.busy && !state.flushed {
             state.flushed = true;
             state.waiting = Instant::now();
+            self.rest(&state);
         }
     }
 
@@ -135,8 +141,9 @@ impl Activity {
         replaces
     }
 
-    /// A request was read. Returns its number, and whether its head says in two ways where its body ends.
-    pub(super) fn begin(&self, has_body: bool) -> (u64, bool) {
+    /// A request was read. Returns its number, and why it is refused: its head says in two ways where its body ends, or
+    /// the connection has lost its place.
+    pub(super) fn begin(&self, has_body: bool) -> (u64, Option<Refusal>) {
         let mut state = self.state();
         state.requests += 1;
         // The body before it has come to its end, whether that was noticed or not.
@@ -145,8 +152,15 @@ impl Activity {
         state.flushed = false;
         state.head_began = None;
         state.in_head = !has_body;
-        let two_lengths = std::mem::take(&mut state.head).has_two_lengths();
-        (state.requests, two_lengths)
+        let head = std::mem::take(&mut state.head);
+        let refusal = if !self.place.busy() {
+            Some(Refusal::Busy)
+        } else if head.has_two_lengths() {
+            Some(Refusal::TwoLengths)
+        } else {
+            None
+        };
+        (state.requests, refusal)
     }
 
     /// A request's body has been read to its end.
@@ -154,6 +168,7 @@ impl Activity {
         let mut state = self.state();
         if state.requests == request {
             state.in_head = true;
+            self.rest(&state);
         }
     }
 
@@ -211,8 +226,21 @@ impl Activity {
             Poll::Ready(None) => {
                 state.leftover = None;
                 state.in_head = true;
+                self.rest(&state);
             }
             Poll::Ready(Some(Err(_))) => state.leftover = None,
+        }
+    }
+
+    /// Gives the place free for others if nothing is being asked, received or sent.
+    fn rest(&self, state: &State) {
+        let resting = !state.busy
+            && state.flushed
+            && state.in_head
+            && state.head_began.is_none()
+            && state.leftover.is_none();
+        if resting {
+            self.place.idle();
         }
     }
 

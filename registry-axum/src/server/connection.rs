@@ -4,12 +4,13 @@ use super::{
     exchange::Host,
     handshake::{Established, Handshake, Protocol},
     http1, http2,
+    places::Place,
     rewound::Rewound,
     settings::{Limits, Timeouts},
 };
 use axum::Router;
 use bytes::{Bytes, BytesMut};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::timeout,
@@ -30,19 +31,39 @@ pub(super) struct Shared<H> {
     pub(super) stop: CancellationToken,
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn serve<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr) {
-    run(shared, io, peer, false).await;
+/// Serves a connection until it ends, or loses its place.
+pub(super) async fn serve<Io, H: Handshake<Io>>(
+    shared: &Shared<H>,
+    io: Io,
+    peer: SocketAddr,
+    place: &Arc<Place>,
+) {
+    tokio::select! {
+        biased;
+        () = place.lost() => tracing::debug!(%peer, "an idle connection gave way to a new one"),
+        () = run(shared, io, peer, place, false) => {}
+    }
+    place.leave();
 }
 
 /// Answers whatever comes with 503, and soon ends the connection.
 pub(super) async fn refuse<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr) {
-    if timeout(REFUSAL, run(shared, io, peer, true)).await.is_err() {
+    let place = Place::to_be_refused();
+    if timeout(REFUSAL, run(shared, io, peer, &place, true))
+        .await
+        .is_err()
+    {
         tracing::debug!(%peer, "a refused connection was cut off");
     }
 }
 
-async fn run<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr, refusing: bool) {
+async fn run<Io, H: Handshake<Io>>(
+    shared: &Shared<H>,
+    io: Io,
+    peer: SocketAddr,
+    place: &Arc<Place>,
+    refusing: bool,
+) {
     let begun = timeout(shared.timeouts.first_byte, async {
         let established = shared.handshake.handshake(io, peer).await?;
         begin(established).await
@@ -57,6 +78,9 @@ async fn run<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended before HTTP"),
         Err(_) => return tracing::debug!(%peer, "a connection said nothing"),
     };
+    if !place.busy() {
+        return;
+    }
     let host = Host {
         router: shared.router.clone(),
         peer,
@@ -65,8 +89,8 @@ async fn run<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr,
     };
     let io = Rewound::new(begun.io, begun.read);
     match begun.protocol {
-        Protocol::Http1 => http1::serve(shared, host, io).await,
-        Protocol::Http2 => http2::serve(shared, host, io).await,
+        Protocol::Http1 => http1::serve(shared, host, place, io).await,
+        Protocol::Http2 => http2::serve(shared, host, place, io).await,
     }
 }
 

@@ -40,15 +40,9 @@ pub(super) async fn http1(
     activity: Arc<Activity>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let (number, two_lengths) = activity.begin(!request.body().is_end_stream());
+    let (number, refusal) = activity.begin(!request.body().is_end_stream());
     let exchange = Exchange::Http1(activity, number);
-    let refusal = if two_lengths {
-        Some(Refusal::TwoLengths)
-    } else if !names_its_host(&request) {
-        Some(Refusal::Host)
-    } else {
-        None
-    };
+    let refusal = refusal.or_else(|| (!names_its_host(&request)).then_some(Refusal::Host));
     answer(host, exchange, request, refusal).await
 }
 
@@ -58,8 +52,8 @@ pub(super) async fn http2(
     streams: Arc<Streams>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let number = streams.begin();
-    answer(host, Exchange::Http2(streams, number), request, None).await
+    let (number, refusal) = streams.begin();
+    answer(host, Exchange::Http2(streams, number), request, refusal).await
 }
 
 /// RFC 9112, 3.2: exactly one `Host`, from HTTP/1.1 on.

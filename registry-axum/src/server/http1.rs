@@ -4,6 +4,7 @@ use super::{
     activity::Activity,
     connection::Shared,
     exchange::{self, Host},
+    places::Place,
     refusal::Refusal,
     rewound::Rewound,
     watchdog::Watchdog,
@@ -31,13 +32,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// keep all of it: larger ones cost memory with every upload, smaller ones a system call more often.
 const BUFFER: usize = 128 << 10;
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, io: Rewound<Io>)
+pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: Rewound<Io>)
 where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = host.peer;
-    let activity = Arc::new(Activity::new(shared.timeouts, shared.limits));
+    let activity = Arc::new(Activity::new(shared.timeouts, shared.limits, Arc::clone(place)));
     let service = service_fn(|request| exchange::http1(host.clone(), Arc::clone(&activity), request));
     let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
     let mut connection = Builder::new()

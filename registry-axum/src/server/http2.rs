@@ -3,6 +3,7 @@
 use super::{
     connection::Shared,
     exchange::{self, Host},
+    places::Place,
     rewound::Rewound,
     streams::{Expired, Streams},
     watchdog::Watchdog,
@@ -35,13 +36,13 @@ const ERRORS: usize = 256;
 /// How long a peer that was told of the end may keep the connection.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, io: Rewound<Io>)
+pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: Rewound<Io>)
 where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, refusing) = (host.peer, host.refusing);
-    let streams = Arc::new(Streams::new(shared.timeouts));
+    let streams = Arc::new(Streams::new(shared.timeouts, Arc::clone(place)));
     let service = {
         let streams = Arc::clone(&streams);
         service_fn(move |request| exchange::http2(host.clone(), Arc::clone(&streams), request))

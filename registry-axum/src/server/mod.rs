@@ -22,6 +22,7 @@ mod head;
 mod http1;
 mod http2;
 mod listener;
+mod places;
 mod refusal;
 mod rewound;
 mod settings;
@@ -37,7 +38,7 @@ pub use self::{
     settings::{Limits, Timeouts},
 };
 
-use self::{connection::Shared, listener::Backoff};
+use self::{connection::Shared, listener::Backoff, places::Places};
 use axum::Router;
 use std::{
     fmt,
@@ -168,7 +169,7 @@ impl<H> Server<H> {
                 stop: stop.clone(),
             }),
             running: JoinSet::new(),
-            places: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            places: Places::new(limits.connections),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             full: false,
         };
@@ -229,7 +230,7 @@ pub struct Ended {
 struct Connections<H> {
     shared: Arc<Shared<H>>,
     running: JoinSet<()>,
-    places: Arc<Semaphore>,
+    places: Places,
     refusals: Arc<Semaphore>,
     /// The last connection found no place.
     full: bool,
@@ -242,17 +243,16 @@ impl<H> Connections<H> {
         H: Handshake<Io>,
     {
         let shared = Arc::clone(&self.shared);
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Some(place) = self.places.take() {
             self.full = false;
             self.running.spawn(async move {
-                connection::serve(&shared, io, peer).await;
-                drop(place);
+                connection::serve(&shared, io, peer, &place).await;
             });
             return;
         }
         if !std::mem::replace(&mut self.full, true) {
             let limit = shared.limits.connections;
-            tracing::warn!(%peer, limit, "too many connections: new ones are refused");
+            tracing::warn!(%peer, limit, "too many connections, and none is idle: new ones are refused");
         }
         if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.running.spawn(async move {

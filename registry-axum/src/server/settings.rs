@@ -44,7 +44,8 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once. Whoever comes on top is answered 503 with `Retry-After`. 4,096.
+    /// Connections at once. One on top takes the place of the one that has been idle longest, for a second at least;
+    /// where none is, it is answered 503 with `Retry-After`. 4,096.
     pub connections: usize,
     /// The bytes of a request's head: request line and headers. Answered 431 beyond. 64 KiB.
     pub head: usize,

@@ -3,10 +3,10 @@
 //! A peer that answers pings and grants no window would hold its streams for ever, and nobody polls the body of an
 //! answer that may not be sent. So each answer notes when it was last asked for a frame.
 
-use super::settings::Timeouts;
+use super::{places::Place, refusal::Refusal, settings::Timeouts};
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Streams {
     state: Mutex<State>,
+    place: Arc<Place>,
     timeouts: Timeouts,
 }
 
@@ -30,7 +31,8 @@ struct State {
 }
 
 impl Streams {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(super) fn new(timeouts: Timeouts, place: Arc<Place>) -> Self {
+        place.idle();
         let now = Instant::now();
         Self {
             state: Mutex::new(State {
@@ -40,6 +42,7 @@ impl Streams {
                 check: now + timeouts.body_idle,
                 waker: None,
             }),
+            place,
             timeouts,
         }
     }
@@ -52,13 +55,13 @@ impl Streams {
         &self.timeouts
     }
 
-    /// A request was read; returns its number.
-    pub(super) fn begin(&self) -> u64 {
+    /// A request was read. Returns its number, and why it is refused: the connection has lost its place.
+    pub(super) fn begin(&self) -> (u64, Option<Refusal>) {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
         state.open.insert(number, None);
-        number
+        (number, (!self.place.busy()).then_some(Refusal::Busy))
     }
 
     /// The answer of a request begins, or is asked for more.
@@ -74,6 +77,7 @@ impl Streams {
         state.open.remove(&number);
         if state.open.is_empty() {
             state.waiting = Instant::now();
+            self.place.idle();
             // Requests have tasks of their own; that of the connection has a deadline now.
             if let Some(waker) = state.waker.take() {
                 waker.wake();

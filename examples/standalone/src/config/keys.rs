@@ -501,7 +501,8 @@ pub(crate) const KEYS: &[Key] = &[
         "limits.connections",
         Form::Count,
         "4096",
-        "our own: how many connections there may be at once; those on top are answered 503",
+        "our own: how many connections there may be at once; one on top takes the place of the one that has been idle \
+         longest, and is answered 503 if none is",
     ),
     honoured(
         "health.storagedriver.enabled",

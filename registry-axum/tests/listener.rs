@@ -13,7 +13,7 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt as _;
-use registry_axum::server::{Established, Handshake, Limits, Protocol};
+use registry_axum::server::{Established, Handshake, Limits, Protocol, Timeouts};
 use registry_core::auth::ClientAddress;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use support::{Client, PEER, Running};
@@ -456,6 +456,32 @@ async fn an_http2_peer_that_lives_may_idle_as_long_as_any_other() {
     assert_eq!(h2_get(&mut client, "/").await, "hello");
     sleep(seconds(301)).await;
     assert!(client.is_closed());
+}
+
+/// Its first frames and the GOAWAY have crossed each other.
+#[tokio::test(start_paused = true)]
+async fn an_http2_request_that_meets_the_goodbye_is_finished() {
+    let server = Running::start(app(), |server| {
+        let mut timeouts = Timeouts::default();
+        timeouts.keep_alive = seconds(10);
+        server.timeouts(timeouts)
+    });
+    let mut client = server.connect();
+    client.send(PREFACE).await;
+    sleep(seconds(11)).await;
+
+    // `POST http://x/echo`, and its body in two pieces. RFC 9113, 6.1 and 6.2; RFC 7541, appendix A.
+    client
+        .send(b"\0\0\x0c\x01\x04\0\0\0\x01\x83\x86\x04\x05/echo\x01\x01x")
+        .await;
+    client.send(b"\0\0\x05\0\0\0\0\0\x01hello").await;
+    sleep(seconds(30)).await;
+    client.send(b"\0\0\x06\0\x01\0\0\0\x01 again").await;
+
+    let begun = Instant::now();
+    let said = client.closed().await;
+    assert!(said.contains("hello again"), "{said:?}");
+    assert!(begun.elapsed() <= seconds(15));
 }
 
 #[tokio::test(start_paused = true)]

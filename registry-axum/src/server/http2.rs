@@ -33,7 +33,7 @@ const SEND_BUFFER: usize = 128 << 10;
 /// until it is told to calm down and the connection ends. CVE-2023-44487.
 const RESETS: usize = 20;
 const ERRORS: usize = 256;
-/// How long a peer that was told of the end may keep the connection.
+/// How long a peer that was told of the end may keep the connection without a request: one may have been under way.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: Rewound<Io>)
@@ -86,8 +86,13 @@ where
                 let Poll::Ready(now) = watchdog.poll(context, Some(deadline)) else {
                     return Poll::Pending;
                 };
+                if until.take().is_some() {
+                    if refusing || !streams.any_open() {
+                        return Poll::Ready(None);
+                    }
+                    continue;
+                }
                 match streams.expire(now) {
-                    _ if until.is_some() => return Poll::Ready(None),
                     Some(Expired::Stalled) => return Poll::Ready(None),
                     Some(Expired::Idle) => leave = true,
                     None => {}

@@ -90,6 +90,11 @@ impl Streams {
         self.state().next > 0
     }
 
+    /// Whether a request is being answered.
+    pub(super) fn any_open(&self) -> bool {
+        !self.state().open.is_empty()
+    }
+
     pub(super) fn wake_with(&self, waker: &Waker) {
         self.state()
             .waker

@@ -12,6 +12,9 @@ pub struct Timeouts {
     pub header: Duration,
     /// Without a byte of progress within a body: a client that sends nothing, or, during an answer, reads nothing.
     /// 900 s, as a client may compress a large layer while it sends it. One that sends nothing is answered 408.
+    ///
+    /// Over HTTP/2 a client has to answer pings all the while: one whose process is paused is cut after
+    /// [`ping_interval`](Self::ping_interval) and [`ping`](Self::ping).
     pub body_idle: Duration,
     /// Between two requests. 300 s.
     pub keep_alive: Duration,

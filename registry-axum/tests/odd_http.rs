@@ -444,6 +444,22 @@ async fn a_head_of_300_kb_is_refused_before_it_is_whole() {
 }
 
 #[tokio::test]
+async fn the_lines_of_a_head_are_the_registrys_to_count() {
+    let world = World::new();
+    let lines = |number: usize| {
+        format!(
+            "GET /v2/ HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "X: x\r\n".repeat(number - 1)
+        )
+    };
+    assert_eq!(world.ask(&lines(256)).await.status(), 200);
+    assert_eq!(world.ask(&lines(257)).await.status(), 431);
+    assert_eq!(world.ask(&lines(512)).await.status(), 431);
+
+    world.ask(&lines(513)).await.assert_refusal(431);
+}
+
+#[tokio::test]
 async fn a_refusal_after_requests_that_were_none_comes_after_their_answers() {
     let world = World::new();
     let mut client = world.connect();

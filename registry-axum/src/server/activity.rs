@@ -131,12 +131,17 @@ impl Activity {
     }
 
     /// hyper wants to write although there is no request to answer: that is its own, empty answer to a head that it
-    /// cannot parse. True if it must not be sent, because a better one will be.
-    pub(super) fn replaces_answer(&self) -> bool {
+    /// cannot parse, or that has more lines than it takes. True if it must not be sent, because a better one will be.
+    pub(super) fn replaces_answer(&self, answer: &[u8]) -> bool {
         let mut state = self.state();
         let replaces = !state.busy && state.flushed;
         if replaces {
-            state.refused.get_or_insert(Refusal::Malformed);
+            let refusal = if answer.starts_with(b"HTTP/1.1 431") {
+                Refusal::HeadTooLarge
+            } else {
+                Refusal::Malformed
+            };
+            state.refused.get_or_insert(refusal);
         }
         replaces
     }

@@ -25,6 +25,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+/// How many lines of headers a request may have here. More than a registry takes, so that it is the one to refuse.
+const HEADER_LINES: usize = 512;
 /// How long the end may take: the last word, and the wait until a peer that is sending has read it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -45,6 +47,7 @@ where
         // Its timers know heads only; `Activity` has them all.
         .header_read_timeout(None)
         .max_buf_size(BUFFER)
+        .max_headers(HEADER_LINES)
         .serve_connection(io, service);
     let mut stopped = pin!(shared.stop.cancelled());
     let mut stopping = false;

@@ -10,6 +10,7 @@ mod support;
 use axum::Router;
 use registry_core::{Algorithm, Digest, Registry, Repository, storage::MemoryStorage};
 use support::{Answer, Client, Running};
+use tokio::io::AsyncWriteExt as _;
 
 const CONTENT: &str = "0123456789";
 
@@ -486,6 +487,9 @@ async fn a_body_that_breaks_its_own_rules_keeps_what_was_good() {
         let answer = client.answer().await;
         assert_eq!(answer.status(), 400, "{chunk}: {answer:?}");
         assert!(answer.body.contains("SIZE_INVALID"), "{chunk}: {answer:?}");
+        // Those who are still sending get to see that.
+        assert!(client.try_send(&[b'x'; 256 << 10]).await, "{chunk}");
+        client.0.shutdown().await.unwrap();
         assert_eq!(client.closed().await, "", "{chunk}");
     }
 }

@@ -257,7 +257,10 @@ impl HttpBody for RequestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.body = None;
+                // The client may still be sending, and has to see the answer.
+                if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
+                    activity.body_dropped(number, body, false);
+                }
                 Poll::Ready(Some(Err(BodyError::Broken(error))))
             }
             Poll::Ready(None) => {

@@ -360,6 +360,34 @@ async fn two_lengths_are_refused() {
     }
 }
 
+/// However its head came in.
+#[tokio::test(start_paused = true)]
+async fn a_request_behind_another_is_looked_at_as_well() {
+    let world = World::new();
+    let upload = world.upload().await;
+    let first = "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut client = world.connect();
+    client
+        .send(format!(
+            "{first}{first}PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nDELETE {upload} HTTP/1.1\r\nHost: x\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.answer().await.status(), 200);
+    assert_eq!(client.answer().await.status(), 200);
+    client.answer().await.assert_refusal(400);
+    assert_eq!(client.closed().await, "");
+    let id = upload.rsplit('/').next().unwrap().parse().unwrap();
+    assert!(world.repository().upload(&id).await.unwrap().is_some());
+
+    let mut client = world.connect();
+    client.send(format!("{first}GET /v2")).await;
+    assert_eq!(client.answer().await.status(), 200);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(client.closed().await, "");
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
 #[tokio::test]
 async fn lengths_that_are_none_are_refused() {
     for length in [

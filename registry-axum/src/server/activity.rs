@@ -89,16 +89,18 @@ impl Activity {
         &self.timeouts
     }
 
-    /// Bytes arrived. False if the head grows beyond its limit, or the connection has lost its place.
-    pub(super) fn received(&self, bytes: &[u8]) -> bool {
+    /// Bytes arrived. Returns how many of them may be passed on: what is behind a head waits until that is a request,
+    /// as it is known only then whether it is a body or another head. `None` if the head grows beyond its limit, or the
+    /// connection has lost its place.
+    pub(super) fn received(&self, bytes: &[u8]) -> Option<usize> {
         let mut state = self.state();
-        if !state.in_head || bytes.is_empty() {
-            return true;
+        if !state.in_head || state.head.is_complete() || bytes.is_empty() {
+            return Some(bytes.len());
         }
         if !self.place.busy() {
-            return false;
+            return None;
         }
-        state.head.take(bytes);
+        let taken = state.head.take(bytes);
         if state.head_began.is_none() {
             state.head_began = Some(Instant::now());
         }
@@ -106,7 +108,7 @@ impl Activity {
         if !fits {
             state.refused = Some(Refusal::HeadTooLarge);
         }
-        fits
+        fits.then_some(taken)
     }
 
     /// The peer takes no bytes, or takes some again.

@@ -34,16 +34,16 @@ pub(super) struct Host {
     pub(super) refusing: bool,
 }
 
-/// Answers a request of an HTTP/1 connection.
-pub(super) async fn http1(
+/// Answers a request of an HTTP/1 connection. It has begun when this returns: hyper may read on before it polls.
+pub(super) fn http1(
     host: Host,
     activity: Arc<Activity>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let (number, refusal) = activity.begin(!request.body().is_end_stream());
     let exchange = Exchange::Http1(activity, number);
     let refusal = refusal.or_else(|| (!names_its_host(&request)).then_some(Refusal::Host));
-    answer(host, exchange, request, refusal).await
+    answer(host, exchange, request, refusal)
 }
 
 /// Answers a request of an HTTP/2 connection.

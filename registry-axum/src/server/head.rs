@@ -25,11 +25,11 @@ pub(super) struct HeadScan {
 }
 
 impl HeadScan {
-    /// The next bytes. Those behind the head are not looked at.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+    /// The next bytes; returns how many of them belong to the head. Those behind it are not looked at.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        for (position, &byte) in bytes.iter().enumerate() {
             if self.complete {
-                return;
+                return position;
             }
             self.length += 1;
             match byte {
@@ -54,6 +54,12 @@ impl HeadScan {
                 }
             }
         }
+        bytes.len()
+    }
+
+    /// It has come to its end.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// How many bytes it has, as far as it has come.

@@ -1,6 +1,7 @@
 //! [`Watched`]: an HTTP/1 connection's bytes, reported to its [`Activity`].
 
 use super::activity::Activity;
+use bytes::BytesMut;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -12,16 +13,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct Watched<Io> {
     io: Io,
+    /// What has arrived behind a head.
+    rest: BytesMut,
     activity: Arc<Activity>,
 }
 
 impl<Io> Watched<Io> {
-    pub(super) const fn new(io: Io, activity: Arc<Activity>) -> Self {
-        Self { io, activity }
+    pub(super) fn new(io: Io, activity: Arc<Activity>) -> Self {
+        Self {
+            io,
+            rest: BytesMut::new(),
+            activity,
+        }
     }
 
     pub(super) fn into_inner(self) -> Io {
         self.io
+    }
+
+    fn received(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.activity
+            .received(bytes)
+            .ok_or_else(|| io::Error::other("the head of a request is too large"))
     }
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -36,14 +49,20 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
-        let new = buffer.filled().get(before..).unwrap_or_default();
-        if self.activity.received(new) {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Ready(Err(io::Error::other("the head of a request is too large")))
+        let this = &mut *self;
+        if !this.rest.is_empty() {
+            let length = this.rest.len().min(buffer.remaining());
+            let taken = this.received(this.rest.get(..length).unwrap_or_default())?;
+            buffer.put_slice(&this.rest.split_to(taken));
+            return Poll::Ready(Ok(()));
         }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        let taken = this.received(new)?;
+        this.rest.extend_from_slice(new.get(taken..).unwrap_or_default());
+        buffer.set_filled(before + taken);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -8,8 +8,9 @@ use crate::{
     limits::Failures,
     load::LoadError,
     login::{self, Login},
-    reload::Source,
+    reload::{LookTurn, Source},
     remembered::DigestKey,
+    table::Candidate,
     thread,
 };
 use async_trait::async_trait;
@@ -94,14 +95,27 @@ impl Htpasswd {
     ///
     /// Requests do the same every now and then. A host that calls this once in a second learns from the log that a
     /// new file is broken before a user does.
+    ///
+    /// One look is under way at a time: where the file system hangs, this waits for the look that hangs with it.
     pub async fn refresh(&self) {
+        let turn = self.shared.source.turn().await;
+        self.look(turn).await;
+    }
+
+    /// Starts a look, on a thread of its own, which goes on if nobody waits for its end.
+    fn look(&self, turn: LookTurn) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
-        let looked = thread::start("htpasswd-look", move || shared.look(now));
-        match looked {
-            // An end without an answer is a panic, and has been told of as such.
-            Ok(done) => drop(done.await),
-            Err(error) => tracing::error!(%error, "no thread to look at the htpasswd file"),
+        let looked = thread::start("htpasswd-look", move || {
+            shared.look(now);
+            drop(turn);
+        });
+        async {
+            match looked {
+                // An end without an answer is a panic, and has been told of as such.
+                Ok(done) => drop(done.await),
+                Err(error) => tracing::error!(%error, "no thread to look at the htpasswd file"),
+            }
         }
     }
 
@@ -130,6 +144,15 @@ impl Shared {
         self.source.look(now);
         self.source.table().forget(now, self.remember_for);
     }
+
+    /// Whether these credentials are remembered, going by the users as last read.
+    fn is_verified(&self, credentials: &Credentials) -> bool {
+        let candidate = self.source.table().candidate(credentials.user(), &self.stand_ins);
+        candidate.is_some_and(|Candidate { entry, own }| {
+            let digest = self.key.digest(&entry, credentials.password());
+            own && entry.remembered.is(digest, self.clock.now(), self.remember_for)
+        })
+    }
 }
 
 #[async_trait]
@@ -144,8 +167,12 @@ impl Authenticator for Htpasswd {
                 return Err(AuthError::Rejected);
             }
         };
-        if self.shared.source.is_due(self.shared.clock.now()) {
-            self.refresh().await;
+        if let Some(turn) = self.shared.source.due_turn(self.shared.clock.now()) {
+            let looked = self.look(turn);
+            // A file system that hangs holds up nobody who is at work.
+            if !self.shared.is_verified(&credentials) {
+                looked.await;
+            }
         }
         let table = self.shared.source.table();
         let Some(candidate) = table.candidate(credentials.user(), &self.shared.stand_ins) else {

@@ -30,8 +30,9 @@
 //!
 //! A password is hashed when it is first shown, and remembered for as long as it is in use
 //! ([`Builder::remember_for`]), so that the requests of a push cost one hash together. Hashing runs on few threads of its
-//! own ([`Builder::threads`]), never on the async runtime, and what waits for it is bounded ([`Builder::queue`]). This
-//! crate starts nothing that outlives the request which needs it.
+//! own ([`Builder::threads`]), never on the async runtime, and what waits for it is bounded ([`Builder::queue`]). One
+//! thread at most looks at the file: where the file system hangs, the users that were read go on, and one login that
+//! was not verified waits. This crate starts nothing that goes on by itself.
 //!
 //! # Who tries passwords
 //!

@@ -20,9 +20,13 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a file must stay as it is before it is read: a program may be in the middle of writing it.
 const SETTLED: Duration = Duration::from_millis(200);
+
+/// The right to look at the file, which nobody else has meanwhile.
+pub(crate) type LookTurn = OwnedSemaphorePermit;
 
 /// The file, and the users that were read from it.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(crate) struct Source {
     every: Duration,
     /// When it is to be looked at next, in milliseconds.
     due: AtomicU64,
+    /// One look at a time: where the file system hangs, one thread hangs with it, not one a second.
+    turn: Arc<Semaphore>,
     watch: Mutex<Watch>,
     table: RwLock<Arc<Table>>,
 }
@@ -48,6 +54,7 @@ impl Source {
             strict,
             every,
             due: AtomicU64::new(0),
+            turn: Arc::new(Semaphore::new(1)),
             watch: Mutex::default(),
             table: RwLock::new(Arc::new(table)),
         };
@@ -60,13 +67,21 @@ impl Source {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the caller is to look at the file now.
-    pub(crate) fn is_due(&self, now: Duration) -> bool {
+    /// The turn of a caller who is to look at the file now. Nobody is while somebody looks.
+    pub(crate) fn due_turn(&self, now: Duration) -> Option<LookTurn> {
         let next = millis(now.saturating_add(self.every));
         let passed = |due: u64| (due <= millis(now)).then_some(next);
-        self.due
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, passed)
-            .is_ok()
+        let due = self
+            .due
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, passed);
+        due.ok()?;
+        Arc::clone(&self.turn).try_acquire_owned().ok()
+    }
+
+    /// The turn to look at the file, when whoever looks now is done.
+    pub(crate) async fn turn(&self) -> LookTurn {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        turn.expect("the semaphore is never closed")
     }
 
     /// Looks at the file, and reads it if it has changed and settled. This blocks, but for nobody else's look: a file

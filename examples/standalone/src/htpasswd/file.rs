@@ -94,8 +94,7 @@ impl UserFile {
         // Where a link leads to.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let replaced = match self.replace(&path) {
-            // A file that is mounted by itself into a container cannot be replaced, only written.
-            Err(_) if path.is_file() => self.rewrite(&path),
+            Err(error) if is_irreplaceable(error.kind()) && path.is_file() => self.rewrite(&path),
             replaced => replaced,
         };
         let failed = |error| Failure::file(format!("cannot create file {}: {error}", self.path.display()));
@@ -126,14 +125,30 @@ impl UserFile {
         Ok(())
     }
 
+    /// Writes over what is there, so that its room on the disk is not given up before the new text has it.
     fn rewrite(&self, path: &Path) -> io::Result<()> {
-        self.write(&mut OpenOptions::new().write(true).truncate(true).open(path)?)
+        self.write(&mut OpenOptions::new().write(true).open(path)?)
     }
 
     fn write(&self, file: &mut File) -> io::Result<()> {
-        file.write_all(&self.lines.concat())?;
+        let text = self.lines.concat();
+        file.write_all(&text)?;
+        file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
         file.sync_all()
     }
+}
+
+/// Whether a file that could not be replaced, for this reason, may be one that can only be written: mounted by itself
+/// into a container, or in a directory of somebody else's. A full or broken disk is no such reason, and leaves the old
+/// file whole.
+const fn is_irreplaceable(reason: io::ErrorKind) -> bool {
+    matches!(
+        reason,
+        io::ErrorKind::ResourceBusy
+            | io::ErrorKind::CrossesDevices
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 fn is_of(line: &[u8], user: &str) -> bool {
@@ -195,6 +210,39 @@ mod tests {
         assert_ne!(after.ino(), before.ino());
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_is_written_over_where_it_cannot_be_replaced_and_never_where_there_may_be_no_room() {
+        use rustix::io::Errno;
+        let is_irreplaceable =
+            |error: Errno| is_irreplaceable(io::Error::from_raw_os_error(error.raw_os_error()).kind());
+        for error in [Errno::BUSY, Errno::XDEV, Errno::ACCESS, Errno::PERM, Errno::ROFS] {
+            assert!(is_irreplaceable(error), "{error}");
+        }
+        for error in [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::IO,
+            Errno::FBIG,
+            Errno::MFILE,
+            Errno::NFILE,
+        ] {
+            assert!(!is_irreplaceable(error), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_written_over_ends_where_the_new_text_ends() {
+        let (_directory, path) = with("alice:one\nbob:two\n");
+        let before = fs::metadata(&path).unwrap();
+
+        let mut file = UserFile::open(path.clone()).unwrap();
+        file.delete("alice");
+        file.rewrite(&path).unwrap();
+
+        assert_eq!(fs::read_to_string(&path).unwrap(), "bob:two\n");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before.ino());
     }
 
     #[test]

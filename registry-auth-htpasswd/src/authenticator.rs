@@ -163,8 +163,12 @@ impl Authenticator for Htpasswd {
             Ok(Some(credentials)) => credentials,
             Ok(None) => return Ok(None),
             Err(Malformed) => {
-                login::failed(&self.shared, address, "", "malformed credentials");
-                return Err(AuthError::Rejected);
+                return Err(login::unhashed(
+                    &self.shared,
+                    address,
+                    "",
+                    "malformed credentials",
+                ));
             }
         };
         if let Some(turn) = self.shared.source.due_turn(self.shared.clock.now()) {
@@ -176,8 +180,8 @@ impl Authenticator for Htpasswd {
         }
         let table = self.shared.source.table();
         let Some(candidate) = table.candidate(credentials.user(), &self.shared.stand_ins) else {
-            login::failed(&self.shared, address, credentials.user(), "unknown user");
-            return Err(AuthError::Rejected);
+            let user = credentials.user();
+            return Err(login::unhashed(&self.shared, address, user, "unknown user"));
         };
         Login::new(Arc::clone(&self.shared), credentials, candidate, address)
             .verify()

@@ -39,8 +39,9 @@
 //! - Unknown users cost what known ones cost: their password is hashed against another line, and never right.
 //! - Failures are counted for each pair of user and client address ([`Builder::failure_limit`]), in a table of fixed
 //!   size. Beyond the limit the answer is 429 with `Retry-After`, before anything is hashed. What is remembered is never
-//!   refused. The address is the [`ClientAddress`](registry_core::auth::ClientAddress) in the request's extensions;
-//!   without one, failures are counted for the user alone.
+//!   refused. What is refused without hashing, credentials that are none and logins where the file has no user, is
+//!   counted for the address alone. The address is the [`ClientAddress`](registry_core::auth::ClientAddress) in the
+//!   request's extensions; without one, failures are counted for the user alone.
 //! - Each failed login is one event, of the level `WARN` and the target `registry_auth_htpasswd::login`, with the
 //!   fields `client` (an address, or `-`), `user` and `reason`, in this order. The name is quoted and escaped, so that no
 //!   client can forge a line. With the usual formatter, fail2ban finds the address by

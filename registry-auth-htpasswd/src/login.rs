@@ -81,7 +81,7 @@ impl Login {
     fn admit(&self) -> Result<(), AuthError> {
         match self.wait() {
             None => Ok(()),
-            Some(wait) => Err(self.throttled(wait, "too many wrong passwords")),
+            Some(wait) => Err(self.throttled(wait, "too many failures")),
         }
     }
 
@@ -91,10 +91,13 @@ impl Login {
     }
 
     fn throttled(&self, retry_after: Duration, why: &str) -> AuthError {
-        self.shared.counters.throttled.fetch_add(1, Ordering::Relaxed);
-        let (client, user) = (Client(self.address), self.credentials.user());
-        tracing::debug!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), "login refused: {why}");
-        AuthError::Throttled { retry_after }
+        throttled(
+            &self.shared,
+            self.address,
+            self.credentials.user(),
+            retry_after,
+            why,
+        )
     }
 
     /// Hashes, remembers or counts, and logs. This takes long, and is done to the end even if the client is gone:
@@ -119,8 +122,35 @@ impl Login {
     }
 }
 
+/// Refuses a login for which nothing is hashed: there is no name, or no user at all. These cost nothing, so they are
+/// limited for the address alone, whatever name they show: a log is not to be filled for free.
+pub(crate) fn unhashed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) -> AuthError {
+    if let Some(failures) = &shared.failures {
+        let now = shared.clock.now();
+        if let Some(wait) = failures.wait("", address, now) {
+            return throttled(shared, address, user, wait, reason);
+        }
+        failures.count("", address, now);
+    }
+    failed(shared, address, user, reason);
+    AuthError::Rejected
+}
+
+fn throttled(
+    shared: &Shared,
+    address: Option<IpAddr>,
+    user: &str,
+    retry_after: Duration,
+    why: &str,
+) -> AuthError {
+    shared.counters.throttled.fetch_add(1, Ordering::Relaxed);
+    let client = Client(address);
+    tracing::debug!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), "login refused: {why}");
+    AuthError::Throttled { retry_after }
+}
+
 /// Logs a failed login, in the one line that the documentation of this crate promises.
-pub(crate) fn failed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) {
+fn failed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) {
     shared.counters.failed.fetch_add(1, Ordering::Relaxed);
     let client = Client(address);
     tracing::warn!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), reason, "login failed");

@@ -58,6 +58,27 @@ async fn refused_attempts_do_not_fill_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_costs_nothing_to_refuse_does_not_fill_the_log_either() {
+    let scene = Scene::new(&[("alice", "right")]);
+    for _ in 0..10 {
+        assert_eq!(scene.ping(Some(HOME), "Basic !").await.status, 401);
+    }
+    for _ in 0..100 {
+        let answer = scene.ping(Some(HOME), "Basic !").await;
+        assert_eq!((answer.status, answer.retry_after), (429, Some(30)));
+    }
+    assert_eq!(scene.log.take().len(), 10);
+    assert_eq!(scene.login("alice", "right").await, 200);
+
+    let scene = Scene::with("# nobody yet\n", |builder| builder);
+    scene.log.take();
+    for index in 0..100 {
+        scene.login(&format!("user{index}"), "wrong").await;
+    }
+    assert_eq!(scene.log.take().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn weak_kinds_and_lines_that_let_nobody_in_are_each_one_warning() {
     let sha = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
     let text = format!(

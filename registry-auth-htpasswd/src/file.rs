@@ -3,7 +3,7 @@
 //! Empty lines and lines that begin with `#` say nothing. Blanks around a line, carriage returns, a byte order mark
 //! and whatever follows a second colon do not matter. Of several lines for one user the first counts, as with Apache.
 //! A line that is no user at all makes the whole file invalid, so that half a file is never taken for a whole one; a
-//! user whose hash is of no known kind is set aside and told of, and cannot log in.
+//! user whose hash is of no known kind, or costs too much, is set aside and told of, and cannot log in.
 
 use crate::hash::{HashError, Kind, PasswordHash};
 use std::{
@@ -82,7 +82,8 @@ fn understood(user: &[u8], hash: &[u8], strict: bool) -> Result<Result<User, Set
         Ok(hash) => Ok((user.into(), hash)),
         Err(HashError::UnknownKind) => Err(SetAside::UnknownKind),
         Err(HashError::NotBuiltIn(kind)) => Err(SetAside::NotBuiltIn(kind)),
-        Err(error @ (HashError::Damaged(_) | HashError::TooCostly(_))) => return Err(Problem::Hash(error)),
+        Err(HashError::TooCostly(kind)) => Err(SetAside::TooCostly(kind)),
+        Err(error @ HashError::Damaged(_)) => return Err(Problem::Hash(error)),
     })
 }
 
@@ -107,7 +108,7 @@ pub enum Problem {
     /// Nothing stands behind the colon.
     #[error("the hash is empty")]
     NoHash,
-    /// The hash is damaged, or so costly that a login would take minutes.
+    /// The hash is damaged.
     #[error("{0}")]
     Hash(HashError),
 }
@@ -125,6 +126,7 @@ pub(crate) enum SetAside {
     NotUtf8,
     UnknownKind,
     NotBuiltIn(Kind),
+    TooCostly(Kind),
     NotStrict(Kind),
 }
 
@@ -135,6 +137,7 @@ impl fmt::Display for SetAside {
             Self::NotUtf8 => f.write_str("the name of the user is not UTF-8"),
             Self::UnknownKind => HashError::UnknownKind.fmt(f),
             Self::NotBuiltIn(kind) => HashError::NotBuiltIn(*kind).fmt(f),
+            Self::TooCostly(kind) => HashError::TooCostly(*kind).fmt(f),
             Self::NotStrict(kind) => write!(f, "{kind}, and only bcrypt is accepted"),
         }
     }
@@ -220,10 +223,19 @@ mod tests {
             problem(&format!("b:{BOB}\na:{half}")),
             "2: a damaged hash: it begins as bcrypt ($2y$) and does not go on as one"
         );
-        let costly = ALICE.replace("$04$", "$31$");
+    }
+
+    #[test]
+    fn a_hash_that_costs_too_much_keeps_nobody_else_out_and_is_nobodys_stand_in() {
+        let costly = ALICE.replace("$04$", "$16$");
+        let file = PasswordFile::parse(format!("a:{costly}\nb:{ALICE}").as_bytes(), false).unwrap();
+
+        assert_eq!(file.users.len(), 1);
+        let costly = SetAside::TooCostly(Kind::Bcrypt);
+        assert_eq!(file.set_aside[&costly].to_string(), "1");
         assert_eq!(
-            problem(&format!("a:{costly}")),
-            "1: bcrypt ($2y$) with so high a cost that a login would take minutes"
+            costly.to_string(),
+            "bcrypt ($2y$) with so high a cost that a few logins would keep everybody else waiting"
         );
     }
 

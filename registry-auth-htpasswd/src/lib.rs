@@ -17,7 +17,7 @@
 //!
 //! Files as `htpasswd`, `openssl passwd` and LDAP tools write them, with one user to a line: `NAME:HASH`. The kinds of
 //! hashes are those of [`Kind`]; each weak kind in use is one warning when the file is read. Passwords in plain text let
-//! nobody in. `$1$` and DES crypt need the feature `legacy`. A line that is no user at all makes the file invalid, and
+//! nobody in, nor do hashes that take more than a few seconds. `$1$` and DES crypt need the feature `legacy`. A line that is no user at all makes the file invalid, and
 //! the error names the line.
 //!
 //! # When it is read

@@ -143,8 +143,8 @@ fn what_is_no_hash_is_refused() {
         );
     }
     for text in [
-        "$2y$21$abcdefghijklmnopqrstueFIwWVaWcpyebkmk24JJ2g7mt587ZBHW",
-        "$5$rounds=10000001$s$sGxA095wcLgQ9JcM9BDE6CFk.HTsGr9Feo/vjK2BWH2",
+        "$2y$16$abcdefghijklmnopqrstueFIwWVaWcpyebkmk24JJ2g7mt587ZBHW",
+        "$5$rounds=1000001$s$sGxA095wcLgQ9JcM9BDE6CFk.HTsGr9Feo/vjK2BWH2",
     ] {
         assert!(
             matches!(PasswordHash::parse(text), Err(HashError::TooCostly(_))),
@@ -169,10 +169,10 @@ fn what_is_made_is_verified() {
 
 #[test]
 fn costs_out_of_range_are_refused() {
-    for cost in [0, 3, 18, 32] {
+    for cost in [0, 3, 16, 32] {
         assert_eq!(hash(b"", Scheme::Bcrypt { cost }), Err(MakeError::Cost(cost)));
     }
-    for rounds in [0, 999, 10_000_001] {
+    for rounds in [0, 999, 1_000_001] {
         assert_eq!(
             hash(b"", Scheme::Sha256 { rounds }),
             Err(MakeError::Rounds(rounds))

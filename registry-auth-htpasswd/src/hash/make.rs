@@ -1,6 +1,11 @@
 //! Making hashes, for those who write password files.
 
-use super::{md5_crypt, sha1, to_digit};
+use super::{
+    bcrypt::COSTLIEST,
+    md5_crypt,
+    sha_crypt::{FEWEST_ROUNDS, MOST_ROUNDS},
+    sha1, to_digit,
+};
 use sha_crypt::{Algorithm, CustomizedPasswordHasher as _, Params, ShaCrypt};
 
 /// How a new password is to be kept.
@@ -9,17 +14,17 @@ use sha_crypt::{Algorithm, CustomizedPasswordHasher as _, Params, ShaCrypt};
 pub enum Scheme {
     /// bcrypt, written as `$2y$`: the one that registry:2, nginx and Apache read as well.
     Bcrypt {
-        /// The logarithm of the work, from 4 to 17. Each step doubles it; 10 are about 80 ms of a processor.
+        /// The logarithm of the work, from 4 to 15. Each step doubles it; 10 are about 80 ms of a processor.
         cost: u32,
     },
     /// SHA-256 crypt.
     Sha256 {
-        /// From 1000 to 10,000,000.
+        /// From 1000 to 1,000,000.
         rounds: u32,
     },
     /// SHA-512 crypt.
     Sha512 {
-        /// From 1000 to 10,000,000.
+        /// From 1000 to 1,000,000.
         rounds: u32,
     },
     /// Apache's MD5, weak: for programs that read nothing better.
@@ -39,11 +44,11 @@ impl Default for Scheme {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
-    /// bcrypt's cost is not from 4 to 17.
-    #[error("bcrypt's cost goes from 4 to 17, not {0}")]
+    /// bcrypt's cost is not from 4 to 15.
+    #[error("bcrypt's cost goes from 4 to {most}, not {0}", most = COSTLIEST)]
     Cost(u32),
-    /// The number of rounds is not from 1000 to 10,000,000.
-    #[error("the rounds of SHA-crypt go from 1000 to 10000000, not {0}")]
+    /// The number of rounds is not from 1000 to 1,000,000.
+    #[error("the rounds of SHA-crypt go from {least} to {most}, not {0}", least = FEWEST_ROUNDS, most = MOST_ROUNDS)]
     Rounds(u32),
     /// The system gave no randomness for a salt.
     #[error("the system gives no random bytes: {0}")]
@@ -67,7 +72,9 @@ pub enum MakeError {
 /// ```
 pub fn hash(password: &[u8], scheme: Scheme) -> Result<String, MakeError> {
     match scheme {
-        Scheme::Bcrypt { cost: cost @ 4..=17 } => {
+        Scheme::Bcrypt {
+            cost: cost @ 4..=COSTLIEST,
+        } => {
             let parts = bcrypt::hash_with_salt(password, cost, random()?)
                 .map_err(|_out_of_range| MakeError::Cost(cost))?;
             Ok(parts.format_for_version(bcrypt::Version::TwoY))
@@ -86,7 +93,7 @@ pub fn hash(password: &[u8], scheme: Scheme) -> Result<String, MakeError> {
 fn sha_crypt(password: &[u8], algorithm: Algorithm, rounds: u32) -> Result<String, MakeError> {
     let out_of_range = MakeError::Rounds(rounds);
     let params = match rounds {
-        1000..=10_000_000 => Params::new(rounds).map_err(|_out_of_range| out_of_range.clone())?,
+        FEWEST_ROUNDS..=MOST_ROUNDS => Params::new(rounds).map_err(|_out_of_range| out_of_range.clone())?,
         _ => return Err(out_of_range),
     };
     // Twelve bytes are the sixteen characters that count.

@@ -104,8 +104,9 @@ pub enum HashError {
     /// The kind is known, and the rest does not fit it.
     #[error("a damaged hash: it begins as {0} and does not go on as one")]
     Damaged(Kind),
-    /// One login would keep a processor busy for minutes.
-    #[error("{0} with so high a cost that a login would take minutes")]
+    /// One login would keep a processor busy for more than a few seconds: bcrypt beyond cost 15, SHA-crypt beyond a
+    /// million rounds.
+    #[error("{0} with so high a cost that a few logins would keep everybody else waiting")]
     TooCostly(Kind),
     /// The kind is known, and this build does not verify it.
     #[error("{0}, which this build does not verify (it lacks the feature `legacy`)")]

@@ -65,11 +65,11 @@ pub(crate) struct Options {
     #[arg(short, overrides_with_all = ["bcrypt", "sha256", "sha512", "md5"])]
     sha1: bool,
 
-    /// The cost of bcrypt, from 4 to 17; each step doubles it
+    /// The cost of bcrypt, from 4 to 15; each step doubles it
     #[arg(short = 'C', value_name = "COST", default_value_t = 10)]
     cost: u32,
 
-    /// The rounds of SHA-256 and SHA-512 crypt, from 1000 to 10000000
+    /// The rounds of SHA-256 and SHA-512 crypt, from 1000 to 1000000
     #[arg(short, value_name = "ROUNDS", default_value_t = 5000)]
     rounds: u32,
 

@@ -18,7 +18,7 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailureLimit {
-    /// How many may be wrong in a row, at least 1. Default: 10.
+    /// How many may be wrong until one is right, at least 1. Default: 10.
     pub failures: u32,
     /// How long it takes until one of them is forgiven. Default: 30 seconds.
     pub forgiven_after: Duration,
@@ -107,6 +107,16 @@ impl Failures {
                     pair,
                     forgiven: before.max(now).saturating_add(millis(self.limit.forgiven_after)),
                 };
+            }
+        });
+    }
+
+    /// Forgives all failures of a pair: the password was right.
+    pub(crate) fn forgive(&self, user: &str, address: Option<IpAddr>) {
+        let pair = self.pair(user, address);
+        self.with_row(pair, |row| {
+            if let Some(count) = row.iter_mut().find(|count| count.pair == pair) {
+                *count = Count::default();
             }
         });
     }

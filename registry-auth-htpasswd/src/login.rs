@@ -103,12 +103,15 @@ impl Login {
     /// Hashes, remembers or counts, and logs. This takes long, and is done to the end even if the client is gone:
     /// whoever does not wait for the answers is counted as well.
     fn hash(&self, now: Duration) -> bool {
+        let user = self.credentials.user();
         let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
         if right {
             self.candidate.entry.remembered.keep(self.digest, now);
+            if let Some(failures) = &self.shared.failures {
+                failures.forgive(user, self.address);
+            }
             return true;
         }
-        let user = self.credentials.user();
         if let Some(failures) = &self.shared.failures {
             failures.count(user, self.address, now);
         }

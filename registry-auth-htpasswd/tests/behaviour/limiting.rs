@@ -52,6 +52,24 @@ async fn one_failure_is_forgiven_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_that_succeeds_forgives_the_failures_of_its_user_and_address_alone() {
+    let scene = scene();
+    for _ in 0..2 {
+        scene.login("alice", "wrong").await;
+    }
+    for _ in 0..3 {
+        scene.login("bob", "wrong").await;
+    }
+    assert_eq!(scene.login("alice", "right").await, 200);
+
+    for _ in 0..3 {
+        assert_eq!(scene.login("alice", "wrong").await, 401);
+    }
+    assert_eq!(scene.login_from(HOME, "alice", "wrong").await, wait(10));
+    assert_eq!(scene.login_from(HOME, "bob", "right").await, wait(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_remembered_password_is_never_refused() {
     let scene = scene();
     assert_eq!(scene.login("alice", "right").await, 200);

@@ -184,8 +184,18 @@ impl fmt::Display for Similar<'_> {
 
 /// Makes the file as registry:2 does if there is none or an empty one: with the user `docker` and a random password,
 /// which is logged, because nobody would know it otherwise.
+///
+/// Of several that start together one makes it, and the others find it made.
 pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
+        return Ok(());
+    }
+    let uncreatable = |source| LoadError::Uncreatable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = locked(path).map_err(uncreatable)?;
+    if file.metadata().map_err(uncreatable)?.len() > 0 {
         return Ok(());
     }
     let mut random = [0; 16];
@@ -197,15 +207,14 @@ pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
     }
     let hash = hash(password.as_bytes(), Scheme::default()).map_err(|error| match error {
         MakeError::Random(error) => LoadError::Random(error),
-        error => LoadError::Uncreatable {
-            path: path.to_owned(),
-            source: io::Error::other(error),
-        },
+        error => uncreatable(io::Error::other(error)),
     })?;
-    write(path, &format!("docker:{hash}\n")).map_err(|source| LoadError::Uncreatable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let written = file.write_all(format!("docker:{hash}\n").as_bytes());
+    if let Err(error) = written.and_then(|()| file.sync_all()) {
+        // Half a line would be taken for a file that is broken, and never be made whole.
+        let _ = file.set_len(0);
+        return Err(uncreatable(error));
+    }
     tracing::warn!(
         path = %path.display(),
         user = "docker",
@@ -215,15 +224,20 @@ pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// The file, made if need be, readable by its owner alone if it is empty, and locked until it is closed.
+fn locked(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    let file = options.open(path)?;
+    file.lock()?;
+    #[cfg(unix)]
+    if file.metadata()?.len() == 0 {
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    }
+    Ok(file)
 }

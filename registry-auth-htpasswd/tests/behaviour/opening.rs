@@ -2,7 +2,7 @@
 
 use crate::scene::{Log, lines};
 use registry_auth_htpasswd::{Htpasswd, LoadError, Problem};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Barrier, thread};
 
 fn refused(path: &Path) -> LoadError {
     Htpasswd::open(path).unwrap_err()
@@ -115,4 +115,31 @@ fn a_file_is_made_on_demand_with_a_user_whose_password_is_logged_once() {
     Htpasswd::builder(&path).create_if_missing().open().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     assert_eq!(log.take(), [""; 0]);
+}
+
+#[test]
+fn of_several_that_start_together_one_makes_the_file_and_logs_its_password() {
+    const STARTS: usize = 4;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users");
+    // Empty, and readable by all.
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let together = Barrier::new(STARTS);
+    let start = || {
+        let log = Log::capture();
+        together.wait();
+        let users = Htpasswd::builder(&path).create_if_missing().open().unwrap();
+        assert_eq!(users.users(), 1);
+        log.take()
+    };
+
+    let logged = thread::scope(|scope| {
+        let starts: Vec<_> = (0..STARTS).map(|_| scope.spawn(start)).collect();
+        let logged = starts.into_iter().map(|start| start.join().unwrap());
+        logged.collect::<Vec<_>>().concat()
+    });
+
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -90,6 +90,15 @@ impl Stamp {
         }
     }
 
+    /// Whether both are of one file, as far as the system tells files apart.
+    #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "the same shape as on Unix"))]
+    pub(crate) fn is_same_file(&self, other: Self) -> bool {
+        #[cfg(unix)]
+        return self.inode == other.inode;
+        #[cfg(not(unix))]
+        true
+    }
+
     /// How long ago the file was changed, by the wall clock; `None` if that clock was set back since.
     pub(crate) fn age(&self) -> Option<Duration> {
         #[cfg(unix)]

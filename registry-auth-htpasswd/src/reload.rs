@@ -185,6 +185,8 @@ enum Step {
 /// What was seen of the file so far.
 #[derive(Debug, Default)]
 struct Watch {
+    /// Whether it was ever looked at.
+    looked: bool,
     /// When it was last read, or was last found to be unreadable.
     known: Option<Seen>,
     /// What it has become since, and when that was seen first.
@@ -204,8 +206,12 @@ impl Watch {
             Some((before, since)) if before == seen => since,
             _ => now,
         };
-        // The wall clock only saves time: a change that was long ago is over.
-        if now.saturating_sub(since) >= SETTLED || age.is_some_and(|age| age >= 10 * SETTLED) {
+        // The wall clock only saves time: a change that was long ago is over. A file that is being written looks old
+        // where the clock of a file server is behind, so that goes for a file that was put in place whole.
+        let whole = !self.looked || self.known.is_some_and(|known| seen.is_other_file_than(known));
+        self.looked = true;
+        let over = whole && age.is_some_and(|age| age >= 10 * SETTLED);
+        if over || now.saturating_sub(since) >= SETTLED {
             self.known = Some(seen);
             self.changing = None;
             return Step::Read;
@@ -220,6 +226,14 @@ impl Seen {
         match self {
             Self::File(stamp) => stamp.age(),
             Self::Gone(_) => None,
+        }
+    }
+
+    /// Whether these are two files, not two states of one.
+    fn is_other_file_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => !one.is_same_file(other),
+            _ => false,
         }
     }
 }
@@ -273,6 +287,23 @@ mod tests {
         let _hangs = source.watch.lock().unwrap();
 
         source.look(at(0));
+    }
+
+    #[test]
+    fn a_file_that_looks_old_while_it_is_written_is_waited_for_and_one_put_in_place_is_not() {
+        let [before, half, whole] = states();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        let kept = tempfile::NamedTempFile::new().unwrap();
+        let other = [elsewhere, kept].map(|file| Stamp::of(&file.as_file().metadata().unwrap()));
+        let is_new = |stamp: &Stamp| matches!(whole, Seen::File(before) if !stamp.is_same_file(before));
+        let other = Seen::File(other.into_iter().find(is_new).unwrap());
+        let mut watch = Watch::default();
+        watch.step(before, OLD, at(0));
+
+        assert_eq!(watch.step(half, OLD, at(1000)), Step::Wait);
+        assert_eq!(watch.step(whole, OLD, at(1199)), Step::Wait);
+        assert_eq!(watch.step(whole, OLD, at(1399)), Step::Read);
+        assert_eq!(watch.step(other, OLD, at(2000)), Step::Read);
     }
 
     #[test]

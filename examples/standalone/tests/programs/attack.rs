@@ -201,9 +201,14 @@ fn taken_back(stream: u32) -> Vec<u8> {
 
 /// Far more connections than there may be: those on top are told so, or closed when even telling is too much.
 fn flood(address: SocketAddr) {
+    // Begun, so that none of them is idle and gives way to the next.
     let mut streams: Vec<TcpStream> = (0..FLOOD)
-        .map(|_| sent(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .map(|_| sent(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n"))
         .collect();
+    for stream in &mut streams {
+        // One that was closed without a word need not take it.
+        _ = stream.write_all(b"\r\n");
+    }
     let mut told = 0;
     for stream in &mut streams {
         let mut first = [0; 12];

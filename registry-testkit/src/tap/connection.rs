@@ -63,31 +63,39 @@ impl Connection {
         }
     }
 
+    /// Ends the connection as a registry does that dies: nothing more comes, and what is sent is lost. Orderly, so
+    /// that each client sees the same each time, the end of the stream.
+    fn cut(&self) {
+        let _ = self.upstream.shutdown(Shutdown::Both);
+        let _ = self.client.shutdown(Shutdown::Write);
+    }
+
     /// Passes on what both say until one has nothing more to say.
     pub(super) fn run(&self, shared: &Shared) {
         let (expect, expected) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
-                // An error is a connection that ended early or was cut: the client sees it as that.
                 if self.answers(expected).is_err() {
-                    self.close();
+                    self.cut();
                 }
                 // The client has the whole answer; it is told that no other comes.
                 let _ = self.client.shutdown(Shutdown::Write);
             });
             match self.requests(shared, &expect) {
                 Ok(()) => _ = self.upstream.shutdown(Shutdown::Write),
-                // The registry reads no more, and has perhaps answered why. What the client still sends is read and
-                // dropped: to close on it would take the answer away from it.
-                Err(error)
-                    if matches!(
+                Err(error) => {
+                    // The registry reads no more, and has perhaps answered why: that answer still has to pass.
+                    let refused = matches!(
                         error.kind(),
                         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                    ) =>
-                {
-                    _ = io::copy(&mut &self.client, &mut io::sink());
+                    );
+                    if !refused {
+                        self.cut();
+                    }
+                    // What the client still sends is read and dropped: to close on it would be a reset, which takes
+                    // away from the client what it has not read yet.
+                    let _ = io::copy(&mut &self.client, &mut io::sink());
                 }
-                Err(_) => self.close(),
             }
             drop(expect);
         });

@@ -70,7 +70,8 @@ pub enum Side {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Closes the connections to both once `after` bytes have passed.
+    /// Closes the connections to both once `after` bytes have passed: the client reads the end of the stream, and
+    /// what else it sends is lost.
     Cut {
         /// Which half is cut.
         side: Side,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Scene, digests};
 use crate::{
-    image::{Layer, OCI_INDEX, digest_of, read_blob, references, sha256},
+    image::{Layer, Layout, OCI_INDEX, digest_of, read_blob, references, sha256},
     program::argument,
 };
 
@@ -15,6 +15,9 @@ pub(super) fn trials() -> Vec<Trial> {
     trials!(["crane"];
         pushes_a_layout_and_pulls_it,
         appends_and_validates,
+        uploads_nothing_when_it_pushes_again,
+        mounts_into_a_second_repository,
+        pushes_although_it_is_cut_twice,
         copies_and_mutates,
         reads_manifests_and_blobs,
         builds_an_index,
@@ -80,6 +83,65 @@ fn appends_and_validates() {
             served.body == layer.blob,
             "the layer is served as it was appended"
         );
+    }
+}
+
+fn uploads_nothing_when_it_pushes_again() {
+    let scene = Scene::new();
+    let layout = argument(scene.layout.path());
+    let push = |tag: &str| {
+        let to = scene.tapped(&format!("team/layout:{tag}"));
+        scene.bench.crane(&["push", "--index", layout, &to]);
+    };
+
+    push("all");
+    let first = scene.traffic();
+    push("all");
+    push("again");
+    let later = scene.traffic();
+
+    // Three layers, one of them in both images, and two configurations.
+    assert_eq!(first.uploads(), 5, "{}", first.lines());
+    assert_eq!(later.uploads(), 0, "{}", later.lines());
+    scene.assert_served(
+        "team/layout",
+        &scene.layout.digest("multi").to_string(),
+        &scene.layout.digest("multi"),
+    );
+}
+
+fn mounts_into_a_second_repository() {
+    let scene = Scene::new();
+    scene.publish("multi", "team/app:multi");
+
+    let (from, to) = (scene.tapped("team/app:multi"), scene.tapped("other/app:multi"));
+    scene.bench.crane(&["copy", &from, &to]);
+
+    let traffic = scene.traffic();
+    assert_eq!(
+        (traffic.mounts(), traffic.uploads()),
+        (5, 0),
+        "{}",
+        traffic.lines()
+    );
+    scene.assert_served("other/app", "multi", &scene.layout.digest("multi"));
+}
+
+fn pushes_although_it_is_cut_twice() {
+    let scene = Scene::new();
+    scene.cut_uploads_twice();
+    let mut alone = Layout::create(scene.bench.path("alone"));
+    alone.import(&scene.layout, "one");
+
+    scene
+        .bench
+        .crane(&["push", argument(alone.path()), &scene.tapped("team/app:one")]);
+
+    let traffic = scene.traffic();
+    assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
+    scene.assert_served("team/app", "one", &scene.layout.digest("one"));
+    for cut in traffic.cut() {
+        scene.assert_abandoned(cut);
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
         pushes_and_pulls_every_platform,
         uploads_nothing_when_it_pushes_again,
         mounts_into_a_second_repository,
+        pushes_again_after_cuts,
         resumes_a_layer_that_is_cut_twice,
         says_what_is_missing,
     ))
@@ -99,6 +100,18 @@ fn mounts_into_a_second_repository() {
         traffic.lines()
     );
     scene.assert_served("other/app", "one", &scene.layout.digest("one"));
+}
+
+fn pushes_again_after_cuts() {
+    let scene = Scene::new();
+    let containerd = Containerd::start(&scene.bench, "first");
+    let reference = scene.tapped("team/app:one");
+    containerd.import(&scene, &scene.tapped("team/app"));
+    let push = ["images", "push", "--plain-http", &reference];
+
+    scene.push_until_it_is_not_cut(250_000, || containerd.attempt(&push).map(drop));
+
+    scene.assert_served("team/app", "one", &scene.layout.digest("one"));
 }
 
 fn resumes_a_layer_that_is_cut_twice() {

@@ -17,6 +17,7 @@ pub(super) fn trials() -> Vec<Trial> {
     trials!(["helm"];
         pushes_and_pulls_by_version_and_by_digest,
         uploads_nothing_when_it_pushes_again,
+        pushes_again_after_cuts,
         shows_a_chart,
         logs_in_where_no_login_is_asked_for,
         says_what_is_missing,
@@ -78,6 +79,22 @@ fn uploads_nothing_when_it_pushes_again() {
     assert_eq!(first.uploads(), 2, "{}", first.lines());
     assert_eq!(later.uploads(), 0, "{}", later.lines());
     assert_eq!(again, digest);
+}
+
+fn pushes_again_after_cuts() {
+    let scene = Scene::new();
+    let chart = scene.chart();
+    let charts = format!("oci://{}", scene.tapped("charts"));
+    let push = ["push", "--plain-http", "autumn-1.2.3.tgz", &charts];
+
+    // The configuration is shorter than that.
+    scene.push_until_it_is_not_cut(200, || scene.bench.attempt("helm", &push).map(drop));
+
+    let blob = format!("/v2/charts/autumn/blobs/{}", sha256(&chart));
+    assert!(
+        scene.server.get(&blob).body == chart,
+        "the chart is served as it was pushed"
+    );
 }
 
 fn shows_a_chart() {

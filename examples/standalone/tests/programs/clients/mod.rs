@@ -80,15 +80,39 @@ impl Scene {
 
     /// Cuts what blobs are sent with, twice, after some of the bytes of the larger layer.
     fn cut_uploads_twice(&self) {
-        let (side, after) = (Side::Request, 250_000);
+        self.cut_uploads(2, 250_000);
+    }
+
+    /// Cuts what blobs are sent with, so many times, after so many bytes.
+    fn cut_uploads(&self, times: usize, after: u64) {
+        let side = Side::Request;
         let takes_a_body = |exchange: &Exchange| {
             matches!(
                 exchange.operation,
                 Some(Request::Append { .. } | Request::Close { .. })
             )
         };
-        self.tap
-            .add(Rule::new(Fault::Cut { side, after }).when(takes_a_body).times(2));
+        self.tap.add(
+            Rule::new(Fault::Cut { side, after })
+                .when(takes_a_body)
+                .times(times),
+        );
+    }
+
+    /// Pushes by a client that gives up when it is cut, or that tries again by itself but not always: what is cut
+    /// twice succeeds when it is sent a third time, at the latest.
+    fn push_until_it_is_not_cut(&self, after: u64, push: impl Fn() -> Result<(), String>) {
+        self.cut_uploads(2, after);
+
+        let outcomes: Vec<_> = std::iter::repeat_with(push).take(3).collect();
+
+        let traffic = self.traffic();
+        assert!(outcomes[2].is_ok(), "{outcomes:?}\n{}", traffic.lines());
+        assert_eq!(traffic.cut().len(), 2, "{outcomes:?}\n{}", traffic.lines());
+        // Nobody says that what it had begun is given up.
+        for cut in traffic.cut() {
+            self.assert_abandoned(cut);
+        }
     }
 
     /// Cuts the download of the larger layer after some of its bytes, so many times.
@@ -183,6 +207,21 @@ impl Scene {
             self.assert_served_from(layout, repository, &digest.to_string(), &digest);
         }
         self.assert_blobs_served_from(layout, repository, &blobs);
+    }
+
+    /// Compares what a client copied into a layout of its own with what it was copied from.
+    fn assert_copied(&self, tag: &str, layout: &Path) {
+        let mut manifests = vec![self.layout.digest(tag)];
+        while let Some(digest) = manifests.pop() {
+            let bytes = read_blob(layout, &digest);
+            assert_eq!(bytes, self.layout.blob(&digest), "{digest} is what was pushed");
+            let (children, blobs) = references(&bytes);
+            manifests.extend(children.iter().map(digest_of));
+            for digest in digests(&blobs) {
+                let copied = read_blob(layout, &digest);
+                assert!(copied == self.layout.blob(&digest), "{digest} is what was pushed");
+            }
+        }
     }
 
     fn assert_blobs_served(&self, repository: &str, blobs: &[Value]) {

@@ -16,6 +16,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let trials = trials!(["python3"];
         pushes_and_pulls_by_tag_and_by_digest,
         pushes_in_chunks,
+        pushes_although_it_is_cut_twice,
         lists_and_deletes_tags,
     );
     let installed = Command::new("python3").args(["-c", "import oras"]).output();
@@ -70,6 +71,20 @@ fn pushes_in_chunks() {
         chunks,
         ["0-65535", "65536-131071", "131072-196607", "196608-199999"]
     );
+    let manifest = scene.server.get("/v2/team/artifacts/manifests/one").body;
+    scene.assert_holds_file("team/artifacts", &manifest, &leaves);
+}
+
+fn pushes_although_it_is_cut_twice() {
+    let scene = Scene::new();
+    let leaves = scene.file("leaves", 300_000);
+    scene.cut_uploads_twice();
+
+    let reference = scene.tapped("team/artifacts:one");
+    scene.oras("client.push(target=argv[0], files=['leaves'])", &[&reference]);
+
+    let traffic = scene.traffic();
+    assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
     let manifest = scene.server.get("/v2/team/artifacts/manifests/one").body;
     scene.assert_holds_file("team/artifacts", &manifest, &leaves);
 }

@@ -8,7 +8,7 @@ use registry_core::Digest;
 use super::{Scene, digests};
 use crate::{
     image::{digest_of, references, sha256},
-    program::argument,
+    program::{argument, output_of},
 };
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -17,6 +17,7 @@ pub(super) fn trials() -> Vec<Trial> {
         uploads_nothing_when_it_pushes_again,
         mounts_layers_into_a_second_repository,
         pushes_a_manifest_list,
+        pushes_again_after_cuts,
     )
 }
 
@@ -118,6 +119,22 @@ fn pushes_a_manifest_list() {
     for digest in expected {
         scene.assert_served("lists/app", &digest.to_string(), &digest);
     }
+}
+
+fn pushes_again_after_cuts() {
+    let scene = Scene::new();
+    let image = scene.podman_load("one");
+    let reference = scene.tapped("team/app:one");
+    let push = ["push", "--tls-verify=false", &image, &reference];
+
+    scene.push_until_it_is_not_cut(250_000, || {
+        output_of(scene.bench.podman_command("first", &push)).map(drop)
+    });
+
+    let written = ["push", &image, "oci:written:one"];
+    scene.bench.podman("first", &written);
+    let digest = sha256(&scene.server.get("/v2/team/app/manifests/one").body);
+    scene.assert_served_from(&scene.bench.path("written"), "team/app", "one", &digest);
 }
 
 impl Scene {

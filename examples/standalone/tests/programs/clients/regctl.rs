@@ -255,14 +255,16 @@ fn pushes_although_it_is_cut_twice() {
     let scene = Scene::new();
     scene.cut_uploads_twice();
 
-    scene.regctl(&[
-        "image",
-        "copy",
-        &scene.ocidir("one"),
-        &scene.tapped("team/app:one"),
-    ]);
+    let (from, to) = (scene.ocidir("one"), scene.tapped("team/app:one"));
+    let hosts = scene.regctl_hosts();
+    let copy = ["image", "copy", &from, &to];
+    let pushed = scene.bench.attempt(
+        "regctl",
+        &[&hosts.each_ref().map(String::as_str)[..], &copy].concat(),
+    );
 
     let traffic = scene.traffic();
+    assert!(pushed.is_ok(), "{:?}\n{}", pushed.err(), traffic.lines());
     assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
     scene.assert_served("team/app", "one", &scene.layout.digest("one"));
 }

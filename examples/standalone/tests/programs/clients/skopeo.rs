@@ -16,7 +16,10 @@ pub(super) fn trials() -> Vec<Trial> {
         copies_an_image_as_oci,
         copies_an_image_as_docker_schema_2,
         copies_an_index_with_every_platform,
+        copies_out_by_tag_and_by_digest,
+        uploads_nothing_when_it_copies_again,
         copies_between_repositories,
+        pushes_again_after_cuts,
         inspects_and_lists,
         syncs_a_repository_to_a_directory_and_back,
         deletes,
@@ -66,11 +69,84 @@ fn copies_an_index_with_every_platform() {
     scene.assert_served("team/app", "multi", &scene.layout.digest("multi"));
 }
 
+fn copies_out_by_tag_and_by_digest() {
+    let scene = Scene::new();
+    let digest = scene.layout.digest("multi");
+    scene.publish("multi", "team/app:multi");
+    let by_digest = format!("docker://{}@{digest}", scene.server.repository("team/app"));
+
+    for (from, directory) in [
+        (scene.docker("team/app:multi"), "by-tag"),
+        (by_digest, "by-digest"),
+    ] {
+        let to = scene.bench.path(directory);
+        let copy = ["copy", "--all", "--src-tls-verify=false", &from];
+        scene
+            .bench
+            .skopeo(&[&copy[..], &[&format!("oci:{}:copied", to.display())]].concat());
+        scene.assert_copied("multi", &to);
+    }
+}
+
+fn uploads_nothing_when_it_copies_again() {
+    let scene = Scene::new();
+    let copy = |tag: &str| {
+        let to = format!("docker://{}", scene.tapped(&format!("team/app:{tag}")));
+        let copy = [
+            "copy",
+            "--all",
+            "--dest-tls-verify=false",
+            &scene.layout.oci("multi"),
+            &to,
+        ];
+        scene.bench.skopeo(&copy);
+    };
+
+    copy("one");
+    let first = scene.traffic();
+    copy("one");
+    copy("again");
+    let later = scene.traffic();
+
+    // Three layers, one of them in both images, and two configurations.
+    assert_eq!(first.uploads(), 5, "{}", first.lines());
+    assert_eq!(later.uploads(), 0, "{}", later.lines());
+    scene.assert_served("team/app", "again", &scene.layout.digest("multi"));
+}
+
+fn pushes_again_after_cuts() {
+    let scene = Scene::new();
+    let to = format!("docker://{}", scene.tapped("team/app:one"));
+    let copy = [
+        "--insecure-policy",
+        "copy",
+        "--retry-times=3",
+        "--dest-tls-verify=false",
+        &scene.layout.oci("one"),
+        &to,
+    ];
+
+    // It tries again, but takes some of what a cut looks like for final.
+    scene.push_until_it_is_not_cut(250_000, || scene.bench.attempt("skopeo", &copy).map(drop));
+
+    scene.assert_served("team/app", "one", &scene.layout.digest("one"));
+}
+
 fn copies_between_repositories() {
     let scene = Scene::new();
-    scene.skopeo_push("multi", "team/app:multi", &["--all"]);
+    // What it pushed, it knows the place of.
+    let push = [
+        "copy",
+        "--all",
+        "--dest-tls-verify=false",
+        &scene.layout.oci("multi"),
+    ];
+    let to = format!("docker://{}", scene.tapped("team/app:multi"));
+    scene.bench.skopeo(&[&push[..], &[&to]].concat());
+    scene.traffic();
 
-    let (from, to) = (scene.docker("team/app:multi"), scene.docker("other/copy:multi"));
+    let [from, to] =
+        ["team/app:multi", "other/copy:multi"].map(|name| format!("docker://{}", scene.tapped(name)));
     scene.bench.skopeo(&[
         "copy",
         "--all",
@@ -80,6 +156,14 @@ fn copies_between_repositories() {
         &to,
     ]);
 
+    // Layers are mounted; configurations are small enough that it sends them again.
+    let traffic = scene.traffic();
+    assert_eq!(
+        (traffic.mounts(), traffic.uploads()),
+        (3, 2),
+        "{}",
+        traffic.lines()
+    );
     scene.assert_served("other/copy", "multi", &scene.layout.digest("multi"));
 }
 

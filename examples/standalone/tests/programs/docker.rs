@@ -42,14 +42,29 @@ impl<'a> Engine<'a> {
 
     /// As [`Self::start`], with more on dockerd's command line.
     pub(crate) fn start_with(bench: &'a Workbench, name: &str, options: &[&str]) -> Self {
+        Self::start_in(bench, name, |directory| {
+            let mut command = Self::daemon(bench, directory);
+            command.args(options);
+            command
+        })
+    }
+
+    /// As [`Self::start`], with networks for containers, in a name space of the engine's own: ports that it publishes
+    /// are taken nowhere else, and found by [`Self::inside`] only.
+    pub(crate) fn start_with_networks(bench: &'a Workbench, name: &str) -> Self {
+        Self::start_in(bench, name, |directory| {
+            Self::daemon_with_networks(bench, directory)
+        })
+    }
+
+    fn start_in(bench: &'a Workbench, name: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let directory = bench.path(name);
         fs::create_dir(&directory).expect("an engine's directory is its own");
         // The machine's own settings decide nothing.
         fs::write(directory.join("daemon.json"), "{}").expect("the test's directory is writable");
         let engine = Self {
             bench,
-            process: Process::start(Self::daemon(bench, &directory).args(options))
-                .expect("dockerd can be started"),
+            process: Process::start(&mut command(&directory)).expect("dockerd can be started"),
             directory,
         };
         if let Err(error) = engine.process.wait_for_output(READY) {
@@ -61,10 +76,29 @@ impl<'a> Engine<'a> {
     fn daemon(bench: &Workbench, directory: &Path) -> Command {
         // Mounts in a name space of its own end with the engine, however that ends.
         let mut command = bench.command("unshare");
-        command.args(["--mount", "--propagation", "private", "dockerd"]);
+        command.args(["--mount", "--propagation", "private", "dockerd", "--bridge=none"]);
+        Self::configure(&mut command, directory);
+        command
+    }
+
+    fn daemon_with_networks(bench: &Workbench, directory: &Path) -> Command {
+        let mut command = bench.command("unshare");
+        command.args(["--net", "--mount", "--propagation", "private"]);
         command.args([
-            "--bridge=none",
+            "sh",
+            "-c",
+            "ip link set lo up && exec dockerd \"$@\"",
+            "dockerd",
+            "--bip=172.30.0.1/24",
+        ]);
+        Self::configure(&mut command, directory);
+        command
+    }
+
+    fn configure(command: &mut Command, directory: &Path) {
+        command.args([
             "--iptables=false",
+            "--ip6tables=false",
             "--storage-driver=vfs",
             "--debug",
         ]);
@@ -77,6 +111,13 @@ impl<'a> Engine<'a> {
             command.arg(option).arg(directory.join(file));
         }
         command.arg("--host").arg(Self::host(directory));
+    }
+
+    /// A command that finds the ports which containers of this engine publish.
+    pub(crate) fn inside(&self, program: &str) -> Command {
+        let mut command = self.bench.command("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.process.id()));
+        command.arg(program);
         command
     }
 

@@ -26,6 +26,7 @@ mod access;
 mod attack;
 mod clients;
 mod config;
+mod container;
 mod docker;
 mod exchange;
 mod health;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         attack::trials(),
         clients::trials(),
         config::trials(),
+        container::trials(),
         exchange::trials(),
         health::trials(),
         htpasswd::trials(),

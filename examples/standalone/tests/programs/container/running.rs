@@ -1,0 +1,213 @@
+//! The image as it is run: the commands of the guides, the engine that restarts it, users that are not root.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use super::{Context, PROGRAMS, Yard};
+use crate::program::{Workbench, argument, output_of};
+
+pub(super) fn trials() -> Vec<Trial> {
+    trials!(PROGRAMS;
+        runs_by_the_command_that_everybody_knows,
+        runs_on_a_port_of_the_engines_choice_with_another_root,
+        makes_lines_for_a_password_file,
+        runs_as_a_user_that_a_derived_image_adds,
+        runs_as_nobody_in_its_other_variant,
+    )
+}
+
+fn runs_by_the_command_that_everybody_knows() {
+    let bench = Workbench::new();
+    let yard = Yard::new(&bench);
+
+    yard.docker.run(&[
+        "run",
+        "-d",
+        "-p",
+        "5000:5000",
+        "--restart=always",
+        "--name",
+        "registry",
+        "registry:2",
+    ]);
+
+    assert_eq!(yard.answer("http://localhost:5000/v2/"), "{}");
+    let image = yard.push(1, "localhost:5000/hello-world:latest");
+
+    // The engine starts what dies, and it serves what it had.
+    let started = yard.inspect("registry", "{{.State.StartedAt}}");
+    yard.kill("registry");
+    yard.wait_for_another("registry", "{{.State.StartedAt}}", &started);
+    assert_eq!(yard.answer("http://localhost:5000/v2/"), "{}");
+    yard.assert_pulls("localhost:5000/hello-world:latest", &image);
+
+    // `docker stop` asks, and waits ten seconds before it kills: 137 would be a kill.
+    yard.docker.run(&["stop", "registry"]);
+    assert_eq!(yard.inspect("registry", "{{.State.ExitCode}}"), "0");
+    // nginx-proxy finds the port only if there is one.
+    assert_eq!(
+        yard.inspect("registry:2", "{{json .Config.ExposedPorts}}"),
+        r#"{"5000/tcp":{}}"#
+    );
+    assert_eq!(
+        yard.inspect("registry:2", "{{json .Config.Volumes}}"),
+        r#"{"/var/lib/registry":{}}"#
+    );
+}
+
+fn runs_on_a_port_of_the_engines_choice_with_another_root() {
+    let bench = Workbench::new();
+    let yard = Yard::new(&bench);
+    let storage = bench.path("storage");
+    fs::create_dir(&storage).unwrap();
+
+    yard.docker.run(&[
+        "run",
+        "-d",
+        "-p",
+        "127.0.0.1::5000",
+        "-v",
+        &format!("{}:/registry", argument(&storage)),
+        "-e",
+        "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/registry",
+        "-e",
+        "VIRTUAL_HOST=registry.example.com",
+        "--name",
+        "registry",
+        "registry:2",
+    ]);
+    let published = yard.docker.run(&["port", "registry", "5000"]);
+    let address = published.text();
+
+    assert_eq!(yard.answer(&format!("http://{address}/v2/")), "{}");
+    let reference = format!("{address}/user/hello-world:latest");
+    let image = yard.push(1, &reference);
+    yard.assert_pulls(&reference, &image);
+    assert!(
+        storage
+            .join("docker/registry/v2/repositories/user/hello-world")
+            .is_dir()
+    );
+}
+
+fn makes_lines_for_a_password_file() {
+    let bench = Workbench::new();
+    let yard = Yard::new(&bench);
+
+    let line = yard.docker.run(&[
+        "run",
+        "--rm",
+        "--entrypoint",
+        "htpasswd",
+        "registry:2",
+        "-Bbn",
+        "username",
+        "password",
+    ]);
+
+    // The guides redirect this to the file: nothing but the line, and an empty one as htpasswd prints it.
+    assert!(line.text().starts_with("username:$2y$"), "{}", line.text());
+    assert_eq!(line.text().lines().count(), 1, "{}", line.text());
+    fs::write(bench.path("htpasswd"), &line.out).unwrap();
+    yard.docker.run(&[
+        "run",
+        "-d",
+        "-p",
+        "5000:5000",
+        "-v",
+        &format!("{}:/auth/htpasswd:ro", argument(&bench.path("htpasswd"))),
+        "-e",
+        "REGISTRY_AUTH=htpasswd",
+        "-e",
+        "REGISTRY_AUTH_HTPASSWD_REALM=Registry Realm",
+        "-e",
+        "REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd",
+        "registry:2",
+    ]);
+    yard.answer("http://localhost:5000/");
+    let login = |password| ["login", "-u", "username", "-p", password, "localhost:5000"];
+    yard.docker.refused(&login("wrong"));
+    yard.docker.run(&login("password"));
+    let image = yard.push(1, "localhost:5000/app:latest");
+    yard.assert_pulls("localhost:5000/app:latest", &image);
+}
+
+fn runs_as_a_user_that_a_derived_image_adds() {
+    let bench = Workbench::new();
+    let yard = Yard::new(&bench);
+    let derived = Context::new(&bench, "derived");
+    derived.build(
+        &yard.docker,
+        "my-registry:2",
+        "FROM registry:2\n\nRUN adduser -u 1000 --disabled-password regDockerUser\nUSER regDockerUser\n",
+    );
+    let data = bench.path("volume");
+    fs::create_dir(&data).unwrap();
+    let volume = format!("{}:/data", argument(&data));
+    let run = [
+        "run",
+        "-d",
+        "-p",
+        "5000:5000",
+        "-e",
+        "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data",
+        "-v",
+        &volume,
+        "--name",
+        "registry",
+        "my-registry:2",
+    ];
+
+    // The directory is root's, as the engine makes it: said at once, with the path and who may not write there.
+    yard.docker.run(&run);
+    assert_ne!(yard.docker.run(&["wait", "registry"]).text(), "0");
+    let said = yard.docker.run(&["logs", "registry"]);
+    let said = format!("{}{}", said.text(), said.log);
+    assert!(said.contains("/data") && said.contains("1000"), "{said}");
+    yard.docker.run(&["rm", "registry"]);
+
+    std::os::unix::fs::chown(&data, Some(1000), Some(1000)).unwrap();
+    yard.docker.run(&run);
+    yard.answer("http://localhost:5000/v2/");
+    let image = yard.push(1, "localhost:5000/app:latest");
+    yard.assert_pulls("localhost:5000/app:latest", &image);
+}
+
+fn runs_as_nobody_in_its_other_variant() {
+    let bench = Workbench::new();
+    let yard = Yard::new(&bench);
+    yard.build("nonroot", "registry:2-nonroot");
+
+    yard.docker.run(&[
+        "run",
+        "-d",
+        "-p",
+        "5000:5000",
+        "--name",
+        "registry",
+        "registry:2-nonroot",
+    ]);
+    yard.answer("http://localhost:5000/v2/");
+
+    let image = yard.push(1, "localhost:5000/app:latest");
+    yard.assert_pulls("localhost:5000/app:latest", &image);
+    assert_eq!(yard.docker.run(&["exec", "registry", "id", "-u"]).text(), "65532");
+}
+
+impl Yard<'_> {
+    /// Kills a container's process as the kernel does it when memory is short.
+    fn kill(&self, container: &str) {
+        let process = self.inspect(container, "{{.State.Pid}}");
+        let mut command = self.bench.command("kill");
+        command.args(["-9", &process]);
+        output_of(command).unwrap();
+    }
+
+    /// Waits until docker says something else of a container than it did.
+    fn wait_for_another(&self, container: &str, format: &str, before: &str) {
+        // Each question takes the engine a moment, which is the pause.
+        let changed = (0..2000).any(|_| self.inspect(container, format) != before);
+        assert!(changed, "{container} stays {before}");
+    }
+}

@@ -29,6 +29,7 @@
 //! [`serve`] is a listener for the open network (feature `serve`, on by default), see [`server`]; any other that runs
 //! an axum router will do.
 
+mod proxies;
 #[cfg(feature = "serve")]
 pub mod server;
 mod service;
@@ -39,6 +40,8 @@ mod manual {}
 
 #[cfg(feature = "serve")]
 pub use self::server::serve;
+
+pub use self::proxies::{InvalidNetwork, Network, Proxies};
 
 use self::service::MountService;
 use axum::{Router, routing::any_service};

@@ -46,6 +46,7 @@ pub struct FsStorage {
 pub struct FsOptions {
     durability: Durability,
     min_free: u64,
+    read_only: bool,
 }
 
 /// Why a directory cannot be opened.
@@ -105,6 +106,16 @@ impl FsOptions {
         Self { min_free, ..self }
     }
 
+    /// For reading alone: nothing is written, made or locked, so that the directory may be one that this process cannot
+    /// write, such as a mounted snapshot. Nobody may write there meanwhile: what was read once may be remembered.
+    #[must_use]
+    pub const fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
+
     /// Opens the storage in `root`, which is made if it does not exist; registry:2 calls it `rootdirectory`.
     ///
     /// # Errors
@@ -123,6 +134,11 @@ impl FsOptions {
             action: error.to_string(),
             source: error.into_source(),
         };
+        if self.read_only {
+            fs::read_dir(root).at("read", root).map_err(unusable)?;
+            let disk = Disk::new(layout.top(), layout.staging(), self.durability);
+            return Ok(self.storage(layout, disk, None));
+        }
         fs::create_dir_all(layout.top())
             .at("create", layout.top())
             .map_err(not_writable)?;
@@ -153,7 +169,11 @@ impl FsOptions {
             };
             disk.sync_directory(directory).map_err(unusable)?;
         }
-        Ok(FsStorage {
+        Ok(self.storage(layout, disk, Some(owner)))
+    }
+
+    fn storage(self, layout: Layout, disk: Disk, owner: Option<Owner>) -> FsStorage {
+        FsStorage {
             store: Arc::new(Store {
                 layout,
                 disk,
@@ -166,9 +186,9 @@ impl FsOptions {
                 referrers: ReferrerIndexes::default(),
                 holders: Holders::default(),
                 buffers: Arc::new(Buffers::default()),
-                _owner: owner,
+                owner,
             }),
-        })
+        }
     }
 }
 
@@ -251,7 +271,15 @@ pub(crate) struct Store {
     pub(crate) referrers: ReferrerIndexes,
     pub(crate) holders: Holders,
     pub(crate) buffers: Arc<Buffers>,
-    _owner: Owner,
+    /// `None` if it was opened for reading alone.
+    owner: Option<Owner>,
+}
+
+impl Store {
+    /// Whether the directory may be written: only by whoever has it.
+    pub(crate) const fn is_owned(&self) -> bool {
+        self.owner.is_some()
+    }
 }
 
 /// The lock on the directory, for as long as it is open. The kernel frees it, however the process ends.

@@ -96,7 +96,7 @@ impl Storage for FsStorage {
     }
 
     fn write(&self) -> Option<&dyn StorageWrite> {
-        Some(self)
+        self.store().is_owned().then_some(self as &dyn StorageWrite)
     }
 
     fn admin(&self) -> Option<&dyn StorageAdmin> {

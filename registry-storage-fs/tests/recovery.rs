@@ -44,6 +44,43 @@ async fn a_second_owner_is_refused_and_told_who_has_it() {
     FsStorage::open(root.path()).unwrap();
 }
 
+#[tokio::test]
+async fn read_only_a_directory_is_read_and_never_touched() {
+    let root = tempfile::tempdir().unwrap();
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let owner = FsStorage::open(root.path()).unwrap();
+    push(&owner, &name("a"), &b"content".as_slice().into()).await;
+    drop(owner);
+    let before = everything_below(root.path());
+
+    let storage = FsStorage::options().read_only().open(root.path()).unwrap();
+
+    assert!(storage.write().is_none());
+    let info = storage.blob(&name("a"), &digest).await.unwrap().unwrap();
+    assert_eq!(info.size, 7);
+    assert_eq!(everything_below(root.path()), before);
+    // Nothing is locked either.
+    FsStorage::open(root.path()).unwrap();
+
+    let missing = FsStorage::options().read_only().open(root.path().join("missing"));
+    assert!(matches!(missing, Err(OpenError::Unusable { .. })));
+}
+
+/// The files and directories, with the times of their last change.
+fn everything_below(directory: &Path) -> Vec<(std::path::PathBuf, std::time::SystemTime)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let changed = fs::metadata(&path).unwrap().modified().unwrap();
+        if path.is_dir() {
+            found.extend(everything_below(&path));
+        }
+        found.push((path, changed));
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn a_root_that_cannot_be_written_is_refused_with_path_and_user() {
     let directory = tempfile::tempdir().unwrap();

@@ -206,6 +206,7 @@ mod tests {
         let log = Log {
             level: tracing_subscriber::filter::LevelFilter::INFO,
             format,
+            access: false,
             fields: vec![("service".into(), "registry".into())],
         };
         Lines::new(&log).line("2026-11-21T14:59:10.231248Z", Level::WARN, Fields(fields))

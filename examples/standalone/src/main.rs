@@ -1,6 +1,8 @@
 //! `registry`: an OCI / Docker registry server, made from the public API of the registry crates.
 
 mod access;
+mod access_log;
+mod admission;
 mod cli;
 mod config;
 mod debug;

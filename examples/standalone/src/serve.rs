@@ -2,6 +2,8 @@
 
 use crate::{
     access,
+    access_log::AccessLog,
+    admission::Admission,
     cli::Serve,
     config::{self, Config, Location, Settings, Sources, StorageKind},
     debug::Debug,
@@ -11,15 +13,20 @@ use crate::{
     listen::bind,
     log, tls, users,
 };
-use axum::{Router, http::header, middleware, routing::get};
+use axum::{Router, extract::Request, http::header, middleware, routing::get};
 use registry_axum::{Mount, server::Server};
-use registry_core::{Registry, Storage, service::Builder, storage::MemoryStorage};
-use registry_storage_fs::FsStorage;
+use registry_core::{
+    Registry, Storage,
+    service::{Builder, Limits},
+    storage::MemoryStorage,
+};
+use registry_storage_fs::{FsStorage, OpenError};
 use std::{
     error::Error,
     future::Future,
     io::{self, Write as _},
     net::SocketAddr,
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -84,9 +91,18 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     }
     let runtime = runtime.enable_all().build()?;
     let deadline = Deadline::default();
-    let ended = runtime.block_on(serve(settings, tell_how, &deadline));
+    let (access_log, writer) = if settings.log.access {
+        AccessLog::start().map(|(log, writer)| (Some(log), Some(writer)))?
+    } else {
+        (None, None)
+    };
+    let ended = runtime.block_on(serve(settings, access_log, tell_how, &deadline));
     // A thread may be in a call that never returns, to a disk that has gone: the process does not wait for it.
     runtime.shutdown_timeout(deadline.get().saturating_duration_since(Instant::now()));
+    // Every request has ended with it, and has its line.
+    if let Some(writer) = writer {
+        writer.finish();
+    }
     ended
 }
 
@@ -105,14 +121,19 @@ impl Deadline {
     }
 }
 
-async fn serve(settings: &Settings, tell_how: bool, deadline: &Deadline) -> Result<(), Box<dyn Error>> {
+async fn serve(
+    settings: &Settings,
+    access_log: Option<AccessLog>,
+    tell_how: bool,
+    deadline: &Deadline,
+) -> Result<(), Box<dyn Error>> {
     let users = users::open(settings.login.as_ref())?;
     let logins = users.is_some();
     let rules = settings.access.as_deref();
     let rules = rules.map(|path| access::open(path, logins)).transpose()?;
     let directory = match &settings.storage.kind {
         StorageKind::Directory { root, min_free, .. } => {
-            Some(FsStorage::options().min_free(*min_free).open(root)?)
+            Some(open(root, *min_free, settings.storage.read_only)?)
         }
         StorageKind::Memory => None,
     };
@@ -180,6 +201,18 @@ async fn serve(settings: &Settings, tell_how: bool, deadline: &Deadline) -> Resu
     if let Some(debug) = debug {
         app = app.layer(debug.serve());
     }
+    let admission = Arc::new(settings.http.admission.clone());
+    app = app.layer(middleware::from_fn_with_state(
+        Arc::clone(&admission),
+        Admission::admit,
+    ));
+    if let Some(access_log) = access_log {
+        app = app.layer(middleware::from_fn_with_state(access_log, AccessLog::log));
+    }
+    app = app.layer(middleware::map_request(move |mut request: Request| {
+        admission.identify(&mut request);
+        std::future::ready(request)
+    }));
     let drain = settings.timeouts.drain;
     let told = deadline.clone();
     let server = Server::new(app)
@@ -217,11 +250,33 @@ async fn serve(settings: &Settings, tell_how: bool, deadline: &Deadline) -> Resu
 }
 
 /// What may be done at all, whoever asks.
-fn configured(registry: Builder, settings: &Settings) -> Builder {
-    if settings.storage.deletion {
-        registry
-    } else {
-        registry.without_deletion()
+fn configured(mut registry: Builder, settings: &Settings) -> Builder {
+    let storage = &settings.storage;
+    let mut limits = Limits::default();
+    limits.blob_bytes = storage.blob_bytes;
+    limits.catalog_n = storage.catalog_n;
+    registry = registry.limits(limits);
+    if !storage.whole_indexes {
+        registry = registry.allow_sparse_indexes();
+    }
+    if storage.read_only {
+        registry = registry.read_only();
+    }
+    if !storage.deletion {
+        registry = registry.without_deletion();
+    }
+    registry
+}
+
+/// The directory: as its owner, and, where it is only to be read and cannot be written, as a reader.
+fn open(root: &Path, min_free: u64, read_only: bool) -> Result<FsStorage, OpenError> {
+    let options = FsStorage::options().min_free(min_free);
+    match options.open(root) {
+        Err(error @ OpenError::NotWritable { .. }) if read_only => {
+            tracing::info!("read-only: {}", crate::with_causes(&error));
+            options.read_only().open(root)
+        }
+        opened => opened,
     }
 }
 

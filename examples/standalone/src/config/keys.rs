@@ -168,7 +168,12 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "what every line of the application log has",
     ),
-    accepted("log.accesslog", Form::Any, "there is no access log yet"),
+    honoured(
+        "log.accesslog.disabled",
+        Form::Switch,
+        "false",
+        "no line per request on standard output, in the Combined Log Format",
+    ),
     refused(
         "log.hooks",
         "mail about errors is the business of whatever reads the log",
@@ -234,7 +239,12 @@ pub(crate) const KEYS: &[Key] = &[
         "false",
         "whether clients may delete; without a configuration they may",
     ),
-    refused("storage.maintenance.readonly", "it comes later"),
+    honoured(
+        "storage.maintenance.readonly.enabled",
+        Form::Switch,
+        "false",
+        "whether nothing may be changed; the directory may be one that cannot be written then",
+    ),
     honoured(
         "storage.maintenance.uploadpurging.enabled",
         Form::Switch,
@@ -420,12 +430,37 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "our own: the port of https that clients are sent to, if it is not that of `http.addr`",
     ),
-    refused("http.net", "there is no other than `tcp`"),
+    honoured("http.net", Form::Text, "tcp", "there is no other yet"),
     honoured(
         "http.headers.*",
         Form::List,
         "",
         "header lines of every answer below `/v2/`, one per value; `Access-Control-*` go to the origins they allow",
+    ),
+    honoured(
+        "http.proxies.trusted",
+        Form::List,
+        "",
+        "our own: the networks whose proxies are believed about a client's address; without it loopback and private ones, \
+         and `[]` is nobody",
+    ),
+    honoured(
+        "http.proxies.header",
+        Form::Text,
+        "X-Forwarded-For",
+        "our own: the header in which they tell it, such as `CF-Connecting-IP`",
+    ),
+    honoured(
+        "http.allow",
+        Form::List,
+        "",
+        "our own: the networks that may connect, such as those of a proxy; others are answered 403",
+    ),
+    honoured(
+        "http.maxblobsize",
+        Form::Size,
+        "",
+        "our own: the largest blob, such as `100m`; larger ones are answered 413. Without it any size",
     ),
     honoured(
         "http.draintimeout",
@@ -482,6 +517,11 @@ pub(crate) const KEYS: &[Key] = &[
         "whether HTTPS offers HTTP/1.1 only",
     ),
     accepted(
+        "http.h2c",
+        Form::Any,
+        "HTTP/2 is spoken with those who begin with it",
+    ),
+    accepted(
         "http.secret",
         Form::Secret,
         "upload sessions need no signature: any process on the directory can continue them",
@@ -525,8 +565,34 @@ pub(crate) const KEYS: &[Key] = &[
     refused("health.file", "only the storage is checked"),
     refused("health.http", "only the storage is checked"),
     refused("health.tcp", "only the storage is checked"),
-    accepted("catalog", Form::Any, "it comes later"),
-    accepted("validation", Form::Any, "it comes later"),
+    honoured(
+        "catalog.maxentries",
+        Form::Count,
+        "",
+        "the largest `n` of the catalog, beyond which the answer is 400; without it the answer is a page and a `Link`",
+    ),
+    accepted("tags", Form::Any, "tags are listed in pages of 10,000"),
+    accepted(
+        "validation.enabled",
+        Form::Switch,
+        "manifests are always validated",
+    ),
+    accepted(
+        "validation.disabled",
+        Form::Switch,
+        "manifests are always validated",
+    ),
+    refused(
+        "validation.manifests.urls",
+        "layers that lie elsewhere are accepted, and nobody is asked to fetch them",
+    ),
+    honoured(
+        "validation.manifests.indexes.platforms",
+        Form::Text,
+        "all",
+        "which images of an index have to be there: `all` or `none`",
+    ),
+    refused("validation.manifests.indexes.platformlist", "it is all or none"),
     refused("proxy", "a pull-through cache comes later"),
     refused("policy", "classes of repositories are not told apart"),
     refused("middleware", "there is no middleware to configure"),
@@ -534,6 +600,12 @@ pub(crate) const KEYS: &[Key] = &[
         "compatibility.schema1",
         Form::Any,
         "signed manifests of Docker before 1.10 are neither accepted nor made, as in registry:3",
+    ),
+    honoured(
+        "compatibility.refuseoldclients",
+        Form::Switch,
+        "false",
+        "our own: docker before 1.6 is answered 404, as it would take this for a registry of version 1",
     ),
     accepted(
         "reporting",

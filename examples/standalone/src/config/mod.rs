@@ -226,6 +226,7 @@ fn without_file() -> Value {
         (&["version"][..], "0.1"),
         (&["storage", "filesystem", "rootdirectory"], "./registry-data"),
         (&["storage", "delete", "enabled"], "true"),
+        (&["log", "accesslog", "disabled"], "true"),
         (&["http", "addr"], "127.0.0.1:5000"),
     ] {
         let set = overlay::set(&mut root, path, Value::scalar(Origin::Default, text));

@@ -142,6 +142,23 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// A list, of which each item is one that `parse` understands; `None` if nobody gave one.
+    pub(super) fn items<T>(
+        &self,
+        path: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let value = self.given(path)?;
+        let mut items = Vec::new();
+        for (text, origin) in self.texts(value, path) {
+            match parse(text) {
+                Ok(item) => items.push(item),
+                Err(why) => self.problem(origin, path, why),
+            }
+        }
+        (value.content != Content::Null).then_some(items)
+    }
+
     pub(super) fn switch(&self, path: &'static str) -> bool {
         self.scalar(path, units::switch)
     }

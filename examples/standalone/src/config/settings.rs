@@ -1,14 +1,23 @@
 //! [`Settings`]: what the server is built from, and the keys they are read from.
 
-use super::{Notice, Problem, reader::Reader, units::duration, value::Value};
+use super::{
+    Notice, Problem,
+    reader::Reader,
+    units::{count, duration, size},
+    value::Value,
+};
 use crate::{
+    admission::Admission,
     debug::{self, StorageCheck},
     expiry::Expiry,
     listen::Listen,
     tls,
 };
 use axum::http::{HeaderName, HeaderValue, Uri};
-use registry_axum::server::{Limits, Timeouts};
+use registry_axum::{
+    InvalidNetwork, Network, Proxies,
+    server::{Limits, Timeouts},
+};
 use registry_core::protocol::Links;
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use tracing_subscriber::filter::LevelFilter;
@@ -36,6 +45,8 @@ pub(crate) struct Log {
     pub(crate) format: Format,
     /// What every line of the application log has.
     pub(crate) fields: Vec<(String, String)>,
+    /// Whether there is a line per request.
+    pub(crate) access: bool,
 }
 
 /// `log.formatter`.
@@ -53,6 +64,14 @@ pub(crate) struct Storage {
     pub(crate) kind: StorageKind,
     /// Whether tags, manifests and blobs may be deleted at all.
     pub(crate) deletion: bool,
+    /// Whether anything may be changed.
+    pub(crate) read_only: bool,
+    /// The largest blob, in bytes.
+    pub(crate) blob_bytes: Option<u64>,
+    /// The largest `n` of the catalog that is answered.
+    pub(crate) catalog_n: Option<usize>,
+    /// Whether all images of an index have to be there.
+    pub(crate) whole_indexes: bool,
     /// When abandoned uploads are ended.
     pub(crate) expiry: Option<Expiry>,
     /// For the debug listener.
@@ -80,6 +99,7 @@ pub(crate) struct Http {
     pub(crate) prefix: String,
     pub(crate) location: Location,
     pub(crate) headers: Headers,
+    pub(crate) admission: Admission,
     pub(crate) tls: Option<tls::Settings>,
     /// Where health and metrics are told.
     pub(crate) debug: Option<debug::Settings>,
@@ -187,6 +207,7 @@ impl Log {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.in_one_line()))
                 .collect(),
+            access: !reader.switch("log.accesslog.disabled"),
         }
     }
 }
@@ -220,6 +241,7 @@ impl Storage {
         let root = PathBuf::from(reader.text("storage.filesystem.rootdirectory"));
         let min_free = reader.size("storage.filesystem.minfree");
         let threads = reader.count("storage.filesystem.maxthreads").max(25);
+        let read_only = reader.switch("storage.maintenance.readonly.enabled");
         let memory = reader.given("storage.inmemory").is_some();
         reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: `storage.filesystem.rootdirectory` says where images are kept, and so does REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
         Self {
@@ -233,7 +255,19 @@ impl Storage {
                 }
             },
             deletion: reader.switch("storage.delete.enabled"),
-            expiry: expiry(reader),
+            read_only,
+            blob_bytes: reader.optional("http.maxblobsize", size),
+            catalog_n: reader.optional("catalog.maxentries", count),
+            whole_indexes: reader.parsed(
+                "validation.manifests.indexes.platforms",
+                |platforms| match platforms {
+                    "all" => Ok(true),
+                    "none" => Ok(false),
+                    "list" => Err("it is all or none".into()),
+                    _ => Err("it is neither `all` nor `none`".into()),
+                },
+            ),
+            expiry: expiry(reader).filter(|_| !read_only),
             check: storage_check(reader),
         }
     }
@@ -245,6 +279,10 @@ impl Http {
     }
 
     fn from(reader: &Reader<'_>) -> Self {
+        reader.parsed("http.net", |net| match net {
+            "tcp" | "" => Ok(()),
+            _ => Err("there is no other than `tcp` yet".into()),
+        });
         let host = reader.optional("http.host", external);
         let relative = reader.switch("http.relativeurls");
         Self {
@@ -256,6 +294,7 @@ impl Http {
                 _ => Location::FromRequest,
             },
             headers: Headers::from(reader),
+            admission: admission(reader),
             tls: super::tls::settings(reader),
             debug: debug(reader),
         }
@@ -307,6 +346,24 @@ fn debug(reader: &Reader<'_>) -> Option<debug::Settings> {
         addr: addr.flatten()?,
         metrics,
     })
+}
+
+fn admission(reader: &Reader<'_>) -> Admission {
+    let proxies = reader.items("http.proxies.trusted", network);
+    let header = reader.parsed("http.proxies.header", |text| {
+        HeaderName::try_from(text).map_err(|_bad| "this is no name of a header".into())
+    });
+    Admission {
+        proxies: proxies
+            .map_or_else(Proxies::default, Proxies::of)
+            .telling_in(header),
+        allowed: reader.items("http.allow", network),
+        refuse_old_clients: reader.switch("compatibility.refuseoldclients"),
+    }
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: InvalidNetwork| error.to_string())
 }
 
 impl Headers {

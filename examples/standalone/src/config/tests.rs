@@ -398,7 +398,15 @@ fn what_check_prints_says_where_each_value_comes_from() {
     let config = load(&text, &[("REGISTRY_LOG_LEVEL", "debug")]).unwrap();
     let place = config.file.as_ref().unwrap().display().to_string();
     let printed = render(&config).replace(&place, "config.yml");
-    assert_eq!(printed, include_str!("check.golden.yml"), "{printed}");
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/check.golden.yml");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(golden, &printed).unwrap();
+    }
+    assert_eq!(
+        printed,
+        fs::read_to_string(golden).unwrap(),
+        "UPDATE_DOCS=1 writes it anew"
+    );
 }
 
 #[test]

@@ -11,9 +11,9 @@ use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::{
-    http::Response,
+    http::{Request, Response},
     image::sha256,
-    server::{Server, end_of},
+    server::{OCTETS, Server, end_of},
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -27,10 +27,19 @@ pub(crate) fn trials() -> Vec<Trial> {
         problems_end_the_process_with_their_place,
         what_registry_2_collects_with_is_refused_with_a_hint,
         log_lines_have_the_format_that_is_asked_for,
+        a_blob_beyond_the_largest_is_refused_before_it_is_sent,
+        nothing_changes_while_it_is_read_only,
+        the_client_that_a_proxy_tells_is_the_one_in_the_log,
+        only_the_networks_that_may_connect_are_let_in,
+        docker_of_before_1_6_is_turned_away_if_asked,
+        a_preflight_needs_no_login,
     ];
     trials.extend(trials![["docker-registry"];
         headers_are_those_of_registry_2,
         the_environment_does_what_it_does_in_registry_2,
+    ]);
+    trials.extend(trials![["fail2ban-regex"];
+        fail2ban_finds_failed_logins_and_nothing_else,
     ]);
     trials
 }
@@ -297,7 +306,8 @@ fn headers_are_those_of_registry_2() {
                     answer.status,
                     permissions(answer),
                     nosniff,
-                    answer.header("cache-control").map(str::to_owned),
+                    // Ours says it of names, too.
+                    (target == "/").then(|| answer.header("cache-control").map(str::to_owned)),
                 )
             });
             assert_eq!(ours, theirs, "{origin}: {target}");
@@ -482,5 +492,183 @@ fn log_lines_have_the_format_that_is_asked_for() {
         if format != "text" {
             serde_json::from_str::<serde_json::Value>(line).unwrap();
         }
+    }
+}
+
+fn a_blob_beyond_the_largest_is_refused_before_it_is_sent() {
+    let setup = with_http("maxblobsize: 100k");
+    let server = setup.ours(&[]);
+    let session = server.open_upload("app");
+    // Nothing of the body is ever sent: the head is enough.
+    let refused = Request::open(server.address(), "PATCH", &session, &[OCTETS], (100 << 10) + 1).finish();
+    assert_eq!(refused.status, 413);
+    let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
+    assert_eq!(body["errors"][0]["code"], "SIZE_INVALID");
+
+    let blob = vec![7; 100 << 10];
+    server.push_blob("app", &sha256(&blob).to_string(), &blob);
+}
+
+fn nothing_changes_while_it_is_read_only() {
+    let setup = with_http("");
+    let server = setup.ours(&[]);
+    push(&server, "app");
+    server.stop();
+    let read_only = ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true");
+
+    let server = setup.ours(&[read_only, ("REGISTRY_STORAGE_DELETE_ENABLED", "true")]);
+    for (method, target) in [
+        ("POST", "/v2/app/blobs/uploads/"),
+        ("PUT", "/v2/app/manifests/v2"),
+        ("DELETE", "/v2/app/manifests/v1"),
+    ] {
+        let answer = server.request(method, target, &[("Content-Type", MANIFEST)], b"{}");
+        assert_eq!(answer.status, 405, "{method} {target}");
+    }
+    server.get("/v2/app/manifests/v1");
+    server.stop();
+
+    // Where a directory cannot be written, because another process has it or it is a file system of that kind, the
+    // latter being the one that a test can have: /proc.
+    let mut command = setup.command(OURS, &[]);
+    command.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/proc/self");
+    let (status, said) = end_of(command);
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("/proc/self") && said.contains("user id"), "{said}");
+    let mut command = setup.command(OURS, &[read_only]);
+    command.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/proc/self");
+    Server::start(command, "http://").get("/v2/_catalog");
+}
+
+fn the_client_that_a_proxy_tells_is_the_one_in_the_log() {
+    let told = [
+        ("X-Forwarded-For", "192.0.2.1, 198.51.100.7"),
+        ("CF-Connecting-IP", "203.0.113.5"),
+        ("User-Agent", "test"),
+    ];
+    for (variables, expected) in [
+        (&[][..], "198.51.100.7"),
+        (
+            &[("REGISTRY_HTTP_PROXIES_HEADER", "CF-Connecting-IP")],
+            "203.0.113.5",
+        ),
+        (&[("REGISTRY_HTTP_PROXIES_TRUSTED", "[]")], "127.0.0.1"),
+        (&[("REGISTRY_HTTP_PROXIES_TRUSTED", "[10.0.0.0/8]")], "127.0.0.1"),
+        (
+            &[("REGISTRY_HTTP_PROXIES_TRUSTED", "[127.0.0.0/8, 198.51.100.0/24]")],
+            "192.0.2.1",
+        ),
+    ] {
+        let setup = with_http("");
+        let server = setup.ours(variables);
+        server
+            .request("GET", "/v2/_catalog?n=5", &told, b"")
+            .expect_status(200);
+        server.says(&format!("{expected} - - ["));
+        server.says("\"GET /v2/_catalog?n=5 HTTP/1.1\" 200 ");
+        server.says(" \"\" \"test\"");
+    }
+    let setup = with_http("");
+    let server = setup.ours(&[("REGISTRY_LOG_ACCESSLOG_DISABLED", "true")]);
+    server.get("/v2/");
+    server.terminate();
+    let said = server.wait_and_listen();
+    assert!(!said.contains("GET"), "{said}");
+}
+
+fn only_the_networks_that_may_connect_are_let_in() {
+    let setup = with_http("allow: [192.0.2.0/24]");
+    let server = setup.ours(&[]);
+    // What a proxy would tell does not make anybody another peer.
+    for headers in [&[][..], &[("X-Forwarded-For", "192.0.2.1")]] {
+        for target in ["/v2/", "/"] {
+            let refused = server.request("GET", target, headers, b"");
+            assert_eq!(refused.status, 403, "{target}");
+        }
+    }
+    let setup = with_http("allow: [192.0.2.0/24, 127.0.0.1]");
+    setup.ours(&[]).get("/v2/");
+}
+
+fn docker_of_before_1_6_is_turned_away_if_asked() {
+    for (config, agent, status) in [
+        ("false", "docker/1.5.0", 200),
+        ("true", "docker/1.5.0", 404),
+        ("true", "Go 1.1 package http", 404),
+        ("true", "docker/20.10.24", 200),
+    ] {
+        let setup = with_http("");
+        let server = setup.ours(&[("REGISTRY_COMPATIBILITY_REFUSEOLDCLIENTS", config)]);
+        server
+            .request("GET", "/v2/", &[("User-Agent", agent)], b"")
+            .expect_status(status);
+    }
+}
+
+/// What `htpasswd -b users ann secret` makes, apr1 as in most guides.
+const USERS: &str = "ann:$apr1$QkJ4b3Jn$x6JbkG./Q0GN4D16Oxahf.\n";
+
+fn a_preflight_needs_no_login() {
+    let setup = Setup::new(WITH_A_USER_INTERFACE);
+    let users = setup.directory.path().join("registry.password");
+    fs::write(&users, USERS).unwrap();
+    let users = users.to_str().unwrap();
+    let server = setup.ours(&[
+        ("REGISTRY_AUTH", "htpasswd"),
+        ("REGISTRY_AUTH_HTPASSWD_REALM", "Registry"),
+        ("REGISTRY_AUTH_HTPASSWD_PATH", users),
+    ]);
+    let origin = ("Origin", "http://hub.example:5001");
+    let headers = [origin, ("Access-Control-Request-Method", "DELETE")];
+    server
+        .request("OPTIONS", "/v2/app/manifests/v1", &headers, b"")
+        .expect_status(204);
+
+    let asked = server
+        .request("GET", "/v2/_catalog", &[origin], b"")
+        .expect_status(401);
+    assert_eq!(asked.header("www-authenticate"), Some("Basic realm=\"Registry\""));
+    // Or the page could not show that a login is needed.
+    assert_eq!(asked.header("access-control-allow-credentials"), Some("true"));
+}
+
+fn fail2ban_finds_failed_logins_and_nothing_else() {
+    let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("fail2ban/registry.conf");
+    for format in ["text", "json"] {
+        let setup = with_http("");
+        let users = setup.directory.path().join("users");
+        fs::write(&users, USERS).unwrap();
+        let users = users.to_str().unwrap();
+        let server = setup.ours(&[
+            ("REGISTRY_AUTH_HTPASSWD_PATH", users),
+            ("REGISTRY_LOG_FORMATTER", format),
+        ]);
+        // `ann:wrong`, and a name that would like to be another address.
+        let names = [
+            "YW5uOndyb25n",
+            "eCIgY2xpZW50PTEuMi4zLjQgbXNnPSJsb2dpbiBmYWlsZWQ6d3Jvbmc=",
+        ];
+        for (name, address) in names.iter().zip(["198.51.100.7", "2001:db8::9"]) {
+            let login = format!("Basic {name}");
+            let headers = [("Authorization", login.as_str()), ("X-Forwarded-For", address)];
+            server.request("GET", "/v2/", &headers, b"").expect_status(401);
+        }
+        server.request("GET", "/v2/", &[], b"").expect_status(401);
+        server.terminate();
+        let log = setup.directory.path().join("log");
+        fs::write(&log, server.wait_and_listen()).unwrap();
+
+        let mut command = Command::new("fail2ban-regex");
+        command.args(["--out", "ip"]).arg(&log).arg(&filter);
+        let output = command.output().unwrap();
+        let found = String::from_utf8(output.stdout).unwrap();
+        let mut found: Vec<&str> = found.lines().filter(|line| !line.is_empty()).collect();
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            ["198.51.100.7", "2001:db8::9"],
+            "{format}: {:?}",
+            fs::read_to_string(&log)
+        );
     }
 }

@@ -142,6 +142,12 @@ impl Server {
         ended(&mut self.process, &self.output).0
     }
 
+    /// Waits until it has ended by itself, and returns everything that it said.
+    pub(crate) fn wait_and_listen(mut self) -> String {
+        let (_, rest) = ended(&mut self.process, &self.output);
+        format!("{}{rest}", self.said.borrow())
+    }
+
     /// Ends it by SIGKILL: nothing is flushed, released or tidied up.
     pub(crate) fn kill(mut self) {
         self.process.kill().expect("a child can be killed");

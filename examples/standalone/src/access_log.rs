@@ -1,0 +1,310 @@
+//! The access log on standard output: a line per request in the Combined Log Format, as registry:2 writes it.
+//!
+//! A line is written when an answer has been sent, or was given up, with the bytes that went out. What a client sends
+//! stands in it escaped, so that no request is two lines. A thread of its own writes: if nobody reads standard
+//! output, requests go on, and the log says how many lines were lost.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header},
+    middleware::Next,
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+use registry_core::{Identity, auth::ClientAddress};
+use std::{
+    convert::Infallible,
+    fmt,
+    io::{self, Write as _},
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
+    },
+    task::{Context, Poll},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// How many lines may wait to be written.
+const WAITING: usize = 16_384;
+
+/// Where lines go. Clones write to the same output.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessLog {
+    lines: SyncSender<String>,
+    lost: Arc<AtomicU64>,
+}
+
+/// How long the last lines may take.
+const LAST: Duration = Duration::from_millis(500);
+
+/// The thread that writes: it ends, with everything written, when all [`AccessLog`]s are gone.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// Nothing is ever sent: it closes with the thread.
+    ended: Receiver<Infallible>,
+}
+
+impl Writer {
+    /// Waits until everything is written, and no longer than a moment if nobody reads it.
+    pub(crate) fn finish(self) {
+        _ = self.ended.recv_timeout(LAST);
+    }
+}
+
+impl AccessLog {
+    /// Begins to write to standard output.
+    pub(crate) fn start() -> io::Result<(Self, Writer)> {
+        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&lost);
+        let (ending, ended) = channel();
+        thread::Builder::new().name("access-log".into()).spawn(move || {
+            let _ending: Sender<Infallible> = ending;
+            while let Ok(first) = waiting.recv() {
+                // What has gathered leaves in one write.
+                let mut batch = first;
+                batch.extend(waiting.try_iter().take(256));
+                let mut out = io::stdout().lock();
+                if out
+                    .write_all(batch.as_bytes())
+                    .and_then(|()| out.flush())
+                    .is_err()
+                {
+                    return;
+                }
+                let lost = counted.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    tracing::warn!(
+                        lost,
+                        "standard output is not read fast enough: lines of the access log are lost"
+                    );
+                }
+            }
+        })?;
+        Ok((Self { lines, lost }, Writer { ended }))
+    }
+
+    /// A layer around everything.
+    pub(crate) async fn log(State(this): State<Self>, request: Request, next: Next) -> Response {
+        let mut line = Line::begin(this, &request);
+        let response = next.run(request).await;
+        line.answered(&response);
+        response.map(|body| Body::new(Counted { body, line }))
+    }
+
+    fn write(&self, line: String) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A line to be: written when it is dropped.
+#[derive(Debug)]
+struct Line {
+    log: AccessLog,
+    client: Option<IpAddr>,
+    user: Option<Identity>,
+    received: SystemTime,
+    method: Method,
+    target: Uri,
+    version: Version,
+    referer: String,
+    agent: String,
+    /// `None` if the client was gone before there was an answer.
+    status: Option<StatusCode>,
+    sent: u64,
+}
+
+impl Line {
+    fn begin(log: AccessLog, request: &Request) -> Self {
+        let client = request.extensions().get::<ClientAddress>();
+        Self {
+            log,
+            client: client.map(|client| client.0.ip().to_canonical()),
+            user: None,
+            received: SystemTime::now(),
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            version: request.version(),
+            referer: text(request.headers(), &header::REFERER),
+            agent: text(request.headers(), &header::USER_AGENT),
+            status: None,
+            sent: 0,
+        }
+    }
+
+    fn answered(&mut self, response: &Response) {
+        self.status = Some(response.status());
+        self.user = response.extensions().get().cloned();
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> String {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default()
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.log.write(format!("{self}\n"));
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.client {
+            Some(client) => write!(f, "{client}")?,
+            None => f.write_str("-")?,
+        }
+        f.write_str(" - ")?;
+        match &self.user {
+            Some(user) => write!(f, "{}", Word(&user.subject))?,
+            None => f.write_str("-")?,
+        }
+        let time = jiff::Timestamp::try_from(self.received).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        write!(f, " [{}]", time.strftime("%d/%b/%Y:%H:%M:%S +0000"))?;
+        let target = self.target.path_and_query().map_or("/", |target| target.as_str());
+        write!(f, " \"{} {} {:?}\"", self.method, Quoted(target), self.version)?;
+        // nginx's number for a client that did not wait.
+        let status = self.status.map_or(499, |status| status.as_u16());
+        write!(
+            f,
+            " {status} {} \"{}\" \"{}\"",
+            self.sent,
+            Quoted(&self.referer),
+            Quoted(&self.agent)
+        )
+    }
+}
+
+/// Text between quotes.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                c if c.is_control() => write!(f, "{}", c.escape_default())?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text without quotes, which has to be one word.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                c if c.is_whitespace() || c.is_control() || "\"\\[]".contains(c) => f.write_str("_")?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A body whose bytes are counted on their way out.
+struct Counted {
+    body: Body,
+    line: Line,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.line.sent += data.len() as u64;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> (AccessLog, Receiver<String>) {
+        let (lines, written) = sync_channel(1);
+        let lost = Arc::default();
+        (AccessLog { lines, lost }, written)
+    }
+
+    #[test]
+    fn a_line_is_as_registry_2_writes_it() {
+        let (log, written) = log();
+        let mut request = Request::get("/v2/a/manifests/v1?x=%22")
+            .header("user-agent", "curl/7.88.1")
+            .body(Body::empty())
+            .unwrap();
+        let client = "[::ffff:192.0.2.7]:1234".parse().unwrap();
+        request.extensions_mut().insert(ClientAddress(client));
+
+        let mut line = Line::begin(log, &request);
+        line.received = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_273_150);
+        line.status = Some(StatusCode::NOT_FOUND);
+        line.user = Some(Identity::new("ann lee"));
+        line.sent = 91;
+        drop(line);
+
+        assert_eq!(
+            written.recv().unwrap(),
+            "192.0.2.7 - ann_lee [21/Nov/2026:14:59:10 +0000] \"GET /v2/a/manifests/v1?x=%22 HTTP/1.1\" 404 91 \"\" \
+             \"curl/7.88.1\"\n"
+        );
+    }
+
+    #[test]
+    fn what_a_client_sends_cannot_begin_a_line_or_end_a_quote() {
+        let (log, written) = log();
+        let request = Request::get("/")
+            .header("user-agent", "a\" 200 \\ \tb")
+            .header("referer", axum::http::HeaderValue::from_bytes(b"\xff\"").unwrap())
+            .body(Body::empty())
+            .unwrap();
+        drop(Line::begin(log, &request));
+        let line = written.recv().unwrap();
+        assert!(
+            line.ends_with("\" 499 0 \"\u{fffd}\\\"\" \"a\\\" 200 \\\\ \\tb\"\n"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_are_counted_and_block_nobody() {
+        let (log, _kept) = log();
+        for _ in 0..3 {
+            log.write("line\n".into());
+        }
+        assert_eq!(log.lost.load(Ordering::Relaxed), 2);
+    }
+}

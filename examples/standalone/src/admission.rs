@@ -1,0 +1,99 @@
+//! Who may come in at all, before any login: networks that may connect, and no docker of before 1.6.
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use registry_axum::{Network, Proxies};
+use registry_core::{Error, auth::ClientAddress};
+use std::{net::IpAddr, sync::Arc};
+
+/// Whom to let in, and how to know who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// Whose word counts about a client's address.
+    pub(crate) proxies: Proxies,
+    /// The networks that may connect; `None` is all of them.
+    pub(crate) allowed: Option<Vec<Network>>,
+    /// Whether docker before 1.6 is turned away.
+    pub(crate) refuse_old_clients: bool,
+}
+
+/// Who is connected: a client, or the proxy that it came through.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+impl Admission {
+    /// Finds out who asks: for everything that is asked afterwards, the log included.
+    pub(crate) fn identify(&self, request: &mut Request) {
+        if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
+            request.extensions_mut().insert(Peer(peer.ip()));
+            self.proxies.resolve(request);
+        }
+    }
+
+    /// A layer around everything but the log.
+    pub(crate) async fn admit(State(this): State<Arc<Self>>, request: Request, next: Next) -> Response {
+        if let (Some(allowed), peer) = (&this.allowed, request.extensions().get::<Peer>())
+            && !peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer.0)))
+        {
+            tracing::debug!(?peer, "refused: `http.allow` does not have this network");
+            return refusal(&Error::Denied);
+        }
+        let agent = request.headers().get(header::USER_AGENT);
+        if this.refuse_old_clients && agent.is_some_and(is_old) {
+            return refusal(&Error::Endpoint);
+        }
+        next.run(request).await
+    }
+}
+
+fn refusal(error: &Error) -> Response {
+    let mut response = Response::new(Body::from(error.body()));
+    *response.status_mut() = error.wire().0;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Docker before 1.6, which spoke of itself as `docker/1.5…` or, in its pings, as `Go …`. Its development versions of 1.5
+/// were new enough.
+fn is_old(agent: &HeaderValue) -> bool {
+    let agent = agent.as_bytes();
+    if agent.starts_with(b"Go ") {
+        return true;
+    }
+    match agent.strip_prefix(b"docker/1.") {
+        Some([b'3' | b'4', ..]) => true,
+        Some([b'5', rest @ ..]) => {
+            !matches!(rest, [b'.', digit, b'-', b'd', b'e', b'v', ..] if digit.is_ascii_digit())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_is_old_before_1_6() {
+        for (agent, old) in [
+            ("docker/1.3.2 go/go1.3", true),
+            ("docker/1.4.1", true),
+            ("docker/1.5.0 go/go1.4.1", true),
+            ("Go 1.1 package http", true),
+            ("docker/1.5.0-dev", false),
+            ("docker/1.6.0 go/go1.4.2", false),
+            ("docker/1.13.1", false),
+            ("docker/20.10.24", false),
+            ("Go-http-client/1.1", false),
+            ("curl/7.88.1", false),
+        ] {
+            assert_eq!(is_old(&HeaderValue::from_static(agent)), old, "{agent}");
+        }
+    }
+}

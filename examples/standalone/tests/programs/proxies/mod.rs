@@ -110,12 +110,12 @@ impl Site {
     }
 
     /// Starts a proxy in the foreground and waits until it accepts connections.
-    fn start(&self, command: &mut Command, port: u16) -> Process {
+    fn start(&self, command: &mut Command, port: u16) -> Proxy {
         let mut process = Process::start(command).expect("the proxy can be started");
         process
             .wait_for_connections(SocketAddr::from((self.host, port)))
             .unwrap_or_else(|error| panic!("the proxy does not start: {error}"));
-        process
+        Proxy(process)
     }
 
     /// How clients name the proxy on this port; over TLS on 443, and in plain HTTP elsewhere.
@@ -129,6 +129,16 @@ impl Site {
             name,
             tls: port == 443,
         }
+    }
+}
+
+/// A running proxy. Dropped, it is asked to end: it has workers to take along.
+struct Proxy(Process);
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Killed, if that fails.
+        _ = self.0.stop();
     }
 }
 

@@ -3,9 +3,8 @@
 use std::fs;
 
 use libtest_mimic::Trial;
-use registry_testkit::tools::Process;
 
-use super::{LOGIN, Site, large_image};
+use super::{LOGIN, Proxy, Site, large_image};
 use crate::{
     docker::{Engine, where_engines_start},
     http::{self, Response},
@@ -21,7 +20,7 @@ pub(super) fn trials() -> Vec<Trial> {
         behind_cloudflare_and_a_firewall,
         on_an_odd_port_without_help,
         without_a_host_header,
-        with_a_limit_on_bodies_that_is_the_proxys_own,
+        with_a_limit_on_bodies_that_the_proxy_sets,
         over_tls_that_the_registry_is_not_told_of_without_help,
         over_tls_beside_plain_http_without_help,
         over_tls_with_the_headers_that_guides_give,
@@ -119,7 +118,7 @@ fn without_a_host_header() {
 }
 
 /// No registry can help there: the answer is nginx's. What is small enough passes.
-fn with_a_limit_on_bodies_that_is_the_proxys_own() {
+fn with_a_limit_on_bodies_that_the_proxy_sets() {
     let site = Site::new();
     let _nginx = site.nginx(
         80,
@@ -353,7 +352,7 @@ fn with_compression_of_everything() {
 
 impl Site {
     /// Starts nginx with these servers, one of which listens on this port.
-    fn nginx(&self, port: u16, servers: &str) -> Process {
+    fn nginx(&self, port: u16, servers: &str) -> Proxy {
         let path = self.bench.path("nginx.conf");
         let directory = self.bench.path("nginx");
         fs::create_dir(&directory).expect("the test's directory is writable");

@@ -295,10 +295,10 @@ fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
 
     fs::write(
         &path,
-        "rules:\n  - {repository: two, who: everyone, alow: pull}\n",
+        "rules:\n  - {repository: two, who: everyone, permit: pull}\n",
     )
     .unwrap();
-    kept(":2: unknown field `alow`");
+    kept(":2: unknown field `permit`");
     fs::write(&path, "").unwrap();
     kept("there are no rules");
     fs::remove_file(&path).unwrap();

@@ -473,7 +473,7 @@ async fn a_head_of_300_kb_is_refused_before_it_is_whole() {
 }
 
 #[tokio::test]
-async fn the_lines_of_a_head_are_the_registrys_to_count() {
+async fn the_lines_of_a_head_are_counted_by_the_registry() {
     let world = World::new();
     let lines = |number: usize| {
         format!(

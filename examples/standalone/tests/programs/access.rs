@@ -89,10 +89,10 @@ fn it_says_which_rule_decides() {
 
 fn what_cannot_be_explained_is_no_answer() {
     let bench = Workbench::new();
-    let broken = rules(&bench, &RULES.replace("allow: pull", "alow: pull"));
+    let broken = rules(&bench, &RULES.replace("allow: pull", "permit: pull"));
     let (code, said) = explain(&broken, &["ann", "pull", "a"]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("rules.yml:7: unknown field `alow`"), "{said}");
+    assert!(said.contains("rules.yml:7: unknown field `permit`"), "{said}");
 
     let whole = rules(&bench, RULES);
     for (path, question, reason) in [

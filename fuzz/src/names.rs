@@ -4,7 +4,7 @@ use registry_core::{
     Algorithm, AnyDigest, Digest, MediaType, Reference, RepositoryName, Tag, UploadId, digest::InvalidDigest,
 };
 
-/// A digest is what [`is_digest`] says, prints as it was read, and sorts as its text does.
+/// A digest is what `is_digest` says, prints as it was read, and sorts as its text does.
 pub fn digest(data: &[u8]) {
     order(data);
     let Ok(text) = str::from_utf8(data) else { return };
@@ -53,7 +53,7 @@ fn is_digest(text: &str) -> bool {
         || text.strip_prefix("sha512:").is_some_and(|rest| hex(128, rest))
 }
 
-/// A reference is a digest or a tag, a name what [`is_name`] says; all print as they were read.
+/// A reference is a digest or a tag, a name what `is_name` says; all print as they were read.
 pub fn reference(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     assert_eq!(Tag::parse(text).is_ok(), is_tag(text), "{text:?}");

@@ -6,7 +6,7 @@ use registry_core::{
     protocol::{Endpoint, Links},
 };
 
-/// A path is what [`candidates`] says, and prints as what is read as the same.
+/// A path is what `candidates` says, and prints as what is read as the same.
 pub fn route(data: &[u8]) {
     let Ok(path) = str::from_utf8(data) else { return };
     let read = Endpoint::parse(path);

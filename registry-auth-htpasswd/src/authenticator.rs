@@ -103,12 +103,11 @@ impl Htpasswd {
     }
 
     /// Starts a look, on a thread of its own, which goes on if nobody waits for its end.
-    fn look(&self, turn: LookTurn) -> impl Future<Output = ()> + use<> {
+    fn look(&self, mut turn: LookTurn) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
         let looked = thread::start("htpasswd-look", move || {
-            shared.look(now);
-            drop(turn);
+            shared.look(&mut turn, now);
         });
         async {
             match looked {
@@ -140,8 +139,8 @@ impl Htpasswd {
 }
 
 impl Shared {
-    fn look(&self, now: Duration) {
-        self.source.look(now);
+    fn look(&self, turn: &mut LookTurn, now: Duration) {
+        self.source.look(turn, now);
         self.source.table().forget(now, self.remember_for);
     }
 

@@ -15,18 +15,18 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, TryLockError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// How long a file must stay as it is before it is read: a program may be in the middle of writing it.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// The right to look at the file, which nobody else has meanwhile.
-pub(crate) type LookTurn = OwnedSemaphorePermit;
+/// The right to look at the file, which nobody else has meanwhile: what was seen of it so far.
+pub(crate) type LookTurn = OwnedMutexGuard<Watch>;
 
 /// The file, and the users that were read from it.
 #[derive(Debug)]
@@ -38,8 +38,7 @@ pub(crate) struct Source {
     /// When it is to be looked at next, in milliseconds.
     due: AtomicU64,
     /// One look at a time: where the file system hangs, one thread hangs with it, not one a second.
-    turn: Arc<Semaphore>,
-    watch: Mutex<Watch>,
+    watch: Arc<Mutex<Watch>>,
     table: RwLock<Arc<Table>>,
 }
 
@@ -54,8 +53,7 @@ impl Source {
             strict,
             every,
             due: AtomicU64::new(0),
-            turn: Arc::new(Semaphore::new(1)),
-            watch: Mutex::default(),
+            watch: Arc::default(),
             table: RwLock::new(Arc::new(table)),
         };
         source.tell(&source.table());
@@ -75,23 +73,16 @@ impl Source {
             .due
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, passed);
         due.ok()?;
-        Arc::clone(&self.turn).try_acquire_owned().ok()
+        Arc::clone(&self.watch).try_lock_owned().ok()
     }
 
     /// The turn to look at the file, when whoever looks now is done.
     pub(crate) async fn turn(&self) -> LookTurn {
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
-        turn.expect("the semaphore is never closed")
+        Arc::clone(&self.watch).lock_owned().await
     }
 
-    /// Looks at the file, and reads it if it has changed and settled. This blocks, but for nobody else's look: a file
-    /// system that hangs holds one thread, and not one more each second.
-    pub(crate) fn look(&self, now: Duration) {
-        let mut watch = match self.watch.try_lock() {
-            Ok(watch) => watch,
-            Err(TryLockError::WouldBlock) => return,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        };
+    /// Looks at the file, and reads it if it has changed and settled. This blocks for as long as the file system does.
+    pub(crate) fn look(&self, watch: &mut Watch, now: Duration) {
         let seen = match fs::metadata(&self.path) {
             Ok(metadata) => Seen::File(Stamp::of(&metadata)),
             Err(error) => Seen::Gone(error.kind()),
@@ -101,7 +92,7 @@ impl Source {
             Step::Wait => false,
             Step::Read => match load(&self.path, self.strict) {
                 Ok((file, stamp)) if stamp.map(Seen::File) == Some(seen) => {
-                    self.replace(&mut watch, file);
+                    self.replace(watch, file);
                     true
                 }
                 Ok(_) => {
@@ -109,7 +100,7 @@ impl Source {
                     false
                 }
                 Err(error) => {
-                    self.complain(&mut watch, &error);
+                    self.complain(watch, &error);
                     true
                 }
             },
@@ -184,7 +175,7 @@ enum Step {
 
 /// What was seen of the file so far.
 #[derive(Debug, Default)]
-struct Watch {
+pub(crate) struct Watch {
     /// Whether it was ever looked at.
     looked: bool,
     /// When it was last read, or was last found to be unreadable.
@@ -284,9 +275,12 @@ mod tests {
     fn a_look_that_hangs_holds_up_no_other() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let source = Source::open(file.path().to_owned(), false, SETTLED).unwrap();
-        let _hangs = source.watch.lock().unwrap();
+        let hangs = source.due_turn(at(0));
 
-        source.look(at(0));
+        assert!(hangs.is_some());
+        assert!(source.due_turn(at(9000)).is_none(), "another would hang with it");
+        drop(hangs);
+        assert!(source.due_turn(at(18_000)).is_some());
     }
 
     #[test]

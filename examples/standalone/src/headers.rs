@@ -55,10 +55,9 @@ impl AnswerHeaders {
     fn apply(&self, origin: Option<&HeaderValue>, response: &mut Response) {
         let foreign =
             origin.is_some_and(|origin| !self.any_origin() && !self.origins().any(|own| own == origin));
-        let answered = response.headers().clone();
         for (name, values) in &self.headers.0 {
             // What the registry says itself it knows better.
-            if answered.contains_key(name) || (foreign && is_permission(name)) {
+            if response.headers().contains_key(name) || (foreign && is_permission(name)) {
                 continue;
             }
             match origin {

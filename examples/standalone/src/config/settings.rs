@@ -105,7 +105,7 @@ pub(crate) struct Http {
     pub(crate) debug: Option<debug::Settings>,
 }
 
-/// `http.headers`: lines to send, by name.
+/// `http.headers`: lines to send, by name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Vec<HeaderValue>)>);
 
@@ -368,7 +368,7 @@ fn network(text: &str) -> Result<Network, String> {
 
 impl Headers {
     fn from(reader: &Reader<'_>) -> Self {
-        let mut headers = Vec::new();
+        let mut headers: Vec<(HeaderName, Vec<HeaderValue>)> = Vec::new();
         for (name, value) in reader.named("http.headers.*") {
             let place = format!("http.headers.{name}");
             let Ok(name) = HeaderName::try_from(name) else {
@@ -382,7 +382,11 @@ impl Headers {
                     Err(_) => reader.problem(origin, &place, "this cannot stand in a header"),
                 }
             }
-            headers.push((name, values));
+            // `X-A` and `x-a` are one header.
+            match headers.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, lines)) => lines.extend(values),
+                None => headers.push((name, values)),
+            }
         }
         Self(headers)
     }

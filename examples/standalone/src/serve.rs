@@ -187,32 +187,7 @@ async fn serve(
     }
     let registry = registry.build();
     let mount = mounted(registry, settings)?;
-    let headers = AnswerHeaders::new(settings.http.headers.clone());
-    let mut app: Router = mount
-        .router()
-        .layer(middleware::from_fn_with_state(headers, AnswerHeaders::add))
-        .route("/", get(root));
-    if settings.http.location == Location::FromRequest {
-        app = app.layer(middleware::map_request_with_state(
-            LinksFromRequest::new(&settings.http.prefix),
-            LinksFromRequest::add,
-        ));
-    }
-    if let Some(debug) = debug {
-        app = app.layer(debug.serve());
-    }
-    let admission = Arc::new(settings.http.admission.clone());
-    app = app.layer(middleware::from_fn_with_state(
-        Arc::clone(&admission),
-        Admission::admit,
-    ));
-    if let Some(access_log) = access_log {
-        app = app.layer(middleware::from_fn_with_state(access_log, AccessLog::log));
-    }
-    app = app.layer(middleware::map_request(move |mut request: Request| {
-        admission.identify(&mut request);
-        std::future::ready(request)
-    }));
+    let app = routes(&mount, settings, debug, access_log);
     let drain = settings.timeouts.drain;
     let told = deadline.clone();
     let server = Server::new(app)
@@ -288,6 +263,36 @@ fn mounted(registry: Registry, settings: &Settings) -> Result<Mount, Box<dyn Err
         Location::Absolute(url) => mount.external_path(&format!("{url}{prefix}"))?,
         Location::Relative | Location::FromRequest => mount,
     })
+}
+
+/// The registry, `/`, and around them what every request goes through; the outermost layer comes last.
+fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: Option<AccessLog>) -> Router {
+    let headers = AnswerHeaders::new(settings.http.headers.clone());
+    let mut app: Router = mount
+        .router()
+        .layer(middleware::from_fn_with_state(headers, AnswerHeaders::add))
+        .route("/", get(root));
+    if settings.http.location == Location::FromRequest {
+        app = app.layer(middleware::map_request_with_state(
+            LinksFromRequest::new(&settings.http.prefix),
+            LinksFromRequest::add,
+        ));
+    }
+    if let Some(debug) = debug {
+        app = app.layer(debug.serve());
+    }
+    let admission = Arc::new(settings.http.admission.clone());
+    app = app.layer(middleware::from_fn_with_state(
+        Arc::clone(&admission),
+        Admission::admit,
+    ));
+    if let Some(access_log) = access_log {
+        app = app.layer(middleware::from_fn_with_state(access_log, AccessLog::log));
+    }
+    app.layer(middleware::map_request(move |mut request: Request| {
+        admission.identify(&mut request);
+        std::future::ready(request)
+    }))
 }
 
 /// What load balancers ask for: registry:2 answers it without a login, and with an empty body.

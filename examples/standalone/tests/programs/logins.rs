@@ -204,29 +204,15 @@ fn every_kind(bench: &Workbench) -> (PathBuf, Vec<&'static str>) {
 }
 
 fn skopeo_logs_in_by_every_kind() {
-    let bench = Workbench::new();
-    let (path, users) = every_kind(&bench);
-    let server = server(&bench, &path, &[]);
-    let address = server.address().to_string();
-    for user in users {
-        let login = |password| {
-            [
-                "login",
-                "--tls-verify=false",
-                "-u",
-                user,
-                "-p",
-                password,
-                &*address,
-            ]
-        };
-        let refused = bench.refused("skopeo", &login("wrong"));
-        assert!(refused.contains("invalid username/password"), "{refused}");
-        bench.run("skopeo", &login(PASSWORD));
-    }
+    logs_in_by_every_kind("skopeo");
 }
 
 fn podman_logs_in_by_every_kind() {
+    logs_in_by_every_kind("podman");
+}
+
+/// Both say it in the same words.
+fn logs_in_by_every_kind(program: &str) {
     let bench = Workbench::new();
     let (path, users) = every_kind(&bench);
     let server = server(&bench, &path, &[]);
@@ -243,9 +229,9 @@ fn podman_logs_in_by_every_kind() {
                 &*address,
             ]
         };
-        let refused = bench.refused("podman", &login("wrong"));
+        let refused = bench.refused(program, &login("wrong"));
         assert!(refused.contains("invalid username/password"), "{refused}");
-        bench.run("podman", &login(PASSWORD));
+        bench.run(program, &login(PASSWORD));
     }
 }
 

@@ -33,6 +33,8 @@ fn runs_by_the_command_that_everybody_knows() {
     ]);
 
     assert_eq!(yard.answer("http://localhost:5000/v2/"), "{}");
+    // What the engine asks every half a minute.
+    yard.docker.run(&["exec", "registry", "registry", "health"]);
     let image = yard.push(1, "localhost:5000/hello-world:latest");
 
     // The engine starts what dies, and it serves what it had.

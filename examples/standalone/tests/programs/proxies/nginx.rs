@@ -15,6 +15,12 @@ const PROGRAMS: [&str; 7] = [
     "nginx", "openssl", "htpasswd", "docker", "dockerd", "podman", "skopeo",
 ];
 
+/// What `{tls}` stands for in the servers below.
+const TLS: &str = "listen {host}:443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};";
+
+/// What `{login}` stands for.
+const LOGIN_ASKED: &str = r#"auth_basic "Restricted"; auth_basic_user_file {passwords};"#;
+
 pub(super) fn trials() -> Vec<Trial> {
     where_engines_start(trials!(PROGRAMS;
         behind_cloudflare_and_a_firewall,
@@ -39,9 +45,7 @@ fn behind_cloudflare_and_a_firewall() {
         r#"
         server { listen {host}:80; return 301 https://$host$request_uri; }
         server {
-            listen {host}:443 ssl;
-            ssl_certificate {certificate};
-            ssl_certificate_key {key};
+            {tls}
             client_max_body_size 100m;
             location / {
                 proxy_pass http://{host}:8080;
@@ -57,8 +61,7 @@ fn behind_cloudflare_and_a_firewall() {
                 client_max_body_size 0;
                 chunked_transfer_encoding on;
                 add_header Docker-Distribution-Api-Version registry/2.0 always;
-                auth_basic "Restricted";
-                auth_basic_user_file {passwords};
+                {login}
                 proxy_pass http://{registry}/;
                 proxy_set_header X-Original-URI $request_uri;
                 proxy_set_header Proxy "";
@@ -86,8 +89,7 @@ fn on_an_odd_port_without_help() {
             listen {host}:5461;
             location / {
                 client_max_body_size 0;
-                auth_basic "Restricted";
-                auth_basic_user_file {passwords};
+                {login}
                 proxy_pass http://{registry}/;
                 proxy_set_header Host $host;
                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -107,8 +109,7 @@ fn without_a_host_header() {
         server {
             listen {host}:5461;
             client_max_body_size 0;
-            auth_basic "Restricted";
-            auth_basic_user_file {passwords};
+            {login}
             location / { proxy_pass http://{registry}; }
         }
         "#,
@@ -149,12 +150,9 @@ fn over_tls_that_the_registry_is_not_told_of_without_help() {
         r#"
         server { listen {host}:80; return 301 https://$host$request_uri; }
         server {
-            listen {host}:443 ssl;
-            ssl_certificate {certificate};
-            ssl_certificate_key {key};
+            {tls}
             client_max_body_size 0;
-            auth_basic "Restricted";
-            auth_basic_user_file {passwords};
+            {login}
             location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
         }
         "#,
@@ -172,12 +170,9 @@ fn over_tls_beside_plain_http_without_help() {
         r#"
         server {
             listen {host}:80;
-            listen {host}:443 ssl;
-            ssl_certificate {certificate};
-            ssl_certificate_key {key};
+            {tls}
             client_max_body_size 0;
-            auth_basic "Restricted";
-            auth_basic_user_file {passwords};
+            {login}
             location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
         }
         "#,
@@ -193,13 +188,10 @@ fn over_tls_with_the_headers_that_guides_give() {
         r#"
         server { listen {host}:80; return 301 https://$host$request_uri; }
         server {
-            listen {host}:443 ssl;
-            ssl_certificate {certificate};
-            ssl_certificate_key {key};
+            {tls}
             client_max_body_size 0;
             chunked_transfer_encoding on;
-            auth_basic "Restricted";
-            auth_basic_user_file {passwords};
+            {login}
             location / {
                 proxy_pass http://{registry};
                 proxy_set_header Host $http_host;
@@ -222,12 +214,9 @@ fn over_tls_without_any_header() {
         r#"
         server { listen {host}:80; return 301 https://$host$request_uri; }
         server {
-            listen {host}:443 ssl;
-            ssl_certificate {certificate};
-            ssl_certificate_key {key};
+            {tls}
             client_max_body_size 0;
-            auth_basic "Restricted";
-            auth_basic_user_file {passwords};
+            {login}
             location / { proxy_pass http://{registry}; proxy_redirect off; }
         }
         "#,
@@ -250,9 +239,7 @@ fn beside_a_web_ui_and_closed_to_old_clients() {
             '' 'registry/2.0';
         }
         server {
-            listen {host}:443 ssl;
-            ssl_certificate {certificate};
-            ssl_certificate_key {key};
+            {tls}
             ssl_prefer_server_ciphers on;
             ssl_session_cache shared:SSL:10m;
             client_max_body_size 0;
@@ -309,8 +296,7 @@ fn without_the_header_that_old_clients_ask_for() {
             listen {host}:80;
             client_max_body_size 0;
             proxy_hide_header Docker-Distribution-Api-Version;
-            auth_basic "Restricted";
-            auth_basic_user_file {passwords};
+            {login}
             location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
         }
         "#,
@@ -364,7 +350,7 @@ impl Site {
             "daemon off;\nuser root;\nworker_processes 1;\npid {}/pid;\nerror_log stderr;\n\
              events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{}\n}}\n",
             directory.display(),
-            self.configured(servers)
+            self.configured(&servers.replace("{tls}", TLS).replace("{login}", LOGIN_ASKED))
         );
         fs::write(&path, text).expect("the test's directory is writable");
         let mut command = self.bench.command("nginx");

@@ -1,0 +1,93 @@
+//! What a host may choose when it builds a registry: reading only, no deletion, sparse indexes.
+
+use crate::{IMAGE, digest, every_request, filled, send};
+use http::{Method, StatusCode};
+use registry_core::{
+    Algorithm, Digest, MediaType, Reference, Registry, Tag, protocol::PageQuery, service::ManifestPush,
+    storage::MemoryStorage,
+};
+use serde_json::json;
+
+#[tokio::test]
+async fn read_only_nobody_changes_anything_but_the_host() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["a"]).await;
+    let registry = Registry::builder(storage)
+        .allow_anonymous_push()
+        .read_only()
+        .build();
+    for (method, target) in every_request() {
+        let answer = send(&registry, None, method.clone(), &target, "").await;
+        if matches!(method, Method::GET | Method::HEAD) && !target.contains("/uploads/") {
+            assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {target}");
+        } else {
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {target}");
+        }
+    }
+    let repository = registry.repository("a").unwrap();
+    repository.push_blob(String::from("more"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_deletion_nobody_deletes_but_the_host() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["a"]).await;
+    let registry = Registry::builder(storage)
+        .allow_anonymous_push()
+        .without_deletion()
+        .build();
+    let blob = Digest::of(Algorithm::Sha256, b"{}");
+    for target in ["/v2/a/manifests/v1".to_owned(), format!("/v2/a/blobs/{blob}")] {
+        let refused = send(&registry, None, Method::DELETE, &target, "").await;
+        assert_eq!(
+            (refused.status, &*refused.code()),
+            (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
+            "{target}"
+        );
+    }
+    let repository = registry.repository("a").unwrap();
+    let v1 = Reference::Tag(Tag::parse("v1").unwrap());
+    assert!(repository.delete_manifest(&v1).await.unwrap());
+}
+
+#[tokio::test]
+async fn sparse_indexes_are_a_choice() {
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": [{"mediaType": IMAGE, "digest": digest().to_string(), "size": 2}],
+    });
+    let push = ManifestPush::new(Tag::parse("v1").unwrap(), index.to_string());
+
+    let strict = Registry::builder(MemoryStorage::new())
+        .build()
+        .repository("a")
+        .unwrap();
+    let sparse = Registry::builder(MemoryStorage::new())
+        .allow_sparse_indexes()
+        .build()
+        .repository("a")
+        .unwrap();
+
+    assert_eq!(
+        strict
+            .put_manifest(push.clone())
+            .await
+            .unwrap_err()
+            .wire()
+            .1
+            .as_str(),
+        "MANIFEST_BLOB_UNKNOWN"
+    );
+    assert!(sparse.put_manifest(push).await.is_ok());
+    assert_eq!(
+        sparse
+            .tags(&PageQuery::default())
+            .await
+            .unwrap()
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+}

@@ -4,15 +4,19 @@
 //! this crate, so hashing and joining run on the caller's thread; a backend that hashes much does better.
 //! Content that no repository holds any more is freed at once, so there is nothing to collect.
 
+mod repository;
+mod state;
+mod upload;
+
 use super::{
-    BlobBody, BlobInfo, BlobRead, Content, LinkInfo, Listing, Moved, Need, Needed, NewUpload, Page,
-    PutManifest, PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite,
-    StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
+    BlobBody, BlobInfo, BlobRead, Content, LinkInfo, Listing, Moved, NewUpload, Page, PutManifest,
+    PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest,
+    TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
     digest::Digest,
-    hash::{Checkpoint, Hasher},
+    hash::Hasher,
     media_type::MediaType,
     name::RepositoryName,
     reference::{Reference, Tag},
@@ -20,13 +24,14 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use repository::admit;
+use state::{Committable, State};
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::{Bound, RangeBounds},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
 };
+use upload::{Append, Upload};
 
 /// How much is taken from a body at once, and thus how much an append that dies can lose: far below the 16 MiB
 /// that the contract allows.
@@ -43,61 +48,6 @@ const PIECE: usize = 256 << 10;
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     state: Arc<Mutex<State>>,
-}
-
-/// Everything, behind one lock.
-#[derive(Default)]
-struct State {
-    /// Stored once, whoever holds it. Nothing stays here without a holder.
-    blobs: BTreeMap<Digest, Blob>,
-    repositories: BTreeMap<RepositoryName, Repository>,
-    /// How many sessions are open, in all repositories.
-    uploads: usize,
-}
-
-struct Blob {
-    bytes: Bytes,
-    holders: BTreeSet<RepositoryName>,
-}
-
-/// A scope. Blobs and uploads may come before it exists for readers, which it does from its first manifest on.
-#[derive(Default)]
-struct Repository {
-    exists: bool,
-    blobs: BTreeSet<Digest>,
-    manifests: BTreeMap<Digest, Manifest>,
-    tags: BTreeMap<Tag, Digest>,
-    /// By subject, then by the digest of the manifest that names it.
-    referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
-    uploads: BTreeMap<UploadId, Upload>,
-}
-
-struct Manifest {
-    media_type: MediaType,
-    bytes: Bytes,
-    subject: Option<Digest>,
-}
-
-/// An upload session. What is here is kept; an append adds bytes, offset and checkpoint in one step, so one
-/// that dies leaves nothing to be cut off.
-struct Upload {
-    pieces: Vec<Bytes>,
-    offset: u64,
-    checkpoint: Option<Checkpoint>,
-    version: u64,
-    sealed: bool,
-    appending: bool,
-    started: SystemTime,
-    touched: SystemTime,
-}
-
-/// The one clock of this crate: a backend stamps its sessions, and no promise rests on that.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this backend lives in the core, and has no files whose times it could ask for"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 impl MemoryStorage {
@@ -241,26 +191,9 @@ impl StorageWrite for MemoryStorage {
             source: Some(Box::new(source)),
         })?;
         let id = UploadId::from_random(random);
-        let started = now();
-        let upload = Upload {
-            pieces: Vec::new(),
-            offset: 0,
-            checkpoint: Some(new.checkpoint),
-            version: 0,
-            sealed: false,
-            appending: false,
-            started,
-            touched: started,
-        };
+        let upload = Upload::open(new.checkpoint);
         let opened = upload.state(id);
-        let mut state = self.state();
-        let open = state
-            .repositories
-            .get(repository)
-            .map_or(0, |found| found.uploads.len());
-        new.bounds.admit(open, state.uploads)?;
-        state.repository(repository).uploads.insert(id, upload);
-        state.uploads += 1;
+        self.state().begin_upload(repository, id, upload, new.bounds)?;
         Ok(opened)
     }
 
@@ -300,9 +233,8 @@ impl StorageWrite for MemoryStorage {
         let (sealed, pieces) = {
             let mut all = self.state();
             let upload = all.upload_at(repository, &state)?;
-            upload.sealed = true;
-            upload.version += 1;
-            (upload.state(state.id), upload.pieces.clone())
+            upload.seal();
+            (upload.state(state.id), upload.pieces())
         };
         for piece in &pieces {
             hasher.update(piece);
@@ -320,7 +252,7 @@ impl StorageWrite for MemoryStorage {
             return Err(StorageError::internal("the proof is for another upload session"));
         }
         let pieces = match self.state().committable(repository, &state, &proof)? {
-            Committable::Session(upload) => upload.pieces.clone(),
+            Committable::Session(upload) => upload.pieces(),
             Committable::Done(info) => return Ok(info),
         };
         // Outside the lock, for this may be long; the session is looked at again below.
@@ -479,260 +411,6 @@ impl StorageAdmin for MemoryStorage {
     }
 }
 
-/// What a commit finds.
-enum Committable<'a> {
-    /// The session, where the caller saw it.
-    Session(&'a Upload),
-    /// The session has gone and the blob is there: an earlier try got through.
-    Done(BlobInfo),
-}
-
-impl State {
-    fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<&Bytes> {
-        let blob = self.blobs.get(digest)?;
-        blob.holders.contains(repository).then_some(&blob.bytes)
-    }
-
-    /// Makes a blob of a repository. Content that is there already stays: it has the same digest.
-    fn hold(&mut self, repository: &RepositoryName, digest: &Digest, bytes: Bytes) {
-        let blob = self.blobs.entry(*digest).or_insert_with(|| Blob {
-            bytes,
-            holders: BTreeSet::new(),
-        });
-        blob.holders.insert(repository.clone());
-        self.repository(repository).blobs.insert(*digest);
-    }
-
-    fn release(&mut self, repository: &RepositoryName, digest: &Digest) -> bool {
-        let Some(found) = self.repositories.get_mut(repository) else {
-            return false;
-        };
-        if !found.blobs.remove(digest) {
-            return false;
-        }
-        if let Some(blob) = self.blobs.get_mut(digest) {
-            blob.holders.remove(repository);
-            if blob.holders.is_empty() {
-                self.blobs.remove(digest);
-            }
-        }
-        true
-    }
-
-    /// The scope of that name, for a write that goes ahead.
-    fn repository(&mut self, name: &RepositoryName) -> &mut Repository {
-        self.repositories.entry(name.clone()).or_default()
-    }
-
-    fn upload(&mut self, repository: &RepositoryName, id: &UploadId) -> Option<&mut Upload> {
-        self.repositories.get_mut(repository)?.uploads.get_mut(id)
-    }
-
-    fn end_upload(&mut self, repository: &RepositoryName, id: &UploadId) -> bool {
-        let found = self.repositories.get_mut(repository);
-        let ended = found.is_some_and(|repository| repository.uploads.remove(id).is_some());
-        self.uploads -= usize::from(ended);
-        ended
-    }
-
-    /// The session, if it stands where the caller saw it and nobody is appending.
-    fn upload_at(&mut self, repository: &RepositoryName, seen: &UploadState) -> Result<&mut Upload> {
-        let upload = self
-            .upload(repository, &seen.id)
-            .ok_or(StorageError::UploadUnknown)?;
-        if upload.appending || upload.version() != seen.version {
-            return Err(upload.conflict());
-        }
-        Ok(upload)
-    }
-
-    fn committable(
-        &mut self,
-        repository: &RepositoryName,
-        seen: &UploadState,
-        proof: &Verified,
-    ) -> Result<Committable<'_>> {
-        if self.upload(repository, &seen.id).is_none()
-            && let Some(bytes) = self.blob(repository, proof.digest())
-        {
-            return Ok(Committable::Done(info(proof.digest(), bytes)));
-        }
-        self.upload_at(repository, seen)
-            .map(|upload| Committable::Session(upload))
-    }
-
-    /// Whether everything a manifest refers to is there, in the size it says.
-    fn check(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
-        let manifests = self.repositories.get(repository).map(|found| &found.manifests);
-        let mut missing = Vec::new();
-        let mut mismatch = None;
-        for Needed { digest, size, need } in needs {
-            let bytes = match need {
-                Need::Blob => self.blob(repository, digest),
-                Need::Manifest => manifests
-                    .and_then(|all| all.get(digest))
-                    .map(|found| &found.bytes),
-            };
-            match bytes.map(|bytes| bytes.len() as u64) {
-                None => missing.push(*digest),
-                Some(stored) if stored != *size => {
-                    mismatch = Some(StorageError::SizeMismatch {
-                        digest: *digest,
-                        stored,
-                        claimed: *size,
-                    });
-                }
-                Some(_) => {}
-            }
-        }
-        if !missing.is_empty() {
-            return Err(StorageError::MissingReferences(missing));
-        }
-        mismatch.map_or(Ok(()), Err)
-    }
-}
-
-impl Repository {
-    fn manifest(&self, reference: &Reference) -> Option<StoredManifest> {
-        let digest = match reference {
-            Reference::Tag(tag) => self.tags.get(tag)?,
-            Reference::Digest(digest) => digest,
-        };
-        let manifest = self.manifests.get(digest)?;
-        Some(StoredManifest::new(
-            *digest,
-            manifest.media_type.clone(),
-            manifest.bytes.clone(),
-        ))
-    }
-
-    fn put(
-        &mut self,
-        manifest: Verified<Bytes>,
-        media_type: MediaType,
-        referrer: Option<(Digest, Descriptor)>,
-    ) {
-        self.exists = true;
-        let digest = *manifest.digest();
-        let subject = referrer.map(|(subject, descriptor)| {
-            self.referrers
-                .entry(subject)
-                .or_default()
-                .insert(digest, descriptor);
-            subject
-        });
-        let manifest = Manifest {
-            media_type,
-            bytes: manifest.into_subject(),
-            subject,
-        };
-        self.manifests.insert(digest, manifest);
-    }
-
-    /// Returns what the tag pointed at before.
-    fn move_tag(&mut self, tag: &Tag, to: Digest, expect: TagExpect) -> Result<Option<Digest>> {
-        admit(tag, self.tags.get(tag), expect)?;
-        Ok(self.tags.insert(tag.clone(), to))
-    }
-
-    /// Returns the tags that pointed at it, which are gone too.
-    fn remove_manifest(&mut self, digest: &Digest) -> Option<Vec<Tag>> {
-        let manifest = self.manifests.remove(digest)?;
-        if let Some(subject) = manifest.subject
-            && let Some(referrers) = self.referrers.get_mut(&subject)
-        {
-            referrers.remove(digest);
-            if referrers.is_empty() {
-                self.referrers.remove(&subject);
-            }
-        }
-        let pointing = self.tags.iter().filter(|(_, target)| *target == digest);
-        let dangling: Vec<Tag> = pointing.map(|(tag, _)| tag.clone()).collect();
-        for tag in &dangling {
-            self.tags.remove(tag);
-        }
-        Some(dangling)
-    }
-}
-
-impl Upload {
-    fn version(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.version.to_be_bytes())
-    }
-
-    fn state(&self, id: UploadId) -> UploadState {
-        UploadState::new(id, self.offset, self.version())
-            .with_checkpoint(self.checkpoint.clone())
-            .with_started(Some(self.started))
-            .with_touched(Some(self.touched))
-    }
-
-    const fn conflict(&self) -> StorageError {
-        StorageError::UploadConflict { offset: self.offset }
-    }
-}
-
-/// The right to append to a session, which only one holds. Dropping it, with its future or after an error,
-/// leaves the session at what was kept last.
-struct Append<'a> {
-    storage: &'a MemoryStorage,
-    repository: &'a RepositoryName,
-    id: UploadId,
-}
-
-impl<'a> Append<'a> {
-    fn begin(storage: &'a MemoryStorage, repository: &'a RepositoryName, seen: &UploadState) -> Result<Self> {
-        let mut state = storage.state();
-        let upload = state.upload_at(repository, seen)?;
-        if upload.sealed {
-            return Err(upload.conflict());
-        }
-        upload.appending = true;
-        Ok(Self {
-            storage,
-            repository,
-            id: seen.id,
-        })
-    }
-
-    /// Bytes, offset and hash state, in one step.
-    fn keep(&self, pieces: &mut Vec<Bytes>, hasher: &Hasher) -> Result<()> {
-        let mut state = self.storage.state();
-        // A cancel may have ended the session meanwhile.
-        let upload = state
-            .upload(self.repository, &self.id)
-            .ok_or(StorageError::UploadUnknown)?;
-        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        if upload.offset + length != hasher.offset() {
-            return Err(upload.conflict());
-        }
-        if length > 0 {
-            upload.offset += length;
-            upload.pieces.append(pieces);
-            upload.checkpoint = hasher.checkpoint();
-            upload.version += 1;
-            upload.touched = now();
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<UploadState> {
-        let mut state = self.storage.state();
-        let upload = state.upload(self.repository, &self.id);
-        upload
-            .map(|upload| upload.state(self.id))
-            .ok_or(StorageError::UploadUnknown)
-    }
-}
-
-impl Drop for Append<'_> {
-    fn drop(&mut self) {
-        if let Some(upload) = self.storage.state().upload(self.repository, &self.id) {
-            upload.appending = false;
-        }
-    }
-}
-
 fn info(digest: &Digest, bytes: &Bytes) -> BlobInfo {
     BlobInfo::new(*digest, bytes.len() as u64)
 }
@@ -740,16 +418,6 @@ fn info(digest: &Digest, bytes: &Bytes) -> BlobInfo {
 /// Everything that sorts after a page's lower bound.
 fn beyond<K>(after: Option<&K>) -> impl RangeBounds<K> {
     (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
-}
-
-fn admit(tag: &Tag, current: Option<&Digest>, expect: TagExpect) -> Result<()> {
-    if expect.admits(current) {
-        return Ok(());
-    }
-    Err(StorageError::TagConflict {
-        tag: tag.clone(),
-        current: current.copied(),
-    })
 }
 
 /// The chunks in one buffer of their own, so that a few bytes do not keep a network buffer alive.

@@ -1,0 +1,107 @@
+//! One repository in memory: its manifests, tags and referrers, which change together.
+//!
+//! The bytes of its blobs are not here: repositories share them, so the [state](super::state) has them.
+
+use super::upload::Upload;
+use crate::{
+    descriptor::Descriptor,
+    digest::Digest,
+    media_type::MediaType,
+    reference::{Reference, Tag},
+    storage::{Result, StorageError, StoredManifest, TagExpect, Verified},
+    upload_id::UploadId,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A scope. Blobs and uploads may come before it exists for readers, which it does from its first manifest on.
+#[derive(Default)]
+pub(super) struct Repository {
+    pub(super) exists: bool,
+    pub(super) blobs: BTreeSet<Digest>,
+    pub(super) manifests: BTreeMap<Digest, Manifest>,
+    pub(super) tags: BTreeMap<Tag, Digest>,
+    /// By subject, then by the digest of the manifest that names it.
+    pub(super) referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
+    pub(super) uploads: BTreeMap<UploadId, Upload>,
+}
+
+pub(super) struct Manifest {
+    media_type: MediaType,
+    pub(super) bytes: Bytes,
+    subject: Option<Digest>,
+}
+
+impl Repository {
+    pub(super) fn manifest(&self, reference: &Reference) -> Option<StoredManifest> {
+        let digest = match reference {
+            Reference::Tag(tag) => self.tags.get(tag)?,
+            Reference::Digest(digest) => digest,
+        };
+        let manifest = self.manifests.get(digest)?;
+        Some(StoredManifest::new(
+            *digest,
+            manifest.media_type.clone(),
+            manifest.bytes.clone(),
+        ))
+    }
+
+    pub(super) fn put(
+        &mut self,
+        manifest: Verified<Bytes>,
+        media_type: MediaType,
+        referrer: Option<(Digest, Descriptor)>,
+    ) {
+        self.exists = true;
+        let digest = *manifest.digest();
+        let subject = referrer.map(|(subject, descriptor)| {
+            self.referrers
+                .entry(subject)
+                .or_default()
+                .insert(digest, descriptor);
+            subject
+        });
+        let manifest = Manifest {
+            media_type,
+            bytes: manifest.into_subject(),
+            subject,
+        };
+        self.manifests.insert(digest, manifest);
+    }
+
+    /// Returns what the tag pointed at before.
+    pub(super) fn move_tag(&mut self, tag: &Tag, to: Digest, expect: TagExpect) -> Result<Option<Digest>> {
+        admit(tag, self.tags.get(tag), expect)?;
+        Ok(self.tags.insert(tag.clone(), to))
+    }
+
+    /// Returns the tags that pointed at it, which are gone too.
+    pub(super) fn remove_manifest(&mut self, digest: &Digest) -> Option<Vec<Tag>> {
+        let manifest = self.manifests.remove(digest)?;
+        if let Some(subject) = manifest.subject
+            && let Some(referrers) = self.referrers.get_mut(&subject)
+        {
+            referrers.remove(digest);
+            if referrers.is_empty() {
+                self.referrers.remove(&subject);
+            }
+        }
+        let pointing = self.tags.iter().filter(|(_, target)| *target == digest);
+        let dangling: Vec<Tag> = pointing.map(|(tag, _)| tag.clone()).collect();
+        for tag in &dangling {
+            self.tags.remove(tag);
+        }
+        Some(dangling)
+    }
+}
+
+/// Whether a tag that points there now may be moved or deleted.
+pub(super) fn admit(tag: &Tag, current: Option<&Digest>, expect: TagExpect) -> Result<()> {
+    if expect.admits(current) {
+        return Ok(());
+    }
+    Err(StorageError::TagConflict {
+        tag: tag.clone(),
+        current: current.copied(),
+    })
+}

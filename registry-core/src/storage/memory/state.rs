@@ -1,0 +1,162 @@
+//! What all handles on a [`MemoryStorage`](super::MemoryStorage) share, and what must change in one step.
+//!
+//! A blob here and its digest in a repository, a session and the count of sessions: nothing else adds or
+//! removes one of a pair, so they agree.
+
+use super::{info, repository::Repository, upload::Upload};
+use crate::{
+    digest::Digest,
+    name::RepositoryName,
+    storage::{BlobInfo, Need, Needed, Result, StorageError, UploadBounds, UploadState, Verified},
+    upload_id::UploadId,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything, behind one lock.
+#[derive(Default)]
+pub(super) struct State {
+    /// Stored once, whoever holds it. Nothing stays here without a holder.
+    pub(super) blobs: BTreeMap<Digest, Blob>,
+    pub(super) repositories: BTreeMap<RepositoryName, Repository>,
+    /// How many sessions are open, in all repositories.
+    uploads: usize,
+}
+
+pub(super) struct Blob {
+    pub(super) bytes: Bytes,
+    pub(super) holders: BTreeSet<RepositoryName>,
+}
+
+/// What a commit finds.
+pub(super) enum Committable<'a> {
+    /// The session, where the caller saw it.
+    Session(&'a Upload),
+    /// The session has gone and the blob is there: an earlier try got through.
+    Done(BlobInfo),
+}
+
+impl State {
+    pub(super) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<&Bytes> {
+        let blob = self.blobs.get(digest)?;
+        blob.holders.contains(repository).then_some(&blob.bytes)
+    }
+
+    /// Makes a blob of a repository. Content that is there already stays: it has the same digest.
+    pub(super) fn hold(&mut self, repository: &RepositoryName, digest: &Digest, bytes: Bytes) {
+        let blob = self.blobs.entry(*digest).or_insert_with(|| Blob {
+            bytes,
+            holders: BTreeSet::new(),
+        });
+        blob.holders.insert(repository.clone());
+        self.repository(repository).blobs.insert(*digest);
+    }
+
+    pub(super) fn release(&mut self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let Some(found) = self.repositories.get_mut(repository) else {
+            return false;
+        };
+        if !found.blobs.remove(digest) {
+            return false;
+        }
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.holders.remove(repository);
+            if blob.holders.is_empty() {
+                self.blobs.remove(digest);
+            }
+        }
+        true
+    }
+
+    /// The scope of that name, for a write that goes ahead.
+    pub(super) fn repository(&mut self, name: &RepositoryName) -> &mut Repository {
+        self.repositories.entry(name.clone()).or_default()
+    }
+
+    pub(super) fn upload(&mut self, repository: &RepositoryName, id: &UploadId) -> Option<&mut Upload> {
+        self.repositories.get_mut(repository)?.uploads.get_mut(id)
+    }
+
+    /// Adds a session, if the bounds admit one more.
+    pub(super) fn begin_upload(
+        &mut self,
+        repository: &RepositoryName,
+        id: UploadId,
+        upload: Upload,
+        bounds: UploadBounds,
+    ) -> Result<()> {
+        let open = self
+            .repositories
+            .get(repository)
+            .map_or(0, |found| found.uploads.len());
+        bounds.admit(open, self.uploads)?;
+        self.repository(repository).uploads.insert(id, upload);
+        self.uploads += 1;
+        Ok(())
+    }
+
+    pub(super) fn end_upload(&mut self, repository: &RepositoryName, id: &UploadId) -> bool {
+        let found = self.repositories.get_mut(repository);
+        let ended = found.is_some_and(|repository| repository.uploads.remove(id).is_some());
+        self.uploads -= usize::from(ended);
+        ended
+    }
+
+    /// The session, if it stands where the caller saw it and nobody is appending.
+    pub(super) fn upload_at(
+        &mut self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+    ) -> Result<&mut Upload> {
+        let upload = self
+            .upload(repository, &seen.id)
+            .ok_or(StorageError::UploadUnknown)?;
+        upload.expect(seen)?;
+        Ok(upload)
+    }
+
+    pub(super) fn committable(
+        &mut self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+        proof: &Verified,
+    ) -> Result<Committable<'_>> {
+        if self.upload(repository, &seen.id).is_none()
+            && let Some(bytes) = self.blob(repository, proof.digest())
+        {
+            return Ok(Committable::Done(info(proof.digest(), bytes)));
+        }
+        self.upload_at(repository, seen)
+            .map(|upload| Committable::Session(upload))
+    }
+
+    /// Whether everything a manifest refers to is there, in the size it says.
+    pub(super) fn check(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+        let manifests = self.repositories.get(repository).map(|found| &found.manifests);
+        let mut missing = Vec::new();
+        let mut mismatch = None;
+        for Needed { digest, size, need } in needs {
+            let bytes = match need {
+                Need::Blob => self.blob(repository, digest),
+                Need::Manifest => manifests
+                    .and_then(|all| all.get(digest))
+                    .map(|found| &found.bytes),
+            };
+            match bytes.map(|bytes| bytes.len() as u64) {
+                None => missing.push(*digest),
+                Some(stored) if stored != *size => {
+                    mismatch = Some(StorageError::SizeMismatch {
+                        digest: *digest,
+                        stored,
+                        claimed: *size,
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        if !missing.is_empty() {
+            return Err(StorageError::MissingReferences(missing));
+        }
+        mismatch.map_or(Ok(()), Err)
+    }
+}

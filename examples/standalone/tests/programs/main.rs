@@ -24,6 +24,7 @@ macro_rules! trials {
 
 mod access;
 mod attack;
+mod browser;
 mod clients;
 mod config;
 mod container;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let trials = [
         access::trials(),
         attack::trials(),
+        browser::trials(),
         clients::trials(),
         config::trials(),
         container::trials(),

@@ -9,7 +9,7 @@ use std::{
     fs,
     hash::{BuildHasher as _, RandomState},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -37,20 +37,25 @@ pub(crate) fn trials() -> Vec<Trial> {
 const LOGIN: (&str, &str) = ("dockeruser", "se:cret ü");
 
 /// A registry, an address for proxies, and a certificate for that address.
-struct Site {
-    bench: Workbench,
-    layout: Layout,
-    server: Server,
-    host: Ipv4Addr,
+pub(crate) struct Site {
+    pub(crate) bench: Workbench,
+    pub(crate) layout: Layout,
+    pub(crate) server: Server,
+    pub(crate) host: Ipv4Addr,
     /// The certificate is its own authority; clients trust what lies here.
     authority: PathBuf,
 }
 
 impl Site {
     fn new() -> Self {
+        Self::around(Server::under_test)
+    }
+
+    /// Around a registry that is started on this directory.
+    pub(crate) fn around(serve: impl FnOnce(&Path) -> Server) -> Self {
         let bench = Workbench::new();
         let layout = Layout::sample(bench.path("layout"));
-        let server = Server::under_test(&bench.path("registry"));
+        let server = serve(&bench.path("registry"));
         let host = free_host();
         let authority = bench.path("authority");
         fs::create_dir(&authority).expect("the test's directory is writable");
@@ -133,7 +138,7 @@ impl Site {
 }
 
 /// A running proxy. Dropped, it is asked to end: it has workers to take along.
-struct Proxy(Process);
+pub(crate) struct Proxy(Process);
 
 impl Drop for Proxy {
     fn drop(&mut self) {

@@ -338,7 +338,7 @@ fn with_compression_of_everything() {
 
 impl Site {
     /// Starts nginx with these servers, one of which listens on this port.
-    fn nginx(&self, port: u16, servers: &str) -> Proxy {
+    pub(crate) fn nginx(&self, port: u16, servers: &str) -> Proxy {
         let path = self.bench.path("nginx.conf");
         let directory = self.bench.path("nginx");
         fs::create_dir(&directory).expect("the test's directory is writable");

@@ -1,0 +1,263 @@
+//! Web user interfaces: a page of ours sends what Joxit's docker-registry-ui sends, in a real browser, from the
+//! registry's own origin and from others. What the browser lets the page read decides, not what goes over the wire.
+
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::{
+    program::argument,
+    proxies::{Proxy, Site},
+    server::Server,
+};
+
+use self::chromium::Chromium;
+
+mod chromium;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials!(["chromium", "nginx", "openssl", "htpasswd", "skopeo"];
+        a_page_beside_the_registry_lists_shows_and_deletes,
+        a_page_of_another_origin_lists_shows_and_deletes,
+        a_page_of_a_foreign_origin_reads_and_deletes_nothing,
+        without_the_headers_no_other_origin_reads_anything,
+    )
+}
+
+/// What stands in the guides, with a name and a password for everything.
+const FOR_A_USER_INTERFACE: &str = "
+version: 0.1
+storage:
+  delete:
+    enabled: true
+http:
+  headers:
+    Access-Control-Allow-Origin: ['https://ui.company.example']
+    Access-Control-Allow-Methods: ['HEAD', 'GET', 'OPTIONS', 'DELETE']
+    Access-Control-Allow-Headers: ['Authorization', 'Accept', 'Cache-Control']
+    Access-Control-Max-Age: [1728000]
+    Access-Control-Allow-Credentials: [true]
+    Access-Control-Expose-Headers: ['Docker-Content-Digest']
+";
+
+/// What `htpasswd -b users ann secret` makes, apr1 as in most guides.
+const USERS: &str = "ann:$apr1$QkJ4b3Jn$x6JbkG./Q0GN4D16Oxahf.\n";
+const LOGIN: (&str, &str) = ("ann", "secret");
+
+const GENERATIONS: [u8; 2] = [1, 2];
+
+fn a_page_beside_the_registry_lists_shows_and_deletes() {
+    let mut scene = Scene::new("version: 0.1\nstorage: {delete: {enabled: true}}\n");
+    for generation in GENERATIONS {
+        scene.publish();
+
+        let visit = scene.visit(
+            "https://ui.company.example",
+            "https://ui.company.example",
+            generation,
+            false,
+        );
+
+        scene.assert_shown_and_removed(&visit, generation);
+    }
+}
+
+fn a_page_of_another_origin_lists_shows_and_deletes() {
+    let mut scene = Scene::new(FOR_A_USER_INTERFACE);
+    for generation in GENERATIONS {
+        scene.publish();
+
+        let visit = scene.visit(
+            "https://ui.company.example",
+            "https://registry.company.example",
+            generation,
+            false,
+        );
+
+        scene.assert_shown_and_removed(&visit, generation);
+        let deleted = format!(
+            "OPTIONS /v2/team/app/manifests/{}",
+            scene.site.layout.digest("two")
+        );
+        scene.site.server.says(&deleted);
+    }
+    // The second asks before it reads, too.
+    scene.site.server.says("OPTIONS /v2/team/app/manifests/list");
+}
+
+/// Even if its visitor is logged in at the registry.
+fn a_page_of_a_foreign_origin_reads_and_deletes_nothing() {
+    let mut scene = Scene::new(FOR_A_USER_INTERFACE);
+    scene.publish();
+    for (generation, secured) in [(1, false), (1, true), (2, false), (2, true)] {
+        let visit = scene.visit(
+            "https://evil.company.example",
+            "https://registry.company.example",
+            generation,
+            secured,
+        );
+
+        assert_refused(&visit);
+    }
+    let listed = scene.visit(
+        "https://ui.company.example",
+        "https://registry.company.example",
+        2,
+        true,
+    );
+    scene.assert_shown_and_removed(&listed, 2);
+}
+
+fn without_the_headers_no_other_origin_reads_anything() {
+    let mut scene = Scene::new("version: 0.1\nstorage: {delete: {enabled: true}}\n");
+    scene.publish();
+    for generation in GENERATIONS {
+        let visit = scene.visit(
+            "https://ui.company.example",
+            "https://registry.company.example",
+            generation,
+            false,
+        );
+
+        assert_refused(&visit);
+    }
+}
+
+/// A registry with a password behind nginx, and a browser. The page lies beside the registry at `ui.company.example`, and
+/// alone at `evil.company.example`; `registry.company.example` is the registry without it. All are of one site: to
+/// another a browser sends no credentials, and nothing would be left to refuse.
+struct Scene {
+    browser: Chromium,
+    _nginx: Proxy,
+    site: Site,
+}
+
+impl Scene {
+    fn new(config: &str) -> Self {
+        let site = Site::around(|root| serve(config, root));
+        let pages = site.bench.path("pages");
+        fs::create_dir(&pages).expect("the test's directory is writable");
+        fs::write(pages.join("index.html"), include_str!("page.html"))
+            .expect("the test's directory is writable");
+        let servers = r"
+            types { text/html html; }
+            ssl_certificate {certificate};
+            ssl_certificate_key {key};
+            server {
+                listen {host}:443 ssl;
+                server_name ui.company.example;
+                root {pages};
+                location /v2/ { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
+            }
+            server {
+                listen {host}:443 ssl;
+                server_name evil.company.example;
+                root {pages};
+            }
+            server {
+                listen {host}:443 ssl;
+                server_name registry.company.example;
+                location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
+            }
+        ";
+        let nginx = site.nginx(443, &servers.replace("{pages}", argument(&pages)));
+        let hosts: [(&str, Ipv4Addr); 3] = [
+            "ui.company.example",
+            "evil.company.example",
+            "registry.company.example",
+        ]
+        .map(|name| (name, site.host));
+        Self {
+            browser: Chromium::start(&site.bench, &hosts, LOGIN),
+            _nginx: nginx,
+            site,
+        }
+    }
+
+    /// Three tags of `team/app`: two images, and both as a list of Docker's.
+    fn publish(&self) {
+        let (user, password) = LOGIN;
+        let login = format!("{user}:{password}");
+        for (from, tag) in [("one", "one"), ("two", "two"), ("multi", "list")] {
+            let from = self.site.layout.oci(from);
+            let to = format!(
+                "docker://{}",
+                self.site.server.repository(&format!("team/app:{tag}"))
+            );
+            let format: &[&str] = if tag == "list" { &["--format", "v2s2"] } else { &[] };
+            let copy = ["copy", "--all", "--dest-tls-verify=false", "--dest-creds", &login];
+            self.site.bench.skopeo(&[&copy, format, &[&from, &to]].concat());
+        }
+    }
+
+    /// Lets the page at `origin` go through everything that the registry at `url` has, and remove the tag `two`.
+    fn visit(&mut self, origin: &str, url: &str, generation: u8, secured: bool) -> Value {
+        let to = json!({
+            "url": url, "generation": generation, "secured": secured, "repository": "team/app", "remove": "two",
+        });
+        self.browser
+            .evaluate(&format!("{origin}/index.html"), &format!("visit({to})"))
+    }
+
+    #[track_caller]
+    fn assert_shown_and_removed(&self, visit: &Value, generation: u8) {
+        let layout = &self.site.layout;
+        let size = |tag| {
+            let manifest: Value = serde_json::from_slice(&layout.blob(&layout.digest(tag))).unwrap();
+            let layers = manifest["layers"].as_array().unwrap();
+            layers
+                .iter()
+                .map(|layer| layer["size"].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        let row = |tag, architecture| json!({ "size": size(tag), "architecture": architecture, "layers": 2 });
+        let shown = json!({
+            "repositories": ["team/app"],
+            // The list shows the first of its images.
+            "rows": { "list": row("one", "amd64"), "one": row("one", "amd64"), "two": row("two", "arm64") },
+            "digest": layout.digest("two").to_string(),
+            "left": ["list", "one"],
+        });
+        for (what, expected) in shown.as_object().unwrap() {
+            assert_eq!(visit[what], *expected, "{generation}: {visit:#}");
+        }
+        let failed: Vec<&Value> = visit["report"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|line| !line.as_str().unwrap().contains(": 20"))
+            .collect();
+        assert!(failed.is_empty(), "{generation}: {failed:#?}");
+    }
+}
+
+/// The page has read nothing, and what it sent changed nothing.
+#[track_caller]
+fn assert_refused(visit: &Value) {
+    let report = visit["report"].as_array().unwrap();
+    for line in report {
+        assert!(
+            line.as_str().unwrap().ends_with(": refused by the browser"),
+            "{visit:#}"
+        );
+    }
+    assert!(report.len() >= 5, "{visit:#}");
+    for read in ["repositories", "digest", "left"] {
+        assert_eq!(visit[read], Value::Null, "{visit:#}");
+    }
+}
+
+fn serve(config: &str, root: &Path) -> Server {
+    let (file, users) = (root.with_extension("yml"), root.with_extension("users"));
+    fs::write(&file, config).expect("the test's directory is writable");
+    fs::write(&users, USERS).expect("the test's directory is writable");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_registry"));
+    command
+        .arg("serve")
+        .arg(&file)
+        .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
+        .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root)
+        .env("REGISTRY_AUTH_HTPASSWD_PATH", &users);
+    Server::start(command, "http://")
+}

@@ -3,7 +3,7 @@
 use crate::Mount;
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
-use registry_core::{Registry, protocol::Links};
+use registry_core::{Registry, protocol::Links, service::ResponseBody};
 use std::{
     convert::Infallible,
     future::Future,
@@ -54,10 +54,11 @@ impl tower_service::Service<Request<Body>> for MountService {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         self.prepare(&mut request);
+        let into_body = into_body(&mut request);
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let response = self.registry.handle(request);
         if reads {
-            return Box::pin(async move { Ok(response.await.map(Body::new)) });
+            return Box::pin(async move { Ok(response.await.map(into_body)) });
         }
         let task = self.tasks.spawn(response);
         Box::pin(async move {
@@ -70,6 +71,18 @@ impl tower_service::Service<Request<Body>> for MountService {
             ))
         })
     }
+}
+
+/// How the body of what is read becomes one of axum's: our own listener knows a better way for files.
+#[cfg(feature = "serve")]
+fn into_body(request: &mut Request<Body>) -> impl FnOnce(ResponseBody) -> Body + Send + use<> {
+    let sender = request.extensions_mut().remove();
+    move |body| crate::server::sendfile::body(sender, body)
+}
+
+#[cfg(not(feature = "serve"))]
+fn into_body(_: &mut Request<Body>) -> impl FnOnce(ResponseBody) -> Body + Send + use<> {
+    Body::new
 }
 
 /// The target without the prefix that the router has matched already.

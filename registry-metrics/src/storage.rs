@@ -121,7 +121,10 @@ impl<S: Storage> MeasuredStorage<S> {
             metrics: self.metrics.clone(),
         }));
         let content = match file {
-            Some(file) => stream.with_file(file),
+            Some(file) => {
+                let metrics = self.metrics.clone();
+                stream.with_file(file.watched(move |error| metrics.count(error)))
+            }
             None => stream,
         };
         BlobRead::new(read.info, read.range, BlobBody::Content(content))

@@ -248,10 +248,12 @@ async fn a_blob_that_breaks_off_while_it_is_read_is_an_error_too() {
     let BlobBody::Content(content) = read.body else {
         panic!("the storage does not redirect");
     };
-    assert!(content.file().is_some(), "the offer of a file is handed on");
+    let file = content.file().cloned().expect("the offer of a file is handed on");
     assert!(content.into_stream().collect().await.is_err());
-
     assert_eq!(value(&instruments, errors), Some(1.0));
+
+    file.failed(&StorageError::internal("it breaks off as well"));
+    assert_eq!(value(&instruments, errors), Some(2.0));
 }
 
 #[tokio::test]
@@ -422,10 +424,8 @@ impl Storage for Broken {
     }
 
     async fn open_blob(&self, _: &RepositoryName, digest: &Digest, _: ReadBlob) -> Result<Option<BlobRead>> {
-        let content = Content::stream(Box::pin(Breaking)).with_file(FileRange {
-            file: Arc::new(tempfile::tempfile().unwrap()),
-            range: 0..5,
-        });
+        let content = Content::stream(Box::pin(Breaking))
+            .with_file(FileRange::new(Arc::new(tempfile::tempfile().unwrap()), 0..5));
         Ok(Some(BlobRead::new(
             BlobInfo::new(*digest, 5),
             0..5,

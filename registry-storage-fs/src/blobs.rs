@@ -79,10 +79,7 @@ impl Store {
             runtime()?,
             Arc::clone(&self.buffers),
         );
-        let content = Content::stream(Box::pin(stream)).with_file(FileRange {
-            file,
-            range: range.clone(),
-        });
+        let content = Content::stream(Box::pin(stream)).with_file(FileRange::new(file, range.clone()));
         Ok(Some(BlobRead::new(info, range, BlobBody::Content(content))))
     }
 

@@ -193,6 +193,8 @@ async fn serve(
     let server = Server::new(app)
         .timeouts(settings.timeouts)
         .limits(settings.limits)
+        // No layer here looks at more of a body than its length.
+        .sendfile()
         .until(async move {
             stop.await;
             told.set_after(drain);

@@ -27,6 +27,8 @@ pub(super) struct Shared<H> {
     pub(super) handshake: H,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
+    /// Files are sent by the system where that can be.
+    pub(super) sendfile: bool,
     /// The server is to end: finish what runs, begin nothing.
     pub(super) stop: CancellationToken,
 }

@@ -1,6 +1,6 @@
 //! One request and its answer: through the router, with bodies that notice when a client stands still.
 
-use super::{activity::Activity, refusal::Refusal, streams::Streams};
+use super::{activity::Activity, refusal::Refusal, sendfile::Sender, streams::Streams};
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Extensions, Request, Response, Version, header};
@@ -77,6 +77,7 @@ async fn answer(
         refusal
     };
     let stalled = Arc::new(AtomicBool::new(false));
+    let sender = host.extensions.get::<Sender>().cloned();
     let response = match refusal {
         Some(refusal) => {
             // The wrapper decides what becomes of the body.
@@ -96,7 +97,7 @@ async fn answer(
             }
         }
     };
-    Ok(exchange.answered_by(response))
+    Ok(exchange.answered_by(response, sender))
 }
 
 fn wrapped(
@@ -147,12 +148,16 @@ impl Exchange {
         }
     }
 
-    fn answered_by(self, mut response: Response<Body>) -> Response<AnswerBody> {
+    fn answered_by(self, mut response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
         self.progress();
         if matches!(self, Self::Http2(..)) {
             response.headers_mut().remove(header::CONNECTION);
         }
-        response.map(|body| AnswerBody { body, exchange: self })
+        response.map(|body| AnswerBody {
+            body,
+            sender,
+            exchange: self,
+        })
     }
 }
 
@@ -169,6 +174,8 @@ impl Drop for Exchange {
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
+    /// Of a connection on which frames may stand for bytes of a file.
+    sender: Option<Sender>,
     exchange: Exchange,
 }
 
@@ -181,7 +188,18 @@ impl HttpBody for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.exchange.progress();
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let (Some(sender), Poll::Ready(Some(Ok(frame)))) = (&self.sender, &frame)
+            && let Some(data) = frame.data_ref()
+            && !sender.pass(data)
+        {
+            tracing::error!(
+                "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
+                 the connection is cut"
+            );
+            return Poll::Ready(Some(Err(axum::Error::new(BodyError::Changed))));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -297,11 +315,12 @@ impl Drop for RequestBody {
     }
 }
 
-/// Why a request's body ended early.
+/// Why a body ended early.
 #[derive(Debug)]
 pub(super) enum BodyError {
     Broken(hyper::Error),
     Idle,
+    Changed,
 }
 
 impl fmt::Display for BodyError {
@@ -309,6 +328,7 @@ impl fmt::Display for BodyError {
         f.write_str(match self {
             Self::Broken(_) => "the connection broke",
             Self::Idle => "nothing has come for too long",
+            Self::Changed => "a layer has changed it",
         })
     }
 }
@@ -317,7 +337,7 @@ impl Error for BodyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Broken(error) => Some(error),
-            Self::Idle => None,
+            Self::Idle | Self::Changed => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     places::Place,
     refusal::Refusal,
     rewound::Rewound,
+    sendfile::Outlet,
     watchdog::Watchdog,
     watched::Watched,
 };
@@ -34,13 +35,17 @@ const LINGER: Duration = Duration::from_secs(2);
 /// keep all of it: larger ones cost memory with every upload, smaller ones a system call more often.
 const BUFFER: usize = 128 << 10;
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: Rewound<Io>)
+pub(super) async fn serve<H, Io>(shared: &Shared<H>, mut host: Host, place: &Arc<Place>, io: Rewound<Io>)
 where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = host.peer;
     let activity = Arc::new(Activity::new(shared.timeouts, shared.limits, Arc::clone(place)));
+    let io = Outlet::new(io, shared.sendfile);
+    if let Some(sender) = io.sender() {
+        host.extensions.insert(Arc::clone(sender));
+    }
     let service = service_fn(|request| exchange::http1(host.clone(), Arc::clone(&activity), request));
     let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
     let mut connection = Builder::new()
@@ -48,6 +53,8 @@ where
         .header_read_timeout(None)
         .max_buf_size(BUFFER)
         .max_headers(HEADER_LINES)
+        // Bodies are handed to the socket as they are, and never copied together.
+        .writev(true)
         .serve_connection(io, service);
     let mut stopped = pin!(shared.stop.cancelled());
     let mut stopping = false;
@@ -77,7 +84,7 @@ where
         None => tracing::debug!(%peer, "a connection took too long"),
     }
     let (refusal, unread) = activity.ended();
-    let io = connection.into_parts().io.into_inner().into_inner();
+    let io = connection.into_parts().io.into_inner().into_inner().into_inner();
     // What is not done by then is cut off.
     let _ = timeout(LINGER, end(io, refusal, unread)).await;
 }

@@ -18,6 +18,11 @@ impl<Io> Rewound<Io> {
     pub(super) const fn new(io: Io, read: Bytes) -> Self {
         Self { io, read }
     }
+
+    /// Only what is written may pass by.
+    pub(super) const fn get_ref(&self) -> &Io {
+        &self.io
+    }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Rewound<Io> {

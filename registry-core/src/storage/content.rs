@@ -23,12 +23,63 @@ pub struct Content {
 }
 
 /// An open file and the bytes of it that make the content.
-#[derive(Clone, Debug)]
+///
+/// Whoever sends these bytes instead of the stream says so if they cannot be read ([`failed`](Self::failed)): what
+/// watches the storage sees errors of the stream only.
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct FileRange {
     /// Open for reading; it keeps its content even if the blob is deleted.
     pub file: Arc<File>,
     /// Which bytes, end exclusive.
     pub range: Range<u64>,
+    watcher: Option<Watcher>,
+}
+
+/// Who wants to know of errors.
+type Watcher = Arc<dyn Fn(&StorageError) + Send + Sync>;
+
+impl FileRange {
+    /// `range` of an open file.
+    #[must_use]
+    pub const fn new(file: Arc<File>, range: Range<u64>) -> Self {
+        Self {
+            file,
+            range,
+            watcher: None,
+        }
+    }
+
+    /// The same; `watcher` is told too if the bytes cannot be read. For storages that wrap others.
+    #[must_use]
+    pub fn watched(self, watcher: impl Fn(&StorageError) + Send + Sync + 'static) -> Self {
+        let others = self.watcher;
+        Self {
+            watcher: Some(Arc::new(move |error| {
+                watcher(error);
+                if let Some(others) = &others {
+                    others(error);
+                }
+            })),
+            ..self
+        }
+    }
+
+    /// The bytes cannot be read.
+    pub fn failed(&self, error: &StorageError) {
+        if let Some(watcher) = &self.watcher {
+            watcher(error);
+        }
+    }
+}
+
+impl fmt::Debug for FileRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileRange")
+            .field("file", &self.file)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Content {

@@ -40,6 +40,7 @@ mod low_water;
 mod operations;
 mod program;
 mod proxies;
+mod pulls;
 mod server;
 mod tls;
 
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         logins::trials(),
         proxies::trials(),
+        pulls::trials(),
         low_water::trials(),
         operations::trials(),
         tls::trials(),

@@ -1,0 +1,215 @@
+//! Blobs from the page cache straight to the socket, by `sendfile(2)`.
+//!
+//! hyper knows how to frame an answer and nothing of files. So the body of such an answer ([`FileAnswer`]) consists of
+//! frames that only stand for bytes of a file: parts of one region of memory that nobody ever reads or writes. hyper
+//! queues them and hands them to the socket like any other bytes, without a copy; there [`Outlet`] recognises them by
+//! their address, and has the system send the bytes of the file that they stand for. What counts frames on their way,
+//! for metrics or a log, counts right.
+//!
+//! What looks at the bytes sees none of the blob's. So this is a promise that the host has to make
+//! ([`Server::sendfile`](super::Server::sendfile)), and it is checked: the stand-ins of a connection come in one order,
+//! each with an address of its own, and if anything else turns up between the registry and hyper, or hyper and the
+//! socket, the connection is cut. A layer that changes bodies breaks pulls; it does not make them wrong.
+//!
+//! | kept as streams | because |
+//! |---|---|
+//! | TLS, HTTP/2, sockets that are not TCP | their bytes are not the body's |
+//! | less than [`LEAST`] bytes | copied into one write with the head they are cheaper |
+//! | files on systems that cannot say what is in memory (`RWF_NOWAIT`) | every system call might wait for a disk |
+//!
+//! `sendfile` waits for the disk where the file is not in memory, and the thread that calls it serves other connections
+//! too. So both ends of what is to be sent are looked at before every call, and what is not there is read by a thread
+//! that may wait. A page that goes between the look and the call makes the connection's thread wait for one read.
+
+mod answer;
+mod outlet;
+mod system;
+
+pub(crate) use self::answer::body;
+pub(super) use self::outlet::Outlet;
+
+use bytes::Bytes;
+use registry_core::storage::FileRange;
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+/// From how many bytes on a file is sent this way.
+const LEAST: u64 = 64 << 10;
+/// The most that one frame stands for, and that one system call sends.
+const PIECE: usize = 512 << 10;
+
+/// What stand-ins are parts of. Never touched, so that it takes addresses and no memory.
+static REGION: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 2 * PIECE]));
+
+/// Where in the region some bytes lie.
+fn place(bytes: &[u8]) -> Option<usize> {
+    let begin = REGION.as_ptr().addr();
+    let place = bytes.as_ptr().addr().checked_sub(begin)?;
+    (place < REGION.len() && !bytes.is_empty()).then_some(place)
+}
+
+/// The one of a connection, as an extension of its requests.
+pub(crate) type Sender = Arc<Outgoing>;
+
+/// The parts of files that are to leave on a connection, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    state: Mutex<State>,
+}
+
+/// The stand-ins of a connection are numbered, and lie in the region in this order, over and over again. hyper holds few
+/// of them at a time; where a layer gathered more than the region has, only the check would be weaker.
+#[derive(Debug, Default)]
+struct State {
+    /// How many have been given out by bodies,
+    given: u64,
+    /// have reached hyper,
+    passed: u64,
+    /// and stand for bytes that were sent.
+    sent: u64,
+    /// What those stand for that were not.
+    pieces: VecDeque<FileRange>,
+}
+
+impl Outgoing {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stand-ins for the beginning of `rest`, which is shortened by it.
+    fn give(&self, rest: &mut FileRange) -> Bytes {
+        let mut state = self.state();
+        let begin = number_in_region(state.given);
+        let left = usize::try_from(rest.range.end - rest.range.start).unwrap_or(PIECE);
+        let length = left.min(PIECE).min(REGION.len() - begin);
+        state.given += length as u64;
+        let mut piece = rest.clone();
+        piece.range.end = piece.range.start + length as u64;
+        rest.range.start = piece.range.end;
+        state.pieces.push_back(piece);
+        REGION.slice(begin..begin + length)
+    }
+
+    /// Bytes of a body that are about to reach hyper. False if they are not what the registry gave.
+    pub(super) fn pass(&self, bytes: &[u8]) -> bool {
+        let mut state = self.state();
+        match place(bytes) {
+            None => state.passed == state.given || bytes.is_empty(),
+            Some(place) => {
+                let expected = place == number_in_region(state.passed)
+                    && state.given - state.passed >= bytes.len() as u64;
+                state.passed += bytes.len() as u64;
+                expected
+            }
+        }
+    }
+
+    /// What bytes stand for that are to be sent now: part of a file.
+    fn next(&self, place: usize, length: usize) -> io::Result<FileRange> {
+        let state = self.state();
+        let piece = state
+            .pieces
+            .front()
+            .filter(|_| place == number_in_region(state.sent));
+        let mut piece = piece
+            .cloned()
+            .ok_or_else(|| io::Error::other("bytes that stand for a file come out of order"))?;
+        piece.range.end = piece.range.end.min(piece.range.start + length as u64);
+        Ok(piece)
+    }
+
+    /// So many bytes of that have been sent.
+    fn sent(&self, count: usize) {
+        let mut state = self.state();
+        state.sent += count as u64;
+        if let Some(piece) = state.pieces.front_mut() {
+            piece.range.start += count as u64;
+            if piece.range.is_empty() {
+                state.pieces.pop_front();
+            }
+        }
+    }
+}
+
+fn number_in_region(number: u64) -> usize {
+    let length = REGION.len() as u64;
+    usize::try_from(number % length).expect("an index of memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(length: u64) -> FileRange {
+        FileRange::new(Arc::new(tempfile::tempfile().unwrap()), 0..length)
+    }
+
+    #[test]
+    fn stand_ins_name_their_place_in_the_file_around_the_region_and_across_files() {
+        let outgoing = Outgoing::default();
+        let lengths = [3 * PIECE as u64 + 5, PIECE as u64, 7];
+        for length in lengths {
+            let mut rest = file(length);
+            let mut sent = 0;
+            while !rest.range.is_empty() {
+                let bytes = outgoing.give(&mut rest);
+                assert!(outgoing.pass(&bytes));
+                // In two parts, as a socket may take them.
+                for part in [
+                    &bytes[..bytes.len().div_ceil(2)],
+                    &bytes[bytes.len().div_ceil(2)..],
+                ] {
+                    let Some(place) = place(part) else {
+                        assert!(part.is_empty());
+                        continue;
+                    };
+                    let piece = outgoing.next(place, part.len()).unwrap();
+                    assert_eq!(piece.range, sent..sent + part.len() as u64);
+                    outgoing.sent(part.len());
+                    sent = piece.range.end;
+                }
+            }
+            assert_eq!(sent, length);
+        }
+        assert!(outgoing.state().pieces.is_empty(), "files are let go");
+    }
+
+    #[test]
+    fn what_is_not_what_was_given_does_not_pass() {
+        type Layer = fn(Bytes, Bytes) -> Vec<Bytes>;
+        let cases: [(&str, Layer, bool); 7] = [
+            ("as given", |a, b| vec![a, b], true),
+            ("in parts", |a, b| vec![a.slice(..9), a.slice(9..), b], true),
+            ("copied", |a, _| vec![Bytes::copy_from_slice(&a)], false),
+            (
+                "with something before",
+                |a, _| vec![Bytes::from_static(b"x"), a],
+                false,
+            ),
+            ("beginning later", |a, _| vec![a.slice(1..)], false),
+            ("the second first", |_, b| vec![b], false),
+            ("more often than given", |a, b| vec![a.clone(), b, a], false),
+        ];
+        for (name, layer, passes) in cases {
+            let outgoing = Outgoing::default();
+            let mut rest = file(PIECE as u64 + 20);
+            let frames = layer(outgoing.give(&mut rest), outgoing.give(&mut rest));
+            assert_eq!(frames.iter().all(|frame| outgoing.pass(frame)), passes, "{name}");
+        }
+        let outgoing = Outgoing::default();
+        assert!(outgoing.pass(b"where no file is on its way, anything does"));
+    }
+
+    #[test]
+    fn nothing_is_sent_for_stand_ins_that_come_out_of_order_or_for_nothing() {
+        let outgoing = Outgoing::default();
+        let bytes = outgoing.give(&mut file(10));
+        assert!(outgoing.next(1, 5).is_err());
+        assert!(outgoing.next(0, bytes.len()).is_ok());
+        outgoing.sent(10);
+        assert!(outgoing.next(10, 1).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! [`Outlet`]: a connection's bytes on their way out; those that stand for bytes of a file are replaced by these.
+
+use super::{Outgoing, Sender, place, system};
+use crate::server::rewound::Rewound;
+use registry_core::storage::{FileRange, StorageError};
+use std::{
+    any::Any,
+    future::Future as _,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+    task::{JoinHandle, spawn_blocking},
+};
+
+#[derive(Debug)]
+pub(in crate::server) struct Outlet<Io> {
+    io: Rewound<Io>,
+    /// `None` where nothing is ever replaced.
+    outgoing: Option<Arc<Outgoing>>,
+    /// What is to be sent next is being read into memory.
+    reading: Option<JoinHandle<io::Result<()>>>,
+    /// That has been done, and is not done again before something was sent.
+    read: bool,
+}
+
+impl<Io: Any> Outlet<Io> {
+    /// `sendfile` says whether files are to be sent by the system; they are if the connection is TCP.
+    pub(in crate::server) fn new(io: Rewound<Io>, sendfile: bool) -> Self {
+        let can = sendfile && tcp(&io).is_some();
+        Self {
+            io,
+            outgoing: can.then(Arc::default),
+            reading: None,
+            read: false,
+        }
+    }
+
+    /// For the requests' answers, where files are sent by the system.
+    pub(in crate::server) const fn sender(&self) -> Option<&Sender> {
+        self.outgoing.as_ref()
+    }
+
+    pub(in crate::server) fn into_inner(self) -> Rewound<Io> {
+        self.io
+    }
+
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        outgoing: &Outgoing,
+        place: usize,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let piece = outgoing.next(place, length)?;
+        loop {
+            if let Some(reading) = &mut self.reading {
+                let read = ready!(Pin::new(reading).poll(context));
+                self.reading = None;
+                read.map_err(io::Error::other)
+                    .flatten()
+                    .map_err(|error| failed(&piece, error))?;
+                self.read = true;
+            }
+            let stream = tcp(&self.io).ok_or(io::ErrorKind::Unsupported)?;
+            ready!(stream.poll_write_ready(context))?;
+            if !self.read && !system::is_cached(&piece) {
+                let piece = piece.clone();
+                self.reading = Some(spawn_blocking(move || system::read_in(&piece)));
+                continue;
+            }
+            match stream.try_io(Interest::WRITABLE, || system::send(stream, &piece)) {
+                Ok(0) => {
+                    let short = io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was");
+                    return Poll::Ready(Err(failed(&piece, short)));
+                }
+                Ok(sent) => {
+                    outgoing.sent(sent);
+                    self.read = false;
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// The client sees no more than a connection that is cut.
+fn failed(file: &FileRange, error: io::Error) -> io::Error {
+    tracing::error!(%error, "a blob's file cannot be read while it is sent; the connection is cut");
+    let kind = error.kind();
+    file.failed(&StorageError::io("cannot read a blob", error));
+    kind.into()
+}
+
+fn tcp<Io: Any>(io: &Rewound<Io>) -> Option<&TcpStream> {
+    (io.get_ref() as &dyn Any).downcast_ref()
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Outlet<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Outlet<Io> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let Some(outgoing) = this.outgoing.clone() else {
+            return Pin::new(&mut this.io).poll_write_vectored(context, slices);
+        };
+        // What comes before them leaves first, by itself.
+        let mut plain = slices;
+        for (number, slice) in slices.iter().enumerate() {
+            if let Some(place) = place(slice) {
+                plain = slices.get(..number).unwrap_or_default();
+                if plain.iter().all(|slice| slice.is_empty()) {
+                    return this.poll_send(context, &outgoing, place, slice.len());
+                }
+                break;
+            }
+        }
+        Pin::new(&mut this.io).poll_write_vectored(context, plain)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}

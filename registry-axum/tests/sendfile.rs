@@ -1,0 +1,460 @@
+//! Blobs that the system sends from its page cache, over real sockets.
+//!
+//! The storage here is two-faced: the file that it offers has other bytes than its stream. What arrives says which way
+//! it came.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use async_trait::async_trait;
+use axum::{Router, body::Body, middleware, response::Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use registry_axum::server::{Established, Handshake, Plain, Server};
+use registry_core::{
+    Algorithm, Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
+    storage::{
+        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result, StoredManifest,
+    },
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Write as _},
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
+
+/// What the streams consist of. The files have none of it.
+const STREAMED: u8 = b's';
+/// Large enough for several calls, and for the stand-ins to go around more than once.
+const LARGE: usize = (5 << 20) + 4321;
+
+#[derive(Debug, Default)]
+struct TwoFaced {
+    files: HashMap<Digest, Arc<File>>,
+    failures: Arc<AtomicU64>,
+}
+
+impl TwoFaced {
+    fn with(mut self, content: &[u8]) -> Self {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        self.files.insert(digest(content), Arc::new(file));
+        self
+    }
+
+    fn file(&self, content: &[u8]) -> Arc<File> {
+        Arc::clone(self.files.get(&digest(content)).unwrap())
+    }
+}
+
+#[async_trait]
+impl Storage for TwoFaced {
+    async fn blob(&self, _: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        let file = self.files.get(digest);
+        Ok(file.map(|file| BlobInfo::new(*digest, file.metadata().unwrap().len())))
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        let Some(info) = self.blob(repository, digest).await? else {
+            return Ok(None);
+        };
+        let range = how
+            .range
+            .map_or(0..info.size, |part| part.resolve(info.size).unwrap());
+        let failures = Arc::clone(&self.failures);
+        let file = FileRange::new(Arc::clone(&self.files[digest]), range.clone()).watched(move |_| {
+            failures.fetch_add(1, Ordering::Relaxed);
+        });
+        let length = usize::try_from(range.end - range.start).unwrap();
+        let content = Content::bytes(Bytes::from(vec![STREAMED; length])).with_file(file);
+        Ok(Some(BlobRead::new(info, range, BlobBody::Content(content))))
+    }
+
+    async fn manifest(&self, _: &RepositoryName, _: &Reference) -> Result<Option<StoredManifest>> {
+        Ok(None)
+    }
+
+    async fn tags(&self, _: &RepositoryName, _: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        Ok(None)
+    }
+
+    async fn referrers(
+        &self,
+        _: &RepositoryName,
+        _: &Digest,
+        _: Option<&MediaType>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        Ok(Listing::first(page.limit, []))
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        Ok(Listing::first(page.limit, []))
+    }
+}
+
+/// Bytes that differ from place to place and from seed to seed, and are never [`STREAMED`].
+fn content(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        match state.to_be_bytes()[0] {
+            STREAMED => 0,
+            byte => byte,
+        }
+    };
+    (0..length).map(next).collect()
+}
+
+fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+fn registry(storage: TwoFaced) -> Router {
+    registry_axum::router(Registry::builder(storage).build())
+}
+
+/// Serves until the test's runtime ends.
+async fn serve<H: Handshake<TcpStream>>(
+    app: Router,
+    with: impl FnOnce(Server<Plain>) -> Server<H>,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(with(Server::new(app)).serve(listener));
+    address
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    async fn of(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn send(&mut self, method: &str, content: &[u8], headers: &str) {
+        let target = format!("/v2/a/blobs/{}", digest(content));
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        self.0.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    /// The head of the next answer.
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    async fn body(&mut self, length: usize) -> Vec<u8> {
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await.unwrap();
+        body
+    }
+
+    async fn get(&mut self, content: &[u8], range: Option<Range<usize>>) -> Vec<u8> {
+        let (headers, status, length) = match range {
+            None => (String::new(), "HTTP/1.1 200", content.len()),
+            Some(range) => (
+                format!("Range: bytes={}-{}\r\n", range.start, range.end - 1),
+                "HTTP/1.1 206",
+                range.len(),
+            ),
+        };
+        self.send("GET", content, &headers).await;
+        let head = self.head().await;
+        assert!(head.starts_with(status), "{head}");
+        assert!(head.contains(&format!("content-length: {length}\r\n")), "{head}");
+        self.body(length).await
+    }
+
+    /// Everything until the connection is closed or reset.
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = self.0.read_to_end(&mut rest).await;
+        rest
+    }
+}
+
+#[track_caller]
+fn assert_same(received: &[u8], expected: &[u8]) {
+    assert_eq!(received.len(), expected.len());
+    let differs = received.iter().zip(expected).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "the first byte that differs");
+}
+
+#[tokio::test]
+async fn blobs_and_parts_of_them_arrive_whole_on_one_connection() {
+    let blob = content(1, LARGE);
+    let other = content(2, 1 << 20);
+    let address = serve(
+        registry(TwoFaced::default().with(&blob).with(&other)),
+        Server::sendfile,
+    )
+    .await;
+    let mut client = Client::of(address).await;
+
+    assert_same(&client.get(&blob, None).await, &blob);
+    for range in [
+        0..64 << 10,
+        1..LARGE,
+        LARGE - 100_000..LARGE,
+        (512 << 10) - 1..(1 << 20) + 1,
+        7..(3 << 20) + 7,
+    ] {
+        assert_same(&client.get(&blob, Some(range.clone())).await, &blob[range]);
+    }
+    assert_same(&client.get(&other, None).await, &other);
+    assert_same(&client.get(&blob, None).await, &blob);
+}
+
+#[tokio::test]
+async fn what_is_small_is_streamed_with_its_head() {
+    let blob = content(1, LARGE);
+    let address = serve(registry(TwoFaced::default().with(&blob)), Server::sendfile).await;
+    let mut client = Client::of(address).await;
+
+    assert_same(&client.get(&blob, Some(0..10 << 10)).await, &[STREAMED; 10 << 10]);
+    assert_same(&client.get(&blob, Some(0..64 << 10)).await, &blob[..64 << 10]);
+}
+
+#[tokio::test]
+async fn answers_to_pipelined_requests_keep_their_order() {
+    let (first, second) = (content(1, LARGE), content(2, LARGE - 7));
+    let storage = TwoFaced::default().with(&first).with(&second);
+    let address = serve(registry(storage), Server::sendfile).await;
+    let mut client = Client::of(address).await;
+
+    client.send("GET", &first, "").await;
+    client.send("HEAD", &second, "").await;
+    client.send("GET", &second, "").await;
+    client.send("GET", &first, "Range: bytes=0-9\r\n").await;
+    client.send("GET", &first, "Range: bytes=5-999999\r\n").await;
+
+    client.head().await;
+    assert_same(&client.body(first.len()).await, &first);
+    assert!(
+        client
+            .head()
+            .await
+            .contains(&format!("content-length: {}\r\n", second.len()))
+    );
+    client.head().await;
+    assert_same(&client.body(second.len()).await, &second);
+    client.head().await;
+    assert_same(&client.body(10).await, &[STREAMED; 10]);
+    client.head().await;
+    assert_same(&client.body(999_995).await, &first[5..1_000_000]);
+    assert_same(&client.get(&second, None).await, &second);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_little_by_little_gets_every_byte() {
+    let blob = content(1, 2 << 20);
+    let address = serve(registry(TwoFaced::default().with(&blob)), Server::sendfile).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client(socket.connect(address).await.unwrap());
+
+    client.send("GET", &blob, "").await;
+    client.head().await;
+    let mut received = Vec::new();
+    while received.len() < blob.len() {
+        let part = client
+            .body((blob.len() - received.len()).min(1 + received.len() % 5000))
+            .await;
+        received.extend(part);
+        tokio::task::yield_now().await;
+    }
+
+    assert_same(&received, &blob);
+    assert_same(&client.get(&blob, None).await, &blob);
+}
+
+#[tokio::test]
+async fn a_file_is_let_go_when_the_client_vanishes() {
+    let blob = content(1, 32 << 20);
+    let storage = TwoFaced::default().with(&blob);
+    let file = storage.file(&blob);
+    let address = serve(registry(storage), Server::sendfile).await;
+    let held = Arc::strong_count(&file);
+    let mut client = Client::of(address).await;
+    client.send("GET", &blob, "").await;
+    client.head().await;
+    client.body(100_000).await;
+    assert!(Arc::strong_count(&file) > held);
+
+    drop(client);
+
+    let let_go = async {
+        while Arc::strong_count(&file) > held {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), let_go)
+        .await
+        .unwrap();
+    assert_same(&Client::of(address).await.get(&blob, None).await, &blob);
+}
+
+#[tokio::test]
+async fn a_file_that_has_become_shorter_cuts_the_connection_and_is_told() {
+    let blob = content(1, LARGE);
+    let storage = TwoFaced::default().with(&blob);
+    let (file, failures) = (storage.file(&blob), Arc::clone(&storage.failures));
+    // Where the answer begins the file is whole.
+    let shorten = middleware::map_response(move |response: Response| {
+        file.set_len(1_000_000).unwrap();
+        std::future::ready(response)
+    });
+    let address = serve(registry(storage).layer(shorten), Server::sendfile).await;
+    let mut client = Client::of(address).await;
+
+    client.send("GET", &blob, "").await;
+    let head = client.head().await;
+    assert!(head.contains(&format!("content-length: {LARGE}\r\n")), "{head}");
+
+    assert_same(&client.rest().await, &blob[..1_000_000]);
+    assert_eq!(failures.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_in_memory_is_read_first() {
+    let blob = content(1, LARGE);
+    let storage = TwoFaced::default().with(&blob);
+    let file = storage.file(&blob);
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let address = serve(registry(storage), Server::sendfile).await;
+
+    assert_same(&Client::of(address).await.get(&blob, None).await, &blob);
+}
+
+#[tokio::test]
+async fn bodies_are_streamed_unless_the_host_allows_it() {
+    let blob = content(1, 1 << 20);
+    let address = serve(registry(TwoFaced::default().with(&blob)), |server| server).await;
+
+    let received = Client::of(address).await.get(&blob, None).await;
+
+    assert_same(&received, &vec![STREAMED; blob.len()]);
+}
+
+/// A handshake after which the connection is not the bare socket, as with TLS.
+struct Wrapped;
+
+impl Handshake<TcpStream> for Wrapped {
+    type Io = BufStream<TcpStream>;
+
+    async fn handshake(&self, io: TcpStream, _: SocketAddr) -> io::Result<Established<Self::Io>> {
+        Ok(Established::new(BufStream::new(io)))
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_more_than_a_socket_are_streamed_to() {
+    let blob = content(1, 1 << 20);
+    let app = registry(TwoFaced::default().with(&blob));
+    let address = serve(app, |server| server.sendfile().handshake(Wrapped)).await;
+
+    let received = Client::of(address).await.get(&blob, None).await;
+
+    assert_same(&received, &vec![STREAMED; blob.len()]);
+}
+
+#[tokio::test]
+async fn http_2_is_streamed() {
+    let blob = content(1, 1 << 20);
+    let address = serve(registry(TwoFaced::default().with(&blob)), Server::sendfile).await;
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+
+    let target = format!("http://a/v2/a/blobs/{}", digest(&blob));
+    let request = http::Request::get(target).body(Empty::<Bytes>::new()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    let received = response.into_body().collect().await.unwrap().to_bytes();
+
+    assert_same(&received, &vec![STREAMED; blob.len()]);
+}
+
+#[tokio::test]
+async fn a_layer_that_counts_frames_counts_the_bytes_that_are_sent() {
+    let blob = content(1, LARGE);
+    let counted = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&counted);
+    let count = middleware::map_response(move |response: Response| {
+        let counter = Arc::clone(&counter);
+        std::future::ready(response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                counter.fetch_add(frame.data_ref().unwrap().len() as u64, Ordering::Relaxed);
+                frame
+            }))
+        }))
+    });
+    let app = registry(TwoFaced::default().with(&blob)).layer(count);
+    let address = serve(app, Server::sendfile).await;
+
+    assert_same(&Client::of(address).await.get(&blob, None).await, &blob);
+    assert_eq!(counted.load(Ordering::Relaxed), LARGE as u64);
+}
+
+/// Puts other bytes into each frame, or the same into a frame of its own.
+fn copying() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
+    |response| {
+        std::future::ready(response.map(|body| {
+            Body::new(body.map_frame(|frame| frame.map_data(|data| Bytes::copy_from_slice(&data))))
+        }))
+    }
+}
+
+/// Leaves out the beginning of each frame.
+fn cutting() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
+    |response| {
+        std::future::ready(
+            response.map(|body| Body::new(body.map_frame(|frame| frame.map_data(|data| data.slice(1..))))),
+        )
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_changes_bodies_breaks_pulls_and_never_makes_them_wrong() {
+    let blob = content(1, 1 << 20);
+    let copying = registry(TwoFaced::default().with(&blob)).layer(middleware::map_response(copying()));
+    let cutting = registry(TwoFaced::default().with(&blob)).layer(middleware::map_response(cutting()));
+    for app in [copying.clone(), cutting] {
+        let address = serve(app, Server::sendfile).await;
+        let mut client = Client::of(address).await;
+        client.send("GET", &blob, "").await;
+
+        let received = client.rest().await;
+
+        let end = received.windows(4).position(|end| end == b"\r\n\r\n");
+        assert!(
+            end.is_none_or(|end| end + 4 == received.len()),
+            "not a byte of a body"
+        );
+    }
+
+    // Where the host does not claim that there is no such layer, it works.
+    let address = serve(copying, |server| server).await;
+    let received = Client::of(address).await.get(&blob, None).await;
+    assert_same(&received, &vec![STREAMED; blob.len()]);
+}

@@ -22,6 +22,9 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 /// The size of most frames, in bytes.
 const FRAME: usize = 128 << 10;
+/// The size of the first one; those that follow are four times as large each. A client that opens many blobs and takes
+/// nothing of them costs little memory.
+const FIRST_FRAME: usize = 16 << 10;
 /// How many buffers are kept for the next frames: 4 MiB.
 const KEPT: usize = 32;
 
@@ -72,6 +75,8 @@ type ReadOut = io::Result<(Vec<u8>, usize)>;
 pub(crate) struct FileBody {
     file: Arc<File>,
     rest: Range<u64>,
+    /// How much is read next, at most.
+    frame: usize,
     /// False once the file system turned out not to know `RWF_NOWAIT`.
     inline: bool,
     reading: Option<JoinHandle<ReadOut>>,
@@ -89,6 +94,7 @@ impl FileBody {
         Self {
             file,
             rest: range,
+            frame: FIRST_FRAME,
             inline: true,
             reading: None,
             runtime,
@@ -154,7 +160,8 @@ impl Body for FileBody {
             Some(reading) => reading,
             None => {
                 let left = this.rest.end - this.rest.start;
-                let length = usize::try_from(left).unwrap_or(FRAME).min(FRAME);
+                let length = usize::try_from(left).unwrap_or(FRAME).min(this.frame);
+                this.frame = (this.frame * 4).min(FRAME);
                 let mut buffer = this.buffers.take(length);
                 match this.read_cached(&mut buffer) {
                     Some(Ok(length)) => return Poll::Ready(Some(this.deliver(buffer, length))),
@@ -248,9 +255,15 @@ mod tests {
     #[tokio::test]
     async fn buffers_come_back_when_their_last_part_was_sent() {
         let buffers: Arc<Buffers> = Arc::default();
-        let mut body = body(file_of(&sequence(2 * FRAME)), 0..2 * FRAME as u64, &buffers);
+        let content = sequence(3 * FRAME);
+        let mut body = body(file_of(&content), 0..content.len() as u64, &buffers);
+        for small in [FIRST_FRAME, 4 * FIRST_FRAME] {
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap().len(), small);
+        }
 
         let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first.len(), FRAME);
         let part = first.slice(1..2);
         drop(first);
         assert_eq!(buffers.0.lock().unwrap().len(), 0);

@@ -150,7 +150,7 @@ async fn serve(
             "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login"
         );
     }
-    files::allow_for(settings.limits.connections);
+    files::allow_for(&settings.limits);
     // The signals are caught before anybody is told that the server is there.
     let stop = stop_signal()?;
     let mut debug = match &settings.http.debug {

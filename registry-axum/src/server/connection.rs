@@ -1,6 +1,7 @@
 //! One connection, from the handshake to its end.
 
 use super::{
+    admission::Admission,
     exchange::Host,
     handshake::{Established, Handshake, Protocol},
     http1, http2,
@@ -29,6 +30,8 @@ pub(super) struct Shared<H> {
     pub(super) limits: Limits,
     /// Files are sent by the system where that can be.
     pub(super) sendfile: bool,
+    /// Of requests over HTTP/2.
+    pub(super) admission: Arc<Admission>,
     /// The server is to end: finish what runs, begin nothing.
     pub(super) stop: CancellationToken,
 }

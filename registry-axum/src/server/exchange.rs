@@ -1,6 +1,12 @@
 //! One request and its answer: through the router, with bodies that notice when a client stands still.
 
-use super::{activity::Activity, refusal::Refusal, sendfile::Sender, streams::Streams};
+use super::{
+    activity::Activity,
+    admission::Admission,
+    refusal::Refusal,
+    sendfile::Sender,
+    streams::{Stream, Streams},
+};
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Extensions, Request, Response, Version, header};
@@ -15,10 +21,10 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep};
@@ -41,19 +47,37 @@ pub(super) fn http1(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let (number, refusal) = activity.begin(!request.body().is_end_stream());
-    let exchange = Exchange::Http1(activity, number);
-    let refusal = refusal.or_else(|| (!names_its_host(&request)).then_some(Refusal::Host));
-    answer(host, exchange, request, refusal)
+    let exchange = Exchange::Http1(Http1 { activity, number });
+    let refusal = if host.refusing {
+        Some(Refusal::Busy)
+    } else {
+        refusal.or_else(|| (!names_its_host(&request)).then_some(Refusal::Host))
+    };
+    async move { Ok(answer(host, exchange, request, refusal).await) }
 }
 
 /// Answers a request of an HTTP/2 connection.
+///
+/// One too many that has no body is refused in a way that says that nothing was done (RFC 9113, 8.7): HTTP clients send
+/// it again by themselves, and only they know how. What has a body they cannot send again; its sender is told.
 pub(super) async fn http2(
     host: Host,
+    admission: Arc<Admission>,
     streams: Arc<Streams>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
-    let (number, refusal) = streams.begin();
-    answer(host, Exchange::Http2(streams, number), request, refusal).await
+) -> Result<Response<AnswerBody>, h2::Error> {
+    let (mut stream, in_place) = streams.begin();
+    let mut refusal = (host.refusing || !in_place).then_some(Refusal::Busy);
+    if refusal.is_none() {
+        match admission.admit(streams.timeouts()).await {
+            Some(permit) => stream.admit(permit),
+            None if request.body().is_end_stream() => return Err(h2::Reason::REFUSED_STREAM.into()),
+            None => refusal = Some(Refusal::Requests),
+        }
+    }
+    let mut response = answer(host, Exchange::Http2(Arc::new(stream)), request, refusal).await;
+    response.headers_mut().remove(header::CONNECTION);
+    Ok(response)
 }
 
 /// RFC 9112, 3.2: exactly one `Host`, from HTTP/1.1 on.
@@ -70,12 +94,7 @@ async fn answer(
     exchange: Exchange,
     mut request: Request<Incoming>,
     refusal: Option<Refusal>,
-) -> Result<Response<AnswerBody>, Infallible> {
-    let refusal = if host.refusing {
-        Some(Refusal::Busy)
-    } else {
-        refusal
-    };
+) -> Response<AnswerBody> {
     let stalled = Arc::new(AtomicBool::new(false));
     let sender = host.extensions.get::<Sender>().cloned();
     let response = match refusal {
@@ -97,7 +116,7 @@ async fn answer(
             }
         }
     };
-    Ok(exchange.answered_by(response, sender))
+    exchange.answered_by(response, sender)
 }
 
 fn wrapped(
@@ -110,6 +129,7 @@ fn wrapped(
     request.map(|body| RequestBody {
         body: (!ended).then_some(body),
         connection: exchange.connection(),
+        stream: exchange.stream(),
         idle: exchange.body_idle(),
         last: Instant::now(),
         timer: None,
@@ -121,37 +141,47 @@ fn wrapped(
 /// A request that is being answered; dropped when the answer has been handed over, or will never be.
 #[derive(Debug)]
 enum Exchange {
-    Http1(Arc<Activity>, u64),
-    Http2(Arc<Streams>, u64),
+    Http1(Http1),
+    Http2(Arc<Stream>),
+}
+
+#[derive(Debug)]
+struct Http1 {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Drop for Http1 {
+    fn drop(&mut self) {
+        self.activity.end();
+    }
 }
 
 impl Exchange {
     fn connection(&self) -> Option<(Arc<Activity>, u64)> {
         match self {
-            Self::Http1(activity, number) => Some((Arc::clone(activity), *number)),
-            Self::Http2(..) => None,
+            Self::Http1(http1) => Some((Arc::clone(&http1.activity), http1.number)),
+            Self::Http2(_) => None,
+        }
+    }
+
+    fn stream(&self) -> Weak<Stream> {
+        match self {
+            Self::Http1(_) => Weak::new(),
+            Self::Http2(stream) => Arc::downgrade(stream),
         }
     }
 
     fn body_idle(&self) -> Duration {
         match self {
-            Self::Http1(activity, _) => activity.timeouts().body_idle,
-            Self::Http2(streams, _) => streams.timeouts().body_idle,
+            Self::Http1(http1) => http1.activity.timeouts().body_idle,
+            Self::Http2(stream) => stream.timeouts().body_idle,
         }
     }
 
-    fn progress(&self) {
-        match self {
-            // Seen where the bytes are written.
-            Self::Http1(..) => {}
-            Self::Http2(streams, number) => streams.progress(*number),
-        }
-    }
-
-    fn answered_by(self, mut response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
-        self.progress();
-        if matches!(self, Self::Http2(..)) {
-            response.headers_mut().remove(header::CONNECTION);
+    fn answered_by(self, response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
+        if let Self::Http2(stream) = &self {
+            stream.answered();
         }
         response.map(|body| AnswerBody {
             body,
@@ -161,16 +191,10 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        match self {
-            Self::Http1(activity, _) => activity.end(),
-            Self::Http2(streams, number) => streams.end(*number),
-        }
-    }
-}
-
 /// The body of an answer; its end is that of the exchange.
+///
+/// Over HTTP/2 there is one piece at a time. hyper asks for a piece before it knows whether the client has room for it,
+/// and holds it as well as the one that it has handed on, which is held whole while there is room for a part of it.
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
@@ -187,19 +211,35 @@ impl HttpBody for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.exchange.progress();
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let (Some(sender), Poll::Ready(Some(Ok(frame)))) = (&self.sender, &frame)
-            && let Some(data) = frame.data_ref()
-            && !sender.pass(data)
-        {
-            tracing::error!(
-                "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
-                 the connection is cut"
-            );
-            return Poll::Ready(Some(Err(axum::Error::new(BodyError::Changed))));
+        let this = &mut *self;
+        match &this.exchange {
+            Exchange::Http1(_) => {
+                let frame = Pin::new(&mut this.body).poll_frame(context);
+                if let (Some(sender), Poll::Ready(Some(Ok(frame)))) = (&this.sender, &frame)
+                    && let Some(data) = frame.data_ref()
+                    && !sender.pass(data)
+                {
+                    tracing::error!(
+                        "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
+                         the connection is cut"
+                    );
+                    return Poll::Ready(Some(Err(axum::Error::new(BodyError::Changed))));
+                }
+                frame
+            }
+            Exchange::Http2(stream) => {
+                ready!(stream.poll_taken(context));
+                stream.making();
+                let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+                Poll::Ready(frame.map(|frame| {
+                    frame.map(|frame| match frame.into_data() {
+                        Ok(data) if !data.is_empty() => Frame::data(stream.sending(data)),
+                        Ok(nothing) => Frame::data(nothing),
+                        Err(trailers) => trailers,
+                    })
+                }))
+            }
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -218,6 +258,8 @@ pub(super) struct RequestBody {
     body: Option<Incoming>,
     /// Over HTTP/1, who takes what is left of it, and which request it belongs to.
     connection: Option<(Arc<Activity>, u64)>,
+    /// Over HTTP/2, who wants to know when it is waited for.
+    stream: Weak<Stream>,
     idle: Duration,
     /// When something came, or was first waited for.
     last: Instant,
@@ -267,6 +309,9 @@ impl HttpBody for RequestBody {
         };
         match Pin::new(&mut *body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(stream) = this.stream.upgrade() {
+                    stream.receiving(false);
+                }
                 if body.is_end_stream() {
                     this.ended();
                 } else if this.timer.is_some() {
@@ -292,7 +337,12 @@ impl HttpBody for RequestBody {
                 }
                 Poll::Ready(Some(Err(BodyError::Idle)))
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if let Some(stream) = this.stream.upgrade() {
+                    stream.receiving(true);
+                }
+                Poll::Pending
+            }
         }
     }
 

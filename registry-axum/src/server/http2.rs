@@ -42,10 +42,18 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, refusing) = (host.peer, host.refusing);
-    let streams = Arc::new(Streams::new(shared.timeouts, Arc::clone(place)));
+    let streams = Streams::new(shared.timeouts, Arc::clone(place));
+    shared.admission.join(&streams);
     let service = {
-        let streams = Arc::clone(&streams);
-        service_fn(move |request| exchange::http2(host.clone(), Arc::clone(&streams), request))
+        let (admission, streams) = (Arc::clone(&shared.admission), Arc::clone(&streams));
+        service_fn(move |request| {
+            exchange::http2(
+                host.clone(),
+                Arc::clone(&admission),
+                Arc::clone(&streams),
+                request,
+            )
+        })
     };
     let header_list = u32::try_from(shared.limits.head).unwrap_or(u32::MAX);
     let mut connection = pin!(
@@ -93,7 +101,7 @@ where
                     continue;
                 }
                 match streams.expire(now) {
-                    Some(Expired::Stalled) => return Poll::Ready(None),
+                    Some(Expired::Stalled | Expired::GivesWay) => return Poll::Ready(None),
                     Some(Expired::Idle) => leave = true,
                     None => {}
                 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with those who begin with it; TLS is a [`Handshake`], and a ready one with the feature `tls` |
 //! | time | for the first byte, for a request's head, between requests, and within a body that stands still, each its own ([`Timeouts`]); none for a whole body |
-//! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]) |
+//! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]); who stands still gives way to who does not |
 //! | early answers | part of a body that has become useless is received all the same, so that the client sees the answer |
 //! | odd requests | two lengths, two hosts, folded headers: refused in the registry's error format, and the connection closed |
 //! | the end | nothing more is accepted, idle connections are closed, requests finish, and at the deadline what is left is cut off |
@@ -15,6 +15,7 @@
 //! in one piece with its head.
 
 mod activity;
+mod admission;
 mod connection;
 mod exchange;
 mod handshake;
@@ -39,7 +40,7 @@ pub use self::{
     settings::{Limits, Timeouts},
 };
 
-use self::{connection::Shared, listener::Backoff, places::Places};
+use self::{admission::Admission, connection::Shared, listener::Backoff, places::Places};
 use axum::Router;
 use std::{
     fmt,
@@ -188,6 +189,7 @@ impl<H> Server<H> {
                 timeouts,
                 limits,
                 sendfile,
+                admission: Arc::new(Admission::new(limits.all_streams)),
                 stop: stop.clone(),
             }),
             running: JoinSet::new(),

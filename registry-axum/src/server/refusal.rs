@@ -9,6 +9,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 pub(super) enum Refusal {
     /// More connections than allowed.
     Busy,
+    /// More requests than allowed.
+    Requests,
     /// The head is larger than allowed.
     HeadTooLarge,
     /// What came is not HTTP, or breaks its rules.
@@ -28,6 +30,11 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "UNAVAILABLE",
                 "too many connections, try again later",
+            ),
+            Self::Requests => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UNAVAILABLE",
+                "too many requests at once, try again later",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -69,7 +76,7 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        if self == Self::Busy {
+        if matches!(self, Self::Busy | Self::Requests) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response

@@ -16,6 +16,14 @@ pub struct Timeouts {
     /// Over HTTP/2 a client has to answer pings all the while: one whose process is paused is cut after
     /// [`ping_interval`](Self::ping_interval) and [`ping`](Self::ping).
     pub body_idle: Duration,
+    /// From the beginning of an answer over HTTP/2 until its client has taken a piece of it. 60 s. A client that grants
+    /// less room than that opens requests for the price of a few bytes; one that has taken some may pause for
+    /// [`body_idle`](Self::body_idle). What has run out ends the connection.
+    pub untaken: Duration,
+    /// How long a request over HTTP/2 waits while there are [`Limits::all_streams`]. 10 s. Then it is refused: with the
+    /// reset that says that nothing was done (`REFUSED_STREAM`), upon which HTTP clients send it again by themselves, or,
+    /// if it has a body, with 503 and `Retry-After`.
+    pub queue: Duration,
     /// Between two requests. 300 s.
     pub keep_alive: Duration,
     /// After which an HTTP/2 peer is asked for a sign of life. 60 s.
@@ -34,6 +42,8 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(30),
             header: Duration::from_secs(30),
             body_idle: Duration::from_secs(900),
+            untaken: Duration::from_secs(60),
+            queue: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             ping_interval: Duration::from_secs(60),
             ping: Duration::from_secs(20),
@@ -58,6 +68,10 @@ pub struct Limits {
     pub discarded_body: u64,
     /// The requests that an HTTP/2 peer may have open at once. 100.
     pub streams: u32,
+    /// The requests that all HTTP/2 peers together may have open at once. 4,096. Each may have a file open, and holds
+    /// one piece of its answer. Beyond that they wait, see [`Timeouts::queue`], as many again at most; and connections
+    /// whose clients have neither sent nor taken anything for 5 s end, those with the most such requests first.
+    pub all_streams: usize,
 }
 
 impl Default for Limits {
@@ -67,6 +81,7 @@ impl Default for Limits {
             head: 64 << 10,
             discarded_body: 64 << 20,
             streams: 100,
+            all_streams: 4_096,
         }
     }
 }

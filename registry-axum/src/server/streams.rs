@@ -1,15 +1,16 @@
 //! [`Streams`]: which requests of an HTTP/2 connection are open, and until when the connection may go on.
 //!
 //! A peer that answers pings and grants no window would hold its streams for ever, and nobody polls the body of an
-//! answer that may not be sent. So each answer notes when it was last asked for a frame.
+//! answer that may not be sent. So each request notes since when it waits for its client.
 
-use super::{places::Place, refusal::Refusal, settings::Timeouts};
+use super::{places::Place, settings::Timeouts};
+use bytes::Bytes;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -21,30 +22,60 @@ pub(super) struct Streams {
 #[derive(Debug)]
 struct State {
     next: u64,
-    /// The open ones; with a time as soon as there is an answer, when it last made progress.
-    open: HashMap<u64, Option<Instant>>,
+    open: HashMap<u64, Open>,
     /// Since when there is none.
     waiting: Instant,
     /// No answer can have stood still for too long before then.
     check: Instant,
+    /// Others need what its requests hold.
+    gives_way: bool,
+    /// Of the connection's task.
     waker: Option<Waker>,
 }
 
+/// A request that is open.
+#[derive(Debug, Default)]
+struct Open {
+    /// Since when it waits for its client: to send more of its body, or to take more of the answer.
+    idle: Option<Instant>,
+    /// There is an answer.
+    answered: bool,
+    /// The client has taken a piece of it.
+    taken: bool,
+    /// A piece of it is on its way.
+    sending: bool,
+    /// Of the task that sends the answer.
+    waker: Option<Waker>,
+}
+
+impl Open {
+    /// When it has stood still for too long. Bodies of requests have timers of their own.
+    fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        let allowed = if self.taken {
+            timeouts.body_idle
+        } else {
+            timeouts.untaken.min(timeouts.body_idle)
+        };
+        self.idle.filter(|_| self.answered).map(|since| since + allowed)
+    }
+}
+
 impl Streams {
-    pub(super) fn new(timeouts: Timeouts, place: Arc<Place>) -> Self {
+    pub(super) fn new(timeouts: Timeouts, place: Arc<Place>) -> Arc<Self> {
         place.idle();
         let now = Instant::now();
-        Self {
+        Arc::new(Self {
             state: Mutex::new(State {
                 next: 0,
                 open: HashMap::new(),
                 waiting: now,
                 check: now + timeouts.body_idle,
+                gives_way: false,
                 waker: None,
             }),
             place,
             timeouts,
-        }
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -55,24 +86,21 @@ impl Streams {
         &self.timeouts
     }
 
-    /// A request was read. Returns its number, and why it is refused: the connection has lost its place.
-    pub(super) fn begin(&self) -> (u64, Option<Refusal>) {
+    /// A request was read. False if the connection has lost its place: nothing may be begun any more.
+    pub(super) fn begin(self: &Arc<Self>) -> (Stream, bool) {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.open.insert(number, None);
-        (number, (!self.place.busy()).then_some(Refusal::Busy))
+        state.open.insert(number, Open::default());
+        let stream = Stream {
+            streams: Arc::clone(self),
+            number,
+            admitted: None,
+        };
+        (stream, self.place.busy())
     }
 
-    /// The answer of a request begins, or is asked for more.
-    pub(super) fn progress(&self, number: u64) {
-        if let Some(last) = self.state().open.get_mut(&number) {
-            *last = Some(Instant::now());
-        }
-    }
-
-    /// A request has been answered, or given up by its client.
-    pub(super) fn end(&self, number: u64) {
+    fn end(&self, number: u64) {
         let mut state = self.state();
         state.open.remove(&number);
         if state.open.is_empty() {
@@ -102,10 +130,31 @@ impl Streams {
             .clone_from(waker);
     }
 
+    /// How many requests have been waiting for their client since then.
+    pub(super) fn idle_since(&self, then: Instant) -> usize {
+        let state = self.state();
+        let idle = state.open.values().filter_map(|open| open.idle);
+        idle.filter(|since| *since <= then).count()
+    }
+
+    /// Ends the connection, as others need what its requests hold. Returns how many those are.
+    pub(super) fn give_way(&self) -> usize {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.gives_way, true) {
+            return 0;
+        }
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        state.open.len()
+    }
+
     /// When the connection has to be looked at.
     pub(super) fn deadline(&self) -> Instant {
         let state = self.state();
-        if state.open.is_empty() {
+        if state.gives_way {
+            Instant::now()
+        } else if state.open.is_empty() {
             state.waiting + self.timeouts.keep_alive
         } else {
             state.check
@@ -115,12 +164,18 @@ impl Streams {
     /// What has run out, now that a deadline has passed.
     pub(super) fn expire(&self, now: Instant) -> Option<Expired> {
         let mut state = self.state();
+        if state.gives_way {
+            return Some(Expired::GivesWay);
+        }
         if state.open.is_empty() {
             return (state.waiting + self.timeouts.keep_alive <= now).then_some(Expired::Idle);
         }
-        // Whoever begins later stands still later.
-        let oldest = state.open.values().flatten().min().copied().unwrap_or(now);
-        state.check = oldest + self.timeouts.body_idle;
+        let deadlines = state
+            .open
+            .values()
+            .filter_map(|open| open.deadline(&self.timeouts));
+        // An answer that begins later says so.
+        state.check = deadlines.min().unwrap_or(now + self.timeouts.body_idle);
         (state.check <= now).then_some(Expired::Stalled)
     }
 }
@@ -132,4 +187,122 @@ pub(super) enum Expired {
     Idle,
     /// An answer that its client does not take.
     Stalled,
+    /// Others need what its requests hold.
+    GivesWay,
+}
+
+/// A request that is open until this is dropped: until its answer has been written, or given up.
+#[derive(Debug)]
+pub(super) struct Stream {
+    streams: Arc<Streams>,
+    number: u64,
+    /// One of those that may be open at once, over all connections.
+    admitted: Option<OwnedSemaphorePermit>,
+}
+
+impl Stream {
+    pub(super) fn admit(&mut self, permit: OwnedSemaphorePermit) {
+        self.admitted = Some(permit);
+    }
+
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        self.streams.timeouts()
+    }
+
+    fn update(&self, update: impl FnOnce(&mut Open)) {
+        let mut state = self.streams.state();
+        let Some(open) = state.open.get_mut(&self.number) else {
+            return;
+        };
+        update(open);
+        if let Some(deadline) = open.deadline(&self.streams.timeouts)
+            && deadline < state.check
+        {
+            state.check = deadline;
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The client's next bytes are waited for, or have come.
+    pub(super) fn receiving(&self, waits: bool) {
+        self.update(|open| {
+            if !open.answered {
+                open.idle = waits.then(|| open.idle.unwrap_or_else(Instant::now));
+            }
+        });
+    }
+
+    /// There is an answer.
+    pub(super) fn answered(&self) {
+        self.update(|open| {
+            open.answered = true;
+            open.idle = Some(Instant::now());
+        });
+    }
+
+    /// Ready when the client has taken all that there was to send.
+    pub(super) fn poll_taken(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.streams.state();
+        match state.open.get_mut(&self.number) {
+            Some(open) if open.sending => {
+                open.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// The next piece of the answer is waited for, from whoever makes it.
+    pub(super) fn making(&self) {
+        self.update(|open| open.idle = None);
+    }
+
+    /// A piece of the answer, on its way to the client; the request is open at least until it has been written.
+    pub(super) fn sending(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.update(|open| {
+            open.idle = Some(Instant::now());
+            open.sending = true;
+        });
+        Bytes::from_owner(Piece {
+            bytes,
+            stream: Arc::clone(self),
+        })
+    }
+
+    fn taken(&self) {
+        self.update(|open| {
+            open.idle = Some(Instant::now());
+            open.taken = true;
+            open.sending = false;
+            if let Some(waker) = open.waker.take() {
+                waker.wake();
+            }
+        });
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.streams.end(self.number);
+    }
+}
+
+/// Dropped when it has been written, or never will be.
+struct Piece {
+    bytes: Bytes,
+    stream: Arc<Stream>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.stream.taken();
+    }
 }

@@ -487,6 +487,19 @@ pub(crate) const KEYS: &[Key] = &[
         "our own: how long a body may stand still; a client may compress a layer while it sends it",
     ),
     honoured(
+        "http.timeouts.untaken",
+        Form::Duration,
+        "60s",
+        "our own: how long a client over HTTP/2 may take nothing of an answer; one that has taken some may pause for \
+         `bodyidle`",
+    ),
+    honoured(
+        "http.timeouts.queue",
+        Form::Duration,
+        "10s",
+        "our own: how long a request waits while there are `limits.http2requests`",
+    ),
+    honoured(
         "http.timeouts.keepalive",
         Form::Duration,
         "300s",
@@ -543,6 +556,19 @@ pub(crate) const KEYS: &[Key] = &[
         "4096",
         "our own: how many connections there may be at once; one on top takes the place of the one that has been idle \
          longest, and is answered 503 if none is",
+    ),
+    honoured(
+        "limits.http2streams",
+        Form::Count,
+        "100",
+        "our own: how many requests one HTTP/2 connection may have open at once",
+    ),
+    honoured(
+        "limits.http2requests",
+        Form::Count,
+        "4096",
+        "our own: how many requests all HTTP/2 connections may have open at once; those on top wait, and take the place of \
+         those whose clients neither send nor take anything",
     ),
     honoured(
         "health.storagedriver.enabled",

@@ -178,6 +178,8 @@ fn timeouts(reader: &Reader<'_>) -> Timeouts {
     timeouts.first_byte = reader.duration("http.timeouts.firstbyte");
     timeouts.header = reader.duration("http.timeouts.header");
     timeouts.body_idle = reader.duration("http.timeouts.bodyidle");
+    timeouts.untaken = reader.duration("http.timeouts.untaken");
+    timeouts.queue = reader.duration("http.timeouts.queue");
     timeouts.keep_alive = reader.duration("http.timeouts.keepalive");
     timeouts.drain = reader.duration("http.draintimeout");
     timeouts
@@ -186,6 +188,8 @@ fn timeouts(reader: &Reader<'_>) -> Timeouts {
 fn limits(reader: &Reader<'_>) -> Limits {
     let mut limits = Limits::default();
     limits.connections = reader.count("limits.connections");
+    limits.streams = u32::try_from(reader.count("limits.http2streams")).unwrap_or(u32::MAX);
+    limits.all_streams = reader.count("limits.http2requests");
     limits
 }
 

@@ -93,35 +93,6 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A connection that carries one request after the other.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    address: SocketAddr,
-}
-
-impl Connection {
-    pub(crate) fn open(address: SocketAddr) -> Self {
-        Self {
-            stream: connect(address),
-            address,
-        }
-    }
-
-    /// Sends one request and reads the whole answer, and nothing beyond it.
-    pub(crate) fn request(
-        &self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Response {
-        let stream = self.stream.try_clone().expect("a connection can be shared");
-        let mut request = Request::on(stream, self.address, method, target, headers, body.len());
-        request.send(body);
-        request.finish()
-    }
-}
-
 /// A request whose body the test sends piece by piece.
 pub(crate) struct Request {
     stream: BufReader<TcpStream>,
@@ -137,23 +108,8 @@ impl Request {
         headers: &[(&str, &str)],
         length: usize,
     ) -> Self {
-        let headers: Vec<_> = [("Connection", "close")]
-            .into_iter()
-            .chain(headers.iter().copied())
-            .collect();
-        Self::on(connect(address), address, method, target, &headers, length)
-    }
-
-    /// Sends the head on a connection that is there.
-    fn on(
-        stream: TcpStream,
-        address: SocketAddr,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        length: usize,
-    ) -> Self {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nContent-Length: {length}\r\n");
+        let mut head =
+            format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head.push_str(&format!("Host: {address}\r\n"));
         }
@@ -162,7 +118,7 @@ impl Request {
         }
         head.push_str("\r\n");
         let mut request = Self {
-            stream: BufReader::new(stream),
+            stream: BufReader::new(connect(address)),
             method: method.to_owned(),
         };
         request.send(head.as_bytes());

@@ -1,6 +1,9 @@
 //! The server under attack: slow clients, silent ones, hasty ones, too many, and nonsense. Meanwhile somebody with
 //! manners pushes and pulls; afterwards the process is as it was.
 
+mod http2;
+mod polite;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -14,12 +17,8 @@ use std::{
 use libtest_mimic::Trial;
 use registry_testkit::tools;
 
-use crate::{
-    http::{Connection, connect},
-    image::{noise, sha256},
-    program::Workbench,
-    server::{OCTETS, Server, closing},
-};
+use crate::{http::connect, program::Workbench, server::Server};
+use polite::{BLOB, Polite};
 
 /// How many connections the server takes.
 const CONNECTIONS: usize = 200;
@@ -27,8 +26,13 @@ const CONNECTIONS: usize = 200;
 const FLOOD: usize = 400;
 /// How many clients there are of each kind that holds a connection.
 const EACH: usize = 40;
-/// How often a hasty client takes a request back.
-const RESETS: usize = 10_000;
+/// How many requests the server takes over HTTP/2, and how many are asked for at once, by clients that take nothing.
+const ANSWERS: usize = 250;
+const UNTAKEN: u32 = 100;
+const MISERS: usize = 10;
+/// What those that are taken cost at most while they are open, of memory and of open files besides one each.
+const COST: u64 = 64 << 20;
+const FILES: usize = 100;
 /// How many requests are made up.
 const REQUESTS: usize = 10_000;
 /// What the process may have kept of a whole attack, beyond what it kept of the one before.
@@ -50,16 +54,22 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn a_client_with_manners_is_served_and_nothing_is_left_behind() {
     let bench = Workbench::new();
     let limit = CONNECTIONS.to_string();
-    let server = Server::ours_with(&bench.path("data"), &["--max-connections", &limit]);
-    let polite = Polite::connect(server.address());
-    polite.pushes_and_pulls(0);
+    let mut command = Server::ours_command(&bench.path("data"));
+    command
+        .args(["--max-connections", &limit])
+        .env("REGISTRY_LIMITS_HTTP2REQUESTS", ANSWERS.to_string());
+    let server = Server::start(command, "http://");
+    let polite = Polite(server.address());
+    let blob = polite.pushes_and_pulls(0);
     let files = open_files(&server);
 
     // The first one also pays for what is made once: threads, buffers, the heap itself.
     attack(&server, &polite, 1);
+    take_nothing(&server, &polite, &blob);
     back_to(files, &server);
     let memory = resident(&server);
     attack(&server, &polite, 2);
+    take_nothing(&server, &polite, &blob);
     back_to(files, &server);
 
     let after = resident(&server);
@@ -87,13 +97,14 @@ fn attack(server: &Server, polite: &Polite, seed: u64) {
 
         let mut held: Vec<TcpStream> = (0..EACH).map(|_| slow_head(address)).collect();
         held.extend((0..EACH).map(|_| slow_body(server)));
-        held.extend((0..EACH).map(|_| silent_http2(address)));
+        held.extend((0..EACH).map(|_| http2::silent(address)));
         nonsense(address, seed);
         for _ in 0..4 {
-            takes_everything_back(address);
+            http2::takes_everything_back(address);
         }
         flood(address);
         drip(&mut held);
+        held.extend(all_idle(address));
         let before = served.load(Ordering::Relaxed);
         while served.load(Ordering::Relaxed) < before + 2 {
             thread::yield_now();
@@ -109,27 +120,41 @@ impl Drop for Tell<'_> {
     }
 }
 
-/// Keeps one connection, and expects what it is promised.
-struct Polite(Connection);
+/// Many answers at once, of which nothing is taken: bounded in files and memory, and they give way to those who take
+/// theirs.
+fn take_nothing(server: &Server, polite: &Polite, blob: &str) {
+    let (files, memory) = (open_files(server), resident(server));
+    let misers: Vec<TcpStream> = (0..MISERS)
+        .map(|_| http2::miser(server.address(), blob, UNTAKEN))
+        .collect();
+    wait_until("as many answers have begun as may be open", || {
+        open_files(server) >= files + ANSWERS
+    });
+    let within_bounds = || {
+        let (files, memory) = (
+            open_files(server) - files,
+            resident(server).saturating_sub(memory),
+        );
+        assert!(files <= ANSWERS + FILES, "{files} files more are open");
+        assert!(memory <= COST, "{memory} bytes more are held");
+    };
+    within_bounds();
+    polite.pushes_and_pulls(u64::MAX - 1);
+    assert_eq!(http2::gets(server.address(), blob), BLOB);
+    within_bounds();
+    drop(misers);
+}
 
-impl Polite {
-    fn connect(address: SocketAddr) -> Self {
-        Self(Connection::open(address))
-    }
-
-    fn pushes_and_pulls(&self, content: u64) {
-        let blob = noise(content, 300_000);
-        let digest = sha256(&blob).to_string();
-        let opened = self.0.request("POST", "/v2/polite/app/blobs/uploads/", &[], b"");
-        let session = opened.expect_status(202).location();
-        let put = self
-            .0
-            .request("PUT", &closing(&session, &digest), &[OCTETS], &blob);
-        put.expect_status(201);
-        let target = format!("/v2/polite/app/blobs/{digest}");
-        let got = self.0.request("GET", &target, &[], b"").expect_status(200);
-        assert!(got.body == blob, "what was pushed is pulled");
-    }
+/// As many connections as there may be, and again, each of which has asked for something and could ask for more.
+fn all_idle(address: SocketAddr) -> Vec<TcpStream> {
+    (0..2 * CONNECTIONS)
+        .map(|_| {
+            let mut stream = sent(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+            // Those on top may be refused: nobody has been idle for long.
+            _ = stream.read(&mut [0; 12]);
+            stream
+        })
+        .collect()
 }
 
 /// Begins a request, and lets it come to no end.
@@ -144,13 +169,6 @@ fn slow_body(server: &Server) -> TcpStream {
     sent(server.address(), head.as_bytes())
 }
 
-/// With what an HTTP/2 client begins, and its empty SETTINGS.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-fn silent_http2(address: SocketAddr) -> TcpStream {
-    sent(address, PREFACE)
-}
-
 fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = connect(address);
     stream.write_all(bytes).expect("the server reads what is little");
@@ -162,41 +180,6 @@ fn drip(held: &mut [TcpStream]) {
     for stream in held {
         _ = stream.write_all(b"x");
     }
-}
-
-/// CVE-2023-44487: requests that are taken back before they are answered, as fast as they can be written. The server
-/// ends the connection and says why: GOAWAY with `ENHANCE_YOUR_CALM`.
-fn takes_everything_back(address: SocketAddr) {
-    let mut stream = sent(address, PREFACE);
-    let mut answers = stream.try_clone().expect("a connection can be shared");
-    let reader = thread::spawn(move || {
-        let mut all = Vec::new();
-        _ = answers.read_to_end(&mut all);
-        all
-    });
-    for request in 0..u32::try_from(RESETS).expect("some thousand") {
-        if stream.write_all(&taken_back(request * 2 + 1)).is_err() {
-            break;
-        }
-    }
-    let answers = reader.join().expect("reading does not panic");
-    let calm = [0, 0, 0, 0x0b];
-    assert!(
-        answers.windows(4).any(|window| window == calm),
-        "the server says why it ends the connection"
-    );
-}
-
-/// `GET /v2/` on a stream, and its reset. RFC 9113, 6.2 and 6.4; RFC 7541, appendix A.
-fn taken_back(stream: u32) -> Vec<u8> {
-    const GET: &[u8] = b"\x82\x86\x04\x04/v2/\x01\x01x";
-    let mut frames = vec![0, 0, u8::try_from(GET.len()).expect("short"), 1, 0x05];
-    frames.extend(stream.to_be_bytes());
-    frames.extend(GET);
-    frames.extend([0, 0, 4, 3, 0]);
-    frames.extend(stream.to_be_bytes());
-    frames.extend([0, 0, 0, 8]);
-    frames
 }
 
 /// Far more connections than there may be: those on top are told so, or closed when even telling is too much.
@@ -357,13 +340,15 @@ fn open_files(server: &Server) -> usize {
 
 /// Waits until no more files are open than there were.
 fn back_to(files: usize, server: &Server) {
+    wait_until("no more files are open than there were", || {
+        open_files(server) <= files
+    });
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while open_files(server) > files {
-        assert!(
-            Instant::now() < deadline,
-            "{} files are open, {files} were",
-            open_files(server)
-        );
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it is not so that {what}");
         thread::yield_now();
     }
 }

@@ -1,0 +1,269 @@
+//! The listener and many requests over HTTP/2: how many there may be, and which give way, in paused time.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    response::Response,
+    routing::{get, post},
+};
+use http::Request;
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use registry_axum::server::{Limits, Timeouts};
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use support::Running;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+
+const PIECE: usize = 16 << 10;
+
+/// `/pieces` is an answer of four pieces, and counts those that were asked for.
+fn app(made: &Arc<AtomicUsize>) -> Router {
+    let made = Arc::clone(made);
+    let pieces = move || {
+        let made = Arc::clone(&made);
+        async move {
+            let pieces = (0..4).map(move |_| {
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Infallible>(Bytes::from(vec![b'x'; PIECE]))
+            });
+            Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
+        }
+    };
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/echo", post(|body: Bytes| async move { body }))
+        .route("/pieces", get(pieces))
+}
+
+fn serve(app: Router, all_streams: usize) -> Running {
+    Running::start(app, |server| {
+        let mut limits = Limits::default();
+        limits.all_streams = all_streams;
+        server.limits(limits)
+    })
+}
+
+type Client = SendRequest<Body>;
+
+/// A client that grants each answer so many bytes until it reads.
+async fn client(server: &Running, window: u32) -> Client {
+    let io = hyper_util::rt::TokioIo::new(server.pipe());
+    let (mut client, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(io)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    client.ready().await.unwrap();
+    client
+}
+
+type Answer = hyper::Result<http::Response<Incoming>>;
+
+fn get_of(client: &mut Client, path: &str) -> impl Future<Output = Answer> + use<> {
+    let request = Request::get(format!("http://x{path}")).body(Body::empty());
+    client.send_request(request.unwrap())
+}
+
+/// A body of which nothing comes.
+fn silent_upload(client: &mut Client) -> impl Future<Output = Answer> + use<> {
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+    client.send_request(Request::post("http://x/echo").body(body).unwrap())
+}
+
+async fn text(answer: Answer) -> String {
+    let body = answer.unwrap().into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn refused(error: &hyper::Error) -> bool {
+    let inner = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>());
+    inner.and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_holds_one_piece_and_has_less_time() {
+    let made = Arc::default();
+    let server = Running::of(app(&made));
+    let mut miser = client(&server, 1).await;
+    let answer = get_of(&mut miser, "/pieces").await.unwrap();
+
+    sleep(seconds(59)).await;
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    assert!(!miser.is_closed());
+    sleep(seconds(2)).await;
+    assert!(miser.is_closed());
+    assert!(answer.into_body().collect().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_being_taken_may_pause() {
+    let made = Arc::default();
+    let server = Running::of(app(&made));
+    // Room for a piece and a half.
+    let mut slow = client(&server, u32::try_from(PIECE + PIECE / 2).unwrap()).await;
+    let answer = get_of(&mut slow, "/pieces").await.unwrap();
+
+    sleep(seconds(899)).await;
+
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body.len(), 4 * PIECE);
+}
+
+/// hyper has handed it on and is done with it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_one_piece_is_open_until_it_has_been_written() {
+    let server = serve(app(&Arc::default()), 1);
+    let mut miser = client(&server, 1).await;
+    let held = get_of(&mut miser, "/").await.unwrap();
+    let mut other = client(&server, 1 << 20).await;
+
+    let waits = tokio::spawn(get_of(&mut other, "/"));
+    sleep(seconds(4)).await;
+    assert!(!waits.is_finished());
+
+    assert_eq!(text(Ok(held)).await, "hello");
+    assert_eq!(text(waits.await.unwrap()).await, "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_too_many_waits_and_is_refused_as_it_can_be_sent_again() {
+    let go = Arc::new(Notify::new());
+    let slow = {
+        let go = Arc::clone(&go);
+        move || {
+            let go = Arc::clone(&go);
+            async move { go.notified().await }
+        }
+    };
+    let server = serve(app(&Arc::default()).route("/slow", get(slow)), 2);
+    let mut busy = client(&server, 1 << 20).await;
+    let first = tokio::spawn(get_of(&mut busy, "/slow"));
+    let second = tokio::spawn(get_of(&mut busy, "/slow"));
+    sleep(seconds(1)).await;
+    let mut other = client(&server, 1 << 20).await;
+
+    // What has no body, what has one, and what comes when as many wait as may be open.
+    let begun = Instant::now();
+    let plain = tokio::spawn(get_of(&mut other, "/"));
+    let upload = tokio::spawn(silent_upload(&mut other));
+    sleep(seconds(1)).await;
+    assert!(refused(&get_of(&mut other, "/").await.unwrap_err()));
+    assert_eq!(begun.elapsed(), seconds(1));
+
+    assert!(refused(&plain.await.unwrap().unwrap_err()));
+    let upload = upload.await.unwrap().unwrap();
+    assert_eq!(begun.elapsed(), seconds(10));
+    assert_eq!(upload.status(), 503);
+    assert_eq!(upload.headers()["retry-after"], "5");
+    assert!(
+        !other.is_closed() && !busy.is_closed(),
+        "work in progress gives way to nobody"
+    );
+
+    // One that waits goes on as soon as another is done.
+    let waits = tokio::spawn(get_of(&mut other, "/"));
+    sleep(seconds(9)).await;
+    assert!(!waits.is_finished());
+    go.notify_waiters();
+    assert_eq!(text(waits.await.unwrap()).await, "hello");
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_stand_still_give_way_those_with_the_most_requests_first() {
+    let server = serve(app(&Arc::default()), 10);
+    let mut greedy = client(&server, 1).await;
+    let mut half = client(&server, 1).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(get_of(&mut greedy, "/pieces").await.unwrap());
+    }
+    for _ in 0..3 {
+        held.push(get_of(&mut half, "/pieces").await.unwrap());
+    }
+    // An upload of which nothing comes stands still as well.
+    let mut silent = client(&server, 1).await;
+    let upload = tokio::spawn(silent_upload(&mut silent));
+    sleep(seconds(2)).await;
+    let mut other = client(&server, 1 << 20).await;
+
+    let begun = Instant::now();
+    assert_eq!(text(get_of(&mut other, "/").await).await, "hello");
+
+    assert!(
+        (3..=4).contains(&begun.elapsed().as_secs()),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(greedy.is_closed());
+    assert!(!half.is_closed() && !silent.is_closed(), "one is enough");
+
+    // As many as are wanted.
+    let mut next = client(&server, 1).await;
+    let answers: Vec<_> = (0..8).map(|_| get_of(&mut next, "/pieces")).collect();
+    for answer in answers {
+        held.push(answer.await.unwrap());
+    }
+    assert!(half.is_closed());
+    assert!(!silent.is_closed() && !next.is_closed());
+    upload.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_as_a_client_opens_at_once_are_served_at_once() {
+    let server = Running::of(app(&Arc::default()));
+    let mut parallel = client(&server, 64 << 10).await;
+
+    let answers: Vec<_> = (0..64).map(|_| get_of(&mut parallel, "/pieces")).collect();
+    for answer in answers {
+        assert_eq!(text(answer.await).await.len(), 4 * PIECE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_and_limits_can_be_set() {
+    let server = Running::start(app(&Arc::default()), |server| {
+        let mut timeouts = Timeouts::default();
+        timeouts.untaken = seconds(3);
+        timeouts.queue = seconds(2);
+        let mut limits = Limits::default();
+        limits.all_streams = 1;
+        server.timeouts(timeouts).limits(limits)
+    });
+    let mut miser = client(&server, 1).await;
+    let _held = get_of(&mut miser, "/pieces").await.unwrap();
+    let begun = Instant::now();
+    let mut other = client(&server, 1 << 20).await;
+
+    assert!(refused(&get_of(&mut other, "/").await.unwrap_err()));
+    assert_eq!(begun.elapsed(), seconds(2));
+    let answer = timeout(seconds(2), get_of(&mut other, "/")).await.unwrap();
+    assert_eq!(text(answer).await, "hello");
+    assert!(miser.is_closed());
+}

@@ -42,8 +42,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) key: DigestKey,
     pub(crate) stand_ins: RandomState,
-    pub(crate) hashing: Hashing,
-    pub(crate) failures: Option<Failures>,
+    pub(crate) hashing: Arc<Hashing>,
+    pub(crate) failures: Failures,
     pub(crate) remember_for: Duration,
     pub(crate) counters: Counters,
 }
@@ -207,7 +207,7 @@ impl fmt::Debug for Htpasswd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FailureLimit, Scheme, hash};
+    use crate::{FailureLimit, Scheme, hash, limits::Party};
     use http::{Request, header};
     use registry_core::{Registry, storage::MemoryStorage};
     use std::{
@@ -243,8 +243,14 @@ mod tests {
         let users = users();
         assert_eq!(ping(&users, RIGHT).await.status(), 200);
         let hashing = &users.shared.hashing;
-        let _turn = hashing.queue().unwrap().turn().await;
-        let _place = hashing.queue().unwrap();
+        let _turn = hashing.turn(None).await.unwrap();
+        let mut waits = pin!(hashing.turn(None));
+        assert!(
+            waits
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
 
         let refused = ping(&users, WRONG).await;
 
@@ -265,14 +271,14 @@ mod tests {
         }
 
         // The turn comes back when the password was hashed.
-        users.shared.hashing.queue().unwrap().turn().await;
+        users.shared.hashing.turn(None).await.unwrap();
 
         assert_eq!(users.statistics().failed, 1);
-        let failures = users.shared.failures.as_ref().unwrap();
+        let (failures, party) = (&users.shared.failures, Party::user("a", None));
         let most = FailureLimit::default().failures;
         for _ in 1..most {
-            failures.count("a", None, Duration::ZERO);
+            failures.count(party, Duration::ZERO);
         }
-        assert!(failures.wait("a", None, Duration::ZERO).is_some());
+        assert!(failures.wait(party, Duration::ZERO).is_some());
     }
 }

@@ -22,6 +22,7 @@ pub struct Builder {
     look_every: Duration,
     remember_for: Duration,
     failure_limit: Option<FailureLimit>,
+    network_failure_limit: Option<FailureLimit>,
     threads: NonZeroUsize,
     queue: usize,
 }
@@ -37,6 +38,7 @@ impl Builder {
             look_every: Duration::from_secs(1),
             remember_for: Duration::from_secs(300),
             failure_limit: Some(FailureLimit::default()),
+            network_failure_limit: Some(FailureLimit::NETWORK),
             threads: NonZeroUsize::new(processors / 2).unwrap_or(NonZeroUsize::MIN),
             queue: 128,
         }
@@ -88,12 +90,26 @@ impl Builder {
         }
     }
 
+    /// How many wrong passwords may be tried from one network (an address, in IPv6 64 bits of it), whatever names come
+    /// with them; `None` is any number. Default: 100, of which one is forgiven each 3 seconds.
+    ///
+    /// Loopback, private and link-local addresses, and those that carriers share (RFC 6598), are not counted: a proxy may
+    /// have them, behind which they are everybody's.
+    pub fn network_failure_limit(self, limit: impl Into<Option<FailureLimit>>) -> Self {
+        Self {
+            network_failure_limit: limit.into(),
+            ..self
+        }
+    }
+
     /// How many passwords are hashed at once. Default: half of the processors, at least one.
     pub fn threads(self, threads: NonZeroUsize) -> Self {
         Self { threads, ..self }
     }
 
     /// How many logins may wait for that, at least one; others are told to come back. Default: 128.
+    ///
+    /// Networks take turns. Where the queue is full, one that has fewer logins in it than another gets a place of that.
     pub fn queue(self, logins: usize) -> Self {
         Self {
             queue: logins.max(1),
@@ -117,7 +133,7 @@ impl Builder {
             key: DigestKey::random().map_err(LoadError::Random)?,
             stand_ins: RandomState::new(),
             hashing: Hashing::new(self.threads, self.queue),
-            failures: self.failure_limit.map(Failures::new),
+            failures: Failures::new(self.failure_limit, self.network_failure_limit),
             remember_for: self.remember_for,
             counters: Counters::default(),
         }))

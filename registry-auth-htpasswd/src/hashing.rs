@@ -1,45 +1,74 @@
-//! The slow part: how many passwords are hashed at once, and how many wait for it.
+//! The slow part: how many passwords are hashed at once, who waits for it, and whose turn is next.
+//!
+//! Whoever makes up a new name for each try is held up by no count of failures of a user. So networks take turns, and
+//! where the queue is full, the one with the most logins in it makes room for those with fewer.
 
 use crate::thread;
 use std::{
+    collections::VecDeque,
     io,
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
+
+/// Whom a login counts for: the network of its client, or all whose network is not known.
+type Network = Option<IpAddr>;
 
 /// Bounds for hashing.
 #[derive(Debug)]
 pub(crate) struct Hashing {
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Mutex<Queue>,
     longest: usize,
-    done: Arc<AtomicU64>,
+    done: AtomicU64,
 }
 
-/// A place in the queue, given up on drop.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(&'a Hashing);
+struct Queue {
+    /// How many threads have nothing to do.
+    idle: usize,
+    /// How many wait.
+    waiting: usize,
+    /// How many have waited so far, which numbers them.
+    numbers: u64,
+    /// The networks of those who wait; the first one is next.
+    networks: VecDeque<(Network, VecDeque<Waiting>)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    turn: oneshot::Sender<Turn>,
+}
 
 /// The right to hash one password now.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    permit: OwnedSemaphorePermit,
-    done: Arc<AtomicU64>,
+    /// `None` once it has been passed on.
+    hashing: Option<Arc<Hashing>>,
 }
 
 impl Hashing {
     /// Hashing on so many threads at once, with so many logins that wait for their turn at most.
-    pub(crate) fn new(threads: NonZeroUsize, longest: usize) -> Self {
-        Self {
-            turns: Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS))),
-            waiting: AtomicUsize::new(0),
+    pub(crate) fn new(threads: NonZeroUsize, longest: usize) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Queue {
+                idle: threads.get(),
+                waiting: 0,
+                numbers: 0,
+                networks: VecDeque::new(),
+            }),
             longest,
-            done: Arc::default(),
-        }
+            done: AtomicU64::new(0),
+        })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many passwords were hashed so far.
@@ -47,34 +76,124 @@ impl Hashing {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// A place in the queue, if it is not full.
-    pub(crate) fn queue(&self) -> Option<Place<'_>> {
-        let grown = |waiting: usize| (waiting < self.longest).then(|| waiting + 1);
-        self.waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
-            .ok()
-            .map(|_| Place(self))
+    /// Waits for the turn; `None` if the queue is full, or becomes so and others have fewer in it.
+    pub(crate) async fn turn(self: &Arc<Self>, network: Network) -> Option<Turn> {
+        let (place, turn) = {
+            let mut queue = self.queue();
+            if let Some(idle) = queue.idle.checked_sub(1) {
+                queue.idle = idle;
+                return Some(Turn::of(self));
+            }
+            if queue.waiting >= self.longest && !queue.make_room(network) {
+                return None;
+            }
+            let (turn, waits) = oneshot::channel();
+            let number = queue.enter(network, turn);
+            let place = Place {
+                hashing: self,
+                network,
+                number,
+            };
+            (place, waits)
+        };
+        let turn = turn.await.ok();
+        drop(place);
+        turn
     }
-}
 
-impl Place<'_> {
-    /// Waits for the turn.
-    pub(crate) async fn turn(self) -> Turn {
-        let permit = Arc::clone(&self.0.turns).acquire_owned().await;
-        Turn {
-            permit: permit.expect("the semaphore is never closed"),
-            done: Arc::clone(&self.0.done),
+    /// Gives a turn to whoever is next.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            let next = {
+                let mut queue = self.queue();
+                let Some(next) = queue.next() else {
+                    queue.idle += 1;
+                    return;
+                };
+                next
+            };
+            match next.turn.send(Turn::of(self)) {
+                Ok(()) => return,
+                // It waits no longer.
+                Err(mut turn) => turn.hashing = None,
+            }
         }
     }
 }
 
+impl Queue {
+    fn enter(&mut self, network: Network, turn: oneshot::Sender<Turn>) -> u64 {
+        let number = self.numbers;
+        self.numbers += 1;
+        self.waiting += 1;
+        let waiting = Waiting { number, turn };
+        match self.networks.iter_mut().find(|(known, _)| *known == network) {
+            Some((_, queue)) => queue.push_back(waiting),
+            None => self.networks.push_back((network, VecDeque::from([waiting]))),
+        }
+        number
+    }
+
+    /// Takes the first of the network whose turn it is.
+    fn next(&mut self) -> Option<Waiting> {
+        let (network, mut queue) = self.networks.pop_front()?;
+        let next = queue.pop_front();
+        self.waiting -= usize::from(next.is_some());
+        if !queue.is_empty() {
+            self.networks.push_back((network, queue));
+        }
+        next
+    }
+
+    /// Sends the last one away of the network that has the most, if that leaves it with no fewer than `network`.
+    fn make_room(&mut self, network: Network) -> bool {
+        let own = self.networks.iter().find(|(known, _)| *known == network);
+        let own = own.map_or(0, |(_, queue)| queue.len());
+        let most = self.networks.iter_mut().max_by_key(|(_, queue)| queue.len());
+        let Some((_, queue)) = most.filter(|(_, queue)| queue.len() > own + 1) else {
+            return false;
+        };
+        self.waiting -= usize::from(queue.pop_back().is_some());
+        true
+    }
+
+    /// Whoever had that number waits no longer.
+    fn leave(&mut self, network: Network, number: u64) {
+        let Some(index) = self.networks.iter().position(|(known, _)| *known == network) else {
+            return;
+        };
+        let Some((_, queue)) = self.networks.get_mut(index) else {
+            return;
+        };
+        let before = queue.len();
+        queue.retain(|waiting| waiting.number != number);
+        self.waiting -= before - queue.len();
+        if queue.is_empty() {
+            self.networks.remove(index);
+        }
+    }
+}
+
+/// A place in the queue, given up on drop.
+struct Place<'a> {
+    hashing: &'a Hashing,
+    network: Network,
+    number: u64,
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.hashing.queue().leave(self.network, self.number);
     }
 }
 
 impl Turn {
+    fn of(hashing: &Arc<Hashing>) -> Self {
+        Self {
+            hashing: Some(Arc::clone(hashing)),
+        }
+    }
+
     /// Hashes: runs `work` on a thread of its own, to its end even if the caller is gone by then.
     pub(crate) async fn hash<T: Send + 'static>(
         self,
@@ -82,8 +201,10 @@ impl Turn {
     ) -> io::Result<T> {
         let done = thread::start("htpasswd-hash", move || {
             let done = work();
-            self.done.fetch_add(1, Ordering::Relaxed);
-            drop(self.permit);
+            if let Some(hashing) = &self.hashing {
+                hashing.done.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(self);
             done
         })?;
         done.await
@@ -91,28 +212,109 @@ impl Turn {
     }
 }
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(hashing) = self.hashing.take() {
+            hashing.pass_on();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        net::Ipv4Addr,
+        pin::Pin,
+        sync::atomic::AtomicUsize,
+        task::{Context, Poll, Waker},
+    };
 
-    fn hashing(threads: usize, longest: usize) -> Hashing {
+    const A: Network = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const B: Network = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+
+    fn hashing(threads: usize, longest: usize) -> Arc<Hashing> {
         Hashing::new(NonZeroUsize::new(threads).unwrap(), longest)
+    }
+
+    type Waits<'a> = Pin<Box<dyn Future<Output = Option<Turn>> + 'a>>;
+
+    fn poll(waits: &mut Waits<'_>) -> Poll<Option<Turn>> {
+        waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// One who waits, and has entered the queue.
+    fn waits(hashing: &Arc<Hashing>, network: Network) -> Waits<'_> {
+        let mut waits: Waits<'_> = Box::pin(hashing.turn(network));
+        assert!(poll(&mut waits).is_pending());
+        waits
     }
 
     #[tokio::test]
     async fn the_queue_holds_those_who_wait_and_no_more() {
         let hashing = hashing(1, 2);
-        let turn = hashing.queue().unwrap().turn().await;
+        let turn = hashing.turn(A).await.unwrap();
 
-        let first = hashing.queue().unwrap();
-        let second = hashing.queue().unwrap();
-        assert!(hashing.queue().is_none());
+        let first = waits(&hashing, A);
+        let second = waits(&hashing, A);
+        assert!(hashing.turn(A).await.is_none());
         drop(second);
-        assert!(hashing.queue().is_some());
+        let third = waits(&hashing, A);
 
         drop(turn);
-        first.turn().await;
-        assert_eq!(hashing.waiting.load(Ordering::Relaxed), 0);
+        first.await.unwrap();
+        third.await.unwrap();
+        let queue = hashing.queue();
+        assert_eq!((queue.waiting, queue.idle), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn networks_take_turns_and_those_of_one_in_order() {
+        let hashing = hashing(1, 10);
+        let mut turn = hashing.turn(A).await.unwrap();
+        let mut waiting = [A, A, A, B, None, B].map(|network| waits(&hashing, network));
+
+        for next in [0, 3, 4, 1, 5, 2] {
+            drop(turn);
+            let Poll::Ready(Some(given)) = poll(&mut waiting[next]) else {
+                panic!("it is the turn of {next}");
+            };
+            turn = given;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_has_room_for_networks_that_have_fewer_in_it() {
+        let hashing = hashing(1, 4);
+        let _turn = hashing.turn(A).await.unwrap();
+        let mut of_a: Vec<_> = (0..4).map(|_| waits(&hashing, A)).collect();
+        assert!(hashing.turn(A).await.is_none());
+
+        let _first = waits(&hashing, B);
+        let _second = waits(&hashing, B);
+
+        // Half for each, and so it stays.
+        assert!(hashing.turn(B).await.is_none());
+        assert!(hashing.turn(A).await.is_none());
+        let sent_away = of_a
+            .iter_mut()
+            .map(poll)
+            .filter(|waits| matches!(waits, Poll::Ready(None)));
+        assert_eq!(sent_away.count(), 2);
+        assert_eq!(hashing.queue().waiting, 4);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_nobody_takes_is_passed_on() {
+        let hashing = hashing(1, 4);
+        let turn = hashing.turn(A).await.unwrap();
+        let given = waits(&hashing, A);
+        let next = waits(&hashing, B);
+
+        drop(turn);
+        drop(given);
+
+        next.await.unwrap();
     }
 
     #[tokio::test]
@@ -121,7 +323,7 @@ mod tests {
         let running = Arc::new(AtomicUsize::new(0));
         let hash = || async {
             let running = Arc::clone(&running);
-            let turn = hashing.queue().unwrap().turn().await;
+            let turn = hashing.turn(A).await.unwrap();
             let work = move || {
                 assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
                 std::thread::yield_now();
@@ -139,10 +341,10 @@ mod tests {
     async fn a_panic_is_an_error_and_gives_the_turn_back() {
         let hashing = hashing(1, 1);
 
-        let turn = hashing.queue().unwrap().turn().await;
+        let turn = hashing.turn(A).await.unwrap();
         let failed = turn.hash(|| panic!("as a test")).await;
 
         assert!(failed.is_err());
-        hashing.queue().unwrap().turn().await;
+        hashing.turn(A).await.unwrap();
     }
 }

@@ -30,8 +30,8 @@
 //!
 //! A password is hashed when it is first shown, and remembered for as long as it is in use
 //! ([`Builder::remember_for`]), so that the requests of a push cost one hash together. Hashing runs on few threads of its
-//! own ([`Builder::threads`]), never on the async runtime, and what waits for it is bounded ([`Builder::queue`]). One
-//! thread at most looks at the file: where the file system hangs, the users that were read go on, and one login that
+//! own ([`Builder::threads`]), never on the async runtime, and what waits for it is bounded ([`Builder::queue`]); the
+//! clients' networks take turns, so that no one of them keeps the others waiting. One thread at most looks at the file: where the file system hangs, the users that were read go on, and one login that
 //! was not verified waits. This crate starts nothing that goes on by itself.
 //!
 //! # Who tries passwords
@@ -42,6 +42,7 @@
 //!   refused. What is refused without hashing, credentials that are none and logins where the file has no user, is
 //!   counted for the address alone. The address is the [`ClientAddress`](registry_core::auth::ClientAddress) in the
 //!   request's extensions; without one, failures are counted for the user alone.
+//! - They are counted for each network as well, whatever names it shows ([`Builder::network_failure_limit`]).
 //! - Each failed login is one event, of the level `WARN` and the target `registry_auth_htpasswd::login`, with the
 //!   fields `client` (an address, or `-`), `user` and `reason`, in this order. The name is quoted and escaped, so that no
 //!   client can forge a line. With the usual formatter, fail2ban finds the address by

@@ -1,4 +1,5 @@
-//! How many wrong passwords somebody may try: [`FailureLimit`], counted for each pair of user and address.
+//! How many wrong passwords somebody may try: [`FailureLimit`], counted for each pair of user and address, and for each
+//! network of addresses, whatever names it shows.
 //!
 //! The counts lie in a table of fixed size, so that a million wrong users cost no memory. Where it is full, the count
 //! that matters least is given up.
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// How many wrong passwords a user may be tried with from one address.
+/// How many wrong passwords a user may be tried with from one address, or any users from one network.
 ///
 /// Behind a proxy that hides its clients everybody has one address, and somebody who tries passwords for a user can
 /// keep that user from logging in. Not from working: passwords that were verified lately are never refused.
@@ -35,55 +36,102 @@ impl FailureLimit {
     }
 }
 
+impl FailureLimit {
+    /// For a network, whatever users it tries: 100, of which one is forgiven each 3 seconds.
+    pub(crate) const NETWORK: Self = Self::new(100, Duration::from_secs(3));
+}
+
 impl Default for FailureLimit {
     fn default() -> Self {
         Self::new(10, Duration::from_secs(30))
     }
 }
 
-/// How many pairs of user and address share a row of the table.
+/// How many parties share a row of the table.
 const ROW: usize = 8;
 
 /// How many rows there are; with eight counts of sixteen bytes each, the table is 1 MiB.
 const ROWS: usize = 8192;
 
+/// Of whom failures are counted.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Party<'a> {
+    /// A user, from an address if that is known.
+    User(&'a str, Option<IpAddr>),
+    /// An address, from which something came that names no user, or none that there could be.
+    Nobody(Option<IpAddr>),
+    /// A network, with whatever names.
+    Network(IpAddr),
+}
+
+impl<'a> Party<'a> {
+    pub(crate) fn user(user: &'a str, address: Option<IpAddr>) -> Self {
+        Self::User(user, address.map(network))
+    }
+
+    pub(crate) fn nobody(address: Option<IpAddr>) -> Self {
+        Self::Nobody(address.map(network))
+    }
+
+    /// `None` for addresses that may be those of a proxy or a gateway, behind which everybody has one: loopback,
+    /// private, and local ones.
+    pub(crate) fn network(address: Option<IpAddr>) -> Option<Self> {
+        let network = network(address?);
+        let shared = match network {
+            IpAddr::V4(address) => {
+                address.is_loopback()
+                    || address.is_private()
+                    || address.is_link_local()
+                    // RFC 6598.
+                    || matches!(address.octets(), [100, 64..128, ..])
+            }
+            // The last half of it is gone, with which loopback is told.
+            IpAddr::V6(address) => {
+                address.is_unspecified() || address.is_unique_local() || address.is_unicast_link_local()
+            }
+        };
+        (!shared).then_some(Self::Network(network))
+    }
+}
+
 /// The failures of late.
 #[derive(Debug)]
 pub(crate) struct Failures {
-    limit: FailureLimit,
+    users: Option<FailureLimit>,
+    networks: Option<FailureLimit>,
     /// Random, so that nobody can choose names that meet in one row.
     key: RandomState,
     rows: Mutex<Vec<[Count; ROW]>>,
 }
 
-/// The failures of one pair: the time at which the last of them will be forgiven.
+/// The failures of one party: the time at which the last of them will be forgiven.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
-    pair: u64,
+    party: u64,
     forgiven: u64,
 }
 
 impl Failures {
-    pub(crate) fn new(limit: FailureLimit) -> Self {
+    /// Counts for users, and for networks, each without bound where there is no limit.
+    pub(crate) fn new(users: Option<FailureLimit>, networks: Option<FailureLimit>) -> Self {
         Self {
-            limit,
+            users,
+            networks,
             key: RandomState::new(),
             rows: Mutex::new(vec![[Count::default(); ROW]; ROWS]),
         }
     }
 
     /// How long somebody has to wait before the next try; `None` if not at all.
-    pub(crate) fn wait(&self, user: &str, address: Option<IpAddr>, now: Duration) -> Option<Duration> {
-        let pair = self.pair(user, address);
-        let forgiven = self.with_row(pair, |row| {
+    pub(crate) fn wait(&self, party: Party<'_>, now: Duration) -> Option<Duration> {
+        let limit = self.limit(party)?;
+        let party = self.number(party);
+        let forgiven = self.with_row(party, |row| {
             row.iter()
-                .find(|count| count.pair == pair)
+                .find(|count| count.party == party)
                 .map(|count| count.forgiven)
         })?;
-        let most = self
-            .limit
-            .forgiven_after
-            .saturating_mul(self.limit.failures.max(1) - 1);
+        let most = limit.forgiven_after.saturating_mul(limit.failures.max(1) - 1);
         let wait = Duration::from_millis(forgiven)
             .saturating_sub(now)
             .saturating_sub(most);
@@ -91,40 +139,50 @@ impl Failures {
     }
 
     /// Counts a wrong password.
-    pub(crate) fn count(&self, user: &str, address: Option<IpAddr>, now: Duration) {
-        let pair = self.pair(user, address);
+    pub(crate) fn count(&self, party: Party<'_>, now: Duration) {
+        let Some(limit) = self.limit(party) else {
+            return;
+        };
+        let party = self.number(party);
         let now = millis(now);
-        self.with_row(pair, |row| {
-            let known = row.iter().position(|count| count.pair == pair);
+        self.with_row(party, |row| {
+            let known = row.iter().position(|count| count.party == party);
             // The count that is forgiven first, which is also one that was never used.
             let place = known.or_else(|| {
                 let least = row.iter().enumerate().min_by_key(|(_, count)| count.forgiven);
                 least.map(|(index, _)| index)
             });
             if let Some(count) = place.and_then(|index| row.get_mut(index)) {
-                let before = if count.pair == pair { count.forgiven } else { 0 };
+                let before = if count.party == party { count.forgiven } else { 0 };
                 *count = Count {
-                    pair,
-                    forgiven: before.max(now).saturating_add(millis(self.limit.forgiven_after)),
+                    party,
+                    forgiven: before.max(now).saturating_add(millis(limit.forgiven_after)),
                 };
             }
         });
     }
 
-    /// Forgives all failures of a pair: the password was right.
-    pub(crate) fn forgive(&self, user: &str, address: Option<IpAddr>) {
-        let pair = self.pair(user, address);
-        self.with_row(pair, |row| {
-            if let Some(count) = row.iter_mut().find(|count| count.pair == pair) {
+    /// Forgives all failures: the password was right.
+    pub(crate) fn forgive(&self, party: Party<'_>) {
+        let party = self.number(party);
+        self.with_row(party, |row| {
+            if let Some(count) = row.iter_mut().find(|count| count.party == party) {
                 *count = Count::default();
             }
         });
     }
 
-    fn with_row<T: Default>(&self, pair: u64, look: impl FnOnce(&mut [Count; ROW]) -> T) -> T {
+    const fn limit(&self, party: Party<'_>) -> Option<FailureLimit> {
+        match party {
+            Party::User(..) | Party::Nobody(_) => self.users,
+            Party::Network(_) => self.networks,
+        }
+    }
+
+    fn with_row<T: Default>(&self, party: u64, look: impl FnOnce(&mut [Count; ROW]) -> T) -> T {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        let index = pair
+        let index = party
             .checked_rem(count)
             .and_then(|index| usize::try_from(index).ok());
         index
@@ -133,14 +191,14 @@ impl Failures {
             .unwrap_or_default()
     }
 
-    fn pair(&self, user: &str, address: Option<IpAddr>) -> u64 {
+    fn number(&self, party: Party<'_>) -> u64 {
         // Never 0, which stands for a place that is free.
-        self.key.hash_one((user, address.map(network))).max(1)
+        self.key.hash_one(party).max(1)
     }
 }
 
 /// What one party has of addresses: in IPv6, a network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -155,7 +213,7 @@ mod tests {
     const HOME: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
 
     fn failures() -> Failures {
-        Failures::new(FailureLimit::new(3, Duration::from_secs(10)))
+        Failures::new(Some(FailureLimit::new(3, Duration::from_secs(10))), None)
     }
 
     fn at(seconds: u64) -> Duration {
@@ -166,58 +224,84 @@ mod tests {
     fn a_user_waits_after_the_last_failure_that_is_allowed_until_one_is_forgiven() {
         let failures = failures();
         for _ in 0..2 {
-            failures.count("bob", HOME, at(100));
+            failures.count(Party::user("bob", HOME), at(100));
         }
-        assert_eq!(failures.wait("bob", HOME, at(100)), None);
+        assert_eq!(failures.wait(Party::user("bob", HOME), at(100)), None);
 
-        failures.count("bob", HOME, at(100));
+        failures.count(Party::user("bob", HOME), at(100));
 
-        assert_eq!(failures.wait("bob", HOME, at(100)), Some(at(10)));
-        assert_eq!(failures.wait("bob", HOME, at(104)), Some(at(6)));
-        assert_eq!(failures.wait("bob", HOME, at(110)), None);
-        failures.count("bob", HOME, at(110));
-        assert_eq!(failures.wait("bob", HOME, at(111)), Some(at(9)));
-        assert_eq!(failures.wait("bob", HOME, at(140)), None);
+        assert_eq!(failures.wait(Party::user("bob", HOME), at(100)), Some(at(10)));
+        assert_eq!(failures.wait(Party::user("bob", HOME), at(104)), Some(at(6)));
+        assert_eq!(failures.wait(Party::user("bob", HOME), at(110)), None);
+        failures.count(Party::user("bob", HOME), at(110));
+        assert_eq!(failures.wait(Party::user("bob", HOME), at(111)), Some(at(9)));
+        assert_eq!(failures.wait(Party::user("bob", HOME), at(140)), None);
     }
 
     #[test]
     fn users_and_addresses_are_counted_apart_and_an_ipv6_network_as_one() {
         let failures = failures();
         let in_network = |end: u16| Some(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, end]));
+        let elsewhere = IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0]);
         for end in 0..3 {
-            failures.count("bob", HOME, at(0));
-            failures.count("eve", in_network(end), at(0));
+            failures.count(Party::user("bob", HOME), at(0));
+            failures.count(Party::user("eve", in_network(end)), at(0));
         }
 
-        assert!(failures.wait("bob", HOME, at(0)).is_some());
-        assert!(failures.wait("bob", None, at(0)).is_none());
-        assert!(failures.wait("alice", HOME, at(0)).is_none());
-        assert!(failures.wait("eve", in_network(9), at(0)).is_some());
+        assert!(failures.wait(Party::user("bob", HOME), at(0)).is_some());
+        assert!(failures.wait(Party::user("bob", None), at(0)).is_none());
+        assert!(failures.wait(Party::user("alice", HOME), at(0)).is_none());
+        assert!(failures.wait(Party::user("eve", in_network(9)), at(0)).is_some());
         assert!(
             failures
-                .wait(
-                    "eve",
-                    Some(IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0])),
-                    at(0)
-                )
+                .wait(Party::user("eve", Some(elsewhere)), at(0))
                 .is_none()
         );
         let mapped = Some(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into());
-        assert!(failures.wait("bob", mapped, at(0)).is_some());
+        assert!(failures.wait(Party::user("bob", mapped), at(0)).is_some());
+    }
+
+    #[test]
+    fn a_network_is_what_one_party_has_and_no_address_that_many_may_share() {
+        let network = |address: &str| Party::network(Some(address.parse().unwrap()));
+        for alone in [
+            "192.0.2.1",
+            "::ffff:192.0.2.1",
+            "2001:db8::1",
+            "100.63.0.1",
+            "172.15.0.1",
+        ] {
+            assert!(network(alone).is_some(), "{alone}");
+        }
+        for shared in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.0.1",
+            "169.254.0.1",
+            "100.64.0.1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            assert!(network(shared).is_none(), "{shared}");
+        }
+        assert!(Party::network(None).is_none());
     }
 
     #[test]
     fn a_million_wrong_users_take_no_memory_and_do_not_unblock_the_one_who_waits() {
         let failures = failures();
         for _ in 0..3 {
-            failures.count("bob", HOME, at(0));
+            failures.count(Party::user("bob", HOME), at(0));
         }
 
         for index in 0..1_000_000 {
-            failures.count(&format!("user{index}"), HOME, at(0));
+            failures.count(Party::user(&format!("user{index}"), HOME), at(0));
         }
 
-        assert!(failures.wait("bob", HOME, at(0)).is_some());
+        assert!(failures.wait(Party::user("bob", HOME), at(0)).is_some());
         let rows = failures.rows.lock().unwrap();
         assert_eq!((rows.len(), rows.capacity()), (ROWS, ROWS));
     }

@@ -1,6 +1,12 @@
 //! One login: remembered, or hashed when its turn comes, or refused.
 
-use crate::{authenticator::Shared, credentials::Credentials, remembered::Digest, table::Candidate};
+use crate::{
+    authenticator::Shared,
+    credentials::Credentials,
+    limits::{Party, network},
+    remembered::Digest,
+    table::Candidate,
+};
 use registry_core::auth::{AuthError, Identity};
 use std::{
     fmt,
@@ -48,11 +54,8 @@ impl Login {
         }
         self.admit()?;
         let shared = Arc::clone(&self.shared);
-        let place = shared
-            .hashing
-            .queue()
-            .ok_or_else(|| self.throttled(FULL, "too many logins at once"))?;
-        let turn = place.turn().await;
+        let turn = shared.hashing.turn(self.address.map(network)).await;
+        let turn = turn.ok_or_else(|| self.throttled(FULL, "too many logins at once"))?;
         // While this one waited, another request may have brought the same password, or too many wrong ones.
         if self.is_remembered() {
             return Ok(identity);
@@ -77,7 +80,7 @@ impl Login {
         found
     }
 
-    /// Whether this user may try a password from this address now.
+    /// Whether this user may try a password from this address now, and whether anybody may from its network.
     fn admit(&self) -> Result<(), AuthError> {
         match self.wait() {
             None => Ok(()),
@@ -86,8 +89,17 @@ impl Login {
     }
 
     fn wait(&self) -> Option<Duration> {
-        let failures = self.shared.failures.as_ref()?;
-        failures.wait(self.credentials.user(), self.address, self.shared.clock.now())
+        let now = self.shared.clock.now();
+        let waits = self
+            .parties()
+            .filter_map(|party| self.shared.failures.wait(party, now));
+        waits.max()
+    }
+
+    /// For whom a failure counts.
+    fn parties(&self) -> impl Iterator<Item = Party<'_>> {
+        let user = Party::user(self.credentials.user(), self.address);
+        [Some(user), Party::network(self.address)].into_iter().flatten()
     }
 
     fn throttled(&self, retry_after: Duration, why: &str) -> AuthError {
@@ -107,13 +119,12 @@ impl Login {
         let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
         if right {
             self.candidate.entry.remembered.keep(self.digest, now);
-            if let Some(failures) = &self.shared.failures {
-                failures.forgive(user, self.address);
-            }
+            // Not those of the network: whoever has a password could forgive their own tries of others.
+            self.shared.failures.forgive(Party::user(user, self.address));
             return true;
         }
-        if let Some(failures) = &self.shared.failures {
-            failures.count(user, self.address, now);
+        for party in self.parties() {
+            self.shared.failures.count(party, now);
         }
         let reason = if self.candidate.own {
             "wrong password"
@@ -128,13 +139,11 @@ impl Login {
 /// Refuses a login for which nothing is hashed: there is no name, or no user at all. These cost nothing, so they are
 /// limited for the address alone, whatever name they show: a log is not to be filled for free.
 pub(crate) fn unhashed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) -> AuthError {
-    if let Some(failures) = &shared.failures {
-        let now = shared.clock.now();
-        if let Some(wait) = failures.wait("", address, now) {
-            return throttled(shared, address, user, wait, reason);
-        }
-        failures.count("", address, now);
+    let (party, now) = (Party::nobody(address), shared.clock.now());
+    if let Some(wait) = shared.failures.wait(party, now) {
+        return throttled(shared, address, user, wait, reason);
     }
+    shared.failures.count(party, now);
     failed(shared, address, user, reason);
     AuthError::Rejected
 }

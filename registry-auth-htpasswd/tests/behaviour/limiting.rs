@@ -122,3 +122,29 @@ async fn the_limit_can_be_turned_off() {
     }
     assert_eq!(scene.login("alice", "right").await, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_shows_a_new_name_each_time_is_limited_as_well() {
+    let scene = Scene::with(&lines(&[("alice", "right")]), |builder| {
+        builder.network_failure_limit(FailureLimit::new(5, Duration::from_secs(4)))
+    });
+    for stranger in ["a", "b", "c", "d", "e"] {
+        assert_eq!(scene.login(stranger, "wrong").await, 401);
+    }
+
+    assert_eq!(scene.login_from(HOME, "f", "wrong").await, wait(4));
+    assert_eq!(scene.login_from(HOME, "alice", "right").await, wait(4));
+    assert_eq!(scene.hashed(), 5);
+    // Neither other networks, nor those that may be everybody's.
+    assert_eq!(scene.login_from(OTHER, "alice", "right").await.status, 200);
+    for stranger in ["a", "b", "c", "d", "e", "f"] {
+        let answer = scene.login_from("10.0.0.1:50000", stranger, "wrong").await;
+        assert_eq!(answer.status, 401);
+    }
+
+    // One right password is one more try, and not all of them.
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert_eq!(scene.login("alice", "right").await, 200);
+    assert_eq!(scene.login("f", "wrong").await, 401);
+    assert_eq!(scene.login_from(HOME, "g", "wrong").await, wait(4));
+}

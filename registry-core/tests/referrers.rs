@@ -305,6 +305,40 @@ async fn a_page_of_referrers_is_no_larger_than_a_manifest_may_be() {
     assert_eq!(pages.concat(), sorted(expected));
 }
 
+/// Those that an index under a tag has are read, for a short answer or none at all.
+#[tokio::test]
+async fn a_page_of_referrers_reads_so_many_bytes_and_says_where_to_go_on() {
+    let limits = {
+        let mut limits = Limits::default();
+        limits.referrers_bytes = 2 << 20;
+        limits
+    };
+    let all = Fixture::with(limits);
+    let subject = all.artifact("subject", None).await;
+    let other = all.artifact("other", None).await;
+    let mut expected = vec![own(&all.artifact("small", Some(&subject)).await, "small")];
+    let mut entries = Vec::new();
+    for number in 0..9 {
+        let name = format!("{number}{}", "x".repeat(1 << 20));
+        let kept = all
+            .artifact(&name, Some(if number % 3 == 0 { &subject } else { &other }))
+            .await;
+        if number % 3 == 0 {
+            expected.push(own(&kept, &name));
+        }
+        entries.push(kept);
+    }
+    all.keep(&subject, index(&entries).to_string()).await;
+
+    let target = format!("/v2/team/app/referrers/{}", digest(&subject));
+    let pages = all.pages(target.clone()).await;
+    assert_eq!(pages.concat(), sorted(expected));
+
+    let none = all.pages(format!("{target}?artifactType={SBOM}")).await;
+    assert!(none.len() > 2, "{}", none.len());
+    assert!(none.concat().is_empty());
+}
+
 #[tokio::test]
 async fn who_keeps_an_index_of_referrers_is_told_that_there_is_a_list() {
     let all = Fixture::new();

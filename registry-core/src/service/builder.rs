@@ -58,6 +58,9 @@ pub struct Limits {
     /// How many manifests an index may have that a client keeps under the tag of a subject's referrers; one with
     /// more is left out of the list of referrers. Default: 1000.
     pub referrers_in_tag: usize,
+    /// How many bytes of the manifests that such an index has are read for one page of referrers; the page ends with the
+    /// one that goes beyond, and a `Link` says where to go on, also if none of them belongs on it. Default: 16 MiB.
+    pub referrers_bytes: usize,
     /// How many repositories that hold a blob a mount without `from` looks into; if none of them will do, a session
     /// is opened. Default: 64.
     pub mount_candidates: usize,
@@ -88,6 +91,7 @@ impl Default for Limits {
             uploads_in_repository: 10_000,
             uploads: 100_000,
             referrers_in_tag: 1000,
+            referrers_bytes: 16 << 20,
             mount_candidates: 64,
             page_default: 1000,
             page_max: 10_000,

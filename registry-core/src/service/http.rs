@@ -164,24 +164,23 @@ impl Registry {
                 page,
             } => {
                 let repository = self.scope(repository, authority);
-                let listing = repository
+                let found = repository
                     .referrers(&subject, artifact_type.as_ref(), &page)
                     .await?;
                 let filtered = artifact_type.is_some();
-                let digests = Listing {
-                    items: listing.items.iter().map(|d| d.digest).collect(),
-                    more: listing.more,
-                };
-                let next = next(&digests, |next| Request::Referrers {
+                let next = found.next.map(|last| Request::Referrers {
                     repository: repository.name.clone(),
                     subject,
                     artifact_type,
-                    // A page that was cut for its bytes says nothing of how many items the next one has.
-                    page: PageQuery { n: page.n, ..next },
+                    // A page that was cut short says nothing of how many items the next one has.
+                    page: PageQuery {
+                        last: Some(last),
+                        ..page
+                    },
                 });
                 Ok((
                     Response::Referrers { filtered, next },
-                    json(&ReferrersIndex::of(&listing.items)),
+                    json(&ReferrersIndex::of(&found.items)),
                 ))
             }
             Request::Blob {

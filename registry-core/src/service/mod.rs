@@ -19,6 +19,7 @@ pub use self::{
     body::ResponseBody,
     builder::{Builder, Limits},
     manifests::{ManifestPush, ManifestPushed},
+    referrers::ReferrersPage,
 };
 
 use crate::{

@@ -1,25 +1,32 @@
 //! The referrers of a manifest.
 
-use super::{Permission, Repository};
+use super::{Limits, Permission, Repository, referrers_tag::StillRefers};
 use crate::{
-    auth::Action,
-    descriptor::Descriptor,
-    digest::Digest,
-    error::Error,
-    media_type::MediaType,
-    protocol::PageQuery,
-    storage::{Listing, Page},
+    auth::Action, descriptor::Descriptor, digest::Digest, error::Error, media_type::MediaType,
+    protocol::PageQuery, storage::Page,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// How many descriptors are asked of the storage at once: each may carry annotations as large as a manifest.
 const BATCH: usize = 16;
 
+/// Some of the manifests that refer to another one.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ReferrersPage {
+    /// In the order of their digests. There may be none although others follow: those that were looked at for this page
+    /// were of another type, or gone.
+    pub items: Vec<Descriptor>,
+    /// After which digest the next page begins; `None` if this one is the last.
+    pub next: Option<Digest>,
+}
+
 impl Repository {
     /// The manifests whose subject is `subject`, in the order of their digests; with `artifact_type` only those of
     /// that type. An unknown subject has none. A page ends early where it would be larger than a manifest may be.
     ///
-    /// Clients that met a registry without such lists kept an index under a tag; what that index has is listed too.
+    /// Clients that met a registry without such lists kept an index under a tag; what that index has is listed too. Those
+    /// manifests have to be read, and a page reads no more of them than [`Limits::referrers_bytes`](super::Limits).
     ///
     /// # Errors
     ///
@@ -29,16 +36,16 @@ impl Repository {
         subject: &Digest,
         artifact_type: Option<&MediaType>,
         page: &PageQuery<Digest>,
-    ) -> Result<Listing<Descriptor>, Error> {
+    ) -> Result<ReferrersPage, Error> {
         if self.permit(Action::Pull).await? == Permission::Hidden {
-            return Ok(Listing::default());
+            return Ok(ReferrersPage::default());
         }
         let limits = &self.registry.inner.limits;
         let limit = limits.page(page.n, limits.page_default);
         if limit == 0 {
-            return Ok(Listing::default());
+            return Ok(ReferrersPage::default());
         }
-        let mut filling = Filling::new(limit, limits.manifest_bytes);
+        let mut filling = Filling::new(limit, limits);
         let kept = self.kept_in_tag(subject).await?;
         let mut kept = kept
             .into_iter()
@@ -56,15 +63,18 @@ impl Repository {
                 .await?;
             for descriptor in listed.items {
                 while let Some(earlier) = kept.next_if(|kept| kept.digest < descriptor.digest) {
-                    let found = self.still_refers(earlier, subject, artifact_type).await?;
-                    if found.is_some_and(|found| !filling.takes(found)) {
-                        return Ok(filling.page());
+                    if filling.is_spent() {
+                        return Ok(filling.goes_on());
+                    }
+                    let (digest, read) = (earlier.digest, self.still_refers(earlier, subject, artifact_type));
+                    if !filling.looked_at(digest, read.await?) {
+                        return Ok(filling.goes_on());
                     }
                 }
                 kept.next_if(|kept| kept.digest == descriptor.digest);
                 after = Some(descriptor.digest);
                 if !filling.takes(descriptor) {
-                    return Ok(filling.page());
+                    return Ok(filling.goes_on());
                 }
             }
             if !listed.more {
@@ -72,30 +82,39 @@ impl Repository {
             }
         }
         for last in kept {
-            let found = self.still_refers(last, subject, artifact_type).await?;
-            if found.is_some_and(|found| !filling.takes(found)) {
-                break;
+            if filling.is_spent() {
+                return Ok(filling.goes_on());
+            }
+            let (digest, read) = (last.digest, self.still_refers(last, subject, artifact_type));
+            if !filling.looked_at(digest, read.await?) {
+                return Ok(filling.goes_on());
             }
         }
-        Ok(filling.page())
+        Ok(filling.page)
     }
 }
 
-/// A page that is being filled, up to a count and a size.
+/// A page that is being filled, up to a count, a size, and an amount of what is read for it.
 struct Filling {
-    page: Listing<Descriptor>,
+    page: ReferrersPage,
+    /// The last one that is on the page, or does not belong there.
+    done: Option<Digest>,
     limit: usize,
     bytes: usize,
     most_bytes: usize,
+    /// How much may still be read.
+    budget: usize,
 }
 
 impl Filling {
-    fn new(limit: usize, most_bytes: usize) -> Self {
+    fn new(limit: usize, limits: &Limits) -> Self {
         Self {
-            page: Listing::default(),
+            page: ReferrersPage::default(),
+            done: None,
             limit,
             bytes: 0,
-            most_bytes,
+            most_bytes: limits.manifest_bytes,
+            budget: limits.referrers_bytes.max(1),
         }
     }
 
@@ -104,20 +123,41 @@ impl Filling {
         (self.limit - self.page.items.len()).saturating_add(1)
     }
 
+    /// Nothing more may be read for this page. Something always may.
+    const fn is_spent(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// Takes what was read, if it belongs here; false if it does and the page is full.
+    fn looked_at(&mut self, digest: Digest, read: StillRefers) -> bool {
+        self.budget = self.budget.saturating_sub(read.bytes);
+        match read.descriptor {
+            Some(descriptor) => self.takes(descriptor),
+            None => {
+                self.done = Some(digest);
+                true
+            }
+        }
+    }
+
     /// False if it is full: what did not fit begins the next page. The first always fits.
     fn takes(&mut self, descriptor: Descriptor) -> bool {
         self.bytes = self.bytes.saturating_add(size(&descriptor));
         let full = self.page.items.len() == self.limit || self.bytes > self.most_bytes;
         if full && !self.page.items.is_empty() {
-            self.page.more = true;
             return false;
         }
+        self.done = Some(descriptor.digest);
         self.page.items.push(descriptor);
         true
     }
 
-    fn page(self) -> Listing<Descriptor> {
-        self.page
+    /// The page, with another one after it.
+    fn goes_on(self) -> ReferrersPage {
+        ReferrersPage {
+            next: self.done,
+            ..self.page
+        }
     }
 }
 

@@ -26,6 +26,14 @@ pub(super) struct Kept {
     annotations: Option<Arc<RawValue>>,
 }
 
+/// What has become of it.
+pub(super) struct StillRefers {
+    /// How the list shows it; `None` if it is gone, is about something else, or is not of the type that is asked for.
+    pub(super) descriptor: Option<Descriptor>,
+    /// How many bytes were read to know that.
+    pub(super) bytes: usize,
+}
+
 #[derive(Deserialize)]
 struct Index {
     manifests: Option<Vec<Entry>>,
@@ -59,20 +67,25 @@ impl Repository {
         }))
     }
 
-    /// How the list of `subject` shows what was kept; `None` if it is gone, is about something else, or is not of
-    /// that type.
+    /// How the list of `subject` shows what was kept.
     pub(super) async fn still_refers(
         &self,
         kept: Kept,
         subject: &Digest,
         artifact_type: Option<&MediaType>,
-    ) -> Result<Option<Descriptor>, Error> {
+    ) -> Result<StillRefers, Error> {
         let Some(stored) = self.storage().manifest(&self.name, &kept.digest.into()).await? else {
-            return Ok(None);
+            return Ok(StillRefers {
+                descriptor: None,
+                bytes: 0,
+            });
         };
         let descriptor = describe(kept, &stored, subject);
-        Ok(descriptor
-            .filter(|found| artifact_type.is_none() || found.artifact_type.as_ref() == artifact_type))
+        Ok(StillRefers {
+            descriptor: descriptor
+                .filter(|found| artifact_type.is_none() || found.artifact_type.as_ref() == artifact_type),
+            bytes: stored.bytes.len(),
+        })
     }
 }
 

@@ -115,6 +115,7 @@ impl Workbench {
 }
 
 /// What a program printed.
+#[derive(Debug)]
 pub(crate) struct Printed {
     pub(crate) out: Vec<u8>,
     pub(crate) log: String,

@@ -13,7 +13,7 @@ use registry_testkit::tools::Process;
 use super::Scene;
 use crate::{
     docker::where_engines_start,
-    image::{digest_of, references},
+    image::{Layout, digest_of, references},
     program::{Printed, Workbench, argument},
 };
 
@@ -36,14 +36,14 @@ fn pushes_and_pulls_by_tag_and_by_digest() {
     let by_digest = format!("{}@{digest}", scene.server.repository("team/app"));
 
     let pushing = Containerd::start(&scene.bench, "first");
-    pushing.import(&scene, &scene.server.repository("team/app"));
+    pushing.import(&scene.layout, &scene.server.repository("team/app"));
     pushing.push(&tagged);
 
     scene.assert_served("team/app", "one", &digest);
     for (directory, reference) in [("second", &tagged), ("third", &by_digest)] {
         let pulling = Containerd::start(&scene.bench, directory);
         pulling.pull(reference, &[]);
-        pulling.assert_has(&scene, &digest);
+        pulling.assert_has(&scene.layout, &digest);
     }
 }
 
@@ -53,20 +53,20 @@ fn pushes_and_pulls_every_platform() {
     let reference = scene.server.repository("team/app:multi");
 
     let pushing = Containerd::start(&scene.bench, "first");
-    pushing.import(&scene, &scene.server.repository("team/app"));
+    pushing.import(&scene.layout, &scene.server.repository("team/app"));
     pushing.push(&reference);
     let pulling = Containerd::start(&scene.bench, "second");
     pulling.pull(&reference, &["--all-platforms"]);
 
     scene.assert_served("team/app", "multi", &digest);
-    pulling.assert_has(&scene, &digest);
+    pulling.assert_has(&scene.layout, &digest);
 }
 
 fn uploads_nothing_when_it_pushes_again() {
     let scene = Scene::new();
     let containerd = Containerd::start(&scene.bench, "first");
     let (one, again) = (scene.tapped("team/app:one"), scene.tapped("team/app:again"));
-    containerd.import(&scene, &scene.tapped("team/app"));
+    containerd.import(&scene.layout, &scene.tapped("team/app"));
 
     containerd.push(&one);
     let first = scene.traffic();
@@ -106,7 +106,7 @@ fn pushes_again_after_cuts() {
     let scene = Scene::new();
     let containerd = Containerd::start(&scene.bench, "first");
     let reference = scene.tapped("team/app:one");
-    containerd.import(&scene, &scene.tapped("team/app"));
+    containerd.import(&scene.layout, &scene.tapped("team/app"));
     let push = ["images", "push", "--plain-http", &reference];
 
     scene.push_until_it_is_not_cut(250_000, || containerd.attempt(&push).map(drop));
@@ -125,7 +125,7 @@ fn resumes_a_layer_that_is_cut_twice() {
     let traffic = scene.traffic();
     assert_eq!(traffic.cut().len(), 2, "{}", traffic.lines());
     assert!(!traffic.ranges().is_empty(), "{}", traffic.lines());
-    containerd.assert_has(&scene, &scene.layout.digest("one"));
+    containerd.assert_has(&scene.layout, &scene.layout.digest("one"));
 }
 
 fn says_what_is_missing() {
@@ -178,15 +178,15 @@ impl<'a> Containerd<'a> {
         self.bench.attempt("ctr", &arguments)
     }
 
-    fn run(&self, arguments: &[&str]) -> Printed {
+    pub(super) fn run(&self, arguments: &[&str]) -> Printed {
         self.attempt(arguments)
             .unwrap_or_else(|failed| panic!("ctr {}: {failed}", arguments.join(" ")))
     }
 
     /// Takes over the images of the layout, named for this repository.
-    pub(super) fn import(&self, scene: &Scene, repository: &str) {
+    pub(super) fn import(&self, layout: &Layout, repository: &str) {
         let archive = self.directory.join("layout.tar");
-        fs::write(&archive, scene.layout.archive()).unwrap();
+        fs::write(&archive, layout.archive()).unwrap();
         self.run(&[
             "images",
             "import",
@@ -209,17 +209,17 @@ impl<'a> Containerd<'a> {
     }
 
     /// Compares a manifest that was pulled, and everything that it refers to, with the layout that was pushed.
-    fn assert_has(&self, scene: &Scene, digest: &Digest) {
-        let bytes = scene.layout.blob(digest);
+    pub(super) fn assert_has(&self, layout: &Layout, digest: &Digest) {
+        let bytes = layout.blob(digest);
         assert!(self.content(digest) == bytes, "{digest} is what was pushed");
         let (children, blobs) = references(&bytes);
         for child in &children {
-            self.assert_has(scene, &digest_of(child));
+            self.assert_has(layout, &digest_of(child));
         }
         for blob in &blobs {
             let digest = digest_of(blob);
             assert!(
-                self.content(&digest) == scene.layout.blob(&digest),
+                self.content(&digest) == layout.blob(&digest),
                 "{digest} is what was pushed"
             );
         }

@@ -25,6 +25,7 @@ pub(super) fn trials() -> Vec<Trial> {
         makes_and_pushes_a_manifest_list,
         builds_on_an_image_of_the_registry,
         says_what_is_missing,
+        says_that_it_cannot_search,
         logs_in_where_no_login_is_asked_for,
     ))
 }
@@ -279,6 +280,16 @@ fn says_what_is_missing() {
     );
 }
 
+/// It asks for an API that only the first registries had; that there is none is said in the words that docker expects.
+fn says_that_it_cannot_search() {
+    let scene = Scene::new();
+    let docker = Engine::start(&scene.bench, "first");
+
+    let refused = docker.refused(&["search", &scene.server.repository("app")]);
+
+    assert!(refused.contains("Unexpected status code 404"), "{refused}");
+}
+
 fn logs_in_where_no_login_is_asked_for() {
     let scene = Scene::new();
     let docker = Engine::start(&scene.bench, "first");
@@ -298,7 +309,7 @@ fn logs_in_where_no_login_is_asked_for() {
 
 impl Engine<'_> {
     /// Loads an image under this reference, pushes it, and returns the digest of its manifest as docker says it.
-    fn push(&self, image: &DockerArchive, reference: &str) -> String {
+    pub(super) fn push(&self, image: &DockerArchive, reference: &str) -> String {
         self.load(&image.to_load(reference));
         let pushed = self.run(&["push", reference]);
         let digest = pushed.text().split_once("digest: ").map(|(_, rest)| rest);
@@ -338,7 +349,7 @@ impl Scene {
 
     /// Compares what the registry holds with the image that docker was given: a manifest of schema 2, the
     /// configuration as it was, and layers that docker has compressed and nothing else.
-    fn assert_holds(&self, repository: &str, tag: &str, image: &DockerArchive) {
+    pub(super) fn assert_holds(&self, repository: &str, tag: &str, image: &DockerArchive) {
         let served = self.server.get(&format!("/v2/{repository}/manifests/{tag}"));
         assert_eq!(served.header("content-type"), Some(DOCKER_MANIFEST));
         let (_, mut blobs) = references(&served.body);

@@ -12,7 +12,7 @@ use registry_testkit::{
     tools::{self, Process},
 };
 
-use super::{Scene, ctr::Containerd};
+use super::{Scene, ctr::Containerd, helm};
 use crate::{
     docker::{self, Engine, where_engines_start},
     image::{DockerArchive, Layer},
@@ -221,7 +221,7 @@ fn ctr(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
         Containerd::start(&scene.bench, "first"),
         Containerd::start(&scene.bench, "second"),
     );
-    first.import(scene, &scene.tapped("pushed/app"));
+    first.import(&scene.layout, &scene.tapped("pushed/app"));
     alter();
     let (to, from) = (scene.tapped("pushed/app:two"), scene.tapped("team/app:one"));
     let pull = ["images", "pull", "--plain-http", "--snapshotter", "native", &from];
@@ -232,7 +232,7 @@ fn ctr(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
 }
 
 fn helm(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
-    scene.chart();
+    helm::chart(&scene.bench);
     scene.helm_push(&scene.charts());
     alter();
     let helm = |arguments: &[&str]| scene.bench.attempt("helm", arguments).map(drop);

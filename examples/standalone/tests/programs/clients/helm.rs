@@ -8,7 +8,7 @@ use registry_core::Digest;
 use super::Scene;
 use crate::{
     image::{OCI_MANIFEST, digest_of, references, sha256},
-    program::{Printed, argument},
+    program::{Printed, Workbench, argument},
 };
 
 const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
@@ -26,7 +26,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 fn pushes_and_pulls_by_version_and_by_digest() {
     let scene = Scene::new();
-    let chart = scene.chart();
+    let chart = chart(&scene.bench);
     let charts = scene.charts();
 
     let digest = scene.helm_push(&charts);
@@ -67,7 +67,7 @@ fn pushes_and_pulls_by_version_and_by_digest() {
 
 fn uploads_nothing_when_it_pushes_again() {
     let scene = Scene::new();
-    scene.chart();
+    chart(&scene.bench);
     let charts = format!("oci://{}", scene.tapped("charts"));
 
     let digest = scene.helm_push(&charts);
@@ -83,7 +83,7 @@ fn uploads_nothing_when_it_pushes_again() {
 
 fn pushes_again_after_cuts() {
     let scene = Scene::new();
-    let chart = scene.chart();
+    let chart = chart(&scene.bench);
     let charts = format!("oci://{}", scene.tapped("charts"));
     let push = ["push", "--plain-http", "autumn-1.2.3.tgz", &charts];
 
@@ -99,7 +99,7 @@ fn pushes_again_after_cuts() {
 
 fn shows_a_chart() {
     let scene = Scene::new();
-    scene.chart();
+    chart(&scene.bench);
     let charts = scene.charts();
     scene.helm_push(&charts);
 
@@ -147,27 +147,31 @@ impl Scene {
         self.bench.run("helm", arguments)
     }
 
-    /// Packages a chart and returns the bytes of `autumn-1.2.3.tgz`.
-    pub(super) fn chart(&self) -> Vec<u8> {
-        let directory = self.bench.path("autumn");
-        fs::create_dir_all(directory.join("templates")).unwrap();
-        let about = "apiVersion: v2\nname: autumn\nversion: 1.2.3\ndescription: leaves\n";
-        fs::write(directory.join("Chart.yaml"), about).unwrap();
-        let template = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: leaves\n";
-        fs::write(directory.join("templates/leaves.yaml"), template).unwrap();
-        self.helm(&["package", argument(&directory)]);
-        fs::read(self.bench.path("autumn-1.2.3.tgz")).unwrap()
-    }
-
     pub(super) fn charts(&self) -> String {
         format!("oci://{}", self.server.repository("charts"))
     }
 
     /// Pushes the chart and returns the digest that helm says.
     pub(super) fn helm_push(&self, charts: &str) -> Digest {
-        let pushed = self.helm(&["push", "--plain-http", "autumn-1.2.3.tgz", charts]);
-        let said = [pushed.text(), &pushed.log].concat();
-        let digest = said.lines().find_map(|line| line.strip_prefix("Digest: "));
-        Digest::parse(digest.expect("helm says what it has pushed")).unwrap()
+        digest(&self.helm(&["push", "--plain-http", "autumn-1.2.3.tgz", charts]))
     }
+}
+
+/// Packages a chart and returns the bytes of `autumn-1.2.3.tgz`.
+pub(super) fn chart(bench: &Workbench) -> Vec<u8> {
+    let directory = bench.path("autumn");
+    fs::create_dir_all(directory.join("templates")).unwrap();
+    let about = "apiVersion: v2\nname: autumn\nversion: 1.2.3\ndescription: leaves\n";
+    fs::write(directory.join("Chart.yaml"), about).unwrap();
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: leaves\n";
+    fs::write(directory.join("templates/leaves.yaml"), template).unwrap();
+    bench.run("helm", &["package", argument(&directory)]);
+    fs::read(bench.path("autumn-1.2.3.tgz")).unwrap()
+}
+
+/// The digest of the manifest that helm says it has pushed.
+pub(super) fn digest(pushed: &Printed) -> Digest {
+    let said = [pushed.text(), &pushed.log].concat();
+    let digest = said.lines().find_map(|line| line.strip_prefix("Digest: "));
+    Digest::parse(digest.expect("helm says what it has pushed")).unwrap()
 }

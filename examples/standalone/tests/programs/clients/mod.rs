@@ -20,6 +20,7 @@ mod buildah;
 mod crane;
 mod ctr;
 mod docker;
+mod guarded;
 mod headers;
 mod helm;
 mod oci_client;
@@ -34,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         crane::trials(),
         ctr::trials(),
         docker::trials(),
+        guarded::trials(),
         headers::trials(),
         helm::trials(),
         oci_client::trials(),

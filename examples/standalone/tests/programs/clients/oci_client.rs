@@ -3,7 +3,8 @@
 use libtest_mimic::Trial;
 use oci_client::{
     Client, Reference,
-    client::{BlobResponse, ClientConfig, ClientProtocol, Config, ImageLayer},
+    client::{BlobResponse, ClientConfig, ClientProtocol, Config, ImageLayer, PushResponse},
+    errors::OciDistributionError,
     manifest::{IMAGE_LAYER_GZIP_MEDIA_TYPE, OciImageManifest},
     secrets::RegistryAuth,
 };
@@ -11,7 +12,7 @@ use registry_core::protocol::Request;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::Scene;
-use crate::image::{digest_of, references};
+use crate::image::{Layout, digest_of, references};
 
 pub(super) fn trials() -> Vec<Trial> {
     trials!([];
@@ -38,7 +39,7 @@ fn pushes_and_pulls_by_tag_and_by_digest() {
     });
 
     scene.assert_served("team/app", "one", &digest);
-    let (mut layers, config) = scene.image("one");
+    let (mut layers, config) = image(&scene.layout, "one");
     layers.sort();
     for (pulled_layers, pulled_config) in pulled {
         assert!(pulled_layers == layers, "the layers are what was pushed");
@@ -95,19 +96,19 @@ fn mounts_into_a_second_repository() {
 
 fn pulls_a_part_of_a_blob() {
     let scene = Scene::new();
-    let image = scene.oci("team/app:one");
-    let (layers, _) = scene.image("one");
+    let reference = scene.oci("team/app:one");
+    let (layers, _) = image(&scene.layout, "one");
 
     let part = run(async {
         use futures_util::TryStreamExt as _;
         let client = client(false);
         scene.oci_push(&client, "team/app:one").await;
         let (manifest, _) = client
-            .pull_image_manifest(&image, &RegistryAuth::Anonymous)
+            .pull_image_manifest(&reference, &RegistryAuth::Anonymous)
             .await
             .unwrap();
         let part = client
-            .pull_blob_stream_partial(&image, &manifest.layers[0], 1000, None)
+            .pull_blob_stream_partial(&reference, &manifest.layers[0], 1000, None)
             .await
             .unwrap();
         let BlobResponse::Partial(part) = part else {
@@ -143,61 +144,65 @@ impl Scene {
         self.tapped(name).parse().unwrap()
     }
 
-    /// Layers and configuration of an image of the layout.
-    fn image(&self, tag: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let (_, blobs) = references(&self.layout.blob(&self.layout.digest(tag)));
-        let mut blobs: Vec<_> = blobs
-            .iter()
-            .map(|blob| self.layout.blob(&digest_of(blob)))
-            .collect();
-        let config = blobs.pop().unwrap();
-        (blobs, config)
-    }
-
     async fn oci_push(&self, client: &Client, name: &str) {
-        let (layers, config) = self.image("one");
-        let layers: Vec<_> = layers
-            .into_iter()
-            .map(|layer| ImageLayer::oci_v1_gzip(layer, None))
-            .collect();
-        let manifest = serde_json::from_slice(&self.layout.blob(&self.layout.digest("one"))).unwrap();
-        let config = Config::oci_v1(config, None);
-        client
-            .push(
-                &self.oci(name),
-                &layers,
-                config,
-                &RegistryAuth::Anonymous,
-                Some(manifest),
-            )
-            .await
-            .unwrap();
+        let pushed = push(client, &self.layout, &self.oci(name), &RegistryAuth::Anonymous).await;
+        pushed.unwrap();
     }
 
     async fn oci_pull(&self, client: &Client, name: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let accepted = vec![IMAGE_LAYER_GZIP_MEDIA_TYPE];
-        let pulled = client
-            .pull(&self.oci(name), &RegistryAuth::Anonymous, accepted)
-            .await
-            .unwrap();
-        // They come in the order in which their downloads ended.
-        let mut layers: Vec<Vec<u8>> = pulled.layers.into_iter().map(|layer| layer.data.into()).collect();
-        layers.sort();
-        (layers, pulled.config.data.into())
+        pull(client, &self.oci(name), &RegistryAuth::Anonymous).await
     }
 }
 
+/// Layers and configuration of an image of the layout.
+pub(super) fn image(layout: &Layout, tag: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let (_, blobs) = references(&layout.blob(&layout.digest(tag)));
+    let mut blobs: Vec<_> = blobs.iter().map(|blob| layout.blob(&digest_of(blob))).collect();
+    let config = blobs.pop().unwrap();
+    (blobs, config)
+}
+
+/// Pushes the image `one` of the layout.
+pub(super) async fn push(
+    client: &Client,
+    layout: &Layout,
+    to: &Reference,
+    login: &RegistryAuth,
+) -> Result<PushResponse, OciDistributionError> {
+    let (layers, config) = image(layout, "one");
+    let layers: Vec<_> = layers
+        .into_iter()
+        .map(|layer| ImageLayer::oci_v1_gzip(layer, None))
+        .collect();
+    let manifest = serde_json::from_slice(&layout.blob(&layout.digest("one"))).unwrap();
+    let config = Config::oci_v1(config, None);
+    client.push(to, &layers, config, login, Some(manifest)).await
+}
+
+/// Pulls an image; its layers are sorted, for they come in the order in which their downloads ended.
+pub(super) async fn pull(client: &Client, from: &Reference, login: &RegistryAuth) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let accepted = vec![IMAGE_LAYER_GZIP_MEDIA_TYPE];
+    let pulled = client.pull(from, login, accepted).await.unwrap();
+    let mut layers: Vec<Vec<u8>> = pulled.layers.into_iter().map(|layer| layer.data.into()).collect();
+    layers.sort();
+    (layers, pulled.config.data.into())
+}
+
 fn client(use_monolithic_push: bool) -> Client {
-    // Asked for even where nothing is encrypted; that it is there already is as good.
-    _ = aws_lc_rs::default_provider().install_default();
-    Client::new(ClientConfig {
+    client_with(ClientConfig {
         protocol: ClientProtocol::Http,
         use_monolithic_push,
         ..ClientConfig::default()
     })
 }
 
-fn run<F: Future>(future: F) -> F::Output {
+pub(super) fn client_with(config: ClientConfig) -> Client {
+    // Asked for even where nothing is encrypted; that it is there already is as good.
+    _ = aws_lc_rs::default_provider().install_default();
+    Client::new(config)
+}
+
+pub(super) fn run<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.unwrap().block_on(future)
 }

@@ -13,12 +13,17 @@ use crate::{
 };
 
 pub(super) fn trials() -> Vec<Trial> {
-    let trials = trials!(["python3"];
+    where_it_is_installed(trials!(["python3"];
         pushes_and_pulls_by_tag_and_by_digest,
+        uploads_nothing_when_it_pushes_again,
         pushes_in_chunks,
         pushes_although_it_is_cut_twice,
         lists_and_deletes_tags,
-    );
+    ))
+}
+
+/// The same tests where Python has the package, and otherwise what says that it has not.
+pub(super) fn where_it_is_installed(trials: Vec<Trial>) -> Vec<Trial> {
     let installed = Command::new("python3").args(["-c", "import oras"]).output();
     if installed.is_ok_and(|output| output.status.success()) {
         return trials;
@@ -51,6 +56,24 @@ fn pushes_and_pulls_by_tag_and_by_digest() {
         let pulled = fs::read(scene.bench.path(directory).join("leaves")).unwrap();
         assert!(pulled == leaves, "{directory}: the file is what was pushed");
     }
+}
+
+fn uploads_nothing_when_it_pushes_again() {
+    let scene = Scene::new();
+    let leaves = scene.file("leaves", 200_000);
+    let reference = scene.tapped("team/artifacts:one");
+    let push = "client.push(target=argv[0], files=['leaves'])";
+
+    scene.oras(push, &[&reference]);
+    let first = scene.traffic();
+    scene.oras(push, &[&reference]);
+    let later = scene.traffic();
+
+    // The file and a configuration.
+    assert_eq!(first.uploads(), 2, "{}", first.lines());
+    assert_eq!(later.uploads(), 0, "{}", later.lines());
+    let manifest = scene.server.get("/v2/team/artifacts/manifests/one").body;
+    scene.assert_holds_file("team/artifacts", &manifest, &leaves);
 }
 
 fn pushes_in_chunks() {
@@ -125,7 +148,7 @@ impl Scene {
         bytes
     }
 
-    fn assert_holds_file(&self, repository: &str, manifest: &[u8], file: &[u8]) {
+    pub(super) fn assert_holds_file(&self, repository: &str, manifest: &[u8], file: &[u8]) {
         let (_, blobs) = references(manifest);
         let digest = digest_of(&blobs[0]);
         assert_eq!(digest, sha256(file));

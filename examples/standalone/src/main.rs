@@ -15,6 +15,7 @@ mod links;
 mod listen;
 mod log;
 mod serve;
+mod socket;
 mod tls;
 mod users;
 

@@ -10,8 +10,9 @@ use crate::{
     expiry, files,
     headers::AnswerHeaders,
     links::LinksFromRequest,
-    listen::bind,
-    log, tls, users,
+    log,
+    socket::Bound,
+    tls, users,
 };
 use axum::{Router, extract::Request, http::header, middleware, routing::get};
 use registry_axum::{Mount, server::Server};
@@ -137,14 +138,13 @@ async fn serve(
         }
         StorageKind::Memory => None,
     };
-    let listener = bind(&settings.http.listen).await.map_err(|error| {
-        format!(
-            "cannot listen on {}: {error}; `http.addr` and --addr take another address and port",
-            settings.http.listen
-        )
-    })?;
-    let address = listener.local_addr()?;
-    if rules.is_none() && !logins && !address.ip().is_loopback() {
+    let listener = settings.http.socket.bind().await?;
+    let address = listener.address();
+    if rules.is_none()
+        && !logins
+        && let Some(address) = address
+        && !address.ip().is_loopback()
+    {
         tracing::warn!(
             %address,
             "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login"
@@ -157,16 +157,15 @@ async fn serve(
         Some(debug) => Some(Debug::listen(debug.clone()).await?),
         None => None,
     };
-    let tls = match &settings.http.tls {
-        Some(tls) => Some(tls::start(tls, address.port()).await?),
-        None => None,
+    let tls = match (&settings.http.tls, address) {
+        (Some(tls), Some(address)) => Some(tls::start(tls, address.port()).await?),
+        _ => None,
     };
     if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
         debug.check("tls", move || tls.status().check());
     }
-    let scheme = settings.http.scheme();
-    tracing::info!("listening on {scheme}://{address}");
-    if tell_how {
+    tracing::info!("listening on {}", listener.url(settings.http.scheme()));
+    if let (true, Some(address)) = (tell_how, address) {
         announce(address, settings)?;
     }
 
@@ -204,9 +203,10 @@ async fn serve(
             );
         });
     let serving = async {
-        match tls {
-            Some(tls) => server.handshake(tls).serve(listener).await,
-            None => server.serve(listener).await,
+        match (listener, tls) {
+            (Bound::Tcp(listener, _), Some(tls)) => server.handshake(tls).serve(listener).await,
+            (Bound::Tcp(listener, _), None) => server.serve(listener).await,
+            (Bound::Unix(listener), _) => server.serve(listener).await,
         }
     };
     let ended = tokio::select! {

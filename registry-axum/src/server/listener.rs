@@ -1,6 +1,10 @@
 //! [`Listener`]: where connections come from, and what a failure to accept one means.
 
+#[cfg(unix)]
+use std::net::Ipv4Addr;
 use std::{future::Future, io, net::SocketAddr, time::Duration};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -28,6 +32,17 @@ impl Listener for TcpListener {
         let (connection, peer) = Self::accept(self).await?;
         connection.set_nodelay(true)?;
         Ok((connection, peer))
+    }
+}
+
+/// Whoever connects is on this machine, and counts as `127.0.0.1`: by default a proxy that is believed.
+#[cfg(unix)]
+impl Listener for UnixListener {
+    type Io = UnixStream;
+
+    async fn accept(&mut self) -> io::Result<(UnixStream, SocketAddr)> {
+        let (connection, _) = Self::accept(self).await?;
+        Ok((connection, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
     }
 }
 

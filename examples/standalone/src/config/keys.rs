@@ -331,7 +331,7 @@ pub(crate) const KEYS: &[Key] = &[
         "http.addr",
         Form::Text,
         ":5000",
-        "where to listen; without a host, on IPv6 and IPv4",
+        "where to listen; without a host, on IPv6 and IPv4. With `http.net: unix`, the path of a socket",
     ),
     honoured(
         "http.prefix",
@@ -430,7 +430,12 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "our own: the port of https that clients are sent to, if it is not that of `http.addr`",
     ),
-    honoured("http.net", Form::Text, "tcp", "there is no other yet"),
+    honoured(
+        "http.net",
+        Form::Text,
+        "tcp",
+        "or `unix`: a socket for a proxy on the same machine, which counts as `127.0.0.1`",
+    ),
     honoured(
         "http.headers.*",
         Form::List,

@@ -11,6 +11,7 @@ use crate::{
     debug::{self, StorageCheck},
     expiry::Expiry,
     listen::Listen,
+    socket::Socket,
     tls,
 };
 use axum::http::{HeaderName, HeaderValue, Uri};
@@ -94,7 +95,7 @@ pub(crate) enum StorageKind {
 /// `http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Http {
-    pub(crate) listen: Listen,
+    pub(crate) socket: Socket,
     /// What stands before `/v2/` in requests: empty, or a path that begins with a slash and ends with none.
     pub(crate) prefix: String,
     pub(crate) location: Location,
@@ -283,14 +284,18 @@ impl Http {
     }
 
     fn from(reader: &Reader<'_>) -> Self {
-        reader.parsed("http.net", |net| match net {
-            "tcp" | "" => Ok(()),
-            _ => Err("there is no other than `tcp` yet".into()),
-        });
         let host = reader.optional("http.host", external);
         let relative = reader.switch("http.relativeurls");
+        let socket = socket(reader);
+        let tls = super::tls::settings(reader);
+        if tls.is_some() && matches!(socket, Socket::Unix(_)) {
+            reader.lacks(
+                "http.tls",
+                "over a Unix socket (`http.net`) there is no TLS: it is the business of the proxy in front",
+            );
+        }
         Self {
-            listen: reader.parsed("http.addr", Listen::parse),
+            socket,
             prefix: reader.parsed("http.prefix", prefix),
             location: match host {
                 Some(Some(url)) => Location::Absolute(url),
@@ -299,10 +304,37 @@ impl Http {
             },
             headers: Headers::from(reader),
             admission: admission(reader),
-            tls: super::tls::settings(reader),
+            tls,
             debug: debug(reader),
         }
     }
+}
+
+/// `http.net` and `http.addr`.
+fn socket(reader: &Reader<'_>) -> Socket {
+    let unix = reader.parsed("http.net", |net| match net {
+        "tcp" | "" => Ok(false),
+        "unix" => Ok(true),
+        _ => Err("it is neither `tcp` nor `unix`".into()),
+    });
+    if !unix {
+        return reader.parsed("http.addr", |text| match text.contains('/') {
+            true => Err("a path needs `http.net: unix`".into()),
+            false => Listen::parse(text).map(Socket::Tcp),
+        });
+    }
+    if reader.given("http.addr").is_none() {
+        reader.lacks(
+            "http",
+            "with `net: unix`, `addr` is the path of a socket, and missing",
+        );
+    }
+    let path = reader.optional("http.addr", |text| match text.contains('/') {
+        true => Ok(PathBuf::from(text)),
+        false => Err("with `http.net: unix` it is a path such as `/run/registry/registry.sock`".into()),
+    });
+    // Without one there is a problem, and no server.
+    Socket::Unix(path.unwrap_or_default())
 }
 
 /// `storage.maintenance.uploadpurging`.

@@ -9,7 +9,7 @@ use super::{
     value::{Content, Origin, Value},
     yaml,
 };
-use crate::listen::Listen;
+use crate::{listen::Listen, socket::Socket};
 use std::{fs, path::PathBuf, time::Duration};
 
 /// The least that works.
@@ -239,7 +239,7 @@ fn deletion_is_off_with_a_configuration_and_on_without() {
     assert!(!settings(LEAST, &[]).storage.deletion);
     let without = Config::load(Sources::default()).unwrap().settings;
     assert!(without.storage.deletion);
-    assert_eq!(without.http.listen.to_string(), "127.0.0.1:5000");
+    assert_eq!(without.http.socket.to_string(), "127.0.0.1:5000");
 }
 
 #[test]
@@ -258,11 +258,11 @@ fn flags_count_before_the_environment_and_that_before_the_file() {
     })
     .unwrap();
     assert_eq!(
-        config.settings.http.listen,
-        Listen {
+        config.settings.http.socket,
+        Socket::Tcp(Listen {
             host: Some("::1".into()),
             port: 3
-        }
+        })
     );
     assert_eq!(config.settings.http.prefix, "/b");
 }
@@ -295,6 +295,38 @@ fn every_problem_is_told_with_its_place() {
         );
     }
     assert_eq!(error.lines().count(), 10, "{error}");
+}
+
+#[test]
+fn a_unix_socket_has_a_path_and_no_tls() {
+    let with_http = |http: &str| load(&format!("{LEAST}http: {{{http}}}\n"), &[]);
+    let settings = with_http("net: unix, addr: /run/registry.sock").unwrap();
+    assert_eq!(
+        settings.settings.http.socket,
+        Socket::Unix("/run/registry.sock".into())
+    );
+    for (http, expected) in [
+        (
+            "net: unix, addr: ':5000'",
+            "http.addr: `:5000`: with `http.net: unix` it is a path",
+        ),
+        (
+            "net: unix",
+            "http: with `net: unix`, `addr` is the path of a socket",
+        ),
+        (
+            "addr: /run/registry.sock",
+            "http.addr: `/run/registry.sock`: a path needs `http.net: unix`",
+        ),
+        ("net: udp", "http.net: `udp`: it is neither `tcp` nor `unix`"),
+        (
+            "net: unix, addr: /run/registry.sock, tls: {certificate: /c, key: /k}",
+            "http.tls: over a Unix socket",
+        ),
+    ] {
+        let error = with_http(http).unwrap_err();
+        assert!(error.contains(expected), "{http}: {error}");
+    }
 }
 
 #[test]

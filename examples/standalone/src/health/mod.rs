@@ -10,6 +10,8 @@ use self::target::{Target, Transport};
 use crate::{
     cli::Health,
     config::{self, Config, Settings, Sources},
+    listen::Listen,
+    socket::Socket,
     with_causes,
 };
 use axum::{
@@ -26,7 +28,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::timeout,
 };
 use tokio_rustls::rustls::{AlertDescription, Error as TlsError};
@@ -41,47 +43,57 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Says on standard output that the server is alive, or fails with what is wrong.
 pub(crate) fn run(options: Health) -> Result<()> {
-    let url = match options.url {
-        Some(url) => url,
-        None => own_url(options.config)?,
+    let target = match options.url {
+        Some(url) => Target::parse(&url)?,
+        None => own(options.config)?,
     };
-    let target = Target::parse(&url)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let asked = runtime.block_on(async { timeout(PATIENCE, ask(&target)).await });
     let found = asked
         .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs()).into()))
-        .map_err(|error| format!("unhealthy: {url}: {}", with_causes(&*error)))?;
+        .map_err(|error| format!("unhealthy: {target}: {}", with_causes(&*error)))?;
     let mut out = io::stdout().lock();
-    writeln!(out, "healthy: {url}: {found}")?;
+    writeln!(out, "healthy: {target}: {found}")?;
     out.flush()?;
     Ok(())
 }
 
 /// Where a server with this configuration, and the environment of this process, is found from here.
-fn own_url(file: Option<PathBuf>) -> Result<String> {
+fn own(file: Option<PathBuf>) -> Result<Target> {
     let config = Config::load(Sources {
         file,
         variables: config::variables(),
         flags: Vec::new(),
     })?;
     let Settings { http, .. } = config.settings;
-    if http.listen.port == 0 {
-        return Err("`http.addr` leaves the port open: a URL says which it is".into());
-    }
-    let (scheme, address, prefix) = (http.scheme(), http.listen.locally(), &http.prefix);
-    Ok(format!("{scheme}://{address}{prefix}/v2/"))
+    let (scheme, prefix) = (http.scheme(), &http.prefix);
+    let url = match http.socket {
+        Socket::Tcp(Listen { port: 0, .. }) => {
+            return Err("`http.addr` leaves the port open: a URL says which it is".into());
+        }
+        Socket::Tcp(address) => format!("{scheme}://{}{prefix}/v2/", address.locally()),
+        socket @ Socket::Unix(_) => format!("{socket}:{prefix}/v2/"),
+    };
+    Ok(Target::parse(&url)?)
 }
 
 /// What the server is alive by.
 async fn ask(target: &Target) -> Result<String> {
-    let connection = TcpStream::connect((target.host(), target.port()))
-        .await
-        .map_err(|error| format!("cannot connect: {error}"))?;
+    let cannot_connect = |error| format!("cannot connect: {error}");
+    let connect = async || {
+        TcpStream::connect((target.host(), target.port()))
+            .await
+            .map_err(cannot_connect)
+    };
     let answer = match target.transport() {
-        Transport::Plain => get(connection, target).await,
-        Transport::Tls => match any_certificate::connect(connection, target.host()).await {
+        Transport::Unix(path) => {
+            let connection = UnixStream::connect(path).await.map_err(cannot_connect)?;
+            get(connection, target).await
+        }
+        Transport::Plain => get(connect().await?, target).await,
+        Transport::Tls => match any_certificate::connect(connect().await?, target.host()).await {
             Ok(connection) => get(connection, target).await,
             Err(error) => Err(format!("no TLS: {error}").into()),
         },

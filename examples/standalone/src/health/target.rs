@@ -1,6 +1,7 @@
 //! [`Target`]: whom to ask.
 
 use axum::http::{Uri, uri::Authority};
+use std::{fmt, path::PathBuf};
 
 /// Where a registry says whether it is there.
 const BASE: &str = "/v2/";
@@ -8,20 +9,36 @@ const BASE: &str = "/v2/";
 /// A URL, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
+    url: String,
     transport: Transport,
     authority: Authority,
     path: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     Plain,
     Tls,
+    /// Over a socket with this path.
+    Unix(PathBuf),
 }
 
 impl Target {
-    /// Reads `http://HOST:PORT` or `https://…`; without a path it means the registry's base, `/v2/`.
+    /// Reads `http://HOST:PORT`, `https://…`, or, as nginx spells it, `unix:SOCKET:PATH`; without a path it means the
+    /// registry's base, `/v2/`.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
+        if let Some(socket) = url.strip_prefix("unix:") {
+            let (socket, path) = match socket.split_once(":/") {
+                Some((socket, path)) => (socket, format!("/{path}")),
+                None => (socket, BASE.to_owned()),
+            };
+            return Ok(Self {
+                url: url.to_owned(),
+                transport: Transport::Unix(socket.into()),
+                authority: Authority::from_static("localhost"),
+                path,
+            });
+        }
         let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
         let uri: Uri = url.parse().or(Err(malformed()))?;
         let transport = match uri.scheme_str() {
@@ -35,14 +52,15 @@ impl Target {
             Some(path) => path,
         };
         Ok(Self {
+            url: url.to_owned(),
             transport,
             authority,
             path: path.to_owned(),
         })
     }
 
-    pub(super) const fn transport(&self) -> Transport {
-        self.transport
+    pub(super) const fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// As the resolver takes it: an IPv6 address without its brackets.
@@ -55,7 +73,7 @@ impl Target {
 
     pub(super) fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(match self.transport {
-            Transport::Plain => 80,
+            Transport::Plain | Transport::Unix(_) => 80,
             Transport::Tls => 443,
         })
     }
@@ -66,6 +84,13 @@ impl Target {
 
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+}
+
+/// The URL as it was given.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
     }
 }
 
@@ -108,12 +133,20 @@ mod tests {
             ),
         ] {
             let target = Target::parse(url).unwrap();
-            assert_eq!(target.transport(), transport, "{url}");
+            assert_eq!(target.transport(), &transport, "{url}");
             assert_eq!(
                 (target.host(), target.port(), target.path()),
                 (host, port, path),
                 "{url}"
             );
+        }
+        for (url, path) in [
+            ("unix:/run/r.sock", "/v2/"),
+            ("unix:/run/r.sock:/registry/v2/", "/registry/v2/"),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.transport(), &Transport::Unix("/run/r.sock".into()));
+            assert_eq!(target.path(), path);
         }
         for url in ["", "127.0.0.1:5000", "/v2/", "ftp://x", "http://"] {
             assert!(Target::parse(url).is_err(), "{url}");

@@ -3,12 +3,13 @@
 use std::fs;
 
 use libtest_mimic::Trial;
+use registry_testkit::tools::Process;
 
 use super::{LOGIN, Proxy, Site, large_image};
 use crate::{
     docker::{Engine, where_engines_start},
     http::{self, Response},
-    program::argument,
+    program::{argument, output_of},
 };
 
 const PROGRAMS: [&str; 7] = [
@@ -34,6 +35,7 @@ pub(super) fn trials() -> Vec<Trial> {
         beside_a_web_ui_and_closed_to_old_clients,
         without_the_header_that_old_clients_ask_for,
         with_compression_of_everything,
+        through_a_unix_socket,
     ))
 }
 
@@ -334,6 +336,62 @@ fn with_compression_of_everything() {
     let target = "/v2/skopeo/app/tags/list";
     let compressed = site.ask(80, target, &[("Accept-Encoding", "gzip")]);
     assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+}
+
+/// The registry is not on the network at all, and survives that the one before it was killed.
+fn through_a_unix_socket() {
+    let site = Site::new();
+    let socket = site.bench.path("registry.sock");
+    let config = site.bench.path("registry.yml");
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{net: unix, addr: {}}}\n",
+        argument(&site.bench.path("behind-the-socket")),
+        argument(&socket)
+    );
+    fs::write(&config, text).unwrap();
+    let registry = |command: &str| {
+        let mut program = site.bench.command(env!("CARGO_BIN_EXE_registry"));
+        program.arg(command);
+        program
+    };
+    let serve = || {
+        let process = Process::start(registry("serve").arg(&config)).unwrap();
+        process.wait_for_output("listening on unix:").unwrap();
+        process
+    };
+    let mut killed = serve();
+    killed.kill().unwrap();
+    assert!(socket.exists());
+    let mut serving = serve();
+    let upstream = format!("http://unix:{}:", argument(&socket));
+    let server = r"
+        server {
+            listen {host}:80;
+            client_max_body_size 0;
+            location / {
+                proxy_pass {upstream};
+                proxy_set_header Host $http_host;
+                proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            }
+        }
+    ";
+    let _nginx = site.nginx(80, &server.replace("{upstream}", &upstream));
+
+    site.door(80).serves_skopeo(None);
+
+    // Whoever connects to the socket is believed, and logged is who was forwarded.
+    site.ask(80, "/v2/", &[("X-Forwarded-For", "192.0.2.9")])
+        .expect_status(200);
+    serving.wait_for_output("192.0.2.9 - - [").unwrap();
+    let health = output_of({
+        let mut health = registry("health");
+        health.arg("--config").arg(&config);
+        health
+    });
+    let said = health.unwrap().text().to_owned();
+    assert_eq!(said, format!("healthy: unix:{}:/v2/: 200 OK", argument(&socket)));
+    assert!(serving.stop().unwrap().success());
+    assert!(!socket.exists());
 }
 
 impl Site {

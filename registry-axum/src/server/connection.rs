@@ -8,6 +8,7 @@ use super::{
     places::Place,
     rewound::Rewound,
     settings::{Limits, Timeouts},
+    tls_hint::TlsHint,
 };
 use axum::Router;
 use bytes::{Bytes, BytesMut};
@@ -34,6 +35,7 @@ pub(super) struct Shared<H> {
     pub(super) admission: Arc<Admission>,
     /// The server is to end: finish what runs, begin nothing.
     pub(super) stop: CancellationToken,
+    pub(super) tls_hint: TlsHint,
 }
 
 /// Serves a connection until it ends, or loses its place.
@@ -86,6 +88,7 @@ async fn run<Io, H: Handshake<Io>>(
     if !place.busy() {
         return;
     }
+    shared.tls_hint.look_at(&begun.read, peer);
     let host = Host {
         router: shared.router.clone(),
         peer,

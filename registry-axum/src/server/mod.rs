@@ -31,6 +31,7 @@ mod settings;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
+mod tls_hint;
 mod watchdog;
 mod watched;
 
@@ -40,7 +41,7 @@ pub use self::{
     settings::{Limits, Timeouts},
 };
 
-use self::{admission::Admission, connection::Shared, listener::Backoff, places::Places};
+use self::{admission::Admission, connection::Shared, listener::Backoff, places::Places, tls_hint::TlsHint};
 use axum::Router;
 use std::{
     fmt,
@@ -191,6 +192,7 @@ impl<H> Server<H> {
                 sendfile,
                 admission: Arc::new(Admission::new(limits.all_streams)),
                 stop: stop.clone(),
+                tls_hint: TlsHint::default(),
             }),
             running: JoinSet::new(),
             places: Places::new(limits.connections),

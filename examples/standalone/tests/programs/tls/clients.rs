@@ -5,13 +5,19 @@ use std::fs;
 use libtest_mimic::Trial;
 
 use super::{Place, Secured};
-use crate::{http, image::Layout, program::output_of};
+use crate::{
+    http,
+    image::Layout,
+    program::{Workbench, output_of},
+    server::Server,
+};
 
 pub(super) fn trials() -> Vec<Trial> {
     let mut trials = trials!(["openssl", "curl"];
         http_2_and_http_1_are_chosen_by_the_client,
         plain_http_is_told_to_use_https,
     );
+    trials.extend(trials!(["skopeo"]; tls_on_a_plain_port_is_told_to_the_client_and_once_to_the_log));
     trials.extend(trials!(["openssl", "skopeo"];
         skopeo_pushes_and_pulls_and_verifies,
         skopeo_does_not_trust_a_stranger_and_the_log_says_so,
@@ -52,6 +58,33 @@ fn plain_http_is_told_to_use_https() {
         .process
         .wait_for_output("the client speaks HTTP without TLS")
         .unwrap();
+}
+
+fn tls_on_a_plain_port_is_told_to_the_client_and_once_to_the_log() {
+    let bench = Workbench::new();
+    let server = Server::ours(&bench.path("registry"));
+    let image = format!("docker://{}", server.repository("team/app:one"));
+
+    for _ in 0..2 {
+        let refused = output_of({
+            let mut skopeo = bench.command("skopeo");
+            skopeo.args(["inspect", &image]);
+            skopeo
+        });
+        let said = refused.err().unwrap();
+        assert!(
+            said.contains("server gave HTTP response to HTTPS client"),
+            "{said}"
+        );
+    }
+
+    server.terminate();
+    let log = server.wait_and_listen();
+    assert_eq!(
+        log.matches("a client speaks TLS to this port").count(),
+        1,
+        "{log}"
+    );
 }
 
 /// Where skopeo looks for the authorities that it trusts.

@@ -4,6 +4,7 @@ use crate::{
     error::Context,
     open::{FsStorage, Store},
     uploads::Claimed,
+    write_back::WriteBack,
 };
 use registry_core::{
     RepositoryName,
@@ -40,6 +41,7 @@ impl FsStorage {
         let closing = body.closing().is_some();
         let repository = repository.clone();
         let announced = body.remaining().unwrap_or(0);
+        let mut write_back = WriteBack::new(repository.clone(), state.offset);
         let mut appending = self
             .blocking(move |store| {
                 store.require_room(announced)?;
@@ -53,7 +55,12 @@ impl FsStorage {
             // A failed write is told at once; only a good one waits for the next piece.
             let receive = async { Ok(body.next(PIECE).await) };
             (appending, received) = tokio::try_join!(write, receive)?;
+            let written = appending.hasher.offset();
+            write_back
+                .go_on(self, &appending.claimed, &appending.file, written)
+                .await?;
         }
+        write_back.end().await?;
         if closing && let Err(broken) = received {
             self.blocking(move |_| appending.undo()).await?;
             return Err(broken);

@@ -181,9 +181,8 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// A file that was written elsewhere below the same root, in place of what is there.
-    pub(crate) fn publish(&mut self, from: &Path, file: &File, target: &Path) -> Result<(), FsError> {
-        self.disk.sync_data(file, from)?;
+    /// A file that was written and synced elsewhere below the same root, in place of what is there.
+    pub(crate) fn publish(&mut self, from: &Path, target: &Path) -> Result<(), FsError> {
         rename_making_way(from, target)?;
         self.touch(target);
         Ok(())

@@ -69,6 +69,7 @@ mod referrers;
 mod tags;
 mod time;
 mod uploads;
+mod write_back;
 
 pub use self::{
     atomic::Durability,

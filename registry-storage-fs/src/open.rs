@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
 ///
@@ -228,15 +228,27 @@ impl FsStorage {
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        joined(self.start(work)?).await
+    }
+
+    /// The same, begun and not waited for.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<JoinHandle<Result<T>>> {
         let runtime = runtime()?;
         let store = Arc::clone(&self.store);
         let span = tracing::Span::current();
-        let outcome = runtime.spawn_blocking(move || span.in_scope(|| work(&store)));
-        outcome.await.map_err(|source| StorageError::Internal {
-            context: "a storage operation did not run to its end".into(),
-            source: Some(source.into()),
-        })?
+        Ok(runtime.spawn_blocking(move || span.in_scope(|| work(&store))))
     }
+}
+
+/// What came of an operation that was begun.
+pub(crate) async fn joined<T>(begun: JoinHandle<Result<T>>) -> Result<T> {
+    begun.await.map_err(|source| StorageError::Internal {
+        context: "a storage operation did not run to its end".into(),
+        source: Some(source.into()),
+    })?
 }
 
 /// The runtime that an operation is called in.

@@ -28,6 +28,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -67,7 +68,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) session: Session,
-    _lock: Held<UploadId>,
+    pub(crate) lock: Arc<Held<UploadId>>,
 }
 
 impl Store {
@@ -128,7 +129,10 @@ impl Store {
         seen: &UploadState,
         mut hasher: Hasher,
     ) -> Result<(UploadState, Hasher)> {
-        let Claimed { mut session, _lock } = self.claim(repository, seen)?;
+        let Claimed {
+            mut session,
+            lock: _lock,
+        } = self.claim(repository, seen)?;
         let path = session.data_path(self);
         let file = File::open(&path).at("open", &path)?;
         hash_file(&file, session.offset, &mut hasher).at("read", &path)?;
@@ -185,9 +189,10 @@ impl Store {
                     )));
                 }
                 self.keep(session, Some(&digest))?;
+                self.sync_upload(repository, session.directory(), &file, &data)?;
                 // In place of what is there, if something is: these bytes are verified, those may be damaged in
                 // ways that their length does not show. Who reads the old file keeps it.
-                changes.publish(&data, &file, &target).map_err(ended)?;
+                changes.publish(&data, &target).map_err(ended)?;
             }
         }
         // Data before link: who sees the link finds the data, also after a crash in between.
@@ -202,6 +207,30 @@ impl Store {
             .ok_or_else(|| StorageError::internal(format!("{digest} was stored and is not there")))
     }
 
+    /// Syncs what a session has received; if that fails, the session ends.
+    ///
+    /// The kernel tells the failure once, to whoever asks first, and what is lost still looks as if it were there: were
+    /// the session to go on, its close would be acknowledged.
+    pub(crate) fn sync_upload(
+        &self,
+        repository: &RepositoryName,
+        directory: &Path,
+        file: &File,
+        data: &Path,
+    ) -> Result<()> {
+        let synced = self.disk.sync_data(file, data);
+        if synced.is_err()
+            && let Err(also) = self.end_upload(repository, directory)
+        {
+            tracing::error!(
+                directory = %directory.display(),
+                error = %also,
+                "an upload session whose bytes may be lost cannot be removed"
+            );
+        }
+        Ok(synced?)
+    }
+
     /// The session, for this caller alone, if it stands where the caller saw it.
     pub(crate) fn claim(&self, repository: &RepositoryName, seen: &UploadState) -> Result<Claimed> {
         // At once, before any waiting: with two appends one is refused.
@@ -210,7 +239,10 @@ impl Store {
             .load(repository, &seen.id)?
             .ok_or(StorageError::UploadUnknown)?;
         match lock {
-            Some(lock) if session.version() == seen.version => Ok(Claimed { session, _lock: lock }),
+            Some(lock) if session.version() == seen.version => Ok(Claimed {
+                session,
+                lock: Arc::new(lock),
+            }),
             _ => Err(session.conflict()),
         }
     }

@@ -1,0 +1,173 @@
+//! Syncing what has arrived of an upload while more of it arrives.
+//!
+//! Left alone, the kernel keeps what is written in memory, up to a fifth of it, and the sync at the upload's close has to
+//! write all of that: for minutes, while the client, and every proxy on the way to it, waits for an answer. So each
+//! [`STEP`] is synced while the next one is received, and the close finds two of them at most. A disk that is slower
+//! than the client slows it down while it sends, when nobody's patience is at stake.
+
+use crate::{
+    error::Context as _,
+    open::{FsStorage, Store, joined},
+    uploads::Claimed,
+};
+use registry_core::{RepositoryName, storage::Result};
+use std::{fs::File, sync::Arc};
+use tokio::task::JoinHandle;
+
+/// After how many bytes the next sync begins: large enough that its price, a few milliseconds of a fast disk, is none.
+const STEP: u64 = 64 << 20;
+
+/// The syncs of one append.
+pub(crate) struct WriteBack {
+    repository: RepositoryName,
+    /// What was written when the last one began.
+    begun: u64,
+    running: Option<JoinHandle<Result<()>>>,
+}
+
+impl WriteBack {
+    /// Everything before `offset` is somebody else's to sync.
+    pub(crate) const fn new(repository: RepositoryName, offset: u64) -> Self {
+        Self {
+            repository,
+            begun: offset,
+            running: None,
+        }
+    }
+
+    /// Begins the next sync if `written` asks for it, after the one before.
+    ///
+    /// It shares the session's lock: were it the last to hold it, because nobody waits for the append any more, nobody
+    /// could close the upload before its outcome is known.
+    pub(crate) async fn go_on(
+        &mut self,
+        storage: &FsStorage,
+        claimed: &Claimed,
+        file: &File,
+        written: u64,
+    ) -> Result<()> {
+        if written - self.begun < STEP || !storage.store().disk.syncs() {
+            return Ok(());
+        }
+        self.end().await?;
+        self.begun = written;
+        let file = file.try_clone();
+        let (data, directory) = (claimed.session.data(), claimed.session.directory().to_path_buf());
+        let (repository, lock) = (self.repository.clone(), Arc::clone(&claimed.lock));
+        self.running = Some(storage.start(move |store: &Store| {
+            let _lock = lock;
+            store.sync_upload(&repository, &directory, &file.at("share", &data)?, &data)
+        })?);
+        Ok(())
+    }
+
+    /// Waits for the one that runs.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        match self.running.take() {
+            Some(running) => joined(running).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, FsOptions};
+    use bytes::Bytes;
+    use http_body::{Body, Frame};
+    use registry_core::{
+        Algorithm,
+        hash::Hasher,
+        storage::{BoxError, NewUpload, StorageError, UploadBody, UploadState, Verified},
+    };
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        pin::{Pin, pin},
+        task::{Context, Poll},
+    };
+
+    /// So many zeros.
+    struct Zeros(u64);
+
+    impl Body for Zeros {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            const CHUNK: &[u8] = &[0; 1 << 20];
+            if self.0 == 0 {
+                return Poll::Ready(None);
+            }
+            self.0 -= CHUNK.len() as u64;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(CHUNK)))))
+        }
+    }
+
+    /// A session whose bytes go to a device that takes them, and says that it cannot sync them.
+    fn on_a_disk_that_cannot_sync(storage: &FsStorage, repository: &RepositoryName) -> UploadState {
+        let store = storage.store();
+        let state = store
+            .open_upload(repository, &NewUpload::hashed_by(Algorithm::Sha256))
+            .unwrap();
+        let data = store.layout.upload(repository, &state.id).data();
+        let _ = fs::remove_file(&data);
+        symlink("/dev/null", data).unwrap();
+        state
+    }
+
+    async fn append_to_it(durability: Durability, length: u64) -> (Result<()>, u64, bool) {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsOptions::default()
+            .durability(durability)
+            .open(root.path())
+            .unwrap();
+        let repository = RepositoryName::parse("a").unwrap();
+        let state = on_a_disk_that_cannot_sync(&storage, &repository);
+        let mut zeros = pin!(Zeros(length));
+        let mut body = UploadBody::new(zeros.as_mut(), &state, None);
+        let appended = storage.append_body(&repository, state.clone(), &mut body).await;
+        drop(body);
+        let left = zeros.0;
+        let is_there = storage.store().upload(&repository, &state.id).unwrap().is_some();
+        (appended.map(drop), length - left, is_there)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_synced_while_it_arrives_and_a_failed_sync_ends_the_session() {
+        let (appended, received, is_there) = append_to_it(Durability::Full, 1 << 30).await;
+
+        assert!(appended.is_err());
+        assert!((STEP..=2 * STEP + (2 << 20)).contains(&received), "{received}");
+        assert!(!is_there);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_for_the_disk_does_not_sync_while_receiving() {
+        let (appended, received, is_there) = append_to_it(Durability::Relaxed, 3 * STEP).await;
+
+        appended.unwrap();
+        assert_eq!(received, 3 * STEP);
+        assert!(is_there);
+    }
+
+    /// The second try would find the failure forgotten, and acknowledge what is lost.
+    #[tokio::test]
+    async fn a_close_whose_sync_fails_is_not_tried_again() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let repository = RepositoryName::parse("a").unwrap();
+        let state = on_a_disk_that_cannot_sync(&storage, &repository);
+        let proof = || Verified::from_hasher(state.id, Hasher::new(Algorithm::Sha256)).unwrap();
+
+        let failed = storage.store().commit(&repository, &state, &proof());
+        let again = storage.store().commit(&repository, &state, &proof());
+
+        assert!(matches!(failed, Err(StorageError::Internal { .. })), "{failed:?}");
+        assert!(matches!(again, Err(StorageError::UploadUnknown)), "{again:?}");
+    }
+}

@@ -35,6 +35,7 @@ mod htpasswd;
 mod http;
 mod image;
 mod lifecycle;
+mod listening;
 mod logins;
 mod low_water;
 mod operations;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         health::trials(),
         htpasswd::trials(),
         lifecycle::trials(),
+        listening::trials(),
         logins::trials(),
         proxies::trials(),
         pulls::trials(),

@@ -15,6 +15,8 @@ RUN image/build /registry
 
 FROM ${BASE} AS files
 COPY --from=build /registry /bin/registry
+# Whom the server trusts when it gets certificates from an authority such as Let's Encrypt, whatever the base has.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY image/entrypoint.sh /entrypoint.sh
 COPY image/config.yml /etc/docker/registry/config.yml
 # `docker run --entrypoint htpasswd … -Bbn USER PASSWORD` makes a line for a password file.

@@ -91,6 +91,7 @@ impl<'a> Yard<'a> {
         output_of(strip).expect("what was linked can be stripped");
         context.write_script("/bin/rustc", "#!/bin/sh\necho 'host: here'\n");
         context.write_script("/bin/cargo", CARGO);
+        context.write("/etc/ssl/certs/ca-certificates.crt", AUTHORITIES);
         context.build(&self.docker, "rust", "FROM alpine\nCOPY . /\n");
     }
 
@@ -184,6 +185,9 @@ done
 echo "$1:x:$uid:$uid::/home/$1:/bin/sh" >>/etc/passwd
 echo "$1:x:$uid:" >>/etc/group
 "#;
+
+/// What stands for the authorities that the compiler's image trusts.
+const AUTHORITIES: &str = "-----BEGIN CERTIFICATE-----\n";
 
 const CARGO: &str = r#"#!/bin/sh
 set -e

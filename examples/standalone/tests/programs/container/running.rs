@@ -1,10 +1,15 @@
 //! The image as it is run: the commands of the guides, the engine that restarts it, users that are not root.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read as _, Write as _},
+    process::{Child, Stdio},
+    thread,
+};
 
 use libtest_mimic::Trial;
 
-use super::{Context, PROGRAMS, Yard};
+use super::{AUTHORITIES, Context, PROGRAMS, Yard};
 use crate::program::{Workbench, argument, output_of};
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -14,6 +19,7 @@ pub(super) fn trials() -> Vec<Trial> {
         makes_lines_for_a_password_file,
         runs_as_a_user_that_a_derived_image_adds,
         runs_as_nobody_in_its_other_variant,
+        ends_by_itself_when_it_is_stopped_during_a_push,
     )
 }
 
@@ -47,6 +53,10 @@ fn runs_by_the_command_that_everybody_knows() {
     // `docker stop` asks, and waits ten seconds before it kills: 137 would be a kill.
     yard.docker.run(&["stop", "registry"]);
     assert_eq!(yard.inspect("registry", "{{.State.ExitCode}}"), "0");
+    // An authority that issues certificates is asked over HTTPS.
+    yard.docker.run(&["start", "registry"]);
+    let trusted = ["exec", "registry", "cat", "/etc/ssl/certs/ca-certificates.crt"];
+    assert_eq!(yard.docker.run(&trusted).text(), AUTHORITIES.trim());
     // nginx-proxy finds the port only if there is one.
     assert_eq!(
         yard.inspect("registry:2", "{{json .Config.ExposedPorts}}"),
@@ -197,9 +207,88 @@ fn runs_as_nobody_in_its_other_variant() {
     assert_eq!(yard.docker.run(&["exec", "registry", "id", "-u"]).text(), "65532");
 }
 
+/// `docker stop` gives ten seconds, and then kills: 137.
+fn ends_by_itself_when_it_is_stopped_during_a_push() {
+    let bench = Workbench::new();
+    let yard = Yard::new(&bench);
+    yard.docker
+        .run(&["run", "-d", "-p", "5000:5000", "--name", "registry", "registry:2"]);
+    yard.answer("http://localhost:5000/v2/");
+
+    let (mut push, _said) = yard.begin_push();
+    thread::scope(|scope| {
+        let stopped = scope.spawn(|| yard.docker.run(&["stop", "registry"]));
+        yard.wait_for_the_drain();
+        push.stdin.take().unwrap().write_all(b" and the rest").unwrap();
+        let acknowledged = push.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&acknowledged.stdout), "202 0-16");
+        stopped.join().unwrap();
+    });
+    assert_eq!(yard.inspect("registry", "{{.State.ExitCode}}"), "0");
+
+    // And if the client never ends, the drain does.
+    yard.docker.run(&["start", "registry"]);
+    yard.answer("http://localhost:5000/v2/");
+    let (mut push, _said) = yard.begin_push();
+    yard.docker.run(&["stop", "registry"]);
+    assert_eq!(yard.inspect("registry", "{{.State.ExitCode}}"), "0");
+    push.kill().unwrap();
+    push.wait().unwrap();
+}
+
 impl Yard<'_> {
+    /// A client in the middle of a chunk, which prints the answer's status and range when it has ended. The registry
+    /// has asked for the bytes. Beside it, what it says.
+    fn begin_push(&self) -> (Child, impl BufRead) {
+        let mut open = self.docker.inside("curl");
+        open.args(["--silent", "--request", "POST", "--output", "/dev/null"]);
+        open.args(["--write-out", "%header{location}"]);
+        open.arg("http://localhost:5000/v2/slow/app/blobs/uploads/");
+        let session = output_of(open).unwrap();
+
+        let mut append = self.docker.inside("curl");
+        append.args([
+            "--silent",
+            "--verbose",
+            "--no-buffer",
+            "--expect100-timeout",
+            "600",
+        ]);
+        append.args([
+            "--request",
+            "PATCH",
+            "--upload-file",
+            "-",
+            "--output",
+            "/dev/null",
+        ]);
+        append.args(["--header", "Expect: 100-continue"]);
+        append.args(["--write-out", "%{http_code} %header{range}"]);
+        append.arg(format!("http://localhost:5000{}", session.text()));
+        append
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut append = append.spawn().unwrap();
+        append.stdin.as_mut().unwrap().write_all(b"some").unwrap();
+        let mut said = BufReader::new(append.stderr.take().unwrap());
+        let asked = said
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.contains("100 Continue"));
+        asked.expect("the registry asks for the body");
+        (append, said)
+    }
+
+    /// Waits until the registry has heard that it is to stop.
+    fn wait_for_the_drain(&self) {
+        let drains = || self.docker.run(&["logs", "registry"]).log.contains("stopping: ");
+        assert!((0..2000).any(|_| drains()), "the registry is not told to stop");
+    }
+
     /// Kills a container's process as the kernel does it when memory is short.
-    fn kill(&self, container: &str) {
+    pub(super) fn kill(&self, container: &str) {
         let process = self.inspect(container, "{{.State.Pid}}");
         let mut command = self.bench.command("kill");
         command.args(["-9", &process]);
@@ -207,7 +296,7 @@ impl Yard<'_> {
     }
 
     /// Waits until docker says something else of a container than it did.
-    fn wait_for_another(&self, container: &str, format: &str, before: &str) {
+    pub(super) fn wait_for_another(&self, container: &str, format: &str, before: &str) {
         // Each question takes the engine a moment, which is the pause.
         let changed = (0..2000).any(|_| self.inspect(container, format) != before);
         assert!(changed, "{container} stays {before}");

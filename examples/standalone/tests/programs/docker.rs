@@ -24,6 +24,24 @@ use crate::program::{Printed, Workbench, argument, output_of};
 /// What has to be installed, for the lists of tests.
 pub(crate) const PROGRAMS: [&str; 2] = ["docker", "dockerd"];
 
+/// The address of the machine that an engine with networks runs on. It is not a loopback address, so that clients take
+/// what is there for a registry like any other: over HTTPS, with a certificate that they verify.
+pub(crate) const MACHINE: &str = "192.0.2.1";
+
+/// What happens on that machine before its engine starts.
+const BOOT: &str = r#"
+ip link set lo up
+ip address add "$1/32" dev lo
+shift
+mount -t tmpfs tmpfs /run
+if test -e /etc/alternatives; then cp -a /etc/alternatives "$0"; fi
+mount --bind "$0" /etc
+exec dockerd "$@"
+"#;
+
+/// The settings of an engine with networks, in its directory.
+const SETTINGS: &str = "etc/docker/daemon.json";
+
 /// What an engine says when it is ready.
 const READY: &str = "API listen on ";
 
@@ -49,10 +67,12 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// As [`Self::start`], with networks for containers, in a name space of the engine's own: ports that it publishes
+    /// As [`Self::start`], with networks for containers, on a machine of the engine's own: with the address
+    /// [`MACHINE`], an `/etc` that begins with little more than the users, and an empty `/run`. Ports that it publishes
     /// are taken nowhere else, and found by [`Self::inside`] only.
     pub(crate) fn start_with_networks(bench: &'a Workbench, name: &str) -> Self {
         Self::start_in(bench, name, |directory| {
+            make_etc(&directory.join("etc"));
             Self::daemon_with_networks(bench, directory)
         })
     }
@@ -60,8 +80,6 @@ impl<'a> Engine<'a> {
     fn start_in(bench: &'a Workbench, name: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let directory = bench.path(name);
         fs::create_dir(&directory).expect("an engine's directory is its own");
-        // The machine's own settings decide nothing.
-        fs::write(directory.join("daemon.json"), "{}").expect("the test's directory is writable");
         let engine = Self {
             bench,
             process: Process::start(&mut command(&directory)).expect("dockerd can be started"),
@@ -77,25 +95,26 @@ impl<'a> Engine<'a> {
         // Mounts in a name space of its own end with the engine, however that ends.
         let mut command = bench.command("unshare");
         command.args(["--mount", "--propagation", "private", "dockerd", "--bridge=none"]);
-        Self::configure(&mut command, directory);
+        Self::configure(&mut command, directory, &directory.join("daemon.json"));
         command
     }
 
     fn daemon_with_networks(bench: &Workbench, directory: &Path) -> Command {
         let mut command = bench.command("unshare");
         command.args(["--net", "--mount", "--propagation", "private"]);
-        command.args([
-            "sh",
-            "-c",
-            "ip link set lo up && exec dockerd \"$@\"",
-            "dockerd",
-            "--bip=172.30.0.1/24",
-        ]);
-        Self::configure(&mut command, directory);
+        command.args(["sh", "-ec", BOOT]);
+        command.arg(directory.join("etc"));
+        command.args([MACHINE, "--bip=172.30.0.1/24"]);
+        // Where everybody looks for it, and where containers are told to mount it from.
+        command.args(["--host", "unix:///run/docker.sock"]);
+        Self::configure(&mut command, directory, &directory.join(SETTINGS));
         command
     }
 
-    fn configure(command: &mut Command, directory: &Path) {
+    fn configure(command: &mut Command, directory: &Path, settings: &Path) {
+        // The machine's own settings decide nothing.
+        fs::write(settings, "{}").expect("an engine's directory is its own");
+        command.arg("--config-file").arg(settings);
         command.args([
             "--iptables=false",
             "--ip6tables=false",
@@ -103,7 +122,6 @@ impl<'a> Engine<'a> {
             "--debug",
         ]);
         for (option, file) in [
-            ("--config-file", "daemon.json"),
             ("--data-root", "data"),
             ("--exec-root", "exec"),
             ("--pidfile", "pid"),
@@ -113,12 +131,35 @@ impl<'a> Engine<'a> {
         command.arg("--host").arg(Self::host(directory));
     }
 
-    /// A command that finds the ports which containers of this engine publish.
+    /// A command on the machine of an engine with networks: it finds the ports that containers publish, and asks this
+    /// engine where it asks one.
     pub(crate) fn inside(&self, program: &str) -> Command {
         let mut command = self.bench.command("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.process.id()));
+        for (option, space) in [("net", "net"), ("mount", "mnt")] {
+            command.arg(format!("--{option}=/proc/{}/ns/{space}", self.process.id()));
+        }
+        command.arg(format!("--wdns={}", self.bench.path("").display()));
         command.arg(program);
         command
+    }
+
+    /// Has an engine with networks read its settings again, as `systemctl reload docker` does.
+    pub(crate) fn reload(&self) {
+        let mut command = self.bench.command("kill");
+        command.args(["-HUP", &self.process.id().to_string()]);
+        output_of(command).expect("dockerd runs");
+        let reloaded = self.process.wait_for_output("Reloaded configuration");
+        reloaded.expect("the settings are ones that can change");
+    }
+
+    /// The socket of the containerd that the engine has started.
+    pub(crate) fn containerd(&self) -> PathBuf {
+        self.directory.join("exec/containerd/containerd.sock")
+    }
+
+    /// A file in the `/etc` of an engine with networks.
+    pub(crate) fn etc(&self, name: &str) -> PathBuf {
+        self.directory.join("etc").join(name)
     }
 
     fn host(directory: &Path) -> String {
@@ -198,6 +239,19 @@ impl Engine<'_> {
             self.directory.display(),
             self.process.output()
         );
+    }
+}
+
+/// Fills an `/etc` with what programs need to know of users and names.
+fn make_etc(directory: &Path) {
+    for part in ["docker", "ssl"] {
+        fs::create_dir_all(directory.join(part)).expect("an engine's directory is its own");
+    }
+    fs::write(directory.join("hosts"), "127.0.0.1 localhost\n").expect("as above");
+    fs::write(directory.join("resolv.conf"), "nameserver 127.0.0.1\n").expect("as above");
+    for name in ["group", "nsswitch.conf", "passwd", "ssl/openssl.cnf"] {
+        // What a machine lacks, its programs do without.
+        _ = fs::copy(Path::new("/etc").join(name), directory.join(name));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     program::{Workbench, argument, output_of},
 };
 
-mod replacing;
+mod compose;
 mod running;
 
 const PROGRAMS: [&str; 8] = [
@@ -35,7 +35,7 @@ const PROGRAMS: [&str; 8] = [
 
 pub(crate) fn trials() -> Vec<Trial> {
     where_engines_start(
-        [running::trials(), replacing::trials()]
+        [running::trials(), compose::trials()]
             .into_iter()
             .flatten()
             .collect(),

@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use registry_core::{
     Action, Algorithm, Authorizer, Digest, Identity, Limits, MediaType, Registry, RepositoryName, Tag,
-    auth::{Access, AuthError, Decision},
+    auth::{Access, AuthError, ClientAddress, Decision, FromExtensions},
     service::ManifestPush,
     storage::MemoryStorage,
 };
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -383,6 +384,61 @@ async fn pages() {
         ("/v2/a/tags/list?n=18446744073709551616", "UNSUPPORTED"),
     ] {
         assert_eq!(send(&registry, get(target)).await.refusal(), refused(400, code));
+    }
+}
+
+#[tokio::test]
+async fn open_uploads_of_one_user() {
+    let limits = {
+        let mut limits = Limits::default();
+        limits.uploads_of_user = 1;
+        limits
+    };
+    let registry = Registry::builder(MemoryStorage::new())
+        .authenticator(FromExtensions)
+        .allow_anonymous_push()
+        .limits(limits)
+        .build();
+    let open = async |user: Option<&str>, address: &str| {
+        let mut request = Request::post("/v2/a/blobs/uploads/").body(String::new()).unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        request.extensions_mut().insert(ClientAddress(address));
+        if let Some(user) = user {
+            request.extensions_mut().insert(Identity::new(user));
+        }
+        send(&registry, request).await
+    };
+
+    assert_eq!(
+        open(Some("ann"), "192.0.2.1:1").await.status,
+        StatusCode::ACCEPTED
+    );
+    let refusal = open(Some("ann"), "192.0.2.2:1").await;
+    assert_eq!(refusal.refusal(), refused(429, "TOOMANYREQUESTS"));
+    assert!(refusal.headers.contains_key(header::RETRY_AFTER));
+    assert_eq!(
+        open(Some("bob"), "192.0.2.1:1").await.status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(open(None, "192.0.2.1:1").await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        open(None, "192.0.2.1:2").await.refusal(),
+        refused(429, "TOOMANYREQUESTS")
+    );
+    assert_eq!(open(None, "[2001:db8::1]:1").await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        open(None, "[2001:db8::2]:1").await.refusal(),
+        refused(429, "TOOMANYREQUESTS")
+    );
+    assert_eq!(
+        open(None, "[2001:db8:0:1::2]:1").await.status,
+        StatusCode::ACCEPTED
+    );
+
+    // What the host does in its own name is bounded by the totals alone.
+    let repository = registry.repository("a").unwrap();
+    for _ in 0..2 {
+        repository.open_upload(Algorithm::Sha256).await.unwrap();
     }
 }
 

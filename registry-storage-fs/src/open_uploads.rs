@@ -6,10 +6,10 @@
 use crate::{FsStorage, error::FsError, open::Store};
 use registry_core::{
     RepositoryName, UploadId,
-    storage::{Listing, Page, Result, StorageError, UploadBounds, UploadState},
+    storage::{Listing, NewUpload, Page, Result, StorageError, UploadState, Uploader},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs,
     path::Path,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -24,6 +24,9 @@ pub(crate) struct OpenUploads(OnceLock<Mutex<Counts>>);
 struct Counts {
     by_repository: HashMap<RepositoryName, usize>,
     all: usize,
+    /// Of whom something is known, and which sessions are theirs; of those of before, nothing is.
+    by_uploader: HashMap<Uploader, usize>,
+    uploaders: HashMap<UploadId, Uploader>,
 }
 
 impl Counts {
@@ -36,6 +39,30 @@ impl Counts {
             *self.by_repository.entry(repository.clone()).or_default() += count;
             self.all += count;
         }
+    }
+
+    fn begin(&mut self, repository: &RepositoryName, id: UploadId, new: &NewUpload) -> Result<()> {
+        let own = new.uploader.as_ref().and_then(|who| self.by_uploader.get(who));
+        let own = own.copied().unwrap_or(0);
+        new.bounds.admit(self.of(repository), self.all, own)?;
+        self.more(repository, 1);
+        if let Some(who) = &new.uploader {
+            *self.by_uploader.entry(who.clone()).or_default() += 1;
+            self.uploaders.insert(id, who.clone());
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, repository: &RepositoryName, id: Option<&UploadId>) {
+        if let Some(who) = id.and_then(|id| self.uploaders.remove(id))
+            && let Entry::Occupied(mut own) = self.by_uploader.entry(who)
+        {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
+        self.less(repository);
     }
 
     fn less(&mut self, repository: &RepositoryName) {
@@ -65,17 +92,14 @@ impl Store {
     pub(crate) fn counted<T>(
         &self,
         repository: &RepositoryName,
-        bounds: &UploadBounds,
+        id: UploadId,
+        new: &NewUpload,
         open: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        {
-            let mut counts = self.upload_counts();
-            bounds.admit(counts.of(repository), counts.all)?;
-            counts.more(repository, 1);
-        }
+        self.upload_counts().begin(repository, id, new)?;
         let opened = open();
         if opened.is_err() {
-            self.upload_counts().less(repository);
+            self.upload_counts().end(repository, Some(&id));
         }
         opened
     }
@@ -86,7 +110,9 @@ impl Store {
         drop(self.upload_counts());
         let ended = self.disk.discard(directory)?;
         if ended {
-            self.upload_counts().less(repository);
+            let id = directory.file_name().and_then(|name| name.to_str());
+            let id = id.and_then(|id| UploadId::parse(id).ok());
+            self.upload_counts().end(repository, id.as_ref());
         }
         Ok(ended)
     }

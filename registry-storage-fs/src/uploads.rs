@@ -73,10 +73,6 @@ pub(crate) struct Claimed {
 
 impl Store {
     pub(crate) fn open_upload(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
-        self.counted(repository, &new.bounds, || self.open_session(repository, new))
-    }
-
-    fn open_session(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
         self.require_room(new.size.unwrap_or(0))?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
@@ -84,6 +80,15 @@ impl Store {
             source: Some(source.into()),
         })?;
         let id = UploadId::from_random(random);
+        self.counted(repository, id, new, || self.open_session(repository, id, new))
+    }
+
+    fn open_session(
+        &self,
+        repository: &RepositoryName,
+        id: UploadId,
+        new: &NewUpload,
+    ) -> Result<UploadState> {
         let now = time::format(SystemTime::now());
 
         // The session appears whole, by one rename.

@@ -232,6 +232,9 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     let mut limits = Limits::default();
     limits.blob_bytes = storage.blob_bytes;
     limits.catalog_n = storage.catalog_n;
+    limits.uploads = storage.uploads;
+    limits.uploads_in_repository = storage.repository_uploads;
+    limits.uploads_of_user = storage.user_uploads;
     registry = registry.limits(limits);
     if !storage.whole_indexes {
         registry = registry.allow_sparse_indexes();

@@ -326,8 +326,11 @@ impl Registry {
 
     /// Finds out who asks. `Og==`, an empty Basic login, is nobody: some clients send it for "no credentials".
     async fn authenticate(&self, parts: &mut Parts) -> Result<Authority, Error> {
+        let address = AuthRequest::new(parts)
+            .client_address()
+            .map(|address| address.ip());
         let Some(authenticator) = &self.inner.authenticator else {
-            return Ok(Authority::Caller(None));
+            return Ok(Authority::Caller { who: None, address });
         };
         let empty = parts.headers.get(header::AUTHORIZATION).is_some_and(|value| {
             value
@@ -342,7 +345,7 @@ impl Registry {
         }
         let identity = authenticator.authenticate(AuthRequest::new(parts)).await;
         identity
-            .map(Authority::Caller)
+            .map(|who| Authority::Caller { who, address })
             .map_err(|error| self.auth_error(error))
     }
 

@@ -14,6 +14,7 @@ impl Limits {
         UploadBounds {
             in_repository: self.uploads_in_repository,
             in_all: self.uploads,
+            of_uploader: self.uploads_of_user,
         }
     }
 

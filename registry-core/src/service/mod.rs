@@ -28,9 +28,9 @@ use crate::{
     hooks::{Context, Event, Hooks},
     name::{InvalidName, RepositoryName},
     protocol::Links,
-    storage::{Storage, StorageWrite},
+    storage::{Storage, StorageWrite, Uploader},
 };
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// A registry: a storage, who may use it, and what the host adds. Cheap to clone; all clones are one registry.
 ///
@@ -71,14 +71,27 @@ enum Authority {
     /// The host: everything is allowed.
     Host,
     /// Somebody, or a stranger: the authorizer decides.
-    Caller(Option<Identity>),
+    Caller {
+        who: Option<Identity>,
+        /// Where they are, if the listener says it.
+        address: Option<IpAddr>,
+    },
 }
 
 impl Authority {
     const fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Host => None,
-            Self::Caller(identity) => identity.as_ref(),
+            Self::Caller { who, .. } => who.as_ref(),
+        }
+    }
+
+    /// Whom upload sessions count for.
+    fn uploader(&self) -> Option<Uploader> {
+        match self {
+            Self::Host => None,
+            Self::Caller { who: Some(who), .. } => Some(Uploader::User(Arc::clone(&who.subject))),
+            Self::Caller { who: None, address } => address.map(Uploader::stranger),
         }
     }
 }
@@ -125,8 +138,8 @@ impl Registry {
     async fn decide(&self, authority: &Authority, access: &Access) -> Result<Decision, Error> {
         match authority {
             Authority::Host => Ok(Decision::Allow),
-            Authority::Caller(Some(who)) if !who.is_granted(access) => Ok(Decision::Deny),
-            Authority::Caller(who) => self
+            Authority::Caller { who: Some(who), .. } if !who.is_granted(access) => Ok(Decision::Deny),
+            Authority::Caller { who, .. } => self
                 .inner
                 .authorizer
                 .authorize(who.as_ref(), access)
@@ -203,7 +216,10 @@ impl Repository {
     #[must_use]
     pub fn as_identity(self, identity: Identity) -> Self {
         Self {
-            authority: Authority::Caller(Some(identity)),
+            authority: Authority::Caller {
+                who: Some(identity),
+                address: None,
+            },
             ..self
         }
     }
@@ -212,7 +228,10 @@ impl Repository {
     #[must_use]
     pub fn as_stranger(self) -> Self {
         Self {
-            authority: Authority::Caller(None),
+            authority: Authority::Caller {
+                who: None,
+                address: None,
+            },
             ..self
         }
     }
@@ -223,7 +242,7 @@ impl Repository {
 
     /// The plane that changes things, where that is allowed at all.
     fn write(&self) -> Result<&dyn StorageWrite, Error> {
-        if self.registry.inner.read_only && matches!(self.authority, Authority::Caller(_)) {
+        if self.registry.inner.read_only && matches!(self.authority, Authority::Caller { .. }) {
             return Err(Error::ReadOnly);
         }
         self.registry.inner.storage.write().ok_or(Error::ReadOnly)
@@ -231,7 +250,7 @@ impl Repository {
 
     /// The plane that deletes, where that is allowed at all.
     fn delete(&self) -> Result<&dyn StorageWrite, Error> {
-        if !self.registry.inner.deletion && matches!(self.authority, Authority::Caller(_)) {
+        if !self.registry.inner.deletion && matches!(self.authority, Authority::Caller { .. }) {
             return Err(Error::Unsupported("delete: deletion is off"));
         }
         self.write()

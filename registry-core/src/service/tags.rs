@@ -97,7 +97,7 @@ impl Registry {
     ) -> Result<Vec<RepositoryName>, Error> {
         match authority {
             Authority::Host => Ok(repositories),
-            Authority::Caller(who) => self
+            Authority::Caller { who, .. } => self
                 .inner
                 .authorizer
                 .visible(who.as_ref(), repositories)

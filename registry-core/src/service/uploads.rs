@@ -30,7 +30,9 @@ impl Repository {
     /// [`Error::TooManyUploads`]; [`Error`] if nothing may be pushed here, or the storage fails.
     pub async fn open_upload(&self, algorithm: Algorithm) -> Result<UploadState, Error> {
         self.require_push().await?;
-        let new = NewUpload::hashed_by(algorithm).within(self.registry.inner.limits.upload_bounds());
+        let new = NewUpload::hashed_by(algorithm)
+            .within(self.registry.inner.limits.upload_bounds())
+            .by(self.authority.uploader());
         Ok(self.write()?.open_upload(&self.name, new).await?)
     }
 

@@ -33,7 +33,12 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::{fmt::Debug, sync::Arc, time::SystemTime};
+use std::{
+    fmt::Debug,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::SystemTime,
+};
 
 /// What most calls of a storage return.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -202,7 +207,8 @@ pub trait StorageWrite: Send + Sync {
     /// Opens an upload session, at offset 0 and with the checkpoint it is given.
     ///
     /// Sessions that were opened and have not ended count against the bounds of `new`, exactly, however many are
-    /// opened at once. Counting costs no walk: a backend keeps count.
+    /// opened at once. Counting costs no walk: a backend keeps count. Whom a session counts for need not outlive the
+    /// process: sessions of before count for nobody, and in their repository and in all.
     ///
     /// # Errors
     ///
@@ -372,6 +378,29 @@ pub struct NewUpload {
     pub size: Option<u64>,
     /// How many sessions may be open, with it.
     pub bounds: UploadBounds,
+    /// Whom it counts for; `None` for the host itself, and for those of whom nothing is known.
+    pub uploader: Option<Uploader>,
+}
+
+/// Whom an upload session counts for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Uploader {
+    /// A user, wherever they come from.
+    User(Arc<str>),
+    /// Strangers of one network: an address, in IPv6 the first 64 bits of it.
+    Network(IpAddr),
+}
+
+impl Uploader {
+    /// A stranger at this address.
+    #[must_use]
+    pub fn stranger(address: IpAddr) -> Self {
+        Self::Network(match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        })
+    }
 }
 
 /// How many upload sessions may be open at once.
@@ -381,6 +410,8 @@ pub struct UploadBounds {
     pub in_repository: usize,
     /// In all repositories together.
     pub in_all: usize,
+    /// Of one uploader, in all repositories together.
+    pub of_uploader: usize,
 }
 
 impl UploadBounds {
@@ -388,14 +419,21 @@ impl UploadBounds {
     pub const NONE: Self = Self {
         in_repository: usize::MAX,
         in_all: usize::MAX,
+        of_uploader: usize::MAX,
     };
 
-    /// Whether one more may be opened where so many are.
+    /// Whether one more may be opened where so many are; `of_uploader` is 0 where nobody is known.
     ///
     /// # Errors
     ///
     /// [`StorageError::TooManyUploads`] says which bound is reached.
-    pub const fn admit(&self, in_repository: usize, in_all: usize) -> Result<()> {
+    pub const fn admit(&self, in_repository: usize, in_all: usize, of_uploader: usize) -> Result<()> {
+        if of_uploader >= self.of_uploader {
+            return Err(StorageError::TooManyUploads {
+                limit: self.of_uploader,
+                scope: "all repositories together by whoever asks",
+            });
+        }
         if in_repository >= self.in_repository {
             return Err(StorageError::TooManyUploads {
                 limit: self.in_repository,
@@ -421,7 +459,14 @@ impl NewUpload {
             expected: None,
             size: None,
             bounds: UploadBounds::NONE,
+            uploader: None,
         }
+    }
+
+    /// The same, counted for somebody.
+    #[must_use]
+    pub fn by(self, uploader: Option<Uploader>) -> Self {
+        Self { uploader, ..self }
     }
 
     /// The same, where only so many may be open.

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, RepositoryName,
-    storage::{NewUpload, Result, Storage, StorageError, UploadBounds, UploadState, ingest},
+    storage::{NewUpload, Result, Storage, StorageError, UploadBounds, UploadState, Uploader, ingest},
 };
 use std::{pin::pin, sync::Arc};
 
@@ -16,6 +16,7 @@ async fn open_within(
     let bounds = UploadBounds {
         in_repository,
         in_all,
+        ..UploadBounds::NONE
     };
     let new = NewUpload::hashed_by(Algorithm::Sha256).within(bounds);
     writer(storage).open_upload(name, new).await
@@ -66,6 +67,40 @@ pub async fn all_repositories_together_have_as_many_sessions_as_allowed(backend:
             .await
             .is_ok()
     );
+}
+
+pub async fn one_uploader_has_as_many_sessions_as_allowed(backend: Backend) {
+    let (a, b) = (repository("a"), repository("b"));
+    let user = |name: &str| Some(Uploader::User(name.into()));
+    let network = |last| Some(Uploader::stranger([192, 0, 2, last].into()));
+    let open = async |name, uploader| {
+        let bounds = UploadBounds {
+            of_uploader: 2,
+            ..UploadBounds::NONE
+        };
+        let new = NewUpload::hashed_by(Algorithm::Sha256)
+            .within(bounds)
+            .by(uploader);
+        writer(&backend.first).open_upload(name, new).await
+    };
+    for uploader in [user("ann"), network(1)] {
+        let first = open(&a, uploader.clone()).await.unwrap();
+        let second = open(&b, uploader.clone()).await.unwrap();
+        assert!(is_full(&open(&a, uploader.clone()).await, 2));
+
+        // However they end, once and for all.
+        assert!(writer(&backend.second).cancel(&a, &first.id).await.unwrap());
+        assert!(!writer(&backend.second).cancel(&a, &first.id).await.unwrap());
+        let second = appended(&backend.second, &b, &second, &content(1, 100)).await;
+        close(&backend.second, &b, second, Algorithm::Sha256).await;
+        for _ in 0..2 {
+            open(&b, uploader.clone()).await.unwrap();
+        }
+        assert!(is_full(&open(&b, uploader).await, 2));
+    }
+    for other in [user("bob"), network(2), None, None, None] {
+        assert!(open(&a, other).await.is_ok());
+    }
 }
 
 pub async fn a_session_that_ended_makes_room(backend: Backend) {

@@ -102,6 +102,7 @@ macro_rules! __storage_cases {
             bounds {
                 a_repository_has_as_many_sessions_as_allowed
                 all_repositories_together_have_as_many_sessions_as_allowed
+                one_uploader_has_as_many_sessions_as_allowed
                 a_session_that_ended_makes_room
                 of_many_opened_at_once_as_many_as_allowed_succeed
             }

@@ -137,6 +137,7 @@ pub async fn idle_sessions_expire_in_every_repository(backend: Backend) {
     let none = UploadBounds {
         in_repository: 1,
         in_all: 1,
+        ..UploadBounds::NONE
     };
     let new = NewUpload::hashed_by(Algorithm::Sha256).within(none);
     assert!(

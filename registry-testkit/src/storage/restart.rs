@@ -193,6 +193,7 @@ pub async fn sessions_of_before_count_as_open(backend: Backend) {
     let bounds = |in_repository, in_all| UploadBounds {
         in_repository,
         in_all,
+        ..UploadBounds::NONE
     };
 
     let backend = backend.restarted().await;

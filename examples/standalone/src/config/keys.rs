@@ -576,6 +576,24 @@ pub(crate) const KEYS: &[Key] = &[
          those whose clients neither send nor take anything",
     ),
     honoured(
+        "limits.uploads",
+        Form::Count,
+        "100000",
+        "our own: how many upload sessions may be open at once",
+    ),
+    honoured(
+        "limits.repositoryuploads",
+        Form::Count,
+        "10000",
+        "our own: the same, of one repository",
+    ),
+    honoured(
+        "limits.useruploads",
+        Form::Count,
+        "10000",
+        "our own: the same, of one user, or of the strangers of one address (in IPv6, of 64 bits of it)",
+    ),
+    honoured(
         "health.storagedriver.enabled",
         Form::Switch,
         "true",

@@ -71,6 +71,10 @@ pub(crate) struct Storage {
     pub(crate) blob_bytes: Option<u64>,
     /// The largest `n` of the catalog that is answered.
     pub(crate) catalog_n: Option<usize>,
+    /// How many sessions may be open: in all, of a repository, and of a user.
+    pub(crate) uploads: usize,
+    pub(crate) repository_uploads: usize,
+    pub(crate) user_uploads: usize,
     /// Whether all images of an index have to be there.
     pub(crate) whole_indexes: bool,
     /// When abandoned uploads are ended.
@@ -263,6 +267,9 @@ impl Storage {
             read_only,
             blob_bytes: reader.optional("http.maxblobsize", size),
             catalog_n: reader.optional("catalog.maxentries", count),
+            uploads: reader.count("limits.uploads"),
+            repository_uploads: reader.count("limits.repositoryuploads"),
+            user_uploads: reader.count("limits.useruploads"),
             whole_indexes: reader.parsed(
                 "validation.manifests.indexes.platforms",
                 |platforms| match platforms {

@@ -191,9 +191,10 @@ impl StorageWrite for MemoryStorage {
             source: Some(Box::new(source)),
         })?;
         let id = UploadId::from_random(random);
-        let upload = Upload::open(new.checkpoint);
+        let bounds = new.bounds;
+        let upload = Upload::open(new);
         let opened = upload.state(id);
-        self.state().begin_upload(repository, id, upload, new.bounds)?;
+        self.state().begin_upload(repository, id, upload, bounds)?;
         Ok(opened)
     }
 

@@ -7,11 +7,11 @@ use super::{info, repository::Repository, upload::Upload};
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{BlobInfo, Need, Needed, Result, StorageError, UploadBounds, UploadState, Verified},
+    storage::{BlobInfo, Need, Needed, Result, StorageError, UploadBounds, UploadState, Uploader, Verified},
     upload_id::UploadId,
 };
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// Everything, behind one lock.
 #[derive(Default)]
@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) repositories: BTreeMap<RepositoryName, Repository>,
     /// How many sessions are open, in all repositories.
     uploads: usize,
+    /// The same, for each of whom something is known.
+    uploads_by: BTreeMap<Uploader, usize>,
 }
 
 pub(super) struct Blob {
@@ -89,7 +91,11 @@ impl State {
             .repositories
             .get(repository)
             .map_or(0, |found| found.uploads.len());
-        bounds.admit(open, self.uploads)?;
+        let own = upload.uploader.as_ref().and_then(|who| self.uploads_by.get(who));
+        bounds.admit(open, self.uploads, own.copied().unwrap_or(0))?;
+        if let Some(who) = &upload.uploader {
+            *self.uploads_by.entry(who.clone()).or_default() += 1;
+        }
         self.repository(repository).uploads.insert(id, upload);
         self.uploads += 1;
         Ok(())
@@ -97,9 +103,19 @@ impl State {
 
     pub(super) fn end_upload(&mut self, repository: &RepositoryName, id: &UploadId) -> bool {
         let found = self.repositories.get_mut(repository);
-        let ended = found.is_some_and(|repository| repository.uploads.remove(id).is_some());
-        self.uploads -= usize::from(ended);
-        ended
+        let Some(ended) = found.and_then(|repository| repository.uploads.remove(id)) else {
+            return false;
+        };
+        self.uploads -= 1;
+        if let Some(who) = ended.uploader
+            && let Entry::Occupied(mut own) = self.uploads_by.entry(who)
+        {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
+        true
     }
 
     /// The session, if it stands where the caller saw it and nobody is appending.

@@ -6,7 +6,7 @@ use super::MemoryStorage;
 use crate::{
     hash::{Checkpoint, Hasher},
     name::RepositoryName,
-    storage::{Result, StorageError, UploadState},
+    storage::{NewUpload, Result, StorageError, UploadState, Uploader},
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -23,21 +23,23 @@ pub(super) struct Upload {
     appending: bool,
     started: SystemTime,
     touched: SystemTime,
+    pub(super) uploader: Option<Uploader>,
 }
 
 impl Upload {
     /// A session with nothing in it.
-    pub(super) fn open(checkpoint: Checkpoint) -> Self {
+    pub(super) fn open(new: NewUpload) -> Self {
         let started = now();
         Self {
             pieces: Vec::new(),
             offset: 0,
-            checkpoint: Some(checkpoint),
+            checkpoint: Some(new.checkpoint),
             version: 0,
             sealed: false,
             appending: false,
             started,
             touched: started,
+            uploader: new.uploader,
         }
     }
 

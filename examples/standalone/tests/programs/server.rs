@@ -14,7 +14,10 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::http::{self, MANIFEST_TYPES, Response};
+use crate::{
+    http::{self, MANIFEST_TYPES, Response},
+    program::argument,
+};
 
 /// How long a process may take to say where it listens, or to end; only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +40,29 @@ impl Server {
             Some(program) if program == "docker-registry" => Self::registry2(root),
             Some(program) => panic!("REGISTRY_TEST_AGAINST names {program:?}, not docker-registry"),
         }
+    }
+
+    /// As [`Self::under_test`], for the users of a password file only.
+    pub(crate) fn under_test_with_users(root: &Path, users: &Path) -> Self {
+        if env::var_os("REGISTRY_TEST_AGAINST").is_some() {
+            Self::registry2_with_users(root, users)
+        } else {
+            Self::ours_with(root, &["--htpasswd", argument(users)])
+        }
+    }
+
+    /// Serves `root` with Debian's docker-registry for the users of a password file only.
+    pub(crate) fn registry2_with_users(root: &Path, users: &Path) -> Self {
+        let path = registry2_config(root);
+        let mut config = fs::read_to_string(&path).expect("it was written");
+        let users = users.display();
+        config.push_str(&format!(
+            "auth: {{ htpasswd: {{ realm: Registry, path: {users} }} }}\n"
+        ));
+        fs::write(&path, config).expect("the test's directory is writable");
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(path);
+        Self::start(command, "listening on ")
     }
 
     /// Serves `root` with the binary that this package builds.

@@ -25,16 +25,19 @@ use crate::{
 
 mod apache;
 mod nginx;
+mod nginx_proxy;
+
+pub(crate) use nginx_proxy::registry_behind_nginx_proxy;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [nginx::trials(), apache::trials()]
+    [nginx::trials(), nginx_proxy::trials(), apache::trials()]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// A user of the proxy's, and a password with the characters that get lost.
-const LOGIN: (&str, &str) = ("dockeruser", "se:cret ü");
+/// A user, and a password with the characters that get lost.
+pub(crate) const LOGIN: (&str, &str) = ("dockeruser", "se:cret ü");
 
 /// A registry, an address for proxies, and a certificate for that address.
 pub(crate) struct Site {
@@ -43,60 +46,50 @@ pub(crate) struct Site {
     pub(crate) server: Server,
     pub(crate) host: Ipv4Addr,
     /// The certificate is its own authority; clients trust what lies here.
-    authority: PathBuf,
+    pub(crate) authority: PathBuf,
 }
 
 impl Site {
-    fn new() -> Self {
+    /// A registry that lets everybody in: it is for the proxy to ask who it is.
+    pub(crate) fn new() -> Self {
         Self::around(Server::under_test)
+    }
+
+    /// A registry that asks for [`LOGIN`] itself.
+    pub(crate) fn with_login() -> Self {
+        Self::with(|bench| {
+            make_password_file(bench, "-Bbc", "registry.htpasswd", LOGIN);
+            Server::under_test_with_users(&bench.path("registry"), &bench.path("registry.htpasswd"))
+        })
     }
 
     /// Around a registry that is started on this directory.
     pub(crate) fn around(serve: impl FnOnce(&Path) -> Server) -> Self {
+        Self::with(|bench| serve(&bench.path("registry")))
+    }
+
+    /// A registry that is started when there is a certificate: `site.key`, `authority/ca.crt`.
+    pub(crate) fn with(server: impl FnOnce(&Workbench) -> Server) -> Self {
         let bench = Workbench::new();
         let layout = Layout::sample(bench.path("layout"));
-        let server = serve(&bench.path("registry"));
         let host = free_host();
         let authority = bench.path("authority");
         fs::create_dir(&authority).expect("the test's directory is writable");
-        let site = Self {
+        make_certificate(&bench, host);
+        make_password_file(&bench, "-bc", "proxy.htpasswd", LOGIN);
+        let server = server(&bench);
+        Self {
             bench,
             layout,
             server,
             host,
             authority,
-        };
-        site.make_certificate();
-        site.make_password_file("proxy.htpasswd", LOGIN);
-        site
-    }
-
-    fn make_certificate(&self) {
-        let subject = format!("subjectAltName=IP:{}", self.host);
-        let mut command = self.bench.command("openssl");
-        command.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=registry"]);
-        command.args([
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-addext",
-            &subject,
-        ]);
-        command.args(["-keyout", "site.key", "-out", "authority/ca.crt"]);
-        must(command);
-    }
-
-    /// Writes a password file as the guides do: `htpasswd -b`, which is apr1.
-    fn make_password_file(&self, name: &str, (user, password): (&str, &str)) {
-        let mut command = self.bench.command("htpasswd");
-        command.args(["-bc", name, user, password]);
-        must(command);
+        }
     }
 
     /// A configuration with the names of this site in the place of `{registry}`, `{host}`, `{certificate}`,
     /// `{key}` and `{passwords}`.
-    fn configured(&self, text: &str) -> String {
+    pub(crate) fn configured(&self, text: &str) -> String {
         [
             ("{registry}", self.server.address().to_string()),
             ("{host}", self.host.to_string()),
@@ -115,7 +108,7 @@ impl Site {
     }
 
     /// Starts a proxy in the foreground and waits until it accepts connections.
-    fn start(&self, command: &mut Command, port: u16) -> Proxy {
+    pub(crate) fn start(&self, command: &mut Command, port: u16) -> Proxy {
         let mut process = Process::start(command).expect("the proxy can be started");
         process
             .wait_for_connections(SocketAddr::from((self.host, port)))
@@ -288,6 +281,35 @@ fn free_host() -> Ipv4Addr {
                 .all(|port| TcpListener::bind((*host, *port)).is_ok())
         })
         .expect("of the 16 million loopback addresses, one is free")
+}
+
+/// A certificate for this address that is its own authority: `site.key`, `authority/ca.crt`.
+fn make_certificate(bench: &Workbench, host: Ipv4Addr) {
+    let subject = format!("subjectAltName=IP:{host}");
+    let mut command = bench.command("openssl");
+    command.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=registry"]);
+    command.args([
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-addext",
+        &subject,
+    ]);
+    command.args(["-keyout", "site.key", "-out", "authority/ca.crt"]);
+    must(command);
+}
+
+/// Writes a password file as the guides do: by `htpasswd -bc`, which is apr1, or by `-Bbc`, which registry:2 can read.
+pub(crate) fn make_password_file(
+    bench: &Workbench,
+    options: &str,
+    name: &str,
+    (user, password): (&str, &str),
+) {
+    let mut command = bench.command("htpasswd");
+    command.args([options, name, user, password]);
+    must(command);
 }
 
 fn must(command: Command) {

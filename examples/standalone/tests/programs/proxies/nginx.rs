@@ -5,7 +5,7 @@ use std::fs;
 use libtest_mimic::Trial;
 use registry_testkit::tools::Process;
 
-use super::{LOGIN, Proxy, Site, large_image};
+use super::{LOGIN, Proxy, Site, large_image, make_password_file};
 use crate::{
     docker::{Engine, where_engines_start},
     http::{self, Response},
@@ -32,6 +32,7 @@ pub(super) fn trials() -> Vec<Trial> {
         over_tls_beside_plain_http_without_help,
         over_tls_with_the_headers_that_guides_give,
         over_tls_without_any_header,
+        where_proxy_and_registry_ask_for_different_users,
         beside_a_web_ui_and_closed_to_old_clients,
         without_the_header_that_old_clients_ask_for,
         with_compression_of_everything,
@@ -146,7 +147,7 @@ fn with_a_limit_on_bodies_that_the_proxy_sets() {
 /// The registry is not told that clients come over TLS, and plain HTTP is redirected: a `Location` that says
 /// `http://` turns a PATCH into a GET.
 fn over_tls_that_the_registry_is_not_told_of_without_help() {
-    let site = Site::new();
+    let site = Site::with_login();
     let _nginx = site.nginx(
         443,
         r#"
@@ -154,7 +155,6 @@ fn over_tls_that_the_registry_is_not_told_of_without_help() {
         server {
             {tls}
             client_max_body_size 0;
-            {login}
             location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
         }
         "#,
@@ -166,7 +166,7 @@ fn over_tls_that_the_registry_is_not_told_of_without_help() {
 /// As before, but plain HTTP works too: credentials are for `https://`, and a `Location` with `http://` loses them.
 /// "The login succeeds, and the push says that authentication is required."
 fn over_tls_beside_plain_http_without_help() {
-    let site = Site::new();
+    let site = Site::with_login();
     let _nginx = site.nginx(
         443,
         r#"
@@ -174,7 +174,6 @@ fn over_tls_beside_plain_http_without_help() {
             listen {host}:80;
             {tls}
             client_max_body_size 0;
-            {login}
             location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
         }
         "#,
@@ -184,7 +183,7 @@ fn over_tls_beside_plain_http_without_help() {
 }
 
 fn over_tls_with_the_headers_that_guides_give() {
-    let site = Site::new();
+    let site = Site::with_login();
     let _nginx = site.nginx(
         443,
         r#"
@@ -193,7 +192,6 @@ fn over_tls_with_the_headers_that_guides_give() {
             {tls}
             client_max_body_size 0;
             chunked_transfer_encoding on;
-            {login}
             location / {
                 proxy_pass http://{registry};
                 proxy_set_header Host $http_host;
@@ -210,7 +208,7 @@ fn over_tls_with_the_headers_that_guides_give() {
 }
 
 fn over_tls_without_any_header() {
-    let site = Site::new();
+    let site = Site::with_login();
     let _nginx = site.nginx(
         443,
         r#"
@@ -218,13 +216,49 @@ fn over_tls_without_any_header() {
         server {
             {tls}
             client_max_body_size 0;
-            {login}
             location / { proxy_pass http://{registry}; proxy_redirect off; }
         }
         "#,
     );
 
     site.door(443).serves_everybody(Some(LOGIN));
+}
+
+/// One `Authorization` serves both, and no registry can help: whoever the proxy knows the registry does not.
+fn where_proxy_and_registry_ask_for_different_users() {
+    let site = Site::with_login();
+    let stranger = ("proxyuser", "another");
+    make_password_file(&site.bench, "-bc", "proxy.htpasswd", stranger);
+    let _nginx = site.nginx(
+        80,
+        r#"
+        server {
+            listen {host}:80;
+            client_max_body_size 0;
+            {login}
+            location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
+        }
+        "#,
+    );
+    let log_in = |(user, password)| {
+        let host = site.host.to_string();
+        let options = ["login", "--tls-verify=false", "--username", user, "--password"];
+        let arguments = [&options[..], &[password, &host]].concat();
+        site.bench.attempt("skopeo", &arguments).map(drop)
+    };
+
+    for (user, password) in [stranger, LOGIN] {
+        let refused = log_in((user, password)).unwrap_err();
+        assert!(refused.contains("invalid username/password"), "{user}: {refused}");
+    }
+
+    // The same file on both sides lets its users in.
+    fs::copy(
+        site.bench.path("registry.htpasswd"),
+        site.bench.path("proxy.htpasswd"),
+    )
+    .unwrap();
+    log_in(LOGIN).unwrap();
 }
 
 /// The vhost that keeps `docker` before 1.6 out, and serves a web UI at `/`.
@@ -417,7 +451,7 @@ impl Site {
     }
 
     /// Sends a GET through the proxy.
-    fn ask(&self, port: u16, target: &str, headers: &[(&str, &str)]) -> Response {
+    pub(super) fn ask(&self, port: u16, target: &str, headers: &[(&str, &str)]) -> Response {
         http::request((self.host, port).into(), "GET", target, headers, b"")
     }
 }

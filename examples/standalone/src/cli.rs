@@ -1,6 +1,6 @@
 //! The command line: registry:2's forms, and our own.
 
-use crate::htpasswd;
+use crate::{config, htpasswd};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
 
@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Ask a server whether it is alive: exit code 0 if it is, 1 if not
     Health(Health),
+    /// Look at a registry from outside, and say what is wrong: exit code 0 if nothing is, 1 if something is, 2 if that cannot
+    /// be said
+    Doctor(Doctor),
     /// Look at a configuration
     #[command(subcommand)]
     Config(Config),
@@ -96,6 +99,50 @@ pub(crate) struct Health {
     /// The configuration file of the server
     #[arg(long, value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The password of --user comes from the variable REGISTRY_DOCTOR_PASSWORD, from a terminal, or from the first \
+                  line of standard input. It is sent only to a server whose certificate is known, or on this machine.\n\n\
+                  Nothing is changed: an upload is begun in a repository, and cancelled."
+)]
+pub(crate) struct Doctor {
+    /// The registry as its clients reach it: https://registry.example.com, or HOST:PORT as in the name of an image
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// Log in as this user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Where an upload is tried, and an image looked for
+    #[arg(long, value_name = "NAME", default_value = "registry-doctor/probe")]
+    pub(crate) repository: String,
+
+    /// Trust the certificates in this PEM file, too, as clients do that have it in certs.d/HOST/ca.crt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Send the password also to a server with an unknown certificate, or without TLS
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
+    /// Try what a web interface at this address may do, such as https://ui.example.com
+    #[arg(long, value_name = "URL")]
+    pub(crate) origin: Option<String>,
+
+    /// Look for the registry at this port of the same host, too; 5000 is always tried. May be repeated
+    #[arg(long, value_name = "PORT")]
+    pub(crate) also: Vec<u16>,
+
+    /// How much is really uploaded, such as 100m; larger sizes are only announced
+    #[arg(long, value_name = "SIZE", default_value = "2m", value_parser = config::size)]
+    pub(crate) send: u64,
+
+    /// Print for machines
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

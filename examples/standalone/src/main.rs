@@ -3,9 +3,11 @@
 mod access;
 mod access_log;
 mod admission;
+mod any_certificate;
 mod cli;
 mod config;
 mod debug;
+mod doctor;
 mod expiry;
 mod files;
 mod headers;
@@ -14,6 +16,7 @@ mod htpasswd;
 mod links;
 mod listen;
 mod log;
+mod prompt;
 mod serve;
 mod socket;
 mod tls;
@@ -40,8 +43,9 @@ fn main() -> ExitCode {
         cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
         cli::Command::Config(cli::Config::Check { config }) => (done(check(config)), ExitCode::FAILURE),
         cli::Command::Health(options) => (done(health::run(options)), ExitCode::FAILURE),
+        // 1 is an answer there, and below.
+        cli::Command::Doctor(options) => (doctor::run(options), ExitCode::from(2)),
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
-        // 1 is an answer there.
         cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
         cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
     };

@@ -21,6 +21,7 @@ mod yaml;
 pub(crate) use self::{
     check::render,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
+    units::size,
 };
 
 use self::{

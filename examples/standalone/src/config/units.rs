@@ -19,7 +19,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
 }
 
 /// Bytes, or a number of them with `k`, `m`, `g` or `t`, each 1024 times the one before; `gb` and `GiB` are the same.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let malformed = || "it is not a size such as `512m` or `10g`".to_owned();
     let lower = text.to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());

@@ -3,11 +3,11 @@
 //! It sends no credentials and believes nothing but a status, so it checks no certificate: a server that asks itself
 //! over loopback rarely has one for that name. Whether clients will trust the certificate is another question.
 
-mod any_certificate;
 mod target;
 
 use self::target::{Target, Transport};
 use crate::{
+    any_certificate,
     cli::Health,
     config::{self, Config, Settings, Sources},
     listen::Listen,

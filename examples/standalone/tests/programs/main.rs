@@ -29,6 +29,7 @@ mod clients;
 mod config;
 mod container;
 mod docker;
+mod doctor;
 mod exchange;
 mod health;
 mod htpasswd;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         clients::trials(),
         config::trials(),
         container::trials(),
+        doctor::trials(),
         exchange::trials(),
         health::trials(),
         htpasswd::trials(),

@@ -6,17 +6,27 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, DigitallySignedStruct, SignatureScheme,
+        self, ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, SignatureScheme,
+        SupportedProtocolVersion,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, aws_lc_rs},
         pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
 
-pub(super) async fn connect(connection: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(connection: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    connect_with(DEFAULT_VERSIONS, connection, host).await
+}
+
+/// The same with no other versions of TLS than these.
+pub(crate) async fn connect_with(
+    versions: &[&'static SupportedProtocolVersion],
+    connection: TcpStream,
+    host: &str,
+) -> io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(io::Error::other)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))

@@ -1,0 +1,284 @@
+//! The way there: is anybody at the address, do they speak TLS, and what is on port 80?
+
+use super::origin::{Origin, Scheme};
+use super::{
+    client::{Answer, Client, Door, Failure, Peers, Question},
+    finding::{Check, Finding},
+    target::Target,
+};
+use axum::http::{StatusCode, Uri, header};
+use tokio_rustls::rustls::DEFAULT_VERSIONS;
+
+/// What clients find on port 80 who are sent to `http://` by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port80 {
+    /// It sends them back to https.
+    Redirects,
+    /// It serves the registry, too.
+    Serves,
+    /// Nobody, or something else.
+    Other,
+}
+
+/// The way in that was found, if there is one.
+pub(super) async fn find(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Option<Door> {
+    if target.origin.scheme == Scheme::Http {
+        plain(client, target, found).await
+    } else {
+        encrypted(client, target, found).await
+    }
+}
+
+async fn encrypted(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Option<Door> {
+    let Target { origin, .. } = target;
+    match client.handshake(origin, DEFAULT_VERSIONS).await {
+        Ok(_) => {
+            found.push(Finding::ok(Check::Address, format!("{origin} answers, with TLS")));
+            Some(door(target, origin.clone()))
+        }
+        Err(failure @ Failure::Unreachable(_)) if origin.has_default_port() => {
+            only_port_80(client, target, &failure, found).await
+        }
+        Err(failure @ (Failure::Tls(_) | Failure::Silent(_))) => {
+            not_tls(client, target, &failure, found).await
+        }
+        Err(failure) => {
+            found.push(unreachable(origin, &failure));
+            None
+        }
+    }
+}
+
+/// Nobody is on 443.
+async fn only_port_80(
+    client: &Client,
+    target: &Target,
+    failure: &Failure,
+    found: &mut Vec<Finding>,
+) -> Option<Door> {
+    let origin = &target.origin;
+    let plain = door(target, origin.at(Scheme::Http, 80));
+    let Ok(answer) = client.ask(&plain, Question::get(plain.path("/v2/"))).await else {
+        found.push(unreachable(origin, failure));
+        return None;
+    };
+    let seen = format!(
+        "only port 80 answers ({}); nobody accepts connections on 443, and clients use https unless they are told \
+         otherwise",
+        answer.summary()
+    );
+    found.push(no_https(Finding::fault(Check::Address, seen), origin));
+    // Whatever it redirects to is not there.
+    (!answer.status.is_redirection()).then_some(plain)
+}
+
+/// Somebody is there who does not do TLS with us.
+async fn not_tls(
+    client: &Client,
+    target: &Target,
+    failure: &Failure,
+    found: &mut Vec<Finding>,
+) -> Option<Door> {
+    let origin = &target.origin;
+    let plain = door(target, origin.at(Scheme::Http, origin.port()));
+    let answer = client.ask(&plain, Question::get(plain.path("/v2/"))).await;
+    match answer {
+        // Many answer 400 to plain HTTP on a port for TLS: there TLS itself is broken.
+        Ok(answer) if answer.status != StatusCode::BAD_REQUEST => {
+            if target.scheme_given || !Target::is_loopback(origin) {
+                let seen = format!(
+                    "{} speaks plain HTTP on the port of {origin}: clients say `server gave HTTP response to HTTPS client`",
+                    answer.speaker()
+                );
+                found.push(no_https(Finding::fault(Check::Address, seen), origin));
+            } else {
+                found.push(on_loopback(&plain.origin));
+            }
+            Some(plain)
+        }
+        _ => {
+            let seen = format!("{origin} accepts connections, but no TLS comes about: {failure}");
+            found.push(
+                Finding::fault(Check::Address, seen)
+                    .client("whether it is this machine: `openssl s_client -connect HOST:PORT` says more")
+                    .server(
+                        "TLS 1.2 or 1.3 has to be on, and a certificate and its key have to be there: the log of what ends \
+                         TLS says why it refuses",
+                    ),
+            );
+            None
+        }
+    }
+}
+
+async fn plain(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Option<Door> {
+    let origin = &target.origin;
+    let plain = door(target, origin.clone());
+    let answer = client.ask(&plain, Question::get(plain.path("/v2/"))).await;
+    let speaks_tls = match &answer {
+        Ok(answer) => answer.status == StatusCode::BAD_REQUEST,
+        Err(failure) => matches!(failure, Failure::NoAnswer(_) | Failure::Silent(_)),
+    };
+    let encrypted = origin.at(Scheme::Https, origin.port());
+    if speaks_tls && client.handshake(&encrypted, DEFAULT_VERSIONS).await.is_ok() {
+        let seen = format!("{origin} speaks TLS, and was asked in plain HTTP");
+        found.push(
+            Finding::fault(Check::Address, seen)
+                .client(format!(
+                    "it is {encrypted}; in the name of an image there is no scheme"
+                ))
+                .server("nothing, unless the proxy asks it that way: then `proxy_pass https://…`"),
+        );
+        return Some(door(target, encrypted));
+    }
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(failure) => {
+            found.push(unreachable(origin, &failure));
+            return None;
+        }
+    };
+    if let Some(onwards) = redirected(origin, &answer) {
+        found.push(Finding::ok(
+            Check::Address,
+            format!("{origin} redirects to {onwards}, which is examined"),
+        ));
+        let onwards = Target {
+            origin: onwards,
+            ..target.clone()
+        };
+        return Box::pin(self::encrypted(client, &onwards, found)).await;
+    }
+    if Target::is_loopback(origin) {
+        found.push(on_loopback(origin));
+        return Some(plain);
+    }
+    let secure = origin.at(
+        Scheme::Https,
+        if origin.has_default_port() {
+            443
+        } else {
+            origin.port()
+        },
+    );
+    let finding = if secure.has_default_port() && client.reaches(&secure).await.is_ok() {
+        let seen = format!(
+            "{origin} answers without TLS, so that passwords can be read on the way; {secure} is there, too"
+        );
+        Finding::warning(Check::Address, seen)
+    } else {
+        let seen = format!("{origin} answers without TLS, and nobody answers with it: clients use https");
+        Finding::fault(Check::Address, seen)
+    };
+    found.push(no_https(finding, origin));
+    Some(plain)
+}
+
+/// What port 80 is for, beside a registry on 443.
+pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Finding>) -> Port80 {
+    let origin = &door.origin;
+    if origin.scheme != Scheme::Https || !origin.has_default_port() {
+        return Port80::Other;
+    }
+    let plain = Door {
+        origin: origin.at(Scheme::Http, 80),
+        prefix: door.prefix.clone(),
+        peers: Peers::Anybody,
+    };
+    let answer = match client.ask(&plain, Question::get(plain.path("/v2/"))).await {
+        Ok(answer) => answer,
+        Err(Failure::OutOfTime) => return Port80::Other,
+        Err(Failure::Unreachable(_)) => {
+            found.push(Finding::ok(Check::Port80, "closed"));
+            return Port80::Other;
+        }
+        Err(failure) => {
+            found.push(Finding::ok(Check::Port80, format!("no HTTP: {failure}")));
+            return Port80::Other;
+        }
+    };
+    let location = answer.header(header::LOCATION).unwrap_or_default();
+    if answer.status.is_redirection() {
+        let back = redirected(&plain.origin, &answer).as_ref() == Some(origin)
+            && location.ends_with(&plain.path("/v2/"));
+        found.push(if back {
+            let seen = format!("redirects to {origin} ({})", answer.status.as_u16());
+            Finding::ok(Check::Port80, seen)
+        } else {
+            let seen = format!("redirects to `{location}`, which is not the same place over https");
+            Finding::warning(Check::Port80, seen)
+                .server(format!("nginx: `return 308 {}$request_uri;`", origin))
+        });
+        return Port80::Redirects;
+    }
+    if answer.is_of_registry() || answer.status == StatusCode::UNAUTHORIZED {
+        let seen = format!(
+            "serves the registry without TLS, too ({}): who comes this way sends a password that can be read",
+            answer.summary()
+        );
+        found.push(
+            Finding::warning(Check::Port80, seen)
+                .client("passwords that went this way are to be changed")
+                .server(format!(
+                    "nginx: `server {{ listen 80; return 308 {origin}$request_uri; }}`; without a proxy: `http.redirect.addr: :80`"
+                )),
+        );
+        return Port80::Serves;
+    }
+    found.push(Finding::ok(
+        Check::Port80,
+        format!("has something else ({})", answer.summary()),
+    ));
+    Port80::Other
+}
+
+/// Where an answer of this server redirects to, if that is its own host over https.
+fn redirected(from: &Origin, answer: &Answer) -> Option<Origin> {
+    if !answer.status.is_redirection() {
+        return None;
+    }
+    let location: Uri = answer.header(header::LOCATION)?.parse().ok()?;
+    let to = Origin::of(&location)?;
+    (to.scheme == Scheme::Https && to.host() == from.host()).then_some(to)
+}
+
+fn door(target: &Target, origin: Origin) -> Door {
+    Door {
+        origin,
+        prefix: target.prefix.clone(),
+        peers: Peers::Anybody,
+    }
+}
+
+fn on_loopback(origin: &Origin) -> Finding {
+    Finding::ok(
+        Check::Address,
+        format!("{origin} answers, without TLS; on this machine itself that will do"),
+    )
+}
+
+fn no_https(finding: Finding, origin: &Origin) -> Finding {
+    let name = origin.authority();
+    finding
+        .client(format!(
+            "for a while, and on a network that you trust: `\"insecure-registries\": [\"{name}\"]` in \
+             /etc/docker/daemon.json; podman: `insecure = true` below `[[registry]]` with `location = \"{name}\"` in \
+             /etc/containers/registries.conf"
+        ))
+        .server(
+            "HTTPS: `http.tls.certificate` and `http.tls.key`, or `http.tls.letsencrypt`; with a proxy, `listen 443 ssl;` and \
+             its certificate there",
+        )
+}
+
+fn unreachable(origin: &Origin, failure: &Failure) -> Finding {
+    let finding = Finding::fault(Check::Address, format!("{origin} cannot be reached: {failure}"));
+    match failure {
+        Failure::Unresolved(_) => finding
+            .client("the name: is it spelled right, and does this machine's DNS know it?")
+            .server("an A or AAAA record of that name"),
+        _ => finding
+            .client("is there a firewall or a VPN between this machine and the server?")
+            .server("does it run, does it listen on more than loopback, is the port published (`docker ps`) and open?"),
+    }
+}

@@ -1,0 +1,333 @@
+//! What a server shows for a certificate, and what clients will say to it.
+
+use super::origin::Origin;
+use super::{
+    client::{Client, Door, Handshake, Peers, Trust},
+    finding::{Check, Finding},
+};
+use std::{net::IpAddr, time::SystemTime};
+use tokio_rustls::rustls::{
+    self, CertificateError, DEFAULT_VERSIONS, ProtocolVersion,
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+    version::{TLS12, TLS13},
+};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509Version};
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// A certificate that ends sooner is not being renewed: certbot and its kin do it a month before, for those of 90 days.
+const SOON: i64 = 14 * DAY;
+
+/// Looks at TLS and certificates, and says whom connections may be with from here on.
+pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Finding>) -> Peers {
+    let origin = &door.origin;
+    versions(client, origin, found).await;
+    let Ok(Handshake { chain, .. }) = client.handshake(origin, DEFAULT_VERSIONS).await else {
+        found.push(Finding::skipped(
+            Check::CertificateTrust,
+            "the server did not show one a second time",
+        ));
+        return Peers::Anybody;
+    };
+    let Some((own, above)) = chain.split_first() else {
+        found.push(Finding::fault(Check::CertificateTrust, "the server shows none"));
+        return Peers::Anybody;
+    };
+    let Ok((_, parsed)) = X509Certificate::from_der(own) else {
+        found.push(
+            Finding::fault(Check::CertificateTrust, "the server's certificate cannot be read")
+                .server("make a new one; `openssl x509 -text -noout -in FILE` shows what is in the file"),
+        );
+        return Peers::Anybody;
+    };
+    let now = now();
+    let first = found.len();
+    found.extend(version(&parsed, origin));
+    found.push(name(own, &parsed, origin));
+    found.push(validity(&parsed, now));
+    found.extend(order(&chain));
+    found.push(trust(client.trust(), own, &parsed, above, origin, now));
+    let refused = found
+        .iter()
+        .skip(first)
+        .any(|finding| finding.verdict == super::finding::Verdict::Fault);
+    if refused { Peers::Anybody } else { Peers::Known }
+}
+
+async fn versions(client: &Client, origin: &Origin, found: &mut Vec<Finding>) {
+    let mut spoken = Vec::new();
+    for version in [&TLS12, &TLS13] {
+        if let Ok(shaken) = client.handshake(origin, &[version]).await {
+            spoken.extend(shaken.version);
+        }
+    }
+    let names: Vec<_> = spoken
+        .iter()
+        .map(|version| match version {
+            ProtocolVersion::TLSv1_2 => "1.2",
+            _ => "1.3",
+        })
+        .collect();
+    found.push(if spoken.contains(&ProtocolVersion::TLSv1_2) {
+        Finding::ok(Check::TlsVersions, names.join(" and "))
+    } else {
+        let seen = "only 1.3: proxies such as nginx before 1.23 speak no more than 1.2 to what is behind them, and old clients, too";
+        Finding::warning(Check::TlsVersions, seen)
+            .server("nginx: `ssl_protocols TLSv1.2 TLSv1.3;`; the registry: `http.tls.minimumtls: tls1.2`")
+    });
+}
+
+/// Certificates without extensions, as old instructions for self-signed ones make them.
+fn version(parsed: &X509Certificate<'_>, origin: &Origin) -> Option<Finding> {
+    if parsed.version() != X509Version::V1 {
+        return None;
+    }
+    let seen = "the certificate is of X.509 version 1, in which no host name can be told: docker, podman and containerd refuse it";
+    Some(Finding::fault(Check::CertificateVersion, seen).server(remake(origin)))
+}
+
+fn name(own: &CertificateDer<'_>, parsed: &X509Certificate<'_>, origin: &Origin) -> Finding {
+    let host = origin.host();
+    let matches = ServerName::try_from(host).is_ok_and(|name| {
+        ParsedCertificate::try_from(own).is_ok_and(|own| verify_server_name(&own, &name).is_ok())
+    });
+    if matches {
+        return Finding::ok(Check::CertificateName, format!("it is for {host}"));
+    }
+    let names = names(parsed);
+    let common = common_name(parsed.subject());
+    let seen = match (names.is_empty(), common) {
+        (true, Some(common)) => format!(
+            "the certificate has its name in the common name only (`CN={common}`), which clients do not look at any more: \
+             docker says `x509: certificate relies on legacy Common Name field, use SANs instead`"
+        ),
+        (true, None) => "the certificate names no host".to_owned(),
+        (false, _) => format!(
+            "the certificate is for {}, and not for {host}: clients say `x509: certificate is valid for …, not {host}`",
+            names.join(", ")
+        ),
+    };
+    let finding = Finding::fault(Check::CertificateName, seen).server(remake(origin));
+    match names.iter().find(|name| !name.contains('*')) {
+        Some(name) => finding.client(format!(
+            "use the name that is in it, if it leads there: `docker login {}`",
+            super::client::shown(name)
+        )),
+        None => finding,
+    }
+}
+
+fn validity(parsed: &X509Certificate<'_>, now: i64) -> Finding {
+    let (from, until) = (
+        parsed.validity().not_before.timestamp(),
+        parsed.validity().not_after.timestamp(),
+    );
+    let day = parsed.validity().not_after;
+    let renew = "renew it; where the files are renewed already, what ends TLS still has the old ones: nginx wants a reload, \
+                 the registry takes them by itself";
+    if now < from {
+        return Finding::fault(
+            Check::CertificateValidity,
+            format!("it begins to hold at {}", parsed.validity().not_before),
+        )
+        .client("is this machine's clock right?")
+        .server("was the clock right where it was made?");
+    }
+    let days = (until - now) / DAY;
+    if now > until {
+        Finding::fault(Check::CertificateValidity, format!("it ended at {day}")).server(renew)
+    } else if until - now < SOON {
+        Finding::warning(
+            Check::CertificateValidity,
+            format!("it ends in {days} days, at {day}"),
+        )
+        .server(renew)
+    } else {
+        Finding::ok(
+            Check::CertificateValidity,
+            format!("it holds for {days} days more"),
+        )
+    }
+}
+
+/// Each certificate has to be followed by that of who signed it.
+fn order(chain: &[CertificateDer<'_>]) -> Option<Finding> {
+    let parsed: Vec<_> = chain
+        .iter()
+        .filter_map(|one| X509Certificate::from_der(one).ok())
+        .map(|(_, parsed)| parsed)
+        .collect();
+    let signed_by_next = parsed
+        .windows(2)
+        .all(|pair| matches!(pair, [one, next] if one.issuer().as_raw() == next.subject().as_raw()));
+    if signed_by_next {
+        return (chain.len() > 1).then(|| {
+            Finding::ok(
+                Check::CertificateOrder,
+                format!("{} certificates, each followed by who signed it", chain.len()),
+            )
+        });
+    }
+    let sent: Vec<_> = parsed.iter().map(|one| format!("`{}`", holder(one))).collect();
+    Some(
+        Finding::warning(
+            Check::CertificateOrder,
+            format!(
+                "the chain is not in order, or has strangers in it: {}; Go's clients sort it, others do not",
+                sent.join(", ")
+            ),
+        )
+        .server(
+            "the server's own certificate first, then who signed it, and so on: `cat server.crt intermediate.crt > bundle.crt`, \
+             without the root",
+        ),
+    )
+}
+
+fn trust(
+    trust: &Trust,
+    own: &CertificateDer<'_>,
+    parsed: &X509Certificate<'_>,
+    above: &[CertificateDer<'_>],
+    origin: &Origin,
+    now: i64,
+) -> Finding {
+    if parsed.version() == X509Version::V1 {
+        return Finding::skipped(
+            Check::CertificateTrust,
+            "nobody gets that far with a certificate of version 1",
+        );
+    }
+    // Judged at a time when it holds: that it does not now is another check.
+    let validity = parsed.validity();
+    let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let at = now.min(until).max(from);
+    let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.unsigned_abs()));
+    let error = match trust.judge(own, above, at) {
+        Ok(()) => return Finding::ok(Check::CertificateTrust, "it is known here, or signed by who is"),
+        Err(error) => error,
+    };
+    if is_about_time(&error) {
+        return if from <= now && now <= until {
+            Finding::fault(
+                Check::CertificateTrust,
+                "it holds, but one of those above it does not any more, or not yet",
+            )
+            .server("send the certificate of who signed it as it is today: the authority has a new one")
+        } else {
+            Finding::skipped(Check::CertificateTrust, "it does not hold now")
+        };
+    }
+    let issuer = holder_of(parsed.issuer());
+    let ca_of_client = format!(
+        "if that is right, put the certificate of the authority in `/etc/docker/certs.d/{0}/ca.crt` (podman: \
+         `/etc/containers/certs.d/{0}/ca.crt`), and give it to this command as --ca",
+        origin.authority()
+    );
+    if parsed.subject().as_raw() == parsed.issuer().as_raw() {
+        return Finding::fault(Check::CertificateTrust, "the certificate is signed by itself, and not known here")
+            .client(ca_of_client)
+            .server("a certificate of an authority that everybody knows, such as Let's Encrypt: `http.tls.letsencrypt`");
+    }
+    if !matches!(
+        &error,
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
+    ) {
+        return Finding::fault(
+            Check::CertificateTrust,
+            format!("the certificate is refused: {error}"),
+        )
+        .client(ca_of_client)
+        .server(remake(origin));
+    }
+    // The last of the chain that was sent; who signed it is missing, or not known.
+    let missing = above
+        .last()
+        .and_then(|last| X509Certificate::from_der(last).ok())
+        .map(|(_, last)| last)
+        .filter(|last| last.subject().as_raw() != last.issuer().as_raw())
+        .map_or_else(|| issuer.clone(), |last| holder_of(last.issuer()));
+    if above.is_empty() {
+        let seen = format!(
+            "the server sends its own certificate and none above it, and `{issuer}`, who signed it, is not known here: \
+             clients say `x509: certificate signed by unknown authority`"
+        );
+        return Finding::fault(Check::CertificateTrust, seen)
+            .client(ca_of_client)
+            .server(format!(
+                "if `{issuer}` is an intermediate authority, send its certificate, too: `cat server.crt intermediate.crt > \
+                 bundle.crt`; with certbot, `fullchain.pem` in the place of `cert.pem`"
+            ));
+    }
+    Finding::fault(
+        Check::CertificateTrust,
+        format!("the chain ends at `{missing}`, who is not known here: clients say `x509: certificate signed by unknown authority`"),
+    )
+    .client(ca_of_client)
+    .server("if that is an intermediate authority, its certificate is missing at the end of the bundle")
+}
+
+fn is_about_time(error: &rustls::Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        )
+    )
+}
+
+fn remake(origin: &Origin) -> String {
+    let host = origin.host();
+    let kind = if host.parse::<IpAddr>().is_ok() {
+        "IP"
+    } else {
+        "DNS"
+    };
+    format!(
+        "a certificate for {host}; signed by itself: `openssl req -x509 -newkey rsa:4096 -nodes -days 365 -keyout tls.key \
+         -out tls.crt -subj /CN={host} -addext subjectAltName={kind}:{host}`"
+    )
+}
+
+/// The names and addresses in the subject alternative names.
+fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(super::client::shown(name)),
+        GeneralName::IPAddress(octets) => {
+            let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(*octets).map(IpAddr::from);
+            v4.or(v6).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(name).collect()
+}
+
+fn common_name(name: &x509_parser::x509::X509Name<'_>) -> Option<String> {
+    let common = name.iter_common_name().find_map(|name| name.as_str().ok());
+    common.map(super::client::shown)
+}
+
+/// Whom a certificate is for, or from: the common name, or all of it.
+fn holder_of(name: &x509_parser::x509::X509Name<'_>) -> String {
+    common_name(name).unwrap_or_else(|| super::client::shown(&name.to_string()))
+}
+
+fn holder(parsed: &X509Certificate<'_>) -> String {
+    holder_of(parsed.subject())
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,109 @@
+//! [`Answer`]: what came back, and who seems to have said it.
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    http::{HeaderMap, HeaderName, Response, StatusCode, Version, header},
+};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+/// How much of a body is read, in bytes: listings and manifests are smaller.
+const BODY: usize = 4 * 1024 * 1024;
+
+/// How much of what a server says is shown, in characters.
+const SHOWN: usize = 160;
+
+pub(in crate::doctor) const API_VERSION: HeaderName =
+    HeaderName::from_static("docker-distribution-api-version");
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(in crate::doctor) struct Answer {
+    pub(in crate::doctor) version: Version,
+    pub(in crate::doctor) status: StatusCode,
+    pub(in crate::doctor) headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    /// Reads the body, as far as anybody needs it.
+    pub(super) async fn read(response: Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        Self {
+            version: head.version,
+            status: head.status,
+            headers: head.headers,
+            // What breaks off is judged by what is missing in it.
+            body: to_bytes(Body::new(body), BODY).await.unwrap_or_default(),
+        }
+    }
+
+    /// The first value of a header, made harmless for a terminal.
+    pub(in crate::doctor) fn header(&self, name: impl header::AsHeaderName) -> Option<String> {
+        let value = self.headers.get(name)?;
+        Some(shown(&String::from_utf8_lossy(value.as_bytes())))
+    }
+
+    /// The first value of a header, as it came: for going on with, not for showing.
+    pub(in crate::doctor) fn header_whole(&self, name: impl header::AsHeaderName) -> Option<String> {
+        self.values(name).into_iter().next()
+    }
+
+    /// All values of a header, however many lines they came in.
+    pub(in crate::doctor) fn values(&self, name: impl header::AsHeaderName) -> Vec<String> {
+        let values = self.headers.get_all(name).iter();
+        values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect()
+    }
+
+    pub(in crate::doctor) fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The first error code of a registry's error body, such as `UNAUTHORIZED`.
+    pub(in crate::doctor) fn error_code(&self) -> Option<String> {
+        let json = self.json()?;
+        let code = json.get("errors")?.get(0)?.get("code")?.as_str()?;
+        Some(shown(code))
+    }
+
+    /// Whether a registry said this, and not somebody before it: what it says is JSON, errors included.
+    pub(in crate::doctor) fn is_of_registry(&self) -> bool {
+        if self.status.is_success() {
+            self.headers.contains_key(API_VERSION) || self.json().is_some_and(|json| json.is_object())
+        } else {
+            self.error_code().is_some()
+        }
+    }
+
+    /// Who said this, for a sentence: `the registry`, `nginx/1.22.1`, or `the server` where it keeps quiet about itself.
+    pub(in crate::doctor) fn speaker(&self) -> String {
+        if self.is_of_registry() {
+            return "the registry".to_owned();
+        }
+        self.header(header::SERVER)
+            .unwrap_or_else(|| "the server".to_owned())
+    }
+
+    /// Status and speaker: `401 Unauthorized by nginx/1.22.1`, or a registry's own code: `401 UNAUTHORIZED by the registry`.
+    pub(in crate::doctor) fn summary(&self) -> String {
+        let number = self.status.as_u16();
+        let words = self.error_code();
+        let words = words.as_deref().or_else(|| self.status.canonical_reason());
+        format!("{number} {} by {}", words.unwrap_or_default(), self.speaker())
+    }
+}
+
+/// What a server said, for a line of a report: no control characters, and not too much of it.
+pub(in crate::doctor) fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}

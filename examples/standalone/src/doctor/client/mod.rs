@@ -1,0 +1,366 @@
+//! Asking a server: one connection for each question, so that no answer depends on the one before.
+//!
+//! Nothing is followed and nothing repeated: what a client would do by itself is what the checks are about. Each step has
+//! its time, and all of them together have one.
+
+mod announced;
+mod answer;
+mod trust;
+
+pub(super) use self::{
+    announced::Announced,
+    answer::{API_VERSION, Answer, shown},
+    trust::Trust,
+};
+
+use self::announced::{Held, Repeated};
+use super::origin::{Origin, Scheme};
+use crate::any_certificate;
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header},
+};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use std::{fmt, io, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::rustls::{ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer};
+
+/// How long a server may take to accept a connection, and for its part of a TLS handshake.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// How long an answer may take once the request is sent.
+const ANSWER: Duration = Duration::from_secs(8);
+
+/// How long a server may think about a body that is announced.
+const THOUGHT: Duration = Duration::from_millis(2500);
+
+/// How long whoever stands behind it may think, once it has said that the body may come.
+const SECOND_THOUGHT: Duration = Duration::from_secs(1);
+
+/// How slow an upload may be, in bytes per second.
+const SLOW: u64 = 1024 * 1024;
+
+/// How long a body of this size may take.
+pub(super) fn time_for(size: u64) -> Duration {
+    Duration::from_secs(size / SLOW) + ANSWER
+}
+
+/// Who a connection may be with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peers {
+    /// Whoever answers: for questions without a secret.
+    Anybody,
+    /// Whoever has a certificate that is known here.
+    Known,
+}
+
+/// A way in to a registry.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    pub(super) origin: Origin,
+    /// What stands before `/v2/`; empty, or with a slash at its beginning and none at its end.
+    pub(super) prefix: String,
+    pub(super) peers: Peers,
+}
+
+impl Door {
+    /// A path of the registry, such as `/v2/`, as it is asked for here.
+    pub(super) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+}
+
+impl Question {
+    pub(super) fn new(method: Method, target: impl Into<String>) -> Self {
+        Self {
+            method,
+            target: target.into(),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    pub(super) fn get(target: impl Into<String>) -> Self {
+        Self::new(Method::GET, target)
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// As whoever this `Authorization` is for; without one, as a stranger.
+    pub(super) fn login(self, authorization: Option<&HeaderValue>) -> Self {
+        match authorization {
+            Some(authorization) => self.header(header::AUTHORIZATION, authorization.clone()),
+            None => self,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The name has no address.
+    Unresolved(io::Error),
+    /// Nobody accepts the connection.
+    Unreachable(io::Error),
+    /// No TLS, or not with a certificate that is known here.
+    Tls(io::Error),
+    /// What came back is no HTTP, or broke off.
+    NoAnswer(hyper::Error),
+    /// It is connected, and says nothing.
+    Silent(Duration),
+    /// All the time is used up.
+    OutOfTime,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unresolved(error) => write!(f, "the name cannot be resolved: {error}"),
+            Self::Unreachable(error) => write!(f, "no connection: {error}"),
+            Self::Tls(error) => write!(f, "no TLS: {error}"),
+            Self::NoAnswer(error) => write!(f, "no answer in HTTP: {}", crate::with_causes(error)),
+            Self::Silent(patience) => write!(f, "no answer within {} s", patience.as_secs()),
+            Self::OutOfTime => f.write_str("there was no time left"),
+        }
+    }
+}
+
+/// What a handshake showed.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) version: Option<ProtocolVersion>,
+    /// The server's own certificate, and what it sent with it.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+}
+
+/// Asks servers until its time is used up.
+#[derive(Debug)]
+pub(super) struct Client {
+    trust: Arc<Trust>,
+    ends: Instant,
+}
+
+impl Client {
+    pub(super) fn new(trust: Trust, time: Duration) -> Self {
+        Self {
+            trust: Arc::new(trust),
+            ends: Instant::now() + time,
+        }
+    }
+
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Whether there is time for one more question, or only for tidying up.
+    pub(super) fn has_time(&self) -> bool {
+        self.ends.saturating_duration_since(Instant::now()) > ANSWER
+    }
+
+    /// One question, without a body.
+    pub(super) async fn ask(&self, door: &Door, question: Question) -> Result<Answer, Failure> {
+        self.send(door, question, Body::empty(), ANSWER).await
+    }
+
+    /// One question with `size` bytes of nothing, sent in chunks as docker does.
+    pub(super) async fn upload(&self, door: &Door, question: Question, size: u64) -> Result<Answer, Failure> {
+        let question = question.header(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        );
+        self.send(door, question, Body::new(Repeated::new(size)), time_for(size))
+            .await
+    }
+
+    /// Announces a body of `size` bytes and sends none of it: what does the server say to that?
+    pub(super) async fn announce(
+        &self,
+        door: &Door,
+        question: Question,
+        size: u64,
+    ) -> Result<Announced, Failure> {
+        let question = question.header(header::EXPECT, HeaderValue::from_static("100-continue"));
+        let mut request = prepared(door, question, Body::new(Held::new(size)));
+        let welcome = Arc::new(Notify::new());
+        hyper::ext::on_informational(&mut request, {
+            let welcome = Arc::clone(&welcome);
+            move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    welcome.notify_one();
+                }
+            }
+        });
+        let connection = self.open(door).await?;
+        let exchange = connection.exchange(request);
+        tokio::pin!(exchange);
+        let welcomed = tokio::select! {
+            answer = &mut exchange => return Ok(Announced::from(answer)),
+            welcomed = self.within(THOUGHT, welcome.notified()) => welcomed.is_ok(),
+        };
+        Ok(if welcomed {
+            // Who stands behind the one that said so may see it otherwise.
+            let answer = self.within(SECOND_THOUGHT, exchange).await;
+            answer.map_or(Announced::Welcome, Announced::from)
+        } else {
+            Announced::Silence
+        })
+    }
+
+    /// Whether somebody accepts connections there.
+    pub(super) async fn reaches(&self, origin: &Origin) -> Result<(), Failure> {
+        self.connect(origin).await.map(drop)
+    }
+
+    /// A handshake with whoever answers, in these versions of TLS only.
+    pub(super) async fn handshake(
+        &self,
+        origin: &Origin,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<Handshake, Failure> {
+        let connection = self.connect(origin).await?;
+        let shaken = any_certificate::connect_with(versions, connection, origin.host());
+        let stream = self.within(CONNECT, shaken).await?.map_err(Failure::Tls)?;
+        let (_, session) = stream.get_ref();
+        Ok(Handshake {
+            version: session.protocol_version(),
+            chain: session
+                .peer_certificates()
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+        })
+    }
+
+    async fn send(
+        &self,
+        door: &Door,
+        question: Question,
+        body: Body,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        let request = prepared(door, question, body);
+        let connection = self.open(door).await?;
+        self.within(patience, connection.exchange(request)).await?
+    }
+
+    async fn open(&self, door: &Door) -> Result<Connection, Failure> {
+        let connection = self.connect(&door.origin).await?;
+        if door.origin.scheme == Scheme::Http {
+            return Ok(Connection::Plain(connection));
+        }
+        let host = door.origin.host();
+        let stream = match door.peers {
+            Peers::Anybody => {
+                self.within(CONNECT, any_certificate::connect(connection, host))
+                    .await?
+            }
+            Peers::Known => {
+                self.within(CONNECT, trust::connect(&self.trust, connection, host))
+                    .await?
+            }
+        };
+        let stream = stream.map_err(Failure::Tls)?;
+        Ok(Connection::Tls(Box::new(stream)))
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<TcpStream, Failure> {
+        let addresses = tokio::net::lookup_host((origin.host(), origin.port()));
+        let addresses = self
+            .within(CONNECT, addresses)
+            .await?
+            .map_err(Failure::Unresolved)?;
+        let addresses: Vec<_> = addresses.collect();
+        timeout_at(self.until(CONNECT)?, TcpStream::connect(&*addresses))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(Failure::Unreachable)
+    }
+
+    /// One step, in the time that it may take.
+    async fn within<T>(&self, patience: Duration, step: impl Future<Output = T>) -> Result<T, Failure> {
+        timeout_at(self.until(patience)?, step)
+            .await
+            .or(Err(Failure::Silent(patience)))
+    }
+
+    /// When a step has to be done that may take this long.
+    fn until(&self, patience: Duration) -> Result<Instant, Failure> {
+        let now = Instant::now();
+        if self.ends <= now {
+            return Err(Failure::OutOfTime);
+        }
+        Ok(self.ends.min(now + patience))
+    }
+}
+
+enum Connection {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    async fn exchange(self, request: Request<Body>) -> Result<Answer, Failure> {
+        match self {
+            Self::Plain(connection) => exchange(connection, request).await,
+            Self::Tls(connection) => exchange(connection, request).await,
+        }
+    }
+}
+
+async fn exchange(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Body>,
+) -> Result<Answer, Failure> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection))
+        .await
+        .map_err(Failure::NoAnswer)?;
+    let driven = tokio::spawn(connection);
+    let response: Result<Response<Incoming>, _> = sender.send_request(request).await;
+    let answer = match response {
+        Ok(response) => Ok(Answer::read(response).await),
+        Err(error) => Err(Failure::NoAnswer(error)),
+    };
+    // The rest of a body that was not wanted goes nowhere.
+    driven.abort();
+    answer
+}
+
+fn prepared(door: &Door, question: Question, body: Body) -> Request<Body> {
+    let Question {
+        method,
+        target,
+        headers,
+    } = question;
+    let mut request = Request::new(body);
+    // A target that is no target came from a server; asking for the root instead, nothing is found.
+    *request.uri_mut() = target.parse().unwrap_or_default();
+    *request.method_mut() = method;
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    if let Ok(host) = HeaderValue::try_from(door.origin.authority()) {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("registry-doctor/", env!("CARGO_PKG_VERSION"))),
+    );
+    request
+}

@@ -1,0 +1,154 @@
+//! [`Trust`]: which certificates are known here, judged as Go's clients judge them.
+//!
+//! Unlike rustls by itself, a certificate that is known as it is counts, even if it says that it is an authority: that is
+//! what `openssl req -x509` makes, and what lies in `certs.d/HOST/ca.crt`.
+
+use std::{io, path::Path, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+        client::{
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+            verify_server_cert_signed_by_trust_anchor, verify_server_name,
+        },
+        crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+        server::ParsedCertificate,
+    },
+};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// The authorities that are known here.
+#[derive(Debug)]
+pub(in crate::doctor) struct Trust {
+    roots: RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Trust {
+    /// Those of this machine, and those of a file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or has no certificate in it.
+    pub(in crate::doctor) fn load(ca: Option<&Path>) -> Result<Self, String> {
+        // A machine without any is no reason to stop: what is signed by them is then not known, and that is said.
+        let mut certificates = rustls_native_certs::load_native_certs().certs;
+        if let Some(path) = ca {
+            let unusable = |error: &dyn std::fmt::Display| format!("--ca {}: {error}", path.display());
+            let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
+            let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
+            if read.is_empty() {
+                return Err(unusable(&"there is no certificate in it"));
+            }
+            certificates.extend(read);
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        Ok(Self {
+            roots,
+            certificates,
+            provider: Arc::new(aws_lc_rs::default_provider()),
+        })
+    }
+
+    /// Whether a chain leads to somebody known at that time, whomever it names.
+    pub(in crate::doctor) fn judge(
+        &self,
+        own: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        at: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        if self.certificates.iter().any(|known| known == own) {
+            return is_current(own, at);
+        }
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(own)?,
+            &self.roots,
+            above,
+            at,
+            self.provider.signature_verification_algorithms.all,
+        )
+    }
+}
+
+fn is_current(certificate: &CertificateDer<'_>, at: UnixTime) -> Result<(), rustls::Error> {
+    let damaged = |_| CertificateError::BadEncoding;
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(damaged)?;
+    let now = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+    let validity = parsed.validity();
+    if now < validity.not_before.timestamp() {
+        Err(CertificateError::NotValidYet.into())
+    } else if now > validity.not_after.timestamp() {
+        Err(CertificateError::Expired.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// TLS with somebody who is known, and has the name that was asked for.
+pub(super) async fn connect(
+    trust: &Arc<Trust>,
+    connection: TcpStream,
+    host: &str,
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = ClientConfig::builder_with_provider(Arc::clone(&trust.provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Known(Arc::clone(trust))))
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    TlsConnector::from(Arc::new(config))
+        .connect(name, connection)
+        .await
+}
+
+#[derive(Debug)]
+struct Known(Arc<Trust>);
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.judge(own, above, now)?;
+        verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0
+            .provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

@@ -1,0 +1,227 @@
+//! CORS: what a web interface at another address may do, and what any web page may.
+
+use super::{
+    client::{Answer, Client, Door, Question, shown},
+    finding::{Check, Finding, Verdict},
+};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+
+/// A page that nobody has, for asking what strangers may do.
+const STRANGER: HeaderValue = HeaderValue::from_static("https://registry-doctor.invalid");
+
+/// Looks at what a stranger's page may do, and at what a page of `origin` may.
+pub(super) async fn examine(
+    client: &Client,
+    door: &Door,
+    authorization: Option<&HeaderValue>,
+    origin: Option<&HeaderValue>,
+    found: &mut Vec<Finding>,
+) {
+    let first = found.len();
+    let base = async |origin: &HeaderValue, authorization| {
+        let question = Question::get(door.path("/v2/"))
+            .header(header::ORIGIN, origin.clone())
+            .login(authorization);
+        client.ask(door, question).await.ok()
+    };
+    let Some(answer) = base(&STRANGER, None).await else {
+        return;
+    };
+    found.extend(permission(&answer, &STRANGER));
+    let allowed = answer.values(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    let allowed: Vec<_> = allowed.iter().map(|value| shown(value)).collect();
+    if let Some(origin) = origin {
+        // What a browser gets that is not logged in yet, and what it gets then.
+        for authorization in [None, authorization] {
+            if let Some(answer) = base(origin, authorization).await {
+                found.extend(for_interface(&answer, origin));
+            }
+        }
+        for method in [Method::GET, Method::DELETE] {
+            found.extend(preflight(client, door, origin, &method).await);
+        }
+        // The same is seen several times.
+        let mut seen = Vec::new();
+        let after = found.split_off(first);
+        found.extend(after.into_iter().filter(|finding| {
+            let new = !seen.contains(&finding.seen);
+            seen.push(finding.seen.clone());
+            new
+        }));
+    }
+    if !found
+        .iter()
+        .skip(first)
+        .any(|finding| finding.verdict == Verdict::Fault)
+    {
+        found.push(Finding::ok(
+            Check::Cors,
+            match origin {
+                Some(origin) => format!("a page of {} may read, list and delete", text(origin)),
+                None if allowed.is_empty() => "no page of another address may read answers".to_owned(),
+                None => format!(
+                    "`Access-Control-Allow-Origin: {}`; --origin URL tries a web interface",
+                    allowed.join(", ")
+                ),
+            },
+        ));
+    }
+}
+
+/// What is wrong whoever asks.
+fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
+    let origins = answer.values(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    let credentials = answer.values(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
+    let credentials = credentials.iter().any(|value| value == "true");
+    let mut found = Vec::new();
+    if origins.len() > 1 || origins.iter().any(|value| value.contains(',')) {
+        found.push(
+            Finding::fault(
+                Check::Cors,
+                format!(
+                    "`Access-Control-Allow-Origin` comes {} times (`{}`): browsers refuse more than one",
+                    origins.len(),
+                    shown(&origins.join(", "))
+                ),
+            )
+            .server("either the proxy adds it (`add_header`), or the registry (`http.headers`), and not both; one origin in it"),
+        );
+    }
+    if credentials && origins.iter().any(|value| value == "*") {
+        found.push(
+            Finding::fault(
+                Check::Cors,
+                "`Access-Control-Allow-Origin: *` together with `Access-Control-Allow-Credentials: true`: browsers refuse every \
+                 answer to a page that logs in",
+            )
+            .server(
+                "name the web interface: `Access-Control-Allow-Origin: ['https://ui.example.com']` in `http.headers`; where it is \
+                 served at the registry's own address, none of these headers are needed",
+            ),
+        );
+    }
+    if credentials
+        && asker == STRANGER
+        && origins
+            .iter()
+            .any(|value| value.as_bytes() == STRANGER.as_bytes())
+    {
+        found.push(
+            Finding::fault(
+                Check::Cors,
+                "every `Origin` is allowed by name, with credentials: any web page can act as whoever is logged in",
+            )
+            .server("allow the web interface's origin only; nginx: no `add_header Access-Control-Allow-Origin $http_origin;`"),
+        );
+    }
+    found
+}
+
+/// Whether a page of this origin may read an answer.
+fn for_interface(answer: &Answer, origin: &HeaderValue) -> Vec<Finding> {
+    let mut found = permission(answer, origin);
+    let origins = answer.values(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    let origin = text(origin);
+    if found.is_empty() && !origins.iter().any(|value| value == "*" || *value == origin) {
+        let allowed = if origins.is_empty() {
+            "nobody".to_owned()
+        } else {
+            format!("`{}`", shown(&origins.join(", ")))
+        };
+        found.push(
+            Finding::fault(
+                Check::Cors,
+                format!("a page of {origin} may not read {}: {allowed} may", answer.status),
+            )
+            .server(format!(
+                "`Access-Control-Allow-Origin: ['{origin}']` in `http.headers`; nginx needs `always` behind `add_header` for \
+                 answers such as 401"
+            )),
+        );
+    }
+    let exposed = answer.values(header::ACCESS_CONTROL_EXPOSE_HEADERS).join(",");
+    if found.is_empty() && !lists(&exposed, "docker-content-digest") {
+        found.push(
+            Finding::warning(
+                Check::Cors,
+                format!("a page of {origin} may not see `Docker-Content-Digest`, by which it deletes"),
+            )
+            .server("`Access-Control-Expose-Headers: ['Docker-Content-Digest']`"),
+        );
+    }
+    found
+}
+
+/// What a browser asks before it sends a request with a login; it does not send the login then.
+async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &Method) -> Option<Finding> {
+    let wanted = HeaderValue::try_from(method.as_str()).ok()?;
+    let question = Question::new(
+        Method::OPTIONS,
+        door.path("/v2/registry-doctor/probe/manifests/latest"),
+    )
+    .header(header::ORIGIN, origin.clone())
+    .header(header::ACCESS_CONTROL_REQUEST_METHOD, wanted)
+    .header(
+        header::ACCESS_CONTROL_REQUEST_HEADERS,
+        HeaderValue::from_static("accept,authorization"),
+    );
+    let answer = client.ask(door, question).await.ok()?;
+    let fault = |seen: String| Some(Finding::fault(Check::Cors, seen));
+    if answer.status == StatusCode::UNAUTHORIZED {
+        let seen = format!(
+            "a browser's `OPTIONS` before it asks is answered with {}: it never has a login, so manifests can be neither \
+             read nor deleted",
+            answer.summary()
+        );
+        return fault(seen).map(|found| {
+            found.server(
+                "answer `OPTIONS` before anybody has to log in: this registry does, registry:2 does not, and nginx does with \
+                 `limit_except OPTIONS { auth_basic …; }`",
+            )
+        });
+    }
+    if !answer.status.is_success() {
+        return fault(format!(
+            "a browser's `OPTIONS` is answered with {}",
+            answer.summary()
+        ))
+        .map(|found| found.server("let `OPTIONS` through to the registry"));
+    }
+    let list = |name| answer.values(name).join(",");
+    let methods = list(header::ACCESS_CONTROL_ALLOW_METHODS);
+    let headers = list(header::ACCESS_CONTROL_ALLOW_HEADERS);
+    let missing: Vec<String> = [
+        // GET needs no permission.
+        (*method != Method::GET && !lists(&methods, method.as_str())).then(|| format!("the method {method}")),
+        (!lists(&headers, "authorization")).then(|| "the header `Authorization`".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if missing.is_empty() {
+        return for_preflight(&answer, origin);
+    }
+    fault(format!("a page of {} is not allowed {}", text(origin), missing.join(" and "))).map(|found| {
+        found.server(
+            "`Access-Control-Allow-Methods: ['HEAD', 'GET', 'OPTIONS', 'DELETE']` and `Access-Control-Allow-Headers: \
+             ['Authorization', 'Accept', 'Cache-Control']`",
+        )
+    })
+}
+
+fn for_preflight(answer: &Answer, origin: &HeaderValue) -> Option<Finding> {
+    let mut found = for_interface(answer, origin);
+    found.retain(|finding| finding.verdict == Verdict::Fault);
+    found.into_iter().next()
+}
+
+/// Whether a list of names has this one, or all.
+fn lists(list: &str, name: &str) -> bool {
+    list.split(',')
+        .map(str::trim)
+        .any(|item| item.eq_ignore_ascii_case(name) || item == "*")
+}
+
+fn text(value: &HeaderValue) -> String {
+    shown(&String::from_utf8_lossy(value.as_bytes()))
+}

@@ -1,0 +1,183 @@
+//! [`Finding`]: what one check saw, and what is to be done about it.
+
+use serde::Serialize;
+
+/// What is looked at. The names are part of the output for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Check {
+    Address,
+    Port80,
+    TlsVersions,
+    CertificateVersion,
+    CertificateName,
+    CertificateValidity,
+    CertificateOrder,
+    CertificateTrust,
+    Base,
+    ApiVersion,
+    Challenge,
+    Login,
+    AnonymousCatalog,
+    AnonymousPush,
+    OtherDoor,
+    UploadSession,
+    UploadLocation,
+    UploadHeaders,
+    UploadBody,
+    UploadCancel,
+    BodyLimit,
+    RequestBuffering,
+    ContentHeaders,
+    Cors,
+}
+
+impl Check {
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 24] = [
+        Self::Address,
+        Self::Port80,
+        Self::TlsVersions,
+        Self::CertificateVersion,
+        Self::CertificateName,
+        Self::CertificateValidity,
+        Self::CertificateOrder,
+        Self::CertificateTrust,
+        Self::Base,
+        Self::ApiVersion,
+        Self::Challenge,
+        Self::Login,
+        Self::AnonymousCatalog,
+        Self::AnonymousPush,
+        Self::OtherDoor,
+        Self::UploadSession,
+        Self::UploadLocation,
+        Self::UploadHeaders,
+        Self::UploadBody,
+        Self::UploadCancel,
+        Self::BodyLimit,
+        Self::RequestBuffering,
+        Self::ContentHeaders,
+        Self::Cors,
+    ];
+
+    /// As people read it.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Port80 => "port 80",
+            Self::TlsVersions => "TLS versions",
+            Self::CertificateVersion => "certificate: version",
+            Self::CertificateName => "certificate: name",
+            Self::CertificateValidity => "certificate: validity",
+            Self::CertificateOrder => "certificate: order of the chain",
+            Self::CertificateTrust => "certificate: trust",
+            Self::Base => "/v2/",
+            Self::ApiVersion => "API version",
+            Self::Challenge => "question for a login",
+            Self::Login => "login",
+            Self::AnonymousCatalog => "listing without a login",
+            Self::AnonymousPush => "pushing without a login",
+            Self::OtherDoor => "other doors",
+            Self::UploadSession => "upload session",
+            Self::UploadLocation => "Location of an upload",
+            Self::UploadHeaders => "headers of an upload",
+            Self::UploadBody => "chunked upload",
+            Self::UploadCancel => "upload session, cancelled",
+            Self::BodyLimit => "limit on bodies",
+            Self::RequestBuffering => "buffering of uploads",
+            Self::ContentHeaders => "headers of content",
+            Self::Cors => "CORS",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    Ok,
+    /// It works, and not as well as it could, or not for everybody.
+    Warning,
+    /// It does not work for somebody, or for somebody who should not be able to.
+    Fault,
+    /// It could not be looked at.
+    Skipped,
+}
+
+impl Verdict {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// What was seen, and what to do. Text between backticks is to be typed as it is.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) check: Check,
+    pub(super) verdict: Verdict,
+    pub(super) seen: String,
+    /// What whoever pushes and pulls can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<String>,
+    /// What whoever runs the registry, or the proxy before it, can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(check: Check, seen: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Ok, seen)
+    }
+
+    pub(super) fn warning(check: Check, seen: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Warning, seen)
+    }
+
+    pub(super) fn fault(check: Check, seen: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Fault, seen)
+    }
+
+    pub(super) fn skipped(check: Check, why: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Skipped, why)
+    }
+
+    fn new(check: Check, verdict: Verdict, seen: impl Into<String>) -> Self {
+        Self {
+            check,
+            verdict,
+            seen: seen.into(),
+            client: None,
+            server: None,
+        }
+    }
+
+    pub(super) fn client(mut self, fix: impl Into<String>) -> Self {
+        self.client = Some(fix.into());
+        self
+    }
+
+    pub(super) fn server(mut self, fix: impl Into<String>) -> Self {
+        self.server = Some(fix.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_is_explained() {
+        let page = include_str!("../../../../docs/doctor.md");
+        for check in Check::ALL {
+            let name = serde_json::to_value(check).unwrap();
+            let name = format!("`{}`", name.as_str().unwrap());
+            assert!(page.contains(&name), "docs/doctor.md does not explain {name}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! How large a body may be, found without sending one: it is announced, and refused before it comes, or not.
+
+use super::{
+    client::{Announced, Answer},
+    finding::{Check, Finding},
+    upload::Trial,
+};
+use axum::http::{Method, StatusCode};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// A session that no registry has.
+const NOWHERE: &str = "blobs/uploads/00000000-0000-4000-8000-000000000000";
+
+/// Just beyond the limits that there are in the wild: what is large for everybody, Cloudflare's, nginx's default.
+const SIZES: [u64; 3] = [1024 * MIB + 1, 100 * MIB + 1, MIB + 1];
+
+/// How often a limit is narrowed down.
+const STEPS: u32 = 12;
+
+/// Announces bodies of the sizes at which uploads fail, to sessions or, if there are none to be had, to where one would be: a
+/// proxy refuses them there, too. The largest comes first: it is all that is needed where nothing is wrong.
+pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
+    let mut refused = None;
+    for size in SIZES {
+        let passed = match told(trial, sessions, size).await {
+            Told::TooLarge(answer) => {
+                refused = Some((size, answer));
+                continue;
+            }
+            Told::Passed(passed) => passed,
+            Told::Unknown(why) => {
+                return Finding::skipped(
+                    Check::BodyLimit,
+                    format!(
+                        "a body of {} was announced, and {why}: whether it would be taken cannot be said",
+                        amount(size)
+                    ),
+                );
+            }
+        };
+        return match (refused, passed) {
+            (Some((larger, answer)), _) => refusal(trial, sessions, size, larger, &answer).await,
+            (None, Passed::Answered(answer)) if !sessions => Finding::skipped(
+                Check::BodyLimit,
+                format!(
+                    "without a login, {} comes before the size is looked at, except with nginx",
+                    answer.summary()
+                ),
+            ),
+            (None, passed) => Finding::ok(
+                Check::BodyLimit,
+                format!(
+                    "a body of more than {} was announced, and not refused: {}",
+                    amount(size),
+                    passed.proof()
+                ),
+            ),
+        };
+    }
+    match refused {
+        Some((size, answer)) => refusal(trial, sessions, 0, size, &answer).await,
+        None => Finding::skipped(Check::BodyLimit, "nothing was announced"),
+    }
+}
+
+/// What is said to the announcement of a body.
+enum Told {
+    /// 413.
+    TooLarge(Answer),
+    Passed(Passed),
+    Unknown(String),
+}
+
+enum Passed {
+    /// There was another answer, without the body.
+    Answered(Answer),
+    /// The body may come.
+    Welcome,
+}
+
+impl Passed {
+    fn proof(&self) -> String {
+        match self {
+            Self::Answered(answer) => format!("{} comes without it", answer.summary()),
+            Self::Welcome => "whoever says `100 Continue` takes it; were there a smaller limit behind a proxy that keeps bodies \
+                              until they are whole, only a whole body would show it (`--send SIZE` sends one)"
+                .to_owned(),
+        }
+    }
+}
+
+/// Announces a body of this size to a session of its own: a registry may end one that it refused.
+async fn told(trial: &Trial<'_>, sessions: bool, size: u64) -> Told {
+    let session = if sessions { trial.session().await } else { None };
+    let nowhere = trial.path(NOWHERE);
+    let question = trial.question(Method::PATCH, session.as_deref().unwrap_or(&nowhere));
+    let announced = trial.client.announce(trial.door, question, size).await;
+    if let Some(session) = session {
+        // It may be busy still with what never came; then the registry ends it when nobody goes on.
+        let _ = trial.ask(Method::DELETE, &session).await;
+    }
+    match announced {
+        Ok(Announced::Answer(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {
+            Told::TooLarge(answer)
+        }
+        Ok(Announced::Answer(answer)) => Told::Passed(Passed::Answered(answer)),
+        Ok(Announced::Welcome) => Told::Passed(Passed::Welcome),
+        Ok(Announced::Silence) => Told::Unknown("nobody says anything before it comes".to_owned()),
+        Ok(Announced::Closed(failure)) => Told::Unknown(format!("the connection was closed ({failure})")),
+        Err(failure) => Told::Unknown(failure.to_string()),
+    }
+}
+
+/// A limit between a size that was taken and one that was not, narrowed down to a mebibyte.
+async fn refusal(trial: &Trial<'_>, sessions: bool, taken: u64, refused: u64, answer: &Answer) -> Finding {
+    let (mut lower, mut upper) = (taken, refused);
+    for _ in 0..STEPS {
+        let middle = (lower + (upper - lower) / 2) / MIB * MIB + 1;
+        if middle <= lower || middle >= upper || !trial.client.has_time() {
+            break;
+        }
+        match told(trial, sessions, middle).await {
+            Told::TooLarge(_) => upper = middle,
+            _ => lower = middle,
+        }
+    }
+    // What is refused is one byte more than a round number.
+    let seen = format!(
+        "bodies of more than {} are refused before they are sent",
+        amount(upper - 1)
+    );
+    too_large(Check::BodyLimit, answer, &seen)
+}
+
+/// A 413, and whose it is.
+pub(super) fn too_large(check: Check, answer: &Answer, seen: &str) -> Finding {
+    let summary = answer.summary();
+    if answer.is_of_registry() {
+        return Finding::fault(check, format!("{seen} ({summary})"))
+            .client("smaller layers")
+            .server("`http.maxblobsize` is the registry's own limit");
+    }
+    Finding::fault(
+        check,
+        format!(
+            "{seen} ({summary}). It is the proxy's own answer, which no registry can change: `docker push` says `error parsing \
+             HTTP 413 response body: invalid character '<'`"
+        ),
+    )
+    .client("smaller layers; docker and podman send each in one request")
+    .server(
+        "nginx: `client_max_body_size 0;` in the `server` or `location` (nginx-proxy: in a file of `vhost.d`). Apache has no \
+         limit for what it passes on, unless mod_security has one: `SecRequestBodyLimit`. Cloudflare: 100 MB is the limit of \
+         its plans; let a name that it does not proxy lead to the registry",
+    )
+}
+
+/// Whether a proxy keeps a body until it has it whole. A registry answers at once for a session that it does not have;
+/// if that answer comes only without a body, somebody on the way waits for the body.
+pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
+    let nowhere = trial.path(NOWHERE);
+    // Who has no answer for such a session proves nothing by having none.
+    let known = trial.ask(Method::GET, &nowhere).await.ok()?;
+    if known.status != StatusCode::NOT_FOUND || !trial.client.has_time() {
+        return None;
+    }
+    let question = trial.question(Method::PATCH, &nowhere);
+    match trial.client.announce(trial.door, question, 256 * KIB).await.ok()? {
+        Announced::Answer(answer) if answer.is_of_registry() => Some(Finding::ok(
+            Check::RequestBuffering,
+            "the registry sees an upload while it arrives",
+        )),
+        Announced::Welcome => Some(
+            Finding::warning(
+                Check::RequestBuffering,
+                "somebody before the registry keeps an upload until it is whole: each layer is written twice, and takes twice \
+                 as long",
+            )
+            .server("nginx: `proxy_request_buffering off;` with `proxy_http_version 1.1;`"),
+        ),
+        _ => None,
+    }
+}
+
+/// A number of bytes, for people.
+pub(super) fn amount(bytes: u64) -> String {
+    if bytes >= MIB {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{} KiB", bytes / KIB)
+    }
+}

@@ -1,0 +1,185 @@
+//! `registry doctor`: looks at a registry from outside, as its clients see it, and says what is wrong and who can put it
+//! right.
+//!
+//! What it knows are the mistakes that deployments have: proxies that lose a header, limits on bodies, certificates that
+//! clients refuse, doors that nobody closed. It changes nothing: an upload is begun, and cancelled.
+
+mod approach;
+mod base;
+mod certificate;
+mod client;
+mod content;
+mod cors;
+mod finding;
+mod limits;
+mod location;
+mod login;
+mod origin;
+mod report;
+mod strangers;
+mod target;
+mod upload;
+
+use self::{
+    client::{Client, Trust, time_for},
+    finding::{Check, Finding},
+    login::Credentials,
+    origin::{Origin, Scheme},
+    report::Report,
+    target::Target,
+};
+use crate::cli::Doctor;
+use axum::http::HeaderValue;
+use registry_core::RepositoryName;
+use rustix::termios::tcgetwinsize;
+use std::{
+    error::Error,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// How long everything may take together, without the body that is sent.
+const TIME: Duration = Duration::from_secs(60);
+
+/// Examines a registry and prints what was found: success if nothing is at fault, 1 if something is.
+///
+/// # Errors
+///
+/// If it cannot be examined: the arguments make no sense, a file cannot be read, or there is no password.
+pub(crate) fn run(options: Doctor) -> Result<ExitCode, Box<dyn Error>> {
+    let json = options.json;
+    let examination = Examination::new(options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(examination.run());
+    // A name that is still being looked up, on a thread of its own, is not waited for.
+    runtime.shutdown_background();
+    let mut out = io::stdout().lock();
+    let text = if json {
+        report.json()
+    } else {
+        let (width, colours) = screen(&out);
+        report.text(width, colours)
+    };
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(if report.faults == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The width of lines, and whether colours are seen.
+fn screen(out: &io::StdoutLock<'_>) -> (usize, bool) {
+    if !out.is_terminal() {
+        return (report::WIDTH, false);
+    }
+    let width = tcgetwinsize(out).map_or(report::WIDTH, |size| usize::from(size.ws_col));
+    (
+        width.clamp(40, report::WIDTH),
+        std::env::var_os("NO_COLOR").is_none(),
+    )
+}
+
+/// What is to be examined, and how.
+#[derive(Debug)]
+struct Examination {
+    target: Target,
+    client: Client,
+    credentials: Option<Credentials>,
+    repository: String,
+    interface: Option<HeaderValue>,
+    also: Vec<u16>,
+    send: u64,
+    insecure: bool,
+}
+
+impl Examination {
+    fn new(options: Doctor) -> Result<Self, Box<dyn Error>> {
+        let target = Target::parse(&options.url)?;
+        let repository = RepositoryName::parse(&options.repository)
+            .map_err(|error| format!("--repository {}: {error}", options.repository))?;
+        let interface = options
+            .origin
+            .map(|origin| {
+                let shaped = origin.contains("://") && !origin.ends_with('/');
+                let value = HeaderValue::try_from(&origin).ok().filter(|_| shaped);
+                value.ok_or_else(|| {
+                    format!("--origin {origin}: it is not an origin such as https://ui.example.com")
+                })
+            })
+            .transpose()?;
+        let trust = Trust::load(options.ca.as_deref())?;
+        let credentials = options.user.map(Credentials::ask).transpose()?;
+        Ok(Self {
+            target,
+            // Last: what somebody types takes its time.
+            client: Client::new(trust, TIME + time_for(options.send)),
+            credentials,
+            repository: repository.to_string(),
+            interface,
+            also: options.also,
+            send: options.send,
+            insecure: options.insecure,
+        })
+    }
+
+    async fn run(&self) -> Report {
+        let mut found = Vec::new();
+        let door = self.examine(&mut found).await;
+        // Where nobody was found, what was looked for.
+        let origin = door.unwrap_or_else(|| self.target.origin.clone());
+        let url = format!("{origin}{}", self.target.prefix);
+        if !self.client.has_time() {
+            found.push(Finding::skipped(
+                Check::Base,
+                format!(
+                    "after {} s the rest was left out: the answers take too long",
+                    TIME.as_secs()
+                ),
+            ));
+        }
+        Report::new(url, found)
+    }
+
+    /// Where the registry is, if somebody is there at all.
+    async fn examine(&self, found: &mut Vec<Finding>) -> Option<Origin> {
+        let client = &self.client;
+        let mut door = approach::find(client, &self.target, found).await?;
+        if door.origin.scheme == Scheme::Https {
+            door.peers = certificate::examine(client, &door, found).await;
+        }
+        let port_80 = approach::port_80(client, &door, found).await;
+        let Some(base) = base::examine(client, &door, found).await else {
+            return Some(door.origin);
+        };
+        let authorization = match &self.credentials {
+            None => None,
+            Some(credentials) => match base::unsafe_to_tell(&door, self.insecure) {
+                None => base.log_in(client, &door, credentials, found).await,
+                Some(why) => {
+                    found.push(Finding::skipped(Check::Login, why));
+                    None
+                }
+            },
+        };
+        let authorization = authorization.as_ref();
+        strangers::examine(client, &door, &self.repository, base.open, found).await;
+        strangers::other_doors(client, &door, &self.also, &self.repository, base.open, found).await;
+        let trial = upload::Trial {
+            client,
+            door: &door,
+            authorization,
+            repository: &self.repository,
+            size: self.send,
+            port_80,
+        };
+        trial.run(found).await;
+        content::examine(client, &door, authorization, &self.repository, found).await;
+        cors::examine(client, &door, authorization, self.interface.as_ref(), found).await;
+        Some(door.origin)
+    }
+}

@@ -1,0 +1,184 @@
+//! What was found, for people and for machines.
+
+use super::finding::{Finding, Verdict};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// How far text is set in below its verdict, in columns.
+const INDENT: usize = 9;
+
+/// How wide a report is where nobody looks at it through a terminal, and at most.
+pub(super) const WIDTH: usize = 100;
+
+/// Everything that was found at one address.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// What was examined.
+    pub(super) url: String,
+    pub(super) faults: usize,
+    pub(super) warnings: usize,
+    pub(super) checks: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn new(url: String, checks: Vec<Finding>) -> Self {
+        let count = |verdict| checks.iter().filter(|finding| finding.verdict == verdict).count();
+        Self {
+            url,
+            faults: count(Verdict::Fault),
+            warnings: count(Verdict::Warning),
+            checks,
+        }
+    }
+
+    pub(super) fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("texts and numbers are JSON");
+        text.push('\n');
+        text
+    }
+
+    /// In lines of at most `width` columns, with colours if somebody sees them.
+    pub(super) fn text(&self, width: usize, colours: bool) -> String {
+        let mut text = format!("{}\n\n", self.url);
+        for finding in &self.checks {
+            add(&mut text, finding, width, colours);
+        }
+        let count = |verdict| {
+            self.checks
+                .iter()
+                .filter(|finding| finding.verdict == verdict)
+                .count()
+        };
+        let _ = writeln!(
+            text,
+            "\n{}, {}, {} ok, {} skipped",
+            counted(self.faults, "fault"),
+            counted(self.warnings, "warning"),
+            count(Verdict::Ok),
+            count(Verdict::Skipped),
+        );
+        text
+    }
+}
+
+fn add(text: &mut String, finding: &Finding, width: usize, colours: bool) {
+    let name = finding.verdict.name();
+    let (on, off) = match finding.verdict {
+        _ if !colours => ("", ""),
+        Verdict::Ok => ("\x1b[32m", "\x1b[0m"),
+        Verdict::Warning => ("\x1b[33m", "\x1b[0m"),
+        Verdict::Fault => ("\x1b[1;31m", "\x1b[0m"),
+        Verdict::Skipped => ("\x1b[2m", "\x1b[0m"),
+    };
+    let _ = write!(text, "{on}{name}{off}{}", " ".repeat(INDENT - name.len()));
+    let title = finding.check.title();
+    paragraph(text, &format!("{title}: {}", finding.seen), width, INDENT);
+    let fixes = [("client: ", &finding.client), ("server: ", &finding.server)];
+    for (whose, fix) in fixes {
+        let nothing = "nothing to change there".to_owned();
+        let fix = match fix {
+            // That there is nothing to do is worth saying where something is wrong.
+            None if finding.verdict == Verdict::Fault => Some(&nothing),
+            fix => fix.as_ref(),
+        };
+        if let Some(fix) = fix {
+            let _ = write!(text, "{}{whose}", " ".repeat(INDENT));
+            paragraph(text, fix, width, INDENT + whose.len());
+        }
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}"),
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
+/// Fills lines with words; the first one begins at `indent` already, and the others are set in as far.
+fn paragraph(text: &mut String, words: &str, width: usize, indent: usize) {
+    let mut column = indent;
+    for word in unbroken(words) {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            let _ = write!(text, "\n{}", " ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+}
+
+/// The words of a text. What stands between backticks is one, as it is to be copied.
+fn unbroken(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    let mut quoted = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '`' => quoted = !quoted,
+            ' ' if !quoted => {
+                words.extend(text.get(start..at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    words.extend(text.get(start..));
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Check;
+
+    #[test]
+    fn a_finding_is_a_verdict_what_was_seen_and_what_to_do() {
+        let found = Finding::fault(Check::UploadLocation, "it leads to `http://registry:5000/v2/`")
+            .server("nginx: `proxy_set_header X-Forwarded-Proto $scheme;` where the registry is");
+        let report = Report::new("https://r.example".to_owned(), vec![found]);
+
+        assert_eq!(
+            report.text(60, false),
+            "https://r.example\n\n\
+             fault    Location of an upload: it leads to\n         \
+                      `http://registry:5000/v2/`\n         \
+                      client: nothing to change there\n         \
+                      server: nginx:\n                 \
+                              `proxy_set_header X-Forwarded-Proto $scheme;`\n                 \
+                              where the registry is\n\n\
+             1 fault, no warning, 0 ok, 0 skipped\n"
+        );
+    }
+
+    #[test]
+    fn only_a_terminal_sees_colours() {
+        let report = Report::new(String::new(), vec![Finding::ok(Check::Base, "fine")]);
+
+        assert!(!report.text(WIDTH, false).contains('\x1b'));
+        assert!(report.text(WIDTH, true).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_machine_reads_what_people_do() {
+        let found = Finding::warning(Check::Port80, "it answers").client("none");
+        let report = Report::new("https://r.example".to_owned(), vec![found]);
+
+        let read: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+
+        assert_eq!(
+            read,
+            serde_json::json!({
+                "url": "https://r.example", "faults": 0, "warnings": 1,
+                "checks": [{"check": "port80", "verdict": "warning", "seen": "it answers", "client": "none"}],
+            })
+        );
+    }
+}

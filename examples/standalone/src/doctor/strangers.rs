@@ -1,0 +1,171 @@
+//! What somebody can do who does not log in, here and at other ports of the same host.
+
+use super::origin::{Origin, Scheme};
+use super::{
+    client::{Answer, Client, Door, Failure, Peers, Question},
+    finding::{Check, Finding},
+    target::Target,
+};
+use axum::http::{Method, StatusCode, header};
+
+/// Where registries listen by default.
+const USUAL_PORT: u16 = 5000;
+
+/// Whether strangers can list and push.
+pub(super) async fn examine(
+    client: &Client,
+    door: &Door,
+    repository: &str,
+    open: bool,
+    found: &mut Vec<Finding>,
+) {
+    let listed = client
+        .ask(door, Question::get(door.path("/v2/_catalog?n=1")))
+        .await;
+    if let Ok(answer) = listed {
+        found.push(if answer.status.is_success() && answer.is_of_registry() {
+            let seen = "anybody can list the names of all repositories";
+            Finding::warning(Check::AnonymousCatalog, seen).server(ASK)
+        } else {
+            Finding::ok(Check::AnonymousCatalog, format!("refused ({})", answer.summary()))
+        });
+    }
+    match push(client, door, repository).await {
+        Some(Ok(())) => {
+            let seen = if open {
+                "anybody who reaches this address can push; without a login"
+            } else {
+                "a login is asked for at `/v2/`, and not for pushing: anybody can push"
+            };
+            // Whoever tries a registry out does it on their own machine.
+            found.push(if Target::is_loopback(&door.origin) && open {
+                Finding::warning(Check::AnonymousPush, seen).server(ASK)
+            } else {
+                Finding::fault(Check::AnonymousPush, seen).server(ASK)
+            });
+        }
+        Some(Err(answer)) => found.push(Finding::ok(
+            Check::AnonymousPush,
+            format!("refused ({})", answer.summary()),
+        )),
+        None => {}
+    }
+}
+
+const ASK: &str = "a login: `registry serve --htpasswd FILE`, or `auth.htpasswd` in the configuration; \
+                   `registry serve --access RULES.yml` says who may do what";
+
+/// Opens an upload session as a stranger, and cancels it: whether that is allowed, or what is said instead. `None` if
+/// nothing is said.
+async fn push(client: &Client, door: &Door, repository: &str) -> Option<Result<(), Answer>> {
+    let path = door.path(&format!("/v2/{repository}/blobs/uploads/"));
+    let answer = client.ask(door, Question::new(Method::POST, path)).await.ok()?;
+    if answer.status != StatusCode::ACCEPTED {
+        return Some(Err(answer));
+    }
+    if let Some(location) = answer.header_whole(header::LOCATION) {
+        let target = super::location::Judged::of(&location, door).target;
+        // That nothing is left behind is asked for, and not promised.
+        let _ = client.ask(door, Question::new(Method::DELETE, target)).await;
+    }
+    Some(Ok(()))
+}
+
+/// Looks for the registry at other ports of the same host: `also`, and the one where registries listen by default.
+pub(super) async fn other_doors(
+    client: &Client,
+    door: &Door,
+    also: &[u16],
+    repository: &str,
+    open: bool,
+    found: &mut Vec<Finding>,
+) {
+    let mut ports = also.to_vec();
+    ports.push(USUAL_PORT);
+    ports.dedup();
+    ports.retain(|port| *port != door.origin.port());
+    for port in ports {
+        found.push(
+            other_door(
+                client,
+                &door.origin,
+                port,
+                repository,
+                Known {
+                    open,
+                    told: also.contains(&port),
+                },
+            )
+            .await,
+        );
+    }
+}
+
+/// What is known before a port is tried.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The main door lets strangers in, too.
+    open: bool,
+    /// Somebody asked for this port.
+    told: bool,
+}
+
+async fn other_door(client: &Client, main: &Origin, port: u16, repository: &str, known: Known) -> Finding {
+    let mut last = None;
+    for scheme in [Scheme::Http, Scheme::Https] {
+        let door = Door {
+            origin: main.at(scheme, port),
+            prefix: String::new(),
+            peers: Peers::Anybody,
+        };
+        match client.ask(&door, Question::get("/v2/")).await {
+            Ok(answer) if answer.is_of_registry() || answer.status == StatusCode::UNAUTHORIZED => {
+                return judged(client, &door, &answer, repository, known).await;
+            }
+            Ok(answer) => last = Some(format!("port {port}: no registry ({})", answer.summary())),
+            Err(Failure::Unreachable(_)) => {
+                return Finding::ok(Check::OtherDoor, format!("port {port} is closed"));
+            }
+            Err(failure) => last = last.or_else(|| Some(format!("port {port}: {failure}"))),
+        }
+    }
+    Finding::ok(Check::OtherDoor, last.unwrap_or_default())
+}
+
+async fn judged(client: &Client, door: &Door, answer: &Answer, repository: &str, known: Known) -> Finding {
+    let origin = &door.origin;
+    let close = format!(
+        "publish it on loopback only, where the proxy is: `-p 127.0.0.1:{0}:5000` in the place of `-p {0}:5000`, or no port at \
+         all on a network of containers; without a container: `http.addr: 127.0.0.1:{0}`",
+        origin.port()
+    );
+    if !answer.status.is_success() {
+        let seen = format!(
+            "a registry is at {origin}, too, which asks for a login ({})",
+            answer.summary()
+        );
+        return match origin.scheme {
+            Scheme::Https => Finding::ok(Check::OtherDoor, seen),
+            Scheme::Http if Target::is_loopback(origin) => Finding::ok(Check::OtherDoor, seen),
+            Scheme::Http => {
+                Finding::warning(Check::OtherDoor, format!("{seen}, over plain HTTP")).server(close)
+            }
+        };
+    }
+    let push = match push(client, door, repository).await {
+        Some(Ok(())) => "pull and push",
+        _ => "pull",
+    };
+    if known.open {
+        let seen = format!("a registry is at {origin}, too, where strangers can {push}");
+        return Finding::warning(Check::OtherDoor, seen).server(close);
+    }
+    let seen = format!("{origin} bypasses the login: anybody who reaches it can {push}");
+    if Target::is_loopback(origin) && !known.told {
+        let seen = format!(
+            "{seen}. Seen from this machine itself, that may be as it should be: see from another one whether the port is open"
+        );
+        return Finding::warning(Check::OtherDoor, seen).server(close);
+    }
+    Finding::fault(Check::OtherDoor, seen).server(close)
+}

@@ -1,0 +1,107 @@
+//! [`Target`]: what is to be examined, as people write it.
+
+use super::origin::{Origin, Scheme};
+use axum::http::{Uri, uri::Authority};
+
+/// A registry's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Over https where nothing else was said.
+    pub(super) origin: Origin,
+    /// Whether somebody said http or https.
+    pub(super) scheme_given: bool,
+    /// What stands before `/v2/`.
+    pub(super) prefix: String,
+}
+
+impl Target {
+    /// Reads `https://HOST`, `http://HOST:PORT`, `HOST:PORT` as in the name of an image; `/v2/` at the end may be there.
+    ///
+    /// # Errors
+    ///
+    /// If it is something else. The message never repeats it: there may be a password in it.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let malformed = || "the URL is not one such as https://registry.example.com, or HOST:PORT".to_owned();
+        let scheme_given = url.contains("://");
+        let whole = if scheme_given {
+            url.to_owned()
+        } else {
+            format!("{}://{url}", Scheme::Https)
+        };
+        let uri: Uri = whole.parse().or(Err(malformed()))?;
+        if uri
+            .authority()
+            .map(Authority::as_str)
+            .is_some_and(|authority| authority.contains('@'))
+        {
+            return Err("a URL with a user in it is not taken: --user has the name".to_owned());
+        }
+        let origin = Origin::of(&uri).ok_or_else(malformed)?;
+        if uri.query().is_some() || origin.host().is_empty() {
+            return Err(malformed());
+        }
+        let path = uri.path().trim_end_matches('/');
+        Ok(Self {
+            origin,
+            scheme_given,
+            prefix: path.strip_suffix("/v2").unwrap_or(path).to_owned(),
+        })
+    }
+
+    /// Whether the host is this machine itself, by a name or address that can be nobody else's.
+    pub(super) fn is_loopback(origin: &Origin) -> bool {
+        let host = origin.host();
+        host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_written_in_several_ways() {
+        for (url, origin, scheme_given, prefix) in [
+            ("https://r.example", "https://r.example", true, ""),
+            ("https://R.example:443/", "https://r.example", true, ""),
+            ("http://r.example:5000/v2/", "http://r.example:5000", true, ""),
+            ("r.example:5000", "https://r.example:5000", false, ""),
+            ("[::1]:5000", "https://[::1]:5000", false, ""),
+            ("https://r.example/images/", "https://r.example", true, "/images"),
+            (
+                "https://r.example/images/v2",
+                "https://r.example",
+                true,
+                "/images",
+            ),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(
+                (
+                    target.origin.to_string().as_str(),
+                    target.scheme_given,
+                    target.prefix.as_str()
+                ),
+                (origin, scheme_given, prefix),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_not_repeated() {
+        for url in [
+            "",
+            "/v2/",
+            "ftp://r.example",
+            "https://ann:secret@r.example",
+            "https://r.example?secret",
+        ] {
+            let refused = Target::parse(url).unwrap_err();
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! An upload as docker makes it: a session is opened, a body is sent in chunks, and where to go on is looked at each time.
+//! At the end the session is cancelled, so that nothing is stored.
+
+use super::{
+    approach::Port80,
+    client::{Answer, Client, Door, Question},
+    finding::{Check, Finding},
+    limits,
+    location::Judged,
+};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// How an upload is tried.
+#[derive(Debug)]
+pub(super) struct Trial<'a> {
+    pub(super) client: &'a Client,
+    pub(super) door: &'a Door,
+    pub(super) authorization: Option<&'a HeaderValue>,
+    pub(super) repository: &'a str,
+    /// How many bytes are really sent.
+    pub(super) size: u64,
+    pub(super) port_80: Port80,
+}
+
+impl Trial<'_> {
+    /// Tries an upload, and what sizes of bodies pass.
+    pub(super) async fn run(&self, found: &mut Vec<Finding>) {
+        let Some((session, flawed)) = self.opened(found).await else {
+            found.push(limits::examine(self, false).await);
+            return;
+        };
+        let after = self.sent(&session, flawed, found).await;
+        found.push(self.cancelled(&after).await);
+        // Both are mostly waiting for what is not said.
+        let (limit, buffering) = tokio::join!(limits::examine(self, true), limits::buffering(self));
+        found.push(limit);
+        found.extend(buffering);
+    }
+
+    pub(super) fn question(&self, method: Method, target: &str) -> Question {
+        Question::new(method, target).login(self.authorization)
+    }
+
+    pub(super) async fn ask(&self, method: Method, target: &str) -> Result<Answer, super::client::Failure> {
+        self.client.ask(self.door, self.question(method, target)).await
+    }
+
+    /// A path of the repository.
+    pub(super) fn path(&self, rest: &str) -> String {
+        self.door.path(&format!("/v2/{}/{rest}", self.repository))
+    }
+
+    async fn open(&self) -> Result<Answer, super::client::Failure> {
+        self.ask(Method::POST, &self.path("blobs/uploads/")).await
+    }
+
+    /// A session of its own.
+    pub(super) async fn session(&self) -> Option<String> {
+        self.open().await.ok().and_then(|answer| self.session_of(&answer))
+    }
+
+    fn session_of(&self, answer: &Answer) -> Option<String> {
+        let location = answer.header_whole(header::LOCATION)?;
+        (answer.status == StatusCode::ACCEPTED).then(|| Judged::of(&location, self.door).target)
+    }
+
+    /// A session, and whether its `Location` was at fault.
+    async fn opened(&self, found: &mut Vec<Finding>) -> Option<(String, bool)> {
+        let answer = match self.open().await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                found.push(Finding::fault(
+                    Check::UploadSession,
+                    format!("`POST` has no answer: {failure}"),
+                ));
+                return None;
+            }
+        };
+        if answer.status != StatusCode::ACCEPTED {
+            found.push(self.not_opened(&answer));
+            return None;
+        }
+        found.push(Finding::ok(
+            Check::UploadSession,
+            format!("opened in {}", self.repository),
+        ));
+        let Some(session) = self.session_of(&answer) else {
+            found.push(
+                Finding::fault(
+                    Check::UploadLocation,
+                    "the answer to `POST` has no `Location`: nobody can go on",
+                )
+                .server("pass `Location` on"),
+            );
+            return None;
+        };
+        let flawed = self.located(&answer, found);
+        if !flawed {
+            found.push(Finding::ok(Check::UploadLocation, "stays where it was asked"));
+        }
+        let has_id = answer.headers.contains_key(UPLOAD_ID);
+        if !has_id {
+            found.push(
+                Finding::warning(
+                    Check::UploadHeaders,
+                    "`Docker-Upload-UUID` is missing; today's clients do without",
+                )
+                .server("pass the registry's headers on as they are"),
+            );
+        }
+        Some((session, flawed))
+    }
+
+    /// Looks at a `Location`, and says whether it is at fault.
+    fn located(&self, answer: &Answer, found: &mut Vec<Finding>) -> bool {
+        let Some(location) = answer.header_whole(header::LOCATION) else {
+            return false;
+        };
+        let flaws = Judged::of(&location, self.door).flaws;
+        for flaw in &flaws {
+            let seen = flaw.consequence(&location, self.door, self.port_80);
+            found.push(Finding::fault(Check::UploadLocation, seen).server(flaw.fix(self.door)));
+        }
+        !flaws.is_empty()
+    }
+
+    fn not_opened(&self, answer: &Answer) -> Finding {
+        let summary = answer.summary();
+        let repository = self.repository;
+        match answer.status {
+            StatusCode::UNAUTHORIZED if self.authorization.is_none() => Finding::skipped(
+                Check::UploadSession,
+                "uploads need a login: --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on standard input",
+            ),
+            StatusCode::UNAUTHORIZED => Finding::fault(
+                Check::UploadSession,
+                format!("{summary} to `POST`, although the login counts for `/v2/`"),
+            )
+            .server("does the proxy pass `Authorization` on, and ask for the same users everywhere below `/v2/`?"),
+            StatusCode::FORBIDDEN => Finding::skipped(
+                Check::UploadSession,
+                format!("{summary}: not allowed in {repository}; --repository NAME names one that this user may push to"),
+            ),
+            StatusCode::METHOD_NOT_ALLOWED if answer.is_of_registry() => {
+                Finding::skipped(Check::UploadSession, format!("{summary}: the registry is read-only"))
+            }
+            StatusCode::LENGTH_REQUIRED => length_required(Check::UploadSession, &summary),
+            status if status.is_redirection() => Finding::fault(
+                Check::UploadSession,
+                format!(
+                    "`POST` is redirected to `{}` ({}): clients repeat it as a GET",
+                    answer.header(header::LOCATION).unwrap_or_default(),
+                    status.as_u16()
+                ),
+            )
+            .server("redirect with 308, or not at all below `/v2/`"),
+            _ => Finding::fault(Check::UploadSession, format!("{summary} to `POST`"))
+                .server("does the proxy let POST, PATCH, PUT and DELETE through (`limit_except`, a firewall for web applications)?"),
+        }
+    }
+
+    /// Sends a body in chunks; returns where the session is then.
+    async fn sent(&self, session: &str, flawed: bool, found: &mut Vec<Finding>) -> String {
+        let question = self.question(Method::PATCH, session);
+        let answer = match self.client.upload(self.door, question, self.size).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                found.push(
+                    Finding::fault(
+                        Check::UploadBody,
+                        format!(
+                            "{} in chunks, and no answer: {failure}",
+                            limits::amount(self.size)
+                        ),
+                    )
+                    .server("the proxy's error log; time enough for a layer: `proxy_read_timeout 900;`"),
+                );
+                return session.to_owned();
+            }
+        };
+        if answer.status != StatusCode::ACCEPTED {
+            found.push(self.not_sent(&answer));
+            return session.to_owned();
+        }
+        let seen = format!("{} went through", limits::amount(self.size));
+        found.push(Finding::ok(Check::UploadBody, seen));
+        found.push(self.range(&answer));
+        if !flawed {
+            self.located(&answer, found);
+        }
+        self.session_of(&answer).unwrap_or_else(|| session.to_owned())
+    }
+
+    fn not_sent(&self, answer: &Answer) -> Finding {
+        let summary = answer.summary();
+        let size = limits::amount(self.size);
+        match answer.status {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                limits::too_large(Check::UploadBody, answer, &format!("{size} in chunks are refused"))
+            }
+            StatusCode::LENGTH_REQUIRED => length_required(Check::UploadBody, &summary),
+            StatusCode::NOT_FOUND => Finding::fault(
+                Check::UploadBody,
+                format!("{summary} to `PATCH`: who answers does not know the session that was opened a moment ago"),
+            )
+            .server(
+                "several registries behind one name have to share their storage; and nothing on the way may change paths \
+                 (Apache: `AllowEncodedSlashes NoDecode`, `nocanon`)",
+            ),
+            _ => Finding::fault(Check::UploadBody, format!("{summary} to {size} in chunks"))
+                .server("the log of who answered says why"),
+        }
+    }
+
+    /// docker reads how far a session is, and nothing else tells it.
+    fn range(&self, answer: &Answer) -> Finding {
+        let wanted = format!("0-{}", self.size.saturating_sub(1));
+        match answer.header(header::RANGE) {
+            Some(range) if range == wanted => Finding::ok(Check::UploadHeaders, format!("`Range: {range}`")),
+            Some(range) => Finding::fault(
+                Check::UploadHeaders,
+                format!("`Range` is `{range}` where docker expects `{wanted}`: its push fails with `expected integer`, or starts anew"),
+            )
+            .server("pass `Range` on as the registry sends it; what changes bodies on the way has to go"),
+            None => Finding::fault(
+                Check::UploadHeaders,
+                "`Range` is missing from the answer to `PATCH`: `docker push` fails with `EOF`",
+            )
+            .server("nginx: no `proxy_hide_header Range;` Apache: no `Header unset Range`"),
+        }
+    }
+
+    async fn cancelled(&self, session: &str) -> Finding {
+        match self.ask(Method::DELETE, session).await {
+            Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
+                Finding::ok(Check::UploadCancel, "nothing is left behind")
+            }
+            Ok(answer) => Finding::warning(
+                Check::UploadCancel,
+                format!(
+                    "`DELETE` is answered with {}: the session stays until the registry ends it",
+                    answer.summary()
+                ),
+            )
+            .server("does the proxy let DELETE through?"),
+            Err(failure) => Finding::warning(
+                Check::UploadCancel,
+                format!("`DELETE` has no answer: {failure}; the session stays until the registry ends it"),
+            ),
+        }
+    }
+}
+
+fn length_required(check: Check, summary: &str) -> Finding {
+    Finding::fault(
+        check,
+        format!("{summary}: bodies in chunks are not taken, and docker and podman send no others"),
+    )
+    .server("a newer proxy: nginx before 1.3.9 does not know them; what scans bodies on the way has to let them pass")
+}

@@ -19,8 +19,9 @@ COPY --from=build /registry /bin/registry
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY image/entrypoint.sh /entrypoint.sh
 COPY image/config.yml /etc/docker/registry/config.yml
+# What runs here is static: a base without the compiler's libraries starts it. And
 # `docker run --entrypoint htpasswd … -Bbn USER PASSWORD` makes a line for a password file.
-RUN ln -s registry /bin/htpasswd && mkdir -p /var/lib/registry
+RUN registry --version && ln -s registry /bin/htpasswd && mkdir -p /var/lib/registry
 # One port: nginx-proxy takes the only one that there is.
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["registry", "health"]

@@ -76,7 +76,9 @@ fn own(file: Option<PathBuf>) -> Result<Target> {
         Socket::Tcp(address) => format!("{scheme}://{}{prefix}/v2/", address.locally()),
         socket @ Socket::Unix(_) => format!("{socket}:{prefix}/v2/"),
     };
-    Ok(Target::parse(&url)?)
+    let mut target = Target::parse(&url)?;
+    target.may_refuse = http.admission.allowed.is_some();
+    Ok(target)
 }
 
 /// What the server is alive by.
@@ -123,6 +125,10 @@ async fn get(
     // Whoever asks for a login is alive.
     if status.is_success() || status == StatusCode::UNAUTHORIZED {
         return Ok(status.to_string());
+    }
+    // This machine need not be among the networks that may connect.
+    if status == StatusCode::FORBIDDEN && target.may_refuse {
+        return Ok("it lets in the networks of `http.allow`".into());
     }
     let body = to_bytes(Body::new(response.into_body()), REPORT)
         .await

@@ -13,6 +13,8 @@ pub(super) struct Target {
     transport: Transport,
     authority: Authority,
     path: String,
+    /// Whether only some may connect there, so that a refusal is an answer like others.
+    pub(super) may_refuse: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ impl Target {
                 transport: Transport::Unix(socket.into()),
                 authority: Authority::from_static("localhost"),
                 path,
+                may_refuse: false,
             });
         }
         let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
@@ -56,6 +59,7 @@ impl Target {
             transport,
             authority,
             path: path.to_owned(),
+            may_refuse: false,
         })
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         nobody_is_not_healthy,
         what_is_wrong_is_said_in_the_servers_words,
         a_server_that_asks_for_a_login_is_healthy,
+        a_server_that_lets_in_only_others_is_healthy,
         a_certificate_of_its_own_making_will_do,
         a_server_that_wants_a_certificate_is_healthy,
         a_server_that_waits_for_its_certificate_is_not,
@@ -113,6 +114,26 @@ fn a_server_that_asks_for_a_login_is_healthy() {
     let (healthy, said) = health(&format!("http://{}", server.address));
 
     assert!(healthy, "{said}");
+}
+
+/// A container asks from loopback, which is not where the proxy is.
+fn a_server_that_lets_in_only_others_is_healthy() {
+    let server = Scripted::plain("403 Forbidden", "{}");
+    let ask = |allow: &str| {
+        run(Command::new(REGISTRY)
+            .arg("health")
+            .env("REGISTRY_HTTP_ADDR", server.address.to_string())
+            .env("REGISTRY_HTTP_ALLOW", allow))
+    };
+
+    let (healthy, said) = ask("[10.0.0.4]");
+    assert!(healthy, "{said}");
+    assert!(said.contains("http.allow"), "{said}");
+
+    // Without that, nobody is to be refused there.
+    let (healthy, said) = health(&format!("http://{}", server.address));
+    assert!(!healthy, "{said}");
+    assert!(said.contains("403 Forbidden"), "{said}");
 }
 
 fn a_certificate_of_its_own_making_will_do() {

@@ -168,6 +168,8 @@ impl Place<'_> {
         command.args(["-euc", &format!("cd '{}'\n{script}", self.directory.display())]);
         // Compose has its own libraries, and others of these names break it.
         command.env_remove("PYTHONPATH");
+        // How long it waits for the engine, which may be busy.
+        command.env("COMPOSE_HTTP_TIMEOUT", "600");
         output_of(command).unwrap_or_else(|failed| panic!("{script}\n{failed}"))
     }
 

@@ -7,12 +7,14 @@
 //!
 //! A name lasts when every directory on the way to it was synced after it got its own. A new directory may have
 //! been made by an operation that still runs, or by a process that died before its sync; "it exists" therefore
-//! proves nothing, and [`Disk`] remembers which directories it has itself seen to.
+//! proves nothing, and [`Disk`] remembers which directories it has itself seen to. The same holds for files that an
+//! operation finds and builds upon, such as the blobs of a manifest: [`Changes::last`].
 
 use crate::error::{Context, FsError};
 use std::{
     collections::HashSet,
     fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
@@ -34,6 +36,8 @@ pub enum Durability {
 
 /// How many directories are remembered as lasting. Forgetting one costs a sync of a directory that is clean.
 const REMEMBERED: usize = 16_384;
+/// How many files are. Forgetting one costs two such syncs when it is built upon again.
+const REMEMBERED_FILES: usize = 65_536;
 
 /// The writing side of a directory.
 #[derive(Debug)]
@@ -46,6 +50,23 @@ pub(crate) struct Disk {
     staged: AtomicU64,
     /// Directories whose own names last, all the way up.
     lasting: Mutex<HashSet<PathBuf>>,
+    files: Mutex<LastingFiles>,
+}
+
+/// Files whose content and name last, as far as this process knows.
+#[derive(Debug, Default)]
+struct LastingFiles {
+    /// Hashes of their paths.
+    known: HashSet<u64>,
+    hasher: RandomState,
+    /// How many files have been removed. Whoever began before the last removal may have synced a name that is gone.
+    removals: u64,
+}
+
+impl LastingFiles {
+    fn number(&self, path: &Path) -> u64 {
+        self.hasher.hash_one(path)
+    }
 }
 
 impl Disk {
@@ -56,6 +77,7 @@ impl Disk {
             durability,
             staged: AtomicU64::new(0),
             lasting: Mutex::new(HashSet::new()),
+            files: Mutex::default(),
         }
     }
 
@@ -68,10 +90,12 @@ impl Disk {
     }
 
     /// What one operation is about to change.
-    pub(crate) const fn changes(&self) -> Changes<'_> {
+    pub(crate) fn changes(&self) -> Changes<'_> {
         Changes {
             disk: self,
             touched: Vec::new(),
+            given: Vec::new(),
+            removals: self.files().removals,
         }
     }
 
@@ -85,7 +109,11 @@ impl Disk {
     /// Syncs the content of an open file.
     pub(crate) fn sync_data(&self, file: &File, path: &Path) -> Result<(), FsError> {
         match self.durability {
-            Durability::Full => file.sync_data().at("sync", path),
+            Durability::Full => {
+                #[cfg(test)]
+                crate::power_loss::synced(&self.top, path);
+                file.sync_data().at("sync", path)
+            }
             Durability::Relaxed => Ok(()),
         }
     }
@@ -95,7 +123,8 @@ impl Disk {
         self.durability == Durability::Full
     }
 
-    /// Removes a directory with everything in it, for readers at once; false if there is none.
+    /// Removes a directory with everything in it, for readers at once; false if there is none. Nothing is built upon what
+    /// is in those that go: sessions and tags.
     pub(crate) fn discard(&self, directory: &Path) -> Result<bool, FsError> {
         let staged = self.stage();
         if fs::rename(directory, &staged.path)
@@ -110,15 +139,37 @@ impl Disk {
 
     pub(crate) fn sync_directory(&self, directory: &Path) -> Result<(), FsError> {
         match self.durability {
-            Durability::Full => File::open(directory)
-                .and_then(|open| open.sync_all())
-                .at("sync", directory),
+            Durability::Full => {
+                #[cfg(test)]
+                crate::power_loss::synced(&self.top, directory);
+                File::open(directory)
+                    .and_then(|open| open.sync_all())
+                    .at("sync", directory)
+            }
             Durability::Relaxed => Ok(()),
         }
     }
 
     fn lasting(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
         self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files(&self) -> MutexGuard<'_, LastingFiles> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the content and the name of a file are known to last.
+    pub(crate) fn lasts(&self, path: &Path) -> bool {
+        let files = self.files();
+        files.known.contains(&files.number(path))
+    }
+
+    /// A file is about to be removed.
+    fn forget(&self, path: &Path) {
+        let mut files = self.files();
+        let number = files.number(path);
+        files.known.remove(&number);
+        files.removals += 1;
     }
 }
 
@@ -150,13 +201,17 @@ pub(crate) struct Changes<'a> {
     disk: &'a Disk,
     /// Directories that an entry was added to or removed from.
     touched: Vec<PathBuf>,
+    /// Files that are there and whose content is synced.
+    given: Vec<PathBuf>,
+    /// How many files had been removed when this began.
+    removals: u64,
 }
 
 impl Changes<'_> {
     /// A file with these bytes, in place of what is there.
     pub(crate) fn put(&mut self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         self.put_derived(target, bytes)?;
-        self.touch(target);
+        self.give(target);
         Ok(())
     }
 
@@ -177,14 +232,27 @@ impl Changes<'_> {
         }
         // Whoever wrote it may not have synced it yet, or never meant to.
         self.disk.sync_data(&file, target)?;
-        self.touch(target);
+        self.give(target);
+        Ok(())
+    }
+
+    /// A file that was found, whoever left it there: a process that died before it had synced it, one that never meant
+    /// to, or an operation that still runs. What builds upon it must not last longer than it does.
+    pub(crate) fn last(&mut self, target: &Path) -> Result<(), FsError> {
+        if !self.disk.syncs() || self.disk.lasts(target) {
+            return Ok(());
+        }
+        if let Some(file) = File::open(target).if_there("open", target)? {
+            self.disk.sync_data(&file, target)?;
+            self.give(target);
+        }
         Ok(())
     }
 
     /// A file that was written and synced elsewhere below the same root, in place of what is there.
     pub(crate) fn publish(&mut self, from: &Path, target: &Path) -> Result<(), FsError> {
         rename_making_way(from, target)?;
-        self.touch(target);
+        self.give(target);
         Ok(())
     }
 
@@ -226,6 +294,7 @@ impl Changes<'_> {
     /// No file under that name; false if there was none.
     pub(crate) fn remove(&mut self, target: &Path) -> Result<bool, FsError> {
         let removed = fs::remove_file(target).if_there("remove", target)?.is_some();
+        self.disk.forget(target);
         if removed {
             self.touch(target);
         }
@@ -241,8 +310,14 @@ impl Changes<'_> {
         Ok(discarded)
     }
 
-    /// The name of this file shall last, too, whoever gave it.
-    pub(crate) fn touch(&mut self, target: &Path) {
+    /// A file whose content is synced has got a name.
+    fn give(&mut self, target: &Path) {
+        self.touch(target);
+        self.given.push(target.to_path_buf());
+    }
+
+    /// The directory of this name has changed.
+    fn touch(&mut self, target: &Path) {
         let directory = parent(target);
         if !self.touched.iter().any(|touched| touched == directory) {
             self.touched.push(directory.to_path_buf());
@@ -274,6 +349,15 @@ impl Changes<'_> {
             lasting.clear();
         }
         lasting.extend(synced.into_iter().map(Path::to_path_buf));
+        drop(lasting);
+        let mut files = self.disk.files();
+        if files.removals == self.removals {
+            if files.known.len() + self.given.len() > REMEMBERED_FILES {
+                files.known.clear();
+            }
+            let given: Vec<u64> = self.given.iter().map(|path| files.number(path)).collect();
+            files.known.extend(given);
+        }
         Ok(())
     }
 

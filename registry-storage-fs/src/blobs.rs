@@ -111,7 +111,7 @@ impl Store {
         };
         let mut changes = self.disk.changes();
         // The push that brought the data may still be on its way to making its name last.
-        changes.touch(&self.layout.blob(&target));
+        changes.last(&self.layout.blob(&target))?;
         changes.ensure(&self.layout.layer(to, digest), target.to_string().as_bytes())?;
         changes.settle()?;
         self.holders.add(digest, to);

@@ -49,6 +49,9 @@
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
 //!   same, verified bytes, and open readers keep theirs.
 
+#[cfg(test)]
+extern crate self as registry_storage_fs;
+
 mod admin;
 mod append;
 mod atomic;
@@ -64,6 +67,8 @@ mod manifests;
 mod open;
 mod open_uploads;
 mod planes;
+#[cfg(test)]
+mod power_loss;
 mod read;
 mod referrers;
 mod tags;

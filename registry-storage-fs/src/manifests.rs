@@ -79,6 +79,7 @@ impl Store {
         // Against a deletion of the same manifest: its search for tags must not miss one that is just moved here.
         let _lock = self.manifests.lock((repository.clone(), digest));
         self.check_needs(repository, &put.needs)?;
+        self.make_last(repository, &put.needs)?;
 
         let created = self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();
@@ -99,6 +100,28 @@ impl Store {
         let mut outcome = PutOutcome::of_manifest(created);
         self.move_tags(repository, &digest, put.tags, &mut outcome)?;
         Ok(outcome)
+    }
+
+    /// Makes what a manifest refers to last, before anybody can see the manifest. It was found; whoever left it there may
+    /// not have got as far as that, and the client that was told "it exists" does not push it again.
+    fn make_last(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+        let mut changes = self.disk.changes();
+        for Needed { digest, need, .. } in needs {
+            let link = match need {
+                Need::Blob => self.layout.layer(repository, digest),
+                Need::Manifest => self.layout.revision(repository, digest),
+            };
+            let blob = self.layout.blob(digest);
+            if self.disk.lasts(&link) && self.disk.lasts(&blob) {
+                continue;
+            }
+            changes.last(&link)?;
+            match links::read(&link)? {
+                Some(target) if target != *digest => changes.last(&self.layout.blob(&target))?,
+                _ => changes.last(&blob)?,
+            }
+        }
+        Ok(changes.settle()?)
     }
 
     /// Whether everything a manifest refers to is there. A size that differs from the descriptor's is looked into:

@@ -169,9 +169,14 @@ impl Store {
             // An earlier try got through, and its answer got lost.
             Err(StorageError::UploadUnknown) => {
                 let held = self.blob(repository, &digest)?;
-                return held
-                    .filter(|held| held.size == proof.size())
-                    .ok_or(StorageError::UploadUnknown);
+                let held = held.filter(|held| held.size == proof.size());
+                let held = held.ok_or(StorageError::UploadUnknown)?;
+                // Or a push of somebody else did, and is not through yet.
+                let mut changes = self.disk.changes();
+                changes.last(&self.layout.layer(repository, &digest))?;
+                changes.last(&self.layout.blob(&digest))?;
+                changes.settle()?;
+                return Ok(held);
             }
             other => other?,
         };
@@ -179,7 +184,7 @@ impl Store {
         let target = self.layout.blob(&digest);
         let mut changes = self.disk.changes();
         match session.became {
-            Some(became) if became == digest && session.offset == proof.size() => changes.touch(&target),
+            Some(became) if became == digest && session.offset == proof.size() => changes.last(&target)?,
             Some(became) => {
                 return Err(StorageError::internal(format!("the session has become {became}")));
             }

@@ -1,0 +1,435 @@
+//! The power fails at every point of every operation, and what was acknowledged is there all the same.
+//!
+//! Whatever this crate syncs is written down as it is then: the content of a file, the entries of a directory, by inode.
+//! Of that, a disk is made that has lost power: one on which nothing else survived, and one on which all names did, as
+//! far as the kernel had got, but no content. The disk as the process left it stands for the process alone dying.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use crate::{Durability, FsStorage};
+use bytes::Bytes;
+use registry_core::{
+    Algorithm, Digest, MediaType, RepositoryName, Storage,
+    storage::{Need, Needed, PutManifest, TagExpect, TagMove, Verified},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsString,
+    fs::{self, File},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+use support::{manifest, name, push, put, read, tag, writer};
+use tempfile::TempDir;
+
+/// What has been synced below each directory that is watched.
+static WATCHED: Mutex<BTreeMap<PathBuf, Platter>> = Mutex::new(BTreeMap::new());
+
+#[derive(Default)]
+struct Platter {
+    files: HashMap<u64, Vec<u8>>,
+    directories: HashMap<u64, BTreeMap<OsString, u64>>,
+    /// An inode that is open is not given to another file.
+    open: Vec<File>,
+    /// How many operations have been acknowledged.
+    acknowledged: usize,
+    failures: Vec<Failure>,
+}
+
+/// The disk after the power has failed.
+struct Failure {
+    disk: TempDir,
+    acknowledged: usize,
+    how: &'static str,
+}
+
+/// What is at that path lasts as it is now.
+pub(crate) fn synced(top: &Path, path: &Path) {
+    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(platter) = watched.get_mut(top) else {
+        return;
+    };
+    // Just before; after it is before the next one.
+    platter.fail(top);
+    let file = File::open(path).unwrap();
+    let inode = file.metadata().unwrap().ino();
+    if path.is_dir() {
+        let entries = entries(path, &mut platter.open);
+        platter.directories.insert(inode, entries);
+    } else {
+        platter.files.insert(inode, fs::read(path).unwrap());
+    }
+    platter.open.push(file);
+}
+
+fn entries(directory: &Path, open: &mut Vec<File>) -> BTreeMap<OsString, u64> {
+    let found = fs::read_dir(directory).unwrap().flatten().filter_map(|entry| {
+        // Another operation may be about to take it away.
+        let file = File::open(entry.path()).ok()?;
+        let inode = file.metadata().ok()?.ino();
+        open.push(file);
+        Some((entry.file_name(), inode))
+    });
+    found.collect()
+}
+
+impl Platter {
+    fn fail(&mut self, top: &Path) {
+        let inode = fs::metadata(top).unwrap().ino();
+        for how in ["synced alone", "names and synced content", "everything"] {
+            let disk = tempfile::tempdir().unwrap();
+            let copy = support::top(disk.path());
+            fs::create_dir_all(&copy).unwrap();
+            match how {
+                "synced alone" => self.directory(inode, &copy),
+                how => self.as_it_is(top, &copy, how == "everything"),
+            }
+            let acknowledged = self.acknowledged;
+            self.failures.push(Failure {
+                disk,
+                acknowledged,
+                how,
+            });
+        }
+    }
+
+    fn directory(&self, inode: u64, copy: &Path) {
+        for (name, inode) in self.directories.get(&inode).into_iter().flatten() {
+            let path = copy.join(name);
+            if self.is_directory(*inode) {
+                fs::create_dir(&path).unwrap();
+                self.directory(*inode, &path);
+            } else {
+                fs::write(path, self.files.get(inode).map_or(&[][..], Vec::as_slice)).unwrap();
+            }
+        }
+    }
+
+    fn is_directory(&self, inode: u64) -> bool {
+        self.open.iter().any(|file| {
+            let metadata = file.metadata().unwrap();
+            metadata.ino() == inode && metadata.is_dir()
+        })
+    }
+
+    fn as_it_is(&self, directory: &Path, copy: &Path, content: bool) {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let (path, copy) = (entry.path(), copy.join(entry.file_name()));
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            if metadata.is_dir() {
+                fs::create_dir(&copy).unwrap();
+                self.as_it_is(&path, &copy, content);
+            } else if content {
+                fs::copy(&path, &copy).unwrap();
+            } else {
+                let synced = self.files.get(&metadata.ino());
+                fs::write(copy, synced.map_or(&[][..], Vec::as_slice)).unwrap();
+            }
+        }
+    }
+}
+
+/// A directory whose disk is watched from when it is opened.
+struct Watched {
+    root: TempDir,
+    storage: FsStorage,
+}
+
+impl Watched {
+    fn open(root: TempDir) -> Self {
+        let top = support::top(root.path());
+        WATCHED.lock().unwrap().insert(top, Platter::default());
+        let storage = FsStorage::open(root.path()).unwrap();
+        Self { root, storage }
+    }
+
+    /// One more operation was acknowledged.
+    fn acknowledged(&self) {
+        let top = support::top(self.root.path());
+        let mut watched = WATCHED.lock().unwrap();
+        let platter = watched.get_mut(&top).unwrap();
+        platter.acknowledged += 1;
+        platter.fail(&top);
+    }
+
+    fn end(self) -> Vec<Failure> {
+        let top = support::top(self.root.path());
+        WATCHED.lock().unwrap().remove(&top).unwrap().failures
+    }
+}
+
+/// What is true from one acknowledgement on, until an operation begins that changes it.
+struct Fact {
+    from: usize,
+    until: usize,
+    what: What,
+}
+
+enum What {
+    Blob(RepositoryName, Bytes),
+    /// With this content and type.
+    Manifest(RepositoryName, Verified<Bytes>, MediaType),
+    Tag(RepositoryName, &'static str, Option<Digest>),
+    NoBlob(RepositoryName, Digest),
+    NoManifest(RepositoryName, Digest),
+}
+
+impl What {
+    async fn check(&self, storage: &FsStorage, when: &str) {
+        match self {
+            Self::Blob(repository, bytes) => {
+                let digest = Digest::of(Algorithm::Sha256, bytes);
+                let found = read(storage, repository, &digest).await;
+                assert_eq!(found.as_ref(), Some(bytes), "blob {digest} {when}");
+            }
+            Self::Manifest(repository, manifest, media_type) => {
+                let digest = *manifest.digest();
+                let found = storage.manifest(repository, &digest.into()).await.unwrap();
+                let found = found.unwrap_or_else(|| panic!("manifest {digest} is lost {when}"));
+                assert_eq!(&found.bytes, manifest.subject(), "{when}");
+                assert_eq!(&found.media_type, media_type, "{when}");
+            }
+            Self::Tag(repository, name, expected) => {
+                let found = storage.manifest(repository, &tag(name).into()).await.unwrap();
+                assert_eq!(found.map(|found| found.digest), *expected, "tag {name} {when}");
+            }
+            Self::NoBlob(repository, digest) => {
+                let found = storage.blob(repository, digest).await.unwrap();
+                assert!(found.is_none(), "blob {digest} {when}");
+            }
+            Self::NoManifest(repository, digest) => {
+                let found = storage.manifest(repository, &(*digest).into()).await.unwrap();
+                assert!(found.is_none(), "manifest {digest} {when}");
+            }
+        }
+    }
+}
+
+async fn check(failures: &[Failure], facts: &[Fact]) {
+    assert!(failures.len() > 3, "nothing was synced");
+    for (number, failure) in failures.iter().enumerate() {
+        let Failure {
+            disk,
+            acknowledged,
+            how,
+        } = failure;
+        let when = format!("after {acknowledged} operations, at failure {number} with {how}");
+        let relaxed = FsStorage::options().durability(Durability::Relaxed);
+        let storage = relaxed.open(disk.path()).unwrap();
+        for Fact { from, until, what } in facts {
+            if from <= acknowledged && acknowledged < until {
+                what.check(&storage, &when).await;
+            }
+        }
+        // A tag that is listed points at something, whatever was going on.
+        for repository in [name("a"), name("b")] {
+            let tags = storage.tags(&repository, support::all()).await.unwrap();
+            for listed in tags.into_iter().flat_map(|tags| tags.items) {
+                let found = storage.manifest(&repository, &listed.clone().into()).await;
+                assert!(found.unwrap().is_some(), "tag {listed} {when}");
+            }
+        }
+    }
+}
+
+fn media_type(text: &str) -> MediaType {
+    MediaType::parse(text).unwrap()
+}
+
+/// Puts a manifest that needs these blobs.
+async fn put_with(
+    storage: &FsStorage,
+    repository: &RepositoryName,
+    manifest: &Verified<Bytes>,
+    media_type: &MediaType,
+    needs: &[&Bytes],
+    tagged: &str,
+) {
+    let mut put = PutManifest::new(manifest.clone(), media_type.clone());
+    put.needs = needs
+        .iter()
+        .map(|bytes| Needed {
+            digest: Digest::of(Algorithm::Sha256, bytes),
+            size: bytes.len() as u64,
+            need: Need::Blob,
+        })
+        .collect();
+    put.tags.push(TagMove {
+        tag: tag(tagged),
+        expect: TagExpect::Any,
+    });
+    let outcome = writer(storage).put_manifest(repository, put).await.unwrap();
+    assert!(outcome.failed.is_none());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
+    let (a, b) = (name("a"), name("b"));
+    let (layer, config) = (Bytes::from("layer"), Bytes::from("config"));
+    let image = media_type(MediaType::OCI_MANIFEST);
+    let odd = media_type("application/vnd.example.odd+json");
+    let (first, second) = (manifest("first"), manifest("second"));
+    let digest_of = |bytes: &Bytes| Digest::of(Algorithm::Sha256, bytes);
+    let watched = Watched::open(tempfile::tempdir().unwrap());
+    let storage = &watched.storage;
+    let write = writer(storage);
+
+    push(storage, &a, &layer).await;
+    watched.acknowledged(); // 1
+    push(storage, &a, &config).await;
+    watched.acknowledged(); // 2
+    put_with(storage, &a, &first, &image, &[&layer, &config], "v1").await;
+    watched.acknowledged(); // 3
+    // Of another type than its bytes say, which a file of its own keeps; and a tag that moves.
+    put_with(storage, &a, &second, &odd, &[&layer], "v1").await;
+    watched.acknowledged(); // 4
+    write.mount(&a, &b, &digest_of(&layer)).await.unwrap().unwrap();
+    watched.acknowledged(); // 5
+    put_with(storage, &b, &first, &image, &[&layer], "v2").await;
+    watched.acknowledged(); // 6
+    write
+        .delete_tag(&b, &tag("v2"), TagExpect::Any)
+        .await
+        .unwrap()
+        .unwrap();
+    watched.acknowledged(); // 7
+    write.delete_manifest(&a, second.digest()).await.unwrap().unwrap();
+    watched.acknowledged(); // 8
+    assert!(write.delete_blob(&a, &digest_of(&config)).await.unwrap());
+    watched.acknowledged(); // 9
+
+    let fact = |from, until, what| Fact { from, until, what };
+    const END: usize = usize::MAX;
+    check(
+        &watched.end(),
+        &[
+            fact(1, END, What::Blob(a.clone(), layer.clone())),
+            fact(2, 8, What::Blob(a.clone(), config.clone())),
+            fact(3, END, What::Manifest(a.clone(), first.clone(), image.clone())),
+            fact(3, 3, What::Tag(a.clone(), "v1", Some(*first.digest()))),
+            fact(4, 7, What::Manifest(a.clone(), second.clone(), odd.clone())),
+            fact(4, 7, What::Tag(a.clone(), "v1", Some(*second.digest()))),
+            fact(5, END, What::Blob(b.clone(), layer.clone())),
+            fact(6, END, What::Manifest(b.clone(), first.clone(), image.clone())),
+            fact(6, 6, What::Tag(b.clone(), "v2", Some(*first.digest()))),
+            fact(7, END, What::Tag(b.clone(), "v2", None)),
+            fact(8, END, What::Tag(a.clone(), "v1", None)),
+            fact(8, END, What::NoManifest(a.clone(), *second.digest())),
+            fact(9, END, What::NoBlob(a.clone(), digest_of(&config))),
+        ],
+    )
+    .await;
+}
+
+/// A process that died, or one that need not sync, left a blob that the next one tells a client is there.
+#[tokio::test]
+async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
+    let (a, b) = (name("a"), name("b"));
+    let (layer, mounted) = (Bytes::from("layer"), Bytes::from("mounted"));
+    let child = manifest("child");
+    let root = tempfile::tempdir().unwrap();
+    let relaxed = FsStorage::options().durability(Durability::Relaxed);
+    let dying = relaxed.open(root.path()).unwrap();
+    push(&dying, &a, &layer).await;
+    push(&dying, &b, &mounted).await;
+    put(&dying, &a, child.clone(), &[]).await;
+    drop(dying);
+
+    let watched = Watched::open(root);
+    let storage = &watched.storage;
+    let digest = Digest::of(Algorithm::Sha256, &layer);
+    assert!(storage.blob(&a, &digest).await.unwrap().is_some());
+    let image = media_type(MediaType::OCI_MANIFEST);
+    let needing = manifest("needing");
+    put_with(storage, &a, &needing, &image, &[&layer], "v1").await;
+    watched.acknowledged();
+    let digest = Digest::of(Algorithm::Sha256, &mounted);
+    writer(storage).mount(&b, &a, &digest).await.unwrap().unwrap();
+    watched.acknowledged();
+    let index = manifest("index");
+    let mut put = PutManifest::new(index.clone(), image.clone());
+    put.needs.push(Needed {
+        digest: *child.digest(),
+        size: child.size(),
+        need: Need::Manifest,
+    });
+    writer(storage).put_manifest(&a, put).await.unwrap();
+    watched.acknowledged();
+
+    let fact = |from, what| Fact {
+        from,
+        until: usize::MAX,
+        what,
+    };
+    check(
+        &watched.end(),
+        &[
+            fact(1, What::Manifest(a.clone(), needing, image.clone())),
+            fact(1, What::Blob(a.clone(), layer)),
+            fact(2, What::Blob(a.clone(), mounted)),
+            fact(3, What::Manifest(a.clone(), index, image.clone())),
+            fact(3, What::Manifest(a.clone(), child, image)),
+        ],
+    )
+    .await;
+}
+
+/// Another operation has got as far as to show what it writes, and no further.
+#[tokio::test]
+async fn what_a_manifest_needs_lasts_although_its_own_push_still_runs() {
+    let a = name("a");
+    let layer = Bytes::from("layer");
+    let digest = Digest::of(Algorithm::Sha256, &layer);
+    let watched = Watched::open(tempfile::tempdir().unwrap());
+    let storage = &watched.storage;
+    let store = storage.store();
+    let mut running = store.disk.changes();
+    running.put(&store.layout.blob(&digest), &layer).unwrap();
+    running
+        .put(&store.layout.layer(&a, &digest), digest.to_string().as_bytes())
+        .unwrap();
+
+    let needing = manifest("needing");
+    let image = media_type(MediaType::OCI_MANIFEST);
+    put_with(storage, &a, &needing, &image, &[&layer], "v1").await;
+    watched.acknowledged();
+    drop(running);
+
+    let facts = [What::Manifest(a.clone(), needing, image), What::Blob(a, layer)].map(|what| Fact {
+        from: 1,
+        until: usize::MAX,
+        what,
+    });
+    check(&watched.end(), &facts).await;
+}
+
+/// Else each manifest of an image of many layers would sync all of them again.
+#[tokio::test]
+async fn what_this_process_has_made_last_is_not_synced_again() {
+    let a = name("a");
+    let layer = Bytes::from("layer");
+    let digest = Digest::of(Algorithm::Sha256, &layer);
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let image = media_type(MediaType::OCI_MANIFEST);
+    let store = storage.store();
+    let paths = [store.layout.blob(&digest), store.layout.layer(&a, &digest)];
+    let last = || paths.iter().all(|path| store.disk.lasts(path));
+
+    push(&storage, &a, &layer).await;
+    assert!(last());
+    assert!(writer(&storage).delete_blob(&a, &digest).await.unwrap());
+    assert!(!last());
+    push(&storage, &a, &layer).await;
+    assert!(last());
+
+    let relaxed = FsStorage::options().durability(Durability::Relaxed);
+    drop(storage);
+    let storage = relaxed.open(root.path()).unwrap();
+    put_with(&storage, &a, &manifest("needing"), &image, &[&layer], "v1").await;
+    assert!(!storage.store().disk.lasts(&paths[0]), "nothing was synced");
+}

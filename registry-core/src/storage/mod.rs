@@ -308,12 +308,17 @@ pub trait StorageWrite: Send + Sync {
     ) -> Result<Option<Digest>>;
 
     /// Deletes a manifest, its referrer entry and every tag that points at it; returns those tags, `None` if it
-    /// was not there. Manifests that name it as their subject stay.
+    /// was not there. Manifests that name it as their subject stay, and indexes that have it, as with
+    /// [blobs](Self::delete_blob).
     async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest)
     -> Result<Option<Vec<Tag>>>;
 
     /// Makes a blob no longer readable through this repository; other repositories keep it. False if it was
     /// not there.
+    ///
+    /// Manifests do not hold a blob: one that refers to it stays, and can no longer be pulled whole. So a manifest that is
+    /// put while a blob that it needs is deleted is refused, or is there as if it had been put before; to keep blobs in
+    /// use is for whoever decides about deletions. Here nothing waits for anything.
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;
 }
 

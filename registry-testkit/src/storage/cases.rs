@@ -180,6 +180,7 @@ macro_rules! __storage_cases {
                 deleting_a_manifest_deletes_exactly_its_tags
                 deleting_a_manifest_leaves_its_blobs_and_children
                 a_manifest_can_no_longer_refer_to_what_was_deleted
+                a_blob_is_deleted_before_a_manifest_that_needs_it_is_put_or_after
             }
             dropping {
                 a_commit_that_is_dropped_can_be_repeated

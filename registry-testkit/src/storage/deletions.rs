@@ -5,6 +5,7 @@ use registry_core::{
     Algorithm, Digest,
     storage::{Need, StorageError, TagExpect},
 };
+use std::sync::Arc;
 
 pub async fn deleting_a_tag_leaves_the_manifest_and_the_other_tags(backend: Backend) {
     let a = repository("a");
@@ -150,4 +151,34 @@ pub async fn a_manifest_can_no_longer_refer_to_what_was_deleted(backend: Backend
         matches!(refused, Err(StorageError::MissingReferences(_))),
         "{refused:?}"
     );
+}
+
+pub async fn a_blob_is_deleted_before_a_manifest_that_needs_it_is_put_or_after(backend: Backend) {
+    let a = repository("a");
+    for round in 0..16 {
+        let blob = push(&backend.first, &a, &content(round, 100)).await;
+        let image = Image::new(round).needing(blob.digest, blob.size, Need::Blob);
+        let putting = {
+            let (backend, a, put) = (Arc::clone(&backend.first), a.clone(), image.tagged(&["v1"]));
+            tokio::spawn(async move { writer(&backend).put_manifest(&a, put).await })
+        };
+        let deleting = {
+            let (backend, a) = (Arc::clone(&backend.second), a.clone());
+            tokio::spawn(async move { writer(&backend).delete_blob(&a, &blob.digest).await })
+        };
+
+        let (put, deleted) = (putting.await.unwrap(), deleting.await.unwrap());
+
+        assert!(deleted.unwrap(), "it is there, whatever refers to it");
+        assert!(!holds(&backend.first, &a, &blob.digest).await);
+        let there = manifest(&backend.second, &a, image.digest()).await.is_some();
+        match put {
+            Ok(_) => assert!(there, "it was put, and then its blob was deleted"),
+            Err(StorageError::MissingReferences(missing)) => {
+                assert_eq!(missing, [blob.digest]);
+                assert!(!there, "its blob was deleted, and then it was refused");
+            }
+            Err(other) => panic!("neither before nor after: {other}"),
+        }
+    }
 }

@@ -272,7 +272,8 @@ fn no_https(finding: Finding, origin: &Origin) -> Finding {
 }
 
 fn unreachable(origin: &Origin, failure: &Failure) -> Finding {
-    let finding = Finding::fault(Check::Address, format!("{origin} cannot be reached: {failure}"));
+    let seen = format!("{origin} cannot be reached: {failure}");
+    let finding = Finding::unanswered(Check::Address, failure, seen);
     match failure {
         Failure::Unresolved(_) => finding
             .client("the name: is it spelled right, and does this machine's DNS know it?")

@@ -32,8 +32,12 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
         Ok(answer) => answer,
         Err(failure) => {
             found.push(
-                Finding::fault(Check::Base, format!("`GET {path}` has no answer: {failure}"))
-                    .server("does what stands before the registry reach it? Its error log says why not"),
+                Finding::unanswered(
+                    Check::Base,
+                    &failure,
+                    format!("`GET {path}` has no answer: {failure}"),
+                )
+                .server("does what stands before the registry reach it? Its error log says why not"),
             );
             return None;
         }
@@ -227,7 +231,7 @@ impl Base {
         let answer = match client.ask(door, question).await {
             Ok(answer) => answer,
             Err(failure) => {
-                found.push(Finding::fault(Check::Login, failure.to_string()));
+                found.push(Finding::unanswered(Check::Login, &failure, failure.to_string()));
                 return None;
             }
         };

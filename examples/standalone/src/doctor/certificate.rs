@@ -237,7 +237,10 @@ fn trust(
     ) {
         return Finding::fault(
             Check::CertificateTrust,
-            format!("the certificate is refused: {error}"),
+            format!(
+                "the certificate is refused: {}",
+                super::client::shown(&error.to_string())
+            ),
         )
         .client(ca_of_client)
         .server(remake(origin));

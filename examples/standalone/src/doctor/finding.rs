@@ -1,5 +1,6 @@
 //! [`Finding`]: what one check saw, and what is to be done about it.
 
+use super::client::Failure;
 use serde::Serialize;
 
 /// What is looked at. The names are part of the output for machines.
@@ -67,11 +68,11 @@ impl Check {
             Self::Address => "address",
             Self::Port80 => "port 80",
             Self::TlsVersions => "TLS versions",
-            Self::CertificateVersion => "certificate: version",
-            Self::CertificateName => "certificate: name",
-            Self::CertificateValidity => "certificate: validity",
-            Self::CertificateOrder => "certificate: order of the chain",
-            Self::CertificateTrust => "certificate: trust",
+            Self::CertificateVersion => "certificate version",
+            Self::CertificateName => "certificate name",
+            Self::CertificateValidity => "certificate validity",
+            Self::CertificateOrder => "certificate order",
+            Self::CertificateTrust => "certificate trust",
             Self::Base => "/v2/",
             Self::ApiVersion => "API version",
             Self::Challenge => "question for a login",
@@ -146,6 +147,14 @@ impl Finding {
         Self::new(check, Verdict::Skipped, why)
     }
 
+    /// That nothing came back: a fault, unless there was no time to wait for it.
+    pub(super) fn unanswered(check: Check, failure: &Failure, seen: impl Into<String>) -> Self {
+        match failure {
+            Failure::OutOfTime => Self::skipped(check, failure.to_string()),
+            _ => Self::fault(check, seen),
+        }
+    }
+
     fn new(check: Check, verdict: Verdict, seen: impl Into<String>) -> Self {
         Self {
             check,
@@ -157,12 +166,16 @@ impl Finding {
     }
 
     pub(super) fn client(mut self, fix: impl Into<String>) -> Self {
-        self.client = Some(fix.into());
+        if self.verdict != Verdict::Skipped {
+            self.client = Some(fix.into());
+        }
         self
     }
 
     pub(super) fn server(mut self, fix: impl Into<String>) -> Self {
-        self.server = Some(fix.into());
+        if self.verdict != Verdict::Skipped {
+            self.server = Some(fix.into());
+        }
         self
     }
 }

@@ -99,7 +99,8 @@ async fn told(trial: &Trial<'_>, sessions: bool, size: u64) -> Told {
     let announced = trial.client.announce(trial.door, question, size).await;
     if let Some(session) = session {
         // It may be busy still with what never came; then the registry ends it when nobody goes on.
-        let _ = trial.ask(Method::DELETE, &session).await;
+        let question = trial.question(Method::DELETE, &session);
+        let _ = trial.client.tidying().ask(trial.door, question).await;
     }
     match announced {
         Ok(Announced::Answer(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {

@@ -183,3 +183,53 @@ impl Examination {
         Some(door.origin)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Verdict;
+    use std::net::TcpListener;
+    use tokio::time::Instant;
+
+    fn examination(url: &str, time: Duration) -> Examination {
+        Examination {
+            target: Target::parse(url).unwrap(),
+            client: Client::new(Trust::load(None).unwrap(), time),
+            credentials: None,
+            repository: "a".to_owned(),
+            interface: None,
+            also: Vec::new(),
+            send: 1,
+            insecure: false,
+        }
+    }
+
+    /// Accepts connections, as the kernel does for it, and says nothing.
+    fn silent_server() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        (listener, url)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_at_fault_within_the_time() {
+        let (_listener, url) = silent_server();
+        let start = Instant::now();
+
+        let report = examination(&url, TIME).run().await;
+
+        assert!(start.elapsed() <= TIME);
+        assert_eq!(report.faults, 1, "{}", report.json());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_there_was_no_time_for_is_no_fault() {
+        let (_listener, url) = silent_server();
+
+        let report = examination(&url, Duration::from_secs(1)).run().await;
+
+        assert_eq!(report.faults, 0, "{}", report.json());
+        let skipped = |finding: &Finding| finding.verdict == Verdict::Skipped;
+        assert!(report.checks.iter().any(skipped), "{}", report.json());
+    }
+}

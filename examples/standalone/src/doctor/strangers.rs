@@ -33,7 +33,7 @@ pub(super) async fn examine(
     match push(client, door, repository).await {
         Some(Ok(())) => {
             let seen = if open {
-                "anybody who reaches this address can push; without a login"
+                "anybody who reaches this address can push without a login"
             } else {
                 "a login is asked for at `/v2/`, and not for pushing: anybody can push"
             };
@@ -66,7 +66,10 @@ async fn push(client: &Client, door: &Door, repository: &str) -> Option<Result<(
     if let Some(location) = answer.header_whole(header::LOCATION) {
         let target = super::location::Judged::of(&location, door).target;
         // That nothing is left behind is asked for, and not promised.
-        let _ = client.ask(door, Question::new(Method::DELETE, target)).await;
+        let _ = client
+            .tidying()
+            .ask(door, Question::new(Method::DELETE, target))
+            .await;
     }
     Some(Ok(()))
 }

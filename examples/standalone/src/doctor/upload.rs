@@ -71,8 +71,9 @@ impl Trial<'_> {
         let answer = match self.open().await {
             Ok(answer) => answer,
             Err(failure) => {
-                found.push(Finding::fault(
+                found.push(Finding::unanswered(
                     Check::UploadSession,
+                    &failure,
                     format!("`POST` has no answer: {failure}"),
                 ));
                 return None;
@@ -168,8 +169,9 @@ impl Trial<'_> {
             Ok(answer) => answer,
             Err(failure) => {
                 found.push(
-                    Finding::fault(
+                    Finding::unanswered(
                         Check::UploadBody,
+                        &failure,
                         format!(
                             "{} in chunks, and no answer: {failure}",
                             limits::amount(self.size)
@@ -233,7 +235,8 @@ impl Trial<'_> {
     }
 
     async fn cancelled(&self, session: &str) -> Finding {
-        match self.ask(Method::DELETE, session).await {
+        let question = self.question(Method::DELETE, session);
+        match self.client.tidying().ask(self.door, question).await {
             Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
                 Finding::ok(Check::UploadCancel, "nothing is left behind")
             }

@@ -37,6 +37,9 @@ const CONNECT: Duration = Duration::from_secs(4);
 /// How long an answer may take once the request is sent.
 const ANSWER: Duration = Duration::from_secs(8);
 
+/// How much more time there is for cancelling an upload.
+const TIDYING: Duration = Duration::from_secs(3);
+
 /// How long a server may think about a body that is announced.
 const THOUGHT: Duration = Duration::from_millis(2500);
 
@@ -151,7 +154,7 @@ pub(super) struct Handshake {
 }
 
 /// Asks servers until its time is used up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Client {
     trust: Arc<Trust>,
     ends: Instant,
@@ -162,6 +165,14 @@ impl Client {
         Self {
             trust: Arc::new(trust),
             ends: Instant::now() + time,
+        }
+    }
+
+    /// The same for putting away what is not to be left behind, for which there is time in any case.
+    pub(super) fn tidying(&self) -> Self {
+        Self {
+            trust: Arc::clone(&self.trust),
+            ends: self.ends + TIDYING,
         }
     }
 
@@ -288,26 +299,25 @@ impl Client {
             .await?
             .map_err(Failure::Unresolved)?;
         let addresses: Vec<_> = addresses.collect();
-        timeout_at(self.until(CONNECT)?, TcpStream::connect(&*addresses))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(Failure::Unreachable)
+        match self.within(CONNECT, TcpStream::connect(&*addresses)).await {
+            Ok(connected) => connected.map_err(Failure::Unreachable),
+            // Firewalls drop what they do not let in.
+            Err(Failure::Silent(_)) => Err(Failure::Unreachable(io::ErrorKind::TimedOut.into())),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// One step, in the time that it may take.
     async fn within<T>(&self, patience: Duration, step: impl Future<Output = T>) -> Result<T, Failure> {
-        timeout_at(self.until(patience)?, step)
-            .await
-            .or(Err(Failure::Silent(patience)))
-    }
-
-    /// When a step has to be done that may take this long.
-    fn until(&self, patience: Duration) -> Result<Instant, Failure> {
-        let now = Instant::now();
-        if self.ends <= now {
-            return Err(Failure::OutOfTime);
-        }
-        Ok(self.ends.min(now + patience))
+        let until = Instant::now() + patience;
+        let over = || {
+            if self.ends < until {
+                Failure::OutOfTime
+            } else {
+                Failure::Silent(patience)
+            }
+        };
+        timeout_at(until.min(self.ends), step).await.or(Err(over()))
     }
 }
 

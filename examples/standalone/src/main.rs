@@ -13,6 +13,7 @@ mod files;
 mod headers;
 mod health;
 mod htpasswd;
+mod layer_urls;
 mod links;
 mod listen;
 mod log;

@@ -245,6 +245,9 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     if !storage.deletion {
         registry = registry.without_deletion();
     }
+    if let Some(urls) = storage.layer_urls.clone() {
+        registry = registry.hooks(urls);
+    }
     registry
 }
 

@@ -631,9 +631,18 @@ pub(crate) const KEYS: &[Key] = &[
         Form::Switch,
         "manifests are always validated",
     ),
-    refused(
-        "validation.manifests.urls",
-        "layers that lie elsewhere are accepted, and nobody is asked to fetch them",
+    honoured(
+        "validation.manifests.urls.allow",
+        Form::List,
+        "",
+        "regular expressions: an address where a layer lies that the registry need not have matches one of them; without \
+         this section any will do, where registry:2 takes none",
+    ),
+    honoured(
+        "validation.manifests.urls.deny",
+        Form::List,
+        "",
+        "and none of these",
     ),
     honoured(
         "validation.manifests.indexes.platforms",

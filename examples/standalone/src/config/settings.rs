@@ -10,6 +10,7 @@ use crate::{
     admission::Admission,
     debug::{self, StorageCheck},
     expiry::Expiry,
+    layer_urls::{LayerUrls, Pattern},
     listen::Listen,
     socket::Socket,
     tls,
@@ -77,6 +78,8 @@ pub(crate) struct Storage {
     pub(crate) user_uploads: usize,
     /// Whether all images of an index have to be there.
     pub(crate) whole_indexes: bool,
+    /// Where layers may lie that are not here; without it anywhere.
+    pub(crate) layer_urls: Option<LayerUrls>,
     /// When abandoned uploads are ended.
     pub(crate) expiry: Option<Expiry>,
     /// For the debug listener.
@@ -279,6 +282,7 @@ impl Storage {
                     _ => Err("it is neither `all` nor `none`".into()),
                 },
             ),
+            layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
             check: storage_check(reader),
         }
@@ -342,6 +346,16 @@ fn socket(reader: &Reader<'_>) -> Socket {
     });
     // Without one there is a problem, and no server.
     Socket::Unix(path.unwrap_or_default())
+}
+
+/// `validation.manifests.urls`.
+fn layer_urls(reader: &Reader<'_>) -> Option<LayerUrls> {
+    let allow = reader.items("validation.manifests.urls.allow", Pattern::parse);
+    let deny = reader.items("validation.manifests.urls.deny", Pattern::parse);
+    (allow.is_some() || deny.is_some()).then(|| LayerUrls {
+        allow: allow.unwrap_or_default(),
+        deny: deny.unwrap_or_default(),
+    })
 }
 
 /// `storage.maintenance.uploadpurging`.

@@ -37,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(trials![["docker-registry"];
         headers_are_those_of_registry_2,
         the_environment_does_what_it_does_in_registry_2,
+        layers_lie_elsewhere_where_registry_2_lets_them,
     ]);
     trials.extend(trials![["fail2ban-regex"];
         fail2ban_finds_failed_logins_and_nothing_else,
@@ -311,6 +312,44 @@ fn headers_are_those_of_registry_2() {
                 )
             });
             assert_eq!(ours, theirs, "{origin}: {target}");
+        }
+    }
+}
+
+fn layers_lie_elsewhere_where_registry_2_lets_them() {
+    let digest = sha256(b"somewhere else");
+    for rules in [
+        r"{allow: ['^https://example\.com/', 'mirror'], deny: ['/secret/']}",
+        "{deny: [example]}",
+        "{allow: [], deny: []}",
+    ] {
+        let text = format!("version: 0.1\nvalidation: {{manifests: {{urls: {rules}}}}}\n");
+        let (setup, other) = (Setup::new(&text), Setup::new(&text));
+        let servers = [setup.ours(&[]), other.registry2(&[])];
+        for server in &servers {
+            push(server, "app");
+        }
+        for url in [
+            "https://example.com/layer",
+            "https://example.com/secret/layer",
+            "https://example.org/layer",
+            "http://mirror.example.org:8080/layer?part=1",
+            "https://example.com/layer#part",
+            "ftp://mirror/layer",
+        ] {
+            let manifest = format!(
+                r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip","digest":"{digest}","size":14,"urls":["{url}"]}}]}}"#,
+                sha256(b"{}")
+            );
+            let [ours, theirs] = servers.each_ref().map(|server| {
+                let content_type = [("Content-Type", MANIFEST)];
+                server.request("PUT", "/v2/app/manifests/v1", &content_type, manifest.as_bytes())
+            });
+            assert_eq!(ours.status == 201, theirs.status == 201, "{rules}: {url}");
+            if ours.status != 201 {
+                let body = String::from_utf8(ours.expect_status(403).body).unwrap();
+                assert!(body.contains("where this registry wants none"), "{body}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It has no login, so it belongs on an address that only operators reach.
 
 use crate::{
+    health::Check,
     listen::{Listen, bind},
     with_causes,
 };
@@ -118,6 +119,13 @@ impl Debug {
         check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) {
         self.health.register(name, check);
+    }
+
+    /// What else has to be well, asked from now on.
+    pub(crate) fn ask(&self, checks: &[Check]) {
+        for check in checks {
+            tokio::spawn(check.clone().join(&self.health));
+        }
     }
 
     /// The same users, measured.

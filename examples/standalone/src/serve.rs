@@ -157,6 +157,9 @@ async fn serve(
         Some(debug) => Some(Debug::listen(debug.clone()).await?),
         None => None,
     };
+    if let Some(debug) = &debug {
+        debug.ask(&settings.checks);
+    }
     let tls = match (&settings.http.tls, address) {
         (Some(tls), Some(address)) => Some(tls::start(tls, address.port()).await?),
         _ => None,

@@ -99,7 +99,11 @@ fn shown(value: &Value, form: Form) -> String {
         Content::Map(map) => {
             let entries: Vec<String> = map
                 .iter()
-                .map(|(key, value)| format!("{}: {}", quoted(key), shown(value, form)))
+                .map(|(key, value)| {
+                    // Those of a request, which may log it in.
+                    let form = if key == "headers" { Form::Secret } else { form };
+                    format!("{}: {}", quoted(key), shown(value, form))
+                })
                 .collect();
             format!("{{{}}}", entries.join(", "))
         }

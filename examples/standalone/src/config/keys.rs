@@ -611,9 +611,25 @@ pub(crate) const KEYS: &[Key] = &[
         "3",
         "how many failures in a row are too many",
     ),
-    refused("health.file", "only the storage is checked"),
-    refused("health.http", "only the storage is checked"),
-    refused("health.tcp", "only the storage is checked"),
+    honoured(
+        "health.file",
+        Form::Any,
+        "",
+        "a list of `{file, interval, threshold}`: while the file is there, the server is not well",
+    ),
+    honoured(
+        "health.http",
+        Form::Any,
+        "",
+        "a list of `{uri, statuscode, headers, timeout, interval, threshold}`: what has to answer HEAD with that status, 200 \
+         unless given",
+    ),
+    honoured(
+        "health.tcp",
+        Form::Any,
+        "",
+        "a list of `{addr, timeout, interval, threshold}`: what has to accept connections",
+    ),
     honoured(
         "catalog.maxentries",
         Form::Count,

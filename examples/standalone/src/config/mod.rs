@@ -5,6 +5,7 @@
 //! says which; whatever the table does not know is told, never refused. [`check`] prints the outcome.
 
 mod check;
+mod checks;
 #[cfg(test)]
 mod docs;
 mod keys;

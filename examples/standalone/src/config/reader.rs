@@ -1,10 +1,10 @@
 //! Typed values from the tree. What cannot be read is a problem with its place, and reading goes on.
 
 use super::{
-    Problem,
+    Notice, Problem,
     keys::{self, Key},
     units,
-    value::{Content, Origin, Value},
+    value::{Content, Map, Origin, Value},
 };
 use std::{cell::RefCell, path::PathBuf, time::Duration};
 
@@ -173,6 +173,122 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&self, path: &'static str) -> Duration {
         self.scalar(path, units::duration)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// The sections of a list; a single one is a list of one.
+    pub(super) fn sections(&self, path: &'static str) -> Vec<Section<'_, 'a>> {
+        let items = match self.given(path).map(|value| (&value.content, value)) {
+            None | Some((Content::Null, _)) => Vec::new(),
+            Some((Content::List(items), _)) => items.iter().collect(),
+            Some((_, value)) => vec![value],
+        };
+        let section = |(index, value): (usize, &'a Value)| {
+            let place = format!("{path}[{index}]");
+            match &value.content {
+                Content::Map(map) => Some(Section {
+                    reader: self,
+                    place,
+                    origin: &value.origin,
+                    map,
+                    read: RefCell::new(Vec::new()),
+                }),
+                _ => {
+                    let what = format!("it is {}, and has to be a section", value.kind());
+                    self.problem(&value.origin, &place, what);
+                    None
+                }
+            }
+        };
+        items.into_iter().enumerate().filter_map(section).collect()
+    }
+
+    /// A section as it stands.
+    pub(super) fn section(&self, path: &str) -> Option<&'a Value> {
+        lookup(self.root, path)
+    }
+}
+
+/// An item of a list, with names of its own that the table does not have.
+#[derive(Debug)]
+pub(super) struct Section<'r, 'a> {
+    reader: &'r Reader<'a>,
+    place: String,
+    origin: &'a Origin,
+    map: &'a Map,
+    read: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'_, 'a> {
+    fn given(&self, name: &'static str) -> Option<&'a Value> {
+        self.read.borrow_mut().push(name);
+        self.map.get(name)
+    }
+
+    /// A scalar that `parse` understands; `None` if nobody gave one, and after a problem.
+    pub(super) fn optional<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.given(name)?;
+        let read = match &value.content {
+            Content::Null => return None,
+            Content::Scalar(text) => parse(text).map_err(|why| format!("`{text}`: {why}")),
+            Content::List(_) | Content::Map(_) => {
+                Err(format!("it is {}, and has to be a single value", value.kind()))
+            }
+        };
+        read.map_err(|why| self.reader.problem(&value.origin, &self.at(name), why))
+            .ok()
+    }
+
+    /// The same, and it is a problem if nobody gave one.
+    pub(super) fn required<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.map.get(name).is_none_or(Value::is_empty) {
+            self.problem(name, "it is missing");
+        }
+        self.optional(name, parse)
+    }
+
+    /// The texts below a name, each with the name that it has there.
+    pub(super) fn texts(&self, name: &'static str) -> Vec<(&'a str, &'a str)> {
+        let Some(Content::Map(map)) = self.given(name).map(|value| &value.content) else {
+            return Vec::new();
+        };
+        let place = self.at(name);
+        map.iter()
+            .flat_map(|(name, value)| {
+                let texts = self.reader.texts(value, &place);
+                texts.into_iter().map(move |(text, _)| (name, text))
+            })
+            .collect()
+    }
+
+    pub(super) fn problem(&self, name: &str, what: &str) {
+        self.reader.problem(self.origin, &self.at(name), what);
+    }
+
+    /// What stands there and nobody has asked for.
+    pub(super) fn unknown(&self) -> Vec<Notice> {
+        let read = self.read.borrow();
+        self.map
+            .iter()
+            .filter(|(name, _)| !read.contains(name))
+            .map(|(name, value)| {
+                let message = format!("{}: there is no such key; ignored", self.at(name));
+                Notice::new(value.origin.clone(), message)
+            })
+            .collect()
+    }
+
+    fn at(&self, name: &str) -> String {
+        format!("{}.{name}", self.place)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Notice, Problem,
+    checks::checks,
     reader::Reader,
     units::{count, duration, size},
     value::Value,
@@ -10,6 +11,7 @@ use crate::{
     admission::Admission,
     debug::{self, StorageCheck},
     expiry::Expiry,
+    health::Check,
     layer_urls::{LayerUrls, Pattern},
     listen::Listen,
     socket::Socket,
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) login: Option<Htpasswd>,
     /// A file of access rules.
     pub(crate) access: Option<PathBuf>,
+    /// What else has to be well, for the debug listener.
+    pub(crate) checks: Vec<Check>,
 }
 
 /// `log`.
@@ -158,6 +162,7 @@ impl Settings {
             limits: limits(reader),
             login: login(reader),
             access: reader.path("access.rules"),
+            checks: checks(reader, notices),
         }
     }
 }

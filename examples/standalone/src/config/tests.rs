@@ -9,7 +9,7 @@ use super::{
     value::{Content, Origin, Value},
     yaml,
 };
-use crate::{listen::Listen, socket::Socket};
+use crate::{health::Probe, listen::Listen, socket::Socket};
 use std::{fs, path::PathBuf, time::Duration};
 
 /// The least that works.
@@ -295,6 +295,77 @@ fn every_problem_is_told_with_its_place() {
         );
     }
     assert_eq!(error.lines().count(), 10, "{error}");
+}
+
+#[test]
+fn checks_are_read_as_registry_2_has_them() {
+    let text = format!(
+        "{LEAST}http: {{debug: {{addr: ':5001'}}}}\nhealth:\n  file:\n    - file: /tmp/away\n      interval: 3s\n  http:\n    \
+         - uri: http://db.example:8080/ping?a=b\n      statuscode: 204\n      timeout: 5s\n      threshold: 3\n      headers:\n        \
+         X-A: [b, 1]\n  tcp:\n    - addr: :6379\n"
+    );
+    let checks = settings(&text, &[]).checks;
+    let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["/tmp/away", "http://db.example:8080/ping?a=b", ":6379"]);
+    let times: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            (
+                check.interval.as_secs(),
+                check.threshold,
+                check.timeout.map(|timeout| timeout.as_secs()),
+            )
+        })
+        .collect();
+    assert_eq!(times, [(3, 1, None), (10, 3, Some(5)), (10, 1, None)]);
+    let here = Probe::Tcp("127.0.0.1".into(), 6379);
+    assert_eq!(checks.last().unwrap().probe, here);
+    assert_eq!(notices(&text, &[]), [""; 0]);
+}
+
+#[test]
+fn a_check_that_cannot_be_made_is_a_problem_with_its_place() {
+    let error = load(
+        &format!("{LEAST}health:\n  file: [/tmp/away]\n  http:\n    - {{statuscode: 99}}\n  tcp:\n    - addr: '6379'\n"),
+        &[],
+    )
+    .unwrap_err();
+    for expected in [
+        "config.yml:6: health.file[0]: it is a single value, and has to be a section",
+        "config.yml:8: health.http[0].statuscode: `99`: it is no status",
+        "config.yml:8: health.http[0].uri: it is missing",
+        "config.yml:10: health.tcp[0].addr: `6379`: it is not an address",
+    ] {
+        assert!(error.contains(expected), "{expected}\n{error}");
+    }
+    assert_eq!(
+        notices(
+            &format!("{LEAST}health: {{file: [{{file: /a, every: 1s}}]}}\n"),
+            &[]
+        ),
+        [
+            "config.yml:5: health.file[0].every: there is no such key; ignored",
+            "config.yml:5: health: what it checks is told by the debug listener, and without `http.debug.addr` to nobody",
+        ]
+    );
+}
+
+#[test]
+fn what_a_check_logs_in_with_is_not_shown() {
+    let with_http = |http: &str| load(&format!("{LEAST}health: {{http: [{{{http}}}]}}\n"), &[]);
+    let config = with_http("uri: http://a/, headers: {Authorization: [Basic c2VjcmV0]}").unwrap();
+    let shown = render(&config);
+    assert!(
+        shown.contains("http://a/") && !shown.contains("c2VjcmV0"),
+        "{shown}"
+    );
+    for http in [
+        "uri: 'http://ann:secret@a/'",
+        "uri: http://a/, headers: {'a b': [secret]}",
+    ] {
+        let error = with_http(http).unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
+    }
 }
 
 #[test]

@@ -2,10 +2,18 @@
 //!
 //! It sends no credentials and believes nothing but a status, so it checks no certificate: a server that asks itself
 //! over loopback rarely has one for that name. Whether clients will trust the certificate is another question.
+//!
+//! [`Check`] is for the other direction: what the server asks before it says that it is well.
 
+mod checks;
 mod target;
 
-use self::target::{Target, Transport};
+pub(crate) use self::{
+    checks::{Check, Probe},
+    target::Target,
+};
+
+use self::target::{BASE, Transport};
 use crate::{
     any_certificate,
     cli::Health,
@@ -16,9 +24,9 @@ use crate::{
 };
 use axum::{
     body::{Body, to_bytes},
-    http::{Request, StatusCode, header},
+    http::{Request, Response, StatusCode, header},
 };
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::{
     error::Error,
@@ -44,7 +52,7 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 /// Says on standard output that the server is alive, or fails with what is wrong.
 pub(crate) fn run(options: Health) -> Result<()> {
     let target = match options.url {
-        Some(url) => Target::parse(&url)?,
+        Some(url) => Target::parse(&url, BASE)?,
         None => own(options.config)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -76,7 +84,7 @@ fn own(file: Option<PathBuf>) -> Result<Target> {
         Socket::Tcp(address) => format!("{scheme}://{}{prefix}/v2/", address.locally()),
         socket @ Socket::Unix(_) => format!("{socket}:{prefix}/v2/"),
     };
-    let mut target = Target::parse(&url)?;
+    let mut target = Target::parse(&url, BASE)?;
     target.may_refuse = http.admission.allowed.is_some();
     Ok(target)
 }
@@ -111,7 +119,6 @@ async fn get(
     connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     target: &Target,
 ) -> Result<String> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
     let request = Request::get(target.path())
         .header(header::HOST, target.authority())
         .header(
@@ -119,8 +126,7 @@ async fn get(
             concat!("registry-health/", env!("CARGO_PKG_VERSION")),
         )
         .body(Body::empty())?;
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
+    let response = send(connection, request).await?;
     let status = response.status();
     // Whoever asks for a login is alive.
     if status.is_success() || status == StatusCode::UNAUTHORIZED {
@@ -135,6 +141,16 @@ async fn get(
         .unwrap_or_default();
     let report = String::from_utf8_lossy(&body);
     Err(format!("{status} {}", report.trim()).trim_end().into())
+}
+
+/// Sends one request over a connection of its own.
+async fn send(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Body>,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
+    tokio::spawn(connection);
+    sender.send_request(request).await
 }
 
 fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {

@@ -4,11 +4,11 @@ use axum::http::{Uri, uri::Authority};
 use std::{fmt, path::PathBuf};
 
 /// Where a registry says whether it is there.
-const BASE: &str = "/v2/";
+pub(super) const BASE: &str = "/v2/";
 
 /// A URL, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
     url: String,
     transport: Transport,
     authority: Authority,
@@ -26,13 +26,12 @@ pub(super) enum Transport {
 }
 
 impl Target {
-    /// Reads `http://HOST:PORT`, `https://…`, or, as nginx spells it, `unix:SOCKET:PATH`; without a path it means the
-    /// registry's base, `/v2/`.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    /// Reads `http://HOST:PORT`, `https://…`, or, as nginx spells it, `unix:SOCKET:PATH`; without a path it means `base`.
+    pub(crate) fn parse(url: &str, base: &str) -> Result<Self, String> {
         if let Some(socket) = url.strip_prefix("unix:") {
             let (socket, path) = match socket.split_once(":/") {
                 Some((socket, path)) => (socket, format!("/{path}")),
-                None => (socket, BASE.to_owned()),
+                None => (socket, base.to_owned()),
             };
             return Ok(Self {
                 url: url.to_owned(),
@@ -41,6 +40,15 @@ impl Target {
                 path,
                 may_refuse: false,
             });
+        }
+        let authority = url
+            .split_once("://")
+            .map_or(url, |(_, rest)| rest)
+            .split('/')
+            .next();
+        if authority.is_some_and(|authority| authority.contains('@')) {
+            // Not shown: there is a password in it.
+            return Err("it names a user, for whom there is no place here".into());
         }
         let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
         let uri: Uri = url.parse().or(Err(malformed()))?;
@@ -51,7 +59,7 @@ impl Target {
         };
         let authority = uri.authority().ok_or_else(malformed)?.clone();
         let path = match uri.path_and_query().map(|path| path.as_str()) {
-            None | Some("" | "/") => BASE,
+            None | Some("" | "/") => base,
             Some(path) => path,
         };
         Ok(Self {
@@ -136,7 +144,7 @@ mod tests {
                 "/debug/health",
             ),
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = Target::parse(url, BASE).unwrap();
             assert_eq!(target.transport(), &transport, "{url}");
             assert_eq!(
                 (target.host(), target.port(), target.path()),
@@ -148,12 +156,14 @@ mod tests {
             ("unix:/run/r.sock", "/v2/"),
             ("unix:/run/r.sock:/registry/v2/", "/registry/v2/"),
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = Target::parse(url, BASE).unwrap();
             assert_eq!(target.transport(), &Transport::Unix("/run/r.sock".into()));
             assert_eq!(target.path(), path);
         }
+        let error = Target::parse("http://ann:secret@r.example/", BASE).unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
         for url in ["", "127.0.0.1:5000", "/v2/", "ftp://x", "http://"] {
-            assert!(Target::parse(url).is_err(), "{url}");
+            assert!(Target::parse(url, BASE).is_err(), "{url}");
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         the_metrics_are_those_of_the_manual,
         a_push_and_a_pull_are_counted,
         open_uploads_are_counted_also_those_of_before,
+        what_else_has_to_be_well_is_asked,
     )
 }
 
@@ -116,6 +117,25 @@ impl Observed {
             thread::yield_now();
         }
     }
+
+    /// Waits until a check says this is wrong, or, if it is empty, that nothing is.
+    #[track_caller]
+    fn health_says(&self, check: &str, wrong: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let health = String::from_utf8(self.see("/debug/health").body).unwrap();
+            let checks: serde_json::Value = serde_json::from_str(&health).unwrap();
+            match checks[check].as_str() {
+                None if wrong.is_empty() => return,
+                Some(said) if !wrong.is_empty() && said.starts_with(wrong) => return,
+                _ => assert!(
+                    Instant::now() < deadline,
+                    "{check} does not say {wrong:?}: {health}"
+                ),
+            }
+            thread::yield_now();
+        }
+    }
 }
 
 fn health_is_told_as_registry_2_tells_it() {
@@ -160,6 +180,58 @@ fn a_storage_that_cannot_be_written_is_told_and_goes_on_serving() {
     fs::create_dir(&staging).unwrap();
     server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 1"#);
     server.see("/debug/health").expect_status(200);
+}
+
+fn what_else_has_to_be_well_is_asked() {
+    let bench = Workbench::new();
+    let (certificate, key) = (bench.path("certificate.pem"), bench.path("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let mut command = Server::ours_command(&bench.path("other"));
+    command
+        .arg("--tls-cert")
+        .arg(&certificate)
+        .arg("--tls-key")
+        .arg(&key);
+    let other = Server::start(command, "https://");
+    let (address, file) = (other.address().to_string(), bench.path("maintenance"));
+    let url = format!("https://localhost:{}", other.address().port());
+    let mut command = Server::ours_command(&bench.path("data"));
+    // Whom the system trusts.
+    command.env("SSL_CERT_FILE", &certificate);
+    command.env(
+        "REGISTRY_HEALTH_FILE",
+        format!("[{{file: {}, interval: 200ms}}]", file.display()),
+    );
+    command.env(
+        "REGISTRY_HEALTH_HTTP",
+        format!(
+            "[{{uri: '{url}', interval: 200ms}}, {{uri: '{url}/v2/', interval: 200ms, statuscode: 404, headers: {{X-Probe: [a]}}}}]"
+        ),
+    );
+    command.env(
+        "REGISTRY_HEALTH_TCP",
+        format!("[{{addr: '{address}', interval: 200ms, timeout: 10s, threshold: 2}}]"),
+    );
+    let server = Observed::start_as(command);
+    let file_name = file.display().to_string();
+    // That is an answer: its certificate is trusted for that name.
+    server.health_says(&format!("{url}/v2/"), "the answer is 200 OK, not 404 Not Found");
+    for well in [&url, &address, &file_name] {
+        server.health_says(well, "");
+    }
+
+    fs::write(&file, "").unwrap();
+    server.health_says(&file_name, "the file exists");
+    fs::remove_file(&file).unwrap();
+    server.health_says(&file_name, "");
+    other.kill();
+    for ill in [&url, &address] {
+        server.health_says(ill, "cannot connect: Connection refused");
+    }
+    let pull = http::request(server.registry, "GET", "/v2/", &[], b"");
+    assert_eq!(pull.status, 200);
 }
 
 fn the_metrics_are_those_of_the_manual() {

@@ -66,6 +66,30 @@ pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> 
     })));
 }
 
+/// `registry_tls_certificate_expiration_timestamp_seconds`: when the certificate that is served ends, in seconds since
+/// 1970, as `until` says it at the scrape. While none is served, it is absent.
+///
+/// The time that is left is `registry_tls_certificate_expiration_timestamp_seconds - time()`: a time, and not what is left
+/// of it, says the same at whatever moment it was scraped.
+pub fn certificate(registry: &mut Registry, until: impl Fn() -> Option<SystemTime> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let Some(until) = until() else {
+            return Ok(());
+        };
+        // One that ended before 1970 ended.
+        let seconds = until
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let gauge = ConstGauge::new(seconds);
+        gauge.encode(encoder.encode_descriptor(
+            "registry_tls_certificate_expiration_timestamp_seconds",
+            "When the certificate that is served ends, in seconds since 1970.",
+            None,
+            gauge.metric_type(),
+        )?)
+    })));
+}
+
 /// `registry_storage_free_bytes` and `registry_storage_size_bytes`: the space where images are kept, as `space` says it
 /// at the scrape. While it cannot tell, they are absent.
 pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Send + Sync + 'static) {

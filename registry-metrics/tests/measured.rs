@@ -301,6 +301,8 @@ fn gauges_are_asked_at_the_scrape() {
     gauges::space(&mut instruments, move || Ok(space));
 
     gauges::open_uploads(&mut instruments, || 3);
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
+    gauges::certificate(&mut instruments, move || Some(until));
     gauges::health(&mut instruments, || vec![("a".into(), true), ("b".into(), false)]);
 
     assert_eq!(
@@ -318,6 +320,13 @@ fn gauges_are_asked_at_the_scrape() {
     assert_eq!(value(&instruments, "process_start_time_seconds"), Some(1.5));
     assert_eq!(value(&instruments, "registry_storage_open_uploads"), Some(3.0));
     assert_eq!(value(&instruments, "registry_storage_free_bytes"), Some(7.0));
+    assert_eq!(
+        value(
+            &instruments,
+            "registry_tls_certificate_expiration_timestamp_seconds"
+        ),
+        Some(4_102_444_800.0)
+    );
     assert!(text::encode(&instruments).contains(&format!("registry_storage_size_bytes {}\n", u64::MAX)));
 }
 
@@ -325,11 +334,13 @@ fn gauges_are_asked_at_the_scrape() {
 fn what_cannot_be_told_is_absent_and_the_rest_is_whole() {
     let mut instruments = Instruments::default();
     gauges::space(&mut instruments, || Err(io::ErrorKind::TimedOut.into()));
+    gauges::certificate(&mut instruments, || None);
     gauges::build(&mut instruments, "1.2.3");
 
     let text = text::encode(&instruments);
 
     assert!(!text.contains("registry_storage"), "{text}");
+    assert!(!text.contains("registry_tls"), "{text}");
     assert!(text.contains("registry_build_info"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
 }

@@ -20,6 +20,7 @@ use registry_metrics::{
     prometheus_client::registry::Registry, text,
 };
 use registry_storage_fs::FsStorage;
+use registry_tls::{Status, Tls};
 use std::{
     error::Error,
     net::SocketAddr,
@@ -112,13 +113,14 @@ impl Debug {
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
     }
 
-    /// Another check. It runs whenever somebody asks, so it must know the answer.
-    pub(crate) fn check(
-        &mut self,
-        name: &str,
-        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
-    ) {
-        self.health.register(name, check);
+    /// Tells whether clients can connect, and when the certificate ends.
+    pub(crate) fn tls(&mut self, tls: Tls) {
+        let asked = tls.clone();
+        self.health.register("tls", move || asked.status().check());
+        gauges::certificate(&mut self.instruments, move || match tls.status() {
+            Status::Serving { until, .. } => Some(until),
+            _ => None,
+        });
     }
 
     /// What else has to be well, asked from now on.

@@ -165,7 +165,7 @@ async fn serve(
         _ => None,
     };
     if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
-        debug.check("tls", move || tls.status().check());
+        debug.tls(tls);
     }
     tracing::info!("listening on {}", listener.url(settings.http.scheme()));
     if let (true, Some(address)) = (tell_how, address) {

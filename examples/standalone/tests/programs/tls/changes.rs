@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     process::Stdio,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use libtest_mimic::Trial;
@@ -51,6 +52,15 @@ fn a_certificate_that_comes_later_is_waited_for() {
     wait_until_served(&server, "late");
     assert_eq!(server.curl(&place, "late.crt", &[]).unwrap(), "200 HTTP/2");
     http::request(debug, "GET", "/debug/health", &[], b"").expect_status(200);
+    let metrics = http::request(debug, "GET", "/metrics", &[], b"").expect_status(200);
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    let end = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("registry_tls_certificate_expiration_timestamp_seconds "))
+        .unwrap_or_else(|| panic!("{metrics}"));
+    let end = UNIX_EPOCH + Duration::from_secs(end.parse().unwrap());
+    let left = end.duration_since(SystemTime::now()).unwrap();
+    assert!((29..=30).contains(&(left.as_secs() / 86_400)), "{left:?}");
 }
 
 fn a_renewed_certificate_is_served_and_open_connections_go_on() {

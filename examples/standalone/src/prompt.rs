@@ -8,8 +8,8 @@ use std::{
 };
 use tokio::{runtime, signal::unix, sync::oneshot};
 
-/// Asks at the terminal, which shows nothing of the answer. `None` if an interrupt comes first; the terminal is then left
-/// as it was.
+/// Asks at the terminal, which shows nothing of the answer. `None` if an interrupt comes first; the terminal
+/// is then left as it was.
 pub(crate) fn ask(text: &str) -> io::Result<Option<Vec<u8>>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(answer(text))

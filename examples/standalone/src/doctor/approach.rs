@@ -63,8 +63,8 @@ async fn only_port_80(
         return None;
     };
     let seen = format!(
-        "only port 80 answers ({}); nobody accepts connections on 443, and clients use https unless they are told \
-         otherwise",
+        "only port 80 answers ({}); nobody accepts connections on 443, and clients use https unless they \
+         are told otherwise",
         answer.summary()
     );
     found.push(no_https(Finding::fault(Check::Address, seen), origin));
@@ -87,7 +87,8 @@ async fn not_tls(
         Ok(answer) if answer.status != StatusCode::BAD_REQUEST => {
             if target.scheme_given || !Target::is_loopback(origin) {
                 let seen = format!(
-                    "{} speaks plain HTTP on the port of {origin}: clients say `server gave HTTP response to HTTPS client`",
+                    "{} speaks plain HTTP on the port of {origin}: clients say \
+                     `server gave HTTP response to HTTPS client`",
                     answer.speaker()
                 );
                 found.push(no_https(Finding::fault(Check::Address, seen), origin));
@@ -102,8 +103,8 @@ async fn not_tls(
                 Finding::fault(Check::Address, seen)
                     .client("whether it is this machine: `openssl s_client -connect HOST:PORT` says more")
                     .server(
-                        "TLS 1.2 or 1.3 has to be on, and a certificate and its key have to be there: the log of what ends \
-                         TLS says why it refuses",
+                        "TLS 1.2 or 1.3 has to be on, and a certificate and its key have to be there: the \
+                         log of what ends TLS says why it refuses",
                     ),
             );
             None
@@ -220,7 +221,8 @@ pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Findin
             Finding::warning(Check::Port80, seen)
                 .client("passwords that went this way are to be changed")
                 .server(format!(
-                    "nginx: `server {{ listen 80; return 308 {origin}$request_uri; }}`; without a proxy: `http.redirect.addr: :80`"
+                    "nginx: `server {{ listen 80; return 308 {origin}$request_uri; }}`; without a proxy: \
+                     `http.redirect.addr: :80`"
                 )),
         );
         return Port80::Serves;
@@ -262,12 +264,12 @@ fn no_https(finding: Finding, origin: &Origin) -> Finding {
     finding
         .client(format!(
             "for a while, and on a network that you trust: `\"insecure-registries\": [\"{name}\"]` in \
-             /etc/docker/daemon.json; podman: `insecure = true` below `[[registry]]` with `location = \"{name}\"` in \
-             /etc/containers/registries.conf"
+             /etc/docker/daemon.json; podman: `insecure = true` below `[[registry]]` with \
+             `location = \"{name}\"` in /etc/containers/registries.conf"
         ))
         .server(
-            "HTTPS: `http.tls.certificate` and `http.tls.key`, or `http.tls.letsencrypt`; with a proxy, `listen 443 ssl;` and \
-             its certificate there",
+            "HTTPS: `http.tls.certificate` and `http.tls.key`, or `http.tls.letsencrypt`; with a proxy, \
+             `listen 443 ssl;` and its certificate there",
         )
 }
 
@@ -280,6 +282,9 @@ fn unreachable(origin: &Origin, failure: &Failure) -> Finding {
             .server("an A or AAAA record of that name"),
         _ => finding
             .client("is there a firewall or a VPN between this machine and the server?")
-            .server("does it run, does it listen on more than loopback, is the port published (`docker ps`) and open?"),
+            .server(
+                "does it run, does it listen on more than loopback, is the port published (`docker ps`) and \
+                 open?",
+            ),
     }
 }

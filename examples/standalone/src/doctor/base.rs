@@ -51,7 +51,8 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
         found.push(
             Finding::warning(
                 Check::Base,
-                "the answer is in HTTP/1.0: each request costs a connection, and a layer cannot be sent in chunks",
+                "the answer is in HTTP/1.0: each request costs a connection, and a layer cannot be sent in \
+                 chunks",
             )
             .server("a newer proxy, or HTTP/1.1 turned on in it"),
         );
@@ -68,38 +69,38 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
 /// What is wrong if this is no answer of a registry's base.
 fn no_registry(answer: &Answer, path: &str) -> Option<Finding> {
     let (status, summary) = (answer.status, answer.summary());
-    let fault = |seen: String| Some(Finding::fault(Check::Base, seen));
-    match status {
-        StatusCode::UNAUTHORIZED => None,
-        _ if status.is_success() && answer.is_of_registry() => None,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => fault(format!(
-            "{summary}: somebody before the registry answers, who does not reach it, or waits in vain"
-        ))
-        .map(|found| {
-            found.server(
-                "does the registry run, and is it where the proxy looks for it (`proxy_pass`, `ProxyPass`)? With TLS in the \
-                 registry it is `proxy_pass https://…`. A timeout: `proxy_read_timeout 900;`",
+    let fault = |seen: String| Finding::fault(Check::Base, seen);
+    if status == StatusCode::UNAUTHORIZED || (status.is_success() && answer.is_of_registry()) {
+        return None;
+    }
+    Some(match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            fault(format!(
+                "{summary}: somebody before the registry answers, who does not reach it, or waits in vain"
+            ))
+            .server(
+                "does the registry run, and is it where the proxy looks for it (`proxy_pass`, `ProxyPass`)? \
+                 With TLS in the registry it is `proxy_pass https://…`. A timeout: \
+                 `proxy_read_timeout 900;`",
             )
-        }),
-        StatusCode::FORBIDDEN => fault(format!("{summary}: whoever asks from here is not let in"))
-            .map(|found| found.server("`allow`, `Require ip` or `http.clients` decide by address: is this one among them?")),
+        }
+        StatusCode::FORBIDDEN => fault(format!("{summary}: whoever asks from here is not let in")).server(
+            "`allow`, `Require ip` or the registry's `http.allow` decide by address: is this one among them?",
+        ),
         _ if status.is_redirection() => fault(format!(
             "{summary}: `GET {path}` is redirected to `{}`, where clients do not find a registry",
             answer.header(header::LOCATION).unwrap_or_default()
         ))
-        .map(|found| found.server("serve `/v2/` where it is asked for, without a detour over a page for logging in")),
+        .server("serve `/v2/` where it is asked for, without a detour over a page for logging in"),
         _ => fault(format!(
             "`GET {path}` is answered with {summary}, which is no registry"
         ))
-        .map(|found| {
-            found
-                .client("is it the right host and port? In the name of an image the port is part of the host")
-                .server(
-                    "everything below `/v2/` has to reach the registry, unchanged: nginx: `location /v2/ { proxy_pass \
-                     http://registry:5000; }`, without a path behind the port",
-                )
-        }),
-    }
+        .client("is it the right host and port? In the name of an image the port is part of the host")
+        .server(
+            "everything below `/v2/` has to reach the registry, unchanged: nginx: \
+             `location /v2/ { proxy_pass http://registry:5000; }`, without a path behind the port",
+        ),
+    })
 }
 
 fn api_version(answer: &Answer) -> Finding {
@@ -108,16 +109,22 @@ fn api_version(answer: &Answer) -> Finding {
         [] => Finding::warning(
             Check::ApiVersion,
             format!(
-                "`Docker-Distribution-Api-Version` is missing from the answer of {}: old clients take it for no registry",
+                "`Docker-Distribution-Api-Version` is missing from the answer of {}: old clients take it \
+                 for no registry",
                 answer.speaker()
             ),
         )
         .server("nginx: `add_header Docker-Distribution-Api-Version registry/2.0 always;`"),
         // Proxies add it to the one that is there.
-        all if all.iter().all(|value| value == "registry/2.0") => Finding::ok(Check::ApiVersion, "registry/2.0"),
+        all if all.iter().all(|value| value == "registry/2.0") => {
+            Finding::ok(Check::ApiVersion, "registry/2.0")
+        }
         _ => Finding::warning(
             Check::ApiVersion,
-            format!("`Docker-Distribution-Api-Version` is {:?}", super::client::shown(&values.join(", "))),
+            format!(
+                "`Docker-Distribution-Api-Version` is {:?}",
+                super::client::shown(&values.join(", "))
+            ),
         )
         .server("it has to be `registry/2.0`"),
     }
@@ -250,7 +257,8 @@ impl Base {
         counts.then_some(authorization)
     }
 
-    /// Whether an answer to a login is by who asked for it: a proxy and a registry differ in words, or in realm.
+    /// Whether an answer to a login is by who asked for it: a proxy and a registry differ in words, or in
+    /// realm.
     fn is_same_asker(&self, answer: &Answer) -> bool {
         let realm = |answer: &Answer| {
             let asked = answer.values(header::WWW_AUTHENTICATE);
@@ -274,12 +282,13 @@ impl Base {
         .client("is it the right name and password?");
         if answer.is_of_registry() {
             finding.server(
-                "`registry htpasswd -v FILE USER` tries a password; registry:2 verifies bcrypt only (`htpasswd -B`)",
+                "`registry htpasswd -v FILE USER` tries a password; registry:2 verifies bcrypt only \
+                 (`htpasswd -B`)",
             )
         } else {
             finding.server(format!(
-                "{by} asks, not the registry: it is its password file that counts. If the registry has one, too, both have to be \
-                 the same file, since one `Authorization` serves both"
+                "{by} asks, not the registry: it is its password file that counts. If the registry has one, \
+                 too, both have to be the same file, since one `Authorization` serves both"
             ))
         }
     }
@@ -291,8 +300,8 @@ fn two_askers(first: &Answer, second: &Answer) -> Finding {
     Finding::fault(
         Check::Login,
         format!(
-            "there are two password files. {} (`{}`) takes the login and passes it on; then {} (`{}`) refuses it: both read the \
-             same `Authorization`",
+            "there are two password files. {} (`{}`) takes the login and passes it on; then {} (`{}`) \
+             refuses it: both read the same `Authorization`",
             first.speaker(),
             realm(first),
             second.speaker(),
@@ -301,8 +310,9 @@ fn two_askers(first: &Answer, second: &Answer) -> Finding {
     )
     .client("only a user with the same password in both files gets through")
     .server(
-        "let one of them ask: take `auth_basic` (Apache: `AuthType`) out of the proxy, as the registry asks itself; or take \
-         `auth.htpasswd` out of the registry, and let nobody reach it but the proxy; or give both the same file",
+        "let one of them ask: take `auth_basic` (Apache: `AuthType`) out of the proxy, as the registry asks \
+         itself; or take `auth.htpasswd` out of the registry, and let nobody reach it but the proxy; or \
+         give both the same file",
     )
 }
 

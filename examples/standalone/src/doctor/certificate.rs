@@ -17,7 +17,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509Versi
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// A certificate that ends sooner is not being renewed: certbot and its kin do it a month before, for those of 90 days.
+/// A certificate that ends sooner is not being renewed: certbot and its kin do it a month before, for those
+/// of 90 days.
 const SOON: i64 = 14 * DAY;
 
 /// Looks at TLS and certificates, and says whom connections may be with from here on.
@@ -73,7 +74,8 @@ async fn versions(client: &Client, origin: &Origin, found: &mut Vec<Finding>) {
     found.push(if spoken.contains(&ProtocolVersion::TLSv1_2) {
         Finding::ok(Check::TlsVersions, names.join(" and "))
     } else {
-        let seen = "only 1.3: proxies such as nginx before 1.23 speak no more than 1.2 to what is behind them, and old clients, too";
+        let seen = "only 1.3: proxies such as nginx before 1.23 speak no more than 1.2 to what is behind \
+                    them, and old clients, too";
         Finding::warning(Check::TlsVersions, seen)
             .server("nginx: `ssl_protocols TLSv1.2 TLSv1.3;`; the registry: `http.tls.minimumtls: tls1.2`")
     });
@@ -84,7 +86,8 @@ fn version(parsed: &X509Certificate<'_>, origin: &Origin) -> Option<Finding> {
     if parsed.version() != X509Version::V1 {
         return None;
     }
-    let seen = "the certificate is of X.509 version 1, in which no host name can be told: docker, podman and containerd refuse it";
+    let seen = "the certificate is of X.509 version 1, in which no host name can be told: docker, podman \
+                and containerd refuse it";
     Some(Finding::fault(Check::CertificateVersion, seen).server(remake(origin)))
 }
 
@@ -100,12 +103,14 @@ fn name(own: &CertificateDer<'_>, parsed: &X509Certificate<'_>, origin: &Origin)
     let common = common_name(parsed.subject());
     let seen = match (names.is_empty(), common) {
         (true, Some(common)) => format!(
-            "the certificate has its name in the common name only (`CN={common}`), which clients do not look at any more: \
-             docker says `x509: certificate relies on legacy Common Name field, use SANs instead`"
+            "the certificate has its name in the common name only (`CN={common}`), which clients do not \
+             look at any more: docker says `x509: certificate relies on legacy Common Name field, use SANs \
+             instead`"
         ),
         (true, None) => "the certificate names no host".to_owned(),
         (false, _) => format!(
-            "the certificate is for {}, and not for {host}: clients say `x509: certificate is valid for …, not {host}`",
+            "the certificate is for {}, and not for {host}: clients say \
+             `x509: certificate is valid for …, not {host}`",
             names.join(", ")
         ),
     };
@@ -125,8 +130,8 @@ fn validity(parsed: &X509Certificate<'_>, now: i64) -> Finding {
         parsed.validity().not_after.timestamp(),
     );
     let day = parsed.validity().not_after;
-    let renew = "renew it; where the files are renewed already, what ends TLS still has the old ones: nginx wants a reload, \
-                 the registry takes them by itself";
+    let renew = "renew it; where the files are renewed already, what ends TLS still has the old ones: nginx \
+                 wants a reload, the registry takes them by itself";
     if now < from {
         return Finding::fault(
             Check::CertificateValidity,
@@ -180,8 +185,8 @@ fn order(chain: &[CertificateDer<'_>]) -> Option<Finding> {
             ),
         )
         .server(
-            "the server's own certificate first, then who signed it, and so on: `cat server.crt intermediate.crt > bundle.crt`, \
-             without the root",
+            "the server's own certificate first, then who signed it, and so on: \
+             `cat server.crt intermediate.crt > bundle.crt`, without the root",
         ),
     )
 }
@@ -222,14 +227,20 @@ fn trust(
     }
     let issuer = holder_of(parsed.issuer());
     let ca_of_client = format!(
-        "if that is right, put the certificate of the authority in `/etc/docker/certs.d/{0}/ca.crt` (podman: \
-         `/etc/containers/certs.d/{0}/ca.crt`), and give it to this command as --ca",
+        "if that is right, put the certificate of the authority in `/etc/docker/certs.d/{0}/ca.crt` \
+         (podman: `/etc/containers/certs.d/{0}/ca.crt`), and give it to this command as --ca",
         origin.authority()
     );
     if parsed.subject().as_raw() == parsed.issuer().as_raw() {
-        return Finding::fault(Check::CertificateTrust, "the certificate is signed by itself, and not known here")
-            .client(ca_of_client)
-            .server("a certificate of an authority that everybody knows, such as Let's Encrypt: `http.tls.letsencrypt`");
+        return Finding::fault(
+            Check::CertificateTrust,
+            "the certificate is signed by itself, and not known here",
+        )
+        .client(ca_of_client)
+        .server(
+            "a certificate of an authority that everybody knows, such as Let's Encrypt: \
+             `http.tls.letsencrypt`",
+        );
     }
     if !matches!(
         &error,
@@ -254,19 +265,23 @@ fn trust(
         .map_or_else(|| issuer.clone(), |last| holder_of(last.issuer()));
     if above.is_empty() {
         let seen = format!(
-            "the server sends its own certificate and none above it, and `{issuer}`, who signed it, is not known here: \
-             clients say `x509: certificate signed by unknown authority`"
+            "the server sends its own certificate and none above it, and `{issuer}`, who signed it, is not \
+             known here: clients say `x509: certificate signed by unknown authority`"
         );
         return Finding::fault(Check::CertificateTrust, seen)
             .client(ca_of_client)
             .server(format!(
-                "if `{issuer}` is an intermediate authority, send its certificate, too: `cat server.crt intermediate.crt > \
-                 bundle.crt`; with certbot, `fullchain.pem` in the place of `cert.pem`"
+                "if `{issuer}` is an intermediate authority, send its certificate, too: \
+                 `cat server.crt intermediate.crt > bundle.crt`; with certbot, `fullchain.pem` in the place \
+                 of `cert.pem`"
             ));
     }
     Finding::fault(
         Check::CertificateTrust,
-        format!("the chain ends at `{missing}`, who is not known here: clients say `x509: certificate signed by unknown authority`"),
+        format!(
+            "the chain ends at `{missing}`, who is not known here: clients say \
+             `x509: certificate signed by unknown authority`"
+        ),
     )
     .client(ca_of_client)
     .server("if that is an intermediate authority, its certificate is missing at the end of the bundle")
@@ -290,8 +305,8 @@ fn remake(origin: &Origin) -> String {
         "DNS"
     };
     format!(
-        "a certificate for {host}; signed by itself: `openssl req -x509 -newkey rsa:4096 -nodes -days 365 -keyout tls.key \
-         -out tls.crt -subj /CN={host} -addext subjectAltName={kind}:{host}`"
+        "a certificate for {host}; signed by itself: `openssl req -x509 -newkey rsa:4096 -nodes -days 365 \
+         -keyout tls.key -out tls.crt -subj /CN={host} -addext subjectAltName={kind}:{host}`"
     )
 }
 

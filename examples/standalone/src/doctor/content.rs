@@ -13,7 +13,8 @@ const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 const MANIFESTS: HeaderValue = HeaderValue::from_static(
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json",
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json",
 );
 
 /// Looks at some image, if one is to be found: in `repository`, or in the first one that is listed.
@@ -88,9 +89,19 @@ fn link(answer: &Answer, door: &Door) -> Option<Finding> {
 
 fn judged(head: &Answer, image: &str) -> Finding {
     let missing: Vec<&str> = [
-        (DIGEST, "`Docker-Content-Digest` (`docker push` and containerd fail: `invalid checksum digest format`, `not found`)"),
-        (header::CONTENT_TYPE, "`Content-Type` (every pull fails: `missing or empty Content-Type`)"),
-        (header::CONTENT_LENGTH, "`Content-Length` (docker and helm fail: `missing content-length`)"),
+        (
+            DIGEST,
+            "`Docker-Content-Digest` (`docker push` and containerd fail: `invalid checksum digest format`, \
+             `not found`)",
+        ),
+        (
+            header::CONTENT_TYPE,
+            "`Content-Type` (every pull fails: `missing or empty Content-Type`)",
+        ),
+        (
+            header::CONTENT_LENGTH,
+            "`Content-Length` (docker and helm fail: `missing content-length`)",
+        ),
     ]
     .into_iter()
     .filter(|(name, _)| !head.headers.contains_key(name))
@@ -104,7 +115,7 @@ fn judged(head: &Answer, image: &str) -> Finding {
         format!("of {image} are missing: {}", missing.join(", ")),
     )
     .server(
-        "pass the registry's headers on as they are: no `proxy_hide_header`, no `Header unset`; and nothing that changes bodies, \
-         such as compression, on `HEAD`",
+        "pass the registry's headers on as they are: no `proxy_hide_header`, no `Header unset`; and nothing \
+         that changes bodies, such as compression, on `HEAD`",
     )
 }

@@ -84,19 +84,23 @@ fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
                     shown(&origins.join(", "))
                 ),
             )
-            .server("either the proxy adds it (`add_header`), or the registry (`http.headers`), and not both; one origin in it"),
+            .server(
+                "either the proxy adds it (`add_header`), or the registry (`http.headers`), and not both; \
+                 one origin in it",
+            ),
         );
     }
     if credentials && origins.iter().any(|value| value == "*") {
         found.push(
             Finding::fault(
                 Check::Cors,
-                "`Access-Control-Allow-Origin: *` together with `Access-Control-Allow-Credentials: true`: browsers refuse every \
-                 answer to a page that logs in",
+                "`Access-Control-Allow-Origin: *` together with `Access-Control-Allow-Credentials: true`: \
+                 browsers refuse every answer to a page that logs in",
             )
             .server(
-                "name the web interface: `Access-Control-Allow-Origin: ['https://ui.example.com']` in `http.headers`; where it is \
-                 served at the registry's own address, none of these headers are needed",
+                "name the web interface: `Access-Control-Allow-Origin: ['https://ui.example.com']` in \
+                 `http.headers`; where it is served at the registry's own address, none of these headers \
+                 are needed",
             ),
         );
     }
@@ -109,9 +113,13 @@ fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
         found.push(
             Finding::fault(
                 Check::Cors,
-                "every `Origin` is allowed by name, with credentials: any web page can act as whoever is logged in",
+                "every `Origin` is allowed by name, with credentials: any web page can act as whoever is \
+                 logged in",
             )
-            .server("allow the web interface's origin only; nginx: no `add_header Access-Control-Allow-Origin $http_origin;`"),
+            .server(
+                "allow the web interface's origin only; nginx: no \
+                 `add_header Access-Control-Allow-Origin $http_origin;`",
+            ),
         );
     }
     found
@@ -134,8 +142,8 @@ fn for_interface(answer: &Answer, origin: &HeaderValue) -> Vec<Finding> {
                 format!("a page of {origin} may not read {}: {allowed} may", answer.status),
             )
             .server(format!(
-                "`Access-Control-Allow-Origin: ['{origin}']` in `http.headers`; nginx needs `always` behind `add_header` for \
-                 answers such as 401"
+                "`Access-Control-Allow-Origin: ['{origin}']` in `http.headers`; nginx needs `always` behind \
+                 `add_header` for answers such as 401"
             )),
         );
     }
@@ -166,26 +174,20 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
         HeaderValue::from_static("accept,authorization"),
     );
     let answer = client.ask(door, question).await.ok()?;
-    let fault = |seen: String| Some(Finding::fault(Check::Cors, seen));
     if answer.status == StatusCode::UNAUTHORIZED {
         let seen = format!(
-            "a browser's `OPTIONS` before it asks is answered with {}: it never has a login, so manifests can be neither \
-             read nor deleted",
+            "a browser's `OPTIONS` before it asks is answered with {}: it never has a login, so manifests \
+             can be neither read nor deleted",
             answer.summary()
         );
-        return fault(seen).map(|found| {
-            found.server(
-                "answer `OPTIONS` before anybody has to log in: this registry does, registry:2 does not, and nginx does with \
-                 `limit_except OPTIONS { auth_basic …; }`",
-            )
-        });
+        return Some(Finding::fault(Check::Cors, seen).server(
+            "answer `OPTIONS` before anybody has to log in: this registry does, registry:2 does not, and \
+             nginx does with `limit_except OPTIONS { auth_basic …; }`",
+        ));
     }
     if !answer.status.is_success() {
-        return fault(format!(
-            "a browser's `OPTIONS` is answered with {}",
-            answer.summary()
-        ))
-        .map(|found| found.server("let `OPTIONS` through to the registry"));
+        let seen = format!("a browser's `OPTIONS` is answered with {}", answer.summary());
+        return Some(Finding::fault(Check::Cors, seen).server("let `OPTIONS` through to the registry"));
     }
     let list = |name| answer.values(name).join(",");
     let methods = list(header::ACCESS_CONTROL_ALLOW_METHODS);
@@ -201,12 +203,15 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
     if missing.is_empty() {
         return for_preflight(&answer, origin);
     }
-    fault(format!("a page of {} is not allowed {}", text(origin), missing.join(" and "))).map(|found| {
-        found.server(
-            "`Access-Control-Allow-Methods: ['HEAD', 'GET', 'OPTIONS', 'DELETE']` and `Access-Control-Allow-Headers: \
-             ['Authorization', 'Accept', 'Cache-Control']`",
-        )
-    })
+    let seen = format!(
+        "a page of {} is not allowed {}",
+        text(origin),
+        missing.join(" and ")
+    );
+    Some(Finding::fault(Check::Cors, seen).server(
+        "`Access-Control-Allow-Methods: ['HEAD', 'GET', 'OPTIONS', 'DELETE']` and \
+         `Access-Control-Allow-Headers: ['Authorization', 'Accept', 'Cache-Control']`",
+    ))
 }
 
 fn for_preflight(answer: &Answer, origin: &HeaderValue) -> Option<Finding> {

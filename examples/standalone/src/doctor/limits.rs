@@ -13,14 +13,16 @@ const MIB: u64 = 1024 * KIB;
 /// A session that no registry has.
 const NOWHERE: &str = "blobs/uploads/00000000-0000-4000-8000-000000000000";
 
-/// Just beyond the limits that there are in the wild: what is large for everybody, Cloudflare's, nginx's default.
+/// Just beyond the limits that there are in the wild: what is large for everybody, Cloudflare's, nginx's
+/// default.
 const SIZES: [u64; 3] = [1024 * MIB + 1, 100 * MIB + 1, MIB + 1];
 
 /// How often a limit is narrowed down.
 const STEPS: u32 = 12;
 
-/// Announces bodies of the sizes at which uploads fail, to sessions or, if there are none to be had, to where one would be: a
-/// proxy refuses them there, too. The largest comes first: it is all that is needed where nothing is wrong.
+/// Announces bodies of the sizes at which uploads fail, to sessions or, if there are none to be had, to where
+/// one would be: a proxy refuses them there, too. The largest comes first: it is all that is needed where
+/// nothing is wrong.
 pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
     let mut refused = None;
     for size in SIZES {
@@ -84,8 +86,9 @@ impl Passed {
     fn proof(&self) -> String {
         match self {
             Self::Answered(answer) => format!("{} comes without it", answer.summary()),
-            Self::Welcome => "whoever says `100 Continue` takes it; were there a smaller limit behind a proxy that keeps bodies \
-                              until they are whole, only a whole body would show it (`--send SIZE` sends one)"
+            Self::Welcome => "whoever says `100 Continue` takes it; were there a smaller limit behind a \
+                              proxy that keeps bodies until they are whole, only a whole body would show it \
+                              (`--send SIZE` sends one)"
                 .to_owned(),
         }
     }
@@ -116,6 +119,8 @@ async fn told(trial: &Trial<'_>, sessions: bool, size: u64) -> Told {
 
 /// A limit between a size that was taken and one that was not, narrowed down to a mebibyte.
 async fn refusal(trial: &Trial<'_>, sessions: bool, taken: u64, refused: u64, answer: &Answer) -> Finding {
+    // A session of its own is for a registry, which may end it; a proxy looks at the size alone.
+    let sessions = sessions && answer.is_of_registry();
     let (mut lower, mut upper) = (taken, refused);
     for _ in 0..STEPS {
         let middle = (lower + (upper - lower) / 2) / MIB * MIB + 1;
@@ -146,20 +151,21 @@ pub(super) fn too_large(check: Check, answer: &Answer, seen: &str) -> Finding {
     Finding::fault(
         check,
         format!(
-            "{seen} ({summary}). It is the proxy's own answer, which no registry can change: `docker push` says `error parsing \
-             HTTP 413 response body: invalid character '<'`"
+            "{seen} ({summary}). It is the proxy's own answer, which no registry can change: `docker push` \
+             says `error parsing HTTP 413 response body: invalid character '<'`"
         ),
     )
     .client("smaller layers; docker and podman send each in one request")
     .server(
-        "nginx: `client_max_body_size 0;` in the `server` or `location` (nginx-proxy: in a file of `vhost.d`). Apache has no \
-         limit for what it passes on, unless mod_security has one: `SecRequestBodyLimit`. Cloudflare: 100 MB is the limit of \
-         its plans; let a name that it does not proxy lead to the registry",
+        "nginx: `client_max_body_size 0;` in the `server` or `location` (nginx-proxy: in a file of \
+         `vhost.d`). Apache has no limit for what it passes on, unless mod_security has one: \
+         `SecRequestBodyLimit`. Cloudflare: 100 MB is the limit of its plans; let a name that it does not \
+         proxy lead to the registry",
     )
 }
 
-/// Whether a proxy keeps a body until it has it whole. A registry answers at once for a session that it does not have;
-/// if that answer comes only without a body, somebody on the way waits for the body.
+/// Whether a proxy keeps a body until it has it whole. A registry answers at once for a session that it does
+/// not have; if that answer comes only without a body, somebody on the way waits for the body.
 pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
     let nowhere = trial.path(NOWHERE);
     // Who has no answer for such a session proves nothing by having none.
@@ -168,7 +174,12 @@ pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
         return None;
     }
     let question = trial.question(Method::PATCH, &nowhere);
-    match trial.client.announce(trial.door, question, 256 * KIB).await.ok()? {
+    match trial
+        .client
+        .announce(trial.door, question, 256 * KIB)
+        .await
+        .ok()?
+    {
         Announced::Answer(answer) if answer.is_of_registry() => Some(Finding::ok(
             Check::RequestBuffering,
             "the registry sees an upload while it arrives",
@@ -176,8 +187,8 @@ pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
         Announced::Welcome => Some(
             Finding::warning(
                 Check::RequestBuffering,
-                "somebody before the registry keeps an upload until it is whole: each layer is written twice, and takes twice \
-                 as long",
+                "somebody before the registry keeps an upload until it is whole: each layer is written \
+                 twice, and takes twice as long",
             )
             .server("nginx: `proxy_request_buffering off;` with `proxy_http_version 1.1;`"),
         ),

@@ -89,12 +89,12 @@ impl Flaw {
             Self::Leaves(to) if to.host() == at.origin.host() && to.scheme != at.origin.scheme => {
                 let then = match (to.scheme, port_80) {
                     (Scheme::Http, Port80::Redirects) if to.has_default_port() => {
-                        "port 80 redirects, which makes a GET of their PATCH: `docker push` says `unknown blob`, podman \
-                         `authentication required`"
+                        "port 80 redirects, which makes a GET of their PATCH: `docker push` says \
+                         `unknown blob`, podman `authentication required`"
                     }
                     (Scheme::Http, Port80::Serves) if to.has_default_port() => {
-                        "port 80 serves the registry, too, but their login is for https: it succeeds, and then `docker push` \
-                         says `authentication required`"
+                        "port 80 serves the registry, too, but their login is for https: it succeeds, and \
+                         then `docker push` says `authentication required`"
                     }
                     (Scheme::Http, _) => "clients lose their way, or send a password that can be read",
                     (Scheme::Https, _) => "where nobody does TLS, clients cannot go on",
@@ -123,29 +123,34 @@ impl Flaw {
 
     /// What to do about it.
     pub(super) fn fix(&self, at: &Door) -> String {
-        let relative = "A registry whose links are relative needs none of that: `http.relativeurls: true` (our default, and not \
-                        registry:2's)";
+        let relative = "A registry whose links are relative needs none of that: `http.relativeurls: true` \
+                        (our default, and not registry:2's)";
         match self {
             Self::Leaves(to) if to.host() == at.origin.host() && to.scheme != at.origin.scheme => format!(
-                "tell the registry by which scheme it was asked. nginx: `proxy_set_header X-Forwarded-Proto $scheme;` beside \
-                 `proxy_set_header Host $http_host;` Apache: `RequestHeader set X-Forwarded-Proto \"https\"`. {relative}, or \
-                 `http.host: {}`",
+                "tell the registry by which scheme it was asked. nginx: \
+                 `proxy_set_header X-Forwarded-Proto $scheme;` beside `proxy_set_header Host $http_host;` \
+                 Apache: `RequestHeader set X-Forwarded-Proto \"https\"`. {relative}, or `http.host: {}`",
                 at.origin
             ),
             Self::Leaves(_) => format!(
-                "tell the registry which host and port it was asked for. nginx: `proxy_set_header Host $http_host;` (`$host` \
-                 loses the port) Apache: `ProxyPreserveHost on`. {relative}. If `http.host` is set, it has to be `{}`",
+                "tell the registry which host and port it was asked for. nginx: \
+                 `proxy_set_header Host $http_host;` (`$host` loses the port) Apache: \
+                 `ProxyPreserveHost on`. {relative}. If `http.host` is set, it has to be `{}`",
                 at.origin
             ),
-            Self::LosesPrefix => format!("`http.prefix: {}/` in the registry's configuration", at.prefix),
+            Self::LosesPrefix => format!(
+                "`http.prefix: {}/` in the registry's configuration, and a proxy that takes nothing away \
+                 from the path (nginx: `proxy_pass` without a slash at its end)",
+                at.prefix
+            ),
             Self::EncodedSlash => {
                 "Apache: `AllowEncodedSlashes NoDecode` and `nocanon` at `ProxyPass`; a proxy that encodes \
-                                   paths anew should not"
+                 paths anew should not"
                     .to_owned()
             }
             Self::DoubleSlash => {
                 "`proxy_pass` and `ProxyPass` end with a slash on both sides or on none; `http.host` and \
-                                  `http.prefix` have none too many"
+                 `http.prefix` have none too many"
                     .to_owned()
             }
             Self::Unreadable => {

@@ -1,8 +1,9 @@
-//! `registry doctor`: looks at a registry from outside, as its clients see it, and says what is wrong and who can put it
-//! right.
+//! `registry doctor`: looks at a registry from outside, as its clients see it, and says what is wrong and who
+//! can put it right.
 //!
-//! What it knows are the mistakes that deployments have: proxies that lose a header, limits on bodies, certificates that
-//! clients refuse, doors that nobody closed. It changes nothing: an upload is begun, and cancelled.
+//! What it knows are the mistakes that deployments have: proxies that lose a header, limits on bodies,
+//! certificates that clients refuse, doors that nobody closed. It changes nothing: an upload is begun, and
+//! cancelled.
 
 mod approach;
 mod base;

@@ -55,8 +55,8 @@ pub(super) async fn examine(
 const ASK: &str = "a login: `registry serve --htpasswd FILE`, or `auth.htpasswd` in the configuration; \
                    `registry serve --access RULES.yml` says who may do what";
 
-/// Opens an upload session as a stranger, and cancels it: whether that is allowed, or what is said instead. `None` if
-/// nothing is said.
+/// Opens an upload session as a stranger, and cancels it: whether that is allowed, or what is said instead.
+/// `None` if nothing is said.
 async fn push(client: &Client, door: &Door, repository: &str) -> Option<Result<(), Answer>> {
     let path = door.path(&format!("/v2/{repository}/blobs/uploads/"));
     let answer = client.ask(door, Question::new(Method::POST, path)).await.ok()?;
@@ -74,7 +74,8 @@ async fn push(client: &Client, door: &Door, repository: &str) -> Option<Result<(
     Some(Ok(()))
 }
 
-/// Looks for the registry at other ports of the same host: `also`, and the one where registries listen by default.
+/// Looks for the registry at other ports of the same host: `also`, and the one where registries listen by
+/// default.
 pub(super) async fn other_doors(
     client: &Client,
     door: &Door,
@@ -138,8 +139,9 @@ async fn other_door(client: &Client, main: &Origin, port: u16, repository: &str,
 async fn judged(client: &Client, door: &Door, answer: &Answer, repository: &str, known: Known) -> Finding {
     let origin = &door.origin;
     let close = format!(
-        "publish it on loopback only, where the proxy is: `-p 127.0.0.1:{0}:5000` in the place of `-p {0}:5000`, or no port at \
-         all on a network of containers; without a container: `http.addr: 127.0.0.1:{0}`",
+        "publish it on loopback only, where the proxy is: `-p 127.0.0.1:{0}:5000` in the place of \
+         `-p {0}:5000`, or no port at all on a network of containers; without a container: \
+         `http.addr: 127.0.0.1:{0}`",
         origin.port()
     );
     if !answer.status.is_success() {
@@ -166,7 +168,8 @@ async fn judged(client: &Client, door: &Door, answer: &Answer, repository: &str,
     let seen = format!("{origin} bypasses the login: anybody who reaches it can {push}");
     if Target::is_loopback(origin) && !known.told {
         let seen = format!(
-            "{seen}. Seen from this machine itself, that may be as it should be: see from another one whether the port is open"
+            "{seen}. Seen from this machine itself, that may be as it should be: see from another one \
+             whether the port is open"
         );
         return Finding::warning(Check::OtherDoor, seen).server(close);
     }

@@ -15,7 +15,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads `https://HOST`, `http://HOST:PORT`, `HOST:PORT` as in the name of an image; `/v2/` at the end may be there.
+    /// Reads `https://HOST`, `http://HOST:PORT`, `HOST:PORT` as in the name of an image; `/v2/` at the end
+    /// may be there.
     ///
     /// # Errors
     ///

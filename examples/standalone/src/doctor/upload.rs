@@ -1,5 +1,5 @@
-//! An upload as docker makes it: a session is opened, a body is sent in chunks, and where to go on is looked at each time.
-//! At the end the session is cancelled, so that nothing is stored.
+//! An upload as docker makes it: a session is opened, a body is sent in chunks, and where to go on is looked
+//! at each time. At the end the session is cancelled, so that nothing is stored.
 
 use super::{
     approach::Port80,
@@ -133,20 +133,28 @@ impl Trial<'_> {
         match answer.status {
             StatusCode::UNAUTHORIZED if self.authorization.is_none() => Finding::skipped(
                 Check::UploadSession,
-                "uploads need a login: --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on standard input",
+                "uploads need a login: --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on \
+                 standard input",
             ),
             StatusCode::UNAUTHORIZED => Finding::fault(
                 Check::UploadSession,
                 format!("{summary} to `POST`, although the login counts for `/v2/`"),
             )
-            .server("does the proxy pass `Authorization` on, and ask for the same users everywhere below `/v2/`?"),
+            .server(
+                "does the proxy pass `Authorization` on, and ask for the same users everywhere below \
+                 `/v2/`?",
+            ),
             StatusCode::FORBIDDEN => Finding::skipped(
                 Check::UploadSession,
-                format!("{summary}: not allowed in {repository}; --repository NAME names one that this user may push to"),
+                format!(
+                    "{summary}: not allowed in {repository}; --repository NAME names one that this user may \
+                     push to"
+                ),
             ),
-            StatusCode::METHOD_NOT_ALLOWED if answer.is_of_registry() => {
-                Finding::skipped(Check::UploadSession, format!("{summary}: the registry is read-only"))
-            }
+            StatusCode::METHOD_NOT_ALLOWED if answer.is_of_registry() => Finding::skipped(
+                Check::UploadSession,
+                format!("{summary}: the registry is read-only"),
+            ),
             StatusCode::LENGTH_REQUIRED => length_required(Check::UploadSession, &summary),
             status if status.is_redirection() => Finding::fault(
                 Check::UploadSession,
@@ -157,8 +165,10 @@ impl Trial<'_> {
                 ),
             )
             .server("redirect with 308, or not at all below `/v2/`"),
-            _ => Finding::fault(Check::UploadSession, format!("{summary} to `POST`"))
-                .server("does the proxy let POST, PATCH, PUT and DELETE through (`limit_except`, a firewall for web applications)?"),
+            _ => Finding::fault(Check::UploadSession, format!("{summary} to `POST`")).server(
+                "does the proxy let POST, PATCH, PUT and DELETE through (`limit_except`, a firewall for web \
+                 applications)?",
+            ),
         }
     }
 
@@ -199,17 +209,22 @@ impl Trial<'_> {
         let summary = answer.summary();
         let size = limits::amount(self.size);
         match answer.status {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                limits::too_large(Check::UploadBody, answer, &format!("{size} in chunks are refused"))
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => limits::too_large(
+                Check::UploadBody,
+                answer,
+                &format!("{size} in chunks are refused"),
+            ),
             StatusCode::LENGTH_REQUIRED => length_required(Check::UploadBody, &summary),
             StatusCode::NOT_FOUND => Finding::fault(
                 Check::UploadBody,
-                format!("{summary} to `PATCH`: who answers does not know the session that was opened a moment ago"),
+                format!(
+                    "{summary} to `PATCH`: who answers does not know the session that was opened a moment \
+                     ago"
+                ),
             )
             .server(
-                "several registries behind one name have to share their storage; and nothing on the way may change paths \
-                 (Apache: `AllowEncodedSlashes NoDecode`, `nocanon`)",
+                "several registries behind one name have to share their storage; and nothing on the way may \
+                 change paths (Apache: `AllowEncodedSlashes NoDecode`, `nocanon`)",
             ),
             _ => Finding::fault(Check::UploadBody, format!("{summary} to {size} in chunks"))
                 .server("the log of who answered says why"),
@@ -223,7 +238,10 @@ impl Trial<'_> {
             Some(range) if range == wanted => Finding::ok(Check::UploadHeaders, format!("`Range: {range}`")),
             Some(range) => Finding::fault(
                 Check::UploadHeaders,
-                format!("`Range` is `{range}` where docker expects `{wanted}`: its push fails with `expected integer`, or starts anew"),
+                format!(
+                    "`Range` is `{range}` where docker expects `{wanted}`: its push fails with \
+                     `expected integer`, or starts anew"
+                ),
             )
             .server("pass `Range` on as the registry sends it; what changes bodies on the way has to go"),
             None => Finding::fault(
@@ -261,5 +279,8 @@ fn length_required(check: Check, summary: &str) -> Finding {
         check,
         format!("{summary}: bodies in chunks are not taken, and docker and podman send no others"),
     )
-    .server("a newer proxy: nginx before 1.3.9 does not know them; what scans bodies on the way has to let them pass")
+    .server(
+        "a newer proxy: nginx before 1.3.9 does not know them; what scans bodies on the way has to let them \
+         pass",
+    )
 }

@@ -77,7 +77,8 @@ impl Answer {
         }
     }
 
-    /// Who said this, for a sentence: `the registry`, `nginx/1.22.1`, or `the server` where it keeps quiet about itself.
+    /// Who said this, for a sentence: `the registry`, `nginx/1.22.1`, or `the server` where it keeps quiet
+    /// about itself.
     pub(in crate::doctor) fn speaker(&self) -> String {
         if self.is_of_registry() {
             return "the registry".to_owned();
@@ -86,7 +87,8 @@ impl Answer {
             .unwrap_or_else(|| "the server".to_owned())
     }
 
-    /// Status and speaker: `401 Unauthorized by nginx/1.22.1`, or a registry's own code: `401 UNAUTHORIZED by the registry`.
+    /// Status and speaker: `401 Unauthorized by nginx/1.22.1`, or a registry's own code: `401 UNAUTHORIZED by
+    /// the registry`.
     pub(in crate::doctor) fn summary(&self) -> String {
         let number = self.status.as_u16();
         let words = self.error_code();

@@ -1,7 +1,7 @@
 //! Asking a server: one connection for each question, so that no answer depends on the one before.
 //!
-//! Nothing is followed and nothing repeated: what a client would do by itself is what the checks are about. Each step has
-//! its time, and all of them together have one.
+//! Nothing is followed and nothing repeated: what a client would do by itself is what the checks are about.
+//! Each step has its time, and all of them together have one.
 
 mod announced;
 mod answer;

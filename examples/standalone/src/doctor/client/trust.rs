@@ -1,7 +1,7 @@
 //! [`Trust`]: which certificates are known here, judged as Go's clients judge them.
 //!
-//! Unlike rustls by itself, a certificate that is known as it is counts, even if it says that it is an authority: that is
-//! what `openssl req -x509` makes, and what lies in `certs.d/HOST/ca.crt`.
+//! Unlike rustls by itself, a certificate that is known as it is counts, even if it says that it is an
+//! authority: that is what `openssl req -x509` makes, and what lies in `certs.d/HOST/ca.crt`.
 
 use std::{io, path::Path, sync::Arc};
 use tokio::net::TcpStream;
@@ -36,7 +36,8 @@ impl Trust {
     ///
     /// If the file cannot be read, or has no certificate in it.
     pub(in crate::doctor) fn load(ca: Option<&Path>) -> Result<Self, String> {
-        // A machine without any is no reason to stop: what is signed by them is then not known, and that is said.
+        // A machine without any is no reason to stop: what is signed by them is then not known, and that is
+        // said.
         let mut certificates = rustls_native_certs::load_native_certs().certs;
         if let Some(path) = ca {
             let unusable = |error: &dyn std::fmt::Display| format!("--ca {}: {error}", path.display());

@@ -32,8 +32,8 @@ impl Authorities {
     fn new() -> Self {
         let this = Self { site: Site::new() };
         this.openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 400 -keyout root.key -out root.crt \
-             -subj /CN=root",
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 400 -keyout root.key -out \
+             root.crt -subj /CN=root",
         );
         this.issue("middle", "root", "basicConstraints=critical,CA:TRUE", "-days 400");
         this
@@ -43,7 +43,8 @@ impl Authorities {
     fn issue(&self, name: &str, issuer: &str, extension: &str, options: &str) {
         std::fs::write(self.site.bench.path("extension"), extension).unwrap();
         self.openssl(&format!(
-            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr \
+             -subj /CN={name}"
         ));
         self.openssl(&format!(
             "x509 -req -in {name}.csr -CA {issuer}.crt -CAkey {issuer}.key -CAcreateserial -out {name}.crt \
@@ -71,9 +72,9 @@ impl Authorities {
             .collect();
         std::fs::write(path("bundle.pem".to_owned()), bundle).unwrap();
         let servers = format!(
-            "server {{ listen {{host}}:{PORT} ssl; ssl_certificate {}; ssl_certificate_key {}; client_max_body_size 0; \
-             location / {{ proxy_pass http://{{registry}}; proxy_set_header Host $http_host; \
-             proxy_set_header X-Forwarded-Proto $scheme; }} }}",
+            "server {{ listen {{host}}:{PORT} ssl; ssl_certificate {}; ssl_certificate_key {}; \
+             client_max_body_size 0; location / {{ proxy_pass http://{{registry}}; proxy_set_header Host \
+             $http_host; proxy_set_header X-Forwarded-Proto $scheme; }} }}",
             argument(&path("bundle.pem".to_owned())),
             argument(&path(format!("{}.key", chain[0]))),
         );

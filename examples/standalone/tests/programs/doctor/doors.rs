@@ -42,7 +42,8 @@ fn guarded(more: &str) -> String {
     .replace("{more}", more)
 }
 
-const PUBLISHED: &str = "server { listen {host}:5000; location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; } }";
+const PUBLISHED: &str = "server { listen {host}:5000; location / { proxy_pass http://{registry}; \
+                         proxy_set_header Host $http_host; } }";
 
 fn http(site: &Site) -> String {
     format!("http://{}", site.host)
@@ -71,8 +72,8 @@ fn a_second_port_with_a_login_is_none() {
     let _nginx = site.nginx(
         80,
         &format!(
-            "server {{ listen {{host}}:80; client_max_body_size 0; location / {{ proxy_pass http://{{registry}}; \
-             proxy_set_header Host $http_host; }} }} {PUBLISHED}"
+            "server {{ listen {{host}}:80; client_max_body_size 0; location / {{ proxy_pass \
+             http://{{registry}}; proxy_set_header Host $http_host; }} }} {PUBLISHED}"
         ),
     );
 
@@ -127,7 +128,8 @@ fn plain_http_on_the_port_of_https_is_found() {
     let site = Site::new();
     let _nginx = site.nginx(
         443,
-        "server { listen {host}:443; location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; } }",
+        "server { listen {host}:443; location / { proxy_pass http://{registry}; proxy_set_header Host \
+         $http_host; } }",
     );
 
     let examined = examine(&[&https(site.host)], None);
@@ -173,7 +175,8 @@ fn something_else_at_v2_is_found() {
     let site = Site::new();
     let _nginx = site.nginx(
         80,
-        r#"server { listen {host}:80; default_type text/html; location / { return 200 "<html>the UI</html>"; } }"#,
+        r#"server { listen {host}:80; default_type text/html; location / { return 200 "<html>the \
+           UI</html>"; } }"#,
     );
 
     let examined = examine(&[&http(&site)], None);

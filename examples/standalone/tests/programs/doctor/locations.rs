@@ -1,4 +1,5 @@
-//! A `Location` that leaves the proxy: the proxy does not tell the registry how it was asked, and registry:2 guesses.
+//! A `Location` that leaves the proxy: the proxy does not tell the registry how it was asked, and registry:2
+//! guesses.
 
 use libtest_mimic::Trial;
 
@@ -20,6 +21,8 @@ pub(super) fn trials() -> Vec<Trial> {
         a_lost_scheme_beside_plain_http_is_found_with_what_clients_say,
         registry_2_behind_a_sound_proxy_has_no_fault,
         a_slash_too_many_is_found,
+        the_name_that_it_has_inside_is_found,
+        a_lost_prefix_is_found,
     );
     trials
         .extend(trials!(APACHE; apache_does_not_tell_the_scheme, apache_before_relative_links_has_no_fault));
@@ -187,6 +190,48 @@ fn a_slash_too_many_is_found() {
 
     examined.is_at_fault(&["upload-location"]);
     examined.says("upload-location", &["double slash", "proxy_pass"]);
+}
+
+fn the_name_that_it_has_inside_is_found() {
+    let site = Site::around(|root| {
+        let mut command = Server::ours_command(root);
+        command.env("REGISTRY_HTTP_HOST", "http://registry:5000");
+        Server::start(command, "http://")
+    });
+    let _nginx = site.nginx(443, SOUND);
+
+    let examined = look(&site);
+
+    examined.is_at_fault(&["upload-location"]);
+    let host = format!("it has to be `{}`", https(site.host));
+    examined.says(
+        "upload-location",
+        &["`http://registry:5000/v2/", "at another host", &host],
+    );
+}
+
+/// A proxy that takes away a path which the registry does not know of.
+fn a_lost_prefix_is_found() {
+    let site = Site::with_login();
+    let _nginx = site.nginx(
+        80,
+        r#"
+        server {
+            listen {host}:80;
+            client_max_body_size 0;
+            location /images/ { proxy_pass http://{registry}/; proxy_set_header Host $http_host; }
+        }
+        "#,
+    );
+
+    let examined = examine(&[&format!("http://{}/images", site.host)], Some(LOGIN));
+
+    examined.is_at_fault(&["upload-location"]);
+    examined.says(
+        "upload-location",
+        &["without the `/images` before it", "`http.prefix: /images/`"],
+    );
+    examined.says("upload-body", &["ok\n"]);
 }
 
 fn apache_does_not_tell_the_scheme() {

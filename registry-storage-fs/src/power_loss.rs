@@ -45,6 +45,11 @@ struct Failure {
     how: &'static str,
 }
 
+/// In memory where there is such a place: what lasts is only written down here.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 /// What is at that path lasts as it is now.
 pub(crate) fn synced(top: &Path, path: &Path) {
     let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +84,7 @@ impl Platter {
     fn fail(&mut self, top: &Path) {
         let inode = fs::metadata(top).unwrap().ino();
         for how in ["synced alone", "names and synced content", "everything"] {
-            let disk = tempfile::tempdir().unwrap();
+            let disk = scratch();
             let copy = support::top(disk.path());
             fs::create_dir_all(&copy).unwrap();
             match how {
@@ -233,6 +238,19 @@ async fn check(failures: &[Failure], facts: &[Fact]) {
                 assert!(found.unwrap().is_some(), "tag {listed} {when}");
             }
         }
+        // And whatever is half there is healed by the next push.
+        for Fact { what, .. } in facts {
+            match what {
+                What::Blob(repository, bytes) => {
+                    push(&storage, repository, bytes).await;
+                }
+                What::Manifest(repository, manifest, media_type) => {
+                    put_with(&storage, repository, manifest, media_type, &[], "again").await;
+                }
+                What::Tag(..) | What::NoBlob(..) | What::NoManifest(..) => continue,
+            }
+            what.check(&storage, &format!("{when} and another push")).await;
+        }
     }
 }
 
@@ -274,7 +292,7 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
     let odd = media_type("application/vnd.example.odd+json");
     let (first, second) = (manifest("first"), manifest("second"));
     let digest_of = |bytes: &Bytes| Digest::of(Algorithm::Sha256, bytes);
-    let watched = Watched::open(tempfile::tempdir().unwrap());
+    let watched = Watched::open(scratch());
     let storage = &watched.storage;
     let write = writer(storage);
 
@@ -331,7 +349,7 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     let (a, b) = (name("a"), name("b"));
     let (layer, mounted) = (Bytes::from("layer"), Bytes::from("mounted"));
     let child = manifest("child");
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let relaxed = FsStorage::options().durability(Durability::Relaxed);
     let dying = relaxed.open(root.path()).unwrap();
     push(&dying, &a, &layer).await;
@@ -384,7 +402,7 @@ async fn what_a_manifest_needs_lasts_although_its_own_push_still_runs() {
     let a = name("a");
     let layer = Bytes::from("layer");
     let digest = Digest::of(Algorithm::Sha256, &layer);
-    let watched = Watched::open(tempfile::tempdir().unwrap());
+    let watched = Watched::open(scratch());
     let storage = &watched.storage;
     let store = storage.store();
     let mut running = store.disk.changes();
@@ -413,7 +431,7 @@ async fn what_this_process_has_made_last_is_not_synced_again() {
     let a = name("a");
     let layer = Bytes::from("layer");
     let digest = Digest::of(Algorithm::Sha256, &layer);
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let storage = FsStorage::open(root.path()).unwrap();
     let image = media_type(MediaType::OCI_MANIFEST);
     let store = storage.store();

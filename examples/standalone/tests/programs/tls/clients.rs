@@ -18,6 +18,9 @@ pub(super) fn trials() -> Vec<Trial> {
         plain_http_is_told_to_use_https,
     );
     trials.extend(trials!(["skopeo"]; tls_on_a_plain_port_is_told_to_the_client_and_once_to_the_log));
+    trials.extend(trials!(["openssl", "skopeo", "crane", "regctl"];
+        clients_go_on_although_there_is_room_for_one_request_at_a_time,
+    ));
     trials.extend(trials!(["openssl", "skopeo"];
         skopeo_pushes_and_pulls_and_verifies,
         skopeo_does_not_trust_a_stranger_and_the_log_says_so,
@@ -121,6 +124,41 @@ fn skopeo_pushes_and_pulls_and_verifies() {
     place
         .bench
         .skopeo(&["copy", "--src-cert-dir", &trust, &image(&server), &back]);
+}
+
+/// What is refused at once says that nothing was done, and is sent again.
+fn clients_go_on_although_there_is_room_for_one_request_at_a_time() {
+    let place = Place::new();
+    place.self_signed("tls");
+    let room = [("LIMITS_HTTP2REQUESTS", "1"), ("HTTP_TIMEOUTS_QUEUE", "1ms")];
+    let server = place.serve_within(&room);
+    let (layout, trust) = (Layout::sample(place.path("layout")), trusting(&place, "tls.crt"));
+    let from = layout.oci("one");
+    place
+        .bench
+        .skopeo(&["copy", "--dest-cert-dir", &trust, &from, &image(&server)]);
+    let at = |name: &str| format!("localhost:{}/{name}", server.address.port());
+    let trusted = |program: &str, arguments: &[&str]| {
+        let mut command = place.bench.command(program);
+        command
+            .env("SSL_CERT_FILE", place.path("tls.crt"))
+            .args(arguments);
+        output_of(command).unwrap();
+    };
+
+    trusted("crane", &["copy", &at("team/app:one"), &at("other/app:crane")]);
+    trusted(
+        "regctl",
+        &["image", "copy", &at("team/app:one"), &at("third/app:regctl")],
+    );
+
+    for copied in ["other/app:crane", "third/app:regctl"] {
+        let copied = format!("docker://{}", at(copied));
+        let raw = place
+            .bench
+            .skopeo(&["inspect", "--raw", "--cert-dir", &trust, &copied]);
+        assert_eq!(raw.out, layout.blob(&layout.digest("one")));
+    }
 }
 
 fn skopeo_does_not_trust_a_stranger_and_the_log_says_so() {

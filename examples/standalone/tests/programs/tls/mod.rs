@@ -9,7 +9,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
 };
 
 use libtest_mimic::Trial;
@@ -56,9 +56,30 @@ impl Place {
     }
 
     fn serve_with(&self, certificate: &str, key: &str, more: &[&str]) -> Secured {
+        let mut command = self.serving(certificate, key);
+        command.args(more);
+        Self::started(command)
+    }
+
+    /// The same as [`serve`](Self::serve), with variables that `REGISTRY_` begins.
+    fn serve_within(&self, variables: &[(&str, &str)]) -> Secured {
+        let mut command = self.serving("tls.crt", "tls.key");
+        command.envs(
+            variables
+                .iter()
+                .map(|(name, value)| (format!("REGISTRY_{name}"), value)),
+        );
+        Self::started(command)
+    }
+
+    fn serving(&self, certificate: &str, key: &str) -> Command {
         let mut command = Server::ours_command(&self.path("registry"));
         command.arg("--tls-cert").arg(self.path(certificate));
-        command.arg("--tls-key").arg(self.path(key)).args(more);
+        command.arg("--tls-key").arg(self.path(key));
+        command
+    }
+
+    fn started(mut command: Command) -> Secured {
         let process = Process::start(&mut command).expect("the server can be started");
         process.wait_for_output("push one:").unwrap();
         Secured::announced(process, "listens on https://")
@@ -66,10 +87,7 @@ impl Place {
 
     /// What the server says that does not start.
     fn refusal(&self, certificate: &str, key: &str) -> String {
-        let mut command = Server::ours_command(&self.path("registry"));
-        command.arg("--tls-cert").arg(self.path(certificate));
-        command.arg("--tls-key").arg(self.path(key));
-        let (status, said) = crate::server::end_of(command);
+        let (status, said) = crate::server::end_of(self.serving(certificate, key));
         assert_eq!(status.code(), Some(1), "{said}");
         said
     }

@@ -164,13 +164,19 @@ impl Place<'_> {
     }
 
     fn runs(&self, script: &str) -> Printed {
+        self.attempts(script)
+            .unwrap_or_else(|failed| panic!("{script}\n{failed}"))
+    }
+
+    /// As [`Self::runs`], for what may fail; then the error is what it says.
+    fn attempts(&self, script: &str) -> Result<Printed, String> {
         let mut command = self.tour.yard.docker.inside("sh");
         command.args(["-euc", &format!("cd '{}'\n{script}", self.directory.display())]);
         // Compose has its own libraries, and others of these names break it.
         command.env_remove("PYTHONPATH");
         // How long it waits for the engine, which may be busy.
         command.env("COMPOSE_HTTP_TIMEOUT", "600");
-        output_of(command).unwrap_or_else(|failed| panic!("{script}\n{failed}"))
+        output_of(command)
     }
 
     /// A certificate for these names by the tour's authority, as `NAME.pem` with its `NAME.key`.

@@ -45,8 +45,13 @@ impl Tour<'_> {
         assert!(log.text().contains("198.51.100.7"), "{}", log.text());
 
         then(&mut place);
-        place.down("after.yml");
+        place.follows("cloudflare-back");
         place.runs("docker rm --force edge");
+        place.serves_edge(&format!("http://{MACHINE}"));
+        place.served(HOST);
+        place.pull_all(HOST);
+        place.runs("docker rm --force edge");
+        place.down("docker-compose.yml");
     }
 
     pub(super) fn nginx_ui(&self) {
@@ -123,7 +128,8 @@ impl Tour<'_> {
         place.served(HOST);
         place.pull_all(HOST);
 
-        // With registry:2, a push through this vhost loses its way.
+        // With registry:2, a push through this vhost loses its way, and the doctor knows why.
+        let doctor = self.guide.block("doctor").replace("registry:2", "registry:new");
         self.registry_is("old");
         place.follows("compose-swap");
         place.served(HOST);
@@ -131,15 +137,19 @@ impl Tour<'_> {
         let reference = format!("{HOST}/other/{repository}");
         self.yard.docker.load(&image.to_load(&reference));
         self.yard.docker.refused(&["push", &reference]);
+        let found = place.attempts(&doctor).map(|printed| printed.log).unwrap_err();
+        assert!(found.contains("Location of an upload"), "{found}");
         self.registry_is("new");
         place.follows("compose-swap");
         place.served(HOST);
+        place.runs(&doctor);
         self.yard.docker.run(&["push", &reference]);
         self.yard.docker.run(&["image", "rm", &reference]);
         place.changes_hands(HOST, "localhost:5000");
 
         place.follows("apache-after");
         place.served(HOST);
+        place.runs(&doctor);
         place.pull_all(HOST);
         place.push(HOST);
         place.down("after.yml");

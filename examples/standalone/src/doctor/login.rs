@@ -1,66 +1,143 @@
-//! Who the doctor is to the registry. What is secret is neither printed nor sent to anybody unknown.
+//! The login: does it count, and if not, who refuses it?
 
-use crate::prompt;
-use axum::http::HeaderValue;
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use std::{
-    env, fmt,
-    io::{self, IsTerminal as _},
+use super::{
+    base::Base,
+    challenge::Challenge,
+    client::{Answer, Client, Door, Peers, Question},
+    credentials::Credentials,
+    finding::{Check, Finding, Verdict},
+    origin::Scheme,
+    target::Target,
+    token,
 };
+use axum::http::{HeaderValue, StatusCode, header};
 
-/// Where a password is taken from before anybody is asked for it.
-const VARIABLE: &str = "REGISTRY_DOCTOR_PASSWORD";
-
-/// A user and their password.
-pub(super) struct Credentials {
-    user: String,
-    password: Vec<u8>,
+/// Who logs in, and where that is to count.
+#[derive(Debug)]
+pub(super) struct Login<'a> {
+    pub(super) client: &'a Client,
+    pub(super) credentials: &'a Credentials,
+    /// Tokens are for one.
+    pub(super) repository: &'a str,
+    /// Whether the password is told to anybody.
+    pub(super) insecure: bool,
 }
 
-impl Credentials {
-    /// Those of `user`: the password from the environment, a terminal, or a line of standard input.
-    ///
-    /// # Errors
-    ///
-    /// If there is no password to be had, or a name that cannot be sent.
-    pub(super) fn ask(user: String) -> Result<Self, String> {
-        if user.contains(':') {
-            return Err("--user: a name with a colon in it cannot log in".to_owned());
+impl Login<'_> {
+    /// Logs in at this door. What has to be sent with each question, if that helps.
+    pub(super) async fn at(&self, door: &Door, base: &Base, found: &mut Vec<Finding>) -> Option<HeaderValue> {
+        if let Some(why) = self.unsafe_to_tell(door) {
+            found.push(Finding::skipped(Check::Login, why));
+            return None;
         }
-        let password = match env::var_os(VARIABLE) {
-            Some(password) => password.into_encoded_bytes(),
-            None if io::stdin().is_terminal() => prompt::ask(&format!("Password of {user}: "))
-                .and_then(|typed| typed.ok_or_else(|| io::ErrorKind::Interrupted.into()))
-                .map_err(|error| format!("cannot read the password: {error}"))?,
-            None => prompt::line_of(&mut io::stdin().lock())
-                .map_err(|error| format!("cannot read the password: {error}"))?,
+        let authorization = match &base.challenge {
+            Some(challenge) if challenge.bearer => match token::fetch(self, challenge).await {
+                Ok(token) => token,
+                Err(finding) => {
+                    found.push(finding);
+                    return None;
+                }
+            },
+            _ => self.credentials.basic(),
         };
-        if password.is_empty() {
-            return Err(format!(
-                "there is no password for {user}: {VARIABLE} or a line of standard input has it"
-            ));
+        let question = Question::get(door.path("/v2/")).login(Some(&authorization));
+        let finding = match self.client.ask(door, question).await {
+            Ok(answer) => self.judged(base, &answer),
+            Err(failure) => Finding::unanswered(Check::Login, &failure, failure.to_string()),
+        };
+        let counts = finding.verdict == Verdict::Ok;
+        found.push(finding);
+        counts.then_some(authorization)
+    }
+
+    /// Why a password is not sent there.
+    pub(super) fn unsafe_to_tell(&self, door: &Door) -> Option<String> {
+        let to = &door.origin;
+        match (to.scheme, door.peers) {
+            _ if self.insecure => None,
+            (Scheme::Https, Peers::Known) => None,
+            (Scheme::Http, _) if Target::is_loopback(to) => None,
+            (Scheme::Https, Peers::Anybody) => Some(format!(
+                "the password is not sent to {to}, whose certificate clients refuse; --ca FILE or --insecure"
+            )),
+            (Scheme::Http, _) => Some(format!(
+                "the password is not sent to {to}, over plain HTTP; --insecure sends it"
+            )),
         }
-        Ok(Self { user, password })
     }
 
-    /// The value of `Authorization`.
-    pub(super) fn basic(&self) -> HeaderValue {
-        let plain = [self.user.as_bytes(), b":", &self.password].concat();
-        let encoded = format!("Basic {}", BASE64_STANDARD.encode(plain));
-        let mut value = HeaderValue::try_from(encoded).expect("base64 is printable ASCII");
-        value.set_sensitive(true);
-        value
+    fn judged(&self, base: &Base, answer: &Answer) -> Finding {
+        let user = self.credentials.user();
+        if answer.status.is_success() {
+            return Finding::ok(Check::Login, format!("as {user}"));
+        }
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Finding::fault(Check::Login, format!("as {user}: {}", answer.summary()))
+                .server("the log of the registry says why");
+        }
+        if base.challenge.as_ref().is_some_and(|challenge| challenge.bearer) {
+            return Finding::fault(
+                Check::Login,
+                format!("{} refuses the token that its own service gave", answer.speaker()),
+            )
+            .server(
+                "the service and the registry have to agree: issuer, service, the service's certificate, \
+                 and their clocks",
+            );
+        }
+        if is_same_asker(base, answer) {
+            self.refused(answer)
+        } else {
+            two_askers(&base.answer, answer)
+        }
     }
 
-    pub(super) fn user(&self) -> &str {
-        &self.user
+    fn refused(&self, answer: &Answer) -> Finding {
+        let (by, user) = (answer.speaker(), self.credentials.user());
+        let finding = Finding::fault(
+            Check::Login,
+            format!("{by} does not know {user} by that password"),
+        )
+        .client("is it the right name and password?");
+        if answer.is_of_registry() {
+            finding.server(
+                "`registry htpasswd -v FILE USER` tries a password; registry:2 verifies bcrypt only \
+                 (`htpasswd -B`)",
+            )
+        } else {
+            finding.server(format!(
+                "{by} asks, not the registry: it is its password file that counts. If the registry has one, \
+                 too, both have to be the same file, since one `Authorization` serves both"
+            ))
+        }
     }
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
+/// Whether an answer to a login is by who asked for it: a proxy and a registry differ in words, or in realm.
+fn is_same_asker(base: &Base, answer: &Answer) -> bool {
+    let first = &base.answer;
+    first.status != StatusCode::UNAUTHORIZED
+        || (first.is_of_registry() == answer.is_of_registry() && base.challenge == Challenge::of(answer))
+}
+
+/// The first lets the login pass, and the second refuses it.
+fn two_askers(first: &Answer, second: &Answer) -> Finding {
+    let realm = |answer: &Answer| answer.header(header::WWW_AUTHENTICATE).unwrap_or_default();
+    Finding::fault(
+        Check::Login,
+        format!(
+            "there are two password files. {} (`{}`) takes the login and passes it on; then {} (`{}`) \
+             refuses it: both read the same `Authorization`",
+            first.speaker(),
+            realm(first),
+            second.speaker(),
+            realm(second),
+        ),
+    )
+    .client("only a user with the same password in both files gets through")
+    .server(
+        "let one of them ask: take `auth_basic` (Apache: `AuthType`) out of the proxy, as the registry asks \
+         itself; or take `auth.htpasswd` out of the registry, and let nobody reach it but the proxy; or \
+         give both the same file",
+    )
 }

@@ -8,9 +8,11 @@
 mod approach;
 mod base;
 mod certificate;
+mod challenge;
 mod client;
 mod content;
 mod cors;
+mod credentials;
 mod finding;
 mod limits;
 mod location;
@@ -19,12 +21,14 @@ mod origin;
 mod report;
 mod strangers;
 mod target;
+mod token;
 mod upload;
 
 use self::{
     client::{Client, Trust, time_for},
+    credentials::Credentials,
     finding::{Check, Finding},
-    login::Credentials,
+    login::Login,
     origin::{Origin, Scheme},
     report::Report,
     target::Target,
@@ -159,13 +163,15 @@ impl Examination {
         };
         let authorization = match &self.credentials {
             None => None,
-            Some(credentials) => match base::unsafe_to_tell(&door, self.insecure) {
-                None => base.log_in(client, &door, credentials, found).await,
-                Some(why) => {
-                    found.push(Finding::skipped(Check::Login, why));
-                    None
-                }
-            },
+            Some(credentials) => {
+                let login = Login {
+                    client,
+                    credentials,
+                    repository: &self.repository,
+                    insecure: self.insecure,
+                };
+                login.at(&door, &base, found).await
+            }
         };
         let authorization = authorization.as_ref();
         strangers::examine(client, &door, &self.repository, base.open, found).await;

@@ -15,6 +15,7 @@ pub(super) fn trials() -> Vec<Trial> {
         two_password_files_are_named_as_the_cause,
         a_password_that_the_proxy_refuses_is_its_to_check,
         a_password_is_not_told_to_strangers,
+        a_token_is_fetched_where_the_registry_says,
         arguments_that_make_no_sense_are_2,
     )
 }
@@ -90,6 +91,39 @@ fn a_password_is_not_told_to_strangers() {
     insecure.says("login", &["ok\n"]);
     known.is_at_fault(&[]);
     known.says("login", &["ok\n"]);
+}
+
+/// nginx as a token service, and as what asks for its tokens.
+fn a_token_is_fetched_where_the_registry_says() {
+    let site = Site::new();
+    std::fs::write(site.bench.path("token"), r#"{"token": "g00d"}"#).unwrap();
+    let root = site.bench.path("");
+    let servers = r#"
+        server {
+            listen {host}:80;
+            client_max_body_size 0;
+            location = /token { {login} root {root}; }
+            location / {
+                set $asks 'Bearer realm="http://{host}/token",service="registry"';
+                if ($http_authorization != "Bearer g00d") { return 401 '{"errors": [{"code": "UNAUTHORIZED"}]}'; }
+                add_header WWW-Authenticate $asks always;
+                proxy_pass http://{registry};
+                proxy_set_header Host $http_host;
+            }
+        }
+    "#;
+    let _nginx = site.nginx(80, &servers.replace("{root}", argument(&root)));
+    let url = format!("http://{}", site.host);
+
+    let known = examine(&[&url], Some(LOGIN));
+    let unknown = examine(&[&url], Some(("somebody", "else's")));
+
+    known.is_at_fault(&[]);
+    known.says("challenge", &["the registry asks for Bearer", "/token"]);
+    known.says("login", &["ok\n"]);
+    known.says("upload-body", &["ok\n"]);
+    unknown.is_at_fault(&["login"]);
+    unknown.says("login", &["/token gives no token to somebody", "401"]);
 }
 
 fn arguments_that_make_no_sense_are_2() {

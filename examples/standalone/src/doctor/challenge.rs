@@ -1,0 +1,127 @@
+//! What a stranger is asked for: Basic, or a token of a service (Bearer).
+
+use super::{
+    client::{Answer, shown},
+    finding::{Check, Finding},
+};
+use axum::http::{StatusCode, Uri, header};
+
+/// A question for a login that clients can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Challenge {
+    pub(super) bearer: bool,
+    pub(super) realm: Option<String>,
+    /// Of Bearer: what the token is for.
+    pub(super) service: Option<String>,
+}
+
+impl Challenge {
+    /// The first that clients can answer among those of an answer.
+    pub(super) fn of(answer: &Answer) -> Option<Self> {
+        let asked = answer.values(header::WWW_AUTHENTICATE);
+        asked.iter().find_map(|value| {
+            let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+            let bearer = match scheme.to_ascii_lowercase().as_str() {
+                "basic" => false,
+                "bearer" => true,
+                _ => return None,
+            };
+            Some(Self {
+                bearer,
+                realm: parameter(rest, "realm"),
+                service: parameter(rest, "service"),
+            })
+        })
+    }
+
+    const fn scheme(&self) -> &'static str {
+        if self.bearer { "Bearer" } else { "Basic" }
+    }
+}
+
+/// What a stranger is asked for, if it can be answered.
+pub(super) fn examine(answer: &Answer, found: &mut Vec<Finding>) -> Option<Challenge> {
+    if answer.status != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let challenge = Challenge::of(answer);
+    found.push(match &challenge {
+        Some(challenge) => judged(answer, challenge),
+        None => unanswerable(answer),
+    });
+    challenge
+}
+
+fn unanswerable(answer: &Answer) -> Finding {
+    let by = answer.speaker();
+    let asked = answer.values(header::WWW_AUTHENTICATE);
+    let seen = if asked.is_empty() {
+        format!("401 by {by} without `WWW-Authenticate`: clients do not know what to log in with")
+    } else {
+        let asked = shown(&asked.join(", "));
+        format!("{by} asks for `{asked}`; clients know Basic and Bearer")
+    };
+    Finding::fault(Check::Challenge, seen)
+        .server("pass `WWW-Authenticate` on as the registry sends it: nginx: no `proxy_hide_header` for it")
+}
+
+fn judged(answer: &Answer, challenge: &Challenge) -> Finding {
+    let (by, scheme) = (answer.speaker(), challenge.scheme());
+    let Some(realm) = &challenge.realm else {
+        return Finding::warning(
+            Check::Challenge,
+            format!("{by} asks for {scheme} without a realm; some clients want one"),
+        )
+        .server("nginx: `auth_basic \"Registry\";`; the registry: `auth.htpasswd.realm`");
+    };
+    let asks = format!("{by} asks for {scheme}, realm {:?}", shown(realm));
+    if challenge.bearer && !is_url(realm) {
+        return Finding::fault(
+            Check::Challenge,
+            format!("{asks}, which has to be the URL of a token service"),
+        )
+        .server("`auth.token.realm` has the URL, as clients reach it");
+    }
+    let lines = answer.values(header::WWW_AUTHENTICATE).len();
+    if lines > 1 {
+        return Finding::warning(
+            Check::Challenge,
+            format!("{asks}, and there are {lines} such lines: clients differ in which one they answer"),
+        )
+        .server("one login: either the proxy asks, or the registry");
+    }
+    Finding::ok(Check::Challenge, asks)
+}
+
+fn is_url(text: &str) -> bool {
+    text.parse::<Uri>()
+        .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
+}
+
+/// A parameter of a challenge, in quotes or not.
+fn parameter(text: &str, name: &str) -> Option<String> {
+    let start = text.to_ascii_lowercase().find(&format!("{name}="))? + name.len() + 1;
+    let value = text.get(start..)?;
+    let value = match value.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => value.split(',').next(),
+    };
+    value.map(|value| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_realm_is_read_in_quotes_or_without() {
+        for (text, realm) in [
+            (r#"Basic realm="a, b""#, Some("a, b")),
+            ("Basic realm=Registry", Some("Registry")),
+            (r#"Bearer Realm="https://t/",service="s""#, Some("https://t/")),
+            ("Basic", None),
+        ] {
+            assert_eq!(parameter(text, "realm").as_deref(), realm, "{text}");
+        }
+    }
+}

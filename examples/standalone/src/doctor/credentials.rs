@@ -1,0 +1,66 @@
+//! Who the doctor is to the registry. What is secret is neither printed nor sent to anybody unknown.
+
+use crate::prompt;
+use axum::http::HeaderValue;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use std::{
+    env, fmt,
+    io::{self, IsTerminal as _},
+};
+
+/// Where a password is taken from before anybody is asked for it.
+const VARIABLE: &str = "REGISTRY_DOCTOR_PASSWORD";
+
+/// A user and their password.
+pub(super) struct Credentials {
+    user: String,
+    password: Vec<u8>,
+}
+
+impl Credentials {
+    /// Those of `user`: the password from the environment, a terminal, or a line of standard input.
+    ///
+    /// # Errors
+    ///
+    /// If there is no password to be had, or a name that cannot be sent.
+    pub(super) fn ask(user: String) -> Result<Self, String> {
+        if user.contains(':') {
+            return Err("--user: a name with a colon in it cannot log in".to_owned());
+        }
+        let password = match env::var_os(VARIABLE) {
+            Some(password) => password.into_encoded_bytes(),
+            None if io::stdin().is_terminal() => prompt::ask(&format!("Password of {user}: "))
+                .and_then(|typed| typed.ok_or_else(|| io::ErrorKind::Interrupted.into()))
+                .map_err(|error| format!("cannot read the password: {error}"))?,
+            None => prompt::line_of(&mut io::stdin().lock())
+                .map_err(|error| format!("cannot read the password: {error}"))?,
+        };
+        if password.is_empty() {
+            return Err(format!(
+                "there is no password for {user}: {VARIABLE} or a line of standard input has it"
+            ));
+        }
+        Ok(Self { user, password })
+    }
+
+    /// The value of `Authorization`.
+    pub(super) fn basic(&self) -> HeaderValue {
+        let plain = [self.user.as_bytes(), b":", &self.password].concat();
+        let encoded = format!("Basic {}", BASE64_STANDARD.encode(plain));
+        let mut value = HeaderValue::try_from(encoded).expect("base64 is printable ASCII");
+        value.set_sensitive(true);
+        value
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}

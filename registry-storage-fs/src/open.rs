@@ -9,6 +9,7 @@ use crate::{
     open_uploads::OpenUploads,
     read::Buffers,
     referrers::ReferrerIndexes,
+    write_back,
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
@@ -22,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 
 /// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
 ///
@@ -186,6 +187,7 @@ impl FsOptions {
                 referrers: ReferrerIndexes::default(),
                 holders: Holders::default(),
                 buffers: Arc::new(Buffers::default()),
+                write_back: write_back::turns(),
                 owner,
             }),
         }
@@ -283,6 +285,7 @@ pub(crate) struct Store {
     pub(crate) referrers: ReferrerIndexes,
     pub(crate) holders: Holders,
     pub(crate) buffers: Arc<Buffers>,
+    pub(crate) write_back: Arc<Semaphore>,
     /// `None` if it was opened for reading alone.
     owner: Option<Owner>,
 }

@@ -12,10 +12,19 @@ use crate::{
 };
 use registry_core::{RepositoryName, storage::Result};
 use std::{fs::File, sync::Arc};
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 /// After how many bytes the next sync begins: large enough that its price, a few milliseconds of a fast disk, is none.
 const STEP: u64 = 64 << 20;
+
+/// How many uploads are synced at once. A disk is not the faster for more, and each takes a thread of the blocking pool as
+/// long as it runs: were there no bound, a slow disk would leave none for those who pull.
+const AT_ONCE: usize = 8;
+
+/// The leave to sync, which the uploads of a storage share.
+pub(crate) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_ONCE))
+}
 
 /// The syncs of one append.
 pub(crate) struct WriteBack {
@@ -35,7 +44,7 @@ impl WriteBack {
         }
     }
 
-    /// Begins the next sync if `written` asks for it, after the one before.
+    /// Begins the next sync if `written` asks for it, after the one before, and when it is its turn.
     ///
     /// It shares the session's lock: were it the last to hold it, because nobody waits for the append any more, nobody
     /// could close the upload before its outcome is known.
@@ -50,12 +59,16 @@ impl WriteBack {
             return Ok(());
         }
         self.end().await?;
+        let turn = Arc::clone(&storage.store().write_back)
+            .acquire_owned()
+            .await
+            .expect("nobody closes it");
         self.begun = written;
         let file = file.try_clone();
         let (data, directory) = (claimed.session.data(), claimed.session.directory().to_path_buf());
         let (repository, lock) = (self.repository.clone(), Arc::clone(&claimed.lock));
         self.running = Some(storage.start(move |store: &Store| {
-            let _lock = lock;
+            let (_lock, _turn) = (lock, turn);
             store.sync_upload(&repository, &directory, &file.at("share", &data)?, &data)
         })?);
         Ok(())
@@ -86,7 +99,9 @@ mod tests {
         os::unix::fs::symlink,
         pin::{Pin, pin},
         task::{Context, Poll},
+        time::Duration,
     };
+    use tokio::time::timeout;
 
     /// So many zeros.
     struct Zeros(u64);
@@ -153,6 +168,31 @@ mod tests {
         appended.unwrap();
         assert_eq!(received, 3 * STEP);
         assert!(is_there);
+    }
+
+    /// Otherwise a slow disk has every thread, and nobody can read.
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_synced_at_once_than_that_and_the_others_wait() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let repository = RepositoryName::parse("a").unwrap();
+        let state = storage
+            .store()
+            .open_upload(&repository, &NewUpload::hashed_by(Algorithm::Sha256))
+            .unwrap();
+        let zeros = pin!(Zeros(2 * STEP));
+        let mut body = UploadBody::new(zeros, &state, None);
+        let turns = &storage.store().write_back;
+        let all = turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+        let mut appending = pin!(storage.append_body(&repository, state, &mut body));
+
+        // The clock goes on by itself when nothing else does.
+        timeout(Duration::from_secs(60), appending.as_mut())
+            .await
+            .unwrap_err();
+        drop(all);
+
+        assert_eq!(appending.await.unwrap().offset, 2 * STEP);
     }
 
     /// The second try would find the failure forgotten, and acknowledge what is lost.

@@ -1,7 +1,7 @@
 //! How large a body may be, found without sending one: it is announced, and refused before it comes, or not.
 
 use super::{
-    client::{Announced, Answer},
+    client::{Announced, Answer, Patience},
     finding::{Check, Finding},
     upload::Trial,
 };
@@ -24,10 +24,19 @@ const STEPS: u32 = 12;
 /// one would be: a proxy refuses them there, too. The largest comes first: it is all that is needed where
 /// nothing is wrong.
 pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
+    let mut how = How {
+        sessions,
+        patience: Patience::All,
+    };
     let mut refused = None;
     for size in SIZES {
-        let passed = match told(trial, sessions, size).await {
-            Told::TooLarge(answer) => {
+        let passed = match told(trial, how, size).await {
+            Told::TooLarge(answer, patience) => {
+                how = How {
+                    // A session of its own is for a registry, which may end it; a proxy looks at the size alone.
+                    sessions: sessions && answer.is_of_registry(),
+                    patience,
+                };
                 refused = Some((size, answer));
                 continue;
             }
@@ -43,7 +52,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
             }
         };
         return match (refused, passed) {
-            (Some((larger, answer)), _) => refusal(trial, sessions, size, larger, &answer).await,
+            (Some((larger, answer)), _) => refusal(trial, how, size, larger, &answer).await,
             (None, Passed::Answered(answer)) if !sessions => Finding::skipped(
                 Check::BodyLimit,
                 format!(
@@ -62,15 +71,23 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
         };
     }
     match refused {
-        Some((size, answer)) => refusal(trial, sessions, 0, size, &answer).await,
+        Some((size, answer)) => refusal(trial, how, 0, size, &answer).await,
         None => Finding::skipped(Check::BodyLimit, "nothing was announced"),
     }
 }
 
+/// How a body is announced.
+#[derive(Clone, Copy)]
+struct How {
+    /// To a session of its own, and not to where one would be.
+    sessions: bool,
+    patience: Patience,
+}
+
 /// What is said to the announcement of a body.
 enum Told {
-    /// 413.
-    TooLarge(Answer),
+    /// 413, and the patience that it took to hear it.
+    TooLarge(Answer, Patience),
     Passed(Passed),
     Unknown(String),
 }
@@ -94,12 +111,15 @@ impl Passed {
     }
 }
 
-/// Announces a body of this size to a session of its own: a registry may end one that it refused.
-async fn told(trial: &Trial<'_>, sessions: bool, size: u64) -> Told {
-    let session = if sessions { trial.session().await } else { None };
+/// Announces a body of this size, to a session of its own: a registry may end one that it refused.
+async fn told(trial: &Trial<'_>, how: How, size: u64) -> Told {
+    let session = if how.sessions { trial.session().await } else { None };
     let nowhere = trial.path(NOWHERE);
     let question = trial.question(Method::PATCH, session.as_deref().unwrap_or(&nowhere));
-    let announced = trial.client.announce(trial.door, question, size).await;
+    let announced = trial
+        .client
+        .announce(trial.door, question, size, how.patience)
+        .await;
     if let Some(session) = session {
         // It may be busy still with what never came; then the registry ends it when nobody goes on.
         let question = trial.question(Method::DELETE, &session);
@@ -107,9 +127,14 @@ async fn told(trial: &Trial<'_>, sessions: bool, size: u64) -> Told {
     }
     match announced {
         Ok(Announced::Answer(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {
-            Told::TooLarge(answer)
+            Told::TooLarge(answer, Patience::First)
         }
-        Ok(Announced::Answer(answer)) => Told::Passed(Passed::Answered(answer)),
+        Ok(Announced::AnswerFromBehind(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {
+            Told::TooLarge(answer, Patience::All)
+        }
+        Ok(Announced::Answer(answer) | Announced::AnswerFromBehind(answer)) => {
+            Told::Passed(Passed::Answered(answer))
+        }
         Ok(Announced::Welcome) => Told::Passed(Passed::Welcome),
         Ok(Announced::Silence) => Told::Unknown("nobody says anything before it comes".to_owned()),
         Ok(Announced::Closed(failure)) => Told::Unknown(format!("the connection was closed ({failure})")),
@@ -118,17 +143,15 @@ async fn told(trial: &Trial<'_>, sessions: bool, size: u64) -> Told {
 }
 
 /// A limit between a size that was taken and one that was not, narrowed down to a mebibyte.
-async fn refusal(trial: &Trial<'_>, sessions: bool, taken: u64, refused: u64, answer: &Answer) -> Finding {
-    // A session of its own is for a registry, which may end it; a proxy looks at the size alone.
-    let sessions = sessions && answer.is_of_registry();
+async fn refusal(trial: &Trial<'_>, how: How, taken: u64, refused: u64, answer: &Answer) -> Finding {
     let (mut lower, mut upper) = (taken, refused);
     for _ in 0..STEPS {
         let middle = (lower + (upper - lower) / 2) / MIB * MIB + 1;
         if middle <= lower || middle >= upper || !trial.client.has_time() {
             break;
         }
-        match told(trial, sessions, middle).await {
-            Told::TooLarge(_) => upper = middle,
+        match told(trial, how, middle).await {
+            Told::TooLarge(..) => upper = middle,
             _ => lower = middle,
         }
     }
@@ -176,14 +199,18 @@ pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
     let question = trial.question(Method::PATCH, &nowhere);
     match trial
         .client
-        .announce(trial.door, question, 256 * KIB)
+        .announce(trial.door, question, 256 * KIB, Patience::All)
         .await
         .ok()?
     {
-        Announced::Answer(answer) if answer.is_of_registry() => Some(Finding::ok(
-            Check::RequestBuffering,
-            "the registry sees an upload while it arrives",
-        )),
+        Announced::Answer(answer) | Announced::AnswerFromBehind(answer) => {
+            answer.is_of_registry().then(|| {
+                Finding::ok(
+                    Check::RequestBuffering,
+                    "the registry sees an upload while it arrives",
+                )
+            })
+        }
         Announced::Welcome => Some(
             Finding::warning(
                 Check::RequestBuffering,

@@ -14,18 +14,14 @@ use std::{
 pub(in crate::doctor) enum Announced {
     /// It answered without having seen the body.
     Answer(Answer),
+    /// It said `100 Continue`, and then passed on the answer of somebody behind it.
+    AnswerFromBehind(Answer),
     /// It closed the connection.
     Closed(Failure),
     /// It said `100 Continue`, and waits for the body: nobody further on has said anything else.
     Welcome,
     /// It says nothing.
     Silence,
-}
-
-impl From<Result<Answer, Failure>> for Announced {
-    fn from(answer: Result<Answer, Failure>) -> Self {
-        answer.map_or_else(Self::Closed, Self::Answer)
-    }
 }
 
 /// A body of a size, of which nothing ever comes.

@@ -40,11 +40,8 @@ const ANSWER: Duration = Duration::from_secs(8);
 /// How much more time there is for cancelling an upload.
 const TIDYING: Duration = Duration::from_secs(3);
 
-/// How long a server may think about a body that is announced.
-const THOUGHT: Duration = Duration::from_millis(2500);
-
-/// How long whoever stands behind it may think, once it has said that the body may come.
-const SECOND_THOUGHT: Duration = Duration::from_secs(1);
+/// How long a server may think about a body that is announced, and then how long those behind it may.
+const THOUGHT: Duration = Duration::from_secs(2);
 
 /// How slow an upload may be, in bytes per second.
 const SLOW: u64 = 1024 * 1024;
@@ -61,6 +58,15 @@ pub(super) enum Peers {
     Anybody,
     /// Whoever has a certificate that is known here.
     Known,
+}
+
+/// Whose word on a body is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// The first server on the way: that it wants the body is enough.
+    First,
+    /// Those behind it, too.
+    All,
 }
 
 /// A way in to a registry.
@@ -206,6 +212,7 @@ impl Client {
         door: &Door,
         question: Question,
         size: u64,
+        patience: Patience,
     ) -> Result<Announced, Failure> {
         let question = question.header(header::EXPECT, HeaderValue::from_static("100-continue"));
         let mut request = prepared(door, question, Body::new(Held::new(size)));
@@ -222,15 +229,16 @@ impl Client {
         let exchange = connection.exchange(request);
         tokio::pin!(exchange);
         let welcomed = tokio::select! {
-            answer = &mut exchange => return Ok(Announced::from(answer)),
+            answer = &mut exchange => return Ok(answer.map_or_else(Announced::Closed, Announced::Answer)),
             welcomed = self.within(THOUGHT, welcome.notified()) => welcomed.is_ok(),
         };
-        Ok(if welcomed {
-            // Who stands behind the one that said so may see it otherwise.
-            let answer = self.within(SECOND_THOUGHT, exchange).await;
-            answer.map_or(Announced::Welcome, Announced::from)
-        } else {
-            Announced::Silence
+        Ok(match patience {
+            _ if !welcomed => Announced::Silence,
+            Patience::First => Announced::Welcome,
+            Patience::All => match self.within(THOUGHT, exchange).await {
+                Ok(answer) => answer.map_or_else(Announced::Closed, Announced::AnswerFromBehind),
+                Err(_) => Announced::Welcome,
+            },
         })
     }
 

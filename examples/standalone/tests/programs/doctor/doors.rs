@@ -4,9 +4,9 @@ use std::fs;
 
 use libtest_mimic::Trial;
 
-use super::{examine, https};
+use super::{examine, https, run};
 use crate::{
-    program::argument,
+    program::{Workbench, argument},
     proxies::{LOGIN, Site},
     server::Server,
 };
@@ -24,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_proxy_that_reaches_nobody_is_found,
         something_else_at_v2_is_found,
         nobody_there_is_a_fault,
+        people_read_a_page_of_text,
         a_redirect_to_https_is_followed,
     )
 }
@@ -197,6 +198,29 @@ fn nobody_there_is_a_fault() {
     closed.says("address", &["cannot be reached"]);
     unnamed.is_at_fault(&["address"]);
     unnamed.says("address", &["https://registry-doctor.invalid"]);
+}
+
+fn people_read_a_page_of_text() {
+    let bench = Workbench::new();
+    let server = Server::ours(&bench.path("data"));
+
+    let (code, report, log) = run(&[&server.address().to_string()], None);
+
+    assert_eq!((code, log.as_str()), (Some(0), ""), "{report}");
+    let first = format!("http://{}\n\nok       address: ", server.address());
+    assert!(report.starts_with(&first), "{report}");
+    assert!(
+        report.contains("\nwarning  pushing without a login: "),
+        "{report}"
+    );
+    assert!(
+        report.contains("\n         server: a login: `registry serve --htpasswd FILE`"),
+        "{report}"
+    );
+    assert!(
+        report.ends_with(" skipped\n") && !report.contains('\x1b'),
+        "{report}"
+    );
 }
 
 fn a_redirect_to_https_is_followed() {

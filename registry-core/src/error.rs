@@ -179,6 +179,12 @@ pub enum Error {
         /// Where.
         scope: &'static str,
     },
+    /// As much lies in memory as may of manifests that are received, or of those and lists that clients have not taken.
+    #[error("more than {limit} bytes of manifests and lists are on their way")]
+    TooManyDocuments {
+        /// How many are allowed.
+        limit: usize,
+    },
     /// A chunk did not start where the session stands, or another one is being received.
     #[error("the chunk does not continue the upload session, which stands at {offset}")]
     ChunkOutOfOrder {
@@ -332,7 +338,7 @@ impl Error {
             Self::Precondition { .. } => (S::PRECONDITION_FAILED, C::Denied),
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
             Self::Overwrite { .. } | Self::Denied | Self::Vetoed(_) => (S::FORBIDDEN, C::Denied),
-            Self::Throttled { .. } | Self::TooManyUploads { .. } => {
+            Self::Throttled { .. } | Self::TooManyUploads { .. } | Self::TooManyDocuments { .. } => {
                 (S::TOO_MANY_REQUESTS, C::TooManyRequests)
             }
             // 507 would be the word for it, but docker tries that for 50 seconds and then shows the status alone, as

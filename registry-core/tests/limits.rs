@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use registry_core::{
     Action, Algorithm, Authorizer, Digest, Identity, Limits, MediaType, Registry, RepositoryName, Tag,
     auth::{Access, AuthError, ClientAddress, Decision, FromExtensions},
-    service::ManifestPush,
+    service::{ManifestPush, ResponseBody},
     storage::MemoryStorage,
 };
 use serde_json::{Value, json};
@@ -384,6 +384,108 @@ async fn pages() {
         ("/v2/a/tags/list?n=18446744073709551616", "UNSUPPORTED"),
     ] {
         assert_eq!(send(&registry, get(target)).await.refusal(), refused(400, code));
+    }
+}
+
+/// An answer counts until its last byte has gone.
+#[tokio::test]
+async fn document_bytes_that_are_taken() {
+    let registry = registry(|limits| limits.document_bytes = 2 << 20);
+    let repository = registry.repository("a").unwrap();
+    let mut targets = Vec::new();
+    for size in [900 << 10, 3 << 20, 1000] {
+        let padding = "x".repeat(size);
+        let image = json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [], "annotations": {"a": padding},
+        });
+        let image = image.to_string();
+        let digest = Digest::of(Algorithm::Sha256, image.as_bytes());
+        repository
+            .put_manifest(ManifestPush::new(digest, image))
+            .await
+            .unwrap();
+        targets.push(format!("/v2/a/manifests/{digest}"));
+    }
+    let get = async |target: &String| {
+        let request = Request::get(target).body(String::new()).unwrap();
+        registry.handle(request).await
+    };
+    let refusal = async |target: &String| {
+        let request = Request::get(target).body(String::new()).unwrap();
+        let refusal = send(&registry, request).await;
+        assert!(refusal.headers.contains_key(header::RETRY_AFTER));
+        refusal.refusal()
+    };
+    let [large, larger, small] = &targets[..] else {
+        panic!("three were put");
+    };
+
+    let first = get(large).await;
+    let second = get(large).await;
+    assert_eq!(
+        (first.status(), second.status()),
+        (StatusCode::OK, StatusCode::OK)
+    );
+    assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
+    assert_eq!(get(small).await.status(), StatusCode::OK);
+    let frame = first.into_body().frame().await.unwrap().unwrap();
+    let rest = frame.into_data().unwrap().slice(..1);
+    assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
+    drop(rest);
+    assert_eq!(get(large).await.status(), StatusCode::OK);
+    drop(second);
+
+    // One alone may be of any size.
+    let alone = get(larger).await;
+    assert_eq!(alone.status(), StatusCode::OK);
+    assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
+}
+
+/// A manifest counts from its first bytes until it has been put.
+#[tokio::test]
+async fn document_bytes_that_are_sent() {
+    let registry = registry(|limits| limits.document_bytes = 2 << 20);
+    let put = |bytes: usize| {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        sender.send(Bytes::from(vec![b' '; bytes])).unwrap();
+        let request = Request::put("/v2/a/manifests/v1").body(Frames(receiver)).unwrap();
+        (sender, Box::pin(registry.handle(request)))
+    };
+    let waits = async |future: &mut (dyn Future<Output = http::Response<ResponseBody>> + Unpin)| {
+        std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
+    };
+    let (first, mut putting) = put(1 << 20);
+    assert!(waits(&mut putting).await);
+    let (_second, mut fits) = put(900 << 10);
+    assert!(waits(&mut fits).await);
+
+    let (_third, refused) = put(200 << 10);
+    let refused = refused.await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let (_small, mut does_not_count) = put(100 << 10);
+    assert!(waits(&mut does_not_count).await);
+
+    // What it is does not matter: it was received.
+    drop(first);
+    assert_eq!(putting.await.status(), StatusCode::BAD_REQUEST);
+    let (_third, mut fits) = put(200 << 10);
+    assert!(waits(&mut fits).await);
+}
+
+/// A body that comes as somebody sends it.
+struct Frames(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 

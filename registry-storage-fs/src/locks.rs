@@ -81,6 +81,44 @@ impl<K: Eq + Hash> fmt::Debug for Held<K> {
     }
 }
 
+/// So many may do something at once.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// One of them, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Slot<'a>(&'a Slots);
+
+impl Slots {
+    pub(crate) const fn new(count: usize) -> Self {
+        Self {
+            free: Mutex::new(count),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Waits for one: only on the blocking pool, and for what ends by itself.
+    pub(crate) fn take(&self) -> Slot<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self
+            .freed
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Slot(self)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +134,27 @@ mod tests {
 
         drop(held);
         assert!(locks.try_lock("a").is_some());
+    }
+
+    #[test]
+    fn no_more_have_a_slot_at_once_than_there_are() {
+        let (slots, most) = (Slots::new(3), Mutex::new((0, 0)));
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let _slot = slots.take();
+                    {
+                        let mut counts = most.lock().unwrap();
+                        counts.0 += 1;
+                        counts.1 = counts.1.max(counts.0);
+                    }
+                    thread::yield_now();
+                    most.lock().unwrap().0 -= 1;
+                });
+            }
+        });
+        assert!(most.lock().unwrap().1 <= 3);
+        assert_eq!(*slots.free.lock().unwrap(), 3);
     }
 
     #[test]

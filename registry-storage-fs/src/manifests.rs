@@ -3,7 +3,7 @@
 //! registry:2 stores no media type and reads it from the bytes. Where they do not say it, or something else than
 //! the manifest was put with, a file under `_manifests/media-types` does.
 
-use crate::{blobs::known_as, error::Context, links, open::Store};
+use crate::{blobs::known_as, error::Context, links, locks::Slot, open::Store};
 use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
@@ -13,7 +13,15 @@ use registry_core::{
     },
 };
 use serde::Deserialize;
-use std::{borrow::Cow, fs};
+use std::{
+    borrow::Cow,
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+};
+
+/// What is no larger may be read by any number of threads at once, in bytes.
+const LARGE: u64 = 128 << 10;
 
 impl Store {
     pub(crate) fn manifest(
@@ -40,7 +48,8 @@ impl Store {
             return Ok(None);
         };
         let path = self.layout.blob(&target);
-        let bytes = fs::read(&path).if_there("read", &path)?.unwrap_or_default();
+        // Until it has been looked at.
+        let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
         if bytes.is_empty() {
             tracing::warn!(%repository, %digest, "a manifest has lost its bytes and counts as absent");
             return Ok(None);
@@ -50,6 +59,18 @@ impl Store {
             None => sniff(&bytes),
         };
         Ok(Some(StoredManifest::new(*digest, media_type, Bytes::from(bytes))))
+    }
+
+    /// Many large ones at once would lie in memory, each read by a thread, before the registry can count them.
+    fn read_document(&self, path: &Path) -> Result<Option<(Vec<u8>, Option<Slot<'_>>)>> {
+        let Some(mut file) = File::open(path).if_there("open", path)? else {
+            return Ok(None);
+        };
+        let length = file.metadata().at("look at", path)?.len();
+        let slot = (length > LARGE).then(|| self.large_reads.take());
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.read_to_end(&mut bytes).at("read", path)?;
+        Ok(Some((bytes, slot)))
     }
 
     fn stored_media_type(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<MediaType>> {

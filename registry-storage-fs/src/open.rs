@@ -5,7 +5,7 @@ use crate::{
     error::{Context, FsError},
     holders::Holders,
     layout::Layout,
-    locks::KeyedLocks,
+    locks::{KeyedLocks, Slots},
     open_uploads::OpenUploads,
     read::Buffers,
     referrers::ReferrerIndexes,
@@ -24,6 +24,9 @@ use std::{
     sync::Arc,
 };
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
+
+/// How many large manifests are read at once: as many as a disk reads well.
+const LARGE_READS: usize = 8;
 
 /// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
 ///
@@ -184,6 +187,7 @@ impl FsOptions {
                 open_uploads: OpenUploads::default(),
                 manifests: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
+                large_reads: Slots::new(LARGE_READS),
                 referrers: ReferrerIndexes::default(),
                 holders: Holders::default(),
                 buffers: Arc::new(Buffers::default()),
@@ -282,6 +286,8 @@ pub(crate) struct Store {
     /// Taken before `tags` where both are.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
+    /// Manifests that lie in memory although nobody has counted them yet.
+    pub(crate) large_reads: Slots,
     pub(crate) referrers: ReferrerIndexes,
     pub(crate) holders: Holders,
     pub(crate) buffers: Arc<Buffers>,

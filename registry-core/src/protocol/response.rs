@@ -226,6 +226,7 @@ impl Error {
             }
             // Nobody knows when one ends; soon, where pushes are under way.
             Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
+            Self::TooManyDocuments { .. } => headers.set(header::RETRY_AFTER, 5),
             _ => {}
         }
         (self.wire().0, headers.0)

@@ -1,5 +1,6 @@
 //! [`ResponseBody`]: always a stream, sometimes also the offer of a file; and what is read of a request's body.
 
+use super::documents::Share;
 use crate::{
     error::Error,
     storage::{BoxError, Content, ContentStream, FileRange, IncomingBody, StorageError},
@@ -40,6 +41,14 @@ impl ResponseBody {
         Self {
             kind: Kind::Full(bytes),
             file: None,
+        }
+    }
+
+    /// All of it, if it lies in memory.
+    pub(super) const fn whole(&self) -> Option<&Bytes> {
+        match &self.kind {
+            Kind::Full(bytes) => Some(bytes),
+            Kind::Stream(_) => None,
         }
     }
 
@@ -179,8 +188,12 @@ impl Body for Capped<'_> {
     }
 }
 
-/// The whole body, if it has at most `limit` bytes, announced or not.
-pub(super) async fn collect(mut body: IncomingBody<'_>, limit: usize) -> Result<Bytes, Error> {
+/// The whole body, if it has at most `limit` bytes, announced or not, and there is room for it.
+pub(super) async fn collect(
+    mut body: IncomingBody<'_>,
+    limit: usize,
+    share: &mut Share,
+) -> Result<Bytes, Error> {
     let too_large = Error::ManifestTooLarge { limit };
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large);
@@ -191,9 +204,11 @@ pub(super) async fn collect(mut body: IncomingBody<'_>, limit: usize) -> Result<
         let Ok(data) = frame.map_err(Error::Body)?.into_data() else {
             continue;
         };
-        if first.len() + whole.len() + data.len() > limit {
+        let there = first.len() + whole.len() + data.len();
+        if there > limit {
             return Err(too_large);
         }
+        share.grow_to(there)?;
         // One frame is the common case, and then nothing is copied.
         if first.is_empty() && whole.is_empty() {
             first = data;

@@ -1,6 +1,6 @@
 //! [`Builder`] and [`Limits`]: how a host puts a registry together.
 
-use super::{Inner, Registry};
+use super::{Inner, Registry, documents::Documents};
 use crate::{
     auth::{Authenticator, Authorizer, DefaultRules},
     hooks::{Hooks, NoHooks},
@@ -68,6 +68,10 @@ pub struct Limits {
     /// How many repositories that hold a blob a mount without `from` looks into; if none of them will do, a session
     /// is opened. Default: 64.
     pub mount_candidates: usize,
+    /// How many bytes of manifests lie in memory at once while they are received, and as many again of manifests and
+    /// lists until clients have taken them. Those of up to 128 KiB do not count, and blobs come in pieces. 429
+    /// `TOOMANYREQUESTS`. Default: 256 MiB.
+    pub document_bytes: usize,
     /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
     /// that know no paging expect.
     pub page_default: usize,
@@ -98,6 +102,7 @@ impl Default for Limits {
             referrers_in_tag: 1000,
             referrers_bytes: 16 << 20,
             mount_candidates: 64,
+            document_bytes: 256 << 20,
             page_default: 1000,
             page_max: 10_000,
             catalog_n: None,
@@ -233,6 +238,8 @@ impl Builder {
                 authorizer,
                 hooks: self.hooks,
                 limits: self.limits,
+                received: Documents::new(self.limits.document_bytes),
+                sent: Documents::new(self.limits.document_bytes),
                 links: self.links,
                 sparse_indexes: self.sparse_indexes,
                 deletion: self.deletion,

@@ -72,6 +72,11 @@ impl Registry {
             .unwrap_or_else(|| self.inner.links.clone());
         let mut aside = Aside::default();
         let outcome = self.run(&mut parts, body, &mut aside).await;
+        let outcome = outcome.and_then(|(response, body)| match parts.method {
+            // What it would be is only measured.
+            Method::HEAD => Ok((response, body)),
+            _ => Ok((response, self.inner.sent.hold(body)?)),
+        });
         let ((status, headers), body) = match outcome {
             Ok((response, body)) => {
                 let (status, mut headers) = response.head(&links);
@@ -222,7 +227,8 @@ impl Registry {
                 let repository = self.scope(repository, authority);
                 // Before the body is read: what is refused is not collected.
                 repository.require_push().await?;
-                let bytes = body::collect(body, self.inner.limits.manifest_bytes).await?;
+                let mut share = self.inner.received.share();
+                let bytes = body::collect(body, self.inner.limits.manifest_bytes, &mut share).await?;
                 let named = tags.clone();
                 let push = ManifestPush {
                     reference,

@@ -6,6 +6,7 @@
 mod blobs;
 mod body;
 mod builder;
+mod documents;
 mod http;
 mod limits;
 mod manifests;
@@ -22,6 +23,7 @@ pub use self::{
     referrers::ReferrersPage,
 };
 
+use self::documents::Documents;
 use crate::{
     auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
@@ -59,6 +61,9 @@ struct Inner {
     authorizer: Arc<dyn Authorizer>,
     hooks: Arc<dyn Hooks>,
     limits: Limits,
+    /// That are received, and that are sent.
+    received: Documents,
+    sent: Documents,
     links: Links,
     sparse_indexes: bool,
     deletion: bool,

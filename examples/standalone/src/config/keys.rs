@@ -594,6 +594,13 @@ pub(crate) const KEYS: &[Key] = &[
         "our own: the same, of one user, or of the strangers of one address (in IPv6, of 64 bits of it)",
     ),
     honoured(
+        "limits.documents",
+        Form::Size,
+        "256m",
+        "our own: how much lies in memory of manifests that are being received, and again of manifests and lists that \
+         clients have not taken yet, of those beyond 128 KiB",
+    ),
+    honoured(
         "health.storagedriver.enabled",
         Form::Switch,
         "true",

@@ -80,6 +80,7 @@ pub(crate) struct Storage {
     pub(crate) uploads: usize,
     pub(crate) repository_uploads: usize,
     pub(crate) user_uploads: usize,
+    pub(crate) document_bytes: u64,
     /// Whether all images of an index have to be there.
     pub(crate) whole_indexes: bool,
     /// Where layers may lie that are not here; without it anywhere.
@@ -278,6 +279,7 @@ impl Storage {
             uploads: reader.count("limits.uploads"),
             repository_uploads: reader.count("limits.repositoryuploads"),
             user_uploads: reader.count("limits.useruploads"),
+            document_bytes: reader.size("limits.documents"),
             whole_indexes: reader.parsed(
                 "validation.manifests.indexes.platforms",
                 |platforms| match platforms {

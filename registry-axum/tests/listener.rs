@@ -147,6 +147,37 @@ async fn an_answer_may_take_for_ever_but_not_stand_still() {
     }
 }
 
+/// The next request arrives, behind the rest of a body that nobody wants, while the answer is still on its way out.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_overtakes_an_answer_is_answered_without_delay() {
+    let server = Running::of(app());
+    for path in ["/large", "/frames"] {
+        for left in (0..=16).map(|step| step * (8 << 10)) {
+            let mut client = server.connect();
+            client
+                .send(format!(
+                    "GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
+                ))
+                .await;
+            client.head().await;
+            let begun = Instant::now();
+            let mut body = vec![0; 1 << 20];
+            let (first, rest) = body.split_at_mut((1 << 20) - left);
+            client.0.read_exact(first).await.unwrap();
+            client.send(format!("x{GET}")).await;
+            // The server has read that before it can write on.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+
+            client.0.read_exact(rest).await.unwrap();
+            assert_eq!(client.answer().await.body, "hello", "{path}, {left}");
+
+            assert_eq!(begun.elapsed(), Duration::ZERO, "{path}, {left}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_too_many_is_told_so_and_there_is_room_again_later() {
     let server = Running::start(app(), |server| {

@@ -121,6 +121,11 @@ impl Activity {
         }
     }
 
+    /// A request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state().busy
+    }
+
     /// All that was written has been handed to the system.
     pub(super) fn flushed(&self) {
         let mut state = self.state();

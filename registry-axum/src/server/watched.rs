@@ -15,6 +15,8 @@ pub(super) struct Watched<Io> {
     io: Io,
     /// What has arrived behind a head.
     rest: BytesMut,
+    /// Bytes were written since the last flush.
+    written: bool,
     activity: Arc<Activity>,
 }
 
@@ -23,6 +25,7 @@ impl<Io> Watched<Io> {
         Self {
             io,
             rest: BytesMut::new(),
+            written: false,
             activity,
         }
     }
@@ -37,8 +40,9 @@ impl<Io> Watched<Io> {
             .ok_or_else(|| io::Error::other("the head of a request is too large"))
     }
 
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.activity.blocked(result.is_pending());
+        self.written |= result.is_ready();
         result
     }
 }
@@ -99,7 +103,14 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.io).poll_flush(context);
         match &result {
-            Poll::Ready(Ok(())) => self.activity.flushed(),
+            Poll::Ready(Ok(())) => {
+                self.activity.flushed();
+                // hyper may have read the next request while this answer was on its way, and waits until it has left:
+                // but where that happens in a flush, it does not look again by itself.
+                if std::mem::take(&mut self.written) && self.activity.is_busy() {
+                    context.waker().wake_by_ref();
+                }
+            }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.activity.blocked(true),
         }

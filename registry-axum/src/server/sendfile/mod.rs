@@ -60,8 +60,8 @@ pub(crate) struct Outgoing {
     state: Mutex<State>,
 }
 
-/// The stand-ins of a connection are numbered, and lie in the region in this order, over and over again. hyper holds few
-/// of them at a time; where a layer gathered more than the region has, only the check would be weaker.
+/// The stand-ins of a connection are numbered, and lie in the region in this order, over and over again. So no more may
+/// be on their way to hyper than the region has: of those, one could be taken for another.
 #[derive(Debug, Default)]
 struct State {
     /// How many have been given out by bodies,
@@ -99,8 +99,9 @@ impl Outgoing {
         match place(bytes) {
             None => state.passed == state.given || bytes.is_empty(),
             Some(place) => {
+                let underway = state.given - state.passed;
                 let expected = place == number_in_region(state.passed)
-                    && state.given - state.passed >= bytes.len() as u64;
+                    && (bytes.len() as u64..=REGION.len() as u64).contains(&underway);
                 state.passed += bytes.len() as u64;
                 expected
             }
@@ -199,6 +200,14 @@ mod tests {
             let frames = layer(outgoing.give(&mut rest), outgoing.give(&mut rest));
             assert_eq!(frames.iter().all(|frame| outgoing.pass(frame)), passes, "{name}");
         }
+        let outgoing = Outgoing::default();
+        let mut rest = file(3 * PIECE as u64);
+        let third = [(); 3]
+            .map(|()| outgoing.give(&mut rest))
+            .into_iter()
+            .last()
+            .unwrap();
+        assert!(!outgoing.pass(&third), "a whole region is missing before it");
         let outgoing = Outgoing::default();
         assert!(outgoing.pass(b"where no file is on its way, anything does"));
     }

@@ -88,10 +88,26 @@ impl<Io: Any> Outlet<Io> {
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                     ) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) if is_of_peer(&error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(failed(&piece, error))),
             }
         }
     }
+}
+
+/// Whether a connection failed, and not the file that was to be sent on it.
+fn is_of_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::TimedOut
+    )
 }
 
 /// The client sees no more than a connection that is cut.

@@ -164,7 +164,7 @@ impl Disk {
         files.known.contains(&files.number(path))
     }
 
-    /// A file is about to be removed.
+    /// A file has been removed.
     fn forget(&self, path: &Path) {
         let mut files = self.files();
         let number = files.number(path);
@@ -294,8 +294,8 @@ impl Changes<'_> {
     /// No file under that name; false if there was none.
     pub(crate) fn remove(&mut self, target: &Path) -> Result<bool, FsError> {
         let removed = fs::remove_file(target).if_there("remove", target)?.is_some();
-        self.disk.forget(target);
         if removed {
+            self.disk.forget(target);
             self.touch(target);
         }
         Ok(removed)

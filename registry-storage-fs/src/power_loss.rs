@@ -444,6 +444,10 @@ async fn what_this_process_has_made_last_is_not_synced_again() {
     assert!(!last());
     push(&storage, &a, &layer).await;
     assert!(last());
+    let child = manifest("child");
+    put_with(&storage, &a, &child, &image, &[&layer], "v1").await;
+    let link = store.layout.revision(&a, child.digest());
+    assert!(store.disk.lasts(&link) && store.disk.lasts(&store.layout.blob(child.digest())));
 
     let relaxed = FsStorage::options().durability(Durability::Relaxed);
     drop(storage);

@@ -1,12 +1,12 @@
 //! TLS with whoever answers. For a question that carries no secret, and whose answer is not trusted.
 
-use std::{io, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, SignatureScheme,
+        self, AlertDescription, ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, SignatureScheme,
         SupportedProtocolVersion,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, aws_lc_rs},
@@ -35,6 +35,20 @@ pub(crate) async fn connect_with(
     TlsConnector::from(Arc::new(config))
         .connect(name, connection)
         .await
+}
+
+/// The alert with which the other side ended a connection, if that is why something failed.
+pub(crate) fn alert(error: &(dyn Error + 'static)) -> Option<AlertDescription> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| {
+        let tls = error.downcast_ref().or_else(|| {
+            let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+            inner.downcast_ref()
+        });
+        match tls {
+            Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+            _ => None,
+        }
+    })
 }
 
 /// Takes every certificate, also those of version 1, which no signature can be checked with here.

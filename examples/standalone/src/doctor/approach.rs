@@ -7,7 +7,7 @@ use super::{
     target::Target,
 };
 use axum::http::{StatusCode, Uri, header};
-use tokio_rustls::rustls::DEFAULT_VERSIONS;
+use tokio_rustls::rustls::{AlertDescription, DEFAULT_VERSIONS};
 
 /// What clients find on port 80 who are sent to `http://` by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,18 +98,25 @@ async fn not_tls(
             Some(plain)
         }
         _ => {
-            let seen = format!("{origin} accepts connections, but no TLS comes about: {failure}");
-            found.push(
-                Finding::fault(Check::Address, seen)
-                    .client("whether it is this machine: `openssl s_client -connect HOST:PORT` says more")
-                    .server(
-                        "TLS 1.2 or 1.3 has to be on, and a certificate and its key have to be there: the \
-                         log of what ends TLS says why it refuses",
-                    ),
-            );
+            found.push(broken_tls(origin, failure));
             None
         }
     }
+}
+
+fn broken_tls(origin: &Origin, failure: &Failure) -> Finding {
+    if failure.alert() == Some(AlertDescription::ProtocolVersion) {
+        let seen = format!("{origin} speaks neither TLS 1.2 nor 1.3, and clients speak nothing older");
+        return Finding::fault(Check::TlsVersions, seen)
+            .server("nginx: `ssl_protocols TLSv1.2 TLSv1.3;` Apache: `SSLProtocol -all +TLSv1.2 +TLSv1.3`");
+    }
+    let seen = format!("{origin} accepts connections, and speaks neither TLS with us nor HTTP: {failure}");
+    Finding::fault(Check::Address, seen)
+        .client("is it the right port? `openssl s_client -connect HOST:PORT` says more")
+        .server(
+            "a certificate and its key have to be there, and belong together: the log of what ends TLS says \
+             why it refuses",
+        )
 }
 
 async fn plain(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Option<Door> {
@@ -274,9 +281,12 @@ fn no_https(finding: Finding, origin: &Origin) -> Finding {
 }
 
 fn unreachable(origin: &Origin, failure: &Failure) -> Finding {
-    let seen = format!("{origin} cannot be reached: {failure}");
+    let seen = format!("no registry can be reached at {origin}: {failure}");
     let finding = Finding::unanswered(Check::Address, failure, seen);
     match failure {
+        Failure::NoAnswer(_) | Failure::Silent(_) => finding
+            .client("is it the right port? Somebody is there, and speaks something else, or nothing")
+            .server("is that what listens there: `ss -ltnp`?"),
         Failure::Unresolved(_) => finding
             .client("the name: is it spelled right, and does this machine's DNS know it?")
             .server("an A or AAAA record of that name"),

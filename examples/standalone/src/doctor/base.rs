@@ -6,6 +6,7 @@ use super::{
     finding::{Check, Finding},
 };
 use axum::http::{StatusCode, Version, header};
+use tokio_rustls::rustls::AlertDescription;
 
 /// What the base says to a stranger.
 #[derive(Debug)]
@@ -22,6 +23,11 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
     let path = door.path("/v2/");
     let answer = match client.ask(door, Question::get(&path)).await {
         Ok(answer) => answer,
+        Err(failure) if failure.alert() == Some(AlertDescription::CertificateRequired) => {
+            let why = "the server wants a certificate of its clients, and this command has none to show";
+            found.push(Finding::skipped(Check::Base, why));
+            return None;
+        }
         Err(failure) => {
             found.push(
                 Finding::unanswered(

@@ -33,7 +33,8 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
         let passed = match told(trial, how, size).await {
             Told::TooLarge(answer, patience) => {
                 how = How {
-                    // A session of its own is for a registry, which may end it; a proxy looks at the size alone.
+                    // A session of its own is for a registry, which may end it; a proxy looks at the size
+                    // alone.
                     sessions: sessions && answer.is_of_registry(),
                     patience,
                 };

@@ -39,7 +39,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
 };
-use tokio_rustls::rustls::{AlertDescription, Error as TlsError};
+use tokio_rustls::rustls::AlertDescription;
 
 /// A server that takes longer is not alive. Engines wait for 30 seconds by default.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -110,7 +110,9 @@ async fn ask(target: &Target) -> Result<String> {
     };
     match answer {
         // It has shown its certificate, and wants ours, which nobody gave to this command.
-        Err(error) if wants_a_certificate(&*error) => Ok("it wants a client certificate".into()),
+        Err(error) if any_certificate::alert(&*error) == Some(AlertDescription::CertificateRequired) => {
+            Ok("it wants a client certificate".into())
+        }
         answer => answer,
     }
 }
@@ -151,17 +153,4 @@ async fn send(
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
     tokio::spawn(connection);
     sender.send_request(request).await
-}
-
-fn wants_a_certificate(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| {
-        let tls = error.downcast_ref::<TlsError>().or_else(|| {
-            let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-            inner.downcast_ref()
-        });
-        matches!(
-            tls,
-            Some(TlsError::AlertReceived(AlertDescription::CertificateRequired))
-        )
-    })
 }

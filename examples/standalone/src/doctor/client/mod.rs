@@ -29,7 +29,9 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::rustls::{ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer};
+use tokio_rustls::rustls::{
+    AlertDescription, ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer,
+};
 
 /// How long a server may take to accept a connection, and for its part of a TLS handshake.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -136,6 +138,17 @@ pub(super) enum Failure {
     Silent(Duration),
     /// All the time is used up.
     OutOfTime,
+}
+
+impl Failure {
+    /// The alert with which the server ended the connection.
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        match self {
+            Self::Tls(error) => any_certificate::alert(error),
+            Self::NoAnswer(error) => any_certificate::alert(error),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -2,8 +2,8 @@
 
 use libtest_mimic::Trial;
 
-use super::{Examined, examine};
-use crate::{program::argument, proxies::Site};
+use super::{Examined, examine, https};
+use crate::{program::argument, proxies::Site, server::Server};
 
 const PROGRAMS: [&str; 3] = ["nginx", "openssl", "htpasswd"];
 
@@ -18,6 +18,8 @@ pub(super) fn trials() -> Vec<Trial> {
         a_wrong_order_is_found,
         a_missing_intermediate_is_found,
         an_unknown_authority_is_found,
+        versions_that_no_client_speaks_are_found,
+        a_server_that_wants_a_certificate_is_left_alone,
     )
 }
 
@@ -254,4 +256,35 @@ fn an_unknown_authority_is_found() {
         examined.report
     );
     examined.says("certificate-trust", &["the chain ends at `root`", "certs.d"]);
+}
+
+fn versions_that_no_client_speaks_are_found() {
+    let site = Site::new();
+    let _nginx = site.nginx(
+        443,
+        "server { {tls} ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0; location / { proxy_pass \
+         http://{registry}; } }",
+    );
+
+    let examined = examine(&[&https(site.host)], None);
+
+    examined.is_at_fault(&["tls-versions"]);
+    examined.says("tls-versions", &["neither TLS 1.2 nor 1.3", "ssl_protocols"]);
+}
+
+fn a_server_that_wants_a_certificate_is_left_alone() {
+    let site = Site::with(|bench| {
+        let mut command = Server::ours_command(&bench.path("registry"));
+        command.args(["--tls-cert", argument(&bench.path("authority/ca.crt"))]);
+        command.args(["--tls-key", argument(&bench.path("site.key"))]);
+        command.env(
+            "REGISTRY_HTTP_TLS_CLIENTCAS",
+            format!("[{}]", argument(&bench.path("authority/ca.crt"))),
+        );
+        Server::start(command, "https://")
+    });
+
+    let examined = examine(&[&format!("https://{}", site.server.address())], None);
+
+    examined.says("base", &["skipped\n", "wants a certificate of its clients"]);
 }

@@ -3,6 +3,7 @@
 use crate::{
     error::Context,
     open::{FsStorage, Store},
+    pieces::{self, write_all_at},
     uploads::Claimed,
     write_back::WriteBack,
 };
@@ -11,11 +12,9 @@ use registry_core::{
     hash::Hasher,
     storage::{Piece, Result, UploadBody, UploadState},
 };
-use std::{fs::File, os::unix::fs::FileExt};
+use std::fs::File;
 
-/// How much is received, written and hashed at once, in bytes.
-const PIECE: usize = 256 << 10;
-/// After how many bytes what was received is recorded, and the room that is left looked at.
+/// After how many bytes, at most, what was received is recorded, and the room that is left looked at.
 const PAUSE_EVERY: u64 = 16 << 20;
 
 /// A session that is being appended to. It goes from closure to closure, and the lock with it: if the future that
@@ -49,11 +48,12 @@ impl FsStorage {
                 Ok(Appending::new(claimed, file, hasher, closing))
             })
             .await?;
-        let mut received = body.next(PIECE).await;
+        let mut share = self.store().receiving.begin();
+        let mut received = body.next(share.piece()).await;
         while let Ok(Some(piece)) = received {
             let write = self.blocking(move |store| appending.write(store, &piece));
             // A failed write is told at once; only a good one waits for the next piece.
-            let receive = async { Ok(body.next(PIECE).await) };
+            let receive = async { Ok(body.next(share.piece()).await) };
             (appending, received) = tokio::try_join!(write, receive)?;
             let written = appending.hasher.offset();
             write_back
@@ -96,7 +96,8 @@ impl Appending {
             }
             return Err(error);
         }
-        if self.hasher.offset() - self.paused >= PAUSE_EVERY {
+        // The next piece may be as large as any.
+        if self.hasher.offset() - self.paused > PAUSE_EVERY - pieces::MOST as u64 {
             self.pause(store)?;
         }
         Ok(self)
@@ -104,11 +105,7 @@ impl Appending {
 
     fn write_and_hash(&mut self, piece: &Piece) -> Result<()> {
         let path = self.claimed.session.data();
-        let mut at = piece.offset();
-        for chunk in piece.chunks() {
-            self.file.write_all_at(chunk, at).at("write", &path)?;
-            at += chunk.len() as u64;
-        }
+        write_all_at(&self.file, piece.chunks(), piece.offset()).at("write", &path)?;
         piece.hash(&mut self.hasher)
     }
 
@@ -160,6 +157,9 @@ mod tests {
         storage::{NewUpload, StorageError},
     };
     use std::{fs, path::PathBuf, pin::pin};
+
+    /// So that the room is looked at after 16 MiB.
+    const PIECE: usize = pieces::MOST;
 
     /// What became of a body that goes on after the disk has fallen below the reserve: which error ended it after how
     /// many bytes, how many are in the file then, and for how many its session stands.

@@ -66,6 +66,7 @@ mod locks;
 mod manifests;
 mod open;
 mod open_uploads;
+mod pieces;
 mod planes;
 #[cfg(test)]
 mod power_loss;

@@ -7,6 +7,7 @@ use crate::{
     layout::Layout,
     locks::{KeyedLocks, Slots},
     open_uploads::OpenUploads,
+    pieces::Receiving,
     read::Buffers,
     referrers::ReferrerIndexes,
     write_back,
@@ -192,6 +193,7 @@ impl FsOptions {
                 holders: Holders::default(),
                 buffers: Arc::new(Buffers::default()),
                 write_back: write_back::turns(),
+                receiving: Arc::default(),
                 owner,
             }),
         }
@@ -292,6 +294,7 @@ pub(crate) struct Store {
     pub(crate) holders: Holders,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) write_back: Arc<Semaphore>,
+    pub(crate) receiving: Arc<Receiving>,
     /// `None` if it was opened for reading alone.
     owner: Option<Owner>,
 }

@@ -86,6 +86,7 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
+    keep_memory_of_uploads();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let StorageKind::Directory { threads, .. } = settings.storage.kind {
         runtime.max_blocking_threads(threads);
@@ -105,6 +106,13 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
         writer.finish();
     }
     ended
+}
+
+/// Has glibc keep a few MiB that are freed: it gives them back to the system at once, and every piece of an upload would
+/// fault its memory in again, page by page. What it keeps follows the largest block that was ever freed (mallopt(3), the
+/// dynamic threshold for mmap); elsewhere this does nothing.
+fn keep_memory_of_uploads() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(4 << 20)));
 }
 
 /// When the process ends, whatever still runs: known from when it is told to.

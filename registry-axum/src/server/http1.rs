@@ -34,6 +34,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The most that is read or gathered to write at once. Pieces of a body are parts of the buffer they were read into, and
 /// keep all of it: larger ones cost memory with every upload, smaller ones a system call more often.
 const BUFFER: usize = 128 << 10;
+/// The same where large answers are files and need no memory.
+const BUFFER_BESIDE_FILES: usize = 256 << 10;
 
 pub(super) async fn serve<H, Io>(shared: &Shared<H>, mut host: Host, place: &Arc<Place>, io: Rewound<Io>)
 where
@@ -43,15 +45,19 @@ where
     let peer = host.peer;
     let activity = Arc::new(Activity::new(shared.timeouts, shared.limits, Arc::clone(place)));
     let io = Outlet::new(io, shared.sendfile);
-    if let Some(sender) = io.sender() {
-        host.extensions.insert(Arc::clone(sender));
-    }
+    let buffer = match io.sender() {
+        Some(sender) => {
+            host.extensions.insert(Arc::clone(sender));
+            BUFFER_BESIDE_FILES
+        }
+        None => BUFFER,
+    };
     let service = service_fn(|request| exchange::http1(host.clone(), Arc::clone(&activity), request));
     let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
     let mut connection = Builder::new()
         // Its timers know heads only; `Activity` has them all.
         .header_read_timeout(None)
-        .max_buf_size(BUFFER)
+        .max_buf_size(buffer)
         .max_headers(HEADER_LINES)
         // Bodies are handed to the socket as they are, and never copied together.
         .writev(true)

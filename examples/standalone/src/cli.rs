@@ -108,7 +108,7 @@ pub(crate) struct Health {
                   Nothing is changed: an upload is begun in a repository, and cancelled."
 )]
 pub(crate) struct Doctor {
-    /// The registry as its clients reach it: https://registry.example.com, or HOST:PORT as in the name of an image
+    /// The registry as its clients reach it: a URL, or HOST:PORT as in the name of an image
     #[arg(value_name = "URL")]
     pub(crate) url: String,
 
@@ -128,7 +128,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) insecure: bool,
 
-    /// Try what a web interface at this address may do, such as https://ui.example.com
+    /// Try what a web interface at this address may do: its scheme, host and port, as a browser sends them
     #[arg(long, value_name = "URL")]
     pub(crate) origin: Option<String>,
 

@@ -84,11 +84,13 @@ pub(super) async fn other_doors(
     open: bool,
     found: &mut Vec<Finding>,
 ) {
-    let mut ports = also.to_vec();
-    ports.push(USUAL_PORT);
-    ports.dedup();
-    ports.retain(|port| *port != door.origin.port());
-    for port in ports {
+    let mut ports = vec![door.origin.port()];
+    for port in also.iter().chain([&USUAL_PORT]) {
+        if !ports.contains(port) {
+            ports.push(*port);
+        }
+    }
+    for port in ports.into_iter().skip(1) {
         found.push(
             other_door(
                 client,

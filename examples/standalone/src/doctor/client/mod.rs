@@ -319,13 +319,17 @@ impl Client {
             .within(CONNECT, addresses)
             .await?
             .map_err(Failure::Unresolved)?;
-        let addresses: Vec<_> = addresses.collect();
-        match self.within(CONNECT, TcpStream::connect(&*addresses)).await {
-            Ok(connected) => connected.map_err(Failure::Unreachable),
-            // Firewalls drop what they do not let in.
-            Err(Failure::Silent(_)) => Err(Failure::Unreachable(io::ErrorKind::TimedOut.into())),
-            Err(failure) => Err(failure),
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match self.within(CONNECT, TcpStream::connect(address)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => failure = error,
+                // Firewalls drop what they do not let in; the next address may be of another family.
+                Err(Failure::Silent(_)) => failure = io::ErrorKind::TimedOut.into(),
+                Err(failure) => return Err(failure),
+            }
         }
+        Err(Failure::Unreachable(failure))
     }
 
     /// One step, in the time that it may take.

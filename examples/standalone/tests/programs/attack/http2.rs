@@ -92,6 +92,25 @@ pub(super) fn miser(address: SocketAddr, path: &str, requests: u32) -> TcpStream
     sent(address, &bytes)
 }
 
+/// Waits until so many requests have been answered, or refused; nothing more is taken.
+pub(super) fn begins_to_answer(stream: &mut TcpStream, requests: u32) {
+    let mut begun = 0;
+    while begun < requests {
+        let (kind, ..) = received(stream);
+        begun += u32::from(matches!(kind, HEADERS | RST_STREAM));
+    }
+}
+
+/// The next frame: kind, flags, stream and payload.
+fn received(stream: &mut TcpStream) -> (u8, u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).expect("a frame comes");
+    let [a, b, c, kind, flags, number @ ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).expect("a frame is whole");
+    (kind, flags, u32::from_be_bytes(number), payload)
+}
+
 /// Gets something as any client does: with room for the answer, and once more if it is told that nothing was done.
 /// Returns how many bytes it has.
 pub(super) fn gets(address: SocketAddr, path: &str) -> usize {
@@ -114,11 +133,7 @@ pub(super) fn gets(address: SocketAddr, path: &str) -> usize {
 fn answer(stream: &mut TcpStream, request: u32, refused: [u8; 4]) -> Option<usize> {
     let mut length = 0;
     loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).expect("an answer comes");
-        let [a, b, c, kind, flags, number @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        stream.read_exact(&mut payload).expect("a frame is whole");
+        let (kind, flags, number, payload) = received(stream);
         match kind {
             SETTINGS | PING if flags & ACK == 0 => {
                 let echo: &[u8] = if kind == PING { &payload } else { &[] };
@@ -135,7 +150,7 @@ fn answer(stream: &mut TcpStream, request: u32, refused: [u8; 4]) -> Option<usiz
             _ => {}
         }
         let ends = matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0;
-        if ends && u32::from_be_bytes(number) == request {
+        if ends && number == request {
             return Some(length);
         }
     }

@@ -17,7 +17,12 @@ use std::{
 use libtest_mimic::Trial;
 use registry_testkit::tools;
 
-use crate::{http::connect, program::Workbench, server::Server};
+use crate::{
+    http::{self, connect},
+    image::sha256,
+    program::Workbench,
+    server::Server,
+};
 use polite::{BLOB, Polite};
 
 /// How many connections the server takes.
@@ -33,6 +38,10 @@ const MISERS: usize = 10;
 /// What those that are taken cost at most while they are open, of memory and of open files besides one each.
 const COST: u64 = 64 << 20;
 const FILES: usize = 100;
+/// How much of manifests lies in memory, and what that costs at most, with what the allocator keeps for each thread.
+const DOCUMENTS: &str = "4m";
+const DOCUMENTS_COST: u64 = 128 << 20;
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// How many requests are made up.
 const REQUESTS: usize = 10_000;
 /// What the process may have kept of a whole attack, beyond what it kept of the one before.
@@ -57,18 +66,24 @@ fn a_client_with_manners_is_served_and_nothing_is_left_behind() {
     let mut command = Server::ours_command(&bench.path("data"));
     command
         .args(["--max-connections", &limit])
-        .env("REGISTRY_LIMITS_HTTP2REQUESTS", ANSWERS.to_string());
+        .env("REGISTRY_LIMITS_HTTP2REQUESTS", ANSWERS.to_string())
+        .env("REGISTRY_LIMITS_DOCUMENTS", DOCUMENTS);
     let server = Server::start(command, "http://");
     let polite = Polite(server.address());
     let blob = polite.pushes_and_pulls(0);
+    let manifest = large_manifest(server.address());
     let files = open_files(&server);
 
     // The first one also pays for what is made once: threads, buffers, the heap itself.
     attack(&server, &polite, 1);
+    back_to(files, &server);
     take_nothing(&server, &polite, &blob);
+    // Once: the allocator keeps a few large pieces for each thread that read one, and how many those are varies.
+    take_no_manifest(&server, &manifest);
     back_to(files, &server);
     let memory = resident(&server);
     attack(&server, &polite, 2);
+    back_to(files, &server);
     take_nothing(&server, &polite, &blob);
     back_to(files, &server);
 
@@ -127,12 +142,13 @@ fn take_nothing(server: &Server, polite: &Polite, blob: &str) {
     let misers: Vec<TcpStream> = (0..MISERS)
         .map(|_| http2::miser(server.address(), blob, UNTAKEN))
         .collect();
-    wait_until("as many answers have begun as may be open", || {
-        open_files(server) >= files + ANSWERS
+    // Those that came first may have begun to give way.
+    wait_until("many answers have begun", || {
+        open_files(server) >= files + ANSWERS / 2
     });
     let within_bounds = || {
         let (files, memory) = (
-            open_files(server) - files,
+            open_files(server).saturating_sub(files),
             resident(server).saturating_sub(memory),
         );
         assert!(files <= ANSWERS + FILES, "{files} files more are open");
@@ -143,6 +159,31 @@ fn take_nothing(server: &Server, polite: &Polite, blob: &str) {
     assert_eq!(http2::gets(server.address(), blob), BLOB);
     within_bounds();
     drop(misers);
+}
+
+/// The same with manifests, which are whole in memory: two hundred of a mebibyte, where there is room for four.
+fn take_no_manifest(server: &Server, manifest: &str) {
+    let memory = resident(server);
+    let mut misers: Vec<TcpStream> = (0..2)
+        .map(|_| http2::miser(server.address(), manifest, UNTAKEN))
+        .collect();
+    for miser in &mut misers {
+        http2::begins_to_answer(miser, UNTAKEN);
+    }
+    let memory = resident(server).saturating_sub(memory);
+    assert!(memory <= DOCUMENTS_COST, "{memory} bytes more are held");
+}
+
+/// Returns where it is.
+fn large_manifest(address: SocketAddr) -> String {
+    let padding = "x".repeat(1 << 20);
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[],"annotations":{{"padding":"{padding}"}}}}"#
+    );
+    let target = format!("/v2/large/manifests/{}", sha256(index.as_bytes()));
+    let headers = [("Content-Type", INDEX)];
+    http::request(address, "PUT", &target, &headers, index.as_bytes()).expect_status(201);
+    target
 }
 
 /// As many connections as there may be, and again, each of which has asked for something and could ask for more.

@@ -28,6 +28,12 @@ impl Tour<'_> {
         place.changes_hands(HOST, HOST);
 
         place.certify("certs/origin", &[super::HOST]);
+        // This edge is in none of Cloudflare's networks.
+        let file = place.path("after.yml");
+        let text = fs::read_to_string(&file).unwrap();
+        let believed = text.replacen("[173.245.48.0/20", "[172.16.0.0/12, 173.245.48.0/20", 1);
+        assert_ne!(believed, text);
+        fs::write(file, believed).unwrap();
         place.follows("cloudflare-after");
         place.runs("docker rm --force edge");
         place.serves_edge(&format!(
@@ -78,8 +84,9 @@ impl Tour<'_> {
         place.served(HOST);
         place.pull_all(HOST);
         place.push(HOST);
-        let ui = self.served(&format!("http://{HOST}:5001/"), &place.path("ca.crt"));
+        let ui = self.served("http://127.0.0.1:5001/", &place.path("ca.crt"));
         assert_eq!(ui, UI.trim());
+        place.believes_nobody();
         place.down("after.yml");
     }
 
@@ -108,6 +115,7 @@ impl Tour<'_> {
         place.runs(&format!("docker login -u ann -p secret {HOST}"));
 
         then();
+        place.believes_nobody();
         place.down("after.yml");
     }
 
@@ -152,6 +160,7 @@ impl Tour<'_> {
         place.runs(&doctor);
         place.pull_all(HOST);
         place.push(HOST);
+        place.believes_nobody();
         place.down("after.yml");
     }
 
@@ -214,6 +223,7 @@ impl Tour<'_> {
         let redirected = place.runs(&format!("curl --silent --include http://{HOST}/v2/"));
         assert!(redirected.text().contains("308"), "{}", redirected.text());
         assert!(redirected.text().contains(&format!("https://{HOST}/v2/")));
+        place.believes_nobody();
         place.down("after.yml");
     }
 
@@ -265,6 +275,17 @@ impl Tour<'_> {
 }
 
 impl Place<'_> {
+    /// Nothing is in front of the registry, so that clients are not asked who they are.
+    fn believes_nobody(&self) {
+        self.runs(&format!(
+            "! curl --silent --fail --cacert ca.crt --user mallory:wrong --header 'X-Forwarded-For: 198.51.100.9' \
+             https://{HOST}/v2/"
+        ));
+        let log = self.runs("docker-compose -f after.yml logs registry");
+        assert!(log.text().contains("mallory"), "{}", log.text());
+        assert!(!log.text().contains("198.51.100.9"), "{}", log.text());
+    }
+
     /// An edge as Cloudflare is, with TLS and "Always Use HTTPS", and this behind it.
     fn serves_edge(&self, origin: &str) {
         let text = format!(

@@ -16,7 +16,7 @@ use std::{ffi::OsString, path::PathBuf};
 )]
 pub(crate) struct Cli {
     /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
 
     #[command(subcommand)]
@@ -274,8 +274,8 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_asked_for_in_two_ways() {
-        for flag in ["-v", "--version"] {
+    fn the_version_is_asked_for_in_every_way() {
+        for flag in ["-v", "-V", "--version"] {
             let asked = parse(&[flag]).unwrap_err();
             assert_eq!(asked.kind(), clap::error::ErrorKind::DisplayVersion);
         }

@@ -26,7 +26,7 @@ use std::{
     error::Error,
     future::Future,
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -351,15 +351,53 @@ fn announce(address: SocketAddr, settings: &Settings) -> io::Result<()> {
         env!("CARGO_PKG_VERSION")
     )?;
     writeln!(out, "images are kept in {kept}")?;
+    let near = reached_from_here(address);
+    if scheme == "https" {
+        writeln!(
+            out,
+            "clients trust it by its authority's certificate, if that is one of your own, as \
+             /etc/docker/certs.d/{near}/ca.crt"
+        )?;
+    }
     writeln!(out, "push one:")?;
+    if settings.login.is_some() {
+        writeln!(
+            out,
+            "    docker login {near}, skopeo login{podman} {near}, or podman login{podman} {near}; then"
+        )?;
+    }
     writeln!(
         out,
-        "    docker tag alpine {address}/alpine && docker push {address}/alpine"
+        "    docker tag alpine {near}/alpine && docker push {near}/alpine"
     )?;
     writeln!(
         out,
-        "    skopeo copy{skopeo} docker-daemon:alpine:latest docker://{address}/alpine"
+        "    skopeo copy{skopeo} docker-daemon:alpine:latest docker://{near}/alpine"
     )?;
-    writeln!(out, "    podman push{podman} alpine {address}/alpine")?;
+    writeln!(out, "    podman push{podman} alpine {near}/alpine")?;
     out.flush()
+}
+
+/// Where clients on this machine find what listens on this address: one that stands for all is none to them.
+fn reached_from_here(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        return SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_tries_it_out_is_told_an_address_that_can_be_reached() {
+        for (listens, near) in [
+            ("0.0.0.0:5000", "127.0.0.1:5000"),
+            ("[::]:5000", "127.0.0.1:5000"),
+            ("192.0.2.1:5000", "192.0.2.1:5000"),
+        ] {
+            assert_eq!(reached_from_here(listens.parse().unwrap()).to_string(), near);
+        }
+    }
 }

@@ -142,7 +142,8 @@ async fn get(
         .await
         .unwrap_or_default();
     let report = String::from_utf8_lossy(&body);
-    Err(format!("{status} {}", report.trim()).trim_end().into())
+    let report: Vec<_> = report.split_whitespace().collect();
+    Err(format!("{status} {}", report.join(" ")).trim_end().into())
 }
 
 /// Sends one request over a connection of its own.

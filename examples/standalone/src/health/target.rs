@@ -53,7 +53,8 @@ impl Target {
         let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
         let uri: Uri = url.parse().or(Err(malformed()))?;
         let transport = match uri.scheme_str() {
-            Some("http") => Transport::Plain,
+            // `HOST:PORT` alone.
+            None | Some("http") => Transport::Plain,
             Some("https") => Transport::Tls,
             _ => return Err(malformed()),
         };
@@ -128,6 +129,7 @@ mod tests {
                 "/v2/",
             ),
             ("http://localhost", Transport::Plain, "localhost", 80, "/v2/"),
+            ("localhost:5000", Transport::Plain, "localhost", 5000, "/v2/"),
             ("https://[::1]", Transport::Tls, "::1", 443, "/v2/"),
             (
                 "https://r.example/registry/v2/",
@@ -162,7 +164,7 @@ mod tests {
         }
         let error = Target::parse("http://ann:secret@r.example/", BASE).unwrap_err();
         assert!(!error.contains("secret"), "{error}");
-        for url in ["", "127.0.0.1:5000", "/v2/", "ftp://x", "http://"] {
+        for url in ["", "/v2/", "ftp://x", "http://"] {
             assert!(Target::parse(url, BASE).is_err(), "{url}");
         }
     }

@@ -172,10 +172,13 @@ fn a_server_that_waits_for_its_certificate_is_not() {
 }
 
 fn what_is_no_url_is_refused() {
-    let (healthy, said) = health("127.0.0.1:5000");
+    let (healthy, said) = health("ftp://127.0.0.1:5000");
 
     assert!(!healthy, "{said}");
-    assert!(said.contains("http://127.0.0.1:5000"), "{said}");
+    assert!(
+        said.contains("is not a URL such as http://127.0.0.1:5000"),
+        "{said}"
+    );
 }
 
 /// Makes a certificate that nobody signed, for a name that is not asked for.

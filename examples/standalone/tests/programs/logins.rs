@@ -82,6 +82,7 @@ fn asks_for_a_login_and_logs_the_failed_ones() {
     let server = server(&bench, &users(&bench, LINE), &["--realm", "Équipe \"A\""]);
     let ping = |headers: &[_], status| server.request("GET", "/v2/", headers, b"").expect_status(status);
 
+    server.says(&format!("docker login {}", server.address()));
     let challenge = ping(&[], 401);
     assert_eq!(
         challenge.header("www-authenticate"),

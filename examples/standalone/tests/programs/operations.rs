@@ -167,7 +167,9 @@ fn a_storage_that_cannot_be_written_is_told_and_goes_on_serving() {
 
     // Permission bits do not stop root; what is not there stops everybody.
     let staging = root.join("docker/registry/v2/_staging");
-    fs::remove_dir(&staging).unwrap();
+    // Moved, as it may hold what is being tried at this moment.
+    let aside = bench.path("aside");
+    fs::rename(&staging, &aside).unwrap();
     server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 0"#);
 
     let health = server.see("/debug/health").expect_status(503);
@@ -177,7 +179,7 @@ fn a_storage_that_cannot_be_written_is_told_and_goes_on_serving() {
     let target = format!("/v2/a/b/blobs/{}", sha256(&blob));
     http::request(server.registry, "GET", &target, &[], b"").expect_status(200);
 
-    fs::create_dir(&staging).unwrap();
+    fs::rename(&aside, &staging).unwrap();
     server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 1"#);
     server.see("/debug/health").expect_status(200);
 }

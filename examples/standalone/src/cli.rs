@@ -104,7 +104,8 @@ pub(crate) struct Health {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The password of --user comes from the variable REGISTRY_DOCTOR_PASSWORD, from a terminal, or from the first \
-                  line of standard input. It is sent only to a server whose certificate is known, or on this machine.\n\n\
+                  line of standard input. It is sent only to a server whose certificate is known, or \
+                  in plain HTTP to this machine itself; --insecure sends it all the same.\n\n\
                   Nothing is changed: an upload is begun in a repository, and cancelled."
 )]
 pub(crate) struct Doctor {

@@ -20,15 +20,10 @@ pub(super) async fn examine(
     found: &mut Vec<Finding>,
 ) {
     let listed = client
-        .ask(door, Question::get(door.path("/v2/_catalog?n=1")))
+        .ask(door, Question::get(door.path("/v2/_catalog?n=100")))
         .await;
     if let Ok(answer) = listed {
-        found.push(if answer.status.is_success() && answer.is_of_registry() {
-            let seen = "anybody can list the names of all repositories";
-            Finding::warning(Check::AnonymousCatalog, seen).server(ASK)
-        } else {
-            Finding::ok(Check::AnonymousCatalog, format!("refused ({})", answer.summary()))
-        });
+        found.push(listing(&answer));
     }
     match push(client, door, repository).await {
         Some(Ok(())) => {
@@ -54,6 +49,23 @@ pub(super) async fn examine(
 
 const ASK: &str = "a login: `registry serve --htpasswd FILE`, or `auth.htpasswd` in the configuration; \
                    `registry serve --access RULES.yml` says who may do what";
+
+/// What the answer to a stranger who asks for the repositories gives away. With rules, a registry lists those
+/// that the asker may pull, which can be none.
+fn listing(answer: &Answer) -> Finding {
+    let json = answer.json().filter(|_| answer.status.is_success());
+    let names = json.and_then(|json| json.get("repositories")?.as_array().map(Vec::len));
+    let seen = match names {
+        None => return Finding::ok(Check::AnonymousCatalog, format!("refused ({})", answer.summary())),
+        Some(0) => return Finding::ok(Check::AnonymousCatalog, "strangers see no repository in the list"),
+        Some(names) if answer.headers.contains_key(header::LINK) => {
+            format!("strangers see the names of more than {names} repositories")
+        }
+        Some(1) => "strangers see the name of 1 repository".to_owned(),
+        Some(names) => format!("strangers see the names of {names} repositories"),
+    };
+    Finding::warning(Check::AnonymousCatalog, seen).server(ASK)
+}
 
 /// Opens an upload session as a stranger, and cancels it: whether that is allowed, or what is said instead.
 /// `None` if nothing is said.

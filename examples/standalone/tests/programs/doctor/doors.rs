@@ -18,6 +18,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_second_port_without_a_login_is_a_fault,
         a_second_port_with_a_login_is_none,
         pushing_without_a_login_is_found,
+        an_open_registry_says_nothing_of_a_password,
         only_port_80_answering_is_a_fault,
         plain_http_on_the_port_of_https_is_found,
         https_on_the_port_of_plain_http_is_found,
@@ -96,6 +97,7 @@ fn pushing_without_a_login_is_found() {
                 {login}
                 proxy_pass http://{registry};
             }
+            location = /v2/_catalog { return 200 '{"repositories": ["a", "b"]}'; }
             location / { proxy_pass http://{registry}; proxy_set_header Host $http_host; }
         }
         "#,
@@ -105,7 +107,19 @@ fn pushing_without_a_login_is_found() {
 
     examined.is_at_fault(&["anonymous-push"]);
     examined.says("anonymous-push", &["and not for pushing"]);
-    examined.says("anonymous-catalog", &["warning\n"]);
+    examined.says("anonymous-catalog", &["warning\n", "the names of 2 repositories"]);
+}
+
+fn an_open_registry_says_nothing_of_a_password() {
+    let bench = Workbench::new();
+    let server = Server::ours(&bench.path("data"));
+
+    let examined = examine(&[&server.address().to_string()], Some(("nobody", "anything")));
+
+    examined.is_at_fault(&[]);
+    examined.says("login", &["skipped\n", "asks nobody for a login"]);
+    // Nothing has been pushed yet.
+    examined.says("anonymous-catalog", &["ok\n", "no repository"]);
 }
 
 fn only_port_80_answering_is_a_fault() {

@@ -2,7 +2,8 @@
 //!
 //! A tree of values, each with its origin, is laid together from the file, then the environment, then the flags
 //! ([`overlay`]). [`keys`] is the table of what there is. [`reader`] reads typed values from the tree, and [`settings`]
-//! says which; whatever the table does not know is told, never refused. [`check`] prints the outcome.
+//! says which; whatever the table does not know is told, and refused if it would have protected something ([`unknown`]).
+//! [`check`] prints the outcome.
 
 mod check;
 mod checks;
@@ -16,6 +17,7 @@ mod settings;
 mod tests;
 mod tls;
 mod units;
+mod unknown;
 mod value;
 mod yaml;
 
@@ -27,6 +29,7 @@ pub(crate) use self::{
 
 use self::{
     keys::{Known, Role},
+    unknown::Unknown,
     value::{Content, Map, Origin, Value},
 };
 use std::{
@@ -237,7 +240,8 @@ fn without_file() -> Value {
     root
 }
 
-/// Goes through the whole tree: unknown keys are told, refused ones are problems, accepted ones are told.
+/// Goes through the whole tree: unknown keys are told, refused ones are problems, and so are those that may have been
+/// meant to protect something; accepted ones are told.
 fn survey<'a>(
     value: &'a Value,
     path: &mut Vec<&'a str>,
@@ -269,20 +273,14 @@ fn survey<'a>(
                 }
             }
         },
-        // Without its login a registry is open to everybody.
-        Known::Unknown if path.first() == Some(&"auth") => {
-            problems.push(Problem::new(
-                value.origin.clone(),
-                dotted,
-                "there is no such way to log in",
-            ));
-        }
         Known::Unknown => {
-            let mut message = format!("{dotted}: there is no such key; ignored");
-            if let Some(meant) = similar(path) {
-                message.push_str(&format!(", did you mean `{meant}`?"));
+            let unknown = Unknown::in_file(path, value);
+            let told = unknown.told(|meant| meant.join("."));
+            if unknown.protects {
+                problems.push(Problem::new(value.origin.clone(), dotted, told));
+            } else {
+                notices.push(Notice::new(value.origin.clone(), format!("{dotted}: {told}")));
             }
-            notices.push(Notice::new(value.origin.clone(), message));
         }
         Known::Section => match &value.content {
             Content::Map(map) => {
@@ -300,19 +298,4 @@ fn survey<'a>(
             )),
         },
     }
-}
-
-/// The key that somebody who wrote `path` most likely meant.
-fn similar(path: &[&str]) -> Option<String> {
-    let (name, section) = path.split_last()?;
-    keys::below(section)
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(known, &name.to_lowercase()), known))
-        .min()
-        .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
-        .map(|(_, known)| {
-            let mut meant = section.to_vec();
-            meant.push(known);
-            meant.join(".")
-        })
 }

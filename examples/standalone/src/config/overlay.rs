@@ -11,6 +11,7 @@
 use super::{
     Notice, Problem,
     keys::{self, Form, Known},
+    unknown::Unknown,
     value::{Content, Map, Origin, Value},
     yaml,
 };
@@ -54,11 +55,17 @@ pub(crate) fn overlay(root: &mut Value, variables: impl IntoIterator<Item = (Str
     for (name, text) in variables {
         let name: Arc<str> = name.into();
         let origin = Origin::Variable(Arc::clone(&name));
-        let Some(target) = Target::find(&name, root) else {
-            overlaid
-                .notices
-                .push(Notice::new(origin, "there is no such key; ignored".to_owned()));
-            continue;
+        let target = match Target::find(&name, root) {
+            Ok(target) => target,
+            Err(unknown) => {
+                let told = unknown.told(|meant| format!("{PREFIX}{}", meant.join("_").to_uppercase()));
+                if unknown.protects {
+                    overlaid.problems.push(Problem::new(origin, "", told));
+                } else {
+                    overlaid.notices.push(Notice::new(origin, told));
+                }
+                continue;
+            }
         };
         match yaml::parse_variable(&text, &name) {
             Err(error) => overlaid.problems.push(Problem::new(
@@ -113,8 +120,8 @@ struct Target {
 }
 
 impl Target {
-    fn find(variable: &str, root: &Value) -> Option<Self> {
-        let mut name = variable.strip_prefix(PREFIX)?.to_owned();
+    fn find(variable: &str, root: &Value) -> Result<Self, Unknown> {
+        let mut name = variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
         for (theirs, key) in SPELLINGS {
             if let Some(rest) = name.strip_prefix(theirs)
                 && (rest.is_empty() || rest.starts_with('_'))
@@ -135,9 +142,13 @@ impl Target {
                         path.push(spelled_in(root, &path, &rest).unwrap_or_else(|| rest.to_lowercase()));
                         parts.clear();
                     } else {
-                        let part = parts.remove(0);
-                        let name = names.into_iter().find(|name| name.to_uppercase() == part)?;
+                        let is_next =
+                            |name: &&str| parts.first().is_some_and(|part| name.to_uppercase() == *part);
+                        let Some(name) = names.into_iter().find(is_next) else {
+                            return Err(Unknown::in_variable(&known, &parts));
+                        };
                         path.push(name.to_owned());
+                        parts.remove(0);
                     }
                 }
                 Known::Key(key) if key.form == Form::Any => {
@@ -145,16 +156,20 @@ impl Target {
                     path.push(spelled_in(root, &path, part).unwrap_or_else(|| part.to_lowercase()));
                 }
                 Known::Key(key) if key.form == Form::List => {
-                    let element = parts.remove(0).parse().ok()?;
-                    return parts.is_empty().then_some(Self {
+                    let element = match parts.as_slice() {
+                        [element] => element.parse().ok(),
+                        _ => None,
+                    };
+                    let unknown = || Unknown::in_variable(&known, &parts);
+                    return Ok(Self {
+                        element: Some(element.ok_or_else(unknown)?),
                         path,
-                        element: Some(element),
                     });
                 }
-                Known::Key(_) | Known::Unknown => return None,
+                Known::Key(_) | Known::Unknown => return Err(Unknown::in_variable(&known, &parts)),
             }
         }
-        Some(Self { path, element: None })
+        Ok(Self { path, element: None })
     }
 
     fn set(&self, root: &mut Value, value: Value) -> Result<(), String> {

@@ -166,10 +166,16 @@ fn variables_that_mean_nothing_are_told_and_passed_over() {
         "REGISTRY_PORT",
         "REGISTRY_PORT_5000_TCP_ADDR",
         "REGISTRY_SERVICE_HOST",
+        "REGISTRY_SERVICE_PORT_HTTPS",
+        "REGISTRY_AUTH_SERVICE_HOST",
+        "REGISTRY_AUTH_SERVICE_PORT",
+        "REGISTRY_AUTH_PORT",
+        "REGISTRY_AUTH_PORT_5001_TCP",
+        "REGISTRY_AUTH_PORT_5001_TCP_PROTO",
+        "REGISTRY_ACCESS_SERVER_PORT_80_TCP_ADDR",
         "REGISTRY_TITLE",
-        "REGISTRY_HTTP_ADR",
+        "REGISTRY_PATH",
         "REGISTRY_HTTP_ADDR_MORE",
-        "REGISTRY_http_addr",
         "REGISTRY_",
     ] {
         let told = notices(LEAST, &[(name, "tcp://10.0.0.1:5000")]);
@@ -183,6 +189,139 @@ fn variables_that_mean_nothing_are_told_and_passed_over() {
     ] {
         assert!(notices(LEAST, &[(name, "x")]).is_empty(), "{name}");
     }
+}
+
+#[test]
+fn a_variable_that_is_almost_a_key_is_told_with_the_key() {
+    for (name, meant) in [
+        ("REGISTRY_HTTP_ADR", "REGISTRY_HTTP_ADDR"),
+        ("REGISTRY_http_addr", "REGISTRY_HTTP_ADDR"),
+        ("REGISTRY_HTP_ADDR", "REGISTRY_HTTP_ADDR"),
+        (
+            "REGISTRY_STORAGE_FILESYSTEM_ROOT_DIR",
+            "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
+        ),
+    ] {
+        let told = notices(LEAST, &[(name, "x")]);
+        let expected = format!("{name}: there is no such key; ignored, did you mean `{meant}`?");
+        assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn no_server_protects_less_than_somebody_wrote() {
+    for (lines, key, meant) in [
+        ("Auth: {htpasswd: {path: /users}}", "Auth", "auth"),
+        (
+            "authentication: {htpasswd: {path: /users}}",
+            "authentication",
+            "auth",
+        ),
+        ("auht: htpasswd", "auht", "auth"),
+        ("axcess: {rules: /rules}", "axcess", "access"),
+        ("access: {rule: /rules}", "access.rule", "access.rules"),
+        ("http: {tsl: {certificate: /c}}", "http.tsl", "http.tls"),
+        ("http: {tls: {cert: /c}}", "http.tls.cert", "http.tls.certificate"),
+        ("http: {tls: {keyfile: /k}}", "http.tls.keyfile", "http.tls.key"),
+        (
+            "http: {tls: {clientca: /k}}",
+            "http.tls.clientca",
+            "http.tls.clientcas",
+        ),
+        ("http: {allov: [10.0.0.0/8]}", "http.allov", "http.allow"),
+        ("hthp: {allov: [10.0.0.0/8]}", "hthp", "http"),
+        ("HTTP: {tls: {key: /k}}", "HTTP", "http"),
+        ("tls: {key: /k}", "tls", "http.tls"),
+        ("htpasswd: {path: /users}", "htpasswd", "auth.htpasswd"),
+        ("auth: {htpaswd: {path: /users}}", "auth.htpaswd", "auth.htpasswd"),
+        (
+            "auth: {htpasswd: {pth: /users}}",
+            "auth.htpasswd.pth",
+            "auth.htpasswd.path",
+        ),
+    ] {
+        let error = load(&format!("{LEAST}{lines}\n"), &[]).unwrap_err();
+        let line = error
+            .lines()
+            .find(|line| line.contains(": there is no such "))
+            .unwrap();
+        assert!(
+            line.starts_with(&format!("configuration error: config.yml:5: {key}: ")),
+            "{line}"
+        );
+        assert!(line.ends_with(&format!(", did you mean `{meant}`?")), "{line}");
+    }
+    let read_only = "storage: {filesystem: , maintenance: {read-only: {enabled: true}}}\nversion: 0.1\n";
+    let error = load(read_only, &[]).unwrap_err();
+    assert!(
+        error.contains("did you mean `storage.maintenance.readonly`?"),
+        "{error}"
+    );
+
+    for (name, meant) in [
+        ("REGISTRY_auth_HTPASSWD_PATH", "AUTH_HTPASSWD_PATH"),
+        ("REGISTRY_AUTHENTICATION_HTPASSWD_PATH", "AUTH_HTPASSWD_PATH"),
+        ("REGISTRY_AUTH_HTPASWD_PATH", "AUTH_HTPASSWD_PATH"),
+        ("REGISTRY_AXCESS_RULES", "ACCESS_RULES"),
+        ("REGISTRY_HTTP_TLS_KEY_FILE", "HTTP_TLS_KEY"),
+        ("REGISTRY_HTTP_TLS_CLIENT_CAS", "HTTP_TLS_CLIENTCAS"),
+        ("REGISTRY_HTTP_TSL_KEY", "HTTP_TLS_KEY"),
+        ("REGISTRY_HTTP_ALLOV", "HTTP_ALLOW"),
+        (
+            "REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLE",
+            "STORAGE_MAINTENANCE_READONLY_ENABLED",
+        ),
+    ] {
+        let error = load(LEAST, &[(name, "x")]).unwrap_err();
+        assert!(
+            error.starts_with(&format!("configuration error: {name}: there is no such ")),
+            "{error}"
+        );
+        assert!(
+            error.ends_with(&format!(", did you mean `REGISTRY_{meant}`?")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn where_nothing_is_ignored_what_there_is_is_told() {
+    let error = load(
+        &format!("{LEAST}auth: {{htpasswd: {{file: /users, path: /users}}}}\n"),
+        &[],
+    )
+    .unwrap_err();
+    let expected = "config.yml:5: auth.htpasswd.file: there is no such key, and the server does not start without what it \
+                    may protect; what there is: `auth.htpasswd.path`, `auth.htpasswd.realm`, `auth.htpasswd.autocreate`";
+    assert!(error.ends_with(expected), "{error}");
+    let error = load(LEAST, &[("REGISTRY_AUTH_FILE", "/users")]).unwrap_err();
+    let expected = "REGISTRY_AUTH_FILE: there is no such way to log in; what there is: `REGISTRY_AUTH_NONE`, \
+                    `REGISTRY_AUTH_HTPASSWD`";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn what_looks_like_nothing_that_protects_is_told_and_passed_over() {
+    for lines in [
+        "ui: {theme: dark}",
+        "path: /x",
+        "title: mine",
+        "accesslog: {disabled: true}",
+        "http: {port: 80, cors: '*', adr: ':1'}",
+        "storage2: {tls: {x: 1}}",
+        "hthp: {adr: ':1'}",
+        "x-shared: {auth: {htpasswd: {path: /users}}}",
+    ] {
+        assert!(!notices(&format!("{LEAST}{lines}\n"), &[]).is_empty(), "{lines}");
+    }
+    let told = notices("version: 0.1\nstorage: {filesystem: {rootdir: /data}}\n", &[]);
+    assert_eq!(
+        told,
+        [
+            "config.yml:2: storage.filesystem.rootdir: there is no such key; ignored, did you mean \
+          `storage.filesystem.rootdirectory`?"
+        ]
+    );
 }
 
 #[test]

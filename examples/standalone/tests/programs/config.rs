@@ -25,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         what_docker_asked_for_before_version_2_is_not_there,
         a_configuration_alone_is_served,
         problems_end_the_process_with_their_place,
+        a_misspelled_login_ends_the_process,
         what_registry_2_collects_with_is_refused_with_a_hint,
         log_lines_have_the_format_that_is_asked_for,
         a_blob_beyond_the_largest_is_refused_before_it_is_sent,
@@ -501,6 +502,24 @@ fn problems_end_the_process_with_their_place() {
     }
     assert!(!said.contains("s3cret"));
     assert!(!Path::new("/nowhere").exists());
+}
+
+fn a_misspelled_login_ends_the_process() {
+    let setup = Setup::new("version: 0.1\nauthentication: {htpasswd: {path: /users}}\n");
+    for variables in [&[][..], &[("REGISTRY_AUTH_HTPASSWD_FILE", "/users")]] {
+        let (status, said) = end_of(setup.command(OURS, variables));
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("config.yml:2: authentication: ") && said.contains("did you mean `auth`?"),
+            "{said}"
+        );
+        assert_eq!(
+            said.contains("REGISTRY_AUTH_HTPASSWD_FILE: "),
+            !variables.is_empty(),
+            "{said}"
+        );
+    }
+    assert!(!setup.root().exists());
 }
 
 fn what_registry_2_collects_with_is_refused_with_a_hint() {

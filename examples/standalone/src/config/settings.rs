@@ -201,9 +201,9 @@ fn timeouts(reader: &Reader<'_>) -> Timeouts {
 
 fn limits(reader: &Reader<'_>) -> Limits {
     let mut limits = Limits::default();
-    limits.connections = reader.count("limits.connections");
-    limits.streams = u32::try_from(reader.count("limits.http2streams")).unwrap_or(u32::MAX);
-    limits.all_streams = reader.count("limits.http2requests");
+    limits.connections = reader.parsed("limits.connections", some);
+    limits.streams = u32::try_from(reader.parsed("limits.http2streams", some)).unwrap_or(u32::MAX);
+    limits.all_streams = reader.parsed("limits.http2requests", some);
     limits
 }
 
@@ -276,10 +276,10 @@ impl Storage {
             read_only,
             blob_bytes: reader.optional("http.maxblobsize", size),
             catalog_n: reader.optional("catalog.maxentries", count),
-            uploads: reader.count("limits.uploads"),
-            repository_uploads: reader.count("limits.repositoryuploads"),
-            user_uploads: reader.count("limits.useruploads"),
-            document_bytes: reader.size("limits.documents"),
+            uploads: reader.parsed("limits.uploads", some),
+            repository_uploads: reader.parsed("limits.repositoryuploads", some),
+            user_uploads: reader.parsed("limits.useruploads", some),
+            document_bytes: reader.parsed("limits.documents", some_bytes),
             whole_indexes: reader.parsed(
                 "validation.manifests.indexes.platforms",
                 |platforms| match platforms {
@@ -379,6 +379,21 @@ fn expiry(reader: &Reader<'_>) -> Option<Expiry> {
 fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("it has to take some time".into()),
+        some => Ok(some),
+    }
+}
+
+/// How many of something without which nothing would go on.
+fn some(text: &str) -> Result<usize, String> {
+    match count(text)? {
+        0 => Err("it is 1 at least, or nobody would be served".into()),
+        some => Ok(some),
+    }
+}
+
+fn some_bytes(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("it is 1 at least, or nobody would be served".into()),
         some => Ok(some),
     }
 }

@@ -580,6 +580,24 @@ fn unknown_and_needless_keys_are_told_with_their_place() {
 }
 
 #[test]
+fn a_limit_that_would_serve_nobody_is_refused() {
+    let limits: Vec<&str> = KEYS
+        .iter()
+        .map(|key| key.path)
+        .filter(|path| path.starts_with("limits."))
+        .collect();
+    assert!(limits.contains(&"limits.connections"));
+    for path in limits {
+        let name = path.strip_prefix("limits.").unwrap();
+        let with = |value: &str| load(&format!("{LEAST}limits: {{{name}: {value}}}\n"), &[]);
+        let error = with("0").unwrap_err();
+        let expected = format!("config.yml:5: {path}: `0`: it is 1 at least");
+        assert!(error.contains(&expected), "{error}");
+        assert!(with("1").is_ok(), "{path}");
+    }
+}
+
+#[test]
 fn a_file_that_is_none_is_refused_with_its_line() {
     for (text, expected) in [
         ("", "config.yml:1: this is no configuration"),

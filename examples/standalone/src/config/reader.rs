@@ -351,8 +351,11 @@ pub(super) fn lookup<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
         })
 }
 
-/// Whether a key's section is there at all, for keys whose default counts only then.
+/// Whether what a key is about is there at all, for keys whose default counts only then.
 pub(super) fn section_given(root: &Value, key: &Key) -> bool {
+    if key.path == "http.tls.clientauth" {
+        return lookup(root, "http.tls.clientcas").is_some_and(|authorities| !authorities.is_empty());
+    }
     let sections = [
         "storage.filesystem",
         "auth.htpasswd",

@@ -653,6 +653,17 @@ fn what_check_prints_is_a_configuration_that_means_the_same() {
 }
 
 #[test]
+fn what_check_prints_asks_no_client_for_a_certificate_that_nothing_verifies() {
+    let printed = |tls: &str| {
+        let text = format!("{LEAST}http: {{tls: {{certificate: /c, key: /k{tls}}}}}\n");
+        render(&load(&text, &[]).unwrap())
+    };
+    assert!(!printed("").contains("clientauth"));
+    assert!(printed(", clientcas: [/ca]").contains("clientauth: require-and-verify-client-cert"));
+    assert!(printed(", clientauth: verify-client-cert-if-given").contains("clientauth: verify"));
+}
+
+#[test]
 fn what_check_prints_says_where_each_value_comes_from() {
     let text = format!("{LEAST}http:\n  addr: :5000\n  headers:\n    X-A: [a]\n");
     let config = load(&text, &[("REGISTRY_LOG_LEVEL", "debug")]).unwrap();

@@ -3,6 +3,7 @@
 use super::{
     client::{Announced, Answer, Patience},
     finding::{Check, Finding},
+    login::Standing,
     upload::Trial,
 };
 use axum::http::{Method, StatusCode};
@@ -57,7 +58,8 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
             (None, Passed::Answered(answer)) if !sessions => Finding::skipped(
                 Check::BodyLimit,
                 format!(
-                    "without a login, {} comes before the size is looked at, except with nginx",
+                    "{}{} comes before the size is looked at, except with nginx",
+                    who(trial, &answer),
                     answer.summary()
                 ),
             ),
@@ -74,6 +76,17 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
     match refused {
         Some((size, answer)) => refusal(trial, how, 0, size, &answer).await,
         None => Finding::skipped(Check::BodyLimit, "nothing was announced"),
+    }
+}
+
+/// Who was refused, as the beginning of a sentence, where that is why.
+fn who(trial: &Trial<'_>, answer: &Answer) -> String {
+    match trial.standing {
+        Standing::User { name, .. } if answer.status == StatusCode::FORBIDDEN => {
+            format!("{name} may not push in {}: ", trial.repository)
+        }
+        Standing::User { .. } => String::new(),
+        _ => "without a login, ".to_owned(),
     }
 }
 

@@ -12,6 +12,38 @@ use super::{
 };
 use axum::http::{HeaderValue, StatusCode, header};
 
+/// Who the doctor is to the registry once it has tried to log in.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// No login was wanted.
+    Stranger,
+    /// The password is not for this server, or there was no time.
+    Untried,
+    Refused,
+    User {
+        name: String,
+        /// What has to be sent with each question.
+        authorization: HeaderValue,
+    },
+}
+
+impl Standing {
+    pub(super) const fn authorization(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::User { authorization, .. } => Some(authorization),
+            _ => None,
+        }
+    }
+
+    fn without(finding: &Finding) -> Self {
+        if finding.verdict == Verdict::Skipped {
+            Self::Untried
+        } else {
+            Self::Refused
+        }
+    }
+}
+
 /// Who logs in, and where that is to count.
 #[derive(Debug)]
 pub(super) struct Login<'a> {
@@ -24,30 +56,40 @@ pub(super) struct Login<'a> {
 }
 
 impl Login<'_> {
-    /// Logs in at this door. What has to be sent with each question, if that helps.
-    pub(super) async fn at(&self, door: &Door, base: &Base, found: &mut Vec<Finding>) -> Option<HeaderValue> {
+    /// Logs in at this door.
+    pub(super) async fn at(&self, door: &Door, base: &Base, found: &mut Vec<Finding>) -> Standing {
         if let Some(why) = self.unsafe_to_tell(door) {
             found.push(Finding::skipped(Check::Login, why));
-            return None;
+            return Standing::Untried;
         }
         let authorization = match &base.challenge {
             Some(challenge) if challenge.bearer => match token::fetch(self, challenge).await {
                 Ok(token) => token,
                 Err(finding) => {
+                    let standing = Standing::without(&finding);
                     found.push(finding);
-                    return None;
+                    return standing;
                 }
             },
             _ => self.credentials.basic(),
         };
         let question = Question::get(door.path("/v2/")).login(Some(&authorization));
-        let finding = match self.client.ask(door, question).await {
+        let answer = self.client.ask(door, question).await;
+        let let_in = answer.as_ref().is_ok_and(|answer| answer.status.is_success());
+        let finding = match answer {
             Ok(answer) => self.judged(base, &answer),
             Err(failure) => Finding::unanswered(Check::Login, &failure, failure.to_string()),
         };
-        let refused = finding.verdict == Verdict::Fault;
+        let standing = if let_in {
+            Standing::User {
+                name: self.credentials.user().to_owned(),
+                authorization,
+            }
+        } else {
+            Standing::without(&finding)
+        };
         found.push(finding);
-        (!refused).then_some(authorization)
+        standing
     }
 
     /// Why a password is not sent there.

@@ -28,7 +28,7 @@ use self::{
     client::{Client, Trust, time_for},
     credentials::Credentials,
     finding::{Check, Finding},
-    login::Login,
+    login::{Login, Standing},
     origin::{Origin, Scheme},
     report::Report,
     target::Target,
@@ -161,8 +161,8 @@ impl Examination {
         let Some(base) = base::examine(client, &door, found).await else {
             return Some(door.origin);
         };
-        let authorization = match &self.credentials {
-            None => None,
+        let standing = match &self.credentials {
+            None => Standing::Stranger,
             Some(credentials) => {
                 let login = Login {
                     client,
@@ -173,13 +173,13 @@ impl Examination {
                 login.at(&door, &base, found).await
             }
         };
-        let authorization = authorization.as_ref();
+        let authorization = standing.authorization();
         strangers::examine(client, &door, &self.repository, base.open, found).await;
         strangers::other_doors(client, &door, &self.also, &self.repository, base.open, found).await;
         let trial = upload::Trial {
             client,
             door: &door,
-            authorization,
+            standing: &standing,
             repository: &self.repository,
             size: self.send,
             port_80,

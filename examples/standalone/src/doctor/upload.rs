@@ -7,8 +7,9 @@ use super::{
     finding::{Check, Finding},
     limits,
     location::Judged,
+    login::Standing,
 };
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
@@ -17,7 +18,7 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 pub(super) struct Trial<'a> {
     pub(super) client: &'a Client,
     pub(super) door: &'a Door,
-    pub(super) authorization: Option<&'a HeaderValue>,
+    pub(super) standing: &'a Standing,
     pub(super) repository: &'a str,
     /// How many bytes are really sent.
     pub(super) size: u64,
@@ -40,7 +41,7 @@ impl Trial<'_> {
     }
 
     pub(super) fn question(&self, method: Method, target: &str) -> Question {
-        Question::new(method, target).login(self.authorization)
+        Question::new(method, target).login(self.standing.authorization())
     }
 
     pub(super) async fn ask(&self, method: Method, target: &str) -> Result<Answer, super::client::Failure> {
@@ -127,15 +128,27 @@ impl Trial<'_> {
         !flaws.is_empty()
     }
 
+    /// Why there is no login, as the end of a sentence, if there is none.
+    const fn no_login(&self) -> Option<&'static str> {
+        match self.standing {
+            Standing::Stranger => {
+                Some(": --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on standard input")
+            }
+            Standing::Untried => Some(", and none was tried: see `login` above"),
+            Standing::Refused => Some(", and the one above did not succeed"),
+            Standing::User { .. } => None,
+        }
+    }
+
     fn not_opened(&self, answer: &Answer) -> Finding {
         let summary = answer.summary();
         let repository = self.repository;
+        if answer.status == StatusCode::UNAUTHORIZED
+            && let Some(why) = self.no_login()
+        {
+            return Finding::skipped(Check::UploadSession, format!("uploads need a login{why}"));
+        }
         match answer.status {
-            StatusCode::UNAUTHORIZED if self.authorization.is_none() => Finding::skipped(
-                Check::UploadSession,
-                "uploads need a login: --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on \
-                 standard input",
-            ),
             StatusCode::UNAUTHORIZED => Finding::fault(
                 Check::UploadSession,
                 format!("{summary} to `POST`, although the login counts for `/v2/`"),

@@ -59,6 +59,7 @@ fn a_password_that_the_proxy_refuses_is_its_to_check() {
 
     examined.is_at_fault(&["login"]);
     examined.says("login", &["asks, not the registry", "the same file"]);
+    examined.says("upload-session", &["skipped", "the one above did not succeed"]);
 }
 
 fn a_password_is_not_told_to_strangers() {
@@ -88,6 +89,7 @@ fn a_password_is_not_told_to_strangers() {
     unknown.is_at_fault(&["certificate-trust"]);
     unknown.says("certificate-trust", &["signed by itself", "certs.d", "--ca"]);
     unknown.says("login", &["skipped", "the password is not sent"]);
+    unknown.says("upload-session", &["skipped", "none was tried"]);
     insecure.says("login", &["ok\n"]);
     known.is_at_fault(&[]);
     known.says("login", &["ok\n"]);

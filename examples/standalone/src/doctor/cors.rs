@@ -185,6 +185,20 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
              nginx does with `limit_except OPTIONS { auth_basic …; }`",
         ));
     }
+    if answer.status == StatusCode::METHOD_NOT_ALLOWED && answer.is_of_registry() {
+        let seen = format!(
+            "a browser's `OPTIONS` is answered with {}: no web interface was named to it",
+            answer.summary()
+        );
+        return Some(Finding::fault(Check::Cors, seen).server(format!(
+            "in its configuration: `http: {{headers: {{Access-Control-Allow-Origin: ['{}'], \
+             Access-Control-Allow-Methods: [HEAD, GET, OPTIONS, DELETE], \
+             Access-Control-Allow-Headers: [Authorization, Accept, Cache-Control], \
+             Access-Control-Expose-Headers: [Docker-Content-Digest], \
+             Access-Control-Allow-Credentials: ['true']}}}}`",
+            text(origin)
+        )));
+    }
     if !answer.status.is_success() {
         let seen = format!("a browser's `OPTIONS` is answered with {}", answer.summary());
         return Some(Finding::fault(Check::Cors, seen).server("let `OPTIONS` through to the registry"));

@@ -26,6 +26,7 @@ pub(super) fn trials() -> Vec<Trial> {
         everybody_together_with_credentials_is_found,
         a_web_interface_that_may_do_all_is_sound,
         a_web_interface_that_is_not_named_is_found,
+        a_registry_that_knows_no_web_interface_is_told_all_headers_at_once,
     ));
     trials.extend(trials!(REGISTRY_2; a_preflight_that_needs_a_login_is_found));
     trials
@@ -167,6 +168,24 @@ fn a_web_interface_that_is_not_named_is_found() {
         examined.report
     );
     examined.says("cors", &["may not read", INTERFACE, "http.headers"]);
+}
+
+fn a_registry_that_knows_no_web_interface_is_told_all_headers_at_once() {
+    let bench = Workbench::new();
+    let server = Server::ours(&bench.path("data"));
+
+    let examined = examine(&[&server.address().to_string(), "--origin", INTERFACE], None);
+
+    examined.is_at_fault(&["cors", "cors"]);
+    examined.says("cors", &["405", "in its configuration"]);
+    for header in [
+        "Allow-Methods",
+        "Allow-Headers",
+        "Expose-Headers",
+        "Allow-Credentials",
+    ] {
+        examined.says("cors", &[&format!("Access-Control-{header}: [")]);
+    }
 }
 
 /// registry:2 asks a browser for a login where none can have one.

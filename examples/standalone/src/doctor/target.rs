@@ -42,6 +42,17 @@ impl Target {
             return Err(malformed());
         }
         let path = uri.path().trim_end_matches('/');
+        // No prefix has a tag or a digest behind its last slash.
+        if path
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.contains([':', '@']))
+        {
+            return Err(format!(
+                "this is the name of an image; the registry is {}",
+                origin.authority()
+            ));
+        }
         Ok(Self {
             origin,
             scheme_given,
@@ -89,6 +100,17 @@ mod tests {
                 (origin, scheme_given, prefix),
                 "{url}"
             );
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_image_has_the_registry_in_it() {
+        for url in [
+            "r.example:5000/team/app:latest",
+            "https://r.example:5000/app@sha256:e3b0",
+        ] {
+            let refused = Target::parse(url).unwrap_err();
+            assert!(refused.ends_with("the registry is r.example:5000"), "{refused}");
         }
     }
 

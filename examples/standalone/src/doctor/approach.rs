@@ -7,6 +7,7 @@ use super::{
     target::Target,
 };
 use axum::http::{StatusCode, Uri, header};
+use std::io::ErrorKind;
 use tokio_rustls::rustls::{AlertDescription, DEFAULT_VERSIONS};
 
 /// What clients find on port 80 who are sent to `http://` by mistake.
@@ -290,6 +291,13 @@ fn unreachable(origin: &Origin, failure: &Failure) -> Finding {
         Failure::Unresolved(_) => finding
             .client("the name: is it spelled right, and does this machine's DNS know it?")
             .server("an A or AAAA record of that name"),
+        Failure::Unreachable(error)
+            if error.kind() == ErrorKind::ConnectionRefused && Target::is_loopback(origin) =>
+        {
+            finding
+                .client("is it the right port? Nothing listens on this one of this machine")
+                .server("does the registry run, and where does it listen: `ss -ltnp`?")
+        }
         _ => finding
             .client("is there a firewall or a VPN between this machine and the server?")
             .server(

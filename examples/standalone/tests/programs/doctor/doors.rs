@@ -209,7 +209,13 @@ fn nobody_there_is_a_fault() {
     let unnamed = examine(&["https://registry-doctor.invalid"], None);
 
     closed.is_at_fault(&["address"]);
-    closed.says("address", &["no registry can be reached at http://127.0.0.1:1"]);
+    closed.says(
+        "address",
+        &[
+            "no registry can be reached at http://127.0.0.1:1",
+            "Nothing listens",
+        ],
+    );
     unnamed.is_at_fault(&["address"]);
     unnamed.says("address", &["https://registry-doctor.invalid"]);
 }

@@ -175,17 +175,19 @@ async fn judged(client: &Client, door: &Door, answer: &Answer, repository: &str,
         Some(Ok(())) => "pull and push",
         _ => "pull",
     };
+    if Target::is_loopback(origin) && !known.told {
+        // Loopback belongs to a whole machine, on which there may be more registries than one.
+        let seen = format!(
+            "a registry is at {origin}, where strangers can {push}: another registry, or this one by another \
+             door, which cannot be told from here. See from another machine whether the port is open"
+        );
+        let close = format!("nothing if it is closed there, or another registry; otherwise {close}");
+        return Finding::warning(Check::OtherDoor, seen).server(close);
+    }
     if known.open {
         let seen = format!("a registry is at {origin}, too, where strangers can {push}");
         return Finding::warning(Check::OtherDoor, seen).server(close);
     }
     let seen = format!("{origin} bypasses the login: anybody who reaches it can {push}");
-    if Target::is_loopback(origin) && !known.told {
-        let seen = format!(
-            "{seen}. Seen from this machine itself, that may be as it should be: see from another one \
-             whether the port is open"
-        );
-        return Finding::warning(Check::OtherDoor, seen).server(close);
-    }
     Finding::fault(Check::OtherDoor, seen).server(close)
 }

@@ -66,7 +66,11 @@ fn a_second_port_without_a_login_is_a_fault() {
     );
     // Seen over loopback it may be bound to loopback, which is how it is closed.
     untold.is_at_fault(&[]);
-    untold.says("other-door", &["warning\n", &bypass, "from another one"]);
+    let other = format!("http://{}:5000, where strangers can pull and push", site.host);
+    untold.says(
+        "other-door",
+        &["warning\n", &other, "cannot be told", "from another machine"],
+    );
 }
 
 fn a_second_port_with_a_login_is_none() {

@@ -191,6 +191,12 @@ mod tests {
             let name = serde_json::to_value(check).unwrap();
             let name = format!("`{}`", name.as_str().unwrap());
             assert!(page.contains(&name), "docs/doctor.md does not explain {name}");
+            let title = check.title();
+            let explained = |line: &str| line.contains(&name) && line.contains(title);
+            assert!(
+                page.lines().any(explained),
+                "docs/doctor.md does not say that {name} is {title:?}"
+            );
         }
     }
 }

@@ -197,7 +197,9 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Print the configuration that counts, where each value comes from, and what is ignored
+    /// Print the configuration that counts, where each value comes from, and what is ignored: exit code 0 if it can be used,
+    /// 1 if not, for which the files of users and access rules are read. Certificates, the directory of images and the port
+    /// are looked at by the server only
     Check {
         /// A configuration file
         #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]

@@ -69,7 +69,8 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 const NO_COLLECTION: &str = "collecting garbage is not available yet, and nothing was removed; \
     what clients delete stays on disk until then";
 
-/// `registry config check`: what counts on standard output, what does not on standard error.
+/// `registry config check`: what counts on standard output, what does not on standard error, and whether a server could
+/// read its users and rules. A file of users that the server would make is not asked for.
 fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let config = Config::load(Sources {
         file,
@@ -82,6 +83,16 @@ fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let mut err = io::stderr().lock();
     for notice in &config.notices {
         writeln!(err, "{notice}")?;
+    }
+    let login = config.settings.login.as_ref();
+    users::open(login.filter(|login| !login.autocreate))?;
+    if let Some(rules) = &config.settings.access {
+        access::open(rules, login.is_some())?;
+    }
+    match config.notices.len() {
+        0 => {}
+        1 => writeln!(err, "1 remark above; it keeps no server from starting")?,
+        remarks => writeln!(err, "{remarks} remarks above; none keeps a server from starting")?,
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_configuration_alone_is_served,
         problems_end_the_process_with_their_place,
         a_misspelled_login_ends_the_process,
+        check_reads_users_and_rules,
         what_registry_2_collects_with_is_refused_with_a_hint,
         log_lines_have_the_format_that_is_asked_for,
         a_blob_beyond_the_largest_is_refused_before_it_is_sent,
@@ -497,6 +498,7 @@ fn problems_end_the_process_with_their_place() {
         "# REGISTRY_HTTP_ADDR",
         "REGISTRY_TITLE: there is no such key; ignored",
         "http.secret: accepted without effect",
+        " remarks above; none keeps a server from starting",
     ] {
         assert!(said.contains(line), "{line} is missing in {said}");
     }
@@ -520,6 +522,46 @@ fn a_misspelled_login_ends_the_process() {
         );
     }
     assert!(!setup.root().exists());
+}
+
+fn check_reads_users_and_rules() {
+    let setup = with_http("");
+    let file = |name: &str, text: &str| {
+        let path = setup.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let (users, rules) = (
+        file("users", USERS),
+        file(
+            "rules.yml",
+            "rules: [{repository: a, who: everyone, allow: pull}]\n",
+        ),
+    );
+    let broken = file("broken.yml", "rules: [{}]\n");
+    for (users, rules, create, complains_of) in [
+        (&*users, &*rules, "false", None),
+        ("/nowhere/users", &rules, "false", Some("/nowhere/users")),
+        ("/nowhere/users", &rules, "true", None),
+        ("/proc", &rules, "false", Some("/proc")),
+        (&users, "/nowhere/rules.yml", "false", Some("/nowhere/rules.yml")),
+        (&users, &broken, "false", Some("broken.yml")),
+    ] {
+        let mut check = Command::new(OURS);
+        check.args(["config", "check"]).arg(setup.config()).envs([
+            ("REGISTRY_STORAGE", "filesystem"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", users),
+            ("REGISTRY_AUTH_HTPASSWD_AUTOCREATE", create),
+            ("REGISTRY_ACCESS_RULES", rules),
+        ]);
+        let (status, said) = end_of(check);
+        assert_eq!(status.code(), Some(i32::from(complains_of.is_some())), "{said}");
+        let complaint = said
+            .lines()
+            .find(|line| line.starts_with("registry: "))
+            .unwrap_or_default();
+        assert!(complaint.contains(complains_of.unwrap_or_default()), "{said}");
+    }
 }
 
 fn what_registry_2_collects_with_is_refused_with_a_hint() {

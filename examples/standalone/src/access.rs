@@ -13,7 +13,8 @@ use std::{
 
 /// Opens the rules for a server, where people can log in or not; what is odd about them is in the log.
 pub(crate) fn open(path: &Path, logins: bool) -> Result<RulesFile, Box<dyn Error>> {
-    let file = RulesFile::open(path)?;
+    let file = RulesFile::open(path)
+        .map_err(|error| format!("access.rules (--access): {}", crate::with_causes(&error)))?;
     let rules = file.rules();
     for warning in rules.warnings() {
         tracing::warn!("access rules: {warning}");

@@ -142,7 +142,8 @@ async fn serve(
     let rules = rules.map(|path| access::open(path, logins)).transpose()?;
     let directory = match &settings.storage.kind {
         StorageKind::Directory { root, min_free, .. } => {
-            Some(open(root, *min_free, settings.storage.read_only)?)
+            let opened = open(root, *min_free, settings.storage.read_only);
+            Some(opened.map_err(|error| explained(&error))?)
         }
         StorageKind::Memory => None,
     };
@@ -272,6 +273,29 @@ fn open(root: &Path, min_free: u64, read_only: bool) -> Result<FsStorage, OpenEr
             options.read_only().open(root)
         }
         opened => opened,
+    }
+}
+
+/// Why the directory cannot be opened, with where its name comes from, and what to do.
+fn explained(error: &OpenError) -> String {
+    let what = format!(
+        "storage.filesystem.rootdirectory (--root): {}",
+        crate::with_causes(error)
+    );
+    match error {
+        OpenError::NotWritable { path, user, source } => match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "{what}; `chown -R {user} {}` as root lets it, if the directory is there",
+                    path.display()
+                )
+            }
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                format!("{what}; this or what it lies in is a file, and has to be a directory")
+            }
+            _ => what,
+        },
+        _ => what,
     }
 }
 

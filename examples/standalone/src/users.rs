@@ -1,15 +1,15 @@
 //! `auth.htpasswd` and `--htpasswd FILE`: who can log in.
 
-use crate::config;
+use crate::{config, with_causes};
 use registry_auth_htpasswd::{Htpasswd, LoadError};
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads the users of a server that is to have some.
-pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>, LoadError> {
+pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>, Box<dyn Error>> {
     let Some(config::Htpasswd {
         path,
         realm,
@@ -22,9 +22,25 @@ pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>,
     if *autocreate {
         users = users.create_if_missing();
     }
-    let users = users.open()?;
+    let users = users.open().map_err(|error| explained(&error))?;
     tracing::info!(path = %path.display(), users = users.users(), "users log in by the htpasswd file");
     Ok(Some(users))
+}
+
+/// What is wrong with the file, with where its name comes from, and how this program makes one.
+fn explained(error: &LoadError) -> String {
+    let what = match error {
+        LoadError::Missing { path, similar } => {
+            let path = path.display();
+            let what = match similar.as_slice() {
+                [] => format!("there is no htpasswd file {path}"),
+                _ => error.to_string(),
+            };
+            format!("{what}; `registry htpasswd -c {path} USER` makes one")
+        }
+        _ => with_causes(error),
+    };
+    format!("auth.htpasswd.path (--htpasswd): {what}")
 }
 
 /// Looks at the file from now on. Requests do that as well, but a file that was broken by mistake is to be in the log

@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         problems_end_the_process_with_their_place,
         a_misspelled_login_ends_the_process,
         check_reads_users_and_rules,
+        a_file_in_the_place_of_the_directory_is_named,
         what_registry_2_collects_with_is_refused_with_a_hint,
         log_lines_have_the_format_that_is_asked_for,
         a_blob_beyond_the_largest_is_refused_before_it_is_sent,
@@ -562,6 +563,25 @@ fn check_reads_users_and_rules() {
             .unwrap_or_default();
         assert!(complaint.contains(complains_of.unwrap_or_default()), "{said}");
     }
+}
+
+fn a_file_in_the_place_of_the_directory_is_named() {
+    let setup = with_http("");
+    fs::write(setup.root(), "").unwrap();
+    let (status, said) = end_of(setup.command(OURS, &[]));
+    assert_eq!(status.code(), Some(1), "{said}");
+    for part in [
+        "storage.filesystem.rootdirectory (--root): ",
+        "is a file, and has to be a directory",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    fs::remove_file(setup.root()).unwrap();
+    let (_, said) = end_of(setup.command(OURS, &[("REGISTRY_ACCESS_RULES", "/nowhere/rules.yml")]));
+    assert!(
+        said.contains("access.rules (--access): ") && said.contains("/nowhere/rules.yml"),
+        "{said}"
+    );
 }
 
 fn what_registry_2_collects_with_is_refused_with_a_hint() {

@@ -166,6 +166,18 @@ fn does_not_start_without_its_users() {
         said.contains("there is no htpasswd file") && said.contains("auth/passwordfile looks like one"),
         "{said}"
     );
+    let made_by = format!(
+        "; `registry htpasswd -c {} USER` makes one",
+        bench.path("auth/registry.password").display()
+    );
+    assert!(said.contains(&made_by), "{said}");
+    fs::remove_file(bench.path("auth/passwordfile")).unwrap();
+    let said = refused("auth/registry.password");
+    assert!(
+        said.contains("auth.htpasswd.path (--htpasswd): there is no htpasswd file")
+            && said.contains(&made_by),
+        "{said}"
+    );
     let said = refused("auth");
     assert!(said.contains("auth is a directory"), "{said}");
     assert!(!bench.path("root").exists());

@@ -162,12 +162,13 @@ fn the_environment_lays_over_the_file_by_registry_2_s_rules() {
 #[test]
 fn variables_that_mean_nothing_are_told_and_passed_over() {
     for name in [
-        // What Kubernetes sets beside a service called `registry`, and what the user interface reads.
+        // Of Kubernetes beside services called `registry` and `registry-auth`, of the user interface, and of podman.
         "REGISTRY_PORT",
         "REGISTRY_PORT_5000_TCP_ADDR",
         "REGISTRY_SERVICE_HOST",
         "REGISTRY_SERVICE_PORT_HTTPS",
         "REGISTRY_AUTH_SERVICE_HOST",
+        "REGISTRY_AUTH_FILE",
         "REGISTRY_AUTH_SERVICE_PORT",
         "REGISTRY_AUTH_PORT",
         "REGISTRY_AUTH_PORT_5001_TCP",
@@ -294,8 +295,8 @@ fn where_nothing_is_ignored_what_there_is_is_told() {
     let expected = "config.yml:5: auth.htpasswd.file: there is no such key, and the server does not start without what it \
                     may protect; what there is: `auth.htpasswd.path`, `auth.htpasswd.realm`, `auth.htpasswd.autocreate`";
     assert!(error.ends_with(expected), "{error}");
-    let error = load(LEAST, &[("REGISTRY_AUTH_FILE", "/users")]).unwrap_err();
-    let expected = "REGISTRY_AUTH_FILE: there is no such way to log in; what there is: `REGISTRY_AUTH_NONE`, \
+    let error = load(LEAST, &[("REGISTRY_AUTH_USERS", "/users")]).unwrap_err();
+    let expected = "REGISTRY_AUTH_USERS: there is no such way to log in; what there is: `REGISTRY_AUTH_NONE`, \
                     `REGISTRY_AUTH_HTPASSWD`";
     assert!(error.ends_with(expected), "{error}");
 }

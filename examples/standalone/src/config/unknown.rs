@@ -82,7 +82,7 @@ impl Unknown {
         let found = meant.len() > section.len() || (protects(section) && !STRICT.contains(&section));
         Self {
             section: owned(section),
-            protects: !is_set_by_kubernetes(parts) && (STRICT.contains(&section) || protects(&meant)),
+            protects: !is_of_others(section, parts) && (STRICT.contains(&section) || protects(&meant)),
             meant: found.then(|| owned(&meant)),
         }
     }
@@ -166,10 +166,12 @@ fn similar(section: &[&str], name: &str) -> Option<(usize, &'static str)> {
     below.into_iter().filter_map(distance).min()
 }
 
-/// Whether a variable's name ends as those that Kubernetes sets for a service, such as one called `registry-auth`.
-fn is_set_by_kubernetes(parts: &[&str]) -> bool {
+/// Whether a variable is one of other programs: where podman and skopeo keep logins, or what Kubernetes sets for a service,
+/// such as one called `registry-auth`.
+fn is_of_others(section: &[&str], parts: &[&str]) -> bool {
     let is_port = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     match parts {
+        ["FILE"] => section == ["auth"],
         [.., "PORT"] | [.., "SERVICE", "HOST"] => true,
         [.., "PORT", port, "TCP" | "UDP" | "SCTP"]
         | [.., "PORT", port, "TCP" | "UDP" | "SCTP", "ADDR" | "PROTO"] => is_port(port),

@@ -15,7 +15,7 @@ use registry_testkit::{
 use super::{Scene, ctr::Containerd, helm};
 use crate::{
     docker::{self, Engine, where_engines_start},
-    image::{DockerArchive, Layer},
+    image::{DockerArchive, Layer, Layout},
     program::output_of,
 };
 
@@ -202,7 +202,12 @@ fn podman(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
     scene.publish("one", "team/app:one");
     let podman =
         |storage: &str, arguments: &[&str]| output_of(scene.bench.podman_command(storage, arguments));
-    let image = podman("first", &["pull", "--quiet", "oci:layout:two"]).unwrap();
+    // It has nothing in common with the other: podman remembers, machine-wide, where it has seen which layer, and a port
+    // that another test had before can bring it to look there.
+    let mut alone = Layout::create(scene.bench.path("alone"));
+    let image = alone.image("arm64", &[&Layer::new(8, 100_000), &Layer::new(9, 20_000)]);
+    alone.tag("two", &image);
+    let image = podman("first", &["pull", "--quiet", "oci:alone:two"]).unwrap();
     alter();
     let to = scene.tapped("pushed/app:two");
     [

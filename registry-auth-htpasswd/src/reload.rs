@@ -118,9 +118,11 @@ impl Source {
         if after.is_same(&before) && !was_broken {
             return;
         }
+        let after = Arc::new(after);
+        // In force before it is told: whoever reads the log may count on it.
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&after);
         self.tell(&after);
         tracing::info!(path = %self.path.display(), users = after.len(), "the htpasswd file has changed and was read");
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
     }
 
     fn complain(&self, watch: &mut Watch, error: &LoadError) {

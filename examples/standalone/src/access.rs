@@ -1,6 +1,6 @@
 //! `--access RULES.yml`, and `registry access explain`: who may do what.
 
-use crate::cli::Explain;
+use crate::{cli::Explain, printable};
 use registry_auth_rules::{Rules, RulesFile, Who};
 use registry_core::{RepositoryName, auth::Decision, service::Builder};
 use std::{
@@ -65,10 +65,10 @@ pub(crate) fn explain(options: &Explain) -> Result<ExitCode, Box<dyn Error>> {
         .map_err(|error| format!("`{}`: {error}", options.repository))?;
 
     for warning in rules.warnings() {
-        writeln!(io::stderr(), "warning: {warning}")?;
+        writeln!(io::stderr(), "warning: {}", printable::Lines(warning))?;
     }
     let explanation = rules.explain(user.as_deref(), &[], options.action.into(), &repository);
-    writeln!(io::stdout(), "{explanation}")?;
+    writeln!(io::stdout(), "{}", printable::Lines(&explanation))?;
     Ok(match explanation.decision {
         Decision::Allow => ExitCode::SUCCESS,
         _ => ExitCode::from(1),

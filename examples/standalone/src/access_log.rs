@@ -1,9 +1,11 @@
 //! The access log on standard output: a line per request in the Combined Log Format, as registry:2 writes it.
 //!
 //! A line is written when an answer has been sent, or was given up, with the bytes that went out. What a client sends
-//! stands in it escaped, so that no request is two lines. A thread of its own writes: if nobody reads standard
+//! stands in it with all that is not [seen as itself](printable::is_seen) spelled out, so that no request is two lines
+//! or is read as another one. A thread of its own writes: if nobody reads standard
 //! output, requests go on, and the log says how many lines were lost.
 
+use crate::printable;
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
@@ -194,8 +196,7 @@ impl fmt::Display for Quoted<'_> {
             match character {
                 '"' => f.write_str("\\\"")?,
                 '\\' => f.write_str("\\\\")?,
-                c if c.is_control() => write!(f, "{}", c.escape_default())?,
-                c => write!(f, "{c}")?,
+                c => write!(f, "{}", printable::Line(c))?,
             }
         }
         Ok(())
@@ -209,7 +210,9 @@ impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
             match character {
-                c if c.is_whitespace() || c.is_control() || "\"\\[]".contains(c) => f.write_str("_")?,
+                c if c.is_whitespace() || !printable::is_seen(c) || "\"\\[]".contains(c) => {
+                    f.write_str("_")?
+                }
                 c => write!(f, "{c}")?,
             }
         }
@@ -297,6 +300,28 @@ mod tests {
             line.ends_with("\" 499 0 \"\u{fffd}\\\"\" \"a\\\" 200 \\\\ \\tb\"\n"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn what_a_client_sends_is_read_as_it_was_sent() {
+        let unseen = printable::UNSEEN.trim_start_matches(char::is_control);
+        let (log, written) = log();
+        let request = Request::get("/")
+            .header(
+                "user-agent",
+                axum::http::HeaderValue::from_bytes(unseen.as_bytes()).unwrap(),
+            )
+            .body(Body::empty())
+            .unwrap();
+        let mut line = Line::begin(log, &request);
+        line.user = Some(Identity::new(unseen));
+        drop(line);
+        let line = written.recv().unwrap();
+        assert!(
+            line.trim_end_matches('\n').chars().all(printable::is_seen),
+            "{line:?}"
+        );
+        assert!(line.contains("\\u{202e}"), "{line}");
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The application log, on standard error: registry:2's lines, as text or JSON.
 //!
-//! `text` is `time=… level=… msg=…` with `key=value` pairs, as registry:2 writes it where nobody looks, and coloured
-//! for people on a terminal; `logfmt` is the former in any case. `json` and `logstash` have one object per line.
-//! Whatever a client sends stands in quotes with its control characters spelled out: a line is always one line.
+//! `text` is `time=… level=… msg=…` with `key=value` pairs, as registry:2 writes it where nobody looks, and shorter and
+//! coloured for people on a terminal; `logfmt` is the former in any case. `json` and `logstash` have one object per
+//! line. Whatever a client sends stands in quotes, with all that is not [seen as itself](printable::is_seen) spelled
+//! out: a line is always one line, and is read as it was written.
 
-use crate::config::{Format, Log};
+use crate::{
+    config::{Format, Log},
+    printable,
+};
 use serde_json::{Map, Value};
 use std::{
     fmt,
@@ -26,27 +30,42 @@ pub(crate) fn start(log: &Log) {
     let filter = EnvFilter::builder()
         .with_default_directive(Directive::from(log.level))
         .from_env_lossy();
-    let subscriber = tracing_subscriber::registry().with(filter);
+    let mut lines = Lines::new(log);
     if log.format == Format::Text && io::stderr().is_terminal() {
-        subscriber
-            .with(tracing_subscriber::fmt::layer().with_writer(io::stderr))
-            .init();
-    } else {
-        subscriber.with(Lines::new(log)).init();
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        lines.style = Style::People { colours };
     }
+    tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
 /// Writes an event as a line.
 struct Lines {
-    format: Format,
+    style: Style,
     /// `log.fields`, which every line has.
     fields: Vec<(String, Value)>,
+}
+
+/// Who reads a line.
+#[derive(Clone, Copy)]
+enum Style {
+    /// People at a terminal, perhaps in colours.
+    People {
+        colours: bool,
+    },
+    /// Programs, in one of three formats.
+    Logfmt,
+    Json,
+    Logstash,
 }
 
 impl Lines {
     fn new(log: &Log) -> Self {
         Self {
-            format: log.format,
+            style: match log.format {
+                Format::Text | Format::Logfmt => Style::Logfmt,
+                Format::Json => Style::Json,
+                Format::Logstash => Style::Logstash,
+            },
             fields: log
                 .fields
                 .iter()
@@ -56,7 +75,7 @@ impl Lines {
     }
 
     fn line(&self, time: &str, level: Level, event: Fields) -> String {
-        let level = match level {
+        let name = match level {
             Level::ERROR => "error",
             Level::WARN => "warning",
             Level::INFO => "info",
@@ -73,33 +92,55 @@ impl Lines {
                 fields.insert(name.to_owned(), value);
             }
         }
-        match self.format {
-            Format::Text | Format::Logfmt => {
-                let mut line = format!("time=\"{time}\" level={level} msg={}", Logfmt(&message));
-                for (name, value) in &fields {
-                    line.push_str(&format!(
-                        " {}={}",
-                        name.replace([' ', '=', '"'], "_"),
-                        Logfmt(value)
-                    ));
-                }
-                line
+        match self.style {
+            Style::People { colours } => {
+                let message = message.as_str().unwrap_or_default();
+                let (on, off) = colour(level, colours);
+                let line = printable::Line(format!("{message}{}", pairs(&fields))).to_string();
+                format!("{time} {on}{level:>5}{off} {line}")
             }
-            Format::Json => {
+            Style::Logfmt => printable::json(&format!(
+                "time=\"{time}\" level={name} msg={}{}",
+                Logfmt(&message),
+                pairs(&fields)
+            )),
+            Style::Json => {
                 fields.insert("time".into(), time.into());
-                fields.insert("level".into(), level.into());
+                fields.insert("level".into(), name.into());
                 fields.insert("msg".into(), message);
-                Value::Object(fields).to_string()
+                printable::json(&Value::Object(fields).to_string())
             }
-            Format::Logstash => {
+            Style::Logstash => {
                 fields.insert("@timestamp".into(), time.into());
                 fields.insert("@version".into(), "1".into());
-                fields.insert("level".into(), level.into());
+                fields.insert("level".into(), name.into());
                 fields.insert("message".into(), message);
-                Value::Object(fields).to_string()
+                printable::json(&Value::Object(fields).to_string())
             }
         }
     }
+}
+
+/// ` key=value` for each field.
+fn pairs(fields: &Map<String, Value>) -> String {
+    let pair =
+        |(name, value): (&String, _)| format!(" {}={}", name.replace([' ', '=', '"'], "_"), Logfmt(value));
+    fields.iter().map(pair).collect()
+}
+
+/// Switches a terminal to the colour of a level, and back.
+const fn colour(level: Level, colours: bool) -> (&'static str, &'static str) {
+    if !colours {
+        return ("", "");
+    }
+    let on = match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    };
+    (on, "\x1b[0m")
 }
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Lines {
@@ -186,7 +227,7 @@ impl fmt::Display for Logfmt<'_> {
             {
                 f.write_str(text)
             }
-            // Quoted, and with its control characters spelled out.
+            // Quoted.
             other => other.fmt(f),
         }
     }
@@ -202,14 +243,17 @@ fn timestamp(time: SystemTime) -> String {
 mod tests {
     use super::*;
 
-    fn line(format: Format, fields: Vec<(&'static str, Value)>) -> String {
-        let log = Log {
+    fn lines(format: Format) -> Lines {
+        Lines::new(&Log {
             level: tracing_subscriber::filter::LevelFilter::INFO,
             format,
             access: false,
             fields: vec![("service".into(), "registry".into())],
-        };
-        Lines::new(&log).line("2026-11-21T14:59:10.231248Z", Level::WARN, Fields(fields))
+        })
+    }
+
+    fn line(lines: &Lines, fields: Vec<(&'static str, Value)>) -> String {
+        lines.line("2026-11-21T14:59:10.231248Z", Level::WARN, Fields(fields))
     }
 
     #[test]
@@ -222,30 +266,55 @@ mod tests {
             ]
         };
         assert_eq!(
-            line(Format::Logfmt, fields()),
+            line(&lines(Format::Logfmt), fields()),
             r#"time="2026-11-21T14:59:10.231248Z" level=warning msg="login failed" n=3 peer=10.0.0.1:5 service=registry"#
         );
         assert_eq!(
-            line(Format::Json, fields()),
+            line(&lines(Format::Json), fields()),
             r#"{"level":"warning","msg":"login failed","n":3,"peer":"10.0.0.1:5","service":"registry","time":"2026-11-21T14:59:10.231248Z"}"#
         );
         assert_eq!(
-            line(Format::Logstash, fields()),
+            line(&lines(Format::Logstash), fields()),
             r#"{"@timestamp":"2026-11-21T14:59:10.231248Z","@version":"1","level":"warning","message":"login failed","n":3,"peer":"10.0.0.1:5","service":"registry"}"#
         );
     }
 
     #[test]
-    fn what_a_client_sends_cannot_begin_a_line() {
-        for format in [Format::Text, Format::Logfmt, Format::Json, Format::Logstash] {
+    fn people_read_the_message_first() {
+        let mut lines = lines(Format::Text);
+        let fields = || vec![("message", "login failed".into()), ("user", "ann lee".into())];
+
+        lines.style = Style::People { colours: false };
+        assert_eq!(
+            line(&lines, fields()),
+            r#"2026-11-21T14:59:10.231248Z  WARN login failed service=registry user="ann lee""#
+        );
+        lines.style = Style::People { colours: true };
+        assert!(line(&lines, fields()).contains(" \u{1b}[33m WARN\u{1b}[0m login failed "));
+    }
+
+    #[test]
+    fn what_a_client_sends_can_neither_begin_a_line_nor_turn_one_around() {
+        let styles = [
+            Style::People { colours: false },
+            Style::Logfmt,
+            Style::Json,
+            Style::Logstash,
+        ];
+        for style in styles {
+            let mut lines = lines(Format::Text);
+            lines.style = style;
             let line = line(
-                format,
+                &lines,
                 vec![
-                    ("message", "a\nb".into()),
-                    ("user", "x\" level=error\r\u{1b}[0m\nmsg=".into()),
+                    ("message", format!("a{}b", printable::UNSEEN).into()),
+                    (
+                        "user",
+                        format!("x\" level=error{}[0mmsg=", printable::UNSEEN).into(),
+                    ),
                 ],
             );
-            assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
+            assert!(line.chars().all(printable::is_seen), "{line:?}");
             assert!(!line.contains("x\" level"), "{line}");
         }
     }

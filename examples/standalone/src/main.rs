@@ -17,6 +17,7 @@ mod layer_urls;
 mod links;
 mod listen;
 mod log;
+mod printable;
 mod prompt;
 mod serve;
 mod socket;
@@ -54,7 +55,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Nothing is left to tell it to if standard error is gone.
-            let _ = writeln!(io::stderr(), "registry: {}", with_causes(&*error));
+            let _ = writeln!(
+                io::stderr(),
+                "registry: {}",
+                printable::Lines(with_causes(&*error))
+            );
             failure
         }
     }

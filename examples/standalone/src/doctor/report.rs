@@ -1,6 +1,7 @@
 //! What was found, for people and for machines.
 
 use super::finding::{Finding, Verdict};
+use crate::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -34,12 +35,12 @@ impl Report {
     pub(super) fn json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("texts and numbers are JSON");
         text.push('\n');
-        text
+        printable::json(&text)
     }
 
     /// In lines of at most `width` columns, with colours if somebody sees them.
     pub(super) fn text(&self, width: usize, colours: bool) -> String {
-        let mut text = format!("{}\n\n", self.url);
+        let mut text = format!("{}\n\n", printable::Line(&self.url));
         for finding in &self.checks {
             add(&mut text, finding, width, colours);
         }
@@ -99,7 +100,8 @@ fn counted(number: usize, what: &str) -> String {
 /// Fills lines with words; the first one begins at `indent` already, and the others are set in as far.
 fn paragraph(text: &mut String, words: &str, width: usize, indent: usize) {
     let mut column = indent;
-    for word in unbroken(words) {
+    let words = printable::Line(words).to_string();
+    for word in unbroken(&words) {
         let length = word.chars().count();
         if column > indent && column + 1 + length > width {
             let _ = write!(text, "\n{}", " ".repeat(indent));
@@ -164,6 +166,22 @@ mod tests {
 
         assert!(!report.text(WIDTH, false).contains('\x1b'));
         assert!(report.text(WIDTH, true).contains('\x1b'));
+    }
+
+    #[test]
+    fn what_a_server_says_can_neither_begin_a_line_nor_turn_one_around() {
+        let said = || Finding::ok(Check::Base, format!("it says a{}b", printable::UNSEEN));
+        let report = Report::new("https://r.example".to_owned(), vec![said()]);
+
+        for text in [report.text(WIDTH, false), report.json()] {
+            assert!(
+                text.chars().all(|c| printable::is_seen(c) || c == '\n'),
+                "{text:?}"
+            );
+            assert!(text.contains("202e"), "{text}");
+        }
+        let read: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(read["checks"][0]["seen"], said().seen);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
     cli::Health,
     config::{self, Config, Settings, Sources},
     listen::Listen,
+    printable,
     socket::Socket,
     with_causes,
 };
@@ -63,7 +64,7 @@ pub(crate) fn run(options: Health) -> Result<()> {
         .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs()).into()))
         .map_err(|error| format!("unhealthy: {target}: {}", with_causes(&*error)))?;
     let mut out = io::stdout().lock();
-    writeln!(out, "healthy: {target}: {found}")?;
+    writeln!(out, "healthy: {target}: {}", printable::Line(found))?;
     out.flush()?;
     Ok(())
 }

@@ -10,6 +10,7 @@ mod password;
 
 pub(crate) use options::{Options, Program};
 
+use crate::printable;
 use file::UserFile;
 use options::{Job, Task};
 use registry_auth_htpasswd::{MakeError, PasswordHash, Scheme, hash};
@@ -151,5 +152,5 @@ impl Failure {
 /// Says something to whoever runs the command.
 fn say(message: impl fmt::Display) {
     // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{}", printable::Line(message));
 }

@@ -1,5 +1,6 @@
 //! [`Answer`]: what came back, and who seems to have said it.
 
+use crate::printable;
 use axum::{
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, HeaderName, Response, StatusCode, Version, header},
@@ -97,13 +98,10 @@ impl Answer {
     }
 }
 
-/// What a server said, for a line of a report: no control characters, and not too much of it.
+/// What a server said, for a line of a report: spelled out where it is not seen as itself, and not too much of it.
 pub(in crate::doctor) fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let start: String = text.chars().take(SHOWN).collect();
+    let mut shown = printable::Line(start).to_string();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }

@@ -56,6 +56,7 @@ impl tower_service::Service<Request<Body>> for MountService {
         self.prepare(&mut request);
         let into_body = into_body(&mut request);
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let response = self.registry.handle(request);
         if reads {
             return Box::pin(async move { Ok(response.await.map(into_body)) });
@@ -64,7 +65,7 @@ impl tower_service::Service<Request<Body>> for MountService {
         Box::pin(async move {
             Ok(task.await.map_or_else(
                 |error| {
-                    tracing::error!(%error, "a request's task ended without an answer");
+                    tracing::error!(%error, %method, path = uri.path(), "a request's task ended without an answer");
                     failed()
                 },
                 |response| response.map(Body::new),

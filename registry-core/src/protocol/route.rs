@@ -58,6 +58,20 @@ impl Endpoint {
         })
     }
 
+    /// The repository that it is about, if that is a single one.
+    #[must_use]
+    pub const fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Base | Self::Catalog => None,
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::Referrers(name, _) => Some(name),
+        }
+    }
+
     /// The methods it answers, for `Allow`.
     #[must_use]
     pub const fn methods(&self) -> &'static [Method] {

@@ -1,6 +1,6 @@
 //! [`ResponseBody`]: always a stream, sometimes also the offer of a file; and what is read of a request's body.
 
-use super::documents::Share;
+use super::{asked::Asked, documents::Share};
 use crate::{
     error::Error,
     storage::{BoxError, Content, ContentStream, FileRange, IncomingBody, StorageError},
@@ -21,6 +21,8 @@ use std::{
 pub struct ResponseBody {
     kind: Kind,
     file: Option<FileRange>,
+    /// For the log, where something may still fail.
+    asked: Option<Asked>,
 }
 
 enum Kind {
@@ -41,6 +43,7 @@ impl ResponseBody {
         Self {
             kind: Kind::Full(bytes),
             file: None,
+            asked: None,
         }
     }
 
@@ -56,6 +59,25 @@ impl ResponseBody {
         Self {
             file: content.file().cloned(),
             kind: Kind::Stream(content.into_stream()),
+            asked: None,
+        }
+    }
+
+    /// The same; the log says which request it was if it breaks off.
+    pub(super) fn asked(self, asked: impl FnOnce() -> Asked) -> Self {
+        match self.kind {
+            Kind::Full(_) => self,
+            Kind::Stream(_) => {
+                let asked = asked();
+                let watching = asked.clone();
+                Self {
+                    file: self
+                        .file
+                        .map(|file| file.watched(move |error| watching.broke_off(error))),
+                    asked: Some(asked),
+                    ..self
+                }
+            }
         }
     }
 
@@ -79,7 +101,13 @@ impl Body for ResponseBody {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Kind::Stream(stream) => stream.as_mut().poll_frame(context),
+            Kind::Stream(stream) => {
+                let frame = stream.as_mut().poll_frame(context);
+                if let (Poll::Ready(Some(Err(error))), Some(asked)) = (&frame, &self.asked) {
+                    asked.broke_off(error);
+                }
+                frame
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! HTTP in, HTTP out: understand, find out who asks, act, answer.
 
 use super::{
-    Authority, ManifestPush, Registry, Repository, ResponseBody, body, needs::needs,
+    Authority, ManifestPush, Registry, Repository, ResponseBody, asked::Asked, body, needs::needs,
     referrers::ReferrersIndex,
 };
 use crate::{
@@ -20,7 +20,6 @@ use http_body::Body;
 use serde::Serialize;
 use std::{
     convert::Infallible,
-    error::Error as StdError,
     future::Future,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -83,10 +82,10 @@ impl Registry {
                 if let Some(freshness) = aside.freshness {
                     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(freshness));
                 }
-                ((status, headers), body)
+                ((status, headers), body.asked(|| Asked::of(&parts)))
             }
             Err(error) => {
-                log(&error);
+                Asked::of(&parts).refused(&error);
                 let unsatisfiable = matches!(error, Error::RangeUnsatisfiable { .. });
                 let body = if unsatisfiable {
                     Bytes::new()
@@ -519,22 +518,4 @@ fn finish(method: &Method, response: &mut http::Response<ResponseBody>) {
     if *method == Method::HEAD {
         *response.body_mut() = ResponseBody::empty();
     }
-}
-
-/// What a client may not learn, and what an operator wants to see.
-fn log(error: &Error) {
-    let (status, code) = error.wire();
-    // A full disk is the client's to hear about and the operator's to do something about.
-    if !(status.is_server_error() || matches!(error, Error::Full(_))) {
-        tracing::debug!(%status, %code, %error, "refused");
-        return;
-    }
-    let mut causes = String::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(%status, "{error}{causes}");
 }

@@ -3,6 +3,7 @@
 //! The only part that sees both the protocol and the contracts: authorise, then act, then answer. The same
 //! operations work in process, through [`Repository`], with the host's own authority or as somebody.
 
+mod asked;
 mod blobs;
 mod body;
 mod builder;

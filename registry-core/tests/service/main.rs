@@ -9,6 +9,7 @@
 mod access;
 mod answers;
 mod hooks;
+mod logging;
 mod options;
 mod outages;
 mod repositories;

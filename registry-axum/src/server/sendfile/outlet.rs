@@ -110,9 +110,8 @@ fn is_of_peer(error: &io::Error) -> bool {
     )
 }
 
-/// The client sees no more than a connection that is cut.
+/// The client sees no more than a connection that is cut; the registry logs why.
 fn failed(file: &FileRange, error: io::Error) -> io::Error {
-    tracing::error!(%error, "a blob's file cannot be read while it is sent; the connection is cut");
     let kind = error.kind();
     file.failed(&StorageError::io("cannot read a blob", error));
     kind.into()

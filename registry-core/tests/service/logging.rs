@@ -1,0 +1,185 @@
+//! The log of a storage that fails says who asked for what.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use registry_core::{
+    Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
+    auth::ClientAddress,
+    storage::{
+        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, StorageError,
+        StoredManifest,
+    },
+};
+use std::{
+    fs::File,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+use tracing::subscriber::DefaultGuard;
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Opens blobs whose bytes cannot be read, and does nothing else.
+#[derive(Debug)]
+struct Unreadable;
+
+fn failure() -> StorageError {
+    StorageError::io("cannot read /data", io::Error::other("input/output error"))
+}
+
+#[async_trait]
+impl Storage for Unreadable {
+    async fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<BlobInfo>, StorageError> {
+        Err(failure())
+    }
+
+    async fn open_blob(
+        &self,
+        _: &RepositoryName,
+        digest: &Digest,
+        _: ReadBlob,
+    ) -> Result<Option<BlobRead>, StorageError> {
+        let file = FileRange::new(Arc::new(File::open("/dev/null").unwrap()), 0..5);
+        let content = Content::stream(Box::pin(Failing)).with_file(file);
+        let info = BlobInfo::new(*digest, 5);
+        Ok(Some(BlobRead::new(info, 0..5, BlobBody::Content(content))))
+    }
+
+    async fn manifest(
+        &self,
+        _: &RepositoryName,
+        _: &Reference,
+    ) -> Result<Option<StoredManifest>, StorageError> {
+        Err(failure())
+    }
+
+    async fn tags(&self, _: &RepositoryName, _: Page<'_, Tag>) -> Result<Option<Listing<Tag>>, StorageError> {
+        Err(failure())
+    }
+
+    async fn referrers(
+        &self,
+        _: &RepositoryName,
+        _: &Digest,
+        _: Option<&MediaType>,
+        _: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>, StorageError> {
+        Err(failure())
+    }
+
+    async fn repositories(
+        &self,
+        _: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>, StorageError> {
+        Err(failure())
+    }
+}
+
+struct Failing;
+
+impl Body for Failing {
+    type Data = Bytes;
+    type Error = StorageError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
+        Poll::Ready(Some(Err(failure())))
+    }
+}
+
+fn request(target: &str) -> Request<String> {
+    let mut request = Request::get(target).body(String::new()).unwrap();
+    let client = "[::ffff:192.0.2.7]:50000".parse().unwrap();
+    request.extensions_mut().insert(ClientAddress(client));
+    request
+}
+
+#[tokio::test]
+async fn a_storage_error_names_the_request_and_the_client() {
+    let log = Log::capture();
+    let registry = Registry::builder(Unreadable).build();
+
+    registry.handle(request("/v2/team/app/manifests/v1?x=y")).await;
+    registry
+        .handle(Request::get("/v2/_catalog").body(String::new()).unwrap())
+        .await;
+
+    assert_eq!(
+        log.take(),
+        [
+            "ERROR registry_core::service::asked: the storage failed: cannot read /data: input/output error \
+             status=500 Internal Server Error method=GET path=\"/v2/team/app/manifests/v1\" repository=team/app \
+             client=192.0.2.7",
+            "ERROR registry_core::service::asked: the storage failed: cannot read /data: input/output error \
+             status=500 Internal Server Error method=GET path=\"/v2/_catalog\"",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_names_the_request_and_the_client() {
+    let log = Log::capture();
+    let registry = Registry::builder(Unreadable).build();
+    let target = format!("/v2/team/app/blobs/{DIGEST}");
+
+    let streamed = registry.handle(request(&target)).await.into_body();
+    let sent = registry.handle(request(&target)).await.into_body();
+    assert_eq!(log.take(), [""; 0], "nothing has failed so far");
+    streamed.collect().await.unwrap_err();
+    sent.file().unwrap().failed(&failure());
+
+    let line = format!(
+        "ERROR registry_core::service::asked: an answer breaks off: cannot read /data: input/output error method=GET \
+         path=\"/v2/team/app/blobs/{DIGEST}\" repository=team/app client=192.0.2.7"
+    );
+    assert_eq!(log.take(), [line.clone(), line]);
+}
+
+/// What this thread logs until it is dropped.
+struct Log {
+    written: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    fn capture() -> Self {
+        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let writer = Arc::clone(&written);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || Writer(Arc::clone(&writer)))
+            .finish();
+        Self {
+            written,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The lines since this was asked last.
+    fn take(&self) -> Vec<String> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap());
+        let text = String::from_utf8(written).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+struct Writer(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -9,8 +9,14 @@
 //! been made by an operation that still runs, or by a process that died before its sync; "it exists" therefore
 //! proves nothing, and [`Disk`] remembers which directories it has itself seen to. The same holds for files that an
 //! operation finds and builds upon, such as the blobs of a manifest: [`Changes::last`].
+//!
+//! Directories that hold nothing are removed while others make entries in them: [`Disk::remove_empty`]. So whoever makes
+//! an entry makes its directories as often as they go away meanwhile.
 
-use crate::error::{Context, FsError};
+use crate::{
+    directories::Directories,
+    error::{Context, FsError},
+};
 use std::{
     collections::HashSet,
     fs::{self, File},
@@ -34,10 +40,11 @@ pub enum Durability {
     Relaxed,
 }
 
-/// How many directories are remembered as lasting. Forgetting one costs a sync of a directory that is clean.
-const REMEMBERED: usize = 16_384;
-/// How many files are. Forgetting one costs two such syncs when it is built upon again.
+/// How many files are remembered as lasting. Forgetting one costs two syncs of what is clean when it is built upon again.
 const REMEMBERED_FILES: usize = 65_536;
+/// How often the directories on the way to an entry are made, at most. Others remove them only when they are empty, so
+/// that each try has the better odds; it is a bound for file systems that answer nonsense.
+const TRIES: usize = 1000;
 
 /// The writing side of a directory.
 #[derive(Debug)]
@@ -48,8 +55,7 @@ pub(crate) struct Disk {
     durability: Durability,
     /// Names in the staging area. Nobody else writes there.
     staged: AtomicU64,
-    /// Directories whose own names last, all the way up.
-    lasting: Mutex<HashSet<PathBuf>>,
+    directories: Directories,
     files: Mutex<LastingFiles>,
 }
 
@@ -76,7 +82,7 @@ impl Disk {
             staging,
             durability,
             staged: AtomicU64::new(0),
-            lasting: Mutex::new(HashSet::new()),
+            directories: Directories::default(),
             files: Mutex::default(),
         }
     }
@@ -95,7 +101,8 @@ impl Disk {
             disk: self,
             touched: Vec::new(),
             given: Vec::new(),
-            removals: self.files().removals,
+            removed_files: self.files().removals,
+            removed_directories: self.directories.removals(),
         }
     }
 
@@ -123,18 +130,56 @@ impl Disk {
         self.durability == Durability::Full
     }
 
-    /// Removes a directory with everything in it, for readers at once; false if there is none. Nothing is built upon what
-    /// is in those that go: sessions and tags.
+    /// Removes a directory with everything in it, for readers at once; false if there is none. For sessions: nothing in
+    /// them is remembered as lasting.
     pub(crate) fn discard(&self, directory: &Path) -> Result<bool, FsError> {
         let staged = self.stage();
-        if fs::rename(directory, &staged.path)
-            .if_there("move away", directory)?
-            .is_none()
-        {
+        let moved = fs::rename(directory, &staged.path).if_there("move away", directory)?;
+        Ok(moved.is_some())
+    }
+
+    /// Removes a directory if it is empty, and then those above it that are, up to `top`, which stays.
+    ///
+    /// Best effort: what cannot be removed stays, and costs a directory that holds nothing.
+    pub(crate) fn remove_empty(&self, directory: &Path, top: &Path) {
+        for directory in directory.ancestors().take_while(|directory| *directory != top) {
+            match self.remove_if_empty(directory) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a directory that holds nothing stays");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the directory is gone.
+    fn remove_if_empty(&self, directory: &Path) -> Result<bool, FsError> {
+        // Before it is forgotten: most are not empty, and would be synced again.
+        let Some(mut entries) = fs::read_dir(directory).if_there("list", directory)? else {
+            return Ok(true);
+        };
+        if entries.next().is_some() {
             return Ok(false);
         }
-        self.lasting().retain(|known| !known.starts_with(directory));
-        Ok(true)
+        let leaving = self.directories.forget(directory);
+        match fs::remove_dir(directory) {
+            Ok(()) => {
+                leaving.gone();
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            other => Ok(other.if_there("remove", directory)?.is_none()),
+        }
+    }
+
+    /// Syncs a directory; false if it is gone. That of everything stays.
+    fn sync_if_there(&self, directory: &Path) -> Result<bool, FsError> {
+        match self.sync_directory(directory) {
+            Err(error) if error.is_absence() && directory != self.top => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 
     pub(crate) fn sync_directory(&self, directory: &Path) -> Result<(), FsError> {
@@ -148,10 +193,6 @@ impl Disk {
             }
             Durability::Relaxed => Ok(()),
         }
-    }
-
-    fn lasting(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn files(&self) -> MutexGuard<'_, LastingFiles> {
@@ -204,7 +245,9 @@ pub(crate) struct Changes<'a> {
     /// Files that are there and whose content is synced.
     given: Vec<PathBuf>,
     /// How many files had been removed when this began.
-    removals: u64,
+    removed_files: u64,
+    /// How many directories.
+    removed_directories: u64,
 }
 
 impl Changes<'_> {
@@ -303,8 +346,10 @@ impl Changes<'_> {
 
     /// No directory under that name, for readers at once; false if there was none.
     pub(crate) fn discard(&mut self, target: &Path) -> Result<bool, FsError> {
+        let leaving = self.disk.directories.forget(target);
         let discarded = self.disk.discard(target)?;
         if discarded {
+            leaving.gone();
             self.touch(target);
         }
         Ok(discarded)
@@ -334,24 +379,23 @@ impl Changes<'_> {
         for touched in &self.touched {
             let mut directory = touched.as_path();
             loop {
-                if !synced.contains(&directory) {
-                    self.disk.sync_directory(directory)?;
+                let is_synced = synced.contains(&directory);
+                let is_there = is_synced || self.disk.sync_if_there(directory)?;
+                if is_there && !is_synced {
                     synced.push(directory);
                 }
-                if directory == self.disk.top || self.disk.lasting().contains(directory) {
+                // One that is gone took its entries with it: then the one above it has changed.
+                if directory == self.disk.top || is_there && self.disk.directories.last(directory) {
                     break;
                 }
                 directory = parent(directory);
             }
         }
-        let mut lasting = self.disk.lasting();
-        if lasting.len() + synced.len() > REMEMBERED {
-            lasting.clear();
-        }
-        lasting.extend(synced.into_iter().map(Path::to_path_buf));
-        drop(lasting);
+        self.disk
+            .directories
+            .remember(synced.into_iter(), self.removed_directories);
         let mut files = self.disk.files();
-        if files.removals == self.removals {
+        if files.removals == self.removed_files {
             if files.known.len() + self.given.len() > REMEMBERED_FILES {
                 files.known.clear();
             }
@@ -374,16 +418,31 @@ impl Changes<'_> {
     }
 }
 
-/// Renames, and makes the directories on the way only where they are missing.
-fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let directory = parent(to);
-            fs::create_dir_all(directory).at("create", directory)?;
-            fs::rename(from, to).at("rename into place", to)
+/// Renames, and makes the directories on the way only where they are missing: again, if somebody removes them meanwhile
+/// because they are still empty.
+pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
+    let directory = parent(to);
+    for _ in 1..TRIES {
+        match fs::rename(from, to) {
+            // Of the two that may be missing, only the one is made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && from.symlink_metadata().is_ok() => {}
+            renamed => return renamed.at("rename into place", to),
         }
-        renamed => renamed.at("rename into place", to),
+        create_all(directory)?;
     }
+    fs::rename(from, to).at("rename into place", to)
+}
+
+/// Makes a directory and those above it that are missing.
+fn create_all(directory: &Path) -> Result<(), FsError> {
+    for _ in 1..TRIES {
+        match fs::create_dir_all(directory) {
+            // One above it has gone while the next was made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            made => return made.at("create", directory),
+        }
+    }
+    fs::create_dir_all(directory).at("create", directory)
 }
 
 fn has_content(file: &File, bytes: &[u8]) -> io::Result<bool> {
@@ -429,11 +488,10 @@ mod tests {
 
         assert_eq!(fs::read(&target).unwrap(), b"two");
         assert!(is_staged_empty(&disk));
-        let lasting = disk.lasting();
         assert!(
             ["a", "a/b"]
                 .iter()
-                .all(|directory| lasting.contains(&top.path().join(directory)))
+                .all(|directory| disk.directories.last(&top.path().join(directory)))
         );
     }
 
@@ -497,12 +555,87 @@ mod tests {
         let mut changes = disk.changes();
         changes.put(&directory.join("current/link"), b"one").unwrap();
         changes.settle().unwrap();
-        assert!(disk.lasting().contains(&directory));
+        assert!(disk.directories.last(&directory));
 
-        assert!(disk.discard(&directory).unwrap());
+        assert!(disk.changes().discard(&directory).unwrap());
 
         assert!(!directory.exists() && is_staged_empty(&disk));
-        assert!(!disk.lasting().iter().any(|known| known.starts_with(&directory)));
-        assert!(!disk.discard(&directory).unwrap());
+        assert!(!disk.directories.last(&directory));
+        assert!(!disk.directories.last(&directory.join("current")));
+        assert!(!disk.changes().discard(&directory).unwrap());
+    }
+
+    #[test]
+    fn what_is_empty_is_removed_upwards_and_forgotten_and_nothing_else() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let (kept, gone) = (top.path().join("all/a/kept"), top.path().join("all/a/b/c/d"));
+        for file in [&kept, &gone.join("file")] {
+            let mut changes = disk.changes();
+            changes.put(file, b"x").unwrap();
+            changes.settle().unwrap();
+        }
+
+        disk.remove_empty(&gone, &top.path().join("all"));
+        assert!(
+            gone.exists() && disk.directories.last(&gone),
+            "it holds something"
+        );
+
+        assert!(disk.changes().remove(&gone.join("file")).unwrap());
+        disk.remove_empty(&gone, &top.path().join("all"));
+        // Somebody else was quicker with some of them.
+        disk.remove_empty(&gone, &top.path().join("all"));
+
+        assert!(!top.path().join("all/a/b").exists() && kept.exists());
+        for directory in ["all/a/b", "all/a/b/c", "all/a/b/c/d"] {
+            assert!(!disk.directories.last(&top.path().join(directory)));
+        }
+        assert!(disk.directories.last(&top.path().join("all/a")));
+
+        assert!(disk.changes().remove(&kept).unwrap());
+        disk.remove_empty(&top.path().join("all/a"), &top.path().join("all"));
+        assert!(top.path().join("all").exists());
+        assert_eq!(fs::read_dir(top.path().join("all")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_entry_is_made_although_its_directories_are_removed_meanwhile() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let disk = &disk;
+                let directory = top.path().join(format!("all/a/b/{}", thread % 2));
+                let all = top.path().join("all");
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        let file = directory.join(thread.to_string());
+                        let mut changes = disk.changes();
+                        changes.put(&file, b"x").unwrap();
+                        changes.settle().unwrap();
+                        let mut changes = disk.changes();
+                        assert!(changes.remove(&file).unwrap());
+                        disk.remove_empty(&directory, &all);
+                        changes.settle().unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(top.path().join("all")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_there_makes_no_directories_on_its_way() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+
+        let missing = disk
+            .changes()
+            .publish(&top.path().join("missing"), &top.path().join("a/b"))
+            .unwrap_err();
+
+        assert!(missing.is_absence());
+        assert!(!top.path().join("a").exists());
     }
 }

@@ -46,6 +46,8 @@
 //! - No reader sees half a file, and a crash at any point leaves a directory that opens and serves what was
 //!   acknowledged. Files that a crash of another program left empty or garbled count as absent, and the next push
 //!   of the same content replaces them.
+//! - An upload that comes to nothing leaves no directory behind: what is emptied is removed, upwards, until something holds
+//!   content or another upload.
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
 //!   same, verified bytes, and open readers keep theirs.
 
@@ -57,6 +59,7 @@ mod append;
 mod atomic;
 mod blobs;
 mod condition;
+mod directories;
 mod error;
 mod holders;
 mod layout;

@@ -113,8 +113,16 @@ impl Store {
             let id = directory.file_name().and_then(|name| name.to_str());
             let id = id.and_then(|id| UploadId::parse(id).ok());
             self.upload_counts().end(repository, id.as_ref());
+            self.leave_uploads(repository);
         }
         Ok(ended)
+    }
+
+    /// Removes the directories that were made for a session that is not there, as far as they hold nothing else. What a
+    /// repository has been given since keeps them.
+    pub(crate) fn leave_uploads(&self, repository: &RepositoryName) {
+        let top = self.layout.repositories();
+        self.disk.remove_empty(&self.layout.uploads(repository), &top);
     }
 
     fn upload_counts(&self) -> MutexGuard<'_, Counts> {

@@ -7,7 +7,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use crate::{Durability, FsStorage};
+use crate::{Durability, FsStorage, open::Store};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage,
@@ -19,7 +19,8 @@ use std::{
     fs::{self, File},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
 };
 use support::{manifest, name, push, put, read, tag, writer};
 use tempfile::TempDir;
@@ -31,11 +32,13 @@ static WATCHED: Mutex<BTreeMap<PathBuf, Platter>> = Mutex::new(BTreeMap::new());
 struct Platter {
     files: HashMap<u64, Vec<u8>>,
     directories: HashMap<u64, BTreeMap<OsString, u64>>,
-    /// An inode that is open is not given to another file.
-    open: Vec<File>,
+    /// By their inodes. An inode that is open is not given to another file.
+    open: HashMap<u64, File>,
     /// How many operations have been acknowledged.
     acknowledged: usize,
     failures: Vec<Failure>,
+    /// What somebody else does when a directory is about to be synced, once.
+    meanwhile: Option<(PathBuf, Box<dyn FnOnce() + Send>)>,
 }
 
 /// The disk after the power has failed.
@@ -52,29 +55,47 @@ fn scratch() -> TempDir {
 
 /// What is at that path lasts as it is now.
 pub(crate) fn synced(top: &Path, path: &Path) {
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let meanwhile = {
+        let mut watched = watched();
+        let meanwhile = watched.get_mut(top).map(|platter| &mut platter.meanwhile);
+        meanwhile.and_then(|planned| planned.take_if(|(at, _)| at == path))
+    };
+    if let Some((_, act)) = meanwhile {
+        act();
+    }
+    let mut watched = watched();
     let Some(platter) = watched.get_mut(top) else {
         return;
     };
     // Just before; after it is before the next one.
     platter.fail(top);
-    let file = File::open(path).unwrap();
-    let inode = file.metadata().unwrap().ino();
-    if path.is_dir() {
+    // Another operation may have removed it.
+    let Ok(file) = File::open(path) else {
+        return;
+    };
+    let metadata = file.metadata().unwrap();
+    if metadata.is_dir() {
         let entries = entries(path, &mut platter.open);
-        platter.directories.insert(inode, entries);
+        platter.directories.insert(metadata.ino(), entries);
     } else {
-        platter.files.insert(inode, fs::read(path).unwrap());
+        platter.files.insert(metadata.ino(), fs::read(path).unwrap());
     }
-    platter.open.push(file);
+    platter.open.insert(metadata.ino(), file);
 }
 
-fn entries(directory: &Path, open: &mut Vec<File>) -> BTreeMap<OsString, u64> {
-    let found = fs::read_dir(directory).unwrap().flatten().filter_map(|entry| {
+fn watched() -> MutexGuard<'static, BTreeMap<PathBuf, Platter>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn entries(directory: &Path, open: &mut HashMap<u64, File>) -> BTreeMap<OsString, u64> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return BTreeMap::new();
+    };
+    let found = entries.flatten().filter_map(|entry| {
         // Another operation may be about to take it away.
         let file = File::open(entry.path()).ok()?;
         let inode = file.metadata().ok()?.ino();
-        open.push(file);
+        open.insert(inode, file);
         Some((entry.file_name(), inode))
     });
     found.collect()
@@ -113,14 +134,13 @@ impl Platter {
     }
 
     fn is_directory(&self, inode: u64) -> bool {
-        self.open.iter().any(|file| {
-            let metadata = file.metadata().unwrap();
-            metadata.ino() == inode && metadata.is_dir()
-        })
+        let file = self.open.get(&inode);
+        file.is_some_and(|file| file.metadata().unwrap().is_dir())
     }
 
     fn as_it_is(&self, directory: &Path, copy: &Path, content: bool) {
-        for entry in fs::read_dir(directory).unwrap().flatten() {
+        // What another operation removes meanwhile may be missing.
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let (path, copy) = (entry.path(), copy.join(entry.file_name()));
             let Ok(metadata) = entry.metadata() else {
                 continue;
@@ -129,7 +149,9 @@ impl Platter {
                 fs::create_dir(&copy).unwrap();
                 self.as_it_is(&path, &copy, content);
             } else if content {
-                fs::copy(&path, &copy).unwrap();
+                if let Ok(content) = fs::read(&path) {
+                    fs::write(&copy, content).unwrap();
+                }
             } else {
                 let synced = self.files.get(&metadata.ino());
                 fs::write(copy, synced.map_or(&[][..], Vec::as_slice)).unwrap();
@@ -147,23 +169,31 @@ struct Watched {
 impl Watched {
     fn open(root: TempDir) -> Self {
         let top = support::top(root.path());
-        WATCHED.lock().unwrap().insert(top, Platter::default());
+        watched().insert(top, Platter::default());
         let storage = FsStorage::open(root.path()).unwrap();
         Self { root, storage }
     }
 
-    /// One more operation was acknowledged.
-    fn acknowledged(&self) {
+    /// One more operation was acknowledged; returns its number.
+    fn acknowledged(&self) -> usize {
         let top = support::top(self.root.path());
-        let mut watched = WATCHED.lock().unwrap();
+        let mut watched = watched();
         let platter = watched.get_mut(&top).unwrap();
         platter.acknowledged += 1;
         platter.fail(&top);
+        platter.acknowledged
     }
 
     fn end(self) -> Vec<Failure> {
         let top = support::top(self.root.path());
-        WATCHED.lock().unwrap().remove(&top).unwrap().failures
+        watched().remove(&top).unwrap().failures
+    }
+
+    /// Something that happens when this directory is about to be synced.
+    fn meanwhile(&self, directory: PathBuf, act: impl FnOnce() + Send + 'static) {
+        let top = support::top(self.root.path());
+        let mut watched = watched();
+        watched.get_mut(&top).unwrap().meanwhile = Some((directory, Box::new(act)));
     }
 }
 
@@ -454,4 +484,84 @@ async fn what_this_process_has_made_last_is_not_synced_again() {
     let storage = relaxed.open(root.path()).unwrap();
     put_with(&storage, &a, &manifest("needing"), &image, &[&layer], "v1").await;
     assert!(!storage.store().disk.lasts(&paths[0]), "nothing was synced");
+}
+
+/// A directory is removed after it was synced, and before it is remembered as lasting. Who makes it again may not rely on
+/// that.
+#[tokio::test]
+async fn a_directory_that_goes_away_while_it_is_made_to_last_lasts_when_it_is_made_again() {
+    let (kept, emptied) = (name("p/kept"), name("p/emptied"));
+    let layer = Bytes::from("layer");
+    let digest = Digest::of(Algorithm::Sha256, &layer);
+    let watched = Watched::open(scratch());
+    let storage = &watched.storage;
+    push(storage, &kept, &layer).await;
+    watched.acknowledged(); // 1
+
+    let layout = &storage.store().layout;
+    let link = layout.layer(&emptied, &digest);
+    let mut running = storage.store().disk.changes();
+    running.put(&link, digest.to_string().as_bytes()).unwrap();
+    // The last of the directories that this syncs: the one that has the repository's.
+    let shared = layout.repositories().join("p");
+    let (handle, holding) = (storage.clone(), link.clone());
+    watched.meanwhile(shared.clone(), move || {
+        let Store { disk, layout, .. } = handle.store();
+        assert!(disk.changes().remove(&holding).unwrap());
+        disk.remove_empty(holding.parent().unwrap(), &layout.repositories());
+        assert!(!shared.join("emptied").exists());
+    });
+    running.settle().unwrap();
+    assert!(!link.exists());
+    push(storage, &emptied, &layer).await;
+    watched.acknowledged(); // 2
+
+    let facts = [(1, kept), (2, emptied)].map(|(from, repository)| Fact {
+        from,
+        until: usize::MAX,
+        what: What::Blob(repository, layer.clone()),
+    });
+    check(&watched.end(), &facts).await;
+}
+
+/// Directories come and go under the pushes that need them.
+#[test]
+fn pushes_last_beside_sessions_that_are_opened_and_cancelled_under_the_same_directories() {
+    let watched = Watched::open(scratch());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let facts = thread::scope(|scope| {
+        let working = (0..8).map(|worker| {
+            let (watched, runtime) = (&watched, runtime.handle());
+            scope.spawn(move || runtime.block_on(open_cancel_and_push(watched, worker)))
+        });
+        let working: Vec<_> = working.collect();
+        let facts = working.into_iter().map(|worker| worker.join().unwrap());
+        facts.collect::<Vec<_>>()
+    });
+
+    let left = support::files(&support::top(watched.root.path()).join("repositories"));
+    assert_eq!(left.len(), facts.len(), "{left:?}");
+    runtime.block_on(check(&watched.end(), &facts));
+}
+
+async fn open_cancel_and_push(watched: &Watched, worker: usize) -> Fact {
+    let storage = &watched.storage;
+    let come_and_go = async || {
+        for round in 0..20 {
+            let repository = name(&format!("p/q/{}/{}", round % 2, (worker + round) % 4));
+            let state = support::open_upload(storage, &repository).await;
+            assert!(writer(storage).cancel(&repository, &state.id).await.unwrap());
+        }
+    };
+    come_and_go().await;
+    let repository = name(&format!("p/q/{}/{}/pushed", worker % 2, worker % 4));
+    let layer = Bytes::from(format!("layer {worker}"));
+    push(storage, &repository, &layer).await;
+    let from = watched.acknowledged();
+    come_and_go().await;
+    Fact {
+        from,
+        until: usize::MAX,
+        what: What::Blob(repository, layer),
+    }
 }

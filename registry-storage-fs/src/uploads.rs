@@ -10,6 +10,7 @@
 //! boot, do not count.
 
 use crate::{
+    atomic::rename_making_way,
     blobs::hash_file,
     error::{Context, FsError},
     layout::UploadPaths,
@@ -110,10 +111,11 @@ impl Store {
         write(session.paths.started(), now.as_bytes())?;
         self.keep(&mut session, None)?;
 
-        let uploads = self.layout.uploads(repository);
-        fs::create_dir_all(&uploads).at("create", &uploads)?;
-        let paths = self.layout.upload(repository, &id);
-        fs::rename(&staged.path, &paths.directory).at("rename into place", &paths.directory)?;
+        let directory = self.layout.upload(repository, &id).directory;
+        if let Err(error) = rename_making_way(&staged.path, &directory) {
+            self.leave_uploads(repository);
+            return Err(error.into());
+        }
         Ok(session.state())
     }
 

@@ -3,12 +3,13 @@
 
 mod support;
 
+use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
-    storage::{Need, Needed, PutManifest, StorageError, TagExpect, Verified},
+    storage::{Need, Needed, PutManifest, StorageError, TagExpect, Verified, ingest},
 };
 use registry_storage_fs::FsStorage;
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, pin::pin};
 use support::*;
 
 fn write(path: &Path, content: impl AsRef<[u8]>) {
@@ -333,6 +334,54 @@ async fn deleting_removes_links_and_whole_tags_and_no_data() {
         fs::read_dir(top(root.path()).join("_staging")).unwrap().count(),
         0
     );
+}
+
+/// Every directory below one, relative to it, in order.
+fn directories(top: &Path) -> Vec<String> {
+    let (mut found, mut next) = (Vec::new(), vec![top.to_path_buf()]);
+    while let Some(directory) = next.pop() {
+        let entries = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        next.extend(entries.filter(|path| path.is_dir()));
+        found.push(directory.strip_prefix(top).unwrap().to_str().unwrap().to_owned());
+    }
+    found.retain(|path| !path.is_empty());
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn uploads_that_come_to_nothing_leave_no_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let repositories = top(root.path()).join("repositories");
+    let (cancelled, refused, expired) = (
+        name("a/b/c/cancelled"),
+        name("a/refused"),
+        name("a/b/expired/x/y"),
+    );
+
+    let first = open_upload(&storage, &cancelled).await;
+    let second = open_upload(&storage, &cancelled).await;
+    assert!(writer(&storage).cancel(&cancelled, &first.id).await.unwrap());
+    assert!(session(root.path(), &cancelled, &second.id).is_dir());
+    assert!(writer(&storage).cancel(&cancelled, &second.id).await.unwrap());
+    let body = pin!(Full::new(content(10)).map_err(|never| match never {}));
+    let wrong = Digest::of(Algorithm::Sha256, b"something else");
+    let pushed = ingest(writer(&storage), &refused, body, Some(wrong)).await;
+    assert!(pushed.is_err());
+    let idle = open_upload(&storage, &expired).await;
+    assert!(
+        storage
+            .admin()
+            .unwrap()
+            .expire_upload(&expired, &idle)
+            .await
+            .unwrap()
+    );
+
+    assert_eq!(directories(&repositories), [""; 0]);
 }
 
 #[tokio::test]

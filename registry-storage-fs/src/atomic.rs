@@ -334,6 +334,15 @@ impl Changes<'_> {
         self.write_synced(target, bytes)
     }
 
+    /// A directory, also if nothing comes into it.
+    pub(crate) fn make(&mut self, directory: &Path) -> Result<(), FsError> {
+        if !self.disk.directories.last(directory) {
+            create_all(directory)?;
+            self.touched.push(directory.to_path_buf());
+        }
+        Ok(())
+    }
+
     /// No file under that name; false if there was none.
     pub(crate) fn remove(&mut self, target: &Path) -> Result<bool, FsError> {
         let removed = fs::remove_file(target).if_there("remove", target)?.is_some();

@@ -52,8 +52,13 @@ impl Layout {
         self.repositories().join(name.as_str())
     }
 
+    /// By this one registry:2's collector knows a repository.
+    pub(crate) fn all_layers(&self, name: &RepositoryName) -> PathBuf {
+        self.repository(name).join("_layers")
+    }
+
     pub(crate) fn layers(&self, name: &RepositoryName, algorithm: Algorithm) -> PathBuf {
-        self.repository(name).join("_layers").join(algorithm.as_str())
+        self.all_layers(name).join(algorithm.as_str())
     }
 
     pub(crate) fn layer(&self, name: &RepositoryName, digest: &Digest) -> PathBuf {

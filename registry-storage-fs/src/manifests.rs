@@ -104,6 +104,10 @@ impl Store {
 
         let created = self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();
+        // Without the one, registry:2's collector takes the repository for none, and its content for garbage; without the
+        // other it ends, or deletes the manifest's bytes and leaves its link. A push of blobs, or a tag, makes them as well.
+        changes.make(&self.layout.all_layers(repository))?;
+        changes.make(&self.layout.tags(repository))?;
         changes.ensure(&self.layout.blob(&digest), bytes)?;
         let media_type = self.layout.media_type(repository, &digest);
         if sniff(bytes) == put.media_type {

@@ -385,6 +385,24 @@ async fn uploads_that_come_to_nothing_leave_no_directory() {
 }
 
 #[tokio::test]
+async fn a_repository_keeps_what_registry_2_looks_for_whatever_becomes_of_its_uploads() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let (repository, below) = (name("a/b"), name("a/b/c/d"));
+    // One that needs nothing, and has no tag.
+    put(&storage, &repository, manifest("1"), &[]).await;
+    for name in [&repository, &below] {
+        let state = open_upload(&storage, name).await;
+        assert!(writer(&storage).cancel(name, &state.id).await.unwrap());
+    }
+
+    let left = directories(&in_repository(root.path(), &repository, ""));
+    let kept: Vec<_> = left.iter().filter(|path| !path.contains("revisions")).collect();
+    assert_eq!(kept, ["_layers", "_manifests", "_manifests/tags"]);
+    assert_eq!(storage.repositories(all()).await.unwrap().items, [repository]);
+}
+
+#[tokio::test]
 async fn what_others_left_behind_is_in_nobodys_way() {
     let root = tempfile::tempdir().unwrap();
     let storage = FsStorage::open(root.path()).unwrap();

@@ -7,7 +7,12 @@
 
 mod support;
 
-use axum::Router;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Version},
+    routing::get,
+};
 use registry_core::{Algorithm, Digest, Registry, Repository, storage::MemoryStorage};
 use support::{Answer, Client, Running};
 use tokio::io::AsyncWriteExt as _;
@@ -290,6 +295,20 @@ async fn an_absolute_target_is_its_path() {
 }
 
 #[tokio::test]
+async fn an_absolute_target_names_the_host_whatever_the_header_says() {
+    let host =
+        |request: Request<Body>| std::future::ready(request.headers()["host"].to_str().unwrap().to_owned());
+    let server = Running::of(Router::new().route("/", get(host)));
+
+    let answer = server
+        .connect()
+        .ask("GET http://a.example:5000/ HTTP/1.1\r\nHost: b.example\r\n\r\n")
+        .await;
+
+    assert_eq!(answer.body, "a.example:5000");
+}
+
+#[tokio::test]
 async fn other_targets_are_answered_and_harm_nothing() {
     let world = World::new();
     for request in [
@@ -416,6 +435,23 @@ async fn lengths_that_are_none_are_refused() {
     .await;
 }
 
+/// hyper takes off the last coding and stores what the others left.
+#[tokio::test]
+async fn codings_besides_chunked_are_not_implemented() {
+    for codings in [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: chunked, chunked",
+    ] {
+        refuses(
+            501,
+            &format!("PATCH UPLOAD HTTP/1.1\r\nHost: x\r\n{codings}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        )
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn headers_that_are_none_are_refused() {
     for header in [
@@ -520,4 +556,26 @@ async fn a_body_that_breaks_its_own_rules_keeps_what_was_good() {
         client.0.shutdown().await.unwrap();
         assert_eq!(client.closed().await, "", "{chunk}");
     }
+}
+
+// Over HTTP/2.
+
+/// The status of a request with an `:authority` and a `host`.
+async fn status_over_http_2(authority: &str, host: Option<&str>) -> u16 {
+    let world = World::new();
+    let (mut client, connection) = h2::client::handshake(world.server.pipe()).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::get(format!("http://{authority}/v2/")).version(Version::HTTP_2);
+    if let Some(host) = host {
+        request = request.header("host", host);
+    }
+    let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+    answer.await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn over_http_2_a_host_that_contradicts_the_authority_is_refused() {
+    assert_eq!(status_over_http_2("a:5000", Some("b:5000")).await, 400);
+    assert_eq!(status_over_http_2("a:5000", Some("a:5000")).await, 200);
+    assert_eq!(status_over_http_2("a:5000", None).await, 200);
 }

@@ -3,13 +3,14 @@
 use super::{
     activity::Activity,
     admission::Admission,
+    checks,
     refusal::Refusal,
     sendfile::Sender,
     streams::{Stream, Streams},
 };
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Extensions, Request, Response, Version, header};
+use http::{Extensions, HeaderValue, Request, Response, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use registry_core::auth::ClientAddress;
@@ -51,7 +52,7 @@ pub(super) fn http1(
     let refusal = if host.refusing {
         Some(Refusal::Busy)
     } else {
-        refusal.or_else(|| (!names_its_host(&request)).then_some(Refusal::Host))
+        refusal.or_else(|| checks::refusal(&request))
     };
     async move { Ok(answer(host, exchange, request, refusal).await) }
 }
@@ -67,7 +68,11 @@ pub(super) async fn http2(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, h2::Error> {
     let (mut stream, in_place) = streams.begin();
-    let mut refusal = (host.refusing || !in_place).then_some(Refusal::Busy);
+    let mut refusal = if host.refusing || !in_place {
+        Some(Refusal::Busy)
+    } else {
+        checks::refusal(&request)
+    };
     if refusal.is_none() {
         match admission.admit(streams.timeouts()).await {
             Some(permit) => stream.admit(permit),
@@ -78,15 +83,6 @@ pub(super) async fn http2(
     let mut response = answer(host, Exchange::Http2(Arc::new(stream)), request, refusal).await;
     response.headers_mut().remove(header::CONNECTION);
     Ok(response)
-}
-
-/// RFC 9112, 3.2: exactly one `Host`, from HTTP/1.1 on.
-fn names_its_host<B>(request: &Request<B>) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    match request.version() {
-        Version::HTTP_09 | Version::HTTP_10 => hosts <= 1,
-        _ => hosts == 1,
-    }
 }
 
 async fn answer(
@@ -104,6 +100,7 @@ async fn answer(
             refusal.response()
         }
         None => {
+            host_of_target(&mut request);
             request.extensions_mut().extend(host.extensions);
             request.extensions_mut().insert(ClientAddress(host.peer));
             let request = wrapped(request, &exchange, &stalled);
@@ -117,6 +114,17 @@ async fn answer(
         }
     };
     exchange.answered_by(response, sender)
+}
+
+/// RFC 9112, 3.2.2: a target that names a host counts, and not what `Host` says.
+fn host_of_target<B>(request: &mut Request<B>) {
+    let named = request
+        .uri()
+        .authority()
+        .filter(|_| request.version() <= Version::HTTP_11);
+    if let Some(host) = named.and_then(|authority| HeaderValue::try_from(authority.as_str()).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 fn wrapped(
@@ -389,26 +397,5 @@ impl Error for BodyError {
             Self::Broken(error) => Some(error),
             Self::Idle | Self::Changed => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn http_1_1_names_one_host_and_1_0_need_not() {
-        let request = |version, hosts: &[&str]| {
-            let mut request = Request::builder().version(version);
-            for host in hosts {
-                request = request.header(header::HOST, *host);
-            }
-            request.body(()).unwrap()
-        };
-        assert!(names_its_host(&request(Version::HTTP_11, &["a"])));
-        assert!(!names_its_host(&request(Version::HTTP_11, &[])));
-        assert!(!names_its_host(&request(Version::HTTP_11, &["a", "a"])));
-        assert!(names_its_host(&request(Version::HTTP_10, &[])));
-        assert!(!names_its_host(&request(Version::HTTP_10, &["a", "b"])));
     }
 }

@@ -8,7 +8,7 @@
 //! | time | for the first byte, for a request's head, between requests, and within a body that stands still, each its own ([`Timeouts`]); none for a whole body |
 //! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]); who stands still gives way to who does not |
 //! | early answers | part of a body that has become useless is received all the same, so that the client sees the answer |
-//! | odd requests | two lengths, two hosts, folded headers: refused in the registry's error format, and the connection closed |
+//! | odd requests | two lengths, two hosts, unknown codings, folded headers: refused in the registry's error format, and the connection closed |
 //! | the end | nothing more is accepted, idle connections are closed, requests finish, and at the deadline what is left is cut off |
 //!
 //! Every request carries a [`ClientAddress`](registry_core::auth::ClientAddress). An answer whose body is there leaves
@@ -16,6 +16,7 @@
 
 mod activity;
 mod admission;
+mod checks;
 mod connection;
 mod exchange;
 mod handshake;

@@ -17,7 +17,9 @@ pub(super) enum Refusal {
     Malformed,
     /// Two ways to tell where the body ends: what is behind it could be taken for another request.
     TwoLengths,
-    /// HTTP/1.1 without `Host`, or with several.
+    /// A coding besides `chunked`, which nobody here takes off.
+    TransferCoding,
+    /// HTTP/1.1 without `Host`, or with several; over HTTP/2 one that contradicts `:authority`.
     Host,
     /// The body stopped coming.
     BodyIdle,
@@ -51,10 +53,15 @@ impl Refusal {
                 "UNSUPPORTED",
                 "a request has a Content-Length or a Transfer-Encoding, not both",
             ),
+            Self::TransferCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "UNSUPPORTED",
+                "the only Transfer-Encoding is chunked",
+            ),
             Self::Host => (
                 StatusCode::BAD_REQUEST,
                 "UNSUPPORTED",
-                "an HTTP/1.1 request has one Host header",
+                "a request names one host: in one Host header, or in :authority and none that differs",
             ),
             Self::BodyIdle => (
                 StatusCode::REQUEST_TIMEOUT,

@@ -9,21 +9,23 @@ use async_trait::async_trait;
 use axum::{Router, body::Body, middleware, response::Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use registry_axum::server::{Established, Handshake, Plain, Server};
+use registry_axum::server::{Established, Handshake, Listener, Plain, Server};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
     storage::{
         BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result, StoredManifest,
     },
 };
+use rustix::net::sockopt::tcp_cork;
 use std::{
     collections::HashMap,
     fs::File,
     io::{self, Write as _},
     net::SocketAddr,
     ops::Range,
+    os::fd::{AsFd as _, OwnedFd},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -344,6 +346,68 @@ async fn what_is_not_in_memory_is_read_first() {
     let address = serve(registry(storage), Server::sendfile).await;
 
     assert_same(&Client::of(address).await.get(&blob, None).await, &blob);
+}
+
+/// A listener that keeps the other end of each connection for a look at it.
+struct Observed(TcpListener, Arc<Mutex<Vec<OwnedFd>>>);
+
+impl Listener for Observed {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let accepted = Listener::accept(&mut self.0).await?;
+        let socket = accepted.0.as_fd().try_clone_to_owned()?;
+        self.1.lock().unwrap().push(socket);
+        Ok(accepted)
+    }
+}
+
+/// Waits until segments that are not whole are kept back, or are not, on the only connection.
+async fn corked(sockets: &Mutex<Vec<OwnedFd>>, corked: bool) {
+    let observed = async {
+        let is = |socket: &OwnedFd| tcp_cork(socket).unwrap() == corked;
+        while !sockets.lock().unwrap().first().is_some_and(is) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), observed)
+        .await
+        .unwrap_or_else(|_| panic!("corked: {}", !corked));
+}
+
+/// Each call of `sendfile` would send a segment for the little that it had.
+#[tokio::test]
+async fn a_file_leaves_in_whole_segments_and_its_end_at_once() {
+    let blob = content(1, 8 << 20);
+    let app = registry(TwoFaced::default().with(&blob));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sockets: Arc<Mutex<Vec<OwnedFd>>> = Arc::default();
+    tokio::spawn(
+        Server::new(app)
+            .sendfile()
+            .serve(Observed(listener, Arc::clone(&sockets))),
+    );
+    // So little that there is much to send for as long as it reads nothing.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client(socket.connect(address).await.unwrap());
+
+    for _ in 0..2 {
+        // One answer that is streamed, and one that comes behind the file.
+        client.get(&blob, Some(0..10)).await;
+        corked(&sockets, false).await;
+        client.send("GET", &blob, "").await;
+        client.send("GET", &blob, "Range: bytes=0-9\r\n").await;
+
+        client.head().await;
+        corked(&sockets, true).await;
+        assert_same(&client.body(blob.len()).await, &blob);
+        corked(&sockets, false).await;
+        client.head().await;
+        assert_same(&client.body(10).await, &[STREAMED; 10]);
+        corked(&sockets, false).await;
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,12 @@ struct FileAnswer {
     rest: FileRange,
 }
 
+impl Drop for FileAnswer {
+    fn drop(&mut self) {
+        self.outgoing.finished();
+    }
+}
+
 impl HttpBody for FileAnswer {
     type Data = Bytes;
     type Error = Infallible;

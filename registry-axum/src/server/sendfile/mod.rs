@@ -17,6 +17,9 @@
 //! | less than [`LEAST`] bytes | copied into one write with the head they are cheaper |
 //! | files on systems that cannot say what is in memory (`RWF_NOWAIT`) | every system call might wait for a disk |
 //!
+//! A call sends a segment for what it has, however little that is. So the connection is corked (`TCP_CORK`) from the head
+//! of such an answer to the end of its body: segments are whole, but for the last one, which leaves with the cork.
+//!
 //! `sendfile` waits for the disk where the file is not in memory, and the thread that calls it serves other connections
 //! too. So both ends of what is to be sent are looked at before every call, and what is not there is read by a thread
 //! that may wait. A page that goes between the look and the call makes the connection's thread wait for one read.
@@ -72,6 +75,8 @@ struct State {
     sent: u64,
     /// What those stand for that were not.
     pieces: VecDeque<FileRange>,
+    /// The body that gave the last one has more to give.
+    unfinished: bool,
 }
 
 impl Outgoing {
@@ -89,8 +94,20 @@ impl Outgoing {
         let mut piece = rest.clone();
         piece.range.end = piece.range.start + length as u64;
         rest.range.start = piece.range.end;
+        state.unfinished = !rest.range.is_empty();
         state.pieces.push_back(piece);
         REGION.slice(begin..begin + length)
+    }
+
+    /// The body that gave the last stand-ins gives no more.
+    fn finished(&self) {
+        self.state().unfinished = false;
+    }
+
+    /// No body is on its way: all that was given has been sent, and nothing follows it.
+    fn is_through(&self) -> bool {
+        let state = self.state();
+        !state.unfinished && state.pieces.is_empty()
     }
 
     /// Bytes of a body that are about to reach hyper. False if they are not what the registry gave.

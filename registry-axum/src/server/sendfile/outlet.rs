@@ -26,6 +26,8 @@ pub(in crate::server) struct Outlet<Io> {
     reading: Option<JoinHandle<io::Result<()>>>,
     /// That has been done, and is not done again before something was sent.
     read: bool,
+    /// A segment that is not whole waits for what follows it.
+    corked: bool,
 }
 
 impl<Io: Any> Outlet<Io> {
@@ -37,6 +39,7 @@ impl<Io: Any> Outlet<Io> {
             outgoing: can.then(Arc::default),
             reading: None,
             read: false,
+            corked: false,
         }
     }
 
@@ -47,6 +50,17 @@ impl<Io: Any> Outlet<Io> {
 
     pub(in crate::server) fn into_inner(self) -> Rewound<Io> {
         self.io
+    }
+
+    /// From the first bytes of an answer that is a file, until the last ones have been sent. A cork is a hint: a
+    /// connection on which it cannot be set works as well.
+    fn cork(&mut self, corked: bool) {
+        if self.corked != corked
+            && let Some(stream) = tcp(&self.io)
+        {
+            self.corked = corked;
+            system::cork(stream, corked);
+        }
     }
 
     fn poll_send(
@@ -81,6 +95,9 @@ impl<Io: Any> Outlet<Io> {
                 Ok(sent) => {
                     outgoing.sent(sent);
                     self.read = false;
+                    if outgoing.is_through() {
+                        self.cork(false);
+                    }
                     return Poll::Ready(Ok(sent));
                 }
                 Err(error)
@@ -149,6 +166,7 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Outlet<Io> {
         let mut plain = slices;
         for (number, slice) in slices.iter().enumerate() {
             if let Some(place) = place(slice) {
+                this.cork(true);
                 plain = slices.get(..number).unwrap_or_default();
                 if plain.iter().all(|slice| slice.is_empty()) {
                     return this.poll_send(context, &outgoing, place, slice.len());
@@ -164,6 +182,15 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Outlet<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A body that was given up has sent all that it will.
+        if self.corked
+            && self
+                .outgoing
+                .as_ref()
+                .is_none_or(|outgoing| outgoing.is_through())
+        {
+            self.cork(false);
+        }
         Pin::new(&mut self.io).poll_flush(context)
     }
 

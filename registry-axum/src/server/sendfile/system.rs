@@ -1,9 +1,9 @@
 //! The system calls. Only Linux has them all; elsewhere no file is sent this way.
 
 #[cfg(target_os = "linux")]
-pub(super) use self::linux::{can_tell_what_is_cached, is_cached, read_in, send};
+pub(super) use self::linux::{can_tell_what_is_cached, cork, is_cached, read_in, send};
 #[cfg(not(target_os = "linux"))]
-pub(super) use self::other::{can_tell_what_is_cached, is_cached, read_in, send};
+pub(super) use self::other::{can_tell_what_is_cached, cork, is_cached, read_in, send};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -11,6 +11,7 @@ mod linux {
     use rustix::{
         fs::{Advice, fadvise, sendfile},
         io::{Errno, ReadWriteFlags, preadv2},
+        net::sockopt::set_tcp_cork,
     };
     use std::{
         io::{self, IoSliceMut},
@@ -62,6 +63,12 @@ mod linux {
         Ok(())
     }
 
+    /// Keeps back segments that are not whole, or sends what was kept back.
+    pub(in super::super) fn cork(connection: &TcpStream, corked: bool) {
+        // A hint.
+        let _ = set_tcp_cork(connection, corked);
+    }
+
     /// Sends as much of it as the connection takes at once. 0 at the end of the file.
     pub(in super::super) fn send(to: &TcpStream, file: &FileRange) -> io::Result<usize> {
         let mut at = file.range.start;
@@ -87,6 +94,8 @@ mod other {
     pub(in super::super) fn read_in(_: &FileRange) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    pub(in super::super) const fn cork(_: &TcpStream, _: bool) {}
 
     pub(in super::super) fn send(_: &TcpStream, _: &FileRange) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())

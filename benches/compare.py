@@ -11,10 +11,15 @@ system, from /proc; that of the client is not in it. Rates are taken with `wrk` 
 plain sockets. The kernel discards what is pulled (`MSG_TRUNC`), and sends what is pushed from the page cache, so that
 the client costs little. The machine should have nothing else to do; ratios survive a busy one better than rates do.
 
+How large blobs leave depends on TCP's congestion control: BBR paces what it sends, CUBIC does not. The system's is printed,
+and the large blob is measured with both of them, where the kernel has them and lets the caller choose: they are set on
+the sockets that the servers listen on (`pidfd_getfd`, `TCP_CONGESTION`), and the system's stays as it is.
+
 Without `--peer` only the absolute figures are taken. `--only NAME` (may be repeated) takes some of them.
 """
 
 import argparse
+import ctypes
 import hashlib
 import os
 import re
@@ -34,13 +39,15 @@ GIB = 1 << 30
 MIB = 1 << 20
 TICK = os.sysconf("SC_CLK_TCK")
 INDEX = "application/vnd.oci.image.index.v1+json"
+SYSTEMS_CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+PIDFD_GETFD = 438
 MANIFEST = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % INDEX.encode()
 
 
 class Server:
     """A registry's process, on a directory that goes with it."""
 
-    def __init__(self, name, program, peer, scratch):
+    def __init__(self, name, program, peer, scratch, congestion=None):
         self.name = name
         self.data = Path(tempfile.mkdtemp(dir=scratch))
         self.port = free_port()
@@ -63,11 +70,14 @@ class Server:
         while True:
             try:
                 Connection(self.port).close()
-                return
+                break
             except ConnectionRefusedError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
                     sys.exit(f"{command} does not listen:\n{(self.data / 'log').read_text()}")
                 time.sleep(0.01)
+        if congestion:
+            for listener in listeners(self.process.pid):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
 
     def cpu(self):
         """Seconds of CPU time so far, of all threads."""
@@ -88,6 +98,36 @@ class Server:
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.data)
+
+
+def listeners(pid):
+    """The sockets that a process listens on. Those that it accepts have their congestion control."""
+    process, found = os.pidfd_open(pid), []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+            continue
+        copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, int(number), 0)
+        if copy < 0:
+            raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+        copied = socket.socket(fileno=copy)
+        if copied.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and copied.family != socket.AF_UNIX:
+            found.append(copied)
+    os.close(process)
+    return found
+
+
+def congestion_controls():
+    """Those of CUBIC and BBR that may be chosen here; otherwise whatever the system has."""
+    chosen = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name in ("cubic", "bbr"):
+            try:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+                listeners(os.getpid())
+                chosen.append(name)
+            except OSError as error:
+                print(f"{name} is not measured: {error}", file=sys.stderr)
+    return chosen or [None]
 
 
 class Connection:
@@ -332,23 +372,30 @@ def main():
 
 
 def measure(programs, arguments, scratch):
-    missed = 0
+    missed, system = 0, SYSTEMS_CONGESTION.read_text().strip()
+    print(f"TCP's congestion control: {system}, where no other is named\n")
     print("| figure | unit | ours | peer | ratio | target | |\n|---|---|---|---|---|---|---|")
     for name in arguments.only or MEASURES:
-        how, alone, shown = MEASURES[name]
-        taken = {who: [] for who, _, _ in programs}
-        servers = {} if alone else {who: Server(who, *rest, scratch) for who, *rest in programs}
-        for _ in range(arguments.rounds):
-            for who, *rest in programs:
-                server = servers.get(who) or Server(who, *rest, scratch)
-                taken[who].append(how(server, scratch))
-                if alone:
-                    server.stop()
-        for server in servers.values():
-            server.stop()
-        for figure, unit, most, share in shown:
-            missed += not row(f"{name} {figure}", unit, most, share, figure, taken)
+        for congestion in congestion_controls() if name == "large" else [None]:
+            missed += measure_one(name, congestion, programs, arguments.rounds, scratch)
     return missed
+
+
+def measure_one(name, congestion, programs, rounds, scratch):
+    """Prints the lines of one measure, and returns how many targets were missed."""
+    how, alone, shown = MEASURES[name]
+    taken = {who: [] for who, _, _ in programs}
+    servers = {} if alone else {who: Server(who, *rest, scratch, congestion) for who, *rest in programs}
+    for _ in range(rounds):
+        for who, *rest in programs:
+            server = servers.get(who) or Server(who, *rest, scratch, congestion)
+            taken[who].append(how(server, scratch))
+            if alone:
+                server.stop()
+    for server in servers.values():
+        server.stop()
+    label = f"{name}, {congestion}:" if congestion else name
+    return sum(not row(f"{label} {figure}", unit, most, share, figure, taken) for figure, unit, most, share in shown)
 
 
 def row(label, unit, most, share, figure, taken):

@@ -17,7 +17,14 @@ use registry_core::{
     storage::MemoryStorage,
 };
 use registry_testkit::tools;
-use std::{fs, net::SocketAddr, path::Path, process::Command, sync::LazyLock};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::LazyLock,
+};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -34,6 +41,7 @@ fn main() -> std::process::ExitCode {
             curl(&["-H", "Expect: 100-continue"])
         }),
         trial("python_reads_after_it_has_sent", &["python3"], python),
+        trial("nginx_hands_it_on", &["nginx", "curl"], nginx),
         trial("skopeo_tells_the_status", &["skopeo"], skopeo),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -65,7 +73,20 @@ const CASES: [(&str, &str, &str, u16); 4] = [
 ];
 
 fn curl(arguments: &[&str]) {
+    asks_with_curl(&World::new(|router| router), arguments);
+}
+
+/// What nginx hands on while it comes, it also stops to hand on.
+fn nginx() {
     let world = World::new(|router| router);
+    let nginx = Nginx::before(&world);
+    let socket = nginx.socket.to_str().unwrap();
+    for framing in [&[][..], &["--header", "Transfer-Encoding: chunked"]] {
+        asks_with_curl(&world, &[&["--unix-socket", socket][..], framing].concat());
+    }
+}
+
+fn asks_with_curl(world: &World, arguments: &[&str]) {
     for (user, method, path, status) in CASES {
         let mut command = Command::new("curl");
         command
@@ -83,7 +104,7 @@ fn curl(arguments: &[&str]) {
             ])
             .args(["--request", method, "--user", user, "--data-binary"])
             .arg(format!("@{}", world.body().display()));
-        if arguments.is_empty() {
+        if !arguments.contains(&"Expect: 100-continue") {
             command.args(["--header", "Expect:"]);
         }
         let printed = output(command.args(arguments).arg(world.url(path)));
@@ -94,8 +115,8 @@ fn curl(arguments: &[&str]) {
     }
 }
 
-/// http.client, and what is made from it (requests, oras), sends everything before it reads anything; the connection
-/// is used again afterwards.
+/// http.client, and what is made from it (requests, oras), sends everything before it reads anything. The next request
+/// comes on a new connection, as it was told.
 fn python() {
     const SCRIPT: &str = r#"
 import base64, http.client, sys
@@ -124,7 +145,7 @@ print(connection.getresponse().status, connection.sock is socket)
         let answer = format!("{status} {{\"errors\":");
         assert_eq!(
             printed,
-            format!("{answer}\n{answer}\n200 True\n"),
+            format!("{answer}\n{answer}\n200 False\n"),
             "{method} {path}"
         );
     }
@@ -234,6 +255,52 @@ impl World {
         fs::write(image.join("manifest.json"), manifest).unwrap();
         fs::write(image.join("version"), "Directory Transport Version: 1.1\n").unwrap();
         image
+    }
+}
+
+/// A proxy that hands on what it receives at once, on a Unix socket.
+struct Nginx {
+    process: Child,
+    socket: PathBuf,
+    _directory: TempDir,
+}
+
+impl Nginx {
+    fn before(world: &World) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().display();
+        let configuration = format!(
+            "daemon off; master_process off; user root; pid {path}/pid; error_log {path}/log; events {{}}\n\
+             http {{\n\
+                 access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
+                 fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;\n\
+                 server {{\n\
+                     listen unix:{path}/socket; client_max_body_size 0;\n\
+                     location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_request_buffering off; }}\n\
+                 }}\n\
+             }}\n",
+            world.address
+        );
+        let file = directory.path().join("nginx.conf");
+        fs::write(&file, configuration).unwrap();
+        let process = Command::new("nginx").arg("-c").arg(&file).spawn().unwrap();
+        let mut nginx = Self {
+            process,
+            socket: directory.path().join("socket"),
+            _directory: directory,
+        };
+        while UnixStream::connect(&nginx.socket).is_err() {
+            assert_eq!(nginx.process.try_wait().unwrap(), None, "nginx has ended");
+            std::thread::yield_now();
+        }
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
     }
 }
 

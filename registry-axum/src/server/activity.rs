@@ -14,6 +14,9 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// How much of a body that nobody wants is received for the connection's sake: less costs less than a new connection.
+const WORTH_KEEPING: u64 = 256 << 10;
+
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
@@ -41,10 +44,10 @@ struct State {
     flushed: bool,
     /// Why the head is refused here.
     refused: Option<Refusal>,
-    /// The rest of a body that nobody wants, after an early answer.
+    /// The rest of a body that nobody wants, after an early answer; it is short.
     leftover: Option<Leftover>,
-    /// The connection ends with bytes that nobody reads.
-    unread: bool,
+    /// The connection ends with bytes that nobody reads: until when they are received.
+    unread: Option<Instant>,
     /// Of the connection's task.
     waker: Option<Waker>,
 }
@@ -52,7 +55,6 @@ struct State {
 #[derive(Debug)]
 struct Leftover {
     body: Incoming,
-    left: u64,
     until: Instant,
 }
 
@@ -72,7 +74,7 @@ impl Activity {
                 flushed: true,
                 refused: None,
                 leftover: None,
-                unread: false,
+                unread: None,
                 waker: None,
             }),
             place,
@@ -184,24 +186,29 @@ impl Activity {
         }
     }
 
-    /// A request's body is wanted no longer; `drain` unless what is left of it may never come.
-    pub(super) fn body_dropped(&self, request: u64, body: Incoming, drain: bool) {
+    /// A request's body is wanted no longer. What is left of it is received if it is known to be short and to come;
+    /// otherwise the connection ends with this request's answer.
+    pub(super) fn body_dropped(&self, request: u64, body: Incoming, comes: bool) {
         let mut state = self.state();
         if state.requests != request {
             return;
         }
-        if drain {
-            state.leftover = Some(Leftover {
-                body,
-                left: self.limits.discarded_body,
-                until: Instant::now() + self.timeouts.discard,
-            });
+        let until = Instant::now() + self.timeouts.discard;
+        let short = body.size_hint().exact().is_some_and(|left| left <= WORTH_KEEPING);
+        if comes && short {
+            state.leftover = Some(Leftover { body, until });
             if let Some(waker) = state.waker.take() {
                 waker.wake();
             }
         } else {
-            state.unread = true;
+            // hyper reads no further when it finds that nobody has the rest.
+            state.unread = Some(until);
         }
+    }
+
+    /// Whether the connection ends with the answer to its current request.
+    pub(super) fn ends(&self) -> bool {
+        self.state().unread.is_some()
     }
 
     /// A request has been answered, or its answer given up. What hyper holds of the answer may take the peer long to
@@ -226,15 +233,7 @@ impl Activity {
         // Asking for the next frame wakes the connection, which wakes this task: one frame a turn is no standstill.
         match Pin::new(&mut leftover.body).poll_frame(context) {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                if let Some(left) = leftover.left.checked_sub(length) {
-                    leftover.left = left;
-                    context.waker().wake_by_ref();
-                } else {
-                    state.give_up_leftover();
-                }
-            }
+            Poll::Ready(Some(Ok(_))) => context.waker().wake_by_ref(),
             Poll::Ready(None) => {
                 state.leftover = None;
                 state.in_head = true;
@@ -278,18 +277,19 @@ impl Activity {
             .is_some_and(|deadline| deadline <= now)
     }
 
-    /// The connection has ended: what is to be answered still, and whether the peer is in the middle of sending.
-    pub(super) fn ended(&self) -> (Option<Refusal>, bool) {
+    /// The connection has ended: what is to be answered still, and, where the peer is in the middle of sending, until
+    /// when that is received.
+    pub(super) fn ended(&self) -> (Option<Refusal>, Option<Instant>) {
         let state = self.state();
-        let unread = state.unread || state.leftover.is_some() || state.refused.is_some();
-        (state.refused, unread)
+        let leftover = state.leftover.as_ref().map(|leftover| leftover.until);
+        let refused = state.refused.map(|_| Instant::now() + self.timeouts.discard);
+        (state.refused, state.unread.or(leftover).or(refused))
     }
 }
 
 impl State {
     fn give_up_leftover(&mut self) {
-        self.leftover = None;
-        self.unread = true;
+        self.unread = self.leftover.take().map(|leftover| leftover.until);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }

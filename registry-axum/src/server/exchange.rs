@@ -187,9 +187,14 @@ impl Exchange {
         }
     }
 
-    fn answered_by(self, response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
-        if let Self::Http2(stream) = &self {
-            stream.answered();
+    fn answered_by(self, mut response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
+        match &self {
+            Self::Http1(http1) if http1.activity.ends() => {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Self::Http1(_) => {}
+            Self::Http2(stream) => stream.answered(),
         }
         response.map(|body| AnswerBody {
             body,

@@ -23,12 +23,12 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// How many lines of headers a request may have here. More than a registry takes, so that it is the one to refuse.
 const HEADER_LINES: usize = 512;
-/// How long the end may take: the last word, and the wait until a peer that is sending has read it.
+/// How long the end may take: the last word, and what TLS says then.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The most that is read or gathered to write at once. Pieces of a body are parts of the buffer they were read into, and
@@ -90,25 +90,31 @@ where
         None => tracing::debug!(%peer, "a connection took too long"),
     }
     let (refusal, unread) = activity.ended();
-    let io = connection.into_parts().io.into_inner().into_inner().into_inner();
+    let mut io = connection.into_parts().io.into_inner().into_inner().into_inner();
     // What is not done by then is cut off.
-    let _ = timeout(LINGER, end(io, refusal, unread)).await;
+    if let (Ok(Ok(())), Some(until)) = (timeout(LINGER, end(&mut io, refusal)).await, unread) {
+        let _ = timeout_at(until, discard(&mut io, shared.limits.discarded_body)).await;
+    }
 }
 
-/// Says the last word. Closing with bytes unread would reset the connection, and take from the peer what it has not
-/// read yet: so those are read until it closes too.
-async fn end<Io: AsyncRead + AsyncWrite + Unpin>(
-    mut io: Io,
-    refusal: Option<Refusal>,
-    unread: bool,
-) -> io::Result<()> {
+/// Says the last word.
+async fn end<Io: AsyncWrite + Unpin>(io: &mut Io, refusal: Option<Refusal>) -> io::Result<()> {
     if let Some(refusal) = refusal {
         io.write_all(&refusal.bytes()).await?;
     }
-    io.shutdown().await?;
-    if unread {
-        let mut nobody_reads_this = vec![0; 16 << 10];
-        while io.read(&mut nobody_reads_this).await? > 0 {}
+    io.shutdown().await
+}
+
+/// Receives what nobody wants until the peer closes. Closing with bytes unread would reset the connection, and take from
+/// the peer the answer that it has not read yet.
+async fn discard<Io: AsyncRead + Unpin>(io: &mut Io, most: u64) -> io::Result<()> {
+    let mut nobody_reads_this = vec![0; 16 << 10];
+    let mut left = most;
+    loop {
+        match io.read(&mut nobody_reads_this).await? as u64 {
+            0 => return Ok(()),
+            read if read > left => return Ok(()),
+            read => left -= read,
+        }
     }
-    Ok(())
 }

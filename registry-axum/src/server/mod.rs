@@ -7,7 +7,7 @@
 //! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with those who begin with it; TLS is a [`Handshake`], and a ready one with the feature `tls` |
 //! | time | for the first byte, for a request's head, between requests, and within a body that stands still, each its own ([`Timeouts`]); none for a whole body |
 //! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]); who stands still gives way to who does not |
-//! | early answers | part of a body that has become useless is received all the same, so that the client sees the answer |
+//! | early answers | at once; what is left of the body is received within bounds, so that the client sees the answer |
 //! | odd requests | two lengths, two hosts, unknown codings, folded headers: refused in the registry's error format, and the connection closed |
 //! | the end | nothing more is accepted, idle connections are closed, requests finish, and at the deadline what is left is cut off |
 //!

@@ -30,7 +30,7 @@ pub struct Timeouts {
     pub ping_interval: Duration,
     /// Within which it has to give one. 20 s.
     pub ping: Duration,
-    /// For receiving what an early answer has made useless, see [`Limits::discarded_body`]. 30 s.
+    /// For receiving what an early answer has made useless, see [`Limits::discarded_body`]. 5 s.
     pub discard: Duration,
     /// From the signal to stop until what still runs is cut off. 8 s: most supervisors kill after 10.
     pub drain: Duration,
@@ -47,7 +47,7 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(300),
             ping_interval: Duration::from_secs(60),
             ping: Duration::from_secs(20),
-            discard: Duration::from_secs(30),
+            discard: Duration::from_secs(5),
             drain: Duration::from_secs(8),
         }
     }
@@ -63,8 +63,12 @@ pub struct Limits {
     /// The bytes of a request's head: request line and headers. Answered 431 beyond. 64 KiB.
     pub head: usize,
     /// The bytes of a request's body that are received and thrown away after an early answer (401, 404, 413, …), so
-    /// that a client that reads only when it has sent everything gets to see that answer; beyond that the connection
-    /// is closed. HTTP/1 only: HTTP/2 can say so in the middle of a body. 64 MiB.
+    /// that a client that reads only when it has sent everything gets to see that answer. 64 MiB.
+    ///
+    /// Up to 256 KiB that a `Content-Length` announced are received, and the connection is kept. For more, for chunks,
+    /// and for what waits for `100 Continue`, the answer says `Connection: close`, and nothing follows it; what comes
+    /// within [`Timeouts::discard`] and this bound is received until the client closes. HTTP/1 only: over HTTP/2 the
+    /// request is reset with `NO_ERROR` after the answer.
     pub discarded_body: u64,
     /// The requests that an HTTP/2 peer may have open at once. 100.
     pub streams: u32,

@@ -3,7 +3,11 @@
 use crate::Mount;
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
-use registry_core::{Registry, protocol::Links, service::ResponseBody};
+use registry_core::{
+    Registry,
+    protocol::{Links, normalized},
+    service::ResponseBody,
+};
 use std::{
     convert::Infallible,
     future::Future,
@@ -65,7 +69,7 @@ impl tower_service::Service<Request<Body>> for MountService {
         Box::pin(async move {
             Ok(task.await.map_or_else(
                 |error| {
-                    tracing::error!(%error, %method, path = uri.path(), "a request's task ended without an answer");
+                    tracing::error!(%error, %method, path = %normalized(uri.path()), "a request's task ended without an answer");
                     failed()
                 },
                 |response| response.map(Body::new),

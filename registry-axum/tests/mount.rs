@@ -68,7 +68,8 @@ async fn raw_paths_reach_the_core_untouched() {
     let address = serve(router(registry())).await;
 
     for path in [
-        "/v2/a%2Fb/tags/list",
+        "/v2/a%252Fb/tags/list",
+        "/v2/a%2F..%2Fb/tags/list",
         "/v2/a/../b/tags/list",
         "/v2/%2e%2e/tags/list",
         "/v2/%ff/tags/list",
@@ -119,6 +120,13 @@ async fn below_a_prefix_every_location_can_be_followed() {
         let status = exchange(&address, &format!("GET {location}")).await;
         assert!(status.starts_with("HTTP/1.1 204"), "{status}");
         assert!(exchange(&address, "GET /v2/").await.starts_with("HTTP/1.1 404"));
+
+        let opened = exchange(&address, "POST /registry/v2/team%2Fapp%2Fblobs/uploads%2F").await;
+        let location = header(&opened, "location").unwrap_or_else(|| panic!("{opened}"));
+        assert!(
+            location.starts_with("/registry/v2/team/app/blobs/uploads/"),
+            "{location}"
+        );
     }
 }
 

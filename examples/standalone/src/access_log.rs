@@ -9,12 +9,12 @@ use crate::printable;
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header, uri::PathAndQuery},
     middleware::Next,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
-use registry_core::{Identity, auth::ClientAddress};
+use registry_core::{Identity, auth::ClientAddress, protocol::normalized};
 use std::{
     convert::Infallible,
     fmt,
@@ -173,8 +173,14 @@ impl fmt::Display for Line {
         }
         let time = jiff::Timestamp::try_from(self.received).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         write!(f, " [{}]", time.strftime("%d/%b/%Y:%H:%M:%S +0000"))?;
-        let target = self.target.path_and_query().map_or("/", |target| target.as_str());
-        write!(f, " \"{} {} {:?}\"", self.method, Quoted(target), self.version)?;
+        // A repository is found by one name, however clients spell it.
+        let target = self.target.path_and_query();
+        let path = normalized(target.map_or("/", PathAndQuery::path));
+        write!(f, " \"{} {}", self.method, Quoted(&path))?;
+        if let Some(query) = target.and_then(PathAndQuery::query) {
+            write!(f, "?{}", Quoted(query))?;
+        }
+        write!(f, " {:?}\"", self.version)?;
         // nginx's number for a client that did not wait.
         let status = self.status.map_or(499, |status| status.as_u16());
         write!(
@@ -265,7 +271,7 @@ mod tests {
     #[test]
     fn a_line_is_as_registry_2_writes_it() {
         let (log, written) = log();
-        let mut request = Request::get("/v2/a/manifests/v1?x=%22")
+        let mut request = Request::get("/v2/team%2Fa/manifests/v1%20?x=%2F%22")
             .header("user-agent", "curl/7.88.1")
             .body(Body::empty())
             .unwrap();
@@ -281,8 +287,8 @@ mod tests {
 
         assert_eq!(
             written.recv().unwrap(),
-            "192.0.2.7 - ann_lee [21/Nov/2026:14:59:10 +0000] \"GET /v2/a/manifests/v1?x=%22 HTTP/1.1\" 404 91 \"\" \
-             \"curl/7.88.1\"\n"
+            "192.0.2.7 - ann_lee [21/Nov/2026:14:59:10 +0000] \"GET /v2/team/a/manifests/v1%20?x=%2F%22 HTTP/1.1\" 404 91 \
+             \"\" \"curl/7.88.1\"\n"
         );
     }
 

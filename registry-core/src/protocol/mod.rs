@@ -19,6 +19,6 @@ pub use self::{
     range::{ContentRange, parse_range},
     request::Request,
     response::{Answer, Response},
-    route::{Endpoint, InvalidBase, Links, Route},
+    route::{Endpoint, InvalidBase, Links, Route, normalized},
     upload::{ChunkRefused, Upload},
 };

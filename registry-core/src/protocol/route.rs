@@ -1,7 +1,8 @@
 //! The one route table: a path becomes an [`Endpoint`], and an endpoint a path, for `Location` and `Link` too.
 //!
 //! Paths are read from the right, because `blobs`, `uploads`, `tags`, `manifests` and `referrers` are legal parts of a
-//! repository's name. Each segment is decoded once, after splitting: an encoded slash never separates.
+//! repository's name. A path is decoded once and as a whole before it is split: clients generated from descriptions of
+//! the API send the slashes of a name as `%2F`. What is built here has none.
 //!
 //! Specification: "Endpoints", end-1 to end-14; `_catalog` is Docker's.
 
@@ -40,21 +41,19 @@ impl Endpoint {
     ///
     /// [`Error::Endpoint`] if no endpoint has this form; else the first part that is malformed.
     pub fn parse(path: &str) -> Result<Self, Error> {
-        let (route, name, last) = split(path).ok_or(Error::Endpoint)?;
+        let rest = below_base(path).ok_or(Error::Endpoint)?;
+        let (route, name, last) = split(&rest).ok_or(Error::Endpoint)?;
+        let name = || RepositoryName::parse(name);
         Ok(match route {
             Route::Base => Self::Base,
             Route::Catalog => Self::Catalog,
-            Route::Tags => Self::Tags(parse_name(name)?),
-            Route::Manifest => Self::Manifest(parse_name(name)?, Reference::parse(&decode(last))?),
-            Route::Blob => Self::Blob(parse_name(name)?, Digest::parse(&decode(last))?),
-            Route::Uploads => Self::Uploads(parse_name(name)?),
-            Route::Upload => {
-                let name = parse_name(name)?;
-                // What is no id was never given out, so it is as unknown as any other.
-                let id = UploadId::parse(&decode(last)).or(Err(Error::UploadUnknown))?;
-                Self::Upload(name, id)
-            }
-            Route::Referrers => Self::Referrers(parse_name(name)?, Digest::parse(&decode(last))?),
+            Route::Tags => Self::Tags(name()?),
+            Route::Manifest => Self::Manifest(name()?, Reference::parse(last)?),
+            Route::Blob => Self::Blob(name()?, Digest::parse(last)?),
+            Route::Uploads => Self::Uploads(name()?),
+            // What is no id was never given out, so it is as unknown as any other.
+            Route::Upload => Self::Upload(name()?, UploadId::parse(last).or(Err(Error::UploadUnknown))?),
+            Route::Referrers => Self::Referrers(name()?, Digest::parse(last)?),
         })
     }
 
@@ -140,18 +139,27 @@ impl Route {
     /// The form of a raw path; `None` if no endpoint has it. Names and digests are not looked at.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
-        split(path).map(|(route, ..)| route)
+        split(&below_base(path)?).map(|(route, ..)| route)
     }
 }
 
-/// The table, read from the right: which form a path has, the name in it, and what stands last.
+/// A raw path below `/v2/`, decoded. `/v2` itself and the slash behind it are never encoded: routers in front of this
+/// one would not find them.
+fn below_base(path: &str) -> Option<Cow<'_, str>> {
+    match path.strip_prefix("/v2")? {
+        "" => Some(Cow::Borrowed("")),
+        rest => rest.strip_prefix('/').map(decode),
+    }
+}
+
+/// The table, read from the right: which form a path below `/v2/` has, the name in it, and what stands last.
 fn split(path: &str) -> Option<(Route, &str, &str)> {
-    let rest = match path.strip_prefix("/v2")? {
-        "" | "/" => return Some((Route::Base, "", "")),
-        "/_catalog" => return Some((Route::Catalog, "", "")),
-        rest => rest.strip_prefix('/')?,
-    };
-    let (before, last) = rest.rsplit_once('/')?;
+    match path {
+        "" => return Some((Route::Base, "", "")),
+        "_catalog" => return Some((Route::Catalog, "", "")),
+        _ => {}
+    }
+    let (before, last) = path.rsplit_once('/')?;
     let (name, kind) = parent(before);
     match (kind, last) {
         ("tags", "list") => Some((Route::Tags, name, last)),
@@ -173,18 +181,50 @@ fn parent(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-fn parse_name(name: &str) -> Result<RepositoryName, Error> {
-    // Each segment by itself: an encoded slash would make two of one.
-    let decoded: Vec<Cow<'_, str>> = name.split('/').map(decode).collect();
-    if decoded.iter().any(|segment| segment.contains('/')) {
-        return Err(crate::name::InvalidName::Grammar.into());
-    }
-    Ok(RepositoryName::parse(&decoded.join("/"))?)
-}
-
 /// Decodes once. What is not UTF-8 becomes a character that no grammar here has.
 pub(super) fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// A raw path as logs show it: paths that name the same thing are spelled the same.
+///
+/// Escapes of a slash and of the characters that need none (RFC 3986, section 2.3) are decoded, once; the others stay, so
+/// that what is shown has no blanks or control characters.
+///
+/// ```
+/// use registry_core::protocol::normalized;
+///
+/// assert_eq!(normalized("/v2/team%2F%61pp/tags/list"), "/v2/team/app/tags/list");
+/// assert_eq!(normalized("/v2/team%252Fapp/tags/list%0A"), "/v2/team%252Fapp/tags/list%0A");
+/// ```
+#[must_use]
+pub fn normalized(path: &str) -> Cow<'_, str> {
+    let Some((before, escapes)) = path.split_once('%') else {
+        return Cow::Borrowed(path);
+    };
+    let mut normal = before.to_owned();
+    for escape in escapes.split('%') {
+        match plain(escape) {
+            Some((character, rest)) => {
+                normal.push(character);
+                normal.push_str(rest);
+            }
+            None => {
+                normal.push('%');
+                normal.push_str(escape);
+            }
+        }
+    }
+    Cow::Owned(normal)
+}
+
+/// The character that an escape stands for, if it needs none, and what follows it; both without the percent sign.
+fn plain(escape: &str) -> Option<(char, &str)> {
+    let (hex, rest) = escape.split_at_checked(2)?;
+    let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let byte = digits.then(|| u8::from_str_radix(hex, 16).ok())??;
+    let plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    plain.then(|| (char::from(byte), rest))
 }
 
 /// Names, tags and digests stand in a query as they are, slashes included: some proxies refuse `%2F`.
@@ -335,24 +375,72 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_decoded_once_and_never_into_two() {
-        let encoded = format!("/v2/a/blobs/{}", digest().to_string().replace(':', "%3A"));
-        assert_eq!(
-            Endpoint::parse(&encoded).unwrap(),
-            Endpoint::Blob(name("a"), digest())
-        );
+    fn an_encoded_slash_is_a_slash_on_every_endpoint() {
+        let id = UploadId::from_random([7; 16]);
+        let tag = Reference::Tag(Tag::parse("v1").unwrap());
+        for endpoint in [
+            Endpoint::Catalog,
+            Endpoint::Tags(name("a/b/c")),
+            Endpoint::Manifest(name("a/b/c"), tag),
+            Endpoint::Manifest(name("a/b/c"), Reference::Digest(digest())),
+            Endpoint::Blob(name("a/b/c"), digest()),
+            Endpoint::Uploads(name("a/b/c")),
+            Endpoint::Upload(name("a/b/c"), id),
+            Endpoint::Referrers(name("a/b/c"), digest()),
+        ] {
+            let plain = endpoint.to_string();
+            let below = plain.strip_prefix("/v2/").unwrap();
+            for encoded in [
+                plain.replace("a/b/c", "a%2Fb%2fc"),
+                plain.replace("a/b/c", "a/b%2Fc"),
+                format!("/v2/{}", below.replace('/', "%2F")),
+                format!("/v2/{}", below.replace(':', "%3A").replace('_', "%5F")),
+            ] {
+                assert_eq!(Endpoint::parse(&encoded).unwrap(), endpoint, "{encoded}");
+                assert_eq!(Route::of(&encoded), Route::of(&plain), "{encoded}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_decoded_once() {
         for path in [
-            "/v2/a%2Fb/tags/list",
             "/v2/a%252Fb/tags/list",
+            "/v2/a%2F..%2Fb/tags/list",
+            "/v2/a%2F%2Fb/tags/list",
+            "/v2/%2Fa/tags/list",
+            "/v2/a%2F/tags/list",
             "/v2/%2e%2e/a/tags/list",
             "/v2/a%00/tags/list",
             "/v2/%ff/tags/list",
+            "/v2/a%2/tags/list",
         ] {
             assert_eq!(
                 Endpoint::parse(path).unwrap_err().wire().1,
                 ErrorCode::NameInvalid,
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_makes_no_reference_of_two_segments() {
+        for path in [
+            "/v2/a/manifests/v%2F1",
+            "/v2/a/manifests/..%2Fv1",
+            "/v2/a/blobs/uploads/x%2Fy",
+            "/v2/a/tags/list%2F",
+            "/v2/%2F",
+            "/v2%2Fa/tags/list",
+            "/v2%2F",
+            "/v%32/",
+        ] {
+            assert_eq!(
+                Endpoint::parse(path).unwrap_err().wire().1,
+                ErrorCode::Unsupported,
+                "{path}"
+            );
+            assert_eq!(Route::of(path), None, "{path}");
         }
     }
 
@@ -401,7 +489,9 @@ mod tests {
         #[test]
         fn no_path_panics(path in "(/|v2|blobs|uploads|tags|list|manifests|referrers|%2[eEfF]|%|sha256:|[ -~]|\\PC){0,24}") {
             let _ = Endpoint::parse(&path);
-            let _ = Endpoint::parse(&format!("/v2/{path}"));
+            let path = format!("/v2/{path}");
+            let read = Endpoint::parse(&path).ok();
+            prop_assert_eq!(Endpoint::parse(&normalized(&path)).ok(), read);
         }
 
         #[test]

@@ -1,7 +1,11 @@
 //! [`Asked`]: who asked for what, for the log of a request that failed.
 
 use crate::{
-    auth::AuthRequest, error::Error, name::RepositoryName, protocol::Endpoint, storage::StorageError,
+    auth::AuthRequest,
+    error::Error,
+    name::RepositoryName,
+    protocol::{Endpoint, normalized},
+    storage::StorageError,
 };
 use http::{Method, Uri, request::Parts};
 use std::{error::Error as StdError, net::IpAddr};
@@ -39,7 +43,7 @@ impl Asked {
         tracing::error!(
             %status,
             method = %self.method,
-            path = self.uri.path(),
+            path = %normalized(self.uri.path()),
             repository = self.repository().map(display),
             client = self.client.map(display),
             "{}",
@@ -51,7 +55,7 @@ impl Asked {
     pub(super) fn broke_off(&self, error: &StorageError) {
         tracing::error!(
             method = %self.method,
-            path = self.uri.path(),
+            path = %normalized(self.uri.path()),
             repository = self.repository().map(display),
             client = self.client.map(display),
             "an answer breaks off: {}",

@@ -9,7 +9,7 @@ use crate::{
     digest::{Algorithm, Digest},
     error::Error,
     name::RepositoryName,
-    protocol::{EntityTags, Links, PageQuery, Request, Response},
+    protocol::{EntityTags, Links, PageQuery, Request, Response, normalized},
     reference::Reference,
     storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob},
     upload_id::UploadId,
@@ -54,7 +54,8 @@ impl Registry {
         let registry = self.clone();
         async move {
             let (parts, body) = request.into_parts();
-            let span = tracing::debug_span!("request", method = %parts.method, path = parts.uri.path());
+            let path = normalized(parts.uri.path());
+            let span = tracing::debug_span!("request", method = %parts.method, %path);
             // One copy of the code below, whatever `B` is.
             registry
                 .answer(parts, pin!(body::Erased(Box::pin(body))))

@@ -1,10 +1,13 @@
 //! Paths that try to reach what they should not. They reach nothing, and get an answer that a client can read.
 
-use super::{List, steps::tagged_image};
+use super::{
+    List,
+    steps::{put, serves, serves_blob, tagged_image},
+};
 use crate::wire::{
     content::OCI_MANIFEST,
     failure::{Failure, Outcome},
-    session::Session,
+    session::{Repository, Session},
 };
 use bytes::Bytes;
 
@@ -19,6 +22,8 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/paths/in-mount-source", in_mount_source);
     list.add("extra/paths/very-long", very_long);
     list.add("extra/paths/encoded-characters-of-a-name", encoded_characters);
+    list.add("extra/paths/encoded-slash-of-a-name", encoded_slash);
+    list.add("extra/paths/double-encoded-slash-of-a-name", double_encoded_slash);
 }
 
 /// What stands where a repository name should, next to a repository `{name}` that exists.
@@ -175,4 +180,44 @@ async fn encoded_characters(session: Session) -> Outcome {
         .json_error()
         .map(drop)
         .map_err(|failure: Failure| failure)
+}
+
+/// The same repository, with each slash of its name as an escape.
+fn with_slash_as(session: &Session, repository: &Repository, escape: &str) -> Repository {
+    session.repository_named(&repository.name.replace('/', escape))
+}
+
+/// Clients that were generated from descriptions of the API escape the slashes of a name. It is the same name on every
+/// endpoint, and what the registry builds has none: some proxies refuse it.
+async fn encoded_slash(session: Session) -> Outcome {
+    let (repository, set) = tagged_image(&session, &["tagged"]).await?;
+    for escape in ["%2F", "%2f"] {
+        let encoded = with_slash_as(&session, &repository, escape);
+        let blob = session.blob(100);
+        let pushed = encoded.push_blob(&blob).await?;
+        let put = put(&encoded, "second", set.top()).await?;
+        for answer in [pushed, put] {
+            answer.check("a Location without encoded slashes", |answer| {
+                let location = answer.header("location").unwrap_or_default();
+                location.contains(&repository.name)
+            })?;
+        }
+        serves_blob(&repository, &blob).await?;
+        serves_blob(&encoded, &blob).await?;
+        serves(&encoded, "tagged", set.top()).await?;
+        let tags = encoded.get("tags/list?n=1000").await?.is(200)?;
+        if tags.strings("tags")?.len() != 2 || tags.json()?["name"] != repository.name.as_str() {
+            return Err(tags.fail("the two tags of the repository, and its name"));
+        }
+        encoded.delete_blob(&blob.digest).await?.is(202)?;
+        repository.head_blob(&blob.digest).await?.is(404)?;
+    }
+    Ok(())
+}
+
+/// What is escaped twice is no slash.
+async fn double_encoded_slash(session: Session) -> Outcome {
+    let (repository, _) = tagged_image(&session, &["tagged"]).await?;
+    let encoded = with_slash_as(&session, &repository, "%252F");
+    everywhere(&session, &encoded.name).await
 }

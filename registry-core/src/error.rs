@@ -38,7 +38,7 @@ pub enum ErrorCode {
     Denied,
     Unsupported,
     TooManyRequests,
-    /// Docker's, for `n` in `_catalog`.
+    /// Docker's, for `n` of a listing.
     PaginationNumberInvalid,
     /// Docker's, for failures of the registry itself.
     Unknown,
@@ -99,13 +99,21 @@ pub enum Error {
         /// What it should be.
         expected: &'static str,
     },
-    /// `n` or `last` of the catalog is malformed.
+    /// `n` of a listing, or `last` of the catalog, is malformed.
     #[error("the parameter `{name}` is malformed: {expected}")]
-    CatalogParameter {
+    PageParameter {
         /// Which.
         name: &'static str,
         /// What it should be.
         expected: &'static str,
+    },
+    /// `n` of the catalog is larger than this registry answers.
+    #[error(
+        "a page of the catalog has at most {limit} repositories here: ask for a smaller `n`, or for none"
+    )]
+    CatalogPage {
+        /// How many repositories a page has at most.
+        limit: usize,
     },
     /// A header does not have the form it should have.
     #[error("the header {name} is malformed: {expected}")]
@@ -316,7 +324,9 @@ impl Error {
                 (S::BAD_REQUEST, C::DigestInvalid)
             }
             Self::Parameter { .. } | Self::Header { .. } => (S::BAD_REQUEST, C::Unsupported),
-            Self::CatalogParameter { .. } => (S::BAD_REQUEST, C::PaginationNumberInvalid),
+            Self::PageParameter { .. } | Self::CatalogPage { .. } => {
+                (S::BAD_REQUEST, C::PaginationNumberInvalid)
+            }
             Self::TooManyTags { .. } | Self::TargetTooLong { .. } => (S::URI_TOO_LONG, C::Unsupported),
             Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, C::Unsupported),
             Self::Endpoint => (S::NOT_FOUND, C::Unsupported),

@@ -200,6 +200,33 @@ async fn catalog_n() {
     }
 }
 
+/// The host's word counts for pages without `n` as well, whether it asks for smaller ones or for larger ones.
+#[tokio::test]
+async fn catalog_n_is_a_page_without_n() {
+    for (catalog_n, sizes) in [(2, vec![2, 2, 1]), (4, vec![4, 1]), (5, vec![5])] {
+        let registry = registry(|limits| {
+            limits.catalog_n = Some(catalog_n);
+            limits.page_default = 3;
+            limits.page_max = 3;
+        });
+        for name in ["a", "b", "c", "d", "e"] {
+            let target = format!("/v2/{name}/manifests/v1");
+            send(&registry, put(&target, &document())).await;
+        }
+        let mut target = Some(String::from("/v2/_catalog"));
+        for size in sizes {
+            let answer = send(&registry, get(&target.unwrap())).await;
+            assert_eq!(answer.json()["repositories"].as_array().unwrap().len(), size);
+            let link = answer
+                .headers
+                .get(header::LINK)
+                .map(|link| link.to_str().unwrap());
+            target = link.map(|link| link.split(['<', '>']).nth(1).unwrap().to_owned());
+        }
+        assert_eq!(target, None);
+    }
+}
+
 #[tokio::test]
 async fn manifest_bytes() {
     let registry = registry(|limits| limits.manifest_bytes = 100);
@@ -381,7 +408,10 @@ async fn pages() {
     }
     for (target, code) in [
         ("/v2/_catalog?n=18446744073709551616", "PAGINATION_NUMBER_INVALID"),
-        ("/v2/a/tags/list?n=18446744073709551616", "UNSUPPORTED"),
+        (
+            "/v2/a/tags/list?n=18446744073709551616",
+            "PAGINATION_NUMBER_INVALID",
+        ),
     ] {
         assert_eq!(send(&registry, get(target)).await.refusal(), refused(400, code));
     }

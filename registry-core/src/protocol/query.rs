@@ -43,24 +43,25 @@ impl<'q> Query<'q> {
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<K>,
     ) -> Result<PageQuery<K>, Error> {
-        let count = |text: &str| {
-            text.bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| text.parse().ok())?
-        };
-        // An empty `n` is no number; an empty `last` is the start.
-        let expected_n = Error::Parameter {
-            name: "n",
-            expected: "a number that is not negative",
-        };
-        let n = self
-            .first("n")
-            .map(|text| count(&text).ok_or(expected_n))
-            .transpose()?;
         Ok(PageQuery {
-            n,
+            n: self.count("n")?,
             last: self.parsed("last", expected, parse)?,
         })
+    }
+
+    /// How many items a page has. Whatever it is, it is bounded where it is used.
+    fn count(self, name: &'static str) -> Result<Option<usize>, Error> {
+        let Some(text) = self.first(name).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u64>() {
+            Ok(count) if decimal => Ok(Some(usize::try_from(count).unwrap_or(usize::MAX))),
+            _ => Err(Error::PageParameter {
+                name,
+                expected: "a decimal number of at most 64 bits that is not negative",
+            }),
+        }
     }
 
     /// The `digest` of what is pushed. Several are allowed if they agree.

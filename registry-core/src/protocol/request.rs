@@ -337,7 +337,7 @@ fn catalog(query: Query<'_>) -> Result<Request, Error> {
     let page = query.page("a repository name", |last| RepositoryName::parse(last).ok());
     match page {
         Ok(page) => Ok(Request::Catalog { page }),
-        Err(Error::Parameter { name, expected }) => Err(Error::CatalogParameter { name, expected }),
+        Err(Error::Parameter { name, expected }) => Err(Error::PageParameter { name, expected }),
         Err(other) => Err(other),
     }
 }
@@ -586,17 +586,60 @@ mod tests {
     }
 
     #[test]
+    fn a_page_has_so_many_items_as_a_decimal_number_says() {
+        let digest = digest(Algorithm::Sha256);
+        let lists = [
+            "/v2/_catalog".to_owned(),
+            "/v2/a/tags/list".to_owned(),
+            format!("/v2/a/referrers/{digest}"),
+        ];
+        let n = |list: &str, query: &str| {
+            parse(&Method::GET, &format!("{list}?{query}"), &[]).map(|request| match request {
+                Request::Catalog { page } => page.n,
+                Request::Tags { page, .. } => page.n,
+                Request::Referrers { page, .. } => page.n,
+                other => panic!("{other:?}"),
+            })
+        };
+        for list in &lists {
+            for (query, expected) in [
+                ("", None),
+                ("n", None),
+                ("n=", None),
+                ("n=&last=", None),
+                ("n=0", Some(0)),
+                ("n=007", Some(7)),
+                ("n=100000", Some(100_000)),
+                ("n=18446744073709551615", Some(usize::MAX)),
+            ] {
+                assert_eq!(n(list, query).unwrap(), expected, "{list}?{query}");
+            }
+            for query in [
+                "n=-1",
+                "n=+1",
+                "n=%2B1",
+                "n=1.5",
+                "n=x",
+                "n=0x10",
+                "n=1%00",
+                "n=%D9%A1",
+                "n=18446744073709551616",
+            ] {
+                let refused = n(list, query).unwrap_err();
+                assert_eq!(
+                    refused.wire().1,
+                    ErrorCode::PaginationNumberInvalid,
+                    "{list}?{query}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn malformed_parameters_are_refused_with_their_code() {
         let upload = format!("/v2/a/blobs/uploads/{}", UploadId::from_random([0; 16]));
         let blob = format!("/v2/a/blobs/{}", digest(Algorithm::Sha256));
         for (method, target, headers, code) in [
-            (
-                Method::GET,
-                "/v2/a/tags/list?n=-1",
-                vec![],
-                ErrorCode::Unsupported,
-            ),
-            (Method::GET, "/v2/a/tags/list?n=x", vec![], ErrorCode::Unsupported),
             (
                 Method::GET,
                 "/v2/a/tags/list?last=a/b",

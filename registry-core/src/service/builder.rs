@@ -75,11 +75,12 @@ pub struct Limits {
     /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
     /// that know no paging expect.
     pub page_default: usize,
-    /// How many items a page has at most, of the catalog, too; a larger `n` is answered with this many and a `Link`.
-    /// Default: 10 000.
+    /// How many items a page has at most, of the catalog, too, unless `catalog_n` is set; a larger `n` is answered with
+    /// this many and a `Link`. Default: 10 000.
     pub page_max: usize,
-    /// The largest `n` of the catalog that is answered; a larger one is refused, as registry:2 does. 400
-    /// `PAGINATION_NUMBER_INVALID`. Default: `None`, which answers with `page_max` and a `Link`.
+    /// How many repositories a page of the catalog has, if nobody says, and at most; a larger `n` is refused, as
+    /// registry:2 does. 400 `PAGINATION_NUMBER_INVALID`. Default: `None`: `page_default` and `page_max` hold for the
+    /// catalog, too.
     pub catalog_n: Option<usize>,
 }
 

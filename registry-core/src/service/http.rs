@@ -371,10 +371,7 @@ impl Registry {
         if let (Some(n), Some(limit)) = (page.n, self.inner.limits.catalog_n)
             && n > limit
         {
-            return Err(Error::CatalogParameter {
-                name: "n",
-                expected: "a number that is not larger than this registry allows",
-            });
+            return Err(Error::CatalogPage { limit });
         }
         let listing = self.repositories_for(authority, &page).await?;
         let next = next(&listing, |page| Request::Catalog { page });

@@ -15,6 +15,13 @@ impl Limits {
     pub(super) fn page(&self, n: Option<usize>, default: usize) -> usize {
         n.unwrap_or(default).min(self.page_max)
     }
+
+    /// How many repositories a page of the catalog has. Where the host bounds it, that is what it has.
+    fn catalog_page(&self, n: Option<usize>) -> usize {
+        let default = self.catalog_n.unwrap_or(self.page_default);
+        let largest = self.catalog_n.unwrap_or_default().max(self.page_max);
+        n.unwrap_or(default).min(largest)
+    }
 }
 
 impl Repository {
@@ -65,7 +72,7 @@ impl Registry {
         if self.permit(authority, &Access::catalog()).await? == Permission::Hidden {
             return Ok(Listing::default());
         }
-        let limit = self.inner.limits.page(page.n, self.inner.limits.page_default);
+        let limit = self.inner.limits.catalog_page(page.n);
         let mut visible: Vec<RepositoryName> = Vec::new();
         let mut after = page.last.clone();
         // One more than wanted, to know whether there is more that the caller may see.

@@ -641,7 +641,8 @@ pub(crate) const KEYS: &[Key] = &[
         "catalog.maxentries",
         Form::Count,
         "",
-        "the largest `n` of the catalog, beyond which the answer is 400; without it the answer is a page and a `Link`",
+        "how many repositories a page of the catalog has; a larger `n` is 400. Without it a page has 1,000, or `n` up to \
+         10,000, and a `Link`",
     ),
     accepted("tags", Form::Any, "tags are listed in pages of 10,000"),
     accepted(

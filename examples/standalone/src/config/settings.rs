@@ -275,7 +275,7 @@ impl Storage {
             deletion: reader.switch("storage.delete.enabled"),
             read_only,
             blob_bytes: reader.optional("http.maxblobsize", size),
-            catalog_n: reader.optional("catalog.maxentries", count),
+            catalog_n: reader.optional("catalog.maxentries", some),
             uploads: reader.parsed("limits.uploads", some),
             repository_uploads: reader.parsed("limits.repositoryuploads", some),
             user_uploads: reader.parsed("limits.useruploads", some),

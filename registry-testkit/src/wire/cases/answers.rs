@@ -473,9 +473,12 @@ async fn tag_param_malformed(session: Session) -> Outcome {
 
 async fn n_malformed(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["tagged"]).await?;
-    for n in ["-1", "abc", "", "1.5", "%2B1"] {
-        let answer = repository.get(&format!("tags/list?n={n}")).await?;
-        answer.error(400, &["UNSUPPORTED"])?;
+    let digest = session.unknown_digest();
+    for list in ["tags/list", &format!("referrers/{digest}")] {
+        for n in ["-1", "abc", "1.5", "%2B1", "18446744073709551616"] {
+            let answer = repository.get(&format!("{list}?n={n}")).await?;
+            answer.error(400, &["PAGINATION_NUMBER_INVALID"])?;
+        }
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub(super) fn add(list: &mut List) {
     list.add("tags/n", n);
     list.add("tags/n-zero", n_zero);
     list.add("tags/n-beyond-the-end", n_beyond_the_end);
+    list.add("extra/tags/n-empty", n_empty);
     list.add("tags/last", last);
     list.add("tags/last-without-n", last_without_n);
     list.add("tags/last-names-no-tag", last_names_no_tag);
@@ -110,6 +111,15 @@ async fn n_zero(session: Session) -> Outcome {
 async fn n_beyond_the_end(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["a", "b"]).await?;
     for query in ["?n=3", "?n=900"] {
+        is_whole_without_link(&repository, query, &["a", "b"]).await?;
+    }
+    Ok(())
+}
+
+/// A form that was not filled in: as if there were no `n`.
+async fn n_empty(session: Session) -> Outcome {
+    let (repository, _) = tagged_image(&session, &["a", "b"]).await?;
+    for query in ["?n=", "?n=&last="] {
         is_whole_without_link(&repository, query, &["a", "b"]).await?;
     }
     Ok(())

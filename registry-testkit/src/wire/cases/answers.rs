@@ -148,16 +148,11 @@ async fn digest_malformed_everywhere(session: Session) -> Outcome {
         }
         let put = repository.put_request(digest, OCI_MANIFEST, &set.top().body);
         repository.send(put).await?.error(400, codes)?;
-        for query in [
-            format!("digest={digest}"),
-            format!("mount={digest}&from=wire/other"),
-        ] {
-            let post = repository.request("POST", &format!("blobs/uploads/?{query}"));
-            repository
-                .send(post.sized(Bytes::new()))
-                .await?
-                .error(400, codes)?;
-        }
+        let post = repository.request("POST", &format!("blobs/uploads/?digest={digest}"));
+        repository
+            .send(post.sized(Bytes::new()))
+            .await?
+            .error(400, codes)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     List,
-    steps::{describes, pushed_blob, wrong_digest},
+    steps::{describes, pushed_blob, serves_blob, wrong_digest},
 };
 use crate::wire::{
     client::Answer,
@@ -46,6 +46,7 @@ pub(super) fn add(list: &mut List) {
     list.each("blobs", "push-at-once", push_at_once);
     list.add("blobs/head-equals-get", head_equals_get);
     list.add("blobs/never-compressed", never_compressed);
+    list.add("extra/blobs/mount-malformed", mount_malformed);
 }
 
 /// A push has been acknowledged as it should, and the blob lives and dies as it should.
@@ -248,6 +249,25 @@ async fn mount(session: Session) -> Outcome {
 async fn mount_anonymous(session: Session) -> Outcome {
     let (from, blob) = pushed_blob(&session, 512).await?;
     mount_of(&session, &format!("mount={}", blob.digest), &from, &blob).await
+}
+
+/// A mount that no registry could do is as one that this one cannot: 202, and the client pushes the blob.
+async fn mount_malformed(session: Session) -> Outcome {
+    let (from, _) = pushed_blob(&session, 10).await?;
+    let unknown = session.unknown_digest();
+    for query in [
+        format!("?mount={unknown}&from=NOT/A..NAME"),
+        format!("?mount={unknown}&from=a%252Fb"),
+        format!("?mount=&from={}", from.name),
+        format!("?mount=sha256:bad&from={}", from.name),
+        format!("?mount=md5:d41d8cd98f00b204e9800998ecf8427e&from={}", from.name),
+    ] {
+        let (to, blob) = (session.repository(), session.blob(100));
+        let mut upload = to.open_upload_with(&query).await?;
+        upload.close(&blob.digest, blob.bytes.clone()).await?.is(201)?;
+        serves_blob(&to, &blob).await?;
+    }
+    Ok(())
 }
 
 async fn mount_missing(session: Session) -> Outcome {

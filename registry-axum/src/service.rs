@@ -59,7 +59,7 @@ impl tower_service::Service<Request<Body>> for MountService {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         self.prepare(&mut request);
         let into_body = into_body(&mut request);
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let response = self.registry.handle(request);
         if reads {

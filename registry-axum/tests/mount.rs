@@ -91,7 +91,7 @@ async fn raw_paths_reach_the_core_untouched() {
         answer.starts_with("HTTP/1.1 405") && answer.contains("UNSUPPORTED"),
         "{answer}"
     );
-    assert_eq!(header(&answer, "allow"), Some("GET, HEAD"));
+    assert_eq!(header(&answer, "allow"), Some("GET, HEAD, OPTIONS"));
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
     reason = "the fields are the parameters of the specification, typed"
 )]
 pub enum Request {
+    /// `OPTIONS` of any endpoint
+    Options { endpoint: Endpoint },
     /// `GET /v2/` (end-1)
     Ping,
     /// `GET /v2/_catalog`, Docker's list of repositories.
@@ -133,6 +135,9 @@ impl Request {
         if !methods.contains(method) {
             return Err(Error::Method { allowed: methods });
         }
+        if *method == Method::OPTIONS {
+            return Ok(Self::Options { endpoint });
+        }
         let query = Query(query.unwrap_or_default());
         let head = *method == Method::HEAD;
         match endpoint {
@@ -194,6 +199,7 @@ impl Request {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         match self.clone() {
+            Self::Options { endpoint } => endpoint,
             Self::Ping => Endpoint::Base,
             Self::Catalog { .. } => Endpoint::Catalog,
             Self::Tags { repository, .. } => Endpoint::Tags(repository),
@@ -232,6 +238,7 @@ impl Request {
     #[must_use]
     pub const fn method(&self) -> Method {
         match self {
+            Self::Options { .. } => Method::OPTIONS,
             Self::Blob { head: true, .. } | Self::Manifest { head: true, .. } => Method::HEAD,
             Self::Ping
             | Self::Catalog { .. }
@@ -250,7 +257,7 @@ impl Request {
     /// Whether it may change something: such a request is finished even if its client is gone.
     #[must_use]
     pub fn may_change(&self) -> bool {
-        !matches!(self.method(), Method::GET | Method::HEAD)
+        !matches!(self.method(), Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
     /// The path and query it is sent to. For an upload session, the newest `Location` is the better one: other
@@ -282,7 +289,8 @@ impl Request {
                 target.set("mount", Some(&digest.to_string()));
                 target.set("from", from.as_ref().map(RepositoryName::as_str));
             }
-            Self::Ping
+            Self::Options { .. }
+            | Self::Ping
             | Self::Blob { .. }
             | Self::DeleteBlob { .. }
             | Self::Manifest { .. }
@@ -467,6 +475,9 @@ mod tests {
         let media_type = MediaType::known(MediaType::OCI_MANIFEST);
         let chunk = ContentRange::of(5, 7);
         for request in [
+            Request::Options {
+                endpoint: Endpoint::Blob(repository.clone(), digest),
+            },
             Request::Ping,
             Request::Catalog {
                 page: PageQuery::first(3).after(repository.clone()),

@@ -13,7 +13,7 @@ use crate::{
     reference::{Reference, Tag},
     upload_id::UploadId,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use std::{fmt::Display, ops::Range};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -37,6 +37,8 @@ const KEEPS_REFERRERS: &str = concat!(
     reason = "the fields are what the specification's headers say, typed"
 )]
 pub enum Response {
+    /// 204: the methods of an endpoint.
+    Options { allowed: &'static [Method] },
     /// 200: this is a registry.
     Pong,
     /// 200 with a JSON list of names, and the request for the next page.
@@ -98,6 +100,10 @@ impl Response {
     pub fn head(&self, links: &Links) -> (StatusCode, HeaderMap) {
         let mut headers = Headers::new();
         let status = match self {
+            Self::Options { allowed } => {
+                headers.allow(allowed);
+                StatusCode::NO_CONTENT
+            }
             Self::Pong => {
                 headers.set(header::CONTENT_TYPE, "application/json");
                 StatusCode::OK
@@ -198,12 +204,11 @@ impl Error {
         let mut headers = Headers::new();
         headers.set(header::CONTENT_TYPE, "application/json");
         match self {
-            Self::Method { allowed } => {
-                let methods: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
-                headers.set(header::ALLOW, methods.join(", "));
-            }
+            Self::Method { allowed } => headers.allow(allowed),
             // A read-only registry answers what reads; which those are is the same for every endpoint that writes.
-            Self::ReadOnly | Self::Unsupported(_) => headers.set(header::ALLOW, "GET, HEAD"),
+            Self::ReadOnly | Self::Unsupported(_) => {
+                headers.allow(&[Method::GET, Method::HEAD, Method::OPTIONS]);
+            }
             Self::ChunkOutOfOrder {
                 repository,
                 id,
@@ -258,6 +263,11 @@ impl Headers {
         if let Ok(value) = HeaderValue::try_from(value.to_string()) {
             self.0.append(name, value);
         }
+    }
+
+    fn allow(&mut self, methods: &[Method]) {
+        let methods: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        self.set(header::ALLOW, methods.join(", "));
     }
 
     fn content(&mut self, digest: &Digest) {

@@ -71,20 +71,29 @@ impl Endpoint {
         }
     }
 
-    /// The methods it answers, for `Allow`.
+    /// The methods it answers, for `Allow`. Each endpoint answers `OPTIONS` with this list.
     #[must_use]
     pub const fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Base | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => &[Method::GET, Method::HEAD],
-            Self::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Self::Blob(..) => &[Method::GET, Method::HEAD, Method::DELETE],
-            Self::Uploads(_) => &[Method::POST],
+            Self::Base | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => {
+                &[Method::GET, Method::HEAD, Method::OPTIONS]
+            }
+            Self::Manifest(..) => &[
+                Method::GET,
+                Method::HEAD,
+                Method::PUT,
+                Method::DELETE,
+                Method::OPTIONS,
+            ],
+            Self::Blob(..) => &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS],
+            Self::Uploads(_) => &[Method::POST, Method::OPTIONS],
             Self::Upload(..) => &[
                 Method::GET,
                 Method::HEAD,
                 Method::PATCH,
                 Method::PUT,
                 Method::DELETE,
+                Method::OPTIONS,
             ],
         }
     }

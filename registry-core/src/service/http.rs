@@ -9,7 +9,7 @@ use crate::{
     digest::{Algorithm, Digest},
     error::Error,
     name::RepositoryName,
-    protocol::{EntityTags, Links, PageQuery, Request, Response, normalized},
+    protocol::{Endpoint, EntityTags, Links, PageQuery, Request, Response, normalized},
     reference::Reference,
     storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob},
     upload_id::UploadId,
@@ -109,6 +109,10 @@ impl Registry {
     async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>, aside: &mut Aside) -> Outcome {
         self.inner.limits.admit_head(&parts.uri, &parts.headers)?;
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
+        // The same for everybody, and browsers ask it without the login that they have.
+        if let Request::Options { endpoint } = &request {
+            return options(endpoint);
+        }
         let needed = needs(&request);
         let outcome = match self.authenticate(parts).await {
             Ok(authority) => {
@@ -143,6 +147,7 @@ impl Registry {
 
     async fn act(&self, request: Request, authority: Authority, body: IncomingBody<'_>) -> Outcome {
         match request {
+            Request::Options { endpoint } => options(&endpoint),
             Request::Ping => self.ping(&authority),
             Request::Catalog { page } => self.catalog(&authority, page).await,
             Request::Tags { repository, page } => {
@@ -475,6 +480,12 @@ where
         let response = self.handle(request);
         Box::pin(async move { Ok(response.await) })
     }
+}
+
+fn options(endpoint: &Endpoint) -> Outcome {
+    done(Response::Options {
+        allowed: endpoint.methods(),
+    })
 }
 
 fn done(response: Response) -> Outcome {

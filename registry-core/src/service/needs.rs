@@ -8,7 +8,7 @@ use crate::{
 /// Everything that a request asks for. A token that carries all of it is never refused halfway.
 pub(super) fn needs(request: &Request) -> Vec<Access> {
     match request {
-        Request::Ping => Vec::new(),
+        Request::Options { .. } | Request::Ping => Vec::new(),
         Request::Catalog { .. } => vec![Access::catalog()],
         Request::Tags { repository, .. }
         | Request::Referrers { repository, .. }

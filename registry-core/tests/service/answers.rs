@@ -26,6 +26,43 @@ async fn what_may_be_kept_is_said() {
 }
 
 #[tokio::test]
+async fn options_are_told_before_anybody_logs_in_and_whatever_there_is() {
+    let registry = ruled(MemoryStorage::new(), |_, _, _| Decision::DenyHidden);
+    let session = "/v2/team/app/blobs/uploads/00000000-0000-4000-8000-000000000000";
+    for (target, allowed) in [
+        ("/v2/", "GET, HEAD, OPTIONS"),
+        ("/v2/_catalog", "GET, HEAD, OPTIONS"),
+        ("/v2/team/app/tags/list?n=x", "GET, HEAD, OPTIONS"),
+        ("/v2/team/app/manifests/v1", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        (
+            &format!("/v2/team/app/blobs/{}", digest()),
+            "GET, HEAD, DELETE, OPTIONS",
+        ),
+        ("/v2/team/app/blobs/uploads/", "POST, OPTIONS"),
+        (session, "GET, HEAD, PATCH, PUT, DELETE, OPTIONS"),
+    ] {
+        for user in [None, Some("wrong"), Some("ann")] {
+            let answer = send(&registry, user, Method::OPTIONS, target, "").await;
+            assert_eq!(answer.status, StatusCode::NO_CONTENT, "{target}");
+            assert_eq!(answer.headers[header::ALLOW], allowed, "{target}");
+            assert!(answer.body.is_empty());
+        }
+    }
+    for (target, status, code) in [
+        ("/v2/team/app", 404, "UNSUPPORTED"),
+        ("/v2/Team/tags/list", 400, "NAME_INVALID"),
+        ("/v2/team/blobs/sha256:bad", 400, "DIGEST_INVALID"),
+    ] {
+        let answer = send(&registry, None, Method::OPTIONS, target, "").await;
+        assert_eq!(
+            (answer.status.as_u16(), &*answer.code()),
+            (status, code),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_close_whose_answer_was_lost_can_be_repeated() {
     let registry = Registry::builder(MemoryStorage::new())
         .allow_anonymous_push()

@@ -185,7 +185,7 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
              nginx does with `limit_except OPTIONS { auth_basic …; }`",
         ));
     }
-    if answer.status == StatusCode::METHOD_NOT_ALLOWED && answer.is_of_registry() {
+    if answer.is_of_registry() && names_no_interface(&answer) {
         let seen = format!(
             "a browser's `OPTIONS` is answered with {}: no web interface was named to it",
             answer.summary()
@@ -226,6 +226,18 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
         "`Access-Control-Allow-Methods: ['HEAD', 'GET', 'OPTIONS', 'DELETE']` and \
          `Access-Control-Allow-Headers: ['Authorization', 'Accept', 'Cache-Control']`",
     ))
+}
+
+/// Whether a registry's answer speaks of no web interface at all: the methods of the path, or that there is no `OPTIONS`.
+fn names_no_interface(answer: &Answer) -> bool {
+    let permits = [
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+    ]
+    .into_iter()
+    .any(|name| !answer.values(name).is_empty());
+    answer.status == StatusCode::METHOD_NOT_ALLOWED || (answer.status.is_success() && !permits)
 }
 
 fn for_preflight(answer: &Answer, origin: &HeaderValue) -> Option<Finding> {

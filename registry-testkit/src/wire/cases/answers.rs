@@ -45,6 +45,8 @@ pub(super) fn add(list: &mut List) {
         "extra/answers/digest-malformed-everywhere",
         digest_malformed_everywhere,
     );
+    list.add("extra/answers/options", options);
+    list.add("extra/answers/options-of-nothing", options_of_nothing);
     list.add("extra/answers/path-unknown-is-json", path_unknown_is_json);
     list.add(
         "extra/answers/method-not-allowed-is-json",
@@ -191,6 +193,41 @@ async fn method_not_allowed_is_json(session: Session) -> Outcome {
     for answer in not_allowed(&session).await? {
         answer.error(405, &["UNSUPPORTED"])?;
     }
+    Ok(())
+}
+
+/// The methods of an endpoint, whatever is there.
+async fn options(session: Session) -> Outcome {
+    let (filled, empty) = (pushed_blob(&session, 10).await?.0, session.repository());
+    let digest = session.unknown_digest();
+    let mut asked = vec![("/v2/".to_owned(), "GET"), ("/v2/_catalog".to_owned(), "GET")];
+    for repository in [filled, empty] {
+        asked.extend([
+            (repository.path("tags/list"), "GET"),
+            (repository.path("manifests/tagged"), "DELETE"),
+            (repository.path(&format!("blobs/{digest}")), "DELETE"),
+            (repository.path(&format!("referrers/{digest}")), "GET"),
+            (repository.path("blobs/uploads/"), "POST"),
+        ]);
+    }
+    for (path, method) in asked {
+        let answer = session.send(session.request("OPTIONS", &path)).await?.is(204)?;
+        answer.check(&format!("Allow with {method} and OPTIONS"), |answer| {
+            let allow = answer.header("allow").unwrap_or_default();
+            let methods: Vec<&str> = allow.split(',').map(str::trim).collect();
+            methods.contains(&method) && methods.contains(&"OPTIONS")
+        })?;
+    }
+    Ok(())
+}
+
+async fn options_of_nothing(session: Session) -> Outcome {
+    for path in UNKNOWN_PATHS {
+        let answer = session.send(session.request("OPTIONS", path)).await?;
+        answer.error(404, &["UNSUPPORTED"])?;
+    }
+    let malformed = session.request("OPTIONS", "/v2/Upper/case/tags/list");
+    session.send(malformed).await?.error(400, &["NAME_INVALID"])?;
     Ok(())
 }
 

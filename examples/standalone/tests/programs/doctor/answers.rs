@@ -177,7 +177,7 @@ fn a_registry_that_knows_no_web_interface_is_told_all_headers_at_once() {
     let examined = examine(&[&server.address().to_string(), "--origin", INTERFACE], None);
 
     examined.is_at_fault(&["cors", "cors"]);
-    examined.says("cors", &["405", "in its configuration"]);
+    examined.says("cors", &["204", "in its configuration"]);
     for header in [
         "Allow-Methods",
         "Allow-Headers",

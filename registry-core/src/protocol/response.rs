@@ -125,6 +125,8 @@ impl Response {
             Self::Redirect { digest, to } => {
                 headers.content(digest);
                 headers.set(header::LOCATION, to);
+                // It is for whoever asked, and for a time.
+                headers.set(header::CACHE_CONTROL, "no-store");
                 StatusCode::TEMPORARY_REDIRECT
             }
             Self::Manifest {

@@ -80,7 +80,8 @@ impl Registry {
         let ((status, headers), body) = match outcome {
             Ok((response, body)) => {
                 let (status, mut headers) = response.head(&links);
-                if let Some(freshness) = aside.freshness {
+                let redirect = matches!(response, Response::Redirect { .. });
+                if let Some(freshness) = aside.freshness.filter(|_| !redirect) {
                     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(freshness));
                 }
                 ((status, headers), body.asked(|| Asked::of(&parts)))

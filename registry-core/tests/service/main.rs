@@ -8,12 +8,14 @@
 
 mod access;
 mod answers;
+mod blobs;
 mod hooks;
 mod logging;
 mod options;
 mod outages;
 mod repositories;
 mod tags;
+mod wrapped;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -34,6 +34,8 @@ pub struct Child {
     pub digest: AnyDigest,
     /// Its size in bytes, as the descriptor claims.
     pub size: u64,
+    /// Whether its media type is that of a manifest or an index.
+    pub is_manifest: bool,
     /// Whether the registry may lack it: a nondistributable layer, or one that is fetched from its `urls`.
     pub may_be_absent: bool,
 }
@@ -210,7 +212,7 @@ impl Manifest {
         &self.blobs
     }
 
-    /// The manifests that it, as an index, refers to.
+    /// The manifests that it, as an index, refers to, and whatever else it lists: some clients keep blobs in an index.
     #[must_use]
     pub fn manifests(&self) -> &[Child] {
         &self.manifests
@@ -267,8 +269,7 @@ impl Document {
             (None, Some(header)) => header.clone(),
             (None, None) => return Err(InvalidManifest::NoMediaType),
         };
-        let schema_1 = "application/vnd.docker.distribution.manifest.v1+";
-        if !media_type.as_str().ends_with("+json") || media_type.as_str().starts_with(schema_1) {
+        if !media_type.as_str().ends_with("+json") || media_type.is_schema_1() {
             return Err(InvalidManifest::NotAManifest(media_type));
         }
         Ok(media_type)
@@ -350,13 +351,14 @@ fn children(
                 });
             }
         };
-        let nondistributable =
-            MediaType::parse(&descriptor.media_type).is_ok_and(|media_type| media_type.is_nondistributable());
+        let media_type = MediaType::parse(&descriptor.media_type).ok();
+        let is = |of: fn(&MediaType) -> bool| media_type.as_ref().is_some_and(of);
         let elsewhere = descriptor.urls.is_some_and(|urls| !urls.is_empty());
         Ok(Child {
             digest,
             size: descriptor.size,
-            may_be_absent: nondistributable || elsewhere,
+            is_manifest: is(MediaType::is_manifest),
+            may_be_absent: is(MediaType::is_nondistributable) || elsewhere,
         })
     };
     descriptors.into_iter().map(child).collect()
@@ -430,6 +432,29 @@ mod tests {
         }
         let empty = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": []});
         assert!(parse(&empty).unwrap().manifests().is_empty());
+    }
+
+    #[test]
+    fn an_index_says_which_of_its_entries_are_manifests() {
+        let mut index = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": []});
+        let types = [
+            MediaType::DOCKER_MANIFEST,
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "no media type",
+        ];
+        index["manifests"] = types
+            .iter()
+            .map(|media_type| {
+                let mut entry = descriptor(media_type);
+                entry["mediaType"] = json!(media_type);
+                entry
+            })
+            .collect();
+
+        let index = parse(&index).unwrap();
+
+        let are: Vec<_> = index.manifests().iter().map(|child| child.is_manifest).collect();
+        assert_eq!(are, [true, false, false]);
     }
 
     #[test]

@@ -45,6 +45,23 @@ impl MediaType {
         }
     }
 
+    /// Whether this is the type of a manifest or an index. Docker's schema 1 counts: it is not taken any more, and an
+    /// index that names it still means a manifest.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        self.is_schema_1()
+            || matches!(
+                self.as_str(),
+                Self::OCI_MANIFEST | Self::OCI_INDEX | Self::DOCKER_MANIFEST | Self::DOCKER_LIST
+            )
+    }
+
+    /// Whether this is Docker's first schema of manifests, signed or not.
+    pub(crate) fn is_schema_1(&self) -> bool {
+        self.0
+            .starts_with("application/vnd.docker.distribution.manifest.v1+")
+    }
+
     /// The media type as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -92,6 +109,27 @@ mod tests {
     fn parameters_and_blanks_are_left_out() {
         let parsed = MediaType::parse(" application/json ; charset=utf-8").unwrap();
         assert_eq!(parsed.as_str(), "application/json");
+    }
+
+    #[test]
+    fn manifests_and_indexes_are_known_by_their_types() {
+        for (text, is_manifest) in [
+            (MediaType::OCI_MANIFEST, true),
+            (MediaType::OCI_INDEX, true),
+            (MediaType::DOCKER_MANIFEST, true),
+            (MediaType::DOCKER_LIST, true),
+            ("application/vnd.docker.distribution.manifest.v1+json", true),
+            ("application/vnd.docker.distribution.manifest.v1+prettyjws", true),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", false),
+            ("application/vnd.buildkit.cacheconfig.v0", false),
+            ("application/vnd.oci.image.manifest.v2+json", false),
+        ] {
+            assert_eq!(
+                MediaType::parse(text).unwrap().is_manifest(),
+                is_manifest,
+                "{text}"
+            );
+        }
     }
 
     #[test]

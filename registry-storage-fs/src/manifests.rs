@@ -8,16 +8,14 @@ use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{
-        BlobInfo, Need, Needed, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect,
-    },
+    storage::{BlobInfo, Needed, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect},
 };
 use serde::Deserialize;
 use std::{
     borrow::Cow,
     fs::{self, File},
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// What is no larger may be read by any number of threads at once, in bytes.
@@ -131,22 +129,47 @@ impl Store {
     /// not have got as far as that, and the client that was told "it exists" does not push it again.
     fn make_last(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
         let mut changes = self.disk.changes();
-        for Needed { digest, need, .. } in needs {
-            let link = match need {
-                Need::Blob => self.layout.layer(repository, digest),
-                Need::Manifest => self.layout.revision(repository, digest),
-            };
-            let blob = self.layout.blob(digest);
-            if self.disk.lasts(&link) && self.disk.lasts(&blob) {
+        for needed in needs {
+            let blob = self.layout.blob(&needed.digest);
+            let links = self.links_of(repository, needed);
+            if self.disk.lasts(&blob) && links.iter().any(|link| self.disk.lasts(link)) {
                 continue;
             }
-            changes.last(&link)?;
-            match links::read(&link)? {
-                Some(target) if target != *digest => changes.last(&self.layout.blob(&target))?,
-                _ => changes.last(&blob)?,
+            for link in links {
+                changes.last(&link)?;
+                match links::read(&link)? {
+                    Some(target) if target != needed.digest => changes.last(&self.layout.blob(&target))?,
+                    _ => changes.last(&blob)?,
+                }
             }
         }
         Ok(changes.settle()?)
+    }
+
+    /// The links by which a repository may have what is needed.
+    fn links_of(&self, repository: &RepositoryName, needed: &Needed) -> Vec<PathBuf> {
+        let Needed { digest, need, .. } = needed;
+        let blob = need.admits_blob().then(|| self.layout.layer(repository, digest));
+        let manifest = need
+            .admits_manifest()
+            .then(|| self.layout.revision(repository, digest));
+        blob.into_iter().chain(manifest).collect()
+    }
+
+    /// What is needed, and the link by which the repository has it.
+    fn find(&self, repository: &RepositoryName, needed: &Needed) -> Result<Option<(BlobInfo, PathBuf)>> {
+        let Needed { digest, need, .. } = needed;
+        if need.admits_blob()
+            && let Some(found) = self.blob(repository, digest)?
+        {
+            return Ok(Some((found, self.layout.layer(repository, digest))));
+        }
+        if need.admits_manifest()
+            && let Some(found) = self.manifest_info(repository, digest)?
+        {
+            return Ok(Some((found, self.layout.revision(repository, digest))));
+        }
+        Ok(None)
     }
 
     /// Whether everything a manifest refers to is there. A size that differs from the descriptor's is looked into:
@@ -154,20 +177,11 @@ impl Store {
     fn check_needs(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
         let mut missing = Vec::new();
         let mut mismatch = None;
-        for Needed { digest, size, need } in needs {
-            let (found, link) = match need {
-                Need::Blob => (
-                    self.blob(repository, digest)?,
-                    self.layout.layer(repository, digest),
-                ),
-                Need::Manifest => (
-                    self.manifest_info(repository, digest)?,
-                    self.layout.revision(repository, digest),
-                ),
-            };
-            match found {
-                Some(found) if found.size == *size => {}
-                Some(found) if self.is_sound(&links::read(&link)?.unwrap_or(*digest))? => {
+        for needed in needs {
+            let Needed { digest, size, .. } = needed;
+            match self.find(repository, needed)? {
+                Some((found, _)) if found.size == *size => {}
+                Some((found, link)) if self.is_sound(&links::read(&link)?.unwrap_or(*digest))? => {
                     mismatch.get_or_insert(StorageError::SizeMismatch {
                         digest: *digest,
                         stored: found.size,

@@ -378,12 +378,13 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
 async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     let (a, b) = (name("a"), name("b"));
     let (layer, mounted) = (Bytes::from("layer"), Bytes::from("mounted"));
-    let child = manifest("child");
+    let (child, cached) = (manifest("child"), Bytes::from("cached"));
     let root = scratch();
     let relaxed = FsStorage::options().durability(Durability::Relaxed);
     let dying = relaxed.open(root.path()).unwrap();
     push(&dying, &a, &layer).await;
     push(&dying, &b, &mounted).await;
+    push(&dying, &a, &cached).await;
     put(&dying, &a, child.clone(), &[]).await;
     drop(dying);
 
@@ -407,6 +408,15 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     });
     writer(storage).put_manifest(&a, put).await.unwrap();
     watched.acknowledged();
+    let cache = manifest("cache");
+    let mut put = PutManifest::new(cache.clone(), image.clone());
+    put.needs.push(Needed {
+        digest: Digest::of(Algorithm::Sha256, &cached),
+        size: cached.len() as u64,
+        need: Need::Either,
+    });
+    writer(storage).put_manifest(&a, put).await.unwrap();
+    watched.acknowledged();
 
     let fact = |from, what| Fact {
         from,
@@ -420,7 +430,9 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
             fact(1, What::Blob(a.clone(), layer)),
             fact(2, What::Blob(a.clone(), mounted)),
             fact(3, What::Manifest(a.clone(), index, image.clone())),
-            fact(3, What::Manifest(a.clone(), child, image)),
+            fact(3, What::Manifest(a.clone(), child, image.clone())),
+            fact(4, What::Manifest(a.clone(), cache, image)),
+            fact(4, What::Blob(a, cached)),
         ],
     )
     .await;

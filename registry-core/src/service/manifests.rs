@@ -223,10 +223,13 @@ impl Repository {
             manifest.manifests()
         };
         let blobs = manifest.blobs().iter().map(|child| (child, Need::Blob));
-        let children = blobs.chain(manifests.iter().map(|child| (child, Need::Manifest)));
+        let entries = manifests.iter().map(|child| match child.is_manifest {
+            true => (child, Need::Manifest),
+            false => (child, Need::Either),
+        });
         let mut foreign = Vec::new();
         let mut needs = Vec::new();
-        for (child, need) in children.filter(|(child, _)| !child.may_be_absent) {
+        for (child, need) in blobs.chain(entries).filter(|(child, _)| !child.may_be_absent) {
             match &child.digest {
                 AnyDigest::Known(digest) => needs.push(Needed {
                     digest: *digest,

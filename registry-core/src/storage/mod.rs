@@ -527,11 +527,35 @@ pub struct TagMove {
 
 /// As what something is referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Need {
     /// As a blob of the repository: config and layers.
     Blob,
-    /// As a manifest of the repository: the entries of an index.
+    /// As a manifest of the repository: the entries of an index that are manifests by their media type.
     Manifest,
+    /// As a blob or a manifest of the repository: the other entries of an index. BuildKit keeps a cache as an index of
+    /// blobs.
+    Either,
+}
+
+impl Need {
+    /// Whether a blob of the repository is what is needed.
+    #[must_use]
+    pub const fn admits_blob(self) -> bool {
+        match self {
+            Self::Blob | Self::Either => true,
+            Self::Manifest => false,
+        }
+    }
+
+    /// Whether a manifest of the repository is what is needed.
+    #[must_use]
+    pub const fn admits_manifest(self) -> bool {
+        match self {
+            Self::Manifest | Self::Either => true,
+            Self::Blob => false,
+        }
+    }
 }
 
 /// Something a manifest refers to and that must be there.

@@ -50,6 +50,35 @@ async fn without_deletion_nobody_deletes_but_the_host() {
     assert!(repository.delete_manifest(&v1).await.unwrap());
 }
 
+/// BuildKit's cache. What an index calls a manifest has to be one.
+#[tokio::test]
+async fn an_index_may_have_blobs_that_are_not_called_manifests() {
+    let repository = Registry::builder(MemoryStorage::new())
+        .build()
+        .repository("a")
+        .unwrap();
+    repository.push_blob(String::from("{}"), None).await.unwrap();
+    for list in [MediaType::OCI_INDEX, MediaType::DOCKER_LIST] {
+        for (entry, accepted) in [
+            ("application/vnd.oci.image.layer.v1.tar+gzip", true),
+            ("application/vnd.buildkit.cacheconfig.v0", true),
+            (MediaType::OCI_INDEX, false),
+            ("application/vnd.docker.distribution.manifest.v1+prettyjws", false),
+        ] {
+            let index = json!({
+                "schemaVersion": 2,
+                "mediaType": list,
+                "manifests": [{"mediaType": entry, "digest": digest().to_string(), "size": 2}],
+            });
+            let push = ManifestPush::new(Tag::parse("v1").unwrap(), index.to_string());
+
+            let pushed = repository.put_manifest(push).await;
+
+            assert_eq!(pushed.is_ok(), accepted, "{list} of {entry}: {pushed:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn sparse_indexes_are_a_choice() {
     let index = json!({

@@ -147,6 +147,8 @@ macro_rules! __storage_cases {
                 a_manifest_is_refused_whose_descriptor_lies_about_a_whole_blob
                 an_index_is_refused_whose_descriptor_lies_about_a_manifest
                 a_blob_does_not_stand_in_for_a_manifest_nor_the_other_way_round
+                what_may_be_either_is_a_blob_or_a_manifest_of_the_repository
+                the_size_of_what_may_be_either_is_checked_whatever_it_is
                 a_manifest_goes_in_when_what_it_needs_is_there
                 a_manifest_that_nobody_put_is_absent
             }
@@ -229,6 +231,7 @@ macro_rules! __storage_cases {
                 a_blob_of_which_nothing_is_left_is_absent
                 a_damaged_blob_is_healed_by_pushing_it_again
                 a_manifest_that_needs_a_truncated_blob_asks_for_it
+                an_index_that_needs_something_truncated_asks_for_it_whatever_it_is
                 a_size_that_does_not_match_makes_the_blob_be_hashed_again
             }
         }

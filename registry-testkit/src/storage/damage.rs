@@ -74,6 +74,31 @@ pub async fn a_manifest_that_needs_a_truncated_blob_asks_for_it(backend: Backend
     assert_eq!(read(&backend.second, &a, &blob.digest).await, Some(bytes));
 }
 
+pub async fn an_index_that_needs_something_truncated_asks_for_it_whatever_it_is(backend: Backend) {
+    let a = repository("a");
+    let child = Image::new(1);
+    put(&backend.first, &a, child.tagged(&[])).await;
+    let bytes = content(2, 1000);
+    let blob = push(&backend.first, &a, &bytes).await;
+    for (digest, size) in [(child.digest(), child.size()), (blob.digest, 1000)] {
+        backend.inflict(Damage::Truncated, &digest);
+        let index = Image::new(3).needing(digest, size, Need::Either);
+
+        let refused = writer(&backend.first).put_manifest(&a, index.tagged(&[])).await;
+
+        assert!(
+            matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [digest]),
+            "{refused:?}"
+        );
+    }
+    put(&backend.first, &a, child.tagged(&[])).await;
+    push(&backend.first, &a, &bytes).await;
+    let index = Image::new(4)
+        .needing(child.digest(), child.size(), Need::Either)
+        .needing(blob.digest, 1000, Need::Either);
+    put(&backend.first, &a, index.tagged(&["v1"])).await;
+}
+
 pub async fn a_size_that_does_not_match_makes_the_blob_be_hashed_again(backend: Backend) {
     let a = repository("a");
     let blob = push(&backend.first, &a, &content(1, 1000)).await;

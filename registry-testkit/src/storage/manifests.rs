@@ -275,6 +275,49 @@ pub async fn a_blob_does_not_stand_in_for_a_manifest_nor_the_other_way_round(bac
     }
 }
 
+pub async fn what_may_be_either_is_a_blob_or_a_manifest_of_the_repository(backend: Backend) {
+    let a = repository("a");
+    let child = Image::new(1);
+    put(&backend.first, &a, child.tagged(&[])).await;
+    let layer = content(2, 1000);
+    let layer = try_push(&backend.first, &a, &layer, Digest::of(Algorithm::Sha512, &layer))
+        .await
+        .unwrap();
+    let elsewhere = push(&backend.first, &repository("b"), &content(3, 10)).await;
+    let index = Image::new(4)
+        .needing(child.digest(), child.size(), Need::Either)
+        .needing(layer.digest, layer.size, Need::Either);
+    let sparse = index
+        .clone()
+        .needing(elsewhere.digest, elsewhere.size, Need::Either);
+
+    put(&backend.second, &a, index.tagged(&["v1"])).await;
+    let refused = writer(&backend.second).put_manifest(&a, sparse.tagged(&[])).await;
+
+    assert_eq!(resolve(&backend.first, &a, "v1").await, Some(index.digest()));
+    assert!(
+        matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [elsewhere.digest]),
+        "{refused:?}"
+    );
+}
+
+pub async fn the_size_of_what_may_be_either_is_checked_whatever_it_is(backend: Backend) {
+    let a = repository("a");
+    let child = Image::new(1);
+    put(&backend.first, &a, child.tagged(&[])).await;
+    let blob = push(&backend.first, &a, &content(2, 1000)).await;
+    for (digest, size) in [(child.digest(), child.size()), (blob.digest, 1000)] {
+        let index = Image::new(3).needing(digest, size + 1, Need::Either);
+
+        let refused = writer(&backend.first).put_manifest(&a, index.tagged(&[])).await;
+
+        let Err(StorageError::SizeMismatch { stored, claimed, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((stored, claimed), (size, size + 1));
+    }
+}
+
 pub async fn a_manifest_goes_in_when_what_it_needs_is_there(backend: Backend) {
     let a = repository("a");
     let config = push(&backend.first, &a, &content(1, 0)).await;

@@ -7,7 +7,7 @@ use super::{info, repository::Repository, upload::Upload};
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{BlobInfo, Need, Needed, Result, StorageError, UploadBounds, UploadState, Uploader, Verified},
+    storage::{BlobInfo, Needed, Result, StorageError, UploadBounds, UploadState, Uploader, Verified},
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -152,13 +152,12 @@ impl State {
         let mut missing = Vec::new();
         let mut mismatch = None;
         for Needed { digest, size, need } in needs {
-            let bytes = match need {
-                Need::Blob => self.blob(repository, digest),
-                Need::Manifest => manifests
-                    .and_then(|all| all.get(digest))
-                    .map(|found| &found.bytes),
-            };
-            match bytes.map(|bytes| bytes.len() as u64) {
+            let manifest = manifests
+                .and_then(|all| all.get(digest))
+                .map(|found| &found.bytes)
+                .filter(|_| need.admits_manifest());
+            let blob = self.blob(repository, digest).filter(|_| need.admits_blob());
+            match blob.or(manifest).map(|bytes| bytes.len() as u64) {
                 None => missing.push(*digest),
                 Some(stored) if stored != *size => {
                     mismatch = Some(StorageError::SizeMismatch {

@@ -40,9 +40,9 @@ impl Image {
         Self { media_type, ..self }
     }
 
-    /// One that lists manifests is an index.
+    /// One that lists manifests is an index, and so is one of what may be either.
     pub(crate) fn needing(mut self, digest: Digest, size: u64, need: Need) -> Self {
-        if need == Need::Manifest {
+        if need != Need::Blob {
             self.media_type = media_type(MediaType::OCI_INDEX);
         }
         self.needs.push(Needed { digest, size, need });
@@ -66,8 +66,8 @@ impl Image {
         let entries = self.needs.iter();
         let entries: Vec<_> = entries
             .map(|needed| match needed.need {
-                Need::Blob => entry("application/octet-stream", &needed.digest, needed.size),
                 Need::Manifest => entry(MediaType::OCI_MANIFEST, &needed.digest, needed.size),
+                _ => entry("application/octet-stream", &needed.digest, needed.size),
             })
             .collect();
         let mut document = serde_json::json!({

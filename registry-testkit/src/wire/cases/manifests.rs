@@ -38,6 +38,8 @@ pub(super) fn add(list: &mut List) {
         ("docker-list", docker_list),
         ("docker-foreign-layers", docker_foreign_layers),
         ("mixed-index", mixed_index),
+        ("index-of-blobs", index_of_blobs),
+        ("docker-list-of-blobs", docker_list_of_blobs),
     ] {
         list.each("manifests", name, move |session| {
             let set = build(&session);
@@ -66,11 +68,16 @@ pub(super) fn add(list: &mut List) {
     );
     list.add("manifests/missing-blobs-are-named", missing_blobs_are_named);
     list.add("manifests/missing-children-are-named", missing_children_are_named);
+    list.add(
+        "manifests/missing-blobs-of-an-index-are-named",
+        missing_blobs_of_an_index_are_named,
+    );
     list.add("manifests/pushed-at-once-to-one-tag", pushed_at_once_to_one_tag);
     list.add("manifests/delete-again", delete_again);
     list.add("manifests/delete-missing", delete_missing);
     list.add("extra/manifests/accept-is-ignored", accept_is_ignored);
     list.add("extra/manifests/content-type-missing", content_type_missing);
+    list.add("extra/manifests/blob-as-child", blob_as_child);
 }
 
 /// Pushes a set with a tag, reads it back in every way, and takes it down again, parents first.
@@ -319,6 +326,24 @@ fn mixed_index(session: &Session) -> DataSet {
     in_index(session, docker_image(session), |_| {})
 }
 
+/// A cache as BuildKit keeps it: an index of layers, and of a configuration of a type of its own.
+fn index_of_blobs(session: &Session) -> DataSet {
+    list_of_blobs(session, OCI_INDEX, OCI_LAYER_GZIP)
+}
+
+fn docker_list_of_blobs(session: &Session) -> DataSet {
+    list_of_blobs(session, DOCKER_LIST, DOCKER_LAYER)
+}
+
+fn list_of_blobs(session: &Session, media_type: &str, layer_type: &str) -> DataSet {
+    let layers = [session.blob(1024), session.blob(700)];
+    let config = session.blob(100);
+    let mut entries: Vec<Value> = layers.iter().map(|layer| descriptor(layer_type, layer)).collect();
+    entries.push(descriptor("application/vnd.buildkit.cacheconfig.v0", &config));
+    let top = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": entries });
+    set(session, [layers.to_vec(), vec![config]].concat(), vec![top])
+}
+
 /// A sha256 index of a sha512 image of a sha256 config and a sha512 layer.
 fn mixed_algorithms(session: &Session) -> DataSet {
     let config = config(session, "amd64");
@@ -565,6 +590,26 @@ async fn missing_children_are_named(session: Session) -> Outcome {
     push_blobs(&repository, &set).await?;
     put(&repository, first.digest, first).await?;
     names_missing(&repository, top, &[second.digest.to_string()]).await
+}
+
+async fn missing_blobs_of_an_index_are_named(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), index_of_blobs(&session));
+    let [first, rest @ ..] = set.blobs.as_slice() else {
+        unreachable!("two layers and a configuration");
+    };
+    repository.push_blob(first).await?;
+    let missing: Vec<String> = rest.iter().map(|blob| blob.digest.to_string()).collect();
+    names_missing(&repository, set.top(), &missing).await
+}
+
+/// An index says of its entries that they are manifests: then they have to be.
+async fn blob_as_child(session: Session) -> Outcome {
+    let (repository, set) = (session.repository(), DataSet::image(&session));
+    push_blobs(&repository, &set).await?;
+    let document = Blob::new(session.algorithm, set.top().body.clone());
+    repository.push_blob(&document).await?;
+    let top = Document::new(session.algorithm, index(&[set.top()]));
+    names_missing(&repository, &top, &[document.digest.to_string()]).await
 }
 
 /// Whoever wins, the tag names one of them, whole, and all of them are there.

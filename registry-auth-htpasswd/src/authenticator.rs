@@ -8,6 +8,7 @@ use crate::{
     limits::Failures,
     load::LoadError,
     login::{self, Login},
+    origin::Origin,
     reload::{LookTurn, Source},
     remembered::DigestKey,
     table::Candidate,
@@ -157,17 +158,12 @@ impl Shared {
 #[async_trait]
 impl Authenticator for Htpasswd {
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
-        let address = request.client_address().map(|address| address.ip());
+        let origin = Origin::new(request.client_address().map(|address| address.ip()));
         let credentials = match Credentials::of(request.headers) {
             Ok(Some(credentials)) => credentials,
             Ok(None) => return Ok(None),
             Err(Malformed) => {
-                return Err(login::unhashed(
-                    &self.shared,
-                    address,
-                    "",
-                    "malformed credentials",
-                ));
+                return Err(login::unhashed(&self.shared, origin, "", "malformed credentials"));
             }
         };
         if let Some(turn) = self.shared.source.due_turn(self.shared.clock.now()) {
@@ -180,9 +176,9 @@ impl Authenticator for Htpasswd {
         let table = self.shared.source.table();
         let Some(candidate) = table.candidate(credentials.user(), &self.shared.stand_ins) else {
             let user = credentials.user();
-            return Err(login::unhashed(&self.shared, address, user, "unknown user"));
+            return Err(login::unhashed(&self.shared, origin, user, "unknown user"));
         };
-        Login::new(Arc::clone(&self.shared), credentials, candidate, address)
+        Login::new(Arc::clone(&self.shared), credentials, candidate, origin)
             .verify()
             .await
             .map(Some)
@@ -243,8 +239,8 @@ mod tests {
         let users = users();
         assert_eq!(ping(&users, RIGHT).await.status(), 200);
         let hashing = &users.shared.hashing;
-        let _turn = hashing.turn(None).await.unwrap();
-        let mut waits = pin!(hashing.turn(None));
+        let _turn = hashing.turn(Origin::new(None).path()).await.unwrap();
+        let mut waits = pin!(hashing.turn(Origin::new(None).path()));
         assert!(
             waits
                 .as_mut()
@@ -271,14 +267,15 @@ mod tests {
         }
 
         // The turn comes back when the password was hashed.
-        users.shared.hashing.turn(None).await.unwrap();
+        users.shared.hashing.turn(Origin::new(None).path()).await.unwrap();
 
         assert_eq!(users.statistics().failed, 1);
-        let (failures, party) = (&users.shared.failures, Party::user("a", None));
+        let failures = &users.shared.failures;
+        let party = || Party::user("a", Origin::new(None));
         let most = FailureLimit::default().failures;
         for _ in 1..most {
-            failures.count(party, Duration::ZERO);
+            failures.count(party(), Duration::ZERO);
         }
-        assert!(failures.wait(party, Duration::ZERO).is_some());
+        assert!(failures.wait(party(), Duration::ZERO).is_some());
     }
 }

@@ -1,13 +1,16 @@
 //! The slow part: how many passwords are hashed at once, who waits for it, and whose turn is next.
 //!
 //! Whoever makes up a new name for each try is held up by no count of failures of a user. So networks take turns, and
-//! where the queue is full, the one with the most logins in it makes room for those with fewer.
+//! where the queue is full, the one with the most logins in it makes room for those with fewer. That holds for the large
+//! networks first, and then for the small ones in each: somebody with many small ones has no more turns than others.
 
-use crate::thread;
+use crate::{
+    origin::Path,
+    queue::{Group, Waiting},
+    thread,
+};
 use std::{
-    collections::VecDeque,
     io,
-    net::IpAddr,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,9 +18,6 @@ use std::{
     },
 };
 use tokio::sync::oneshot;
-
-/// Whom a login counts for: the network of its client, or all whose network is not known.
-type Network = Option<IpAddr>;
 
 /// Bounds for hashing.
 #[derive(Debug)]
@@ -31,18 +31,10 @@ pub(crate) struct Hashing {
 struct Queue {
     /// How many threads have nothing to do.
     idle: usize,
-    /// How many wait.
-    waiting: usize,
     /// How many have waited so far, which numbers them.
     numbers: u64,
-    /// The networks of those who wait; the first one is next.
-    networks: VecDeque<(Network, VecDeque<Waiting>)>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    number: u64,
-    turn: oneshot::Sender<Turn>,
+    /// Those who wait.
+    waiting: Group<oneshot::Sender<Turn>>,
 }
 
 /// The right to hash one password now.
@@ -58,9 +50,8 @@ impl Hashing {
         Arc::new(Self {
             queue: Mutex::new(Queue {
                 idle: threads.get(),
-                waiting: 0,
                 numbers: 0,
-                networks: VecDeque::new(),
+                waiting: Group::default(),
             }),
             longest,
             done: AtomicU64::new(0),
@@ -77,21 +68,23 @@ impl Hashing {
     }
 
     /// Waits for the turn; `None` if the queue is full, or becomes so and others have fewer in it.
-    pub(crate) async fn turn(self: &Arc<Self>, network: Network) -> Option<Turn> {
+    pub(crate) async fn turn(self: &Arc<Self>, path: Path) -> Option<Turn> {
         let (place, turn) = {
             let mut queue = self.queue();
             if let Some(idle) = queue.idle.checked_sub(1) {
                 queue.idle = idle;
                 return Some(Turn::of(self));
             }
-            if queue.waiting >= self.longest && !queue.make_room(network) {
+            if queue.waiting.len() >= self.longest && !queue.waiting.make_room(&path) {
                 return None;
             }
             let (turn, waits) = oneshot::channel();
-            let number = queue.enter(network, turn);
+            let number = queue.numbers;
+            queue.numbers += 1;
+            queue.waiting.enter(&path, Waiting { number, turn });
             let place = Place {
                 hashing: self,
-                network,
+                path,
                 number,
             };
             (place, waits)
@@ -106,7 +99,7 @@ impl Hashing {
         loop {
             let next = {
                 let mut queue = self.queue();
-                let Some(next) = queue.next() else {
+                let Some(next) = queue.waiting.next() else {
                     queue.idle += 1;
                     return;
                 };
@@ -121,69 +114,16 @@ impl Hashing {
     }
 }
 
-impl Queue {
-    fn enter(&mut self, network: Network, turn: oneshot::Sender<Turn>) -> u64 {
-        let number = self.numbers;
-        self.numbers += 1;
-        self.waiting += 1;
-        let waiting = Waiting { number, turn };
-        match self.networks.iter_mut().find(|(known, _)| *known == network) {
-            Some((_, queue)) => queue.push_back(waiting),
-            None => self.networks.push_back((network, VecDeque::from([waiting]))),
-        }
-        number
-    }
-
-    /// Takes the first of the network whose turn it is.
-    fn next(&mut self) -> Option<Waiting> {
-        let (network, mut queue) = self.networks.pop_front()?;
-        let next = queue.pop_front();
-        self.waiting -= usize::from(next.is_some());
-        if !queue.is_empty() {
-            self.networks.push_back((network, queue));
-        }
-        next
-    }
-
-    /// Sends the last one away of the network that has the most, if that leaves it with no fewer than `network`.
-    fn make_room(&mut self, network: Network) -> bool {
-        let own = self.networks.iter().find(|(known, _)| *known == network);
-        let own = own.map_or(0, |(_, queue)| queue.len());
-        let most = self.networks.iter_mut().max_by_key(|(_, queue)| queue.len());
-        let Some((_, queue)) = most.filter(|(_, queue)| queue.len() > own + 1) else {
-            return false;
-        };
-        self.waiting -= usize::from(queue.pop_back().is_some());
-        true
-    }
-
-    /// Whoever had that number waits no longer.
-    fn leave(&mut self, network: Network, number: u64) {
-        let Some(index) = self.networks.iter().position(|(known, _)| *known == network) else {
-            return;
-        };
-        let Some((_, queue)) = self.networks.get_mut(index) else {
-            return;
-        };
-        let before = queue.len();
-        queue.retain(|waiting| waiting.number != number);
-        self.waiting -= before - queue.len();
-        if queue.is_empty() {
-            self.networks.remove(index);
-        }
-    }
-}
-
 /// A place in the queue, given up on drop.
 struct Place<'a> {
     hashing: &'a Hashing,
-    network: Network,
+    path: Path,
     number: u64,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.hashing.queue().leave(self.network, self.number);
+        self.hashing.queue().waiting.leave(&self.path, self.number);
     }
 }
 
@@ -223,6 +163,7 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::Origin;
     use std::{
         net::Ipv4Addr,
         pin::Pin,
@@ -230,8 +171,10 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    const A: Network = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-    const B: Network = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+    /// The path of an address of IPv4.
+    fn at(end: u8) -> Path {
+        Origin::new(Some(Ipv4Addr::new(192, 0, 2, end).into())).path()
+    }
 
     fn hashing(threads: usize, longest: usize) -> Arc<Hashing> {
         Hashing::new(NonZeroUsize::new(threads).unwrap(), longest)
@@ -244,8 +187,8 @@ mod tests {
     }
 
     /// One who waits, and has entered the queue.
-    fn waits(hashing: &Arc<Hashing>, network: Network) -> Waits<'_> {
-        let mut waits: Waits<'_> = Box::pin(hashing.turn(network));
+    fn waits(hashing: &Arc<Hashing>, path: Path) -> Waits<'_> {
+        let mut waits: Waits<'_> = Box::pin(hashing.turn(path));
         assert!(poll(&mut waits).is_pending());
         waits
     }
@@ -253,26 +196,27 @@ mod tests {
     #[tokio::test]
     async fn the_queue_holds_those_who_wait_and_no_more() {
         let hashing = hashing(1, 2);
-        let turn = hashing.turn(A).await.unwrap();
+        let turn = hashing.turn(at(1)).await.unwrap();
 
-        let first = waits(&hashing, A);
-        let second = waits(&hashing, A);
-        assert!(hashing.turn(A).await.is_none());
+        let first = waits(&hashing, at(1));
+        let second = waits(&hashing, at(1));
+        assert!(hashing.turn(at(1)).await.is_none());
         drop(second);
-        let third = waits(&hashing, A);
+        let third = waits(&hashing, at(1));
 
         drop(turn);
         first.await.unwrap();
         third.await.unwrap();
         let queue = hashing.queue();
-        assert_eq!((queue.waiting, queue.idle), (0, 1));
+        assert_eq!((queue.waiting.len(), queue.idle), (0, 1));
     }
 
     #[tokio::test]
     async fn networks_take_turns_and_those_of_one_in_order() {
         let hashing = hashing(1, 10);
-        let mut turn = hashing.turn(A).await.unwrap();
-        let mut waiting = [A, A, A, B, None, B].map(|network| waits(&hashing, network));
+        let mut turn = hashing.turn(at(1)).await.unwrap();
+        let mut waiting =
+            [at(1), at(1), at(1), at(2), Origin::new(None).path(), at(2)].map(|path| waits(&hashing, path));
 
         for next in [0, 3, 4, 1, 5, 2] {
             drop(turn);
@@ -286,30 +230,30 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_has_room_for_networks_that_have_fewer_in_it() {
         let hashing = hashing(1, 4);
-        let _turn = hashing.turn(A).await.unwrap();
-        let mut of_a: Vec<_> = (0..4).map(|_| waits(&hashing, A)).collect();
-        assert!(hashing.turn(A).await.is_none());
+        let _turn = hashing.turn(at(1)).await.unwrap();
+        let mut of_a: Vec<_> = (0..4).map(|_| waits(&hashing, at(1))).collect();
+        assert!(hashing.turn(at(1)).await.is_none());
 
-        let _first = waits(&hashing, B);
-        let _second = waits(&hashing, B);
+        let _first = waits(&hashing, at(2));
+        let _second = waits(&hashing, at(2));
 
         // Half for each, and so it stays.
-        assert!(hashing.turn(B).await.is_none());
-        assert!(hashing.turn(A).await.is_none());
+        assert!(hashing.turn(at(2)).await.is_none());
+        assert!(hashing.turn(at(1)).await.is_none());
         let sent_away = of_a
             .iter_mut()
             .map(poll)
             .filter(|waits| matches!(waits, Poll::Ready(None)));
         assert_eq!(sent_away.count(), 2);
-        assert_eq!(hashing.queue().waiting, 4);
+        assert_eq!(hashing.queue().waiting.len(), 4);
     }
 
     #[tokio::test]
     async fn a_turn_that_nobody_takes_is_passed_on() {
         let hashing = hashing(1, 4);
-        let turn = hashing.turn(A).await.unwrap();
-        let given = waits(&hashing, A);
-        let next = waits(&hashing, B);
+        let turn = hashing.turn(at(1)).await.unwrap();
+        let given = waits(&hashing, at(1));
+        let next = waits(&hashing, at(2));
 
         drop(turn);
         drop(given);
@@ -323,7 +267,7 @@ mod tests {
         let running = Arc::new(AtomicUsize::new(0));
         let hash = || async {
             let running = Arc::clone(&running);
-            let turn = hashing.turn(A).await.unwrap();
+            let turn = hashing.turn(at(1)).await.unwrap();
             let work = move || {
                 assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
                 std::thread::yield_now();
@@ -341,10 +285,10 @@ mod tests {
     async fn a_panic_is_an_error_and_gives_the_turn_back() {
         let hashing = hashing(1, 1);
 
-        let turn = hashing.turn(A).await.unwrap();
+        let turn = hashing.turn(at(1)).await.unwrap();
         let failed = turn.hash(|| panic!("as a test")).await;
 
         assert!(failed.is_err());
-        hashing.turn(A).await.unwrap();
+        hashing.turn(at(1)).await.unwrap();
     }
 }

@@ -31,7 +31,8 @@
 //! A password is hashed when it is first shown, and remembered for as long as it is in use
 //! ([`Builder::remember_for`]), so that the requests of a push cost one hash together. Hashing runs on few threads of its
 //! own ([`Builder::threads`]), never on the async runtime, and what waits for it is bounded ([`Builder::queue`]); the
-//! clients' networks take turns, so that no one of them keeps the others waiting. One thread at most looks at the file: where the file system hangs, the users that were read go on, and one login that
+//! clients' networks take turns, so that no one of them keeps the others waiting; in IPv6 those of 48 bits, then those of 56 and
+//! 64 in each. One thread at most looks at the file: where the file system hangs, the users that were read go on, and one login that
 //! was not verified waits. This crate starts nothing that goes on by itself.
 //!
 //! # Who tries passwords
@@ -43,6 +44,8 @@
 //!   counted for the address alone. The address is the [`ClientAddress`](registry_core::auth::ClientAddress) in the
 //!   request's extensions; without one, failures are counted for the user alone.
 //! - They are counted for each network as well, whatever names it shows ([`Builder::network_failure_limit`]).
+//! - In IPv6 both are counted for 64, 56 and 48 bits of an address: 56 bits are allowed 3 times as many failures, 48 bits
+//!   10 times as many, which are forgiven as many times faster.
 //! - Each failed login is one event, of the level `WARN` and the target `registry_auth_htpasswd::login`, with the
 //!   fields `client` (an address, or `-`), `user` and `reason`, in this order. The name is quoted and escaped, so that no
 //!   client can forge a line. With the usual formatter, fail2ban finds the address by
@@ -58,6 +61,8 @@ mod hashing;
 mod limits;
 mod load;
 mod login;
+mod origin;
+mod queue;
 mod reload;
 mod remembered;
 mod table;

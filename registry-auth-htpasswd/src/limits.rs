@@ -4,10 +4,12 @@
 //! The counts lie in a table of fixed size, so that a million wrong users cost no memory. Where it is full, the count
 //! that matters least is given up.
 
-use crate::clock::millis;
+use crate::{
+    clock::millis,
+    origin::{Network, Origin},
+};
 use std::{
     hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -39,6 +41,14 @@ impl FailureLimit {
 impl FailureLimit {
     /// For a network, whatever users it tries: 100, of which one is forgiven each 3 seconds.
     pub(crate) const NETWORK: Self = Self::new(100, Duration::from_secs(3));
+
+    /// So many times as many, forgiven as many times faster.
+    pub(crate) fn times(self, times: u32) -> Self {
+        Self {
+            failures: self.failures.max(1).saturating_mul(times),
+            forgiven_after: self.forgiven_after / times.max(1),
+        }
+    }
 }
 
 impl Default for FailureLimit {
@@ -56,42 +66,35 @@ const ROWS: usize = 8192;
 /// Of whom failures are counted.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Party<'a> {
-    /// A user, from an address if that is known.
-    User(&'a str, Option<IpAddr>),
-    /// An address, from which something came that names no user, or none that there could be.
-    Nobody(Option<IpAddr>),
+    /// A user, from a network if that is known.
+    User(&'a str, Option<Network>),
+    /// A network, from which something came that names no user, or none that there could be.
+    Nobody(Option<Network>),
     /// A network, with whatever names.
-    Network(IpAddr),
+    Network(Network),
 }
 
 impl<'a> Party<'a> {
-    pub(crate) fn user(user: &'a str, address: Option<IpAddr>) -> Self {
-        Self::User(user, address.map(network))
+    /// For whom failures of a user count, whoever else is there.
+    pub(crate) fn user(user: &'a str, origin: Origin) -> impl Iterator<Item = Self> {
+        somewhere(origin).map(move |network| Self::User(user, network))
     }
 
-    pub(crate) fn nobody(address: Option<IpAddr>) -> Self {
-        Self::Nobody(address.map(network))
+    /// For whom counts what names no user.
+    pub(crate) fn nobody(origin: Origin) -> impl Iterator<Item = Self> {
+        somewhere(origin).map(Self::Nobody)
     }
 
-    /// `None` for addresses that may be those of a proxy or a gateway, behind which everybody has one: loopback,
-    /// private, and local ones.
-    pub(crate) fn network(address: Option<IpAddr>) -> Option<Self> {
-        let network = network(address?);
-        let shared = match network {
-            IpAddr::V4(address) => {
-                address.is_loopback()
-                    || address.is_private()
-                    || address.is_link_local()
-                    // RFC 6598.
-                    || matches!(address.octets(), [100, 64..128, ..])
-            }
-            // The last half of it is gone, with which loopback is told.
-            IpAddr::V6(address) => {
-                address.is_unspecified() || address.is_unique_local() || address.is_unicast_link_local()
-            }
-        };
-        (!shared).then_some(Self::Network(network))
+    /// For whom failures count whatever user they name.
+    pub(crate) fn networks(origin: Origin) -> impl Iterator<Item = Self> {
+        origin.unshared_networks().map(Self::Network)
     }
+}
+
+/// The networks, or nothing once where they are not known.
+fn somewhere(origin: Origin) -> impl Iterator<Item = Option<Network>> {
+    let nowhere = origin.networks().next().is_none();
+    origin.networks().map(Some).chain(nowhere.then_some(None))
 }
 
 /// The failures of late.
@@ -122,8 +125,19 @@ impl Failures {
         }
     }
 
-    /// How long somebody has to wait before the next try; `None` if not at all.
-    pub(crate) fn wait(&self, party: Party<'_>, now: Duration) -> Option<Duration> {
+    /// How long somebody has to wait who is all of these before the next try; `None` if not at all.
+    pub(crate) fn wait<'a>(
+        &self,
+        parties: impl IntoIterator<Item = Party<'a>>,
+        now: Duration,
+    ) -> Option<Duration> {
+        parties
+            .into_iter()
+            .filter_map(|party| self.wait_of(party, now))
+            .max()
+    }
+
+    fn wait_of(&self, party: Party<'_>, now: Duration) -> Option<Duration> {
         let limit = self.limit(party)?;
         let party = self.number(party);
         let forgiven = self.with_row(party, |row| {
@@ -138,8 +152,14 @@ impl Failures {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Counts a wrong password.
-    pub(crate) fn count(&self, party: Party<'_>, now: Duration) {
+    /// Counts a wrong password for all of these.
+    pub(crate) fn count<'a>(&self, parties: impl IntoIterator<Item = Party<'a>>, now: Duration) {
+        for party in parties {
+            self.count_for(party, now);
+        }
+    }
+
+    fn count_for(&self, party: Party<'_>, now: Duration) {
         let Some(limit) = self.limit(party) else {
             return;
         };
@@ -162,20 +182,25 @@ impl Failures {
         });
     }
 
-    /// Forgives all failures: the password was right.
-    pub(crate) fn forgive(&self, party: Party<'_>) {
-        let party = self.number(party);
-        self.with_row(party, |row| {
-            if let Some(count) = row.iter_mut().find(|count| count.party == party) {
-                *count = Count::default();
-            }
-        });
+    /// Forgives all failures of these: the password was right.
+    pub(crate) fn forgive<'a>(&self, parties: impl IntoIterator<Item = Party<'a>>) {
+        for party in parties {
+            let party = self.number(party);
+            self.with_row(party, |row| {
+                if let Some(count) = row.iter_mut().find(|count| count.party == party) {
+                    *count = Count::default();
+                }
+            });
+        }
     }
 
-    const fn limit(&self, party: Party<'_>) -> Option<FailureLimit> {
+    fn limit(&self, party: Party<'_>) -> Option<FailureLimit> {
         match party {
-            Party::User(..) | Party::Nobody(_) => self.users,
-            Party::Network(_) => self.networks,
+            Party::User(_, None) | Party::Nobody(None) => self.users,
+            Party::User(_, Some(network)) | Party::Nobody(Some(network)) => {
+                self.users.map(|limit| network.limit(limit))
+            }
+            Party::Network(network) => self.networks.map(|limit| network.limit(limit)),
         }
     }
 
@@ -197,20 +222,12 @@ impl Failures {
     }
 }
 
-/// What one party has of addresses: in IPv6, a network of 64 bits.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
-    const HOME: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn failures() -> Failures {
         Failures::new(Some(FailureLimit::new(3, Duration::from_secs(10))), None)
@@ -220,88 +237,81 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// A user, at some address.
+    fn user(user: &str, address: impl Into<Option<IpAddr>>) -> impl Iterator<Item = Party<'_>> {
+        Party::user(user, Origin::new(address.into()))
+    }
+
     #[test]
     fn a_user_waits_after_the_last_failure_that_is_allowed_until_one_is_forgiven() {
         let failures = failures();
         for _ in 0..2 {
-            failures.count(Party::user("bob", HOME), at(100));
+            failures.count(user("bob", HOME), at(100));
         }
-        assert_eq!(failures.wait(Party::user("bob", HOME), at(100)), None);
+        assert_eq!(failures.wait(user("bob", HOME), at(100)), None);
 
-        failures.count(Party::user("bob", HOME), at(100));
+        failures.count(user("bob", HOME), at(100));
 
-        assert_eq!(failures.wait(Party::user("bob", HOME), at(100)), Some(at(10)));
-        assert_eq!(failures.wait(Party::user("bob", HOME), at(104)), Some(at(6)));
-        assert_eq!(failures.wait(Party::user("bob", HOME), at(110)), None);
-        failures.count(Party::user("bob", HOME), at(110));
-        assert_eq!(failures.wait(Party::user("bob", HOME), at(111)), Some(at(9)));
-        assert_eq!(failures.wait(Party::user("bob", HOME), at(140)), None);
+        assert_eq!(failures.wait(user("bob", HOME), at(100)), Some(at(10)));
+        assert_eq!(failures.wait(user("bob", HOME), at(104)), Some(at(6)));
+        assert_eq!(failures.wait(user("bob", HOME), at(110)), None);
+        failures.count(user("bob", HOME), at(110));
+        assert_eq!(failures.wait(user("bob", HOME), at(111)), Some(at(9)));
+        assert_eq!(failures.wait(user("bob", HOME), at(140)), None);
     }
 
     #[test]
     fn users_and_addresses_are_counted_apart_and_an_ipv6_network_as_one() {
         let failures = failures();
-        let in_network = |end: u16| Some(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, end]));
+        let in_network = |end: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, end]);
         let elsewhere = IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0]);
         for end in 0..3 {
-            failures.count(Party::user("bob", HOME), at(0));
-            failures.count(Party::user("eve", in_network(end)), at(0));
+            failures.count(user("bob", HOME), at(0));
+            failures.count(user("eve", in_network(end)), at(0));
         }
 
-        assert!(failures.wait(Party::user("bob", HOME), at(0)).is_some());
-        assert!(failures.wait(Party::user("bob", None), at(0)).is_none());
-        assert!(failures.wait(Party::user("alice", HOME), at(0)).is_none());
-        assert!(failures.wait(Party::user("eve", in_network(9)), at(0)).is_some());
-        assert!(
-            failures
-                .wait(Party::user("eve", Some(elsewhere)), at(0))
-                .is_none()
-        );
-        let mapped = Some(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into());
-        assert!(failures.wait(Party::user("bob", mapped), at(0)).is_some());
+        assert!(failures.wait(user("bob", HOME), at(0)).is_some());
+        assert!(failures.wait(user("bob", None), at(0)).is_none());
+        assert!(failures.wait(user("alice", HOME), at(0)).is_none());
+        assert!(failures.wait(user("eve", in_network(9)), at(0)).is_some());
+        assert!(failures.wait(user("eve", elsewhere), at(0)).is_none());
+        let mapped: IpAddr = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into();
+        assert!(failures.wait(user("bob", mapped), at(0)).is_some());
     }
 
     #[test]
-    fn a_network_is_what_one_party_has_and_no_address_that_many_may_share() {
-        let network = |address: &str| Party::network(Some(address.parse().unwrap()));
-        for alone in [
-            "192.0.2.1",
-            "::ffff:192.0.2.1",
-            "2001:db8::1",
-            "100.63.0.1",
-            "172.15.0.1",
-        ] {
-            assert!(network(alone).is_some(), "{alone}");
+    fn whoever_changes_the_network_with_each_try_is_held_up_by_the_larger_ones() {
+        // 3 in 64 bits, 9 in 56, 30 in 48.
+        for (shift, allowed) in [(64, 9), (72, 30)] {
+            let failures = failures();
+            let first = u128::from(std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1));
+            let address = |index: u128| IpAddr::from((first + (index << shift)).to_be_bytes());
+            let tries = (0..200).take_while(|index| {
+                let parties = || user("eve", address(*index));
+                let admitted = failures.wait(parties(), at(0)).is_none();
+                if admitted {
+                    failures.count(parties(), at(0));
+                }
+                admitted
+            });
+            assert_eq!(tries.count(), allowed);
+            let elsewhere = IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, 1]);
+            assert!(failures.wait(user("eve", elsewhere), at(0)).is_none());
         }
-        for shared in [
-            "127.0.0.1",
-            "::1",
-            "::ffff:127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.0.1",
-            "169.254.0.1",
-            "100.64.0.1",
-            "fd00::1",
-            "fe80::1",
-        ] {
-            assert!(network(shared).is_none(), "{shared}");
-        }
-        assert!(Party::network(None).is_none());
     }
 
     #[test]
     fn a_million_wrong_users_take_no_memory_and_do_not_unblock_the_one_who_waits() {
         let failures = failures();
         for _ in 0..3 {
-            failures.count(Party::user("bob", HOME), at(0));
+            failures.count(user("bob", HOME), at(0));
         }
 
         for index in 0..1_000_000 {
-            failures.count(Party::user(&format!("user{index}"), HOME), at(0));
+            failures.count(user(&format!("user{index}"), HOME), at(0));
         }
 
-        assert!(failures.wait(Party::user("bob", HOME), at(0)).is_some());
+        assert!(failures.wait(user("bob", HOME), at(0)).is_some());
         let rows = failures.rows.lock().unwrap();
         assert_eq!((rows.len(), rows.capacity()), (ROWS, ROWS));
     }

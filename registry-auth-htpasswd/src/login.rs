@@ -1,16 +1,12 @@
 //! One login: remembered, or hashed when its turn comes, or refused.
 
 use crate::{
-    authenticator::Shared,
-    credentials::Credentials,
-    limits::{Party, network},
-    remembered::Digest,
+    authenticator::Shared, credentials::Credentials, limits::Party, origin::Origin, remembered::Digest,
     table::Candidate,
 };
 use registry_core::auth::{AuthError, Identity};
 use std::{
     fmt,
-    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -25,7 +21,7 @@ pub(crate) struct Login {
     credentials: Credentials,
     candidate: Candidate,
     digest: Digest,
-    address: Option<IpAddr>,
+    origin: Origin,
 }
 
 impl Login {
@@ -33,7 +29,7 @@ impl Login {
         shared: Arc<Shared>,
         credentials: Credentials,
         candidate: Candidate,
-        address: Option<IpAddr>,
+        origin: Origin,
     ) -> Self {
         // For a stranger as well, so that it takes the same time.
         let digest = shared.key.digest(&candidate.entry, credentials.password());
@@ -42,7 +38,7 @@ impl Login {
             credentials,
             candidate,
             digest,
-            address,
+            origin,
         }
     }
 
@@ -54,7 +50,7 @@ impl Login {
         }
         self.admit()?;
         let shared = Arc::clone(&self.shared);
-        let turn = shared.hashing.turn(self.address.map(network)).await;
+        let turn = shared.hashing.turn(self.origin.path()).await;
         let turn = turn.ok_or_else(|| self.throttled(FULL, "too many logins at once"))?;
         // While this one waited, another request may have brought the same password, or too many wrong ones.
         if self.is_remembered() {
@@ -90,22 +86,18 @@ impl Login {
 
     fn wait(&self) -> Option<Duration> {
         let now = self.shared.clock.now();
-        let waits = self
-            .parties()
-            .filter_map(|party| self.shared.failures.wait(party, now));
-        waits.max()
+        self.shared.failures.wait(self.parties(), now)
     }
 
     /// For whom a failure counts.
     fn parties(&self) -> impl Iterator<Item = Party<'_>> {
-        let user = Party::user(self.credentials.user(), self.address);
-        [Some(user), Party::network(self.address)].into_iter().flatten()
+        Party::user(self.credentials.user(), self.origin).chain(Party::networks(self.origin))
     }
 
     fn throttled(&self, retry_after: Duration, why: &str) -> AuthError {
         throttled(
             &self.shared,
-            self.address,
+            self.origin,
             self.credentials.user(),
             retry_after,
             why,
@@ -120,64 +112,53 @@ impl Login {
         if right {
             self.candidate.entry.remembered.keep(self.digest, now);
             // Not those of the network: whoever has a password could forgive their own tries of others.
-            self.shared.failures.forgive(Party::user(user, self.address));
+            self.shared.failures.forgive(Party::user(user, self.origin));
             return true;
         }
-        for party in self.parties() {
-            self.shared.failures.count(party, now);
-        }
+        self.shared.failures.count(self.parties(), now);
         let reason = if self.candidate.own {
             "wrong password"
         } else {
             "unknown user"
         };
-        failed(&self.shared, self.address, user, reason);
+        failed(&self.shared, self.origin, user, reason);
         false
     }
 }
 
 /// Refuses a login for which nothing is hashed: there is no name, or no user at all. These cost nothing, so they are
 /// limited for the address alone, whatever name they show: a log is not to be filled for free.
-pub(crate) fn unhashed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) -> AuthError {
-    let (party, now) = (Party::nobody(address), shared.clock.now());
-    if let Some(wait) = shared.failures.wait(party, now) {
-        return throttled(shared, address, user, wait, reason);
+pub(crate) fn unhashed(shared: &Shared, origin: Origin, user: &str, reason: &str) -> AuthError {
+    let now = shared.clock.now();
+    if let Some(wait) = shared.failures.wait(Party::nobody(origin), now) {
+        return throttled(shared, origin, user, wait, reason);
     }
-    shared.failures.count(party, now);
-    failed(shared, address, user, reason);
+    shared.failures.count(Party::nobody(origin), now);
+    failed(shared, origin, user, reason);
     AuthError::Rejected
 }
 
-fn throttled(
-    shared: &Shared,
-    address: Option<IpAddr>,
-    user: &str,
-    retry_after: Duration,
-    why: &str,
-) -> AuthError {
+fn throttled(shared: &Shared, origin: Origin, user: &str, retry_after: Duration, why: &str) -> AuthError {
     shared.counters.throttled.fetch_add(1, Ordering::Relaxed);
-    let client = Client(address);
-    tracing::debug!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), "login refused: {why}");
+    tracing::debug!(
+        target: "registry_auth_htpasswd::login",
+        client = %origin,
+        user = ?Short(user),
+        "login refused: {why}"
+    );
     AuthError::Throttled { retry_after }
 }
 
 /// Logs a failed login, in the one line that the documentation of this crate promises.
-fn failed(shared: &Shared, address: Option<IpAddr>, user: &str, reason: &str) {
+fn failed(shared: &Shared, origin: Origin, user: &str, reason: &str) {
     shared.counters.failed.fetch_add(1, Ordering::Relaxed);
-    let client = Client(address);
-    tracing::warn!(target: "registry_auth_htpasswd::login", %client, user = ?Short(user), reason, "login failed");
-}
-
-/// An address, or a dash.
-struct Client(Option<IpAddr>);
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => address.to_canonical().fmt(f),
-            None => f.write_str("-"),
-        }
-    }
+    tracing::warn!(
+        target: "registry_auth_htpasswd::login",
+        client = %origin,
+        user = ?Short(user),
+        reason,
+        "login failed"
+    );
 }
 
 /// A name that a client sent: quoted, escaped, and not longer than a line of a log should be.

@@ -1,0 +1,168 @@
+//! [`Origin`]: where a login comes from, as the networks that may be one party's.
+//!
+//! Somebody with IPv6 has at least 64 bits of addresses, many have 56 or 48. So what counts for an address counts for
+//! all of these, and the larger ones are allowed more, as many people may share them.
+
+use crate::limits::FailureLimit;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+/// The networks of an address of IPv6, from the smallest: how many bits they have, and how many times the smallest
+/// one's failures each is allowed.
+const LADDER: [(u8, u32); Origin::NETWORKS] = [(64, 1), (56, 3), (48, 10)];
+
+/// Where a login comes from, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    address: Option<IpAddr>,
+}
+
+/// A network that may be one party's: an address of IPv4, or the first bits of one of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+/// The groups that a login belongs to, from the largest to the smallest.
+pub(crate) type Path = [Option<IpAddr>; Origin::NETWORKS];
+
+impl Origin {
+    /// How many networks one address is in.
+    const NETWORKS: usize = 3;
+
+    pub(crate) fn new(address: Option<IpAddr>) -> Self {
+        let address = address.map(|address| address.to_canonical());
+        Self { address }
+    }
+
+    /// The networks, from the smallest: one of IPv4, several of IPv6.
+    pub(crate) fn networks(self) -> impl Iterator<Item = Network> {
+        let steps = match self.address {
+            None => 0,
+            Some(IpAddr::V4(_)) => 1,
+            Some(IpAddr::V6(_)) => LADDER.len(),
+        };
+        let networks = LADDER
+            .into_iter()
+            .map(move |(bits, _)| self.address.map(|address| Network::of(address, bits)));
+        networks.take(steps).flatten()
+    }
+
+    /// The networks, unless the address may be that of a proxy or a gateway, behind which everybody has one: loopback,
+    /// private, and local ones.
+    pub(crate) fn unshared_networks(self) -> impl Iterator<Item = Network> {
+        let shared = match self.address {
+            None => true,
+            Some(IpAddr::V4(address)) => {
+                address.is_loopback()
+                    || address.is_private()
+                    || address.is_link_local()
+                    // RFC 6598.
+                    || matches!(address.octets(), [100, 64..128, ..])
+            }
+            Some(IpAddr::V6(address)) => {
+                address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+            }
+        };
+        self.networks().filter(move |_| !shared)
+    }
+
+    /// The groups among which turns are shared.
+    pub(crate) fn path(self) -> Path {
+        let mut path = LADDER.map(|(bits, _)| self.address.map(|address| Network::of(address, bits).address));
+        path.reverse();
+        path
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+impl Network {
+    fn of(address: IpAddr, bits: u8) -> Self {
+        match address {
+            IpAddr::V4(_) => Self { address, bits: 32 },
+            IpAddr::V6(address) => {
+                let ignored = u32::from(128 - bits);
+                let address = Ipv6Addr::from_bits(address.to_bits() >> ignored << ignored).into();
+                Self { address, bits }
+            }
+        }
+    }
+
+    /// The failures that it is allowed where the smallest network is allowed `smallest`.
+    pub(crate) fn limit(self, smallest: FailureLimit) -> FailureLimit {
+        let times = LADDER.into_iter().find(|(bits, _)| *bits == self.bits);
+        smallest.times(times.map_or(1, |(_, times)| times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(address: &str) -> Origin {
+        Origin::new(Some(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_in_three_networks_and_one_of_ipv4_is_its_own() {
+        let networks = |address| {
+            let text = |network: Network| format!("{}/{}", network.address, network.bits);
+            origin(address).networks().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            networks("2001:db8:1:203:4::5"),
+            ["2001:db8:1:203::/64", "2001:db8:1:200::/56", "2001:db8:1::/48"]
+        );
+        assert_eq!(networks("192.0.2.1"), ["192.0.2.1/32"]);
+        assert_eq!(networks("::ffff:192.0.2.1"), ["192.0.2.1/32"]);
+        assert_eq!(Origin::new(None).networks().count(), 0);
+    }
+
+    #[test]
+    fn larger_networks_are_allowed_more() {
+        let smallest = FailureLimit::new(10, std::time::Duration::from_secs(30));
+        let limits = origin("2001:db8::1")
+            .networks()
+            .map(|network| network.limit(smallest));
+        let limits = limits.map(|limit| (limit.failures, limit.forgiven_after.as_secs()));
+        assert_eq!(limits.collect::<Vec<_>>(), [(10, 30), (30, 10), (100, 3)]);
+    }
+
+    #[test]
+    fn a_network_is_what_one_party_has_and_no_address_that_many_may_share() {
+        for alone in [
+            "192.0.2.1",
+            "::ffff:192.0.2.1",
+            "2001:db8::1",
+            "100.63.0.1",
+            "172.15.0.1",
+        ] {
+            assert!(origin(alone).unshared_networks().count() > 0, "{alone}");
+        }
+        for shared in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.0.1",
+            "169.254.0.1",
+            "100.64.0.1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            assert_eq!(origin(shared).unshared_networks().count(), 0, "{shared}");
+        }
+    }
+}

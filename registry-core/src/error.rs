@@ -305,6 +305,9 @@ pub enum Error {
     /// There is no space left, or none for uploads.
     #[error("the registry has no space left for this; pulling and deleting go on")]
     Full(#[source] BoxError),
+    /// The storage takes nothing until an operator has dealt with it. The source is for the log.
+    #[error("the registry cannot store anything for now")]
+    Unavailable(#[source] BoxError),
     /// The storage failed. The client is told no more than that; the source is for the log.
     #[error("the storage failed")]
     Storage(#[source] BoxError),
@@ -354,6 +357,7 @@ impl Error {
             // 507 would be the word for it, but docker tries that for 50 seconds and then shows the status alone, as
             // skopeo and podman do at once. This one they all show, with the message, and nobody tries again.
             Self::Full(_) => (S::FORBIDDEN, C::Denied),
+            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, C::Unknown),
             Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
         }
     }
@@ -463,6 +467,8 @@ impl From<StorageError> for Error {
             StorageError::Body(source) => Self::Body(source),
             StorageError::TagConflict { tag, current: _ } => Self::Precondition { tag },
             StorageError::Unsupported(what) => Self::Unsupported(what),
+            StorageError::ReadOnly => Self::ReadOnly,
+            unavailable @ StorageError::Unavailable { .. } => Self::Unavailable(unavailable.into()),
             full @ StorageError::Full { .. } => Self::Full(full.into()),
             other @ (StorageError::UploadConflict { .. } | StorageError::Internal { .. }) => {
                 Self::Storage(other.into())
@@ -516,6 +522,11 @@ mod tests {
         let inner = StorageError::io("/secret/path", std::io::Error::other("secret cause"));
         let error = Error::from(inner);
         assert_eq!(error.wire().0, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
+
+        let context = "/secret/path was replaced".into();
+        let error = Error::from(StorageError::Unavailable { context });
+        assert_eq!(error.wire().0, StatusCode::SERVICE_UNAVAILABLE);
         assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
 
         let full = StorageError::io("/secret/path", std::io::ErrorKind::StorageFull.into());

@@ -400,6 +400,8 @@ label! {
         Range: "range",
         Body: "body",
         Unsupported: "unsupported",
+        ReadOnly: "read_only",
+        Unavailable: "unavailable",
         TooManyUploads: "too_many_uploads",
         Full: "full",
         Internal: "internal",
@@ -417,6 +419,8 @@ impl Kind {
             StorageError::RangeUnsatisfiable { .. } => Self::Range,
             StorageError::Body(_) => Self::Body,
             StorageError::Unsupported(_) => Self::Unsupported,
+            StorageError::ReadOnly => Self::ReadOnly,
+            StorageError::Unavailable { .. } => Self::Unavailable,
             StorageError::TooManyUploads { .. } => Self::TooManyUploads,
             StorageError::Full { .. } => Self::Full,
             // Internal, and what is added to the contract until it has a name here.

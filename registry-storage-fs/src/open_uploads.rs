@@ -170,6 +170,9 @@ impl Store {
 
     /// Ends a session that stands where `seen` says and that nobody works on.
     pub(crate) fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        if !self.is_owned() {
+            return Err(StorageError::ReadOnly);
+        }
         match self.claim(repository, seen) {
             // The claim is held until the session is gone.
             Ok(claimed) => Ok(self.end_upload(repository, claimed.session.directory())?),

@@ -40,13 +40,18 @@ fn damage(root: &Path, digest: &Digest, damage: Damage) {
 async fn directory(durability: Durability) -> Backend {
     let directory = Arc::new(TempDir::new().unwrap());
     let (first, second) = open(directory.path(), durability).await;
-    let (reopened, damaged) = (Arc::clone(&directory), Arc::clone(&directory));
+    let (reopened, damaged, read) = (
+        Arc::clone(&directory),
+        Arc::clone(&directory),
+        Arc::clone(&directory),
+    );
     Backend::new(first, second)
         .reopening(move || {
             let directory = Arc::clone(&reopened);
             async move { open(directory.path(), durability).await }
         })
         .damaging(move |digest, kind| damage(damaged.path(), digest, kind))
+        .reading(move || Arc::new(FsStorage::options().read_only().open(read.path()).unwrap()))
         .keeping(directory)
 }
 
@@ -54,7 +59,7 @@ async fn relaxed() -> Backend {
     directory(Durability::Relaxed).await
 }
 
-storage_tests!(relaxed, admin, damage, restart);
+storage_tests!(relaxed, admin, damage, read_only, restart);
 
 /// As it is opened by default.
 mod durable {
@@ -64,5 +69,5 @@ mod durable {
         directory(Durability::Full).await
     }
 
-    storage_tests!(durable, admin, damage, restart);
+    storage_tests!(durable, admin, damage, read_only, restart);
 }

@@ -64,8 +64,10 @@ impl Schedule {
     }
 }
 
-/// Looks at once, and then time and again, for as long as it is polled; not at all without an expiry.
+/// Looks at once, and then time and again, for as long as it is polled; not at all without an expiry, or where nothing
+/// can be written.
 pub(crate) async fn run(storage: &dyn Storage, expiry: Option<Expiry>) -> Infallible {
+    let expiry = expiry.filter(|_| storage.write().is_some());
     let Some(Expiry { any, empty }) = expiry else {
         return std::future::pending().await;
     };

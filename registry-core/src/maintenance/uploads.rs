@@ -43,8 +43,8 @@ pub struct ExpiredUploads {
 ///
 /// # Errors
 ///
-/// [`StorageError::Unsupported`] if the storage has no plane for maintenance; else why its repositories cannot be
-/// listed.
+/// [`StorageError::Unsupported`] if the storage has no plane for maintenance, [`StorageError::ReadOnly`] if there is
+/// something to end and the handle reads only; else why its repositories cannot be listed.
 pub async fn expire_uploads(
     storage: &dyn Storage,
     idle_since: SystemTime,
@@ -92,9 +92,13 @@ async fn expire_if(
         };
         let listed = admin.uploading(page).await?;
         for repository in &listed.items {
-            if let Err(error) = in_repository(admin, repository, is_abandoned, &mut report).await {
-                tracing::warn!(%repository, %error, "cannot list the upload sessions of a repository");
-                report.failed += 1;
+            match in_repository(admin, repository, is_abandoned, &mut report).await {
+                Ok(()) => {}
+                Err(StorageError::ReadOnly) => return Err(StorageError::ReadOnly),
+                Err(error) => {
+                    tracing::warn!(%repository, %error, "cannot list the upload sessions of a repository");
+                    report.failed += 1;
+                }
             }
         }
         after = listed.items.into_iter().next_back();
@@ -122,7 +126,7 @@ async fn in_repository(
                 report.open += 1;
                 continue;
             }
-            expire(admin, repository, session, report).await;
+            expire(admin, repository, session, report).await?;
         }
         after = listed.items.last().map(|last| last.id);
         if !listed.more {
@@ -136,7 +140,7 @@ async fn expire(
     repository: &RepositoryName,
     session: &UploadState,
     report: &mut ExpiredUploads,
-) {
+) -> Result<(), StorageError> {
     let UploadState { id, offset, .. } = session;
     match admin.expire_upload(repository, session).await {
         Ok(true) => {
@@ -146,9 +150,12 @@ async fn expire(
         }
         // A client was quicker: to go on with it, or to end it.
         Ok(false) => report.open += 1,
+        // So it is for all of them.
+        Err(StorageError::ReadOnly) => return Err(StorageError::ReadOnly),
         Err(error) => {
             tracing::warn!(%repository, %id, %error, "cannot end an abandoned upload session");
             report.failed += 1;
         }
     }
+    Ok(())
 }

@@ -233,6 +233,8 @@ impl Error {
             }
             // Nobody knows when one ends; soon, where pushes are under way.
             Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
+            // An operator is needed first.
+            Self::Unavailable(_) => headers.set(header::RETRY_AFTER, 60),
             Self::TooManyDocuments { .. } => headers.set(header::RETRY_AFTER, 5),
             _ => {}
         }

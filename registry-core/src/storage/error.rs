@@ -63,6 +63,15 @@ pub enum StorageError {
     /// This storage has no such power.
     #[error("this storage cannot {0}")]
     Unsupported(&'static str),
+    /// This handle reads only; nothing was changed.
+    #[error("this storage is open for reading only")]
+    ReadOnly,
+    /// Nothing can be written until an operator has dealt with it; nothing was changed. Clients may try again later.
+    #[error("{context}")]
+    Unavailable {
+        /// What is wrong, and where; only the log shows it.
+        context: String,
+    },
     /// There is no room left, by disk or by quota.
     #[error("{context}: no space left")]
     Full {

@@ -257,7 +257,8 @@ pub trait StorageWrite: Send + Sync {
     ///
     /// The backend measures what is stored and compares it with `proof.size()`. A blob that is there already is
     /// kept if its size is right, and replaced if it is not. Resumable: a retry goes on, and a missing session
-    /// whose digest the repository holds by then is a success. After it returned, the blob survives the loss of
+    /// whose digest the repository holds by then is a success; one whose blob has been published and is gone again is
+    /// unknown, and nothing comes back. After it returned, the blob survives the loss of
     /// power (unless the backend was opened otherwise).
     ///
     /// # Errors
@@ -350,6 +351,10 @@ pub trait StorageAdmin: Send + Sync {
 
     /// Ends a session as [`cancel`](StorageWrite::cancel) does, if it still stands where `seen` says and nobody is
     /// busy with it; false if it does not.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::ReadOnly`] from a handle that reads only, with nothing changed. Its listings stay open.
     async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool>;
 }
 

@@ -15,11 +15,13 @@ pub struct Backend {
     pub(super) second: Arc<dyn Storage>,
     reopen: Option<Reopen>,
     damage: Option<Inflict>,
+    read_only: Option<Read>,
     /// Dropped last: the handles above may still need it.
     keep: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 type Reopen = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Handles> + Send>> + Send + Sync>;
+type Read = Box<dyn Fn() -> Arc<dyn Storage> + Send + Sync>;
 type Inflict = Box<dyn Fn(&Digest, Damage) + Send + Sync>;
 
 /// What happens to the stored bytes of a blob behind the backend's back.
@@ -42,6 +44,7 @@ impl Backend {
             second,
             reopen: None,
             damage: None,
+            read_only: None,
             keep: Vec::new(),
         }
     }
@@ -71,12 +74,20 @@ impl Backend {
         self
     }
 
+    /// The ability `read_only`: opens one more handle, for reading alone, on what the others have written by then.
+    #[must_use]
+    pub fn reading(mut self, open: impl Fn() -> Arc<dyn Storage> + Send + Sync + 'static) -> Self {
+        self.read_only = Some(Box::new(open));
+        self
+    }
+
     /// The abilities that this backend has, in alphabetical order.
     #[must_use]
     pub fn abilities(&self) -> Vec<&'static str> {
         [
             ("admin", self.first.admin().is_some()),
             ("damage", self.damage.is_some()),
+            ("read_only", self.read_only.is_some()),
             ("restart", self.reopen.is_some()),
         ]
         .into_iter()
@@ -89,6 +100,11 @@ impl Backend {
         inflict.expect("a backend that declares `damage` has `damaging`")(digest, damage);
     }
 
+    pub(super) fn read_only(&self) -> Arc<dyn Storage> {
+        let open = self.read_only.as_ref();
+        open.expect("a backend that declares `read_only` has `reading`")()
+    }
+
     /// As after a restart: handles on what was kept. Whoever cloned a handle has dropped it.
     pub(super) async fn restarted(self) -> Self {
         let Self {
@@ -96,6 +112,7 @@ impl Backend {
             second,
             reopen,
             damage,
+            read_only,
             keep,
         } = self;
         drop((first, second));
@@ -108,6 +125,7 @@ impl Backend {
             second,
             reopen,
             damage,
+            read_only,
             keep,
         }
     }

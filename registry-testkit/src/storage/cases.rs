@@ -2,7 +2,8 @@
 
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
-/// Takes an `async fn() -> Backend`, and the abilities of that backend among `admin`, `damage` and `restart`:
+/// Takes an `async fn() -> Backend`, and the abilities of that backend among `admin`, `damage`,
+/// `read_only` and `restart`:
 /// `storage_tests!(factory, admin, restart)`. See [`storage`](crate::storage).
 #[macro_export]
 macro_rules! storage_tests {
@@ -236,6 +237,15 @@ macro_rules! __storage_cases {
             }
         }
     };
+    (read_only [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            read_only {
+                a_read_only_handle_reads_all_and_writes_nothing
+                a_read_only_handle_ends_no_session
+            }
+        }
+    };
     (restart [$($with:tt)*] $($args:tt)*) => {
         $($with)*! {
             [$($args)*]
@@ -268,6 +278,7 @@ mod tests {
         let mut groups = crate::__storage_cases! { any [listed] };
         groups.extend(crate::__storage_cases! { admin [listed] });
         groups.extend(crate::__storage_cases! { damage [listed] });
+        groups.extend(crate::__storage_cases! { read_only [listed] });
         groups.extend(crate::__storage_cases! { restart [listed] });
         let names: BTreeSet<&str> = groups.iter().map(|(group, ..)| *group).collect();
         for (group, source, listed) in &groups {

@@ -18,7 +18,8 @@
 //!
 //! What not every backend can do is an ability that is declared behind the factory: `admin` has the
 //! maintenance plane, `restart` keeps things beyond its handles ([`Backend::reopening`]), `damage` can be
-//! damaged from outside ([`Backend::damaging`]). A declaration that does not fit the backend fails a case too.
+//! damaged from outside ([`Backend::damaging`]), `read_only` opens handles for reading alone
+//! ([`Backend::reading`]). A declaration that does not fit the backend fails a case too.
 //!
 //! The cases are functions from a backend to a panic, or to nothing; [`run`] runs a single one.
 #![expect(
@@ -44,6 +45,7 @@ pub mod isolation;
 pub mod listings;
 pub mod manifests;
 pub mod ranges;
+pub mod read_only;
 pub mod referrers;
 pub mod repositories;
 pub mod restart;

@@ -75,7 +75,7 @@ impl Store {
         page: &Page<'_, UploadId>,
     ) -> Result<Listing<UploadState>> {
         let ids = self.upload_ids(repository, page.after)?;
-        let uploads = ids.map(|id| self.upload(repository, &id));
+        let uploads = ids.map(|id| self.any_upload(repository, &id));
         first(page.limit, [Ok(uploads)])
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Session {
     sealed: bool,
     /// The blob that `data` has already become.
     became: Option<Digest>,
+    /// `data` has become a blob that is gone again: there is nothing left to go on with.
+    spent: bool,
 }
 
 /// A session that nobody else may change.
@@ -104,6 +106,7 @@ impl Store {
             checkpoint: Some(new.checkpoint.clone()),
             sealed: false,
             became: None,
+            spent: false,
         };
         let write = |path: PathBuf, bytes: &[u8]| fs::write(&path, bytes).at("write", &path);
         fs::create_dir(&staged.path).at("create", &staged.path)?;
@@ -120,6 +123,18 @@ impl Store {
     }
 
     pub(crate) fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        let session = self.load(repository, id)?;
+        Ok(session
+            .filter(|session| !session.spent)
+            .map(|session| session.state()))
+    }
+
+    /// The same for maintenance, which ends also those that clients are not shown any more.
+    pub(crate) fn any_upload(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<Option<UploadState>> {
         let session = self.load(repository, id)?;
         Ok(session.map(|session| session.state()))
     }
@@ -153,7 +168,8 @@ impl Store {
         // Kept with the new hash, so that a retry of the close reads nothing.
         session.checkpoint = hasher.checkpoint();
         session.sealed = true;
-        self.keep(&mut session, None)?;
+        let became = session.became;
+        self.keep(&mut session, became.as_ref())?;
         Ok((session.state(), hasher))
     }
 
@@ -186,10 +202,16 @@ impl Store {
         let target = self.layout.blob(&digest);
         let mut changes = self.disk.changes();
         match session.became {
-            Some(became) if became == digest && session.offset == proof.size() => changes.last(&target)?,
-            Some(became) => {
-                return Err(StorageError::internal(format!("the session has become {became}")));
+            Some(became) if became == digest && session.offset == proof.size() => {
+                changes.last(&target)?;
+                if self.stored(&digest)?.is_none() {
+                    // It went between the claim and now. A link to it would promise what nobody can send again.
+                    self.end_upload(repository, session.directory())?;
+                    return Err(StorageError::UploadUnknown);
+                }
             }
+            // Its bytes are a blob under one digest already, and are not moved to another.
+            Some(_) => return Err(session.conflict()),
             None => {
                 let data = session.paths.data();
                 let file = session.cut()?;
@@ -251,6 +273,11 @@ impl Store {
             .load(repository, &seen.id)?
             .ok_or(StorageError::UploadUnknown)?;
         match lock {
+            Some(_lock) if session.spent => {
+                self.end_upload(repository, session.directory())?;
+                Err(StorageError::UploadUnknown)
+            }
+            None if session.spent => Err(StorageError::UploadUnknown),
             Some(lock) if session.version() == seen.version => Ok(Claimed {
                 session,
                 lock: Arc::new(lock),
@@ -292,6 +319,7 @@ impl Store {
             checkpoint: None,
             sealed: false,
             became: None,
+            spent: false,
             id: *id,
             paths,
         };
@@ -306,13 +334,15 @@ impl Store {
         session.sealed = record.sealed;
         let mut there = stored.unwrap_or(0);
         let committing = record.committing.and_then(|digest| Digest::parse(&digest).ok());
-        if let (Some(digest), None) = (committing, stored)
-            && let Some(blob) = self.stored(&digest)?
-            && blob.size == record.offset
-        {
-            there = blob.size;
-            session.became = Some(digest);
-            session.sealed = true;
+        if let (Some(digest), None) = (committing, stored) {
+            match self.stored(&digest)? {
+                Some(blob) if blob.size == record.offset => {
+                    there = blob.size;
+                    session.became = Some(digest);
+                    session.sealed = true;
+                }
+                _ => session.spent = true,
+            }
         }
         session.offset = record.offset.min(there);
         let trusted = record.offset <= there && record.boot == self.boot;

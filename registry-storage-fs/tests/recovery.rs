@@ -137,6 +137,91 @@ async fn a_session_goes_on_in_the_next_process_without_reading_back() {
 }
 
 #[tokio::test]
+async fn a_session_whose_blob_is_gone_again_is_unknown_and_leaves_no_link() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = name("a");
+    let bytes = content(1000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let storage = FsStorage::open(root.path()).unwrap();
+    let state = open_upload(&storage, &repository).await;
+    let state = append(&storage, &repository, state, &bytes).await.unwrap();
+    let (state, proof) = prove(&storage, &repository, state).await;
+    // A commit that got as far as the rename and no further; then the blob was removed.
+    let directory = session(root.path(), &repository, &state.id);
+    edit_record(&directory, "committing", digest.to_string().into());
+    fs::remove_file(directory.join("data")).unwrap();
+
+    let shown = writer(&storage).upload(&repository, &state.id).await.unwrap();
+    let listed = storage
+        .admin()
+        .unwrap()
+        .uploads(&repository, all())
+        .await
+        .unwrap();
+    let appended = append(&storage, &repository, state.clone(), &bytes).await;
+    let committed = writer(&storage).commit(&repository, state, proof).await;
+
+    assert!(shown.is_none());
+    assert_eq!(listed.items.len(), 1, "maintenance sees it, and ends it");
+    for refused in [appended.map(drop), committed.map(drop)] {
+        assert!(matches!(refused, Err(StorageError::UploadUnknown)), "{refused:?}");
+    }
+    assert!(!layer_link(root.path(), &repository, &digest).exists());
+    assert!(!directory.exists());
+    // And the client starts again.
+    push(&storage, &repository, &bytes).await;
+    assert_eq!(read(&storage, &repository, &digest).await, Some(bytes));
+}
+
+#[tokio::test]
+async fn a_session_that_became_a_blob_in_another_boot_is_hashed_and_closed() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = name("a");
+    let bytes = content(1000);
+    let storage = FsStorage::open(root.path()).unwrap();
+    let state = open_upload(&storage, &repository).await;
+    let state = append(&storage, &repository, state, &bytes).await.unwrap();
+    let directory = session(root.path(), &repository, &state.id);
+    let digest = push(&storage, &name("b"), &bytes).await.digest;
+    edit_record(&directory, "committing", digest.to_string().into());
+    edit_record(&directory, "boot", "another".into());
+    fs::remove_file(directory.join("data")).unwrap();
+    let state = standing(&storage, &repository, &state.id).await;
+    assert_eq!((state.offset, &state.checkpoint), (1000, &None));
+
+    let blob = close(&storage, &repository, state).await.unwrap();
+
+    assert_eq!(blob.digest, digest);
+    assert_eq!(read(&storage, &repository, &digest).await, Some(bytes));
+    assert!(!directory.exists());
+}
+
+#[tokio::test]
+async fn a_session_that_has_become_a_blob_is_not_closed_under_another_digest() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = name("a");
+    let bytes = content(1000);
+    let storage = FsStorage::open(root.path()).unwrap();
+    let state = open_upload(&storage, &repository).await;
+    let state = append(&storage, &repository, state, &bytes).await.unwrap();
+    let directory = session(root.path(), &repository, &state.id);
+    let digest = push(&storage, &repository, &bytes).await.digest;
+    edit_record(&directory, "committing", digest.to_string().into());
+    fs::remove_file(directory.join("data")).unwrap();
+    let state = standing(&storage, &repository, &state.id).await;
+    let hasher = registry_core::hash::Hasher::new(Algorithm::Sha512);
+    let (state, hasher) = writer(&storage).rehash(&repository, state, hasher).await.unwrap();
+    let proof = registry_core::storage::Verified::from_hasher(state.id, hasher).unwrap();
+
+    let refused = writer(&storage).commit(&repository, state, proof).await;
+
+    assert!(
+        matches!(refused, Err(StorageError::UploadConflict { offset: 1000 })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn bytes_beyond_the_record_are_cut_off() {
     let root = tempfile::tempdir().unwrap();
     let repository = name("a");

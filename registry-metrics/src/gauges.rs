@@ -49,6 +49,27 @@ pub fn open_uploads(registry: &mut Registry, count: impl Fn() -> usize + Send + 
     })));
 }
 
+/// `registry_storage_quarantined`: how many items of damaged content were set aside, as `count` says it at the scrape. While
+/// it cannot tell, the gauge is absent.
+pub fn quarantined(registry: &mut Registry, count: impl Fn() -> io::Result<usize> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let count = match count() {
+            Ok(count) => count,
+            Err(error) => {
+                tracing::warn!(%error, "what is in quarantine cannot be counted");
+                return Ok(());
+            }
+        };
+        let gauge = ConstGauge::new(count);
+        gauge.encode(encoder.encode_descriptor(
+            "registry_storage_quarantined",
+            "Items of damaged content that were set aside.",
+            None,
+            gauge.metric_type(),
+        )?)
+    })));
+}
+
 /// `registry_health_passing`: 1 for each check that passes, 0 for each that fails, as `checks` says it at the scrape.
 pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {

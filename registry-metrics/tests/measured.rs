@@ -301,6 +301,7 @@ fn gauges_are_asked_at_the_scrape() {
     gauges::space(&mut instruments, move || Ok(space));
 
     gauges::open_uploads(&mut instruments, || 3);
+    gauges::quarantined(&mut instruments, || Ok(2));
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
     gauges::certificate(&mut instruments, move || Some(until));
     gauges::health(&mut instruments, || vec![("a".into(), true), ("b".into(), false)]);
@@ -319,6 +320,7 @@ fn gauges_are_asked_at_the_scrape() {
     );
     assert_eq!(value(&instruments, "process_start_time_seconds"), Some(1.5));
     assert_eq!(value(&instruments, "registry_storage_open_uploads"), Some(3.0));
+    assert_eq!(value(&instruments, "registry_storage_quarantined"), Some(2.0));
     assert_eq!(value(&instruments, "registry_storage_free_bytes"), Some(7.0));
     assert_eq!(
         value(

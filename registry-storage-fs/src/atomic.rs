@@ -353,6 +353,15 @@ impl Changes<'_> {
         Ok(removed)
     }
 
+    /// No file or directory under that name any more, but under the other, which is new.
+    pub(crate) fn set_aside(&mut self, from: &Path, to: &Path) -> Result<(), FsError> {
+        fs::rename(from, to).at("set aside", from)?;
+        self.disk.forget(from);
+        self.touch(from);
+        self.touch(to);
+        Ok(())
+    }
+
     /// No directory under that name, for readers at once; false if there was none.
     pub(crate) fn discard(&mut self, target: &Path) -> Result<bool, FsError> {
         let leaving = self.disk.directories.forget(target);

@@ -112,7 +112,10 @@ impl Store {
         let mut changes = self.disk.changes();
         // The push that brought the data may still be on its way to making its name last.
         changes.last(&self.layout.blob(&target))?;
-        changes.ensure(&self.layout.layer(to, digest), target.to_string().as_bytes())?;
+        let link = self.layout.layer(to, digest);
+        self.place(digest, &link, || {
+            changes.ensure(&link, target.to_string().as_bytes())
+        })?;
         changes.settle()?;
         self.holders.add(digest, to);
         Ok(Some(known_as(digest, &found)))
@@ -125,21 +128,6 @@ impl Store {
         changes.settle()?;
         self.holders.remove(digest, repository);
         Ok(held)
-    }
-
-    /// Whether the bytes stored under a digest have it. Reads and hashes all of them.
-    pub(crate) fn is_sound(&self, target: &Digest) -> Result<bool> {
-        let path = self.layout.blob(target);
-        let Some(file) = File::open(&path).if_there("open", &path)? else {
-            return Ok(false);
-        };
-        let mut hasher = Hasher::new(target.algorithm());
-        hash_file(&file, u64::MAX, &mut hasher).at("read", &path)?;
-        let sound = hasher.digest() == Some(*target);
-        if !sound {
-            tracing::warn!(digest = %target, "a stored blob is damaged and counts as absent until it is pushed again");
-        }
-        Ok(sound)
     }
 }
 

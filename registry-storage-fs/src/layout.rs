@@ -34,6 +34,20 @@ impl Layout {
         self.top.join("_staging")
     }
 
+    /// Damaged content that has one of the digests of an algorithm.
+    pub(crate) fn quarantines(&self, algorithm: Algorithm) -> PathBuf {
+        self.top.join("_quarantine").join(algorithm.as_str())
+    }
+
+    /// One piece of damaged content.
+    pub(crate) fn quarantine(&self, digest: &Digest, number: u64) -> QuarantinePaths {
+        let directory = self
+            .quarantines(digest.algorithm())
+            .join(digest.hex())
+            .join(number.to_string());
+        QuarantinePaths { directory }
+    }
+
     pub(crate) fn blobs(&self, algorithm: Algorithm) -> PathBuf {
         self.top.join("blobs").join(algorithm.as_str())
     }
@@ -104,6 +118,24 @@ impl Layout {
 
     pub(crate) fn upload(&self, name: &RepositoryName, id: &UploadId) -> UploadPaths {
         UploadPaths::below(self.uploads(name).join(id.to_string()))
+    }
+}
+
+/// One piece of content that was set aside.
+#[derive(Debug)]
+pub(crate) struct QuarantinePaths {
+    pub(crate) directory: PathBuf,
+}
+
+impl QuarantinePaths {
+    /// What it was: a file, or a directory where a file belongs.
+    pub(crate) fn bytes(&self) -> PathBuf {
+        self.directory.join("bytes")
+    }
+
+    /// Where it lay, and what was wrong with it.
+    pub(crate) fn why(&self) -> PathBuf {
+        self.directory.join("why")
     }
 }
 

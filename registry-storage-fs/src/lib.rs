@@ -32,6 +32,7 @@
 //! repositories/<name>/_uploads/<id>/{data,startedat,hashstates/<algorithm>/<offset>}   an upload session
 //! + repositories/<name>/_uploads/<id>/session                 where the session stands
 //! + _staging/                                                 what is being written; emptied at opening
+//! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             what was found damaged, for whoever runs the registry
 //! + _owner                                                    locked by the process that has the directory; its id
 //! ```
 //!
@@ -48,6 +49,9 @@
 //!   of the same content replaces them.
 //! - An upload that comes to nothing leaves no directory behind: what is emptied is removed, upwards, until something holds
 //!   content or another upload.
+//! - Content that is found to have another digest than the one it is stored under is absent from then on, for everybody, and
+//!   the next push of it succeeds. It moves to `_quarantine`, which [`FsStorage::quarantined`] counts; an error of the
+//!   disk moves nothing.
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
 //!   same, verified bytes, and open readers keep theirs.
 
@@ -73,8 +77,10 @@ mod pieces;
 mod planes;
 #[cfg(test)]
 mod power_loss;
+mod quarantine;
 mod read;
 mod referrers;
+mod remarks;
 mod tags;
 mod time;
 mod uploads;

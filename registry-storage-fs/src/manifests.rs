@@ -3,7 +3,13 @@
 //! registry:2 stores no media type and reads it from the bytes. Where they do not say it, or something else than
 //! the manifest was put with, a file under `_manifests/media-types` does.
 
-use crate::{blobs::known_as, error::Context, links, locks::Slot, open::Store};
+use crate::{
+    blobs::known_as,
+    error::{Context, FsError},
+    links,
+    locks::Slot,
+    open::Store,
+};
 use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
@@ -48,10 +54,19 @@ impl Store {
         let path = self.layout.blob(&target);
         // Until it has been looked at.
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
-        if bytes.is_empty() {
-            tracing::warn!(%repository, %digest, "a manifest has lost its bytes and counts as absent");
+        if Digest::of(target.algorithm(), &bytes) != target {
+            if self.remarks.is_news(&path, bytes.len() as u64) {
+                tracing::error!(
+                    %repository,
+                    %digest,
+                    path = %path.display(),
+                    size = bytes.len(),
+                    "the bytes of a manifest are damaged or lost; it counts as absent until it is pushed again"
+                );
+            }
             return Ok(None);
         }
+        self.remarks.forget(&path);
         let media_type = match self.stored_media_type(repository, digest)? {
             Some(stored) => stored,
             None => sniff(&bytes),
@@ -64,7 +79,11 @@ impl Store {
         let Some(mut file) = File::open(path).if_there("open", path)? else {
             return Ok(None);
         };
-        let length = file.metadata().at("look at", path)?.len();
+        let metadata = file.metadata().at("look at", path)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let length = metadata.len();
         let slot = (length > LARGE).then(|| self.large_reads.take());
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         file.read_to_end(&mut bytes).at("read", path)?;
@@ -84,7 +103,7 @@ impl Store {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
+    ) -> Result<Option<BlobInfo>, FsError> {
         let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
             return Ok(None);
         };
@@ -106,16 +125,20 @@ impl Store {
         // other it ends, or deletes the manifest's bytes and leaves its link. A push of blobs, or a tag, makes them as well.
         changes.make(&self.layout.all_layers(repository))?;
         changes.make(&self.layout.tags(repository))?;
-        changes.ensure(&self.layout.blob(&digest), bytes)?;
+        self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
         let media_type = self.layout.media_type(repository, &digest);
         if sniff(bytes) == put.media_type {
             changes.remove(&media_type)?;
         } else {
-            changes.ensure(&media_type, put.media_type.as_str().as_bytes())?;
+            self.place(&digest, &media_type, || {
+                changes.ensure(&media_type, put.media_type.as_str().as_bytes())
+            })?;
         }
         let link = self.layout.revision(repository, &digest);
         self.referrers.appear(repository, &digest, put.referrer, || {
-            changes.ensure(&link, digest.to_string().as_bytes())
+            self.place(&digest, &link, || {
+                changes.ensure(&link, digest.to_string().as_bytes())
+            })
         })?;
         // Before a tag moves: else a power loss could take a tag from a manifest that lasts to one that does not.
         changes.settle()?;
@@ -156,46 +179,65 @@ impl Store {
         blob.into_iter().chain(manifest).collect()
     }
 
-    /// What is needed, and the link by which the repository has it.
-    fn find(&self, repository: &RepositoryName, needed: &Needed) -> Result<Option<(BlobInfo, PathBuf)>> {
-        let Needed { digest, need, .. } = needed;
-        if need.admits_blob()
-            && let Some(found) = self.blob(repository, digest)?
-        {
-            return Ok(Some((found, self.layout.layer(repository, digest))));
-        }
-        if need.admits_manifest()
-            && let Some(found) = self.manifest_info(repository, digest)?
-        {
-            return Ok(Some((found, self.layout.revision(repository, digest))));
-        }
-        Ok(None)
-    }
-
-    /// Whether everything a manifest refers to is there. A size that differs from the descriptor's is looked into:
-    /// damaged content is missing, so that a push heals it; sound content refuses the manifest.
+    /// Whether everything a manifest refers to is there.
     fn check_needs(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
         let mut missing = Vec::new();
         let mut mismatch = None;
         for needed in needs {
-            let Needed { digest, size, .. } = needed;
-            match self.find(repository, needed)? {
-                Some((found, _)) if found.size == *size => {}
-                Some((found, link)) if self.is_sound(&links::read(&link)?.unwrap_or(*digest))? => {
+            match self.look_for(repository, needed)? {
+                Found::Fits => {}
+                Found::Missing if missing.contains(&needed.digest) => {}
+                Found::Missing => missing.push(needed.digest),
+                Found::Size(stored) => {
                     mismatch.get_or_insert(StorageError::SizeMismatch {
-                        digest: *digest,
-                        stored: found.size,
-                        claimed: *size,
+                        digest: needed.digest,
+                        stored,
+                        claimed: needed.size,
                     });
                 }
-                _ if missing.contains(digest) => {}
-                _ => missing.push(*digest),
             }
         }
         if !missing.is_empty() {
             return Err(StorageError::MissingReferences(missing));
         }
         mismatch.map_or(Ok(()), Err)
+    }
+
+    /// A size that differs from the descriptor's is looked into: damaged content is missing, for everybody from then on,
+    /// so that a push heals it; sound content refuses the manifest.
+    fn look_for(&self, repository: &RepositoryName, needed: &Needed) -> Result<Found> {
+        let mut found = Found::Missing;
+        for link in self.links_of(repository, needed) {
+            let Some(target) = links::read(&link)? else {
+                continue;
+            };
+            match self.look_at(&target, needed.size)? {
+                Found::Fits => {
+                    if link == self.layout.layer(repository, &needed.digest) {
+                        self.holders.add(&needed.digest, repository);
+                    }
+                    return Ok(Found::Fits);
+                }
+                Found::Missing => {}
+                other => found = other,
+            }
+        }
+        Ok(found)
+    }
+
+    fn look_at(&self, target: &Digest, size: u64) -> Result<Found> {
+        let stored = || -> Result<Found> {
+            Ok(match self.stored(target)? {
+                Some(found) if found.size == size => Found::Fits,
+                Some(found) => Found::Size(found.size),
+                None => Found::Missing,
+            })
+        };
+        match stored()? {
+            Found::Fits => Ok(Found::Fits),
+            _ if self.is_sound(target)? => stored(),
+            _ => Ok(Found::Missing),
+        }
     }
 
     /// Tags first, so that at no time one of them points at nothing.
@@ -224,6 +266,14 @@ impl Store {
         changes.settle()?;
         Ok(Some(gone))
     }
+}
+
+/// What became of the search for something that a manifest refers to.
+enum Found {
+    Fits,
+    /// Whole, and of this size.
+    Size(u64),
+    Missing,
 }
 
 /// What registry:2 takes a manifest for: its own `mediaType`, else an OCI index or manifest by its fields.

@@ -10,6 +10,7 @@ use crate::{
     pieces::Receiving,
     read::Buffers,
     referrers::ReferrerIndexes,
+    remarks::Remarks,
     write_back,
 };
 use registry_core::{
@@ -187,10 +188,12 @@ impl FsOptions {
                 uploads: KeyedLocks::new(),
                 open_uploads: OpenUploads::default(),
                 manifests: KeyedLocks::new(),
+                blobs: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
                 large_reads: Slots::new(LARGE_READS),
                 referrers: ReferrerIndexes::default(),
                 holders: Holders::default(),
+                remarks: Remarks::default(),
                 buffers: Arc::new(Buffers::default()),
                 write_back: write_back::turns(),
                 receiving: Arc::default(),
@@ -288,10 +291,13 @@ pub(crate) struct Store {
     /// Taken before `tags` where both are.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
+    /// Held while bytes are put in their place or set aside, and nothing else is taken.
+    pub(crate) blobs: KeyedLocks<Digest>,
     /// Manifests that lie in memory although nobody has counted them yet.
     pub(crate) large_reads: Slots,
     pub(crate) referrers: ReferrerIndexes,
     pub(crate) holders: Holders,
+    pub(crate) remarks: Remarks,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) write_back: Arc<Semaphore>,
     pub(crate) receiving: Arc<Receiving>,

@@ -48,9 +48,11 @@ impl Store {
         let mut changes = self.disk.changes();
         if previous.is_some() || !self.place_tag(&mut changes, &paths, to)? {
             if previous != Some(*to) {
-                changes.put_derived(&paths.index(to), link.as_bytes())?;
+                let index = paths.index(to);
+                self.place(to, &index, || changes.put_derived(&index, link.as_bytes()))?;
             }
-            changes.ensure(&paths.current(), link.as_bytes())?;
+            let current = paths.current();
+            self.place(to, &current, || changes.ensure(&current, link.as_bytes()))?;
         }
         changes.settle()?;
         Ok(previous)

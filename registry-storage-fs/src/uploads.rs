@@ -134,7 +134,7 @@ impl Store {
         &self,
         repository: &RepositoryName,
         id: &UploadId,
-    ) -> Result<Option<UploadState>> {
+    ) -> Result<Option<UploadState>, FsError> {
         let session = self.load(repository, id)?;
         Ok(session.map(|session| session.state()))
     }
@@ -226,14 +226,15 @@ impl Store {
                 self.sync_upload(repository, session.directory(), &file, &data)?;
                 // In place of what is there, if something is: these bytes are verified, those may be damaged in
                 // ways that their length does not show. Who reads the old file keeps it.
-                changes.publish(&data, &target).map_err(ended)?;
+                self.place_blob(&digest, |target| changes.publish(&data, target))
+                    .map_err(ended)?;
             }
         }
         // Data before link: who sees the link finds the data, also after a crash in between.
-        changes.ensure(
-            &self.layout.layer(repository, &digest),
-            digest.to_string().as_bytes(),
-        )?;
+        let link = self.layout.layer(repository, &digest);
+        self.place(&digest, &link, || {
+            changes.ensure(&link, digest.to_string().as_bytes())
+        })?;
         changes.settle()?;
         self.end_upload(repository, &session.paths.directory)?;
         self.holders.add(&digest, repository);
@@ -300,7 +301,11 @@ impl Store {
         Ok((claimed, file))
     }
 
-    pub(crate) fn load(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<Session>> {
+    pub(crate) fn load(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<Option<Session>, FsError> {
         let paths = self.layout.upload(repository, id);
         let path = paths.started();
         let Some(started) = fs::read(&path).if_there("read", &path)? else {
@@ -329,7 +334,7 @@ impl Store {
         Ok(Some(session))
     }
 
-    fn apply(&self, record: Record, stored: Option<u64>, session: &mut Session) -> Result<()> {
+    fn apply(&self, record: Record, stored: Option<u64>, session: &mut Session) -> Result<(), FsError> {
         session.version = record.version;
         session.sealed = record.sealed;
         let mut there = stored.unwrap_or(0);
@@ -442,7 +447,7 @@ impl Session {
             .map_or_else(|| self.paths.data(), |digest| store.layout.blob(&digest))
     }
 
-    fn record(&self) -> Result<Option<Record>> {
+    fn record(&self) -> Result<Option<Record>, FsError> {
         let path = self.paths.record();
         let Some(bytes) = fs::read(&path).if_there("read", &path)? else {
             return Ok(None);
@@ -455,7 +460,7 @@ impl Session {
     }
 
     /// The stored hash of exactly the bytes that count.
-    fn hash_state(&self, algorithm: Algorithm) -> Result<Option<Checkpoint>> {
+    fn hash_state(&self, algorithm: Algorithm) -> Result<Option<Checkpoint>, FsError> {
         let path = self.paths.hash_state(algorithm, self.offset);
         let bytes = fs::read(&path).if_there("read", &path)?;
         Ok(bytes

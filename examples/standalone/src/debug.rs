@@ -103,6 +103,8 @@ impl Debug {
         let asked = storage.clone();
         gauges::open_uploads(&mut self.instruments, move || asked.open_uploads());
         let asked = storage.clone();
+        gauges::quarantined(&mut self.instruments, move || asked.quarantined());
+        let asked = storage.clone();
         gauges::space(&mut self.instruments, move || {
             let space = asked.space()?;
             Ok(gauges::Space {

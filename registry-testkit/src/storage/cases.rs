@@ -234,6 +234,10 @@ macro_rules! __storage_cases {
                 a_manifest_that_needs_a_truncated_blob_asks_for_it
                 an_index_that_needs_something_truncated_asks_for_it_whatever_it_is
                 a_size_that_does_not_match_makes_the_blob_be_hashed_again
+                a_blob_that_was_found_damaged_is_absent_for_everybody
+                a_damaged_manifest_is_absent_until_it_is_put_again
+                a_damaged_child_is_asked_for_and_put_again
+                whoever_reads_a_damaged_blob_reads_on_when_it_is_found
             }
         }
     };

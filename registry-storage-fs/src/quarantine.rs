@@ -1,0 +1,303 @@
+//! Damaged content is set aside, so that it is absent for everybody and clients push it again.
+//!
+//! It moves to `_quarantine/<algorithm>/<hex>/<n>/bytes`, and a text beside it, `why`, says where it lay and what was
+//! wrong. Only what was read whole and has another digest is damaged, or what is no file where a file belongs: an error
+//! of the disk says nothing about what is stored. Nothing here is read again; to look at it and to remove it is for
+//! whoever runs the registry.
+
+use crate::{
+    FsStorage,
+    blobs::hash_file,
+    error::{Context, FsError},
+    open::Store,
+    time,
+};
+use registry_core::{
+    Algorithm, Digest,
+    hash::Hasher,
+    storage::{Result, StorageError},
+};
+use std::{
+    fmt,
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::SystemTime,
+};
+
+/// How often content is hashed that pushes replace all the while.
+const TRIES: usize = 8;
+
+/// What is wrong with something.
+#[derive(Debug)]
+enum Damage {
+    NoFile,
+    Digest { size: u64, actual: Option<Digest> },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile => f.write_str("no file, where a file belongs"),
+            Self::Digest {
+                size,
+                actual: Some(actual),
+            } => write!(f, "{size} bytes with the digest {actual}"),
+            Self::Digest { size, actual: None } => write!(f, "{size} bytes with another digest"),
+        }
+    }
+}
+
+impl FsStorage {
+    /// Counts what lies in quarantine: content that was found damaged and moved to `_quarantine`. Blocks while it lists
+    /// that directory.
+    ///
+    /// # Errors
+    ///
+    /// What the system said.
+    pub fn quarantined(&self) -> io::Result<usize> {
+        let layout = &self.store().layout;
+        let mut count = 0;
+        for algorithm in Algorithm::ALL {
+            for item in entries(&layout.quarantines(algorithm))? {
+                count += entries(&item?.path())?.count();
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// Nothing where there is no directory.
+fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Store {
+    /// Whether the bytes stored under a digest have it. Reads and hashes all of them; damaged ones are set aside.
+    pub(crate) fn is_sound(&self, target: &Digest) -> Result<bool> {
+        let path = self.layout.blob(target);
+        for _ in 0..TRIES {
+            let Some(file) = File::open(&path).if_there("open", &path)? else {
+                return Ok(false);
+            };
+            let metadata = file.metadata().at("look at", &path)?;
+            let Some(damage) = damage(&file, &metadata, target).at("read", &path)? else {
+                return Ok(true);
+            };
+            // The file stays open until then, so that no other has its inode.
+            if self.set_aside_if_same(target, &path, &metadata, &damage)? {
+                return Ok(false);
+            }
+        }
+        Err(StorageError::internal(format!(
+            "{target} was replaced {TRIES} times while it was hashed"
+        )))
+    }
+
+    /// Gives `target`, a file about that digest, its name by `place`. A directory in its way is damage, and set aside.
+    pub(crate) fn place<T>(
+        &self,
+        digest: &Digest,
+        target: &Path,
+        mut place: impl FnMut() -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        match place() {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                let _lock = self.blobs.lock(*digest);
+                self.set_directory_aside(digest, target)?;
+                place()
+            }
+            placed => placed,
+        }
+    }
+
+    /// The same for the bytes of a digest, which nobody sets aside meanwhile.
+    pub(crate) fn place_blob<T>(
+        &self,
+        digest: &Digest,
+        mut place: impl FnMut(&Path) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        let target = self.layout.blob(digest);
+        let _lock = self.blobs.lock(*digest);
+        match place(&target) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                self.set_directory_aside(digest, &target)?;
+                place(&target)
+            }
+            placed => placed,
+        }
+    }
+
+    /// Under the digest's lock: else it might be the file that somebody else has put there since.
+    fn set_directory_aside(&self, digest: &Digest, path: &Path) -> Result<(), FsError> {
+        let there = fs::symlink_metadata(path).if_there("look at", path)?;
+        if there.is_some_and(|there| there.is_dir()) {
+            self.set_aside(digest, path, &Damage::NoFile)?;
+        }
+        Ok(())
+    }
+
+    /// False if a push has put something else there since it was looked at.
+    fn set_aside_if_same(
+        &self,
+        target: &Digest,
+        path: &Path,
+        found: &Metadata,
+        damage: &Damage,
+    ) -> Result<bool, FsError> {
+        let _lock = self.blobs.lock(*target);
+        let Some(now) = fs::metadata(path).if_there("look at", path)? else {
+            // Somebody else has set it aside.
+            return Ok(true);
+        };
+        if (now.dev(), now.ino()) != (found.dev(), found.ino()) {
+            return Ok(false);
+        }
+        self.set_aside(target, path, damage)?;
+        Ok(true)
+    }
+
+    fn set_aside(&self, digest: &Digest, path: &Path, damage: &Damage) -> Result<(), FsError> {
+        let place = self.layout.quarantine(digest, self.free_number(digest)?);
+        let where_from = path.strip_prefix(self.layout.top()).unwrap_or(path);
+        let why = format!(
+            "path: {}\nfound: {}\ndamage: {damage}\n",
+            where_from.display(),
+            time::format(SystemTime::now()),
+        );
+        let mut changes = self.disk.changes();
+        changes.put(&place.why(), why.as_bytes())?;
+        changes.set_aside(path, &place.bytes())?;
+        changes.settle()?;
+        tracing::error!(
+            %digest,
+            path = %path.display(),
+            %damage,
+            quarantine = %place.directory.display(),
+            "stored content is damaged and was set aside; it is absent until it is pushed again"
+        );
+        Ok(())
+    }
+
+    /// Made, so that nobody else takes it.
+    fn free_number(&self, digest: &Digest) -> Result<u64, FsError> {
+        let mut number = 1;
+        loop {
+            let directory = self.layout.quarantine(digest, number).directory;
+            if let Some(above) = directory.parent() {
+                fs::create_dir_all(above).at("create", above)?;
+            }
+            match fs::create_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                made => return made.at("create", &directory).map(|()| number),
+            }
+        }
+    }
+}
+
+/// What is wrong with the bytes of an open file that shall have a digest.
+fn damage(file: &File, metadata: &Metadata, expected: &Digest) -> io::Result<Option<Damage>> {
+    if !metadata.is_file() {
+        return Ok(Some(Damage::NoFile));
+    }
+    let mut hasher = Hasher::new(expected.algorithm());
+    hash_file(file, u64::MAX, &mut hasher)?;
+    let size = hasher.offset();
+    let actual = hasher.digest();
+    Ok((actual != Some(*expected)).then_some(Damage::Digest { size, actual }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Durability;
+
+    /// A storage with damaged bytes under a digest, and that digest.
+    fn damaged() -> (tempfile::TempDir, FsStorage, Digest) {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::options()
+            .durability(Durability::Full)
+            .open(root.path())
+            .unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"sound");
+        let mut changes = storage.store().disk.changes();
+        changes
+            .put(&storage.store().layout.blob(&digest), b"damaged")
+            .unwrap();
+        changes.settle().unwrap();
+        (root, storage, digest)
+    }
+
+    #[test]
+    fn what_replaced_the_damaged_bytes_since_they_were_hashed_stays() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        let path = store.layout.blob(&digest);
+        let file = File::open(&path).unwrap();
+        let metadata = file.metadata().unwrap();
+        let damage = damage(&file, &metadata, &digest).unwrap().unwrap();
+        let mut changes = store.disk.changes();
+        changes.put(&path, b"sound").unwrap();
+
+        let done = store
+            .set_aside_if_same(&digest, &path, &metadata, &damage)
+            .unwrap();
+
+        assert!(!done);
+        assert_eq!(fs::read(&path).unwrap(), b"sound");
+        assert!(store.is_sound(&digest).unwrap());
+        assert_eq!(storage.quarantined().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_not_taken_to_last() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        let path = store.layout.blob(&digest);
+        assert!(store.disk.lasts(&path));
+
+        assert!(!store.is_sound(&digest).unwrap());
+
+        assert!(!store.disk.lasts(&path));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_many_that_find_the_same_damage_one_sets_it_aside() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        std::thread::scope(|scope| {
+            let looking: Vec<_> = (0..8).map(|_| scope.spawn(|| store.is_sound(&digest))).collect();
+            for looked in looking {
+                assert!(!looked.join().unwrap().unwrap());
+            }
+        });
+        assert_eq!(storage.quarantined().unwrap(), 1);
+    }
+
+    #[test]
+    fn pushes_that_race_with_a_look_at_the_damage_are_never_lost() {
+        for _ in 0..50 {
+            let (_root, storage, digest) = damaged();
+            let store = storage.store();
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| store.is_sound(&digest).unwrap());
+                    scope.spawn(|| {
+                        let mut changes = store.disk.changes();
+                        store
+                            .place_blob(&digest, |target| changes.ensure(target, b"sound"))
+                            .unwrap();
+                        changes.settle().unwrap();
+                    });
+                }
+            });
+            assert_eq!(fs::read(store.layout.blob(&digest)).unwrap(), b"sound");
+        }
+    }
+}

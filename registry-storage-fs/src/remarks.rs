@@ -1,0 +1,64 @@
+//! [`Remarks`]: what was said about a path, so that the log has it once and not with every request.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Paths that are remembered. Beyond, all are forgotten, and said again.
+const MOST: usize = 4096;
+
+/// What is wrong with which path, until it changes.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks(Mutex<HashMap<PathBuf, u64>>);
+
+impl Remarks {
+    /// Whether this was not the last that was said about the path. `what` tells one remark from another.
+    pub(crate) fn is_news(&self, path: &Path, what: u64) -> bool {
+        let mut said = self.said();
+        if said.len() >= MOST && !said.contains_key(path) {
+            said.clear();
+        }
+        said.insert(path.to_path_buf(), what) != Some(what)
+    }
+
+    /// The path is as it should be.
+    pub(crate) fn forget(&self, path: &Path) {
+        let mut said = self.said();
+        if !said.is_empty() {
+            said.remove(path);
+        }
+    }
+
+    fn said(&self) -> MutexGuard<'_, HashMap<PathBuf, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_is_news_once_until_it_changes() {
+        let remarks = Remarks::default();
+        let path = Path::new("/a");
+
+        assert!(remarks.is_news(path, 1));
+        assert!(!remarks.is_news(path, 1));
+        assert!(remarks.is_news(path, 2));
+        assert!(remarks.is_news(Path::new("/b"), 2));
+        remarks.forget(path);
+        assert!(remarks.is_news(path, 2));
+    }
+
+    #[test]
+    fn no_more_paths_are_remembered_than_that() {
+        let remarks = Remarks::default();
+        for number in 0..3 * MOST {
+            assert!(remarks.is_news(Path::new(&number.to_string()), 1));
+        }
+        assert!(remarks.said().len() <= MOST);
+    }
+}

@@ -15,11 +15,17 @@ use std::cmp::Reverse;
 impl Store {
     pub(crate) fn all_blobs(&self, page: &Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
         let fans = self.fans(page.after)?;
-        let blobs = fans.into_iter().map(|(algorithm, fan)| {
+        let blobs = fans.into_iter().filter_map(|(algorithm, fan)| {
             let directory = self.layout.blobs(algorithm).join(fan);
-            Ok(digests_in(&directory, algorithm, page.after)?.map(|digest| self.stored(&digest)))
+            match digests_in(&directory, algorithm, page.after) {
+                Ok(digests) => Some(Ok(digests.map(|digest| self.stored(&digest)))),
+                Err(error) => {
+                    self.leave_out(&error);
+                    None
+                }
+            }
         });
-        first(page.limit, blobs)
+        self.first(page.limit, blobs)
     }
 
     /// The directories that the blobs after `after` lie in, in order: they are named for the first two digits.
@@ -54,7 +60,7 @@ impl Store {
                 target.map(|target| target.map(|target| LinkInfo::new(digest, target)))
             }))
         });
-        first(page.limit, links)
+        self.first(page.limit, links)
     }
 
     pub(crate) fn manifests(
@@ -66,7 +72,7 @@ impl Store {
             let digests = self.revision_digests(repository, algorithm, page.after)?;
             Ok(digests.map(|digest| self.manifest_info(repository, &digest)))
         });
-        first(page.limit, manifests)
+        self.first(page.limit, manifests)
     }
 
     pub(crate) fn uploads(
@@ -76,27 +82,34 @@ impl Store {
     ) -> Result<Listing<UploadState>> {
         let ids = self.upload_ids(repository, page.after)?;
         let uploads = ids.map(|id| self.any_upload(repository, &id));
-        first(page.limit, [Ok(uploads)])
+        self.first(page.limit, [Ok(uploads)])
     }
-}
 
-/// One page of what several directories hold, one after the other; those behind the page are not opened.
-fn first<T, E>(
-    limit: usize,
-    directories: impl IntoIterator<Item = Result<impl Iterator<Item = Result<Option<T>, E>>>>,
-) -> Result<Listing<T>>
-where
-    registry_core::storage::StorageError: From<E>,
-{
-    let mut found = Vec::new();
-    for directory in directories {
-        for item in directory? {
-            found.extend(item?);
-            // One more than the page says that there is more.
-            if found.len() > limit {
-                return Ok(Listing::first(limit, found));
+    /// One page of what several directories hold, one after the other; those behind the page are not opened. What cannot be
+    /// read is left out: it keeps nobody from maintaining the rest.
+    fn first<T>(
+        &self,
+        limit: usize,
+        directories: impl IntoIterator<Item = Result<impl Iterator<Item = Result<Option<T>, FsError>>, FsError>>,
+    ) -> Result<Listing<T>> {
+        let mut found = Vec::new();
+        for directory in directories {
+            for item in directory? {
+                match item {
+                    Ok(item) => found.extend(item),
+                    Err(error) => self.leave_out(&error),
+                }
+                // One more than the page says that there is more.
+                if found.len() > limit {
+                    return Ok(Listing::first(limit, found));
+                }
             }
         }
+        Ok(Listing::first(limit, found))
     }
-    Ok(Listing::first(limit, found))
+
+    fn leave_out(&self, error: &FsError) {
+        self.remarks
+            .unreadable(error, "what is there is left out of a list for maintenance");
+    }
 }

@@ -1,6 +1,7 @@
 //! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`].
 
 use registry_core::storage::StorageError;
+use rustix::io::Errno;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -22,7 +23,29 @@ impl FsError {
 
     /// Whether the path, or a directory on the way to it, does not exist.
     pub(crate) fn is_absence(&self) -> bool {
-        is_absence(&self.source)
+        self.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether it is about this one path, which somebody made so, and says nothing of the disk, the machine or other paths:
+    /// it may not be read, leads nowhere, or is a file where a directory belongs.
+    pub(crate) fn is_of_this_path(&self) -> bool {
+        matches!(
+            self.source.raw_os_error().map(Errno::from_raw_os_error),
+            Some(Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR)
+        )
+    }
+
+    /// Tells one failure from another: the system's number for it.
+    pub(crate) fn code(&self) -> u64 {
+        u64::from(self.source.raw_os_error().unwrap_or_default().unsigned_abs())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn source(&self) -> &io::Error {
+        &self.source
     }
 
     pub(crate) fn into_source(self) -> io::Error {
@@ -37,25 +60,22 @@ impl From<FsError> for StorageError {
     }
 }
 
-/// Whether an I/O error says that there is nothing, and not that nobody could tell.
-pub(crate) fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}
-
 /// Says what was being done when a system call failed.
 pub(crate) trait Context<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, FsError>;
 
-    /// The same, where absence is an answer.
+    /// The same, where absence is an answer. A file where a directory belongs is none: nobody could put there what is
+    /// asked for.
     fn if_there(self, action: &'static str, path: &Path) -> Result<Option<T>, FsError>;
 }
 
 impl<T> Context<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, FsError> {
-        self.map_err(|source| FsError {
+        #[cfg(test)]
+        let this = crate::faults::injected(self, path);
+        #[cfg(not(test))]
+        let this = self;
+        this.map_err(|source| FsError {
             action,
             path: path.to_path_buf(),
             source,
@@ -63,9 +83,9 @@ impl<T> Context<T> for io::Result<T> {
     }
 
     fn if_there(self, action: &'static str, path: &Path) -> Result<Option<T>, FsError> {
-        match self {
-            Err(error) if is_absence(&error) => Ok(None),
-            other => other.at(action, path).map(Some),
+        match self.at(action, path) {
+            Err(error) if error.is_absence() => Ok(None),
+            other => other.map(Some),
         }
     }
 }

@@ -52,6 +52,8 @@
 //! - Content that is found to have another digest than the one it is stored under is absent from then on, for everybody, and
 //!   the next push of it succeeds. It moves to `_quarantine`, which [`FsStorage::quarantined`] counts; an error of the
 //!   disk moves nothing.
+//! - An error of the system is never "not there". Lists for readers leave out a repository that somebody made unreadable;
+//!   those for maintenance leave out all that cannot be read.
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
 //!   same, verified bytes, and open readers keep theirs.
 
@@ -65,6 +67,8 @@ mod blobs;
 mod condition;
 mod directories;
 mod error;
+#[cfg(test)]
+mod faults;
 mod holders;
 mod layout;
 mod links;
@@ -73,6 +77,8 @@ mod locks;
 mod manifests;
 mod open;
 mod open_uploads;
+#[cfg(test)]
+mod outages;
 mod pieces;
 mod planes;
 #[cfg(test)]

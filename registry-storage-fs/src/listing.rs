@@ -7,12 +7,19 @@
 use crate::{
     error::{Context, FsError},
     open::Store,
+    remarks::Remarks,
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
     storage::{Listing, Page, Result},
 };
-use std::{cmp::Reverse, collections::BinaryHeap, fs, path::Path};
+use rustix::io::Errno;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 impl Store {
     /// `None` if there is no such repository.
@@ -21,16 +28,43 @@ impl Store {
         repository: &RepositoryName,
         page: &Page<'_, Tag>,
     ) -> Result<Option<Listing<Tag>>> {
-        if !self.layout.manifests(repository).is_dir() {
+        if !self.has_manifests(repository)? {
             return Ok(None);
         }
-        // A directory without a pointer is what a registry that died left behind, not a tag.
-        let points = |tag: &Tag| {
-            let current = fs::metadata(self.layout.tag(repository, tag).current());
-            current.is_ok_and(|current| current.is_file() && current.len() > 0)
-        };
-        let tags = self.tag_names(repository, page.after)?.filter(points);
+        let mut tags = Vec::new();
+        for tag in self.tag_names(repository, page.after)? {
+            // One more than the page says that there is more.
+            if tags.len() > page.limit {
+                break;
+            }
+            if self.points(repository, &tag)? {
+                tags.push(tag);
+            }
+        }
         Ok(Some(Listing::first(page.limit, tags)))
+    }
+
+    /// Whether a tag has a pointer: a directory without one is what a registry that died left behind. One that may not be
+    /// looked at is none, for it would keep all others from being listed.
+    fn points(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, FsError> {
+        let path = self.layout.tag(repository, tag).current();
+        match fs::metadata(&path).if_there("look at", &path) {
+            Err(error) if error.is_of_this_path() => {
+                self.remarks
+                    .unreadable(&error, "the tag is left out of the list of tags");
+                Ok(false)
+            }
+            found => {
+                let found = found?;
+                self.remarks.forget(&path);
+                Ok(found.is_some_and(|current| current.is_file() && current.len() > 0))
+            }
+        }
+    }
+
+    /// Whether there is such a repository.
+    pub(crate) fn has_manifests(&self, repository: &RepositoryName) -> Result<bool, FsError> {
+        is_directory(&self.layout.manifests(repository))
     }
 
     /// The tags that have a directory, in order.
@@ -40,7 +74,9 @@ impl Store {
         after: Option<&Tag>,
     ) -> Result<impl Iterator<Item = Tag> + use<>, FsError> {
         let directory = self.layout.tags(repository);
-        let names = names_after(&directory, after.map(Tag::as_str))?;
+        // A stray file there is no tag, and keeps nobody from listing and deleting those that are.
+        let is_no_file = |entry: &fs::DirEntry| !entry.file_type().is_ok_and(|file_type| file_type.is_file());
+        let names = names_where(&directory, after.map(Tag::as_str), &is_no_file)?;
         Ok(parsed(directory, names, |name| Tag::parse(name).ok()))
     }
 
@@ -76,17 +112,26 @@ impl Store {
     }
 
     pub(crate) fn repositories(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        self.repositories_where(page, &|path| path.join("_manifests").is_dir())
+        self.repositories_where(page, Whom::Readers, &|path| {
+            let manifests = path.join("_manifests");
+            let exists = is_directory(&manifests)?;
+            self.remarks.forget(&manifests);
+            Ok(exists)
+        })
     }
 
     /// Those of the directories that could be repositories, by what is in them.
     pub(crate) fn repositories_where(
         &self,
         page: &Page<'_, RepositoryName>,
-        counts: &dyn Fn(&Path) -> bool,
+        whom: Whom,
+        counts: &dyn Fn(&Path) -> Result<bool, FsError>,
     ) -> Result<Listing<RepositoryName>> {
         let mut walk = Walk {
+            remarks: &self.remarks,
+            whom,
             counts,
+            left_out: HashSet::new(),
             after: page.after.map(RepositoryName::as_str),
             // One more says whether there are more.
             wanted: if page.limit == 0 {
@@ -96,27 +141,55 @@ impl Store {
             },
             found: Vec::new(),
         };
-        walk.visit(&self.layout.repositories(), "")?;
+        let root = self.layout.repositories();
+        let names = names_after(&root, None)?;
+        walk.visit(&root, "", names)?;
         Ok(Listing::first(page.limit, walk.found))
     }
 }
 
+/// Whether there is a directory. Something else in its place is an error: nobody could use it.
+fn is_directory(path: &Path) -> Result<bool, FsError> {
+    match fs::metadata(path).if_there("look at", path)? {
+        Some(there) if there.is_dir() => Ok(true),
+        Some(_) => Err(io::Error::from(Errno::NOTDIR)).at("look into", path),
+        None => Ok(false),
+    }
+}
+
+/// For whom repositories are listed, which decides what becomes of those that cannot be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// Left out is what somebody made unreadable: one repository does not keep all others from being listed. A failing
+    /// disk fails the listing.
+    Readers,
+    /// Left out is all that cannot be read: it stops no maintenance of the rest.
+    Maintenance,
+}
+
 /// A walk through `repositories/` in the order of names.
 struct Walk<'a> {
-    counts: &'a dyn Fn(&Path) -> bool,
+    remarks: &'a Remarks,
+    whom: Whom,
+    counts: &'a dyn Fn(&Path) -> Result<bool, FsError>,
+    /// What has been left out, so that nothing more is said of it.
+    left_out: HashSet<PathBuf>,
     after: Option<&'a str>,
     wanted: usize,
     found: Vec<RepositoryName>,
 }
 
 impl Walk<'_> {
-    /// Visits a directory; the names of what is in it begin with `prefix`, which is empty or ends in a slash.
-    fn visit(&mut self, directory: &Path, prefix: &str) -> Result<(), FsError> {
+    /// Visits a directory with these names in it; those of repositories there begin with `prefix`, which is empty or ends
+    /// in a slash.
+    fn visit(
+        &mut self,
+        directory: &Path,
+        prefix: &str,
+        names: BinaryHeap<Reverse<String>>,
+    ) -> Result<(), FsError> {
         let mut keys = Vec::new();
-        for name in names_after(directory, None)?
-            .into_iter()
-            .map(|Reverse(name)| name)
-        {
+        for Reverse(name) in names {
             // `_layers` and its like belong to the repository above; dotfiles to nobody.
             if !name.starts_with(['_', '.']) {
                 let key = format!("{prefix}{name}");
@@ -147,10 +220,31 @@ impl Walk<'_> {
             };
             let path = directory.join(name.strip_prefix(prefix).unwrap_or(name));
             if below {
-                self.visit(&path, &key)?;
-            } else if (self.counts)(&path) {
-                self.found.push(repository);
+                match names_after(&path, None) {
+                    Ok(names) => {
+                        self.remarks.forget(&path);
+                        self.visit(&path, &key, names)?;
+                    }
+                    Err(error) => self.leave_out(path, error)?,
+                }
+                continue;
             }
+            match (self.counts)(&path) {
+                Ok(counts) => self.found.extend(counts.then_some(repository)),
+                Err(error) => self.leave_out(path, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on without a directory, if that is right.
+    fn leave_out(&mut self, directory: PathBuf, error: FsError) -> Result<(), FsError> {
+        if self.whom == Whom::Readers && !error.is_of_this_path() {
+            return Err(error);
+        }
+        if self.left_out.insert(directory) {
+            self.remarks
+                .unreadable(&error, "what is there is left out of the list of repositories");
         }
         Ok(())
     }
@@ -187,13 +281,24 @@ pub(crate) fn names_after(
     directory: &Path,
     after: Option<&str>,
 ) -> Result<BinaryHeap<Reverse<String>>, FsError> {
+    names_where(directory, after, &|_| true)
+}
+
+fn names_where(
+    directory: &Path,
+    after: Option<&str>,
+    counts: &dyn Fn(&fs::DirEntry) -> bool,
+) -> Result<BinaryHeap<Reverse<String>>, FsError> {
     let Some(entries) = fs::read_dir(directory).if_there("list", directory)? else {
         return Ok(BinaryHeap::new());
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.at("list", directory)?.file_name();
-        match name.into_string() {
+        let entry = entry.at("list", directory)?;
+        if !counts(&entry) {
+            continue;
+        }
+        match entry.file_name().into_string() {
             Ok(name) if after.is_none_or(|after| name.as_str() > after) => names.push(Reverse(name)),
             Ok(_) => {}
             Err(name) => tracing::warn!(?name, directory = %directory.display(), "a name is not text"),
@@ -204,7 +309,7 @@ pub(crate) fn names_after(
 
 /// In order, what parses; the rest was left by others.
 fn parsed<T>(
-    directory: std::path::PathBuf,
+    directory: PathBuf,
     mut names: BinaryHeap<Reverse<String>>,
     parse: impl Fn(&str) -> Option<T>,
 ) -> impl Iterator<Item = T> {

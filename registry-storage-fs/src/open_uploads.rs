@@ -3,7 +3,12 @@
 //! One walk, when the first session is opened, finds what an earlier process left; from then on every session is
 //! counted as it comes and goes. The lock on the directory makes this process the only one that opens and ends them.
 
-use crate::{FsStorage, error::FsError, open::Store};
+use crate::{
+    FsStorage,
+    error::{Context as _, FsError},
+    listing::Whom,
+    open::Store,
+};
 use registry_core::{
     RepositoryName, UploadId,
     storage::{Listing, NewUpload, Page, Result, StorageError, UploadState, Uploader},
@@ -155,16 +160,18 @@ impl Store {
 
     /// The repositories that have a session, whether or not they exist for readers.
     pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        self.repositories_where(page, &|path| {
-            let Ok(mut entries) = fs::read_dir(path.join("_uploads")) else {
-                return false;
+        self.repositories_where(page, Whom::Maintenance, &|path| {
+            let uploads = path.join("_uploads");
+            let Some(entries) = fs::read_dir(&uploads).if_there("list", &uploads)? else {
+                return Ok(false);
             };
-            entries.any(|entry| {
-                entry.is_ok_and(|entry| {
-                    let name = entry.file_name();
-                    name.to_str().is_some_and(|name| UploadId::parse(name).is_ok())
-                })
-            })
+            for entry in entries {
+                let name = entry.at("list", &uploads)?.file_name();
+                if name.to_str().is_some_and(|name| UploadId::parse(name).is_ok()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
 

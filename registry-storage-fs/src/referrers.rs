@@ -113,7 +113,7 @@ impl Store {
         page: &Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         // A question about a repository that does not exist leaves nothing in memory.
-        if !self.layout.manifests(repository).is_dir() {
+        if !self.has_manifests(repository)? {
             return Ok(Listing::default());
         }
         let slot = self.referrers.slot(repository);

@@ -1,5 +1,6 @@
 //! [`Remarks`]: what was said about a path, so that the log has it once and not with every request.
 
+use crate::error::FsError;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -21,6 +22,13 @@ impl Remarks {
             said.clear();
         }
         said.insert(path.to_path_buf(), what) != Some(what)
+    }
+
+    /// The same for something that cannot be looked at, with what is done about it; logged if it is news.
+    pub(crate) fn unreadable(&self, error: &FsError, consequence: &str) {
+        if self.is_news(error.path(), error.code()) {
+            tracing::warn!(cause = %error.source(), "{error}; {consequence}");
+        }
     }
 
     /// The path is as it should be.

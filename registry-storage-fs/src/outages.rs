@@ -1,0 +1,216 @@
+//! What the system refuses to tell is never "not found": an outage is an error, and one path that somebody made unreadable
+//! keeps nobody from the others.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use crate::{
+    FsStorage,
+    faults::{Fault, fail},
+};
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Storage, Tag,
+    maintenance::expire_uploads,
+    storage::{Page, Result, StorageError},
+};
+use rustix::io::Errno;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+use support::{all, content, manifest, name, open_upload, push, put, tag};
+use tempfile::TempDir;
+
+/// What a failing disk, a lost mount or an exhausted process says.
+const OUTAGES: [Errno; 6] = [
+    Errno::IO,
+    Errno::STALE,
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOMEM,
+    Errno::NXIO,
+];
+/// What one path says that somebody made so.
+const OWN: [Errno; 4] = [Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NOTDIR];
+
+/// Repositories `a`, `a/b`, `b` and `c`, each with a manifest that has two tags.
+async fn filled() -> (TempDir, FsStorage) {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    for repository in ["a", "a/b", "b", "c"] {
+        push(&storage, &name(repository), &content(10)).await;
+        put(&storage, &name(repository), manifest("1"), &["v1", "v2"]).await;
+    }
+    (root, storage)
+}
+
+fn repository(root: &TempDir, path: &str) -> PathBuf {
+    support::top(root.path()).join("repositories").join(path)
+}
+
+async fn repositories(storage: &FsStorage) -> Result<Vec<String>> {
+    let listed = storage.repositories(all()).await?;
+    Ok(listed.items.iter().map(RepositoryName::to_string).collect())
+}
+
+async fn tags(storage: &FsStorage, repository: &str) -> Result<Option<Vec<String>>> {
+    let listed = storage.tags(&name(repository), all()).await?;
+    Ok(listed.map(|listed| listed.items.iter().map(Tag::to_string).collect()))
+}
+
+fn is_outage<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(StorageError::Internal { .. }))
+}
+
+#[tokio::test]
+async fn a_repository_that_may_not_be_read_is_left_out_and_asking_for_it_is_an_error() {
+    let (root, storage) = filled().await;
+    let v1 = tag("v1").into();
+    let subject = *manifest("1").digest();
+    for errno in OWN {
+        for (broken, listed) in [
+            ("b/_manifests", &["a", "a/b", "c"][..]),
+            ("b", &["a", "a/b", "b", "c"]),
+            ("a", &["a", "b", "c"]),
+        ] {
+            let _fault = fail(&repository(&root, broken), errno);
+            assert_eq!(
+                repositories(&storage).await.unwrap(),
+                listed,
+                "{errno} at {broken}"
+            );
+        }
+
+        let _fault = fail(&repository(&root, "b/_manifests"), errno);
+        assert!(is_outage(&tags(&storage, "b").await), "{errno}");
+        let referrers = storage.referrers(&name("b"), &subject, None, all()).await;
+        assert!(is_outage(&referrers), "{errno}");
+        let _fault = fail(&repository(&root, "b/_manifests/tags/v1/current/link"), errno);
+        assert!(is_outage(&storage.manifest(&name("b"), &v1).await), "{errno}");
+    }
+    assert_eq!(repositories(&storage).await.unwrap(), ["a", "a/b", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_failing_disk_fails_the_lists() {
+    let (root, storage) = filled().await;
+    for errno in OUTAGES {
+        for broken in ["", "a", "b/_manifests", "a/b"] {
+            let _fault = fail(&repository(&root, broken.trim_end_matches('/')), errno);
+            assert!(is_outage(&repositories(&storage).await), "{errno} at {broken}");
+        }
+        for broken in [
+            "b/_manifests",
+            "b/_manifests/tags",
+            "b/_manifests/tags/v2/current/link",
+        ] {
+            let _fault = fail(&repository(&root, broken), errno);
+            assert!(is_outage(&tags(&storage, "b").await), "{errno} at {broken}");
+        }
+    }
+    for errno in OWN {
+        let _fault = fail(&repository(&root, ""), errno);
+        assert!(is_outage(&repositories(&storage).await), "the root: {errno}");
+    }
+    assert_eq!(tags(&storage, "b").await.unwrap().unwrap(), ["v1", "v2"]);
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_reach_what_cannot_be_read_is_whole() {
+    let (root, storage) = filled().await;
+    let _fault = fail(&repository(&root, "c/_manifests"), Errno::IO);
+    let page = Page {
+        after: None,
+        limit: 2,
+    };
+
+    let listed = storage.repositories(page).await.unwrap();
+
+    assert_eq!(listed.items, [name("a"), name("a/b")]);
+    assert!(listed.more);
+}
+
+/// What really lies there, and not what a test made the system say.
+#[tokio::test]
+async fn files_and_loops_where_repositories_belong_are_left_out() {
+    let (root, storage) = filled().await;
+    fs::write(repository(&root, "notes"), "not a repository").unwrap();
+    symlink(repository(&root, "loop"), repository(&root, "loop")).unwrap();
+    fs::remove_dir_all(repository(&root, "c/_manifests")).unwrap();
+    fs::write(repository(&root, "c/_manifests"), "not a directory").unwrap();
+    fs::write(repository(&root, "b/_manifests/tags/stray"), "no tag").unwrap();
+    symlink("v3", repository(&root, "b/_manifests/tags/v3")).unwrap();
+
+    assert_eq!(repositories(&storage).await.unwrap(), ["a", "a/b", "b"]);
+    for repository in ["notes", "notes/below", "loop", "c"] {
+        assert!(is_outage(&tags(&storage, repository).await), "{repository}");
+    }
+    assert_eq!(tags(&storage, "absent").await.unwrap(), None);
+    assert_eq!(tags(&storage, "b").await.unwrap().unwrap(), ["v1", "v2"]);
+    fs::remove_file(repository(&root, "b/_manifests/tags/v3")).unwrap();
+    let digest = *manifest("1").digest();
+    let deleted = support::writer(&storage)
+        .delete_manifest(&name("b"), &digest)
+        .await;
+    assert_eq!(deleted.unwrap().unwrap(), [tag("v1"), tag("v2")]);
+}
+
+#[tokio::test]
+async fn the_log_has_it_once_until_it_changes() {
+    let (root, storage) = filled().await;
+    let remarks = &storage.store().remarks;
+    let path = repository(&root, "b/_manifests");
+    let fault = fail(&path, Errno::ACCESS);
+    repositories(&storage).await.unwrap();
+    let said = |errno: Errno| !remarks.is_news(&path, u64::from(errno.raw_os_error().unsigned_abs()));
+    assert!(said(Errno::ACCESS));
+
+    drop(fault);
+    repositories(&storage).await.unwrap();
+
+    assert!(!said(Errno::ACCESS), "it is news again");
+}
+
+#[tokio::test]
+async fn maintenance_goes_on_without_what_cannot_be_read() {
+    let (root, storage) = filled().await;
+    let admin = storage.admin().unwrap();
+    let digest = Digest::of(Algorithm::Sha256, &content(10));
+    let layout = &storage.store().layout;
+    let blobs = admin.blobs(all()).await.unwrap().items.len();
+    let mut sessions = Vec::new();
+    for repository in ["a", "b", "c", "c"] {
+        sessions.push(open_upload(&storage, &name(repository)).await.id);
+    }
+    let session = layout.upload(&name("c"), &sessions[3]);
+    for errno in OWN.into_iter().chain(OUTAGES) {
+        let faults = |paths: &[&Path]| -> Vec<Fault> { paths.iter().map(|path| fail(path, errno)).collect() };
+
+        let _faults = faults(&[
+            &layout.blob(&digest),
+            &layout.layer(&name("a"), &digest),
+            &layout.revision(&name("a"), manifest("1").digest()),
+            &repository(&root, "b/_uploads"),
+            &session.started(),
+        ]);
+        assert_eq!(
+            admin.blobs(all()).await.unwrap().items.len(),
+            blobs - 1,
+            "{errno}"
+        );
+        assert!(admin.links(&name("a"), all()).await.unwrap().items.is_empty());
+        assert!(admin.manifests(&name("a"), all()).await.unwrap().items.is_empty());
+        let uploading = admin.uploading(all()).await.unwrap().items;
+        assert_eq!(uploading, [name("a"), name("c")], "{errno}");
+        let of_c = admin.uploads(&name("c"), all()).await.unwrap().items;
+        assert_eq!(of_c.len(), 1, "{errno}");
+    }
+
+    let _fault = fail(&repository(&root, "b/_uploads"), Errno::IO);
+    let _fault = fail(&session.started(), Errno::IO);
+    let later = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
+    let report = expire_uploads(&storage, later).await.unwrap();
+    assert_eq!(report.expired, 2, "{report:?}");
+}

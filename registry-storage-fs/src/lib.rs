@@ -87,6 +87,9 @@ mod quarantine;
 mod read;
 mod referrers;
 mod remarks;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod tags;
 mod time;
 mod uploads;

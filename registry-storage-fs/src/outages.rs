@@ -1,12 +1,10 @@
 //! What the system refuses to tell is never "not found": an outage is an error, and one path that somebody made unreadable
 //! keeps nobody from the others.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use crate::{
     FsStorage,
     faults::{Fault, fail},
+    support::{self, all, content, manifest, name, open_upload, push, put, tag},
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Storage, Tag,
@@ -20,7 +18,6 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
-use support::{all, content, manifest, name, open_upload, push, put, tag};
 use tempfile::TempDir;
 
 /// What a failing disk, a lost mount or an exhausted process says.

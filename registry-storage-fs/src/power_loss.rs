@@ -4,10 +4,11 @@
 //! Of that, a disk is made that has lost power: one on which nothing else survived, and one on which all names did, as
 //! far as the kernel had got, but no content. The disk as the process left it stands for the process alone dying.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
-use crate::{Durability, FsStorage, open::Store};
+use crate::{
+    Durability, FsStorage,
+    open::Store,
+    support::{self, manifest, name, push, put, read, tag, writer},
+};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage,
@@ -22,7 +23,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
-use support::{manifest, name, push, put, read, tag, writer};
 use tempfile::TempDir;
 
 /// What has been synced below each directory that is watched.

@@ -471,6 +471,63 @@ async fn document_bytes_that_are_taken() {
     assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
 }
 
+/// Somebody who takes nothing leaves room for others.
+#[tokio::test]
+async fn document_bytes_of_one_client() {
+    let limits = {
+        let mut limits = Limits::default();
+        limits.document_bytes = 4 << 20;
+        limits
+    };
+    let registry = Registry::builder(MemoryStorage::new())
+        .authenticator(FromExtensions)
+        .allow_anonymous_push()
+        .limits(limits)
+        .build();
+    let padding = "x".repeat(600 << 10);
+    let image = json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [], "annotations": {"a": padding},
+    });
+    let image = image.to_string();
+    let digest = Digest::of(Algorithm::Sha256, image.as_bytes());
+    let repository = registry.repository("a").unwrap();
+    repository
+        .put_manifest(ManifestPush::new(digest, image))
+        .await
+        .unwrap();
+    let get = async |user: Option<&str>, address: &str| {
+        let target = format!("/v2/a/manifests/{digest}");
+        let mut request = Request::get(target).body(String::new()).unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        request.extensions_mut().insert(ClientAddress(address));
+        if let Some(user) = user {
+            request.extensions_mut().insert(Identity::new(user));
+        }
+        let answer = registry.handle(request).await;
+        (answer.status().as_u16(), answer.into_body())
+    };
+
+    // A quarter of the room has one of them, and not two.
+    let mut held = Vec::new();
+    for (user, address, status) in [
+        (None, "192.0.2.1:1", 200),
+        (None, "192.0.2.1:2", 429),
+        (Some("ann"), "192.0.2.1:1", 200),
+        (Some("ann"), "192.0.2.2:1", 429),
+        (None, "[2001:db8::1]:1", 200),
+        (None, "[2001:db8::2]:1", 429),
+        (Some("bob"), "192.0.2.1:1", 200),
+    ] {
+        let (answered, body) = get(user, address).await;
+        assert_eq!(answered, status, "{user:?} {address}");
+        if answered == 200 {
+            held.push(body);
+        }
+    }
+    held.clear();
+    assert_eq!(get(None, "192.0.2.1:1").await.0, 200);
+}
+
 /// A manifest counts from its first bytes until it has been put.
 #[tokio::test]
 async fn document_bytes_that_are_sent() {

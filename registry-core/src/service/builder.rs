@@ -69,8 +69,8 @@ pub struct Limits {
     /// is opened. Default: 64.
     pub mount_candidates: usize,
     /// How many bytes of manifests lie in memory at once while they are received, and as many again of manifests and
-    /// lists until clients have taken them. Those of up to 128 KiB do not count, and blobs come in pieces. 429
-    /// `TOOMANYREQUESTS`. Default: 256 MiB.
+    /// lists until clients have taken them. A user, or the strangers of a network, have a quarter of either. Those of up to
+    /// 128 KiB do not count, and blobs come in pieces. 429 `TOOMANYREQUESTS`. Default: 256 MiB.
     pub document_bytes: usize,
     /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
     /// that know no paging expect.

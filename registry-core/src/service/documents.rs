@@ -2,49 +2,64 @@
 //!
 //! Blobs come in pieces. Documents are whole, and lie there for as long as a client pleases: one that opens many
 //! connections, or one with many requests, and sends each time the largest there may be but for its last byte, or asks for
-//! the largest there is and takes nothing, costs more memory than there is.
+//! the largest there is and takes nothing, costs more memory than there is. No client has more than a part of the room, so
+//! that one alone denies it to nobody.
 
 use super::body::ResponseBody;
-use crate::error::Error;
+use crate::{error::Error, storage::Uploader};
 use bytes::Bytes;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What is no larger than a piece of a blob does not count.
 const SMALL: usize = 128 << 10;
+/// The part of the room that one client may have: a quarter.
+const CLIENTS_PART: usize = 4;
 
 /// Those that go one way: in, or out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Documents {
     limit: usize,
-    held: Arc<AtomicUsize>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+/// How many bytes there are,
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    /// and how many of them are on account of each client.
+    by: BTreeMap<Uploader, usize>,
 }
 
 impl Documents {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            held: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
-    /// Of a document of which nothing is there yet.
-    pub(super) fn share(&self) -> Share {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of a document of which nothing is there yet, on account of a client; the host's own has none.
+    pub(super) fn share(&self, client: Option<Uploader>) -> Share {
         Share {
-            limit: self.limit,
-            all: Arc::clone(&self.held),
+            documents: self.clone(),
+            client,
             own: 0,
         }
     }
 
     /// Counts an answer until its bytes have been sent, or never will be.
-    pub(super) fn hold(&self, body: ResponseBody) -> Result<ResponseBody, Error> {
+    pub(super) fn hold(&self, body: ResponseBody, client: Option<Uploader>) -> Result<ResponseBody, Error> {
         let Some(bytes) = body.whole().filter(|bytes| bytes.len() > SMALL) else {
             return Ok(body);
         };
-        let mut share = self.share();
+        let mut share = self.share(client);
         share.grow_to(bytes.len())?;
         Ok(ResponseBody::full(Bytes::from_owner(Held {
             bytes: bytes.clone(),
@@ -56,8 +71,8 @@ impl Documents {
 /// What one document has of the memory for all, given back on drop.
 #[derive(Debug)]
 pub(super) struct Share {
-    limit: usize,
-    all: Arc<AtomicUsize>,
+    documents: Documents,
+    client: Option<Uploader>,
     own: usize,
 }
 
@@ -67,14 +82,21 @@ impl Share {
         if bytes <= SMALL || bytes <= self.own {
             return Ok(());
         }
-        let own = self.own;
-        let more = |all: usize| match all.saturating_add(bytes - own) {
-            sum if all > own && sum > self.limit => None,
-            sum => Some(sum),
+        let (own, more) = (self.own, bytes - self.own);
+        let admit = |held: usize, limit: usize| match held.saturating_add(more) {
+            sum if held > own && sum > limit => Err(Error::TooManyDocuments { limit }),
+            sum => Ok(sum),
         };
-        self.all
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map_err(|_full| Error::TooManyDocuments { limit: self.limit })?;
+        let limit = self.documents.limit;
+        let mut counts = self.documents.counts();
+        let all = admit(counts.all, limit)?;
+        if let Some(client) = &self.client {
+            let of_client = counts.by.get(client).copied().unwrap_or_default();
+            let of_client = admit(of_client, limit / CLIENTS_PART)?;
+            counts.by.insert(client.clone(), of_client);
+        }
+        counts.all = all;
+        drop(counts);
         self.own = bytes;
         Ok(())
     }
@@ -82,7 +104,19 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.own, Ordering::Relaxed);
+        if self.own == 0 {
+            return;
+        }
+        let mut counts = self.documents.counts();
+        counts.all -= self.own;
+        if let Some(client) = &self.client
+            && let Some(held) = counts.by.get_mut(client)
+        {
+            *held -= self.own;
+            if *held == 0 {
+                counts.by.remove(client);
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     name::RepositoryName,
     protocol::{Endpoint, EntityTags, Links, PageQuery, Request, Response, normalized},
     reference::Reference,
-    storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob},
+    storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob, Uploader},
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -33,6 +33,8 @@ type Outcome = Result<(Response, ResponseBody), Error>;
 #[derive(Default)]
 struct Aside {
     identity: Option<Identity>,
+    /// Whom a large answer counts for.
+    client: Option<Uploader>,
     freshness: Option<&'static str>,
 }
 
@@ -75,7 +77,7 @@ impl Registry {
         let outcome = outcome.and_then(|(response, body)| match parts.method {
             // What it would be is only measured.
             Method::HEAD => Ok((response, body)),
-            _ => Ok((response, self.inner.sent.hold(body)?)),
+            _ => Ok((response, self.inner.sent.hold(body, aside.client.take())?)),
         });
         let ((status, headers), body) = match outcome {
             Ok((response, body)) => {
@@ -118,6 +120,7 @@ impl Registry {
         let outcome = match self.authenticate(parts).await {
             Ok(authority) => {
                 aside.identity = authority.identity().cloned();
+                aside.client = authority.uploader();
                 aside.freshness = self.freshness(&request);
                 self.act(request, authority, body).await
             }
@@ -233,7 +236,7 @@ impl Registry {
                 let repository = self.scope(repository, authority);
                 // Before the body is read: what is refused is not collected.
                 repository.require_push().await?;
-                let mut share = self.inner.received.share();
+                let mut share = self.inner.received.share(repository.authority.uploader());
                 let bytes = body::collect(body, self.inner.limits.manifest_bytes, &mut share).await?;
                 let named = tags.clone();
                 let push = ManifestPush {

@@ -92,7 +92,7 @@ impl Authority {
         }
     }
 
-    /// Whom upload sessions count for.
+    /// Whom upload sessions and documents count for.
     fn uploader(&self) -> Option<Uploader> {
         match self {
             Self::Host => None,

@@ -27,7 +27,11 @@ pub struct ResponseBody {
 
 enum Kind {
     Full(Bytes),
-    Stream(ContentStream),
+    Stream {
+        /// What has been read of it.
+        first: Option<Frame<Bytes>>,
+        rest: ContentStream,
+    },
 }
 
 impl ResponseBody {
@@ -51,23 +55,33 @@ impl ResponseBody {
     pub(super) const fn whole(&self) -> Option<&Bytes> {
         match &self.kind {
             Kind::Full(bytes) => Some(bytes),
-            Kind::Stream(_) => None,
+            Kind::Stream { .. } => None,
         }
     }
 
-    pub(super) fn content(content: Content) -> Self {
-        Self {
-            file: content.file().cloned(),
-            kind: Kind::Stream(content.into_stream()),
+    /// Reads the first piece of a content: where that fails, the answer can still have a status that says so.
+    pub(super) async fn begin(content: Content) -> Result<Self, StorageError> {
+        let file = content.file().cloned();
+        let mut rest = content.into_stream();
+        let first = if rest.is_end_stream() {
+            None
+        } else {
+            poll_fn(|context| rest.as_mut().poll_frame(context))
+                .await
+                .transpose()?
+        };
+        Ok(Self {
+            kind: Kind::Stream { first, rest },
+            file,
             asked: None,
-        }
+        })
     }
 
     /// The same; the log says which request it was if it breaks off.
     pub(super) fn asked(self, asked: impl FnOnce() -> Asked) -> Self {
         match self.kind {
             Kind::Full(_) => self,
-            Kind::Stream(_) => {
+            Kind::Stream { .. } => {
                 let asked = asked();
                 let watching = asked.clone();
                 Self {
@@ -101,8 +115,11 @@ impl Body for ResponseBody {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Kind::Stream(stream) => {
-                let frame = stream.as_mut().poll_frame(context);
+            Kind::Stream { first, rest } => {
+                if let Some(first) = first.take() {
+                    return Poll::Ready(Some(Ok(first)));
+                }
+                let frame = rest.as_mut().poll_frame(context);
                 if let (Poll::Ready(Some(Err(error))), Some(asked)) = (&frame, &self.asked) {
                     asked.broke_off(error);
                 }
@@ -114,16 +131,29 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Stream(stream) => stream.is_end_stream(),
+            Kind::Stream { first, rest } => first.is_none() && rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(stream) => stream.size_hint(),
+            Kind::Stream { first, rest } => {
+                let read = first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+                with_more(&rest.size_hint(), read)
+            }
         }
     }
+}
+
+/// The hint for so many bytes and what another one is about.
+fn with_more(rest: &SizeHint, read: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper.saturating_add(read));
+    }
+    hint.set_lower(rest.lower().saturating_add(read));
+    hint
 }
 
 impl fmt::Debug for ResponseBody {

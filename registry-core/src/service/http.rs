@@ -422,7 +422,7 @@ impl Repository {
                     size: read.info.size,
                     part,
                 };
-                Ok((response, ResponseBody::content(content)))
+                Ok((response, ResponseBody::begin(content).await?))
             }
         }
     }

@@ -24,9 +24,11 @@ use tracing::subscriber::DefaultGuard;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Opens blobs whose bytes cannot be read, and does nothing else.
+/// Opens blobs of which only so many bytes can be read, and does nothing else.
 #[derive(Debug)]
-struct Unreadable;
+struct Unreadable {
+    from: usize,
+}
 
 fn failure() -> StorageError {
     StorageError::io("cannot read /data", io::Error::other("input/output error"))
@@ -46,7 +48,7 @@ impl Storage for Unreadable {
     ) -> Result<Option<BlobRead>, StorageError> {
         #[expect(clippy::disallowed_methods, reason = "a listener is offered an open file")]
         let file = FileRange::new(Arc::new(File::open("/dev/null").unwrap()), 0..5);
-        let content = Content::stream(Box::pin(Failing)).with_file(file);
+        let content = Content::stream(Box::pin(Failing { left: self.from })).with_file(file);
         let info = BlobInfo::new(*digest, 5);
         Ok(Some(BlobRead::new(info, 0..5, BlobBody::Content(content))))
     }
@@ -81,17 +83,23 @@ impl Storage for Unreadable {
     }
 }
 
-struct Failing;
+struct Failing {
+    left: usize,
+}
 
 impl Body for Failing {
     type Data = Bytes;
     type Error = StorageError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
-        Poll::Ready(Some(Err(failure())))
+        let more = self.left.checked_sub(1).ok_or_else(failure);
+        Poll::Ready(Some(more.map(|left| {
+            self.left = left;
+            Frame::data(Bytes::from_static(b"a"))
+        })))
     }
 }
 
@@ -105,7 +113,7 @@ fn request(target: &str) -> Request<String> {
 #[tokio::test]
 async fn a_storage_error_names_the_request_and_the_client() {
     let log = Log::capture();
-    let registry = Registry::builder(Unreadable).build();
+    let registry = Registry::builder(Unreadable { from: 0 }).build();
 
     registry.handle(request("/v2/team/app/manifests/v1?x=y")).await;
     registry
@@ -127,7 +135,7 @@ async fn a_storage_error_names_the_request_and_the_client() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_names_the_request_and_the_client() {
     let log = Log::capture();
-    let registry = Registry::builder(Unreadable).build();
+    let registry = Registry::builder(Unreadable { from: 1 }).build();
     let target = format!("/v2/team/app/blobs/{DIGEST}");
 
     let streamed = registry.handle(request(&target)).await.into_body();
@@ -141,6 +149,32 @@ async fn an_answer_that_breaks_off_names_the_request_and_the_client() {
          path=\"/v2/team/app/blobs/{DIGEST}\" repository=team/app client=192.0.2.7"
     );
     assert_eq!(log.take(), [line.clone(), line]);
+}
+
+/// There is no head yet, so it can say so.
+#[tokio::test]
+async fn an_answer_whose_first_bytes_cannot_be_read_is_a_refusal() {
+    let log = Log::capture();
+    let registry = Registry::builder(Unreadable { from: 0 }).build();
+    for range in [None, Some("bytes=1-3")] {
+        let mut request = request(&format!("/v2/team/app/blobs/{DIGEST}"));
+        if let Some(range) = range {
+            request.headers_mut().insert("range", range.parse().unwrap());
+        }
+
+        let answer = registry.handle(request).await;
+
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.starts_with(br#"{"errors":[{"code":"UNKNOWN""#), "{body:?}");
+    }
+    for line in log.take() {
+        assert!(
+            line.contains("the storage failed: cannot read /data: input/output error"),
+            "{line}"
+        );
+    }
 }
 
 /// What this thread logs until it is dropped.

@@ -130,8 +130,9 @@ async fn an_answer_may_take_for_ever_but_not_stand_still() {
         slow.send(&request).await;
         slow.head().await;
         let mut some = vec![0; 64 << 10];
-        for _ in 1..(1 << 20) / some.len() {
-            sleep(seconds(899)).await;
+        // The first of it in time; see below.
+        for pause in [59].into_iter().chain([899; 14]) {
+            sleep(seconds(pause)).await;
             slow.0.read_exact(&mut some).await.unwrap();
         }
         // The last of it fits into the pipe: only now does the time between requests begin.
@@ -141,9 +142,36 @@ async fn an_answer_may_take_for_ever_but_not_stand_still() {
         let mut stuck = server.connect();
         stuck.send(&request).await;
         stuck.head().await;
-        sleep(seconds(901)).await;
+        stuck.0.read_exact(&mut some).await.unwrap();
+        for (after, ended) in [(899, false), (2, true)] {
+            sleep(seconds(after)).await;
+            assert_eq!(server_has_ended(&mut stuck).await, ended, "{path}");
+        }
         let rest = stuck.closed().await.len();
         assert!(rest < 100 << 10, "{path}: {rest}");
+    }
+}
+
+/// Whether the server has closed a connection from which nothing was read: it takes no more bytes.
+async fn server_has_ended(client: &mut Client) -> bool {
+    !client.try_send(b"G").await
+}
+
+/// It has asked for the price of a few bytes, and nobody knows that it will ever take any.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_which_nothing_is_taken_is_given_up_soon() {
+    let server = Running::of(app());
+    for path in ["/large", "/frames"] {
+        let mut client = server.connect();
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+            .await;
+        for (after, ended) in [(59, false), (2, true)] {
+            sleep(seconds(after)).await;
+            assert_eq!(server_has_ended(&mut client).await, ended, "{path}");
+        }
+        let some = client.closed().await.len();
+        assert!(some < 100 << 10, "{path}: {some}");
     }
 }
 
@@ -238,13 +266,62 @@ async fn where_there_is_no_room_the_longest_idle_makes_some() {
     assert_eq!(last.ask(GET).await.body, "hello");
     assert!(over_http2.ready().await.is_err());
 
-    // Who is in the middle of something is not cut, and neither is who has just been answered.
-    server.connect().ask(GET).await.assert_refusal(503);
+    // Who is in the middle of something comes after all who are idle, and who has just been answered is not cut.
     upload.send("2").await;
     assert_eq!(upload.answer().await.body, "12");
+    server.connect().ask(GET).await.assert_refusal(503);
     for client in &mut new {
         assert_eq!(client.ask(GET).await.body, "hello");
     }
+}
+
+/// One byte of a head, a body that does not come, an answer that is not taken: each costs next to nothing.
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
+    let go = Arc::new(Notify::new());
+    let owed = {
+        let go = Arc::clone(&go);
+        move || async move {
+            go.notified().await;
+            "done"
+        }
+    };
+    let server = Running::start(app().route("/owed", get(owed)), |server| {
+        let mut limits = Limits::default();
+        limits.connections = 5;
+        server.limits(limits)
+    });
+    let mut worked_on = server.connect();
+    worked_on.send("GET /owed HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut head = server.connect();
+    head.send("G").await;
+    let mut body = server.connect();
+    body.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n0123456789")
+        .await;
+    let mut answer = server.connect();
+    answer.send("GET /huge HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut over_http2 = http2(server.pipe()).await;
+    over_http2.ready().await.unwrap();
+    let untaken = over_http2.send_request(h2_request("/huge")).await.unwrap();
+
+    sleep(Duration::from_millis(4900)).await;
+    server.connect().ask(GET).await.assert_refusal(503);
+    sleep(seconds(1)).await;
+
+    // Those that hold most first.
+    let mut new = vec![server.connect()];
+    assert_eq!(new[0].ask(GET).await.body, "hello");
+    assert!(over_http2.ready().await.is_err());
+    for waiting in [&mut answer, &mut body, &mut head] {
+        let mut client = server.connect();
+        assert_eq!(client.ask(GET).await.body, "hello");
+        assert_eq!(open_for(waiting).await, 0);
+        new.push(client);
+    }
+    server.connect().ask(GET).await.assert_refusal(503);
+    go.notify_one();
+    assert_eq!(worked_on.answer().await.body, "done");
+    drop(untaken);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,16 +4,23 @@
 //! task that drives the connection asks for the [`deadline`](Activity::deadline). Reports write down a time and reset
 //! no timer.
 
-use super::{head::HeadScan, places::Place, refusal::Refusal, settings::Limits, settings::Timeouts};
+use super::{
+    head::HeadScan,
+    places::{Occupant, Place, Waits},
+    refusal::Refusal,
+    settings::{Limits, Timeouts},
+};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
+/// The most of a request's body that is held in memory: a whole manifest, or the piece of an upload that is written.
+const MOST_RECEIVED: usize = 4 << 20;
 /// How much of a body that nobody wants is received for the connection's sake: less costs less than a new connection.
 const WORTH_KEEPING: u64 = 256 << 10;
 
@@ -40,6 +47,14 @@ struct State {
     head_began: Option<Instant>,
     /// Since when the peer takes no bytes.
     blocked: Option<Instant>,
+    /// It has taken some of this answer after it had been waited for.
+    taken: bool,
+    /// How much of answers has been handed to hyper, and not to the system.
+    queued: usize,
+    /// Since when more of the request's body is waited for.
+    receiving: Option<Instant>,
+    /// How much of it has come.
+    received: usize,
     /// Whatever was answered has been handed to the system.
     flushed: bool,
     /// Why the head is refused here.
@@ -55,14 +70,15 @@ struct State {
 #[derive(Debug)]
 struct Leftover {
     body: Incoming,
+    since: Instant,
     until: Instant,
 }
 
 impl Activity {
     /// Of a connection whose first byte has arrived.
-    pub(super) fn new(timeouts: Timeouts, limits: Limits, place: Arc<Place>) -> Self {
+    pub(super) fn new(timeouts: Timeouts, limits: Limits, place: Arc<Place>) -> Arc<Self> {
         let now = Instant::now();
-        Self {
+        let this = Arc::new(Self {
             state: Mutex::new(State {
                 requests: 0,
                 busy: false,
@@ -71,6 +87,10 @@ impl Activity {
                 head: HeadScan::default(),
                 head_began: None,
                 blocked: None,
+                taken: false,
+                queued: 0,
+                receiving: None,
+                received: 0,
                 flushed: true,
                 refused: None,
                 leftover: None,
@@ -80,7 +100,10 @@ impl Activity {
             place,
             timeouts,
             limits,
-        }
+        });
+        let occupant: Weak<dyn Occupant> = Arc::<Self>::downgrade(&this);
+        this.place.occupied_by(occupant);
+        this
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -113,13 +136,38 @@ impl Activity {
         fits.then_some(taken)
     }
 
-    /// The peer takes no bytes, or takes some again.
-    pub(super) fn blocked(&self, blocked: bool) {
+    /// The peer takes no bytes.
+    pub(super) fn blocked(&self) {
+        self.state().blocked.get_or_insert_with(Instant::now);
+    }
+
+    /// It has taken so many.
+    pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.state();
-        if !blocked {
-            state.blocked = None;
-        } else if state.blocked.is_none() {
-            state.blocked = Some(Instant::now());
+        state.taken |= state.blocked.take().is_some();
+        // Heads and what stands for files were not counted.
+        state.queued = state.queued.saturating_sub(bytes);
+    }
+
+    /// A piece of an answer has been handed to hyper.
+    pub(super) fn queued(&self, bytes: usize) {
+        self.state().queued += bytes;
+    }
+
+    /// More of a request's body is waited for.
+    pub(super) fn receiving(&self, request: u64) {
+        let mut state = self.state();
+        if state.requests == request {
+            state.receiving.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// A piece of a request's body has come.
+    pub(super) fn received_body(&self, request: u64, bytes: usize) {
+        let mut state = self.state();
+        if state.requests == request {
+            state.receiving = None;
+            state.received = state.received.saturating_add(bytes).min(MOST_RECEIVED);
         }
     }
 
@@ -131,7 +179,8 @@ impl Activity {
     /// All that was written has been handed to the system.
     pub(super) fn flushed(&self) {
         let mut state = self.state();
-        state.blocked = None;
+        state.taken |= state.blocked.take().is_some();
+        state.queued = 0;
         if !state.busy && !state.flushed {
             state.flushed = true;
             state.waiting = Instant::now();
@@ -163,6 +212,9 @@ impl Activity {
         // The body before it has come to its end, whether that was noticed or not.
         state.leftover = None;
         state.busy = true;
+        state.taken = false;
+        state.receiving = None;
+        state.received = 0;
         state.flushed = false;
         state.head_began = None;
         state.in_head = !has_body;
@@ -181,6 +233,7 @@ impl Activity {
     pub(super) fn body_ended(&self, request: u64) {
         let mut state = self.state();
         if state.requests == request {
+            state.receiving = None;
             state.in_head = true;
             self.rest(&state);
         }
@@ -193,10 +246,12 @@ impl Activity {
         if state.requests != request {
             return;
         }
-        let until = Instant::now() + self.timeouts.discard;
+        state.receiving = None;
+        let since = Instant::now();
+        let until = since + self.timeouts.discard;
         let short = body.size_hint().exact().is_some_and(|left| left <= WORTH_KEEPING);
         if comes && short {
-            state.leftover = Some(Leftover { body, until });
+            state.leftover = Some(Leftover { body, since, until });
             if let Some(waker) = state.waker.take() {
                 waker.wake();
             }
@@ -206,9 +261,11 @@ impl Activity {
         }
     }
 
-    /// Whether the connection ends with the answer to its current request.
-    pub(super) fn ends(&self) -> bool {
-        self.state().unread.is_some()
+    /// There is an answer. True if the connection ends with it.
+    pub(super) fn answered(&self) -> bool {
+        let mut state = self.state();
+        state.receiving = None;
+        state.unread.is_some()
     }
 
     /// A request has been answered, or its answer given up. What hyper holds of the answer may take the peer long to
@@ -287,7 +344,34 @@ impl Activity {
     }
 }
 
+impl Occupant for Activity {
+    fn waits(&self) -> Option<Waits> {
+        self.state().waits()
+    }
+
+    fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
+        // Whatever happens next on the connection waits for this, and finds that the place is lost.
+        let state = self.state();
+        state.waits().filter(|waits| waits.since <= since)?;
+        self.place.surrender()
+    }
+}
+
 impl State {
+    fn waits(&self) -> Option<Waits> {
+        let leftover = self.leftover.as_ref().map(|leftover| leftover.since);
+        let since = match self.blocked {
+            Some(blocked) => Some(blocked),
+            None if self.busy => self.receiving,
+            None if !self.flushed => None,
+            None => leftover.or_else(|| Some(self.head_began?.max(self.waiting))),
+        };
+        Some(Waits {
+            since: since?,
+            holds: self.queued + self.received + self.head.length(),
+        })
+    }
+
     fn give_up_leftover(&mut self) {
         self.unread = self.leftover.take().map(|leftover| leftover.until);
         if let Some(waker) = self.waker.take() {
@@ -296,7 +380,12 @@ impl State {
     }
 
     fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
-        let blocked = self.blocked.map(|since| since + timeouts.body_idle);
+        let allowed = if self.taken {
+            timeouts.body_idle
+        } else {
+            timeouts.untaken.min(timeouts.body_idle)
+        };
+        let blocked = self.blocked.map(|since| since + allowed);
         let leftover = self.leftover.as_ref().map(|leftover| leftover.until);
         let waiting = match self.head_began {
             _ if self.busy || !self.flushed || leftover.is_some() => None,

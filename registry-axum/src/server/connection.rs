@@ -47,7 +47,7 @@ pub(super) async fn serve<Io, H: Handshake<Io>>(
 ) {
     tokio::select! {
         biased;
-        () = place.lost() => tracing::debug!(%peer, "an idle connection gave way to a new one"),
+        () = place.lost() => tracing::debug!(%peer, "a connection whose client did nothing gave way to a new one"),
         () = run(shared, io, peer, place, false) => {}
     }
     place.leave();

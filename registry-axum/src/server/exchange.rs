@@ -5,7 +5,7 @@ use super::{
     admission::Admission,
     checks,
     refusal::Refusal,
-    sendfile::Sender,
+    sendfile::{self, Sender},
     streams::{Stream, Streams},
 };
 use axum::{Router, body::Body};
@@ -189,7 +189,7 @@ impl Exchange {
 
     fn answered_by(self, mut response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
         match &self {
-            Self::Http1(http1) if http1.activity.ends() => {
+            Self::Http1(http1) if http1.activity.answered() => {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
@@ -226,19 +226,22 @@ impl HttpBody for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         match &this.exchange {
-            Exchange::Http1(_) => {
-                let frame = Pin::new(&mut this.body).poll_frame(context);
-                if let (Some(sender), Poll::Ready(Some(Ok(frame)))) = (&this.sender, &frame)
-                    && let Some(data) = frame.data_ref()
-                    && !sender.pass(data)
-                {
-                    tracing::error!(
-                        "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
-                         the connection is cut"
-                    );
-                    return Poll::Ready(Some(Err(axum::Error::new(BodyError::Changed))));
+            Exchange::Http1(http1) => {
+                let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                if let Some(data) = data {
+                    if this.sender.as_ref().is_some_and(|sender| !sender.pass(data)) {
+                        tracing::error!(
+                            "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
+                             the connection is cut"
+                        );
+                        return Poll::Ready(Some(Err(axum::Error::new(BodyError::Changed))));
+                    }
+                    if !sendfile::are_stand_ins(data) {
+                        http1.activity.queued(data.len());
+                    }
                 }
-                frame
+                Poll::Ready(frame)
             }
             Exchange::Http2(stream) => {
                 ready!(stream.poll_taken(context));
@@ -325,6 +328,9 @@ impl HttpBody for RequestBody {
                 if let Some(stream) = this.stream.upgrade() {
                     stream.receiving(false);
                 }
+                if let Some((activity, number)) = &this.connection {
+                    activity.received_body(*number, frame.data_ref().map_or(0, Bytes::len));
+                }
                 if body.is_end_stream() {
                     this.ended();
                 } else if this.timer.is_some() {
@@ -353,6 +359,9 @@ impl HttpBody for RequestBody {
             Poll::Pending => {
                 if let Some(stream) = this.stream.upgrade() {
                     stream.receiving(true);
+                }
+                if let Some((activity, number)) = &this.connection {
+                    activity.receiving(*number);
                 }
                 Poll::Pending
             }

@@ -43,7 +43,7 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = host.peer;
-    let activity = Arc::new(Activity::new(shared.timeouts, shared.limits, Arc::clone(place)));
+    let activity = Activity::new(shared.timeouts, shared.limits, Arc::clone(place));
     let io = Outlet::new(io, shared.sendfile);
     let buffer = match io.sender() {
         Some(sender) => {

@@ -280,7 +280,7 @@ impl<H> Connections<H> {
         }
         if !std::mem::replace(&mut self.full, true) {
             let limit = shared.limits.connections;
-            tracing::warn!(%peer, limit, "too many connections, and none is idle: new ones are refused");
+            tracing::warn!(%peer, limit, "too many connections, and none waits for its client: new ones are refused");
         }
         if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.running.spawn(async move {

@@ -1,10 +1,13 @@
 //! [`Places`]: how many connections there may be, and which one gives way when there are too many.
 //!
 //! A connection costs nothing to open and little to keep. So when no place is free, a new one gets that of the one
-//! that has been idle longest: otherwise whoever keeps enough of them open locks everybody else out.
+//! that has been idle longest, or, where none is idle, of one that waits for its client in the middle of something:
+//! otherwise whoever keeps enough of them open locks everybody else out. Who is owed an answer keeps the place.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    cmp::Reverse,
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
@@ -14,6 +17,26 @@ use tokio::{
 
 /// How long a connection is idle at least before it gives way: the first or next byte may be on its way.
 const RESPITE: Duration = Duration::from_secs(1);
+/// How long a client has been waited for at least, to send more of a request or take more of an answer, before its
+/// connection gives way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a connection is there for, once something has been asked.
+pub(super) trait Occupant: Debug + Send + Sync {
+    /// What waits, if nothing can go on without the client.
+    fn waits(&self) -> Option<Waits>;
+
+    /// What another connection needs to take the place of this one, if nothing has gone on since then.
+    fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit>;
+}
+
+/// A connection on which nothing goes on without the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waits {
+    pub(super) since: Instant,
+    /// About how much memory is held all the while, in bytes.
+    pub(super) holds: usize,
+}
 
 #[derive(Debug)]
 pub(super) struct Places {
@@ -33,11 +56,11 @@ impl Places {
         }
     }
 
-    /// A place for a new connection, which may be that of an idle one. `None` if all are busy.
+    /// A place for a new connection, which may be that of one whose client does nothing. `None` if all are busy.
     pub(super) fn take(&mut self) -> Option<Arc<Place>> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => self.longest_idle()?.give_way()?,
+            Err(_) => self.make_room()?,
         };
         // At most every so many connections, so that each pays for one look at one place.
         if self.taken.len() >= self.limit.saturating_mul(2) {
@@ -46,6 +69,24 @@ impl Places {
         let place = Arc::new(Place::new(Some(permit)));
         self.taken.push(Arc::downgrade(&place));
         Some(place)
+    }
+
+    fn make_room(&self) -> Option<OwnedSemaphorePermit> {
+        let idle = self.longest_idle().and_then(|place| place.give_way());
+        idle.or_else(|| self.heaviest_waiting())
+    }
+
+    /// Ends the one that holds most of those that wait for their clients.
+    fn heaviest_waiting(&self) -> Option<OwnedSemaphorePermit> {
+        let since = Instant::now().checked_sub(PATIENCE)?;
+        let waiting = self.taken.iter().filter_map(|place| {
+            let occupant = place.upgrade()?.occupant.get()?.upgrade()?;
+            let waits = occupant.waits().filter(|waits| waits.since <= since)?;
+            Some((waits, occupant))
+        });
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable_by_key(|(waits, _)| (Reverse(waits.holds), waits.since));
+        waiting.iter().find_map(|(_, occupant)| occupant.give_way(since))
     }
 
     /// Looks at all of them; only done when none is free.
@@ -65,6 +106,8 @@ impl Places {
 pub(super) struct Place {
     state: Mutex<State>,
     lost: Notify,
+    /// Once something has been asked.
+    occupant: OnceLock<Weak<dyn Occupant>>,
 }
 
 #[derive(Debug)]
@@ -86,6 +129,7 @@ impl Place {
                 permit,
             }),
             lost: Notify::new(),
+            occupant: OnceLock::new(),
         }
     }
 
@@ -96,6 +140,12 @@ impl Place {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom to ask for the place while it is not idle.
+    pub(super) fn occupied_by(&self, occupant: Weak<dyn Occupant>) {
+        // A connection has one protocol.
+        _ = self.occupant.set(occupant);
     }
 
     /// Something has been asked: from now on it keeps its place. False if it has lost it already; then nothing may be
@@ -131,6 +181,15 @@ impl Place {
     fn give_way(&self) -> Option<OwnedSemaphorePermit> {
         let mut state = self.state();
         state.idle.take()?;
+        self.lose(&mut state)
+    }
+
+    /// What another connection needs to take the place of this one.
+    pub(super) fn surrender(&self) -> Option<OwnedSemaphorePermit> {
+        self.lose(&mut self.state())
+    }
+
+    fn lose(&self, state: &mut State) -> Option<OwnedSemaphorePermit> {
         let permit = state.permit.take()?;
         state.lost = true;
         self.lost.notify_one();
@@ -182,6 +241,72 @@ mod tests {
 
         assert!(found.give_way().is_none());
         assert!(place.busy());
+    }
+
+    /// Waits for its client since then, and holds so much; or does not wait.
+    #[derive(Debug)]
+    struct Holding(Arc<Place>, Option<Waits>);
+
+    impl Holding {
+        fn of(place: &Arc<Place>, waits: Option<Waits>) -> Arc<dyn Occupant> {
+            assert!(place.busy());
+            let occupant: Arc<dyn Occupant> = Arc::new(Self(Arc::clone(place), waits));
+            place.occupied_by(Arc::downgrade(&occupant));
+            occupant
+        }
+    }
+
+    impl Occupant for Holding {
+        fn waits(&self) -> Option<Waits> {
+            self.1
+        }
+
+        fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
+            self.waits().filter(|waits| waits.since <= since)?;
+            self.0.surrender()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_that_wait_for_their_clients_the_heaviest_gives_way() {
+        let mut places = Places::new(5);
+        let taken: Vec<_> = (0..5).map(|_| places.take().unwrap()).collect();
+        let begun = Instant::now();
+        let waits = |seconds, holds| {
+            Some(Waits {
+                since: begun + Duration::from_secs(seconds),
+                holds,
+            })
+        };
+        let kinds = [
+            waits(0, 10),
+            waits(1, 20),
+            waits(0, 20),
+            waits(3, 1000),
+            // An answer is owed.
+            None,
+        ];
+        let _occupants: Vec<_> = taken
+            .iter()
+            .zip(kinds)
+            .map(|(place, waits)| Holding::of(place, waits))
+            .collect();
+
+        advance(PATIENCE - Duration::from_millis(1)).await;
+        assert!(places.take().is_none(), "none has waited for long");
+        advance(Duration::from_secs(2)).await;
+        let mut new = Vec::new();
+        for gives_way in [2, 1, 0] {
+            let place = places.take().unwrap();
+            assert!(place.busy());
+            new.push(place);
+            taken[gives_way].lost().await;
+            assert!(!taken[gives_way].busy());
+        }
+        assert!(
+            places.take().is_none(),
+            "one has not waited for long, and one is owed an answer"
+        );
     }
 
     #[tokio::test(start_paused = true)]

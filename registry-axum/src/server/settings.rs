@@ -16,9 +16,9 @@ pub struct Timeouts {
     /// Over HTTP/2 a client has to answer pings all the while: one whose process is paused is cut after
     /// [`ping_interval`](Self::ping_interval) and [`ping`](Self::ping).
     pub body_idle: Duration,
-    /// From the beginning of an answer over HTTP/2 until its client has taken a piece of it. 60 s. A client that grants
-    /// less room than that opens requests for the price of a few bytes; one that has taken some may pause for
-    /// [`body_idle`](Self::body_idle). What has run out ends the connection.
+    /// Until a client has taken the first of an answer: over HTTP/2 a piece of it, over HTTP/1 what goes beyond the room
+    /// that its connection has from the start. 60 s. A client that takes nothing has asked for the price of a few bytes;
+    /// one that has taken some may pause for [`body_idle`](Self::body_idle). What has run out ends the connection.
     pub untaken: Duration,
     /// How long a request over HTTP/2 waits while there are [`Limits::all_streams`]. 10 s. Then it is refused: with the
     /// reset that says that nothing was done (`REFUSED_STREAM`), upon which HTTP clients send it again by themselves, or,
@@ -57,8 +57,9 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once. One on top takes the place of the one that has been idle longest, for a second at least;
-    /// where none is, it is answered 503 with `Retry-After`. 4,096.
+    /// Connections at once. One on top takes the place of the one that has been idle longest, for a second at least; or
+    /// of one that has waited for its client for 5 s, to send more of a request or take more of an answer, those that hold
+    /// the most memory first. Where there is none, it is answered 503 with `Retry-After`. 4,096.
     pub connections: usize,
     /// The bytes of a request's head: request line and headers. Answered 431 beyond. 64 KiB.
     pub head: usize,

@@ -3,11 +3,14 @@
 //! A peer that answers pings and grants no window would hold its streams for ever, and nobody polls the body of an
 //! answer that may not be sent. So each request notes since when it waits for its client.
 
-use super::{places::Place, settings::Timeouts};
+use super::{
+    places::{Occupant, Place, Waits},
+    settings::Timeouts,
+};
 use bytes::Bytes;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -42,8 +45,10 @@ struct Open {
     answered: bool,
     /// The client has taken a piece of it.
     taken: bool,
-    /// A piece of it is on its way.
+    /// A piece of it is on its way,
     sending: bool,
+    /// of so many bytes.
+    holds: usize,
     /// Of the task that sends the answer.
     waker: Option<Waker>,
 }
@@ -64,7 +69,7 @@ impl Streams {
     pub(super) fn new(timeouts: Timeouts, place: Arc<Place>) -> Arc<Self> {
         place.idle();
         let now = Instant::now();
-        Arc::new(Self {
+        let this = Arc::new(Self {
             state: Mutex::new(State {
                 next: 0,
                 open: HashMap::new(),
@@ -75,7 +80,10 @@ impl Streams {
             }),
             place,
             timeouts,
-        })
+        });
+        let occupant: Weak<dyn Occupant> = Arc::<Self>::downgrade(&this);
+        this.place.occupied_by(occupant);
+        this
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -180,6 +188,30 @@ impl Streams {
     }
 }
 
+impl Occupant for Streams {
+    fn waits(&self) -> Option<Waits> {
+        self.state().waits()
+    }
+
+    fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
+        let state = self.state();
+        state.waits().filter(|waits| waits.since <= since)?;
+        self.place.surrender()
+    }
+}
+
+impl State {
+    /// If no request can go on without the client.
+    fn waits(&self) -> Option<Waits> {
+        let mut open = self.open.values();
+        let first = open.next()?;
+        open.try_fold((first.idle?, first.holds), |(since, holds), open| {
+            Some((since.max(open.idle?), holds + open.holds))
+        })
+        .map(|(since, holds)| Waits { since, holds })
+    }
+}
+
 /// Why a connection is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
@@ -261,9 +293,11 @@ impl Stream {
 
     /// A piece of the answer, on its way to the client; the request is open at least until it has been written.
     pub(super) fn sending(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        let holds = bytes.len();
         self.update(|open| {
             open.idle = Some(Instant::now());
             open.sending = true;
+            open.holds = holds;
         });
         Bytes::from_owner(Piece {
             bytes,
@@ -276,6 +310,7 @@ impl Stream {
             open.idle = Some(Instant::now());
             open.taken = true;
             open.sending = false;
+            open.holds = 0;
             if let Some(waker) = open.waker.take() {
                 waker.wake();
             }

@@ -1,8 +1,9 @@
 //! [`Watched`]: an HTTP/1 connection's bytes, reported to its [`Activity`].
 
-use super::activity::Activity;
+use super::{activity::Activity, sendfile::Outlet};
 use bytes::BytesMut;
 use std::{
+    any::Any,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[derive(Debug)]
 pub(super) struct Watched<Io> {
-    io: Io,
+    io: Outlet<Io>,
     /// What has arrived behind a head.
     rest: BytesMut,
     /// Bytes were written since the last flush.
@@ -20,8 +21,8 @@ pub(super) struct Watched<Io> {
     activity: Arc<Activity>,
 }
 
-impl<Io> Watched<Io> {
-    pub(super) fn new(io: Io, activity: Arc<Activity>) -> Self {
+impl<Io: Any> Watched<Io> {
+    pub(super) fn new(io: Outlet<Io>, activity: Arc<Activity>) -> Self {
         Self {
             io,
             rest: BytesMut::new(),
@@ -30,7 +31,7 @@ impl<Io> Watched<Io> {
         }
     }
 
-    pub(super) fn into_inner(self) -> Io {
+    pub(super) fn into_inner(self) -> Outlet<Io> {
         self.io
     }
 
@@ -41,13 +42,20 @@ impl<Io> Watched<Io> {
     }
 
     fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.blocked(result.is_pending());
-        self.written |= result.is_ready();
+        match &result {
+            Poll::Ready(result) => {
+                self.activity.wrote(*result.as_ref().unwrap_or(&0));
+                self.written = true;
+            }
+            // The disk may be slow; nobody has to pay for that.
+            Poll::Pending if self.io.waits_for_disk() => {}
+            Poll::Pending => self.activity.blocked(),
+        }
         result
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
+impl<Io: AsyncRead + Any + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,7 +78,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -112,7 +120,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
                 }
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.activity.blocked(true),
+            Poll::Pending => self.activity.blocked(),
         }
         result
     }

@@ -54,6 +54,11 @@ fn place(bytes: &[u8]) -> Option<usize> {
     (place < REGION.len() && !bytes.is_empty()).then_some(place)
 }
 
+/// Whether bytes of a body stand for bytes of a file.
+pub(super) fn are_stand_ins(bytes: &[u8]) -> bool {
+    place(bytes).is_some()
+}
+
 /// The one of a connection, as an extension of its requests.
 pub(crate) type Sender = Arc<Outgoing>;
 

@@ -48,6 +48,11 @@ impl<Io: Any> Outlet<Io> {
         self.outgoing.as_ref()
     }
 
+    /// Nothing is sent because what is next is being read into memory, and not because of the peer.
+    pub(in crate::server) const fn waits_for_disk(&self) -> bool {
+        self.reading.is_some()
+    }
+
     pub(in crate::server) fn into_inner(self) -> Rewound<Io> {
         self.io
     }

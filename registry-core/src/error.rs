@@ -82,6 +82,14 @@ pub enum Error {
     /// The repository's name is malformed.
     #[error(transparent)]
     Name(#[from] InvalidName),
+    /// A push would create a repository with more components in its name than the limit.
+    #[error("the name of a new repository has at most {limit} components, this one has {components}")]
+    NameTooDeep {
+        /// How many the name has.
+        components: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A tag is malformed.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
@@ -319,7 +327,7 @@ impl Error {
     pub const fn wire(&self) -> (StatusCode, ErrorCode) {
         use {ErrorCode as C, StatusCode as S};
         match self {
-            Self::Name(_) => (S::BAD_REQUEST, C::NameInvalid),
+            Self::Name(_) | Self::NameTooDeep { .. } => (S::BAD_REQUEST, C::NameInvalid),
             Self::Tag(_) | Self::Manifest(_) | Self::ManifestLimit { .. } | Self::DescriptorSize { .. } => {
                 (S::BAD_REQUEST, C::ManifestInvalid)
             }

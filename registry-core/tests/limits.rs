@@ -632,6 +632,60 @@ async fn open_uploads_of_one_user() {
 }
 
 #[tokio::test]
+async fn components_of_a_new_repositorys_name() {
+    let storage = MemoryStorage::new();
+    let registry = |name_components| {
+        let mut limits = Limits::default();
+        limits.name_components = name_components;
+        Registry::builder(storage.clone())
+            .limits(limits)
+            .allow_anonymous_push()
+            .build()
+    };
+    let (before, now) = (registry(4), registry(3));
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": []}).to_string();
+    let put = async |registry: &Registry, name: &str| {
+        let request = Request::put(format!("/v2/{name}/manifests/v1"))
+            .header(header::CONTENT_TYPE, media_type)
+            .body(index.clone());
+        send(registry, request.unwrap()).await
+    };
+    let post = async |name: &str, query: &str| {
+        let target = format!("/v2/{name}/blobs/uploads/{query}");
+        send(&now, Request::post(target).body(String::from("{}")).unwrap()).await
+    };
+    let digest = Digest::of(Algorithm::Sha256, b"{}");
+    let (whole, mount) = (format!("?digest={digest}"), format!("?mount={digest}&from=a/b/c"));
+
+    assert_eq!(put(&before, "a/b/c/there").await.status, StatusCode::CREATED);
+    assert_eq!(
+        put(&before, "a/b/c/d/e").await.refusal(),
+        refused(400, "NAME_INVALID")
+    );
+
+    for query in ["", &whole, &mount] {
+        assert!(post("a/b/c", query).await.status.is_success(), "{query}");
+        assert_eq!(
+            post("a/b/c/new", query).await.refusal(),
+            refused(400, "NAME_INVALID"),
+            "{query}"
+        );
+        assert!(post("a/b/c/there", query).await.status.is_success(), "{query}");
+    }
+    assert_eq!(put(&now, "a/b/c").await.status, StatusCode::CREATED);
+    assert_eq!(
+        put(&now, "a/b/c/new").await.refusal(),
+        refused(400, "NAME_INVALID")
+    );
+    assert_eq!(put(&now, "a/b/c/there").await.status, StatusCode::CREATED);
+    let get = Request::get("/v2/a/b/c/there/manifests/v1")
+        .body(String::new())
+        .unwrap();
+    assert_eq!(send(&now, get).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn open_uploads() {
     let registry = registry(|limits| {
         limits.uploads_in_repository = 2;

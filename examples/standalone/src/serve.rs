@@ -247,6 +247,7 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     limits.uploads = storage.uploads;
     limits.uploads_in_repository = storage.repository_uploads;
     limits.uploads_of_user = storage.user_uploads;
+    limits.name_components = storage.name_components;
     limits.document_bytes = usize::try_from(storage.document_bytes).unwrap_or(usize::MAX);
     registry = registry.limits(limits);
     if !storage.whole_indexes {

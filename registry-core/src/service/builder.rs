@@ -26,6 +26,9 @@ use std::sync::Arc;
 pub struct Limits {
     /// The longest path and query together, in bytes. 414 `UNSUPPORTED`. Default: 16 KiB, room for a hundred tags.
     pub target_bytes: usize,
+    /// How many components the name of a repository has that a push would create, such as 2 of `library/alpine`. Deeper ones
+    /// that are there already are served, and may be pushed to. 400 `NAME_INVALID`. Default: 32.
+    pub name_components: usize,
     /// How many lines of headers a request has. 431 `UNSUPPORTED`. Default: 256.
     pub header_lines: usize,
     /// How large the names and values of a request's headers are together, in bytes. 431 `UNSUPPORTED`.
@@ -88,6 +91,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             target_bytes: 16 << 10,
+            name_components: 32,
             header_lines: 256,
             header_bytes: 64 << 10,
             blob_bytes: None,

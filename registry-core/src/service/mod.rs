@@ -31,7 +31,7 @@ use crate::{
     hooks::{Context, Event, Hooks},
     name::{InvalidName, RepositoryName},
     protocol::Links,
-    storage::{Storage, StorageWrite, Uploader},
+    storage::{Page, Storage, StorageWrite, Uploader},
 };
 use std::{net::IpAddr, sync::Arc};
 
@@ -271,8 +271,25 @@ impl Repository {
     /// For what adds content: where that is hidden, there is no such repository to add to.
     async fn require_push(&self) -> Result<(), Error> {
         match self.permit(Action::Push).await? {
-            Permission::Granted => Ok(()),
+            Permission::Granted => self.require_shallow().await,
             Permission::Hidden => Err(Error::RepositoryUnknown(self.name.clone())),
+        }
+    }
+
+    /// For what may create the repository: each component of its name can cost a storage as much as a repository.
+    async fn require_shallow(&self) -> Result<(), Error> {
+        let limit = self.registry.inner.limits.name_components;
+        let components = self.name.as_str().split('/').count();
+        if components <= limit {
+            return Ok(());
+        }
+        let nothing = Page {
+            after: None,
+            limit: 0,
+        };
+        match self.storage().tags(&self.name, nothing).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::NameTooDeep { components, limit }),
         }
     }
 

@@ -594,6 +594,12 @@ pub(crate) const KEYS: &[Key] = &[
         "our own: the same, of one user, or of the strangers of one address (in IPv6, of 64 bits of it)",
     ),
     honoured(
+        "limits.namecomponents",
+        Form::Count,
+        "32",
+        "our own: how many components the name of a repository has that a push creates; deeper ones that are there are served",
+    ),
+    honoured(
         "limits.documents",
         Form::Size,
         "256m",

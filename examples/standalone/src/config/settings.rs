@@ -80,6 +80,8 @@ pub(crate) struct Storage {
     pub(crate) uploads: usize,
     pub(crate) repository_uploads: usize,
     pub(crate) user_uploads: usize,
+    /// How many components the name of a new repository has at most.
+    pub(crate) name_components: usize,
     pub(crate) document_bytes: u64,
     /// Whether all images of an index have to be there.
     pub(crate) whole_indexes: bool,
@@ -279,6 +281,7 @@ impl Storage {
             uploads: reader.parsed("limits.uploads", some),
             repository_uploads: reader.parsed("limits.repositoryuploads", some),
             user_uploads: reader.parsed("limits.useruploads", some),
+            name_components: reader.parsed("limits.namecomponents", some),
             document_bytes: reader.parsed("limits.documents", some_bytes),
             whole_indexes: reader.parsed(
                 "validation.manifests.indexes.platforms",

@@ -9,8 +9,8 @@ use crate::{
 };
 use registry_core::{
     RepositoryName,
-    hash::Hasher,
-    storage::{Piece, Result, UploadBody, UploadState},
+    hash::{Checkpoint, Hasher},
+    storage::{Piece, Result, StorageError, UploadBody, UploadState},
 };
 use std::fs::File;
 
@@ -25,6 +25,8 @@ struct Appending {
     hasher: Hasher,
     /// Whether the body closes the session, and so counts whole or not at all.
     closing: bool,
+    /// Where the session stood before, with which hash.
+    begun: (u64, Option<Checkpoint>),
     /// Where the room that is left was last looked at.
     paused: u64,
 }
@@ -62,7 +64,7 @@ impl FsStorage {
         }
         write_back.end().await?;
         if closing && let Err(broken) = received {
-            self.blocking(move |_| appending.undo()).await?;
+            self.blocking(move |store| appending.undo(store)).await?;
             return Err(broken);
         }
         let (state, hasher) = self.blocking(move |store| appending.finish(store)).await?;
@@ -75,6 +77,7 @@ impl Appending {
     fn new(claimed: Claimed, file: File, hasher: Hasher, closing: bool) -> Self {
         Self {
             paused: claimed.session.offset,
+            begun: (claimed.session.offset, claimed.session.checkpoint.clone()),
             claimed,
             file,
             hasher,
@@ -83,24 +86,35 @@ impl Appending {
     }
 
     fn write(mut self, store: &Store, piece: &Piece) -> Result<Self> {
-        if let Err(error) = self.write_and_hash(piece) {
-            if self.closing {
-                let _ = self.undo();
-                return Err(error);
-            }
-            // The hasher stands at the last piece that was written whole; that much is worth keeping. Cutting off
-            // the torn one gives a full disk room for the record.
-            let _ = self.file.set_len(self.hasher.offset());
-            if let Err(also) = self.keep(store) {
-                tracing::debug!(error = %also, "cannot record what was kept of a failed append");
-            }
-            return Err(error);
+        match self.write_and_record(store, piece) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.failed(store, error)),
         }
+    }
+
+    fn write_and_record(&mut self, store: &Store, piece: &Piece) -> Result<()> {
+        self.write_and_hash(piece)?;
         // The next piece may be as large as any.
         if self.hasher.offset() - self.paused > PAUSE_EVERY - pieces::MOST as u64 {
             self.pause(store)?;
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// Leaves the session as an append leaves it that failed for this reason.
+    fn failed(&mut self, store: &Store, error: StorageError) -> StorageError {
+        let left = if self.closing || matches!(error, StorageError::Full { .. }) {
+            // Were it kept, the disk would stay full until somebody ends the session.
+            self.undo(store)
+        } else {
+            // The hasher stands at the last piece that was written whole; that much is worth keeping.
+            let _ = self.file.set_len(self.hasher.offset());
+            self.keep(store)
+        };
+        if let Err(also) = left {
+            tracing::debug!(error = %also, "cannot record what was kept of a failed append");
+        }
+        error
     }
 
     fn write_and_hash(&mut self, piece: &Piece) -> Result<()> {
@@ -115,23 +129,27 @@ impl Appending {
         if !self.closing {
             self.keep(store)?;
         }
-        let room = store.require_room(0);
-        if room.is_err() && self.closing {
-            let _ = self.undo();
-        }
-        room
+        store.require_room(0)
     }
 
-    /// Drops what was appended. No record speaks of it, so that this only gives the room back.
-    fn undo(&self) -> Result<()> {
-        let session = &self.claimed.session;
+    /// Drops what was appended, which gives the room back, and only then says so in the record, which needs some.
+    fn undo(&mut self, store: &Store) -> Result<()> {
+        let session = &mut self.claimed.session;
         let path = session.data();
-        self.file.set_len(session.offset).at("cut", &path)?;
-        Ok(())
+        let (offset, checkpoint) = &self.begun;
+        self.file.set_len(*offset).at("cut", &path)?;
+        if session.offset == *offset {
+            return Ok(());
+        }
+        session.offset = *offset;
+        session.checkpoint.clone_from(checkpoint);
+        store.keep(session, None)
     }
 
     fn finish(mut self, store: &Store) -> Result<(UploadState, Hasher)> {
-        self.keep(store)?;
+        if let Err(error) = self.keep(store) {
+            return Err(self.failed(store, error));
+        }
         Ok((self.claimed.session.state(), self.hasher))
     }
 
@@ -152,18 +170,31 @@ mod tests {
     use crate::FsOptions;
     use bytes::Bytes;
     use http_body_util::{BodyExt as _, Full};
-    use registry_core::{
-        Algorithm, Digest,
-        storage::{NewUpload, StorageError},
-    };
-    use std::{fs, path::PathBuf, pin::pin};
+    use registry_core::{Algorithm, Digest, storage::NewUpload};
+    use std::{fs, pin::pin};
 
     /// So that the room is looked at after 16 MiB.
     const PIECE: usize = pieces::MOST;
+    /// What the session holds before.
+    const BEFORE: u64 = 1000;
 
-    /// What became of a body that goes on after the disk has fallen below the reserve: which error ended it after how
-    /// many bytes, how many are in the file then, and for how many its session stands.
-    async fn below_the_reserve(closing: Option<Digest>) -> (StorageError, u64, u64, u64) {
+    fn zeros(
+        length: usize,
+    ) -> impl http_body::Body<Data = Bytes, Error = registry_core::storage::BoxError> + Send {
+        Full::new(Bytes::from(vec![0; length])).map_err(|never| match never {})
+    }
+
+    /// What became of a session, and of a body that goes on after the disk has fallen below the reserve.
+    struct Outcome {
+        error: StorageError,
+        received: u64,
+        /// How many bytes are in the file.
+        stored: u64,
+        stands: UploadState,
+    }
+
+    /// `roomy` is how many bytes are received while there is room.
+    async fn below_the_reserve(roomy: u64, closing: Option<Digest>) -> Outcome {
         let root = tempfile::tempdir().unwrap();
         let repository = RepositoryName::parse("a").unwrap();
         let storage = FsStorage::open(root.path()).unwrap();
@@ -172,19 +203,26 @@ mod tests {
             .open_upload(&repository, &NewUpload::hashed_by(Algorithm::Sha256))
             .unwrap();
         let id = state.id;
+        let before = pin!(zeros(1000));
+        let mut body = UploadBody::new(before, &state, None);
+        let state = storage.append_body(&repository, state, &mut body).await.unwrap();
+        assert_eq!(state.offset, BEFORE);
+
         // Unannounced, as a chunked body is: only what is looked at on the way can stop it.
-        let endless = pin!(Full::new(Bytes::from(vec![0; 40 << 20])).map_err(|never| match never {}));
+        let endless = pin!(zeros(80 << 20));
         let mut body = UploadBody::new(endless, &state, closing);
         let hasher = body.take_hasher().unwrap();
         let (claimed, file) = store.claim_for_append(&repository, &state).unwrap();
-        let data: PathBuf = claimed.session.data();
+        let data = claimed.session.data();
         let mut appending = Appending::new(claimed, file, hasher, closing.is_some());
-        let piece = body.next(PIECE).await.unwrap().unwrap();
-        appending = appending.write(store, &piece).unwrap();
-
+        let mut received = 0;
+        while received < roomy {
+            let piece = body.next(PIECE).await.unwrap().unwrap();
+            received += piece.len() as u64;
+            appending = appending.write(store, &piece).unwrap();
+        }
         drop(storage);
         let full = FsOptions::default().min_free(u64::MAX).open(root.path()).unwrap();
-        let mut received = piece.len() as u64;
         loop {
             let piece = body
                 .next(PIECE)
@@ -195,28 +233,48 @@ mod tests {
             match appending.write(full.store(), &piece) {
                 Ok(on) => appending = on,
                 Err(error) => {
-                    let stands = full.store().upload(&repository, &id).unwrap().unwrap().offset;
-                    return (error, received, fs::metadata(&data).unwrap().len(), stands);
+                    return Outcome {
+                        error,
+                        received,
+                        stored: fs::metadata(&data).unwrap().len(),
+                        stands: full.store().upload(&repository, &id).unwrap().unwrap(),
+                    };
                 }
             }
         }
     }
 
-    #[tokio::test]
-    async fn a_body_that_takes_of_the_reserve_is_ended_and_kept() {
-        let (error, received, stored, stands) = below_the_reserve(None).await;
-
+    /// As before the call, with its hash: the client may go on from there when there is room.
+    fn assert_undone(outcome: &Outcome) {
+        let Outcome {
+            error,
+            stored,
+            stands,
+            ..
+        } = outcome;
         assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
-        assert_eq!((received, stored, stands), (16 << 20, 16 << 20, 16 << 20));
+        assert_eq!((*stored, stands.offset), (BEFORE, BEFORE));
+        let checkpoint = stands.checkpoint.as_ref().map(Checkpoint::offset);
+        assert_eq!(checkpoint, Some(BEFORE));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_takes_of_the_reserve_is_ended_and_gives_the_room_back() {
+        let outcome = below_the_reserve(1, None).await;
+
+        assert_undone(&outcome);
+        assert_eq!(outcome.received, 16 << 20);
+    }
+
+    #[tokio::test]
+    async fn also_what_was_recorded_of_it_goes() {
+        assert_undone(&below_the_reserve(20 << 20, None).await);
     }
 
     #[tokio::test]
     async fn a_closing_body_that_takes_of_the_reserve_is_ended_and_gives_the_room_back() {
         let closing = Digest::of(Algorithm::Sha256, b"never reached");
 
-        let (error, received, stored, stands) = below_the_reserve(Some(closing)).await;
-
-        assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
-        assert_eq!((received, stored, stands), (16 << 20, 0, 0));
+        assert_undone(&below_the_reserve(1, Some(closing)).await);
     }
 }

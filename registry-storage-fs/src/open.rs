@@ -105,8 +105,8 @@ impl FsOptions {
     /// How many bytes of the file system are not for uploads. 0 unless set.
     ///
     /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it goes on, and
-    /// while it is received, to within 16 MiB for each that runs. What is received by then may be closed; manifests,
-    /// mounts and deletions go on. So a disk that fills up stays one on which everything else works.
+    /// while it is received, to within 16 MiB for each that runs. Of the request that is refused nothing stays; what earlier
+    /// ones brought may be closed. Manifests, mounts and deletions go on. So a disk that fills up stays one on which everything else works.
     #[must_use]
     pub const fn min_free(self, min_free: u64) -> Self {
         Self { min_free, ..self }

@@ -230,7 +230,8 @@ pub trait StorageWrite: Send + Sync {
     ///
     /// [`StorageError::UploadUnknown`]; [`StorageError::UploadConflict`] if the session is elsewhere, sealed or
     /// in use, with not a byte appended; [`StorageError::Body`] if the body broke off, with everything before
-    /// that kept unless it was closing.
+    /// that kept unless it was closing; [`StorageError::Full`] with the session where it stood before, and the room
+    /// given back.
     async fn append(
         &self,
         repository: &RepositoryName,

@@ -169,7 +169,15 @@ impl Disk {
                 leaving.gone();
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            // It has got something, or is a link to a directory elsewhere.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
             other => Ok(other.if_there("remove", directory)?.is_none()),
         }
     }

@@ -48,6 +48,15 @@ impl Layout {
         QuarantinePaths { directory }
     }
 
+    /// Says of each open upload session which repository it is of. Derived.
+    pub(crate) fn session_records(&self) -> PathBuf {
+        self.top.join("_sessions")
+    }
+
+    pub(crate) fn session_record(&self, id: &UploadId) -> PathBuf {
+        self.session_records().join(id.to_string())
+    }
+
     pub(crate) fn blobs(&self, algorithm: Algorithm) -> PathBuf {
         self.top.join("blobs").join(algorithm.as_str())
     }

@@ -33,6 +33,7 @@
 //! + repositories/<name>/_uploads/<id>/session                 where the session stands
 //! + _staging/                                                 what is being written; emptied at opening
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             what was found damaged, for whoever runs the registry
+//! + _sessions/<id>                                            which repository an open session is of; derived
 //! + _owner                                                    locked by the process that has the directory; its id
 //! ```
 //!
@@ -65,6 +66,8 @@ mod append;
 mod atomic;
 mod blobs;
 mod condition;
+#[cfg(test)]
+mod costs;
 mod directories;
 mod error;
 #[cfg(test)]
@@ -87,6 +90,8 @@ mod quarantine;
 mod read;
 mod referrers;
 mod remarks;
+mod search;
+mod session_records;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -289,7 +289,7 @@ fn names_where(
     after: Option<&str>,
     counts: &dyn Fn(&fs::DirEntry) -> bool,
 ) -> Result<BinaryHeap<Reverse<String>>, FsError> {
-    let Some(entries) = fs::read_dir(directory).if_there("list", directory)? else {
+    let Some(entries) = read_dir(directory).if_there("list", directory)? else {
         return Ok(BinaryHeap::new());
     };
     let mut names = Vec::new();
@@ -305,6 +305,13 @@ fn names_where(
         }
     }
     Ok(BinaryHeap::from(names))
+}
+
+/// Lists a directory; tests count how often.
+pub(crate) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
+    #[cfg(test)]
+    crate::costs::listed(directory);
+    fs::read_dir(directory)
 }
 
 /// In order, what parses; the rest was left by others.

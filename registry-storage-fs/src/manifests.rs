@@ -219,7 +219,7 @@ impl Store {
                     return Ok(Found::Fits);
                 }
                 Found::Missing => {}
-                other => found = other,
+                other @ Found::Size(_) => found = other,
             }
         }
         Ok(found)

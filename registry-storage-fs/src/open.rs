@@ -24,8 +24,13 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
 
 /// How many large manifests are read at once: as many as a disk reads well.
 const LARGE_READS: usize = 8;
@@ -181,12 +186,12 @@ impl FsOptions {
     fn storage(self, layout: Layout, disk: Disk, owner: Option<Owner>) -> FsStorage {
         FsStorage {
             store: Arc::new(Store {
+                open_uploads: OpenUploads::new(&layout),
                 layout,
                 disk,
                 min_free: self.min_free,
                 boot: boot_id(),
                 uploads: KeyedLocks::new(),
-                open_uploads: OpenUploads::default(),
                 manifests: KeyedLocks::new(),
                 blobs: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
@@ -242,7 +247,25 @@ impl FsStorage {
         joined(self.start(work)?).await
     }
 
-    /// The same, begun and not waited for.
+    /// The same on a thread of its own: for what is done seldom and takes long, so that it has none of those that serve.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (store, span) = (Arc::clone(&self.store), tracing::Span::current());
+        let (done, result) = oneshot::channel();
+        let spawned = thread::Builder::new().spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = done.send(span.in_scope(|| work(&store)));
+        });
+        spawned.map_err(|source| StorageError::io("cannot start a thread", source))?;
+        result.await.map_err(|source| StorageError::Internal {
+            context: "a storage operation did not run to its end".into(),
+            source: Some(source.into()),
+        })
+    }
+
+    /// As [`blocking`](Self::blocking), begun and not waited for.
     pub(crate) fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,

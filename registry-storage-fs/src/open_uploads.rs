@@ -1,12 +1,16 @@
-//! [`OpenUploads`]: how many upload sessions are open, so that opening one need not count them.
+//! [`OpenUploads`]: which upload sessions are open, so that opening one need not look for them.
 //!
-//! One walk, when the first session is opened, finds what an earlier process left; from then on every session is
-//! counted as it comes and goes. The lock on the directory makes this process the only one that opens and ends them.
+//! Those of before have [records](crate::session_records), which are read once. Sessions without one, which registry:2 and
+//! older versions leave, are found by a [walk](crate::search) through the repositories: maintenance asks for it, and nobody
+//! who opens a session waits for it. Until then they do not count.
+//!
+//! The lock on the directory makes this process the only one that opens and ends sessions.
 
 use crate::{
     FsStorage,
     error::{Context as _, FsError},
-    listing::Whom,
+    layout::Layout,
+    listing::{Whom, read_dir},
     open::Store,
 };
 use registry_core::{
@@ -14,52 +18,75 @@ use registry_core::{
     storage::{Listing, NewUpload, Page, Result, StorageError, UploadState, Uploader},
 };
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     fs,
-    path::Path,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    ops::Bound::{Excluded, Unbounded},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-/// Nothing until somebody opens or ends a session.
-#[derive(Debug, Default)]
-pub(crate) struct OpenUploads(OnceLock<Mutex<Counts>>);
+/// What is known of the sessions of a directory.
+#[derive(Debug)]
+pub(crate) struct OpenUploads {
+    known: Mutex<Known>,
+    /// Set when the records have been read.
+    recorded: OnceCell<()>,
+    /// The directories among the repositories in which sessions without a record may lie, with all below them.
+    unsearched: AsyncMutex<Vec<PathBuf>>,
+}
 
 /// Repositories without an open session are not in it.
 #[derive(Debug, Default)]
-struct Counts {
-    by_repository: HashMap<RepositoryName, usize>,
+pub(crate) struct Known {
+    open: BTreeMap<RepositoryName, HashMap<UploadId, Option<Uploader>>>,
     all: usize,
-    /// Of whom something is known, and which sessions are theirs; of those of before, nothing is.
+    /// Of whom something is known; of the sessions of before, nothing is.
     by_uploader: HashMap<Uploader, usize>,
-    uploaders: HashMap<UploadId, Uploader>,
 }
 
-impl Counts {
-    fn of(&self, repository: &RepositoryName) -> usize {
-        self.by_repository.get(repository).copied().unwrap_or(0)
-    }
-
-    fn more(&mut self, repository: &RepositoryName, count: usize) {
-        if count > 0 {
-            *self.by_repository.entry(repository.clone()).or_default() += count;
-            self.all += count;
-        }
-    }
-
+impl Known {
     fn begin(&mut self, repository: &RepositoryName, id: UploadId, new: &NewUpload) -> Result<()> {
         let own = new.uploader.as_ref().and_then(|who| self.by_uploader.get(who));
         let own = own.copied().unwrap_or(0);
-        new.bounds.admit(self.of(repository), self.all, own)?;
-        self.more(repository, 1);
-        if let Some(who) = &new.uploader {
-            *self.by_uploader.entry(who.clone()).or_default() += 1;
-            self.uploaders.insert(id, who.clone());
-        }
+        let here = self.open.get(repository).map_or(0, HashMap::len);
+        new.bounds.admit(here, self.all, own)?;
+        self.add(repository, id, new.uploader.clone());
         Ok(())
     }
 
-    fn end(&mut self, repository: &RepositoryName, id: Option<&UploadId>) {
-        if let Some(who) = id.and_then(|id| self.uploaders.remove(id))
+    /// False if it was known.
+    pub(crate) fn add(
+        &mut self,
+        repository: &RepositoryName,
+        id: UploadId,
+        uploader: Option<Uploader>,
+    ) -> bool {
+        let sessions = self.open.entry(repository.clone()).or_default();
+        let Entry::Vacant(session) = sessions.entry(id) else {
+            return false;
+        };
+        if let Some(who) = &uploader {
+            *self.by_uploader.entry(who.clone()).or_default() += 1;
+        }
+        session.insert(uploader);
+        self.all += 1;
+        true
+    }
+
+    /// Does nothing if it is not known.
+    pub(crate) fn end(&mut self, repository: &RepositoryName, id: &UploadId) {
+        let Some(sessions) = self.open.get_mut(repository) else {
+            return;
+        };
+        let Some(uploader) = sessions.remove(id) else {
+            return;
+        };
+        if sessions.is_empty() {
+            self.open.remove(repository);
+        }
+        self.all -= 1;
+        if let Some(who) = uploader
             && let Entry::Occupied(mut own) = self.by_uploader.entry(who)
         {
             *own.get_mut() -= 1;
@@ -67,28 +94,61 @@ impl Counts {
                 own.remove();
             }
         }
-        self.less(repository);
+    }
+}
+
+impl OpenUploads {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self {
+            known: Mutex::default(),
+            recorded: OnceCell::new(),
+            unsearched: AsyncMutex::new(vec![layout.repositories()]),
+        }
     }
 
-    fn less(&mut self, repository: &RepositoryName) {
-        let Some(count) = self.by_repository.get_mut(repository) else {
-            return;
-        };
-        *count -= 1;
-        self.all -= 1;
-        if *count == 0 {
-            self.by_repository.remove(repository);
-        }
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FsStorage {
-    /// How many upload sessions are open, in all repositories. The first call walks over them and blocks, unless a
-    /// session was opened or ended before; from then on they are counted as they come and go.
+    /// How many upload sessions are open, in all repositories, as far as is known: those that another program left count
+    /// from when maintenance has found them. The first call lists the records of those of before and blocks, unless a
+    /// session was opened; from then on they are counted as they come and go.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
-        self.store().upload_counts().all
+        let store = self.store();
+        if !store.open_uploads.recorded.initialized() {
+            store.read_records_or_warn();
+        }
+        store.open_uploads.known().all
     }
+
+    /// Makes the sessions of before count, once. Whoever waits for it holds no thread, and what is read is read on another
+    /// than those that serve.
+    pub(crate) async fn count_uploads(&self) {
+        let counting = self.store().open_uploads.recorded.get_or_try_init(async || {
+            let read = self.apart(Store::read_records_or_warn).await;
+            read.and_then(|is_read| if is_read { Ok(()) } else { Err(unread()) })
+        });
+        // Otherwise the next one tries again. It must not stand in the way of a push.
+        let _ = counting.await;
+    }
+
+    /// Finds the sessions that have no record, once. Directories that cannot be read are tried again by the next call.
+    pub(crate) async fn search_uploads(&self) -> Result<()> {
+        let mut unsearched = self.store().open_uploads.unsearched.lock().await;
+        if !unsearched.is_empty() {
+            // It stays as it is if this future is dropped.
+            let directories = unsearched.clone();
+            *unsearched = self.apart(move |store| store.search(directories)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn unread() -> StorageError {
+    StorageError::internal("the records of upload sessions cannot be listed")
 }
 
 impl Store {
@@ -101,23 +161,25 @@ impl Store {
         new: &NewUpload,
         open: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        self.upload_counts().begin(repository, id, new)?;
+        // Until it is there nobody may take it for one that is gone.
+        let _opening = self.uploads.try_lock(id);
+        self.open_uploads.known().begin(repository, id, new)?;
+        self.record(repository, &id);
         let opened = open();
         if opened.is_err() {
-            self.upload_counts().end(repository, Some(&id));
+            self.forget_upload(repository, &id);
         }
         opened
     }
 
     /// Ends a session: its directory is gone, whole, and counts no longer. False if it was not there.
     pub(crate) fn end_upload(&self, repository: &RepositoryName, directory: &Path) -> Result<bool, FsError> {
-        // It is counted before it goes, or else the walk might miss it and it would be taken off twice.
-        drop(self.upload_counts());
         let ended = self.disk.discard(directory)?;
         if ended {
             let id = directory.file_name().and_then(|name| name.to_str());
-            let id = id.and_then(|id| UploadId::parse(id).ok());
-            self.upload_counts().end(repository, id.as_ref());
+            if let Some(id) = id.and_then(|id| UploadId::parse(id).ok()) {
+                self.forget_upload(repository, &id);
+            }
             self.leave_uploads(repository);
         }
         Ok(ended)
@@ -130,39 +192,83 @@ impl Store {
         self.disk.remove_empty(&self.layout.uploads(repository), &top);
     }
 
-    fn upload_counts(&self) -> MutexGuard<'_, Counts> {
-        let counts = self
-            .open_uploads
-            .0
-            .get_or_init(|| Mutex::new(self.count_uploads()));
-        counts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// After the session has gone, or if it was not opened at all.
+    fn forget_upload(&self, repository: &RepositoryName, id: &UploadId) {
+        self.remove_record(id);
+        self.open_uploads.known().end(repository, id);
     }
 
-    /// What cannot be read is not counted: it must not stand in the way of every push.
-    fn count_uploads(&self) -> Counts {
-        let everything = Page {
-            after: None,
-            limit: usize::MAX,
-        };
-        let mut counts = Counts::default();
-        let uploading = self.uploading(&everything).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot count the open upload sessions; those of before do not count");
-            Listing::default()
-        });
-        for repository in uploading.items {
-            match self.upload_ids(&repository, None) {
-                Ok(sessions) => counts.more(&repository, sessions.count()),
-                Err(error) => tracing::warn!(%repository, %error, "cannot count the open upload sessions"),
-            }
+    /// A session was seen on disk. If nobody knows of it, it counts from now on and has a record.
+    pub(crate) fn adopt(&self, repository: &RepositoryName, id: UploadId) {
+        if !self.open_uploads.known().add(repository, id, None) {
+            return;
         }
-        counts
+        self.record(repository, &id);
+        let directory = self.layout.upload(repository, &id).directory;
+        if !directory.try_exists().unwrap_or(true) {
+            self.forget_upload(repository, &id);
+        }
     }
 
     /// The repositories that have a session, whether or not they exist for readers.
     pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        let mut found = Vec::new();
+        let mut after = page.after.cloned();
+        // One more than the page says that there is more.
+        while found.len() <= page.limit {
+            let next = {
+                let known = self.open_uploads.known();
+                let bounds = (after.as_ref().map_or(Unbounded, Excluded), Unbounded);
+                let next = known.open.range::<RepositoryName, _>(bounds).next();
+                next.map(|(repository, _)| repository.clone())
+            };
+            let Some(repository) = next else {
+                break;
+            };
+            match self.drop_ended(&repository) {
+                Ok(true) => found.push(repository.clone()),
+                Ok(false) => {}
+                Err(error) => self
+                    .remarks
+                    .unreadable(&error, "the upload sessions in it are left out of the list"),
+            }
+            after = Some(repository);
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+
+    /// Forgets those sessions of a repository that a crash, or another program while we were closed, has ended. Whether any
+    /// is left.
+    fn drop_ended(&self, repository: &RepositoryName) -> Result<bool, FsError> {
+        let there: HashSet<UploadId> = self.upload_ids(repository, None)?.collect();
+        let missing: Vec<UploadId> = {
+            let known = self.open_uploads.known();
+            let sessions = known.open.get(repository).into_iter().flatten();
+            let missing = sessions.filter(|(id, _)| !there.contains(id));
+            missing.map(|(id, _)| *id).collect()
+        };
+        for id in missing {
+            let directory = self.layout.upload(repository, &id).directory;
+            // Nobody is opening it, and it has not just been.
+            if let Some(_nobody) = self.uploads.try_lock(id)
+                && fs::symlink_metadata(&directory)
+                    .if_there("look at", &directory)?
+                    .is_none()
+            {
+                self.forget_upload(repository, &id);
+            }
+        }
+        Ok(self.open_uploads.known().open.contains_key(repository))
+    }
+
+    /// The same without any knowledge, by a walk.
+    pub(crate) fn uploading_on_disk(
+        &self,
+        page: &Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
         self.repositories_where(page, Whom::Maintenance, &|path| {
             let uploads = path.join("_uploads");
-            let Some(entries) = fs::read_dir(&uploads).if_there("list", &uploads)? else {
+            let Some(entries) = read_dir(&uploads).if_there("list", &uploads)? else {
                 return Ok(false);
             };
             for entry in entries {

@@ -107,6 +107,7 @@ impl Storage for FsStorage {
 #[async_trait]
 impl StorageWrite for FsStorage {
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        self.count_uploads().await;
         let repository = repository.clone();
         self.blocking(move |store| store.open_upload(&repository, &new))
             .await
@@ -232,6 +233,14 @@ impl StorageAdmin for FsStorage {
 
     async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
         let page = OwnedPage::of(&page);
+        if !self.store().is_owned() {
+            // Sessions come and go without this process, and not all have a record.
+            return self
+                .blocking(move |store| store.uploading_on_disk(&page.page()))
+                .await;
+        }
+        self.count_uploads().await;
+        self.search_uploads().await?;
         self.blocking(move |store| store.uploading(&page.page())).await
     }
 

@@ -208,7 +208,8 @@ pub trait StorageWrite: Send + Sync {
     ///
     /// Sessions that were opened and have not ended count against the bounds of `new`, exactly, however many are
     /// opened at once. Counting costs no walk: a backend keeps count. Whom a session counts for need not outlive the
-    /// process: sessions of before count for nobody, and in their repository and in all.
+    /// process: sessions of before count for nobody, and in their repository and in all. Those that another program has left
+    /// may count only from when maintenance has found them, so that nobody waits for a search.
     ///
     /// # Errors
     ///

@@ -1,0 +1,107 @@
+//! The walk through the repositories that finds what has no record: upload sessions of registry:2 and of older versions, and
+//! directories that hold nothing, which those left behind. Listings pass through every one of the latter.
+
+use crate::{
+    error::{Context as _, FsError},
+    listing::read_dir,
+    open::Store,
+};
+use registry_core::{RepositoryName, UploadId};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A walk.
+struct Search<'a> {
+    store: &'a Store,
+    unreadable: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Looks through these directories and all below them; returns those that could not be read.
+    ///
+    /// Sessions are adopted. A directory that holds nothing is removed, unless it belongs to a repository that holds
+    /// something: registry:2 leaves an empty `_uploads` in each.
+    pub(crate) fn search(&self, directories: Vec<PathBuf>) -> Vec<PathBuf> {
+        let repositories = self.layout.repositories();
+        let mut search = Search {
+            store: self,
+            unreadable: Vec::new(),
+        };
+        for directory in directories {
+            let name = directory.strip_prefix(&repositories).ok();
+            if let Some(name) = name.and_then(Path::to_str) {
+                search.visit(&directory, name);
+            }
+        }
+        search.unreadable
+    }
+}
+
+impl Search<'_> {
+    /// Whether there is anything in the directory of this name, or has been.
+    fn visit(&mut self, directory: &Path, name: &str) -> bool {
+        let Some(entries) = self.entries(directory, directory) else {
+            return true;
+        };
+        let mut holds = false;
+        for entry in entries {
+            let path = directory.join(&entry);
+            let below = if name.is_empty() {
+                entry.clone()
+            } else {
+                format!("{name}/{entry}")
+            };
+            holds |= if entry == "_uploads" {
+                self.visit_uploads(&path, name)
+            } else if RepositoryName::parse(&below).is_ok() {
+                self.visit(&path, &below)
+            } else {
+                true
+            };
+        }
+        if !holds {
+            let top = self.store.layout.repositories();
+            self.store.disk.remove_empty(&directory.join("_uploads"), &top);
+        }
+        holds
+    }
+
+    fn visit_uploads(&mut self, directory: &Path, name: &str) -> bool {
+        let repository = directory.parent().unwrap_or(directory);
+        let Some(entries) = self.entries(directory, repository) else {
+            return true;
+        };
+        if let Ok(repository) = RepositoryName::parse(name) {
+            for id in entries.iter().filter_map(|entry| UploadId::parse(entry).ok()) {
+                self.store.adopt(&repository, id);
+            }
+        }
+        !entries.is_empty()
+    }
+
+    /// `None` if it is no directory, or cannot be read: then `again` is looked through once more.
+    fn entries(&mut self, directory: &Path, again: &Path) -> Option<Vec<String>> {
+        match list(directory) {
+            Ok(entries) => Some(entries),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
+            Err(error) => {
+                let remarks = &self.store.remarks;
+                remarks.unreadable(&error, "upload sessions in it are not looked for");
+                self.unreadable.push(again.to_path_buf());
+                None
+            }
+        }
+    }
+}
+
+/// The names in a directory; one that has just been removed has none.
+fn list(directory: &Path) -> Result<Vec<String>, FsError> {
+    let entries = read_dir(directory).if_there("list", directory)?;
+    let names = entries.into_iter().flatten().map(|entry| {
+        let entry = entry.at("list", directory)?;
+        Ok(entry.file_name().to_string_lossy().into_owned())
+    });
+    names.collect()
+}

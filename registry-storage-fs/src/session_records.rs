@@ -1,0 +1,337 @@
+//! `_sessions/<id>`: which repository an open upload session is of, so that what an earlier process left is known by listing
+//! one directory.
+//!
+//! The records are derived. One is written before its session appears and removed after the session has gone, so that a crash
+//! leaves a record too many, which is dropped when it is seen. Neither is synced, as sessions are not.
+
+use crate::{
+    error::{Context as _, FsError},
+    listing::read_dir,
+    open::Store,
+};
+use registry_core::{RepositoryName, UploadId};
+use std::{fs, io::ErrorKind};
+
+impl Store {
+    /// Writes down that a session is of this repository. Not synced, as sessions are not.
+    pub(crate) fn record(&self, repository: &RepositoryName, id: &UploadId) {
+        if let Err(error) = self.write_record(repository, id) {
+            tracing::warn!(%repository, %id, %error, "an upload session has no record; after a restart it counts when maintenance has found it");
+        }
+    }
+
+    fn write_record(&self, repository: &RepositoryName, id: &UploadId) -> Result<(), FsError> {
+        let (path, content) = (self.layout.session_record(id), repository.as_str().as_bytes());
+        match self.disk.replace(&path, content) {
+            Err(error) if error.is_absence() => {
+                let directory = self.layout.session_records();
+                fs::create_dir_all(&directory).at("create", &directory)?;
+                self.disk.replace(&path, content)
+            }
+            written => written,
+        }
+    }
+
+    pub(crate) fn remove_record(&self, id: &UploadId) {
+        let path = self.layout.session_record(id);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove the record of an upload session");
+        }
+    }
+
+    /// Whether the records could be read.
+    pub(crate) fn read_records_or_warn(&self) -> bool {
+        let read = self.read_records();
+        if let Err(error) = &read {
+            tracing::warn!(%error, "cannot count the open upload sessions; those of before do not count");
+        }
+        read.is_ok()
+    }
+
+    /// Makes the sessions count that have a record.
+    fn read_records(&self) -> Result<(), FsError> {
+        let directory = self.layout.session_records();
+        let Some(entries) = read_dir(&directory).if_there("list", &directory)? else {
+            return Ok(());
+        };
+        for entry in entries {
+            let name = entry.at("list", &directory)?.file_name();
+            if let Some(id) = name.to_str().and_then(|name| UploadId::parse(name).ok()) {
+                self.read_record(&id);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_record(&self, id: &UploadId) {
+        let path = self.layout.session_record(id);
+        let Ok(content) = fs::read_to_string(&path) else {
+            // It may have gone; else the walk finds the session.
+            return;
+        };
+        let Ok(repository) = RepositoryName::parse(&content) else {
+            // What a loss of power has left.
+            if self.is_owned() {
+                self.remove_record(id);
+            }
+            return;
+        };
+        let is_new = self.open_uploads.known().add(&repository, *id, None);
+        if is_new && !path.try_exists().unwrap_or(true) {
+            // It ended meanwhile, perhaps before it was known.
+            self.open_uploads.known().end(&repository, id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FsOptions, FsStorage, costs::Listed};
+    use registry_core::{
+        Algorithm, Digest, Storage as _, StorageAdmin, StorageWrite as _,
+        maintenance::expire_uploads,
+        storage::{NewUpload, Page, Result, UploadBounds, UploadState},
+    };
+    use rustix::fs::{CWD, FileType, Mode, OFlags};
+    use std::{
+        io::Write as _,
+        time::{Duration, SystemTime},
+    };
+    use tempfile::TempDir;
+    use tokio::runtime::Builder;
+
+    fn name(text: &str) -> RepositoryName {
+        RepositoryName::parse(text).unwrap()
+    }
+
+    fn admin(storage: &FsStorage) -> &dyn StorageAdmin {
+        storage.admin().unwrap()
+    }
+
+    async fn open(storage: &FsStorage, repository: &str) -> UploadId {
+        let new = NewUpload::hashed_by(Algorithm::Sha256);
+        storage.open_upload(&name(repository), new).await.unwrap().id
+    }
+
+    async fn open_within(storage: &FsStorage, in_all: usize) -> Result<UploadState> {
+        let bounds = UploadBounds {
+            in_all,
+            ..UploadBounds::NONE
+        };
+        let new = NewUpload::hashed_by(Algorithm::Sha256).within(bounds);
+        storage.open_upload(&name("within"), new).await
+    }
+
+    async fn uploading(storage: &FsStorage) -> Vec<String> {
+        let page = Page {
+            after: None,
+            limit: 100,
+        };
+        let listed = admin(storage).uploading(page).await.unwrap();
+        listed.items.iter().map(ToString::to_string).collect()
+    }
+
+    /// Opened again, as another process would.
+    async fn reopened(root: &TempDir, storage: FsStorage) -> FsStorage {
+        drop(storage);
+        loop {
+            match FsStorage::open(root.path()) {
+                Ok(storage) => return storage,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// So many repositories as their directories are, and nothing else of them.
+    fn make_repositories(storage: &FsStorage, count: usize) {
+        for number in 0..count {
+            let name = name(&format!("group-{}/{number}", number % 7));
+            for directory in [
+                storage.store().layout.tags(&name),
+                storage.store().layout.all_layers(&name),
+            ] {
+                fs::create_dir_all(directory).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_upload_after_a_start_looks_into_no_repository() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        make_repositories(&storage, 100);
+        open(&storage, "group-1/before").await;
+        let storage = reopened(&root, storage).await;
+
+        let listed = Listed::below(root.path());
+        open(&storage, "group-1/1").await;
+
+        assert_eq!(listed.take(), [storage.store().layout.session_records()]);
+        assert_eq!(storage.open_uploads(), 2);
+        open(&storage, "group-1/1").await;
+        assert!(listed.take().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_repositories_are_walked_once_and_by_maintenance() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        make_repositories(&storage, 100);
+        let id = open(&storage, "group-1/before").await;
+        let storage = reopened(&root, storage).await;
+
+        let listed = Listed::below(root.path());
+        assert_eq!(uploading(&storage).await, ["group-1/before"]);
+        assert!(listed.take().len() > 100);
+        assert_eq!(uploading(&storage).await, ["group-1/before"]);
+        let uploads = storage.store().layout.uploads(&name("group-1/before"));
+        assert_eq!(listed.take(), [uploads]);
+
+        assert!(storage.cancel(&name("group-1/before"), &id).await.unwrap());
+        assert_eq!(uploading(&storage).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_session_without_a_record_counts_when_maintenance_has_found_it() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (first, second) = (open(&storage, "a").await, open(&storage, "b/c").await);
+        // As registry:2 leaves them.
+        fs::remove_dir_all(storage.store().layout.session_records()).unwrap();
+        let storage = reopened(&root, storage).await;
+
+        assert_eq!(storage.open_uploads(), 0);
+        let third = open_within(&storage, 1).await.unwrap();
+        assert_eq!(uploading(&storage).await, ["a", "b/c", "within"]);
+        assert_eq!(storage.open_uploads(), 3);
+        assert!(open_within(&storage, 3).await.is_err());
+
+        // From now on they have one.
+        let storage = reopened(&root, storage).await;
+        assert_eq!(storage.open_uploads(), 3);
+        let expired = expire_uploads(&storage, SystemTime::now() + Duration::from_secs(3600));
+        assert_eq!(expired.await.unwrap().expired, 3);
+        assert_eq!(storage.open_uploads(), 0);
+        for id in [first, second, third.id] {
+            assert!(!storage.store().layout.session_record(&id).exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_without_a_session_is_dropped_when_it_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (crashed, torn, open_one) = (
+            open(&storage, "a/b").await,
+            open(&storage, "b").await,
+            open(&storage, "a/b").await,
+        );
+        let layout = &storage.store().layout;
+        fs::remove_dir_all(layout.upload(&name("a/b"), &crashed).directory).unwrap();
+        fs::remove_dir_all(layout.uploads(&name("b"))).unwrap();
+        fs::write(layout.session_record(&torn), "").unwrap();
+        let storage = reopened(&root, storage).await;
+
+        assert_eq!(storage.open_uploads(), 2);
+        assert_eq!(uploading(&storage).await, ["a/b"]);
+
+        assert_eq!(storage.open_uploads(), 1);
+        let layout = &storage.store().layout;
+        let left = fs::read_dir(layout.session_records())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        assert_eq!(left.collect::<Vec<_>>(), [layout.session_record(&open_one)]);
+    }
+
+    #[tokio::test]
+    async fn for_reading_alone_every_session_is_listed_and_nothing_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (recorded, other) = (open(&storage, "a").await, open(&storage, "b").await);
+        let layout = &storage.store().layout;
+        fs::remove_file(layout.session_record(&other)).unwrap();
+        fs::remove_dir_all(layout.upload(&name("a"), &recorded).directory).unwrap();
+
+        let reading = FsOptions::default().read_only().open(root.path()).unwrap();
+        assert_eq!(uploading(&reading).await, ["b"]);
+
+        assert!(layout.session_record(&recorded).exists());
+        assert!(!layout.session_record(&other).exists());
+        assert!(layout.uploads(&name("a")).exists());
+    }
+
+    #[tokio::test]
+    async fn what_older_versions_left_empty_is_removed_and_a_repository_stays_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        make_repositories(&storage, 1);
+        let repositories = storage.store().layout.repositories();
+        for left in [
+            "x/y/z/_uploads",
+            "x/y/_uploads",
+            "x/empty",
+            "group-0/0/_uploads",
+            "group-0/0/below/_uploads",
+        ] {
+            fs::create_dir_all(repositories.join(left)).unwrap();
+        }
+        fs::create_dir_all(repositories.join("stranger/_uploads")).unwrap();
+        fs::write(repositories.join("stranger/file"), "").unwrap();
+        let storage = reopened(&root, storage).await;
+
+        assert_eq!(uploading(&storage).await, [""; 0]);
+
+        assert!(!repositories.join("x").exists());
+        assert!(!repositories.join("group-0/0/below").exists());
+        for kept in ["group-0/0/_uploads", "group-0/0/_layers", "stranger/_uploads"] {
+            assert!(repositories.join(kept).exists(), "{kept}");
+        }
+    }
+
+    /// Else a slow disk at the start has every thread, and nobody can read.
+    #[test]
+    fn who_waits_for_the_records_holds_no_thread() {
+        let root = tempfile::tempdir().unwrap();
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let storage = FsStorage::open(root.path()).unwrap();
+            let before = open(&storage, "a").await;
+            let storage = reopened(&root, storage).await;
+            // Reading it takes until somebody writes to it.
+            let record = storage.store().layout.session_record(&before);
+            fs::remove_file(&record).unwrap();
+            rustix::fs::mknodat(CWD, &record, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            let opening: Vec<_> = (0..8)
+                .map(|_| {
+                    let storage = storage.clone();
+                    tokio::spawn(async move { open(&storage, "b").await })
+                })
+                .collect();
+            let mut writing = loop {
+                // There is none to write to before somebody reads.
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+                match rustix::fs::open(&record, flags, Mode::empty()) {
+                    Ok(open) => break fs::File::from(open),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+
+            let digest = Digest::of(Algorithm::Sha256, b"");
+            assert!(storage.blob(&name("a"), &digest).await.unwrap().is_none());
+            assert!(opening.iter().all(|opening| !opening.is_finished()));
+
+            writing.write_all(b"a").unwrap();
+            drop(writing);
+            for opening in opening {
+                opening.await.unwrap();
+            }
+            assert_eq!(storage.open_uploads(), 9);
+        });
+    }
+}

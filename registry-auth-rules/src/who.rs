@@ -47,15 +47,45 @@ impl Who {
     }
 }
 
+/// The words that stand for more than one user.
+const KEYWORDS: [&str; 3] = ["everyone", "anonymous", "authenticated"];
+
 /// Why a text names nobody.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` nor `group:NAME`")]
+#[error("{}", Explained(.0))]
 pub struct InvalidWho(Box<str>);
+
+struct Explained<'a>(&'a str);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        match keyword_in_another_case(text) {
+            Some(keyword) => write!(
+                f,
+                "`{text}` is neither `{keyword}`, which is written in lower case, nor a user: one of that name is \
+                 `user:{text}`"
+            ),
+            None => write!(
+                f,
+                "`{text}` is neither `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` nor `group:NAME`"
+            ),
+        }
+    }
+}
+
+/// The keyword that a text is but for its case. As a user's name it would make a rule that forbids apply to nobody.
+fn keyword_in_another_case(text: &str) -> Option<&'static str> {
+    KEYWORDS
+        .into_iter()
+        .find(|keyword| *keyword != text && keyword.eq_ignore_ascii_case(text))
+}
 
 impl FromStr for Who {
     type Err = InvalidWho;
 
-    /// `everyone`, `anonymous`, `authenticated`, `user:NAME`, `group:NAME`; any other word is a user.
+    /// `everyone`, `anonymous`, `authenticated`, `user:NAME`, `group:NAME`; any other word is a user. `Everyone` and its like
+    /// are refused: they are hardly names.
     fn from_str(text: &str) -> Result<Self, InvalidWho> {
         let invalid = || InvalidWho(text.into());
         match text.split_once(':') {
@@ -64,6 +94,7 @@ impl FromStr for Who {
                 "anonymous" => Ok(Self::Anonymous),
                 "authenticated" => Ok(Self::Authenticated),
                 "" => Err(invalid()),
+                word if keyword_in_another_case(word).is_some() => Err(invalid()),
                 user => Ok(Self::user(user)),
             },
             Some((_, "")) => Err(invalid()),

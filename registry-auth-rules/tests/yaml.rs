@@ -141,6 +141,44 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_keyword_in_another_case_is_no_user() {
+    for (who, message) in [
+        (
+            "Everyone",
+            "rules.yml:2: `Everyone` is neither `everyone`, which is written in lower case, nor a user: one of that name is \
+             `user:Everyone`",
+        ),
+        ("ANONYMOUS", "rules.yml:2: `ANONYMOUS` is neither `anonymous`, "),
+        (
+            "'Authenticated'",
+            "rules.yml:2: `Authenticated` is neither `authenticated`, ",
+        ),
+        (
+            "[ann, EVERYONE]",
+            "rules.yml:2: `EVERYONE` is neither `everyone`, ",
+        ),
+        ("'Group:ops'", "rules.yml:2: `Group:ops` is neither "),
+    ] {
+        let said = refused(&format!(
+            "rules:\n  - {{repository: '**', who: {who}, deny: push}}\n"
+        ));
+        assert!(said.starts_with(message), "{said}");
+    }
+    assert!(
+        Rules::parse(
+            "rules:\n  - {repository: '**', who: 'user:Everyone', deny: push}\n",
+            "rules.yml"
+        )
+        .is_ok()
+    );
+    let member = refused("groups:\n  ops: [Everyone]\nrules:\n  - {repository: a, who: ann, allow: pull}\n");
+    assert!(
+        member.starts_with("rules.yml:2: `Everyone` cannot be a member"),
+        "{member}"
+    );
+}
+
+#[test]
 fn what_is_hardly_meant_is_warned_of_with_its_line() {
     assert_eq!(
         warnings(

@@ -59,6 +59,7 @@ impl Builder {
         Rules {
             rules: self.rules,
             groups: self.groups,
+            origins: self.origins,
             warnings,
         }
     }

@@ -5,20 +5,22 @@ use crate::{
     explain::Explanation,
     pattern::Pattern,
     rule::{Effect, Origin, Rule},
-    who::{Caller, Groups},
+    who::{Caller, Groups, Who},
 };
 use async_trait::async_trait;
 use registry_core::{
     Action, Authorizer, Identity, RepositoryName,
     auth::{Access, AuthError, Decision},
 };
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Rules in their order, and the groups that they speak of. The first rule that applies decides.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub(crate) rules: Vec<Rule>,
     pub(crate) groups: Groups,
+    /// Where a group is defined, if it is from a file.
+    pub(crate) origins: BTreeMap<Arc<str>, Origin>,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -67,10 +69,54 @@ impl Rules {
     /// Whether some rule tells users apart, so that it matters who is logged in.
     #[must_use]
     pub fn need_logins(&self) -> bool {
-        use crate::Who;
         let who = self.rules.iter().flat_map(Rule::who);
         who.into_iter()
             .any(|who| !matches!(who, Who::Everyone | Who::Anonymous))
+    }
+
+    /// Returns a warning for each user whom the rules name, alone or in a group, and who does not exist, as a host says that
+    /// knows all of its users. A rule that forbids something to a misspelled name forbids it to nobody.
+    ///
+    /// ```
+    /// use registry_auth_rules::{Rule, Rules, Who};
+    /// use registry_core::Action;
+    ///
+    /// let rules = Rules::builder()
+    ///     .rule(Rule::deny([Action::Push], [Who::user("anne")], ["**"])?)
+    ///     .build();
+    /// let absent = rules.absent_users(|name| name == "ann");
+    /// assert_eq!(absent[0].to_string(), "rule 1 is about the user `anne`, and there is no such user");
+    /// # Ok::<(), registry_auth_rules::InvalidRule>(())
+    /// ```
+    #[must_use]
+    pub fn absent_users(&self, exists: impl Fn(&str) -> bool) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for (group, members) in &self.groups {
+            for member in members.iter().filter(|member| !exists(member)) {
+                warnings.push(Warning {
+                    origin: self.origins.get(group).cloned(),
+                    message: format!(
+                        "the group `{group}` has the member `{member}`, and there is no such user"
+                    ),
+                });
+            }
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            for who in rule.who() {
+                if let Who::User(name) = who
+                    && !exists(name)
+                {
+                    warnings.push(Warning {
+                        origin: rule.origin().cloned(),
+                        message: format!(
+                            "rule {} is about the user `{name}`, and there is no such user",
+                            index + 1
+                        ),
+                    });
+                }
+            }
+        }
+        warnings
     }
 
     /// Says which rule decides, and how. `user` is `None` for a stranger; `groups` are those that the login says,

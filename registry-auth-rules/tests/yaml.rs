@@ -179,6 +179,34 @@ fn a_keyword_in_another_case_is_no_user() {
 }
 
 #[test]
+fn users_that_there_are_not_are_told_with_their_line() {
+    let rules = Rules::parse(
+        "groups:
+  ops: [ann, bo]
+rules:
+  - {repository: a, who: [group:ops, everyone, anne], allow: pull}
+  - repository: b
+    who: user:ann
+    allow: pull
+",
+        "rules.yml",
+    )
+    .unwrap();
+    let absent = |known: &[&str]| -> Vec<String> {
+        let warnings = rules.absent_users(|name| known.contains(&name));
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        absent(&["ann", "bob"]),
+        [
+            "rules.yml:2: the group `ops` has the member `bo`, and there is no such user",
+            "rules.yml:4: rule 1 is about the user `anne`, and there is no such user",
+        ]
+    );
+    assert!(absent(&["ann", "anne", "bo"]).is_empty());
+}
+
+#[test]
 fn what_is_hardly_meant_is_warned_of_with_its_line() {
     assert_eq!(
         warnings(

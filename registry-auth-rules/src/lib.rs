@@ -41,6 +41,8 @@
 
 mod builder;
 mod explain;
+#[cfg(feature = "yaml")]
+mod not_yaml;
 mod overlap;
 mod pattern;
 #[cfg(feature = "yaml")]

@@ -187,14 +187,36 @@ impl RulesFile {
 
 fn read(path: &Path) -> Content {
     let read = || {
-        let mut text = String::new();
-        File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_BYTES {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
             return Err(io::Error::other("too large for access rules"));
         }
-        Ok(text)
+        if is_utf16(&bytes) {
+            return Err(io::Error::other("this file is UTF-16: save it as UTF-8"));
+        }
+        String::from_utf8(bytes).map_err(|error| {
+            let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = line.filter(|byte| **byte == b'\n').count() + 1;
+            io::Error::other(format!("line {line}: this file is not UTF-8: save it as UTF-8"))
+        })
     };
     read().map_err(|error| error.to_string())
+}
+
+/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+fn is_utf16(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return true;
+    }
+    let pairs = bytes
+        .get(..bytes.len().min(64))
+        .unwrap_or_default()
+        .chunks_exact(2);
+    let half = pairs.len().div_ceil(2);
+    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
+    let (first, second) = (zeros(0), zeros(1));
+    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
 fn parse(path: &Path, content: &Content) -> Result<Rules, OpenError> {

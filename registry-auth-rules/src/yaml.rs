@@ -1,9 +1,10 @@
-//! Rules as people write them: YAML. The YAML library is named here and nowhere else.
+//! Rules as people write them: YAML. The YAML library is named here and in [`not_yaml`](crate::not_yaml), and nowhere else.
 //!
 //! What can be a mistake is an error and names its line: unknown keys and actions, empty lists, patterns that no
 //! repository can match, groups that are named like users.
 
 use crate::{
+    not_yaml::explained,
     pattern::{InvalidPattern, Pattern},
     rule::{Effect, InvalidRule, Origin, Rule},
     rules::Rules,
@@ -12,9 +13,9 @@ use crate::{
 use registry_core::Action;
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
-use serde_saphyr::{Location, Spanned, UserMessageFormatter};
+use serde_saphyr::{Location, Spanned};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Why a file holds no rules.
@@ -35,11 +36,14 @@ pub struct InvalidRules {
 #[non_exhaustive]
 pub enum Problem {
     /// It is not YAML, or not of the form that rules have.
-    #[error("{message}{}", hint(.message))]
+    #[error("{message}")]
     Form {
-        /// As the parser says it.
+        /// In words for people who write rules.
         message: String,
     },
+    /// Something stands behind the end of the rules.
+    #[error("a second document begins above, with `---`, and would not be read; rules are one document")]
+    SecondDocument,
     /// There are no rules; nobody could do anything.
     #[error("there are no rules: begin with `rules:` and a list")]
     Empty,
@@ -67,15 +71,6 @@ pub enum Problem {
     /// Something is missing.
     #[error(transparent)]
     Rule(#[from] InvalidRule),
-}
-
-/// What people run into when they write patterns in YAML.
-fn hint(message: &str) -> &'static str {
-    if message.contains("reference to unknown") || message.contains("invalid type: map") {
-        "; a text that begins with `*` or `{` stands in quotes"
-    } else {
-        ""
-    }
 }
 
 impl Rules {
@@ -112,7 +107,8 @@ impl Rules {
             problem: at.value,
         };
         let document = read(yaml).map_err(wrong)?;
-        let Some(document) = document.filter(|document| !document.rules.is_empty()) else {
+        let Document { groups, rules } = document.unwrap_or_default();
+        let Some(rules) = rules.filter(|rules| !rules.is_empty()) else {
             return Err(wrong(At::nowhere(Problem::Empty)));
         };
         let origin = |line: Option<u64>| Origin {
@@ -120,13 +116,13 @@ impl Rules {
             line: line.unwrap_or_default(),
         };
         let mut builder = Self::builder();
-        for (name, members) in document.groups.unwrap_or_default() {
+        for (name, members) in groups.unwrap_or_default() {
             let name: Arc<str> = name.into();
             let members = group(&name, members).map_err(wrong)?;
             builder = builder.group(Arc::clone(&name), members.value);
             builder = builder.defined_at(name, origin(members.line));
         }
-        for written in document.rules {
+        for written in rules {
             let written = At::from(written);
             let rule = rule(written.value, written.line, &|name| builder.defines(name)).map_err(wrong)?;
             builder = builder.rule(rule.at(origin(written.line)));
@@ -136,12 +132,11 @@ impl Rules {
 }
 
 /// The file as it is written.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     groups: Option<BTreeMap<String, Texts>>,
-    #[serde(default)]
-    rules: Vec<Spanned<Written>>,
+    rules: Option<Vec<Spanned<Written>>>,
 }
 
 #[derive(Deserialize)]
@@ -160,26 +155,32 @@ fn read(yaml: &str) -> Result<Option<Document>, At<Problem>> {
         max_nodes: 500_000,
         max_events: 1_000_000,
         max_depth: 16,
-        max_documents: 1,
+        enforce_alias_anchor_ratio: false,
     };
     let options = serde_saphyr::options! {
         budget: budget,
+        // A tag that nobody knows would vanish, and what it stands before with it.
+        reject_unsupported_tags: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(yaml.trim_start_matches('\u{feff}'), options).map_err(|error| {
-        let message = error
-            .without_snippet()
-            .render_with_formatter(&UserMessageFormatter);
-        // The line stands in front already.
-        let message = message
-            .rsplit_once(" at line ")
-            .map_or(&*message, |(message, _)| message)
-            .to_owned();
-        At {
-            line: error.location().and_then(line),
-            value: Problem::Form { message },
-        }
-    })
+    let wrong = |error: serde_saphyr::Error| At {
+        line: error.location().and_then(line),
+        value: Problem::Form {
+            message: explained(&error),
+        },
+    };
+    let yaml = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
+    // Documents that hold nothing are left out: a `---` may end a file. What a second one holds is no matter.
+    let documents: Vec<Spanned<IgnoredAny>> =
+        serde_saphyr::from_multiple_with_options(yaml, options.clone()).map_err(wrong)?;
+    if let Some(second) = documents.get(1) {
+        return Err(At {
+            line: line(second.referenced),
+            value: Problem::SecondDocument,
+        });
+    }
+    let documents = serde_saphyr::from_multiple_with_options(yaml, options).map_err(wrong)?;
+    Ok(documents.into_iter().next())
 }
 
 fn group(name: &Arc<str>, members: Texts) -> Result<At<Vec<String>>, At<Problem>> {

@@ -79,9 +79,36 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
         ("rules: []\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
         (
             "rules:\n  - repository: a\n    whom: ann\n    allow: pull\n".into(),
-            "rules.yml:3: unknown field `whom`, expected one of repository, who, allow, deny, hide",
+            "rules.yml:3: there is no key `whom` here; there are `repository`, `who`, `allow`, `deny`, `hide`",
         ),
-        ("rulez: []\n".into(), "rules.yml:1: unknown field `rulez`, expected one of groups, rules"),
+        ("rulez: []\n".into(), "rules.yml:1: there is no key `rulez` here; there are `groups`, `rules`"),
+        ("rules:\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
+        ("---\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
+        ("rules: 5\n".into(), "rules.yml:1: a list is expected here"),
+        ("- rules\n".into(), "rules.yml:1: a section is expected here, of lines `key: value`"),
+        ("hello\n".into(), "rules.yml:1: a section is expected here, of lines `key: value`"),
+        (
+            "rules:\n  - repository: a\n    allow: pull\n".into(),
+            "rules.yml:3: `who` is missing",
+        ),
+        (
+            "rules:\n  - repository: a\n    who:\n    allow: pull\n".into(),
+            "rules.yml:3: a text or a list of texts is expected here; a text that begins with `{` stands in quotes",
+        ),
+        (
+            "rules:\n  - {repository: a, who: !ann, allow: pull}\n".into(),
+            "rules.yml:2: `!name` says what type a value has, and here there is no such type; a text that begins with `!` \
+             stands in quotes",
+        ),
+        (
+            "rules:\n\t- {repository: a, who: ann, allow: pull}\n".into(),
+            "rules.yml:2: this is not YAML: tabs disallowed within this context (block indentation); lines are indented by \
+             spaces, never by tabs",
+        ),
+        (
+            "rules:\n  - {repository: a, who: ann, allow: pull}\n---\nrules: []\n".into(),
+            "rules.yml:4: a second document begins above, with `---`, and would not be read; rules are one document",
+        ),
         (
             rule("    allow: [pull,\n      read]"),
             "rules.yml:5: `read` is no action: those are `pull`, `push`, `overwrite`, `delete` and `all`",
@@ -124,11 +151,12 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
         ),
         (
             "rules:\n  - repository: **\n    who: ann\n    allow: pull\n".into(),
-            "rules.yml:2: reference to unknown value; a text that begins with `*` or `{` stands in quotes",
+            "rules.yml:2: `*name` stands for what `&name` marks, and nothing is marked so; a text that begins with `*` \
+             stands in quotes",
         ),
         (
             "rules:\n  - repository: a\n    repository: b\n    who: ann\n    allow: pull\n".into(),
-            "rules.yml:3: duplicate mapping key `repository` is not allowed here",
+            "rules.yml:3: the key `repository` stands twice",
         ),
     ] {
         assert_eq!(refused(&yaml), message, "{yaml}");
@@ -138,6 +166,29 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
         braces.starts_with("rules.yml:2: ") && braces.ends_with("stands in quotes"),
         "{braces}"
     );
+}
+
+#[test]
+fn a_document_may_have_a_beginning_and_an_end() {
+    for (before, behind) in [
+        ("---\n", "---\n"),
+        ("%YAML 1.2\n---\n", "...\n"),
+        ("\u{feff}", "---\n# nothing\n"),
+    ] {
+        let rules = Rules::parse(&format!("{before}{ONE}{behind}"), "rules.yml").unwrap();
+        assert_eq!(rules.rules().len(), 1);
+    }
+}
+
+#[test]
+fn many_rules_may_be_about_the_same_users() {
+    let mut text = String::from("rules:\n  - {repository: a, who: &ops [ann, bob], allow: pull}\n");
+    for number in 0..1000 {
+        text.push_str(&format!(
+            "  - {{repository: a{number}, who: *ops, allow: pull}}\n"
+        ));
+    }
+    assert_eq!(Rules::parse(&text, "rules.yml").unwrap().rules().len(), 1001);
 }
 
 #[test]
@@ -204,6 +255,41 @@ rules:
         ]
     );
     assert!(absent(&["ann", "anne", "bo"]).is_empty());
+}
+
+#[test]
+fn a_file_in_another_encoding_is_named() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("rules.yml");
+    let opened = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        RulesFile::open(&path).map_err(|error| error.to_string())
+    };
+    let units = || ONE.encode_utf16();
+    for bytes in [
+        units().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+        units().flat_map(u16::to_be_bytes).collect(),
+        [0xff, 0xfe]
+            .into_iter()
+            .chain(units().flat_map(u16::to_le_bytes))
+            .collect(),
+        [0xfe, 0xff]
+            .into_iter()
+            .chain(units().flat_map(u16::to_be_bytes))
+            .collect(),
+    ] {
+        let error = opened(&bytes).unwrap_err();
+        assert!(
+            error.ends_with("rules.yml: this file is UTF-16: save it as UTF-8"),
+            "{error}"
+        );
+    }
+    let error = opened(b"# one\n# caf\xe9\n").unwrap_err();
+    assert!(
+        error.ends_with("rules.yml: line 2: this file is not UTF-8: save it as UTF-8"),
+        "{error}"
+    );
+    assert!(opened(format!("\u{feff}{ONE}").as_bytes()).is_ok());
 }
 
 #[test]
@@ -364,7 +450,7 @@ fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
         "rules:\n  - {repository: two, who: everyone, permit: pull}\n",
     )
     .unwrap();
-    kept(":2: unknown field `permit`");
+    kept(":2: there is no key `permit`");
     fs::write(&path, "").unwrap();
     kept("there are no rules");
     fs::remove_file(&path).unwrap();

@@ -11,6 +11,7 @@ use crate::{
     origin::Origin,
     reload::{LookTurn, Source},
     remembered::DigestKey,
+    snapshot::Snapshot,
     table::Candidate,
     thread,
 };
@@ -123,6 +124,12 @@ impl Htpasswd {
     #[must_use]
     pub fn users(&self) -> usize {
         self.shared.source.table().len()
+    }
+
+    /// Returns who can log in, as the file was last read.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.shared.source.table())
     }
 
     /// What was done since the file was opened, for metrics.

@@ -65,6 +65,7 @@ mod origin;
 mod queue;
 mod reload;
 mod remembered;
+mod snapshot;
 mod table;
 mod thread;
 
@@ -74,3 +75,4 @@ pub use file::Problem;
 pub use hash::{HashError, Kind, MakeError, PasswordHash, Scheme, hash};
 pub use limits::FailureLimit;
 pub use load::LoadError;
+pub use snapshot::Snapshot;

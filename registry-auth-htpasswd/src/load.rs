@@ -35,12 +35,18 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// The file cannot be read.
-    #[error("cannot read the htpasswd file {}", path.display())]
+    #[error("cannot read the htpasswd file {}{}", path.display(), Denied { path, source })]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The file is UTF-16, as PowerShell and editors of Windows write it.
+    #[error("the htpasswd file {}: this file is UTF-16: save it as UTF-8", path.display())]
+    Utf16 {
+        /// The file.
+        path: PathBuf,
     },
     /// A line is no user.
     #[error("the htpasswd file {}, line {line}: {problem}", path.display())]
@@ -130,6 +136,11 @@ pub(crate) fn load(path: &Path, strict: bool) -> Result<(PasswordFile, Option<St
             source,
         },
     })?;
+    if is_utf16(&bytes) {
+        return Err(LoadError::Utf16 {
+            path: path.to_owned(),
+        });
+    }
     let file =
         PasswordFile::parse(&bytes, strict).map_err(|Malformed { line, problem }| LoadError::Malformed {
             path: path.to_owned(),
@@ -146,6 +157,21 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Option<Stamp>)> {
     file.read_to_end(&mut bytes)?;
     let after = Stamp::of(&file.metadata()?);
     Ok((bytes, (before == after).then_some(before)))
+}
+
+/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+fn is_utf16(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return true;
+    }
+    let pairs = bytes
+        .get(..bytes.len().min(64))
+        .unwrap_or_default()
+        .chunks_exact(2);
+    let half = pairs.len().div_ceil(2);
+    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
+    let (first, second) = (zeros(0), zeros(1));
+    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
 /// Files beside `path` that hold users, for the hint: somebody may have written one name and configured another.
@@ -170,6 +196,53 @@ fn similar(path: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Who may read a file that this process may not, and what lets it.
+struct Denied<'a> {
+    path: &'a Path,
+    source: &'a io::Error,
+}
+
+impl fmt::Display for Denied<'_> {
+    #[cfg(unix)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.source.kind() != io::ErrorKind::PermissionDenied {
+            return Ok(());
+        }
+        let user = rustix::process::geteuid().as_raw();
+        denied(f, self.path, user)
+    }
+
+    #[cfg(not(unix))]
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// The file itself may be hidden by a directory on the way to it.
+#[cfg(unix)]
+fn denied(f: &mut dyn fmt::Write, path: &Path, user: u32) -> fmt::Result {
+    use std::os::unix::fs::MetadataExt as _;
+    let seen = path.ancestors().find_map(|at| Some((at, fs::metadata(at).ok()?)));
+    let Some((at, metadata)) = seen else {
+        return write!(f, " (the server runs as uid {user})");
+    };
+    let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777);
+    let of_whom =
+        format!("uid {owner} and gid {group}, with mode {mode:04o}, and the server runs as uid {user}");
+    let at_shown = at.display();
+    if at == path {
+        write!(
+            f,
+            " (it belongs to {of_whom}; `chown {user} {at_shown}` as root lets it)"
+        )
+    } else {
+        write!(
+            f,
+            " (the directory {at_shown} belongs to {of_whom}; `chmod a+x {at_shown}` lets it)"
+        )
+    }
 }
 
 /// The end of the sentence about a missing file.
@@ -249,4 +322,78 @@ fn locked(path: &Path) -> io::Result<File> {
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    fn told(path: &Path) -> String {
+        let mut text = String::new();
+        denied(&mut text, path, 65532).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_with_whose_it_is_and_what_helps() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let (uid, gid) = fs::metadata(&path).map(|file| (file.uid(), file.gid())).unwrap();
+        let shown = path.display();
+
+        assert_eq!(
+            told(&path),
+            format!(
+                " (it belongs to uid {uid} and gid {gid}, with mode 0600, and the server runs as uid 65532; `chown 65532 \
+                 {shown}` as root lets it)"
+            )
+        );
+        let error = LoadError::Unreadable {
+            path,
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(error.to_string().contains("with mode 0600"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_hides_the_file_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let shown = directory.path().display();
+        let said = told(&directory.path().join("secret/users"));
+        assert!(
+            said.starts_with(&format!(" (the directory {shown} belongs to uid ")),
+            "{said}"
+        );
+        assert!(said.ends_with(&format!("`chmod a+x {shown}` lets it)")), "{said}");
+    }
+
+    #[test]
+    fn utf_16_is_known_with_a_mark_and_without_and_nothing_else_is_taken_for_it() {
+        let units = || "ann:$2y$10$abc\n".encode_utf16();
+        let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            &little,
+            &big,
+            &[b"\xff\xfe", &*little].concat(),
+            &[b"\xfe\xff", &*big].concat(),
+        ] {
+            assert!(is_utf16(bytes), "{bytes:?}");
+        }
+        for bytes in [
+            &b""[..],
+            b"a",
+            b"ann:x\n",
+            b"\xef\xbb\xbfann:x\n",
+            b"b\xf6b:x\n",
+            b"\0\0\0\0",
+            b"ann:x\0y\n",
+        ] {
+            assert!(!is_utf16(bytes), "{bytes:?}");
+        }
+    }
 }

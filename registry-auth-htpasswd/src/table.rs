@@ -110,7 +110,7 @@ impl Table {
         self.entries.len()
     }
 
-    fn entry(&self, user: &str) -> Option<&Arc<Entry>> {
+    pub(crate) fn entry(&self, user: &str) -> Option<&Arc<Entry>> {
         self.by_user.get(user).and_then(|&index| self.entries.get(index))
     }
 }

@@ -62,6 +62,39 @@ fn a_directory_in_its_place_is_what_a_container_engine_made() {
 }
 
 #[test]
+fn a_file_in_another_encoding_is_named_and_a_mark_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users");
+    let text = lines(&[("alice", "right")]);
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&path, utf16).unwrap();
+    let expected = format!(
+        "the htpasswd file {}: this file is UTF-16: save it as UTF-8",
+        path.display()
+    );
+    assert_eq!(refused(&path).to_string(), expected);
+
+    fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    assert!(Htpasswd::open(&path).unwrap().snapshot().contains("alice"));
+}
+
+#[test]
+fn a_snapshot_knows_who_can_log_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users");
+    fs::write(&path, lines(&[("alice", "right")]) + "plain:secret\n").unwrap();
+    let users = Htpasswd::open(&path).unwrap();
+
+    let snapshot = users.snapshot();
+
+    assert!(snapshot.contains("alice"));
+    assert!(!snapshot.contains("plain"), "this line lets nobody in");
+    assert!(!snapshot.contains("Alice"));
+    assert!(snapshot.is_same_reading(&users.snapshot()));
+    assert!(!snapshot.is_same_reading(&Htpasswd::open(&path).unwrap().snapshot()));
+}
+
+#[test]
 fn a_malformed_line_is_named_with_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users");

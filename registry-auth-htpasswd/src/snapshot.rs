@@ -1,0 +1,36 @@
+//! [`Snapshot`]: who could log in at one time, for hosts that hold other files against it.
+
+use crate::table::Table;
+use std::{fmt, sync::Arc};
+
+/// The users of one reading of the file.
+#[derive(Clone)]
+pub struct Snapshot {
+    table: Arc<Table>,
+}
+
+impl Snapshot {
+    pub(crate) const fn new(table: Arc<Table>) -> Self {
+        Self { table }
+    }
+
+    /// Returns whether somebody of that name can log in. A user whose line lets nobody in cannot.
+    #[must_use]
+    pub fn contains(&self, user: &str) -> bool {
+        self.table.entry(user).is_some()
+    }
+
+    /// Returns whether both are of the same reading: false if the file was read again in between, and had changed.
+    #[must_use]
+    pub fn is_same_reading(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("users", &self.table.len())
+            .finish_non_exhaustive()
+    }
+}

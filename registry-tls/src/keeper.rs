@@ -7,6 +7,7 @@
 use crate::{
     certificate::utc,
     error::TlsError,
+    exposed,
     pair::{File, Pair},
     status::Status,
 };
@@ -235,6 +236,9 @@ impl Keeper {
         let file = self.files.certificate.display();
         for warning in &pair.warnings {
             tracing::warn!("{file}: {warning}");
+        }
+        if let Some(warning) = exposed::warning(&self.files.key) {
+            tracing::warn!("{warning}");
         }
         tracing::info!(
             "TLS: serves the certificate for {} from {file}, valid until {}",

@@ -58,6 +58,7 @@ mod chain;
 mod challenges;
 mod client_cas;
 mod error;
+mod exposed;
 mod handshake;
 mod keeper;
 mod options;

@@ -164,9 +164,24 @@ fn looks_like(content: &[u8]) -> &'static str {
             ": it looks binary; `openssl x509 -inform DER -in FILE` or `openssl pkey -inform DER -in FILE` turns DER into \
              PEM, `openssl pkcs12 -in FILE -nodes` a .p12 or .pfx"
         }
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ": it is UTF-16; save it as plain text",
+        _ if is_utf16(content) => ": this file is UTF-16: save it as UTF-8",
         _ => "",
     }
+}
+
+/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+fn is_utf16(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return true;
+    }
+    let pairs = bytes
+        .get(..bytes.len().min(64))
+        .unwrap_or_default()
+        .chunks_exact(2);
+    let half = pairs.len().div_ceil(2);
+    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
+    let (first, second) = (zeros(0), zeros(1));
+    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
 /// What a file holds, in words: `a private key and 2 certificates`.
@@ -261,7 +276,14 @@ mod tests {
     #[test]
     fn what_is_not_pem_is_recognised() {
         assert!(problem(&[0x30, 0x82, 1, 2]).contains("openssl x509 -inform DER"));
-        assert!(problem(&[0xff, 0xfe, b'-', 0]).contains("UTF-16"));
+        let utf16 = "holds no PEM (\"-----BEGIN …\"): this file is UTF-16: save it as UTF-8";
+        let units = || SECOND.encode_utf16();
+        let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(problem(&little), utf16);
+        assert_eq!(problem(&big), utf16);
+        assert_eq!(problem(&[b"\xff\xfe", &*little].concat()), utf16);
+        assert_eq!(problem(&[b"\xfe\xff", &*big].concat()), utf16);
         assert_eq!(problem(b"secret"), "holds no PEM (\"-----BEGIN …\")");
     }
 

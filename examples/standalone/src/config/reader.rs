@@ -330,14 +330,18 @@ impl Reader<'_> {
             _ => Vec::new(),
         };
         let origin = value.map_or(&Origin::Default, |value| &value.origin);
-        match names.as_slice() {
-            [] => self.problem(origin, section, none),
-            [_] => {}
-            _ => self.problem(
+        if names.is_empty() {
+            self.problem(origin, section, none);
+        }
+        // A name that there is not is a problem of its own already.
+        let known = keys::below(&[section]);
+        let names: Vec<&str> = names.into_iter().filter(|name| known.contains(name)).collect();
+        if names.len() > 1 {
+            self.problem(
                 origin,
                 section,
                 format!("there has to be exactly one of {}", names.join(", ")),
-            ),
+            );
         }
     }
 }

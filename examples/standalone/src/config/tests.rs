@@ -199,8 +199,8 @@ fn a_variable_that_is_almost_a_key_is_told_with_the_key() {
         ("REGISTRY_http_addr", "REGISTRY_HTTP_ADDR"),
         ("REGISTRY_HTP_ADDR", "REGISTRY_HTTP_ADDR"),
         (
-            "REGISTRY_STORAGE_FILESYSTEM_ROOT_DIR",
-            "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
+            "REGISTRY_HEALTH_STORAGEDRIVE_ENABLED",
+            "REGISTRY_HEALTH_STORAGEDRIVER_ENABLED",
         ),
     ] {
         let told = notices(LEAST, &[(name, "x")]);
@@ -315,14 +315,81 @@ fn what_looks_like_nothing_that_protects_is_told_and_passed_over() {
     ] {
         assert!(!notices(&format!("{LEAST}{lines}\n"), &[]).is_empty(), "{lines}");
     }
-    let told = notices("version: 0.1\nstorage: {filesystem: {rootdir: /data}}\n", &[]);
-    assert_eq!(
-        told,
-        [
-            "config.yml:2: storage.filesystem.rootdir: there is no such key; ignored, did you mean \
-          `storage.filesystem.rootdirectory`?"
-        ]
-    );
+}
+
+#[test]
+fn nothing_is_kept_in_another_place_than_somebody_wrote() {
+    let with = |storage: &str, variables| load(&format!("version: 0.1\nstorage: {storage}\n"), variables);
+    let none: &[(&str, &str)] = &[];
+    for (storage, variables, expected) in [
+        (
+            "{floppy: {drive: a}}",
+            none,
+            "config.yml:2: storage.floppy: there is no such storage; what there is: `storage.filesystem`, ",
+        ),
+        (
+            "floppy",
+            none,
+            "config.yml:2: storage.floppy: there is no such storage; ",
+        ),
+        (
+            "{filesytem: {rootdirectory: /data}}",
+            none,
+            "storage.filesytem: there is no such storage, did you mean `storage.filesystem`?",
+        ),
+        (
+            "{Filesystem: {rootdirectory: /data}}",
+            none,
+            "storage.Filesystem: there is no such storage, did you mean `storage.filesystem`?",
+        ),
+        (
+            "{filesystem: {rootdirectory: /data}, delet: {enabled: true}}",
+            none,
+            "storage.delet: there is no such storage, did you mean `storage.delete`?",
+        ),
+        (
+            "{filesystem: {rootdir: /data}}",
+            none,
+            "storage.filesystem.rootdir: there is no such key, and the server does not start, as images may be meant to \
+             be kept elsewhere, did you mean `storage.filesystem.rootdirectory`?",
+        ),
+        (
+            "{filesystem: {path: /data}}",
+            none,
+            "storage.filesystem.path: there is no such key, and the server does not start, as images may be meant to be \
+             kept elsewhere; what there is: `storage.filesystem.rootdirectory`, ",
+        ),
+        (
+            "filesystem",
+            &[("REGISTRY_STORAGE", "floppy")],
+            "REGISTRY_STORAGE: storage.floppy: there is no such storage",
+        ),
+        (
+            "filesystem",
+            &[("REGISTRY_STORAGE_FLOPPY_DRIVE", "a")],
+            "REGISTRY_STORAGE_FLOPPY_DRIVE: there is no such storage; what there is: `REGISTRY_STORAGE_FILESYSTEM`, ",
+        ),
+        (
+            "filesystem",
+            &[("REGISTRY_STORAGE_FILESYTEM_ROOTDIRECTORY", "/data")],
+            "there is no such storage, did you mean `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`?",
+        ),
+        (
+            "filesystem",
+            &[("REGISTRY_STORAGE_FILESYSTEM_ROOT_DIR", "/data")],
+            "did you mean `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`?",
+        ),
+    ] {
+        let error = with(storage, variables).unwrap_err();
+        assert!(error.contains(expected), "{storage}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    // What Kubernetes sets for a service called `registry-storage`.
+    let service = [
+        ("REGISTRY_STORAGE_SERVICE_HOST", "10.0.0.1"),
+        ("REGISTRY_STORAGE_PORT_5000_TCP", "tcp://10.0.0.1:5000"),
+    ];
+    assert!(with("{filesystem: {rootdirectory: /data}}", &service).is_ok());
 }
 
 #[test]

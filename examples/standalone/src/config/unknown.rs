@@ -1,28 +1,32 @@
 //! Keys that there are not: what was meant by them, and whether the server may go on without.
 //!
 //! What registry:2 passes over is passed over here, with a warning, but for keys that would have protected something:
-//! a server that nobody has to log in to is not what somebody wanted who wrote `authentication`.
+//! a server that nobody has to log in to is not what somebody wanted who wrote `authentication`. Neither is one that
+//! keeps images in the default directory what somebody wanted who wrote `floppy`, for the storage, or `rootdir`.
 
 use super::{
     keys::{self, Known, Role},
     value::{Content, Value},
 };
 
-/// What keeps people out, or images as they are.
-const PROTECTING: [&[&str]; 5] = [
+/// What keeps people out, or images as they are and where they are.
+const PROTECTING: [&[&str]; 6] = [
     &["auth"],
     &["access"],
     &["http", "tls"],
     &["http", "allow"],
+    &["storage", "filesystem", "rootdirectory"],
     &["storage", "maintenance", "readonly"],
 ];
 
 /// Sections of which no key is passed over, whatever it looks like.
-const STRICT: [&[&str]; 5] = [
+const STRICT: [&[&str]; 7] = [
     &["auth"],
     &["auth", "htpasswd"],
     &["access"],
     &["http", "tls"],
+    &["storage"],
+    &["storage", "filesystem"],
     &["storage", "maintenance", "readonly"],
 ];
 
@@ -92,6 +96,10 @@ impl Unknown {
         let section: Vec<&str> = self.section.iter().map(String::as_str).collect();
         let told = match (self.protects, section.as_slice()) {
             (true, ["auth"]) => "there is no such way to log in",
+            (true, ["storage"]) => "there is no such storage",
+            (true, ["storage", "filesystem"]) => {
+                "there is no such key, and the server does not start, as images may be meant to be kept elsewhere"
+            }
             (true, _) => "there is no such key, and the server does not start without what it may protect",
             (false, _) => "there is no such key; ignored",
         };

@@ -164,6 +164,17 @@ impl Config {
         let overlaid = overlay::overlay(&mut root, sources.variables);
         notices.extend(overlaid.notices);
         let mut problems = overlaid.problems;
+        if let Some(path) = &sources.file
+            && reader::lookup(&root, "version").is_none_or(Value::is_empty)
+        {
+            let origin = Origin::File {
+                path: path.as_path().into(),
+                line: 1,
+            };
+            let message =
+                "there is no `version`, and `version: 0.1` is assumed; registry:2 does not start without";
+            notices.push(Notice::new(origin, message.into()));
+        }
         for (key, flag, text) in sources.flags {
             let path: Vec<&str> = key.split('.').collect();
             if let Err(message) = overlay::set(&mut root, &path, Value::scalar(Origin::Flag(flag), text)) {

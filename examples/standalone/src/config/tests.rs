@@ -393,6 +393,24 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
 }
 
 #[test]
+fn a_file_without_a_version_is_told() {
+    let told = |text: &str, variables| {
+        let told = notices(text, variables);
+        told.iter()
+            .any(|notice| notice.starts_with("config.yml:1: there is no `version`, "))
+    };
+    assert!(told("storage: {filesystem: {rootdirectory: /data}}\n", &[]));
+    assert!(told(
+        "version:\nstorage: {filesystem: {rootdirectory: /data}}\n",
+        &[]
+    ));
+    assert!(!told(LEAST, &[]));
+    assert!(!told("storage: inmemory\n", &[("REGISTRY_VERSION", "0.1")]));
+    let config = Config::load(Sources::default()).unwrap();
+    assert_eq!(config.notices, []);
+}
+
+#[test]
 fn elements_of_lists_are_set_by_number() {
     let mut root = yaml::parse_variable("{http: {headers: {x-a: [a, b]}}}", &"".into()).unwrap();
     // Headers are free names, so their elements have none; lists of plain keys do.

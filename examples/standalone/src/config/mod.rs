@@ -11,6 +11,7 @@ mod checks;
 mod docs;
 mod keys;
 mod overlay;
+mod protection;
 mod reader;
 mod settings;
 #[cfg(test)]
@@ -176,6 +177,10 @@ impl Config {
             notices.push(Notice::new(origin, message.into()));
         }
         for (key, flag, text) in sources.flags {
+            if text.is_empty() {
+                problems.push(Problem::new(Origin::Flag(flag), key, "it is empty"));
+                continue;
+            }
             let path: Vec<&str> = key.split('.').collect();
             if let Err(message) = overlay::set(&mut root, &path, Value::scalar(Origin::Flag(flag), text)) {
                 problems.push(Problem::new(Origin::Flag(flag), key, message));

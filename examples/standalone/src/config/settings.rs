@@ -3,6 +3,7 @@
 use super::{
     Notice, Problem,
     checks::checks,
+    protection,
     reader::Reader,
     units::{count, duration, size},
     value::Value,
@@ -157,6 +158,7 @@ impl Settings {
             "0.1" => Ok(()),
             _ => Err("unsupported version; there is no other than `0.1`".into()),
         });
+        protection::check(reader, notices);
         Self {
             log: Log::from(reader, notices),
             storage: Storage::from(reader),

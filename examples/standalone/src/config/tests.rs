@@ -393,6 +393,140 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
 }
 
 #[test]
+fn what_protects_and_cannot_take_effect_is_refused() {
+    let none: &[(&str, &str)] = &[];
+    let without_https = "without HTTPS this protects nothing";
+    for (lines, variables, key, expected) in [
+        (
+            "http: {tls: {clientcas: [/ca]}}",
+            none,
+            "http.tls.clientcas",
+            without_https,
+        ),
+        (
+            "http: {tls: {minimumtls: tls1.3}}",
+            none,
+            "http.tls.minimumtls",
+            without_https,
+        ),
+        (
+            "http: {tls: {ciphersuites: [TLS_AES_256_GCM_SHA384]}}",
+            none,
+            "http.tls.ciphersuites",
+            without_https,
+        ),
+        (
+            "http: {tls: {clientauth: verify-client-cert-if-given}}",
+            none,
+            "http.tls.clientauth",
+            without_https,
+        ),
+        (
+            "http: {tls: {certificate: '', key: '', clientcas: [/ca]}}",
+            none,
+            "http.tls.clientcas",
+            without_https,
+        ),
+        (
+            "http: {addr: ':1'}",
+            &[("REGISTRY_HTTP_TLS_CLIENTCAS_0", "/ca")],
+            "http.tls.clientcas",
+            without_https,
+        ),
+        (
+            "http: {tls: {certificate: /c, key: /k, clientauth: require-and-verify-client-cert}}",
+            none,
+            "http.tls.clientauth",
+            "without `http.tls.clientcas`",
+        ),
+        (
+            "http: {tls: {certificate: /c, key: /k, clientcas: ['']}}",
+            none,
+            "http.tls.clientcas",
+            "an item of the list is empty",
+        ),
+        (
+            "http: {tls: {certificate: /c, key: /k, ciphersuites: ['']}}",
+            none,
+            "http.tls.ciphersuites",
+            "an item of the list is empty",
+        ),
+        (
+            "http: {tls: {letsencrypt: {directoryurl: 'https://ca.example/'}}}",
+            none,
+            "http.tls.letsencrypt",
+            "`cachefile` is missing",
+        ),
+        ("access: {rules: }", none, "access.rules", "it is empty"),
+        ("access: {rules: ''}", none, "access.rules", "it is empty"),
+        ("http: {allow: }", none, "http.allow", "it is empty"),
+        (
+            "http: {proxies: {trusted: }}",
+            none,
+            "http.proxies.trusted",
+            "it is empty",
+        ),
+        ("http: {maxblobsize: }", none, "http.maxblobsize", "it is empty"),
+        (
+            "log: {level: info}",
+            &[("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "")],
+            "storage.maintenance.readonly.enabled",
+            "it is empty",
+        ),
+        (
+            "log: {level: info}",
+            &[("REGISTRY_ACCESS_RULES", "")],
+            "access.rules",
+            "it is empty",
+        ),
+    ] {
+        let error = load(&format!("{LEAST}{lines}\n"), variables).unwrap_err();
+        assert!(
+            error.contains(&format!(": {key}: {expected}")),
+            "{lines}: {error}"
+        );
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    for flag in ["--htpasswd", "--access", "--tls-cert"] {
+        let config = Config::load(Sources {
+            flags: vec![("log.level", flag, String::new())],
+            ..Sources::default()
+        });
+        assert_eq!(
+            config.unwrap_err().to_string(),
+            format!("configuration error: {flag}: log.level: it is empty")
+        );
+    }
+}
+
+#[test]
+fn nobody_is_somebody_in_a_list_that_protects() {
+    let settings = settings(
+        &format!("{LEAST}http: {{allow: [], proxies: {{trusted: []}}}}\n"),
+        &[],
+    );
+    assert_eq!(settings.http.admission.allowed, Some(Vec::new()));
+}
+
+#[test]
+fn certificates_that_are_set_to_nothing_are_told() {
+    let told = notices(
+        LEAST,
+        &[
+            ("REGISTRY_HTTP_TLS_CERTIFICATE", ""),
+            ("REGISTRY_HTTP_TLS_KEY", "''"),
+        ],
+    );
+    assert_eq!(
+        told,
+        [
+            "REGISTRY_HTTP_TLS_CERTIFICATE: http.tls.certificate: it is empty, and counts as not given",
+            "REGISTRY_HTTP_TLS_KEY: http.tls.key: it is empty, and counts as not given",
+        ]
+    );
+}
+
+#[test]
 fn a_file_without_a_version_is_told() {
     let told = |text: &str, variables| {
         let told = notices(text, variables);
@@ -746,7 +880,9 @@ fn what_check_prints_asks_no_client_for_a_certificate_that_nothing_verifies() {
     };
     assert!(!printed("").contains("clientauth"));
     assert!(printed(", clientcas: [/ca]").contains("clientauth: require-and-verify-client-cert"));
-    assert!(printed(", clientauth: verify-client-cert-if-given").contains("clientauth: verify"));
+    assert!(
+        printed(", clientcas: [/ca], clientauth: verify-client-cert-if-given").contains("clientauth: verify")
+    );
 }
 
 #[test]

@@ -77,12 +77,15 @@ fn acme(reader: &Reader<'_>) -> Option<Acme> {
     let email = reader.filled("http.tls.letsencrypt.email");
     let directory = reader.filled("http.tls.letsencrypt.directoryurl");
     let ca = reader.path("http.tls.letsencrypt.directoryca");
+    let is_asked_for = reader
+        .section("http.tls.letsencrypt")
+        .is_some_and(|section| !section.is_empty());
     let challenge = reader.parsed("http.tls.letsencrypt.challenge", |kind| match kind {
         "tls-alpn-01" => Ok(ChallengeKind::TlsAlpn01),
         "http-01" => Ok(ChallengeKind::Http01),
         _ => Err("it is `tls-alpn-01` or `http-01`".into()),
     });
-    if cache.is_none() && (!hosts.is_empty() || email.is_some()) {
+    if cache.is_none() && is_asked_for {
         reader.lacks(
             "http.tls.letsencrypt",
             "`cachefile` is missing: a directory for the account and the certificates",

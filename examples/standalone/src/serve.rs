@@ -84,7 +84,7 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     let settings = &config.settings;
     log::start(&settings.log);
     for notice in &config.notices {
-        tracing::warn!("{notice}");
+        notice.log();
     }
     keep_memory_of_uploads();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -151,12 +151,14 @@ async fn serve(
     let address = listener.address();
     if rules.is_none()
         && !logins
+        && !settings.open_on_purpose
         && let Some(address) = address
         && !address.ip().is_loopback()
     {
         tracing::warn!(
             %address,
-            "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login"
+            "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login, and \
+             `auth: none` says that nobody has to"
         );
     }
     files::allow_for(&settings.limits);

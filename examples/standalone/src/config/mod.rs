@@ -43,11 +43,33 @@ use std::{
 pub(crate) struct Notice {
     origin: Origin,
     message: String,
+    is_warning: bool,
 }
 
 impl Notice {
     fn new(origin: Origin, message: String) -> Self {
-        Self { origin, message }
+        Self {
+            origin,
+            message,
+            is_warning: true,
+        }
+    }
+
+    /// One about a key that registry:2 needs, and nobody misses here.
+    fn needless(origin: Origin, message: String) -> Self {
+        Self {
+            is_warning: false,
+            ..Self::new(origin, message)
+        }
+    }
+
+    /// Puts it into the log.
+    pub(crate) fn log(&self) {
+        if self.is_warning {
+            tracing::warn!("{self}");
+        } else {
+            tracing::info!("{self}");
+        }
     }
 }
 
@@ -270,11 +292,17 @@ fn survey<'a>(
             Role::Honoured => {}
             Role::Accepted => {
                 if !value.is_empty() {
-                    notices.push(Notice::new(
+                    notices.push(Notice::needless(
                         value.origin.clone(),
                         format!("{dotted}: accepted without effect: {}", key.about),
                     ));
                 }
+            }
+            Role::Refused if key.has_disabled_items() && !value.is_empty() && is_disabled(value) => {
+                notices.push(Notice::needless(
+                    value.origin.clone(),
+                    format!("{dotted}: accepted without effect: it is disabled"),
+                ));
             }
             Role::Refused => {
                 if !value.is_empty()

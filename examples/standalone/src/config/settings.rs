@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Who can log in; without one, nobody can.
     pub(crate) login: Option<Htpasswd>,
+    /// Whether somebody said that nobody logs in.
+    pub(crate) open_on_purpose: bool,
     /// A file of access rules.
     pub(crate) access: Option<PathBuf>,
     /// What else has to be well, for the debug listener.
@@ -166,6 +168,7 @@ impl Settings {
             timeouts: timeouts(reader),
             limits: limits(reader),
             login: login(reader),
+            open_on_purpose: reader.given("auth.none").is_some(),
             access: reader.path("access.rules"),
             checks: checks(reader, notices),
         }

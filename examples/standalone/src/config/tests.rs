@@ -780,6 +780,32 @@ fn refused_sections_with_nothing_in_them_are_no_problem() {
 }
 
 #[test]
+fn what_nobody_misses_is_no_warning() {
+    let text = format!(
+        "{LEAST}http: {{secret: s3cret, adr: ':1'}}\nlog: {{hooks: [{{type: mail, disabled: true}}]}}\n"
+    );
+    let config = load(&text, &[]).unwrap();
+    let warnings: Vec<String> = config
+        .notices
+        .iter()
+        .filter(|notice| notice.is_warning)
+        .map(|notice| notice.message.clone())
+        .collect();
+    assert_eq!(config.notices.len(), 3);
+    assert_eq!(
+        warnings,
+        ["http.adr: there is no such key; ignored, did you mean `http.addr`?"]
+    );
+}
+
+#[test]
+fn nobody_has_to_log_in_only_where_that_was_said() {
+    assert!(!settings(LEAST, &[]).open_on_purpose);
+    assert!(settings(LEAST, &[("REGISTRY_AUTH", "none")]).open_on_purpose);
+    assert!(settings(&format!("{LEAST}auth: none\n"), &[]).open_on_purpose);
+}
+
+#[test]
 fn unknown_and_needless_keys_are_told_with_their_place() {
     let text = format!(
         "{LEAST}http:\n  adr: :5000\n  secret: s3cret\nredis:\n  addr: redis:6379\nui: {{theme: dark}}\n"
@@ -910,13 +936,11 @@ fn the_table_lists_what_is_read_and_nothing_else() {
     let mut read = reader.keys_read();
     read.sort_unstable();
     read.dedup();
-    // It is a section without keys, and says only that there is nothing to say.
     let mut honoured: Vec<&str> = KEYS
         .iter()
         .filter(|key| key.role == Role::Honoured)
         .map(|key| key.path)
         .collect();
-    honoured.retain(|path| *path != "auth.none");
     honoured.sort_unstable();
     assert_eq!(read, honoured);
 }

@@ -48,7 +48,15 @@ pub(crate) enum Role {
     Refused,
 }
 
+/// Keys that are refused, and whose items can be disabled one by one.
+const WITH_DISABLED_ITEMS: [&str; 3] = ["log.hooks", "notifications.endpoints", "middleware"];
+
 impl Key {
+    /// Whether an item below it with `disabled: true` counts for nothing.
+    pub(crate) fn has_disabled_items(&self) -> bool {
+        WITH_DISABLED_ITEMS.contains(&self.path)
+    }
+
     pub(crate) fn segments(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('.')
     }
@@ -176,7 +184,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     refused(
         "log.hooks",
-        "mail about errors is the business of whatever reads the log",
+        "mail about errors is the business of whatever reads the log; those with `disabled: true` are passed over",
     ),
     accepted(
         "log.reportcaller",
@@ -549,7 +557,10 @@ pub(crate) const KEYS: &[Key] = &[
         Form::Any,
         "without endpoints nobody is told",
     ),
-    refused("notifications.endpoints", "webhooks come later"),
+    refused(
+        "notifications.endpoints",
+        "webhooks come later; those with `disabled: true` are passed over",
+    ),
     accepted(
         "redis",
         Form::Any,
@@ -683,7 +694,10 @@ pub(crate) const KEYS: &[Key] = &[
     refused("validation.manifests.indexes.platformlist", "it is all or none"),
     refused("proxy", "a pull-through cache comes later"),
     refused("policy", "classes of repositories are not told apart"),
-    refused("middleware", "there is no middleware to configure"),
+    refused(
+        "middleware",
+        "there is no middleware to configure; what has `disabled: true` is passed over",
+    ),
     accepted(
         "compatibility.schema1",
         Form::Any,

@@ -343,3 +343,15 @@ fn survey<'a>(
         },
     }
 }
+fn is_disabled(value: &Value) -> bool {
+    match &value.content {
+        Content::Null => true,
+        Content::Scalar(_) => false,
+        Content::List(items) => items.iter().all(is_disabled),
+        Content::Map(map) => match map.get("disabled").map(|switch| &switch.content) {
+            Some(Content::Scalar(text)) => units::switch(text) == Ok(true),
+            Some(_) => false,
+            None => map.iter().all(|(_, below)| is_disabled(below)),
+        },
+    }
+}

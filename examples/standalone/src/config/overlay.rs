@@ -196,10 +196,14 @@ fn place<'a>(root: &'a mut Value, path: &[&str], origin: &Origin) -> Result<&'a 
     let mut place = root;
     for (depth, name) in path.iter().enumerate() {
         let section = path.get(..depth).unwrap_or_default().join(".");
-        place = open(place, origin, &section)?.entry(name, || Value {
+        let nothing = || Value {
             origin: origin.clone(),
             content: Content::Null,
-        });
+        };
+        place = match (&place.content, name.parse()) {
+            (Content::List(_), Ok(element)) => item(place, element, nothing)?,
+            _ => open(place, origin, &section)?.entry(name, nothing),
+        };
     }
     Ok(place)
 }
@@ -228,6 +232,13 @@ fn set_element(place: &mut Value, element: usize, value: Value) -> Result<(), St
             content: Content::List(Vec::new()),
         };
     }
+    *item(place, element, null)? = value;
+    Ok(())
+}
+
+/// An item of a list; the one behind the last is made by `absent`.
+fn item(place: &mut Value, element: usize, absent: impl FnOnce() -> Value) -> Result<&mut Value, String> {
+    let (kind, at) = (place.kind(), place.origin.clone());
     let Content::List(list) = &mut place.content else {
         return Err(format!("it is {}, not a list, at {}", place.kind(), place.origin));
     };

@@ -806,6 +806,44 @@ fn nobody_has_to_log_in_only_where_that_was_said() {
 }
 
 #[test]
+fn what_is_disabled_is_told_and_passed_over() {
+    for (lines, variables, key) in [
+        (
+            "notifications: {endpoints: [{name: a, url: 'http://a', disabled: true}, {name: b, disabled: true}]}",
+            &[][..],
+            "config.yml:5: notifications.endpoints",
+        ),
+        (
+            "log: {hooks: [{type: mail, disabled: true, levels: [panic], options: {smtp: {addr: mail}}}]}",
+            &[],
+            "config.yml:5: log.hooks",
+        ),
+        (
+            "middleware: {storage: [{name: cloudfront, disabled: true}]}",
+            &[],
+            "config.yml:5: middleware",
+        ),
+        (
+            "notifications: {endpoints: [{name: a, url: 'http://a'}]}",
+            &[("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_DISABLED", "true")],
+            "config.yml:5: notifications.endpoints",
+        ),
+    ] {
+        let told = notices(&format!("{LEAST}{lines}\n"), variables);
+        assert_eq!(told, [format!("{key}: accepted without effect: it is disabled")]);
+    }
+    for lines in [
+        "notifications: {endpoints: [{name: a, disabled: true}, {name: b, url: 'http://b'}]}",
+        "notifications: {endpoints: [{name: a, disabled: false, headers: {disabled: true}}]}",
+        "log: {hooks: [{type: mail, disabled: 'perhaps'}]}",
+        "proxy: {remoteurl: 'https://r', disabled: true}",
+    ] {
+        let error = load(&format!("{LEAST}{lines}\n"), &[]).unwrap_err();
+        assert!(error.contains("this is not done here: "), "{error}");
+    }
+}
+
+#[test]
 fn unknown_and_needless_keys_are_told_with_their_place() {
     let text = format!(
         "{LEAST}http:\n  adr: :5000\n  secret: s3cret\nredis:\n  addr: redis:6379\nui: {{theme: dark}}\n"

@@ -10,6 +10,7 @@ mod checks;
 #[cfg(test)]
 mod docs;
 mod keys;
+mod not_yaml;
 mod overlay;
 mod protection;
 mod reader;
@@ -232,10 +233,13 @@ fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
         path: path.into(),
         line,
     };
+    if is_utf16(&bytes) {
+        return Err(Problem::new(at(1), "", UTF_16).into());
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        Problem::new(at(line as u64), "", "the file is not UTF-8")
+        Problem::new(at(line as u64), "", "this file is not UTF-8: save it as UTF-8")
     })?;
     let (root, duplicates) = yaml::parse_file(&text, path)
         .map_err(|error| Problem::new(at(error.line.unwrap_or(1)), "", error.message))?;
@@ -257,6 +261,24 @@ fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
         )
         .into()),
     }
+}
+
+/// What is wrong with a file that PowerShell's `>` has written, or an editor of Windows.
+pub(crate) const UTF_16: &str = "this file is UTF-16: save it as UTF-8";
+
+/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return true;
+    }
+    let pairs = bytes
+        .get(..bytes.len().min(64))
+        .unwrap_or_default()
+        .chunks_exact(2);
+    let half = pairs.len().div_ceil(2);
+    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
+    let (first, second) = (zeros(0), zeros(1));
+    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
 /// What holds without a file: a registry for the machine it runs on.

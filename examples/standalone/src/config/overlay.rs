@@ -71,10 +71,7 @@ pub(crate) fn overlay(root: &mut Value, variables: impl IntoIterator<Item = (Str
             Err(error) => overlaid.problems.push(Problem::new(
                 origin,
                 target.path.join("."),
-                format!(
-                    "the value is not YAML, quotes around it may help: {}",
-                    error.message
-                ),
+                format!("{}; quotes around the whole value may help", error.message),
             )),
             Ok(value) => match target.set(root, value) {
                 Ok(()) => overlaid.used.push(name),
@@ -240,15 +237,14 @@ fn set_element(place: &mut Value, element: usize, value: Value) -> Result<(), St
 fn item(place: &mut Value, element: usize, absent: impl FnOnce() -> Value) -> Result<&mut Value, String> {
     let (kind, at) = (place.kind(), place.origin.clone());
     let Content::List(list) = &mut place.content else {
-        return Err(format!("it is {}, not a list, at {}", place.kind(), place.origin));
+        return Err(format!("it is {kind}, not a list, at {at}"));
     };
     let length = list.len();
-    match list.get_mut(element) {
-        Some(old) => *old = value,
-        None if element == length => list.push(value),
-        None => return Err(format!("there is no element {element} in a list of {length}")),
+    if element == length {
+        list.push(absent());
     }
-    Ok(())
+    list.get_mut(element)
+        .ok_or_else(|| format!("there is no element {element} in a list of {length}"))
 }
 
 /// How a key stands in the tree that is `name` in another case.

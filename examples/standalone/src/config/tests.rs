@@ -644,7 +644,7 @@ fn every_problem_is_told_with_its_place() {
         "config.yml:9: http.host: `example.com`: it is not a URL",
         "config.yml:11: http.headers.a b: this is no name of a header",
         "config.yml:13: auth.token: this is not done here: token services come later",
-        "REGISTRY_HTTP_PREFIX: http.prefix: the value is not YAML",
+        "REGISTRY_HTTP_PREFIX: http.prefix: this is not YAML",
     ] {
         assert!(
             error
@@ -900,6 +900,45 @@ fn a_file_that_is_none_is_refused_with_its_line() {
         ..Sources::default()
     });
     assert!(matches!(missing, Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn a_file_in_another_encoding_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yml");
+    let load = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let loaded = Config::load(Sources {
+            file: Some(file.clone()),
+            ..Sources::default()
+        });
+        loaded.map(|config| config.notices)
+    };
+    let units = || LEAST.encode_utf16();
+    for bytes in [
+        units().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+        units().flat_map(u16::to_be_bytes).collect(),
+        [0xff, 0xfe]
+            .into_iter()
+            .chain(units().flat_map(u16::to_le_bytes))
+            .collect(),
+        [0xfe, 0xff]
+            .into_iter()
+            .chain(units().flat_map(u16::to_be_bytes))
+            .collect(),
+    ] {
+        let error = load(&bytes).unwrap_err().to_string();
+        assert!(
+            error.ends_with("config.yml:1: this file is UTF-16: save it as UTF-8"),
+            "{error}"
+        );
+    }
+    let error = load(b"version: 0.1\n# caf\xe9\n").unwrap_err().to_string();
+    assert!(
+        error.ends_with("config.yml:2: this file is not UTF-8: save it as UTF-8"),
+        "{error}"
+    );
+    assert_eq!(load(format!("\u{feff}{LEAST}").as_bytes()).unwrap(), []);
 }
 
 #[test]

@@ -1,14 +1,20 @@
-//! YAML text to [`Value`]s. The YAML library is named here and nowhere else.
+//! YAML text to [`Value`]s. The YAML library is named here and in [`not_yaml`], and nowhere else.
 //!
 //! Files of registry:2 are read by Go's rules for YAML 1.1: merge keys, anchors, flow style. Scalars stay text, as
 //! they are spelled: a password `0123` is no number, and a header's value `1728000` is what was written.
 
-use super::value::{Content, Map, Origin, Value};
+use super::{
+    not_yaml::explained,
+    value::{Content, Map, Origin, Value},
+};
 use serde::{
     Deserialize,
     de::{Deserializer, MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::{Location, Spanned, options::DuplicateKeyPolicy};
+use serde_saphyr::{
+    Location, Spanned,
+    options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
+};
 use std::{fmt, path::Path, sync::Arc};
 
 /// Why text is not YAML.
@@ -48,29 +54,38 @@ fn parse(text: &str, origin: &dyn Fn(u64) -> Origin) -> Result<(Value, Vec<Dupli
         max_nodes: 20_000,
         max_events: 50_000,
         max_depth: 32,
-        max_documents: 1,
+        enforce_alias_anchor_ratio: false,
     };
     let options = serde_saphyr::options! {
         budget: budget,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // A tag that nobody knows would vanish, and what it stands before with it.
+        reject_unsupported_tags: true,
+        // Numbers keep their spelling, whatever they are.
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() {
+    let documents: Vec<Spanned<Node>> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| NotYaml {
+            line: error.location().and_then(line),
+            message: explained(&error),
+        })?;
+    // Those that hold nothing are left out: a `---` may end a file.
+    let mut documents = documents.into_iter();
+    let Some(node) = documents.next() else {
         let nothing = Value {
             origin: origin(1),
             content: Content::Null,
         };
         return Ok((nothing, Vec::new()));
+    };
+    if let Some(second) = documents.next() {
+        return Err(NotYaml {
+            line: line(second.referenced),
+            message: SECOND.into(),
+        });
     }
-    let node: Spanned<Node> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| NotYaml {
-            line: error
-                .location()
-                .map(|location| location.line())
-                .filter(|line| *line > 0),
-            message: error.without_snippet().to_string(),
-        })?;
     let mut reader = Reader {
         text,
         origin,
@@ -78,6 +93,14 @@ fn parse(text: &str, origin: &dyn Fn(u64) -> Origin) -> Result<(Value, Vec<Dupli
     };
     let value = reader.value(node, None);
     Ok((value, reader.duplicates))
+}
+
+/// Why text with a second document is refused, where registry:2 would read the first one and pass over the rest.
+const SECOND: &str =
+    "a second document begins above, with `---`, and would not be read; a configuration is one document";
+
+fn line(location: Location) -> Option<u64> {
+    Some(location.line()).filter(|line| *line > 0)
 }
 
 struct Reader<'a> {
@@ -298,13 +321,86 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_refused_with_its_line() {
-        let error = parse_file("a: 1\nb: [1, 2\nc: 3\n", Path::new("c.yml")).unwrap_err();
-        assert!(
-            error.line.is_some_and(|line| (2..=4).contains(&line)),
-            "{error:?}"
-        );
-        assert!(parse_file("a: b: c\n", Path::new("c.yml")).is_err());
+    fn a_document_may_have_a_beginning_and_an_end_and_nothing_behind_it() {
+        for text in [
+            "a: 1\n---\n",
+            "a: 1\n...\n",
+            "a: 1\n---\n# nothing\n---\n~\n",
+            "%YAML 1.1\n---\na: 1\n",
+            "# comment\n---\na: 1\n...\n---\n",
+        ] {
+            let found = leaves(&file(text));
+            assert_eq!(found.len(), 1, "{text:?}: {found:?}");
+            assert!(found.concat().starts_with(".a=1@"), "{text:?}: {found:?}");
+        }
+        let error = parse_file("a: 1\n---\nb: 2\n", Path::new("c.yml")).unwrap_err();
+        assert_eq!((error.line, &*error.message), (Some(3), SECOND));
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_explained_with_its_line() {
+        for (text, line, expected) in [
+            (
+                "a: 1\n  b: 2\n",
+                2,
+                "this is not YAML: mapping values are not allowed in this context; is a line before",
+            ),
+            ("a:1\nb: 2\n", 2, "A text with `: ` in it stands in quotes"),
+            ("a: b: c\n", 1, "A text with `: ` in it stands in quotes"),
+            ("a:\n\tb: 1\n", 2, "lines are indented by spaces, never by tabs"),
+            (
+                "a:\n  b: 1\n\tc: 2\n",
+                2,
+                "lines are indented by spaces, never by tabs",
+            ),
+            ("a: \"C:\\data\"\n", 1, "`\\` is written `\\\\`"),
+            ("a: \"\\x\"\n", 1, "`\\` is written `\\\\`"),
+            ("a: 'x\nb: 1\n", 2, "is a quote not closed?"),
+            ("a: 'x' y\n", 1, "is a quote not closed?"),
+            ("a: {b: 2\n", 1, "is a bracket not closed?"),
+            ("b: [1, 2\nc: 3\n", 2, "is a bracket not closed?"),
+            ("a: ]\n", 1, "A text that begins with one stands in quotes"),
+            ("a: %x\n", 1, "a text that begins with it stands in quotes"),
+            ("a: @x\n", 1, "a text that begins with it stands in quotes"),
+            (
+                "a:\n   b: 1\n  c: 2\n",
+                3,
+                "keys of one section begin in one column",
+            ),
+            (
+                "a: {user}/x\n",
+                1,
+                "A text that begins with `{` or `[` stands in quotes",
+            ),
+            ("%YAML 1.1\na: 1\n", 2, "behind `%YAML` comes a line `---`"),
+            ("a: **\n", 1, "a text that begins with `*` stands in quotes"),
+            ("a: &a [*a]\n", 1, "would go on for ever"),
+            ("<<: 5\n", 1, "`<<` adds a section"),
+            ("? [a, b]\n: 1\n", 1, "a key is a text"),
+            ("~: 1\n", 1, "a key is a text"),
+            (
+                "a: !secret x\n",
+                1,
+                "a text that begins with `!` stands in quotes",
+            ),
+            ("a: !x\n", 1, "a text that begins with `!` stands in quotes"),
+            (
+                "a: !include x.yml\n",
+                1,
+                "a text that begins with `!` stands in quotes",
+            ),
+            (
+                "a: !!binary zzz=\n",
+                1,
+                "a text that begins with `!` stands in quotes",
+            ),
+            ("a: !!int x\n", 1, "a text that begins with `!` stands in quotes"),
+        ] {
+            let error = parse_file(text, Path::new("c.yml")).unwrap_err();
+            assert_eq!(error.line, Some(line), "{text:?}: {error:?}");
+            assert!(error.message.contains(expected), "{text:?}: {error:?}");
+            assert!(!error.message.contains(" at line "), "{error:?}");
+        }
     }
 
     #[test]
@@ -317,13 +413,37 @@ mod tests {
                 [before.as_str(); 9].join(", ")
             ));
         }
-        assert!(parse_file(&text, Path::new("c.yml")).is_err());
-        assert!(parse_file(&"[".repeat(10_000), Path::new("c.yml")).is_err());
+        for (text, expected) in [
+            (text, "there is too much text for a configuration"),
+            (
+                "- x\n".repeat(60_000),
+                "there is too much text for a configuration",
+            ),
+            ("[".repeat(40) + &"]".repeat(40), "too deep in each other"),
+            ("[".repeat(10_000), "too deep in each other"),
+        ] {
+            let error = parse_file(&text, Path::new("c.yml")).unwrap_err();
+            assert!(error.message.contains(expected), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_many_times_is_not_too_much() {
+        let mut text = String::from("a: &a [x]\n");
+        for key in 0..1000 {
+            text.push_str(&format!("k{key}: *a\n"));
+        }
+        assert_eq!(leaves(&file(&text)).len(), 1001);
+    }
+
+    #[test]
+    fn numbers_that_are_none_keep_their_spelling() {
+        assert_eq!(leaves(&file("a: .inf\nb: .NaN\n")), [".a=.inf@1", ".b=.NaN@2"]);
     }
 
     #[test]
     fn nothing_at_all_is_null() {
-        for text in ["", "\n", "# only a comment\n", "~"] {
+        for text in ["", "\n", "# only a comment\n", "~", "---\n", "\u{feff}"] {
             assert_eq!(file(text).content, Content::Null, "{text:?}");
         }
     }

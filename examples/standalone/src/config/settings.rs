@@ -164,7 +164,7 @@ impl Settings {
         Self {
             log: Log::from(reader, notices),
             storage: Storage::from(reader),
-            http: Http::from(reader),
+            http: Http::from(reader, notices),
             timeouts: timeouts(reader),
             limits: limits(reader),
             login: login(reader),
@@ -309,7 +309,7 @@ impl Http {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    fn from(reader: &Reader<'_>) -> Self {
+    fn from(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Self {
         let host = reader.optional("http.host", external);
         let relative = reader.switch("http.relativeurls");
         let socket = socket(reader);
@@ -328,7 +328,7 @@ impl Http {
                 _ if relative => Location::Relative,
                 _ => Location::FromRequest,
             },
-            headers: Headers::from(reader),
+            headers: Headers::from(reader, notices),
             admission: admission(reader),
             tls,
             debug: debug(reader),
@@ -454,7 +454,7 @@ fn network(text: &str) -> Result<Network, String> {
 }
 
 impl Headers {
-    fn from(reader: &Reader<'_>) -> Self {
+    fn from(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Self {
         let mut headers: Vec<(HeaderName, Vec<HeaderValue>)> = Vec::new();
         for (name, value) in reader.named("http.headers.*") {
             let place = format!("http.headers.{name}");
@@ -462,6 +462,11 @@ impl Headers {
                 reader.problem(&value.origin, &place, "this is no name of a header");
                 continue;
             };
+            if let Some(meant) = with_dashes(name.as_str()) {
+                let message =
+                    format!("{place}: sent by this name, which nobody looks for; did you mean `{meant}`?");
+                notices.push(Notice::new(value.origin.clone(), message));
+            }
             let mut values = Vec::new();
             for (text, origin) in reader.texts(value, &place) {
                 match HeaderValue::from_str(text) {
@@ -477,6 +482,16 @@ impl Headers {
         }
         Self(headers)
     }
+}
+
+/// The name that was probably meant by one with `_`, which stands in no header that anybody reads.
+fn with_dashes(name: &str) -> Option<String> {
+    let capital = |word: &str| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        format!("{}{rest}", first.to_uppercase())
+    };
+    let words = name.split(['_', '-']).map(capital);
+    name.contains('_').then(|| words.collect::<Vec<_>>().join("-"))
 }
 
 /// The scheme and host of a URL; registry:2 drops its path, too.

@@ -554,6 +554,32 @@ fn elements_of_lists_are_set_by_number() {
 }
 
 #[test]
+fn a_header_with_underscores_is_told_with_the_one_that_was_meant() {
+    let origin = ("REGISTRY_HTTP_HEADERS_ACCESS_CONTROL_ALLOW_ORIGIN", "['*']");
+    assert_eq!(
+        notices(LEAST, &[origin]),
+        [
+            "REGISTRY_HTTP_HEADERS_ACCESS_CONTROL_ALLOW_ORIGIN: http.headers.access_control_allow_origin: sent by this \
+             name, which nobody looks for; did you mean `Access-Control-Allow-Origin`?"
+        ]
+    );
+    let told = notices(
+        &format!("{LEAST}http: {{headers: {{X_Content-Type_Options: [nosniff]}}}}\n"),
+        &[],
+    );
+    assert!(
+        told[0].starts_with("config.yml:5: http.headers.X_Content-Type_Options: "),
+        "{told:?}"
+    );
+    assert!(
+        told[0].ends_with("did you mean `X-Content-Type-Options`?"),
+        "{told:?}"
+    );
+    let dashes = ("REGISTRY_HTTP_HEADERS_Access-Control-Allow-Origin", "['*']");
+    assert!(notices(LEAST, &[dashes]).is_empty());
+}
+
+#[test]
 fn a_number_or_a_switch_in_a_list_is_text_as_it_is_spelled() {
     let text =
         format!("{LEAST}http:\n  headers:\n    X-A: [1728000, true, 007, 1.10, yes]\n    X-B: plain\n");

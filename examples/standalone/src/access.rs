@@ -1,32 +1,37 @@
 //! `--access RULES.yml`, and `registry access explain`: who may do what.
 
-use crate::{cli::Explain, printable};
+use crate::{absent, cli::Explain, printable};
+use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::{Rules, RulesFile, Who};
 use registry_core::{RepositoryName, auth::Decision, service::Builder};
 use std::{
     error::Error,
-    fs,
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
 };
 
-/// Opens the rules for a server, where people can log in or not; what is odd about them is in the log.
-pub(crate) fn open(path: &Path, logins: bool) -> Result<RulesFile, Box<dyn Error>> {
+/// Opens the rules for a server.
+pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
     let file = RulesFile::open(path)
         .map_err(|error| format!("access.rules (--access): {}", crate::with_causes(&error)))?;
-    let rules = file.rules();
-    for warning in rules.warnings() {
-        tracing::warn!("access rules: {warning}");
-    }
-    if rules.need_logins() && !logins {
-        tracing::warn!(
-            "the access rules tell users apart, but nobody can log in here: only what they say of `everyone` and \
-             `anonymous` counts; --htpasswd FILE lets people log in"
-        );
-    }
-    tracing::info!(file = %path.display(), rules = rules.rules().len(), "access is by rules");
+    tracing::info!(file = %path.display(), rules = file.rules().rules().len(), "access is by rules");
     Ok(file)
+}
+
+/// What is odd about them, where these users can log in, or nobody.
+pub(crate) fn remarks(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
+    let mut remarks: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
+    match users {
+        Some(users) => remarks.extend(absent::warnings(rules, &users.snapshot())),
+        None if rules.need_logins() => remarks.push(
+            "they tell users apart, but nobody can log in here: only what they say of `everyone` and `anonymous` counts; \
+             --htpasswd FILE lets people log in"
+                .into(),
+        ),
+        None => {}
+    }
+    remarks
 }
 
 /// With rules, they decide, and follow their file from now on. Without, whoever logged in may do everything, and where
@@ -46,9 +51,7 @@ pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>, logins: bool)
 
 /// Says which rule decides. 0 is allowed, 1 is not.
 pub(crate) fn explain(options: &Explain) -> Result<ExitCode, Box<dyn Error>> {
-    let file = options.rules.display().to_string();
-    let text = fs::read_to_string(&options.rules).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let rules = Rules::parse(&text, &file)?;
+    let rules = RulesFile::open(&options.rules)?.rules();
     let user = match &*options.user {
         "-" => None,
         user => match user.parse()? {

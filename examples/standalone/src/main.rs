@@ -1,5 +1,6 @@
 //! `registry`: an OCI / Docker registry server, made from the public API of the registry crates.
 
+mod absent;
 mod access;
 mod access_log;
 mod admission;
@@ -90,11 +91,19 @@ fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
         writeln!(err, "{notice}")?;
     }
     let login = config.settings.login.as_ref();
-    users::open(login.filter(|login| !login.autocreate))?;
-    if let Some(rules) = &config.settings.access {
-        access::open(rules, login.is_some())?;
+    let users = users::open(login.filter(|login| !login.autocreate))?;
+    let mut remarks = config.notices.len();
+    if let Some(path) = &config.settings.access {
+        let rules = access::open(path)?.rules();
+        // What a file of users will hold that the server makes is not known.
+        if users.is_some() || login.is_none() {
+            for remark in access::remarks(&rules, users.as_ref()) {
+                writeln!(err, "access rules: {}", printable::Line(remark))?;
+                remarks += 1;
+            }
+        }
     }
-    match config.notices.len() {
+    match remarks {
         0 => {}
         1 => writeln!(err, "1 remark above; it keeps no server from starting")?,
         remarks => writeln!(err, "{remarks} remarks above; none keeps a server from starting")?,

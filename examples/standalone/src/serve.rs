@@ -1,7 +1,7 @@
 //! `registry serve`: opens the directory, listens, and drains when it is told to stop.
 
 use crate::{
-    access,
+    absent, access,
     access_log::AccessLog,
     admission::Admission,
     cli::Serve,
@@ -138,8 +138,12 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let users = users::open(settings.login.as_ref())?;
     let logins = users.is_some();
-    let rules = settings.access.as_deref();
-    let rules = rules.map(|path| access::open(path, logins)).transpose()?;
+    let rules = settings.access.as_deref().map(access::open).transpose()?;
+    if let Some(rules) = &rules {
+        for remark in access::remarks(&rules.rules(), users.as_ref()) {
+            tracing::warn!("access rules: {remark}");
+        }
+    }
     let directory = match &settings.storage.kind {
         StorageKind::Directory { root, min_free, .. } => {
             let opened = open(root, *min_free, settings.storage.read_only);
@@ -190,6 +194,9 @@ async fn serve(
     };
     let expiring = Arc::clone(&storage);
     let mut registry = configured(Registry::builder(storage), settings);
+    if let (Some(rules), Some(users)) = (&rules, &users) {
+        absent::follow(rules.clone(), users.clone());
+    }
     registry = access::decided(registry, rules, logins);
     if let Some(users) = users {
         users::follow(&users);

@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         what_cannot_be_explained_is_no_answer,
         the_server_does_what_the_rules_say,
         the_server_follows_the_file,
+        the_server_tells_users_that_there_are_not_whichever_file_changes,
         a_server_without_its_rules_does_not_start,
     )
 }
@@ -158,6 +159,33 @@ fn the_server_follows_the_file() {
     fs::write(&path, RULES.replace("public/**", "team/**")).unwrap();
     server.says("the access rules were read again");
     pull(404);
+}
+
+fn the_server_tells_users_that_there_are_not_whichever_file_changes() {
+    const USERS: &str = "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nbob:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n";
+    let bench = Workbench::new();
+    let path = rules(
+        &bench,
+        "rules:\n  - {repository: a, who: [ann, bob], allow: all}\n",
+    );
+    let users = bench.path("users");
+    fs::write(&users, USERS.replace("ann", "anna")).unwrap();
+    let arguments = ["--access", argument(&path), "--htpasswd", argument(&users)];
+    let server = Server::ours_with(&bench.path("root"), &arguments);
+    let absent = |name: &str| {
+        format!("rule 1 is about the user `{name}`, and there is no such user in the htpasswd file")
+    };
+    server.says(&absent("ann"));
+
+    fs::write(&users, USERS.replace("bob", "robert")).unwrap();
+    server.says(&absent("bob"));
+
+    fs::write(
+        &path,
+        "rules:\n  - {repository: a, who: [ann, carol], allow: all}\n",
+    )
+    .unwrap();
+    server.says(&absent("carol"));
 }
 
 fn a_server_without_its_rules_does_not_start() {

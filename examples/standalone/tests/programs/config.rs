@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         problems_end_the_process_with_their_place,
         a_misspelled_login_ends_the_process,
         check_reads_users_and_rules,
+        check_tells_users_that_there_are_not,
         a_file_in_the_place_of_the_directory_is_named,
         what_registry_2_collects_with_is_refused_with_a_hint,
         log_lines_have_the_format_that_is_asked_for,
@@ -563,6 +564,33 @@ fn check_reads_users_and_rules() {
             .unwrap_or_default();
         assert!(complaint.contains(complains_of.unwrap_or_default()), "{said}");
     }
+}
+
+fn check_tells_users_that_there_are_not() {
+    let setup = with_http("");
+    let file = |name: &str, text: &str| {
+        let path = setup.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let users = file("users", USERS);
+    let rules = file(
+        "rules.yml",
+        "rules:\n  - {repository: '**', who: anne, deny: push}\n",
+    );
+    let mut check = Command::new(OURS);
+    check.args(["config", "check"]).arg(setup.config()).envs([
+        ("REGISTRY_STORAGE", "filesystem".as_ref()),
+        ("REGISTRY_AUTH_HTPASSWD_PATH", users.as_os_str()),
+        ("REGISTRY_ACCESS_RULES", rules.as_os_str()),
+    ]);
+    let (status, said) = end_of(check);
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("rule 1 is about the user `anne`, and there is no such user in the htpasswd file"),
+        "{said}"
+    );
+    assert!(said.contains("1 remark above"), "{said}");
 }
 
 fn a_file_in_the_place_of_the_directory_is_named() {

@@ -1,8 +1,10 @@
 //! A password file that is changed and everything else in it left as it is.
 
-use super::Failure;
+use super::{Failure, say};
+use crate::config::{UTF_16, is_utf16};
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fmt,
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
@@ -35,6 +37,9 @@ impl UserFile {
                 _ => format!("cannot read file {shown}: {error}"),
             })
         })?;
+        if is_utf16(&bytes) {
+            return Err(Failure::invalid_file(format!("{shown}: {UTF_16}")));
+        }
         let lines: Vec<_> = bytes
             .split_inclusive(|&byte| byte == b'\n')
             .map(<[u8]>::to_owned)
@@ -94,14 +99,20 @@ impl UserFile {
         // Where a link leads to.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let replaced = match self.replace(&path) {
-            Err(error) if is_irreplaceable(error.kind()) && path.is_file() => self.rewrite(&path),
+            Err(error) if is_irreplaceable(error.kind()) && path.is_file() => {
+                self.rewrite(&path).map(|()| None)
+            }
             replaced => replaced,
         };
         let failed = |error| Failure::file(format!("cannot create file {}: {error}", self.path.display()));
-        replaced.map_err(failed)
+        if let Some(foreign) = replaced.map_err(failed)? {
+            say(foreign);
+        }
+        Ok(())
     }
 
-    fn replace(&self, path: &Path) -> io::Result<()> {
+    /// Says whose the file is if it is new, and not its directory's owner's.
+    fn replace(&self, path: &Path) -> io::Result<Option<Foreign>> {
         let directory = path
             .parent()
             .filter(|directory| !directory.as_os_str().is_empty());
@@ -111,18 +122,21 @@ impl UserFile {
         // Less what the process masks.
         builder
             .prefix(".htpasswd")
-            .permissions(Permissions::from_mode(0o666));
+            .permissions(Permissions::from_mode(0o640));
         let mut file = builder.tempfile_in(directory)?;
+        let mut foreign = None;
         if let Some(before) = before {
             let made = file.as_file().metadata()?;
             if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
                 fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
             }
             file.as_file().set_permissions(before.permissions())?;
+        } else {
+            foreign = Foreign::given(path, file.as_file(), &fs::metadata(directory)?)?;
         }
         self.write(file.as_file_mut())?;
         file.persist(path)?;
-        Ok(())
+        Ok(foreign)
     }
 
     /// Writes over what is there, so that its room on the disk is not given up before the new text has it.
@@ -135,6 +149,44 @@ impl UserFile {
         file.write_all(&text)?;
         file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
         file.sync_all()
+    }
+}
+
+/// A new file that could not be given to the owner and group of its directory, for whom a server reads it.
+#[derive(Debug)]
+struct Foreign {
+    path: PathBuf,
+    owner: (u32, u32),
+    wanted: (u32, u32),
+}
+
+impl Foreign {
+    /// Gives a file to the owner and group of a directory, as far as this process may.
+    fn given(path: &Path, file: &File, directory: &Metadata) -> io::Result<Option<Self>> {
+        let wanted = (directory.uid(), directory.gid());
+        let owner = |file: &File| file.metadata().map(|made| (made.uid(), made.gid()));
+        if owner(file)? != wanted && fchown(file, Some(wanted.0), Some(wanted.1)).is_err() {
+            // Who may not give a file away may still give it to a group of their own. What is so then is looked at.
+            let _ = fchown(file, None, Some(wanted.1));
+        }
+        let owner = owner(file)?;
+        Ok((owner != wanted).then(|| Self {
+            path: path.to_owned(),
+            owner,
+            wanted,
+        }))
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let ((owner, group), (wanted, wanted_group)) = (self.owner, self.wanted);
+        write!(
+            f,
+            "Warning: {path} belongs to uid {owner} and gid {group}, and its directory to uid {wanted} and gid \
+             {wanted_group}; if the server cannot read it, `chown {wanted}:{wanted_group} {path}` as root lets it."
+        )
     }
 }
 
@@ -210,6 +262,66 @@ mod tests {
         assert_ne!(after.ino(), before.ino());
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_new_file_belongs_to_whom_its_directory_belongs_to_and_nobody_else_reads_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        let above = fs::metadata(directory.path()).unwrap();
+        let mut file = UserFile::create(path.clone());
+        file.set("a", "a:b");
+        file.save().unwrap();
+
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!(made.mode() & 0o137, 0, "{:o}", made.mode());
+        assert_eq!((made.uid(), made.gid()), (above.uid(), above.gid()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_given_away_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        let file = File::create(&path).unwrap();
+        let own = fs::metadata(&path).unwrap();
+        assert!(
+            Foreign::given(&path, &file, &fs::metadata(directory.path()).unwrap())
+                .unwrap()
+                .is_none()
+        );
+        // Root may give it to anybody.
+        if own.uid() != 0 {
+            let foreign = Foreign::given(&path, &file, &fs::metadata("/").unwrap())
+                .unwrap()
+                .unwrap();
+            assert_eq!((foreign.owner.0, foreign.wanted.0), (own.uid(), 0));
+        }
+        let foreign = Foreign {
+            path: "users".into(),
+            owner: (1000, 1000),
+            wanted: (0, 0),
+        };
+        assert_eq!(
+            foreign.to_string(),
+            "Warning: users belongs to uid 1000 and gid 1000, and its directory to uid 0 and gid 0; if the server cannot \
+             read it, `chown 0:0 users` as root lets it."
+        );
+    }
+
+    #[test]
+    fn a_file_of_utf_16_is_left_alone() {
+        let (_directory, path) = with("");
+        let bytes: Vec<u8> = "ann:x\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&path, bytes).unwrap();
+        let failure = UserFile::open(path).unwrap_err();
+        assert_eq!(failure.code, 7);
+        assert!(
+            failure
+                .message
+                .ends_with("users: this file is UTF-16: save it as UTF-8"),
+            "{}",
+            failure.message
+        );
     }
 
     #[test]

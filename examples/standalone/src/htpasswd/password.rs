@@ -1,6 +1,6 @@
 //! Where passwords come from: the command line, standard input, or somebody at a terminal who does not see them.
 
-use super::{Failure, options::PasswordFrom, say};
+use super::{Failure, options::PasswordFrom};
 use crate::prompt::{self, line_of};
 use std::io::{self, IsTerminal as _};
 
@@ -11,9 +11,9 @@ impl PasswordFrom {
     /// A new password; a terminal asks for it twice.
     pub(super) fn chosen(self) -> Result<Vec<u8>, Failure> {
         if !self.is_prompt() {
-            return self.known();
+            return not_empty(self.known()?);
         }
-        let password = prompt("New password: ")?;
+        let password = not_empty(prompt("New password: ")?)?;
         if prompt("Re-type new password: ")? == password {
             checked(password)
         } else {
@@ -39,10 +39,15 @@ impl PasswordFrom {
     }
 }
 
-fn checked(password: Vec<u8>) -> Result<Vec<u8>, Failure> {
-    if password.is_empty() {
-        say("Warning: the password is empty.");
+/// Nobody chooses an empty password: standard input had ended, or a variable was not set.
+fn not_empty(password: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    match password.is_empty() {
+        true => Err(Failure::usage("the password is empty; nothing was changed")),
+        false => Ok(password),
     }
+}
+
+fn checked(password: Vec<u8>) -> Result<Vec<u8>, Failure> {
     if password.len() > LONGEST {
         return Err(Failure::too_long(format!("password too long (> {LONGEST})")));
     }

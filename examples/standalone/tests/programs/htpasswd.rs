@@ -29,6 +29,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             reads_the_password_from_standard_input,
             refuses_what_nothing_should_read,
             knows_an_option_from_a_file,
+            an_empty_password_is_refused_however_it_comes,
+            a_file_of_utf_16_is_not_made_worse,
         ),
         trials!(["htpasswd"];
             apache_verifies_what_we_write,
@@ -113,6 +115,49 @@ fn knows_an_option_from_a_file() {
     // What follows the first operand is taken as it is.
     let output = run(ours().args(["-nb", "alice", "-secret"]), "");
     assert!(output.status.success());
+}
+
+fn an_empty_password_is_refused_however_it_comes() {
+    let bench = Workbench::new();
+    let file = bench.path("users");
+    let file = argument(&file);
+    let refused = (
+        2,
+        "htpasswd: the password is empty; nothing was changed\n".to_owned(),
+    );
+    for (arguments, input) in [
+        // Standard input that has ended, as `</dev/null` has, or that a variable was to fill.
+        (&["-c", file, "ann"][..], ""),
+        (&["-ci", file, "ann"], ""),
+        (&["-ci", file, "ann"], "\n"),
+        (&["-ci", file, "ann"], "\r\n"),
+        (&["-cb", file, "ann", ""], ""),
+        (&["-nb", "ann", ""], ""),
+        (&["-n", "ann"], ""),
+    ] {
+        assert_eq!(answer(ours().args(arguments), input), refused, "{arguments:?}");
+        assert!(!bench.path("users").exists(), "{arguments:?}");
+    }
+
+    fs::write(file, "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").unwrap();
+    for arguments in [&["-c", file, "bob"][..], &["-b", file, "ann", ""], &[file, "ann"]] {
+        assert_eq!(answer(ours().args(arguments), ""), refused, "{arguments:?}");
+        assert!(
+            fs::read_to_string(file).unwrap().starts_with("ann:{SHA}"),
+            "{arguments:?}"
+        );
+    }
+}
+
+fn a_file_of_utf_16_is_not_made_worse() {
+    let bench = Workbench::new();
+    let file = bench.path("users");
+    let text: Vec<u8> = "bob:x\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&file, &text).unwrap();
+    let (code, said) = answer(ours().args(["-b", argument(&file), "ann", "secret"]), "");
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("this file is UTF-16: save it as UTF-8"), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), text);
 }
 
 fn apache_verifies_what_we_write() {
@@ -261,6 +306,10 @@ fn asks_at_a_terminal_without_showing_the_answer() {
     assert_eq!(
         at_terminal(&["-s"], "secret,other"),
         "3 New password: |/Re-type new password: |/htpasswd: password verification error/"
+    );
+    assert_eq!(
+        at_terminal(&["-s"], ""),
+        "2 New password: |/htpasswd: the password is empty; nothing was changed/"
     );
     assert_eq!(
         at_terminal(&["-s"], "^C"),

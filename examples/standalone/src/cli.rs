@@ -193,6 +193,14 @@ pub(crate) struct Serve {
     /// A PEM file with the private key of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<String>,
+
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+
+    /// Print a line per request, in the Combined Log Format, as with a configuration file
+    #[arg(long)]
+    pub(crate) access_log: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,6 +23,7 @@ mod prompt;
 mod serve;
 mod socket;
 mod tls;
+mod transfers;
 mod users;
 
 use clap::Parser as _;

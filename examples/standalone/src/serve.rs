@@ -12,7 +12,9 @@ use crate::{
     links::LinksFromRequest,
     log,
     socket::Bound,
-    tls, users,
+    tls,
+    transfers::Transfers,
+    users,
 };
 use axum::{Router, extract::Request, http::header, middleware, routing::get};
 use registry_axum::{Mount, server::Server};
@@ -53,6 +55,8 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
         max_connections,
         tls_cert,
         tls_key,
+        log_level,
+        access_log,
     } = options;
     // Without a file somebody tries it out, and is told how.
     let tell_how = config.is_none();
@@ -72,6 +76,12 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
         ("http.tls.certificate", "--tls-cert", tls_cert),
         ("http.tls.key", "--tls-key", tls_key),
         ("limits.connections", "--max-connections", max_connections),
+        ("log.level", "--log-level", log_level),
+        (
+            "log.accesslog.disabled",
+            "--access-log",
+            access_log.then(|| "false".to_owned()),
+        ),
     ];
     let config = Config::load(Sources {
         file: config,
@@ -340,9 +350,13 @@ fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: 
         Arc::clone(&admission),
         Admission::admit,
     ));
-    if let Some(access_log) = access_log {
-        app = app.layer(middleware::from_fn_with_state(access_log, AccessLog::log));
-    }
+    app = match access_log {
+        Some(log) => app.layer(middleware::from_fn_with_state(log, AccessLog::log)),
+        None => app.layer(middleware::from_fn_with_state(
+            Transfers::new(&settings.http.prefix),
+            Transfers::log,
+        )),
+    };
     app.layer(middleware::map_request(move |mut request: Request| {
         admission.identify(&mut request);
         std::future::ready(request)
@@ -402,13 +416,16 @@ fn announce(address: SocketAddr, settings: &Settings) -> io::Result<()> {
     }
     writeln!(
         out,
-        "    docker tag alpine {near}/alpine && docker push {near}/alpine"
+        "    docker pull alpine && docker tag alpine {near}/alpine && docker push {near}/alpine"
     )?;
     writeln!(
         out,
-        "    skopeo copy{skopeo} docker-daemon:alpine:latest docker://{near}/alpine"
+        "    podman pull docker.io/library/alpine && podman push{podman} docker.io/library/alpine {near}/alpine"
     )?;
-    writeln!(out, "    podman push{podman} alpine {near}/alpine")?;
+    writeln!(
+        out,
+        "    skopeo copy{skopeo} docker://docker.io/library/alpine docker://{near}/alpine"
+    )?;
     out.flush()
 }
 

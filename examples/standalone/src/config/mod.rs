@@ -365,6 +365,8 @@ fn survey<'a>(
         },
     }
 }
+
+/// Whether everything that stands there is disabled: each section by its own `disabled: true`, or each below it.
 fn is_disabled(value: &Value) -> bool {
     match &value.content {
         Content::Null => true,

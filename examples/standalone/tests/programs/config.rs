@@ -31,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_file_in_the_place_of_the_directory_is_named,
         what_registry_2_collects_with_is_refused_with_a_hint,
         log_lines_have_the_format_that_is_asked_for,
+        pushes_and_pulls_are_told_unless_the_access_log_tells_them,
         a_blob_beyond_the_largest_is_refused_before_it_is_sent,
         nothing_changes_while_it_is_read_only,
         the_client_that_a_proxy_tells_is_the_one_in_the_log,
@@ -641,6 +642,29 @@ fn log_lines_have_the_format_that_is_asked_for() {
             serde_json::from_str::<serde_json::Value>(line).unwrap();
         }
     }
+}
+
+fn pushes_and_pulls_are_told_unless_the_access_log_tells_them() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("root");
+    let server = Server::ours_with(&root, &[]);
+    let digest = push(&server, "team/app");
+    server.says("msg=\"pushed team/app:v1\" client=127.0.0.1");
+    server.get("/v2/team/app/manifests/v1");
+    server.says("msg=\"pulled team/app:v1\" client=127.0.0.1");
+    server.get(&format!("/v2/team/app/manifests/{digest}"));
+    server.says(&format!("msg=\"pulled team/app@{digest}\""));
+    server.terminate();
+    let said = server.wait_and_listen();
+    assert!(!said.contains("GET /v2/"), "{said}");
+    assert!(!said.contains("level=warning"), "{said}");
+
+    let server = Server::ours_with(&root, &["--access-log", "--log-level", "warn"]);
+    server.get("/v2/team/app/manifests/v1");
+    server.says("\"GET /v2/team/app/manifests/v1 HTTP/1.1\" 200 ");
+    server.terminate();
+    let said = server.wait_and_listen();
+    assert!(!said.contains("level=info"), "{said}");
 }
 
 fn a_blob_beyond_the_largest_is_refused_before_it_is_sent() {

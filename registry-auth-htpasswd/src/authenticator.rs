@@ -165,7 +165,7 @@ impl Shared {
 #[async_trait]
 impl Authenticator for Htpasswd {
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
-        let origin = Origin::new(request.client_address().map(|address| address.ip()));
+        let origin = Origin::of(&request);
         let credentials = match Credentials::of(request.headers) {
             Ok(Some(credentials)) => credentials,
             Ok(None) => return Ok(None),

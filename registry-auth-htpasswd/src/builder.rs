@@ -23,6 +23,7 @@ pub struct Builder {
     remember_for: Duration,
     failure_limit: Option<FailureLimit>,
     network_failure_limit: Option<FailureLimit>,
+    presumed_failure_limit: Option<FailureLimit>,
     threads: NonZeroUsize,
     queue: usize,
 }
@@ -38,7 +39,8 @@ impl Builder {
             look_every: Duration::from_secs(1),
             remember_for: Duration::from_secs(300),
             failure_limit: Some(FailureLimit::default()),
-            network_failure_limit: Some(FailureLimit::NETWORK),
+            network_failure_limit: Some(FailureLimit::MANY),
+            presumed_failure_limit: Some(FailureLimit::MANY),
             threads: NonZeroUsize::new(processors / 2).unwrap_or(NonZeroUsize::MIN),
             queue: 128,
         }
@@ -104,6 +106,18 @@ impl Builder {
         }
     }
 
+    /// How many wrong passwords may be tried for a user through one
+    /// [presumed proxy](registry_core::auth::PresumedProxy), whatever client addresses it tells; `None` is any number.
+    /// Default: 100, of which one is forgiven each 3 seconds.
+    ///
+    /// All who try to log in as that user share it, so name the proxies that there are, and none is presumed.
+    pub fn presumed_failure_limit(self, limit: impl Into<Option<FailureLimit>>) -> Self {
+        Self {
+            presumed_failure_limit: limit.into(),
+            ..self
+        }
+    }
+
     /// How many passwords are hashed at once. Default: half of the processors, at least one.
     pub fn threads(self, threads: NonZeroUsize) -> Self {
         Self { threads, ..self }
@@ -135,7 +149,11 @@ impl Builder {
             key: DigestKey::random().map_err(LoadError::Random)?,
             stand_ins: RandomState::new(),
             hashing: Hashing::new(self.threads, self.queue),
-            failures: Failures::new(self.failure_limit, self.network_failure_limit),
+            failures: Failures::new(
+                self.failure_limit,
+                self.network_failure_limit,
+                self.presumed_failure_limit,
+            ),
             remember_for: self.remember_for,
             counters: Counters::default(),
         }))

@@ -46,8 +46,11 @@
 //! - They are counted for each network as well, whatever names it shows ([`Builder::network_failure_limit`]).
 //! - In IPv6 both are counted for 64, 56 and 48 bits of an address: 56 bits are allowed 3 times as many failures, 48 bits
 //!   10 times as many, which are forgiven as many times faster.
+//! - Where the client's address was told by a peer that is only presumed to be a proxy
+//!   ([`PresumedProxy`](registry_core::auth::PresumedProxy)), they are counted for each pair of user and peer as well
+//!   ([`Builder::presumed_failure_limit`]), and such a peer has one network's share of hashing.
 //! - Each failed login is one event, of the level `WARN` and the target `registry_auth_htpasswd::login`, with the
-//!   fields `client` (an address, or `-`), `user` and `reason`, in this order. The name is quoted and escaped, so that no
+//!   fields `client` (an address, or `-`), `user` and `reason`, in this order, and `via` with a presumed proxy. The name is quoted and escaped, so that no
 //!   client can forge a line. With the usual formatter, fail2ban finds the address by
 //!   `login failed client=<HOST> user=`.
 

@@ -1,5 +1,5 @@
-//! How many wrong passwords somebody may try: [`FailureLimit`], counted for each pair of user and address, and for each
-//! network of addresses, whatever names it shows.
+//! How many wrong passwords somebody may try: [`FailureLimit`], counted for each pair of user and address, for each
+//! network of addresses, whatever names it shows, and for each pair of user and presumed proxy.
 //!
 //! The counts lie in a table of fixed size, so that a million wrong users cost no memory. Where it is full, the count
 //! that matters least is given up.
@@ -10,6 +10,7 @@ use crate::{
 };
 use std::{
     hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -39,8 +40,9 @@ impl FailureLimit {
 }
 
 impl FailureLimit {
-    /// For a network, whatever users it tries: 100, of which one is forgiven each 3 seconds.
-    pub(crate) const NETWORK: Self = Self::new(100, Duration::from_secs(3));
+    /// For a network, whatever users it tries, and for a user behind a presumed proxy: 100, of which one is forgiven each
+    /// 3 seconds.
+    pub(crate) const MANY: Self = Self::new(100, Duration::from_secs(3));
 
     /// So many times as many, forgiven as many times faster.
     pub(crate) fn times(self, times: u32) -> Self {
@@ -72,17 +74,23 @@ pub(crate) enum Party<'a> {
     Nobody(Option<Network>),
     /// A network, with whatever names.
     Network(Network),
+    /// A user, or what names none, through a peer that tells any address and may be no proxy.
+    Presumed(Option<&'a str>, IpAddr),
 }
 
 impl<'a> Party<'a> {
     /// For whom failures of a user count, whoever else is there.
     pub(crate) fn user(user: &'a str, origin: Origin) -> impl Iterator<Item = Self> {
-        somewhere(origin).map(move |network| Self::User(user, network))
+        let presumed = origin.proxy().map(|proxy| Self::Presumed(Some(user), proxy));
+        somewhere(origin)
+            .map(move |network| Self::User(user, network))
+            .chain(presumed)
     }
 
     /// For whom counts what names no user.
     pub(crate) fn nobody(origin: Origin) -> impl Iterator<Item = Self> {
-        somewhere(origin).map(Self::Nobody)
+        let presumed = origin.proxy().map(|proxy| Self::Presumed(None, proxy));
+        somewhere(origin).map(Self::Nobody).chain(presumed)
     }
 
     /// For whom failures count whatever user they name.
@@ -102,6 +110,7 @@ fn somewhere(origin: Origin) -> impl Iterator<Item = Option<Network>> {
 pub(crate) struct Failures {
     users: Option<FailureLimit>,
     networks: Option<FailureLimit>,
+    presumed: Option<FailureLimit>,
     /// Random, so that nobody can choose names that meet in one row.
     key: RandomState,
     rows: Mutex<Vec<[Count; ROW]>>,
@@ -115,11 +124,16 @@ struct Count {
 }
 
 impl Failures {
-    /// Counts for users, and for networks, each without bound where there is no limit.
-    pub(crate) fn new(users: Option<FailureLimit>, networks: Option<FailureLimit>) -> Self {
+    /// Counts for users, for networks, and for users behind presumed proxies, each without bound where there is no limit.
+    pub(crate) fn new(
+        users: Option<FailureLimit>,
+        networks: Option<FailureLimit>,
+        presumed: Option<FailureLimit>,
+    ) -> Self {
         Self {
             users,
             networks,
+            presumed,
             key: RandomState::new(),
             rows: Mutex::new(vec![[Count::default(); ROW]; ROWS]),
         }
@@ -201,6 +215,7 @@ impl Failures {
                 self.users.map(|limit| network.limit(limit))
             }
             Party::Network(network) => self.networks.map(|limit| network.limit(limit)),
+            Party::Presumed(..) => self.presumed,
         }
     }
 
@@ -225,12 +240,17 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn failures() -> Failures {
-        Failures::new(Some(FailureLimit::new(3, Duration::from_secs(10))), None)
+        let presumed = FailureLimit::new(20, Duration::from_secs(2));
+        Failures::new(
+            Some(FailureLimit::new(3, Duration::from_secs(10))),
+            None,
+            Some(presumed),
+        )
     }
 
     fn at(seconds: u64) -> Duration {
@@ -298,6 +318,33 @@ mod tests {
             let elsewhere = IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, 1]);
             assert!(failures.wait(user("eve", elsewhere), at(0)).is_none());
         }
+    }
+
+    #[test]
+    fn whoever_claims_another_address_with_each_try_is_held_up_by_their_own() {
+        let failures = failures();
+        let own = IpAddr::from([10, 0, 0, 9]);
+        let claimed = |end| Origin::new(Some(IpAddr::from([198, 51, 100, end])));
+        for end in 0..20 {
+            let parties = || Party::user("ann", claimed(end).behind(own));
+            assert_eq!(failures.wait(parties(), at(0)), None);
+            failures.count(parties(), at(0));
+            failures.count(Party::nobody(claimed(end).behind(own)), at(0));
+        }
+
+        let wait = |user, address| failures.wait(Party::user(user, address), at(0));
+        assert_eq!(wait("ann", claimed(99).behind(own)), Some(at(2)));
+        assert!(
+            failures
+                .wait(Party::nobody(claimed(99).behind(own)), at(0))
+                .is_some()
+        );
+        // Neither others there, nor this user elsewhere.
+        assert_eq!(wait("bob", claimed(99).behind(own)), None);
+        assert_eq!(wait("ann", claimed(99).behind([10, 0, 0, 1].into())), None);
+        assert_eq!(wait("ann", claimed(99)), None);
+        failures.forgive(Party::user("ann", claimed(99).behind(own)));
+        assert_eq!(wait("ann", claimed(98).behind(own)), None);
     }
 
     #[test]

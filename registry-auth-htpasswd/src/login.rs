@@ -157,6 +157,7 @@ fn failed(shared: &Shared, origin: Origin, user: &str, reason: &str) {
         client = %origin,
         user = ?Short(user),
         reason,
+        via = origin.proxy().map(display),
         "login failed"
     );
 }

@@ -1,9 +1,11 @@
 //! [`Origin`]: where a login comes from, as the networks that may be one party's.
 //!
 //! Somebody with IPv6 has at least 64 bits of addresses, many have 56 or 48. So what counts for an address counts for
-//! all of these, and the larger ones are allowed more, as many people may share them.
+//! all of these, and the larger ones are allowed more, as many people may share them. An address that a presumed proxy
+//! told may be anybody's, so the proxy's own counts besides.
 
 use crate::limits::FailureLimit;
+use registry_core::auth::AuthRequest;
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
@@ -17,6 +19,7 @@ const LADDER: [(u8, u32); Origin::NETWORKS] = [(64, 1), (56, 3), (48, 10)];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     address: Option<IpAddr>,
+    proxy: Option<IpAddr>,
 }
 
 /// A network that may be one party's: an address of IPv4, or the first bits of one of IPv6.
@@ -27,15 +30,23 @@ pub(crate) struct Network {
 }
 
 /// The groups that a login belongs to, from the largest to the smallest.
-pub(crate) type Path = [Option<IpAddr>; Origin::NETWORKS];
+pub(crate) type Path = [Option<IpAddr>; Origin::NETWORKS + 1];
 
 impl Origin {
     /// How many networks one address is in.
     const NETWORKS: usize = 3;
 
-    pub(crate) fn new(address: Option<IpAddr>) -> Self {
-        let address = address.map(|address| address.to_canonical());
-        Self { address }
+    pub(crate) fn of(request: &AuthRequest<'_>) -> Self {
+        let canonical = |address: IpAddr| address.to_canonical();
+        Self {
+            address: request.client_address().map(|address| canonical(address.ip())),
+            proxy: request.presumed_proxy().map(canonical),
+        }
+    }
+
+    /// The peer that told the address, if it is only presumed to be a proxy.
+    pub(crate) const fn proxy(self) -> Option<IpAddr> {
+        self.proxy
     }
 
     /// The networks, from the smallest: one of IPv4, several of IPv6.
@@ -70,11 +81,27 @@ impl Origin {
         self.networks().filter(move |_| !shared)
     }
 
-    /// The groups among which turns are shared.
+    /// The groups among which turns are shared: whoever claims many addresses through one peer has that peer's share.
     pub(crate) fn path(self) -> Path {
-        let mut path = LADDER.map(|(bits, _)| self.address.map(|address| Network::of(address, bits).address));
-        path.reverse();
-        path
+        let [smallest, middle, largest] =
+            LADDER.map(|(bits, _)| self.address.map(|address| Network::of(address, bits).address));
+        [self.proxy.or(largest), largest, middle, smallest]
+    }
+}
+
+/// For tests, which have no request.
+#[cfg(test)]
+impl Origin {
+    pub(crate) fn new(address: Option<IpAddr>) -> Self {
+        let address = address.map(|address| address.to_canonical());
+        Self { address, proxy: None }
+    }
+
+    pub(crate) const fn behind(self, proxy: IpAddr) -> Self {
+        Self {
+            proxy: Some(proxy),
+            ..self
+        }
     }
 }
 

@@ -4,10 +4,11 @@
 //! else: a header is believed as far as it was written by proxies that are trusted.
 
 use http::{HeaderMap, HeaderName, Request};
-use registry_core::auth::ClientAddress;
+use registry_core::auth::{ClientAddress, PresumedProxy};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
     str::FromStr,
 };
 
@@ -15,9 +16,10 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Which proxies are believed about a client's address, and in which header they tell it.
 ///
-/// By default those on loopback and private addresses, in `X-Forwarded-For`: the client is the rightmost address in it
-/// that is not trusted. Where no proxy can be, as on a machine that clients reach by itself, private clients could call
-/// themselves what they like: say [`Proxies::none`] or name the networks.
+/// By default any peer on a loopback or private address is presumed to be a proxy, and believed for the rightmost address
+/// in `X-Forwarded-For`, which is the one that it wrote itself. A client on such an address could claim any other one, so
+/// [`resolve`](Self::resolve) says where an address is presumed: [`PresumedProxy`]. Name the networks of your proxies
+/// ([`of`](Self::of)), or say that there is none ([`none`](Self::none)), and nothing has to be presumed.
 ///
 /// ```
 /// use axum::{Router, extract::Request, middleware::map_request};
@@ -33,13 +35,21 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxies {
-    trusted: Vec<Network>,
+    believed: Believed,
     header: HeaderName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Believed {
+    /// Those in these networks, for all that they and other trusted ones wrote.
+    Named(Vec<Network>),
+    /// Whoever is in a local network, for so many addresses from the right.
+    Presumed(NonZeroUsize),
 }
 
 impl Default for Proxies {
     fn default() -> Self {
-        Self::of(Network::LOCAL)
+        Self::presumed(NonZeroUsize::MIN)
     }
 }
 
@@ -50,11 +60,22 @@ impl Proxies {
         Self::of([])
     }
 
-    /// Those in these networks.
+    /// Those in these networks: the client is the rightmost address in `X-Forwarded-For` that is in none of them.
     #[must_use]
     pub fn of(trusted: impl IntoIterator<Item = Network>) -> Self {
+        Self::new(Believed::Named(trusted.into_iter().collect()))
+    }
+
+    /// Any peer in a [local network](Network::LOCAL), as the last one of `hops` proxies: the client is that many addresses
+    /// from the right in `X-Forwarded-For`, or the leftmost one where there are fewer.
+    #[must_use]
+    pub const fn presumed(hops: NonZeroUsize) -> Self {
+        Self::new(Believed::Presumed(hops))
+    }
+
+    const fn new(believed: Believed) -> Self {
         Self {
-            trusted: trusted.into_iter().collect(),
+            believed,
             header: FORWARDED_FOR,
         }
     }
@@ -66,22 +87,41 @@ impl Proxies {
         Self { header, ..self }
     }
 
-    /// Puts the client's address into a request that has its peer's as its
-    /// [`ClientAddress`]; one without is left alone.
+    /// Returns true for a peer whose headers count.
+    #[must_use]
+    pub fn believes(&self, peer: IpAddr) -> bool {
+        let networks = match &self.believed {
+            Believed::Named(networks) => networks.as_slice(),
+            Believed::Presumed(_) => &Network::LOCAL,
+        };
+        networks.iter().any(|network| network.contains(peer))
+    }
+
+    /// Puts the client's address into a request that has its peer's as its [`ClientAddress`], and the peer as the
+    /// [`PresumedProxy`] if it told another one and no configuration names it. A request without an address is left
+    /// alone.
     pub fn resolve<B>(&self, request: &mut Request<B>) {
         if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
-            let client = self.client(peer, request.headers());
+            let peer = canonical(peer);
+            let told = self.told(peer, request.headers());
+            let client = told.unwrap_or(peer);
             request.extensions_mut().insert(ClientAddress(client));
+            if told.is_some() && matches!(self.believed, Believed::Presumed(_)) {
+                request.extensions_mut().insert(PresumedProxy(peer.ip()));
+            }
         }
     }
 
-    /// The client of a request that came from `peer`. An address that was told has port 0.
+    /// Returns the client of a request that came from `peer`. An address that was told has port 0.
     #[must_use]
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
-        // On a listener for both families IPv4 looks like IPv6.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if !self.trusts(peer.ip()) {
-            return peer;
+        let peer = canonical(peer);
+        self.told(peer, headers).unwrap_or(peer)
+    }
+
+    fn told(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<SocketAddr> {
+        if !self.believes(peer.ip()) {
+            return None;
         }
         let told = if self.header == FORWARDED_FOR {
             self.forwarded_for(headers)
@@ -93,30 +133,39 @@ impl Proxies {
                 _ => None,
             }
         };
-        told.map_or(peer, |told| SocketAddr::new(told, 0))
+        told.map(|told| SocketAddr::new(told, 0))
     }
 
-    /// From the right, where trusted proxies wrote, to the first address that is not one of theirs, or to where it
-    /// cannot be read.
+    /// From the right, where believed proxies wrote, to the client, or to where it cannot be read.
     fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = None;
+        let mut hops = 0;
         for line in headers.get_all(&self.header).iter().rev() {
-            for item in line.to_str().ok()?.rsplit(',') {
+            let Ok(line) = line.to_str() else {
+                return client;
+            };
+            for item in line.rsplit(',') {
                 let Some(told) = address(item) else {
                     return client;
                 };
                 client = Some(told);
-                if !self.trusts(told) {
+                hops += 1;
+                let last = match self.believed {
+                    Believed::Named(_) => !self.believes(told),
+                    Believed::Presumed(most) => hops == most.get(),
+                };
+                if last {
                     return client;
                 }
             }
         }
         client
     }
+}
 
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(address))
-    }
+/// On a listener for both families IPv4 looks like IPv6.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 /// An address as proxies write it: perhaps with a port, and IPv6 perhaps in brackets.
@@ -242,9 +291,10 @@ mod tests {
         proxies.client(peer, &map).ip().to_string()
     }
 
+    const XFF: &str = "x-forwarded-for";
+
     #[test]
-    fn the_client_is_the_rightmost_address_that_no_proxy_of_ours_has() {
-        const XFF: &str = "x-forwarded-for";
+    fn a_presumed_proxy_is_believed_for_what_it_wrote_itself() {
         let proxies = Proxies::default();
         for (peer, headers, expected) in [
             ("203.0.113.9", &[][..], "203.0.113.9"),
@@ -261,27 +311,90 @@ mod tests {
                 &[(XFF, "1.2.3.4"), (XFF, "198.51.100.1")],
                 "198.51.100.1",
             ),
-            (
-                "10.0.0.1",
-                &[(XFF, "1.2.3.4, 198.51.100.1, 192.168.1.1")],
-                "198.51.100.1",
-            ),
-            ("10.0.0.1", &[(XFF, "192.168.1.7, 192.168.1.1")], "192.168.1.7"),
+            // Whatever it is: a client behind the proxy may be on a private address, and claim another one.
+            ("10.0.0.1", &[(XFF, "198.51.100.1, 192.168.1.1")], "192.168.1.1"),
             ("10.0.0.1", &[(XFF, "198.51.100.1:5000")], "198.51.100.1"),
             ("10.0.0.1", &[(XFF, "[2001:db8::7]:5000")], "2001:db8::7"),
             ("10.0.0.1", &[(XFF, "[2001:db8::7]")], "2001:db8::7"),
+            // Where it cannot be read it says nothing, and nothing on its left counts.
+            ("10.0.0.1", &[(XFF, "1.2.3.4, unknown")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "")], "10.0.0.1"),
+            ("10.0.0.1", &[("cf-connecting-ip", "198.51.100.1")], "10.0.0.1"),
+        ] {
+            assert_eq!(client(&proxies, peer, headers), expected, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_presumed_proxies_each_wrote_one_address() {
+        let proxies = Proxies::presumed(NonZeroUsize::new(2).unwrap());
+        for (headers, expected) in [
+            (&[(XFF, "1.2.3.4, 198.51.100.1, 192.168.1.1")][..], "198.51.100.1"),
+            (
+                &[(XFF, "1.2.3.4, 198.51.100.1"), (XFF, "192.168.1.1")],
+                "198.51.100.1",
+            ),
+            (&[(XFF, "192.168.1.1")], "192.168.1.1"),
+            (&[(XFF, "unknown, 192.168.1.1")], "192.168.1.1"),
+        ] {
+            assert_eq!(client(&proxies, "10.0.0.1", headers), expected, "{headers:?}");
+        }
+        assert_eq!(
+            client(&proxies, "203.0.113.9", &[(XFF, "1.2.3.4")]),
+            "203.0.113.9"
+        );
+    }
+
+    #[test]
+    fn named_proxies_are_believed_to_the_rightmost_address_that_none_of_them_has() {
+        let proxies = Proxies::of(["10.0.0.0/8", "192.168.1.1"].map(|network| network.parse().unwrap()));
+        for (peer, headers, expected) in [
+            (
+                "10.0.0.1",
+                &[(XFF, "1.2.3.4, 198.51.100.1, 192.168.1.1")][..],
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                &[(XFF, "1.2.3.4, 192.168.1.7, 192.168.1.1")],
+                "192.168.1.7",
+            ),
+            ("10.0.0.1", &[(XFF, "10.0.0.2, 192.168.1.1")], "10.0.0.2"),
+            ("192.168.1.7", &[(XFF, "198.51.100.1")], "192.168.1.7"),
             // Where it cannot be read it says no more.
             (
                 "10.0.0.1",
                 &[(XFF, "1.2.3.4, unknown, 192.168.1.1")],
                 "192.168.1.1",
             ),
-            ("10.0.0.1", &[(XFF, "unknown")], "10.0.0.1"),
-            ("10.0.0.1", &[(XFF, "")], "10.0.0.1"),
-            ("10.0.0.1", &[("cf-connecting-ip", "198.51.100.1")], "10.0.0.1"),
         ] {
             assert_eq!(client(&proxies, peer, headers), expected, "{peer} {headers:?}");
         }
+    }
+
+    #[test]
+    fn what_is_presumed_is_said() {
+        let presumed = |proxies: &Proxies, peer: &str, told: Option<&'static str>| {
+            let mut request = Request::new(());
+            let peer: IpAddr = peer.parse().unwrap();
+            request.extensions_mut().insert(ClientAddress((peer, 1).into()));
+            if let Some(told) = told {
+                request.headers_mut().insert(XFF, HeaderValue::from_static(told));
+            }
+            proxies.resolve(&mut request);
+            let proxy = request.extensions().get().copied();
+            proxy.map(|PresumedProxy(address)| address.to_string())
+        };
+        let (by_default, told) = (Proxies::default(), Some("198.51.100.1"));
+        assert_eq!(
+            presumed(&by_default, "::ffff:10.0.0.1", told).as_deref(),
+            Some("10.0.0.1")
+        );
+        assert_eq!(presumed(&by_default, "10.0.0.1", None), None);
+        assert_eq!(presumed(&by_default, "10.0.0.1", Some("unknown")), None);
+        assert_eq!(presumed(&by_default, "203.0.113.9", told), None);
+        let named = Proxies::of(["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(presumed(&named, "10.0.0.1", told), None);
     }
 
     #[test]

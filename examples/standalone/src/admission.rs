@@ -1,5 +1,6 @@
 //! Who may come in at all, before any login: networks that may connect, and no docker of before 1.6.
 
+use crate::proxies::ProxyWarnings;
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -8,7 +9,10 @@ use axum::{
     response::Response,
 };
 use registry_axum::{Network, Proxies};
-use registry_core::{Error, auth::ClientAddress};
+use registry_core::{
+    Error,
+    auth::{ClientAddress, PresumedProxy},
+};
 use std::{net::IpAddr, sync::Arc};
 
 /// Whom to let in, and how to know who it is.
@@ -24,21 +28,32 @@ pub(crate) struct Admission {
 
 /// Who is connected: a client, or the proxy that it came through.
 #[derive(Clone, Copy, Debug)]
-struct Peer(IpAddr);
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// Whether its headers count.
+    pub(crate) believed: bool,
+}
 
 impl Admission {
     /// Finds out who asks: for everything that is asked afterwards, the log included.
-    pub(crate) fn identify(&self, request: &mut Request) {
-        if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
-            request.extensions_mut().insert(Peer(peer.ip()));
-            self.proxies.resolve(request);
+    pub(crate) fn identify(&self, request: &mut Request, warnings: &ProxyWarnings) {
+        let Some(ClientAddress(peer)) = request.extensions().get().copied() else {
+            return;
+        };
+        let address = peer.ip().to_canonical();
+        let believed = self.proxies.believes(address);
+        request.extensions_mut().insert(Peer { address, believed });
+        self.proxies.resolve(request);
+        let told = (request.extensions().get(), request.extensions().get());
+        if let (Some(PresumedProxy(proxy)), Some(ClientAddress(client))) = told {
+            warnings.presumed(*proxy, client.ip());
         }
     }
 
     /// A layer around everything but the log.
     pub(crate) async fn admit(State(this): State<Arc<Self>>, request: Request, next: Next) -> Response {
         if let (Some(allowed), peer) = (&this.allowed, request.extensions().get::<Peer>())
-            && !peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer.0)))
+            && !peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer.address)))
         {
             tracing::debug!(?peer, "refused: `http.allow` does not have this network");
             return refusal(&Error::Denied);

@@ -1,9 +1,10 @@
 //! `http.relativeurls: false`: absolute links with the scheme and host that the client used.
 //!
 //! registry:2's algorithm: a `Forwarded` that can be read counts, else `X-Forwarded-Proto` and `X-Forwarded-Host`, else
-//! the request itself; of lists, the first item. Other than registry:2, a scheme is http or https, and where no host is
-//! known the link stays relative.
+//! the request itself; of lists, the first item. Other than registry:2, those count from peers that are believed only, a
+//! scheme is http or https, and where no host is known the link stays relative.
 
+use crate::{admission::Peer, proxies::ProxyWarnings};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, header, uri::Authority},
@@ -15,18 +16,27 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct LinksFromRequest {
     prefix: Arc<str>,
+    warnings: Arc<ProxyWarnings>,
 }
 
 impl LinksFromRequest {
-    pub(crate) fn new(prefix: &str) -> Self {
+    pub(crate) fn new(prefix: &str, warnings: Arc<ProxyWarnings>) -> Self {
         Self {
             prefix: prefix.into(),
+            warnings,
         }
     }
 
     pub(crate) async fn add(State(this): State<Self>, mut request: Request) -> Request {
         let own_host = request.uri().authority().map(ToString::to_string);
-        if let Some(base) = base(request.headers(), own_host.as_deref())
+        let peer = request.extensions().get::<Peer>().copied();
+        let believed = peer.is_some_and(|peer| peer.believed);
+        if let (Some(peer), false) = (peer, believed)
+            && TOLD_IN.iter().any(|name| request.headers().contains_key(name))
+        {
+            this.warnings.unbelieved(peer.address);
+        }
+        if let Some(base) = base(request.headers(), own_host.as_deref(), believed)
             && let Ok(links) = Links::below(&format!("{base}{}", this.prefix))
         {
             request.extensions_mut().insert(links);
@@ -35,24 +45,26 @@ impl LinksFromRequest {
     }
 }
 
+/// Where proxies tell the scheme and host that a client used.
+const TOLD_IN: [HeaderName; 3] = [header::FORWARDED, PROTO, HOST];
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
 /// The scheme and host that a client used; `own_host` is that of an HTTP/2 request.
-fn base(headers: &HeaderMap, own_host: Option<&str>) -> Option<String> {
+fn base(headers: &HeaderMap, own_host: Option<&str>, believed: bool) -> Option<String> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let first = |name| {
-        text(HeaderName::from_static(name))
-            .and_then(|list| list.split(',').next())
-            .map(str::trim)
-    };
+    let first = |name| text(name).and_then(|list| list.split(',').next()).map(str::trim);
     let mut scheme = None;
     let mut host = text(header::HOST).or(own_host);
     match text(header::FORWARDED).and_then(forwarded) {
+        _ if !believed => {}
         Some(forwarded) => {
             scheme = forwarded.proto;
             host = forwarded.host.or(host);
         }
         None => {
-            scheme = scheme.or_else(|| first("x-forwarded-proto"));
-            host = first("x-forwarded-host").or(host);
+            scheme = scheme.or_else(|| first(PROTO));
+            host = first(HOST).or(host);
         }
     }
     let host: Authority = host?.parse().ok()?;
@@ -103,7 +115,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        base(&headers, None)
+        base(&headers, None, true)
     }
 
     #[test]
@@ -154,5 +166,23 @@ mod tests {
         ] {
             assert_eq!(base_of(headers).as_deref(), expected, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn who_is_not_believed_says_nothing_but_its_own_host() {
+        let told = [
+            ("host", "registry:5000"),
+            ("forwarded", "proto=https;host=f.example"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "x.example"),
+        ];
+        let headers = told
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        assert_eq!(
+            base(&headers, None, false).as_deref(),
+            Some("http://registry:5000")
+        );
     }
 }

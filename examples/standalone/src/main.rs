@@ -20,6 +20,7 @@ mod listen;
 mod log;
 mod printable;
 mod prompt;
+mod proxies;
 mod serve;
 mod socket;
 mod tls;

@@ -11,6 +11,7 @@ use crate::{
     headers::AnswerHeaders,
     links::LinksFromRequest,
     log,
+    proxies::ProxyWarnings,
     socket::Bound,
     tls,
     transfers::Transfers,
@@ -332,13 +333,14 @@ fn mounted(registry: Registry, settings: &Settings) -> Result<Mount, Box<dyn Err
 /// The registry, `/`, and around them what every request goes through; the outermost layer comes last.
 fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: Option<AccessLog>) -> Router {
     let headers = AnswerHeaders::new(settings.http.headers.clone());
+    let warnings = Arc::new(ProxyWarnings::default());
     let mut app: Router = mount
         .router()
         .layer(middleware::from_fn_with_state(headers, AnswerHeaders::add))
         .route("/", get(root));
     if settings.http.location == Location::FromRequest {
         app = app.layer(middleware::map_request_with_state(
-            LinksFromRequest::new(&settings.http.prefix),
+            LinksFromRequest::new(&settings.http.prefix, Arc::clone(&warnings)),
             LinksFromRequest::add,
         ));
     }
@@ -358,7 +360,7 @@ fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: 
         )),
     };
     app.layer(middleware::map_request(move |mut request: Request| {
-        admission.identify(&mut request);
+        admission.identify(&mut request, &warnings);
         std::future::ready(request)
     }))
 }

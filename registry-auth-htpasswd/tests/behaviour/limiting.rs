@@ -148,3 +148,31 @@ async fn a_network_that_shows_a_new_name_each_time_is_limited_as_well() {
     assert_eq!(scene.login("f", "wrong").await, 401);
     assert_eq!(scene.login_from(HOME, "g", "wrong").await, wait(4));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_claims_any_address_is_limited_by_their_own() {
+    let scene = Scene::with(&lines(&[("alice", "right"), ("bob", "right")]), |builder| {
+        builder.presumed_failure_limit(FailureLimit::new(5, Duration::from_secs(4)))
+    });
+    let own = "10.0.0.9";
+    for end in 1..=5 {
+        let claimed = format!("198.51.100.{end}:0");
+        let answer = scene.login_through(own, &claimed, "alice", "wrong").await;
+        assert_eq!(answer.status, 401);
+    }
+    let first = scene.log.take().remove(0);
+    let line = r#"login failed client=198.51.100.1 user="alice" reason="wrong password" via=10.0.0.9"#;
+    assert!(first.ends_with(line), "{first}");
+
+    let again = scene.login_through(own, "198.51.100.9:0", "alice", "wrong").await;
+    assert_eq!(again, wait(4));
+    assert_eq!(scene.hashed(), 5);
+    // Neither other users there, nor the same one through another peer.
+    for (proxy, user) in [(own, "bob"), ("10.0.0.1", "alice")] {
+        let answer = scene.login_through(proxy, "198.51.100.9:0", user, "right").await;
+        assert_eq!(answer.status, 200, "{proxy} {user}");
+    }
+    // What is remembered is never refused.
+    let answer = scene.login_through(own, "198.51.100.9:0", "alice", "right").await;
+    assert_eq!(answer.status, 200);
+}

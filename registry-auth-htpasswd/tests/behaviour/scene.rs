@@ -3,7 +3,11 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{Request, header};
 use registry_auth_htpasswd::{Builder, Htpasswd, Scheme, hash};
-use registry_core::{Registry, auth::ClientAddress, storage::MemoryStorage};
+use registry_core::{
+    Registry,
+    auth::{ClientAddress, PresumedProxy},
+    storage::MemoryStorage,
+};
 use std::{
     fs, io,
     net::SocketAddr,
@@ -68,16 +72,27 @@ impl Scene {
         self.ping(Some(address), &format!("Basic {credentials}")).await
     }
 
+    /// The same through a peer that tells this address, and is only presumed to be a proxy.
+    pub(crate) async fn login_through(
+        &self,
+        proxy: &str,
+        address: &str,
+        user: &str,
+        password: &str,
+    ) -> Answer {
+        let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        let mut request = request(Some(address), &format!("Basic {credentials}"));
+        let proxy = PresumedProxy(proxy.parse().unwrap());
+        request.extensions_mut().insert(proxy);
+        self.send(request).await
+    }
+
     /// Pings with any `Authorization`.
     pub(crate) async fn ping(&self, address: Option<&str>, authorization: &str) -> Answer {
-        let mut request = Request::get("/v2/")
-            .header(header::AUTHORIZATION, authorization)
-            .body(String::new())
-            .unwrap();
-        if let Some(address) = address {
-            let address: SocketAddr = address.parse().unwrap();
-            request.extensions_mut().insert(ClientAddress(address));
-        }
+        self.send(request(address, authorization)).await
+    }
+
+    async fn send(&self, request: Request<String>) -> Answer {
         let response = self.registry.handle(request).await;
         let seconds = response.headers().get(header::RETRY_AFTER);
         Answer {
@@ -96,6 +111,18 @@ impl Scene {
         tokio::time::advance(Duration::from_secs(1)).await;
         self.users.refresh().await;
     }
+}
+
+fn request(address: Option<&str>, authorization: &str) -> Request<String> {
+    let mut request = Request::get("/v2/")
+        .header(header::AUTHORIZATION, authorization)
+        .body(String::new())
+        .unwrap();
+    if let Some(address) = address {
+        let address: SocketAddr = address.parse().unwrap();
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    request
 }
 
 /// Lines of a file, by a hash that is quick to verify; it is salted, so that each is different.

@@ -3,7 +3,11 @@
 use super::{AuthError, Challenge, Identity};
 use async_trait::async_trait;
 use http::{Extensions, HeaderMap, Method, Uri};
-use std::{fmt::Debug, net::SocketAddr, sync::Arc};
+use std::{
+    fmt::Debug,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Says who sent a request.
 #[async_trait]
@@ -60,11 +64,22 @@ pub struct AuthRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub SocketAddr);
 
+/// The address of a peer that told the [`ClientAddress`], in a request's extensions, where nobody has configured it as a
+/// proxy: it may as well be a client that claims another one's address. Failed logins are limited by it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PresumedProxy(pub IpAddr);
+
 impl<'a> AuthRequest<'a> {
     /// The address of the client, if the listener or the host says it.
     #[must_use]
     pub fn client_address(&self) -> Option<SocketAddr> {
         self.extensions.get::<ClientAddress>().map(|address| address.0)
+    }
+
+    /// The address of the peer that told the client's, if the host only presumes that it is a proxy.
+    #[must_use]
+    pub fn presumed_proxy(&self) -> Option<IpAddr> {
+        self.extensions.get::<PresumedProxy>().map(|proxy| proxy.0)
     }
 
     pub(crate) const fn new(parts: &'a http::request::Parts) -> Self {

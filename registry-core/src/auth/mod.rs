@@ -15,7 +15,7 @@ mod identity;
 pub(crate) use self::authorizer::DefaultRules;
 pub use self::{
     access::{Access, Action},
-    authenticator::{AuthRequest, Authenticator, ClientAddress},
+    authenticator::{AuthRequest, Authenticator, ClientAddress, PresumedProxy},
     authorizer::{Authorizer, Decision},
     chain::Chain,
     challenge::Challenge,

@@ -454,8 +454,14 @@ pub(crate) const KEYS: &[Key] = &[
         "http.proxies.trusted",
         Form::List,
         "",
-        "our own: the networks whose proxies are believed about a client's address; without it loopback and private ones, \
-         and `[]` is nobody",
+        "our own: the networks whose proxies are believed; without it peers on loopback and private addresses, for as many \
+         addresses as `hops`, and `[]` is nobody",
+    ),
+    honoured(
+        "http.proxies.hops",
+        Form::Count,
+        "1",
+        "our own: without `trusted`, how many proxies there are: the client is that many addresses from the right",
     ),
     honoured(
         "http.proxies.header",

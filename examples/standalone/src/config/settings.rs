@@ -24,7 +24,11 @@ use registry_axum::{
     server::{Limits, Timeouts},
 };
 use registry_core::protocol::Links;
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 use tracing_subscriber::filter::LevelFilter;
 
 /// A whole configuration, typed.
@@ -436,13 +440,21 @@ fn debug(reader: &Reader<'_>) -> Option<debug::Settings> {
 }
 
 fn admission(reader: &Reader<'_>) -> Admission {
-    let proxies = reader.items("http.proxies.trusted", network);
+    let hops = reader.parsed("http.proxies.hops", |text| {
+        let hops: Option<NonZeroUsize> = text.parse().ok();
+        hops.ok_or_else(|| "it is not a number from 1 on".to_owned())
+    });
+    let trusted = reader.items("http.proxies.trusted", network);
+    if let (Some(hops), Some(_)) = (reader.given("http.proxies.hops"), &trusted) {
+        let what = "it counts proxies that nobody named, and `http.proxies.trusted` names them: leave one of the two out";
+        reader.problem(&hops.origin, "http.proxies.hops", what);
+    }
     let header = reader.parsed("http.proxies.header", |text| {
         HeaderName::try_from(text).map_err(|_bad| "this is no name of a header".into())
     });
     Admission {
-        proxies: proxies
-            .map_or_else(Proxies::default, Proxies::of)
+        proxies: trusted
+            .map_or_else(|| Proxies::presumed(hops), Proxies::of)
             .telling_in(header),
         allowed: reader.items("http.allow", network),
         refuse_old_clients: reader.switch("compatibility.refuseoldclients"),

@@ -35,6 +35,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_blob_beyond_the_largest_is_refused_before_it_is_sent,
         nothing_changes_while_it_is_read_only,
         the_client_that_a_proxy_tells_is_the_one_in_the_log,
+        whoever_may_be_a_proxy_claims_one_address_and_is_told_of,
+        links_follow_nobody_who_is_not_believed,
         only_the_networks_that_may_connect_are_let_in,
         docker_of_before_1_6_is_turned_away_if_asked,
         a_preflight_needs_no_login,
@@ -244,6 +246,28 @@ fn locations_follow_host_prefix_and_proxies() {
             server.request("GET", path, &proxied, b"").expect_status(204);
         }
     }
+}
+
+fn links_follow_nobody_who_is_not_believed() {
+    let setup = with_http("relativeurls: false, proxies: {trusted: [203.0.113.7]}");
+    let server = setup.ours(&[]);
+    for told in [
+        ("Forwarded", "proto=https;host=evil.example"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "evil.example"),
+    ] {
+        let headers = [("Host", "registry.example"), told];
+        let answer = server.request("POST", "/v2/a/blobs/uploads/", &headers, b"");
+        let location = answer.header("location").unwrap();
+        assert!(
+            location.starts_with("http://registry.example/v2/a/"),
+            "{told:?}: {location}"
+        );
+    }
+    server.terminate();
+    let said = server.wait_and_listen();
+    let warned = said.lines().filter(|line| line.contains("http.proxies.trusted"));
+    assert_eq!(warned.count(), 1, "{said}");
 }
 
 fn a_preflight_is_answered_and_a_foreign_origin_gets_no_permission() {
@@ -724,6 +748,7 @@ fn the_client_that_a_proxy_tells_is_the_one_in_the_log() {
             &[("REGISTRY_HTTP_PROXIES_HEADER", "CF-Connecting-IP")],
             "203.0.113.5",
         ),
+        (&[("REGISTRY_HTTP_PROXIES_HOPS", "2")], "192.0.2.1"),
         (&[("REGISTRY_HTTP_PROXIES_TRUSTED", "[]")], "127.0.0.1"),
         (&[("REGISTRY_HTTP_PROXIES_TRUSTED", "[10.0.0.0/8]")], "127.0.0.1"),
         (
@@ -746,6 +771,37 @@ fn the_client_that_a_proxy_tells_is_the_one_in_the_log() {
     server.terminate();
     let said = server.wait_and_listen();
     assert!(!said.contains("GET"), "{said}");
+}
+
+fn whoever_may_be_a_proxy_claims_one_address_and_is_told_of() {
+    let setup = with_http("");
+    let users = setup.directory.path().join("users");
+    fs::write(&users, USERS).unwrap();
+    let server = setup.ours(&[("REGISTRY_AUTH_HTPASSWD_PATH", users.to_str().unwrap())]);
+    // `ann:wrong`, as another client each time.
+    let login = |told: &str| {
+        let headers = [("Authorization", "Basic YW5uOndyb25n"), ("X-Forwarded-For", told)];
+        server.request("GET", "/v2/", &headers, b"").status
+    };
+    for end in 0..100 {
+        assert_eq!(login(&format!("198.51.100.{end}, 10.0.0.{end}")), 401, "{end}");
+    }
+    assert_eq!(login("198.51.100.200, 10.0.0.200"), 429);
+    server.terminate();
+
+    let said = server.wait_and_listen();
+    let failed = said.lines().filter(|line| line.contains("login failed"));
+    assert!(
+        failed.clone().all(|line| line.contains(" via=127.0.0.1")),
+        "{said}"
+    );
+    assert_eq!(
+        failed.filter(|line| line.contains(" client=10.0.0.")).count(),
+        100,
+        "{said}"
+    );
+    let warned = said.lines().filter(|line| line.contains("http.proxies.trusted"));
+    assert_eq!(warned.count(), 1, "{said}");
 }
 
 fn only_the_networks_that_may_connect_are_let_in() {

@@ -378,7 +378,8 @@ fn through_a_unix_socket() {
     let socket = site.bench.path("registry.sock");
     let config = site.bench.path("registry.yml");
     let text = format!(
-        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{net: unix, addr: {}}}\n",
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+         http: {{net: unix, addr: {}, proxies: {{trusted: [127.0.0.1]}}}}\n",
         argument(&site.bench.path("behind-the-socket")),
         argument(&socket)
     );
@@ -413,7 +414,7 @@ fn through_a_unix_socket() {
 
     site.door(80).serves_skopeo(None);
 
-    // Whoever connects to the socket is believed, and logged is who was forwarded.
+    // Whoever connects to the socket counts as loopback, which is believed here, and logged is who was forwarded.
     site.ask(80, "/v2/", &[("X-Forwarded-For", "192.0.2.9")])
         .expect_status(200);
     serving.wait_for_output("192.0.2.9 - - [").unwrap();

@@ -1,0 +1,76 @@
+//! What the log says of proxies: whose word counts although nobody named them, and whose does not.
+//!
+//! Peers and clients cause these warnings, so each is told once: one for the first, one per network for the second.
+
+use registry_axum::Network;
+use std::{
+    net::IpAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// How many networks are warned of, so that many peers fill neither the log nor the memory.
+const NETWORKS: usize = 16;
+
+/// The warnings that were told.
+#[derive(Debug, Default)]
+pub(crate) struct ProxyWarnings {
+    private: AtomicBool,
+    unbelieved: Mutex<Vec<Network>>,
+}
+
+impl ProxyWarnings {
+    /// A peer that is presumed to be a proxy tells this client's address.
+    pub(crate) fn presumed(&self, proxy: IpAddr, client: IpAddr) {
+        let private = Network::LOCAL.iter().any(|network| network.contains(client));
+        if private && !self.private.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %proxy,
+                %client,
+                "a proxy tells a private address: if that is a proxy's, too, all behind it count as one client, and \
+                 whoever is on such an address can claim any other; name your proxies in `http.proxies.trusted`, or say \
+                 in `http.proxies.hops` how many there are"
+            );
+        }
+    }
+
+    /// A peer that is not believed tells the scheme or the host of links.
+    pub(crate) fn unbelieved(&self, peer: IpAddr) {
+        if self.is_new(peer) {
+            tracing::warn!(
+                %peer,
+                "`Forwarded`, `X-Forwarded-Proto` and `X-Forwarded-Host` from this network do not count: links have the \
+                 scheme and host of the request; if it is a proxy of yours, name it in `http.proxies.trusted`"
+            );
+        }
+    }
+
+    fn is_new(&self, peer: IpAddr) -> bool {
+        let mut networks = self.unbelieved.lock().unwrap_or_else(PoisonError::into_inner);
+        if networks.len() >= NETWORKS || networks.iter().any(|network| network.contains(peer)) {
+            return false;
+        }
+        let bits = if peer.is_ipv4() { 24 } else { 48 };
+        networks.extend(format!("{peer}/{bits}").parse::<Network>());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_network_is_new_once_and_not_all_of_the_world() {
+        let warnings = ProxyWarnings::default();
+        let new = |peer: &str| warnings.is_new(peer.parse().unwrap());
+        assert!(new("203.0.113.7") && !new("203.0.113.9") && new("198.51.100.1"));
+        assert!(new("2001:db8::1") && !new("2001:db8:0:1::2") && new("2001:db8:1::1"));
+        for third in 0..=255 {
+            new(&format!("192.0.{third}.1"));
+        }
+        assert_eq!(warnings.unbelieved.lock().unwrap().len(), NETWORKS);
+    }
+}

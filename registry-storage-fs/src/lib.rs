@@ -65,6 +65,7 @@ mod admin;
 mod append;
 mod atomic;
 mod blobs;
+mod builds;
 mod condition;
 #[cfg(test)]
 mod costs;
@@ -90,11 +91,13 @@ mod quarantine;
 mod read;
 mod referrers;
 mod remarks;
+mod seams;
 mod search;
 mod session_records;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod tag_index;
 mod tags;
 mod time;
 mod uploads;

@@ -1,6 +1,9 @@
 //! Link files: the text of a digest and nothing else, not even a newline.
 
-use crate::error::{Context, FsError};
+use crate::{
+    error::{Context, FsError},
+    seams,
+};
 use registry_core::Digest;
 use std::{fs::File, io::Read, path::Path};
 
@@ -12,6 +15,7 @@ const LONGEST: u64 = 256;
 /// A file that is not a link (a loss of power can leave one empty; registry:2 does not sync) is nothing either:
 /// whatever it stood for must be pushed again, and that heals it.
 pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
+    seams::opened(path);
     let Some(file) = File::open(path).if_there("open", path)? else {
         return Ok(None);
     };

@@ -8,6 +8,7 @@ use crate::{
     error::{Context, FsError},
     open::Store,
     remarks::Remarks,
+    seams,
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
@@ -294,6 +295,7 @@ fn names_where(
     };
     let mut names = Vec::new();
     for entry in entries {
+        seams::entries(directory, 1);
         let entry = entry.at("list", directory)?;
         if !counts(&entry) {
             continue;

@@ -4,11 +4,14 @@
 //! the manifest was put with, a file under `_manifests/media-types` does.
 
 use crate::{
+    FsStorage,
     blobs::known_as,
     error::{Context, FsError},
     links,
     locks::Slot,
     open::Store,
+    seams,
+    tag_index::Lease,
 };
 use bytes::Bytes;
 use registry_core::{
@@ -22,10 +25,41 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What is no larger may be read by any number of threads at once, in bytes.
 const LARGE: u64 = 128 << 10;
+
+impl FsStorage {
+    /// Deletes a manifest, with the tags that the index names. The index is waited for without a thread.
+    pub(crate) async fn delete_manifest_and_tags(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>> {
+        let tags = match self.store().tag_index.lease(repository) {
+            Some(built) => Arc::new(built),
+            None => {
+                // All tags of a repository are not read for a manifest that it does not have.
+                let (name, digest) = (repository.clone(), *digest);
+                let has =
+                    self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
+                if has.await?.is_none() {
+                    return Ok(None);
+                }
+                let name = repository.clone();
+                let builds = &self.store().tag_builds;
+                builds
+                    .outcome(self, repository, move |store| store.build_tag_index(&name))
+                    .await?
+            }
+        };
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| store.delete_manifest(&repository, &digest, &tags))
+            .await
+    }
+}
 
 impl Store {
     pub(crate) fn manifest(
@@ -76,6 +110,7 @@ impl Store {
 
     /// Many large ones at once would lie in memory, each read by a thread, before the registry can count them.
     fn read_document(&self, path: &Path) -> Result<Option<(Vec<u8>, Option<Slot<'_>>)>> {
+        seams::opened(path);
         let Some(mut file) = File::open(path).if_there("open", path)? else {
             return Ok(None);
         };
@@ -92,6 +127,7 @@ impl Store {
 
     fn stored_media_type(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<MediaType>> {
         let path = self.layout.media_type(repository, digest);
+        seams::opened(&path);
         let text = fs::read(&path).if_there("read", &path)?;
         Ok(text
             .and_then(|text| String::from_utf8(text).ok())
@@ -245,13 +281,14 @@ impl Store {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        tags: &Lease,
     ) -> Result<Option<Vec<Tag>>> {
         let _lock = self.manifests.lock((repository.clone(), *digest));
         if links::read(&self.layout.revision(repository, digest))?.is_none() {
             return Ok(None);
         }
         let mut gone = Vec::new();
-        for tag in self.tag_names(repository, None)? {
+        for tag in tags.candidates(digest) {
             match self.delete_tag(repository, &tag, TagExpect::Is(*digest)) {
                 Ok(Some(_)) => gone.push(tag),
                 Ok(None) | Err(StorageError::TagConflict { .. }) => {}

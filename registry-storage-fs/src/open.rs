@@ -2,6 +2,7 @@
 
 use crate::{
     atomic::{Disk, Durability},
+    builds::{self, Builds},
     error::{Context, FsError},
     holders::Holders,
     layout::Layout,
@@ -11,6 +12,8 @@ use crate::{
     read::Buffers,
     referrers::ReferrerIndexes,
     remarks::Remarks,
+    seams::Pauses,
+    tag_index::{Lease, TagIndexes},
     write_back,
 };
 use registry_core::{
@@ -23,7 +26,10 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 use tokio::{
@@ -41,6 +47,18 @@ const LARGE_READS: usize = 8;
 #[derive(Clone)]
 pub struct FsStorage {
     store: Arc<Store>,
+    _handle: Arc<OpenHandle>,
+}
+
+/// Goes with the last handle on a storage. Work that nobody waits for holds the store itself, and ends soon afterwards.
+struct OpenHandle {
+    closed: Arc<AtomicBool>,
+}
+
+impl Drop for OpenHandle {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How to open an [`FsStorage`].
@@ -184,8 +202,14 @@ impl FsOptions {
     }
 
     fn storage(self, layout: Layout, disk: Disk, owner: Option<Owner>) -> FsStorage {
+        let turns = builds::turns();
+        let closed = Arc::<AtomicBool>::default();
         FsStorage {
+            _handle: Arc::new(OpenHandle {
+                closed: Arc::clone(&closed),
+            }),
             store: Arc::new(Store {
+                closed,
                 open_uploads: OpenUploads::new(&layout),
                 layout,
                 disk,
@@ -196,12 +220,15 @@ impl FsOptions {
                 blobs: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
                 large_reads: Slots::new(LARGE_READS),
+                tag_index: Arc::default(),
+                tag_builds: Builds::new(&turns),
                 referrers: ReferrerIndexes::default(),
                 holders: Holders::default(),
                 remarks: Remarks::default(),
                 buffers: Arc::new(Buffers::default()),
                 write_back: write_back::turns(),
                 receiving: Arc::default(),
+                pauses: Pauses::default(),
                 owner,
             }),
         }
@@ -236,6 +263,11 @@ impl FsStorage {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The store for work that goes on without a handle.
+    pub(crate) fn shared_store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
     }
 
     /// One operation: one closure on the blocking pool, which runs to its end even if this future is dropped.
@@ -318,12 +350,17 @@ pub(crate) struct Store {
     pub(crate) blobs: KeyedLocks<Digest>,
     /// Manifests that lie in memory although nobody has counted them yet.
     pub(crate) large_reads: Slots,
+    pub(crate) tag_index: Arc<TagIndexes>,
+    pub(crate) tag_builds: Builds<Lease>,
     pub(crate) referrers: ReferrerIndexes,
     pub(crate) holders: Holders,
     pub(crate) remarks: Remarks,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) write_back: Arc<Semaphore>,
     pub(crate) receiving: Arc<Receiving>,
+    pub(crate) pauses: Pauses,
+    /// Nobody has a handle any more.
+    closed: Arc<AtomicBool>,
     /// `None` if it was opened for reading alone.
     owner: Option<Owner>,
 }
@@ -332,6 +369,14 @@ impl Store {
     /// Whether the directory may be written: only by whoever has it.
     pub(crate) const fn is_owned(&self) -> bool {
         self.owner.is_some()
+    }
+
+    /// Ends long work when the storage has been closed.
+    pub(crate) fn require_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StorageError::internal("the storage was closed"));
+        }
+        Ok(())
     }
 }
 

@@ -186,9 +186,7 @@ impl StorageWrite for FsStorage {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Vec<Tag>>> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.blocking(move |store| store.delete_manifest(&repository, &digest))
-            .await
+        self.delete_manifest_and_tags(repository, digest).await
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {

@@ -44,9 +44,17 @@ impl Store {
         let paths = self.layout.tag(repository, tag);
         let previous = links::read(&paths.current())?;
         admit(tag, previous, expect)?;
+        let pointed = self.point_tag(&paths, previous, to);
+        // It may point there even if something failed; then it counts as pointing at both.
+        let from = previous.as_ref().filter(|_| pointed.is_ok());
+        self.tag_index.moved(repository, tag, from, Some(to));
+        pointed.map(|()| previous)
+    }
+
+    fn point_tag(&self, paths: &TagPaths, previous: Option<Digest>, to: &Digest) -> Result<()> {
         let link = to.to_string();
         let mut changes = self.disk.changes();
-        if previous.is_some() || !self.place_tag(&mut changes, &paths, to)? {
+        if previous.is_some() || !self.place_tag(&mut changes, paths, to)? {
             if previous != Some(*to) {
                 let index = paths.index(to);
                 self.place(to, &index, || changes.put_derived(&index, link.as_bytes()))?;
@@ -54,8 +62,7 @@ impl Store {
             let current = paths.current();
             self.place(to, &current, || changes.ensure(&current, link.as_bytes()))?;
         }
-        changes.settle()?;
-        Ok(previous)
+        Ok(changes.settle()?)
     }
 
     /// A tag that is not there yet, whole; false if its directory is there after all, perhaps without a pointer.
@@ -89,6 +96,7 @@ impl Store {
             let mut changes = self.disk.changes();
             changes.discard(&paths.directory)?;
             changes.settle()?;
+            self.tag_index.moved(repository, tag, current.as_ref(), None);
         }
         Ok(current)
     }

@@ -300,7 +300,7 @@ pub(crate) const KEYS: &[Key] = &[
     accepted(
         "storage.tag.concurrencylimit",
         Form::Count,
-        "finding a manifest's tags is not a walk over all of them",
+        "deleting a manifest reads its own tags only; all tags of its repository are read once after a start",
     ),
     honoured("auth.none", Form::Any, "", "nobody logs in"),
     honoured(

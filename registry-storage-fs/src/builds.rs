@@ -1,0 +1,119 @@
+//! [`Builds`]: work that reads a whole repository, for requests that wait for its outcome.
+//!
+//! Such work takes seconds where a repository is large, and requests for it come in crowds. So it is done once for
+//! all that wait, only [`AT_ONCE`] of it runs at a time in all repositories, and whoever waits holds no thread: the
+//! blocking pool stays free for reads. It goes on to its end when nobody waits any more, because the next client would
+//! begin it again, and ends early only when the storage is closed.
+
+use crate::{
+    FsStorage,
+    open::{Store, runtime},
+};
+use registry_core::{
+    RepositoryName,
+    storage::{Result, StorageError},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{Semaphore, watch};
+
+/// How many threads of the blocking pool do such work.
+const AT_ONCE: usize = 2;
+
+/// The turns that builds of every kind share.
+pub(crate) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_ONCE))
+}
+
+/// Builds of one kind, by repository.
+pub(crate) struct Builds<T> {
+    turns: Arc<Semaphore>,
+    shared: Arc<Mutex<HashMap<RepositoryName, Waiting<T>>>>,
+}
+
+type Outcome<T> = Result<Arc<T>, Arc<StorageError>>;
+type Waiting<T> = watch::Receiver<Option<Outcome<T>>>;
+
+impl<T: Send + Sync + 'static> Builds<T> {
+    pub(crate) fn new(turns: &Arc<Semaphore>) -> Self {
+        Self {
+            turns: Arc::clone(turns),
+            shared: Arc::default(),
+        }
+    }
+
+    /// The outcome of `work` on a repository: that which another request asked for, where that still runs. What changes
+    /// meanwhile has to be in the outcome.
+    pub(crate) async fn outcome(
+        &self,
+        storage: &FsStorage,
+        repository: &RepositoryName,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<Arc<T>> {
+        let mut waiting = self.wait_for(storage, repository, work)?;
+        let outcome = waiting.wait_for(Option::is_some).await;
+        let outcome = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref());
+        match outcome {
+            Some(Ok(value)) => Ok(Arc::clone(value)),
+            Some(Err(error)) => Err(StorageError::Internal {
+                context: format!("cannot read all of the repository {repository}: {error}"),
+                source: Some(Arc::clone(error).into()),
+            }),
+            None => Err(ended_early()),
+        }
+    }
+
+    fn wait_for(
+        &self,
+        storage: &FsStorage,
+        repository: &RepositoryName,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<Waiting<T>> {
+        let runtime = runtime()?;
+        let mut shared = lock(&self.shared);
+        // One whose runtime was shut down will never have an outcome.
+        if let Some(waiting) = shared.get(repository)
+            && waiting.has_changed().is_ok()
+        {
+            return Ok(waiting.clone());
+        }
+        let (tell, waiting) = watch::channel(None);
+        shared.insert(repository.clone(), waiting.clone());
+        drop(shared);
+
+        let (turns, shared) = (Arc::clone(&self.turns), Arc::clone(&self.shared));
+        let (store, repository) = (storage.shared_store(), repository.clone());
+        let span = tracing::Span::current();
+        runtime.spawn(async move {
+            let turn = turns.acquire_owned().await;
+            let work = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                span.in_scope(|| work(&store))
+            });
+            let outcome = match work.await {
+                Ok(done) => done.map(Arc::new).map_err(Arc::new),
+                Err(_) => Err(Arc::new(ended_early())),
+            };
+            lock(&shared).remove(&repository);
+            tell.send_replace(Some(outcome));
+        });
+        Ok(waiting)
+    }
+}
+
+impl<T> fmt::Debug for Builds<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builds").finish_non_exhaustive()
+    }
+}
+
+fn ended_early() -> StorageError {
+    StorageError::internal("a storage operation did not run to its end")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -33,7 +33,8 @@ impl Store {
             return Ok(None);
         };
         let found = self.stored(&target)?;
-        if found.is_some() {
+        // Only the owner hears of deletions.
+        if found.is_some() && self.is_owned() {
             self.holders.add(digest, repository);
         }
         Ok(found.map(|found| known_as(digest, &found)))

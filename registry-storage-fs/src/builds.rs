@@ -28,8 +28,18 @@ pub(crate) fn turns() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(AT_ONCE))
 }
 
+/// Until when a request may share the work that another one asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// To its end: what changes meanwhile is in the outcome.
+    WhileItRuns,
+    /// Until it begins to read: what changes afterwards may be missing.
+    UntilItBegins,
+}
+
 /// Builds of one kind, by repository.
 pub(crate) struct Builds<T> {
+    share: Share,
     turns: Arc<Semaphore>,
     shared: Arc<Mutex<HashMap<RepositoryName, Waiting<T>>>>,
 }
@@ -38,15 +48,15 @@ type Outcome<T> = Result<Arc<T>, Arc<StorageError>>;
 type Waiting<T> = watch::Receiver<Option<Outcome<T>>>;
 
 impl<T: Send + Sync + 'static> Builds<T> {
-    pub(crate) fn new(turns: &Arc<Semaphore>) -> Self {
+    pub(crate) fn new(share: Share, turns: &Arc<Semaphore>) -> Self {
         Self {
+            share,
             turns: Arc::clone(turns),
             shared: Arc::default(),
         }
     }
 
-    /// The outcome of `work` on a repository: that which another request asked for, where that still runs. What changes
-    /// meanwhile has to be in the outcome.
+    /// The outcome of `work` on a repository: that which another request asked for, if it may be shared.
     pub(crate) async fn outcome(
         &self,
         storage: &FsStorage,
@@ -84,11 +94,14 @@ impl<T: Send + Sync + 'static> Builds<T> {
         shared.insert(repository.clone(), waiting.clone());
         drop(shared);
 
-        let (turns, shared) = (Arc::clone(&self.turns), Arc::clone(&self.shared));
+        let (turns, shared, share) = (Arc::clone(&self.turns), Arc::clone(&self.shared), self.share);
         let (store, repository) = (storage.shared_store(), repository.clone());
         let span = tracing::Span::current();
         runtime.spawn(async move {
             let turn = turns.acquire_owned().await;
+            if share == Share::UntilItBegins {
+                lock(&shared).remove(&repository);
+            }
             let work = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
                 span.in_scope(|| work(&store))
@@ -97,7 +110,9 @@ impl<T: Send + Sync + 'static> Builds<T> {
                 Ok(done) => done.map(Arc::new).map_err(Arc::new),
                 Err(_) => Err(Arc::new(ended_early())),
             };
-            lock(&shared).remove(&repository);
+            if share == Share::WhileItRuns {
+                lock(&shared).remove(&repository);
+            }
             tell.send_replace(Some(outcome));
         });
         Ok(waiting)
@@ -106,7 +121,9 @@ impl<T: Send + Sync + 'static> Builds<T> {
 
 impl<T> fmt::Debug for Builds<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builds").finish_non_exhaustive()
+        f.debug_struct("Builds")
+            .field("share", &self.share)
+            .finish_non_exhaustive()
     }
 }
 

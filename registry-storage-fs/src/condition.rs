@@ -45,7 +45,8 @@ impl FsStorage {
         self.store().require_room(0)
     }
 
-    /// Writes a small file where blobs are written, reads it back and removes it: for health checks.
+    /// Writes a small file where blobs are written, reads it back and removes it: for health checks. Where the storage was
+    /// opened for reading alone, it lists the directory.
     ///
     /// # Errors
     ///
@@ -80,7 +81,7 @@ impl Space {
 impl Store {
     /// Whether an upload of which `announced` bytes are known to come leaves enough free.
     pub(crate) fn require_room(&self, announced: u64) -> Result<()> {
-        if self.min_free == 0 {
+        if self.min_free == 0 || !self.is_owned() {
             return Ok(());
         }
         let top = self.layout.top();
@@ -95,6 +96,11 @@ impl Store {
 
     fn probe(&self) -> Result<()> {
         const CONTENT: &[u8] = b"is this directory fit to be used?\n";
+        if !self.is_owned() {
+            let repositories = self.layout.repositories();
+            fs::read_dir(&repositories).if_there("list", &repositories)?;
+            return Ok(());
+        }
         let staged = self.disk.stage();
         fs::write(&staged.path, CONTENT).at("write", &staged.path)?;
         let read = fs::read(&staged.path).at("read", &staged.path)?;
@@ -123,6 +129,18 @@ mod tests {
 
         let staging = storage.store().layout.staging();
         assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_probe_by_a_reader_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let reader = FsStorage::options().min_free(u64::MAX).read_only();
+        let reader = reader.open(directory.path()).unwrap();
+
+        reader.probe().await.unwrap();
+
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        reader.takes_uploads().unwrap();
     }
 
     #[tokio::test]

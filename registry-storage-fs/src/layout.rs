@@ -57,6 +57,26 @@ impl Layout {
         self.session_records().join(id.to_string())
     }
 
+    /// What is derived from the repositories. Nobody else knows it.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.top.join("_index")
+    }
+
+    /// Held locked by the process that keeps the index.
+    pub(crate) fn index_owner(&self) -> PathBuf {
+        self.index().join("_owner")
+    }
+
+    /// The index of the referrers of a repository.
+    pub(crate) fn referrers(&self, name: &RepositoryName) -> PathBuf {
+        self.index().join(name.as_str()).join("_referrers")
+    }
+
+    /// Names the opening in which that index was completed.
+    pub(crate) fn referrers_complete(&self, name: &RepositoryName) -> PathBuf {
+        self.referrers(name).join("complete")
+    }
+
     pub(crate) fn blobs(&self, algorithm: Algorithm) -> PathBuf {
         self.top.join("blobs").join(algorithm.as_str())
     }
@@ -107,10 +127,11 @@ impl Layout {
 
     /// The media type that a manifest came with, where its bytes do not say it. Ours, not registry:2's.
     pub(crate) fn media_type(&self, name: &RepositoryName, digest: &Digest) -> PathBuf {
-        self.manifests(name)
-            .join("media-types")
-            .join(digest.algorithm().as_str())
-            .join(digest.hex())
+        self.media_types(name, digest.algorithm()).join(digest.hex())
+    }
+
+    pub(crate) fn media_types(&self, name: &RepositoryName, algorithm: Algorithm) -> PathBuf {
+        self.manifests(name).join("media-types").join(algorithm.as_str())
     }
 
     pub(crate) fn tags(&self, name: &RepositoryName) -> PathBuf {

@@ -1,7 +1,8 @@
 //! A directory on disk as the storage of a registry, in the layout of registry:2.
 //!
 //! An existing volume of registry:2 is served as it is, and can be handed back. [`FsStorage`] implements the
-//! contracts of [`registry_core::storage`]; one process owns a directory, and a second is refused.
+//! contracts of [`registry_core::storage`]. One process owns a directory, and a second is refused; any number of others
+//! [read](FsOptions::read_only) beside it.
 //!
 //! ```
 //! # let directory = tempfile::tempdir()?;
@@ -34,12 +35,14 @@
 //! + _staging/                                                 what is being written; emptied at opening
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             what was found damaged, for whoever runs the registry
 //! + _sessions/<id>                                            which repository an open session is of; derived
-//! + _owner                                                    locked by the process that has the directory; its id
+//! + _owner                                                    locked by the process that has the directory; its id and host
+//! + _index/<name>/_referrers/                                 which manifests may be referrers, and of what
+//! + _index/_owner                                             locked while its process keeps that index
 //! ```
 //!
 //! A link file holds the text of a digest and nothing else. A blob pushed by its sha512 is stored under it;
 //! registry:2 stores it under its sha256, with a link that says so, and that is read too. Referrers are derived
-//! from the manifests and kept in memory.
+//! from the manifests; their index counts while its owner runs, and is made again when it is missing.
 //!
 //! # What is promised
 //!
@@ -78,6 +81,7 @@ mod layout;
 mod links;
 mod listing;
 mod locks;
+mod manifest_scan;
 mod manifests;
 mod open;
 mod open_uploads;
@@ -89,6 +93,7 @@ mod planes;
 mod power_loss;
 mod quarantine;
 mod read;
+mod referrer_index;
 mod referrers;
 mod remarks;
 mod seams;

@@ -317,7 +317,7 @@ pub(crate) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
 }
 
 /// In order, what parses; the rest was left by others.
-fn parsed<T>(
+pub(crate) fn parsed<T>(
     directory: PathBuf,
     mut names: BinaryHeap<Reverse<String>>,
     parse: impl Fn(&str) -> Option<T>,

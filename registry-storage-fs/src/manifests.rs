@@ -10,6 +10,7 @@ use crate::{
     links,
     locks::Slot,
     open::Store,
+    referrers::entry_of,
     seams,
     tag_index::Lease,
 };
@@ -170,11 +171,17 @@ impl Store {
                 changes.ensure(&media_type, put.media_type.as_str().as_bytes())
             })?;
         }
+        if put.referrer.is_some() {
+            // Of the bytes, as whoever completes the index reads them. Before anybody can see the manifest.
+            let stored = StoredManifest::new(digest, put.media_type, bytes.clone());
+            if let Some(entry) = entry_of(&stored) {
+                self.add_referrer_entry(repository, &entry)?;
+            }
+        }
+        self.pauses.reach("put manifest: entry added");
         let link = self.layout.revision(repository, &digest);
-        self.referrers.appear(repository, &digest, put.referrer, || {
-            self.place(&digest, &link, || {
-                changes.ensure(&link, digest.to_string().as_bytes())
-            })
+        self.place(&digest, &link, || {
+            changes.ensure(&link, digest.to_string().as_bytes())
         })?;
         // Before a tag moves: else a power loss could take a tag from a manifest that lasts to one that does not.
         changes.settle()?;
@@ -295,12 +302,17 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        // One that cannot be read keeps its entry, which does no harm.
+        let entry = self.revision(repository, digest).ok().flatten();
+        let entry = entry.as_ref().and_then(entry_of);
         let link = self.layout.revision(repository, digest);
         let mut changes = self.disk.changes();
-        self.referrers
-            .vanish(repository, digest, || changes.remove(&link))?;
+        changes.remove(&link)?;
         changes.remove(&self.layout.media_type(repository, digest))?;
         changes.settle()?;
+        if let Some(entry) = entry {
+            self.remove_referrer_entry(repository, &entry);
+        }
         Ok(Some(gone))
     }
 }
@@ -314,7 +326,7 @@ enum Found {
 }
 
 /// What registry:2 takes a manifest for: its own `mediaType`, else an OCI index or manifest by its fields.
-fn sniff(bytes: &[u8]) -> MediaType {
+pub(crate) fn sniff(bytes: &[u8]) -> MediaType {
     #[derive(Deserialize)]
     struct Own<'a> {
         #[serde(borrow, rename = "mediaType")]

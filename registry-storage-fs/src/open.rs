@@ -2,15 +2,16 @@
 
 use crate::{
     atomic::{Disk, Durability},
-    builds::{self, Builds},
+    builds::{self, Builds, Share},
     error::{Context, FsError},
     holders::Holders,
     layout::Layout,
     locks::{KeyedLocks, Slots},
+    manifest_scan::{KnownManifests, Scanned},
     open_uploads::OpenUploads,
     pieces::Receiving,
     read::Buffers,
-    referrers::ReferrerIndexes,
+    referrer_index::Keeper,
     remarks::Remarks,
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
@@ -93,17 +94,20 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// Another storage has it open, in this process or another.
+    /// Another storage has it open, in this process or another. Whoever expects that one to end tries again.
     #[error(
-        "{} is in use by process {}; one process owns a directory, and maintenance beside a running registry asks that registry",
+        "{} is in use by process {}{}; one process owns a directory, any number read it beside that one, and maintenance beside a running registry asks that registry",
         path.display(),
-        process.map_or_else(|| "of an unknown id".to_owned(), |id| id.to_string())
+        process.map_or_else(|| "of an unknown id".to_owned(), |id| id.to_string()),
+        host.as_ref().map_or_else(String::new, |host| format!(" on {host}"))
     )]
     InUse {
         /// The root directory.
         path: PathBuf,
-        /// The id of the process that has it.
+        /// The id of the process that has it, which means something on its host or in its container only.
         process: Option<u32>,
+        /// The name of that host or container.
+        host: Option<String>,
     },
     /// It cannot be locked or prepared.
     #[error("{} cannot be opened as a registry: {action}", path.display())]
@@ -136,7 +140,11 @@ impl FsOptions {
     }
 
     /// For reading alone: nothing is written, made or locked, so that the directory may be one that this process cannot
-    /// write, such as a mounted snapshot. Nobody may write there meanwhile: what was read once may be remembered.
+    /// write, such as a mounted snapshot. Any number of such storages share a directory with its owner, and see what it
+    /// changes: nothing that may change is remembered.
+    ///
+    /// Referrers are found by the index that the owner keeps beside the repositories. Where no owner runs, each manifest
+    /// of a repository is read once when it is first asked for referrers.
     #[must_use]
     pub const fn read_only(self) -> Self {
         Self {
@@ -146,6 +154,9 @@ impl FsOptions {
     }
 
     /// Opens the storage in `root`, which is made if it does not exist; registry:2 calls it `rootdirectory`.
+    ///
+    /// It does not wait for another process that has it. A host that starts while its predecessor ends tries again for
+    /// some time after [`OpenError::InUse`].
     ///
     /// # Errors
     ///
@@ -166,7 +177,7 @@ impl FsOptions {
         if self.read_only {
             fs::read_dir(root).at("read", root).map_err(unusable)?;
             let disk = Disk::new(layout.top(), layout.staging(), self.durability);
-            return Ok(self.storage(layout, disk, None));
+            return Ok(self.storage(layout, disk, None, None));
         }
         fs::create_dir_all(layout.top())
             .at("create", layout.top())
@@ -198,10 +209,13 @@ impl FsOptions {
             };
             disk.sync_directory(directory).map_err(unusable)?;
         }
-        Ok(self.storage(layout, disk, Some(owner)))
+        let keeper = Keeper::take(&layout)
+            .at("name this opening in", layout.top())
+            .map_err(unusable)?;
+        Ok(self.storage(layout, disk, Some(owner), Some(keeper)))
     }
 
-    fn storage(self, layout: Layout, disk: Disk, owner: Option<Owner>) -> FsStorage {
+    fn storage(self, layout: Layout, disk: Disk, owner: Option<Owner>, keeper: Option<Keeper>) -> FsStorage {
         let turns = builds::turns();
         let closed = Arc::<AtomicBool>::default();
         FsStorage {
@@ -221,14 +235,17 @@ impl FsOptions {
                 tags: KeyedLocks::new(),
                 large_reads: Slots::new(LARGE_READS),
                 tag_index: Arc::default(),
-                tag_builds: Builds::new(&turns),
-                referrers: ReferrerIndexes::default(),
+                tag_builds: Builds::new(Share::WhileItRuns, &turns),
+                referrer_builds: Builds::new(Share::WhileItRuns, &turns),
+                scans: Builds::new(Share::UntilItBegins, &turns),
+                known_manifests: KnownManifests::default(),
                 holders: Holders::default(),
                 remarks: Remarks::default(),
                 buffers: Arc::new(Buffers::default()),
                 write_back: write_back::turns(),
                 receiving: Arc::default(),
                 pauses: Pauses::default(),
+                keeper,
                 owner,
             }),
         }
@@ -352,7 +369,9 @@ pub(crate) struct Store {
     pub(crate) large_reads: Slots,
     pub(crate) tag_index: Arc<TagIndexes>,
     pub(crate) tag_builds: Builds<Lease>,
-    pub(crate) referrers: ReferrerIndexes,
+    pub(crate) referrer_builds: Builds<()>,
+    pub(crate) scans: Builds<Scanned>,
+    pub(crate) known_manifests: KnownManifests,
     pub(crate) holders: Holders,
     pub(crate) remarks: Remarks,
     pub(crate) buffers: Arc<Buffers>,
@@ -361,6 +380,8 @@ pub(crate) struct Store {
     pub(crate) pauses: Pauses,
     /// Nobody has a handle any more.
     closed: Arc<AtomicBool>,
+    /// Given up before the directory is.
+    keeper: Option<Keeper>,
     /// `None` if it was opened for reading alone.
     owner: Option<Owner>,
 }
@@ -369,6 +390,11 @@ impl Store {
     /// Whether the directory may be written: only by whoever has it.
     pub(crate) const fn is_owned(&self) -> bool {
         self.owner.is_some()
+    }
+
+    /// Says that this process keeps the index; only whoever has the directory does.
+    pub(crate) const fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     /// Ends long work when the storage has been closed.
@@ -391,10 +417,12 @@ impl Owner {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
-                let _ = file.take(32).read_to_string(&mut text);
+                let _ = file.take(512).read_to_string(&mut text);
+                let mut lines = text.lines();
                 return Err(OpenError::InUse {
                     path: root.to_path_buf(),
-                    process: text.trim().parse().ok(),
+                    process: lines.next().and_then(|id| id.trim().parse().ok()),
+                    host: lines.next().map(str::to_owned),
                 });
             }
             Err(error) => {
@@ -407,7 +435,7 @@ impl Owner {
         }
         let written = file
             .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
+            .and_then(|()| writeln!(file, "{}\n{}", std::process::id(), host_name()));
         match written {
             Ok(()) => Ok(Self { _file: file }),
             Err(source) => Err(OpenError::NotWritable {
@@ -417,6 +445,12 @@ impl Owner {
             }),
         }
     }
+}
+
+/// The name of this host, or of this container.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
 }
 
 /// What names this boot; where the system does not say, this process, which promises less.

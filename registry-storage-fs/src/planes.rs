@@ -1,6 +1,6 @@
 //! The contracts, each call handed to the module that it belongs to.
 
-use crate::FsStorage;
+use crate::{FsStorage, referrers::Question};
 use async_trait::async_trait;
 use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, UploadId,
@@ -74,10 +74,12 @@ impl Storage for FsStorage {
         artifact_type: Option<&MediaType>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
-        let (repository, subject, page) = (repository.clone(), *subject, OwnedPage::of(&page));
-        let artifact_type = artifact_type.cloned();
-        self.blocking(move |store| {
-            store.referrers(&repository, &subject, artifact_type.as_ref(), &page.page())
+        self.list_referrers(Question {
+            repository: repository.clone(),
+            subject: *subject,
+            artifact_type: artifact_type.cloned(),
+            after: page.after.copied(),
+            limit: page.limit,
         })
         .await
     }

@@ -1,151 +1,188 @@
-//! Referrers: per repository, which manifests name which as their subject.
+//! Referrers: the manifests of a repository that name another one as their subject.
 //!
-//! The manifests are the truth. The index is derived from them, lives in memory, and is built when a repository is
-//! first asked for it after opening: registry:2 may have written meanwhile, and nothing on disk says whether it has.
-//! From then on it changes in one step with the link that makes a manifest visible, under the same lock, so that
-//! nobody sees the one without the other.
+//! The manifests are the truth, and every one that is shown was read for the page it is on, which has its annotations.
+//! [`referrer_index`](crate::referrer_index) names the candidates. It is completed when a repository is first asked for
+//! referrers after opening, by reading all of its manifests once, and kept from then on. Where nobody keeps it, the
+//! manifests are read: [`manifest_scan`](crate::manifest_scan).
 
-use crate::{error::FsError, open::Store};
+use crate::{
+    FsStorage,
+    error::FsError,
+    manifest_scan::Scanned,
+    open::Store,
+    referrer_index::{Entry, Kind},
+};
 use registry_core::{
-    Algorithm, Descriptor, Digest, MediaType, RepositoryName,
+    Descriptor, Digest, MediaType, RepositoryName,
     manifest::Manifest,
-    storage::{Listing, Page, Result, StoredManifest},
+    storage::{Listing, Result, StoredManifest},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::error::Error;
 
-/// The indexes of all repositories that were asked for theirs.
-#[derive(Debug, Default)]
-pub(crate) struct ReferrerIndexes(Mutex<HashMap<RepositoryName, Slot>>);
-
-/// `None` until it is built.
-type Slot = Arc<Mutex<Option<Index>>>;
-
-#[derive(Debug, Default)]
-struct Index {
-    /// By subject, then by the digest of the manifest that names it.
-    referrers: HashMap<Digest, BTreeMap<Digest, Descriptor>>,
-    subjects: HashMap<Digest, Digest>,
+/// Which referrers are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) repository: RepositoryName,
+    pub(crate) subject: Digest,
+    pub(crate) artifact_type: Option<MediaType>,
+    pub(crate) after: Option<Digest>,
+    pub(crate) limit: usize,
 }
 
-impl ReferrerIndexes {
-    /// Makes a manifest visible by `publish`, and its entry with it.
-    pub(crate) fn appear(
-        &self,
-        repository: &RepositoryName,
-        manifest: &Digest,
-        referrer: Option<(Digest, Descriptor)>,
-        publish: impl FnOnce() -> Result<(), FsError>,
-    ) -> Result<()> {
-        let Some((subject, descriptor)) = referrer else {
-            return Ok(publish()?);
-        };
-        let slot = self.slot(repository);
-        let mut index = lock(&slot);
-        publish()?;
-        // One that is not built yet will find the manifest.
-        if let Some(index) = index.as_mut() {
-            index.insert(*manifest, subject, descriptor);
+impl FsStorage {
+    pub(crate) async fn list_referrers(&self, question: Question) -> Result<Listing<Descriptor>> {
+        let asked = question.clone();
+        let listed = self.blocking(move |store| {
+            // A question about a repository that does not exist leaves nothing behind.
+            if !store.has_manifests(&asked.repository)? {
+                return Ok(Some(Listing::default()));
+            }
+            store.indexed_referrers(&asked, false)
+        });
+        if let Some(listed) = listed.await? {
+            return Ok(listed);
         }
-        Ok(())
-    }
-
-    /// The reverse.
-    pub(crate) fn vanish(
-        &self,
-        repository: &RepositoryName,
-        manifest: &Digest,
-        remove: impl FnOnce() -> Result<bool, FsError>,
-    ) -> Result<()> {
-        let slot = self.slot(repository);
-        let mut index = lock(&slot);
-        remove()?;
-        if let Some(index) = index.as_mut() {
-            index.remove(manifest);
-        }
-        Ok(())
-    }
-
-    fn slot(&self, repository: &RepositoryName) -> Slot {
-        let mut all = lock(&self.0);
-        if let Some(slot) = all.get(repository) {
-            return Arc::clone(slot);
-        }
-        Arc::clone(all.entry(repository.clone()).or_default())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Index {
-    fn insert(&mut self, manifest: Digest, subject: Digest, descriptor: Descriptor) {
-        self.subjects.insert(manifest, subject);
-        self.referrers
-            .entry(subject)
-            .or_default()
-            .insert(manifest, descriptor);
-    }
-
-    fn remove(&mut self, manifest: &Digest) {
-        let Some(subject) = self.subjects.remove(manifest) else {
-            return;
-        };
-        if let Some(referrers) = self.referrers.get_mut(&subject) {
-            referrers.remove(manifest);
-            if referrers.is_empty() {
-                self.referrers.remove(&subject);
+        let repository = question.repository.clone();
+        if self.store().is_owned() {
+            let (asked, name) = (question.clone(), repository.clone());
+            let builds = &self.store().referrer_builds;
+            let built = builds.outcome(self, &repository, move |store| store.build_referrer_index(&name));
+            match built.await {
+                Ok(_) => {
+                    let listed = self.blocking(move |store| store.indexed_referrers(&asked, true));
+                    if let Some(listed) = listed.await? {
+                        return Ok(listed);
+                    }
+                }
+                Err(error) => warn_of_index(&repository, &error),
             }
         }
+        let name = repository.clone();
+        let scans = &self.store().scans;
+        let scanned = scans
+            .outcome(self, &repository, move |store| store.scan_manifests(&name))
+            .await?;
+        self.blocking(move |store| store.scanned_referrers(&question, &scanned))
+            .await
     }
+}
+
+fn warn_of_index(repository: &RepositoryName, error: &(dyn Error + 'static)) {
+    tracing::warn!(%repository, error, "cannot use the index of referrers; the manifests are read instead");
 }
 
 impl Store {
-    pub(crate) fn referrers(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&MediaType>,
-        page: &Page<'_, Digest>,
-    ) -> Result<Listing<Descriptor>> {
-        // A question about a repository that does not exist leaves nothing in memory.
-        if !self.has_manifests(repository)? {
-            return Ok(Listing::default());
+    /// A page by the index; `None` where it does not name every referrer. Of one that is `complete` that is known.
+    ///
+    /// The index is derived: what cannot be read of it is no outage.
+    fn indexed_referrers(&self, question: &Question, complete: bool) -> Result<Option<Listing<Descriptor>>> {
+        let Question {
+            repository,
+            subject,
+            after,
+            ..
+        } = question;
+        let entries = || {
+            if complete || self.has_referrer_index(repository)? {
+                self.referrer_entries(repository, subject, after.as_ref())
+                    .map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        match entries() {
+            Ok(Some(entries)) => self.page_of_referrers(question, entries),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                warn_of_index(repository, &error);
+                Ok(None)
+            }
         }
-        let slot = self.referrers.slot(repository);
-        let mut index = lock(&slot);
-        let index = match &mut *index {
-            Some(built) => built,
-            none => none.insert(self.build_index(repository)?),
-        };
-        let Some(referrers) = index.referrers.get(subject) else {
-            return Ok(Listing::default());
-        };
-        let after = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let wanted = referrers
-            .range((after, Bound::Unbounded))
-            .map(|(_, descriptor)| descriptor)
-            .filter(|found| artifact_type.is_none() || found.artifact_type.as_ref() == artifact_type);
-        Ok(Listing::first(page.limit, wanted.cloned()))
     }
 
-    fn build_index(&self, repository: &RepositoryName) -> Result<Index> {
-        let mut index = Index::default();
-        for algorithm in Algorithm::ALL {
-            for digest in self.revision_digests(repository, algorithm, None)? {
-                if let Some(manifest) = self.revision(repository, &digest)?
-                    && let Some((subject, descriptor)) = referrer(&manifest)
-                {
-                    index.insert(digest, subject, descriptor);
+    fn scanned_referrers(&self, question: &Question, scanned: &Scanned) -> Result<Listing<Descriptor>> {
+        let entries = scanned.of(&question.subject, question.after.as_ref());
+        let page = self.page_of_referrers(question, entries.map(Ok))?;
+        Ok(page.unwrap_or_default())
+    }
+
+    /// Reads candidates until the page is full, and one more, which says that there is another page; `None` if the
+    /// candidates themselves cannot be read.
+    fn page_of_referrers(
+        &self,
+        question: &Question,
+        entries: impl Iterator<Item = Result<Entry, FsError>>,
+    ) -> Result<Option<Listing<Descriptor>>> {
+        let wanted = question.artifact_type.as_ref();
+        let kind = wanted.map(|wanted| Kind::of(Some(wanted)));
+        let mut found: Vec<Descriptor> = Vec::new();
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    warn_of_index(&question.repository, &error);
+                    return Ok(None);
+                }
+            };
+            // One that was put as another type before has two entries.
+            let is_listed = found.last().is_some_and(|last| last.digest == entry.referrer);
+            if is_listed || kind.is_some_and(|kind| kind != entry.kind) {
+                continue;
+            }
+            let manifest = self.revision(&question.repository, &entry.referrer)?;
+            let Some((subject, descriptor)) = manifest.as_ref().and_then(referrer) else {
+                continue;
+            };
+            let is_of_type = wanted.is_none() || descriptor.artifact_type.as_ref() == wanted;
+            if subject == question.subject && is_of_type {
+                found.push(descriptor);
+                if found.len() > question.limit {
+                    break;
                 }
             }
         }
-        Ok(index)
+        Ok(Some(Listing::first(question.limit, found)))
     }
+
+    /// Names every referrer of a repository in the index, and no other.
+    ///
+    /// Manifests come and go meanwhile. One that comes has an entry before it can be seen here. Entries without a manifest
+    /// are looked at once more under the manifest's lock, as the manifest may be on its way.
+    fn build_referrer_index(&self, repository: &RepositoryName) -> Result<()> {
+        if self.has_referrer_index(repository)? {
+            return Ok(());
+        }
+        let mut leftover = self.all_referrer_entries(repository)?;
+        let scanned = self.scan_manifests(repository)?;
+        self.pauses.reach("referrer index: manifests read");
+        for entry in scanned.all() {
+            if !leftover.remove(entry) {
+                self.require_open()?;
+                self.add_referrer_entry(repository, entry)?;
+            }
+        }
+        for entry in leftover {
+            self.require_open()?;
+            let _lock = self.manifests.lock((repository.clone(), entry.referrer));
+            let manifest = self.revision(repository, &entry.referrer)?;
+            if manifest.as_ref().and_then(entry_of) != Some(entry) {
+                self.remove_referrer_entry(repository, &entry);
+            }
+        }
+        self.complete_referrer_index(repository)?;
+        self.known_manifests.forget(repository);
+        Ok(())
+    }
+}
+
+/// The entry that a manifest has in the index.
+pub(crate) fn entry_of(manifest: &StoredManifest) -> Option<Entry> {
+    let (subject, descriptor) = referrer(manifest)?;
+    Some(Entry {
+        subject,
+        referrer: manifest.digest,
+        kind: Kind::of(descriptor.artifact_type.as_ref()),
+    })
 }
 
 /// A manifest's subject, and how the listing of that one's referrers shows it.
@@ -157,5 +194,361 @@ fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)> {
             tracing::debug!(digest = %manifest.digest, %error, "a stored manifest cannot be read");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        seams,
+        support::{files, name, top, writer},
+    };
+    use registry_core::{
+        Algorithm, Storage,
+        storage::{Page, PutManifest, Verified},
+    };
+    use std::{fs, path::Path, sync::mpsc};
+    use tempfile::TempDir;
+
+    const TYPE: &str = "application/vnd.example.signature";
+
+    fn subject() -> Digest {
+        Digest::of(Algorithm::Sha256, b"subject")
+    }
+
+    fn media_type(text: &str) -> MediaType {
+        MediaType::parse(text).unwrap()
+    }
+
+    /// A manifest with a subject, and annotations that tell it from others.
+    fn signature(seed: usize) -> PutManifest {
+        let subject = subject();
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","artifactType":"{TYPE}","layers":[],"subject":{{"mediaType":"{}","digest":"{subject}","size":7}},"annotations":{{"n":"{seed}"}}}}"#,
+            MediaType::OCI_MANIFEST,
+            MediaType::OCI_MANIFEST,
+        );
+        put_of(text)
+    }
+
+    fn image(seed: usize) -> PutManifest {
+        let kind = MediaType::OCI_MANIFEST;
+        put_of(format!(
+            r#"{{"schemaVersion":2,"mediaType":"{kind}","layers":[],"annotations":{{"n":"{seed}"}}}}"#
+        ))
+    }
+
+    fn put_of(text: String) -> PutManifest {
+        let verified = Verified::of(Algorithm::Sha256, text.into());
+        let kind = media_type(MediaType::OCI_MANIFEST);
+        let parsed = Manifest::parse_stored(verified.subject(), &kind).unwrap();
+        let mut put = PutManifest::new(verified.clone(), kind);
+        put.referrer = parsed.referrer(*verified.digest(), verified.size());
+        put
+    }
+
+    fn digest_of(put: &PutManifest) -> Digest {
+        *put.manifest.digest()
+    }
+
+    async fn put(storage: &FsStorage, put: &PutManifest) {
+        writer(storage)
+            .put_manifest(&name("a"), put.clone())
+            .await
+            .unwrap();
+    }
+
+    async fn listed(storage: &FsStorage) -> Vec<Digest> {
+        let page = Page {
+            after: None,
+            limit: 1000,
+        };
+        let listing = storage
+            .referrers(&name("a"), &subject(), None, page)
+            .await
+            .unwrap();
+        listing.items.iter().map(|item| item.digest).collect()
+    }
+
+    fn sorted(puts: &[&PutManifest]) -> Vec<Digest> {
+        let mut digests: Vec<_> = puts.iter().map(|put| digest_of(put)).collect();
+        digests.sort();
+        digests
+    }
+
+    fn read_only(root: &Path) -> FsStorage {
+        FsStorage::options().read_only().open(root).unwrap()
+    }
+
+    #[tokio::test]
+    async fn after_the_first_request_only_what_is_shown_is_read() {
+        let mut costs = Vec::new();
+        for count in [10, 200] {
+            let root = TempDir::new().unwrap();
+            let storage = FsStorage::open(root.path()).unwrap();
+            for seed in 0..count {
+                put(&storage, &image(seed)).await;
+            }
+            put(&storage, &signature(0)).await;
+            drop(storage);
+            let storage = FsStorage::open(root.path()).unwrap();
+            assert_eq!(listed(&storage).await.len(), 1);
+
+            seams::watch(root.path());
+            assert_eq!(listed(&storage).await.len(), 1);
+            costs.push(seams::watch(root.path()));
+        }
+        assert_eq!(costs[0], costs[1]);
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_at_once_read_the_manifests_once() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for seed in 0..50 {
+            put(&storage, &image(seed)).await;
+        }
+        drop(storage);
+        let storage = FsStorage::open(root.path()).unwrap();
+        seams::watch(root.path());
+
+        let requests: Vec<_> = (0..100)
+            .map(|_| {
+                let storage = storage.clone();
+                tokio::spawn(async move { listed(&storage).await })
+            })
+            .collect();
+        for request in requests {
+            assert_eq!(request.await.unwrap(), []);
+        }
+
+        let costs = seams::watch(root.path());
+        // A link, its bytes and the media type that it may have been put as.
+        assert!((150..200).contains(&costs.files), "{costs:?}");
+        assert!(costs.entries < 60, "{costs:?}");
+    }
+
+    #[tokio::test]
+    async fn a_page_reads_as_many_manifests_as_it_shows() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for seed in 0..300 {
+            put(&storage, &signature(seed)).await;
+        }
+        let all = listed(&storage).await;
+        assert_eq!(all.len(), 300);
+        for after in [None, Some(&all[100]), Some(&all[280])] {
+            seams::watch(root.path());
+            let page = Page { after, limit: 5 };
+            let listing = storage
+                .referrers(&name("a"), &subject(), Some(&media_type(TYPE)), page)
+                .await
+                .unwrap();
+
+            assert!(listing.more && listing.items.len() == 5);
+            let costs = seams::watch(root.path());
+            assert_eq!(costs.files, 6 * 3);
+            // The directories, of which there are no more than 256, and what is in those of the page.
+            assert!(costs.entries < 256 + 50, "{costs:?}");
+        }
+    }
+
+    /// Holds the index up when the manifests have been read, while `meanwhile` happens.
+    async fn listed_while(storage: &FsStorage, meanwhile: impl FnOnce(&Store) + Send + 'static) {
+        let store = storage.shared_store();
+        let pauses = &storage.store().pauses;
+        pauses.at("referrer index: manifests read", move || meanwhile(&store));
+        listed(storage).await;
+    }
+
+    #[tokio::test]
+    async fn manifests_that_come_and_go_while_the_index_is_completed_are_in_it_and_are_not() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let [stays, goes, comes, returns] = [0, 1, 2, 3].map(signature);
+        for manifest in [&stays, &goes, &returns] {
+            put(&storage, manifest).await;
+        }
+        drop(storage);
+        let storage = FsStorage::open(root.path()).unwrap();
+        let meanwhile = [goes.clone(), comes.clone(), returns.clone()];
+        listed_while(&storage, move |store| {
+            let a = name("a");
+            let [goes, comes, returns] = meanwhile;
+            let tags = store.build_tag_index(&a).unwrap();
+            store
+                .delete_manifest(&a, &digest_of(&goes), &tags)
+                .unwrap()
+                .unwrap();
+            store
+                .delete_manifest(&a, &digest_of(&returns), &tags)
+                .unwrap()
+                .unwrap();
+            store.put_manifest(&a, comes).unwrap();
+            store.put_manifest(&a, returns).unwrap();
+        })
+        .await;
+
+        let expected = sorted(&[&stays, &comes, &returns]);
+        assert_eq!(listed(&storage).await, expected);
+        assert!(storage.store().has_referrer_index(&name("a")).unwrap());
+        assert_eq!(listed(&read_only(root.path())).await, expected);
+    }
+
+    /// Its entry is there and the manifest is not: it is not left over.
+    #[tokio::test]
+    async fn a_manifest_that_is_on_its_way_while_the_index_is_completed_is_in_it() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        drop(storage);
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (at_entry, entry_added) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        storage.store().pauses.at("put manifest: entry added", move || {
+            at_entry.send(()).unwrap();
+            goes_on.recv().unwrap();
+        });
+        let coming = signature(1);
+        let pushing = storage.clone();
+        let manifest = coming.clone();
+        let push = tokio::spawn(async move { put(&pushing, &manifest).await });
+        tokio::task::spawn_blocking(move || entry_added.recv().unwrap())
+            .await
+            .unwrap();
+
+        // The look at what may be left over waits for the push.
+        listed_while(&storage, move |_| go_on.send(()).unwrap()).await;
+        push.await.unwrap();
+
+        assert!(storage.store().has_referrer_index(&name("a")).unwrap());
+        assert_eq!(listed(&storage).await, sorted(&[&signature(0), &coming]));
+    }
+
+    #[tokio::test]
+    async fn what_an_interrupted_deletion_left_in_the_index_goes_and_is_never_shown() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let [stays, gone] = [0, 1].map(signature);
+        for manifest in [&stays, &gone] {
+            put(&storage, manifest).await;
+        }
+        let index = top(root.path()).join("_index/a/_referrers");
+        let before = files(&index).len();
+        listed(&storage).await;
+        fs::remove_file(storage.store().layout.revision(&name("a"), &digest_of(&gone))).unwrap();
+
+        assert_eq!(listed(&storage).await, sorted(&[&stays]));
+        drop(storage);
+        let storage = FsStorage::open(root.path()).unwrap();
+        assert_eq!(listed(&storage).await, sorted(&[&stays]));
+        // One entry, and that it is complete.
+        assert_eq!((before, files(&index).len()), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn an_index_that_was_removed_or_garbled_is_made_again() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let signatures = [0, 1, 2].map(signature);
+        for manifest in &signatures {
+            put(&storage, manifest).await;
+        }
+        let expected = sorted(&signatures.each_ref());
+        assert_eq!(listed(&storage).await, expected);
+        let index = top(root.path()).join("_index");
+        let own = index.join("a/_referrers");
+
+        fs::remove_dir_all(&own).unwrap();
+        assert_eq!(listed(&storage).await, expected);
+        fs::remove_dir_all(&index).unwrap();
+        assert_eq!(listed(&storage).await, expected);
+        fs::write(own.join("complete"), "\0\0garbage").unwrap();
+        assert_eq!(listed(&storage).await, expected);
+        let subject = own.join(format!("sha256/{}", subject().hex()));
+        for odd in ["x", "sha256-zz", "md5-00", "sha256-00/short", "sha256-00/é"] {
+            let odd = subject.join(odd);
+            fs::create_dir_all(odd.parent().unwrap()).unwrap();
+            fs::write(odd, "").unwrap();
+        }
+        assert_eq!(listed(&storage).await, expected);
+        // A file where a directory belongs goes away.
+        fs::remove_dir_all(&own).unwrap();
+        fs::write(&own, "").unwrap();
+        assert_eq!(listed(&storage).await, expected);
+        assert!(storage.store().has_referrer_index(&name("a")).unwrap());
+        fs::remove_dir_all(own.join("sha256")).unwrap();
+        fs::write(own.join("sha256"), "").unwrap();
+        put(&storage, &signature(3)).await;
+        assert_eq!(listed(&storage).await, sorted(&[&signature(3)]));
+    }
+
+    #[tokio::test]
+    async fn an_index_that_cannot_be_written_is_no_outage() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        drop(storage);
+        let index = top(root.path()).join("_index");
+        fs::remove_dir_all(&index).unwrap();
+        fs::write(&index, "in the way").unwrap();
+
+        let storage = FsStorage::open(root.path()).unwrap();
+        assert_eq!(listed(&storage).await, sorted(&[&signature(0)]));
+        assert_eq!(listed(&read_only(root.path())).await, sorted(&[&signature(0)]));
+    }
+
+    #[tokio::test]
+    async fn readers_without_an_owner_read_each_manifest_once_and_see_what_changes() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for seed in 0..40 {
+            put(&storage, &image(seed)).await;
+        }
+        let [stays, goes, comes] = [0, 1, 2].map(signature);
+        for manifest in [&stays, &goes] {
+            put(&storage, manifest).await;
+        }
+        drop(storage);
+        let reader = read_only(root.path());
+        assert_eq!(listed(&reader).await, sorted(&[&stays, &goes]));
+
+        seams::watch(root.path());
+        assert_eq!(listed(&reader).await, sorted(&[&stays, &goes]));
+        let costs = seams::watch(root.path());
+        assert_eq!(costs.files, 2 * 3, "{costs:?}");
+
+        // Two owners later, neither of which was asked for referrers.
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &comes).await;
+        let write = writer(&storage);
+        write
+            .delete_manifest(&name("a"), &digest_of(&goes))
+            .await
+            .unwrap();
+        drop(storage);
+        let storage = FsStorage::open(root.path()).unwrap();
+        assert_eq!(listed(&reader).await, sorted(&[&stays, &comes]));
+        drop(storage);
+        assert_eq!(listed(&reader).await, sorted(&[&stays, &comes]));
+    }
+
+    #[tokio::test]
+    async fn readers_beside_an_owner_that_keeps_the_index_read_no_other_manifest() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for seed in 0..40 {
+            put(&storage, &image(seed)).await;
+        }
+        put(&storage, &signature(0)).await;
+        listed(&storage).await;
+        let reader = read_only(root.path());
+
+        seams::watch(root.path());
+        assert_eq!(listed(&reader).await, sorted(&[&signature(0)]));
+
+        let costs = seams::watch(root.path());
+        assert!(costs.files == 3 && costs.entries <= 2, "{costs:?}");
     }
 }

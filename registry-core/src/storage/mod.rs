@@ -588,7 +588,8 @@ pub struct PutManifest {
     pub tags: Vec<TagMove>,
     /// What must be there.
     pub needs: Vec<Needed>,
-    /// The manifest it refers to, and how the listing of that one's referrers shows it.
+    /// The manifest it refers to, and how the listing of that one's referrers shows it. Both are what the document says: a
+    /// backend may read them from it.
     pub referrer: Option<(Digest, Descriptor)>,
 }
 

@@ -1,0 +1,340 @@
+//! The index of referrers on disk: which manifests may name which as their subject, below `_index`.
+//!
+//! ```text
+//! _index/_owner                                       locked while its process keeps the index; the name of this opening
+//! _index/<name>/_referrers/complete                   the opening in which every manifest was read, and none was missed since
+//! _index/<name>/_referrers/<algorithm>/<subject>/<algorithm>-<first two digits>/<hex>-<type>    empty
+//! ```
+//!
+//! It is derived from the manifests, and a list of candidates: each is read before it is shown. An entry is there before
+//! its manifest can be seen, and goes after it. So a listing is right at every moment, and a crash leaves entries too
+//! many, never too few.
+//!
+//! Nothing in it is synced. It counts only in the opening that completed it: other programs may have written meanwhile,
+//! and a loss of power may have cost entries. Processes that only read rely on it while its owner runs, which they
+//! see by the lock: the id of a process says nothing in another container.
+
+use crate::{
+    error::{Context, FsError},
+    layout::Layout,
+    listing::{names_after, parsed},
+    open::Store,
+};
+use registry_core::{Algorithm, Digest, MediaType, RepositoryName};
+use rustix::fs::FlockOperation;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+    fs::{self, File},
+    io::{self, ErrorKind, Read as _, Write as _},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+/// How often a directory is made again that somebody else removes because it is empty.
+const TRIES: usize = 64;
+/// How long readers that look whether the owner runs may be in its way: a moment each.
+const PROBES_END: Duration = Duration::from_millis(5);
+const PROBES: usize = 200;
+
+/// A manifest that may name `subject`, and a number that stands for its artifact type. In the order of listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
+    pub(crate) subject: Digest,
+    pub(crate) referrer: Digest,
+    pub(crate) kind: Kind,
+}
+
+/// Stands for an artifact type, or for none. Two types may have the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kind(u64);
+
+impl Kind {
+    pub(crate) fn of(artifact_type: Option<&MediaType>) -> Self {
+        let text = artifact_type.map_or("", MediaType::as_str);
+        let hash = Digest::of(Algorithm::Sha256, text.as_bytes());
+        let first = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+        Self(u64::from_be_bytes(first))
+    }
+}
+
+impl Entry {
+    fn path(&self, layout: &Layout, repository: &RepositoryName) -> PathBuf {
+        let hex = self.referrer.hex();
+        let fan = hex.get(..2).unwrap_or_default();
+        subject_directory(layout, repository, &self.subject)
+            .join(format!("{}-{fan}", self.referrer.algorithm()))
+            .join(format!("{hex}-{:016x}", self.kind.0))
+    }
+
+    /// Sorts before every entry of a subject.
+    pub(crate) fn before(subject: Digest) -> Self {
+        Self {
+            subject,
+            referrer: Digest::from_hex(Algorithm::Sha256, &"0".repeat(64)).unwrap_or(subject),
+            kind: Kind(0),
+        }
+    }
+
+    /// From the name of its file.
+    fn parse(subject: &Digest, algorithm: Algorithm, name: &str) -> Option<Self> {
+        let (hex, kind) = name.split_once('-')?;
+        let lower = kind.len() == 16 && kind.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        Some(Self {
+            subject: *subject,
+            referrer: Digest::from_hex(algorithm, hex).ok()?,
+            kind: Kind(lower.then(|| u64::from_str_radix(kind, 16).ok())??),
+        })
+    }
+}
+
+fn subject_directory(layout: &Layout, repository: &RepositoryName, subject: &Digest) -> PathBuf {
+    layout
+        .referrers(repository)
+        .join(subject.algorithm().as_str())
+        .join(subject.hex())
+}
+
+/// Says that this process keeps the index, for as long as it has the directory.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// Locked. Without one, readers do not see that the index is kept.
+    _file: Option<File>,
+    opening: String,
+}
+
+impl Keeper {
+    /// The caller has locked the directory.
+    pub(crate) fn take(layout: &Layout) -> io::Result<Self> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let opening = format!("{:032x}", u128::from_ne_bytes(random));
+        let file = Self::announce(layout, &opening).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot keep the index of referrers for servers that only read; they read the manifests");
+            None
+        });
+        Ok(Self { _file: file, opening })
+    }
+
+    fn announce(layout: &Layout, opening: &str) -> Result<Option<File>, FsError> {
+        let path = layout.index_owner();
+        fs::create_dir_all(layout.index()).at("create", &layout.index())?;
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .at("create", &path)?;
+        // What an earlier process called itself must not be read once the file is locked again.
+        file.set_len(0).at("write", &path)?;
+        for _ in 0..PROBES {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    file.write_all(opening.as_bytes()).at("write", &path)?;
+                    return Ok(Some(file));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(PROBES_END),
+                Err(error) => return Err(io::Error::from(error)).at("lock", &path),
+            }
+        }
+        tracing::warn!(path = %path.display(), "another process keeps this file locked; servers that only read do not use the index");
+        Ok(None)
+    }
+}
+
+/// The name of the opening whose process keeps the index now.
+fn running(layout: &Layout) -> Result<Option<String>, FsError> {
+    let path = layout.index_owner();
+    let Some(file) = open_in_index(&path)? else {
+        return Ok(None);
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        // Nobody does. The lock goes with the file.
+        Ok(()) => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => read_short(&file).at("read", &path).map(Some),
+        Err(error) => Err(io::Error::from(error)).at("lock", &path),
+    }
+}
+
+/// `None` also where what lies above is no directory: then there is no index.
+fn open_in_index(path: &Path) -> Result<Option<File>, FsError> {
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None),
+        opened => opened.if_there("open", path),
+    }
+}
+
+/// The text of a small file; of what is no text, nothing.
+fn read_short(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(64).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8(bytes).unwrap_or_default())
+}
+
+impl Store {
+    /// Whether the index of a repository names every referrer, now and as long as the owner runs.
+    pub(crate) fn has_referrer_index(&self, repository: &RepositoryName) -> Result<bool, FsError> {
+        let opening = match self.keeper() {
+            Some(keeper) => Some(keeper.opening.clone()),
+            None => running(&self.layout)?,
+        };
+        let Some(opening) = opening.filter(|opening| !opening.is_empty()) else {
+            return Ok(false);
+        };
+        let path = self.layout.referrers_complete(repository);
+        let Some(file) = open_in_index(&path)? else {
+            return Ok(false);
+        };
+        Ok(read_short(&file).at("read", &path)? == opening)
+    }
+
+    /// From now on the index of a repository counts, until this process ends.
+    pub(crate) fn complete_referrer_index(&self, repository: &RepositoryName) -> Result<(), FsError> {
+        let Some(keeper) = self.keeper() else {
+            return Ok(());
+        };
+        self.make_index_directory(&self.layout.referrers(repository))?;
+        self.disk.replace(
+            &self.layout.referrers_complete(repository),
+            keeper.opening.as_bytes(),
+        )
+    }
+
+    pub(crate) fn add_referrer_entry(
+        &self,
+        repository: &RepositoryName,
+        entry: &Entry,
+    ) -> Result<(), FsError> {
+        let path = entry.path(&self.layout, repository);
+        let create = || File::options().create(true).append(true).open(&path).map(drop);
+        for _ in 1..TRIES {
+            match create() {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    self.make_index_directory(path.parent().unwrap_or(&path))?;
+                }
+                created => return created.at("create", &path),
+            }
+        }
+        create().at("create", &path)
+    }
+
+    /// Makes a directory of the index, also where others are removed because they are empty, and where something that is no
+    /// directory lies in the way.
+    fn make_index_directory(&self, directory: &Path) -> Result<(), FsError> {
+        for _ in 1..TRIES {
+            match fs::create_dir_all(directory) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) => {
+                    let index = self.layout.index();
+                    let above = directory
+                        .ancestors()
+                        .take_while(|above| above.starts_with(&index));
+                    // No directory goes by this.
+                    let _ = above.map(fs::remove_file).filter(Result::is_ok).count();
+                }
+                made => return made.at("create", directory),
+            }
+        }
+        fs::create_dir_all(directory).at("create", directory)
+    }
+
+    /// Removes an entry whose manifest is gone, and the directories that it leaves empty. One that stays does no harm.
+    pub(crate) fn remove_referrer_entry(&self, repository: &RepositoryName, entry: &Entry) {
+        let path = entry.path(&self.layout, repository);
+        match fs::remove_file(&path).if_there("remove", &path) {
+            Ok(_) => {
+                let emptied = path.ancestors().skip(1).take(2);
+                let _ = emptied.map(fs::remove_dir).take_while(Result::is_ok).count();
+            }
+            Err(error) => tracing::warn!(%repository, %error, "an entry of the index of referrers stays"),
+        }
+    }
+
+    /// The entries of a subject whose referrers sort after `after`, in order. Directories behind the page are not read.
+    pub(crate) fn referrer_entries(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        after: Option<&Digest>,
+    ) -> Result<impl Iterator<Item = Result<Entry, FsError>> + use<>, FsError> {
+        let directory = subject_directory(&self.layout, repository, subject);
+        let after = after.copied();
+        // The directory that `after` lies in, and a name that sorts after its own, whatever its type, and before others.
+        let bound = after.map(|after| (fan_of(&after), format!("{}.", after.hex())));
+        let mut fans = names_in(&directory, None)?;
+        let subject = *subject;
+        let mut current: Option<Box<dyn Iterator<Item = Entry> + Send>> = None;
+        Ok(std::iter::from_fn(move || {
+            loop {
+                if let Some(entry) = current.as_mut().and_then(Iterator::next) {
+                    return Some(Ok(entry));
+                }
+                let Reverse(fan) = fans.pop()?;
+                let from = match &bound {
+                    Some((first, _)) if fan < *first => continue,
+                    Some((first, name)) if fan == *first => Some(name.as_str()),
+                    _ => None,
+                };
+                match entries_in(&directory, &fan, &subject, from) {
+                    Ok(entries) => current = entries.map(|entries| Box::new(entries) as Box<_>),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        }))
+    }
+
+    /// Every entry of a repository.
+    pub(crate) fn all_referrer_entries(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<BTreeSet<Entry>, FsError> {
+        let mut all = BTreeSet::new();
+        for algorithm in Algorithm::ALL {
+            let directory = self.layout.referrers(repository).join(algorithm.as_str());
+            let names = names_in(&directory, None)?;
+            for subject in parsed(directory, names, |name| Digest::from_hex(algorithm, name).ok()) {
+                for entry in self.referrer_entries(repository, &subject, None)? {
+                    all.insert(entry?);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The names in a directory; none in what is no directory, which was not left there by this program.
+fn names_in(directory: &Path, after: Option<&str>) -> Result<BinaryHeap<Reverse<String>>, FsError> {
+    match names_after(directory, after) {
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            tracing::warn!(path = %directory.display(), "no directory, where the index has directories only");
+            Ok(BinaryHeap::new())
+        }
+        names => names,
+    }
+}
+
+fn fan_of(digest: &Digest) -> String {
+    let hex = digest.hex();
+    format!("{}-{}", digest.algorithm(), hex.get(..2).unwrap_or_default())
+}
+
+/// The entries in one directory; `None` if its name means nothing.
+fn entries_in(
+    directory: &Path,
+    fan: &str,
+    subject: &Digest,
+    after: Option<&str>,
+) -> Result<Option<impl Iterator<Item = Entry> + use<>>, FsError> {
+    let algorithm = fan.split_once('-').and_then(|(name, _)| name.parse().ok());
+    let Some(algorithm) = algorithm else {
+        tracing::warn!(directory = %directory.display(), name = fan, "a name that means nothing here");
+        return Ok(None);
+    };
+    let directory = directory.join(fan);
+    let names = names_in(&directory, after)?;
+    let subject = *subject;
+    Ok(Some(parsed(directory, names, move |name| {
+        Entry::parse(&subject, algorithm, name)
+    })))
+}

@@ -24,20 +24,24 @@ use registry_core::{
     service::{Builder, Limits},
     storage::MemoryStorage,
 };
-use registry_storage_fs::{FsStorage, OpenError};
+use registry_storage_fs::{FsOptions, FsStorage, OpenError};
 use std::{
     error::Error,
     future::Future,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
     signal::unix,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
+
+/// How often a server that starts looks whether the directory is free.
+const LOOKS: Duration = Duration::from_millis(100);
 
 /// How long what was received may take at least to be kept once nothing more comes in. With the time for running
 /// requests it is less than the 10 s after which `docker stop` kills.
@@ -155,10 +159,22 @@ async fn serve(
             tracing::warn!("access rules: {remark}");
         }
     }
+    // The signals are caught before anybody is told that the server is there, or that it waits.
+    let mut stop = Box::pin(stop_signal()?);
     let directory = match &settings.storage.kind {
-        StorageKind::Directory { root, min_free, .. } => {
-            let opened = open(root, *min_free, settings.storage.read_only);
-            Some(opened.map_err(|error| explained(&error))?)
+        StorageKind::Directory {
+            root, min_free, wait, ..
+        } => {
+            let options = FsStorage::options().min_free(*min_free);
+            let opened = if settings.storage.read_only {
+                options.read_only().open(root).map(Some)
+            } else {
+                open_as_owner(options, root, *wait, stop.as_mut()).await
+            };
+            match opened.map_err(|error| explained(&error))? {
+                Some(directory) => Some(directory),
+                None => return Ok(()),
+            }
         }
         StorageKind::Memory => None,
     };
@@ -177,8 +193,6 @@ async fn serve(
         );
     }
     files::allow_for(&settings.limits);
-    // The signals are caught before anybody is told that the server is there.
-    let stop = stop_signal()?;
     let mut debug = match &settings.http.debug {
         Some(debug) => Some(Debug::listen(debug.clone()).await?),
         None => None,
@@ -285,15 +299,33 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     registry
 }
 
-/// The directory: as its owner, and, where it is only to be read and cannot be written, as a reader.
-fn open(root: &Path, min_free: u64, read_only: bool) -> Result<FsStorage, OpenError> {
-    let options = FsStorage::options().min_free(min_free);
-    match options.open(root) {
-        Err(error @ OpenError::NotWritable { .. }) if read_only => {
-            tracing::info!("read-only: {}", crate::with_causes(&error));
-            options.read_only().open(root)
+/// The directory, as soon as nobody else has it; `None` if this process is told to stop before that.
+///
+/// A server that replaces another one starts while that one still ends the requests that it runs.
+async fn open_as_owner(
+    options: FsOptions,
+    root: &Path,
+    wait: Duration,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<FsStorage>, OpenError> {
+    let deadline = Instant::now() + wait;
+    let mut told = false;
+    loop {
+        let in_use = match options.open(root) {
+            Err(error @ OpenError::InUse { .. }) if Instant::now() < deadline => error,
+            opened => return opened.map(Some),
+        };
+        if !told {
+            tracing::info!("waiting up to {} s: {in_use}", wait.as_secs_f32());
+            told = true;
         }
-        opened => opened,
+        tokio::select! {
+            () = stop.as_mut() => {
+                tracing::info!("stopping: the directory is still in use");
+                return Ok(None);
+            }
+            () = sleep_until(deadline.min(Instant::now() + LOOKS)) => {}
+        }
     }
 }
 
@@ -316,6 +348,10 @@ fn explained(error: &OpenError) -> String {
             }
             _ => what,
         },
+        OpenError::InUse { .. } => format!(
+            "{what}; `storage.filesystem.wait` says how long to wait for its end, and servers with \
+             `storage.maintenance.readonly.enabled` share the directory"
+        ),
         _ => what,
     }
 }

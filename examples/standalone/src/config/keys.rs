@@ -216,6 +216,12 @@ pub(crate) const KEYS: &[Key] = &[
         "how much of the disk uploads leave free; below it they are refused, and everything else goes on",
     ),
     honoured(
+        "storage.filesystem.wait",
+        Form::Duration,
+        "10s",
+        "our own: how long a server that starts waits until another one has let go of the directory; then it ends with an error",
+    ),
+    honoured(
         "storage.inmemory",
         Form::Mark,
         "",
@@ -251,7 +257,7 @@ pub(crate) const KEYS: &[Key] = &[
         "storage.maintenance.readonly.enabled",
         Form::Switch,
         "false",
-        "whether nothing may be changed; the directory may be one that cannot be written then",
+        "whether nothing may be changed; any number of such servers read a directory beside the one that writes it",
     ),
     honoured(
         "storage.maintenance.uploadpurging.enabled",
@@ -556,7 +562,7 @@ pub(crate) const KEYS: &[Key] = &[
     accepted(
         "http.secret",
         Form::Secret,
-        "upload sessions need no signature: any process on the directory can continue them",
+        "upload sessions need no signature: one process at a time has the directory, and goes on with those of the one before",
     ),
     accepted(
         "notifications.events",

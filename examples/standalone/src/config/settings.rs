@@ -109,6 +109,8 @@ pub(crate) enum StorageKind {
         threads: usize,
         /// How many bytes uploads leave free.
         min_free: u64,
+        /// How long to wait for the process that has it.
+        wait: Duration,
     },
     Memory,
 }
@@ -270,6 +272,7 @@ impl Storage {
         let root = PathBuf::from(reader.text("storage.filesystem.rootdirectory"));
         let min_free = reader.size("storage.filesystem.minfree");
         let threads = reader.count("storage.filesystem.maxthreads").max(25);
+        let wait = reader.duration("storage.filesystem.wait");
         let read_only = reader.switch("storage.maintenance.readonly.enabled");
         let memory = reader.given("storage.inmemory").is_some();
         reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: `storage.filesystem.rootdirectory` says where images are kept, and so does REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
@@ -281,6 +284,7 @@ impl Storage {
                     root,
                     threads,
                     min_free,
+                    wait,
                 }
             },
             deletion: reader.switch("storage.delete.enabled"),

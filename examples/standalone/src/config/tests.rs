@@ -614,6 +614,7 @@ fn a_driver_may_come_from_the_environment_alone() {
             root: PathBuf::from("/data"),
             threads: 100,
             min_free: 0,
+            wait: Duration::from_secs(10),
         }
     );
     assert!(settings.storage.deletion);

@@ -17,8 +17,10 @@ use crate::{
     http::Request,
     image::{noise, sha256},
     program::{Workbench, argument},
-    server::{OCTETS, Server, closing, end_of},
+    server::{OCTETS, Server, Starting, closing, end_of},
 };
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 const MIB: usize = 1024 * 1024;
 
@@ -34,7 +36,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_slow_upload_is_drained_on_sigterm,
         it_ends_on_sigterm_though_the_disk_does_not_answer,
         a_root_that_cannot_be_written_is_refused,
-        a_second_server_on_a_directory_is_refused,
+        a_second_server_on_a_directory_is_refused_after_a_time,
+        a_second_server_takes_the_directory_over_when_the_first_one_ends,
+        a_server_that_waits_for_a_directory_ends_on_sigterm,
+        servers_that_only_read_share_a_directory_with_its_owner,
         a_session_survives_kill_9_between_chunks,
         a_session_survives_kill_9_within_a_chunk,
     );
@@ -183,12 +188,23 @@ fn a_root_that_cannot_be_written_is_refused() {
     );
 }
 
-fn a_second_server_on_a_directory_is_refused() {
+/// A server that waits so long for its directory.
+fn waiting(root: &Path, wait: &str) -> Command {
+    let mut command = Server::ours_command(root);
+    command.env("REGISTRY_STORAGE_FILESYSTEM_WAIT", wait);
+    command
+}
+
+fn a_second_server_on_a_directory_is_refused_after_a_time() {
     let bench = Workbench::new();
     let root = bench.path("data");
     let first = Server::ours(&root);
 
-    let said = refused(&root);
+    let (status, said) = end_of(waiting(&root, "300ms"));
+
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("waiting up to 0.3 s"), "{said}");
+    assert!(said.contains("storage.filesystem.wait"), "{said}");
 
     assert!(said.contains(argument(&root)), "the path is not in {said:?}");
     assert!(
@@ -200,6 +216,116 @@ fn a_second_server_on_a_directory_is_refused() {
     // Whom a dead process leaves the directory to is not for the next one to puzzle over.
     first.kill();
     Server::ours(&root).get("/v2/");
+}
+
+fn a_second_server_takes_the_directory_over_when_the_first_one_ends() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let blob = noise(54, 1000);
+    let first = Server::ours(&root);
+    let mut second = Starting::new(waiting(&root, "10m"));
+    second.says("waiting up to 600 s");
+
+    first.push_blob("a/b", &sha256(&blob).to_string(), &blob);
+    assert_eq!(first.stop().code(), Some(0));
+
+    let second = second.listening("http://");
+    assert!(second.get(&format!("/v2/a/b/blobs/{}", sha256(&blob))).body == blob);
+}
+
+fn a_server_that_waits_for_a_directory_ends_on_sigterm() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let first = Server::ours(&root);
+    let mut second = Starting::new(waiting(&root, "10m"));
+    second.says("waiting up to 600 s");
+
+    second.terminate();
+
+    assert_eq!(second.wait().code(), Some(0));
+    first.get("/v2/");
+}
+
+fn servers_that_only_read_share_a_directory_with_its_owner() {
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let owner = Server::ours(&root);
+    let reading = || {
+        let mut command = Server::ours_command(&root);
+        command.env("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true");
+        Server::start(command, "http://")
+    };
+    let readers = [reading(), reading()];
+    let put = |tag: &str, manifest: &str| {
+        owner
+            .request(
+                "PUT",
+                &format!("/v2/a/manifests/{tag}"),
+                &[("Content-Type", IMAGE)],
+                manifest.as_bytes(),
+            )
+            .expect_status(201);
+        sha256(manifest.as_bytes()).to_string()
+    };
+    let answers = |reader: &Server, target: &str| reader.request("GET", target, &[], b"");
+    let listed = |reader: &Server, subject: &str| {
+        let answer = answers(reader, &format!("/v2/a/referrers/{subject}")).expect_status(200);
+        let index: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let manifests = index["manifests"].as_array().expect("a list").clone();
+        let digests = manifests.iter().map(|manifest| manifest["digest"].clone());
+        digests.collect::<Vec<_>>()
+    };
+    owner.push_blob("a", &sha256(b"{}").to_string(), b"{}");
+    let image = |n: u32, more: &str| {
+        let digest = sha256(b"{}");
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{digest}","size":2}},"layers":[],"annotations":{{"n":"{n}"}}{more}}}"#
+        )
+    };
+    let first = put("v1", &image(1, ""));
+    let subject = format!(r#","subject":{{"mediaType":"{IMAGE}","digest":"{first}","size":1}}"#);
+    for reader in &readers {
+        answers(reader, "/v2/a/manifests/v1").expect_status(200);
+        assert!(listed(reader, &first).is_empty());
+    }
+    assert!(listed(&owner, &first).is_empty());
+
+    let second = put("v1", &image(2, ""));
+    let signature = put("signature", &image(3, &subject));
+    for reader in &readers {
+        let moved = answers(reader, "/v2/a/manifests/v1").expect_status(200);
+        assert_eq!(sha256(&moved.body).to_string(), second);
+        assert_eq!(listed(reader, &first), [signature.as_str()]);
+        reader
+            .request("DELETE", "/v2/a/manifests/v1", &[], b"")
+            .expect_status(405);
+    }
+
+    owner
+        .request("DELETE", &format!("/v2/a/manifests/{signature}"), &[], b"")
+        .expect_status(202);
+    owner
+        .request("DELETE", "/v2/a/manifests/v1", &[], b"")
+        .expect_status(202);
+    for reader in &readers {
+        answers(reader, "/v2/a/manifests/v1").expect_status(404);
+        answers(reader, "/v2/a/manifests/signature").expect_status(404);
+        assert!(listed(reader, &first).is_empty());
+    }
+
+    let last = put("last", &image(4, &subject));
+    owner.kill();
+    for reader in &readers {
+        assert_eq!(listed(reader, &first), [last.as_str()]);
+    }
+    // The next owner is not kept waiting, and they see what it does.
+    let owner = Server::ours(&root);
+    owner
+        .request("DELETE", &format!("/v2/a/manifests/{last}"), &[], b"")
+        .expect_status(202);
+    for reader in &readers {
+        assert!(listed(reader, &first).is_empty());
+    }
 }
 
 fn a_session_survives_kill_9_between_chunks() {

@@ -32,6 +32,76 @@ pub(crate) struct Server {
     said: RefCell<String>,
 }
 
+/// A server that need not listen yet.
+pub(crate) struct Starting {
+    process: Child,
+    output: Receiver<String>,
+    seen: String,
+}
+
+impl Starting {
+    pub(crate) fn new(command: Command) -> Self {
+        let (process, output) = spawn(command);
+        Self {
+            process,
+            output,
+            seen: String::new(),
+        }
+    }
+
+    fn line(&mut self, awaited: &str) -> String {
+        let Ok(line) = self.output.recv_timeout(PATIENCE) else {
+            // It has ended, or is of no use; either way it is not left behind.
+            _ = self.process.kill();
+            panic!("the server does not say {awaited:?}, only {:?}", self.seen);
+        };
+        self.seen.push_str(&line);
+        self.seen.push('\n');
+        line
+    }
+
+    /// Waits until it has said something.
+    #[track_caller]
+    pub(crate) fn says(&mut self, what: &str) {
+        while !self.seen.contains(what) {
+            self.line(what);
+        }
+    }
+
+    /// Waits until it prints its address after `announces`.
+    pub(crate) fn listening(mut self, announces: &str) -> Server {
+        loop {
+            let line = self.line(announces);
+            if let Some(address) = address_after(&line, announces) {
+                return Server {
+                    process: self.process,
+                    address,
+                    announcement: line,
+                    output: self.output,
+                    said: self.seen.into(),
+                };
+            }
+        }
+    }
+
+    pub(crate) fn terminate(&self) {
+        terminate(&self.process);
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        ended(&mut self.process, &self.output).0
+    }
+}
+
+fn terminate(process: &Child) {
+    let id = i32::try_from(process.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a child has a process id");
+    rustix::process::kill_process(id, Signal::TERM).expect("a child can be signalled");
+}
+
 impl Server {
     /// Serves `root` with the binary under test, or with what `REGISTRY_TEST_AGAINST` names in its place.
     pub(crate) fn under_test(root: &Path) -> Self {
@@ -88,26 +158,7 @@ impl Server {
 
     /// Starts a server that prints its address after `announces` on either of its outputs.
     pub(crate) fn start(command: Command, announces: &str) -> Self {
-        let (mut process, output) = spawn(command);
-        let mut seen = String::new();
-        loop {
-            let Ok(line) = output.recv_timeout(PATIENCE) else {
-                // It has ended, or is of no use; either way it is not left behind.
-                _ = process.kill();
-                panic!("the server does not say where it listens, only {seen:?}");
-            };
-            if let Some(address) = address_after(&line, announces) {
-                return Self {
-                    process,
-                    address,
-                    announcement: line,
-                    output,
-                    said: seen.into(),
-                };
-            }
-            seen.push_str(&line);
-            seen.push('\n');
-        }
+        Starting::new(command).listening(announces)
     }
 
     /// Serves `root` with the binary that this package builds, and more arguments.
@@ -150,11 +201,7 @@ impl Server {
 
     /// Asks it to end by SIGTERM, and returns at once.
     pub(crate) fn terminate(&self) {
-        let id = i32::try_from(self.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a child has a process id");
-        rustix::process::kill_process(id, Signal::TERM).expect("a child can be signalled");
+        terminate(&self.process);
     }
 
     /// Ends it by SIGTERM and waits until it has let go of its directory.

@@ -463,8 +463,12 @@ pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
 fn create_all(directory: &Path) -> Result<(), FsError> {
     for _ in 1..TRIES {
         match fs::create_dir_all(directory) {
-            // One above it has gone while the next was made.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // One above it has gone while the next was made, or it was there and has gone before it was looked at.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) => {}
             made => return made.at("create", directory),
         }
     }

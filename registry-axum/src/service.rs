@@ -69,7 +69,7 @@ impl tower_service::Service<Request<Body>> for MountService {
         Box::pin(async move {
             Ok(task.await.map_or_else(
                 |error| {
-                    tracing::error!(%error, %method, path = %normalized(uri.path()), "a request's task ended without an answer");
+                    tracing::error!(%error, %method, path = &*normalized(uri.path()), "a request's task ended without an answer");
                     failed()
                 },
                 |response| response.map(Body::new),

@@ -43,7 +43,7 @@ impl Asked {
         tracing::error!(
             %status,
             method = %self.method,
-            path = %normalized(self.uri.path()),
+            path = &*normalized(self.uri.path()),
             repository = self.repository().map(display),
             client = self.client.map(display),
             "{}",
@@ -55,7 +55,7 @@ impl Asked {
     pub(super) fn broke_off(&self, error: &StorageError) {
         tracing::error!(
             method = %self.method,
-            path = %normalized(self.uri.path()),
+            path = &*normalized(self.uri.path()),
             repository = self.repository().map(display),
             client = self.client.map(display),
             "an answer breaks off: {}",

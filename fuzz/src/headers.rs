@@ -1,36 +1,66 @@
 //! `Range` and `Content-Range`.
 
 use registry_core::{
-    protocol::{ContentRange, Upload, parse_range},
+    Algorithm, Digest,
+    protocol::{ContentRange, Selection, Upload, parse_ranges},
     storage::RangeSpec,
 };
 
 /// The sizes that a naive model can count through.
 const SIZES: [u64; 6] = [0, 1, 2, 9, 10, 255];
 
-/// A `Range` resolves to exactly the bytes that it names, whatever the size of the blob.
+/// Each range of a `Range` resolves to exactly the bytes that it names, whatever the size of the blob.
 pub fn range(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    match parse_range(text) {
-        Ok(Some(spec)) => {
-            let spelled = match spec {
-                RangeSpec::From(first) => format!("bytes={first}-"),
-                RangeSpec::FromTo(first, last) => format!("bytes={first}-{last}"),
-                RangeSpec::Last(count) => format!("bytes=-{count}"),
-            };
-            assert_eq!(parse_range(&spelled).ok().flatten(), Some(spec), "{text:?}");
-            for size in SIZES {
-                let named: Vec<u64> = (0..size).filter(|byte| names(spec, *byte, size)).collect();
-                let resolved = spec.resolve(size).map(|range| range.collect::<Vec<_>>());
-                assert_eq!(resolved.unwrap_or_default(), named, "{spec:?} of {size}");
-            }
-            if let Some(range) = spec.resolve(u64::MAX) {
-                assert!(range.start < range.end);
-            }
+    match parse_ranges(text) {
+        // To be ignored: another unit, or a list of which something is no range.
+        Ok(specs) if specs.is_empty() => assert!(text.contains('=')),
+        Ok(specs) => {
+            let spelled: Vec<String> = specs.iter().map(|spec| spelled(*spec)).collect();
+            let again = parse_ranges(&format!("bytes={}", spelled.join(",")));
+            assert_eq!(again.ok().as_ref(), Some(&specs), "{text:?}");
+            specs.iter().for_each(|spec| resolves(*spec));
+            selects(&specs);
         }
-        // To be ignored: another unit, or several ranges.
-        Ok(None) => assert!(text.contains('=')),
         Err(error) => assert_eq!(error.wire().0, 400),
+    }
+}
+
+fn spelled(spec: RangeSpec) -> String {
+    match spec {
+        RangeSpec::From(first) => format!("{first}-"),
+        RangeSpec::FromTo(first, last) => format!("{first}-{last}"),
+        RangeSpec::Last(count) => format!("-{count}"),
+    }
+}
+
+fn resolves(spec: RangeSpec) {
+    for size in SIZES {
+        let named: Vec<u64> = (0..size).filter(|byte| names(spec, *byte, size)).collect();
+        let resolved = spec.resolve(size).map(|range| range.collect::<Vec<_>>());
+        assert_eq!(resolved.unwrap_or_default(), named, "{spec:?} of {size}");
+    }
+    if let Some(range) = spec.resolve(u64::MAX) {
+        assert!(range.start < range.end);
+    }
+}
+
+/// What several ranges come to has bytes of the blob, no more than the whole, in the order asked.
+fn selects(specs: &[RangeSpec]) {
+    let digest = Digest::of(Algorithm::Sha256, b"");
+    for size in SIZES.into_iter().chain([u64::MAX]) {
+        let ranges: Vec<_> = specs.iter().filter_map(|spec| spec.resolve(size)).collect();
+        match Selection::of(specs, digest, size) {
+            Selection::Nothing => assert!(ranges.is_empty()),
+            Selection::One(range) => assert_eq!(ranges, [range]),
+            Selection::Several(parts) => {
+                assert_eq!(parts.ranges(), ranges);
+                let bytes = ranges.iter().map(|range| u128::from(range.end - range.start));
+                assert!(ranges.len() > 1 && bytes.sum::<u128>() <= u128::from(size));
+                assert!(parts.length() > 0);
+            }
+            Selection::Whole => assert!(ranges.len() > 1 || specs.len() > 1024),
+        }
     }
 }
 

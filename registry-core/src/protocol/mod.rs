@@ -6,6 +6,7 @@
 
 mod condition;
 mod page;
+mod parts;
 mod query;
 mod range;
 mod request;
@@ -16,7 +17,8 @@ mod upload;
 pub use self::{
     condition::{EntityTags, Precondition},
     page::PageQuery,
-    range::{ContentRange, parse_range},
+    parts::{Parts, Selection},
+    range::{ContentRange, parse_ranges},
     request::Request,
     response::{Answer, Response},
     route::{Endpoint, InvalidBase, Links, Route, normalized},

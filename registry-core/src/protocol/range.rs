@@ -1,36 +1,40 @@
 //! `Range` on blob reads, and `Content-Range` on chunks.
 
+use super::parts::MOST;
 use crate::{error::Error, storage::RangeSpec};
 
-const RANGE: &str = "one range such as `bytes=0-99`, `bytes=100-` or `bytes=-100`";
+const RANGE: &str = "ranges such as `bytes=0-99`, `bytes=100-`, `bytes=-100` or `bytes=0-9,90-99`";
 const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";
 
-/// Reads `Range` (RFC 9110, section 14.2). `None` where it is to be ignored: another unit than bytes, or
-/// several ranges, which a server may answer with the whole.
+/// Reads `Range` (RFC 9110, section 14.2), in the order in which it names ranges. None where it is to be ignored:
+/// another unit than bytes, or a list of which something is no range. Of more ranges than are answered, one more is read.
 ///
 /// # Errors
 ///
 /// [`Error::Header`] for bytes that are no range.
-pub fn parse_range(header: &str) -> Result<Option<RangeSpec>, Error> {
+pub fn parse_ranges(header: &str) -> Result<Vec<RangeSpec>, Error> {
     let malformed = || Error::Header {
         name: "Range",
         expected: RANGE,
     };
     let (unit, set) = header.split_once('=').ok_or_else(malformed)?;
-    if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
-        return Ok(None);
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Ok(Vec::new());
     }
-    let (first, last) = set.trim().split_once('-').ok_or_else(malformed)?;
-    match (first, last) {
-        ("", last) => Ok(Some(RangeSpec::Last(number(last).ok_or_else(malformed)?))),
-        (first, "") => Ok(Some(RangeSpec::From(number(first).ok_or_else(malformed)?))),
-        (first, last) => {
-            let first = number(first).ok_or_else(malformed)?;
-            Ok(Some(RangeSpec::FromTo(
-                first,
-                number(last).ok_or_else(malformed)?,
-            )))
-        }
+    // A list may have empty items (section 5.6.1).
+    let items = set.split(',').map(str::trim).filter(|item| !item.is_empty());
+    match items.take(MOST + 1).map(range).collect::<Option<Vec<_>>>() {
+        Some(ranges) if !ranges.is_empty() => Ok(ranges),
+        _ if set.contains(',') => Ok(Vec::new()),
+        _ => Err(malformed()),
+    }
+}
+
+fn range(text: &str) -> Option<RangeSpec> {
+    match text.split_once('-')? {
+        ("", last) => number(last).map(RangeSpec::Last),
+        (first, "") => number(first).map(RangeSpec::From),
+        (first, last) => Some(RangeSpec::FromTo(number(first)?, number(last)?)),
     }
 }
 
@@ -109,20 +113,29 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn one_range_of_bytes_is_understood() {
-        for (header, expected) in [
-            ("bytes=0-99", Some(RangeSpec::FromTo(0, 99))),
-            ("Bytes=5-", Some(RangeSpec::From(5))),
-            ("bytes=-5", Some(RangeSpec::Last(5))),
+    fn ranges_of_bytes_are_understood_in_their_order() {
+        use RangeSpec::{From, FromTo, Last};
+        let cases: [(&str, &[RangeSpec]); 11] = [
+            ("bytes=0-99", &[FromTo(0, 99)]),
+            ("Bytes=5-", &[From(5)]),
+            ("bytes= -5", &[Last(5)]),
+            ("bytes=0-99999999999999999999999", &[FromTo(0, u64::MAX)]),
+            ("bytes=5-9,0-1", &[FromTo(5, 9), FromTo(0, 1)]),
             (
-                "bytes=0-99999999999999999999999",
-                Some(RangeSpec::FromTo(0, u64::MAX)),
+                "bytes=0-0 ,\t0-0, -1,7-",
+                &[FromTo(0, 0), FromTo(0, 0), Last(1), From(7)],
             ),
-            ("bytes=0-1,5-9", None),
-            ("lines=1-2", None),
-        ] {
-            assert_eq!(parse_range(header).unwrap(), expected, "{header}");
+            ("bytes=,0-1,,", &[FromTo(0, 1)]),
+            ("lines=1-2", &[]),
+            ("lines=1-2,3-4", &[]),
+            ("bytes=,", &[]),
+            ("bytes=0-1,a", &[]),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(parse_ranges(header).unwrap(), expected, "{header}");
         }
+        let many = format!("bytes={}", "0-0,".repeat(5000));
+        assert_eq!(parse_ranges(&many).unwrap().len(), MOST + 1);
         for header in [
             "bytes",
             "bytes=",
@@ -132,7 +145,7 @@ mod tests {
             "bytes=1--2",
             "bytes=1 - 2",
         ] {
-            assert!(parse_range(header).is_err(), "{header}");
+            assert!(parse_ranges(header).is_err(), "{header}");
         }
     }
 
@@ -163,7 +176,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_header_panics(header in "(bytes|[-= ,/0-9]|\\PC){0,40}") {
-            let _ = parse_range(&header);
+            let _ = parse_ranges(&header);
             if let Ok(chunk) = ContentRange::parse(&header) {
                 prop_assert_eq!(ContentRange::parse(&chunk.to_string()).unwrap(), chunk);
                 prop_assert_eq!(chunk.first() + chunk.length(), chunk.end());

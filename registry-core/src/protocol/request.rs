@@ -4,7 +4,7 @@ use super::{
     condition::{EntityTags, Precondition, entity_tags, precondition, text},
     page::PageQuery,
     query::{Query, Target},
-    range::{ContentRange, parse_range},
+    range::{ContentRange, parse_ranges},
     route::Endpoint,
 };
 use crate::{
@@ -44,12 +44,12 @@ pub enum Request {
         artifact_type: Option<MediaType>,
         page: PageQuery<Digest>,
     },
-    /// `GET` or `HEAD` of a blob (end-2)
+    /// `GET` or `HEAD` of a blob (end-2), whole, or in part if there are ranges
     Blob {
         repository: RepositoryName,
         digest: Digest,
         head: bool,
-        range: Option<RangeSpec>,
+        ranges: Vec<RangeSpec>,
         known: Option<EntityTags>,
     },
     /// `DELETE` of a blob (end-10)
@@ -160,7 +160,7 @@ impl Request {
                 repository,
                 digest,
                 head,
-                range: blob_range(head, &digest, headers)?,
+                ranges: blob_ranges(head, &digest, headers)?,
                 known: entity_tags(headers),
             }),
             Endpoint::Manifest(repository, reference) => match *method {
@@ -312,8 +312,8 @@ impl Request {
             }
         };
         match self {
-            Self::Blob { range, known, .. } => {
-                set(header::RANGE, range.map(spell_range));
+            Self::Blob { ranges, known, .. } => {
+                set(header::RANGE, spell_ranges(ranges));
                 set(header::IF_NONE_MATCH, known.as_ref().map(ToString::to_string));
             }
             Self::Manifest { known, .. } => {
@@ -419,12 +419,12 @@ fn mount(repository: RepositoryName, digest: Digest, query: Query<'_>) -> Reques
 }
 
 /// `Range` counts for `GET` only, and not if the client's `If-Range` is of other content.
-fn blob_range(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Option<RangeSpec>, Error> {
+fn blob_ranges(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Vec<RangeSpec>, Error> {
     let same = text(headers, &header::IF_RANGE)
         .is_none_or(|tag| !tag.starts_with("W/") && EntityTags::parse(tag).has(digest));
     match text(headers, &header::RANGE) {
-        Some(range) if !head && same => parse_range(range),
-        _ => Ok(None),
+        Some(ranges) if !head && same => parse_ranges(ranges),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -434,12 +434,14 @@ fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, Error> {
         .transpose()
 }
 
-fn spell_range(range: RangeSpec) -> String {
-    match range {
-        RangeSpec::From(first) => format!("bytes={first}-"),
-        RangeSpec::FromTo(first, last) => format!("bytes={first}-{last}"),
-        RangeSpec::Last(count) => format!("bytes=-{count}"),
-    }
+fn spell_ranges(ranges: &[RangeSpec]) -> Option<String> {
+    let spell = |range: &RangeSpec| match range {
+        RangeSpec::From(first) => format!("{first}-"),
+        RangeSpec::FromTo(first, last) => format!("{first}-{last}"),
+        RangeSpec::Last(count) => format!("-{count}"),
+    };
+    let spelled: Vec<String> = ranges.iter().map(spell).collect();
+    (!spelled.is_empty()).then(|| format!("bytes={}", spelled.join(",")))
 }
 
 #[cfg(test)]
@@ -496,14 +498,14 @@ mod tests {
                 repository: repository.clone(),
                 digest,
                 head: false,
-                range: Some(RangeSpec::Last(9)),
+                ranges: vec![RangeSpec::Last(9), RangeSpec::FromTo(0, 3), RangeSpec::From(5)],
                 known: Some(EntityTags::These(vec![digest.to_string()])),
             },
             Request::Blob {
                 repository: repository.clone(),
                 digest,
                 head: true,
-                range: None,
+                ranges: vec![],
                 known: None,
             },
             Request::DeleteBlob {
@@ -773,17 +775,17 @@ mod tests {
     fn a_range_counts_only_for_the_content_the_client_has_part_of() {
         let digest = digest(Algorithm::Sha256);
         let target = format!("/v2/a/blobs/{digest}");
-        let range = |if_range: &str| match parse(
+        let ranges = |if_range: &str| match parse(
             &Method::GET,
             &target,
-            &[("range", "bytes=1-"), ("if-range", if_range)],
+            &[("range", "bytes=1-,0-0"), ("if-range", if_range)],
         ) {
-            Ok(Request::Blob { range, .. }) => range,
+            Ok(Request::Blob { ranges, .. }) => ranges,
             other => panic!("{other:?}"),
         };
-        assert!(range(&format!("\"{digest}\"")).is_some());
-        assert!(range("\"other\"").is_none());
-        assert!(range(&format!("W/\"{digest}\"")).is_none());
+        assert_eq!(ranges(&format!("\"{digest}\"")).len(), 2);
+        assert!(ranges("\"other\"").is_empty());
+        assert!(ranges(&format!("W/\"{digest}\"")).is_empty());
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! [`Response`]: status and headers of each success, and of each [`Error`]; [`Answer`] reads them back.
 
 use super::{
+    parts::Parts,
     request::Request,
     route::{Endpoint, Links},
     upload::Upload,
@@ -51,6 +52,8 @@ pub enum Response {
         size: u64,
         part: Option<Range<u64>>,
     },
+    /// 206: several parts of a blob.
+    BlobParts { parts: Parts },
     /// 307: the blob is to be fetched elsewhere.
     Redirect { digest: Digest, to: Uri },
     /// 200.
@@ -122,6 +125,12 @@ impl Response {
                 StatusCode::OK
             }
             Self::Blob { digest, size, part } => headers.blob(digest, *size, part.as_ref()),
+            Self::BlobParts { parts } => {
+                headers.of_blob(parts.digest());
+                headers.set(header::CONTENT_TYPE, parts.media_type());
+                headers.set(header::CONTENT_LENGTH, parts.length());
+                StatusCode::PARTIAL_CONTENT
+            }
             Self::Redirect { digest, to } => {
                 headers.content(digest);
                 headers.set(header::LOCATION, to);
@@ -279,11 +288,15 @@ impl Headers {
         self.set(header::ETAG, format_args!("\"{digest}\""));
     }
 
-    fn blob(&mut self, digest: &Digest, size: u64, part: Option<&Range<u64>>) -> StatusCode {
+    fn of_blob(&mut self, digest: &Digest) {
         self.content(digest);
-        self.set(header::CONTENT_TYPE, "application/octet-stream");
         self.set(header::ACCEPT_RANGES, "bytes");
         self.set(header::CACHE_CONTROL, "max-age=31536000");
+    }
+
+    fn blob(&mut self, digest: &Digest, size: u64, part: Option<&Range<u64>>) -> StatusCode {
+        self.of_blob(digest);
+        self.set(header::CONTENT_TYPE, "application/octet-stream");
         let Some(part) = part else {
             self.set(header::CONTENT_LENGTH, size);
             return StatusCode::OK;

@@ -27,7 +27,7 @@ use std::{
 use tracing::Instrument as _;
 
 /// What an operation comes to, before it is an HTTP response.
-type Outcome = Result<(Response, ResponseBody), Error>;
+pub(super) type Outcome = Result<(Response, ResponseBody), Error>;
 
 /// What is known of a request besides its answer.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Registry {
         async move {
             let (parts, body) = request.into_parts();
             let path = normalized(parts.uri.path());
-            let span = tracing::debug_span!("request", method = %parts.method, %path);
+            let span = tracing::debug_span!("request", method = %parts.method, path = &*path);
             // One copy of the code below, whatever `B` is.
             registry
                 .answer(parts, pin!(body::Erased(Box::pin(body))))
@@ -201,11 +201,11 @@ impl Registry {
                 repository,
                 digest,
                 head,
-                range,
+                ranges,
                 known,
             } => {
                 self.scope(repository, authority)
-                    .answer_blob(digest, head, range, known)
+                    .answer_blob(digest, head, &ranges, known)
                     .await
             }
             Request::DeleteBlob { repository, digest } => {
@@ -394,7 +394,7 @@ impl Repository {
         &self,
         digest: Digest,
         head: bool,
-        range: Option<RangeSpec>,
+        ranges: &[RangeSpec],
         known: Option<EntityTags>,
     ) -> Outcome {
         if head || known.as_ref().is_some_and(|known| known.has(&digest)) {
@@ -408,7 +408,20 @@ impl Repository {
                 },
             });
         }
-        let how = ReadBlob::part(range).or_redirect();
+        match ranges {
+            [] => {
+                self.answer_content(digest, ReadBlob::default().or_redirect())
+                    .await
+            }
+            [range] => {
+                let how = ReadBlob::part(Some(*range)).or_redirect();
+                self.answer_content(digest, how).await
+            }
+            several => self.answer_ranges(digest, several).await,
+        }
+    }
+
+    pub(super) async fn answer_content(&self, digest: Digest, how: ReadBlob) -> Outcome {
         let read = self
             .open_blob(&digest, how)
             .await?
@@ -416,7 +429,7 @@ impl Repository {
         match read.body {
             BlobBody::Redirect(to) => done(Response::Redirect { digest, to }),
             BlobBody::Content(content) => {
-                let part = range.map(|_| read.range);
+                let part = how.range.map(|_| read.range);
                 let response = Response::Blob {
                     digest,
                     size: read.info.size,

@@ -12,6 +12,7 @@ mod http;
 mod limits;
 mod manifests;
 mod needs;
+mod parts;
 mod referrers;
 mod referrers_tag;
 mod tags;

@@ -83,8 +83,9 @@ impl Storage for Unreadable {
     }
 }
 
-struct Failing {
-    left: usize,
+/// A body of some pieces that ends with an error.
+pub(crate) struct Failing {
+    pub(crate) left: usize,
 }
 
 impl Body for Failing {

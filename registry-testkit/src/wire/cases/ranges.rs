@@ -36,6 +36,20 @@ pub(super) fn add(list: &mut List) {
     list.add("ranges/unknown-unit", unknown_unit);
     list.add("ranges/if-range", if_range);
     list.add("ranges/malformed", malformed);
+    list.add("ranges/ignored-on-head", ignored_on_head);
+    for (name, range, expected) in SEVERAL {
+        list.add(&format!("ranges/several/{name}"), move |session| {
+            several(session, range, expected)
+        });
+    }
+    list.add("ranges/several/one-left", one_left);
+    list.add("ranges/several/none-left", |session| {
+        unsatisfiable(session, "bytes=5000-,6000-6001")
+    });
+    list.add("ranges/several/more-than-the-blob", more_than_the_blob);
+    list.add("ranges/several/if-range", several_if_range);
+    list.add("extra/ranges/most", most);
+    list.add("extra/ranges/too-many", too_many);
 }
 
 async fn ranged(session: &Session, range: &str) -> Result<(Repository, Blob, Answer), Failure> {
@@ -108,6 +122,149 @@ async fn if_range(session: Session) -> Outcome {
         .is(200)?
         .body_is(&blob.bytes)?;
     Ok(())
+}
+
+/// RFC 9110, section 14.2: a HEAD has no part.
+async fn ignored_on_head(session: Session) -> Outcome {
+    let (repository, blob) = pushed_blob(&session, LENGTH).await?;
+    for range in ["bytes=0-9", "bytes=0-9,20-29"] {
+        let head = repository
+            .blob_request("HEAD", &blob.digest)
+            .header("Range", range);
+        let answer = repository.send(head).await?;
+        answer.is(200)?.has("content-length", &LENGTH.to_string())?;
+    }
+    Ok(())
+}
+
+/// First and last byte of a part.
+type Part = (usize, usize);
+
+/// Clients match parts with what they asked for by their number and order: they are neither sorted nor merged.
+const SEVERAL: [(&str, &str, &[Part]); 5] = [
+    ("in-order", "bytes=0-9,100-109", &[(0, 9), (100, 109)]),
+    (
+        "in-the-order-asked",
+        "bytes=100-109, 0-9,-5",
+        &[(100, 109), (0, 9), (2043, 2047)],
+    ),
+    (
+        "not-merged",
+        "bytes=0-9,10-19,15-24",
+        &[(0, 9), (10, 19), (15, 24)],
+    ),
+    ("the-same-twice", "bytes=7-7,7-7", &[(7, 7), (7, 7)]),
+    (
+        "dropped-without-bytes",
+        "bytes=0-9,5000-,2000-5000",
+        &[(0, 9), (2000, 2047)],
+    ),
+];
+
+async fn several(session: Session, range: &'static str, expected: &'static [Part]) -> Outcome {
+    let (_, blob, answer) = ranged(&session, range).await?;
+    let answer = answer.is(206)?.lacks("content-range")?;
+    are_parts(
+        &answer.has("docker-content-digest", &blob.digest.to_string())?,
+        &blob,
+        expected,
+    )
+}
+
+/// The body is `multipart/byteranges` with exactly these parts of the blob.
+fn are_parts(answer: &Answer, blob: &Blob, expected: &[Part]) -> Outcome {
+    let media_type = answer.header("content-type").unwrap_or_default();
+    let Some(boundary) = media_type.strip_prefix("multipart/byteranges; boundary=") else {
+        return Err(answer.fail("Content-Type: multipart/byteranges with a boundary"));
+    };
+    let delimiter = format!("--{}", boundary.trim_matches('"'));
+    let mut rest = answer.body.clone();
+    for (number, &(first, last)) in expected.iter().enumerate() {
+        let bytes = blob.bytes.slice(first..=last);
+        let line_end = if number == 0 { "" } else { "\r\n" };
+        let part = rest
+            .strip_prefix(format!("{line_end}{delimiter}\r\n").as_bytes())
+            .and_then(split_head)
+            .filter(|(head, body)| {
+                let head = String::from_utf8_lossy(head).to_lowercase();
+                let range = format!("content-range: bytes {first}-{last}/{LENGTH}");
+                head.lines().any(|line| line == range)
+                    && head.lines().any(|line| line.starts_with("content-type: "))
+                    && body.starts_with(&bytes)
+            });
+        let Some((_, body)) = part else {
+            return Err(answer.fail(&format!("bytes {first}-{last} as part {number}")));
+        };
+        rest = rest.slice_ref(&body[bytes.len()..]);
+    }
+    let end = format!("\r\n{delimiter}--");
+    if rest == end || rest == format!("{end}\r\n") {
+        return Ok(());
+    }
+    Err(answer.fail(&format!("an end after {} parts", expected.len())))
+}
+
+/// The header lines of a part, and what follows them.
+fn split_head(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = part.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some((&part[..end], &part[end + 4..]))
+}
+
+async fn one_left(session: Session) -> Outcome {
+    part(session, "bytes=5000-,500-1499,6000-6001", 500, 1499).await
+}
+
+async fn whole(session: &Session, range: &str) -> Outcome {
+    let (_, blob, answer) = ranged(session, range).await?;
+    answer
+        .is(200)?
+        .has("content-length", &LENGTH.to_string())?
+        .body_is(&blob.bytes)?;
+    Ok(())
+}
+
+async fn more_than_the_blob(session: Session) -> Outcome {
+    whole(&session, "bytes=0-,0-0").await?;
+    whole(&session, "bytes=0-1023,0-1023,0-0").await
+}
+
+async fn several_if_range(session: Session) -> Outcome {
+    let (repository, blob) = pushed_blob(&session, LENGTH).await?;
+    let request = |validator: &str| {
+        let request = repository.blob_request("GET", &blob.digest);
+        request
+            .header("Range", "bytes=0-9,100-109")
+            .header("If-Range", validator)
+    };
+    let same = format!("\"{}\"", blob.digest);
+    let answer = repository.send(request(&same)).await?.is(206)?;
+    are_parts(&answer, &blob, &[(0, 9), (100, 109)])?;
+    let other = repository.send(request("\"other\"")).await?;
+    other.is(200)?.body_is(&blob.bytes)?;
+    Ok(())
+}
+
+/// Ranges of one byte each.
+fn scattered(count: usize) -> (String, Vec<Part>) {
+    let parts: Vec<Part> = (0..count)
+        .map(|number| (number % LENGTH, number % LENGTH))
+        .collect();
+    let ranges: Vec<String> = parts
+        .iter()
+        .map(|(first, last)| format!("{first}-{last}"))
+        .collect();
+    (format!("bytes={}", ranges.join(",")), parts)
+}
+
+async fn most(session: Session) -> Outcome {
+    let (ranges, parts) = scattered(1024);
+    let (_, blob, answer) = ranged(&session, &ranges).await?;
+    are_parts(&answer.is(206)?, &blob, &parts)
+}
+
+/// More is an odd way to ask for the whole.
+async fn too_many(session: Session) -> Outcome {
+    whole(&session, &scattered(1025).0).await
 }
 
 /// What is no range at all is ignored or refused, and never a fault of the server.

@@ -21,6 +21,7 @@ mod log;
 mod printable;
 mod prompt;
 mod proxies;
+mod root;
 mod serve;
 mod socket;
 mod tls;

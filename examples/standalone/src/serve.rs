@@ -12,12 +12,13 @@ use crate::{
     links::LinksFromRequest,
     log,
     proxies::ProxyWarnings,
+    root,
     socket::Bound,
     tls,
     transfers::Transfers,
     users,
 };
-use axum::{Router, extract::Request, http::header, middleware, routing::get};
+use axum::{Router, extract::Request, middleware, routing::get};
 use registry_axum::{Mount, server::Server};
 use registry_core::{
     Registry, Storage,
@@ -373,7 +374,7 @@ fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: 
     let mut app: Router = mount
         .router()
         .layer(middleware::from_fn_with_state(headers, AnswerHeaders::add))
-        .route("/", get(root));
+        .route("/", get(root::page));
     if settings.http.location == Location::FromRequest {
         app = app.layer(middleware::map_request_with_state(
             LinksFromRequest::new(&settings.http.prefix, Arc::clone(&warnings)),
@@ -399,11 +400,6 @@ fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: 
         admission.identify(&mut request, &warnings);
         std::future::ready(request)
     }))
-}
-
-/// What load balancers ask for: registry:2 answers it without a login, and with an empty body.
-async fn root() -> [(header::HeaderName, &'static str); 1] {
-    [(header::CACHE_CONTROL, "no-cache")]
 }
 
 /// Ends with the first SIGTERM or SIGINT.

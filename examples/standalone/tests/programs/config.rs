@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         locations_follow_host_prefix_and_proxies,
         a_preflight_is_answered_and_a_foreign_origin_gets_no_permission,
         what_docker_asked_for_before_version_2_is_not_there,
+        the_root_is_a_page_that_needs_no_login,
         a_configuration_alone_is_served,
         problems_end_the_process_with_their_place,
         a_misspelled_login_ends_the_process,
@@ -456,11 +457,31 @@ fn what_docker_asked_for_before_version_2_is_not_there() {
             "{target}"
         );
     }
-    let root = server.request("GET", "/", &[], b"").expect_status(200);
-    assert_eq!(
-        (root.body.len(), root.header("cache-control")),
-        (0, Some("no-cache"))
-    );
+}
+
+fn the_root_is_a_page_that_needs_no_login() {
+    let setup = with_http("");
+    let users = setup.directory.path().join("users");
+    fs::write(&users, USERS).unwrap();
+    let server = setup.ours(&[("REGISTRY_AUTH_HTPASSWD_PATH", users.to_str().unwrap())]);
+    server.request("GET", "/v2/", &[], b"").expect_status(401);
+
+    let get = server.request("GET", "/", &[], b"").expect_status(200);
+    let head = server.request("HEAD", "/", &[], b"").expect_status(200);
+
+    let page = String::from_utf8(get.body.clone()).unwrap();
+    assert!(page.contains("<title>") && page.len() < 2000, "{page}");
+    assert!(!page.contains(env!("CARGO_PKG_VERSION")), "{page}");
+    for (name, expected) in [
+        ("content-type", "text/html; charset=utf-8"),
+        ("cache-control", "no-cache"),
+        ("content-length", &get.body.len().to_string()),
+    ] {
+        assert_eq!(get.header(name), Some(expected));
+        assert_eq!(head.header(name), Some(expected));
+    }
+    assert!(head.body.is_empty());
+    server.request("POST", "/", &[], b"").expect_status(405);
 }
 
 fn a_configuration_alone_is_served() {

@@ -1,0 +1,32 @@
+//! `/`: what load balancers ask for, and what somebody sees who opens the address in a browser.
+//!
+//! Answered without a login, as by registry:2, whose answer is empty. The page names no version and nothing that is kept
+//! here: everybody may read it.
+
+use axum::http::{HeaderName, HeaderValue, header};
+
+const PAGE: &str = "<!doctype html>
+<html lang=\"en\">
+<meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width\">
+<title>Container registry</title>
+<h1>Container registry</h1>
+<p>This is a registry of container images. Programs such as docker, podman, skopeo and helm push to it and pull from it by
+this address, followed by the name of an image.</p>
+<p>There is nothing to look at here in a browser: people use a web interface of their own for that.</p>
+</html>
+";
+
+type Header = (HeaderName, HeaderValue);
+
+/// The page, for GET and HEAD.
+pub(crate) async fn page() -> ([Header; 2], &'static str) {
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, PAGE)
+}

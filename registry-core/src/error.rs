@@ -163,6 +163,9 @@ pub enum Error {
     /// The storage is read-only.
     #[error("this registry is read-only")]
     ReadOnly,
+    /// The host has turned deletion off.
+    #[error("this registry cannot delete: deletion is off")]
+    DeletionOff,
     /// The storage has no such power.
     #[error("this registry cannot {0}")]
     Unsupported(&'static str),
@@ -341,7 +344,7 @@ impl Error {
             Self::TooManyTags { .. } | Self::TargetTooLong { .. } => (S::URI_TOO_LONG, C::Unsupported),
             Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, C::Unsupported),
             Self::Endpoint => (S::NOT_FOUND, C::Unsupported),
-            Self::Method { .. } | Self::ReadOnly | Self::Unsupported(_) => {
+            Self::Method { .. } | Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
                 (S::METHOD_NOT_ALLOWED, C::Unsupported)
             }
             Self::BlobUnknown(_) => (S::NOT_FOUND, C::BlobUnknown),
@@ -373,8 +376,17 @@ impl Error {
     /// The JSON body: `{"errors":[{"code","message","detail"?}]}`. A message that quotes the client at length is cut.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
+        self.body_with(None)
+    }
+
+    /// The same, with what the client or its operator may do about it behind the message.
+    pub(crate) fn body_with(&self, remedy: Option<&str>) -> Vec<u8> {
         let code = self.wire().1.as_str();
-        let message = cut(self.to_string());
+        let mut message = cut(self.to_string());
+        if let Some(remedy) = remedy {
+            message.push_str("; ");
+            message.push_str(remedy);
+        }
         let one = |detail| ErrorEntry {
             code,
             message: &message,

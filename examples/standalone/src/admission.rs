@@ -12,6 +12,7 @@ use registry_axum::{Network, Proxies};
 use registry_core::{
     Error,
     auth::{ClientAddress, PresumedProxy},
+    hooks::Veto,
 };
 use std::{net::IpAddr, sync::Arc};
 
@@ -56,7 +57,8 @@ impl Admission {
             && !peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer.address)))
         {
             tracing::debug!(?peer, "refused: `http.allow` does not have this network");
-            return refusal(&Error::Denied);
+            let why = "this network may not connect; `http.allow` in the registry's configuration has those that may";
+            return refusal(&Error::Vetoed(Veto::new(why)));
         }
         let agent = request.headers().get(header::USER_AGENT);
         if this.refuse_old_clients && agent.is_some_and(is_old) {

@@ -79,7 +79,8 @@ impl Hooks for LayerUrls {
         match self.refused(put.manifest.subject()) {
             None => Ok(()),
             Some(url) => Err(Veto::new(format!(
-                "the manifest has a layer that lies at {url:?}, where this registry wants none"
+                "the manifest has a layer that lies at {url:?}, where this registry wants none; \
+                 `validation.manifests.urls` in its configuration says where layers may lie"
             ))),
         }
     }

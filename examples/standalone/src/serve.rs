@@ -285,6 +285,9 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     limits.name_components = storage.name_components;
     limits.document_bytes = usize::try_from(storage.document_bytes).unwrap_or(usize::MAX);
     registry = registry.limits(limits);
+    for (setting, key) in config::remedies(settings) {
+        registry = registry.remedy(setting, key);
+    }
     if !storage.whole_indexes {
         registry = registry.allow_sparse_indexes();
     }

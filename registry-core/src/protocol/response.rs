@@ -217,7 +217,7 @@ impl Error {
         match self {
             Self::Method { allowed } => headers.allow(allowed),
             // A read-only registry answers what reads; which those are is the same for every endpoint that writes.
-            Self::ReadOnly | Self::Unsupported(_) => {
+            Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
                 headers.allow(&[Method::GET, Method::HEAD, Method::OPTIONS]);
             }
             Self::ChunkOutOfOrder {

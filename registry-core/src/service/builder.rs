@@ -1,13 +1,17 @@
 //! [`Builder`] and [`Limits`]: how a host puts a registry together.
 
-use super::{Inner, Registry, documents::Documents};
+use super::{
+    Inner, Registry,
+    documents::Documents,
+    remedies::{Remedies, Setting},
+};
 use crate::{
     auth::{Authenticator, Authorizer, DefaultRules},
     hooks::{Hooks, NoHooks},
     protocol::{InvalidBase, Links},
     storage::Storage,
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Bounds for what clients can make grow. Blobs have none: a layer may have any size.
 ///
@@ -129,6 +133,7 @@ pub struct Builder {
     sparse_indexes: bool,
     deletion: bool,
     read_only: bool,
+    remedies: Remedies,
 }
 
 impl Builder {
@@ -144,6 +149,7 @@ impl Builder {
             sparse_indexes: false,
             deletion: true,
             read_only: false,
+            remedies: Remedies::default(),
         }
     }
 
@@ -212,6 +218,21 @@ impl Builder {
         }
     }
 
+    /// Adds a text to each refusal that a setting decides, such as the key by which the operator of this host changes it.
+    ///
+    /// ```
+    /// use registry_core::{Registry, service::Setting, storage::MemoryStorage};
+    ///
+    /// let registry = Registry::builder(MemoryStorage::new())
+    ///     .without_deletion()
+    ///     .remedy(Setting::Deletion, "start with --allow-delete to turn it on")
+    ///     .build();
+    /// ```
+    pub fn remedy(mut self, setting: Setting, text: impl Into<Cow<'static, str>>) -> Self {
+        self.remedies.set(setting, text.into());
+        self
+    }
+
     /// Where the registry is found from outside: a path (`/registry`) where a proxy strips one, or a URL
     /// (`https://example.com`) for absolute links. By default links are path-relative, which works behind any
     /// proxy that does not change paths.
@@ -249,6 +270,7 @@ impl Builder {
                 sparse_indexes: self.sparse_indexes,
                 deletion: self.deletion,
                 read_only: self.read_only,
+                remedies: self.remedies,
             }),
         }
     }

@@ -94,7 +94,7 @@ impl Registry {
                 let body = if unsatisfiable {
                     Bytes::new()
                 } else {
-                    error.body().into()
+                    error.body_with(self.inner.remedies.of(&error)).into()
                 };
                 (error.head(&links), ResponseBody::full(body))
             }

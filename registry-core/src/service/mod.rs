@@ -15,6 +15,7 @@ mod needs;
 mod parts;
 mod referrers;
 mod referrers_tag;
+mod remedies;
 mod tags;
 mod uploads;
 
@@ -23,9 +24,10 @@ pub use self::{
     builder::{Builder, Limits},
     manifests::{ManifestPush, ManifestPushed},
     referrers::ReferrersPage,
+    remedies::Setting,
 };
 
-use self::documents::Documents;
+use self::{documents::Documents, remedies::Remedies};
 use crate::{
     auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
@@ -70,6 +72,7 @@ struct Inner {
     sparse_indexes: bool,
     deletion: bool,
     read_only: bool,
+    remedies: Remedies,
 }
 
 /// On whose behalf something is done.
@@ -258,7 +261,7 @@ impl Repository {
     /// The plane that deletes, where that is allowed at all.
     fn delete(&self) -> Result<&dyn StorageWrite, Error> {
         if !self.registry.inner.deletion && matches!(self.authority, Authority::Caller { .. }) {
-            return Err(Error::Unsupported("delete: deletion is off"));
+            return Err(Error::DeletionOff);
         }
         self.write()
     }

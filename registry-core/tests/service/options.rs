@@ -3,7 +3,9 @@
 use crate::{IMAGE, digest, every_request, filled, send};
 use http::{Method, StatusCode};
 use registry_core::{
-    Algorithm, Digest, MediaType, Reference, Registry, Tag, protocol::PageQuery, service::ManifestPush,
+    Algorithm, Digest, Limits, MediaType, Reference, Registry, Tag,
+    protocol::PageQuery,
+    service::{ManifestPush, Setting},
     storage::MemoryStorage,
 };
 use serde_json::json;
@@ -76,6 +78,59 @@ async fn an_index_may_have_blobs_that_are_not_called_manifests() {
 
             assert_eq!(pushed.is_ok(), accepted, "{list} of {entry}: {pushed:?}");
         }
+    }
+}
+
+/// The core does not know what its host calls a choice: the host tells it, and clients read it.
+#[tokio::test]
+async fn a_refusal_names_the_remedy_of_the_host() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["a"]).await;
+    let mut limits = Limits::default();
+    limits.blob_bytes = Some(1);
+    limits.catalog_n = Some(1);
+    limits.uploads = 0;
+    let built = |storage: &MemoryStorage| {
+        [
+            (Setting::Deletion, "--delete"),
+            (Setting::ReadOnly, "--write"),
+            (Setting::BlobBytes, "--size"),
+            (Setting::CatalogPage, "--page"),
+            (Setting::Uploads, "--uploads"),
+            (Setting::Access, "--rules"),
+        ]
+        .into_iter()
+        .fold(Registry::builder(storage.clone()), |builder, (setting, text)| {
+            builder.remedy(setting, text)
+        })
+        .limits(limits)
+    };
+    let open = built(&storage).allow_anonymous_push().without_deletion().build();
+    let closed = built(&storage).allow_anonymous_push().read_only().build();
+    let ruled = built(&storage).build();
+    let post = "/v2/a/blobs/uploads/";
+    for (registry, method, target, body, expected) in [
+        (&open, Method::DELETE, "/v2/a/manifests/v1", "", "; --delete"),
+        (&open, Method::GET, "/v2/_catalog?n=2", "", "; --page"),
+        (&open, Method::POST, post, "", "; --uploads"),
+        (
+            &open,
+            Method::POST,
+            &format!("{post}?digest={}", digest()),
+            "{}",
+            "; --size",
+        ),
+        (&closed, Method::DELETE, "/v2/a/manifests/v1", "", "; --write"),
+        (&ruled, Method::POST, post, "", "; --rules"),
+        // Nobody's choice.
+        (&open, Method::GET, "/v2/a/manifests/v2", "", "no such manifest"),
+    ] {
+        let refused = send(registry, None, method, target, body).await;
+        assert!(
+            refused.message().ends_with(expected),
+            "{target}: {}",
+            refused.message()
+        );
     }
 }
 

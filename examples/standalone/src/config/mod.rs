@@ -14,6 +14,7 @@ mod not_yaml;
 mod overlay;
 mod protection;
 mod reader;
+mod remedies;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod yaml;
 
 pub(crate) use self::{
     check::render,
+    remedies::remedies,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
     units::size,
 };

@@ -194,9 +194,12 @@ fn deletion_is_off_unless_the_configuration_turns_it_on() {
     ] {
         let answer = server.request("DELETE", &format!("/v2/app/{target}"), &[], b"");
         assert_eq!(answer.status, 405, "{target}");
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(body.contains("UNSUPPORTED"), "{target}");
+        // What people ask most about registry:2.
         assert!(
-            String::from_utf8_lossy(&answer.body).contains("UNSUPPORTED"),
-            "{target}"
+            body.contains("`storage.delete.enabled: true`"),
+            "{target}: {body}"
         );
     }
     server.get("/v2/app/manifests/v1");
@@ -721,6 +724,8 @@ fn a_blob_beyond_the_largest_is_refused_before_it_is_sent() {
     assert_eq!(refused.status, 413);
     let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(body["errors"][0]["code"], "SIZE_INVALID");
+    let message = body["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("`http.maxblobsize`"), "{message}");
 
     let blob = vec![7; 100 << 10];
     server.push_blob("app", &sha256(&blob).to_string(), &blob);
@@ -741,6 +746,11 @@ fn nothing_changes_while_it_is_read_only() {
     ] {
         let answer = server.request(method, target, &[("Content-Type", MANIFEST)], b"{}");
         assert_eq!(answer.status, 405, "{method} {target}");
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(
+            body.contains("`storage.maintenance.readonly.enabled: false`"),
+            "{body}"
+        );
     }
     server.get("/v2/app/manifests/v1");
     server.stop();
@@ -833,6 +843,8 @@ fn only_the_networks_that_may_connect_are_let_in() {
         for target in ["/v2/", "/"] {
             let refused = server.request("GET", target, headers, b"");
             assert_eq!(refused.status, 403, "{target}");
+            let body = String::from_utf8_lossy(&refused.body);
+            assert!(body.contains("`http.allow`"), "{body}");
         }
     }
     let setup = with_http("allow: [192.0.2.0/24, 127.0.0.1]");

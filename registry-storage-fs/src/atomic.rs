@@ -342,13 +342,14 @@ impl Changes<'_> {
         self.write_synced(target, bytes)
     }
 
-    /// A directory, also if nothing comes into it.
-    pub(crate) fn make(&mut self, directory: &Path) -> Result<(), FsError> {
-        if !self.disk.directories.last(directory) {
-            create_all(directory)?;
-            self.touched.push(directory.to_path_buf());
+    /// A directory, also if nothing comes into it. False if it is known to have been there, and to last.
+    pub(crate) fn make(&mut self, directory: &Path) -> Result<bool, FsError> {
+        if self.disk.directories.last(directory) {
+            return Ok(false);
         }
-        Ok(())
+        create_all(directory)?;
+        self.touched.push(directory.to_path_buf());
+        Ok(true)
     }
 
     /// No file under that name; false if there was none.

@@ -67,6 +67,7 @@ extern crate self as registry_storage_fs;
 mod admin;
 mod append;
 mod atomic;
+mod bare;
 mod blobs;
 mod builds;
 mod condition;

@@ -2,9 +2,11 @@
 //!
 //! Walking directories is not byte order: `a-b` sorts before `a/b`, and the directory `a` before both. So each
 //! entry of a directory counts twice, as the name of a repository and, with a slash, as the beginning of others.
-//! A page looks into those directories only that can have some of it.
+//! A page looks into those directories only that can have some of it, and not into those of which an earlier walk found that
+//! they have no repository.
 
 use crate::{
+    bare::BareDirectories,
     error::{Context, FsError},
     open::Store,
     remarks::Remarks,
@@ -130,6 +132,8 @@ impl Store {
     ) -> Result<Listing<RepositoryName>> {
         let mut walk = Walk {
             remarks: &self.remarks,
+            bare: (whom == Whom::Readers && self.is_owned()).then_some(&self.bare),
+            began: self.bare.appeared(),
             whom,
             counts,
             left_out: HashSet::new(),
@@ -144,7 +148,9 @@ impl Store {
         };
         let root = self.layout.repositories();
         let names = names_after(&root, None)?;
-        walk.visit(&root, "", names)?;
+        if let Some(bare) = walk.visit(&root, "", names)? {
+            walk.remember(bare);
+        }
         Ok(Listing::first(page.limit, walk.found))
     }
 }
@@ -171,6 +177,10 @@ pub(crate) enum Whom {
 /// A walk through `repositories/` in the order of names.
 struct Walk<'a> {
     remarks: &'a Remarks,
+    /// Where no repository is, if that may be remembered.
+    bare: Option<&'a BareDirectories>,
+    /// How many had appeared when the walk began.
+    began: u64,
     whom: Whom,
     counts: &'a dyn Fn(&Path) -> Result<bool, FsError>,
     /// What has been left out, so that nothing more is said of it.
@@ -183,12 +193,15 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Visits a directory with these names in it; those of repositories there begin with `prefix`, which is empty or ends
     /// in a slash.
+    ///
+    /// Returns the directories in it if all was looked at, and no repository is in any of them.
     fn visit(
         &mut self,
         directory: &Path,
         prefix: &str,
         names: BinaryHeap<Reverse<String>>,
-    ) -> Result<(), FsError> {
+    ) -> Result<Option<Vec<PathBuf>>, FsError> {
+        let (mut bare, mut all_are) = (Vec::new(), true);
         let mut keys = Vec::new();
         for Reverse(name) in names {
             // `_layers` and its like belong to the repository above; dotfiles to nobody.
@@ -201,6 +214,7 @@ impl Walk<'_> {
         keys.sort_unstable();
         for key in keys {
             if self.found.len() >= self.wanted {
+                all_are = false;
                 break;
             }
             let (name, below) = match key.strip_suffix('/') {
@@ -208,6 +222,7 @@ impl Walk<'_> {
                 None => (key.as_str(), false),
             };
             if self.is_over(&key, below) {
+                all_are = false;
                 continue;
             }
             let Ok(repository) = RepositoryName::parse(name) else {
@@ -220,22 +235,62 @@ impl Walk<'_> {
                 continue;
             };
             let path = directory.join(name.strip_prefix(prefix).unwrap_or(name));
+            if self.bare.is_some_and(|bare| bare.contains(&path)) {
+                continue;
+            }
             if below {
-                match names_after(&path, None) {
-                    Ok(names) => {
-                        self.remarks.forget(&path);
-                        self.visit(&path, &key, names)?;
+                match self.visit_below(&path, &key)? {
+                    Some(_) if self.is_none(&repository, &path) => bare.push(path),
+                    Some(inside) => {
+                        all_are = false;
+                        self.remember(inside);
                     }
-                    Err(error) => self.leave_out(path, error)?,
+                    None => all_are = false,
                 }
                 continue;
             }
             match (self.counts)(&path) {
-                Ok(counts) => self.found.extend(counts.then_some(repository)),
-                Err(error) => self.leave_out(path, error)?,
+                Ok(true) => {
+                    all_are = false;
+                    self.found.push(repository);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    all_are = false;
+                    self.leave_out(path, error)?;
+                }
             }
         }
-        Ok(())
+        if all_are {
+            return Ok(Some(bare));
+        }
+        self.remember(bare);
+        Ok(None)
+    }
+
+    fn visit_below(&mut self, directory: &Path, prefix: &str) -> Result<Option<Vec<PathBuf>>, FsError> {
+        match names_after(directory, None) {
+            Ok(names) => {
+                self.remarks.forget(directory);
+                self.visit(directory, prefix, names)
+            }
+            Err(error) => self.leave_out(directory.to_path_buf(), error).map(|()| None),
+        }
+    }
+
+    /// Whether this walk has looked at the directory itself, before what is in it, and it is no repository.
+    fn is_none(&self, repository: &RepositoryName, directory: &Path) -> bool {
+        !self.is_over(repository.as_str(), false)
+            && !self.left_out.contains(directory)
+            && self.found.binary_search(repository).is_err()
+    }
+
+    fn remember(&self, bare: Vec<PathBuf>) {
+        if let Some(memory) = self.bare
+            && !bare.is_empty()
+        {
+            memory.add(bare, self.began);
+        }
     }
 
     /// Goes on without a directory, if that is right.

@@ -161,7 +161,10 @@ impl Store {
         // Without the one, registry:2's collector takes the repository for none, and its content for garbage; without the
         // other it ends, or deletes the manifest's bytes and leaves its link. A push of blobs, or a tag, makes them as well.
         changes.make(&self.layout.all_layers(repository))?;
-        changes.make(&self.layout.tags(repository))?;
+        if changes.make(&self.layout.tags(repository))? {
+            // Before anybody is told that it is there.
+            self.bare.appear(&self.layout.manifests(repository));
+        }
         self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
         let media_type = self.layout.media_type(repository, &digest);
         if sniff(bytes) == put.media_type {

@@ -2,6 +2,7 @@
 
 use crate::{
     atomic::{Disk, Durability},
+    bare::BareDirectories,
     builds::{self, Builds, Share},
     error::{Context, FsError},
     holders::Holders,
@@ -225,6 +226,7 @@ impl FsOptions {
             store: Arc::new(Store {
                 closed,
                 open_uploads: OpenUploads::new(&layout),
+                bare: BareDirectories::default(),
                 layout,
                 disk,
                 min_free: self.min_free,
@@ -360,6 +362,7 @@ pub(crate) struct Store {
     pub(crate) boot: String,
     pub(crate) uploads: KeyedLocks<UploadId>,
     pub(crate) open_uploads: OpenUploads,
+    pub(crate) bare: BareDirectories,
     /// Taken before `tags` where both are.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,

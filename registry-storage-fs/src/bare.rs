@@ -1,0 +1,171 @@
+//! [`BareDirectories`]: directories in which there is no repository, so that listings need not pass through them.
+//!
+//! Upload sessions, and blobs without a manifest, have directories that readers never see. Without this memory whoever opens
+//! ten thousand sessions makes every page of the catalog pass through the directories of all of them.
+//!
+//! A repository is seen from when its manifest is acknowledged. So whoever makes one forgets the directories above it, and
+//! a walk that began before that adds nothing any more.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// How many are remembered. Forgetting them costs a walk.
+const MOST: usize = 65_536;
+
+/// Only the process that owns the root may use it: nobody else makes repositories.
+#[derive(Debug, Default)]
+pub(crate) struct BareDirectories(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Of those that lie in each other, mostly the topmost.
+    bare: HashSet<PathBuf>,
+    /// How many repositories may have appeared.
+    appeared: u64,
+}
+
+impl BareDirectories {
+    /// How many repositories may have appeared: what a walk that begins now passes to [`add`](Self::add).
+    pub(crate) fn appeared(&self) -> u64 {
+        self.memory().appeared
+    }
+
+    /// Whether neither this directory nor one below it is a repository.
+    pub(crate) fn contains(&self, directory: &Path) -> bool {
+        self.memory().bare.contains(directory)
+    }
+
+    /// Adds what a walk has found that began when so many repositories had appeared.
+    pub(crate) fn add(&self, directories: Vec<PathBuf>, began: u64) {
+        let mut memory = self.memory();
+        if memory.appeared != began {
+            return;
+        }
+        if memory.bare.len() + directories.len() > MOST {
+            memory.bare.clear();
+        }
+        memory.bare.extend(directories.into_iter().take(MOST));
+    }
+
+    /// There may be a repository above this path now, which was none before.
+    pub(crate) fn appear(&self, repository: &Path) {
+        let mut memory = self.memory();
+        memory.appeared += 1;
+        if !memory.bare.is_empty() {
+            for directory in repository.ancestors() {
+                memory.bare.remove(directory);
+            }
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Durability, FsStorage,
+        costs::Listed,
+        support::{all, content, manifest, name, open_upload, push, put},
+    };
+    use registry_core::{Storage as _, storage::Page};
+
+    #[test]
+    fn a_walk_that_began_before_a_repository_appeared_adds_nothing() {
+        let directories = BareDirectories::default();
+        let began = directories.appeared();
+        directories.add(vec!["/a".into(), "/b".into()], began);
+
+        directories.appear(Path::new("/a/x/y"));
+        directories.add(vec!["/a".into(), "/c".into()], began);
+
+        assert!(directories.contains(Path::new("/b")));
+        assert!(!directories.contains(Path::new("/a")) && !directories.contains(Path::new("/c")));
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_that() {
+        let directories = BareDirectories::default();
+        for half in 0..3 {
+            let many = (0..MOST / 2).map(|number| format!("/{half}/{number}").into());
+            directories.add(many.collect(), 0);
+        }
+        let memory = directories.memory();
+        assert!(memory.bare.len() <= MOST && memory.bare.contains(Path::new("/2/0")));
+    }
+
+    async fn catalog(storage: &FsStorage) -> Vec<String> {
+        let listed = storage.repositories(all()).await.unwrap().items;
+        listed.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn listings_pass_once_through_directories_without_a_repository() {
+        let root = tempfile::tempdir().unwrap();
+        let relaxed = FsStorage::options().durability(Durability::Relaxed);
+        let storage = relaxed.open(root.path()).unwrap();
+        for repository in ["a", "b/c", "z"] {
+            put(&storage, &name(repository), manifest("1"), &[]).await;
+        }
+        for number in 0..10 {
+            open_upload(&storage, &name(&format!("a/x/{number}/y/z"))).await;
+            open_upload(&storage, &name(&format!("p{number}/y/z"))).await;
+            push(&storage, &name(&format!("b/blobs/{number}")), &content(10)).await;
+        }
+        let listed = Listed::below(root.path());
+        assert_eq!(catalog(&storage).await, ["a", "b/c", "z"]);
+        assert!(listed.take().len() > 70);
+
+        for _ in 0..2 {
+            assert_eq!(catalog(&storage).await, ["a", "b/c", "z"]);
+            // All of them, `a`, `b`, `b/c` and `z`.
+            assert_eq!(listed.take().len(), 5);
+        }
+
+        // What appears is there at once, wherever it is.
+        for (appears, expected) in [
+            ("a/x/3/y", vec!["a", "a/x/3/y", "b/c", "z"]),
+            ("p3/y/z/below", vec!["a", "a/x/3/y", "b/c", "p3/y/z/below", "z"]),
+            ("b", vec!["a", "a/x/3/y", "b", "b/c", "p3/y/z/below", "z"]),
+        ] {
+            put(&storage, &name(appears), manifest("1"), &[]).await;
+            for _ in 0..2 {
+                assert_eq!(catalog(&storage).await, expected);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_that_end_anywhere_hide_nothing_from_later_ones() {
+        let root = tempfile::tempdir().unwrap();
+        let relaxed = FsStorage::options().durability(Durability::Relaxed);
+        let storage = relaxed.open(root.path()).unwrap();
+        let model = ["a", "a-b", "a-b/c/d", "a/b", "a/b/c/d", "b/c", "b.c/d", "z/z/z"];
+        let mut model: Vec<_> = model.map(name).to_vec();
+        model.sort();
+        for repository in &model {
+            put(&storage, repository, manifest("1"), &[]).await;
+        }
+        for bare in ["a/a", "a/b/c/e/f", "a-b/c", "b", "b/d/e", "b.c", "y/y", "z/z/y"] {
+            open_upload(&storage, &name(bare)).await;
+        }
+        for limit in 1..=model.len() {
+            for position in 0..=model.len() {
+                let after = position.checked_sub(1).map(|last| &model[last]);
+                let page = storage.repositories(Page { after, limit }).await.unwrap();
+                let rest = &model[position..];
+                assert_eq!(
+                    page.items,
+                    rest[..limit.min(rest.len())],
+                    "{limit} after {after:?}"
+                );
+            }
+        }
+    }
+}

@@ -44,7 +44,7 @@ impl FsStorage {
         let announced = body.remaining().unwrap_or(0);
         let mut write_back = WriteBack::new(repository.clone(), state.offset);
         let mut appending = self
-            .blocking(move |store| {
+            .writing(move |store| {
                 store.require_room(announced)?;
                 let (claimed, file) = store.claim_for_append(&repository, &state)?;
                 Ok(Appending::new(claimed, file, hasher, closing))

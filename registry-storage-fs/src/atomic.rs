@@ -16,6 +16,7 @@
 use crate::{
     directories::Directories,
     error::{Context, FsError},
+    staging::{Staged, Staging},
 };
 use std::{
     collections::HashSet,
@@ -23,10 +24,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// What an acknowledged write survives.
@@ -51,10 +49,8 @@ const TRIES: usize = 1000;
 pub(crate) struct Disk {
     /// Everything lies below it. It and its parents last from opening on.
     top: PathBuf,
-    staging: PathBuf,
+    staging: Staging,
     durability: Durability,
-    /// Names in the staging area. Nobody else writes there.
-    staged: AtomicU64,
     directories: Directories,
     files: Mutex<LastingFiles>,
 }
@@ -76,23 +72,24 @@ impl LastingFiles {
 }
 
 impl Disk {
-    pub(crate) fn new(top: &Path, staging: PathBuf, durability: Durability) -> Self {
+    pub(crate) fn new(top: &Path, staging: Staging, durability: Durability) -> Self {
         Self {
             top: top.to_path_buf(),
             staging,
             durability,
-            staged: AtomicU64::new(0),
             directories: Directories::default(),
             files: Mutex::default(),
         }
     }
 
-    /// A name in the staging area that nobody has; what is there when it is dropped goes away.
-    pub(crate) fn stage(&self) -> Staged {
-        let name = self.staged.fetch_add(1, Ordering::Relaxed).to_string();
-        Staged {
-            path: self.staging.join(name),
-        }
+    /// See [`Staging::stage`].
+    pub(crate) fn stage(&self) -> Result<Staged, FsError> {
+        self.staging.stage()
+    }
+
+    /// See [`Staging::require_owned`].
+    pub(crate) fn require_owned(&self) -> Result<(), FsError> {
+        self.staging.require_owned()
     }
 
     /// What one operation is about to change.
@@ -108,7 +105,7 @@ impl Disk {
 
     /// Replaces a file whose directory exists. It survives the process, not the loss of power.
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
-        let staged = self.stage();
+        let staged = self.stage()?;
         fs::write(&staged.path, bytes).at("write", &staged.path)?;
         fs::rename(&staged.path, target).at("rename into place", target)
     }
@@ -133,9 +130,12 @@ impl Disk {
     /// Removes a directory with everything in it, for readers at once; false if there is none. For sessions: nothing in
     /// them is remembered as lasting.
     pub(crate) fn discard(&self, directory: &Path) -> Result<bool, FsError> {
-        let staged = self.stage();
-        let moved = fs::rename(directory, &staged.path).if_there("move away", directory)?;
-        Ok(moved.is_some())
+        let staged = self.stage()?;
+        match fs::rename(directory, &staged.path) {
+            // Also where the staging area has gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(directory)? => Ok(false),
+            moved => moved.at("move away", directory).map(|()| true),
+        }
     }
 
     /// Removes a directory if it is empty, and then those above it that are, up to `top`, which stays.
@@ -219,27 +219,6 @@ impl Disk {
         let number = files.number(path);
         files.known.remove(&number);
         files.removals += 1;
-    }
-}
-
-/// Something in the staging area, perhaps nothing yet, perhaps nothing any more.
-#[derive(Debug)]
-pub(crate) struct Staged {
-    pub(crate) path: PathBuf,
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        // Best effort: the staging area is emptied at opening. A file is by far the most common.
-        let removed = match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&self.path),
-            other => other,
-        };
-        if let Err(error) = removed
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove a staged file");
-        }
     }
 }
 
@@ -433,7 +412,7 @@ impl Changes<'_> {
     }
 
     fn write_staged(&self, bytes: &[u8]) -> Result<Staged, FsError> {
-        let staged = self.disk.stage();
+        let staged = self.disk.stage()?;
         self.write_synced(&staged.path, bytes)?;
         Ok(staged)
     }
@@ -443,6 +422,11 @@ impl Changes<'_> {
         file.write_all(bytes).at("write", path)?;
         self.disk.sync_data(&file, path)
     }
+}
+
+fn is_there(path: &Path) -> Result<bool, FsError> {
+    let there = fs::symlink_metadata(path).if_there("look at", path)?;
+    Ok(there.is_some())
 }
 
 /// Renames, and makes the directories on the way only where they are missing: again, if somebody removes them meanwhile
@@ -499,11 +483,12 @@ mod tests {
     fn disk(top: &Path) -> Disk {
         let staging = top.join("_staging");
         fs::create_dir_all(&staging).unwrap();
-        Disk::new(top, staging, Durability::Full)
+        Disk::new(top, Staging::new(staging, None), Durability::Full)
     }
 
     fn is_staged_empty(disk: &Disk) -> bool {
-        fs::read_dir(&disk.staging).unwrap().next().is_none()
+        let staging = disk.top.join("_staging");
+        fs::read_dir(staging).unwrap().next().is_none()
     }
 
     #[test]
@@ -564,7 +549,7 @@ mod tests {
         let disk = disk(top.path());
         let target = top.path().join("tags/v1");
         let place = |content: &[u8]| {
-            let staged = disk.stage();
+            let staged = disk.stage().unwrap();
             let inside = staged.path.join("current/link");
             let mut changes = disk.changes();
             changes.fill(&inside, content).unwrap();

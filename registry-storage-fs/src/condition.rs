@@ -101,7 +101,7 @@ impl Store {
             fs::read_dir(&repositories).if_there("list", &repositories)?;
             return Ok(());
         }
-        let staged = self.disk.stage();
+        let staged = self.disk.stage()?;
         fs::write(&staged.path, CONTENT).at("write", &staged.path)?;
         let read = fs::read(&staged.path).at("read", &staged.path)?;
         fs::remove_file(&staged.path).at("remove", &staged.path)?;
@@ -147,9 +147,10 @@ mod tests {
     async fn a_probe_says_what_it_could_not_do_and_where() {
         let directory = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(directory.path()).unwrap();
-        // Permission bits do not stop root; what is not there stops everybody.
+        // Permission bits do not stop root; a file where a directory belongs stops everybody.
         let staging = storage.store().layout.staging();
         fs::remove_dir(&staging).unwrap();
+        fs::write(&staging, "in the way").unwrap();
 
         let refused = storage.probe().await.unwrap_err();
 

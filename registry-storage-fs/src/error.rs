@@ -1,5 +1,6 @@
 //! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`].
 
+use crate::staging::Replaced;
 use registry_core::storage::StorageError;
 use rustix::io::Errno;
 use std::{
@@ -56,6 +57,11 @@ impl FsError {
 impl From<FsError> for StorageError {
     fn from(error: FsError) -> Self {
         let context = error.to_string();
+        if let Some(replaced) = error.source.get_ref().filter(|source| source.is::<Replaced>()) {
+            return Self::Unavailable {
+                context: format!("{context}: {replaced}"),
+            };
+        }
         Self::io(context, error.source)
     }
 }

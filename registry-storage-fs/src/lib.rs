@@ -56,6 +56,7 @@
 //! - Content that is found to have another digest than the one it is stored under is absent from then on, for everybody, and
 //!   the next push of it succeeds. It moves to `_quarantine`, which [`FsStorage::quarantined`] counts; an error of the
 //!   disk moves nothing.
+//! - Nothing is written in a directory that took the place of the one that was opened: all writes are refused until it is back.
 //! - An error of the system is never "not there". Lists for readers leave out a repository that somebody made unreadable;
 //!   those for maintenance leave out all that cannot be read.
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
@@ -100,6 +101,7 @@ mod remarks;
 mod seams;
 mod search;
 mod session_records;
+mod staging;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -44,8 +44,7 @@ impl FsStorage {
             None => {
                 // All tags of a repository are not read for a manifest that it does not have.
                 let (name, digest) = (repository.clone(), *digest);
-                let has =
-                    self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
+                let has = self.writing(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
                 if has.await?.is_none() {
                     return Ok(None);
                 }
@@ -57,7 +56,7 @@ impl FsStorage {
             }
         };
         let (repository, digest) = (repository.clone(), *digest);
-        self.blocking(move |store| store.delete_manifest(&repository, &digest, &tags))
+        self.writing(move |store| store.delete_manifest(&repository, &digest, &tags))
             .await
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     referrer_index::Keeper,
     remarks::Remarks,
     seams::Pauses,
+    staging::{OwnerFile, Staging},
     tag_index::{Lease, TagIndexes},
     write_back,
 };
@@ -177,7 +178,11 @@ impl FsOptions {
         };
         if self.read_only {
             fs::read_dir(root).at("read", root).map_err(unusable)?;
-            let disk = Disk::new(layout.top(), layout.staging(), self.durability);
+            let disk = Disk::new(
+                layout.top(),
+                Staging::new(layout.staging(), None),
+                self.durability,
+            );
             return Ok(self.storage(layout, disk, None, None));
         }
         fs::create_dir_all(layout.top())
@@ -201,7 +206,10 @@ impl FsOptions {
         fs::create_dir(&staging)
             .at("create", &staging)
             .map_err(not_writable)?;
-        let disk = Disk::new(layout.top(), staging, self.durability);
+        let locked = OwnerFile::of(&owner.file, &layout.owner())
+            .at("look at", &layout.owner())
+            .map_err(unusable)?;
+        let disk = Disk::new(layout.top(), Staging::new(staging, locked), self.durability);
         for directory in layout.top().ancestors().take(4) {
             let directory = if directory.as_os_str().is_empty() {
                 Path::new(".")
@@ -316,6 +324,19 @@ impl FsStorage {
         })
     }
 
+    /// As [`blocking`](Self::blocking), for what writes: only as long as the directory is the one that this process owns. In
+    /// another, all that is stored would count as absent.
+    pub(crate) async fn writing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking(move |store| {
+            store.disk.require_owned()?;
+            work(store)
+        })
+        .await
+    }
+
     /// As [`blocking`](Self::blocking), begun and not waited for.
     pub(crate) fn start<T: Send + 'static>(
         &self,
@@ -411,7 +432,7 @@ impl Store {
 
 /// The lock on the directory, for as long as it is open. The kernel frees it, however the process ends.
 struct Owner {
-    _file: File,
+    file: File,
 }
 
 impl Owner {
@@ -440,7 +461,7 @@ impl Owner {
             .set_len(0)
             .and_then(|()| writeln!(file, "{}\n{}", std::process::id(), host_name()));
         match written {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(source) => Err(OpenError::NotWritable {
                 path: root.to_path_buf(),
                 user: rustix::process::geteuid().as_raw(),

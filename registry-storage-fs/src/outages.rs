@@ -211,3 +211,23 @@ async fn maintenance_goes_on_without_what_cannot_be_read() {
     let report = expire_uploads(&storage, later).await.unwrap();
     assert_eq!(report.expired, 2, "{report:?}");
 }
+
+#[tokio::test]
+async fn a_damaged_manifest_is_logged_once_and_again_when_it_was_whole_meanwhile() {
+    let (_root, storage) = filled().await;
+    let store = storage.store();
+    let image = manifest("1");
+    let data = store.layout.blob(image.digest());
+    let log = support::log::Log::capture();
+    let looked = || {
+        let found = store.manifest(&name("a"), &(*image.digest()).into()).unwrap();
+        (found.is_some(), log.take().lines().count())
+    };
+
+    fs::write(&data, "damaged").unwrap();
+    assert_eq!([looked(), looked()], [(false, 1), (false, 0)]);
+    fs::write(&data, image.subject()).unwrap();
+    assert_eq!(looked(), (true, 0));
+    fs::write(&data, "damaged").unwrap();
+    assert_eq!(looked(), (false, 1));
+}

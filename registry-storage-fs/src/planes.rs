@@ -111,13 +111,13 @@ impl StorageWrite for FsStorage {
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
         self.count_uploads().await;
         let repository = repository.clone();
-        self.blocking(move |store| store.open_upload(&repository, &new))
+        self.writing(move |store| store.open_upload(&repository, &new))
             .await
     }
 
     async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
         let (repository, id) = (repository.clone(), *id);
-        self.blocking(move |store| store.upload(&repository, &id)).await
+        self.writing(move |store| store.upload(&repository, &id)).await
     }
 
     async fn append(
@@ -136,7 +136,7 @@ impl StorageWrite for FsStorage {
         hasher: Hasher,
     ) -> Result<(UploadState, Hasher)> {
         let repository = repository.clone();
-        self.blocking(move |store| store.rehash(&repository, &state, hasher))
+        self.writing(move |store| store.rehash(&repository, &state, hasher))
             .await
     }
 
@@ -147,13 +147,13 @@ impl StorageWrite for FsStorage {
         proof: Verified,
     ) -> Result<BlobInfo> {
         let repository = repository.clone();
-        self.blocking(move |store| store.commit(&repository, &state, &proof))
+        self.writing(move |store| store.commit(&repository, &state, &proof))
             .await
     }
 
     async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
         let (repository, id) = (repository.clone(), *id);
-        self.blocking(move |store| store.cancel(&repository, &id)).await
+        self.writing(move |store| store.cancel(&repository, &id)).await
     }
 
     async fn mount(
@@ -163,12 +163,12 @@ impl StorageWrite for FsStorage {
         digest: &Digest,
     ) -> Result<Option<BlobInfo>> {
         let (from, to, digest) = (from.clone(), to.clone(), *digest);
-        self.blocking(move |store| store.mount(&from, &to, &digest)).await
+        self.writing(move |store| store.mount(&from, &to, &digest)).await
     }
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
         let repository = repository.clone();
-        self.blocking(move |store| store.put_manifest(&repository, put))
+        self.writing(move |store| store.put_manifest(&repository, put))
             .await
     }
 
@@ -179,7 +179,7 @@ impl StorageWrite for FsStorage {
         expect: TagExpect,
     ) -> Result<Option<Digest>> {
         let (repository, tag) = (repository.clone(), tag.clone());
-        self.blocking(move |store| store.delete_tag(&repository, &tag, expect))
+        self.writing(move |store| store.delete_tag(&repository, &tag, expect))
             .await
     }
 
@@ -193,7 +193,7 @@ impl StorageWrite for FsStorage {
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.blocking(move |store| store.delete_blob(&repository, &digest))
+        self.writing(move |store| store.delete_blob(&repository, &digest))
             .await
     }
 }
@@ -246,7 +246,7 @@ impl StorageAdmin for FsStorage {
 
     async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
         let (repository, seen) = (repository.clone(), seen.clone());
-        self.blocking(move |store| store.expire_upload(&repository, &seen))
+        self.writing(move |store| store.expire_upload(&repository, &seen))
             .await
     }
 }

@@ -194,6 +194,7 @@ impl Store {
         let Some(keeper) = self.keeper() else {
             return Ok(());
         };
+        self.disk.require_owned()?;
         self.make_index_directory(&self.layout.referrers(repository))?;
         self.disk.replace(
             &self.layout.referrers_complete(repository),
@@ -206,6 +207,7 @@ impl Store {
         repository: &RepositoryName,
         entry: &Entry,
     ) -> Result<(), FsError> {
+        self.disk.require_owned()?;
         let path = entry.path(&self.layout, repository);
         let create = || File::options().create(true).append(true).open(&path).map(drop);
         for _ in 1..TRIES {

@@ -73,7 +73,7 @@ impl Store {
         to: &Digest,
     ) -> Result<bool> {
         let link = to.to_string();
-        let staged = self.disk.stage();
+        let staged = self.disk.stage()?;
         let inside = TagPaths::below(staged.path.clone());
         let (index, current) = (inside.index(to), inside.current());
         changes.fill(&index, link.as_bytes())?;

@@ -95,7 +95,7 @@ impl Store {
         let now = time::format(SystemTime::now());
 
         // The session appears whole, by one rename.
-        let staged = self.disk.stage();
+        let staged = self.disk.stage()?;
         let mut session = Session {
             paths: UploadPaths::below(staged.path.clone()),
             id,

@@ -1,6 +1,8 @@
 //! What the tests share: the steps of a push, and the paths of the layout, spelled out.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod log;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use registry_core::{
@@ -141,6 +143,15 @@ pub(crate) async fn put(
     manifest: Verified<Bytes>,
     tags: &[&str],
 ) -> PutOutcome {
+    try_put(storage, repository, manifest, tags).await.unwrap()
+}
+
+pub(crate) async fn try_put(
+    storage: &FsStorage,
+    repository: &RepositoryName,
+    manifest: Verified<Bytes>,
+    tags: &[&str],
+) -> Result<PutOutcome> {
     let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
     let mut put = PutManifest::new(manifest, media_type);
     put.tags = tags
@@ -150,7 +161,7 @@ pub(crate) async fn put(
             expect: TagExpect::Any,
         })
         .collect();
-    writer(storage).put_manifest(repository, put).await.unwrap()
+    writer(storage).put_manifest(repository, put).await
 }
 
 pub(crate) fn top(root: &Path) -> PathBuf {

@@ -1,0 +1,138 @@
+//! [`Staging`]: where everything is written before it gets its name, as long as the directory is this process's own.
+//!
+//! The lock on `_owner` is on a file, not on a path: whoever moves the directory away, or removes what is in it, puts another
+//! one in its place that nobody has locked and of which this process knows nothing. So each write begins with a look
+//! whether the owner file is still the one that was locked. If it is, a staging area that somebody removed is made again.
+
+use crate::error::{Context as _, FsError};
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// The staging area of one process.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    directory: PathBuf,
+    /// `None` where nothing is locked.
+    owner: Option<OwnerFile>,
+    /// Names in it. Nobody else writes there.
+    names: AtomicU64,
+}
+
+/// The file that this process has locked, and where it lay then.
+#[derive(Debug)]
+pub(crate) struct OwnerFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+/// Tells one file from all others of a machine, while it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+impl OwnerFile {
+    /// `None` on file systems where a file has not the same number twice: there nothing can be told by it.
+    pub(crate) fn of(file: &File, path: &Path) -> io::Result<Option<Self>> {
+        let id = FileId::of(&file.metadata()?);
+        let by_path = FileId::of(&fs::metadata(path)?);
+        Ok((id == by_path).then(|| Self {
+            path: path.to_path_buf(),
+            id,
+        }))
+    }
+
+    fn is_still_there(&self) -> Result<bool, FsError> {
+        let there = fs::metadata(&self.path).if_there("look at", &self.path)?;
+        Ok(there.is_some_and(|there| FileId::of(&there) == self.id))
+    }
+}
+
+/// Says that another directory lies where the one was that this process owns.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the directory was replaced or emptied while it was served: {} is not the file any more that this process has locked; restart it",
+    owner.display()
+)]
+pub(crate) struct Replaced {
+    owner: PathBuf,
+}
+
+impl Staging {
+    pub(crate) const fn new(directory: PathBuf, owner: Option<OwnerFile>) -> Self {
+        Self {
+            directory,
+            owner,
+            names: AtomicU64::new(0),
+        }
+    }
+
+    /// A name in the staging area that nobody has; what is there when it is dropped goes away.
+    pub(crate) fn stage(&self) -> Result<Staged, FsError> {
+        self.require_owned()?;
+        if fs::metadata(&self.directory)
+            .if_there("look at", &self.directory)?
+            .is_none()
+        {
+            tracing::warn!(directory = %self.directory.display(), "the staging area was removed, and is made again");
+            match fs::create_dir(&self.directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.at("create", &self.directory)?,
+            }
+        }
+        let name = self.names.fetch_add(1, Ordering::Relaxed).to_string();
+        Ok(Staged {
+            path: self.directory.join(name),
+        })
+    }
+
+    /// Whether the directory is still the one that this process owns.
+    pub(crate) fn require_owned(&self) -> Result<(), FsError> {
+        let Some(owner) = &self.owner else {
+            return Ok(());
+        };
+        if owner.is_still_there()? {
+            return Ok(());
+        }
+        let replaced = Replaced {
+            owner: owner.path.clone(),
+        };
+        Err(io::Error::other(replaced)).at("write in", &self.directory)
+    }
+}
+
+/// Something in the staging area, perhaps nothing yet, perhaps nothing any more.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) path: PathBuf,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Best effort: the staging area is emptied at opening. A file is by far the most common.
+        let removed = match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&self.path),
+            other => other,
+        };
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a staged file");
+        }
+    }
+}

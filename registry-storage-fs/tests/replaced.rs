@@ -1,0 +1,134 @@
+//! What becomes of writes when somebody takes the directory away under a running storage.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use registry_core::{
+    Algorithm, Digest, Storage,
+    storage::{NewUpload, Result, StorageError, TagExpect},
+};
+use registry_storage_fs::FsStorage;
+use std::{fs, path::Path};
+use support::*;
+
+fn is_unavailable<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(StorageError::Unavailable { context }) if context.contains("_owner"))
+}
+
+/// What every kind of write comes to.
+async fn writes(storage: &FsStorage, pushed: &Digest) -> Vec<(&'static str, bool)> {
+    let a = name("a");
+    let write = writer(storage);
+    let put = try_put(storage, &a, manifest("2"), &["v2"]).await;
+    let (new, media) = (NewUpload::hashed_by(Algorithm::Sha256), manifest("1"));
+    vec![
+        ("open", is_unavailable(&write.open_upload(&a, new).await)),
+        ("put", is_unavailable(&put)),
+        (
+            "mount",
+            is_unavailable(&write.mount(&a, &name("b"), pushed).await),
+        ),
+        (
+            "delete_tag",
+            is_unavailable(&write.delete_tag(&a, &tag("v1"), TagExpect::Any).await),
+        ),
+        (
+            "delete_manifest",
+            is_unavailable(&write.delete_manifest(&a, media.digest()).await),
+        ),
+        (
+            "delete_blob",
+            is_unavailable(&write.delete_blob(&a, pushed).await),
+        ),
+        ("probe", is_unavailable(&storage.probe().await)),
+    ]
+}
+
+async fn assert_unavailable(storage: &FsStorage, pushed: &Digest) {
+    for (what, is_unavailable) in writes(storage, pushed).await {
+        assert!(is_unavailable, "{what}");
+    }
+}
+
+async fn filled(root: &Path) -> (FsStorage, Digest) {
+    let storage = FsStorage::open(root).unwrap();
+    let digest = push(&storage, &name("a"), &content(1000)).await.digest;
+    put(&storage, &name("a"), manifest("1"), &["v1"]).await;
+    (storage, digest)
+}
+
+#[tokio::test]
+async fn a_staging_area_that_was_removed_is_made_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (storage, _) = filled(root.path()).await;
+    let staging = top(root.path()).join("_staging");
+    let a = name("a");
+    let remove = || fs::remove_dir_all(&staging).unwrap();
+
+    remove();
+    let pushed = push(&storage, &a, &content(2000)).await;
+    remove();
+    put(&storage, &a, manifest("2"), &["v2"]).await;
+    remove();
+    storage.probe().await.unwrap();
+    remove();
+    let session = open_upload(&storage, &a).await;
+    remove();
+    assert!(writer(&storage).cancel(&a, &session.id).await.unwrap());
+    remove();
+    let gone = writer(&storage).delete_tag(&a, &tag("v2"), TagExpect::Any).await;
+
+    assert!(gone.unwrap().is_some());
+    assert_eq!(read(&storage, &a, &pushed.digest).await, Some(content(2000)));
+    let tags = storage.tags(&a, all()).await.unwrap().unwrap();
+    assert_eq!(tags.items, [tag("v1")]);
+}
+
+#[tokio::test]
+async fn nothing_is_written_in_a_directory_that_took_the_place_of_the_owned_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (storage, digest) = filled(root.path()).await;
+    let session = open_upload(&storage, &name("a")).await;
+    let away = root.path().join("away");
+    let here = root.path().join("docker");
+    fs::rename(&here, &away).unwrap();
+
+    // Nothing at all, then nothing but the directories, then one that somebody else owns.
+    assert_unavailable(&storage, &digest).await;
+    fs::create_dir_all(top(root.path()).join("_staging")).unwrap();
+    assert_unavailable(&storage, &digest).await;
+    let (other, _) = filled(root.path()).await;
+    let before = files(&here);
+    assert_unavailable(&storage, &digest).await;
+    let a = name("a");
+    for refused in [
+        append(&storage, &a, session.clone(), &content(10))
+            .await
+            .map(drop),
+        writer(&storage).upload(&a, &session.id).await.map(drop),
+        writer(&storage).cancel(&a, &session.id).await.map(drop),
+    ] {
+        assert!(is_unavailable(&refused), "{refused:?}");
+    }
+    assert_eq!(files(&here), before);
+    drop(other);
+
+    // And when it is back, all goes on.
+    fs::remove_dir_all(&here).unwrap();
+    fs::rename(&away, &here).unwrap();
+    storage.probe().await.unwrap();
+    append(&storage, &a, session, &content(10)).await.unwrap();
+    put(&storage, &a, manifest("2"), &["v2"]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_once_the_owner_file_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let (storage, digest) = filled(root.path()).await;
+
+    // Else another process could own the directory, too.
+    fs::remove_file(top(root.path()).join("_owner")).unwrap();
+
+    assert_unavailable(&storage, &digest).await;
+    assert_eq!(read(&storage, &name("a"), &digest).await, Some(content(1000)));
+}

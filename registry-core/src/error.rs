@@ -316,6 +316,9 @@ pub enum Error {
     /// There is no space left, or none for uploads.
     #[error("the registry has no space left for this; pulling and deleting go on")]
     Full(#[source] BoxError),
+    /// There is room, but no file left to put it in.
+    #[error("the registry has no files (inodes) left for this; pulling and deleting go on")]
+    OutOfFiles(#[source] BoxError),
     /// The storage takes nothing until an operator has dealt with it. The source is for the log.
     #[error("the registry cannot store anything for now")]
     Unavailable(#[source] BoxError),
@@ -367,7 +370,7 @@ impl Error {
             }
             // 507 would be the word for it, but docker tries that for 50 seconds and then shows the status alone, as
             // skopeo and podman do at once. This one they all show, with the message, and nobody tries again.
-            Self::Full(_) => (S::FORBIDDEN, C::Denied),
+            Self::Full(_) | Self::OutOfFiles(_) => (S::FORBIDDEN, C::Denied),
             Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, C::Unknown),
             Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
         }
@@ -490,6 +493,7 @@ impl From<StorageError> for Error {
             StorageError::ReadOnly => Self::ReadOnly,
             unavailable @ StorageError::Unavailable { .. } => Self::Unavailable(unavailable.into()),
             full @ StorageError::Full { .. } => Self::Full(full.into()),
+            full @ StorageError::OutOfFiles { .. } => Self::OutOfFiles(full.into()),
             other @ (StorageError::UploadConflict { .. } | StorageError::Internal { .. }) => {
                 Self::Storage(other.into())
             }

@@ -422,7 +422,7 @@ impl Kind {
             StorageError::ReadOnly => Self::ReadOnly,
             StorageError::Unavailable { .. } => Self::Unavailable,
             StorageError::TooManyUploads { .. } => Self::TooManyUploads,
-            StorageError::Full { .. } => Self::Full,
+            StorageError::Full { .. } | StorageError::OutOfFiles { .. } => Self::Full,
             // Internal, and what is added to the contract until it has a name here.
             _ => Self::Internal,
         }

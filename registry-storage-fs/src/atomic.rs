@@ -128,12 +128,16 @@ impl Disk {
     }
 
     /// Removes a directory with everything in it, for readers at once; false if there is none. For sessions: nothing in
-    /// them is remembered as lasting.
-    pub(crate) fn discard(&self, directory: &Path) -> Result<bool, FsError> {
+    /// them is remembered as lasting. `pointer` is the file in it without which readers take it for nothing.
+    pub(crate) fn discard(&self, directory: &Path, pointer: &Path) -> Result<bool, FsError> {
         let staged = self.stage()?;
         match fs::rename(directory, &staged.path) {
             // Also where the staging area has gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(directory)? => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                remove_in_place(directory, pointer)?;
+                Ok(true)
+            }
             moved => moved.at("move away", directory).map(|()| true),
         }
     }
@@ -343,7 +347,10 @@ impl Changes<'_> {
 
     /// No file or directory under that name any more, but under the other, which is new.
     pub(crate) fn set_aside(&mut self, from: &Path, to: &Path) -> Result<(), FsError> {
-        fs::rename(from, to).at("set aside", from)?;
+        match fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => move_entries(from, to)?,
+            moved => moved.at("set aside", from)?,
+        }
         self.disk.forget(from);
         self.touch(from);
         self.touch(to);
@@ -351,9 +358,9 @@ impl Changes<'_> {
     }
 
     /// No directory under that name, for readers at once; false if there was none.
-    pub(crate) fn discard(&mut self, target: &Path) -> Result<bool, FsError> {
+    pub(crate) fn discard(&mut self, target: &Path, pointer: &Path) -> Result<bool, FsError> {
         let leaving = self.disk.directories.forget(target);
-        let discarded = self.disk.discard(target)?;
+        let discarded = self.disk.discard(target, pointer)?;
         if discarded {
             leaving.gone();
             self.touch(target);
@@ -427,6 +434,34 @@ impl Changes<'_> {
 fn is_there(path: &Path) -> Result<bool, FsError> {
     let there = fs::symlink_metadata(path).if_there("look at", path)?;
     Ok(there.is_some())
+}
+
+/// Removes a directory that cannot be renamed: on an overlay file system, one of a lower layer. For readers it is gone with
+/// its pointer, which is first.
+fn remove_in_place(directory: &Path, pointer: &Path) -> Result<(), FsError> {
+    fs::remove_file(pointer).if_there("remove", pointer)?;
+    for _ in 1..TRIES {
+        match fs::remove_dir_all(directory) {
+            // Somebody who had found it before made one more file.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed.if_there("remove", directory).map(|_| ()),
+        }
+    }
+    fs::remove_dir_all(directory).at("remove", directory)
+}
+
+/// Moves a directory that cannot be renamed, file by file.
+fn move_entries(from: &Path, to: &Path) -> Result<(), FsError> {
+    fs::create_dir(to).at("create", to)?;
+    for entry in fs::read_dir(from).at("list", from)? {
+        let entry = entry.at("list", from)?;
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match fs::rename(&path, &to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => move_entries(&path, &to)?,
+            moved => moved.at("set aside", &path)?,
+        }
+    }
+    fs::remove_dir(from).at("remove", from)
 }
 
 /// Renames, and makes the directories on the way only where they are missing: again, if somebody removes them meanwhile
@@ -573,12 +608,21 @@ mod tests {
         changes.settle().unwrap();
         assert!(disk.directories.last(&directory));
 
-        assert!(disk.changes().discard(&directory).unwrap());
+        assert!(
+            disk.changes()
+                .discard(&directory, &directory.join("current/link"))
+                .unwrap()
+        );
 
         assert!(!directory.exists() && is_staged_empty(&disk));
         assert!(!disk.directories.last(&directory));
         assert!(!disk.directories.last(&directory.join("current")));
-        assert!(!disk.changes().discard(&directory).unwrap());
+        assert!(
+            !disk
+                .changes()
+                .discard(&directory, &directory.join("current/link"))
+                .unwrap()
+        );
     }
 
     #[test]

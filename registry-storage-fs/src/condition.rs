@@ -1,9 +1,16 @@
 //! Whether the directory is in a condition to be used: how much room there is, whether that is enough for an upload,
 //! and whether it can be written.
 
-use crate::{FsStorage, error::Context as _, open::Store};
-use registry_core::storage::{Result, StorageError};
-use std::{fs, io, path::Path};
+use crate::{FsStorage, error::Context as _, layout::Layout, open::Store};
+use registry_core::{
+    Algorithm,
+    storage::{Result, StorageError},
+};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 /// How much room the file system of a directory has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,43 @@ impl Space {
             size: file_system.f_blocks.saturating_mul(file_system.f_frsize),
         })
     }
+}
+
+/// Whether a file system has room for bytes, and for no more files to put them in.
+pub(crate) fn is_out_of_files(path: &Path) -> bool {
+    let measured = path
+        .ancestors()
+        .find_map(|existing| rustix::fs::statvfs(existing).ok());
+    // Some file systems make inodes as they go, and have no count of them.
+    measured.is_some_and(|room| room.f_files > 0 && room.f_favail == 0 && room.f_bavail > 0)
+}
+
+/// Says so where content is on another file system than the staging area: nothing can be renamed from the one to the other.
+pub(crate) fn warn_of_mounts(layout: &Layout) {
+    for (directory, staging) in on_other_file_systems(layout) {
+        tracing::warn!(
+            "{} and {} are on two file systems, and every push moves files from one to the other, which fails; mount one at {}",
+            directory.display(),
+            staging.display(),
+            layout.top().display()
+        );
+    }
+}
+
+/// Directories with content that are, each with the staging area.
+fn on_other_file_systems(layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
+    let device = |path: &Path| fs::metadata(path).ok().map(|there| there.dev());
+    let staging = layout.staging();
+    let Some(own) = device(&staging) else {
+        return Vec::new();
+    };
+    let blobs = Algorithm::ALL.map(|algorithm| layout.blobs(algorithm));
+    blobs
+        .into_iter()
+        .chain([layout.repositories()])
+        .filter(|directory| device(directory).is_some_and(|device| device != own))
+        .map(|directory| (directory, staging.clone()))
+        .collect()
 }
 
 impl FsStorage {

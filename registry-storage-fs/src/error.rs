@@ -1,6 +1,6 @@
 //! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`].
 
-use crate::staging::Replaced;
+use crate::{condition::is_out_of_files, staging::Replaced};
 use registry_core::storage::StorageError;
 use rustix::io::Errno;
 use std::{
@@ -60,6 +60,12 @@ impl From<FsError> for StorageError {
         if let Some(replaced) = error.source.get_ref().filter(|source| source.is::<Replaced>()) {
             return Self::Unavailable {
                 context: format!("{context}: {replaced}"),
+            };
+        }
+        if error.kind() == io::ErrorKind::StorageFull && is_out_of_files(&error.path) {
+            return Self::OutOfFiles {
+                context,
+                source: error.source.into(),
             };
         }
         Self::io(context, error.source)

@@ -4,6 +4,7 @@ use crate::{
     atomic::{Disk, Durability},
     bare::BareDirectories,
     builds::{self, Builds, Share},
+    condition::{is_out_of_files, warn_of_mounts},
     error::{Context, FsError},
     holders::Holders,
     layout::Layout,
@@ -96,6 +97,20 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// There is no room for the few files that an owner keeps there. It can be opened [read-only](FsOptions::read_only).
+    #[error(
+        "{} has no {lacking} left for the files that a registry keeps there; make room, or open it read-only",
+        path.display()
+    )]
+    Full {
+        /// The root directory.
+        path: PathBuf,
+        /// The thing that there is none of: space, or files.
+        lacking: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Another storage has it open, in this process or another. Whoever expects that one to end tries again.
     #[error(
         "{} is in use by process {}{}; one process owns a directory, any number read it beside that one, and maintenance beside a running registry asks that registry",
@@ -122,6 +137,28 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+}
+
+impl OpenError {
+    fn not_writable(root: &Path, source: io::Error) -> Self {
+        let path = root.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                lacking: if is_out_of_files(root) {
+                    "files (inodes)"
+                } else {
+                    "space"
+                },
+                path,
+                source,
+            },
+            _ => Self::NotWritable {
+                path,
+                user: rustix::process::geteuid().as_raw(),
+                source,
+            },
+        }
+    }
 }
 
 impl FsOptions {
@@ -166,11 +203,7 @@ impl FsOptions {
     pub fn open(self, root: impl AsRef<Path>) -> Result<FsStorage, OpenError> {
         let root = root.as_ref();
         let layout = Layout::new(root);
-        let not_writable = |error: FsError| OpenError::NotWritable {
-            path: root.to_path_buf(),
-            user: rustix::process::geteuid().as_raw(),
-            source: error.into_source(),
-        };
+        let not_writable = |error: FsError| OpenError::not_writable(root, error.into_source());
         let unusable = |error: FsError| OpenError::Unusable {
             path: root.to_path_buf(),
             action: error.to_string(),
@@ -206,6 +239,7 @@ impl FsOptions {
         fs::create_dir(&staging)
             .at("create", &staging)
             .map_err(not_writable)?;
+        warn_of_mounts(&layout);
         let locked = OwnerFile::of(&owner.file, &layout.owner())
             .at("look at", &layout.owner())
             .map_err(unusable)?;
@@ -462,11 +496,7 @@ impl Owner {
             .and_then(|()| writeln!(file, "{}\n{}", std::process::id(), host_name()));
         match written {
             Ok(()) => Ok(Self { file }),
-            Err(source) => Err(OpenError::NotWritable {
-                path: root.to_path_buf(),
-                user: rustix::process::geteuid().as_raw(),
-                source,
-            }),
+            Err(source) => Err(OpenError::not_writable(root, source)),
         }
     }
 }

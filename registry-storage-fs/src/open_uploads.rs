@@ -9,7 +9,7 @@
 use crate::{
     FsStorage,
     error::{Context as _, FsError},
-    layout::Layout,
+    layout::{Layout, UploadPaths},
     listing::{Whom, read_dir},
     open::Store,
 };
@@ -174,7 +174,8 @@ impl Store {
 
     /// Ends a session: its directory is gone, whole, and counts no longer. False if it was not there.
     pub(crate) fn end_upload(&self, repository: &RepositoryName, directory: &Path) -> Result<bool, FsError> {
-        let ended = self.disk.discard(directory)?;
+        let started = UploadPaths::below(directory.to_path_buf()).started();
+        let ended = self.disk.discard(directory, &started)?;
         if ended {
             let id = directory.file_name().and_then(|name| name.to_str());
             if let Some(id) = id.and_then(|id| UploadId::parse(id).ok()) {

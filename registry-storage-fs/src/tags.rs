@@ -94,7 +94,7 @@ impl Store {
         admit(tag, current, expect)?;
         if current.is_some() {
             let mut changes = self.disk.changes();
-            changes.discard(&paths.directory)?;
+            changes.discard(&paths.directory, &paths.current())?;
             changes.settle()?;
             self.tag_index.moved(repository, tag, current.as_ref(), None);
         }

@@ -333,6 +333,9 @@ async fn open_as_owner(
     }
 }
 
+/// What helps where nothing can be written and everything can be read.
+const SERVES_IT_AS_IT_IS: &str = "`storage.maintenance.readonly.enabled: true` serves it as it is";
+
 /// Why the directory cannot be opened, with where its name comes from, and what to do.
 fn explained(error: &OpenError) -> String {
     let what = format!(
@@ -350,12 +353,14 @@ fn explained(error: &OpenError) -> String {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 format!("{what}; this or what it lies in is a file, and has to be a directory")
             }
+            io::ErrorKind::ReadOnlyFilesystem => format!("{what}; {SERVES_IT_AS_IT_IS}"),
             _ => what,
         },
         OpenError::InUse { .. } => format!(
             "{what}; `storage.filesystem.wait` says how long to wait for its end, and servers with \
              `storage.maintenance.readonly.enabled` share the directory"
         ),
+        OpenError::Full { .. } => format!("{what}; {SERVES_IT_AS_IT_IS}"),
         _ => what,
     }
 }
@@ -477,6 +482,19 @@ fn reached_from_here(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_that_is_full_is_told_with_the_key_that_serves_it() {
+        let full = OpenError::Full {
+            path: "/data".into(),
+            lacking: "space",
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        let told = explained(&full);
+        for part in ["/data", "no space left", "storage.maintenance.readonly.enabled"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 
     #[test]
     fn who_tries_it_out_is_told_an_address_that_can_be_reached() {

@@ -36,7 +36,7 @@ impl Asked {
     pub(super) fn refused(&self, error: &Error) {
         let (status, code) = error.wire();
         // A full disk is the client's to hear about and the operator's to do something about.
-        if !(status.is_server_error() || matches!(error, Error::Full(_))) {
+        if !(status.is_server_error() || matches!(error, Error::Full(_) | Error::OutOfFiles(_))) {
             tracing::debug!(%status, %code, %error, "refused");
             return;
         }

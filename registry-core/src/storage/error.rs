@@ -81,6 +81,15 @@ pub enum StorageError {
         #[source]
         source: BoxError,
     },
+    /// There is no room left for another file: the file system has no inodes, though it may have bytes.
+    #[error("{context}: no files (inodes) left")]
+    OutOfFiles {
+        /// What was being done, and where.
+        context: String,
+        /// The cause.
+        #[source]
+        source: BoxError,
+    },
     /// Something else failed. `context` says what and where; only the log shows it.
     #[error("{context}")]
     Internal {

@@ -1,0 +1,276 @@
+//! Directories on file systems that renames, or files, have limits on: overlays, two volumes, too few inodes, none left.
+//!
+//! Mounting is for root. Where it is refused, the tests are ignored, or fail where the environment demands them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use registry_core::{
+    Algorithm, Digest, Storage,
+    storage::{NewUpload, StorageError, TagExpect},
+};
+use registry_storage_fs::{FsStorage, OpenError};
+use registry_testkit::tools;
+use std::{
+    error::Error as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+use support::*;
+use tempfile::TempDir;
+
+fn main() -> ExitCode {
+    let tests: [(&str, fn()); 5] = [
+        ("what_lies_in_a_lower_layer_is_deleted_and_closed", || {
+            run(what_lies_in_a_lower_layer_is_deleted_and_closed())
+        }),
+        ("a_directory_of_a_lower_layer_is_set_aside", || {
+            run(a_directory_of_a_lower_layer_is_set_aside())
+        }),
+        ("blobs_on_another_file_system_open_with_a_warning", || {
+            run(blobs_on_another_file_system_open_with_a_warning())
+        }),
+        ("a_disk_without_inodes_is_not_called_full_of_bytes", || {
+            run(a_disk_without_inodes_is_not_called_full_of_bytes())
+        }),
+        ("a_full_disk_is_opened_read_only_alone_and_says_so", || {
+            run(a_full_disk_is_opened_read_only_alone_and_says_so())
+        }),
+    ];
+    let refused = Mount::tmpfs("size=1m").err();
+    let trials = tests.map(|(name, test)| match &refused {
+        None => Trial::test(name, move || {
+            test();
+            Ok::<(), Failed>(())
+        }),
+        Some(refused) => tools::unavailable(name, refused),
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().unwrap().block_on(test);
+}
+
+/// Something that is mounted until this is dropped.
+struct Mount {
+    at: PathBuf,
+    /// Removed when nothing is mounted there any more.
+    directory: Option<TempDir>,
+}
+
+impl Mount {
+    /// Why not, if it is refused.
+    fn new(kind: &str, options: &str, at: PathBuf) -> Result<Self, String> {
+        let mounted = Command::new("mount")
+            .args(["-t", kind, "-o", options, kind])
+            .arg(&at)
+            .output()
+            .map_err(|error| format!("mount cannot be started: {error}"))?;
+        if !mounted.status.success() {
+            return Err(format!(
+                "{kind} cannot be mounted: {}",
+                String::from_utf8_lossy(&mounted.stderr).trim()
+            ));
+        }
+        Ok(Self { at, directory: None })
+    }
+
+    fn tmpfs(options: &str) -> Result<Self, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mount = Self::new("tmpfs", options, directory.path().to_path_buf())?;
+        mount.directory = Some(directory);
+        Ok(mount)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a thread of the storage may still have a file open.
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+/// A directory whose content, made by `fill`, lies in a lower layer.
+struct Overlay {
+    root: PathBuf,
+    lower: PathBuf,
+    _overlay: Mount,
+    _disk: Mount,
+}
+
+impl Overlay {
+    async fn over(fill: impl AsyncFnOnce(&Path)) -> Self {
+        let disk = Mount::tmpfs("size=64m").unwrap();
+        let [lower, upper, work, root] = ["lower", "upper", "work", "root"].map(|name| {
+            let directory = disk.at.join(name);
+            fs::create_dir(&directory).unwrap();
+            directory
+        });
+        fill(&lower).await;
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lower.display(),
+            upper.display(),
+            work.display()
+        );
+        let overlay = Mount::new("overlay", &options, root.clone()).unwrap();
+        Self {
+            root,
+            lower,
+            _overlay: overlay,
+            _disk: disk,
+        }
+    }
+}
+
+async fn what_lies_in_a_lower_layer_is_deleted_and_closed() {
+    let a = name("a");
+    let bytes = content(1000);
+    let mut sessions = Vec::new();
+    let overlay = Overlay::over(async |lower| {
+        let storage = FsStorage::open(lower).unwrap();
+        push(&storage, &a, &bytes).await;
+        put(&storage, &a, manifest("1"), &["v1", "v2"]).await;
+        put(&storage, &a, manifest("2"), &["v3"]).await;
+        for _ in 0..3 {
+            let state = open_upload(&storage, &a).await;
+            sessions.push(append(&storage, &a, state, &bytes).await.unwrap());
+        }
+        // What a killed process leaves there.
+        fs::create_dir_all(top(lower).join("_staging/1/current")).unwrap();
+    })
+    .await;
+    let before = files(&overlay.lower);
+    let storage = FsStorage::open(&overlay.root).unwrap();
+    let write = writer(&storage);
+
+    let gone = write.delete_tag(&a, &tag("v1"), TagExpect::Any).await.unwrap();
+    assert_eq!(gone, Some(*manifest("1").digest()));
+    let gone = write.delete_manifest(&a, manifest("2").digest()).await.unwrap();
+    assert_eq!(gone.unwrap(), [tag("v3")]);
+    assert!(write.cancel(&a, &sessions[0].id).await.unwrap());
+    assert!(!write.cancel(&a, &sessions[0].id).await.unwrap());
+    let standing = standing(&storage, &a, &sessions[1].id).await;
+    let blob = close(&storage, &a, standing).await.unwrap();
+    let expired = storage.admin().unwrap().expire_upload(&a, &sessions[2]).await;
+    assert!(expired.unwrap());
+
+    assert_eq!(read(&storage, &a, &blob.digest).await, Some(bytes.clone()));
+    let tags = async |storage: &FsStorage| storage.tags(&a, all()).await.unwrap().unwrap().items;
+    assert_eq!(tags(&storage).await, [tag("v2")]);
+    let left = storage.admin().unwrap().uploads(&a, all()).await.unwrap();
+    assert!(left.items.is_empty());
+    put(&storage, &a, manifest("2"), &["v1", "v3"]).await;
+    assert_eq!(tags(&storage).await, [tag("v1"), tag("v2"), tag("v3")]);
+    // What a deletion takes and a push brings back can be deleted again.
+    write.delete_tag(&a, &tag("v1"), TagExpect::Any).await.unwrap();
+    drop(storage);
+    let storage = FsStorage::open(&overlay.root).unwrap();
+    assert_eq!(tags(&storage).await, [tag("v2"), tag("v3")]);
+    assert_eq!(
+        files(&overlay.lower),
+        before,
+        "the lower layer is nobody's to change"
+    );
+}
+
+async fn a_directory_of_a_lower_layer_is_set_aside() {
+    let a = name("a");
+    let bytes = content(1000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let overlay = Overlay::over(async |lower| {
+        let below = blob_data(lower, &digest).join("below");
+        fs::create_dir_all(&below).unwrap();
+        fs::write(below.join("file"), "not a blob").unwrap();
+    })
+    .await;
+    let storage = FsStorage::open(&overlay.root).unwrap();
+
+    push(&storage, &a, &bytes).await;
+
+    assert_eq!(read(&storage, &a, &digest).await, Some(bytes));
+    assert_eq!(storage.quarantined().unwrap(), 1);
+    let aside = top(&overlay.root).join(format!("_quarantine/sha256/{}/1/bytes/below/file", digest.hex()));
+    assert_eq!(fs::read_to_string(aside).unwrap(), "not a blob");
+}
+
+async fn blobs_on_another_file_system_open_with_a_warning() {
+    let disk = Mount::tmpfs("size=16m").unwrap();
+    let blobs = top(&disk.at).join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let log = log::Log::capture();
+    drop(FsStorage::open(&disk.at).unwrap());
+    assert_eq!(log.take(), "");
+    let _blobs = Mount::new("tmpfs", "size=16m", blobs.clone()).unwrap();
+    fs::create_dir(blobs.join("sha256")).unwrap();
+
+    drop(FsStorage::open(&disk.at).unwrap());
+
+    let said = log.take();
+    for path in [blobs, top(&disk.at).join("_staging")] {
+        assert!(said.contains(path.to_str().unwrap()), "{said}");
+    }
+}
+
+async fn a_disk_without_inodes_is_not_called_full_of_bytes() {
+    let disk = Mount::tmpfs("size=16m,nr_inodes=64").unwrap();
+    let a = name("a");
+    let storage = FsStorage::open(&disk.at).unwrap();
+    push(&storage, &a, &content(1000)).await;
+    for number in 0..64 {
+        if fs::write(disk.at.join(number.to_string()), "").is_err() {
+            break;
+        }
+    }
+
+    let new = NewUpload::hashed_by(Algorithm::Sha256);
+    let refused = writer(&storage).open_upload(&a, new).await.unwrap_err();
+
+    assert!(matches!(refused, StorageError::OutOfFiles { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("inodes"), "{refused}");
+    drop(storage);
+    fs::remove_dir_all(top(&disk.at)).unwrap();
+    for number in 64..200 {
+        if fs::write(disk.at.join(number.to_string()), "").is_err() {
+            break;
+        }
+    }
+    let refused = FsStorage::open(&disk.at).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::Full { lacking, .. } if lacking.contains("inodes")),
+        "{refused:?}"
+    );
+}
+
+async fn a_full_disk_is_opened_read_only_alone_and_says_so() {
+    let disk = Mount::tmpfs("size=1m").unwrap();
+    let a = name("a");
+    let storage = FsStorage::open(&disk.at).unwrap();
+    let digest = push(&storage, &a, &content(1000)).await.digest;
+    drop(storage);
+    // As registry:2 leaves it.
+    fs::remove_dir_all(top(&disk.at).join("_staging")).unwrap();
+    fs::remove_file(top(&disk.at).join("_owner")).unwrap();
+    let _ = fs::write(disk.at.join("ballast"), vec![1; 2 << 20]);
+
+    let refused = FsStorage::open(&disk.at).unwrap_err();
+
+    assert!(
+        matches!(&refused, OpenError::Full { lacking: "space", .. }),
+        "{refused:?}"
+    );
+    let told = refused.to_string();
+    for part in [disk.at.to_str().unwrap(), "space", "read-only"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(refused.source().is_some());
+    let reader = FsStorage::options().read_only().open(&disk.at).unwrap();
+    assert_eq!(read(&reader, &a, &digest).await, Some(content(1000)));
+}

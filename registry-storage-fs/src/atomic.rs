@@ -151,7 +151,7 @@ impl Disk {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "a directory that holds nothing stays");
+                    tracing::debug!(%error, "a directory that holds nothing stays");
                     return;
                 }
             }

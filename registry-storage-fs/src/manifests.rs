@@ -157,13 +157,6 @@ impl Store {
 
         let created = self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();
-        // Without the one, registry:2's collector takes the repository for none, and its content for garbage; without the
-        // other it ends, or deletes the manifest's bytes and leaves its link. A push of blobs, or a tag, makes them as well.
-        changes.make(&self.layout.all_layers(repository))?;
-        if changes.make(&self.layout.tags(repository))? {
-            // Before anybody is told that it is there.
-            self.bare.appear(&self.layout.manifests(repository));
-        }
         self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
         let media_type = self.layout.media_type(repository, &digest);
         if sniff(bytes) == put.media_type {
@@ -181,10 +174,18 @@ impl Store {
             }
         }
         self.pauses.reach("put manifest: entry added");
+        // Without the one, registry:2's collector takes the repository for none, and its content for garbage; without the
+        // other it ends, or deletes the manifest's bytes and leaves its link. A push of blobs, or a tag, makes them as well.
+        // Not sooner: a manifest that cannot be written makes no repository.
+        changes.make(&self.layout.all_layers(repository))?;
         let link = self.layout.revision(repository, &digest);
         self.place(&digest, &link, || {
             changes.ensure(&link, digest.to_string().as_bytes())
         })?;
+        if changes.make(&self.layout.tags(repository))? {
+            // Before anybody is told that it is there.
+            self.bare.appear(&self.layout.manifests(repository));
+        }
         // Before a tag moves: else a power loss could take a tag from a manifest that lasts to one that does not.
         changes.settle()?;
 

@@ -7,9 +7,9 @@ use crate::{
     support::{self, all, content, manifest, name, open_upload, push, put, tag},
 };
 use registry_core::{
-    Algorithm, Digest, RepositoryName, Storage, Tag,
+    Algorithm, Digest, MediaType, RepositoryName, Storage, Tag,
     maintenance::expire_uploads,
-    storage::{Page, Result, StorageError},
+    storage::{Page, PutManifest, Result, StorageError},
 };
 use rustix::io::Errno;
 use std::{
@@ -230,4 +230,21 @@ async fn a_damaged_manifest_is_logged_once_and_again_when_it_was_whole_meanwhile
     assert_eq!(looked(), (true, 0));
     fs::write(&data, "damaged").unwrap();
     assert_eq!(looked(), (false, 1));
+}
+
+#[tokio::test]
+async fn a_manifest_that_cannot_be_written_makes_no_repository() {
+    let (root, storage) = filled().await;
+    let image = manifest("new");
+    let _fault = fail(&storage.store().layout.blob(image.digest()), Errno::IO);
+
+    let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
+    let failed = support::writer(&storage)
+        .put_manifest(&name("new"), PutManifest::new(image, media_type))
+        .await;
+
+    assert!(is_outage(&failed));
+    assert_eq!(repositories(&storage).await.unwrap(), ["a", "a/b", "b", "c"]);
+    assert_eq!(tags(&storage, "new").await.unwrap(), None);
+    assert!(!repository(&root, "new").exists());
 }

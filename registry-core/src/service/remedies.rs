@@ -22,6 +22,8 @@ pub enum Setting {
     CatalogPage,
     /// Descriptors have the sizes of what they name: [`Error::DescriptorSize`].
     DescriptorSizes,
+    /// Components in the name of a new repository: [`Error::NameTooDeep`].
+    NameComponents,
     /// Memory for manifests and lists: [`Error::TooManyDocuments`].
     Documents,
     /// Space that uploads leave free: [`Error::Full`].
@@ -40,6 +42,7 @@ impl Setting {
             Error::BlobTooLarge { .. } => Some(Self::BlobBytes),
             Error::CatalogPage { .. } => Some(Self::CatalogPage),
             Error::DescriptorSize { .. } => Some(Self::DescriptorSizes),
+            Error::NameTooDeep { .. } => Some(Self::NameComponents),
             Error::TooManyDocuments { .. } => Some(Self::Documents),
             Error::Full(_) => Some(Self::Space),
             Error::TooManyUploads { .. } => Some(Self::Uploads),

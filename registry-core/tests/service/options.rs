@@ -90,6 +90,7 @@ async fn a_refusal_names_the_remedy_of_the_host() {
     limits.blob_bytes = Some(1);
     limits.catalog_n = Some(1);
     limits.uploads = 0;
+    limits.name_components = 2;
     let built = |storage: &MemoryStorage| {
         [
             (Setting::Deletion, "--delete"),
@@ -97,6 +98,7 @@ async fn a_refusal_names_the_remedy_of_the_host() {
             (Setting::BlobBytes, "--size"),
             (Setting::CatalogPage, "--page"),
             (Setting::Uploads, "--uploads"),
+            (Setting::NameComponents, "--depth"),
             (Setting::Access, "--rules"),
         ]
         .into_iter()
@@ -113,6 +115,7 @@ async fn a_refusal_names_the_remedy_of_the_host() {
         (&open, Method::DELETE, "/v2/a/manifests/v1", "", "; --delete"),
         (&open, Method::GET, "/v2/_catalog?n=2", "", "; --page"),
         (&open, Method::POST, post, "", "; --uploads"),
+        (&open, Method::POST, "/v2/a/b/c/blobs/uploads/", "", "; --depth"),
         (
             &open,
             Method::POST,

@@ -4,7 +4,7 @@ use super::settings::{Settings, StorageKind};
 use registry_core::service::Setting;
 
 /// Keys that decide, whatever their value.
-const ALWAYS: [(Setting, &str); 6] = [
+const ALWAYS: [(Setting, &str); 7] = [
     (
         Setting::Deletion,
         "`storage.delete.enabled: true` in the registry's configuration turns it on",
@@ -20,6 +20,10 @@ const ALWAYS: [(Setting, &str); 6] = [
     (
         Setting::CatalogPage,
         "`catalog.maxentries` in the registry's configuration sets this limit",
+    ),
+    (
+        Setting::NameComponents,
+        "`limits.namecomponents` in the registry's configuration sets this limit",
     ),
     (
         Setting::Documents,

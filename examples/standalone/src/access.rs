@@ -1,6 +1,6 @@
 //! `--access RULES.yml`, and `registry access explain`: who may do what.
 
-use crate::{absent, cli::Explain, printable};
+use crate::{absent, cli::Explain, denied, printable};
 use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::{Rules, RulesFile, Who};
 use registry_core::{RepositoryName, auth::Decision, service::Builder};
@@ -13,8 +13,13 @@ use std::{
 
 /// Opens the rules for a server.
 pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
-    let file = RulesFile::open(path)
-        .map_err(|error| format!("access.rules (--access): {}", crate::with_causes(&error)))?;
+    let file = RulesFile::open(path).map_err(|error| {
+        format!(
+            "access.rules (--access): {}{}",
+            crate::with_causes(&error),
+            denied::hint(path)
+        )
+    })?;
     tracing::info!(file = %path.display(), rules = file.rules().rules().len(), "access is by rules");
     Ok(file)
 }

@@ -8,6 +8,7 @@ mod any_certificate;
 mod cli;
 mod config;
 mod debug;
+mod denied;
 mod doctor;
 mod expiry;
 mod files;

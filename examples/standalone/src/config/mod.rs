@@ -36,6 +36,7 @@ use self::{
     unknown::Unknown,
     value::{Content, Map, Origin, Value},
 };
+use crate::denied;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -115,7 +116,7 @@ impl fmt::Display for Problem {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("configuration error: cannot read {}", path.display())]
+    #[error("configuration error: cannot read {}{}", path.display(), denied::hint(path))]
     Read {
         path: PathBuf,
         #[source]

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_is_seen_stays() {
-        let text = "`docker login` said: \"größer\" 'als' \\ 画像 🐳";
+        let text = "`docker login` said: \"größer\" 'so' \\ 画像 🐳";
         assert_eq!(Line(text).to_string(), text);
     }
 

@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    fn body(&self) -> std::path::PathBuf {
+    fn body(&self) -> PathBuf {
         self.directory.path().join("body")
     }
 
@@ -243,7 +243,7 @@ impl World {
     }
 
     /// An image of one large layer, in a directory as skopeo keeps them.
-    fn image(&self) -> std::path::PathBuf {
+    fn image(&self) -> PathBuf {
         let image = self.directory.path().join("image");
         fs::create_dir_all(&image).unwrap();
         let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;

@@ -1,4 +1,4 @@
-//! YAML text to [`Value`]s. The YAML library is named here and in [`not_yaml`], and nowhere else.
+//! YAML text to [`Value`]s. The YAML library is named here and in [`not_yaml`](super::not_yaml), and nowhere else.
 //!
 //! Files of registry:2 are read by Go's rules for YAML 1.1: merge keys, anchors, flow style. Scalars stay text, as
 //! they are spelled: a password `0123` is no number, and a header's value `1728000` is what was written.

@@ -632,7 +632,7 @@ async fn open_uploads_of_one_user() {
 }
 
 #[tokio::test]
-async fn components_of_a_new_repositorys_name() {
+async fn components_of_the_name_of_a_new_repository() {
     let storage = MemoryStorage::new();
     let registry = |name_components| {
         let mut limits = Limits::default();

@@ -323,7 +323,7 @@ impl Headers {
         if let Some(next) = next {
             self.set(
                 header::LINK,
-                format_args!("<{}>; rel=\"next\"", links.within(&next.target())),
+                format_args!("<{}>; rel=\"next\"", links.path_of(&next.target())),
             );
         }
     }
@@ -493,6 +493,25 @@ mod tests {
             Answer::new(status, &headers).next(),
             Some("/v2/_catalog?n=2&last=team/app")
         );
+    }
+
+    #[test]
+    fn the_next_page_is_a_path_wherever_the_registry_is_found() {
+        for (base, path) in [
+            ("/registry", "/registry"),
+            ("https://hub.example:8443", ""),
+            ("https://hub.example/registry", "/registry"),
+        ] {
+            let page = PageQuery::first(2).after(repository());
+            let next = Some(Request::Catalog { page });
+            let (status, headers) = Response::List { next }.head(&Links::below(base).unwrap());
+            let next = Answer::new(status, &headers).next().map(str::to_owned);
+            assert_eq!(
+                next,
+                Some(format!("{path}/v2/_catalog?n=2&last=team/app")),
+                "{base}"
+            );
+        }
     }
 
     #[test]

@@ -256,8 +256,9 @@ pub(super) fn encode(text: &str) -> impl fmt::Display + '_ {
 
 /// Where the registry is found from outside: what stands before `/v2/` in every `Location` and `Link`.
 ///
-/// Empty by default, which makes them path-relative: that works behind every proxy. A request may carry one in
-/// its extensions, which then counts for it alone.
+/// Empty by default, which makes them path-relative: that works behind every proxy. A `Link` to the next page never has a
+/// scheme and host, as in registry:2: there are clients that write it behind the address that they know. A request may
+/// carry one in its extensions, which then counts for it alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     base: String,
@@ -310,9 +311,20 @@ impl Links {
         self.within(&endpoint.to_string())
     }
 
-    /// The URL of a path that begins with `/v2/`, perhaps with a query.
-    pub(super) fn within(&self, target: &str) -> String {
+    fn within(&self, target: &str) -> String {
         format!("{}{target}", self.base)
+    }
+
+    /// The path of a target that begins with `/v2/`, perhaps with a query.
+    pub(super) fn path_of(&self, target: &str) -> String {
+        let path = match self.base.split_once("://") {
+            Some((_, rest)) => rest
+                .find('/')
+                .and_then(|path| rest.get(path..))
+                .unwrap_or_default(),
+            None => &self.base,
+        };
+        format!("{path}{target}")
     }
 }
 

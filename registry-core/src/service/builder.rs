@@ -64,7 +64,8 @@ pub struct Limits {
     pub uploads: usize,
     /// How many upload sessions of one user are open at once in all repositories, or of the strangers of one network (an
     /// address, in IPv6 64 bits of it), where the listener tells addresses. Those of before a restart count for nobody.
-    /// 429 `TOOMANYREQUESTS`. Default: 10 000.
+    /// 429 `TOOMANYREQUESTS`. Default: 2 500, a quarter of a repository's, so that
+    /// nobody closes one alone.
     pub uploads_of_user: usize,
     /// How many manifests an index may have that a client keeps under the tag of a subject's referrers; one with
     /// more is left out of the list of referrers. Default: 1000.
@@ -107,7 +108,7 @@ impl Default for Limits {
             tags_per_put: 64,
             uploads_in_repository: 10_000,
             uploads: 100_000,
-            uploads_of_user: 10_000,
+            uploads_of_user: 2_500,
             referrers_in_tag: 1000,
             referrers_bytes: 16 << 20,
             mount_candidates: 64,

@@ -613,8 +613,9 @@ pub(crate) const KEYS: &[Key] = &[
     honoured(
         "limits.useruploads",
         Form::Count,
-        "10000",
-        "our own: the same, of one user, or of the strangers of one address (in IPv6, of 64 bits of it)",
+        "",
+        "our own: the same, of one user, or of the strangers of one address (in IPv6, of 64 bits of it). Without it a quarter of \
+         `repositoryuploads`",
     ),
     honoured(
         "limits.namecomponents",

@@ -275,6 +275,7 @@ impl Storage {
         let wait = reader.duration("storage.filesystem.wait");
         let read_only = reader.switch("storage.maintenance.readonly.enabled");
         let memory = reader.given("storage.inmemory").is_some();
+        let repository_uploads = reader.parsed("limits.repositoryuploads", some);
         reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: `storage.filesystem.rootdirectory` says where images are kept, and so does REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
         Self {
             kind: if memory {
@@ -292,8 +293,11 @@ impl Storage {
             blob_bytes: reader.optional("http.maxblobsize", size),
             catalog_n: reader.optional("catalog.maxentries", some),
             uploads: reader.parsed("limits.uploads", some),
-            repository_uploads: reader.parsed("limits.repositoryuploads", some),
-            user_uploads: reader.parsed("limits.useruploads", some),
+            repository_uploads,
+            // Nobody fills a repository alone.
+            user_uploads: reader
+                .optional("limits.useruploads", some)
+                .unwrap_or_else(|| repository_uploads.div_ceil(4)),
             name_components: reader.parsed("limits.namecomponents", some),
             document_bytes: reader.parsed("limits.documents", some_bytes),
             whole_indexes: reader.parsed(

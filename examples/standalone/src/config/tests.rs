@@ -1066,3 +1066,31 @@ fn origins_are_shown_as_people_name_them() {
         ["a/config.yml:7", "REGISTRY_X", "--addr", "default"]
     );
 }
+
+#[test]
+fn nobody_fills_a_repository_alone_unless_it_is_said() {
+    for (limits, of_user) in [
+        ("", 2_500),
+        ("limits: {repositoryuploads: 10}\n", 3),
+        ("limits: {repositoryuploads: 1}\n", 1),
+        ("limits: {repositoryuploads: 10, useruploads: 10}\n", 10),
+    ] {
+        let settings = settings(&format!("{LEAST}{limits}"), &[]);
+        assert_eq!(settings.storage.user_uploads, of_user, "{limits}");
+    }
+}
+
+#[test]
+fn proxies_are_counted_where_nobody_names_them() {
+    let proxies = |proxies: &str| load(&format!("{LEAST}http: {{proxies: {proxies}}}\n"), &[]);
+    for fine in ["{hops: 2}", "{trusted: [10.0.0.0/8]}", "{}"] {
+        assert!(proxies(fine).is_ok(), "{fine}");
+    }
+    for (wrong, said) in [
+        ("{hops: 0}", "from 1 on"),
+        ("{hops: 2, trusted: [10.0.0.0/8]}", "leave one of the two out"),
+    ] {
+        let refused = proxies(wrong).err().unwrap_or_default();
+        assert!(refused.contains(said), "{wrong}: {refused}");
+    }
+}

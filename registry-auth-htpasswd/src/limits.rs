@@ -348,6 +348,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_claims_a_clients_address_keeps_nobody_out_who_comes_through_another_peer() {
+        let failures = Failures::new(Some(FailureLimit::MANY), Some(FailureLimit::MANY), None);
+        let client = Origin::new(Some(IpAddr::from([198, 51, 100, 1])));
+        let all = |origin| Party::user("ann", origin).chain(Party::networks(origin));
+        for _ in 0..100 {
+            failures.count(all(client.behind([10, 0, 0, 9].into())), at(0));
+        }
+
+        assert!(
+            failures
+                .wait(all(client.behind([10, 0, 0, 9].into())), at(0))
+                .is_some()
+        );
+        assert_eq!(
+            failures.wait(all(client.behind([10, 0, 0, 1].into())), at(0)),
+            None
+        );
+        assert_eq!(failures.wait(all(client), at(0)), None);
+    }
+
+    #[test]
     fn a_million_wrong_users_take_no_memory_and_do_not_unblock_the_one_who_waits() {
         let failures = failures();
         for _ in 0..3 {

@@ -2,7 +2,8 @@
 //!
 //! Somebody with IPv6 has at least 64 bits of addresses, many have 56 or 48. So what counts for an address counts for
 //! all of these, and the larger ones are allowed more, as many people may share them. An address that a presumed proxy
-//! told may be anybody's, so the proxy's own counts besides.
+//! told may be anybody's. So the proxy's own counts besides, and what one peer tells keeps nobody out who comes through
+//! another.
 
 use crate::limits::FailureLimit;
 use registry_core::auth::AuthRequest;
@@ -27,6 +28,8 @@ pub(crate) struct Origin {
 pub(crate) struct Network {
     address: IpAddr,
     bits: u8,
+    /// Through which presumed proxy.
+    via: Option<IpAddr>,
 }
 
 /// The groups that a login belongs to, from the largest to the smallest.
@@ -58,7 +61,7 @@ impl Origin {
         };
         let networks = LADDER
             .into_iter()
-            .map(move |(bits, _)| self.address.map(|address| Network::of(address, bits)));
+            .map(move |(bits, _)| self.address.map(|address| Network::of(address, bits, self.proxy)));
         networks.take(steps).flatten()
     }
 
@@ -84,7 +87,7 @@ impl Origin {
     /// The groups among which turns are shared: whoever claims many addresses through one peer has that peer's share.
     pub(crate) fn path(self) -> Path {
         let [smallest, middle, largest] =
-            LADDER.map(|(bits, _)| self.address.map(|address| Network::of(address, bits).address));
+            LADDER.map(|(bits, _)| self.address.map(|address| prefix(address, bits).0));
         [self.proxy.or(largest), largest, middle, smallest]
     }
 }
@@ -115,21 +118,29 @@ impl fmt::Display for Origin {
 }
 
 impl Network {
-    fn of(address: IpAddr, bits: u8) -> Self {
-        match address {
-            IpAddr::V4(_) => Self { address, bits: 32 },
-            IpAddr::V6(address) => {
-                let ignored = u32::from(128 - bits);
-                let address = Ipv6Addr::from_bits(address.to_bits() >> ignored << ignored).into();
-                Self { address, bits }
-            }
-        }
+    fn of(address: IpAddr, bits: u8, via: Option<IpAddr>) -> Self {
+        let (address, bits) = prefix(address, bits);
+        Self { address, bits, via }
     }
 
     /// The failures that it is allowed where the smallest network is allowed `smallest`.
     pub(crate) fn limit(self, smallest: FailureLimit) -> FailureLimit {
         let times = LADDER.into_iter().find(|(bits, _)| *bits == self.bits);
         smallest.times(times.map_or(1, |(_, times)| times))
+    }
+}
+
+/// The first bits of an address of IPv6, or an address of IPv4, and how many bits those are.
+fn prefix(address: IpAddr, bits: u8) -> (IpAddr, u8) {
+    match address {
+        IpAddr::V4(_) => (address, 32),
+        IpAddr::V6(address) => {
+            let ignored = u32::from(128 - bits);
+            (
+                Ipv6Addr::from_bits(address.to_bits() >> ignored << ignored).into(),
+                bits,
+            )
+        }
     }
 }
 

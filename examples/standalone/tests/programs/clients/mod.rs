@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod buildah;
+mod caches;
 mod crane;
 mod ctr;
 mod docker;
@@ -32,6 +33,7 @@ mod skopeo;
 pub(crate) fn trials() -> Vec<Trial> {
     [
         buildah::trials(),
+        caches::trials(),
         crane::trials(),
         ctr::trials(),
         docker::trials(),

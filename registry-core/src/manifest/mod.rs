@@ -6,12 +6,18 @@
 //! Specification: image-spec, "Image Manifest", "Image Index", "Content Descriptors"; Docker's image manifest
 //! version 2, schema 2, and its manifest list are equals.
 
+mod depth;
+mod document;
+
+pub(crate) use self::{depth::depth, document::object};
+
+use self::document::{Document, Shape};
 use crate::{
     descriptor::Descriptor,
     digest::{AnyDigest, Digest, InvalidDigest},
     media_type::{InvalidMediaType, MediaType},
 };
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::{collections::BTreeMap, str, sync::Arc};
 
@@ -96,56 +102,6 @@ pub enum InvalidManifest {
         /// What is wrong with it.
         source: InvalidDigest,
     },
-}
-
-/// The document, as far as it is read. A name that occurs twice is refused by serde.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    schema_version: Option<u64>,
-    media_type: Option<String>,
-    artifact_type: Option<String>,
-    config: Option<RawDescriptor>,
-    /// Absent, or null (as Go writes an empty list), or a list.
-    #[serde(default, deserialize_with = "present")]
-    layers: Option<Option<Vec<RawDescriptor>>>,
-    #[serde(default, deserialize_with = "present")]
-    manifests: Option<Option<Vec<RawDescriptor>>>,
-    /// The layers of the withdrawn `application/vnd.oci.artifact.manifest.v1+json`, still found in the field.
-    blobs: Option<Vec<RawDescriptor>>,
-    subject: Option<RawDescriptor>,
-    annotations: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawDescriptor {
-    media_type: String,
-    digest: String,
-    size: u64,
-    urls: Option<Vec<String>>,
-}
-
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// The two shapes of the types we know; others may have either.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Image,
-    Index,
-    Unknown,
-}
-
-impl Shape {
-    fn of(media_type: &MediaType) -> Self {
-        match media_type.as_str() {
-            MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST => Self::Image,
-            MediaType::OCI_INDEX | MediaType::DOCKER_LIST => Self::Index,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 impl Manifest {
@@ -248,127 +204,6 @@ impl Manifest {
         descriptor.annotations.clone_from(&self.annotations);
         descriptor
     }
-}
-
-impl Document {
-    fn media_type(&self, header: Option<&MediaType>) -> Result<MediaType, InvalidManifest> {
-        let own = self
-            .media_type
-            .as_deref()
-            .filter(|own| !own.is_empty())
-            .map(parse_type)
-            .transpose()?;
-        let media_type = match (own, header) {
-            (Some(own), Some(header)) if own != *header => {
-                return Err(InvalidManifest::MediaTypeMismatch {
-                    own,
-                    header: header.clone(),
-                });
-            }
-            (Some(own), _) => own,
-            (None, Some(header)) => header.clone(),
-            (None, None) => return Err(InvalidManifest::NoMediaType),
-        };
-        if !media_type.as_str().ends_with("+json") || media_type.is_schema_1() {
-            return Err(InvalidManifest::NotAManifest(media_type));
-        }
-        Ok(media_type)
-    }
-
-    fn read(self, media_type: MediaType, shape: Shape) -> Result<Manifest, InvalidManifest> {
-        let artifact_type = self.artifact_type.as_deref().filter(|own| !own.is_empty());
-        let artifact_type = match (artifact_type, &self.config) {
-            (Some(own), _) => Some(parse_type(own)?),
-            // An artifact type that could not stand in a listing is as good as none.
-            (None, Some(config)) if shape == Shape::Image => MediaType::parse(&config.media_type).ok(),
-            (None, _) => None,
-        };
-        let mut blobs = children("config", self.config)?;
-        blobs.append(&mut children(
-            "layers",
-            self.layers.flatten().unwrap_or_default(),
-        )?);
-        blobs.append(&mut children("blobs", self.blobs.unwrap_or_default())?);
-        let subject = children("subject", self.subject)?
-            .pop()
-            .map(|subject| subject.digest);
-        Ok(Manifest {
-            media_type,
-            blobs,
-            manifests: children("manifests", self.manifests.flatten().unwrap_or_default())?,
-            subject,
-            artifact_type,
-            annotations: self.annotations.and_then(object),
-        })
-    }
-}
-
-/// How many arrays and objects of a JSON text lie in each other. Of what is no JSON, something.
-pub(crate) fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => skip_string(&mut bytes),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-fn skip_string<'a>(bytes: &mut impl Iterator<Item = &'a u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => drop(bytes.next()),
-            _ => {}
-        }
-    }
-}
-
-/// What could be shown as annotations: a JSON object and nothing else.
-pub(crate) fn object(annotations: Box<RawValue>) -> Option<Arc<RawValue>> {
-    annotations.get().starts_with('{').then(|| annotations.into())
-}
-
-fn children(
-    field: &'static str,
-    descriptors: impl IntoIterator<Item = RawDescriptor>,
-) -> Result<Vec<Child>, InvalidManifest> {
-    let child = |descriptor: RawDescriptor| {
-        let digest = match AnyDigest::parse(&descriptor.digest) {
-            Ok(digest) => digest,
-            Err(source) => {
-                return Err(InvalidManifest::Digest {
-                    field,
-                    text: descriptor.digest,
-                    source,
-                });
-            }
-        };
-        let media_type = MediaType::parse(&descriptor.media_type).ok();
-        let is = |of: fn(&MediaType) -> bool| media_type.as_ref().is_some_and(of);
-        let elsewhere = descriptor.urls.is_some_and(|urls| !urls.is_empty());
-        Ok(Child {
-            digest,
-            size: descriptor.size,
-            is_manifest: is(MediaType::is_manifest),
-            may_be_absent: is(MediaType::is_nondistributable) || elsewhere,
-        })
-    };
-    descriptors.into_iter().map(child).collect()
-}
-
-fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
-    MediaType::parse(text).map_err(|source| InvalidManifest::MediaType {
-        text: text.into(),
-        source,
-    })
 }
 
 #[cfg(test)]
@@ -516,22 +351,6 @@ mod tests {
             shown.artifact_type.unwrap().as_str(),
             "application/vnd.example+type"
         );
-    }
-
-    #[test]
-    fn depth_counts_what_lies_in_each_other() {
-        for (json, expected) in [
-            ("", 0),
-            ("5", 0),
-            ("[]", 1),
-            ("[[],{},[]]", 2),
-            (r#"{"a":{"b":[1,[2]]}}"#, 4),
-            (r#"{"[[[":"\"[[[{{","\\":["\\"]}"#, 2),
-            ("]]][", 1),
-            (r#""open"#, 0),
-        ] {
-            assert_eq!(depth(json.as_bytes()), expected, "{json}");
-        }
     }
 
     #[test]

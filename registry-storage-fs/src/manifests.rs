@@ -18,11 +18,15 @@ use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{BlobInfo, Needed, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect},
+    storage::{
+        BlobInfo, Needed, PutManifest, PutOutcome, Result, SizePolicy, StorageError, StoredManifest,
+        TagExpect, WrongSize,
+    },
 };
 use serde::Deserialize;
 use std::{
     borrow::Cow,
+    collections::HashSet,
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
@@ -152,7 +156,7 @@ impl Store {
         let bytes = put.manifest.subject();
         // Against a deletion of the same manifest: its search for tags must not miss one that is just moved here.
         let _lock = self.manifests.lock((repository.clone(), digest));
-        self.check_needs(repository, &put.needs)?;
+        let wrong_sizes = self.check_needs(repository, &put.needs, put.sizes)?;
         self.make_last(repository, &put.needs)?;
 
         let created = self.manifest_info(repository, &digest)?.is_none();
@@ -190,6 +194,7 @@ impl Store {
         changes.settle()?;
 
         let mut outcome = PutOutcome::of_manifest(created);
+        outcome.wrong_sizes = wrong_sizes;
         self.move_tags(repository, &digest, put.tags, &mut outcome)?;
         Ok(outcome)
     }
@@ -225,39 +230,53 @@ impl Store {
         blob.into_iter().chain(manifest).collect()
     }
 
-    /// Whether everything a manifest refers to is there.
-    fn check_needs(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
-        let mut missing = Vec::new();
-        let mut mismatch = None;
+    /// Checks that everything a manifest refers to is there, and returns what the policy accepts in another size than its
+    /// descriptor's.
+    fn check_needs(
+        &self,
+        repository: &RepositoryName,
+        needs: &[Needed],
+        sizes: SizePolicy,
+    ) -> Result<Vec<WrongSize>> {
+        let (mut missing, mut named) = (Vec::new(), HashSet::new());
+        let mut wrong = Vec::new();
+        let mut sound = HashSet::new();
         for needed in needs {
-            match self.look_for(repository, needed)? {
+            match self.look_for(repository, needed, &mut sound)? {
                 Found::Fits => {}
-                Found::Missing if missing.contains(&needed.digest) => {}
-                Found::Missing => missing.push(needed.digest),
-                Found::Size(stored) => {
-                    mismatch.get_or_insert(StorageError::SizeMismatch {
-                        digest: needed.digest,
-                        stored,
-                        claimed: needed.size,
-                    });
-                }
+                Found::Missing if named.insert(needed.digest) => missing.push(needed.digest),
+                Found::Missing => {}
+                Found::Size(stored) => wrong.push(WrongSize {
+                    digest: needed.digest,
+                    stored,
+                    claimed: needed.size,
+                }),
             }
         }
         if !missing.is_empty() {
             return Err(StorageError::MissingReferences(missing));
         }
-        mismatch.map_or(Ok(()), Err)
+        match (sizes, wrong.first()) {
+            (SizePolicy::Any, _) | (_, None) => Ok(wrong),
+            (_, Some(first)) => Err((*first).into()),
+        }
     }
 
     /// A size that differs from the descriptor's is looked into: damaged content is missing, for everybody from then on,
-    /// so that a push heals it; sound content refuses the manifest.
-    fn look_for(&self, repository: &RepositoryName, needed: &Needed) -> Result<Found> {
+    /// so that a push heals it. `sound` is what was looked into already: a manifest may name the same blob any number of
+    /// times, and to hash it takes long.
+    fn look_for(
+        &self,
+        repository: &RepositoryName,
+        needed: &Needed,
+        sound: &mut HashSet<Digest>,
+    ) -> Result<Found> {
         let mut found = Found::Missing;
         for link in self.links_of(repository, needed) {
             let Some(target) = links::read(&link)? else {
                 continue;
             };
-            match self.look_at(&target, needed.size)? {
+            match self.look_at(&target, needed.size, sound)? {
                 Found::Fits => {
                     if link == self.layout.layer(repository, &needed.digest) {
                         self.holders.add(&needed.digest, repository);
@@ -271,7 +290,7 @@ impl Store {
         Ok(found)
     }
 
-    fn look_at(&self, target: &Digest, size: u64) -> Result<Found> {
+    fn look_at(&self, target: &Digest, size: u64, sound: &mut HashSet<Digest>) -> Result<Found> {
         let stored = || -> Result<Found> {
             Ok(match self.stored(target)? {
                 Some(found) if found.size == size => Found::Fits,
@@ -281,7 +300,11 @@ impl Store {
         };
         match stored()? {
             Found::Fits => Ok(Found::Fits),
-            _ if self.is_sound(target)? => stored(),
+            _ if sound.contains(target) => stored(),
+            _ if self.is_sound(target)? => {
+                sound.insert(*target);
+                stored()
+            }
             _ => Ok(Found::Missing),
         }
     }

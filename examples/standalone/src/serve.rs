@@ -291,6 +291,9 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     if !storage.whole_indexes {
         registry = registry.allow_sparse_indexes();
     }
+    if !storage.exact_sizes {
+        registry = registry.allow_wrong_sizes();
+    }
     if storage.read_only {
         registry = registry.read_only();
     }

@@ -9,7 +9,7 @@ use crate::{
     auth::{Authenticator, Authorizer, DefaultRules},
     hooks::{Hooks, NoHooks},
     protocol::{InvalidBase, Links},
-    storage::Storage,
+    storage::{SizePolicy, Storage},
 };
 use std::{borrow::Cow, sync::Arc};
 
@@ -132,6 +132,7 @@ pub struct Builder {
     links: Links,
     anonymous_push: bool,
     sparse_indexes: bool,
+    sizes: SizePolicy,
     deletion: bool,
     read_only: bool,
     remedies: Remedies,
@@ -148,6 +149,7 @@ impl Builder {
             links: Links::default(),
             anonymous_push: false,
             sparse_indexes: false,
+            sizes: SizePolicy::Exact,
             deletion: true,
             read_only: false,
             remedies: Remedies::default(),
@@ -197,6 +199,15 @@ impl Builder {
     pub fn allow_sparse_indexes(self) -> Self {
         Self {
             sparse_indexes: true,
+            ..self
+        }
+    }
+
+    /// Accepts a manifest whose descriptors give other sizes than their content has, with a warning in the log, as
+    /// mirrors of sloppy images need. Content that is damaged is missing all the same.
+    pub fn allow_wrong_sizes(self) -> Self {
+        Self {
+            sizes: SizePolicy::Any,
             ..self
         }
     }
@@ -269,6 +280,7 @@ impl Builder {
                 sent: Documents::new(self.limits.document_bytes),
                 links: self.links,
                 sparse_indexes: self.sparse_indexes,
+                sizes: self.sizes,
                 deletion: self.deletion,
                 read_only: self.read_only,
                 remedies: self.remedies,

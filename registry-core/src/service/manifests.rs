@@ -10,7 +10,10 @@ use crate::{
     media_type::MediaType,
     protocol::Precondition,
     reference::{Reference, Tag},
-    storage::{Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, TagMove, Verified},
+    storage::{
+        Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, TagMove, Verified,
+        WrongSize,
+    },
 };
 use bytes::Bytes;
 
@@ -56,6 +59,9 @@ pub struct ManifestPushed {
     pub moved: Vec<Moved>,
     /// Whether it is an index that a client keeps because it does not know that the registry lists referrers.
     pub keeps_referrers: bool,
+    /// Content whose descriptor gives another size than it has, where
+    /// [`allow_wrong_sizes`](super::Builder::allow_wrong_sizes) accepts that.
+    pub wrong_sizes: Vec<WrongSize>,
 }
 
 impl Repository {
@@ -131,10 +137,12 @@ impl Repository {
             put.tags.push(TagMove { tag, expect });
         }
         put.needs = self.needs(&manifest)?;
+        put.sizes = self.registry.inner.sizes;
         put.referrer = manifest.referrer(digest, size);
         self.hooks().before_put_manifest(&self.context(), &put).await?;
 
         let outcome = write.put_manifest(&self.name, put).await?;
+        self.warn_of_sizes(&digest, &outcome.wrong_sizes);
         let moved = outcome.moved;
         let media_type = manifest.media_type();
         self.tell(&Event::ManifestPushed {
@@ -148,6 +156,7 @@ impl Repository {
                 digest,
                 subject: manifest.subject().cloned(),
                 keeps_referrers: self.keeps_referrers(&manifest, &moved),
+                wrong_sizes: outcome.wrong_sizes,
                 moved,
             }),
             Some((_, StorageError::TagConflict { tag, .. }))
@@ -156,6 +165,21 @@ impl Repository {
                 Err(self.overwrite_refused(tag))
             }
             Some((_, error)) => Err(error.into()),
+        }
+    }
+
+    /// One warning, however many there are.
+    fn warn_of_sizes(&self, manifest: &Digest, wrong: &[WrongSize]) {
+        if let Some(first) = wrong.first() {
+            tracing::warn!(
+                repository = %self.name,
+                %manifest,
+                digest = %first.digest,
+                stored = first.stored,
+                claimed = first.claimed,
+                descriptors = wrong.len(),
+                "a manifest gives other sizes than its content has, and is accepted"
+            );
         }
     }
 

@@ -34,7 +34,7 @@ use crate::{
     hooks::{Context, Event, Hooks},
     name::{InvalidName, RepositoryName},
     protocol::Links,
-    storage::{Page, Storage, StorageWrite, Uploader},
+    storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
 };
 use std::{net::IpAddr, sync::Arc};
 
@@ -70,6 +70,7 @@ struct Inner {
     sent: Documents,
     links: Links,
     sparse_indexes: bool,
+    sizes: SizePolicy,
     deletion: bool,
     read_only: bool,
     remedies: Remedies,

@@ -288,7 +288,8 @@ pub trait StorageWrite: Send + Sync {
     /// Puts a manifest with its tags.
     ///
     /// References are checked inside the call, under the protection that a collector respects: a blob of
-    /// another size than the descriptor's is hashed again; damaged means absent, whole refuses the manifest.
+    /// another size than the descriptor's is hashed again; damaged means absent, whole refuses the manifest unless
+    /// [`PutManifest::sizes`] is [`SizePolicy::Any`]: then [`PutOutcome::wrong_sizes`] has it.
     /// Then manifest and referrer entry appear atomically, then each tag atomically, in byte order. A tag that
     /// conflicts ends it: [`PutOutcome::failed`] has the conflict, earlier tags stay moved.
     ///
@@ -576,6 +577,38 @@ pub struct Needed {
     pub need: Need,
 }
 
+/// Treatment of content whose size is not what its descriptor says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SizePolicy {
+    /// Refuses the manifest.
+    #[default]
+    Exact,
+    /// Accepts the manifest if the content is whole. Content that is damaged stays absent.
+    Any,
+}
+
+/// Content whose descriptor gives another size than it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongSize {
+    /// The content.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub stored: u64,
+    /// The size that the descriptor gives, in bytes.
+    pub claimed: u64,
+}
+
+impl From<WrongSize> for StorageError {
+    fn from(wrong: WrongSize) -> Self {
+        Self::SizeMismatch {
+            digest: wrong.digest,
+            stored: wrong.stored,
+            claimed: wrong.claimed,
+        }
+    }
+}
+
 /// A manifest to put, with everything a backend has to know of it: it parses no JSON.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -588,6 +621,8 @@ pub struct PutManifest {
     pub tags: Vec<TagMove>,
     /// What must be there.
     pub needs: Vec<Needed>,
+    /// How exact the sizes of these needs have to be.
+    pub sizes: SizePolicy,
     /// The manifest it refers to, and how the listing of that one's referrers shows it. Both are what the document says: a
     /// backend may read them from it.
     pub referrer: Option<(Digest, Descriptor)>,
@@ -602,6 +637,7 @@ impl PutManifest {
             media_type,
             tags: Vec::new(),
             needs: Vec::new(),
+            sizes: SizePolicy::Exact,
             referrer: None,
         }
     }
@@ -626,6 +662,8 @@ pub struct PutOutcome {
     pub moved: Vec<Moved>,
     /// The tag that ended it; those that sort after it were not tried.
     pub failed: Option<(Tag, StorageError)>,
+    /// Content whose descriptor gives another size, accepted by [`SizePolicy::Any`].
+    pub wrong_sizes: Vec<WrongSize>,
 }
 
 impl PutOutcome {
@@ -636,6 +674,7 @@ impl PutOutcome {
             created,
             moved: Vec::new(),
             failed: None,
+            wrong_sizes: Vec::new(),
         }
     }
 }

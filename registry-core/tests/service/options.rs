@@ -1,6 +1,6 @@
 //! What a host may choose when it builds a registry: reading only, no deletion, sparse indexes.
 
-use crate::{IMAGE, digest, every_request, filled, send};
+use crate::{IMAGE, digest, every_request, filled, manifest, send};
 use http::{Method, StatusCode};
 use registry_core::{
     Algorithm, Digest, Limits, MediaType, Reference, Registry, Tag,
@@ -135,6 +135,33 @@ async fn a_refusal_names_the_remedy_of_the_host() {
             refused.message()
         );
     }
+}
+
+#[tokio::test]
+async fn wrong_sizes_are_a_choice() {
+    let lying = String::from_utf8(manifest("lying").to_vec())
+        .unwrap()
+        .replace(r#""size":2"#, r#""size":7"#);
+    let push = ManifestPush::new(Tag::parse("v1").unwrap(), lying);
+    let strict = Registry::builder(MemoryStorage::new()).build();
+    let lenient = Registry::builder(MemoryStorage::new())
+        .allow_wrong_sizes()
+        .build();
+    let [strict, lenient] = [strict, lenient].map(|registry| registry.repository("a").unwrap());
+    for repository in [&strict, &lenient] {
+        repository.push_blob(String::from("{}"), None).await.unwrap();
+    }
+
+    let refused = strict.put_manifest(push.clone()).await.unwrap_err();
+    let accepted = lenient.put_manifest(push).await.unwrap();
+
+    assert_eq!(refused.wire().1.as_str(), "MANIFEST_INVALID");
+    assert_eq!(
+        refused.to_string(),
+        format!("{} has 2 bytes, its descriptor says 7", digest())
+    );
+    let wrong = accepted.wrong_sizes[0];
+    assert_eq!((wrong.digest, wrong.stored, wrong.claimed), (digest(), 2, 7));
 }
 
 #[tokio::test]

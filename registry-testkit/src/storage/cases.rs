@@ -146,6 +146,7 @@ macro_rules! __storage_cases {
                 a_refused_manifest_leaves_no_trace
                 a_refused_manifest_moves_no_tag
                 a_manifest_is_refused_whose_descriptor_lies_about_a_whole_blob
+                a_size_that_does_not_match_is_accepted_where_any_is
                 an_index_is_refused_whose_descriptor_lies_about_a_manifest
                 a_blob_does_not_stand_in_for_a_manifest_nor_the_other_way_round
                 what_may_be_either_is_a_blob_or_a_manifest_of_the_repository

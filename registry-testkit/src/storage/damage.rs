@@ -3,7 +3,7 @@
 use super::{Backend, Damage, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{Need, ReadBlob, StorageError},
+    storage::{Need, ReadBlob, SizePolicy, StorageError},
 };
 
 pub async fn a_blob_of_which_nothing_is_left_is_absent(backend: Backend) {
@@ -111,11 +111,15 @@ pub async fn a_size_that_does_not_match_makes_the_blob_be_hashed_again(backend: 
 
     backend.inflict(Damage::Flipped, &blob.digest);
 
-    let refused = writer(&backend.first).put_manifest(&a, image.tagged(&[])).await;
-    assert!(
-        matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [blob.digest]),
-        "damaged: {refused:?}"
-    );
+    for sizes in [SizePolicy::Exact, SizePolicy::Any] {
+        let mut put = image.tagged(&[]);
+        put.sizes = sizes;
+        let refused = writer(&backend.first).put_manifest(&a, put).await;
+        assert!(
+            matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [blob.digest]),
+            "damaged, {sizes:?}: {refused:?}"
+        );
+    }
 }
 
 pub async fn a_blob_that_was_found_damaged_is_absent_for_everybody(backend: Backend) {

@@ -4,7 +4,7 @@ use super::{Backend, support::*};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{Need, PutManifest, Storage, StorageError, Verified},
+    storage::{Need, PutManifest, SizePolicy, Storage, StorageError, Verified, WrongSize},
 };
 
 /// That a put of `image` with the tag `v1` left nothing in a repository that was not there before.
@@ -233,6 +233,38 @@ pub async fn a_manifest_is_refused_whose_descriptor_lies_about_a_whole_blob(back
         Some(bytes),
         "the blob is not condemned"
     );
+}
+
+pub async fn a_size_that_does_not_match_is_accepted_where_any_is(backend: Backend) {
+    let a = repository("a");
+    let blob = push(&backend.first, &a, &content(1, 1000)).await;
+    let child = Image::new(2);
+    put(&backend.first, &a, child.tagged(&[])).await;
+    let absent = Digest::of(Algorithm::Sha256, b"absent");
+    let index = Image::new(3).needing(blob.digest, 999, Need::Either).needing(
+        child.digest(),
+        child.size(),
+        Need::Manifest,
+    );
+    let mut accepted = index.tagged(&["v1"]);
+    accepted.sizes = SizePolicy::Any;
+    let mut sparse = index.needing(absent, 6, Need::Either).tagged(&["v1"]);
+    sparse.sizes = SizePolicy::Any;
+
+    let refused = writer(&backend.first).put_manifest(&a, sparse).await;
+    let outcome = put(&backend.first, &a, accepted).await;
+
+    assert!(
+        matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [absent]),
+        "{refused:?}"
+    );
+    let expected = WrongSize {
+        digest: blob.digest,
+        stored: 1000,
+        claimed: 999,
+    };
+    assert_eq!(outcome.wrong_sizes, [expected]);
+    assert_eq!(tags(&backend.second, &a).await, ["v1"]);
 }
 
 pub async fn an_index_is_refused_whose_descriptor_lies_about_a_manifest(backend: Backend) {

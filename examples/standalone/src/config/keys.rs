@@ -699,6 +699,13 @@ pub(crate) const KEYS: &[Key] = &[
         "and none of these",
     ),
     honoured(
+        "validation.manifests.sizes",
+        Form::Text,
+        "exact",
+        "our own: `exact` refuses a manifest whose descriptors give another size than their content has; `any` accepts it, as \
+         registry:2 does, with a warning in the log, if the content is whole",
+    ),
+    honoured(
         "validation.manifests.indexes.platforms",
         Form::Text,
         "all",

@@ -92,6 +92,8 @@ pub(crate) struct Storage {
     pub(crate) document_bytes: u64,
     /// Whether all images of an index have to be there.
     pub(crate) whole_indexes: bool,
+    /// Whether descriptors have to give the sizes that their content has.
+    pub(crate) exact_sizes: bool,
     /// Where layers may lie that are not here; without it anywhere.
     pub(crate) layer_urls: Option<LayerUrls>,
     /// When abandoned uploads are ended.
@@ -309,6 +311,11 @@ impl Storage {
                     _ => Err("it is neither `all` nor `none`".into()),
                 },
             ),
+            exact_sizes: reader.parsed("validation.manifests.sizes", |sizes| match sizes {
+                "exact" => Ok(true),
+                "any" => Ok(false),
+                _ => Err("it is neither `exact` nor `any`".into()),
+            }),
             layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
             check: storage_check(reader),

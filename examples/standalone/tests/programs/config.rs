@@ -41,6 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         only_the_networks_that_may_connect_are_let_in,
         docker_of_before_1_6_is_turned_away_if_asked,
         a_preflight_needs_no_login,
+        a_manifest_with_wrong_sizes_is_refused_unless_the_configuration_accepts_it,
     ];
     trials.extend(trials![["docker-registry"];
         headers_are_those_of_registry_2,
@@ -383,6 +384,31 @@ fn layers_lie_elsewhere_where_registry_2_lets_them() {
                 let body = String::from_utf8(ours.expect_status(403).body).unwrap();
                 assert!(body.contains("where this registry wants none"), "{body}");
             }
+        }
+    }
+}
+
+fn a_manifest_with_wrong_sizes_is_refused_unless_the_configuration_accepts_it() {
+    let digest = sha256(b"{}");
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{digest}","size":3}},"layers":[]}}"#
+    );
+    for (sizes, accepted) in [("exact", false), ("any", true)] {
+        let setup = Setup::new("version: 0.1\n");
+        let server = setup.ours(&[("REGISTRY_VALIDATION_MANIFESTS_SIZES", sizes)]);
+        push(&server, "app");
+
+        let content_type = [("Content-Type", MANIFEST)];
+        let answer = server.request("PUT", "/v2/app/manifests/v2", &content_type, manifest.as_bytes());
+
+        if accepted {
+            answer.expect_status(201);
+            server
+                .says("other sizes than its content has, and is accepted\" claimed=3 descriptors=1 digest=");
+        } else {
+            let body = String::from_utf8(answer.expect_status(400).body).unwrap();
+            let sizes = format!("{digest} has 2 bytes, its descriptor says 3");
+            assert!(body.contains(&sizes), "{body}");
         }
     }
 }

@@ -296,10 +296,11 @@ impl StorageWrite for MemoryStorage {
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
         let mut state = self.state();
-        state.check(repository, &put.needs)?;
+        let wrong_sizes = state.check(repository, &put.needs, put.sizes)?;
         let repository = state.repository(repository);
         let digest = *put.manifest.digest();
         let mut outcome = PutOutcome::of_manifest(!repository.manifests.contains_key(&digest));
+        outcome.wrong_sizes = wrong_sizes;
         repository.put(put.manifest, put.media_type, put.referrer);
 
         let mut tags = put.tags;

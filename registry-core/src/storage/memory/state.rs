@@ -7,7 +7,10 @@ use super::{info, repository::Repository, upload::Upload};
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{BlobInfo, Needed, Result, StorageError, UploadBounds, UploadState, Uploader, Verified},
+    storage::{
+        BlobInfo, Needed, Result, SizePolicy, StorageError, UploadBounds, UploadState, Uploader, Verified,
+        WrongSize,
+    },
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -146,11 +149,16 @@ impl State {
             .map(|upload| Committable::Session(upload))
     }
 
-    /// Whether everything a manifest refers to is there, in the size it says.
-    pub(super) fn check(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+    /// Checks that everything a manifest refers to is there, and returns what the policy accepts in another size than it says.
+    pub(super) fn check(
+        &self,
+        repository: &RepositoryName,
+        needs: &[Needed],
+        sizes: SizePolicy,
+    ) -> Result<Vec<WrongSize>> {
         let manifests = self.repositories.get(repository).map(|found| &found.manifests);
         let mut missing = Vec::new();
-        let mut mismatch = None;
+        let mut wrong = Vec::new();
         for Needed { digest, size, need } in needs {
             let manifest = manifests
                 .and_then(|all| all.get(digest))
@@ -159,19 +167,20 @@ impl State {
             let blob = self.blob(repository, digest).filter(|_| need.admits_blob());
             match blob.or(manifest).map(|bytes| bytes.len() as u64) {
                 None => missing.push(*digest),
-                Some(stored) if stored != *size => {
-                    mismatch = Some(StorageError::SizeMismatch {
-                        digest: *digest,
-                        stored,
-                        claimed: *size,
-                    });
-                }
+                Some(stored) if stored != *size => wrong.push(WrongSize {
+                    digest: *digest,
+                    stored,
+                    claimed: *size,
+                }),
                 Some(_) => {}
             }
         }
         if !missing.is_empty() {
             return Err(StorageError::MissingReferences(missing));
         }
-        mismatch.map_or(Ok(()), Err)
+        match (sizes, wrong.first()) {
+            (SizePolicy::Exact, Some(first)) => Err((*first).into()),
+            _ => Ok(wrong),
+        }
     }
 }

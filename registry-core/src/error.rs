@@ -385,7 +385,7 @@ impl Error {
     /// The same, with what the client or its operator may do about it behind the message.
     pub(crate) fn body_with(&self, remedy: Option<&str>) -> Vec<u8> {
         let code = self.wire().1.as_str();
-        let mut message = cut(self.to_string());
+        let mut message = cut(self.to_string(), MESSAGE);
         if let Some(remedy) = remedy {
             message.push_str("; ");
             message.push_str(remedy);
@@ -429,8 +429,9 @@ impl Error {
 /// The most characters of a message.
 const MESSAGE: usize = 512;
 
-fn cut(mut message: String) -> String {
-    if let Some((end, _)) = message.char_indices().nth(MESSAGE) {
+/// At most so many characters of a text.
+pub(crate) fn cut(mut message: String, most: usize) -> String {
+    if let Some((end, _)) = message.char_indices().nth(most) {
         message.truncate(end);
         message.push('…');
     }
@@ -521,11 +522,26 @@ mod tests {
         let document = serde_json::json!({"schemaVersion": text}).to_string();
         let error = Error::from(crate::manifest::Manifest::parse(document.as_bytes(), None).unwrap_err());
 
+        let logged = error.to_string();
+
+        assert!(
+            logged.chars().count() < MESSAGE,
+            "{} characters",
+            logged.chars().count()
+        );
+        assert!(logged.starts_with("the manifest is not valid JSON of its type") && logged.contains('…'));
+        assert!(logged.contains(" at line 1 column "), "{logged}");
+    }
+
+    #[test]
+    fn the_body_of_an_answer_has_a_short_message_whoever_wrote_it() {
+        let error = Error::Vetoed(Veto::new("ä".repeat(1 << 20)));
+
         let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
 
         let message = body["errors"][0]["message"].as_str().unwrap();
         assert_eq!(message.chars().count(), MESSAGE + 1);
-        assert!(message.starts_with("the manifest is not valid JSON of its type") && message.ends_with('…'));
+        assert!(message.ends_with('…'));
     }
 
     #[test]

@@ -1,41 +1,40 @@
-//! The JSON of a manifest, and what it says of itself.
+//! The JSON of a manifest, read once from its first byte to its last.
 
-use super::{Child, InvalidManifest, Manifest};
+use super::{
+    Child, InvalidJson, InvalidManifest, Manifest,
+    keys::{self, Field, Keys, Reading},
+};
 use crate::{digest::AnyDigest, media_type::MediaType};
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, marker::PhantomData, str};
 
-/// The document, as far as it is read. A name that occurs twice is refused by serde.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Document {
+/// The document, as far as it is read.
+///
+/// A stored one may have a key several times: then all of its references are here, and of anything else the last.
+#[derive(Default)]
+pub(super) struct Document<'a> {
     pub(super) schema_version: Option<u64>,
-    media_type: Option<String>,
-    artifact_type: Option<String>,
-    pub(super) config: Option<RawDescriptor>,
-    /// Absent, or null (as Go writes an empty list), or a list.
-    #[serde(default, deserialize_with = "present")]
-    pub(super) layers: Option<Option<Vec<RawDescriptor>>>,
-    #[serde(default, deserialize_with = "present")]
-    pub(super) manifests: Option<Option<Vec<RawDescriptor>>>,
+    media_type: Option<Cow<'a, str>>,
+    artifact_type: Option<Cow<'a, str>>,
+    pub(super) config: Vec<RawDescriptor<'a>>,
+    /// Absent or a list; null is an empty one, as Go writes it.
+    pub(super) layers: Option<Vec<RawDescriptor<'a>>>,
+    pub(super) manifests: Option<Vec<RawDescriptor<'a>>>,
     /// The layers of the withdrawn `application/vnd.oci.artifact.manifest.v1+json`, still found in the field.
-    blobs: Option<Vec<RawDescriptor>>,
-    subject: Option<RawDescriptor>,
-    annotations: Option<Box<RawValue>>,
+    blobs: Vec<RawDescriptor<'a>>,
+    subject: Option<RawDescriptor<'a>>,
+    annotations: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawDescriptor {
-    media_type: String,
-    digest: String,
+pub(super) struct RawDescriptor<'a> {
+    media_type: Cow<'a, str>,
+    digest: Cow<'a, str>,
     size: u64,
-    urls: Option<Vec<String>>,
-}
-
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+    has_urls: bool,
 }
 
 /// The two shapes of the types we know; others may have either.
@@ -56,7 +55,15 @@ impl Shape {
     }
 }
 
-impl Document {
+impl<'a> Document<'a> {
+    pub(super) fn parse(bytes: &'a [u8], reading: Reading) -> Result<Self, InvalidManifest> {
+        let mut deserializer = serde_json::Deserializer::from_str(str::from_utf8(bytes)?);
+        let document = deserializer
+            .deserialize_map(DocumentVisitor(reading))
+            .and_then(|document| deserializer.end().map(|()| document));
+        document.map_err(|error| InvalidManifest::Json(InvalidJson::new(&error)))
+    }
+
     pub(super) fn media_type(&self, header: Option<&MediaType>) -> Result<MediaType, InvalidManifest> {
         let own = self
             .media_type
@@ -83,25 +90,22 @@ impl Document {
 
     pub(super) fn read(self, media_type: MediaType, shape: Shape) -> Result<Manifest, InvalidManifest> {
         let artifact_type = self.artifact_type.as_deref().filter(|own| !own.is_empty());
-        let artifact_type = match (artifact_type, &self.config) {
+        let artifact_type = match (artifact_type, self.config.last()) {
             (Some(own), _) => Some(parse_type(own)?),
             // An artifact type that could not stand in a listing is as good as none.
             (None, Some(config)) if shape == Shape::Image => MediaType::parse(&config.media_type).ok(),
             (None, _) => None,
         };
         let mut blobs = children("config", self.config)?;
-        blobs.append(&mut children(
-            "layers",
-            self.layers.flatten().unwrap_or_default(),
-        )?);
-        blobs.append(&mut children("blobs", self.blobs.unwrap_or_default())?);
+        blobs.append(&mut children("layers", self.layers.unwrap_or_default())?);
+        blobs.append(&mut children("blobs", self.blobs)?);
         let subject = children("subject", self.subject)?
             .pop()
             .map(|subject| subject.digest);
         Ok(Manifest {
             media_type,
             blobs,
-            manifests: children("manifests", self.manifests.flatten().unwrap_or_default())?,
+            manifests: children("manifests", self.manifests.unwrap_or_default())?,
             subject,
             artifact_type,
             annotations: self.annotations.and_then(object),
@@ -110,33 +114,35 @@ impl Document {
 }
 
 /// What could be shown as annotations: a JSON object and nothing else.
-pub(crate) fn object(annotations: Box<RawValue>) -> Option<Arc<RawValue>> {
-    annotations.get().starts_with('{').then(|| annotations.into())
+pub(crate) fn object(annotations: &RawValue) -> Option<std::sync::Arc<RawValue>> {
+    annotations
+        .get()
+        .starts_with('{')
+        .then(|| annotations.to_owned().into())
 }
 
-fn children(
+fn children<'a>(
     field: &'static str,
-    descriptors: impl IntoIterator<Item = RawDescriptor>,
+    descriptors: impl IntoIterator<Item = RawDescriptor<'a>>,
 ) -> Result<Vec<Child>, InvalidManifest> {
-    let child = |descriptor: RawDescriptor| {
+    let child = |descriptor: RawDescriptor<'_>| {
         let digest = match AnyDigest::parse(&descriptor.digest) {
             Ok(digest) => digest,
             Err(source) => {
                 return Err(InvalidManifest::Digest {
                     field,
-                    text: descriptor.digest,
+                    text: quoted(&descriptor.digest),
                     source,
                 });
             }
         };
         let media_type = MediaType::parse(&descriptor.media_type).ok();
         let is = |of: fn(&MediaType) -> bool| media_type.as_ref().is_some_and(of);
-        let elsewhere = descriptor.urls.is_some_and(|urls| !urls.is_empty());
         Ok(Child {
             digest,
             size: descriptor.size,
             is_manifest: is(MediaType::is_manifest),
-            may_be_absent: is(MediaType::is_nondistributable) || elsewhere,
+            may_be_absent: is(MediaType::is_nondistributable) || descriptor.has_urls,
         })
     };
     descriptors.into_iter().map(child).collect()
@@ -144,7 +150,267 @@ fn children(
 
 fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
     MediaType::parse(text).map_err(|source| InvalidManifest::MediaType {
-        text: text.into(),
+        text: quoted(text),
         source,
     })
+}
+
+/// What a message quotes of a document.
+fn quoted(text: &str) -> String {
+    crate::error::cut(text.to_owned(), 128)
+}
+
+/// The value of a field. A stored document need not have it as the specification wants: then there is none.
+fn value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
+    map: &mut A,
+    must_fit: bool,
+    seed: S,
+) -> Result<Option<S::Value>, A::Error> {
+    if must_fit {
+        return map.next_value_seed(seed).map(Some);
+    }
+    let raw: &'de RawValue = map.next_value()?;
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    Ok(seed.deserialize(&mut deserializer).ok())
+}
+
+struct DocumentVisitor(Reading);
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a manifest, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let reading = self.0;
+        let mut document = Document::default();
+        let mut keys = Keys::of(keys::DOCUMENT, reading);
+        while let Some(key) = map.next_key_seed(&mut keys)? {
+            let Some(Field { name, is_exact }) = key else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let is_pushed = reading == Reading::Pushed;
+            let list = |map: &mut A| {
+                let list = value(map, is_exact, Nullable(List(Descriptor(reading))))?;
+                Ok::<_, A::Error>(list.map(Option::unwrap_or_default))
+            };
+            match name {
+                "schemaVersion" => {
+                    let version = value(&mut map, is_pushed, PhantomData::<Option<u64>>)?;
+                    document.schema_version = version.flatten().or(document.schema_version);
+                }
+                "mediaType" => set(
+                    &mut document.media_type,
+                    value(&mut map, is_pushed, Nullable(Text))?,
+                ),
+                "artifactType" => set(
+                    &mut document.artifact_type,
+                    value(&mut map, is_pushed, Nullable(Text))?,
+                ),
+                "config" => {
+                    let config = value(&mut map, is_exact, Nullable(Descriptor(reading)))?;
+                    document.config.extend(config.flatten());
+                }
+                "layers" => add(&mut document.layers, list(&mut map)?),
+                "manifests" => add(&mut document.manifests, list(&mut map)?),
+                "blobs" => document.blobs.extend(list(&mut map)?.unwrap_or_default()),
+                "subject" => set(
+                    &mut document.subject,
+                    value(&mut map, is_exact, Nullable(Descriptor(reading)))?,
+                ),
+                _ => document.annotations = Some(map.next_value()?),
+            }
+        }
+        Ok(document)
+    }
+}
+
+/// As Go has it: null changes nothing.
+fn set<T>(field: &mut Option<T>, value: Option<Option<T>>) {
+    if let Some(Some(value)) = value {
+        *field = Some(value);
+    }
+}
+
+fn add<T>(field: &mut Option<Vec<T>>, list: Option<Vec<T>>) {
+    if let Some(mut list) = list {
+        field.get_or_insert_default().append(&mut list);
+    }
+}
+
+/// A value or null.
+struct Nullable<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Nullable<S> {
+    type Value = Option<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Nullable<S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        self.0.deserialize(deserializer).map(Some)
+    }
+}
+
+/// A list of what one seed reads.
+#[derive(Clone, Copy)]
+struct List<S>(S);
+
+impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for List<S> {
+    type Value = Vec<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for List<S> {
+    type Value = Vec<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = sequence.next_element_seed(self.0)? {
+            list.push(item);
+        }
+        Ok(list)
+    }
+}
+
+/// A text, borrowed where it has no escapes.
+#[derive(Clone, Copy)]
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.to_owned().into())
+    }
+}
+
+/// A descriptor, which is an object: what lists its values in the order of the fields is none.
+#[derive(Clone, Copy)]
+struct Descriptor(Reading);
+
+impl<'de> DeserializeSeed<'de> for Descriptor {
+    type Value = RawDescriptor<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Descriptor {
+    type Value = RawDescriptor<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a descriptor, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let reading = self.0;
+        let is_pushed = reading == Reading::Pushed;
+        let (mut media_type, mut digest, mut size, mut has_urls) = (None, None, None, false);
+        let mut keys = Keys::of(keys::DESCRIPTOR, reading);
+        while let Some(key) = map.next_key_seed(&mut keys)? {
+            match key.map(|field| field.name) {
+                Some("mediaType") => set(&mut media_type, value(&mut map, is_pushed, Text)?.map(Some)),
+                Some("digest") => set(&mut digest, value(&mut map, is_pushed, Text)?.map(Some)),
+                Some("size") => set(
+                    &mut size,
+                    value(&mut map, is_pushed, PhantomData::<u64>)?.map(Some),
+                ),
+                Some("urls") => {
+                    let urls = value(&mut map, is_pushed, Nullable(List(Text)))?;
+                    has_urls = urls.flatten().is_some_and(|urls| !urls.is_empty());
+                }
+                Some("platform") if is_pushed => {
+                    map.next_value_seed(Nullable(Platform))?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let (media_type, size) = match reading {
+            Reading::Pushed => (
+                media_type.ok_or_else(|| Error::missing_field("mediaType"))?,
+                size.ok_or_else(|| Error::missing_field("size"))?,
+            ),
+            Reading::Stored => (media_type.unwrap_or_default(), size.unwrap_or_default()),
+        };
+        Ok(RawDescriptor {
+            media_type,
+            digest: digest.ok_or_else(|| Error::missing_field("digest"))?,
+            size,
+            has_urls,
+        })
+    }
+}
+
+/// The platform of an entry that is pushed: nothing of it is kept.
+struct Platform;
+
+impl<'de> DeserializeSeed<'de> for Platform {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Platform {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a platform, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = Keys::of(keys::PLATFORM, Reading::Pushed);
+        while map.next_key_seed(&mut keys)?.is_some() {
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }

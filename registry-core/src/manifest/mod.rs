@@ -8,10 +8,17 @@
 
 mod depth;
 mod document;
+mod json;
+mod keys;
 
 pub(crate) use self::{depth::depth, document::object};
 
-use self::document::{Document, Shape};
+pub use self::json::InvalidJson;
+
+use self::{
+    document::{Document, Shape},
+    keys::Reading,
+};
 use crate::{
     descriptor::Descriptor,
     digest::{AnyDigest, Digest, InvalidDigest},
@@ -53,9 +60,9 @@ pub enum InvalidManifest {
     /// Not UTF-8.
     #[error("the manifest is not UTF-8 text: {0}")]
     Utf8(#[from] str::Utf8Error),
-    /// Not JSON, or a field of the wrong kind; with line and column.
+    /// Not JSON, a field of the wrong kind, or a key that clients read differently; with line and column.
     #[error("the manifest is not valid JSON of its type: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[source] InvalidJson),
     /// Neither the document nor the request says what it is.
     #[error("neither the manifest's mediaType nor the Content-Type header says what it is")]
     NoMediaType,
@@ -114,7 +121,7 @@ impl Manifest {
     ///
     /// [`InvalidManifest`] says which rule of the image specification is broken, and where.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, InvalidManifest> {
-        let document: Document = serde_json::from_str(str::from_utf8(bytes)?)?;
+        let document = Document::parse(bytes, Reading::Pushed)?;
         let media_type = document.media_type(content_type)?;
         let shape = Shape::of(&media_type);
         if !matches!(document.schema_version, Some(2)) && shape != Shape::Unknown {
@@ -125,12 +132,12 @@ impl Manifest {
             field,
         };
         match shape {
-            Shape::Image if document.config.is_none() => return Err(missing("config")),
+            Shape::Image if document.config.is_empty() => return Err(missing("config")),
             Shape::Image if document.layers.is_none() => return Err(missing("layers")),
             Shape::Index if document.manifests.is_none() => return Err(missing("manifests")),
             Shape::Image | Shape::Index | Shape::Unknown => {}
         }
-        if document.manifests.is_some() && (document.config.is_some() || document.layers.is_some()) {
+        if document.manifests.is_some() && (!document.config.is_empty() || document.layers.is_some()) {
             return Err(InvalidManifest::Ambiguous);
         }
         document.read(media_type, shape)
@@ -138,11 +145,14 @@ impl Manifest {
 
     /// Reads a manifest that was accepted once, by whatever rules held then, and is stored with `media_type`.
     ///
+    /// Keys are read in any case, as clients in Go read them. Of a key that is there several times all references count, and
+    /// of anything else the last.
+    ///
     /// # Errors
     ///
     /// [`InvalidManifest`] only where it cannot be read at all.
     pub fn parse_stored(bytes: &[u8], media_type: &MediaType) -> Result<Self, InvalidManifest> {
-        let document: Document = serde_json::from_str(str::from_utf8(bytes)?)?;
+        let document = Document::parse(bytes, Reading::Stored)?;
         document.read(media_type.clone(), Shape::of(media_type))
     }
 
@@ -150,7 +160,7 @@ impl Manifest {
     /// an OCI index if it has `manifests`, else an OCI manifest.
     #[must_use]
     pub fn guess_media_type(bytes: &[u8]) -> MediaType {
-        match serde_json::from_slice::<Document>(bytes) {
+        match Document::parse(bytes, Reading::Stored) {
             Ok(document) if document.manifests.is_some() => MediaType::known(MediaType::OCI_INDEX),
             _ => MediaType::known(MediaType::OCI_MANIFEST),
         }
@@ -351,6 +361,143 @@ mod tests {
             shown.artifact_type.unwrap().as_str(),
             "application/vnd.example+type"
         );
+    }
+
+    #[test]
+    fn a_key_that_clients_take_for_a_field_is_refused_unless_it_is_that_field_once() {
+        let text = image().to_string();
+        let index = json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [descriptor("m")],
+        });
+        let index = index.to_string();
+        let platform = index.replace(r#""size":1"#, r#""size":1,"platform":{"os":"linux"}"#);
+        for (document, from, to, refused) in [
+            (&text, "{", r#"{"Manifests":[],"#, "`manifests`"),
+            (&text, "{", r#"{"MediaType":"a/b+json","#, "`mediaType`"),
+            (&text, "{", r#"{"CONFIG":null,"#, "`config`"),
+            (&text, "{", r#"{"\u017fubject":null,"#, "`subject`"),
+            (&text, "{", "{\"\u{17f}ubject\":null,", "`subject`"),
+            (&text, "{", r#"{"\u0063onfig":null,"#, "`config` is there twice"),
+            (
+                &text,
+                "{",
+                r#"{"annotations":{},"annotations":{},"#,
+                "`annotations` is there twice",
+            ),
+            (&text, r#""layers""#, r#""Layers""#, "`layers`"),
+            (&text, r#""size":6"#, r#""size":6,"Size":7"#, "`size`"),
+            (
+                &text,
+                r#""size":6"#,
+                r#""size":6,"size":6"#,
+                "`size` is there twice",
+            ),
+            (&text, r#""size":5"#, r#""size":5,"URLS":[]"#, "`urls`"),
+            (
+                &text,
+                r#""size":5"#,
+                r#""size":5,"ArtifactType":"a/b""#,
+                "`artifactType`",
+            ),
+            (
+                &text,
+                r#""size":5"#,
+                r#""size":5,"data":"","data":"""#,
+                "`data` is there twice",
+            ),
+            (&index, r#""size":1"#, r#""size":1,"Platform":null"#, "`platform`"),
+            (&platform, r#""os":"#, r#""OS":"#, "`os`"),
+            (
+                &platform,
+                r#""os":"#,
+                r#""os.version":"1","os.Version":"2","os":"#,
+                "`os.version`",
+            ),
+            (
+                &platform,
+                r#""os":"#,
+                r#""os":"linux","os":"#,
+                "`os` is there twice",
+            ),
+        ] {
+            let changed = document.replacen(from, to, 1);
+            assert_ne!(changed, *document);
+
+            let error = Manifest::parse(changed.as_bytes(), None).unwrap_err();
+
+            assert!(matches!(error, InvalidManifest::Json(_)), "{changed}: {error}");
+            let message = error.to_string();
+            assert!(
+                message.contains(refused) && message.contains(" at line 1 column "),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_that_are_no_fields_are_free() {
+        let text = image().to_string();
+        for (from, to) in [
+            ("{", r#"{"Comment":1,"comment":2,"comment":3,"#),
+            ("{", r#"{"annotations":{"Config":"a","config":"b"},"#),
+            ("{", r#"{"own":{"config":1,"Config":2,"config":3},"#),
+            ("{", r#"{"digest":"of a descriptor, not of a document","#),
+            (r#""size":6"#, r#""size":6,"Config":1,"layers":2"#),
+            (
+                r#""size":6"#,
+                r#""size":6,"annotations":{"Size":"a"},"data":"U2l6ZQ==""#,
+            ),
+            (r#""config":"#, r#""\u0063onfig":"#),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text);
+            assert!(Manifest::parse(changed.as_bytes(), None).is_ok(), "{changed}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_as_go_reads_it() {
+        let stored = r#"{
+            "mediaType": "a/b+json", "MEDIATYPE": 5, "layers": [LAYER], "LAYERS": [OTHER, {"digest": "DIGEST"}],
+            "Config": "of somebody", "Subject": SUBJECT, "manifests": null,
+            "artifactType": "a/first", "ArtifactType": "a/last"
+        }"#;
+        let stored = stored
+            .replace("LAYER]", &format!("{}]", descriptor("layer")))
+            .replace("OTHER", &descriptor("other").to_string())
+            .replace("DIGEST", &digest("bare").to_string())
+            .replace("SUBJECT", &descriptor("subject").to_string());
+        let media_type = MediaType::known(MediaType::OCI_MANIFEST);
+        assert!(Manifest::parse(stored.as_bytes(), Some(&media_type)).is_err());
+
+        let manifest = Manifest::parse_stored(stored.as_bytes(), &media_type).unwrap();
+
+        let blobs = manifest
+            .blobs()
+            .iter()
+            .map(|blob| (blob.digest.clone(), blob.size));
+        let expected = [("layer", 5), ("other", 5), ("bare", 0)];
+        assert!(blobs.eq(expected.map(|(of, size)| (digest(of).into(), size))));
+        assert_eq!(manifest.subject(), Some(&digest("subject").into()));
+        let (_, shown) = manifest.referrer(digest("own"), 1).unwrap();
+        assert_eq!(shown.artifact_type.unwrap().as_str(), "a/last");
+    }
+
+    #[test]
+    fn a_descriptor_is_an_object() {
+        for list in [
+            json!(["a/b", digest("x").to_string(), 1, null]),
+            json!("text"),
+            json!(null),
+        ] {
+            let mut document = image();
+            document["layers"] = json!([list]);
+            assert!(parse(&document).is_err(), "{document}");
+        }
+        let mut document = image();
+        document["subject"] = json!(["a/b", digest("x").to_string(), 1, null]);
+        assert!(parse(&document).is_err(), "{document}");
+        assert!(Manifest::parse(br#"[2,"a/b+json"]"#, None).is_err());
     }
 
     #[test]

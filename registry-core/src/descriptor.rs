@@ -2,9 +2,7 @@
 //!
 //! Specification: image-spec, "Content Descriptors".
 
-use crate::{digest::Digest, media_type::MediaType};
-use serde_json::value::RawValue;
-use std::sync::Arc;
+use crate::{annotations::Annotations, digest::Digest, media_type::MediaType};
 
 /// Media type, digest and size of some content, as the listing of referrers gives it.
 #[derive(Clone, Debug)]
@@ -18,8 +16,8 @@ pub struct Descriptor {
     pub size: u64,
     /// For a manifest, its `artifactType`, or for an image manifest without one its `config.mediaType`.
     pub artifact_type: Option<MediaType>,
-    /// The manifest's `annotations`: one JSON object, as it was written.
-    pub annotations: Option<Arc<RawValue>>,
+    /// The manifest's `annotations`.
+    pub annotations: Option<Annotations>,
 }
 
 impl Descriptor {

@@ -1,11 +1,13 @@
 //! The core of an embeddable OCI / Docker registry: names, protocol, contracts, service, in-memory storage.
 
+pub mod annotations;
 pub mod auth;
 pub mod descriptor;
 pub mod digest;
 pub mod error;
 pub mod hash;
 pub mod hooks;
+mod json;
 pub mod maintenance;
 pub mod manifest;
 pub mod media_type;
@@ -17,6 +19,7 @@ pub mod storage;
 pub mod upload_id;
 
 pub use self::{
+    annotations::Annotations,
     auth::{Action, Authenticator, Authorizer, Identity},
     descriptor::Descriptor,
     digest::{Algorithm, AnyDigest, Digest},

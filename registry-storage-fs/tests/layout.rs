@@ -258,7 +258,7 @@ async fn referrers_that_registry_2_took_are_listed() {
         descriptor.artifact_type.as_ref().unwrap().as_str(),
         "application/x.signature"
     );
-    assert_eq!(descriptor.annotations.as_ref().unwrap().get(), r#"{"a":"b"}"#);
+    assert_eq!(descriptor.annotations.as_ref().unwrap().as_json(), r#"{"a":"b"}"#);
 
     writer(&storage)
         .delete_manifest(&repository, &digest)

@@ -1,10 +1,15 @@
 //! The JSON of a manifest, read once from its first byte to its last.
 
 use super::{
-    Child, InvalidJson, InvalidManifest, Manifest,
+    Child, InvalidManifest, Manifest,
     keys::{self, Field, Keys, Reading},
 };
-use crate::{digest::AnyDigest, media_type::MediaType};
+use crate::{
+    annotations::{Annotations, InvalidAnnotations},
+    digest::AnyDigest,
+    json::{InvalidJson, Text},
+    media_type::MediaType,
+};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -15,7 +20,6 @@ use std::{borrow::Cow, fmt, marker::PhantomData, str};
 /// The document, as far as it is read.
 ///
 /// A stored one may have a key several times: then all of its references are here, and of anything else the last.
-#[derive(Default)]
 pub(super) struct Document<'a> {
     pub(super) schema_version: Option<u64>,
     media_type: Option<Cow<'a, str>>,
@@ -28,6 +32,7 @@ pub(super) struct Document<'a> {
     blobs: Vec<RawDescriptor<'a>>,
     subject: Option<RawDescriptor<'a>>,
     annotations: Option<&'a RawValue>,
+    reading: Reading,
 }
 
 pub(super) struct RawDescriptor<'a> {
@@ -35,6 +40,8 @@ pub(super) struct RawDescriptor<'a> {
     digest: Cow<'a, str>,
     size: u64,
     has_urls: bool,
+    artifact_type: Option<Cow<'a, str>>,
+    annotations: Option<&'a RawValue>,
 }
 
 /// The two shapes of the types we know; others may have either.
@@ -56,6 +63,21 @@ impl Shape {
 }
 
 impl<'a> Document<'a> {
+    const fn new(reading: Reading) -> Self {
+        Self {
+            schema_version: None,
+            media_type: None,
+            artifact_type: None,
+            config: Vec::new(),
+            layers: None,
+            manifests: None,
+            blobs: Vec::new(),
+            subject: None,
+            annotations: None,
+            reading,
+        }
+    }
+
     pub(super) fn parse(bytes: &'a [u8], reading: Reading) -> Result<Self, InvalidManifest> {
         let mut deserializer = serde_json::Deserializer::from_str(str::from_utf8(bytes)?);
         let document = deserializer
@@ -96,10 +118,19 @@ impl<'a> Document<'a> {
             (None, Some(config)) if shape == Shape::Image => MediaType::parse(&config.media_type).ok(),
             (None, _) => None,
         };
+        let (annotations, problem) = match self.annotations.map(Annotations::read).transpose() {
+            Ok(annotations) => (annotations.flatten(), None),
+            Err(source) if self.reading == Reading::Pushed => {
+                let of = "the manifest";
+                return Err(InvalidManifest::Annotations { of, source });
+            }
+            Err(problem) => (None, Some(problem)),
+        };
+        let children = |field, descriptors| children(field, descriptors, self.reading);
         let mut blobs = children("config", self.config)?;
         blobs.append(&mut children("layers", self.layers.unwrap_or_default())?);
         blobs.append(&mut children("blobs", self.blobs)?);
-        let subject = children("subject", self.subject)?
+        let subject = children("subject", self.subject.into_iter().collect())?
             .pop()
             .map(|subject| subject.digest);
         Ok(Manifest {
@@ -108,34 +139,58 @@ impl<'a> Document<'a> {
             manifests: children("manifests", self.manifests.unwrap_or_default())?,
             subject,
             artifact_type,
-            annotations: self.annotations.and_then(object),
+            annotations,
+            problem,
         })
     }
 }
 
-/// What could be shown as annotations: a JSON object and nothing else.
-pub(crate) fn object(annotations: &RawValue) -> Option<std::sync::Arc<RawValue>> {
-    annotations
-        .get()
-        .starts_with('{')
-        .then(|| annotations.to_owned().into())
+/// What an index says of a manifest, for a list of referrers.
+pub(crate) struct Entry {
+    pub(crate) digest: AnyDigest,
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) annotations: Result<Option<Annotations>, InvalidAnnotations>,
 }
 
-fn children<'a>(
+/// The manifests of a stored index.
+pub(crate) fn entries(index: &[u8]) -> Result<Vec<Entry>, InvalidManifest> {
+    let index = Document::parse(index, Reading::Stored)?;
+    let entry = |descriptor: RawDescriptor<'_>| {
+        Ok(Entry {
+            digest: digest("manifests", &descriptor)?,
+            artifact_type: descriptor.artifact_type.map(Cow::into_owned),
+            annotations: descriptor.annotations.map_or(Ok(None), Annotations::read),
+        })
+    };
+    index
+        .manifests
+        .unwrap_or_default()
+        .into_iter()
+        .map(entry)
+        .collect()
+}
+
+fn digest(field: &'static str, descriptor: &RawDescriptor<'_>) -> Result<AnyDigest, InvalidManifest> {
+    AnyDigest::parse(&descriptor.digest).map_err(|source| InvalidManifest::Digest {
+        field,
+        text: quoted(&descriptor.digest),
+        source,
+    })
+}
+
+fn children(
     field: &'static str,
-    descriptors: impl IntoIterator<Item = RawDescriptor<'a>>,
+    descriptors: Vec<RawDescriptor<'_>>,
+    reading: Reading,
 ) -> Result<Vec<Child>, InvalidManifest> {
     let child = |descriptor: RawDescriptor<'_>| {
-        let digest = match AnyDigest::parse(&descriptor.digest) {
-            Ok(digest) => digest,
-            Err(source) => {
-                return Err(InvalidManifest::Digest {
-                    field,
-                    text: quoted(&descriptor.digest),
-                    source,
-                });
-            }
-        };
+        let digest = digest(field, &descriptor)?;
+        if reading == Reading::Pushed
+            && let Some(annotations) = descriptor.annotations
+        {
+            Annotations::check(annotations)
+                .map_err(|source| InvalidManifest::Annotations { of: field, source })?;
+        }
         let media_type = MediaType::parse(&descriptor.media_type).ok();
         let is = |of: fn(&MediaType) -> bool| media_type.as_ref().is_some_and(of);
         Ok(Child {
@@ -185,7 +240,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let reading = self.0;
-        let mut document = Document::default();
+        let mut document = Document::new(reading);
         let mut keys = Keys::of(keys::DOCUMENT, reading);
         while let Some(key) = map.next_key_seed(&mut keys)? {
             let Some(Field { name, is_exact }) = key else {
@@ -300,34 +355,6 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for List<S> {
     }
 }
 
-/// A text, borrowed where it has no escapes.
-#[derive(Clone, Copy)]
-struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(text.to_owned().into())
-    }
-}
-
 /// A descriptor, which is an object: what lists its values in the order of the fields is none.
 #[derive(Clone, Copy)]
 struct Descriptor(Reading);
@@ -351,6 +378,7 @@ impl<'de> Visitor<'de> for Descriptor {
         let reading = self.0;
         let is_pushed = reading == Reading::Pushed;
         let (mut media_type, mut digest, mut size, mut has_urls) = (None, None, None, false);
+        let (mut artifact_type, mut annotations) = (None, None);
         let mut keys = Keys::of(keys::DESCRIPTOR, reading);
         while let Some(key) = map.next_key_seed(&mut keys)? {
             match key.map(|field| field.name) {
@@ -364,6 +392,10 @@ impl<'de> Visitor<'de> for Descriptor {
                     let urls = value(&mut map, is_pushed, Nullable(List(Text)))?;
                     has_urls = urls.flatten().is_some_and(|urls| !urls.is_empty());
                 }
+                Some("artifactType") => {
+                    set(&mut artifact_type, value(&mut map, is_pushed, Nullable(Text))?);
+                }
+                Some("annotations") => annotations = Some(map.next_value()?),
                 Some("platform") if is_pushed => {
                     map.next_value_seed(Nullable(Platform))?;
                 }
@@ -384,6 +416,8 @@ impl<'de> Visitor<'de> for Descriptor {
             digest: digest.ok_or_else(|| Error::missing_field("digest"))?,
             size,
             has_urls,
+            artifact_type,
+            annotations,
         })
     }
 }

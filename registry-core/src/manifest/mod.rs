@@ -8,25 +8,23 @@
 
 mod depth;
 mod document;
-mod json;
 mod keys;
 
-pub(crate) use self::{depth::depth, document::object};
+pub(crate) use self::{depth::depth, document::entries};
 
-pub use self::json::InvalidJson;
+pub use crate::json::InvalidJson;
 
 use self::{
     document::{Document, Shape},
     keys::Reading,
 };
 use crate::{
+    annotations::{Annotations, InvalidAnnotations},
     descriptor::Descriptor,
     digest::{AnyDigest, Digest, InvalidDigest},
     media_type::{InvalidMediaType, MediaType},
 };
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
-use std::{collections::BTreeMap, str, sync::Arc};
+use std::str;
 
 /// What a manifest or index says, as far as a registry has to know.
 #[derive(Clone, Debug)]
@@ -36,7 +34,9 @@ pub struct Manifest {
     manifests: Vec<Child>,
     subject: Option<AnyDigest>,
     artifact_type: Option<MediaType>,
-    annotations: Option<Arc<RawValue>>,
+    annotations: Option<Annotations>,
+    /// Why a stored manifest is shown without its annotations.
+    problem: Option<InvalidAnnotations>,
 }
 
 /// Something a manifest refers to.
@@ -95,6 +95,14 @@ pub enum InvalidManifest {
         media_type: MediaType,
         /// The missing field.
         field: &'static str,
+    },
+    /// Annotations that lists of referrers could not show to clients.
+    #[error("{of} has annotations that cannot be read: {source}")]
+    Annotations {
+        /// The field with the descriptor that has them, or the manifest.
+        of: &'static str,
+        /// What is wrong with them.
+        source: InvalidAnnotations,
     },
     /// It could be read as an image and as an index: GHSA-77vh-xpmg-72qh.
     #[error("a manifest has either `manifests`, or `config` and `layers`, not both")]
@@ -190,14 +198,10 @@ impl Manifest {
         self.subject.as_ref()
     }
 
-    /// How many annotations it has, and how many bytes they are as they were written.
-    pub(crate) fn annotations(&self) -> (usize, usize) {
-        let Some(annotations) = &self.annotations else {
-            return (0, 0);
-        };
-        // It was read as JSON already, and begins as an object.
-        let all: BTreeMap<String, IgnoredAny> = serde_json::from_str(annotations.get()).unwrap_or_default();
-        (all.len(), annotations.get().len())
+    /// Its annotations. A stored manifest whose annotations are not strings by name has none.
+    #[must_use]
+    pub const fn annotations(&self) -> Option<&Annotations> {
+        self.annotations.as_ref()
     }
 
     /// Its subject, and how the listing of that one's referrers shows this manifest, which has `digest` and
@@ -212,6 +216,9 @@ impl Manifest {
         let mut descriptor = Descriptor::new(self.media_type.clone(), digest, size);
         descriptor.artifact_type.clone_from(&self.artifact_type);
         descriptor.annotations.clone_from(&self.annotations);
+        if let Some(problem) = &self.problem {
+            tracing::warn!(%digest, %problem, "a manifest is listed without its annotations");
+        }
         descriptor
     }
 }
@@ -353,7 +360,7 @@ mod tests {
         assert_eq!(subject, digest("subject"));
         assert_eq!((shown.digest, shown.size), (own, 7));
         assert_eq!(shown.artifact_type.unwrap().as_str(), "application/octet-stream");
-        assert_eq!(shown.annotations.unwrap().get(), r#"{"a":"b"}"#);
+        assert_eq!(shown.annotations.unwrap().as_json(), r#"{"a":"b"}"#);
 
         document["artifactType"] = json!("application/vnd.example+type");
         let (_, shown) = parse(&document).unwrap().referrer(own, 7).unwrap();
@@ -481,6 +488,55 @@ mod tests {
         assert_eq!(manifest.subject(), Some(&digest("subject").into()));
         let (_, shown) = manifest.referrer(digest("own"), 1).unwrap();
         assert_eq!(shown.artifact_type.unwrap().as_str(), "a/last");
+    }
+
+    #[test]
+    fn annotations_are_strings_on_manifests_and_on_descriptors() {
+        for bad in [json!({"c": 5}), json!({"c": null}), json!([]), json!("c")] {
+            let mut document = image();
+            document["subject"] = descriptor("subject");
+            document["annotations"] = bad.clone();
+            assert!(matches!(
+                parse(&document),
+                Err(InvalidManifest::Annotations {
+                    of: "the manifest",
+                    ..
+                })
+            ));
+
+            let media_type = MediaType::known(MediaType::OCI_MANIFEST);
+            let stored = Manifest::parse_stored(document.to_string().as_bytes(), &media_type).unwrap();
+            let (_, shown) = stored.referrer(digest("own"), 1).unwrap();
+            assert_eq!(shown.annotations, None, "{document}");
+
+            for field in ["config", "subject", "layers"] {
+                let mut document = image();
+                let mut annotated = descriptor(field);
+                annotated["annotations"] = bad.clone();
+                document[field] = if field == "layers" {
+                    json!([annotated])
+                } else {
+                    annotated
+                };
+                let refused = parse(&document);
+                assert!(
+                    matches!(&refused, Err(InvalidManifest::Annotations { of, .. }) if *of == field),
+                    "{document}"
+                );
+                assert!(Manifest::parse_stored(document.to_string().as_bytes(), &media_type).is_ok());
+            }
+        }
+        let mut document = image();
+        document["annotations"] = json!(null);
+        document["config"]["annotations"] = json!(null);
+        assert_eq!(parse(&document).unwrap().annotations(), None);
+        document["annotations"] = json!({"a": "b"});
+        assert_eq!(parse(&document).unwrap().annotations().unwrap().len(), 1);
+        let twice = document.to_string().replace(r#""a":"b""#, r#""a":"b","a":"b""#);
+        assert!(matches!(
+            Manifest::parse(twice.as_bytes(), None),
+            Err(InvalidManifest::Annotations { .. })
+        ));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{Limits, body::TooLarge};
 use crate::{
+    annotations::Annotations,
     error::Error,
     manifest::{self, Manifest},
     storage::UploadBounds,
@@ -87,9 +88,14 @@ impl Limits {
             self.manifest_references,
             "references to blobs and manifests",
         )?;
-        let (annotations, bytes) = manifest.annotations();
+        let annotations = manifest.annotations();
+        let bytes = annotations.map_or(0, |all| all.as_json().len());
         within(bytes, self.annotation_bytes, "bytes of annotations")?;
-        within(annotations, self.annotations, "annotations")
+        within(
+            annotations.map_or(0, Annotations::len),
+            self.annotations,
+            "annotations",
+        )
     }
 }
 

@@ -170,7 +170,7 @@ fn size(descriptor: &Descriptor) -> usize {
     let annotations = descriptor
         .annotations
         .as_ref()
-        .map_or(0, |found| found.get().len());
+        .map_or(0, |found| found.as_json().len());
     256 + descriptor.media_type.as_str().len() + artifact_type + annotations
 }
 
@@ -205,7 +205,7 @@ impl Serialize for Shown<'_> {
             map.serialize_entry("artifactType", artifact_type.as_str())?;
         }
         if let Some(annotations) = &self.0.annotations {
-            map.serialize_entry("annotations", &**annotations)?;
+            map.serialize_entry("annotations", annotations.raw())?;
         }
         map.end()
     }

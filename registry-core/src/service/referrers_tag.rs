@@ -7,23 +7,21 @@
 
 use super::Repository;
 use crate::{
+    annotations::Annotations,
     descriptor::Descriptor,
     digest::{AnyDigest, Digest},
     error::Error,
-    manifest::{Manifest, object},
+    manifest::{self, Manifest},
     media_type::MediaType,
     reference::Tag,
     storage::StoredManifest,
 };
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::sync::Arc;
 
 /// What an index under the tag says of a manifest.
 pub(super) struct Kept {
     pub(super) digest: Digest,
     artifact_type: Option<MediaType>,
-    annotations: Option<Arc<RawValue>>,
+    annotations: Option<Annotations>,
 }
 
 /// What has become of it.
@@ -32,19 +30,6 @@ pub(super) struct StillRefers {
     pub(super) descriptor: Option<Descriptor>,
     /// How many bytes were read to know that.
     pub(super) bytes: usize,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    manifests: Option<Vec<Entry>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    digest: String,
-    artifact_type: Option<String>,
-    annotations: Option<Box<RawValue>>,
 }
 
 impl Repository {
@@ -96,22 +81,25 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
             stored.bytes.len()
         ));
     }
-    let index: Index = serde_json::from_slice(&stored.bytes).map_err(|error| error.to_string())?;
-    let entries = index.manifests.unwrap_or_default();
+    let entries = manifest::entries(&stored.bytes).map_err(|error| error.to_string())?;
     if entries.len() > most {
         return Err(format!("it has {} manifests, more than {most}", entries.len()));
     }
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
-        match AnyDigest::parse(&entry.digest).map_err(|error| error.to_string())? {
-            AnyDigest::Known(digest) => kept.push(Kept {
-                digest,
-                artifact_type: entry.artifact_type.and_then(|text| MediaType::parse(&text).ok()),
-                annotations: entry.annotations.and_then(object),
-            }),
-            // Nobody could ask for it here.
-            AnyDigest::Foreign(_) => {}
-        }
+        // Nobody could ask for another one here.
+        let AnyDigest::Known(digest) = entry.digest else {
+            continue;
+        };
+        let annotations = entry.annotations.unwrap_or_else(|problem| {
+            tracing::warn!(index = %stored.digest, %digest, %problem, "a manifest is listed without its annotations");
+            None
+        });
+        kept.push(Kept {
+            digest,
+            artifact_type: entry.artifact_type.and_then(|text| MediaType::parse(&text).ok()),
+            annotations,
+        });
     }
     kept.sort_by_key(|kept| kept.digest);
     kept.dedup_by_key(|kept| kept.digest);

@@ -44,13 +44,9 @@ pub async fn a_referrer_is_listed_as_its_descriptor_says(backend: Backend) {
     assert_eq!((item.digest, item.size), (expected.digest, expected.size));
     assert_eq!(item.media_type, expected.media_type);
     assert_eq!(item.artifact_type, expected.artifact_type);
-    let annotations =
-        |annotations: Option<&std::sync::Arc<serde_json::value::RawValue>>| -> serde_json::Value {
-            serde_json::from_str(annotations.unwrap().get()).unwrap()
-        };
     assert_eq!(
-        annotations(item.annotations.as_ref()),
-        annotations(expected.annotations.as_ref())
+        item.annotations.as_ref().map(Annotations::to_map),
+        expected.annotations.as_ref().map(Annotations::to_map)
     );
 }
 

@@ -3,7 +3,7 @@
 use super::{media_type, tag, writer};
 use bytes::Bytes;
 use registry_core::{
-    Algorithm, Descriptor, Digest, MediaType, Reference, RepositoryName,
+    Algorithm, Annotations, Descriptor, Digest, MediaType, Reference, RepositoryName,
     storage::{Need, Needed, PutManifest, PutOutcome, Storage, StoredManifest, TagExpect, TagMove, Verified},
 };
 
@@ -57,8 +57,8 @@ impl Image {
         }
     }
 
-    fn annotations(&self) -> String {
-        format!(r#"{{"seed":"{}"}}"#, self.seed)
+    fn annotations(&self) -> Annotations {
+        [("seed", self.seed.to_string())].into_iter().collect()
     }
 
     pub(crate) fn bytes(&self) -> Bytes {
@@ -107,11 +107,7 @@ impl Image {
     pub(crate) fn descriptor(&self) -> Descriptor {
         let mut descriptor = Descriptor::new(self.media_type.clone(), self.digest(), self.size());
         descriptor.artifact_type.clone_from(&self.artifact_type);
-        descriptor.annotations = Some(
-            serde_json::value::RawValue::from_string(self.annotations())
-                .unwrap()
-                .into(),
-        );
+        descriptor.annotations = Some(self.annotations());
         descriptor
     }
 

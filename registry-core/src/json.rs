@@ -1,6 +1,11 @@
-//! [`InvalidJson`]: where a document is not as it has to be.
+//! What readers of JSON share: [`InvalidJson`], and texts that are borrowed from the document.
 
 use crate::error::cut;
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, Visitor},
+};
+use std::{borrow::Cow, fmt};
 
 /// The most characters that are said of a problem.
 const PROBLEM: usize = 256;
@@ -37,5 +42,33 @@ impl InvalidJson {
     #[must_use]
     pub const fn column(&self) -> usize {
         self.column
+    }
+}
+
+/// A text, borrowed where it has no escapes.
+#[derive(Clone, Copy)]
+pub(crate) struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.to_owned().into())
     }
 }

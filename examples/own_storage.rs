@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag, UploadId,
+    Descriptor, Digest, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
         BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
@@ -52,7 +52,7 @@ impl Storage for Archive {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         self.inner

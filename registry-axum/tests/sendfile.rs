@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use registry_axum::server::{Established, Handshake, Listener, Plain, Server};
 use registry_core::{
-    Algorithm, Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
+    Algorithm, Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     storage::{
         BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result, StoredManifest,
     },
@@ -99,7 +99,7 @@ impl Storage for TwoFaced {
         &self,
         _: &RepositoryName,
         _: &Digest,
-        _: Option<&MediaType>,
+        _: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         Ok(Listing::first(page.limit, []))

@@ -3,6 +3,7 @@
 //! Specification: image-spec, "Content Descriptors".
 
 use crate::{annotations::Annotations, digest::Digest, media_type::MediaType};
+use std::sync::Arc;
 
 /// Media type, digest and size of some content, as the listing of referrers gives it.
 #[derive(Clone, Debug)]
@@ -14,8 +15,9 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The size of the content, in bytes.
     pub size: u64,
-    /// For a manifest, its `artifactType`, or for an image manifest without one its `config.mediaType`.
-    pub artifact_type: Option<MediaType>,
+    /// For a manifest, its `artifactType`, or for an image manifest without one its `config.mediaType`. A text: of what
+    /// is stored it may be anything.
+    pub artifact_type: Option<Arc<str>>,
     /// The manifest's `annotations`.
     pub annotations: Option<Annotations>,
 }
@@ -31,5 +33,11 @@ impl Descriptor {
             artifact_type: None,
             annotations: None,
         }
+    }
+
+    /// Whether a list of this artifact type has it, or a list of any.
+    #[must_use]
+    pub fn is_of(&self, artifact_type: Option<&str>) -> bool {
+        artifact_type.is_none() || self.artifact_type.as_deref() == artifact_type
     }
 }

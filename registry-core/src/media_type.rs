@@ -8,7 +8,7 @@ pub struct MediaType(Arc<str>);
 
 /// A string that is not a media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a media type reads `type/subtype`")]
+#[error("a media type reads `type/subtype` (RFC 6838, section 4.2)")]
 pub struct InvalidMediaType;
 
 /// The longest media type, in bytes: RFC 6838 allows 127 for each half.

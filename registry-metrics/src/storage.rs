@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, UploadId,
+    Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
         BlobBody, BlobInfo, BlobRead, Content, ContentStream, LinkInfo, Listing, NewUpload, Page,
@@ -197,7 +197,7 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let operation = self.inner.referrers(repository, subject, artifact_type, page);

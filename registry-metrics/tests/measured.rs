@@ -458,7 +458,7 @@ impl Storage for Broken {
         &self,
         _: &RepositoryName,
         _: &Digest,
-        _: Option<&registry_core::MediaType>,
+        _: Option<&str>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<registry_core::Descriptor>> {
         broken()

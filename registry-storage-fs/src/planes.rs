@@ -3,13 +3,14 @@
 use crate::{FsStorage, referrers::Question};
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, UploadId,
+    Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
         BlobInfo, BlobRead, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result,
         Storage, StorageAdmin, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
+use std::sync::Arc;
 
 /// A page that owns its bound, so that it can go to another thread.
 struct OwnedPage<K> {
@@ -71,13 +72,13 @@ impl Storage for FsStorage {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         self.list_referrers(Question {
             repository: repository.clone(),
             subject: *subject,
-            artifact_type: artifact_type.cloned(),
+            artifact_type: artifact_type.map(Arc::from),
             after: page.after.copied(),
             limit: page.limit,
         })

@@ -20,7 +20,7 @@ use crate::{
     listing::{names_after, parsed},
     open::Store,
 };
-use registry_core::{Algorithm, Digest, MediaType, RepositoryName};
+use registry_core::{Algorithm, Digest, RepositoryName};
 use rustix::fs::FlockOperation;
 use std::{
     cmp::Reverse,
@@ -51,8 +51,8 @@ pub(crate) struct Entry {
 pub(crate) struct Kind(u64);
 
 impl Kind {
-    pub(crate) fn of(artifact_type: Option<&MediaType>) -> Self {
-        let text = artifact_type.map_or("", MediaType::as_str);
+    pub(crate) fn of(artifact_type: Option<&str>) -> Self {
+        let text = artifact_type.unwrap_or_default();
         let hash = Digest::of(Algorithm::Sha256, text.as_bytes());
         let first = hash.as_bytes().first_chunk().copied().unwrap_or_default();
         Self(u64::from_be_bytes(first))

@@ -13,18 +13,18 @@ use crate::{
     referrer_index::{Entry, Kind},
 };
 use registry_core::{
-    Descriptor, Digest, MediaType, RepositoryName,
+    Descriptor, Digest, RepositoryName,
     manifest::Manifest,
     storage::{Listing, Result, StoredManifest},
 };
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 /// Which referrers are asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) repository: RepositoryName,
     pub(crate) subject: Digest,
-    pub(crate) artifact_type: Option<MediaType>,
+    pub(crate) artifact_type: Option<Arc<str>>,
     pub(crate) after: Option<Digest>,
     pub(crate) limit: usize,
 }
@@ -113,7 +113,7 @@ impl Store {
         question: &Question,
         entries: impl Iterator<Item = Result<Entry, FsError>>,
     ) -> Result<Option<Listing<Descriptor>>> {
-        let wanted = question.artifact_type.as_ref();
+        let wanted = question.artifact_type.as_deref();
         let kind = wanted.map(|wanted| Kind::of(Some(wanted)));
         let mut found: Vec<Descriptor> = Vec::new();
         for entry in entries {
@@ -133,8 +133,7 @@ impl Store {
             let Some((subject, descriptor)) = manifest.as_ref().and_then(referrer) else {
                 continue;
             };
-            let is_of_type = wanted.is_none() || descriptor.artifact_type.as_ref() == wanted;
-            if subject == question.subject && is_of_type {
+            if subject == question.subject && descriptor.is_of(wanted) {
                 found.push(descriptor);
                 if found.len() > question.limit {
                     break;
@@ -181,7 +180,7 @@ pub(crate) fn entry_of(manifest: &StoredManifest) -> Option<Entry> {
     Some(Entry {
         subject,
         referrer: manifest.digest,
-        kind: Kind::of(descriptor.artifact_type.as_ref()),
+        kind: Kind::of(descriptor.artifact_type.as_deref()),
     })
 }
 
@@ -205,7 +204,7 @@ mod tests {
         support::{files, name, top, writer},
     };
     use registry_core::{
-        Algorithm, Storage,
+        Algorithm, MediaType, Storage,
         storage::{Page, PutManifest, Verified},
     };
     use std::{fs, path::Path, sync::mpsc};
@@ -342,7 +341,7 @@ mod tests {
             seams::watch(root.path());
             let page = Page { after, limit: 5 };
             let listing = storage
-                .referrers(&name("a"), &subject(), Some(&media_type(TYPE)), page)
+                .referrers(&name("a"), &subject(), Some(TYPE), page)
                 .await
                 .unwrap();
 

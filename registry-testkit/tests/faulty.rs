@@ -216,7 +216,7 @@ impl Storage for Faulty {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let artifact_type = artifact_type.filter(|_| !self.has(FilterIgnored));

@@ -15,7 +15,7 @@ use serde::{
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt, marker::PhantomData, str};
+use std::{borrow::Cow, fmt, marker::PhantomData, str, sync::Arc};
 
 /// The document, as far as it is read.
 ///
@@ -111,13 +111,18 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn read(self, media_type: MediaType, shape: Shape) -> Result<Manifest, InvalidManifest> {
-        let artifact_type = self.artifact_type.as_deref().filter(|own| !own.is_empty());
-        let artifact_type = match (artifact_type, self.config.last()) {
-            (Some(own), _) => Some(parse_type(own)?),
-            // An artifact type that could not stand in a listing is as good as none.
-            (None, Some(config)) if shape == Shape::Image => MediaType::parse(&config.media_type).ok(),
-            (None, _) => None,
-        };
+        let own = self.artifact_type.as_deref().filter(|own| !own.is_empty());
+        if let Some(own) = own.filter(|_| self.reading == Reading::Pushed) {
+            MediaType::parse(own).map_err(|source| InvalidManifest::ArtifactType {
+                text: quoted(own),
+                source,
+            })?;
+        }
+        let config = self.config.last().filter(|_| shape == Shape::Image);
+        let of_config = config.map(|config| &*config.media_type);
+        let artifact_type = own
+            .or_else(|| of_config.filter(|of_config| !of_config.is_empty()))
+            .map(Arc::from);
         let (annotations, problem) = match self.annotations.map(Annotations::read).transpose() {
             Ok(annotations) => (annotations.flatten(), None),
             Err(source) if self.reading == Reading::Pushed => {
@@ -148,7 +153,7 @@ impl<'a> Document<'a> {
 /// What an index says of a manifest, for a list of referrers.
 pub(crate) struct Entry {
     pub(crate) digest: AnyDigest,
-    pub(crate) artifact_type: Option<String>,
+    pub(crate) artifact_type: Option<Arc<str>>,
     pub(crate) annotations: Result<Option<Annotations>, InvalidAnnotations>,
 }
 
@@ -158,7 +163,10 @@ pub(crate) fn entries(index: &[u8]) -> Result<Vec<Entry>, InvalidManifest> {
     let entry = |descriptor: RawDescriptor<'_>| {
         Ok(Entry {
             digest: digest("manifests", &descriptor)?,
-            artifact_type: descriptor.artifact_type.map(Cow::into_owned),
+            artifact_type: descriptor
+                .artifact_type
+                .filter(|text| !text.is_empty())
+                .map(Arc::from),
             annotations: descriptor.annotations.map_or(Ok(None), Annotations::read),
         })
     };

@@ -24,7 +24,7 @@ use crate::{
     digest::{AnyDigest, Digest, InvalidDigest},
     media_type::{InvalidMediaType, MediaType},
 };
-use std::str;
+use std::{str, sync::Arc};
 
 /// What a manifest or index says, as far as a registry has to know.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Manifest {
     blobs: Vec<Child>,
     manifests: Vec<Child>,
     subject: Option<AnyDigest>,
-    artifact_type: Option<MediaType>,
+    artifact_type: Option<Arc<str>>,
     annotations: Option<Annotations>,
     /// Why a stored manifest is shown without its annotations.
     problem: Option<InvalidAnnotations>,
@@ -69,6 +69,14 @@ pub enum InvalidManifest {
     /// A media type that is none.
     #[error("{text:?} is no media type: {source}")]
     MediaType {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        source: InvalidMediaType,
+    },
+    /// An artifact type that is no media type.
+    #[error("the artifactType {text:?} is no media type: {source}")]
+    ArtifactType {
         /// What was written.
         text: String,
         /// What is wrong with it.
@@ -359,15 +367,42 @@ mod tests {
         let (subject, shown) = parse(&document).unwrap().referrer(own, 7).unwrap();
         assert_eq!(subject, digest("subject"));
         assert_eq!((shown.digest, shown.size), (own, 7));
-        assert_eq!(shown.artifact_type.unwrap().as_str(), "application/octet-stream");
+        assert_eq!(shown.artifact_type.as_deref(), Some("application/octet-stream"));
         assert_eq!(shown.annotations.unwrap().as_json(), r#"{"a":"b"}"#);
 
         document["artifactType"] = json!("application/vnd.example+type");
         let (_, shown) = parse(&document).unwrap().referrer(own, 7).unwrap();
         assert_eq!(
-            shown.artifact_type.unwrap().as_str(),
-            "application/vnd.example+type"
+            shown.artifact_type.as_deref(),
+            Some("application/vnd.example+type")
         );
+    }
+
+    #[test]
+    fn an_artifact_type_is_a_media_type_when_it_is_pushed_and_a_text_where_it_is_stored() {
+        let media_type = MediaType::known(MediaType::OCI_MANIFEST);
+        for (artifact_type, of_config, accepted, shown) in [
+            ("signature", "a/b", false, Some("signature")),
+            ("a b/c", "a/b", false, Some("a b/c")),
+            ("a/b; c=d", "a/b", true, Some("a/b; c=d")),
+            ("", "config", true, Some("config")),
+            ("", "", true, None),
+        ] {
+            let mut document = image();
+            document["subject"] = descriptor("subject");
+            document["artifactType"] = json!(artifact_type);
+            document["config"]["mediaType"] = json!(of_config);
+
+            let pushed = parse(&document);
+            let stored = Manifest::parse_stored(document.to_string().as_bytes(), &media_type).unwrap();
+
+            match pushed {
+                Ok(_) => assert!(accepted, "{document}"),
+                Err(error) => assert!(!accepted && error.to_string().contains("RFC 6838"), "{error}"),
+            }
+            let (_, listed) = stored.referrer(digest("own"), 1).unwrap();
+            assert_eq!(listed.artifact_type.as_deref(), shown);
+        }
     }
 
     #[test]
@@ -487,7 +522,7 @@ mod tests {
         assert!(blobs.eq(expected.map(|(of, size)| (digest(of).into(), size))));
         assert_eq!(manifest.subject(), Some(&digest("subject").into()));
         let (_, shown) = manifest.referrer(digest("own"), 1).unwrap();
-        assert_eq!(shown.artifact_type.unwrap().as_str(), "a/last");
+        assert_eq!(shown.artifact_type.as_deref(), Some("a/last"));
     }
 
     #[test]

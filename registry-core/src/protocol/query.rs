@@ -5,7 +5,7 @@ use super::{
     route::{decode, encode},
 };
 use crate::{digest::Digest, error::Error};
-use std::{borrow::Cow, fmt::Display};
+use std::{borrow::Cow, fmt::Display, sync::Arc};
 
 /// The query of a request. A `+` is itself: nothing here has a blank, and media types have one unescaped.
 #[derive(Clone, Copy)]
@@ -21,6 +21,11 @@ impl<'q> Query<'q> {
 
     pub(super) fn first(self, name: &'static str) -> Option<Cow<'q, str>> {
         self.all(name).next()
+    }
+
+    /// A parameter that may be anything; `None` if it is missing or empty.
+    pub(super) fn text(self, name: &'static str) -> Option<Arc<str>> {
+        self.first(name).filter(|text| !text.is_empty()).map(Arc::from)
     }
 
     /// A parameter that may be missing or empty, but not malformed.

@@ -17,6 +17,7 @@ use crate::{
     upload_id::UploadId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use std::sync::Arc;
 
 /// A request, understood. Everything past it is typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub enum Request {
     Referrers {
         repository: RepositoryName,
         subject: Digest,
-        artifact_type: Option<MediaType>,
+        artifact_type: Option<Arc<str>>,
         page: PageQuery<Digest>,
     },
     /// `GET` or `HEAD` of a blob (end-2), whole, or in part if there are ranges
@@ -150,7 +151,7 @@ impl Request {
             Endpoint::Referrers(repository, subject) => Ok(Self::Referrers {
                 repository,
                 subject,
-                artifact_type: query.parsed("artifactType", "a media type", |t| MediaType::parse(t).ok())?,
+                artifact_type: query.text("artifactType"),
                 page: query.page("a digest", |last| Digest::parse(last).ok())?,
             }),
             Endpoint::Blob(repository, digest) if *method == Method::DELETE => {
@@ -271,7 +272,7 @@ impl Request {
             Self::Referrers {
                 page, artifact_type, ..
             } => {
-                target.set("artifactType", artifact_type.as_ref().map(MediaType::as_str));
+                target.set("artifactType", artifact_type.as_deref());
                 target.page(page);
             }
             Self::PutManifest { tags, .. } => {
@@ -491,7 +492,7 @@ mod tests {
             Request::Referrers {
                 repository: repository.clone(),
                 subject: digest,
-                artifact_type: Some(media_type.clone()),
+                artifact_type: Some("a type & nothing like application/a+json".into()),
                 page: PageQuery::default().after(digest),
             },
             Request::Blob {

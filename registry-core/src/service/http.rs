@@ -179,7 +179,7 @@ impl Registry {
             } => {
                 let repository = self.scope(repository, authority);
                 let found = repository
-                    .referrers(&subject, artifact_type.as_ref(), &page)
+                    .referrers(&subject, artifact_type.as_deref(), &page)
                     .await?;
                 let filtered = artifact_type.is_some();
                 let next = found.next.map(|last| Request::Referrers {

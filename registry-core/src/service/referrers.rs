@@ -34,7 +34,7 @@ impl Repository {
     pub async fn referrers(
         &self,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: &PageQuery<Digest>,
     ) -> Result<ReferrersPage, Error> {
         if self.permit(Action::Pull).await? == Permission::Hidden {
@@ -163,10 +163,7 @@ impl Filling {
 
 /// What a descriptor adds to an index, in bytes: about right, and never too little by much.
 fn size(descriptor: &Descriptor) -> usize {
-    let artifact_type = descriptor
-        .artifact_type
-        .as_ref()
-        .map_or(0, |found| found.as_str().len());
+    let artifact_type = descriptor.artifact_type.as_ref().map_or(0, |found| found.len());
     let annotations = descriptor
         .annotations
         .as_ref()
@@ -202,7 +199,7 @@ impl Serialize for Shown<'_> {
         map.serialize_entry("digest", &self.0.digest.to_string())?;
         map.serialize_entry("size", &self.0.size)?;
         if let Some(artifact_type) = &self.0.artifact_type {
-            map.serialize_entry("artifactType", artifact_type.as_str())?;
+            map.serialize_entry("artifactType", &**artifact_type)?;
         }
         if let Some(annotations) = &self.0.annotations {
             map.serialize_entry("annotations", annotations.raw())?;

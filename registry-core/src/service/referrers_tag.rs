@@ -16,11 +16,12 @@ use crate::{
     reference::Tag,
     storage::StoredManifest,
 };
+use std::sync::Arc;
 
 /// What an index under the tag says of a manifest.
 pub(super) struct Kept {
     pub(super) digest: Digest,
-    artifact_type: Option<MediaType>,
+    artifact_type: Option<Arc<str>>,
     annotations: Option<Annotations>,
 }
 
@@ -57,7 +58,7 @@ impl Repository {
         &self,
         kept: Kept,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
     ) -> Result<StillRefers, Error> {
         let Some(stored) = self.storage().manifest(&self.name, &kept.digest.into()).await? else {
             return Ok(StillRefers {
@@ -67,8 +68,7 @@ impl Repository {
         };
         let descriptor = describe(kept, &stored, subject);
         Ok(StillRefers {
-            descriptor: descriptor
-                .filter(|found| artifact_type.is_none() || found.artifact_type.as_ref() == artifact_type),
+            descriptor: descriptor.filter(|found| found.is_of(artifact_type)),
             bytes: stored.bytes.len(),
         })
     }
@@ -97,7 +97,7 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
         });
         kept.push(Kept {
             digest,
-            artifact_type: entry.artifact_type.and_then(|text| MediaType::parse(&text).ok()),
+            artifact_type: entry.artifact_type,
             annotations,
         });
     }

@@ -157,13 +157,14 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// A repository exists from its first manifest on, even if all tags and manifests have gone since.
     async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>>;
 
-    /// The manifests whose `subject` is `subject`, by digest; with `artifact_type` only those of that type.
+    /// The manifests whose `subject` is `subject`, by digest; with `artifact_type` only those of exactly that type,
+    /// which need not be a media type.
     /// Neither the repository nor the subject need exist.
     async fn referrers(
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>>;
 
@@ -711,7 +712,7 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         (**self).referrers(repository, subject, artifact_type, page).await

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
+    Descriptor, Digest, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
         BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
@@ -70,7 +70,7 @@ impl Storage for Recording {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let storage = self.ask("referrers", repository.as_str());

@@ -4,7 +4,7 @@ use crate::{ByHeader, digest, every_request, filled, ruled, send};
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
 use registry_core::{
-    Descriptor, Digest, Identity, MediaType, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
+    Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
     auth::Decision,
     storage::{BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StoredManifest},
 };
@@ -45,7 +45,7 @@ impl Storage for Untouchable {
         &self,
         _: &RepositoryName,
         _: &Digest,
-        _: Option<&MediaType>,
+        _: Option<&str>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         panic!("the storage was asked for referrers")

@@ -6,7 +6,7 @@ use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
+    Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     auth::ClientAddress,
     storage::{
         BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, StorageError,
@@ -69,7 +69,7 @@ impl Storage for Unreadable {
         &self,
         _: &RepositoryName,
         _: &Digest,
-        _: Option<&MediaType>,
+        _: Option<&str>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         Err(failure())

@@ -4,7 +4,7 @@ use crate::{every_request, send};
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
+    Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     storage::{BlobInfo, BlobRead, Listing, Page, ReadBlob, StorageError, StoredManifest},
 };
 use std::io;
@@ -50,7 +50,7 @@ impl Storage for Broken {
         &self,
         _: &RepositoryName,
         _: &Digest,
-        _: Option<&MediaType>,
+        _: Option<&str>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         Err(self.error())

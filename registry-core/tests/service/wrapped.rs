@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Storage, Tag,
+    Descriptor, Digest, Reference, RepositoryName, Storage, Tag,
     storage::{BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StoredManifest},
 };
 use std::fmt;
@@ -73,7 +73,7 @@ where
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         let storage = &self.storage;

@@ -168,6 +168,7 @@ macro_rules! __storage_cases {
             referrers {
                 a_referrer_is_listed_as_its_descriptor_says
                 referrers_are_listed_by_digest_and_filtered_by_type
+                an_artifact_type_that_is_no_media_type_is_listed_and_filtered_as_it_is
                 a_subject_need_not_exist_nor_its_repository
                 putting_a_referrer_again_lists_it_once
                 a_deleted_referrer_is_no_longer_listed

@@ -2,7 +2,7 @@
 
 use super::{Backend, support::*};
 use registry_core::{
-    Algorithm, Digest,
+    Algorithm, Annotations, Digest,
     storage::{Page, Storage},
 };
 
@@ -10,9 +10,8 @@ const SIGNATURE: &str = "application/vnd.example.signature";
 const SBOM: &str = "application/vnd.example.sbom";
 
 async fn listed(storage: &dyn Storage, subject: &Digest, artifact_type: Option<&str>) -> Vec<Digest> {
-    let artifact_type = artifact_type.map(media_type);
     let listing = storage
-        .referrers(&repository("a"), subject, artifact_type.as_ref(), all())
+        .referrers(&repository("a"), subject, artifact_type, all())
         .await
         .unwrap();
     assert!(!listing.more);
@@ -78,6 +77,31 @@ pub async fn referrers_are_listed_by_digest_and_filtered_by_type(backend: Backen
             .await
             .is_empty()
     );
+}
+
+pub async fn an_artifact_type_that_is_no_media_type_is_listed_and_filtered_as_it_is(backend: Backend) {
+    let a = repository("a");
+    let subject = Image::new(1).digest();
+    let odd = Image::new(2).referring_to(subject, "signature");
+    let usual = Image::new(3).referring_to(subject, SIGNATURE);
+    for image in [&odd, &usual] {
+        put(&backend.first, &a, image.tagged(&[])).await;
+    }
+
+    let all = listed(&backend.second, &subject, None).await;
+
+    assert_eq!(all, sorted(&[&odd, &usual]));
+    for (filter, expected) in [
+        ("signature", vec![odd.digest()]),
+        ("Signature", vec![]),
+        ("", vec![]),
+    ] {
+        assert_eq!(
+            listed(&backend.second, &subject, Some(filter)).await,
+            expected,
+            "{filter}"
+        );
+    }
 }
 
 pub async fn a_subject_need_not_exist_nor_its_repository(backend: Backend) {
@@ -198,14 +222,14 @@ pub async fn pages_of_referrers_match_a_sorted_model(backend: Backend) {
         );
         let image = Image::new(seed).referring_to(subject, kind).hashed_by(algorithm);
         put(&backend.first, &a, image.tagged(&[])).await;
-        model.push((image.digest(), media_type(kind)));
+        model.push((image.digest(), kind));
     }
     model.sort_by_key(|(digest, _)| *digest);
     let absent = Image::new(99).digest();
-    for filter in [None, Some(media_type(SIGNATURE)), Some(media_type(SBOM))] {
+    for filter in [None, Some(SIGNATURE), Some(SBOM)] {
         let wanted: Vec<Digest> = model
             .iter()
-            .filter(|(_, kind)| filter.as_ref().is_none_or(|wanted| wanted == kind))
+            .filter(|(_, kind)| filter.is_none_or(|wanted| wanted == *kind))
             .map(|(digest, _)| *digest)
             .collect();
         let bounds = model.iter().map(|(digest, _)| Some(*digest));
@@ -222,7 +246,7 @@ pub async fn pages_of_referrers_match_a_sorted_model(backend: Backend) {
                 };
                 let listing = backend
                     .second
-                    .referrers(&a, &subject, filter.as_ref(), page)
+                    .referrers(&a, &subject, filter, page)
                     .await
                     .unwrap();
                 let listing = registry_core::storage::Listing {

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag,
+    Descriptor, Digest, Reference, RepositoryName, Tag,
     storage::{BlobInfo, BlobRead, Listing, Need, Page, ReadBlob, Result, Storage, StoredManifest},
 };
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl<S: Storage> Storage for ReadOnly<S> {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         self.0.referrers(repository, subject, artifact_type, page).await

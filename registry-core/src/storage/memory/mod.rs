@@ -17,7 +17,6 @@ use crate::{
     descriptor::Descriptor,
     digest::Digest,
     hash::Hasher,
-    media_type::MediaType,
     name::RepositoryName,
     reference::{Reference, Tag},
     upload_id::UploadId,
@@ -132,7 +131,7 @@ impl Storage for MemoryStorage {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_type: Option<&MediaType>,
+        artifact_type: Option<&str>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let state = self.state();
@@ -146,9 +145,7 @@ impl Storage for MemoryStorage {
         let wanted = referrers
             .range(beyond(page.after))
             .map(|(_, descriptor)| descriptor)
-            .filter(|descriptor| {
-                artifact_type.is_none() || descriptor.artifact_type.as_ref() == artifact_type
-            });
+            .filter(|descriptor| descriptor.is_of(artifact_type));
         Ok(Listing::first(page.limit, wanted.cloned()))
     }
 

@@ -6,6 +6,7 @@ use registry_core::{
     Algorithm, Annotations, Descriptor, Digest, MediaType, Reference, RepositoryName,
     storage::{Need, Needed, PutManifest, PutOutcome, Storage, StoredManifest, TagExpect, TagMove, Verified},
 };
+use std::sync::Arc;
 
 /// A manifest to be put: a document that says of itself what the storage is told of it.
 #[derive(Clone)]
@@ -13,7 +14,7 @@ pub(crate) struct Image {
     algorithm: Algorithm,
     media_type: MediaType,
     seed: u64,
-    artifact_type: Option<MediaType>,
+    artifact_type: Option<Arc<str>>,
     subject: Option<Digest>,
     needs: Vec<Needed>,
 }
@@ -52,7 +53,7 @@ impl Image {
     pub(crate) fn referring_to(self, subject: Digest, artifact_type: &str) -> Self {
         Self {
             subject: Some(subject),
-            artifact_type: Some(media_type(artifact_type)),
+            artifact_type: Some(artifact_type.into()),
             ..self
         }
     }
@@ -83,7 +84,7 @@ impl Image {
             document["layers"] = entries.into();
         }
         if let Some(artifact_type) = &self.artifact_type {
-            document["artifactType"] = artifact_type.as_str().into();
+            document["artifactType"] = (**artifact_type).into();
         }
         if let Some(subject) = &self.subject {
             document["subject"] = entry(MediaType::OCI_MANIFEST, subject, 2);

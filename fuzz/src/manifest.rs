@@ -7,7 +7,7 @@ use registry_core::{
     service::ManifestPush,
     storage::MemoryStorage,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What messages may grow to, in bytes, whatever a client wrote.
 const MESSAGE: usize = 4 << 10;
@@ -59,6 +59,39 @@ fn accepted(data: &[u8], header: Option<&MediaType>, manifest: &Manifest) {
         Some(own) => assert_eq!(MediaType::parse(own).ok().as_ref(), Some(manifest.media_type())),
         None => assert_eq!(header, Some(manifest.media_type())),
     }
+    clear(
+        &document,
+        &[
+            "schemaVersion",
+            "mediaType",
+            "artifactType",
+            "config",
+            "layers",
+            "manifests",
+            "blobs",
+            "subject",
+        ],
+    );
+    let descriptors = [&document["config"], &document["subject"]].into_iter();
+    for descriptor in descriptors.chain(
+        ["layers", "manifests", "blobs"]
+            .iter()
+            .flat_map(|key| list(&document[*key])),
+    ) {
+        assert!(descriptor.is_object() || descriptor.is_null(), "{descriptor}");
+        clear(
+            descriptor,
+            &[
+                "mediaType",
+                "digest",
+                "size",
+                "urls",
+                "data",
+                "artifactType",
+                "platform",
+            ],
+        );
+    }
     let blobs = [&document["config"]]
         .into_iter()
         .filter(|config| !config.is_null());
@@ -70,6 +103,26 @@ fn accepted(data: &[u8], header: Option<&MediaType>, manifest: &Manifest) {
     let subject = manifest.subject().map(ToString::to_string);
     assert_eq!(subject.as_deref(), document["subject"]["digest"].as_str());
     pushed(data, &document, manifest);
+}
+
+/// No client that folds the case of keys finds another field here, and each can read the annotations.
+fn clear(object: &Value, fields: &[&str]) {
+    let annotations = &object["annotations"];
+    let texts = |all: &Map<String, Value>| all.values().all(Value::is_string);
+    assert!(
+        annotations.is_null() || annotations.as_object().is_some_and(texts),
+        "{annotations}"
+    );
+    let fold = |key: &str| {
+        key.replace('\u{17f}', "s")
+            .replace('\u{212a}', "k")
+            .to_ascii_lowercase()
+    };
+    for key in object.as_object().into_iter().flat_map(Map::keys) {
+        let fields = fields.iter().chain(&["annotations"]);
+        let mut taken_for = fields.filter(|field| fold(field) == fold(key));
+        assert!(taken_for.all(|field| field == key), "{key}");
+    }
 }
 
 /// A push is refused for a bound exactly if the document goes beyond one.

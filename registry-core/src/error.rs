@@ -268,6 +268,12 @@ pub enum Error {
         /// One error each.
         Vec<AnyDigest>,
     ),
+    /// A layer of the manifest gives an address for itself that the host does not allow.
+    #[error("the manifest has a layer that lies at {url:?}, where this registry wants none")]
+    LayerUrl {
+        /// The address, or its beginning.
+        url: String,
+    },
     /// A descriptor in the manifest gives the wrong size.
     #[error("{digest} has {stored} bytes, its descriptor says {claimed}")]
     DescriptorSize {
@@ -334,9 +340,11 @@ impl Error {
         use {ErrorCode as C, StatusCode as S};
         match self {
             Self::Name(_) | Self::NameTooDeep { .. } => (S::BAD_REQUEST, C::NameInvalid),
-            Self::Tag(_) | Self::Manifest(_) | Self::ManifestLimit { .. } | Self::DescriptorSize { .. } => {
-                (S::BAD_REQUEST, C::ManifestInvalid)
-            }
+            Self::Tag(_)
+            | Self::Manifest(_)
+            | Self::ManifestLimit { .. }
+            | Self::DescriptorSize { .. }
+            | Self::LayerUrl { .. } => (S::BAD_REQUEST, C::ManifestInvalid),
             Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => {
                 (S::BAD_REQUEST, C::DigestInvalid)
             }

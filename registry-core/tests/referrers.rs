@@ -204,6 +204,22 @@ async fn the_size_and_type_of_what_was_kept_are_those_of_what_is_stored() {
     assert_eq!(all.list(&subject).await, [own(&kept, "kept")]);
 }
 
+/// One bad entry hides no other one from clients that decode the whole list or nothing.
+#[tokio::test]
+async fn annotations_that_clients_could_not_decode_are_left_out_and_odd_types_are_listed() {
+    let all = Fixture::new();
+    let subject = all.artifact("subject", None).await;
+    let kept = all.artifact("kept", None).await;
+    let mut entry = described(&kept, "as kept");
+    entry["annotations"] = json!({"name": "as kept", "number": 5});
+    entry["artifactType"] = "no media type".into();
+    let mut expected = own(&kept, "kept");
+    expected["artifactType"] = "no media type".into();
+    all.keep(&subject, index(&[entry]).to_string()).await;
+
+    assert_eq!(all.list(&subject).await, [expected]);
+}
+
 #[tokio::test]
 async fn pages_go_through_both_in_one_order() {
     let all = Fixture::new();

@@ -255,7 +255,7 @@ async fn referrers_that_registry_2_took_are_listed() {
     };
     assert_eq!((descriptor.digest, descriptor.size), (digest, bytes.len() as u64));
     assert_eq!(
-        descriptor.artifact_type.as_ref().unwrap().as_str(),
+        descriptor.artifact_type.as_deref().unwrap(),
         "application/x.signature"
     );
     assert_eq!(descriptor.annotations.as_ref().unwrap().as_json(), r#"{"a":"b"}"#);

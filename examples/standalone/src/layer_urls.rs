@@ -1,17 +1,10 @@
 //! `validation.manifests.urls`: where layers may lie that the registry need not have.
 //!
-//! Clients fetch such a layer from the addresses that the manifest gives for it, so whoever may push could send them
-//! anywhere. As with registry:2 an address has to be `http` or `https`, without a fragment, match one of `allow` if there
+//! As with registry:2 an address has to be `http` or `https`, without a fragment, match one of `allow` if there
 //! are any, and none of `deny`; where both lists are empty none will do.
 
-use async_trait::async_trait;
 use axum::http::Uri;
 use regex::Regex;
-use registry_core::{
-    hooks::{Context, Hooks, Veto},
-    storage::PutManifest,
-};
-use serde::Deserialize;
 
 /// What addresses have to be like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +34,7 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl LayerUrls {
-    fn allows(&self, url: &str) -> bool {
+    pub(crate) fn allows(&self, url: &str) -> bool {
         let matched = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.0.is_match(url));
         let is_web = url
             .parse::<Uri>()
@@ -51,38 +44,6 @@ impl LayerUrls {
             false => matched(&self.allow),
         };
         is_web && is_wanted && !matched(&self.deny)
-    }
-
-    /// The first address in a manifest that will not do.
-    fn refused(&self, manifest: &[u8]) -> Option<String> {
-        // What is no manifest never comes here; what has no layers has no addresses.
-        let manifest: Layers = serde_json::from_slice(manifest).ok()?;
-        let layers = manifest.layers.unwrap_or_default().into_iter();
-        let mut urls = layers.flat_map(|layer| layer.urls.unwrap_or_default());
-        urls.find(|url| !self.allows(url))
-    }
-}
-
-#[derive(Deserialize)]
-struct Layers {
-    layers: Option<Vec<Layer>>,
-}
-
-#[derive(Deserialize)]
-struct Layer {
-    urls: Option<Vec<String>>,
-}
-
-#[async_trait]
-impl Hooks for LayerUrls {
-    async fn before_put_manifest(&self, _: &Context<'_>, put: &PutManifest) -> Result<(), Veto> {
-        match self.refused(put.manifest.subject()) {
-            None => Ok(()),
-            Some(url) => Err(Veto::new(format!(
-                "the manifest has a layer that lies at {url:?}, where this registry wants none; \
-                 `validation.manifests.urls` in its configuration says where layers may lie"
-            ))),
-        }
     }
 }
 
@@ -119,25 +80,5 @@ mod tests {
         assert!(urls(&[], &["example.org"]).allows("https://example.com/"));
         assert!(!urls(&[], &["example.org"]).allows("https://example.org/"));
         assert!(!urls(&[], &[]).allows("https://example.com/"));
-    }
-
-    #[test]
-    fn each_address_of_each_layer_counts() {
-        let only = urls(&["^https://example.com/"], &[]);
-        for (manifest, refused) in [
-            (r#"{"layers":[{},{"urls":null},{"urls":[]}]}"#, None),
-            (r#"{"layers":[{"urls":["https://example.com/a"]}]}"#, None),
-            (
-                r#"{"layers":[{},{"urls":["https://example.com/a","https://b/"]}]}"#,
-                Some("https://b/"),
-            ),
-            (r#"{"manifests":[]}"#, None),
-        ] {
-            assert_eq!(
-                only.refused(manifest.as_bytes()).as_deref(),
-                refused,
-                "{manifest}"
-            );
-        }
     }
 }

@@ -301,7 +301,7 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
         registry = registry.without_deletion();
     }
     if let Some(urls) = storage.layer_urls.clone() {
-        registry = registry.hooks(urls);
+        registry = registry.layer_urls(move |url| urls.allows(url));
     }
     registry
 }

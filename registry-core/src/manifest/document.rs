@@ -39,7 +39,7 @@ pub(super) struct RawDescriptor<'a> {
     media_type: Cow<'a, str>,
     digest: Cow<'a, str>,
     size: u64,
-    has_urls: bool,
+    urls: Vec<Cow<'a, str>>,
     artifact_type: Option<Cow<'a, str>>,
     annotations: Option<&'a RawValue>,
 }
@@ -205,7 +205,11 @@ fn children(
             digest,
             size: descriptor.size,
             is_manifest: is(MediaType::is_manifest),
-            may_be_absent: is(MediaType::is_nondistributable) || descriptor.has_urls,
+            is_nondistributable: is(MediaType::is_nondistributable),
+            urls: match field {
+                "layers" | "blobs" => descriptor.urls.into_iter().map(Cow::into_owned).collect(),
+                _ => Vec::new(),
+            },
         })
     };
     descriptors.into_iter().map(child).collect()
@@ -385,7 +389,7 @@ impl<'de> Visitor<'de> for Descriptor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let reading = self.0;
         let is_pushed = reading == Reading::Pushed;
-        let (mut media_type, mut digest, mut size, mut has_urls) = (None, None, None, false);
+        let (mut media_type, mut digest, mut size, mut urls) = (None, None, None, None);
         let (mut artifact_type, mut annotations) = (None, None);
         let mut keys = Keys::of(keys::DESCRIPTOR, reading);
         while let Some(key) = map.next_key_seed(&mut keys)? {
@@ -396,10 +400,7 @@ impl<'de> Visitor<'de> for Descriptor {
                     &mut size,
                     value(&mut map, is_pushed, PhantomData::<u64>)?.map(Some),
                 ),
-                Some("urls") => {
-                    let urls = value(&mut map, is_pushed, Nullable(List(Text)))?;
-                    has_urls = urls.flatten().is_some_and(|urls| !urls.is_empty());
-                }
+                Some("urls") => set(&mut urls, value(&mut map, is_pushed, Nullable(List(Text)))?),
                 Some("artifactType") => {
                     set(&mut artifact_type, value(&mut map, is_pushed, Nullable(Text))?);
                 }
@@ -423,7 +424,7 @@ impl<'de> Visitor<'de> for Descriptor {
             media_type,
             digest: digest.ok_or_else(|| Error::missing_field("digest"))?,
             size,
-            has_urls,
+            urls: urls.unwrap_or_default(),
             artifact_type,
             annotations,
         })

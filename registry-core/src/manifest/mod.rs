@@ -49,8 +49,10 @@ pub struct Child {
     pub size: u64,
     /// Whether its media type is that of a manifest or an index.
     pub is_manifest: bool,
-    /// Whether the registry may lack it: a nondistributable layer, or one that is fetched from its `urls`.
-    pub may_be_absent: bool,
+    /// Whether its media type says that it may not be handed on. Such a layer need not be here.
+    pub is_nondistributable: bool,
+    /// The addresses that a layer gives for itself; nothing else has any.
+    pub urls: Vec<String>,
 }
 
 /// Why bytes are not a manifest that can be put.
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_that_live_elsewhere_may_be_absent() {
+    fn layers_say_where_they_live_elsewhere() {
         let mut document = image();
         let mut foreign = descriptor("foreign");
         foreign["urls"] = json!(["https://example.com/layer"]);
@@ -347,14 +349,20 @@ mod tests {
         nondistributable["mediaType"] = json!("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
         document["layers"] = json!([descriptor("layer"), foreign, nondistributable]);
 
-        let absent: Vec<_> = parse(&document)
-            .unwrap()
-            .blobs()
-            .iter()
-            .map(|b| b.may_be_absent)
-            .collect();
+        document["config"]["urls"] = json!(["https://example.com/config"]);
+        let manifest = parse(&document).unwrap();
 
-        assert_eq!(absent, [false, false, true, true]);
+        let [config, layer, foreign, nondistributable] = manifest.blobs() else {
+            unreachable!("a config and three layers");
+        };
+        assert!(nondistributable.is_nondistributable && nondistributable.urls.is_empty());
+        assert!(
+            [config, layer, foreign]
+                .iter()
+                .all(|child| !child.is_nondistributable)
+        );
+        assert!(config.urls.is_empty() && layer.urls.is_empty());
+        assert_eq!(foreign.urls, ["https://example.com/layer"]);
     }
 
     #[test]

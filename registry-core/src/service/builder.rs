@@ -3,6 +3,7 @@
 use super::{
     Inner, Registry,
     documents::Documents,
+    layer_urls::LayerUrls,
     remedies::{Remedies, Setting},
 };
 use crate::{
@@ -133,6 +134,7 @@ pub struct Builder {
     anonymous_push: bool,
     sparse_indexes: bool,
     sizes: SizePolicy,
+    layer_urls: LayerUrls,
     deletion: bool,
     read_only: bool,
     remedies: Remedies,
@@ -150,6 +152,7 @@ impl Builder {
             anonymous_push: false,
             sparse_indexes: false,
             sizes: SizePolicy::Exact,
+            layer_urls: LayerUrls::default(),
             deletion: true,
             read_only: false,
             remedies: Remedies::default(),
@@ -208,6 +211,25 @@ impl Builder {
     pub fn allow_wrong_sizes(self) -> Self {
         Self {
             sizes: SizePolicy::Any,
+            ..self
+        }
+    }
+
+    /// Asks the host about every address in the `urls` of a layer. A layer whose addresses are all allowed need not be here;
+    /// a manifest with another one is refused, whatever the layer's type: 400 `MANIFEST_INVALID`.
+    ///
+    /// By default nobody is asked, and only layers need not be here whose media type says that they may not be handed on.
+    ///
+    /// ```
+    /// use registry_core::{Registry, storage::MemoryStorage};
+    ///
+    /// let registry = Registry::builder(MemoryStorage::new())
+    ///     .layer_urls(|url| url.starts_with("https://layers.example.com/"))
+    ///     .build();
+    /// ```
+    pub fn layer_urls(self, allows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            layer_urls: LayerUrls::allowed_by(allows),
             ..self
         }
     }
@@ -281,6 +303,7 @@ impl Builder {
                 links: self.links,
                 sparse_indexes: self.sparse_indexes,
                 sizes: self.sizes,
+                layer_urls: self.layer_urls,
                 deletion: self.deletion,
                 read_only: self.read_only,
                 remedies: self.remedies,

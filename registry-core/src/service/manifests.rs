@@ -109,6 +109,7 @@ impl Repository {
         limits.admit_document(&bytes)?;
         let manifest = Manifest::parse(&bytes, media_type.as_ref())?;
         limits.admit_manifest(&manifest)?;
+        self.registry.inner.layer_urls.admit(&manifest)?;
         let verified = match reference {
             Reference::Digest(expected) => {
                 let verified = Verified::of(expected.algorithm(), bytes);
@@ -251,9 +252,13 @@ impl Repository {
             true => (child, Need::Manifest),
             false => (child, Need::Either),
         });
+        let layer_urls = &self.registry.inner.layer_urls;
         let mut foreign = Vec::new();
         let mut needs = Vec::new();
-        for (child, need) in blobs.chain(entries).filter(|(child, _)| !child.may_be_absent) {
+        for (child, need) in blobs
+            .chain(entries)
+            .filter(|(child, _)| !layer_urls.may_be_absent(child))
+        {
             match &child.digest {
                 AnyDigest::Known(digest) => needs.push(Needed {
                     digest: *digest,

@@ -9,6 +9,7 @@ mod body;
 mod builder;
 mod documents;
 mod http;
+mod layer_urls;
 mod limits;
 mod manifests;
 mod needs;
@@ -27,7 +28,7 @@ pub use self::{
     remedies::Setting,
 };
 
-use self::{documents::Documents, remedies::Remedies};
+use self::{documents::Documents, layer_urls::LayerUrls, remedies::Remedies};
 use crate::{
     auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
@@ -71,6 +72,7 @@ struct Inner {
     links: Links,
     sparse_indexes: bool,
     sizes: SizePolicy,
+    layer_urls: LayerUrls,
     deletion: bool,
     read_only: bool,
     remedies: Remedies,

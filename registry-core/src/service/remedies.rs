@@ -24,6 +24,8 @@ pub enum Setting {
     DescriptorSizes,
     /// Components in the name of a new repository: [`Error::NameTooDeep`].
     NameComponents,
+    /// Addresses where layers may lie: [`Error::LayerUrl`].
+    LayerUrls,
     /// Memory for manifests and lists: [`Error::TooManyDocuments`].
     Documents,
     /// Space that uploads leave free: [`Error::Full`].
@@ -43,6 +45,7 @@ impl Setting {
             Error::CatalogPage { .. } => Some(Self::CatalogPage),
             Error::DescriptorSize { .. } => Some(Self::DescriptorSizes),
             Error::NameTooDeep { .. } => Some(Self::NameComponents),
+            Error::LayerUrl { .. } => Some(Self::LayerUrls),
             Error::TooManyDocuments { .. } => Some(Self::Documents),
             Error::Full(_) => Some(Self::Space),
             Error::TooManyUploads { .. } => Some(Self::Uploads),

@@ -138,6 +138,61 @@ async fn a_refusal_names_the_remedy_of_the_host() {
 }
 
 #[tokio::test]
+async fn the_host_says_from_where_layers_may_be_fetched() {
+    let with_layer = |kind: &str, urls: &[&str]| {
+        let absent = Digest::of(Algorithm::Sha256, b"absent");
+        let media_type = format!("application/vnd.oci.image.{kind}.v1.tar");
+        let config = json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest().to_string(), "size": 2});
+        let layer = json!({"mediaType": media_type, "digest": absent.to_string(), "size": 6, "urls": urls});
+        let document = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer]});
+        ManifestPush::new(Tag::parse("v1").unwrap(), document.to_string())
+    };
+    let silent = Registry::builder(MemoryStorage::new()).build();
+    let asked = Registry::builder(MemoryStorage::new())
+        .layer_urls(|url| url.starts_with("https://a/"))
+        .build();
+    let [silent, asked] = [silent, asked].map(|registry| registry.repository("a").unwrap());
+    for repository in [&silent, &asked] {
+        repository.push_blob(String::from("{}"), None).await.unwrap();
+    }
+    let (missing, invalid) = (Some("MANIFEST_BLOB_UNKNOWN"), Some("MANIFEST_INVALID"));
+    for (kind, urls, of_silent, of_asked) in [
+        ("layer", &[][..], missing, missing),
+        ("layer", &["https://a/1", "https://a/2"], missing, None),
+        ("layer", &["https://a/1", "https://b/2"], missing, invalid),
+        ("layer.nondistributable", &[], None, None),
+        ("layer.nondistributable", &["https://a/1"], None, None),
+        ("layer.nondistributable", &["https://b/1"], None, invalid),
+    ] {
+        for (repository, expected) in [(&silent, of_silent), (&asked, of_asked)] {
+            let pushed = repository.put_manifest(with_layer(kind, urls)).await;
+            let code = pushed.err().map(|error| error.wire().1.as_str());
+            assert_eq!(code, expected, "{kind}: {urls:?}");
+        }
+    }
+}
+
+/// Only a layer can be fetched from elsewhere.
+#[tokio::test]
+async fn addresses_of_what_is_no_layer_mean_nothing() {
+    let registry = Registry::builder(MemoryStorage::new())
+        .layer_urls(|_| true)
+        .build();
+    let repository = registry.repository("a").unwrap();
+    let absent = json!({
+        "mediaType": "application/vnd.example.thing", "digest": digest().to_string(), "size": 2, "urls": ["https://a/1"],
+    });
+    for document in [
+        json!({"schemaVersion": 2, "mediaType": IMAGE, "config": absent, "layers": []}),
+        json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [absent]}),
+    ] {
+        let push = ManifestPush::new(Tag::parse("v1").unwrap(), document.to_string());
+        let refused = repository.put_manifest(push).await.unwrap_err();
+        assert_eq!(refused.wire().1.as_str(), "MANIFEST_BLOB_UNKNOWN");
+    }
+}
+
+#[tokio::test]
 async fn wrong_sizes_are_a_choice() {
     let lying = String::from_utf8(manifest("lying").to_vec())
         .unwrap()

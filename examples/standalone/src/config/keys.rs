@@ -689,8 +689,9 @@ pub(crate) const KEYS: &[Key] = &[
         "validation.manifests.urls.allow",
         Form::List,
         "",
-        "regular expressions: an address where a layer lies that the registry need not have matches one of them; without \
-         this section any will do, where registry:2 takes none",
+        "regular expressions: each address that a layer gives in `urls` matches one of them, and the registry need not have such a \
+         layer; without this section it need not have layers of nondistributable types, whatever their addresses, where \
+         registry:2 takes no address",
     ),
     honoured(
         "validation.manifests.urls.deny",

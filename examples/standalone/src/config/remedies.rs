@@ -4,7 +4,7 @@ use super::settings::{Settings, StorageKind};
 use registry_core::service::Setting;
 
 /// Keys that decide, whatever their value.
-const ALWAYS: [(Setting, &str); 7] = [
+const ALWAYS: [(Setting, &str); 9] = [
     (
         Setting::Deletion,
         "`storage.delete.enabled: true` in the registry's configuration turns it on",
@@ -28,6 +28,15 @@ const ALWAYS: [(Setting, &str); 7] = [
     (
         Setting::Documents,
         "`limits.documents` in the registry's configuration sets this limit",
+    ),
+    (
+        Setting::DescriptorSizes,
+        "`validation.manifests.sizes: any` in the registry's configuration accepts it",
+    ),
+    (
+        Setting::LayerUrls,
+        "`validation.manifests.urls.allow` and `validation.manifests.urls.deny` in the registry's configuration say where \
+         layers may lie",
     ),
     (
         Setting::Uploads,

@@ -94,7 +94,7 @@ pub(crate) struct Storage {
     pub(crate) whole_indexes: bool,
     /// Whether descriptors have to give the sizes that their content has.
     pub(crate) exact_sizes: bool,
-    /// Where layers may lie that are not here; without it anywhere.
+    /// Where layers may lie that are not here; without it only those of types that may not be handed on, and anywhere.
     pub(crate) layer_urls: Option<LayerUrls>,
     /// When abandoned uploads are ended.
     pub(crate) expiry: Option<Expiry>,

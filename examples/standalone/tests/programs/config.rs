@@ -42,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         docker_of_before_1_6_is_turned_away_if_asked,
         a_preflight_needs_no_login,
         a_manifest_with_wrong_sizes_is_refused_unless_the_configuration_accepts_it,
+        a_layer_with_an_address_is_needed_where_the_configuration_says_nothing_of_it,
     ];
     trials.extend(trials![["docker-registry"];
         headers_are_those_of_registry_2,
@@ -351,7 +352,6 @@ fn headers_are_those_of_registry_2() {
 }
 
 fn layers_lie_elsewhere_where_registry_2_lets_them() {
-    let digest = sha256(b"somewhere else");
     for rules in [
         r"{allow: ['^https://example\.com/', 'mirror'], deny: ['/secret/']}",
         "{deny: [example]}",
@@ -371,20 +371,49 @@ fn layers_lie_elsewhere_where_registry_2_lets_them() {
             "https://example.com/layer#part",
             "ftp://mirror/layer",
         ] {
-            let manifest = format!(
-                r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip","digest":"{digest}","size":14,"urls":["{url}"]}}]}}"#,
-                sha256(b"{}")
-            );
-            let [ours, theirs] = servers.each_ref().map(|server| {
-                let content_type = [("Content-Type", MANIFEST)];
-                server.request("PUT", "/v2/app/manifests/v1", &content_type, manifest.as_bytes())
-            });
-            assert_eq!(ours.status == 201, theirs.status == 201, "{rules}: {url}");
-            if ours.status != 201 {
-                let body = String::from_utf8(ours.expect_status(403).body).unwrap();
-                assert!(body.contains("where this registry wants none"), "{body}");
+            for layer in ["layer", "layer.nondistributable"] {
+                let manifest = with_absent_layer(layer, url);
+                let [ours, theirs] = servers.each_ref().map(|server| {
+                    let content_type = [("Content-Type", MANIFEST)];
+                    server.request("PUT", "/v2/app/manifests/v1", &content_type, manifest.as_bytes())
+                });
+                assert_eq!(
+                    ours.status == 201,
+                    theirs.status == 201,
+                    "{rules}: {layer}: {url}"
+                );
+                if ours.status != 201 {
+                    let body = String::from_utf8(ours.expect_status(400).body).unwrap();
+                    assert!(
+                        body.contains("where this registry wants none; `validation"),
+                        "{body}"
+                    );
+                }
             }
         }
+    }
+}
+
+/// An image with one layer, of this kind, that lies somewhere else.
+fn with_absent_layer(layer: &str, url: &str) -> String {
+    let (config, absent) = (sha256(b"{}"), sha256(b"somewhere else"));
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{config}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.{layer}.v1.tar+gzip","digest":"{absent}","size":14,"urls":["{url}"]}}]}}"#
+    )
+}
+
+fn a_layer_with_an_address_is_needed_where_the_configuration_says_nothing_of_it() {
+    let setup = Setup::new("version: 0.1\n");
+    let server = setup.ours(&[]);
+    push(&server, "app");
+    for (layer, status) in [("layer", 400), ("layer.nondistributable", 201)] {
+        let manifest = with_absent_layer(layer, "https://example.com/layer");
+
+        let content_type = [("Content-Type", MANIFEST)];
+        let answer = server.request("PUT", "/v2/app/manifests/v1", &content_type, manifest.as_bytes());
+
+        let body = String::from_utf8(answer.expect_status(status).body).unwrap();
+        assert_eq!(body.contains("MANIFEST_BLOB_UNKNOWN"), status == 400, "{body}");
     }
 }
 
@@ -407,7 +436,8 @@ fn a_manifest_with_wrong_sizes_is_refused_unless_the_configuration_accepts_it() 
                 .says("other sizes than its content has, and is accepted\" claimed=3 descriptors=1 digest=");
         } else {
             let body = String::from_utf8(answer.expect_status(400).body).unwrap();
-            let sizes = format!("{digest} has 2 bytes, its descriptor says 3");
+            let sizes =
+                format!("{digest} has 2 bytes, its descriptor says 3; `validation.manifests.sizes: any`");
             assert!(body.contains(&sizes), "{body}");
         }
     }

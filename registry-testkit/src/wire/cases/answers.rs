@@ -273,7 +273,7 @@ where
 /// Documents that are JSON and no image manifest.
 type Bend = fn(&mut Value);
 
-const BENT_MANIFESTS: [(&str, Bend); 9] = [
+const BENT_MANIFESTS: [(&str, Bend); 18] = [
     ("with-manifests-too", |value| value["manifests"] = json!([])),
     ("of-schema-version-3", |value| value["schemaVersion"] = json!(3)),
     ("without-schema-version", |value| remove(value, "schemaVersion")),
@@ -286,6 +286,35 @@ const BENT_MANIFESTS: [(&str, Bend); 9] = [
     }),
     ("with-a-type-that-is-not-its-own", |value| {
         value["mediaType"] = json!(OCI_INDEX)
+    }),
+    // Clients in Go take a key in any case for the field.
+    ("with-manifests-in-another-case", |value| {
+        value["Manifests"] = json!([])
+    }),
+    ("with-media-type-in-another-case", |value| {
+        value["MediaType"] = json!(OCI_INDEX)
+    }),
+    ("with-config-in-another-case", |value| {
+        value["CONFIG"] = value["config"].clone()
+    }),
+    ("with-size-in-another-case", |value| {
+        value["config"]["Size"] = value["config"]["size"].clone()
+    }),
+    ("with-annotations-that-are-no-strings", |value| {
+        value["annotations"] = json!({ "number": 5 })
+    }),
+    ("with-annotations-of-a-layer-that-are-no-strings", |value| {
+        value["layers"][0]["annotations"] = json!({ "number": 5 })
+    }),
+    ("with-annotations-that-are-no-object", |value| {
+        value["annotations"] = json!(["text"])
+    }),
+    ("with-a-descriptor-that-is-a-list", |value| {
+        let config = &value["config"];
+        value["config"] = json!([config["mediaType"], config["digest"], config["size"], null])
+    }),
+    ("with-an-artifact-type-that-is-no-media-type", |value| {
+        value["artifactType"] = json!("signature")
     }),
 ];
 

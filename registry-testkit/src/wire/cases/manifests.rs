@@ -78,6 +78,10 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/manifests/accept-is-ignored", accept_is_ignored);
     list.add("extra/manifests/content-type-missing", content_type_missing);
     list.add("extra/manifests/blob-as-child", blob_as_child);
+    list.add(
+        "extra/manifests/layer-with-urls-is-needed",
+        layer_with_urls_is_needed,
+    );
 }
 
 /// Pushes a set with a tag, reads it back in every way, and takes it down again, parents first.
@@ -610,6 +614,17 @@ async fn blob_as_child(session: Session) -> Outcome {
     repository.push_blob(&document).await?;
     let top = Document::new(session.algorithm, index(&[set.top()]));
     names_missing(&repository, &top, &[document.digest.to_string()]).await
+}
+
+/// Whether a layer may be handed on is said by its type, not by the addresses that it gives for itself.
+async fn layer_with_urls_is_needed(session: Session) -> Outcome {
+    let (repository, config) = (session.repository(), config(&session, "amd64"));
+    repository.push_blob(&config).await?;
+    let layer = foreign(&session, OCI_LAYER_GZIP);
+    let manifest = image(&descriptor(OCI_CONFIG, &config), std::slice::from_ref(&layer));
+    let manifest = Document::new(session.algorithm, manifest);
+    let missing = layer["digest"].as_str().unwrap_or_default().to_owned();
+    names_missing(&repository, &manifest, &[missing]).await
 }
 
 /// Whoever wins, the tag names one of them, whole, and all of them are there.

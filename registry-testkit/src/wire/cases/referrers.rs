@@ -18,6 +18,10 @@ pub(super) fn add(list: &mut List) {
     list.add("referrers/malformed-digest", malformed_digest);
     list.add("referrers/filter", filter);
     list.add("referrers/filter-without-match", filter_without_match);
+    list.add(
+        "referrers/filter-that-is-no-media-type",
+        filter_that_is_no_media_type,
+    );
     list.add("referrers/put-again-lists-once", put_again_lists_once);
     list.add("referrers/gone-after-delete", gone_after_delete);
     list.add("referrers/of-one-repository", of_one_repository);
@@ -153,6 +157,17 @@ async fn filter_without_match(session: Session) -> Outcome {
     let (repository, subject, _) = referred(&session, 1, 0).await?;
     let (answer, found) = filtered(&repository, &subject.digest.to_string(), "application/other").await?;
     same_entries(&answer, &found, &[])
+}
+
+/// No artifact is of it, which is no error.
+async fn filter_that_is_no_media_type(session: Session) -> Outcome {
+    let (repository, subject, _) = referred(&session, 1, 0).await?;
+    for artifact_type in ["%3F%3F%3F", "signature", "a b", "a/b/c"] {
+        let artifact_type = artifact_type.replace(' ', "%20");
+        let (answer, found) = filtered(&repository, &subject.digest.to_string(), &artifact_type).await?;
+        same_entries(&answer, &found, &[])?;
+    }
+    Ok(())
 }
 
 async fn put_again_lists_once(session: Session) -> Outcome {

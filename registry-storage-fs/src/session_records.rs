@@ -98,6 +98,7 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, OFlags};
     use std::{
         io::Write as _,
+        os::unix::fs::OpenOptionsExt as _,
         time::{Duration, SystemTime},
     };
     use tempfile::TempDir;
@@ -313,11 +314,13 @@ mod tests {
                     tokio::spawn(async move { open(&storage, "b").await })
                 })
                 .collect();
+            let mut opening_for_writing = fs::File::options();
+            let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
+            opening_for_writing.write(true).custom_flags(at_once);
             let mut writing = loop {
                 // There is none to write to before somebody reads.
-                let flags = OFlags::WRONLY | OFlags::NONBLOCK;
-                match rustix::fs::open(&record, flags, Mode::empty()) {
-                    Ok(open) => break fs::File::from(open),
+                match opening_for_writing.open(&record) {
+                    Ok(open) => break open,
                     Err(_) => tokio::task::yield_now().await,
                 }
             };

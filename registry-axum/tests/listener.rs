@@ -9,13 +9,19 @@ use axum::{
     body::{Body, Bytes},
     extract::Request,
     http::StatusCode,
+    middleware::{Next, from_fn},
     response::Response,
     routing::{get, post},
 };
 use http_body_util::BodyExt as _;
-use registry_axum::server::{Established, Handshake, Limits, Protocol, Timeouts};
+use registry_axum::server::{Established, Handshake, Limits, Overruled, Protocol, Server, Timeouts};
 use registry_core::auth::ClientAddress;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use support::{Client, PEER, Running};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
@@ -413,6 +419,115 @@ async fn a_handshake_shares_the_time_of_the_first_byte_and_may_negotiate() {
     connection.send("hello!").await;
     let mut client = http2(connection.0).await;
     assert_eq!(h2_get(&mut client, "/").await, "hello");
+}
+
+// What a log learns.
+
+type Told = Arc<Mutex<Vec<(String, u16, u64)>>>;
+
+fn telling(told: &Told, connections: usize) -> impl FnOnce(Server) -> Server {
+    let told = Arc::clone(told);
+    move |server| {
+        let mut limits = Limits::default();
+        limits.connections = connections;
+        server.limits(limits).on_refusal(move |refused| {
+            assert_eq!(refused.peer.to_string(), PEER);
+            let agent = refused.headers.get("user-agent");
+            let agent = agent.map_or("", |agent| agent.to_str().unwrap());
+            let line = format!("{}|{agent}", refused.line);
+            told.lock()
+                .unwrap()
+                .push((line, refused.status.as_u16(), refused.sent));
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_listener_refuses_by_itself_is_told() {
+    let told = Told::default();
+    let server = Running::start(app(), telling(&told, 100));
+    for (request, line, status) in [
+        (
+            "GET /a?b HTTP/1.1\r\nUser-Agent: c\r\n\r\n",
+            "GET /a?b HTTP/1.1|c",
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "PUT / HTTP/1.1|",
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "PUT / HTTP/1.1|",
+            501,
+        ),
+        ("\r\n\u{16}\u{3}\u{1}\n\n", "\u{16}\u{3}\u{1}|", 400),
+        ("GET /v2/ HTTP/1.1\r\nX : y\r\n\r\n", "GET /v2/ HTTP/1.1|", 400),
+        (
+            &format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)),
+            &format!("GET /{}|", "x".repeat(507)),
+            431,
+        ),
+    ] {
+        let answer = server.connect().ask(request).await;
+
+        answer.assert_refusal(status);
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        assert_eq!(told, [(line.to_owned(), status, answer.body.len() as u64)]);
+    }
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+    assert!(told.lock().unwrap().is_empty());
+
+    let server = Running::start(app(), telling(&told, 1));
+    let mut only = server.connect();
+    assert_eq!(only.ask(GET).await.body, "hello");
+    server.connect().ask(GET).await.assert_refusal(503);
+    let (line, status, _) = told.lock().unwrap().remove(0);
+    assert_eq!((line.as_str(), status), ("GET / HTTP/1.1|", 503));
+}
+
+/// The router has seen that one, and made something else of it.
+#[tokio::test(start_paused = true)]
+async fn a_layer_learns_that_a_body_stopped_coming() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let note = move |request: Request, next: Next| {
+        let noted = Arc::clone(&noted);
+        async move {
+            let overruled: Overruled = request.extensions().get().cloned().unwrap();
+            let mut response = next.run(request).await;
+            let last = Noting(overruled, response.status().as_u16(), noted);
+            response.extensions_mut().insert(Arc::new(last));
+            response
+        }
+    };
+    let server = Running::of(app().layer(from_fn(note)));
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+    let answer = server
+        .connect()
+        .ask("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        .await;
+
+    answer.assert_refusal(408);
+    let length = answer.body.len() as u64;
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [(200, None, None), (400, Some(408), Some(length))]
+    );
+}
+
+/// The router's status, and what the listener answers in its place.
+type Noted = (u16, Option<u16>, Option<u64>);
+
+/// Writes down what is known when the answer has been sent, or dropped.
+struct Noting(Overruled, u16, Arc<Mutex<Vec<Noted>>>);
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        let status = self.0.status().map(|status| status.as_u16());
+        self.2.lock().unwrap().push((self.1, status, self.0.sent()));
+    }
 }
 
 // Early answers.

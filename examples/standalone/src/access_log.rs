@@ -14,6 +14,10 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
+use registry_axum::{
+    Proxies,
+    server::{Overruled, Refused},
+};
 use registry_core::{Identity, auth::ClientAddress, protocol::normalized};
 use std::{
     convert::Infallible,
@@ -99,6 +103,12 @@ impl AccessLog {
         response.map(|body| Body::new(Counted { body, line }))
     }
 
+    /// A line for a request that the listener has refused: it never came to the layer.
+    pub(crate) fn refused(&self, proxies: &Proxies, refused: Refused) {
+        let client = proxies.client(refused.peer, &refused.headers);
+        drop(Line::refused(self.clone(), client.ip(), refused));
+    }
+
     fn write(&self, line: String) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -113,14 +123,22 @@ struct Line {
     client: Option<IpAddr>,
     user: Option<Identity>,
     received: SystemTime,
-    method: Method,
-    target: Uri,
-    version: Version,
+    asked: Asked,
     referer: String,
     agent: String,
     /// `None` if the client was gone before there was an answer.
     status: Option<StatusCode>,
     sent: u64,
+    /// Whether the listener answers instead.
+    overruled: Option<Overruled>,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+enum Asked {
+    Request(Method, Uri, Version),
+    /// What came instead of a request, or what one began with.
+    Line(String),
 }
 
 impl Line {
@@ -131,13 +149,27 @@ impl Line {
             client: client.map(|client| client.0.ip().to_canonical()),
             user: None,
             received: SystemTime::now(),
-            method: request.method().clone(),
-            target: request.uri().clone(),
-            version: request.version(),
+            asked: Asked::Request(request.method().clone(), request.uri().clone(), request.version()),
             referer: text(request.headers(), &header::REFERER),
             agent: text(request.headers(), &header::USER_AGENT),
             status: None,
             sent: 0,
+            overruled: request.extensions().get().cloned(),
+        }
+    }
+
+    fn refused(log: AccessLog, client: IpAddr, refused: Refused) -> Self {
+        Self {
+            log,
+            client: Some(client.to_canonical()),
+            user: None,
+            received: SystemTime::now(),
+            referer: text(&refused.headers, &header::REFERER),
+            agent: text(&refused.headers, &header::USER_AGENT),
+            asked: Asked::Line(refused.line),
+            status: Some(refused.status),
+            sent: refused.sent,
+            overruled: None,
         }
     }
 
@@ -156,6 +188,11 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> String {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if let Some(overruled) = &self.overruled
+            && let (Some(status), Some(sent)) = (overruled.status(), overruled.sent())
+        {
+            (self.status, self.sent) = (Some(status), sent);
+        }
         self.log.write(format!("{self}\n"));
     }
 }
@@ -173,14 +210,7 @@ impl fmt::Display for Line {
         }
         let time = jiff::Timestamp::try_from(self.received).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         write!(f, " [{}]", time.strftime("%d/%b/%Y:%H:%M:%S +0000"))?;
-        // A repository is found by one name, however clients spell it.
-        let target = self.target.path_and_query();
-        let path = normalized(target.map_or("/", PathAndQuery::path));
-        write!(f, " \"{} {}", self.method, Quoted(&path))?;
-        if let Some(query) = target.and_then(PathAndQuery::query) {
-            write!(f, "?{}", Quoted(query))?;
-        }
-        write!(f, " {:?}\"", self.version)?;
+        write!(f, " \"{}\"", self.asked)?;
         // nginx's number for a client that did not wait.
         let status = self.status.map_or(499, |status| status.as_u16());
         write!(
@@ -190,6 +220,23 @@ impl fmt::Display for Line {
             Quoted(&self.referer),
             Quoted(&self.agent)
         )
+    }
+}
+
+/// Between quotes.
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, target, version) = match self {
+            Self::Request(method, target, version) => (method, target.path_and_query(), version),
+            Self::Line(line) => return write!(f, "{}", Quoted(line)),
+        };
+        // A repository is found by one name, however clients spell it.
+        let path = normalized(target.map_or("/", PathAndQuery::path));
+        write!(f, "{method} {}", Quoted(&path))?;
+        if let Some(query) = target.and_then(PathAndQuery::query) {
+            write!(f, "?{}", Quoted(query))?;
+        }
+        write!(f, " {version:?}")
     }
 }
 
@@ -261,6 +308,7 @@ impl http_body::Body for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn log() -> (AccessLog, Receiver<String>) {
         let (lines, written) = sync_channel(1);
@@ -328,6 +376,42 @@ mod tests {
             "{line:?}"
         );
         assert!(line.contains("\\u{202e}"), "{line}");
+    }
+
+    /// The line for bytes that no router gets to see.
+    async fn line_for(request: &[u8]) -> String {
+        let (log, written) = log();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let proxies = Proxies::default();
+        let serving = registry_axum::server::Server::new(axum::Router::new())
+            .on_refusal(move |refused| log.refused(&proxies, refused))
+            .serve(listener);
+        tokio::spawn(serving);
+        client.write_all(request).await.unwrap();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        written.recv().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_the_listener_refuses_has_a_line_too() {
+        let line = line_for(b"\x16\x03\"\xe2\x80\xae GET\n\n").await;
+        assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+        assert!(
+            line.ends_with("\"\\u{16}\\u{3}\\\"\\u{202e} GET\" 400 120 \"\" \"\"\n"),
+            "{line}"
+        );
+
+        let request = "PUT /v2/a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\nUser-Agent: curl\r\n\
+                       Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+        let line = line_for(request.as_bytes()).await;
+        assert!(line.starts_with("192.0.2.7 - - ["), "{line}");
+        assert!(
+            line.ends_with("\"PUT /v2/a HTTP/1.1\" 501 85 \"\" \"curl\"\n"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -233,10 +233,16 @@ async fn serve(
     }
     let registry = registry.build();
     let mount = mounted(registry, settings)?;
-    let app = routes(&mount, settings, debug, access_log);
+    let app = routes(&mount, settings, debug, access_log.clone());
     let drain = settings.timeouts.drain;
     let told = deadline.clone();
+    let proxies = settings.http.admission.proxies.clone();
     let server = Server::new(app)
+        .on_refusal(move |refused| {
+            if let Some(log) = &access_log {
+                log.refused(&proxies, refused);
+            }
+        })
         .timeouts(settings.timeouts)
         .limits(settings.limits)
         // No layer here looks at more of a body than its length.

@@ -218,10 +218,11 @@ impl Activity {
         state.flushed = false;
         state.head_began = None;
         state.in_head = !has_body;
-        let head = std::mem::take(&mut state.head);
+        let two_lengths = state.head.has_two_lengths();
+        state.head.reset();
         let refusal = if !self.place.busy() {
             Some(Refusal::Busy)
-        } else if head.has_two_lengths() {
+        } else if two_lengths {
             Some(Refusal::TwoLengths)
         } else {
             None
@@ -332,6 +333,11 @@ impl Activity {
         state
             .deadline(&self.timeouts)
             .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// What came of a head that never became a request: its first line.
+    pub(super) fn first_line(&self) -> String {
+        self.state().head.first_line()
     }
 
     /// The connection has ended: what is to be answered still, and, where the peer is in the middle of sending, until

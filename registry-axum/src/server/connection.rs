@@ -6,6 +6,7 @@ use super::{
     handshake::{Established, Handshake, Protocol},
     http1, http2,
     places::Place,
+    refused::Observer,
     rewound::Rewound,
     settings::{Limits, Timeouts},
     tls_hint::TlsHint,
@@ -29,6 +30,8 @@ pub(super) struct Shared<H> {
     pub(super) handshake: H,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
+    /// Who is told what is refused here.
+    pub(super) observer: Observer,
     /// Files are sent by the system where that can be.
     pub(super) sendfile: bool,
     /// Of requests over HTTP/2.
@@ -94,6 +97,7 @@ async fn run<Io, H: Handshake<Io>>(
         peer,
         extensions: begun.extensions,
         refusing,
+        observer: shared.observer.clone(),
     };
     let io = Rewound::new(begun.io, begun.read);
     match begun.protocol {

@@ -5,6 +5,7 @@ use super::{
     admission::Admission,
     checks,
     refusal::Refusal,
+    refused::{Observer, Overruled, Refused},
     sendfile::{self, Sender},
     streams::{Stream, Streams},
 };
@@ -21,10 +22,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -39,6 +37,7 @@ pub(super) struct Host {
     pub(super) extensions: Extensions,
     /// The connection is one too many: everything is answered 503.
     pub(super) refusing: bool,
+    pub(super) observer: Observer,
 }
 
 /// Answers a request of an HTTP/1 connection. It has begun when this returns: hyper may read on before it polls.
@@ -76,7 +75,11 @@ pub(super) async fn http2(
     if refusal.is_none() {
         match admission.admit(streams.timeouts()).await {
             Some(permit) => stream.admit(permit),
-            None if request.body().is_end_stream() => return Err(h2::Reason::REFUSED_STREAM.into()),
+            None if request.body().is_end_stream() => {
+                host.observer
+                    .tell(|| Refused::request(host.peer, &request, Refusal::Requests).reset());
+                return Err(h2::Reason::REFUSED_STREAM.into());
+            }
             None => refusal = Some(Refusal::Requests),
         }
     }
@@ -91,26 +94,25 @@ async fn answer(
     mut request: Request<Incoming>,
     refusal: Option<Refusal>,
 ) -> Response<AnswerBody> {
-    let stalled = Arc::new(AtomicBool::new(false));
+    let overruled = Overruled::default();
     let sender = host.extensions.get::<Sender>().cloned();
     let response = match refusal {
         Some(refusal) => {
+            host.observer
+                .tell(|| Refused::request(host.peer, &request, refusal));
             // The wrapper decides what becomes of the body.
-            drop(wrapped(request, &exchange, &stalled));
+            drop(wrapped(request, &exchange, &overruled));
             refusal.response()
         }
         None => {
             host_of_target(&mut request);
             request.extensions_mut().extend(host.extensions);
             request.extensions_mut().insert(ClientAddress(host.peer));
-            let request = wrapped(request, &exchange, &stalled);
+            request.extensions_mut().insert(overruled.clone());
+            let request = wrapped(request, &exchange, &overruled);
             let mut router = host.router;
             let answered = router.call(request).await.unwrap_or_else(|never| match never {});
-            if stalled.load(Ordering::Relaxed) {
-                Refusal::BodyIdle.response()
-            } else {
-                answered
-            }
+            overruled.answered().map_or(answered, Refusal::response)
         }
     };
     exchange.answered_by(response, sender)
@@ -127,11 +129,7 @@ fn host_of_target<B>(request: &mut Request<B>) {
     }
 }
 
-fn wrapped(
-    request: Request<Incoming>,
-    exchange: &Exchange,
-    stalled: &Arc<AtomicBool>,
-) -> Request<RequestBody> {
+fn wrapped(request: Request<Incoming>, exchange: &Exchange, overruled: &Overruled) -> Request<RequestBody> {
     let expects = request.headers().contains_key(header::EXPECT);
     let ended = request.body().is_end_stream();
     request.map(|body| RequestBody {
@@ -141,7 +139,7 @@ fn wrapped(
         idle: exchange.body_idle(),
         last: Instant::now(),
         timer: None,
-        stalled: Arc::clone(stalled),
+        overruled: overruled.clone(),
         untouched: expects,
     })
 }
@@ -280,7 +278,7 @@ pub(super) struct RequestBody {
     /// When something came, or was first waited for.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    stalled: Arc<AtomicBool>,
+    overruled: Overruled,
     /// The client waits to be told that its body is wanted, and has not been.
     untouched: bool,
 }
@@ -350,7 +348,7 @@ impl HttpBody for RequestBody {
                 Poll::Ready(None)
             }
             Poll::Pending if this.poll_idle(context).is_ready() => {
-                this.stalled.store(true, Ordering::Relaxed);
+                this.overruled.stalled();
                 if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
                     activity.body_dropped(number, body, false);
                 }

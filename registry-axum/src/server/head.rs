@@ -8,11 +8,15 @@ const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 const CONTENT_LENGTH: &[u8] = b"content-length";
 /// The length of the longer name.
 const LONGEST: usize = TRANSFER_ENCODING.len();
+/// How much of the first line is kept: for a log, should this be no request.
+const KEPT: usize = 512;
 
 /// What has been seen of one head.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
     length: usize,
+    /// The first line that is not empty, or what there is of it.
+    first_line: Vec<u8>,
     /// The beginning of the current line, in lower case.
     line: [u8; LONGEST],
     /// How many bytes the line had so far; beyond [`LONGEST`] it is no name that matters.
@@ -25,6 +29,16 @@ pub(super) struct HeadScan {
 }
 
 impl HeadScan {
+    /// Begins with another head.
+    pub(super) fn reset(&mut self) {
+        let mut first_line = std::mem::take(&mut self.first_line);
+        first_line.clear();
+        *self = Self {
+            first_line,
+            ..Self::default()
+        };
+    }
+
     /// The next bytes; returns how many of them belong to the head. Those behind it are not looked at.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         for (position, &byte) in bytes.iter().enumerate() {
@@ -32,6 +46,9 @@ impl HeadScan {
                 return position;
             }
             self.length += 1;
+            if !self.begun && self.first_line.len() < KEPT && !matches!(byte, b'\r' | b'\n') {
+                self.first_line.push(byte);
+            }
             match byte {
                 b'\r' => {}
                 b'\n' => {
@@ -55,6 +72,11 @@ impl HeadScan {
             }
         }
         bytes.len()
+    }
+
+    /// What came in its first line, as far as it makes sense.
+    pub(super) fn first_line(&self) -> String {
+        String::from_utf8_lossy(&self.first_line).into_owned()
     }
 
     /// It has come to its end.
@@ -95,6 +117,20 @@ mod tests {
             assert!(halves.has_two_lengths(), "cut at {cut}");
             assert_eq!(halves.length(), text.len());
         }
+    }
+
+    #[test]
+    fn the_beginning_of_the_first_line_is_kept() {
+        assert_eq!(
+            scan("\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").first_line(),
+            "GET /v2/ HTTP/1.1"
+        );
+        assert_eq!(scan("\u{16}\u{3}\u{1}").first_line(), "\u{16}\u{3}\u{1}");
+        assert_eq!(
+            scan(&format!("GET /{}", "x".repeat(100_000))).first_line().len(),
+            KEPT
+        );
+        assert_eq!(scan("").first_line(), "");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{
     exchange::{self, Host},
     places::Place,
     refusal::Refusal,
+    refused::Refused,
     rewound::Rewound,
     sendfile::Outlet,
     watchdog::Watchdog,
@@ -90,6 +91,11 @@ where
         None => tracing::debug!(%peer, "a connection took too long"),
     }
     let (refusal, unread) = activity.ended();
+    if let Some(refusal) = refusal {
+        shared
+            .observer
+            .tell(|| Refused::line(peer, activity.first_line(), refusal));
+    }
     let mut io = connection.into_parts().io.into_inner().into_inner().into_inner();
     // What is not done by then is cut off.
     if let (Ok(Ok(())), Some(until)) = (timeout(LINGER, end(&mut io, refusal)).await, unread) {

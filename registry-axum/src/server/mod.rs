@@ -26,6 +26,7 @@ mod http2;
 mod listener;
 mod places;
 mod refusal;
+mod refused;
 mod rewound;
 pub(crate) mod sendfile;
 mod settings;
@@ -39,10 +40,14 @@ mod watched;
 pub use self::{
     handshake::{Established, Handshake, Plain, Protocol},
     listener::Listener,
+    refused::{Overruled, Refused},
     settings::{Limits, Timeouts},
 };
 
-use self::{admission::Admission, connection::Shared, listener::Backoff, places::Places, tls_hint::TlsHint};
+use self::{
+    admission::Admission, connection::Shared, listener::Backoff, places::Places, refused::Observer,
+    tls_hint::TlsHint,
+};
 use axum::Router;
 use std::{
     fmt,
@@ -100,6 +105,7 @@ pub struct Server<H = Plain> {
     handshake: H,
     timeouts: Timeouts,
     limits: Limits,
+    observer: Observer,
     sendfile: bool,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -112,6 +118,7 @@ impl Server {
             handshake: Plain,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            observer: Observer::default(),
             sendfile: false,
             until: Box::pin(pending()),
         }
@@ -127,6 +134,22 @@ impl<H> Server<H> {
     /// How much things may take.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Tells somebody of each request that the listener refuses by itself, with 400, 431, 501 or 503, as no layer of the
+    /// router sees those. What is called here must not wait. See also [`Overruled`], for 408.
+    ///
+    /// ```
+    /// # fn server(app: axum::Router) -> registry_axum::server::Server {
+    /// registry_axum::server::Server::new(app)
+    ///     .on_refusal(|refused| println!("{} {:?}: {}", refused.peer, refused.line, refused.status))
+    /// # }
+    /// ```
+    pub fn on_refusal(self, observer: impl Fn(Refused) + Send + Sync + 'static) -> Self {
+        Self {
+            observer: Observer::new(observer),
+            ..self
+        }
     }
 
     /// Has the system send the blobs that are files, from its page cache straight to the connection (`sendfile(2)`):
@@ -152,6 +175,7 @@ impl<H> Server<H> {
             handshake,
             timeouts: self.timeouts,
             limits: self.limits,
+            observer: self.observer,
             sendfile: self.sendfile,
             until: self.until,
         }
@@ -181,6 +205,7 @@ impl<H> Server<H> {
             handshake,
             timeouts,
             limits,
+            observer,
             sendfile,
             mut until,
         } = self;
@@ -190,6 +215,7 @@ impl<H> Server<H> {
                 handshake,
                 timeouts,
                 limits,
+                observer,
                 sendfile,
                 admission: Arc::new(Admission::new(limits.all_streams)),
                 stop: stop.clone(),

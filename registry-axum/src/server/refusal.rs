@@ -71,7 +71,11 @@ impl Refusal {
         }
     }
 
-    fn body(self) -> String {
+    pub(super) const fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    pub(super) fn body(self) -> String {
         let (_, code, message) = self.parts();
         format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#)
     }
@@ -79,7 +83,7 @@ impl Refusal {
     /// The answer to a request. It ends an HTTP/1 connection.
     pub(super) fn response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body()));
-        *response.status_mut() = self.parts().0;
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -91,7 +95,7 @@ impl Refusal {
 
     /// The answer to what never became a request, as it goes over the wire.
     pub(super) fn bytes(self) -> Bytes {
-        let (status, body) = (self.parts().0, self.body());
+        let (status, body) = (self.status(), self.body());
         Bytes::from(format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()

@@ -583,7 +583,7 @@ pub(crate) const KEYS: &[Key] = &[
         Form::Count,
         "4096",
         "our own: how many connections there may be at once; one on top takes the place of the one that has been idle \
-         longest, and is answered 503 if none is",
+         longest, or of one that has waited for its client for 5 s, and is answered 503 if there is none",
     ),
     honoured(
         "limits.http2streams",

@@ -1,0 +1,125 @@
+//! [`Refused`] and [`Overruled`]: what a log of requests does not learn from the router.
+
+use super::refusal::Refusal;
+use http::{HeaderMap, Method, Request, StatusCode};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A request that the listener refused by itself: no router has seen it. For a log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The request line. Of what is no request, up to 512 bytes of the first line, whatever they are; perhaps nothing.
+    pub line: String,
+    /// The headers, if they could be read.
+    pub headers: HeaderMap,
+    /// The answer's status. A request over HTTP/2 that was reset as one that has not begun (`REFUSED_STREAM`) has 503.
+    pub status: StatusCode,
+    /// How many bytes the answer's body has.
+    pub sent: u64,
+}
+
+impl Refused {
+    pub(super) fn request<B>(peer: SocketAddr, request: &Request<B>, refusal: Refusal) -> Self {
+        let (method, version) = (request.method(), request.version());
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let line = Self::line(peer, format!("{method} {target} {version:?}"), refusal);
+        Self {
+            headers: request.headers().clone(),
+            sent: if *method == Method::HEAD { 0 } else { line.sent },
+            ..line
+        }
+    }
+
+    pub(super) fn line(peer: SocketAddr, line: String, refusal: Refusal) -> Self {
+        Self {
+            peer,
+            line,
+            headers: HeaderMap::new(),
+            status: refusal.status(),
+            sent: refusal.body().len() as u64,
+        }
+    }
+
+    /// The same, reset instead of answered.
+    pub(super) fn reset(self) -> Self {
+        Self { sent: 0, ..self }
+    }
+}
+
+/// Who is told of refused requests.
+#[derive(Clone, Default)]
+pub(super) struct Observer(Option<Arc<dyn Fn(Refused) + Send + Sync>>);
+
+impl Observer {
+    pub(super) fn new(observer: impl Fn(Refused) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    pub(super) fn tell(&self, refused: impl FnOnce() -> Refused) {
+        if let Some(observer) = &self.0 {
+            observer(refused());
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observer").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Whether the listener answers in place of the router, which has seen the request: an extension of every request, for a
+/// log that is a layer. It is decided by the time the router's answer is dropped.
+///
+/// A request whose body stops coming is answered 408 by the listener, whatever the router made of it.
+#[derive(Clone, Debug, Default)]
+pub struct Overruled(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The body has stopped coming.
+    stalled: AtomicBool,
+    /// So the answer is another one.
+    overruled: AtomicBool,
+}
+
+impl Overruled {
+    /// The status of the answer that is sent in place of the router's.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.is_overruled().then(|| Refusal::BodyIdle.status())
+    }
+
+    /// How many bytes the body of that answer has.
+    #[must_use]
+    pub fn sent(&self) -> Option<u64> {
+        self.is_overruled().then(|| Refusal::BodyIdle.body().len() as u64)
+    }
+
+    fn is_overruled(&self) -> bool {
+        self.0.overruled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stalled(&self) {
+        self.0.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// There is an answer. Returns the one that has to take its place.
+    pub(super) fn answered(&self) -> Option<Refusal> {
+        let stalled = self.0.stalled.load(Ordering::Relaxed);
+        self.0.overruled.store(stalled, Ordering::Relaxed);
+        stalled.then_some(Refusal::BodyIdle)
+    }
+}

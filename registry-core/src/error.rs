@@ -262,6 +262,12 @@ pub enum Error {
         /// Of what.
         what: &'static str,
     },
+    /// The index lists what the repository does not hold.
+    #[error("the index lists content that the repository does not hold")]
+    MissingEntries(
+        /// One error each.
+        Vec<AnyDigest>,
+    ),
     /// The manifest refers to what the repository does not hold.
     #[error("the manifest refers to content that the repository does not hold")]
     MissingReferences(
@@ -369,7 +375,7 @@ impl Error {
             Self::BlobTooLarge { .. } | Self::ManifestTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, C::SizeInvalid)
             }
-            Self::MissingReferences(_) => (S::BAD_REQUEST, C::ManifestBlobUnknown),
+            Self::MissingEntries(_) | Self::MissingReferences(_) => (S::BAD_REQUEST, C::ManifestBlobUnknown),
             Self::Precondition { .. } => (S::PRECONDITION_FAILED, C::Denied),
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
             Self::Overwrite { .. } | Self::Denied | Self::Vetoed(_) => (S::FORBIDDEN, C::Denied),
@@ -404,7 +410,7 @@ impl Error {
             detail,
         };
         let errors = match self {
-            Self::MissingReferences(missing) => missing
+            Self::MissingEntries(missing) | Self::MissingReferences(missing) => missing
                 .iter()
                 .map(|digest| {
                     one(Some(Detail::Digest {

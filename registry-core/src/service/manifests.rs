@@ -85,8 +85,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`Error::Manifest`] if it breaks the image specification, [`Error::MissingReferences`] with everything that
-    /// must be pushed first, [`Error::DigestMismatch`], [`Error::Precondition`] and [`Error::Overwrite`] for a tag
+    /// [`Error::Manifest`] if it breaks the image specification, [`Error::MissingReferences`] or, for an index,
+    /// [`Error::MissingEntries`] with everything that must be pushed first, [`Error::DigestMismatch`], [`Error::Precondition`] and [`Error::Overwrite`] for a tag
     /// that may not be moved (the manifest and the tags before it are in); [`Error`] if nothing may be pushed here,
     /// or the storage fails.
     pub async fn put_manifest(&self, push: ManifestPush) -> Result<ManifestPushed, Error> {
@@ -137,12 +137,14 @@ impl Repository {
                 .await?;
             put.tags.push(TagMove { tag, expect });
         }
-        put.needs = self.needs(&manifest)?;
+        let lacking = |error| of_index(error, &manifest);
+        put.needs = self.needs(&manifest).map_err(lacking)?;
         put.sizes = self.registry.inner.sizes;
         put.referrer = manifest.referrer(digest, size);
         self.hooks().before_put_manifest(&self.context(), &put).await?;
 
-        let outcome = write.put_manifest(&self.name, put).await?;
+        let outcome = write.put_manifest(&self.name, put).await;
+        let outcome = outcome.map_err(|error| lacking(error.into()))?;
         self.warn_of_sizes(&digest, &outcome.wrong_sizes);
         let moved = outcome.moved;
         let media_type = manifest.media_type();
@@ -305,5 +307,15 @@ impl Repository {
                 Ok(deleted.is_some())
             }
         }
+    }
+}
+
+/// Tells apart what an index may lack, if its host allows it.
+fn of_index(error: Error, manifest: &Manifest) -> Error {
+    match error {
+        Error::MissingReferences(missing) if !manifest.manifests().is_empty() => {
+            Error::MissingEntries(missing)
+        }
+        other => other,
     }
 }

@@ -26,6 +26,8 @@ pub enum Setting {
     NameComponents,
     /// Addresses where layers may lie: [`Error::LayerUrl`].
     LayerUrls,
+    /// Entries of an index that are not here: [`Error::MissingEntries`].
+    SparseIndexes,
     /// Memory for manifests and lists: [`Error::TooManyDocuments`].
     Documents,
     /// Space that uploads leave free: [`Error::Full`].
@@ -46,6 +48,7 @@ impl Setting {
             Error::DescriptorSize { .. } => Some(Self::DescriptorSizes),
             Error::NameTooDeep { .. } => Some(Self::NameComponents),
             Error::LayerUrl { .. } => Some(Self::LayerUrls),
+            Error::MissingEntries(_) => Some(Self::SparseIndexes),
             Error::TooManyDocuments { .. } => Some(Self::Documents),
             Error::Full(_) => Some(Self::Space),
             Error::TooManyUploads { .. } => Some(Self::Uploads),

@@ -99,6 +99,7 @@ async fn a_refusal_names_the_remedy_of_the_host() {
             (Setting::CatalogPage, "--page"),
             (Setting::Uploads, "--uploads"),
             (Setting::NameComponents, "--depth"),
+            (Setting::SparseIndexes, "--sparse"),
             (Setting::Access, "--rules"),
         ]
         .into_iter()
@@ -111,6 +112,12 @@ async fn a_refusal_names_the_remedy_of_the_host() {
     let closed = built(&storage).allow_anonymous_push().read_only().build();
     let ruled = built(&storage).build();
     let post = "/v2/a/blobs/uploads/";
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": [{"mediaType": IMAGE, "digest": Digest::of(Algorithm::Sha256, b"no").to_string(), "size": 2}],
+    });
+    let index = index.to_string();
     for (registry, method, target, body, expected) in [
         (&open, Method::DELETE, "/v2/a/manifests/v1", "", "; --delete"),
         (&open, Method::GET, "/v2/_catalog?n=2", "", "; --page"),
@@ -124,6 +131,7 @@ async fn a_refusal_names_the_remedy_of_the_host() {
             "; --size",
         ),
         (&closed, Method::DELETE, "/v2/a/manifests/v1", "", "; --write"),
+        (&open, Method::PUT, "/v2/a/manifests/v3", &index, "; --sparse"),
         (&ruled, Method::POST, post, "", "; --rules"),
         // Nobody's choice.
         (&open, Method::GET, "/v2/a/manifests/v2", "", "no such manifest"),

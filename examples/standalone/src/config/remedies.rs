@@ -4,7 +4,7 @@ use super::settings::{Settings, StorageKind};
 use registry_core::service::Setting;
 
 /// Keys that decide, whatever their value.
-const ALWAYS: [(Setting, &str); 9] = [
+const ALWAYS: [(Setting, &str); 10] = [
     (
         Setting::Deletion,
         "`storage.delete.enabled: true` in the registry's configuration turns it on",
@@ -20,6 +20,10 @@ const ALWAYS: [(Setting, &str); 9] = [
     (
         Setting::CatalogPage,
         "`catalog.maxentries` in the registry's configuration sets this limit",
+    ),
+    (
+        Setting::SparseIndexes,
+        "`validation.manifests.indexes.platforms: none` in the registry's configuration lets an index lack some",
     ),
     (
         Setting::NameComponents,

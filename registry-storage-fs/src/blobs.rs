@@ -44,7 +44,7 @@ impl Store {
     pub(crate) fn stored(&self, target: &Digest) -> Result<Option<BlobInfo>, FsError> {
         let path = self.layout.blob(target);
         let metadata = fs::metadata(&path).if_there("look at", &path)?;
-        Ok(metadata.and_then(|metadata| whole(target, &metadata, &path)))
+        Ok(metadata.and_then(|metadata| self.whole(target, &metadata, &path)))
     }
 
     pub(crate) fn open_blob(
@@ -61,7 +61,7 @@ impl Store {
             return Ok(None);
         };
         let metadata = file.metadata().at("look at", &path)?;
-        let Some(found) = whole(&target, &metadata, &path) else {
+        let Some(found) = self.whole(&target, &metadata, &path) else {
             return Ok(None);
         };
         let info = known_as(digest, &found);
@@ -125,26 +125,33 @@ impl Store {
     pub(crate) fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         let held = self.blob(repository, digest)?.is_some();
         let mut changes = self.disk.changes();
-        changes.remove(&self.layout.layer(repository, digest))?;
+        let link = self.layout.layer(repository, digest);
+        self.place(digest, &link, || changes.remove(&link))?;
         changes.settle()?;
         self.holders.remove(digest, repository);
         Ok(held)
+    }
+    /// A blob of that file; `None` where the file cannot be it: empty (which is what a power loss leaves of data that was
+    /// never synced) for a digest that is not of nothing, or no file at all. The log has it once.
+    fn whole(&self, target: &Digest, metadata: &Metadata, path: &Path) -> Option<BlobInfo> {
+        let is_file = metadata.is_file();
+        if is_file && (metadata.len() > 0 || *target == Digest::of(target.algorithm(), b"")) {
+            return Some(BlobInfo::new(*target, metadata.len()).with_modified(metadata.modified().ok()));
+        }
+        if self.remarks.is_news(path, u64::from(!is_file)) {
+            tracing::warn!(
+                path = %path.display(),
+                "a stored blob is {} and counts as absent until it is pushed again",
+                if is_file { "empty" } else { "no file" }
+            );
+        }
+        None
     }
 }
 
 /// The same blob by the name that a repository has for it.
 pub(crate) fn known_as(digest: &Digest, stored: &BlobInfo) -> BlobInfo {
     BlobInfo::new(*digest, stored.size).with_modified(stored.modified)
-}
-
-/// A blob of that file; `None` where the file cannot be it: empty (which is what a power loss leaves of data that
-/// was never synced) for a digest that is not of nothing, or no file at all.
-fn whole(target: &Digest, metadata: &Metadata, path: &Path) -> Option<BlobInfo> {
-    let whole = metadata.is_file() && (metadata.len() > 0 || *target == Digest::of(target.algorithm(), b""));
-    if !whole {
-        tracing::warn!(path = %path.display(), "a stored blob is empty and counts as absent until it is pushed again");
-    }
-    whole.then(|| BlobInfo::new(*target, metadata.len()).with_modified(metadata.modified().ok()))
 }
 
 /// Feeds the rest of an open file to a hasher, `limit` bytes at most.

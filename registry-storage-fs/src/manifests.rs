@@ -28,7 +28,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -132,7 +132,11 @@ impl Store {
     fn stored_media_type(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<MediaType>> {
         let path = self.layout.media_type(repository, digest);
         seams::opened(&path);
-        let text = fs::read(&path).if_there("read", &path)?;
+        let text = match fs::read(&path) {
+            // In nobody's way: the next push sets it aside.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
+            read => read.if_there("read", &path)?,
+        };
         Ok(text
             .and_then(|text| String::from_utf8(text).ok())
             .and_then(|text| MediaType::parse(&text).ok()))
@@ -164,7 +168,7 @@ impl Store {
         self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
         let media_type = self.layout.media_type(repository, &digest);
         if sniff(bytes) == put.media_type {
-            changes.remove(&media_type)?;
+            self.place(&digest, &media_type, || changes.remove(&media_type))?;
         } else {
             self.place(&digest, &media_type, || {
                 changes.ensure(&media_type, put.media_type.as_str().as_bytes())
@@ -334,7 +338,8 @@ impl Store {
         let link = self.layout.revision(repository, digest);
         let mut changes = self.disk.changes();
         changes.remove(&link)?;
-        changes.remove(&self.layout.media_type(repository, digest))?;
+        let media_type = self.layout.media_type(repository, digest);
+        self.place(digest, &media_type, || changes.remove(&media_type))?;
         changes.settle()?;
         if let Some(entry) = entry {
             self.remove_referrer_entry(repository, &entry);

@@ -124,13 +124,15 @@ impl Store {
     ) -> Result<T, FsError> {
         let target = self.layout.blob(digest);
         let _lock = self.blobs.lock(*digest);
-        match place(&target) {
+        let placed = match place(&target) {
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
                 self.set_directory_aside(digest, &target)?;
                 place(&target)
             }
             placed => placed,
-        }
+        };
+        self.remarks.forget(&target);
+        placed
     }
 
     /// Under the digest's lock: else it might be the file that somebody else has put there since.

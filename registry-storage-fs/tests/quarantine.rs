@@ -1,5 +1,9 @@
 //! What happens to content that is found damaged, on disk.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -137,23 +141,31 @@ async fn a_directory_where_a_link_or_a_manifest_belongs_is_in_nobodys_way() {
             &repository,
             &format!("_manifests/tags/v1/index/sha256/{}/link", digest.hex()),
         ),
+        in_repository(
+            root.path(),
+            &repository,
+            &format!("_manifests/media-types/sha256/{}", digest.hex()),
+        ),
         blob_data(root.path(), &digest),
     ];
     for file in &files {
-        fs::remove_file(file).unwrap();
+        let _ = fs::remove_file(file);
         fs::create_dir_all(file.join("below")).unwrap();
     }
     let v1 = Reference::Tag(tag("v1"));
     assert!(storage.manifest(&repository, &v1).await.unwrap().is_none());
     assert!(storage.blob(&repository, &layer).await.unwrap().is_none());
 
+    assert!(!writer(&storage).delete_blob(&repository, &layer).await.unwrap());
     push(&storage, &repository, &bytes).await;
     put(&storage, &repository, image.clone(), &["v1"]).await;
 
     let found = storage.manifest(&repository, &v1).await.unwrap().unwrap();
     assert_eq!(found.bytes, *image.subject());
     assert_eq!(read(&storage, &repository, &layer).await, Some(bytes));
-    assert!(files.iter().all(|file| file.is_file()));
+    // What the bytes say themselves has no file.
+    let left = files.iter().filter(|file| !file.is_file());
+    assert!(left.eq([&files[4]]) && !files[4].exists());
 }
 
 #[tokio::test]

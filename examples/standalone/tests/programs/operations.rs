@@ -11,11 +11,12 @@ use std::{
 };
 
 use libtest_mimic::Trial;
+use registry_core::Digest;
 use registry_testkit::tools::Process;
 
 use crate::{
     http::{self, Response},
-    image::{noise, sha256},
+    image::{descriptor, noise, sha256},
     program::{Workbench, argument},
     server::{OCTETS, Server, address_after, closing},
 };
@@ -33,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials!([];
         health_is_told_as_registry_2_tells_it,
         a_storage_that_cannot_be_written_is_told_and_goes_on_serving,
+        damaged_content_is_pushed_again_and_counted,
         the_metrics_are_those_of_the_manual,
         a_push_and_a_pull_are_counted,
         open_uploads_are_counted_also_those_of_before,
@@ -165,23 +167,82 @@ fn a_storage_that_cannot_be_written_is_told_and_goes_on_serving() {
     let blob = noise(63, 1000);
     server.push_and_pull(&blob);
 
-    // Permission bits do not stop root; what is not there stops everybody.
-    let staging = root.join("docker/registry/v2/_staging");
-    // Moved, as it may hold what is being tried at this moment.
+    // Permission bits do not stop root; nobody writes in a directory that is not the one that was locked.
+    let owner = root.join("docker/registry/v2/_owner");
     let aside = bench.path("aside");
-    fs::rename(&staging, &aside).unwrap();
+    fs::rename(&owner, &aside).unwrap();
     server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 0"#);
 
     let health = server.see("/debug/health").expect_status(503);
     let health: serde_json::Value = serde_json::from_slice(&health.body).unwrap();
     let wrong = health["storagedriver_filesystem"].as_str().unwrap();
-    assert!(wrong.contains(argument(&staging)), "{wrong}");
+    assert!(wrong.contains(argument(&owner)), "{wrong}");
     let target = format!("/v2/a/b/blobs/{}", sha256(&blob));
     http::request(server.registry, "GET", &target, &[], b"").expect_status(200);
+    let refused =
+        http::request(server.registry, "POST", "/v2/a/b/blobs/uploads/", &[], b"").expect_status(503);
+    assert!(refused.header("retry-after").is_some());
 
-    fs::rename(&aside, &staging).unwrap();
+    fs::rename(&aside, &owner).unwrap();
     server.metrics_with(r#"registry_health_passing{check="storagedriver_filesystem"} 1"#);
     server.see("/debug/health").expect_status(200);
+    // What is only swept out is made again. Moved, as it may hold what is being tried at this moment.
+    fs::rename(root.join("docker/registry/v2/_staging"), bench.path("staging")).unwrap();
+    server.push_and_pull(&noise(64, 1000));
+}
+
+fn damaged_content_is_pushed_again_and_counted() {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let bench = Workbench::new();
+    let root = bench.path("data");
+    let server = Observed::start(&root);
+    let layer = noise(65, 1000);
+    let digest = sha256(&layer);
+    server.push_and_pull(&layer);
+    server.push_and_pull(b"{}");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", b"{}"),
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+    });
+    let manifest = manifest.to_string();
+    let put = || {
+        let headers = [("Content-Type", MANIFEST)];
+        http::request(
+            server.registry,
+            "PUT",
+            "/v2/a/b/manifests/v1",
+            &headers,
+            manifest.as_bytes(),
+        )
+    };
+    let get = |target: &str| http::request(server.registry, "GET", target, &[], b"");
+    let blob = format!("/v2/a/b/blobs/{digest}");
+    let data = |digest: Digest| {
+        let hex = digest.hex();
+        root.join(format!(
+            "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+            &hex[..2]
+        ))
+    };
+    put().expect_status(201);
+    server.metrics_with("registry_storage_quarantined 0");
+
+    fs::write(data(digest), &layer[..500]).unwrap();
+    put().expect_status(400);
+    get(&blob).expect_status(404);
+    server.metrics_with("registry_storage_quarantined 1");
+    server.push_and_pull(&layer);
+    put().expect_status(201);
+
+    fs::write(data(sha256(manifest.as_bytes())), &manifest[..100]).unwrap();
+    get("/v2/a/b/manifests/v1").expect_status(404);
+    put().expect_status(201);
+    assert_eq!(
+        get("/v2/a/b/manifests/v1").expect_status(200).body,
+        manifest.as_bytes()
+    );
 }
 
 fn what_else_has_to_be_well_is_asked() {

@@ -161,6 +161,7 @@ impl Store {
                 scanned.0.extend(entry);
             }
         }
+        self.pauses.reach("manifest scan: read");
         Ok(scanned)
     }
 

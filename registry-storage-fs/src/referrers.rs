@@ -533,6 +533,30 @@ mod tests {
         assert_eq!(listed(&reader).await, sorted(&[&stays, &comes]));
     }
 
+    /// What another request is reading may have been read before this one came.
+    #[tokio::test]
+    async fn a_reader_that_asks_while_another_one_reads_sees_what_was_put_meanwhile() {
+        let root = TempDir::new().unwrap();
+        let owner = FsStorage::open(root.path()).unwrap();
+        put(&owner, &signature(0)).await;
+        let reader = read_only(root.path());
+        let (read, is_read) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        reader.store().pauses.at("manifest scan: read", move || {
+            read.send(()).unwrap();
+            goes_on.recv().unwrap();
+        });
+        let other = reader.clone();
+        let earlier = tokio::spawn(async move { listed(&other).await });
+        is_read.await.unwrap();
+
+        put(&owner, &signature(1)).await;
+        assert_eq!(listed(&reader).await, sorted(&[&signature(0), &signature(1)]));
+
+        go_on.send(()).unwrap();
+        assert_eq!(earlier.await.unwrap(), sorted(&[&signature(0)]));
+    }
+
     #[tokio::test]
     async fn readers_beside_an_owner_that_keeps_the_index_read_no_other_manifest() {
         let root = TempDir::new().unwrap();

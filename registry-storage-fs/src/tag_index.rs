@@ -382,6 +382,41 @@ mod tests {
         assert_eq!(costs.entries, 100, "{costs:?}");
     }
 
+    /// As many as there are threads of the blocking pool would keep everybody from reading.
+    #[test]
+    fn deletions_that_wait_for_the_index_hold_no_thread() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(2)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let root = TempDir::new().unwrap();
+            let storage = tagged(root.path(), 50).await;
+            let (begun, is_begun) = tokio::sync::oneshot::channel();
+            let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+            storage.store().pauses.at("tag index: begun", move || {
+                begun.send(()).unwrap();
+                goes_on.recv().unwrap();
+            });
+            let deletions = (0..50).map(|n| {
+                let storage = storage.clone();
+                tokio::spawn(async move { delete(&storage, &format!("m{n}")).await })
+            });
+            let deletions: Vec<_> = deletions.collect();
+            is_begun.await.unwrap();
+
+            for n in 0..50 {
+                assert!(target(&storage, &format!("t{n}")).await.is_some());
+            }
+
+            go_on.send(()).unwrap();
+            for deletion in deletions {
+                assert!(deletion.await.unwrap().is_some());
+            }
+        });
+    }
+
     /// Holds an index up at a point while `meanwhile` happens.
     async fn at_that_point(
         storage: &FsStorage,

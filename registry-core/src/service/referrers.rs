@@ -7,8 +7,10 @@ use crate::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// How many descriptors are asked of the storage at once: each may carry annotations as large as a manifest.
+/// How many descriptors are asked of the storage at once.
 const BATCH: usize = 16;
+/// How many are asked of it first. Each may carry annotations as large as a manifest, and all of them lie in memory.
+const FIRST_BATCH: usize = 2;
 
 /// Some of the manifests that refer to another one.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +57,7 @@ impl Repository {
         loop {
             let batch = Page {
                 after: after.as_ref(),
-                limit: filling.missing().min(BATCH),
+                limit: filling.batch(),
             };
             let listed = self
                 .storage()
@@ -121,6 +123,18 @@ impl Filling {
     /// How many it lacks, and one more, which says that there is another page.
     fn missing(&self) -> usize {
         (self.limit - self.page.items.len()).saturating_add(1)
+    }
+
+    /// How many to ask for: no more than fit, if they are as large as those so far.
+    fn batch(&self) -> usize {
+        let fit = match self.page.items.len() {
+            0 => FIRST_BATCH,
+            known => {
+                let each = (self.bytes / known).max(1);
+                (self.most_bytes.saturating_sub(self.bytes) / each).saturating_add(1)
+            }
+        };
+        self.missing().min(fit).min(BATCH)
     }
 
     /// Nothing more may be read for this page. Something always may.
@@ -205,5 +219,37 @@ impl Serialize for Shown<'_> {
             map.serialize_entry("annotations", annotations.raw())?;
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{digest::Algorithm, media_type::MediaType};
+
+    fn filled(count: u8, each: usize) -> Filling {
+        let mut limits = Limits::default();
+        limits.manifest_bytes = 4 << 20;
+        let mut filling = Filling::new(1000, &limits);
+        for n in 0..count {
+            let digest = Digest::of(Algorithm::Sha256, &[n]);
+            let descriptor = Descriptor::new(MediaType::known(MediaType::OCI_MANIFEST), digest, 1);
+            assert!(filling.takes(descriptor));
+            filling.bytes += each;
+        }
+        filling
+    }
+
+    #[test]
+    fn large_descriptors_are_asked_for_a_few_at_a_time() {
+        for (count, each, asked) in [
+            (0, 0, FIRST_BATCH),
+            (2, 1000, BATCH),
+            (1, 1 << 20, 3),
+            (3, 1 << 20, 1),
+            (1, 4 << 20, 1),
+        ] {
+            assert_eq!(filled(count, each).batch(), asked, "{count} of {each} bytes");
+        }
     }
 }

@@ -870,10 +870,19 @@ fn whoever_may_be_a_proxy_claims_one_address_and_is_told_of() {
         let headers = [("Authorization", "Basic YW5uOndyb25n"), ("X-Forwarded-For", told)];
         server.request("GET", "/v2/", &headers, b"").status
     };
-    for end in 0..100 {
-        assert_eq!(login(&format!("198.51.100.{end}, 10.0.0.{end}")), 401, "{end}");
-    }
-    assert_eq!(login("198.51.100.200, 10.0.0.200"), 429);
+    // Some are forgiven meanwhile, the more the slower the machine.
+    let refused = (0..2500).find(|n| {
+        let end = format!("{}.{}", n / 250, n % 250);
+        match login(&format!("198.51.100.7, 10.0.{end}")) {
+            401 => false,
+            status => {
+                assert_eq!(status, 429, "{n}");
+                true
+            }
+        }
+    });
+    let refused = refused.expect("one peer guesses without a limit");
+    assert!(refused >= 100, "{refused}");
     server.terminate();
 
     let said = server.wait_and_listen();
@@ -883,8 +892,8 @@ fn whoever_may_be_a_proxy_claims_one_address_and_is_told_of() {
         "{said}"
     );
     assert_eq!(
-        failed.filter(|line| line.contains(" client=10.0.0.")).count(),
-        100,
+        failed.filter(|line| line.contains(" client=10.0.")).count(),
+        refused,
         "{said}"
     );
     let warned = said.lines().filter(|line| line.contains("http.proxies.trusted"));

@@ -228,9 +228,8 @@ mod tests {
     use crate::{digest::Algorithm, media_type::MediaType};
 
     fn filled(count: u8, each: usize) -> Filling {
-        let mut limits = Limits::default();
-        limits.manifest_bytes = 4 << 20;
-        let mut filling = Filling::new(1000, &limits);
+        // A page takes as much as a manifest may have: 4 MiB.
+        let mut filling = Filling::new(1000, &Limits::default());
         for n in 0..count {
             let digest = Digest::of(Algorithm::Sha256, &[n]);
             let descriptor = Descriptor::new(MediaType::known(MediaType::OCI_MANIFEST), digest, 1);

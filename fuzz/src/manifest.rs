@@ -150,7 +150,7 @@ fn pushed(data: &[u8], document: &Value, manifest: &Manifest) {
     match pushed {
         // Its annotations may be too large as they were written, which `Value` has forgotten.
         Err(Error::ManifestLimit { .. }) => assert!(over || annotations.is_some(), "{document}"),
-        Ok(_) | Err(Error::MissingReferences(_)) => assert!(!over, "{document}"),
+        Ok(_) | Err(Error::MissingReferences(_) | Error::MissingEntries(_)) => assert!(!over, "{document}"),
         Err(other) => panic!("{other}"),
     }
 }

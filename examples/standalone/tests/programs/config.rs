@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     http::{Request, Response},
     image::sha256,
-    server::{OCTETS, Server, end_of},
+    server::{self, OCTETS, Server, end_of},
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -103,7 +103,7 @@ impl Setup {
 
     /// `PROGRAM serve config.yml`, on a free port, with images beside the configuration.
     fn command(&self, program: &str, variables: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(program);
+        let mut command = server::program(program);
         command
             .arg("serve")
             .arg(self.config())
@@ -575,7 +575,7 @@ fn replace_arguments(command: &Command, arguments: &[&Path]) -> Command {
 fn problems_end_the_process_with_their_place() {
     let setup = with_http("addr: 5000, secret: s3cret");
     for arguments in [["serve", "config.yml"], ["config", "check"]] {
-        let mut command = Command::new(OURS);
+        let mut command = server::program(OURS);
         command
             .args(arguments)
             .current_dir(setup.directory.path())
@@ -593,7 +593,7 @@ fn problems_end_the_process_with_their_place() {
     // Nothing was listened on, and no directory made.
     assert!(!setup.root().exists());
 
-    let mut check = Command::new(OURS);
+    let mut check = server::program(OURS);
     check.args(["config", "check"]).arg(setup.config()).envs([
         ("REGISTRY_HTTP_ADDR", ":5000"),
         ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/nowhere"),
@@ -654,7 +654,7 @@ fn check_reads_users_and_rules() {
         (&users, "/nowhere/rules.yml", "false", Some("/nowhere/rules.yml")),
         (&users, &broken, "false", Some("broken.yml")),
     ] {
-        let mut check = Command::new(OURS);
+        let mut check = server::program(OURS);
         check.args(["config", "check"]).arg(setup.config()).envs([
             ("REGISTRY_STORAGE", "filesystem"),
             ("REGISTRY_AUTH_HTPASSWD_PATH", users),
@@ -683,7 +683,7 @@ fn check_tells_users_that_there_are_not() {
         "rules.yml",
         "rules:\n  - {repository: '**', who: anne, deny: push}\n",
     );
-    let mut check = Command::new(OURS);
+    let mut check = server::program(OURS);
     check.args(["config", "check"]).arg(setup.config()).envs([
         ("REGISTRY_STORAGE", "filesystem".as_ref()),
         ("REGISTRY_AUTH_HTPASSWD_PATH", users.as_os_str()),
@@ -718,7 +718,7 @@ fn a_file_in_the_place_of_the_directory_is_named() {
 }
 
 fn what_registry_2_collects_with_is_refused_with_a_hint() {
-    let mut command = Command::new(OURS);
+    let mut command = server::program(OURS);
     command.args(["garbage-collect", "-d", "-m", "/etc/docker/registry/config.yml"]);
     let (status, said) = end_of(command);
     assert_eq!(status.code(), Some(1));

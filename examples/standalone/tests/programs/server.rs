@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use registry_testkit::tools::REQUIRE_TOOLS;
 use rustix::process::{Pid, Signal};
 
 use crate::{
@@ -94,6 +95,15 @@ impl Starting {
     }
 }
 
+/// Runs a program without the variables that are for the tests alone: a registry warns of keys that it does not know.
+pub(crate) fn program(path: &str) -> Command {
+    let mut command = Command::new(path);
+    command
+        .env_remove(REQUIRE_TOOLS)
+        .env_remove("REGISTRY_TEST_AGAINST");
+    command
+}
+
 fn terminate(process: &Child) {
     let id = i32::try_from(process.id())
         .ok()
@@ -142,7 +152,7 @@ impl Server {
 
     /// The command line of [`Self::ours`].
     pub(crate) fn ours_command(root: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_registry"));
+        let mut command = program(env!("CARGO_BIN_EXE_registry"));
         command
             .args(["serve", "--addr", "127.0.0.1:0", "--root"])
             .arg(root);

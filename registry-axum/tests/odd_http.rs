@@ -399,6 +399,22 @@ async fn a_request_behind_another_is_looked_at_as_well() {
     let id = upload.rsplit('/').next().unwrap().parse().unwrap();
     assert!(world.repository().upload(&id).await.unwrap().is_some());
 
+    let twice = format!(
+        "PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
+    for body in [
+        "Content-Length: 5\r\n\r\n01234",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n",
+    ] {
+        let mut client = world.connect();
+        client
+            .send(format!("PATCH {upload} HTTP/1.1\r\nHost: x\r\n{body}{twice}"))
+            .await;
+        assert_eq!(client.answer().await.status(), 202, "{body}");
+        client.answer().await.assert_refusal(400);
+        assert_eq!(client.closed().await, "");
+    }
+
     let mut client = world.connect();
     client.send(format!("{first}GET /v2")).await;
     assert_eq!(client.answer().await.status(), 200);

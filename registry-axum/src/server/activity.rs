@@ -5,6 +5,7 @@
 //! no timer.
 
 use super::{
+    body_scan::BodyScan,
     head::HeadScan,
     places::{Occupant, Place, Waits},
     refusal::Refusal,
@@ -40,8 +41,10 @@ struct State {
     busy: bool,
     /// Since when no request is, and the last answer has left.
     waiting: Instant,
-    /// The bytes that arrive belong to a head, not to a body.
+    /// The request's body has been read to its end.
     in_head: bool,
+    /// What of it has not arrived. Without it the bytes that arrive belong to a head.
+    body: Option<BodyScan>,
     head: HeadScan,
     /// When the head that is not whole yet began.
     head_began: Option<Instant>,
@@ -84,6 +87,7 @@ impl Activity {
                 busy: false,
                 waiting: now,
                 in_head: true,
+                body: None,
                 head: HeadScan::default(),
                 head_began: None,
                 blocked: None,
@@ -115,11 +119,19 @@ impl Activity {
     }
 
     /// Bytes arrived. Returns how many of them may be passed on: what is behind a head waits until that is a request,
-    /// as it is known only then whether it is a body or another head. `None` if the head grows beyond its limit, or the
+    /// as it is known only then whether it is a body or another head. What is behind a body is a head, and looked at even
+    /// if hyper reads it together with the body. `None` if the head grows beyond its limit, or the
     /// connection has lost its place.
     pub(super) fn received(&self, bytes: &[u8]) -> Option<usize> {
         let mut state = self.state();
-        if !state.in_head || state.head.is_complete() || bytes.is_empty() {
+        if let Some(body) = &mut state.body {
+            let taken = body.take(bytes);
+            if body.is_over() {
+                state.body = None;
+            }
+            return Some(taken);
+        }
+        if state.head.is_complete() || bytes.is_empty() {
             return Some(bytes.len());
         }
         if !self.place.busy() {
@@ -206,7 +218,7 @@ impl Activity {
 
     /// A request was read. Returns its number, and why it is refused: its head says in two ways where its body ends, or
     /// the connection has lost its place.
-    pub(super) fn begin(&self, has_body: bool) -> (u64, Option<Refusal>) {
+    pub(super) fn begin(&self, body: Option<BodyScan>) -> (u64, Option<Refusal>) {
         let mut state = self.state();
         state.requests += 1;
         // The body before it has come to its end, whether that was noticed or not.
@@ -217,7 +229,8 @@ impl Activity {
         state.received = 0;
         state.flushed = false;
         state.head_began = None;
-        state.in_head = !has_body;
+        state.in_head = body.is_none();
+        state.body = body;
         let two_lengths = state.head.has_two_lengths();
         state.head.reset();
         let refusal = if !self.place.busy() {

@@ -3,6 +3,7 @@
 use super::{
     activity::Activity,
     admission::Admission,
+    body_scan::BodyScan,
     checks,
     refusal::Refusal,
     refused::{Observer, Overruled, Refused},
@@ -46,7 +47,9 @@ pub(super) fn http1(
     activity: Arc<Activity>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
-    let (number, refusal) = activity.begin(!request.body().is_end_stream());
+    let body = request.body();
+    let scan = (!body.is_end_stream()).then(|| BodyScan::of(body.size_hint().exact()));
+    let (number, refusal) = activity.begin(scan);
     let exchange = Exchange::Http1(Http1 { activity, number });
     let refusal = if host.refusing {
         Some(Refusal::Busy)

@@ -16,6 +16,7 @@
 
 mod activity;
 mod admission;
+mod body_scan;
 mod checks;
 mod connection;
 mod exchange;

@@ -1,0 +1,129 @@
+//! [`BodyScan`]: watches the body of an HTTP/1 request go by, to find where the next head begins.
+//!
+//! hyper parses; this only counts. Bytes that hyper does not take for a body make it end the connection, so only those that
+//! it takes matter here.
+
+/// What of a body has not been seen yet.
+#[derive(Debug)]
+pub(super) enum BodyScan {
+    /// So many bytes, and it is over.
+    Sized(u64),
+    /// In chunks (RFC 9112, 7.1).
+    Chunked(Chunks),
+}
+
+/// Where in a chunked body the next byte is.
+#[derive(Debug)]
+pub(super) enum Chunks {
+    /// In a chunk's size, of which so much has been read.
+    Size(u64),
+    /// Behind it, on the same line.
+    Extension(u64),
+    /// In its bytes and the end of line behind them, of which so many are to come.
+    Data(u64),
+    /// In the lines behind the last one. Only the empty one ends the body.
+    Trailers { empty: bool },
+    /// Behind everything.
+    Over,
+}
+
+impl BodyScan {
+    /// Of a body whose length is known, or that is chunked.
+    pub(super) const fn of(length: Option<u64>) -> Self {
+        match length {
+            Some(length) => Self::Sized(length),
+            None => Self::Chunked(Chunks::Size(0)),
+        }
+    }
+
+    /// The next bytes; returns how many of them belong to the body. Those behind it are not looked at.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Sized(left) => count(left, bytes.len()),
+            Self::Chunked(chunks) => chunks.take(bytes),
+        }
+    }
+
+    /// It has come to its end.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Sized(0) | Self::Chunked(Chunks::Over))
+    }
+}
+
+impl Chunks {
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(&byte) = bytes.get(taken) {
+            match self {
+                Self::Over => return taken,
+                Self::Data(left) => {
+                    taken += count(left, bytes.len() - taken);
+                    if *left == 0 {
+                        *self = Self::Size(0);
+                    }
+                    continue;
+                }
+                Self::Size(size) | Self::Extension(size) if byte == b'\n' => {
+                    *self = match *size {
+                        0 => Self::Trailers { empty: true },
+                        size => Self::Data(size.saturating_add(2)),
+                    };
+                }
+                Self::Size(size) => match char::from(byte).to_digit(16) {
+                    Some(digit) => *size = size.saturating_mul(16).saturating_add(digit.into()),
+                    None => *self = Self::Extension(*size),
+                },
+                Self::Extension(_) => {}
+                Self::Trailers { empty } => match byte {
+                    b'\n' if *empty => *self = Self::Over,
+                    b'\n' => *empty = true,
+                    b'\r' => {}
+                    _ => *empty = false,
+                },
+            }
+            taken += 1;
+        }
+        taken
+    }
+}
+
+/// Takes as many bytes as there are, and not more than are left.
+fn count(left: &mut u64, there: usize) -> usize {
+    let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
+    *left -= taken as u64;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_ends_where_it_says_however_it_is_cut() {
+        for (length, body) in [
+            (Some(5), "hello"),
+            (None, "0\r\n\r\n"),
+            (None, "5\r\nhello\r\n0\r\n\r\n"),
+            (None, "A;x=0\r\n0\r\n\r\n0\r\n\r\n\r\n1 \r\nx\r\n000\r\n\r\n"),
+            (None, "1\r\nx\r\n0;last\r\nA: 1\r\nB: 2\r\n\r\n"),
+        ] {
+            let text = format!("{body}GET / HTTP/1.1\r\n\r\n");
+            for cut in 0..=body.len() {
+                let mut scan = BodyScan::of(length);
+                let (first, second) = text.as_bytes().split_at(cut);
+                assert_eq!(scan.take(first), cut, "{body:?}");
+                assert_eq!(scan.is_over(), cut == body.len(), "{body:?} cut at {cut}");
+                assert_eq!(scan.take(second), body.len() - cut, "{body:?} cut at {cut}");
+                assert!(scan.is_over(), "{body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_size_overflows() {
+        let mut scan = BodyScan::of(None);
+        let huge = "FFFFFFFFFFFFFFFFFFFF\r\nxx";
+        assert_eq!(scan.take(huge.as_bytes()), huge.len());
+        assert!(!scan.is_over());
+    }
+}

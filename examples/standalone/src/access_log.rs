@@ -22,7 +22,7 @@ use registry_core::{Identity, auth::ClientAddress, protocol::normalized};
 use std::{
     convert::Infallible,
     fmt,
-    io::{self, Write as _},
+    io::{self, Write},
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -62,6 +62,34 @@ impl Writer {
     }
 }
 
+/// Writes lines until nobody sends any more. What cannot be written is lost, and said once until writing succeeds again: a
+/// disk that was full has room later.
+fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write) {
+    let mut failing = false;
+    while let Ok(first) = waiting.recv() {
+        // The last line may have been cut short.
+        let mut batch = if failing { "\n".to_owned() } else { String::new() };
+        batch.push_str(&first);
+        // What has gathered leaves in one write.
+        batch.extend(waiting.try_iter().take(256));
+        let written = out.write_all(batch.as_bytes()).and_then(|()| out.flush());
+        if let (Err(error), false) = (&written, failing) {
+            tracing::warn!(
+                %error,
+                "standard output cannot be written: lines of the access log are lost until it can"
+            );
+        }
+        failing = written.is_err();
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "standard output is not read fast enough: lines of the access log are lost"
+            );
+        }
+    }
+}
+
 impl AccessLog {
     /// Begins to write to standard output.
     pub(crate) fn start() -> io::Result<(Self, Writer)> {
@@ -71,26 +99,7 @@ impl AccessLog {
         let (ending, ended) = channel();
         thread::Builder::new().name("access-log".into()).spawn(move || {
             let _ending: Sender<Infallible> = ending;
-            while let Ok(first) = waiting.recv() {
-                // What has gathered leaves in one write.
-                let mut batch = first;
-                batch.extend(waiting.try_iter().take(256));
-                let mut out = io::stdout().lock();
-                if out
-                    .write_all(batch.as_bytes())
-                    .and_then(|()| out.flush())
-                    .is_err()
-                {
-                    return;
-                }
-                let lost = counted.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    tracing::warn!(
-                        lost,
-                        "standard output is not read fast enough: lines of the access log are lost"
-                    );
-                }
-            }
+            write_lines(&waiting, &counted, io::stdout());
         })?;
         Ok((Self { lines, lost }, Writer { ended }))
     }
@@ -314,6 +323,45 @@ mod tests {
         let (lines, written) = sync_channel(1);
         let lost = Arc::default();
         (AccessLog { lines, lost }, written)
+    }
+
+    /// Has no room for some writes, and takes what follows.
+    struct Full {
+        failures: usize,
+        written: Vec<u8>,
+    }
+
+    impl Write for &mut Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Some(left) = self.failures.checked_sub(1) else {
+                self.written.extend_from_slice(bytes);
+                return Ok(bytes.len());
+            };
+            self.failures = left;
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_again_when_there_is_room_again() {
+        let mut out = Full {
+            failures: 1,
+            written: Vec::new(),
+        };
+        let (lines, waiting) = channel();
+        // More than one write takes.
+        for number in 0..300 {
+            lines.send(format!("{number}\n")).unwrap();
+        }
+        drop(lines);
+        write_lines(&waiting, &AtomicU64::new(0), &mut out);
+        let written = String::from_utf8(out.written).unwrap();
+        assert!(written.starts_with("\n257\n258\n"), "{written}");
+        assert!(written.ends_with("\n299\n"), "{written}");
     }
 
     #[test]

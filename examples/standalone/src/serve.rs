@@ -210,7 +210,10 @@ async fn serve(
     }
     tracing::info!("listening on {}", listener.url(settings.http.scheme()));
     if let (true, Some(address)) = (tell_how, address) {
-        announce(address, settings)?;
+        // Nobody may read it, as behind a pipe that has closed.
+        if let Err(error) = announce(address, settings) {
+            tracing::warn!(%error, "standard output cannot be written");
+        }
     }
 
     let storage: Arc<dyn Storage> = match (directory, &mut debug) {

@@ -31,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = trials!([];
         it_says_what_it_is,
         it_serves_where_it_says,
+        it_serves_though_standard_output_takes_nothing,
         what_was_pushed_is_there_after_a_restart,
         a_session_that_was_left_alone_for_a_week_expires,
         a_slow_upload_is_drained_on_sigterm,
@@ -74,6 +75,22 @@ fn it_serves_where_it_says() {
     server.get("/");
     server.get("/v2/");
     assert_eq!(server.stop().code(), Some(0));
+}
+
+/// As a file on a full disk does, or a pipe whose reader has gone.
+fn it_serves_though_standard_output_takes_nothing() {
+    let bench = Workbench::new();
+    for access_log in ["", "--access-log"] {
+        let mut command = bench.command("sh");
+        let script = "exec \"$0\" serve --addr 127.0.0.1:0 --root data $1 >/dev/full";
+        command.args(["-c", script, env!("CARGO_BIN_EXE_registry"), access_log]);
+        let server = Server::start(command, "listening on http://");
+
+        server.get("/v2/");
+        server.says("standard output cannot be written");
+        server.get("/v2/");
+        assert_eq!(server.stop().code(), Some(0));
+    }
 }
 
 fn what_was_pushed_is_there_after_a_restart() {

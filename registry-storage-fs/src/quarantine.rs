@@ -9,6 +9,7 @@ use crate::{
     FsStorage,
     blobs::hash_file,
     error::{Context, FsError},
+    layout::QuarantinePaths,
     open::Store,
     time,
 };
@@ -68,11 +69,18 @@ impl FsStorage {
     }
 }
 
-/// Nothing where there is no directory.
+/// Nothing where there is no directory, or something that somebody else has put there.
 fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
     match fs::read_dir(directory) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None.into_iter().flatten())
+        }
         Err(error) => Err(error),
     }
 }
@@ -172,10 +180,13 @@ impl Store {
             where_from.display(),
             time::format(SystemTime::now()),
         );
-        let mut changes = self.disk.changes();
-        changes.put(&place.why(), why.as_bytes())?;
-        changes.set_aside(path, &place.bytes())?;
-        changes.settle()?;
+        let moved = self.move_to(&place, path, &why);
+        if moved.is_err() && fs::symlink_metadata(place.bytes()).is_err() {
+            // Best effort: else each push that meets a full disk leaves one, and all of them count.
+            let _ = fs::remove_file(place.why());
+            let _ = fs::remove_dir(&place.directory);
+        }
+        moved?;
         tracing::error!(
             %digest,
             path = %path.display(),
@@ -184,6 +195,13 @@ impl Store {
             "stored content is damaged and was set aside; it is absent until it is pushed again"
         );
         Ok(())
+    }
+
+    fn move_to(&self, place: &QuarantinePaths, path: &Path, why: &str) -> Result<(), FsError> {
+        let mut changes = self.disk.changes();
+        changes.put(&place.why(), why.as_bytes())?;
+        changes.set_aside(path, &place.bytes())?;
+        changes.settle()
     }
 
     /// Made, so that nobody else takes it.
@@ -267,6 +285,34 @@ mod tests {
 
         assert!(!store.disk.lasts(&path));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_set_aside_leaves_nothing_that_counts() {
+        use rustix::io::Errno;
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        for number in 1..4 {
+            let why = store.layout.quarantine(&digest, 1).why();
+            let _full = crate::faults::fail(&why, Errno::NOSPC);
+            assert!(store.is_sound(&digest).is_err(), "{number}");
+            assert_eq!(storage.quarantined().unwrap(), 0);
+        }
+        assert!(store.layout.blob(&digest).exists());
+
+        assert!(!store.is_sound(&digest).unwrap());
+        assert_eq!(storage.quarantined().unwrap(), 1);
+    }
+
+    #[test]
+    fn what_an_operator_left_beside_the_damage_does_not_count_and_is_in_nobodys_way() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        assert!(!store.is_sound(&digest).unwrap());
+
+        fs::write(store.layout.quarantines(Algorithm::Sha256).join("notes"), "").unwrap();
+
+        assert_eq!(storage.quarantined().unwrap(), 1);
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl Known {
         true
     }
 
+    #[cfg(test)]
+    pub(crate) const fn all(&self) -> usize {
+        self.all
+    }
+
     /// Does nothing if it is not known.
     pub(crate) fn end(&mut self, repository: &RepositoryName, id: &UploadId) {
         let Some(sessions) = self.open.get_mut(repository) else {
@@ -114,12 +119,17 @@ impl OpenUploads {
 impl FsStorage {
     /// How many upload sessions are open, in all repositories, as far as is known: those that another program left count
     /// from when maintenance has found them. The first call lists the records of those of before and blocks, unless a
-    /// session was opened; from then on they are counted as they come and go.
+    /// session was opened; from then on they are counted as they come and go. Where the storage was opened for reading
+    /// alone, each call counts those that have a record.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
         let store = self.store();
-        if !store.open_uploads.recorded.initialized() {
-            store.read_records_or_warn();
+        if !store.is_owned() {
+            return store.count_records();
+        }
+        if !store.open_uploads.recorded.initialized() && store.read_records_or_warn() {
+            // Unless somebody else reads them now.
+            let _ = store.open_uploads.recorded.set(());
         }
         store.open_uploads.known().all
     }
@@ -249,17 +259,23 @@ impl Store {
             missing.map(|(id, _)| *id).collect()
         };
         for id in missing {
-            let directory = self.layout.upload(repository, &id).directory;
-            // Nobody is opening it, and it has not just been.
-            if let Some(_nobody) = self.uploads.try_lock(id)
-                && fs::symlink_metadata(&directory)
-                    .if_there("look at", &directory)?
-                    .is_none()
-            {
-                self.forget_upload(repository, &id);
-            }
+            self.drop_if_ended(repository, id)?;
         }
         Ok(self.open_uploads.known().open.contains_key(repository))
+    }
+
+    /// Forgets a session that is known and not there.
+    pub(crate) fn drop_if_ended(&self, repository: &RepositoryName, id: UploadId) -> Result<(), FsError> {
+        let directory = self.layout.upload(repository, &id).directory;
+        // Nobody is opening it, and it has not just been.
+        if let Some(_nobody) = self.uploads.try_lock(id)
+            && fs::symlink_metadata(&directory)
+                .if_there("look at", &directory)?
+                .is_none()
+        {
+            self.forget_upload(repository, &id);
+        }
+        Ok(())
     }
 
     /// The same without any knowledge, by a walk.

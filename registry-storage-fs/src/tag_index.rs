@@ -126,16 +126,7 @@ impl TagIndexes {
 
     /// The index of a repository, if it is built.
     pub(crate) fn lease(self: &Arc<Self>, repository: &RepositoryName) -> Option<Lease> {
-        let mut all = self.lock();
-        all.used += 1;
-        let used = all.used;
-        let index = all.indexes.get_mut(repository)?;
-        if index.building.is_some() {
-            return None;
-        }
-        index.used = used;
-        index.leases += 1;
-        Some(Lease {
+        self.lock().lease(repository).then(|| Lease {
             indexes: Arc::clone(self),
             repository: repository.clone(),
         })
@@ -165,27 +156,55 @@ impl TagIndexes {
         number: u64,
         read: BTreeSet<Entry>,
     ) -> Option<Lease> {
-        {
-            let mut all = self.lock();
-            let index = all.indexes.get_mut(repository)?;
-            let Building { removed, .. } = index.building.take_if(|building| building.number == number)?;
-            let before = index.bytes;
-            for entry in read {
-                if !removed.contains(&entry) {
-                    index.insert(entry);
-                }
+        let mut all = self.lock();
+        let index = all.indexes.get_mut(repository)?;
+        let Building { removed, .. } = index.building.take_if(|building| building.number == number)?;
+        let before = index.bytes;
+        for entry in read {
+            if !removed.contains(&entry) {
+                index.insert(entry);
             }
-            index.bytes += OVERHEAD + repository.as_str().len();
-            let bytes = index.bytes;
-            all.bytes = all.bytes - before + bytes;
         }
-        let lease = self.lease(repository);
-        self.lock().evict(self.bound);
-        lease
+        index.bytes += OVERHEAD + repository.as_str().len();
+        let bytes = index.bytes;
+        all.bytes = all.bytes - before + bytes;
+        // Before anybody else has the lock: until it is used, it is the first to go.
+        let is_leased = all.lease(repository);
+        all.evict(self.bound);
+        is_leased.then(|| Lease {
+            indexes: Arc::clone(self),
+            repository: repository.clone(),
+        })
+    }
+
+    /// What was begun comes to nothing.
+    fn give_up(&self, repository: &RepositoryName, number: u64) {
+        let mut all = self.lock();
+        let building = all
+            .indexes
+            .get(repository)
+            .and_then(|index| index.building.as_ref());
+        if building.is_some_and(|building| building.number == number) {
+            all.forget(repository);
+        }
     }
 }
 
 impl All {
+    /// Whether the index is built; then one more deletion relies on it.
+    fn lease(&mut self, repository: &RepositoryName) -> bool {
+        self.used += 1;
+        let Some(index) = self.indexes.get_mut(repository) else {
+            return false;
+        };
+        if index.building.is_some() {
+            return false;
+        }
+        index.used = self.used;
+        index.leases += 1;
+        true
+    }
+
     /// Lets go of those that were not used for the longest time, until the rest fits.
     fn evict(&mut self, bound: usize) {
         while self.bytes > bound {
@@ -275,7 +294,7 @@ impl Store {
                 StorageError::internal(format!("the index of the tags of {repository} is lost"))
             }),
             Err(error) => {
-                self.tag_index.lock().forget(repository);
+                self.tag_index.give_up(repository, number);
                 Err(error)
             }
         }
@@ -516,6 +535,7 @@ mod tests {
         let second = indexes.begin(&a);
 
         assert!(indexes.finish(&a, first, BTreeSet::new()).is_none());
+        indexes.give_up(&a, first);
         assert!(indexes.lease(&a).is_none());
         let lease = indexes.finish(&a, second, BTreeSet::from([entry])).unwrap();
         assert_eq!(lease.candidates(&Digest::of(Algorithm::Sha256, b"other")), []);

@@ -51,7 +51,11 @@ fn main() -> ExitCode {
         }),
         Some(refused) => tools::unavailable(name, refused),
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+    let mut arguments = Arguments::from_args();
+    // A process that is just being started has every open file until it is what it shall be: also that by which another
+    // test's directory is locked, which then cannot be opened again.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
 }
 
 fn run(test: impl Future<Output = ()>) {

@@ -144,7 +144,9 @@ fn pushed(data: &[u8], document: &Value, manifest: &Manifest) {
         .expect("nothing here waits");
 
     let annotations = document["annotations"].as_object();
+    let addresses: usize = manifest.blobs().iter().map(|blob| blob.urls.len()).sum();
     let over = manifest.blobs().len() + manifest.manifests().len() > limits.manifest_references
+        || addresses > limits.manifest_references
         || depth(document) > limits.manifest_depth
         || annotations.is_some_and(|all| all.len() > limits.annotations);
     match pushed {

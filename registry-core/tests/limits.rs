@@ -274,6 +274,11 @@ async fn manifest_references() {
         send(&registry, put(target, &image(3))).await.refusal(),
         refused(400, "MANIFEST_INVALID")
     );
+    let mut elsewhere = image(2);
+    for (addresses, status) in [(3, StatusCode::CREATED), (4, StatusCode::BAD_REQUEST)] {
+        elsewhere["layers"][1]["urls"] = json!(vec![""; addresses]);
+        assert_eq!(send(&registry, put(target, &elsewhere)).await.status, status);
+    }
     let index = json!({
         "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": vec![descriptor; 4],
     });

@@ -45,7 +45,8 @@ pub struct Limits {
     /// The largest manifest, in bytes, and about the largest page of referrers, which ends before it. 413
     /// `SIZE_INVALID`. Default: 4 MiB, which is also the least that the specification recommends.
     pub manifest_bytes: usize,
-    /// How many blobs and manifests a manifest refers to. 400 `MANIFEST_INVALID`. Default: 10 000.
+    /// How many blobs and manifests a manifest refers to, and how many addresses its layers give. 400 `MANIFEST_INVALID`.
+    /// Default: 10 000.
     pub manifest_references: usize,
     /// How many arrays and objects of a manifest lie in each other. 400 `MANIFEST_INVALID`. Default: 64; the
     /// specification's own documents have five.

@@ -88,6 +88,9 @@ impl Limits {
             self.manifest_references,
             "references to blobs and manifests",
         )?;
+        // An address may be no longer than its quotes, and each is held apart.
+        let addresses = manifest.blobs().iter().map(|blob| blob.urls.len()).sum();
+        within(addresses, self.manifest_references, "addresses of layers")?;
         let annotations = manifest.annotations();
         let bytes = annotations.map_or(0, |all| all.as_json().len());
         within(bytes, self.annotation_bytes, "bytes of annotations")?;

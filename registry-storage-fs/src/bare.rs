@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::{
         Durability, FsStorage,
-        costs::Listed,
+        seams::Listed,
         support::{all, content, manifest, name, open_upload, push, put},
     };
     use registry_core::{Storage as _, storage::Page};

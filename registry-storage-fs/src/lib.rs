@@ -72,8 +72,6 @@ mod bare;
 mod blobs;
 mod builds;
 mod condition;
-#[cfg(test)]
-mod costs;
 mod directories;
 mod error;
 #[cfg(test)]

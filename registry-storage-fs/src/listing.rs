@@ -366,8 +366,7 @@ fn names_where(
 
 /// Lists a directory; tests count how often.
 pub(crate) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
-    #[cfg(test)]
-    crate::costs::listed(directory);
+    seams::listed(directory);
     fs::read_dir(directory)
 }
 

@@ -1,9 +1,10 @@
-//! For tests: counts of files opened and directory entries read, and points at which a test steps in.
+//! For tests: which directories are listed, how many of their entries are read and how many files are opened, which is what a
+//! test asserts of a cost instead of seconds; and points at which a test steps in.
 //!
 //! Without `cfg(test)` both are nothing.
 
 #[cfg(test)]
-pub(crate) use self::counted::{Pauses, entries, opened, watch};
+pub(crate) use self::counted::{Listed, Pauses, entries, listed, opened, watch};
 
 #[cfg(not(test))]
 mod uncounted {
@@ -11,6 +12,9 @@ mod uncounted {
 
     /// A file was opened, or looked for.
     pub(crate) const fn opened(_: &Path) {}
+
+    /// A directory is listed.
+    pub(crate) const fn listed(_: &Path) {}
 
     /// So many entries of a directory were read.
     pub(crate) const fn entries(_: &Path, _: usize) {}
@@ -29,7 +33,7 @@ mod uncounted {
 }
 
 #[cfg(not(test))]
-pub(crate) use self::uncounted::{Pauses, entries, opened};
+pub(crate) use self::uncounted::{Pauses, entries, listed, opened};
 
 #[cfg(test)]
 mod counted {
@@ -40,8 +44,15 @@ mod counted {
         sync::{Mutex, MutexGuard, PoisonError},
     };
 
-    /// What was read below each directory that is watched.
-    static WATCHED: Mutex<BTreeMap<PathBuf, Costs>> = Mutex::new(BTreeMap::new());
+    /// What was read below each root that somebody watches.
+    static WATCHED: Mutex<BTreeMap<PathBuf, Read>> = Mutex::new(BTreeMap::new());
+
+    #[derive(Default)]
+    struct Read {
+        costs: Costs,
+        /// The directories that were listed, in this order.
+        listed: Vec<PathBuf>,
+    }
 
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Costs {
@@ -57,24 +68,51 @@ mod counted {
 
     /// Counts from 0 below `root`; returns what was counted since the last call.
     pub(crate) fn watch(root: &Path) -> Costs {
-        lock(&WATCHED)
-            .insert(root.to_path_buf(), Costs::default())
-            .unwrap_or_default()
+        let mut watched = lock(&WATCHED);
+        std::mem::take(&mut watched.entry(root.to_path_buf()).or_default().costs)
     }
 
-    fn count(path: &Path, add: impl FnOnce(&mut Costs)) {
+    /// The directories that are listed below a root, until this is dropped.
+    pub(crate) struct Listed(PathBuf);
+
+    impl Listed {
+        pub(crate) fn below(root: &Path) -> Self {
+            lock(&WATCHED).insert(root.to_path_buf(), Read::default());
+            Self(root.to_path_buf())
+        }
+
+        /// Those since the last call.
+        pub(crate) fn take(&self) -> Vec<PathBuf> {
+            let mut watched = lock(&WATCHED);
+            let read = watched.get_mut(&self.0);
+            read.map(|read| std::mem::take(&mut read.listed))
+                .unwrap_or_default()
+        }
+    }
+
+    impl Drop for Listed {
+        fn drop(&mut self) {
+            lock(&WATCHED).remove(&self.0);
+        }
+    }
+
+    fn count(path: &Path, add: impl FnOnce(&mut Read)) {
         let mut watched = lock(&WATCHED);
-        if let Some((_, costs)) = watched.iter_mut().find(|(root, _)| path.starts_with(root)) {
-            add(costs);
+        if let Some((_, read)) = watched.iter_mut().find(|(root, _)| path.starts_with(root)) {
+            add(read);
         }
     }
 
     pub(crate) fn opened(path: &Path) {
-        count(path, |costs| costs.files += 1);
+        count(path, |read| read.costs.files += 1);
     }
 
-    pub(crate) fn entries(directory: &Path, read: usize) {
-        count(directory, |costs| costs.entries += read);
+    pub(crate) fn listed(directory: &Path) {
+        count(directory, |read| read.listed.push(directory.to_path_buf()));
+    }
+
+    pub(crate) fn entries(directory: &Path, count_of: usize) {
+        count(directory, |read| read.costs.entries += count_of);
     }
 
     type Act = Box<dyn FnOnce() + Send>;

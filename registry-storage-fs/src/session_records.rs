@@ -102,7 +102,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FsOptions, FsStorage, costs::Listed};
+    use crate::{FsOptions, FsStorage, seams::Listed};
     use registry_core::{
         Algorithm, Digest, Storage as _, StorageAdmin, StorageWrite as _,
         maintenance::expire_uploads,

@@ -304,9 +304,9 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
         registry = registry.allow_wrong_sizes();
     }
     if storage.read_only {
+        // Turning deletion on would not help, so no answer says so.
         registry = registry.read_only();
-    }
-    if !storage.deletion {
+    } else if !storage.deletion {
         registry = registry.without_deletion();
     }
     if let Some(urls) = storage.layer_urls.clone() {

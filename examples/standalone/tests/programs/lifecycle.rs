@@ -269,10 +269,17 @@ fn servers_that_only_read_share_a_directory_with_its_owner() {
     let owner = Server::ours(&root);
     let reading = || {
         let mut command = Server::ours_command(&root);
-        command.env("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true");
+        command
+            .env("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")
+            .env("REGISTRY_STORAGE_DELETE_ENABLED", "false");
         Server::start(command, "http://")
     };
     let readers = [reading(), reading()];
+    let refusal = readers[0]
+        .request("DELETE", "/v2/a/manifests/1", &[], b"")
+        .expect_status(405);
+    let refusal = String::from_utf8_lossy(&refusal.body);
+    assert!(refusal.contains("this registry is read-only"), "{refusal}");
     let put = |tag: &str, manifest: &str| {
         owner
             .request(

@@ -63,6 +63,8 @@ struct LastingFiles {
     hasher: RandomState,
     /// How many files have been removed. Whoever began before the last removal may have synced a name that is gone.
     removals: u64,
+    /// How many removals go on. Nothing is remembered meanwhile.
+    leaving: usize,
 }
 
 impl LastingFiles {
@@ -217,12 +219,38 @@ impl Disk {
         files.known.contains(&files.number(path))
     }
 
-    /// A file has been removed.
-    fn forget(&self, path: &Path) {
+    /// Forgets a file that is about to be removed. Before: else one that is put in its place at once would be taken to last.
+    fn leave(&self, path: &Path) -> LeavingFile<'_> {
         let mut files = self.files();
         let number = files.number(path);
         files.known.remove(&number);
-        files.removals += 1;
+        files.leaving += 1;
+        LeavingFile {
+            disk: self,
+            is_gone: false,
+        }
+    }
+}
+
+/// A file that somebody removes. Until this is dropped no file is remembered as lasting.
+#[derive(Debug)]
+struct LeavingFile<'a> {
+    disk: &'a Disk,
+    is_gone: bool,
+}
+
+impl LeavingFile<'_> {
+    /// It has been removed.
+    fn gone(mut self) {
+        self.is_gone = true;
+    }
+}
+
+impl Drop for LeavingFile<'_> {
+    fn drop(&mut self) {
+        let mut files = self.disk.files();
+        files.leaving -= 1;
+        files.removals += u64::from(self.is_gone);
     }
 }
 
@@ -337,9 +365,10 @@ impl Changes<'_> {
 
     /// No file under that name; false if there was none.
     pub(crate) fn remove(&mut self, target: &Path) -> Result<bool, FsError> {
+        let leaving = self.disk.leave(target);
         let removed = fs::remove_file(target).if_there("remove", target)?.is_some();
         if removed {
-            self.disk.forget(target);
+            leaving.gone();
             self.touch(target);
         }
         Ok(removed)
@@ -347,11 +376,12 @@ impl Changes<'_> {
 
     /// No file or directory under that name any more, but under the other, which is new.
     pub(crate) fn set_aside(&mut self, from: &Path, to: &Path) -> Result<(), FsError> {
+        let leaving = self.disk.leave(from);
         match fs::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => move_entries(from, to)?,
             moved => moved.at("set aside", from)?,
         }
-        self.disk.forget(from);
+        leaving.gone();
         self.touch(from);
         self.touch(to);
         Ok(())
@@ -408,7 +438,7 @@ impl Changes<'_> {
             .directories
             .remember(synced.into_iter(), self.removed_directories);
         let mut files = self.disk.files();
-        if files.removals == self.removed_files {
+        if files.removals == self.removed_files && files.leaving == 0 {
             if files.known.len() + self.given.len() > REMEMBERED_FILES {
                 files.known.clear();
             }
@@ -623,6 +653,32 @@ mod tests {
                 .discard(&directory, &directory.join("current/link"))
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn a_file_is_forgotten_before_it_is_removed_and_not_remembered_until_it_is() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let target = top.path().join("a/link");
+        let push = || {
+            let mut changes = disk.changes();
+            changes.ensure(&target, b"one").unwrap();
+            changes.settle().unwrap();
+            disk.lasts(&target)
+        };
+        assert!(push());
+
+        // It cannot be removed; until that is known, it may be gone.
+        fs::remove_file(&target).unwrap();
+        fs::create_dir(&target).unwrap();
+        assert!(disk.changes().remove(&target).is_err());
+        assert!(!disk.lasts(&target));
+
+        fs::remove_dir(&target).unwrap();
+        let leaving = disk.leave(&target);
+        assert!(!push());
+        drop(leaving);
+        assert!(push());
     }
 
     #[test]

@@ -314,7 +314,16 @@ fn survey<'a>(
     let dotted = path.join(".");
     match keys::find(path) {
         Known::Key(key) => match key.role {
-            Role::Honoured => {}
+            Role::Honoured => {
+                if let (keys::Form::Duration, Content::Scalar(text)) = (key.form, &value.content)
+                    && units::lacks_unit(text)
+                {
+                    let message = format!(
+                        "{dotted}: `{text}` is that many nanoseconds, as it is without a unit; others are `s`, `m` and `h`"
+                    );
+                    notices.push(Notice::new(value.origin.clone(), message));
+                }
+            }
             Role::Accepted => {
                 if !value.is_empty() {
                     notices.push(Notice::needless(

@@ -286,6 +286,17 @@ fn no_server_protects_less_than_somebody_wrote() {
 }
 
 #[test]
+fn a_duration_whose_unit_was_forgotten_is_told() {
+    let with = |value: &str| notices(&format!("{LEAST}http: {{draintimeout: {value}}}\n"), &[]);
+    let expected = "config.yml:5: http.draintimeout: `30` is that many nanoseconds, as it is without a unit; others are \
+                    `s`, `m` and `h`";
+    assert_eq!(with("30"), [expected]);
+    for meant in ["0", "30s", "30000000000"] {
+        assert!(with(meant).is_empty(), "{meant}");
+    }
+}
+
+#[test]
 fn where_nothing_is_ignored_what_there_is_is_told() {
     let error = load(
         &format!("{LEAST}auth: {{htpasswd: {{file: /users, path: /users}}}}\n"),

@@ -40,6 +40,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1024_u64.pow(power)).ok_or_else(malformed)
 }
 
+/// Says whether a duration is so few nanoseconds that a unit was probably forgotten.
+pub(super) fn lacks_unit(text: &str) -> bool {
+    text.parse()
+        .is_ok_and(|nanoseconds: u64| (1..1_000_000).contains(&nanoseconds))
+}
+
 /// Go's durations: `300ms`, `1.5h`, `1h30m`; a number without a unit counts nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let malformed = || "it is not a duration such as `30s`, `1h30m` or `1.5h`".to_owned();

@@ -1,4 +1,4 @@
-//! `registry config check`: the effective configuration as a file, with where each value comes from.
+//! `registry config check`: prints the effective configuration as a file, with the origin of each value.
 
 use super::{
     Config,
@@ -8,10 +8,10 @@ use super::{
 };
 use std::fmt::Write as _;
 
-/// What stands in the place of a secret.
+/// Placeholder for a secret.
 const HIDDEN: &str = "(hidden)";
 
-/// A configuration file that means the same, with a comment per value: where it comes from.
+/// Renders an equivalent configuration file, with a comment per value that names its origin.
 pub(crate) fn render(config: &Config) -> String {
     let mut lines: Vec<(String, &Origin)> = Vec::new();
     let mut sections: Vec<&str> = Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn render(config: &Config) -> String {
     text
 }
 
-/// The headings between the sections that are open and those of `key`.
+/// Adds the headings of those sections of `key` that are not open yet.
 fn open_sections<'a>(lines: &mut Vec<(String, &'a Origin)>, sections: &mut Vec<&'a str>, key: &Key) {
     let mut wanted: Vec<&'static str> = key.segments().collect();
     wanted.pop();
@@ -86,7 +86,7 @@ fn line(depth: usize, name: &str, value: &str) -> String {
     }
 }
 
-/// A value on one line, as YAML.
+/// Renders a value on one line, as YAML.
 fn shown(value: &Value, form: Form) -> String {
     match &value.content {
         _ if form == Form::Secret => HIDDEN.to_owned(),
@@ -110,7 +110,7 @@ fn shown(value: &Value, form: Form) -> String {
     }
 }
 
-/// A text as YAML, plain where that is safe.
+/// Renders a text as YAML, without quotes if that is safe.
 fn quoted(text: &str) -> String {
     let plain = text
         .chars()

@@ -12,7 +12,7 @@ use crate::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::{path::PathBuf, time::Duration};
 
-/// registry:2's.
+/// Default interval of registry:2.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn checks(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Vec<Check> {

@@ -1,6 +1,6 @@
-//! `docs/configuration.md` has the table of all keys, made from [`KEYS`]; this holds the two together.
+//! Asserts that the table of all keys in `docs/configuration.md` matches [`KEYS`].
 //!
-//! `UPDATE_DOCS=1 cargo test -p registry-standalone documentation` writes it anew.
+//! `UPDATE_DOCS=1 cargo test -p registry-standalone documentation` regenerates it.
 
 use super::keys::{Form, KEYS, Key, Role};
 use std::{fmt::Write as _, fs, path::Path};
@@ -25,7 +25,7 @@ fn the_documentation_has_every_key_as_the_code_does() {
     }
 }
 
-/// A table per section.
+/// Renders a table per section.
 fn tables() -> String {
     let mut text = String::new();
     let mut open = "";
@@ -55,7 +55,7 @@ fn tables() -> String {
     text
 }
 
-/// The environment variable that sets it.
+/// Returns the environment variable that sets the key.
 fn variable(key: &Key) -> String {
     let name = key
         .path

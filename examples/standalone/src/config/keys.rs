@@ -1,58 +1,57 @@
-//! Every key of the configuration, in one table: what it is, what it does here, and its default.
+//! Table of all keys of the configuration: form, role, default and description.
 //!
 //! The table drives the environment's rules, the search for unknown keys, the defaults, `registry config check`, and
-//! `docs/configuration.md`. Reading a key that it does not list is a bug, and so is listing as honoured what nobody
-//! reads; a test holds both.
+//! `docs/configuration.md`. A test asserts that exactly the honoured keys of the table are read.
 
-/// A key of the configuration.
+/// Key of the configuration.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// From the root, separated by dots. A last part `*` stands for names of the user's own choice.
+    /// Path from the root, separated by dots. A last part `*` stands for names that the user chooses.
     pub(crate) path: &'static str,
     pub(crate) form: Form,
     pub(crate) role: Role,
-    /// As it would stand in a file; empty if there is none.
+    /// Default as written in a file; empty if there is none.
     pub(crate) default: &'static str,
-    /// What it is for, or why it is accepted or refused.
+    /// Purpose of the key, or the reason for which it is accepted or refused.
     pub(crate) about: &'static str,
 }
 
-/// What a value looks like.
+/// Form of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Text,
-    /// Text that is never shown.
+    /// Text that is never printed.
     Secret,
     Switch,
     Count,
-    /// Bytes: `512m`, `10g`.
+    /// Size in bytes: `512m`, `10g`.
     Size,
-    /// Go's: `1h30m`; a number without a unit counts nanoseconds.
+    /// Duration in Go's syntax: `1h30m`. A number without a unit counts nanoseconds.
     Duration,
-    /// A list of texts; a single value is a list of one.
+    /// List of texts. A single value is a list of one.
     List,
-    /// A section that means something by being there.
+    /// Section that has an effect by its presence.
     Mark,
-    /// Whatever lies below.
+    /// Any value, with everything below it.
     Any,
 }
 
-/// What happens with a key.
+/// Treatment of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It does what it says.
+    /// The key takes effect.
     Honoured,
-    /// registry:2 needs it and this server does not; `config check` says so.
+    /// registry:2 needs the key and this server does not; `config check` says so.
     Accepted,
-    /// Doing without it silently would be wrong: the server does not start.
+    /// Ignoring the key silently would be wrong: the server does not start.
     Refused,
 }
 
-/// Keys that are refused, and whose items can be disabled one by one.
+/// Refused keys whose items can be disabled one by one.
 const WITH_DISABLED_ITEMS: [&str; 3] = ["log.hooks", "notifications.endpoints", "middleware"];
 
 impl Key {
-    /// Whether an item below it with `disabled: true` counts for nothing.
+    /// Returns true if items below the key with `disabled: true` are ignored.
     pub(crate) fn has_disabled_items(&self) -> bool {
         WITH_DISABLED_ITEMS.contains(&self.path)
     }
@@ -62,12 +61,12 @@ impl Key {
     }
 }
 
-/// What the table says about a path.
+/// Entry of the table for a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Known {
-    /// A key, or something below one that takes whatever lies below it.
+    /// Key, or a path below a key that takes any value.
     Key(&'static Key),
-    /// A section with keys below it.
+    /// Section with keys below it.
     Section,
     Unknown,
 }
@@ -93,7 +92,7 @@ pub(crate) fn key(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// The names that the table knows directly below a section.
+/// Returns the names directly below a section.
 pub(crate) fn below(section: &[&str]) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = KEYS
         .iter()
@@ -150,7 +149,7 @@ const fn refused(path: &'static str, about: &'static str) -> Key {
     }
 }
 
-/// The table. Keys of one section stand together.
+/// Table of all keys. Keys of one section stand together.
 pub(crate) const KEYS: &[Key] = &[
     honoured(
         "version",

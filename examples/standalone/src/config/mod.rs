@@ -1,9 +1,10 @@
-//! The configuration: registry:2's file, its environment, and the command line, become [`Settings`].
+//! The configuration: registry:2's file, its environment and the command line become [`Settings`].
 //!
-//! A tree of values, each with its origin, is laid together from the file, then the environment, then the flags
-//! ([`overlay`]). [`keys`] is the table of what there is. [`reader`] reads typed values from the tree, and [`settings`]
-//! says which; whatever the table does not know is told, and refused if it would have protected something ([`unknown`]).
-//! [`check`] prints the outcome.
+//! - [`overlay`] merges the file, then the environment, then the flags into a tree of values, each with its origin.
+//! - [`keys`] is the table of all keys.
+//! - [`settings`] lists the values to read, and [`reader`] reads them from the tree.
+//! - [`unknown`] reports keys that are not in the table. A key that would have protected something is refused.
+//! - [`check`] prints the effective configuration.
 
 mod check;
 mod checks;
@@ -42,7 +43,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Something to know about a configuration that works.
+/// Remark on a configuration that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
     origin: Origin,
@@ -59,7 +60,7 @@ impl Notice {
         }
     }
 
-    /// One about a key that registry:2 needs, and nobody misses here.
+    /// Creates a notice about a key that registry:2 needs and this server does not.
     fn needless(origin: Origin, message: String) -> Self {
         Self {
             is_warning: false,
@@ -67,7 +68,7 @@ impl Notice {
         }
     }
 
-    /// Puts it into the log.
+    /// Writes the notice to the log.
     pub(crate) fn log(&self) {
         if self.is_warning {
             tracing::warn!("{self}");
@@ -83,7 +84,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Something that keeps a configuration from being used.
+/// Error that prevents a configuration from being used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     origin: Origin,
@@ -113,7 +114,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why there is no configuration.
+/// Reason for which no configuration could be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("configuration error: cannot read {}{}", path.display(), denied::hint(path))]
@@ -148,36 +149,37 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Where a configuration comes from.
+/// Sources of a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    /// A file; without one, what a developer's machine wants: loopback, a directory below this one, deletion on.
+    /// Configuration file. Without one, the defaults suit a developer's machine: loopback, a directory below the
+    /// working directory, deletion enabled.
     pub(crate) file: Option<PathBuf>,
-    /// The environment, as it is.
+    /// Environment variables, unfiltered.
     pub(crate) variables: Vec<(String, String)>,
-    /// Flags of the command line: the key, the flag, and the value.
+    /// Command-line flags: the key, the flag and the value.
     pub(crate) flags: Vec<(&'static str, &'static str, String)>,
 }
 
-/// The environment, as far as it is text: no key and no value of a configuration is anything else.
+/// Returns the environment variables that are valid Unicode. Other variables cannot be part of a configuration.
 pub(crate) fn variables() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-/// A configuration that can be used.
+/// Configuration without problems.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
-    /// What it does not do although somebody might think so.
+    /// Remarks, for example about keys without effect.
     pub(crate) notices: Vec<Notice>,
     root: Value,
     file: Option<PathBuf>,
 }
 
 impl Config {
-    /// Reads and checks everything; all problems are found, not only the first.
+    /// Reads and checks the configuration. Reports all problems, not only the first.
     ///
     /// # Errors
     ///
@@ -266,10 +268,13 @@ fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
     }
 }
 
-/// What is wrong with a file that PowerShell's `>` has written, or an editor of Windows.
+/// Message about a UTF-16 file, as written by PowerShell's `>` or by some Windows editors.
 pub(crate) const UTF_16: &str = "this file is UTF-16: save it as UTF-8";
 
-/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+/// Returns true if a text file is UTF-16, with or without a byte order mark.
+///
+/// Without a mark, the first 64 bytes decide: at least half of those at even offsets are zero and none at odd offsets,
+/// or vice versa.
 pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;
@@ -284,7 +289,7 @@ pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
-/// What holds without a file: a registry for the machine it runs on.
+/// Returns the configuration without a file: a registry for local use.
 fn without_file() -> Value {
     let mut root = Value {
         origin: Origin::Default,
@@ -303,8 +308,10 @@ fn without_file() -> Value {
     root
 }
 
-/// Goes through the whole tree: unknown keys are told, refused ones are problems, and so are those that may have been
-/// meant to protect something; accepted ones are told.
+/// Checks every key of the tree against the table.
+///
+/// Refused keys become problems, as do unknown keys that may have been meant to protect something. Other unknown keys
+/// and accepted keys become notices.
 fn survey<'a>(
     value: &'a Value,
     path: &mut Vec<&'a str>,
@@ -378,7 +385,7 @@ fn survey<'a>(
     }
 }
 
-/// Whether everything that stands there is disabled: each section by its own `disabled: true`, or each below it.
+/// Returns true if a value is disabled: by its own `disabled: true`, or because everything below it is disabled.
 fn is_disabled(value: &Value) -> bool {
     match &value.content {
         Content::Null => true,

@@ -1,11 +1,11 @@
-//! Errors of the YAML library, in words for people who write a configuration.
+//! Translates errors of the YAML library for authors of a configuration.
 //!
-//! The library speaks to programmers, of budgets, events and options that they may set. What it says of the text itself is
-//! kept, with what to do about it.
+//! The library's messages address programmers: they name budgets, events and options. The part about the text itself is
+//! kept, and a remedy is added.
 
 use serde_saphyr::{Error, UserMessageFormatter, budget::BudgetBreach};
 
-/// Says what is wrong with a text, without the line.
+/// Explains the fault in a text, without its line.
 pub(super) fn explained(error: &Error) -> String {
     match error.without_snippet() {
         Error::AliasError { error, .. } => explained(error),
@@ -42,7 +42,7 @@ pub(super) fn explained(error: &Error) -> String {
     }
 }
 
-/// What is too much of a text.
+/// Names the bound that a text exceeds.
 const fn beyond(breach: &BudgetBreach) -> &'static str {
     match breach {
         BudgetBreach::Depth { .. } => "sections and lists lie too deep in each other for a configuration",
@@ -50,7 +50,7 @@ const fn beyond(breach: &BudgetBreach) -> &'static str {
     }
 }
 
-/// The library's own words. They end with the place, which the caller has.
+/// Returns the library's message without the position at its end, which the caller reports.
 fn said(error: &Error) -> String {
     let said = error.render_with_formatter(&UserMessageFormatter);
     let end = [" at line ", " (defined at line "]
@@ -60,7 +60,7 @@ fn said(error: &Error) -> String {
     said.get(..end.unwrap_or(said.len())).unwrap_or(&said).to_owned()
 }
 
-/// What to do about it, for what people run into.
+/// Returns the remedy for a common mistake, or an empty text.
 fn remedy(said: &str) -> &'static str {
     let is_about = |words: &str| said.contains(words);
     if is_about("tab") {

@@ -1,12 +1,17 @@
-//! The environment over the file: registry:2's rules for `REGISTRY_*`.
+//! Overlays the environment on the file, by registry:2's rules for `REGISTRY_*`.
 //!
 //! `REGISTRY_HTTP_ADDR` sets `http.addr`: the name is split at `_`, its parts are the keys in upper case, and the
-//! value is YAML. Variables count in the order of their names, so that the general comes before the special:
-//! `REGISTRY_STORAGE=filesystem` replaces the whole section, then `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` adds to it.
+//! value is YAML. Variables apply in the order of their names, so a section comes before its keys:
+//! `REGISTRY_STORAGE=filesystem` replaces the whole section, and `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` then adds
+//! to it.
 //!
-//! Where registry:2 drops a variable without need, this does what was meant, and `docs/configuration.md` says so:
-//! elements of lists (`…_HOSTS_0`), sections of `storage` and `auth` that the file has too, names with `_` of headers
-//! and log fields; and a header set here replaces the file's instead of standing beside it.
+//! Some variables have an effect here although registry:2 drops them (see `docs/configuration.md`):
+//!
+//! - elements of lists (`…_HOSTS_0`),
+//! - sections of `storage` and `auth` that are also in the file,
+//! - names of headers and log fields that contain `_`.
+//!
+//! A header that a variable sets replaces the one in the file.
 
 use super::{
     Notice, Problem,
@@ -17,13 +22,13 @@ use super::{
 };
 use std::sync::Arc;
 
-/// What a variable's name begins with.
+/// Prefix of the variables that set keys.
 const PREFIX: &str = "REGISTRY_";
 
-/// Variables with this prefix that are not about the configuration's keys.
+/// Variables with this prefix that do not set keys.
 const OTHERS: [&str; 1] = ["REGISTRY_CONFIGURATION_PATH"];
 
-/// Variables that registry:2 spells after the fields of its source instead of the keys of the file.
+/// Names that registry:2 derives from fields of its source instead of the keys of the file, and the names by key.
 const SPELLINGS: [(&str, &str); 5] = [
     ("HEALTH_FILECHECKERS", "HEALTH_FILE"),
     ("HEALTH_HTTPCHECKERS", "HEALTH_HTTP"),
@@ -35,16 +40,16 @@ const SPELLINGS: [(&str, &str); 5] = [
     ),
 ];
 
-/// What overlaying came to, beside the changed tree.
+/// Outcome of an overlay, apart from the changed tree.
 #[derive(Debug, Default)]
 pub(crate) struct Overlaid {
-    /// The variables that set something.
+    /// Variables that set a key.
     pub(crate) used: Vec<Arc<str>>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) problems: Vec<Problem>,
 }
 
-/// Lays `variables` over the tree. Those without the prefix are passed over.
+/// Overlays `variables` on the tree. Ignores variables without the prefix.
 pub(crate) fn overlay(root: &mut Value, variables: impl IntoIterator<Item = (String, String)>) -> Overlaid {
     let mut variables: Vec<(String, String)> = variables
         .into_iter()
@@ -84,7 +89,7 @@ pub(crate) fn overlay(root: &mut Value, variables: impl IntoIterator<Item = (Str
     overlaid
 }
 
-/// `storage: filesystem` is short for `storage: {filesystem: }`, and so it is for `auth`.
+/// Expands the short form `storage: filesystem` to `storage: {filesystem: }`, and that of `auth` likewise.
 pub(crate) fn expand_choices(root: &mut Value) {
     let Content::Map(root) = &mut root.content else {
         return;
@@ -110,7 +115,7 @@ fn expand(section: &mut Value) {
     }
 }
 
-/// What a variable sets: keys from the root, and perhaps a place in a list.
+/// Target of a variable: a path of keys from the root, and optionally an index in a list.
 struct Target {
     path: Vec<String>,
     element: Option<usize>,
@@ -178,7 +183,7 @@ impl Target {
     }
 }
 
-/// Sets what stands at `path`; sections on the way there are opened.
+/// Sets the value at `path`, creating the sections above it.
 pub(crate) fn set(root: &mut Value, path: &[&str], value: Value) -> Result<(), String> {
     let place = place(root, path, &value.origin)?;
     *place = value;
@@ -188,7 +193,7 @@ pub(crate) fn set(root: &mut Value, path: &[&str], value: Value) -> Result<(), S
     Ok(())
 }
 
-/// The place at `path`, which is null if nothing was there.
+/// Returns the value at `path`, inserting null if there is none.
 fn place<'a>(root: &'a mut Value, path: &[&str], origin: &Origin) -> Result<&'a mut Value, String> {
     let mut place = root;
     for (depth, name) in path.iter().enumerate() {
@@ -205,7 +210,7 @@ fn place<'a>(root: &'a mut Value, path: &[&str], origin: &Origin) -> Result<&'a 
     Ok(place)
 }
 
-/// A place as a section, which it becomes if nothing is there.
+/// Returns the section at a place. A null value becomes an empty section.
 fn open<'a>(place: &'a mut Value, origin: &Origin, path: &str) -> Result<&'a mut Map, String> {
     if place.content == Content::Null {
         *place = Value {
@@ -233,7 +238,7 @@ fn set_element(place: &mut Value, element: usize, value: Value) -> Result<(), St
     Ok(())
 }
 
-/// An item of a list; the one behind the last is made by `absent`.
+/// Returns an item of a list. An index just past the end appends the item that `absent` makes.
 fn item(place: &mut Value, element: usize, absent: impl FnOnce() -> Value) -> Result<&mut Value, String> {
     let (kind, at) = (place.kind(), place.origin.clone());
     let Content::List(list) = &mut place.content else {
@@ -247,7 +252,7 @@ fn item(place: &mut Value, element: usize, absent: impl FnOnce() -> Value) -> Re
         .ok_or_else(|| format!("there is no element {element} in a list of {length}"))
 }
 
-/// How a key stands in the tree that is `name` in another case.
+/// Returns the spelling in the tree of the key that equals `name` except for case.
 fn spelled_in(root: &Value, path: &[String], name: &str) -> Option<String> {
     let mut place = root;
     for key in path {

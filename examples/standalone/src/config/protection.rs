@@ -1,7 +1,7 @@
-//! Keys that protect, and cannot take effect as they are given: the server does not start.
+//! Refuses protecting keys that cannot take effect as they are given, so that the server does not start.
 //!
-//! [`unknown`](super::unknown) has the keys that there are not. Here are those that there are: without what they need, or
-//! without a value. Whoever wrote them relies on them, and nothing that the server does would show that they do not count.
+//! [`unknown`](super::unknown) covers keys that are not in the table. This module covers known keys that lack another
+//! key or a value. The administrator relies on them, and a running server would not show that they have no effect.
 
 use super::{
     Notice,
@@ -9,7 +9,7 @@ use super::{
     value::{Content, Value},
 };
 
-/// Settings of HTTPS, which are nothing without a certificate.
+/// Settings of HTTPS, which have no effect without a certificate.
 const OF_TLS: [&str; 4] = [
     "http.tls.clientcas",
     "http.tls.clientauth",
@@ -17,17 +17,17 @@ const OF_TLS: [&str; 4] = [
     "http.tls.ciphersuites",
 ];
 
-/// Where certificates come from.
+/// Keys that configure a certificate.
 const CERTIFICATES: [&str; 3] = [
     "http.tls.certificate",
     "http.tls.key",
     "http.tls.letsencrypt.cachefile",
 ];
 
-/// Lists of which each item makes access narrower, and an empty one would be left out.
+/// Lists in which each item restricts access. An empty item would be ignored.
 const LISTS: [&str; 2] = ["http.tls.clientcas", "http.tls.ciphersuites"];
 
-/// Keys of our own, and one that registry:2 needs a value for: without one they would allow what they are there to forbid.
+/// Keys that must have a value. Without one, they would allow what they are meant to forbid.
 const NEED_VALUES: [&str; 5] = [
     "access.rules",
     "http.allow",
@@ -36,7 +36,7 @@ const NEED_VALUES: [&str; 5] = [
     "storage.maintenance.readonly.enabled",
 ];
 
-/// Keys that compose files set to nothing where HTTPS is optional, which registry:2 takes for not given.
+/// Keys that compose files leave empty if HTTPS is optional. An empty value counts as not given, as with registry:2.
 const MAY_BE_EMPTY: [&str; 4] = [
     "http.tls.certificate",
     "http.tls.key",
@@ -44,7 +44,7 @@ const MAY_BE_EMPTY: [&str; 4] = [
     "http.tls.ciphersuites",
 ];
 
-/// Looks for them all.
+/// Adds a problem for each protecting key that has no effect, and a notice for each empty optional one.
 pub(super) fn check(reader: &Reader<'_>, notices: &mut Vec<Notice>) {
     let given = |path: &str| reader.section(path).filter(|value| !value.is_empty());
     let certified = CERTIFICATES.into_iter().any(|path| given(path).is_some());
@@ -84,7 +84,7 @@ pub(super) fn check(reader: &Reader<'_>, notices: &mut Vec<Notice>) {
     }
 }
 
-/// Nothing, where an empty list would be something: nobody.
+/// Returns true for an empty value other than an empty list, which permits nobody.
 fn is_blank(value: &Value) -> bool {
     value.is_empty() && !matches!(value.content, Content::List(_))
 }

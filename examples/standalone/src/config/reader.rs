@@ -1,4 +1,4 @@
-//! Typed values from the tree. What cannot be read is a problem with its place, and reading goes on.
+//! Reads typed values from the tree. A value that cannot be read becomes a problem, and reading continues.
 
 use super::{
     Notice, Problem,
@@ -8,12 +8,12 @@ use super::{
 };
 use std::{cell::RefCell, path::PathBuf, time::Duration};
 
-/// Reads the keys of a tree. Each path has to be in the table, from which the default comes.
+/// Reader of the keys of a tree. Each path must be in the table, which has the default.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     root: &'a Value,
     problems: RefCell<Vec<Problem>>,
-    /// Which keys were asked for: the table's honoured ones, and no others.
+    /// Keys that were read: exactly the honoured ones of the table.
     read: RefCell<Vec<&'static str>>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         self.read.borrow().clone()
     }
 
-    /// The value that somebody gave, as it stands.
+    /// Returns the configured value, without the default.
     pub(super) fn given(&self, path: &'static str) -> Option<&'a Value> {
         self.read.borrow_mut().push(path);
         lookup(self.root, path)
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A scalar that `parse` understands; `None` if nobody gave one, and after a problem.
+    /// Reads a scalar by `parse`; `None` if it is missing or has a problem.
     pub(super) fn optional<T>(
         &self,
         path: &'static str,
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    /// A scalar, or the table's default.
+    /// Reads a scalar, or the default in the table.
     fn scalar<T>(&self, path: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.optional(path, &parse).unwrap_or_else(|| {
             let default = keys::key(path).map_or("", |key| key.default);
@@ -90,26 +90,26 @@ impl<'a> Reader<'a> {
         self.scalar(path, |text| Ok(text.to_owned()))
     }
 
-    /// The name of a file or a directory that is not empty.
+    /// Reads a path; `None` if it is empty.
     pub(super) fn path(&self, path: &'static str) -> Option<PathBuf> {
         self.optional(path, |text| Ok(PathBuf::from(text)))
             .filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// A text that is not empty.
+    /// Reads a text; `None` if it is empty.
     pub(super) fn filled(&self, path: &'static str) -> Option<String> {
         self.optional(path, |text| Ok(text.to_owned()))
             .filter(|text| !text.is_empty())
     }
 
-    /// The texts of a list that are not empty; a single one is a list of one.
+    /// Reads the texts of a list that are not empty. A single text is a list of one.
     pub(super) fn list(&self, path: &'static str) -> Vec<String> {
         let texts = self.given(path).map(|value| self.texts(value, path));
         let texts = texts.unwrap_or_default().into_iter().map(|(text, _)| text);
         texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }
 
-    /// The entries of a section whose names are the user's own.
+    /// Returns the entries of a section whose names the user chooses.
     pub(super) fn named(&self, path: &'static str) -> Vec<(&'a str, &'a Value)> {
         self.read.borrow_mut().push(path);
         let section = path.strip_suffix(".*").unwrap_or(path);
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The scalars of a list, numbers and switches as they are spelled; a single one is a list of one.
+    /// Returns the scalars of a list, numbers and switches as they are spelled. A single scalar is a list of one.
     pub(super) fn texts(&self, value: &'a Value, path: &str) -> Vec<(&'a str, &'a Origin)> {
         let items = match &value.content {
             Content::List(items) => items.iter().collect(),
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// A list, of which each item is one that `parse` understands; `None` if nobody gave one.
+    /// Reads a list, each item by `parse`; `None` if the list is not configured.
     pub(super) fn items<T>(
         &self,
         path: &'static str,
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The sections of a list; a single one is a list of one.
+    /// Returns the sections of a list. A single section is a list of one.
     pub(super) fn sections(&self, path: &'static str) -> Vec<Section<'_, 'a>> {
         let items = match self.given(path).map(|value| (&value.content, value)) {
             None | Some((Content::Null, _)) => Vec::new(),
@@ -204,13 +204,13 @@ impl<'a> Reader<'a> {
         items.into_iter().enumerate().filter_map(section).collect()
     }
 
-    /// A section as it stands.
+    /// Returns the value at a path without recording it as read.
     pub(super) fn section(&self, path: &str) -> Option<&'a Value> {
         lookup(self.root, path)
     }
 }
 
-/// An item of a list, with names of its own that the table does not have.
+/// Item of a list of sections. Its keys are not in the table.
 #[derive(Debug)]
 pub(super) struct Section<'r, 'a> {
     reader: &'r Reader<'a>,
@@ -226,7 +226,7 @@ impl<'a> Section<'_, 'a> {
         self.map.get(name)
     }
 
-    /// A scalar that `parse` understands; `None` if nobody gave one, and after a problem.
+    /// Reads a scalar by `parse`; `None` if it is missing or has a problem.
     pub(super) fn optional<T>(
         &self,
         name: &'static str,
@@ -244,7 +244,7 @@ impl<'a> Section<'_, 'a> {
             .ok()
     }
 
-    /// The same, and it is a problem if nobody gave one.
+    /// Reads a scalar that must be present; adds a problem if it is missing or empty.
     pub(super) fn required<T>(
         &self,
         name: &'static str,
@@ -256,7 +256,7 @@ impl<'a> Section<'_, 'a> {
         self.optional(name, parse)
     }
 
-    /// The texts below a name, each with the name that it has there.
+    /// Returns the texts in the section `name`, each with its key.
     pub(super) fn texts(&self, name: &'static str) -> Vec<(&'a str, &'a str)> {
         let Some(Content::Map(map)) = self.given(name).map(|value| &value.content) else {
             return Vec::new();
@@ -274,7 +274,7 @@ impl<'a> Section<'_, 'a> {
         self.reader.problem(self.origin, &self.at(name), what);
     }
 
-    /// What stands there and nobody has asked for.
+    /// Returns a notice for each key that was not read.
     pub(super) fn unknown(&self) -> Vec<Notice> {
         let read = self.read.borrow();
         self.map
@@ -293,7 +293,7 @@ impl<'a> Section<'_, 'a> {
 }
 
 impl Reader<'_> {
-    /// Holds a section to one entry at most.
+    /// Adds a problem if a section has more than one entry.
     pub(super) fn at_most_one_of(&self, section: &'static str) {
         if let Some(value) = lookup(self.root, section)
             && let Content::Map(map) = &value.content
@@ -309,7 +309,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A problem of a section that is there.
+    /// Adds a problem about a section if the section is configured.
     pub(super) fn lacks(&self, section: &'static str, what: &str) {
         if let Some(value) = lookup(self.root, section)
             && (!value.is_empty() || section.starts_with("auth"))
@@ -318,7 +318,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Holds a section to exactly one entry beside those in `aside`.
+    /// Adds a problem unless a section has exactly one entry that is not in `aside`.
     pub(super) fn one_of(&self, section: &'static str, aside: &[&str], none: &str) {
         let value = lookup(self.root, section);
         let names: Vec<&str> = match value.map(|value| &value.content) {
@@ -346,7 +346,7 @@ impl Reader<'_> {
     }
 }
 
-/// What stands at a path of plain names.
+/// Returns the value at a path of plain names.
 pub(super) fn lookup<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.')
         .try_fold(root, |value, name| match &value.content {
@@ -355,7 +355,7 @@ pub(super) fn lookup<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
         })
 }
 
-/// Whether what a key is about is there at all, for keys whose default counts only then.
+/// Returns true if the section that a key belongs to is configured, so that the default of the key applies.
 pub(super) fn section_given(root: &Value, key: &Key) -> bool {
     if key.path == "http.tls.clientauth" {
         return lookup(root, "http.tls.clientcas").is_some_and(|authorities| !authorities.is_empty());

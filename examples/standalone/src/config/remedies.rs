@@ -1,9 +1,9 @@
-//! What clients are told about a refusal that a key of the configuration decides: which key it is.
+//! Remedies in errors for clients: the key of the configuration that decides about a refusal.
 
 use super::settings::{Settings, StorageKind};
 use registry_core::service::Setting;
 
-/// Keys that decide, whatever their value.
+/// Remedies that apply with any configuration.
 const ALWAYS: [(Setting, &str); 10] = [
     (
         Setting::Deletion,
@@ -58,7 +58,7 @@ const MIN_FREE: (Setting, &str) = (
     "`storage.filesystem.minfree` in the registry's configuration says how much of the disk stays free",
 );
 
-/// Those that hold under these settings.
+/// Returns the remedies that apply with these settings.
 pub(crate) fn remedies(settings: &Settings) -> impl Iterator<Item = (Setting, &'static str)> {
     let keeps_free = matches!(settings.storage.kind, StorageKind::Directory { min_free, .. } if min_free > 0);
     let rules = settings.access.is_some().then_some(RULES);

@@ -1,4 +1,4 @@
-//! [`Settings`]: what the server is built from, and the keys they are read from.
+//! [`Settings`]: the typed configuration of the server, and the keys that it is read from.
 
 use super::{
     Notice, Problem,
@@ -31,23 +31,23 @@ use std::{
 };
 use tracing_subscriber::filter::LevelFilter;
 
-/// A whole configuration, typed.
+/// Complete, typed configuration of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) log: Log,
     pub(crate) storage: Storage,
     pub(crate) http: Http,
-    /// How long a connection may take for each thing.
+    /// Timeouts of a connection.
     pub(crate) timeouts: Timeouts,
-    /// How much it may take, and how many there may be.
+    /// Limits on connections and HTTP/2 streams.
     pub(crate) limits: Limits,
-    /// Who can log in; without one, nobody can.
+    /// Users that can log in; `None` if nobody can.
     pub(crate) login: Option<Htpasswd>,
-    /// Whether somebody said that nobody logs in.
+    /// True if `auth.none` states that nobody logs in.
     pub(crate) open_on_purpose: bool,
-    /// A file of access rules.
+    /// Path of the file of access rules.
     pub(crate) access: Option<PathBuf>,
-    /// What else has to be well, for the debug listener.
+    /// Further health checks for the debug listener.
     pub(crate) checks: Vec<Check>,
 }
 
@@ -56,9 +56,9 @@ pub(crate) struct Settings {
 pub(crate) struct Log {
     pub(crate) level: LevelFilter,
     pub(crate) format: Format,
-    /// What every line of the application log has.
+    /// Fields that every line of the application log carries.
     pub(crate) fields: Vec<(String, String)>,
-    /// Whether there is a line per request.
+    /// True if the access log is written, with a line per request.
     pub(crate) access: bool,
 }
 
@@ -75,43 +75,44 @@ pub(crate) enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Storage {
     pub(crate) kind: StorageKind,
-    /// Whether tags, manifests and blobs may be deleted at all.
+    /// True if tags, manifests and blobs may be deleted.
     pub(crate) deletion: bool,
-    /// Whether anything may be changed.
+    /// True if nothing may be changed.
     pub(crate) read_only: bool,
-    /// The largest blob, in bytes.
+    /// Maximum size of a blob in bytes.
     pub(crate) blob_bytes: Option<u64>,
-    /// The largest `n` of the catalog that is answered.
+    /// Maximum `n` of a catalog request.
     pub(crate) catalog_n: Option<usize>,
-    /// How many sessions may be open: in all, of a repository, and of a user.
+    /// Maximum number of open upload sessions: in total, per repository, and per user.
     pub(crate) uploads: usize,
     pub(crate) repository_uploads: usize,
     pub(crate) user_uploads: usize,
-    /// How many components the name of a new repository has at most.
+    /// Maximum number of components in the name of a new repository.
     pub(crate) name_components: usize,
     pub(crate) document_bytes: u64,
-    /// Whether all images of an index have to be there.
+    /// True if a pushed index is refused unless the registry has all of its images.
     pub(crate) whole_indexes: bool,
-    /// Whether descriptors have to give the sizes that their content has.
+    /// True if the size in a descriptor must be the size of its content.
     pub(crate) exact_sizes: bool,
-    /// Where layers may lie that are not here; without it only those of types that may not be handed on, and anywhere.
+    /// Allowed `urls` of layers that the registry does not have. `None` allows any URL, but only for non-distributable
+    /// layers.
     pub(crate) layer_urls: Option<LayerUrls>,
-    /// When abandoned uploads are ended.
+    /// Schedule on which abandoned uploads are ended; `None` keeps them.
     pub(crate) expiry: Option<Expiry>,
-    /// For the debug listener.
+    /// Health check of the storage, for the debug listener.
     pub(crate) check: Option<StorageCheck>,
 }
 
-/// Where images are kept.
+/// Storage that holds the images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StorageKind {
     Directory {
         root: PathBuf,
-        /// How many file operations run at once.
+        /// Maximum number of concurrent file operations.
         threads: usize,
-        /// How many bytes uploads leave free.
+        /// Number of bytes that uploads leave free on the disk.
         min_free: u64,
-        /// How long to wait for the process that has it.
+        /// Maximum wait for another process to release the directory.
         wait: Duration,
     },
     Memory,
@@ -121,17 +122,17 @@ pub(crate) enum StorageKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Http {
     pub(crate) socket: Socket,
-    /// What stands before `/v2/` in requests: empty, or a path that begins with a slash and ends with none.
+    /// Path before `/v2/` in requests: empty, or a path that begins with a slash and does not end with one.
     pub(crate) prefix: String,
     pub(crate) location: Location,
     pub(crate) headers: Headers,
     pub(crate) admission: Admission,
     pub(crate) tls: Option<tls::Settings>,
-    /// Where health and metrics are told.
+    /// Listener for health and metrics.
     pub(crate) debug: Option<debug::Settings>,
 }
 
-/// `http.headers`: lines to send, by name, each name once.
+/// `http.headers`: header lines to send, by name. Each name occurs once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Vec<HeaderValue>)>);
 
@@ -143,19 +144,19 @@ pub(crate) struct Htpasswd {
     pub(crate) autocreate: bool,
 }
 
-/// How a `Location` is made.
+/// Form of the `Location` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// A path, which works behind every proxy that changes none.
+    /// Path only; works behind every proxy that does not rewrite paths.
     Relative,
-    /// With this scheme and host.
+    /// URL with this scheme and host.
     Absolute(String),
-    /// With the scheme and host of the request, as the proxies before it tell them.
+    /// URL with the scheme and host of the request, as trusted proxies report them.
     FromRequest,
 }
 
 impl Settings {
-    /// Reads the tree; whatever cannot be read adds to the problems.
+    /// Reads the settings from the tree. Each value that cannot be read is added to `problems`.
     pub(super) fn read(root: &Value, notices: &mut Vec<Notice>, problems: &mut Vec<Problem>) -> Self {
         let reader = Reader::new(root);
         let settings = Self::from_reader(&reader, notices);
@@ -183,7 +184,7 @@ impl Settings {
     }
 }
 
-/// `auth`: one way to log in, or none.
+/// Reads `auth`: at most one way to log in.
 fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
     reader.at_most_one_of("auth");
     let path = reader.path("auth.htpasswd.path");
@@ -266,7 +267,7 @@ fn format(text: &str) -> Result<Format, String> {
     }
 }
 
-/// Sections of `storage` that are no drivers.
+/// Sections of `storage` that are not drivers.
 const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
 
 impl Storage {
@@ -410,7 +411,7 @@ fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How many of something without which nothing would go on.
+/// Parses a count that must be at least 1.
 fn some(text: &str) -> Result<usize, String> {
     match count(text)? {
         0 => Err("it is 1 at least, or nobody would be served".into()),
@@ -511,7 +512,7 @@ impl Headers {
     }
 }
 
-/// The name that was probably meant by one with `_`, which stands in no header that anybody reads.
+/// Suggests the header name with dashes for a name with `_`; no client reads a header with `_` in its name.
 fn with_dashes(name: &str) -> Option<String> {
     let capital = |word: &str| {
         let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
@@ -521,7 +522,7 @@ fn with_dashes(name: &str) -> Option<String> {
     name.contains('_').then(|| words.collect::<Vec<_>>().join("-"))
 }
 
-/// The scheme and host of a URL; registry:2 drops its path, too.
+/// Returns the scheme and host of a URL. The path is dropped, as by registry:2.
 fn external(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);

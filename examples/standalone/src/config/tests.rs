@@ -40,7 +40,7 @@ fn settings(text: &str, variables: &[(&str, &str)]) -> Settings {
     load(text, variables).unwrap().settings
 }
 
-/// What is told about it, without the place of the file.
+/// Returns the notices about a configuration, without the directory of the file.
 fn notices(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let config = load(text, variables).unwrap();
     let place = config.file.as_ref().unwrap().display().to_string();

@@ -7,10 +7,10 @@ use crate::{
 };
 use registry_tls::{Acme, ChallengeKind, ClientAuth, Files, Options};
 
-/// What turns Let's Encrypt on, as in registry:2.
+/// Key that enables Let's Encrypt, as in registry:2.
 const CACHE: &str = "http.tls.letsencrypt.cachefile";
 
-/// TLS, if it is asked for.
+/// Reads the settings of TLS; `None` if it is not configured.
 pub(super) fn settings(reader: &Reader<'_>) -> Option<Settings> {
     let options = options(reader);
     let redirect = redirect(reader);
@@ -70,7 +70,7 @@ fn options(reader: &Reader<'_>) -> Options {
         .http2(http2)
 }
 
-/// `http.tls.letsencrypt`, which registry:2 turns on by its `cachefile`.
+/// Reads `http.tls.letsencrypt`, which `cachefile` enables, as in registry:2.
 fn acme(reader: &Reader<'_>) -> Option<Acme> {
     let cache = reader.path(CACHE);
     let hosts = reader.list("http.tls.letsencrypt.hosts");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// YAML 1.1's switches, as registry:2 reads them.
+/// Parses a switch of YAML 1.1, as registry:2 reads it.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => Ok(true),
@@ -18,7 +18,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "it is not a number from 0 on".into())
 }
 
-/// Bytes, or a number of them with `k`, `m`, `g` or `t`, each 1024 times the one before; `gb` and `GiB` are the same.
+/// Parses a size in bytes, with an optional `k`, `m`, `g` or `t`. Each is 1024 times the one before; `gb` equals `GiB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let malformed = || "it is not a size such as `512m` or `10g`".to_owned();
     let lower = text.to_ascii_lowercase();
@@ -40,13 +40,13 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1024_u64.pow(power)).ok_or_else(malformed)
 }
 
-/// Says whether a duration is so few nanoseconds that a unit was probably forgotten.
+/// Returns true if a duration is so few nanoseconds that its unit was probably forgotten.
 pub(super) fn lacks_unit(text: &str) -> bool {
     text.parse()
         .is_ok_and(|nanoseconds: u64| (1..1_000_000).contains(&nanoseconds))
 }
 
-/// Go's durations: `300ms`, `1.5h`, `1h30m`; a number without a unit counts nanoseconds.
+/// Parses a duration of Go: `300ms`, `1.5h`, `1h30m`. A number without a unit counts nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let malformed = || "it is not a duration such as `30s`, `1h30m` or `1.5h`".to_owned();
     if let Ok(nanoseconds) = text.parse() {

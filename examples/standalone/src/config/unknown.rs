@@ -1,15 +1,15 @@
-//! Keys that there are not: what was meant by them, and whether the server may go on without.
+//! Unknown keys: the key that was probably meant, and whether the server may start without it.
 //!
-//! What registry:2 passes over is passed over here, with a warning, but for keys that would have protected something:
-//! a server that nobody has to log in to is not what somebody wanted who wrote `authentication`. Neither is one that
-//! keeps images in the default directory what somebody wanted who wrote `floppy`, for the storage, or `rootdir`.
+//! Unknown keys are ignored with a warning; registry:2 ignores them, too. Keys that would have protected something are
+//! refused: an administrator who wrote `authentication` did not want a server without logins. One who wrote `rootdir`,
+//! or `floppy` for the storage, did not want images in the default directory.
 
 use super::{
     keys::{self, Known, Role},
     value::{Content, Value},
 };
 
-/// What keeps people out, or images as they are and where they are.
+/// Sections and keys that restrict access, or decide where images are stored and whether they can change.
 const PROTECTING: [&[&str]; 6] = [
     &["auth"],
     &["access"],
@@ -19,7 +19,7 @@ const PROTECTING: [&[&str]; 6] = [
     &["storage", "maintenance", "readonly"],
 ];
 
-/// Sections of which no key is passed over, whatever it looks like.
+/// Sections in which every unknown key is refused.
 const STRICT: [&[&str]; 7] = [
     &["auth"],
     &["auth", "htpasswd"],
@@ -30,7 +30,7 @@ const STRICT: [&[&str]; 7] = [
     &["storage", "maintenance", "readonly"],
 ];
 
-/// Protecting sections whose names stand for nothing else, so that they are known in a wrong place of a file.
+/// Protecting sections with unmistakable names, which are recognised even in the wrong place of a file.
 const UNMISTAKABLE: [&[&str]; 4] = [
     &["auth"],
     &["auth", "htpasswd"],
@@ -38,20 +38,20 @@ const UNMISTAKABLE: [&[&str]; 4] = [
     &["storage", "maintenance", "readonly"],
 ];
 
-/// The shortest beginning of a name that is taken for it, so that `ca` is not `catalog`.
+/// Minimum length of a prefix that is taken for a name, so that `ca` does not mean `catalog`.
 const BEGINNING: usize = 3;
 
-/// A key that there is not.
+/// Key that is not in the table.
 #[derive(Debug)]
 pub(super) struct Unknown {
     section: Vec<String>,
     meant: Option<Vec<String>>,
-    /// Whether the server protects less without it.
+    /// True if the server protects less without the key.
     pub(super) protects: bool,
 }
 
 impl Unknown {
-    /// One of a file, with what stands there.
+    /// Describes an unknown key of a file, with its value.
     pub(super) fn in_file(path: &[&str], value: &Value) -> Self {
         let (name, section) = path.split_last().unwrap_or((&"", &[]));
         let meant = child(section, name).or_else(|| {
@@ -66,7 +66,7 @@ impl Unknown {
         }
     }
 
-    /// One of a variable: the keys that there are, and the parts of its name behind them.
+    /// Describes an unknown key of a variable: `section` is the known beginning, `parts` the rest of the name.
     pub(super) fn in_variable(section: &[&str], parts: &[&str]) -> Self {
         let mut meant = section.to_vec();
         let mut rest = parts;
@@ -91,7 +91,7 @@ impl Unknown {
         }
     }
 
-    /// What is wrong with it, for a message that names it before and keys as `shown`.
+    /// Returns the end of a message that begins with the key. `shown` formats the keys that the message suggests.
     pub(super) fn told(&self, shown: impl Fn(&[&str]) -> String) -> String {
         let section: Vec<&str> = self.section.iter().map(String::as_str).collect();
         let told = match (self.protects, section.as_slice()) {
@@ -128,7 +128,7 @@ fn protects(path: &[&str]) -> bool {
     PROTECTING.iter().any(|protecting| path.starts_with(protecting))
 }
 
-/// Whether anything protects that stands below a path, read as charitably as the path was.
+/// Returns true if the path, or a key below it, protects something. Misspelled names below the path count, too.
 fn reaches(path: &[&str], value: &Value) -> bool {
     if protects(path) {
         return true;
@@ -140,13 +140,13 @@ fn reaches(path: &[&str], value: &Value) -> bool {
         .any(|(name, below)| child(path, name).is_some_and(|path| reaches(&path, below)))
 }
 
-/// The path of the key in a section that a name is, or was meant to be.
+/// Returns the path of the key in `section` that `name` is, or was probably meant to be.
 fn child<'a>(section: &[&'a str], name: &str) -> Option<Vec<&'a str>> {
     let (_, known) = similar(section, name)?;
     Some([section, &[known]].concat())
 }
 
-/// The key in a section that a name is most like, after how far it is off.
+/// Returns the key in `section` that is most similar to `name`, preceded by its distance.
 fn similar(section: &[&str], name: &str) -> Option<(usize, &'static str)> {
     let name = name.to_lowercase();
     let below = keys::below(section);
@@ -174,8 +174,10 @@ fn similar(section: &[&str], name: &str) -> Option<(usize, &'static str)> {
     below.into_iter().filter_map(distance).min()
 }
 
-/// Whether a variable is one of other programs: where podman and skopeo keep logins, or what Kubernetes sets for a service,
-/// such as one called `registry-auth`.
+/// Returns true if a variable belongs to another program.
+///
+/// Podman and skopeo name their file of logins in `REGISTRY_AUTH_FILE`. Kubernetes sets variables for each service, for
+/// example for one called `registry-auth`.
 fn is_of_others(section: &[&str], parts: &[&str]) -> bool {
     let is_port = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     match parts {

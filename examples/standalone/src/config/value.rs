@@ -1,21 +1,21 @@
-//! A configuration as a tree of values, each of which knows where it comes from.
+//! A configuration as a tree of values, each with its origin.
 
 use std::{fmt, path::Path, sync::Arc};
 
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody said anything.
+    /// Built-in default.
     Default,
-    /// A line of the configuration file, counted from 1.
+    /// Line of the configuration file, counted from 1.
     File {
-        /// As it was named on the command line.
+        /// Path as given on the command line.
         path: Arc<Path>,
         line: u64,
     },
-    /// An environment variable, by its name.
+    /// Name of an environment variable.
     Variable(Arc<str>),
-    /// A flag of the command line, with its dashes.
+    /// Command-line flag, with its dashes.
     Flag(&'static str),
 }
 
@@ -30,14 +30,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value, and where it comes from.
+/// Value with its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Value {
     pub(crate) origin: Origin,
     pub(crate) content: Content,
 }
 
-/// What a value is. Scalars keep their text: whether `0123` is a number is for whoever reads it to say.
+/// Content of a value. Scalars keep their text; the reader of a key decides whether `0123` is a number.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Content {
     Null,
@@ -58,7 +58,7 @@ impl Value {
         }
     }
 
-    /// Whether it says nothing: null, or a list, section or text without anything in it.
+    /// Returns true if the value is null, or an empty list, section or text. A section of empty values is empty.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.content {
             Content::Null => true,
@@ -68,7 +68,7 @@ impl Value {
         }
     }
 
-    /// Everything that it says, for a place that has one line.
+    /// Renders the value on a single line.
     pub(crate) fn in_one_line(&self) -> String {
         match &self.content {
             Content::Null => String::new(),
@@ -86,7 +86,7 @@ impl Value {
         }
     }
 
-    /// What it is, for an error.
+    /// Names the kind of value, for an error message.
     pub(crate) const fn kind(&self) -> &'static str {
         match self.content {
             Content::Null => "nothing",
@@ -111,7 +111,7 @@ impl Map {
         self.get(key).is_some()
     }
 
-    /// The value at `key`, made by `absent` if there is none.
+    /// Returns the value at `key`, inserting the one that `absent` makes if there is none.
     pub(crate) fn entry(&mut self, key: &str, absent: impl FnOnce() -> Value) -> &mut Value {
         let index = self.0.iter().position(|(name, _)| name == key);
         let index = index.unwrap_or_else(|| {
@@ -122,7 +122,7 @@ impl Map {
         value
     }
 
-    /// Sets `key`, in the place where it stands if it does.
+    /// Sets `key`. An existing key keeps its position.
     pub(crate) fn set(&mut self, key: &str, value: Value) {
         *self.entry(key, || Value {
             origin: Origin::Default,

@@ -1,7 +1,7 @@
-//! YAML text to [`Value`]s. The YAML library is named here and in [`not_yaml`](super::not_yaml), and nowhere else.
+//! Parses YAML into [`Value`]s. Only this module and [`not_yaml`](super::not_yaml) use the YAML library.
 //!
-//! Files of registry:2 are read by Go's rules for YAML 1.1: merge keys, anchors, flow style. Scalars stay text, as
-//! they are spelled: a password `0123` is no number, and a header's value `1728000` is what was written.
+//! Files are read by Go's rules for YAML 1.1, as by registry:2: merge keys, anchors, flow style. Scalars keep their
+//! spelling: a password `0123` stays a text, and a header's value `1728000` is not reformatted.
 
 use super::{
     not_yaml::explained,
@@ -17,15 +17,15 @@ use serde_saphyr::{
 };
 use std::{fmt, path::Path, sync::Arc};
 
-/// Why text is not YAML.
+/// Error about text that is not YAML.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotYaml {
-    /// Counted from 1; `None` if the parser cannot tell.
+    /// Line, counted from 1; `None` if the parser reports none.
     pub(crate) line: Option<u64>,
     pub(crate) message: String,
 }
 
-/// A key that stands twice in a section; the last one counts, as with registry:2.
+/// Key that occurs twice in a section. The last one counts, as with registry:2.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Duplicate {
     pub(crate) key: String,
@@ -95,7 +95,7 @@ fn parse(text: &str, origin: &dyn Fn(u64) -> Origin) -> Result<(Value, Vec<Dupli
     Ok((value, reader.duplicates))
 }
 
-/// Why text with a second document is refused, where registry:2 would read the first one and pass over the rest.
+/// Message that refuses a second document. registry:2 reads the first document and ignores the rest.
 const SECOND: &str =
     "a second document begins above, with `---`, and would not be read; a configuration is one document";
 
@@ -110,7 +110,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A value belongs to the line of its key, where there is one.
+    /// Converts a node. The line of a value is that of its key, if it has one.
     fn value(&mut self, node: Spanned<Node>, key: Option<Location>) -> Value {
         let line = key.unwrap_or(node.referenced).line();
         let content = match node.value {
@@ -141,7 +141,7 @@ impl Reader<'_> {
         }
     }
 
-    /// How a number or a switch is spelled.
+    /// Returns the spelling of a number or a switch in the text.
     fn source(&self, location: Location) -> Option<String> {
         let span = location.span();
         let start = usize::try_from(span.byte_offset()?).ok()?;
@@ -156,7 +156,7 @@ impl Reader<'_> {
 enum Node {
     Null,
     Text(String),
-    /// A number or a switch, in the library's spelling.
+    /// Number or switch, in the library's spelling.
     Typed(String),
     List(Vec<Spanned<Self>>),
     Map(Vec<(Spanned<String>, Spanned<Self>)>),

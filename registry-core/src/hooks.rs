@@ -1,4 +1,4 @@
-//! [`Hooks`]: veto before, tell after.
+//! [`Hooks`]: vetoes before a change, and events after it.
 
 use crate::{
     auth::Identity,
@@ -11,28 +11,29 @@ use crate::{
 use async_trait::async_trait;
 use std::fmt::Debug;
 
-/// Where a host joins in. Every method does nothing by default.
+/// Extension points for a host. Every method does nothing by default.
 ///
-/// A `before_*` method runs after authorization and before anything is stored; what it returns as a [`Veto`] the
-/// client reads. Events come after the commit. A push waits for `before_*`, so a host bounds the time it takes
-/// there; [`event`](Self::event) must not block, and hands on what takes longer.
+/// A `before_*` method runs after authorization and before anything is stored. The client sees the message of
+/// a returned [`Veto`]. Events come after the commit. A push waits for `before_*`, so a host has to limit the
+/// duration of these methods. [`event`](Self::event) must not block: a host delegates longer work to another
+/// task.
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
-    /// Before a manifest and its tags are put.
+    /// Runs before a manifest and its tags are stored.
     ///
     /// # Errors
     ///
-    /// A [`Veto`] refuses it with 403 `DENIED`.
+    /// A [`Veto`] refuses the request with 403 `DENIED`.
     async fn before_put_manifest(&self, context: &Context<'_>, put: &PutManifest) -> Result<(), Veto> {
         let _ = (context, put);
         Ok(())
     }
 
-    /// Before an upload becomes a blob, or a blob is mounted; `size` in bytes where it is known.
+    /// Runs before an upload becomes a blob, or a blob is mounted. `size` is in bytes, if known.
     ///
     /// # Errors
     ///
-    /// A [`Veto`] refuses it with 403 `DENIED`.
+    /// A [`Veto`] refuses the request with 403 `DENIED`.
     async fn before_add_blob(
         &self,
         context: &Context<'_>,
@@ -43,80 +44,80 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Before a tag or a manifest is deleted.
+    /// Runs before a tag or a manifest is deleted.
     ///
     /// # Errors
     ///
-    /// A [`Veto`] refuses it with 403 `DENIED`.
+    /// A [`Veto`] refuses the request with 403 `DENIED`.
     async fn before_delete_manifest(&self, context: &Context<'_>, reference: &Reference) -> Result<(), Veto> {
         let _ = (context, reference);
         Ok(())
     }
 
-    /// After something happened.
+    /// Runs after each event.
     fn event(&self, context: &Context<'_>, event: &Event<'_>) {
         let _ = (context, event);
     }
 }
 
-/// Who does it, and where.
+/// User and repository of an operation.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Context<'a> {
     /// The repository.
     pub repository: &'a RepositoryName,
-    /// Who asked; `None` for strangers and for the host itself.
+    /// Identity of the user. `None` for anonymous clients and for the host itself.
     pub identity: Option<&'a Identity>,
 }
 
-/// What happened.
+/// Completed operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A manifest was put, and tags were moved to it.
+    /// A manifest was stored, and tags were moved to it.
     ManifestPushed {
         /// Its digest.
         digest: &'a Digest,
         /// Its media type.
         media_type: &'a MediaType,
-        /// In bytes.
+        /// Size in bytes.
         size: u64,
-        /// The tags, each with what it pointed at before.
+        /// The tags, each with its previous target.
         tags: &'a [Moved],
     },
     /// A manifest was read with its bytes.
     ManifestPulled {
         /// Its digest.
         digest: &'a Digest,
-        /// As what it was asked for.
+        /// Tag or digest of the request.
         reference: &'a Reference,
     },
     /// A manifest was deleted, with every tag that pointed at it.
     ManifestDeleted {
         /// Its digest.
         digest: &'a Digest,
-        /// The tags that went with it.
+        /// Tags that were deleted with it.
         tags: &'a [Tag],
     },
     /// A tag was deleted.
     TagDeleted {
         /// The tag.
         tag: &'a Tag,
-        /// What it pointed at.
+        /// Digest that it pointed at.
         digest: &'a Digest,
     },
     /// A blob was pushed.
     BlobPushed {
         /// Its digest.
         digest: &'a Digest,
-        /// In bytes.
+        /// Size in bytes.
         size: u64,
     },
     /// A blob was mounted from another repository.
     BlobMounted {
         /// Its digest.
         digest: &'a Digest,
-        /// Where it was.
+        /// Source repository.
         from: &'a RepositoryName,
     },
     /// A blob, or a part of it, was opened for reading.
@@ -124,14 +125,14 @@ pub enum Event<'a> {
         /// Its digest.
         digest: &'a Digest,
     },
-    /// The repository's hold on a blob was deleted.
+    /// A blob was deleted from the repository.
     BlobDeleted {
         /// Its digest.
         digest: &'a Digest,
     },
 }
 
-/// A refusal, with what the client shall read.
+/// Refusal, with a message for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Veto {
@@ -139,7 +140,7 @@ pub struct Veto {
 }
 
 impl Veto {
-    /// A refusal that says `message` to the client.
+    /// Creates a refusal with a message for the client.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self {

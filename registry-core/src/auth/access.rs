@@ -1,9 +1,9 @@
-//! What is asked for: an [`Action`], and where: an [`Access`].
+//! Requested operations: [`Action`], and [`Access`], an action in a repository.
 
 use crate::name::RepositoryName;
 use std::fmt;
 
-/// What someone wants to do in a repository, or, for [`Catalog`](Self::Catalog), with the registry.
+/// Operation in a repository, or, for [`Catalog`](Self::Catalog), on the whole registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
@@ -13,14 +13,14 @@ pub enum Action {
     Push,
     /// Move a tag that exists to another manifest.
     Overwrite,
-    /// Delete tags, manifests, or a repository's hold on a blob.
+    /// Delete tags, manifests, or blobs of a repository.
     Delete,
-    /// List the repositories; each is shown only to those who may pull from it.
+    /// List the repositories. Each user sees only those from which they may pull.
     Catalog,
 }
 
 impl Action {
-    /// The name, in lower case.
+    /// Returns the name, in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,18 +39,18 @@ impl fmt::Display for Action {
     }
 }
 
-/// Something that is asked for.
+/// Requested action, and the repository that it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
-    /// Where; `None` for [`Action::Catalog`].
+    /// The repository; `None` for [`Action::Catalog`].
     pub repository: Option<RepositoryName>,
-    /// What.
+    /// The action.
     pub action: Action,
 }
 
 impl Access {
-    /// An action in a repository.
+    /// Describes an action in a repository.
     #[must_use]
     pub fn to(repository: &RepositoryName, action: Action) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Access {
         }
     }
 
-    /// The listing of repositories.
+    /// Describes the listing of repositories.
     #[must_use]
     pub const fn catalog() -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Access {
         }
     }
 
-    /// Docker's spelling, for token services.
+    /// Returns Docker's notation, for token services.
     pub(super) fn scope(&self) -> String {
         let Some(repository) = &self.repository else {
             return "registry:catalog:*".into();

@@ -1,4 +1,4 @@
-//! Who sent a request: [`Authenticator`].
+//! Identification of a request's sender: [`Authenticator`].
 
 use super::{AuthError, Challenge, Identity};
 use async_trait::async_trait;
@@ -9,17 +9,18 @@ use std::{
     sync::Arc,
 };
 
-/// Says who sent a request.
+/// Identifies the sender of a request.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
-    /// The sender; `None` if the request carries no credentials.
+    /// Returns the sender, or `None` if the request carries no credentials.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Rejected`] for wrong credentials: they never make someone anonymous.
+    /// [`AuthError::Rejected`] for wrong credentials. A sender with wrong credentials is never treated as
+    /// anonymous.
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError>;
 
-    /// How a client can say who it is. With none, nobody is ever asked to log in.
+    /// Returns the ways in which a client can log in. If there are none, no client is ever asked to log in.
     fn challenges(&self) -> Vec<Challenge>;
 }
 
@@ -45,7 +46,7 @@ impl<A: Authenticator + ?Sized> Authenticator for Box<A> {
     }
 }
 
-/// The parts of a request that can say who sent it.
+/// Parts of a request that can identify its sender.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AuthRequest<'a> {
@@ -53,30 +54,32 @@ pub struct AuthRequest<'a> {
     pub method: &'a Method,
     /// The target, as it was received.
     pub uri: &'a Uri,
-    /// The headers. An empty Basic login (`Og==`) has been taken out: it is nobody.
+    /// The headers, without an empty Basic login (`Og==`), which counts as anonymous.
     pub headers: &'a HeaderMap,
-    /// What the host's own middleware and listener put there.
+    /// Values from the host's own middleware and listener.
     pub extensions: &'a Extensions,
 }
 
-/// The address of the client, in a request's extensions: put there by the listener, or by a host that knows which
-/// of its proxies to believe. Failed logins are logged and limited by it.
+/// Address of the client, in a request's extensions. The listener sets it, or a host that knows its trusted
+/// proxies. Failed logins are logged and limited by this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub SocketAddr);
 
-/// The address of a peer that told the [`ClientAddress`], in a request's extensions, where nobody has configured it as a
-/// proxy: it may as well be a client that claims another one's address. Failed logins are limited by it, too.
+/// Address of a peer that reported the [`ClientAddress`] without being configured as a proxy, in a request's
+/// extensions. Such a peer may be a client that claims another client's address. Failed logins are also
+/// limited by this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PresumedProxy(pub IpAddr);
 
 impl<'a> AuthRequest<'a> {
-    /// The address of the client, if the listener or the host says it.
+    /// Returns the address of the client, if the listener or the host set it.
     #[must_use]
     pub fn client_address(&self) -> Option<SocketAddr> {
         self.extensions.get::<ClientAddress>().map(|address| address.0)
     }
 
-    /// The address of the peer that told the client's, if the host only presumes that it is a proxy.
+    /// Returns the address of the peer that reported the client's address, if that peer is not a configured
+    /// proxy.
     #[must_use]
     pub fn presumed_proxy(&self) -> Option<IpAddr> {
         self.extensions.get::<PresumedProxy>().map(|proxy| proxy.0)

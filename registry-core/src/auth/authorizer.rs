@@ -1,37 +1,38 @@
-//! Whether someone may: [`Authorizer`].
+//! Permission for requested operations: [`Authorizer`].
 
 use super::{Access, Action, AuthError, Identity};
 use crate::name::RepositoryName;
 use async_trait::async_trait;
 use std::{fmt::Debug, sync::Arc};
 
-/// What an [`Authorizer`] says.
+/// Decision of an [`Authorizer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
-    /// Yes.
+    /// The request is allowed.
     Allow,
-    /// No: 401 for someone unknown who could log in, 403 for everybody else.
+    /// The request is refused: with 401 for an anonymous client that can log in, with 403 otherwise.
     Deny,
-    /// No, and the answer is exactly that of a repository that does not exist.
+    /// The request is refused, with exactly the answer for a repository that does not exist.
     DenyHidden,
 }
 
-/// Says whether someone may do something.
+/// Decides about permission for an operation.
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
-    /// Decides; `None` is someone unknown.
+    /// Decides about one operation. `who` is `None` for an anonymous client.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Failed`] if it cannot be decided.
+    /// [`AuthError::Failed`] if no decision can be made.
     async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError>;
 
-    /// Those of `repositories` that someone may see in a listing: by default where they may pull.
+    /// Returns the subset of `repositories` that a client may see in a listing. By default, these are the
+    /// ones from which it may pull.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Failed`] if it cannot be decided.
+    /// [`AuthError::Failed`] if no decision can be made.
     async fn visible(
         &self,
         who: Option<&Identity>,
@@ -81,8 +82,8 @@ impl<A: Authorizer + ?Sized> Authorizer for Box<A> {
     }
 }
 
-/// What holds without an authorizer: whoever logged in may do everything; strangers may pull if nobody can log
-/// in, and push only where the host spelled it out.
+/// Rules without an authorizer. Every authenticated user may do everything. Anonymous clients may pull if no
+/// login is configured, and push only if the host allows it explicitly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultRules {
     pub(crate) strangers_pull: bool,

@@ -1,12 +1,13 @@
-//! Several ways to log in: [`Chain`].
+//! Combination of several authenticators: [`Chain`].
 
 use super::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
 use async_trait::async_trait;
 
-/// Authenticators that are asked in order, until one knows who it is.
+/// Authenticators that are asked in order, until one identifies the sender.
 ///
-/// One that finds no credentials of its kind hands on to the next. One that finds wrong ones ends it: wrong
-/// credentials never become another identity, nor a stranger. Challenges are offered in the same order.
+/// If an authenticator finds no credentials of its kind, the next one is asked. If it finds wrong
+/// credentials, the request is rejected: such a sender gets no other identity and is not treated as
+/// anonymous. Challenges are offered in the same order.
 ///
 /// ```
 /// use registry_core::auth::{Chain, FromExtensions};
@@ -23,12 +24,12 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Without authenticators: everybody is a stranger.
+    /// Creates a chain without authenticators: every client is anonymous.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same, and then this one.
+    /// Appends an authenticator.
     pub fn then(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticators.push(Box::new(authenticator));
         self

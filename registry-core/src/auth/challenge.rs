@@ -1,28 +1,28 @@
-//! How a client is asked to log in: [`Challenge`].
+//! Login methods offered to a client: [`Challenge`].
 
 use super::Access;
 use http::HeaderValue;
 
-/// One way to log in, for `WWW-Authenticate`.
+/// Login method for `WWW-Authenticate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Challenge {
-    /// A user and a password. RFC 7617.
+    /// A user name and a password. See RFC 7617.
     Basic {
-        /// Shown to people.
+        /// Text that clients show to users.
         realm: String,
     },
     /// A token from a token service; the core adds the scope that the request needs.
     Bearer {
         /// The URL of the token service.
         realm: String,
-        /// The name of this registry there.
+        /// Name of this registry at the token service.
         service: String,
     },
 }
 
 impl Challenge {
-    /// The value of `WWW-Authenticate`, for a request that needs `needed`.
+    /// Returns the value of `WWW-Authenticate` for a request that needs `needed`.
     pub(crate) fn render(&self, needed: &[Access]) -> Option<HeaderValue> {
         let text = match self {
             Self::Basic { realm } => format!("Basic realm={}", quoted(realm)),
@@ -40,8 +40,8 @@ impl Challenge {
     }
 }
 
-/// A quoted string. Control characters, which no header can carry, become blanks: without its realm a challenge would
-/// be lost, and nobody could log in.
+/// Returns `text` as a quoted string. Control characters, which no header can carry, become blanks: without a
+/// realm the challenge would be omitted, and no client could log in.
 fn quoted(text: &str) -> String {
     let text = text.replace(char::is_control, " ");
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))

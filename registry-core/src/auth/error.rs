@@ -1,22 +1,22 @@
-//! Why it could not be found out who asks, or whether they may: [`AuthError`].
+//! Errors of authentication and authorization: [`AuthError`].
 
 use crate::storage::BoxError;
 use std::time::Duration;
 
-/// Why nobody could be identified although credentials were shown.
+/// Failure to authenticate or authorize a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
     /// The credentials are wrong. The client is challenged again.
     #[error("the credentials were rejected")]
     Rejected,
-    /// Too many attempts.
+    /// Too many failed attempts.
     #[error("too many attempts, the next one in {} seconds", retry_after.as_secs())]
     Throttled {
-        /// When to try again.
+        /// Time after which the client may try again.
         retry_after: Duration,
     },
-    /// It cannot be decided now; the client learns no more than that.
+    /// No decision can be made now. The client sees no further details.
     #[error("authentication or authorization failed to decide")]
     Failed(#[source] BoxError),
 }

@@ -1,4 +1,4 @@
-//! Identities that the host already knows: [`FromExtensions`], [`FromHost`].
+//! Identities that the host has already determined: [`FromExtensions`], [`FromHost`].
 
 use super::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
 use async_trait::async_trait;
@@ -15,13 +15,14 @@ use std::{fmt, sync::Arc};
 ///     .build();
 /// ```
 ///
-/// A request without one is a stranger's. Where the middleware lets strangers pass, docker has to be told that there is
-/// a login: [`challenging`](Self::challenging). Where it answers them itself, nothing more is needed.
+/// A request without an identity is anonymous. If the middleware lets such requests pass, docker needs a
+/// challenge to log in: see [`challenging`](Self::challenging). If the middleware answers them itself, no
+/// challenge is needed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FromExtensions;
 
 impl FromExtensions {
-    /// Takes it from a type of the host's own; `None` is a stranger.
+    /// Takes the identity from a type of the host. `None` means anonymous.
     ///
     /// ```
     /// use registry_core::{Identity, auth::FromExtensions};
@@ -48,7 +49,7 @@ impl FromExtensions {
         }
     }
 
-    /// The same, asking strangers who are refused to log in as the host's middleware expects it.
+    /// Offers a login method to anonymous clients that are refused, as the host's middleware expects it.
     pub fn challenging(self, challenge: Challenge) -> FromHost {
         Self::of(|identity: &Identity| Some(identity.clone())).challenging(challenge)
     }
@@ -76,7 +77,7 @@ pub struct FromHost {
 }
 
 impl FromHost {
-    /// The same, asking strangers who are refused to log in this way as well.
+    /// Adds a login method, offered to anonymous clients that are refused.
     pub fn challenging(mut self, challenge: Challenge) -> Self {
         self.challenges.push(challenge);
         self

@@ -1,25 +1,27 @@
-//! Someone known: [`Identity`].
+//! Authenticated users and services: [`Identity`].
 
 use super::Access;
 use std::sync::Arc;
 
-/// Someone known: a subject, the groups they are in, and perhaps a limit to what this login may be used for.
+/// Authenticated user or service: a subject, its groups, and optionally a limit to the use of this login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The user or service.
+    /// Name of the user or service.
     pub subject: Arc<str>,
     /// The groups, as the authenticator knows them.
     pub groups: Vec<Arc<str>>,
-    /// All that this login may be used for, as a token says it; `None` sets no limit. What is not among them is
-    /// refused before the authorizer is asked, what is among them the authorizer may still refuse.
+    /// Maximum set of operations for this login, such as a token grants. `None` sets no limit. Any other
+    /// operation is refused before the authorizer is asked. The authorizer may still refuse operations in the
+    /// set.
     ///
-    /// [`Access::catalog`] stands for the listing itself: it shows what the authorizer lets the subject see.
+    /// [`Access::catalog`] stands for the listing itself. The listing shows the repositories that the
+    /// authorizer lets the subject see.
     pub grants: Option<Vec<Access>>,
 }
 
 impl Identity {
-    /// Someone in no group.
+    /// Creates an identity without groups.
     #[must_use]
     pub fn new(subject: impl Into<Arc<str>>) -> Self {
         Self {
@@ -29,7 +31,7 @@ impl Identity {
         }
     }
 
-    /// The same, in these groups.
+    /// Sets the groups.
     #[must_use]
     pub fn in_groups<G: Into<Arc<str>>>(self, groups: impl IntoIterator<Item = G>) -> Self {
         Self {
@@ -38,7 +40,7 @@ impl Identity {
         }
     }
 
-    /// The same, for nothing but `grants`.
+    /// Limits the login to `grants`.
     #[must_use]
     pub fn limited_to(self, grants: impl IntoIterator<Item = Access>) -> Self {
         Self {
@@ -47,7 +49,7 @@ impl Identity {
         }
     }
 
-    /// Whether the login itself sets no limit that excludes `access`.
+    /// Returns true if the limit of the login, if any, includes `access`.
     pub(crate) fn is_granted(&self, access: &Access) -> bool {
         self.grants.as_ref().is_none_or(|grants| grants.contains(access))
     }

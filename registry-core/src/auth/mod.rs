@@ -1,7 +1,9 @@
-//! Who asks, and whether they may: [`Authenticator`], [`Authorizer`], [`Identity`], [`Action`], [`Challenge`].
+//! Authentication and authorization: [`Authenticator`], [`Authorizer`], [`Identity`], [`Action`],
+//! [`Challenge`].
 //!
-//! The authenticator says who, the authorizer says whether. Neither answers a request: the core renders every
-//! challenge, and asks one decision function before any storage call. Hosts nearly always bring one of the two.
+//! The authenticator identifies the sender, and the authorizer decides about permission. Neither answers a
+//! request: the core renders every challenge, and asks one decision function before any storage call. Most
+//! hosts provide their own implementation of at least one of them.
 
 mod access;
 mod authenticator;

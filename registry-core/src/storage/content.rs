@@ -1,4 +1,5 @@
-//! What a storage gives to be sent: [`BlobRead`], [`Content`], and which part was asked for, [`RangeSpec`].
+//! Content that a storage returns for sending: [`BlobRead`] and [`Content`], with the requested part in
+//! [`RangeSpec`].
 
 use super::{BlobInfo, error::StorageError};
 use crate::{digest::Digest, media_type::MediaType};
@@ -13,10 +14,10 @@ use std::{
     task::{Context, Poll},
 };
 
-/// A stream of bytes out of a storage.
+/// Stream of bytes from a storage.
 pub type ContentStream = Pin<Box<dyn Body<Data = Bytes, Error = StorageError> + Send>>;
 
-/// What to send. The stream always works; the file is an offer for those who can do better (sendfile).
+/// Bytes to send. The stream always works. The file, if any, allows a caller to use sendfile instead.
 pub struct Content {
     stream: ContentStream,
     file: Option<FileRange>,
@@ -24,23 +25,23 @@ pub struct Content {
 
 /// An open file and the bytes of it that make the content.
 ///
-/// Whoever sends these bytes instead of the stream says so if they cannot be read ([`failed`](Self::failed)): what
-/// watches the storage sees errors of the stream only.
+/// A caller that sends the file instead of the stream reports read errors to [`failed`](Self::failed),
+/// because a watcher of the storage sees only the errors of the stream.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FileRange {
     /// Open for reading; it keeps its content even if the blob is deleted.
     pub file: Arc<File>,
-    /// Which bytes, end exclusive.
+    /// Range of bytes, end exclusive.
     pub range: Range<u64>,
     watcher: Option<Watcher>,
 }
 
-/// Who wants to know of errors.
+/// Callback for read errors.
 type Watcher = Arc<dyn Fn(&StorageError) + Send + Sync>;
 
 impl FileRange {
-    /// `range` of an open file.
+    /// Selects `range` of an open file.
     #[must_use]
     pub const fn new(file: Arc<File>, range: Range<u64>) -> Self {
         Self {
@@ -50,7 +51,7 @@ impl FileRange {
         }
     }
 
-    /// The same; `watcher` is told too if the bytes cannot be read. For storages that wrap others.
+    /// Adds a callback for read errors. Meant for storages that wrap others.
     #[must_use]
     pub fn watched(self, watcher: impl Fn(&StorageError) + Send + Sync + 'static) -> Self {
         let others = self.watcher;
@@ -65,7 +66,7 @@ impl FileRange {
         }
     }
 
-    /// The bytes cannot be read.
+    /// Reports to the watchers that the bytes cannot be read.
     pub fn failed(&self, error: &StorageError) {
         if let Some(watcher) = &self.watcher {
             watcher(error);
@@ -83,19 +84,19 @@ impl fmt::Debug for FileRange {
 }
 
 impl Content {
-    /// Content from a stream.
+    /// Creates content from a stream.
     #[must_use]
     pub const fn stream(stream: ContentStream) -> Self {
         Self { stream, file: None }
     }
 
-    /// Content that is in memory.
+    /// Creates content from bytes in memory.
     #[must_use]
     pub fn bytes(bytes: Bytes) -> Self {
         Self::stream(Box::pin(Whole(bytes)))
     }
 
-    /// With the offer of a file that holds the same bytes.
+    /// Adds a file that holds the same bytes.
     #[must_use]
     pub fn with_file(self, file: FileRange) -> Self {
         Self {
@@ -104,13 +105,13 @@ impl Content {
         }
     }
 
-    /// The same bytes as an open file and a range, if the storage has them so.
+    /// Returns the same bytes as an open file and a range, if the storage provides one.
     #[must_use]
     pub const fn file(&self) -> Option<&FileRange> {
         self.file.as_ref()
     }
 
-    /// The bytes.
+    /// Returns the bytes as a stream.
     #[must_use]
     pub fn into_stream(self) -> ContentStream {
         self.stream
@@ -149,19 +150,20 @@ impl Body for Whole {
     }
 }
 
-/// Which part of a blob is wanted, before its size is known. RFC 9110, section 14.1.2.
+/// Requested part of a blob, before the size of the blob is known. See RFC 9110, section 14.1.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeSpec {
     /// `bytes=5-`: from an offset to the end.
     From(u64),
     /// `bytes=5-9`: from an offset to another, inclusive.
     FromTo(u64, u64),
-    /// `bytes=-5`: the last so many bytes.
+    /// `bytes=-5`: the given number of bytes at the end.
     Last(u64),
 }
 
 impl RangeSpec {
-    /// The bytes it means in a blob of `size` bytes, end exclusive and never empty; `None` if there are none.
+    /// Returns the range of bytes in a blob of `size` bytes, end exclusive and never empty. Returns `None` if
+    /// the blob has no such bytes.
     #[must_use]
     pub fn resolve(self, size: u64) -> Option<Range<u64>> {
         let range = match self {
@@ -173,18 +175,18 @@ impl RangeSpec {
     }
 }
 
-/// How to open a blob.
+/// Options for opening a blob.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ReadBlob {
-    /// Only this part.
+    /// Part to read; `None` for the whole blob.
     pub range: Option<RangeSpec>,
-    /// The caller can follow a redirect; without it the storage must stream.
+    /// True if the caller can follow a redirect. Otherwise the storage must stream.
     pub allow_redirect: bool,
 }
 
 impl ReadBlob {
-    /// The whole blob, or only a part of it.
+    /// Reads the whole blob, or only a part of it.
     #[must_use]
     pub const fn part(range: Option<RangeSpec>) -> Self {
         Self {
@@ -193,7 +195,7 @@ impl ReadBlob {
         }
     }
 
-    /// For callers that can follow a redirect.
+    /// Allows the storage to answer with a redirect.
     #[must_use]
     pub const fn or_redirect(self) -> Self {
         Self {
@@ -207,29 +209,29 @@ impl ReadBlob {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BlobRead {
-    /// The blob, whole.
+    /// Digest and size of the whole blob.
     pub info: BlobInfo,
-    /// Which bytes of it `body` has, end exclusive.
+    /// Range of the blob that `body` contains, end exclusive.
     pub range: Range<u64>,
-    /// The bytes, or where they are.
+    /// The bytes, or a redirect to them.
     pub body: BlobBody,
 }
 
 impl BlobRead {
-    /// `range` of the blob `info`, in `body`.
+    /// Describes `body`, which contains `range` of the blob `info`.
     #[must_use]
     pub const fn new(info: BlobInfo, range: Range<u64>, body: BlobBody) -> Self {
         Self { info, range, body }
     }
 }
 
-/// The bytes of a blob, or where they are.
+/// Bytes of a blob, or a redirect to them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BlobBody {
-    /// To be sent from here.
+    /// Bytes that the caller sends.
     Content(Content),
-    /// To be fetched by the client itself, with the same range. Only where [`ReadBlob::allow_redirect`] was set.
+    /// URL from which the client fetches the same range. Only if [`ReadBlob::allow_redirect`] was set.
     Redirect(http::Uri),
 }
 
@@ -239,14 +241,14 @@ pub enum BlobBody {
 pub struct StoredManifest {
     /// The digest it was pushed with.
     pub digest: Digest,
-    /// Its own `mediaType`, else the `Content-Type` it came with.
+    /// Value of its `mediaType` field, or else the `Content-Type` of its push.
     pub media_type: MediaType,
     /// The document, byte for byte.
     pub bytes: Bytes,
 }
 
 impl StoredManifest {
-    /// A manifest with its digest and media type.
+    /// Combines a manifest with its digest and media type.
     #[must_use]
     pub const fn new(digest: Digest, media_type: MediaType, bytes: Bytes) -> Self {
         Self {

@@ -1,50 +1,50 @@
-//! [`StorageError`]: the few ways in which a storage says no.
+//! [`StorageError`]: errors of a storage.
 
 use crate::{digest::Digest, reference::Tag};
 use std::{error::Error as StdError, io};
 
-/// Any error, boxed, for sources that only the log reads.
+/// Any error, boxed, as a source that only the log shows.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What a storage answers when it cannot do as it was told. An outage is never "not found".
+/// Failure of a call of a storage. An outage is never reported as "not found".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// No such upload session in this repository: never opened, ended, or expired.
     #[error("the upload session is unknown")]
     UploadUnknown,
-    /// The session has moved on, or another append is running; not a byte was appended.
+    /// The session has changed, or another append is running. No byte was appended.
     #[error("the upload session stands at {offset}, and is not where the caller saw it")]
     UploadConflict {
-        /// How many bytes the session holds now.
+        /// Number of bytes that the session holds now.
         offset: u64,
     },
-    /// As many upload sessions are open as may be; none was opened.
+    /// The maximum number of upload sessions is open. No session was opened.
     #[error("{scope} may have {limit} open upload sessions, and has")]
     TooManyUploads {
-        /// How many are allowed.
+        /// Maximum number.
         limit: usize,
-        /// Where.
+        /// Scope of the limit, for people to read.
         scope: &'static str,
     },
-    /// A tag is not where its [`TagExpect`](super::TagExpect) says; it was not moved.
+    /// A tag does not point where its [`TagExpect`](super::TagExpect) says. It was not changed.
     #[error("the tag {tag} does not stand where it was expected")]
     TagConflict {
         /// The tag.
         tag: Tag,
-        /// Where it points now.
+        /// Digest that it points at now.
         current: Option<Digest>,
     },
     /// The manifest refers to content that this repository does not hold, or holds damaged.
     #[error("{} referenced blobs or manifests are missing, the first is {}", .0.len(), .0.first().map_or_else(String::new, Digest::to_string))]
     MissingReferences(
-        /// What is missing: pushing it again heals it.
+        /// Digests of the missing content. Pushing it again repairs the repository.
         Vec<Digest>,
     ),
-    /// The manifest's descriptor of some content gives another size than the content has.
+    /// The size of some content differs from the size in its descriptor.
     #[error("{digest} has {stored} bytes, the descriptor says {claimed}")]
     SizeMismatch {
-        /// The content, which is whole.
+        /// Digest of the content, which is undamaged.
         digest: Digest,
         /// Its size in bytes.
         stored: u64,
@@ -57,52 +57,53 @@ pub enum StorageError {
         /// The size of the blob, in bytes.
         size: u64,
     },
-    /// The client's body broke off or was not what was announced. What came before it is kept.
+    /// The client's body broke off or differs from what was announced. The bytes before that are kept.
     #[error("the body ended early or was not as announced")]
     Body(#[source] BoxError),
-    /// This storage has no such power.
+    /// This storage does not support the operation.
     #[error("this storage cannot {0}")]
     Unsupported(&'static str),
-    /// This handle reads only; nothing was changed.
+    /// This handle is read-only. Nothing was changed.
     #[error("this storage is open for reading only")]
     ReadOnly,
-    /// Nothing can be written until an operator has dealt with it; nothing was changed. Clients may try again later.
+    /// Writes are impossible until an operator intervenes. Nothing was changed. Clients may retry later.
     #[error("{context}")]
     Unavailable {
-        /// What is wrong, and where; only the log shows it.
+        /// Cause and place of the failure. Only the log shows it.
         context: String,
     },
-    /// There is no room left, by disk or by quota.
+    /// No space is left on the disk or in the quota.
     #[error("{context}: no space left")]
     Full {
-        /// What was being done, and where.
+        /// Failed operation and its place.
         context: String,
-        /// The cause.
+        /// Underlying error.
         #[source]
         source: BoxError,
     },
-    /// There is no room left for another file: the file system has no inodes, though it may have bytes.
+    /// No further file can be created: the file system has no free inodes, though it may have free space.
     #[error("{context}: no files (inodes) left")]
     OutOfFiles {
-        /// What was being done, and where.
+        /// Failed operation and its place.
         context: String,
-        /// The cause.
+        /// Underlying error.
         #[source]
         source: BoxError,
     },
-    /// Something else failed. `context` says what and where; only the log shows it.
+    /// Any other failure. Only the log shows `context`.
     #[error("{context}")]
     Internal {
-        /// What was being done, and where.
+        /// Failed operation and its place.
         context: String,
-        /// The cause.
+        /// Underlying error.
         #[source]
         source: Option<BoxError>,
     },
 }
 
 impl StorageError {
-    /// An I/O failure with what was being done; a full disk or quota becomes [`Full`](Self::Full).
+    /// Converts an I/O error during the operation `context`. A full disk or quota becomes
+    /// [`Full`](Self::Full).
     #[must_use]
     pub fn io(context: impl Into<String>, source: io::Error) -> Self {
         let context = context.into();
@@ -118,7 +119,7 @@ impl StorageError {
         }
     }
 
-    /// A failure that is not an I/O error: what was being done, or which promise is broken.
+    /// Describes a failure that is not an I/O error, such as a violated contract.
     #[must_use]
     pub fn internal(context: impl Into<String>) -> Self {
         Self::Internal {

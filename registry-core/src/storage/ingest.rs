@@ -1,4 +1,4 @@
-//! [`ingest`]: bytes from anywhere become a blob, by way of an upload session and the core's hashing.
+//! [`ingest`]: stores bytes as a blob, by means of an upload session and the core's hashing.
 
 use super::{
     BlobInfo, IncomingBody, NewUpload, StorageError, StorageWrite, UploadBody, UploadState, Verified,
@@ -9,16 +9,16 @@ use crate::{
     name::RepositoryName,
 };
 
-/// Why bytes did not become a blob.
+/// Reason for which bytes were not stored as a blob.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IngestError {
-    /// The bytes have another digest than expected; nothing of them is left.
+    /// The digest of the bytes differs from the expected one. No byte was kept.
     #[error("the bytes have the digest {actual}, not {expected}")]
     DigestMismatch {
-        /// What was announced.
+        /// Announced digest.
         expected: Digest,
-        /// What the bytes hash to.
+        /// Actual digest of the bytes.
         actual: Digest,
     },
     /// The storage failed, or the body broke off.
@@ -26,12 +26,14 @@ pub enum IngestError {
     Storage(#[from] StorageError),
 }
 
-/// Stores the bytes of `body` as a blob of `repository`, with the digest they turn out to have, which must be
-/// `expected` if that is given; else it is a sha256. For mirrors, imports and single-request pushes.
+/// Stores the bytes of `body` as a blob of `repository`. Meant for mirrors, imports and single-request
+/// pushes.
+///
+/// The digest of the bytes must be `expected`, if that is given. Otherwise it is their sha256.
 ///
 /// # Errors
 ///
-/// [`IngestError`]; whatever fails, no session is left behind.
+/// [`IngestError`]. The upload session is cancelled on every failure.
 pub async fn ingest(
     storage: &dyn StorageWrite,
     repository: &RepositoryName,
@@ -60,11 +62,11 @@ pub async fn ingest(
     }
 }
 
-/// Proves and commits a session. `hasher` is the one that the last append gave back, if there was one.
+/// Verifies and commits a session. `hasher` is the one that the last append returned, if any.
 ///
 /// # Errors
 ///
-/// [`IngestError::DigestMismatch`] leaves the session as it is; ending it is the caller's.
+/// [`IngestError::DigestMismatch`] leaves the session open. The caller has to end it.
 pub(crate) async fn close(
     storage: &dyn StorageWrite,
     repository: &RepositoryName,

@@ -1,10 +1,10 @@
-//! The storage contracts: where a registry keeps its repositories.
+//! Storage contracts for the repositories of a registry.
 //!
-//! Three planes. [`Storage`] reads; [`Storage::write`] gives the plane that changes things, [`Storage::admin`]
-//! the one for maintenance. What a wrapper does not hand on is closed, not leaked. A storage speaks of blobs,
-//! uploads, manifests and tags, never of paths; it knows neither HTTP nor requests.
+//! There are three planes. [`Storage`] reads, [`Storage::write`] gives the plane that changes content, and
+//! [`Storage::admin`] gives the plane for maintenance. A plane that a wrapper does not forward is closed. A
+//! storage speaks of blobs, uploads, manifests and tags, never of paths. It knows neither HTTP nor requests.
 //!
-//! `registry-testkit` has every promise made here as a test, for any backend.
+//! `registry-testkit` has a test for every promise made here, for any backend.
 
 mod content;
 mod error;
@@ -40,7 +40,7 @@ use std::{
     time::SystemTime,
 };
 
-/// What most calls of a storage return.
+/// Result of most calls of a storage.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 /// One page of a listing: at most `limit` items that sort after `after`, in byte order of the whole name.
@@ -50,21 +50,21 @@ pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 pub struct Page<'a, K> {
     /// Exclusive lower bound.
     pub after: Option<&'a K>,
-    /// How many items at most. With 0 there are none, and `more` is false.
+    /// Maximum number of items. With 0 the page is empty, and [`more`](Listing::more) is false.
     pub limit: usize,
 }
 
 /// The items of one page.
 #[derive(Clone, Debug)]
 pub struct Listing<T> {
-    /// In byte order.
+    /// Items, in byte order.
     pub items: Vec<T>,
-    /// Whether something sorts after the last item.
+    /// True if at least one item sorts after the last one of this page.
     pub more: bool,
 }
 
 impl<T> Listing<T> {
-    /// The first `limit` of `items`, which are in order and begin after the page's lower bound.
+    /// Takes the first `limit` of `items`, which are in order and begin after the page's lower bound.
     pub fn first(limit: usize, items: impl IntoIterator<Item = T>) -> Self {
         let mut items = items.into_iter();
         let page: Vec<T> = items.by_ref().take(limit).collect();
@@ -88,16 +88,16 @@ impl<T> Default for Listing<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlobInfo {
-    /// The digest it is known by.
+    /// Digest of the blob.
     pub digest: Digest,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was stored, by the backend's clock, if it knows.
+    /// Time at which it was stored, by the backend's clock, if known.
     pub modified: Option<SystemTime>,
 }
 
 impl BlobInfo {
-    /// A blob of `size` bytes.
+    /// Describes a blob of `size` bytes.
     #[must_use]
     pub const fn new(digest: Digest, size: u64) -> Self {
         Self {
@@ -107,33 +107,34 @@ impl BlobInfo {
         }
     }
 
-    /// With the time it was stored.
+    /// Sets the time at which it was stored.
     #[must_use]
     pub fn with_modified(self, modified: Option<SystemTime>) -> Self {
         Self { modified, ..self }
     }
 }
 
-/// Where a registry keeps its repositories. Reading; writing and maintenance are planes of their own.
+/// Reads the repositories of a registry. Writing and maintenance are separate planes.
 ///
 /// # Contract
 ///
-/// - Every call is scoped to a repository: a blob held by one is not readable through another until it is
-///   mounted or pushed there.
-/// - `Ok(None)` says that it is not there; an outage is an `Err`, never `None`.
-/// - A blob appears whole or not at all, however many writers race for it. The bytes under a digest never
-///   change. What is being read stays readable to its end even if it is deleted meanwhile.
-/// - A blob whose stored size is wrong counts as absent (a zero-byte file for a digest that is not of the
-///   empty string, at least), so that a re-push heals it.
-/// - After a write was acknowledged, every handle sees it.
+/// - Every call is scoped to a repository. A blob of one repository is not readable through another until it
+///   is mounted or pushed there.
+/// - `Ok(None)` means that the item does not exist. An outage is an `Err`, never `None`.
+/// - A blob appears whole or not at all, regardless of the number of concurrent writers. The bytes under a
+///   digest never change. An open reader can read to the end even if the blob is deleted meanwhile.
+/// - A blob whose stored size is wrong counts as absent, so that pushing it again repairs it. A backend
+///   detects at least a zero-byte file under a digest that is not of the empty string.
+/// - Once a write is acknowledged, every handle sees it.
 #[async_trait]
 pub trait Storage: Debug + Send + Sync + 'static {
-    /// The size of a blob, if the repository holds it.
+    /// Returns the size of a blob, or `None` if the repository does not hold it.
     ///
-    /// `Some` is a promise to a pusher, who will not send the blob: while a collection runs it counts as use.
+    /// After `Some`, a client skips the upload of the blob. While a garbage collection runs, this call
+    /// therefore counts as use.
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>>;
 
-    /// Opens a blob for reading, whole or in part; the range comes back resolved.
+    /// Opens a blob for reading, whole or in part, and returns the resolved range.
     ///
     /// # Errors
     ///
@@ -145,21 +146,23 @@ pub trait Storage: Debug + Send + Sync + 'static {
         how: ReadBlob,
     ) -> Result<Option<BlobRead>>;
 
-    /// A manifest, by tag or digest, with its bytes.
+    /// Returns a manifest with its bytes, by tag or digest.
     async fn manifest(
         &self,
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>>;
 
-    /// The tags of a repository; `None` if there is no such repository.
+    /// Returns the tags of a repository, or `None` if the repository does not exist.
     ///
-    /// A repository exists from its first manifest on, even if all tags and manifests have gone since.
+    /// A repository exists from its first manifest on, even if all its tags and manifests have been deleted
+    /// since.
     async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>>;
 
-    /// The manifests whose `subject` is `subject`, by digest; with `artifact_type` only those of exactly that type,
-    /// which need not be a media type.
-    /// Neither the repository nor the subject need exist.
+    /// Returns the manifests whose `subject` field names `subject`, in the order of their digests.
+    ///
+    /// With `artifact_type`, only manifests of exactly that type are returned. The type need not be a media
+    /// type. Neither the repository nor the subject need exist.
     async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -168,11 +171,13 @@ pub trait Storage: Debug + Send + Sync + 'static {
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>>;
 
-    /// Every repository that exists.
+    /// Returns every repository that exists.
     async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>>;
 
-    /// Repositories that hold a blob: what a mount without `from` may try, each after its own pull decision.
-    /// A hint: it may be incomplete, even empty.
+    /// Returns repositories that hold a blob.
+    ///
+    /// A mount without `from` tries them, each after its own pull decision. The result is a hint: it may be
+    /// incomplete or empty.
     async fn holders(
         &self,
         digest: &Digest,
@@ -182,58 +187,62 @@ pub trait Storage: Debug + Send + Sync + 'static {
         Ok(Listing::default())
     }
 
-    /// The plane that changes things; `None` makes the storage read-only.
+    /// Returns the plane that changes content. `None` makes the storage read-only.
     fn write(&self) -> Option<&dyn StorageWrite> {
         None
     }
 
-    /// The plane for maintenance, never reachable from a request.
+    /// Returns the plane for maintenance, which no request can reach.
     fn admin(&self) -> Option<&dyn StorageAdmin> {
         None
     }
 }
 
-/// The plane that changes things.
+/// Changes the content of a storage.
 ///
 /// # Contract
 ///
-/// - `commit`, `put_manifest` and the deletions finish, or leave nothing visible, when their future is dropped.
-/// - Uploads are data, not live objects: any handle can continue any session. `append`, `rehash` and `commit`
-///   compare [`UploadState::version`], so two retries cannot both land.
-/// - Bytes, offset and hash state are one truth. Before an append the session is cut to its kept offset;
-///   bytes beyond it belong to an append that died.
-/// - No promise rests on a wall clock.
+/// - When the future of `commit`, `put_manifest` or a deletion is dropped, the call finishes or leaves
+///   nothing visible.
+/// - An upload is data, not a live object: any handle can continue any session. `append`, `rehash` and
+///   `commit` compare [`UploadState::version`], so that at most one of two concurrent retries succeeds.
+/// - Bytes, offset and hash state change together. Before an append, the session is truncated to its stored
+///   offset. Bytes beyond it belong to an append that failed.
+/// - No promise depends on a wall clock.
 #[async_trait]
 pub trait StorageWrite: Send + Sync {
-    /// Opens an upload session, at offset 0 and with the checkpoint it is given.
+    /// Opens an upload session at offset 0 with the given checkpoint.
     ///
-    /// Sessions that were opened and have not ended count against the bounds of `new`, exactly, however many are
-    /// opened at once. Counting costs no walk: a backend keeps count. Whom a session counts for need not outlive the
-    /// process: sessions of before count for nobody, and in their repository and in all. Those that another program has left
-    /// may count only from when maintenance has found them, so that nobody waits for a search.
+    /// Open sessions count against the bounds of `new`, exactly, even if many are opened at once. A backend
+    /// maintains these counts: it does not list sessions to count them.
+    ///
+    /// The uploader of a session need not outlive the process. After a restart, older sessions count only for
+    /// their repository and for the total. Sessions left by another program may count only after maintenance
+    /// has found them, so that no request waits for a search.
     ///
     /// # Errors
     ///
-    /// [`StorageError::TooManyUploads`] with nothing opened.
+    /// [`StorageError::TooManyUploads`]; no session was opened.
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState>;
 
-    /// Where a session of this repository stands; `None` if it is not one.
+    /// Returns the state of an upload session, or `None` if this repository has no such session.
     async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>>;
 
-    /// Appends the body. Compare-and-append on `state.version`; while one append runs, another is refused at once.
+    /// Appends the body, if `state.version` is still current. While one append runs, another is refused at
+    /// once.
     ///
-    /// Offset and checkpoint are kept together, at the end and at least every 16 MiB. They outlive the process,
-    /// not the loss of power.
+    /// Offset and checkpoint are stored together, at the end and at least every 16 MiB. They survive the end
+    /// of the process, but not a power loss.
     ///
-    /// Of a body that is [`closing`](UploadBody::closing) the session nothing is kept until it has ended well. A
-    /// client whose closing request broke off sends all of it once more, to where it sent it before.
+    /// Bytes of a [`closing`](UploadBody::closing) body are stored only after the whole body was received. If
+    /// a closing request breaks off, the client sends its whole body again, at the same offset.
     ///
     /// # Errors
     ///
-    /// [`StorageError::UploadUnknown`]; [`StorageError::UploadConflict`] if the session is elsewhere, sealed or
-    /// in use, with not a byte appended; [`StorageError::Body`] if the body broke off, with everything before
-    /// that kept unless it was closing; [`StorageError::Full`] with the session where it stood before, and the room
-    /// given back.
+    /// - [`StorageError::UploadUnknown`] if there is no such session.
+    /// - [`StorageError::UploadConflict`] if the session is at another offset, sealed or in use. No byte was appended.
+    /// - [`StorageError::Body`] if the body broke off. The bytes before that are kept, unless the body was closing.
+    /// - [`StorageError::Full`] if there is no space. The session is where it was before, and its new space is freed.
     async fn append(
         &self,
         repository: &RepositoryName,
@@ -241,10 +250,11 @@ pub trait StorageWrite: Send + Sync {
         body: &mut UploadBody<'_>,
     ) -> Result<UploadState>;
 
-    /// Feeds every byte of a session to `hasher`, from 0, and seals the session: no append follows.
+    /// Feeds every byte of a session to `hasher`, from offset 0, and seals the session against further
+    /// appends.
     ///
-    /// For a close in an algorithm that was never announced, or of a session whose hash state is lost. The
-    /// backend hashes where it reads, off the reactor.
+    /// Needed if a session is closed with an algorithm that was not announced, or if its hash state is lost.
+    /// The backend hashes while it reads, not on an asynchronous runtime's threads.
     ///
     /// # Errors
     ///
@@ -258,11 +268,13 @@ pub trait StorageWrite: Send + Sync {
 
     /// Publishes a session as a blob of this repository, and ends the session.
     ///
-    /// The backend measures what is stored and compares it with `proof.size()`. A blob that is there already is
-    /// kept if its size is right, and replaced if it is not. Resumable: a retry goes on, and a missing session
-    /// whose digest the repository holds by then is a success; one whose blob has been published and is gone again is
-    /// unknown, and nothing comes back. After it returned, the blob survives the loss of
-    /// power (unless the backend was opened otherwise).
+    /// The backend compares the size of the stored bytes with `proof.size()`. An existing blob is kept if its
+    /// size is right, and replaced otherwise. When the call returns, the blob is durable (unless the backend
+    /// was opened otherwise).
+    ///
+    /// The call is resumable: a retry continues it. A retry for a missing session succeeds if the repository
+    /// holds the blob. If that blob has been deleted since, the session is unknown, and the blob is not
+    /// restored.
     ///
     /// # Errors
     ///
@@ -275,10 +287,10 @@ pub trait StorageWrite: Send + Sync {
         proof: Verified,
     ) -> Result<BlobInfo>;
 
-    /// Ends a session and drops its bytes; false if there is none.
+    /// Ends a session and drops its bytes. Returns false if there is no such session.
     async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool>;
 
-    /// Makes a blob of `from` a blob of `to` as well; `None` if `from` does not hold it.
+    /// Makes a blob of `from` a blob of `to` as well. Returns `None` if `from` does not hold it.
     async fn mount(
         &self,
         from: &RepositoryName,
@@ -286,25 +298,29 @@ pub trait StorageWrite: Send + Sync {
         digest: &Digest,
     ) -> Result<Option<BlobInfo>>;
 
-    /// Puts a manifest with its tags.
+    /// Stores a manifest and moves its tags.
     ///
-    /// References are checked inside the call, under the protection that a collector respects: a blob of
-    /// another size than the descriptor's is hashed again; damaged means absent, whole refuses the manifest unless
-    /// [`PutManifest::sizes`] is [`SizePolicy::Any`]: then [`PutOutcome::wrong_sizes`] has it.
-    /// Then manifest and referrer entry appear atomically, then each tag atomically, in byte order. A tag that
-    /// conflicts ends it: [`PutOutcome::failed`] has the conflict, earlier tags stay moved.
+    /// References are checked inside the call, under the protection that a garbage collector respects. A blob
+    /// whose size differs from its descriptor's is hashed again. A damaged blob counts as absent. An
+    /// undamaged one refuses the manifest, unless [`PutManifest::sizes`] is [`SizePolicy::Any`]; then
+    /// [`PutOutcome::wrong_sizes`] lists it.
+    ///
+    /// Then the manifest and its referrer entry appear atomically. Then each tag moves atomically, in byte
+    /// order. The first tag that conflicts ends the call: [`PutOutcome::failed`] has the conflict, and
+    /// earlier tags stay moved.
     ///
     /// # Errors
     ///
-    /// [`StorageError::MissingReferences`] with everything that is missing, and
-    /// [`StorageError::SizeMismatch`]; nothing was written.
+    /// [`StorageError::MissingReferences`] with every missing digest, or [`StorageError::SizeMismatch`].
+    /// Nothing was written.
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome>;
 
-    /// Deletes a tag, and nothing else; returns what it pointed at, `None` if it was not there.
+    /// Deletes a tag and nothing else. Returns the digest that it pointed at, or `None` if there was no such
+    /// tag.
     ///
     /// # Errors
     ///
-    /// [`StorageError::TagConflict`] if the tag is not as expected.
+    /// [`StorageError::TagConflict`] if the tag does not point where `expect` says.
     async fn delete_tag(
         &self,
         repository: &RepositoryName,
@@ -312,53 +328,55 @@ pub trait StorageWrite: Send + Sync {
         expect: TagExpect,
     ) -> Result<Option<Digest>>;
 
-    /// Deletes a manifest, its referrer entry and every tag that points at it; returns those tags, `None` if it
-    /// was not there. Manifests that name it as their subject stay, and indexes that have it, as with
-    /// [blobs](Self::delete_blob).
+    /// Deletes a manifest, its referrer entry and every tag that points at it.
+    ///
+    /// Returns these tags, or `None` if there was no such manifest. Manifests that name it as their subject
+    /// stay, and so do indexes that contain it, as with [blobs](Self::delete_blob).
     async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest)
     -> Result<Option<Vec<Tag>>>;
 
-    /// Makes a blob no longer readable through this repository; other repositories keep it. False if it was
-    /// not there.
+    /// Removes a blob from this repository only. Returns false if this repository did not hold it.
     ///
-    /// Manifests do not hold a blob: one that refers to it stays, and can no longer be pulled whole. So a manifest that is
-    /// put while a blob that it needs is deleted is refused, or is there as if it had been put before; to keep blobs in
-    /// use is for whoever decides about deletions. Here nothing waits for anything.
+    /// A manifest does not protect the blobs that it refers to: it stays, and can no longer be pulled
+    /// completely. If a manifest is put while a blob that it needs is deleted, it is refused or stored as if
+    /// put before. The caller that decides about deletions has to keep blobs that are in use. This call waits
+    /// for nothing.
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;
 }
 
-/// The plane for maintenance: what is stored, for scrubs, expiry and collection.
+/// Lists the stored content and expires uploads, for scrubs, expiry and garbage collection.
 #[async_trait]
 pub trait StorageAdmin: Send + Sync {
-    /// Every stored blob, of whatever repository. Manifests are blobs too where the backend keeps them so.
+    /// Returns every stored blob of all repositories, including manifests if the backend stores them as
+    /// blobs.
     async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>>;
 
-    /// The blobs that a repository holds.
+    /// Returns the blobs that a repository holds.
     async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>>;
 
-    /// The manifests of a repository, tagged or not.
+    /// Returns the manifests of a repository, tagged or not.
     async fn manifests(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
     ) -> Result<Listing<BlobInfo>>;
 
-    /// The open upload sessions of a repository, in the order of their ids.
+    /// Returns the open upload sessions of a repository, in the order of their ids.
     async fn uploads(
         &self,
         repository: &RepositoryName,
         page: Page<'_, UploadId>,
     ) -> Result<Listing<UploadState>>;
 
-    /// Every repository with an open session, whether or not it exists for readers.
+    /// Returns every repository with an open session, including those that do not exist for readers yet.
     async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>>;
 
-    /// Ends a session as [`cancel`](StorageWrite::cancel) does, if it still stands where `seen` says and nobody is
-    /// busy with it; false if it does not.
+    /// Ends a session as [`cancel`](StorageWrite::cancel) does, if its state is still `seen` and it is not in
+    /// use. Returns false otherwise.
     ///
     /// # Errors
     ///
-    /// [`StorageError::ReadOnly`] from a handle that reads only, with nothing changed. Its listings stay open.
+    /// [`StorageError::ReadOnly`] from a read-only handle. Nothing was changed, and its listings still work.
     async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool>;
 }
 
@@ -366,48 +384,49 @@ pub trait StorageAdmin: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct LinkInfo {
-    /// What the repository calls it.
+    /// Digest of the blob in this repository.
     pub digest: Digest,
-    /// What it is stored as: another digest where registry:2 kept a sha512 blob under its sha256. Mark both.
+    /// Digest under which it is stored. It differs where registry:2 stored a sha512 blob under its sha256. A
+    /// collector marks both.
     pub target: Digest,
 }
 
 impl LinkInfo {
-    /// A blob of that name, stored as `target`.
+    /// Describes the blob `digest`, stored as `target`.
     #[must_use]
     pub const fn new(digest: Digest, target: Digest) -> Self {
         Self { digest, target }
     }
 }
 
-/// What is known of an upload when it is opened.
+/// Properties of an upload when it is opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewUpload {
-    /// The hash of nothing, in the announced algorithm.
+    /// Hash state of zero bytes, in the announced algorithm.
     pub checkpoint: Checkpoint,
-    /// The digest it shall have, where the client said so at once.
+    /// Expected digest, if the client announced it when it opened the upload.
     pub expected: Option<Digest>,
-    /// Its size in bytes, where the client said so at once.
+    /// Size in bytes, if the client announced it when it opened the upload.
     pub size: Option<u64>,
-    /// How many sessions may be open, with it.
+    /// Maximum numbers of open sessions, including this one.
     pub bounds: UploadBounds,
-    /// Whom it counts for; `None` for the host itself, and for those of whom nothing is known.
+    /// Uploader that the session counts for. `None` for the host itself and for unknown clients.
     pub uploader: Option<Uploader>,
 }
 
-/// Whom an upload session counts for.
+/// User or network that an upload session counts for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Uploader {
-    /// A user, wherever they come from.
+    /// An authenticated user, from any address.
     User(Arc<str>),
-    /// Strangers of one network: an address, in IPv6 the first 64 bits of it.
+    /// All anonymous clients of one network: an IPv4 address, or the first 64 bits of an IPv6 address.
     Network(IpAddr),
 }
 
 impl Uploader {
-    /// A stranger at this address.
+    /// Returns the network of an anonymous client at this address.
     #[must_use]
     pub fn stranger(address: IpAddr) -> Self {
         Self::Network(match address.to_canonical() {
@@ -417,30 +436,31 @@ impl Uploader {
     }
 }
 
-/// How many upload sessions may be open at once.
+/// Maximum numbers of upload sessions that may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadBounds {
-    /// In one repository.
+    /// Maximum number in one repository.
     pub in_repository: usize,
-    /// In all repositories together.
+    /// Maximum number in all repositories together.
     pub in_all: usize,
-    /// Of one uploader, in all repositories together.
+    /// Maximum number for one uploader, in all repositories together.
     pub of_uploader: usize,
 }
 
 impl UploadBounds {
-    /// Any number.
+    /// No bounds.
     pub const NONE: Self = Self {
         in_repository: usize::MAX,
         in_all: usize::MAX,
         of_uploader: usize::MAX,
     };
 
-    /// Whether one more may be opened where so many are; `of_uploader` is 0 where nobody is known.
+    /// Checks that one more session may be opened, given the numbers of open ones. `of_uploader` is 0 if the
+    /// uploader is unknown.
     ///
     /// # Errors
     ///
-    /// [`StorageError::TooManyUploads`] says which bound is reached.
+    /// [`StorageError::TooManyUploads`] with the bound that is reached.
     pub const fn admit(&self, in_repository: usize, in_all: usize, of_uploader: usize) -> Result<()> {
         if of_uploader >= self.of_uploader {
             return Err(StorageError::TooManyUploads {
@@ -465,7 +485,7 @@ impl UploadBounds {
 }
 
 impl NewUpload {
-    /// An upload that hashes in `algorithm`.
+    /// Describes an upload that is hashed with `algorithm`.
     #[must_use]
     pub fn hashed_by(algorithm: crate::digest::Algorithm) -> Self {
         Self {
@@ -477,19 +497,19 @@ impl NewUpload {
         }
     }
 
-    /// The same, counted for somebody.
+    /// Sets the uploader that the session counts for.
     #[must_use]
     pub fn by(self, uploader: Option<Uploader>) -> Self {
         Self { uploader, ..self }
     }
 
-    /// The same, where only so many may be open.
+    /// Sets the maximum numbers of open sessions.
     #[must_use]
     pub fn within(self, bounds: UploadBounds) -> Self {
         Self { bounds, ..self }
     }
 
-    /// An upload that shall have `digest`, and `size` bytes where that is known.
+    /// Describes an upload with the expected `digest`, and with `size` bytes if known.
     #[must_use]
     pub fn of(digest: Digest, size: Option<u64>) -> Self {
         Self {
@@ -500,21 +520,22 @@ impl NewUpload {
     }
 }
 
-/// Where a tag must point for a write to go ahead.
+/// Required target of a tag before a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagExpect {
-    /// Anywhere or nowhere.
+    /// The tag may point anywhere or be absent.
     Any,
-    /// Nowhere.
+    /// The tag must be absent.
     Absent,
-    /// Here.
+    /// The tag must point at this digest.
     Is(Digest),
-    /// Nowhere or here: pushing the same manifest to an immutable tag again succeeds.
+    /// The tag must be absent or point at this digest: pushing the same manifest to an immutable tag again
+    /// succeeds.
     AbsentOrIs(Digest),
 }
 
 impl TagExpect {
-    /// Whether a tag that points at `current` is as expected.
+    /// Returns true if a tag that points at `current` is as expected.
     #[must_use]
     pub fn admits(&self, current: Option<&Digest>) -> bool {
         match (self, current) {
@@ -525,30 +546,30 @@ impl TagExpect {
     }
 }
 
-/// A tag to move, and from where.
+/// A tag to move, and its required target before the move.
 #[derive(Clone, Debug)]
 pub struct TagMove {
     /// The tag.
     pub tag: Tag,
-    /// Where it must point before.
+    /// Required target before the move.
     pub expect: TagExpect,
 }
 
-/// As what something is referred to.
+/// Kind of content that a manifest refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Need {
-    /// As a blob of the repository: config and layers.
+    /// A blob of the repository: config and layers.
     Blob,
-    /// As a manifest of the repository: the entries of an index that are manifests by their media type.
+    /// A manifest of the repository: the entries of an index that are manifests by their media type.
     Manifest,
-    /// As a blob or a manifest of the repository: the other entries of an index. BuildKit keeps a cache as an index of
-    /// blobs.
+    /// A blob or a manifest of the repository: the other entries of an index. BuildKit stores a cache as an
+    /// index of blobs.
     Either,
 }
 
 impl Need {
-    /// Whether a blob of the repository is what is needed.
+    /// Returns true if a blob of the repository satisfies the need.
     #[must_use]
     pub const fn admits_blob(self) -> bool {
         match self {
@@ -557,7 +578,7 @@ impl Need {
         }
     }
 
-    /// Whether a manifest of the repository is what is needed.
+    /// Returns true if a manifest of the repository satisfies the need.
     #[must_use]
     pub const fn admits_manifest(self) -> bool {
         match self {
@@ -567,29 +588,29 @@ impl Need {
     }
 }
 
-/// Something a manifest refers to and that must be there.
+/// Content that a manifest refers to and that must exist.
 #[derive(Clone, Copy, Debug)]
 pub struct Needed {
-    /// Its digest.
+    /// Digest of the content.
     pub digest: Digest,
-    /// The size its descriptor gives, in bytes.
+    /// Size that the descriptor gives, in bytes.
     pub size: u64,
-    /// As what.
+    /// Kind of content that is needed.
     pub need: Need,
 }
 
-/// Treatment of content whose size is not what its descriptor says.
+/// Treatment of content whose size differs from its descriptor's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizePolicy {
     /// Refuses the manifest.
     #[default]
     Exact,
-    /// Accepts the manifest if the content is whole. Content that is damaged stays absent.
+    /// Accepts the manifest if the content is undamaged. Damaged content counts as absent.
     Any,
 }
 
-/// Content whose descriptor gives another size than it has.
+/// Content whose size differs from its descriptor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongSize {
     /// The content.
@@ -610,7 +631,7 @@ impl From<WrongSize> for StorageError {
     }
 }
 
-/// A manifest to put, with everything a backend has to know of it: it parses no JSON.
+/// A manifest to store, with everything that a backend has to know of it. A backend parses no JSON.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PutManifest {
@@ -618,19 +639,19 @@ pub struct PutManifest {
     pub manifest: Verified<Bytes>,
     /// Its media type.
     pub media_type: MediaType,
-    /// Tags that shall point at it.
+    /// Tags to move to it.
     pub tags: Vec<TagMove>,
-    /// What must be there.
+    /// Content that must exist.
     pub needs: Vec<Needed>,
-    /// How exact the sizes of these needs have to be.
+    /// Treatment of needed content whose size differs from its descriptor's.
     pub sizes: SizePolicy,
-    /// The manifest it refers to, and how the listing of that one's referrers shows it. Both are what the document says: a
-    /// backend may read them from it.
+    /// Subject of the manifest, and the descriptor that the subject's referrers listing shows. A backend may
+    /// also read both from the document.
     pub referrer: Option<(Digest, Descriptor)>,
 }
 
 impl PutManifest {
-    /// A manifest without tags, needs and subject.
+    /// Describes a manifest without tags, needs and subject.
     #[must_use]
     pub const fn new(manifest: Verified<Bytes>, media_type: MediaType) -> Self {
         Self {
@@ -644,31 +665,31 @@ impl PutManifest {
     }
 }
 
-/// A tag that was moved, and from where.
+/// A tag that was moved, with its previous target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The tag.
     pub tag: Tag,
-    /// What it pointed at before.
+    /// Digest that it pointed at before.
     pub previous: Option<Digest>,
 }
 
-/// The manifest is in; of its tags, those that were moved, and the first that could not be.
+/// Result of storing a manifest: the tags that were moved, and the first one that could not be moved.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct PutOutcome {
-    /// Whether the repository did not have the manifest before.
+    /// True if the repository did not have the manifest before.
     pub created: bool,
-    /// In byte order.
+    /// Tags that were moved, in byte order.
     pub moved: Vec<Moved>,
-    /// The tag that ended it; those that sort after it were not tried.
+    /// Tag that could not be moved, with the reason. Tags that sort after it were not tried.
     pub failed: Option<(Tag, StorageError)>,
-    /// Content whose descriptor gives another size, accepted by [`SizePolicy::Any`].
+    /// Content whose size differs from its descriptor's, accepted by [`SizePolicy::Any`].
     pub wrong_sizes: Vec<WrongSize>,
 }
 
 impl PutOutcome {
-    /// The manifest is in, no tag has been moved yet.
+    /// Describes a stored manifest before any tag was moved.
     #[must_use]
     pub const fn of_manifest(created: bool) -> Self {
         Self {
@@ -680,7 +701,7 @@ impl PutOutcome {
     }
 }
 
-/// A shared storage is the same storage, with every plane.
+/// Forwards every call and every plane to the shared storage.
 #[async_trait]
 impl<S: Storage + ?Sized> Storage for Arc<S> {
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {

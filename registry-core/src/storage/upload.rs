@@ -1,7 +1,7 @@
-//! An upload on its way into a storage: [`UploadState`], [`UploadBody`], and the proof, [`Verified`].
+//! Uploads into a storage: [`UploadState`], [`UploadBody`], and the proof of a digest, [`Verified`].
 //!
-//! Bytes, offset and hash state are one truth. The core receives and hashes; the backend stores, and keeps
-//! the checkpoint that belongs to exactly the bytes it stored.
+//! Bytes, offset and hash state change together. The core receives and hashes the bytes. The backend stores
+//! them, with the checkpoint that belongs to exactly the stored bytes.
 //!
 //! ```text
 //! let mut hasher = body.take_hasher()?;            // owned: it may enter a blocking closure
@@ -23,27 +23,27 @@ use bytes::Bytes;
 use http_body::Body;
 use std::{fmt, future::poll_fn, pin::Pin, time::SystemTime};
 
-/// Where an upload session stands. Read once by the service, and handed back to `append` and `commit`.
+/// State of an upload session. The service reads it once and passes it to `append` and `commit`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UploadState {
-    /// The session.
+    /// Id of the session.
     pub id: UploadId,
-    /// How many bytes it holds.
+    /// Number of bytes in the session.
     pub offset: u64,
-    /// When it was opened, by the backend's clock. For whoever looks, nothing else.
+    /// Time at which it was opened, by the backend's clock. For display only.
     pub started: Option<SystemTime>,
-    /// When it was last added to, or else opened, by the backend's clock. For expiry, nothing else.
+    /// Time of the last append, or else of the opening, by the backend's clock. For expiry only.
     pub touched: Option<SystemTime>,
-    /// The hash of the first `offset` bytes. `None`: lost, or not to be trusted (another boot); the session is
-    /// then hashed by [`rehash`](super::StorageWrite::rehash) when it closes.
+    /// Hash state of the first `offset` bytes. `None` if it is lost or not trusted (after a reboot). The
+    /// session is then hashed by [`rehash`](super::StorageWrite::rehash) when it is closed.
     pub checkpoint: Option<Checkpoint>,
-    /// The backend's own (a generation, an ETag): what compare-and-append compares.
+    /// Version that the backend assigns (a generation, an ETag). An append succeeds only if it is unchanged.
     pub version: Bytes,
 }
 
 impl UploadState {
-    /// A session at `offset` bytes.
+    /// Describes a session of `offset` bytes.
     #[must_use]
     pub const fn new(id: UploadId, offset: u64, version: Bytes) -> Self {
         Self {
@@ -56,25 +56,25 @@ impl UploadState {
         }
     }
 
-    /// With the hash of what it holds.
+    /// Sets the hash state of its bytes.
     #[must_use]
     pub fn with_checkpoint(self, checkpoint: Option<Checkpoint>) -> Self {
         Self { checkpoint, ..self }
     }
 
-    /// With the time it was opened.
+    /// Sets the time at which it was opened.
     #[must_use]
     pub fn with_started(self, started: Option<SystemTime>) -> Self {
         Self { started, ..self }
     }
 
-    /// With the time it was last added to, or else opened.
+    /// Sets the time of the last append, or else of the opening.
     #[must_use]
     pub fn with_touched(self, touched: Option<SystemTime>) -> Self {
         Self { touched, ..self }
     }
 
-    /// The running hash of what the session holds; one that only counts where that is lost.
+    /// Returns the running hash of the session's bytes. If it is lost, the returned hasher only counts bytes.
     pub(crate) fn hasher(&self) -> Hasher {
         match &self.checkpoint {
             Some(checkpoint) if checkpoint.offset() == self.offset => Hasher::resume(checkpoint),
@@ -83,7 +83,7 @@ impl UploadState {
     }
 }
 
-/// Bytes as they arrived, not yet hashed, and where they belong in the blob.
+/// Received bytes that are not hashed yet, with their offset in the blob.
 #[derive(Debug)]
 pub struct Piece {
     offset: u64,
@@ -92,30 +92,31 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// The bytes, in order, as the network cut them.
+    /// Returns the bytes in order, in the chunks in which they arrived.
     #[must_use]
     pub fn chunks(&self) -> &[Bytes] {
         &self.chunks
     }
 
-    /// Where the first byte belongs, counted from the start of the blob.
+    /// Returns the offset of the first byte, counted from the start of the blob.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many bytes these are. Never 0.
+    /// Returns the number of bytes, which is never 0.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a piece is never empty")]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Hashes these bytes. Burns CPU: call it where you write, not on the reactor.
+    /// Hashes these bytes. Call it on the thread that writes, not on the reactor, because it needs much CPU
+    /// time.
     ///
     /// # Errors
     ///
-    /// [`StorageError::Internal`] if the hasher stands elsewhere: a piece was left out or hashed twice.
+    /// [`StorageError::Internal`] if the hasher is at another offset: a piece was omitted or hashed twice.
     pub fn hash(&self, hasher: &mut Hasher) -> Result<(), StorageError> {
         if hasher.offset() != self.offset {
             return Err(StorageError::internal(format!(
@@ -131,10 +132,10 @@ impl Piece {
     }
 }
 
-/// A request body as backends see it, whatever server received it.
+/// Request body as a backend receives it, independent of the server.
 pub type IncomingBody<'a> = Pin<&'a mut (dyn Body<Data = Bytes, Error = BoxError> + Send)>;
 
-/// The body of one `PATCH`, `PUT` or `POST` on its way into an upload.
+/// Body of one `PATCH`, `PUT` or `POST` request of an upload.
 pub struct UploadBody<'a> {
     source: IncomingBody<'a>,
     offset: u64,
@@ -147,7 +148,7 @@ pub struct UploadBody<'a> {
     end: Option<Result<(), BoxError>>,
 }
 
-/// A body that is longer or shorter than its `Content-Range` announced.
+/// Error for a body that is longer or shorter than its `Content-Range` announced.
 #[derive(Debug, thiserror::Error)]
 #[error("the chunk was announced to end at byte {announced}, and {} {at}", if .at > .announced { "goes on to" } else { "ends at" })]
 struct WrongLength {
@@ -156,8 +157,10 @@ struct WrongLength {
 }
 
 impl<'a> UploadBody<'a> {
-    /// A body that continues `state`. With `announced_end` (exclusive, counted from the start of the blob) a body
-    /// that ends elsewhere is an error; with `closing` no append follows, and the blob shall have that digest.
+    /// Starts a body that continues `state`.
+    ///
+    /// `announced_end` is exclusive and counted from the start of the blob: a body that ends elsewhere is an
+    /// error. With `closing`, no append follows, and the blob is expected to have that digest.
     pub(crate) fn begin(
         source: IncomingBody<'a>,
         state: &UploadState,
@@ -177,33 +180,34 @@ impl<'a> UploadBody<'a> {
         }
     }
 
-    /// For test suites that drive a storage by hand: what the service does at the start of each request.
+    /// Starts a body as the service does for each request. Meant for test suites that drive a storage
+    /// directly.
     #[cfg(feature = "contract-tests")]
     pub fn new(source: IncomingBody<'a>, state: &UploadState, closing: Option<Digest>) -> Self {
         Self::begin(source, state, None, closing)
     }
 
-    /// The digest that the client announced, set when no append follows: the final place is known, and the body
-    /// counts whole or not at all.
+    /// Returns the digest that the client announced, if no append follows. The final digest is then known,
+    /// and the body is stored as a whole or not at all.
     #[must_use]
     pub const fn closing(&self) -> Option<&Digest> {
         self.closing.as_ref()
     }
 
-    /// How many bytes are still to come, where that is known.
+    /// Returns the number of bytes still to come, if known.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
         let here = (self.gathered_len + self.carry.len()) as u64;
         self.source.size_hint().exact().map(|there| there + here)
     }
 
-    /// The next bytes, at most `max` of them and fewer only at the end; `None` when the body has ended well.
+    /// Returns the next `max` bytes, or fewer at the end. Returns `None` after the end of a complete body.
     ///
-    /// Dropping the future loses nothing: what had arrived comes with the next call.
+    /// Dropping the future loses no bytes: the next call returns them.
     ///
     /// # Errors
     ///
-    /// [`StorageError::Body`] if the client's body broke off. What came before it has been handed out.
+    /// [`StorageError::Body`] if the client's body broke off. All bytes before that have been returned.
     pub async fn next(&mut self, max: usize) -> Result<Option<Piece>, StorageError> {
         while self.gathered_len < max && self.end.is_none() {
             if self.carry.is_empty() {
@@ -230,7 +234,7 @@ impl<'a> UploadBody<'a> {
         }
     }
 
-    /// Waits for one frame, into `carry` or `end`. Only called with an empty `carry`.
+    /// Waits for one frame and puts it into `carry` or `end`. Called only if `carry` is empty.
     async fn receive(&mut self) {
         let frame = poll_fn(|context| self.source.as_mut().poll_frame(context)).await;
         let received = self.offset + self.gathered_len as u64;
@@ -260,29 +264,30 @@ impl<'a> UploadBody<'a> {
         }
     }
 
-    /// Lends out the running hash, once; [`return_hasher`](Self::return_hasher) gives it back.
+    /// Takes the running hash out, once. Give it back with [`return_hasher`](Self::return_hasher).
     ///
     /// # Errors
     ///
-    /// [`StorageError::Internal`] if it is lent out already.
+    /// [`StorageError::Internal`] if it was taken and not given back.
     pub fn take_hasher(&mut self) -> Result<Hasher, StorageError> {
         self.hasher
             .take()
             .ok_or_else(|| StorageError::internal("the hasher of an upload was taken twice"))
     }
 
-    /// Gives the running hash back. A body whose hasher is missing proves nothing.
+    /// Gives the running hash back. Without it there is no proof of the digest.
     pub fn return_hasher(&mut self, hasher: Hasher) {
         self.hasher = Some(hasher);
     }
 
-    /// The running hash, if the backend gave it back: what the proof is made of.
+    /// Returns the running hash for the proof, if the backend gave it back.
     #[must_use]
     pub(crate) fn into_hasher(self) -> Option<Hasher> {
         self.hasher
     }
 
-    /// For test suites that drive a storage by hand: the running hash, if the backend gave it back.
+    /// Returns the running hash, if the backend gave it back. Meant for test suites that drive a storage
+    /// directly.
     #[cfg(feature = "contract-tests")]
     #[must_use]
     pub fn finish(self) -> Option<Hasher> {
@@ -300,9 +305,10 @@ impl fmt::Debug for UploadBody<'_> {
     }
 }
 
-/// The proof that bytes have a digest. Only the core's hashing makes one.
+/// Proof that bytes have a digest. Only the core's hashing creates one.
 ///
-/// `Verified<UploadId>`: the first [`size`](Self::size) bytes of that upload. `Verified<Bytes>`: these bytes.
+/// `Verified<UploadId>` is about the first [`size`](Self::size) bytes of that upload, `Verified<Bytes>` about
+/// these bytes.
 #[derive(Clone, Debug)]
 pub struct Verified<T = UploadId> {
     subject: T,
@@ -311,25 +317,25 @@ pub struct Verified<T = UploadId> {
 }
 
 impl<T> Verified<T> {
-    /// What the bytes hash to.
+    /// Returns the digest of the bytes.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// How many bytes were hashed, from 0.
+    /// Returns the number of hashed bytes, from offset 0.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Whose bytes.
+    /// Returns the upload id or the bytes that the proof is about.
     #[must_use]
     pub const fn subject(&self) -> &T {
         &self.subject
     }
 
-    /// What was hashed, when the proof has served.
+    /// Converts the proof into the upload id or the bytes that it is about.
     #[must_use]
     pub fn into_subject(self) -> T {
         self.subject
@@ -337,7 +343,7 @@ impl<T> Verified<T> {
 }
 
 impl Verified<Bytes> {
-    /// Hashes `bytes` in `algorithm`.
+    /// Hashes `bytes` with `algorithm`.
     #[must_use]
     pub fn of(algorithm: Algorithm, bytes: Bytes) -> Self {
         Self {
@@ -349,7 +355,7 @@ impl Verified<Bytes> {
 }
 
 impl Verified<UploadId> {
-    /// What `hasher` says of the upload; `None` if it only counted.
+    /// Finishes `hasher` for the upload. Returns `None` if the hasher only counted bytes.
     pub(crate) fn of_upload(id: UploadId, hasher: Hasher) -> Option<Self> {
         let size = hasher.offset();
         Some(Self {
@@ -359,7 +365,8 @@ impl Verified<UploadId> {
         })
     }
 
-    /// For test suites that drive a storage by hand: the proof, from the hasher that a body gave back.
+    /// Creates the proof from the hasher that a body returned. Meant for test suites that drive a storage
+    /// directly.
     #[cfg(feature = "contract-tests")]
     #[must_use]
     pub fn from_hasher(id: UploadId, hasher: Hasher) -> Option<Self> {

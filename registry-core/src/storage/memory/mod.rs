@@ -1,8 +1,8 @@
-//! [`MemoryStorage`]: the reference backend, for tests and for registries that may forget.
+//! [`MemoryStorage`]: the reference backend, for tests and for registries whose content need not persist.
 //!
-//! One lock over plain maps, held for map operations only and never across an `await`. There is no runtime in
-//! this crate, so hashing and joining run on the caller's thread; a backend that hashes much does better.
-//! Content that no repository holds any more is freed at once, so there is nothing to collect.
+//! One lock protects plain maps. It is held for map operations only, never across an `await`. This crate has
+//! no runtime, so hashing and joining run on the caller's thread. A backend with much hashing moves it
+//! elsewhere. Content is freed as soon as no repository holds it, so that no garbage collection is needed.
 
 mod repository;
 mod state;
@@ -32,11 +32,11 @@ use std::{
 };
 use upload::{Append, Upload};
 
-/// How much is taken from a body at once, and thus how much an append that dies can lose: far below the 16 MiB
+/// Number of bytes taken from a body at once. A failed append loses at most that much, far below the 16 MiB
 /// that the contract allows.
 const PIECE: usize = 256 << 10;
 
-/// A registry's content in memory. Clones are handles on the same content.
+/// Content of a registry in memory. Clones are handles to the same content.
 ///
 /// ```
 /// use registry_core::storage::{MemoryStorage, Storage};
@@ -50,13 +50,13 @@ pub struct MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// An empty storage.
+    /// Creates an empty storage.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The state. A panic elsewhere cannot leave it halfway: every change is a few map operations.
+    /// Locks the state. A panic elsewhere cannot leave it inconsistent: every change is a few map operations.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -414,12 +414,12 @@ fn info(digest: &Digest, bytes: &Bytes) -> BlobInfo {
     BlobInfo::new(*digest, bytes.len() as u64)
 }
 
-/// Everything that sorts after a page's lower bound.
+/// Range of all keys that sort after a page's lower bound.
 fn beyond<K>(after: Option<&K>) -> impl RangeBounds<K> {
     (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }
 
-/// The chunks in one buffer of their own, so that a few bytes do not keep a network buffer alive.
+/// Copies the chunks into one buffer, so that a few bytes do not keep a network buffer alive.
 fn join(chunks: &[Bytes]) -> Bytes {
     let mut joined = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
     for chunk in chunks {
@@ -428,7 +428,7 @@ fn join(chunks: &[Bytes]) -> Bytes {
     joined.freeze()
 }
 
-/// An offset within bytes that are in memory.
+/// Converts an offset within bytes in memory.
 fn in_memory(offset: u64) -> Result<usize> {
     usize::try_from(offset).map_err(|source| StorageError::Internal {
         context: format!("offset {offset} of a blob in memory"),

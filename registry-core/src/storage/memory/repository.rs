@@ -1,6 +1,6 @@
 //! One repository in memory: its manifests, tags and referrers, which change together.
 //!
-//! The bytes of its blobs are not here: repositories share them, so the [state](super::state) has them.
+//! The bytes of its blobs are in the [state](super::state), because repositories share them.
 
 use super::upload::Upload;
 use crate::{
@@ -14,14 +14,15 @@ use crate::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A scope. Blobs and uploads may come before it exists for readers, which it does from its first manifest on.
+/// A repository. It exists for readers from its first manifest on, but it can contain blobs and uploads
+/// before.
 #[derive(Default)]
 pub(super) struct Repository {
     pub(super) exists: bool,
     pub(super) blobs: BTreeSet<Digest>,
     pub(super) manifests: BTreeMap<Digest, Manifest>,
     pub(super) tags: BTreeMap<Tag, Digest>,
-    /// By subject, then by the digest of the manifest that names it.
+    /// Referrers by subject, then by the digest of the manifest that names it.
     pub(super) referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
     pub(super) uploads: BTreeMap<UploadId, Upload>,
 }
@@ -69,13 +70,13 @@ impl Repository {
         self.manifests.insert(digest, manifest);
     }
 
-    /// Returns what the tag pointed at before.
+    /// Moves the tag and returns the digest that it pointed at before.
     pub(super) fn move_tag(&mut self, tag: &Tag, to: Digest, expect: TagExpect) -> Result<Option<Digest>> {
         admit(tag, self.tags.get(tag), expect)?;
         Ok(self.tags.insert(tag.clone(), to))
     }
 
-    /// Returns the tags that pointed at it, which are gone too.
+    /// Removes the manifest and the tags that point at it, and returns these tags.
     pub(super) fn remove_manifest(&mut self, digest: &Digest) -> Option<Vec<Tag>> {
         let manifest = self.manifests.remove(digest)?;
         if let Some(subject) = manifest.subject
@@ -95,7 +96,7 @@ impl Repository {
     }
 }
 
-/// Whether a tag that points there now may be moved or deleted.
+/// Checks that a tag that now points at `current` may be moved or deleted.
 pub(super) fn admit(tag: &Tag, current: Option<&Digest>, expect: TagExpect) -> Result<()> {
     if expect.admits(current) {
         return Ok(());

@@ -1,7 +1,8 @@
-//! What all handles on a [`MemoryStorage`](super::MemoryStorage) share, and what must change in one step.
+//! State that all handles to a [`MemoryStorage`](super::MemoryStorage) share, with the operations that change
+//! several maps at once.
 //!
-//! A blob here and its digest in a repository, a session and the count of sessions: nothing else adds or
-//! removes one of a pair, so they agree.
+//! A blob and its digest in a repository change together, and so do a session and the count of sessions. No
+//! other module adds or removes one of such a pair.
 
 use super::{info, repository::Repository, upload::Upload};
 use crate::{
@@ -16,15 +17,15 @@ use crate::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-/// Everything, behind one lock.
+/// The complete state, behind one lock.
 #[derive(Default)]
 pub(super) struct State {
-    /// Stored once, whoever holds it. Nothing stays here without a holder.
+    /// Blobs, each stored once for all its holders. A blob without a holder is removed.
     pub(super) blobs: BTreeMap<Digest, Blob>,
     pub(super) repositories: BTreeMap<RepositoryName, Repository>,
-    /// How many sessions are open, in all repositories.
+    /// Number of open sessions in all repositories.
     uploads: usize,
-    /// The same, for each of whom something is known.
+    /// Number of open sessions of each known uploader.
     uploads_by: BTreeMap<Uploader, usize>,
 }
 
@@ -33,11 +34,11 @@ pub(super) struct Blob {
     pub(super) holders: BTreeSet<RepositoryName>,
 }
 
-/// What a commit finds.
+/// State of a session at its commit.
 pub(super) enum Committable<'a> {
-    /// The session, where the caller saw it.
+    /// The session exists, in the state that the caller saw.
     Session(&'a Upload),
-    /// The session has gone and the blob is there: an earlier try got through.
+    /// The session has ended and the blob exists: an earlier attempt succeeded.
     Done(BlobInfo),
 }
 
@@ -47,7 +48,7 @@ impl State {
         blob.holders.contains(repository).then_some(&blob.bytes)
     }
 
-    /// Makes a blob of a repository. Content that is there already stays: it has the same digest.
+    /// Adds a blob to a repository. Existing content stays, because it has the same digest.
     pub(super) fn hold(&mut self, repository: &RepositoryName, digest: &Digest, bytes: Bytes) {
         let blob = self.blobs.entry(*digest).or_insert_with(|| Blob {
             bytes,
@@ -73,7 +74,7 @@ impl State {
         true
     }
 
-    /// The scope of that name, for a write that goes ahead.
+    /// Returns the repository of that name for a write, and creates it if it does not exist.
     pub(super) fn repository(&mut self, name: &RepositoryName) -> &mut Repository {
         self.repositories.entry(name.clone()).or_default()
     }
@@ -121,7 +122,7 @@ impl State {
         true
     }
 
-    /// The session, if it stands where the caller saw it and nobody is appending.
+    /// Returns the session, if it is in the state that the caller saw and no append is running.
     pub(super) fn upload_at(
         &mut self,
         repository: &RepositoryName,
@@ -149,7 +150,8 @@ impl State {
             .map(|upload| Committable::Session(upload))
     }
 
-    /// Checks that everything a manifest refers to is there, and returns what the policy accepts in another size than it says.
+    /// Checks that all content that a manifest refers to exists. Returns the content of another size that the
+    /// policy accepts.
     pub(super) fn check(
         &self,
         repository: &RepositoryName,

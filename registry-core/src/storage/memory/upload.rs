@@ -1,6 +1,7 @@
-//! An upload session in memory, and the right to append to it.
+//! Upload session in memory, and the exclusive right to append to it.
 //!
-//! Which sessions there are, and how many there may be, is the [state](super::state)'s; how one moves is here.
+//! The [state](super::state) has the list of sessions and their bounds. This module has the changes of one
+//! session.
 
 use super::MemoryStorage;
 use crate::{
@@ -12,8 +13,8 @@ use crate::{
 use bytes::Bytes;
 use std::time::SystemTime;
 
-/// An upload session. What is here is kept; an append adds bytes, offset and checkpoint in one step, so one
-/// that dies leaves nothing to be cut off.
+/// An upload session. An append adds bytes, offset and checkpoint in one step, so that a failed append leaves
+/// nothing to truncate.
 pub(super) struct Upload {
     pieces: Vec<Bytes>,
     offset: u64,
@@ -27,7 +28,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// A session with nothing in it.
+    /// Opens an empty session.
     pub(super) fn open(new: NewUpload) -> Self {
         let started = now();
         Self {
@@ -50,12 +51,12 @@ impl Upload {
             .with_touched(Some(self.touched))
     }
 
-    /// What it holds: handles on the pieces, not copies.
+    /// Returns handles to its pieces, without copying them.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
         self.pieces.clone()
     }
 
-    /// Whether it stands where the caller saw it and nobody is appending.
+    /// Checks that it is in the state that the caller saw and that no append is running.
     pub(super) fn expect(&self, seen: &UploadState) -> Result<()> {
         if self.appending || self.version() != seen.version {
             return Err(self.conflict());
@@ -63,7 +64,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Ends appending for good; what the session holds is about to be hashed.
+    /// Refuses further appends, because the bytes of the session are about to be hashed.
     pub(super) const fn seal(&mut self) {
         self.sealed = true;
         self.version += 1;
@@ -78,8 +79,8 @@ impl Upload {
     }
 }
 
-/// The right to append to a session, which only one holds. Dropping it, with its future or after an error,
-/// leaves the session at what was kept last.
+/// Exclusive right to append to a session. Dropping it, with its future or after an error, leaves the session
+/// with the bytes that were stored last.
 pub(super) struct Append<'a> {
     storage: &'a MemoryStorage,
     repository: &'a RepositoryName,
@@ -105,7 +106,7 @@ impl<'a> Append<'a> {
         })
     }
 
-    /// Bytes, offset and hash state, in one step.
+    /// Adds bytes, offset and hash state in one step.
     pub(super) fn keep(&self, pieces: &mut Vec<Bytes>, hasher: &Hasher) -> Result<()> {
         let mut state = self.storage.state();
         // A cancel may have ended the session meanwhile.
@@ -143,7 +144,7 @@ impl Drop for Append<'_> {
     }
 }
 
-/// The one clock of this crate: a backend stamps its sessions, and no promise rests on that.
+/// Returns the current time, the only clock of this crate. Sessions carry it, and no promise depends on it.
 #[expect(
     clippy::disallowed_methods,
     reason = "this backend lives in the core, and has no files whose times it could ask for"

@@ -14,20 +14,20 @@ use registry_core::{
 };
 use std::fs::File;
 
-/// After how many bytes, at most, what was received is recorded, and the room that is left looked at.
+/// Maximum number of bytes received before progress is recorded and the free space is checked again.
 const PAUSE_EVERY: u64 = 16 << 20;
 
-/// A session that is being appended to. It goes from closure to closure, and the lock with it: if the future that
-/// waits for a closure is dropped, the lock is free when the closure has ended, and not before.
+/// A session that is being appended to. Each closure passes it, with its lock, to the next. If the future that waits
+/// for a closure is dropped, the lock is released when that closure ends.
 struct Appending {
     claimed: Claimed,
     file: File,
     hasher: Hasher,
-    /// Whether the body closes the session, and so counts whole or not at all.
+    /// True if the body closes the session: it is then stored whole or not at all.
     closing: bool,
-    /// Where the session stood before, with which hash.
+    /// Offset and hash state of the session before the append.
     begun: (u64, Option<Checkpoint>),
-    /// Where the room that is left was last looked at.
+    /// Offset at which the free space was last checked.
     paused: u64,
 }
 
@@ -101,7 +101,7 @@ impl Appending {
         Ok(())
     }
 
-    /// Leaves the session as an append leaves it that failed for this reason.
+    /// Brings the session into the state that an append leaves when it fails with `error`, and returns the error.
     fn failed(&mut self, store: &Store, error: StorageError) -> StorageError {
         let left = if self.closing || matches!(error, StorageError::Full { .. }) {
             // Were it kept, the disk would stay full until somebody ends the session.
@@ -123,7 +123,7 @@ impl Appending {
         piece.hash(&mut self.hasher)
     }
 
-    /// Records what has come, unless it counts only whole, and looks whether there is room for more.
+    /// Records what was received, unless the body closes the session, and checks that there is room for more.
     fn pause(&mut self, store: &Store) -> Result<()> {
         self.paused = self.hasher.offset();
         if !self.closing {
@@ -132,7 +132,7 @@ impl Appending {
         store.require_room(0)
     }
 
-    /// Drops what was appended, which gives the room back, and only then says so in the record, which needs some.
+    /// Drops what was appended, which frees space, and then records that. The order matters: the record needs space.
     fn undo(&mut self, store: &Store) -> Result<()> {
         let session = &mut self.claimed.session;
         let path = session.data();
@@ -173,9 +173,9 @@ mod tests {
     use registry_core::{Algorithm, Digest, storage::NewUpload};
     use std::{fs, pin::pin};
 
-    /// So that the room is looked at after 16 MiB.
+    /// Size of the pieces: the largest, so that the free space is checked after 16 MiB.
     const PIECE: usize = pieces::MOST;
-    /// What the session holds before.
+    /// Number of bytes in the session before the append.
     const BEFORE: u64 = 1000;
 
     fn zeros(
@@ -184,16 +184,16 @@ mod tests {
         Full::new(Bytes::from(vec![0; length])).map_err(|never| match never {})
     }
 
-    /// What became of a session, and of a body that goes on after the disk has fallen below the reserve.
+    /// State of a session and its body after the disk fell below the reserve.
     struct Outcome {
         error: StorageError,
         received: u64,
-        /// How many bytes are in the file.
+        /// Number of bytes in the file.
         stored: u64,
         stands: UploadState,
     }
 
-    /// `roomy` is how many bytes are received while there is room.
+    /// Appends a large body: at least `roomy` bytes while there is room, the rest below the reserve.
     async fn below_the_reserve(roomy: u64, closing: Option<Digest>) -> Outcome {
         let root = tempfile::tempdir().unwrap();
         let repository = RepositoryName::parse("a").unwrap();
@@ -244,7 +244,8 @@ mod tests {
         }
     }
 
-    /// As before the call, with its hash: the client may go on from there when there is room.
+    /// Asserts that the session is as before the call, with its hash: the client may continue there when there is
+    /// room.
     fn assert_undone(outcome: &Outcome) {
         let Outcome {
             error,

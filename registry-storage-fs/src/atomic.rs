@@ -1,17 +1,17 @@
-//! Write aside, sync, rename, sync the directory: in that order, and nowhere else.
+//! Durable writes: write a staged file, sync it, rename it, sync its directory, in that order and nowhere else.
 //!
-//! Every visible file appears by a rename, so no reader and no crash ever shows half of one. [`Changes`] is what
-//! one operation does to the directory: its files are synced before they get their names, and
-//! [`Changes::settle`] makes the names last. Only then may the operation be acknowledged. With
-//! [`Durability::Relaxed`] the order is the same and nothing is synced.
+//! Every visible file appears by a rename, so no reader and no crash ever shows half of one. [`Changes`] is what one
+//! operation does to the directory: its files are synced before they get their names, and [`Changes::settle`] makes
+//! the names durable. Only then may the operation be acknowledged. With [`Durability::Relaxed`] the order is the same
+//! and nothing is synced.
 //!
-//! A name lasts when every directory on the way to it was synced after it got its own. A new directory may have
-//! been made by an operation that still runs, or by a process that died before its sync; "it exists" therefore
-//! proves nothing, and [`Disk`] remembers which directories it has itself seen to. The same holds for files that an
+//! A name is durable once each directory on the way to it was synced after it got its own name. A new directory may
+//! come from an operation that still runs, or from a process that died before its sync. Its existence therefore proves
+//! nothing, and [`Disk`] remembers the directories that it has synced itself. The same holds for files that an
 //! operation finds and builds upon, such as the blobs of a manifest: [`Changes::last`].
 //!
-//! Directories that hold nothing are removed while others make entries in them: [`Disk::remove_empty`]. So whoever makes
-//! an entry makes its directories as often as they go away meanwhile.
+//! [`Disk::remove_empty`] removes empty directories while other operations create entries in them. An operation that
+//! creates an entry therefore creates its directories again whenever they disappear.
 
 use crate::{
     directories::Directories,
@@ -27,27 +27,28 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What an acknowledged write survives.
+/// Failures that an acknowledged write survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// The loss of power: data is synced, renamed, and its directories are synced. The default.
+    /// Survives a power loss: data is synced and renamed, and its directories are synced. The default.
     #[default]
     Full,
-    /// The death of the process. A power loss may cost what was acknowledged within the last half minute or so,
-    /// and leave names whose content is gone; those count as absent, and the next push heals them.
+    /// Survives the end of the process. A power loss may cost writes acknowledged within the last half minute or so.
+    /// It may leave names without content; these count as absent, and the next push repairs them.
     Relaxed,
 }
 
-/// How many files are remembered as lasting. Forgetting one costs two syncs of what is clean when it is built upon again.
+/// Maximum number of files remembered as durable. A forgotten one costs two syncs of clean data when it is built upon
+/// again.
 const REMEMBERED_FILES: usize = 65_536;
-/// How often the directories on the way to an entry are made, at most. Others remove them only when they are empty, so
-/// that each try has the better odds; it is a bound for file systems that answer nonsense.
+/// Maximum number of attempts to create the directories on the way to an entry. Other operations remove only empty
+/// directories, so each attempt is likely to succeed. The bound is for file systems that give wrong answers.
 const TRIES: usize = 1000;
 
 /// The writing side of a directory.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    /// Everything lies below it. It and its parents last from opening on.
+    /// Directory that contains everything. It and its parents are durable from opening on.
     top: PathBuf,
     staging: Staging,
     durability: Durability,
@@ -55,15 +56,15 @@ pub(crate) struct Disk {
     files: Mutex<LastingFiles>,
 }
 
-/// Files whose content and name last, as far as this process knows.
+/// Files whose content and name are durable, as far as this process knows.
 #[derive(Debug, Default)]
 struct LastingFiles {
     /// Hashes of their paths.
     known: HashSet<u64>,
     hasher: RandomState,
-    /// How many files have been removed. Whoever began before the last removal may have synced a name that is gone.
+    /// Number of removed files. An operation that began before the last removal may have synced a name that is gone.
     removals: u64,
-    /// How many removals go on. Nothing is remembered meanwhile.
+    /// Number of removals in progress. No file is remembered meanwhile.
     leaving: usize,
 }
 
@@ -94,7 +95,7 @@ impl Disk {
         self.staging.require_owned()
     }
 
-    /// What one operation is about to change.
+    /// Begins the changes of one operation.
     pub(crate) fn changes(&self) -> Changes<'_> {
         Changes {
             disk: self,
@@ -105,7 +106,7 @@ impl Disk {
         }
     }
 
-    /// Replaces a file whose directory exists. It survives the process, not the loss of power.
+    /// Replaces a file whose directory exists. The new content survives the end of the process, but not a power loss.
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         let staged = self.stage()?;
         fs::write(&staged.path, bytes).at("write", &staged.path)?;
@@ -124,13 +125,14 @@ impl Disk {
         }
     }
 
-    /// Whether [`sync_data`](Self::sync_data) syncs.
+    /// Returns true if [`sync_data`](Self::sync_data) syncs.
     pub(crate) fn syncs(&self) -> bool {
         self.durability == Durability::Full
     }
 
-    /// Removes a directory with everything in it, for readers at once; false if there is none. For sessions: nothing in
-    /// them is remembered as lasting. `pointer` is the file in it without which readers take it for nothing.
+    /// Removes a directory with everything in it, at once for readers; returns false if there is none. Only for
+    /// sessions, since nothing in them is remembered as durable. Readers ignore a directory without its file
+    /// `pointer`.
     pub(crate) fn discard(&self, directory: &Path, pointer: &Path) -> Result<bool, FsError> {
         let staged = self.stage()?;
         match fs::rename(directory, &staged.path) {
@@ -144,9 +146,9 @@ impl Disk {
         }
     }
 
-    /// Removes a directory if it is empty, and then those above it that are, up to `top`, which stays.
+    /// Removes a directory if it is empty, and then its empty parents up to `top`, which stays.
     ///
-    /// Best effort: what cannot be removed stays, and costs a directory that holds nothing.
+    /// Best effort: an empty directory that cannot be removed stays.
     pub(crate) fn remove_empty(&self, directory: &Path, top: &Path) {
         for directory in directory.ancestors().take_while(|directory| *directory != top) {
             match self.remove_if_empty(directory) {
@@ -160,7 +162,7 @@ impl Disk {
         }
     }
 
-    /// Whether the directory is gone.
+    /// Removes a directory if it is empty. Returns true if it is gone.
     fn remove_if_empty(&self, directory: &Path) -> Result<bool, FsError> {
         // Before it is forgotten: most are not empty, and would be synced again.
         let Some(mut entries) = fs::read_dir(directory).if_there("list", directory)? else {
@@ -188,7 +190,7 @@ impl Disk {
         }
     }
 
-    /// Syncs a directory; false if it is gone. That of everything stays.
+    /// Syncs a directory; returns false if it is gone. The absence of the top directory is an error.
     fn sync_if_there(&self, directory: &Path) -> Result<bool, FsError> {
         match self.sync_directory(directory) {
             Err(error) if error.is_absence() && directory != self.top => Ok(false),
@@ -213,13 +215,13 @@ impl Disk {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the content and the name of a file are known to last.
+    /// Returns true if the content and the name of a file are known to be durable.
     pub(crate) fn lasts(&self, path: &Path) -> bool {
         let files = self.files();
         files.known.contains(&files.number(path))
     }
 
-    /// Forgets a file that is about to be removed. Before: else one that is put in its place at once would be taken to last.
+    /// Forgets a file before it is removed. Otherwise a file put in its place at once would be taken for durable.
     fn leave(&self, path: &Path) -> LeavingFile<'_> {
         let mut files = self.files();
         let number = files.number(path);
@@ -232,7 +234,7 @@ impl Disk {
     }
 }
 
-/// A file that somebody removes. Until this is dropped no file is remembered as lasting.
+/// A file that is being removed. No file is remembered as durable until this is dropped.
 #[derive(Debug)]
 struct LeavingFile<'a> {
     disk: &'a Disk,
@@ -240,7 +242,7 @@ struct LeavingFile<'a> {
 }
 
 impl LeavingFile<'_> {
-    /// It has been removed.
+    /// Records that the file has been removed.
     fn gone(mut self) {
         self.is_gone = true;
     }
@@ -254,37 +256,37 @@ impl Drop for LeavingFile<'_> {
     }
 }
 
-/// What one operation changes. Everything is visible at once, and lasts after [`settle`](Self::settle).
+/// Changes of one operation. Each is visible at once, and durable after [`settle`](Self::settle).
 #[derive(Debug)]
 #[must_use = "changes last only when they are settled"]
 pub(crate) struct Changes<'a> {
     disk: &'a Disk,
-    /// Directories that an entry was added to or removed from.
+    /// Directories in which an entry was added or removed.
     touched: Vec<PathBuf>,
-    /// Files that are there and whose content is synced.
+    /// Files that exist and whose content is synced.
     given: Vec<PathBuf>,
-    /// How many files had been removed when this began.
+    /// Number of files that had been removed when this began.
     removed_files: u64,
-    /// How many directories.
+    /// Number of directories that had been removed when this began.
     removed_directories: u64,
 }
 
 impl Changes<'_> {
-    /// A file with these bytes, in place of what is there.
+    /// Writes a file with these bytes, in place of an existing one.
     pub(crate) fn put(&mut self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         self.put_derived(target, bytes)?;
         self.give(target);
         Ok(())
     }
 
-    /// The same for a file that no promise rests on: if it is there it is whole, but it may be gone after a
-    /// loss of power, because its directories are not synced.
+    /// Does the same for a file on which no promise rests. If it exists it is whole, but it may be gone after a power
+    /// loss, because its directories are not synced.
     pub(crate) fn put_derived(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         let staged = self.write_staged(bytes)?;
         rename_making_way(&staged.path, target)
     }
 
-    /// A file with these bytes: the one that is there if it has them.
+    /// Ensures that a file has these bytes. An existing file that has them is kept.
     pub(crate) fn ensure(&mut self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         let Some(file) = File::open(target).if_there("open", target)? else {
             return self.put(target, bytes);
@@ -298,8 +300,8 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// A file that was found, whoever left it there: a process that died before it had synced it, one that never meant
-    /// to, or an operation that still runs. What builds upon it must not last longer than it does.
+    /// Makes an existing file durable, whoever left it: a process that died before the sync, one that never syncs, or
+    /// a running operation. A file that builds upon it must not be durable before it is.
     pub(crate) fn last(&mut self, target: &Path) -> Result<(), FsError> {
         if !self.disk.syncs() || self.disk.lasts(target) {
             return Ok(());
@@ -311,17 +313,18 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// A file that was written and synced elsewhere below the same root, in place of what is there.
+    /// Gives a file its name, in place of an existing one. The file was written and synced elsewhere below the same
+    /// root.
     pub(crate) fn publish(&mut self, from: &Path, target: &Path) -> Result<(), FsError> {
         rename_making_way(from, target)?;
         self.give(target);
         Ok(())
     }
 
-    /// A directory that was staged, under its name; false if there is one already that is not empty.
+    /// Gives a staged directory its name; returns false if there is a directory already that is not empty.
     ///
-    /// The kernel renames a directory over an empty one only, which is all the "without replacing" that is
-    /// needed. Of what is in it, `inside` is the one file whose name must last.
+    /// The kernel renames a directory only over an empty one, so nothing is replaced. `inside` is the one file in it
+    /// whose name must be durable.
     pub(crate) fn place(&mut self, staged: &Staged, inside: &Path, target: &Path) -> Result<bool, FsError> {
         for directory in inside.ancestors().skip(1) {
             self.disk.sync_directory(directory)?;
@@ -346,14 +349,14 @@ impl Changes<'_> {
         }
     }
 
-    /// A file inside a directory that is staged, which need not exist yet.
+    /// Writes a file into a staged directory, which need not exist yet.
     pub(crate) fn fill(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         let directory = parent(target);
         fs::create_dir_all(directory).at("create", directory)?;
         self.write_synced(target, bytes)
     }
 
-    /// A directory, also if nothing comes into it. False if it is known to have been there, and to last.
+    /// Creates a directory, even if it stays empty. Returns false if it is known to exist and to be durable.
     pub(crate) fn make(&mut self, directory: &Path) -> Result<bool, FsError> {
         if self.disk.directories.last(directory) {
             return Ok(false);
@@ -363,7 +366,7 @@ impl Changes<'_> {
         Ok(true)
     }
 
-    /// No file under that name; false if there was none.
+    /// Removes a file; returns false if there was none.
     pub(crate) fn remove(&mut self, target: &Path) -> Result<bool, FsError> {
         let leaving = self.disk.leave(target);
         let removed = fs::remove_file(target).if_there("remove", target)?.is_some();
@@ -374,7 +377,7 @@ impl Changes<'_> {
         Ok(removed)
     }
 
-    /// No file or directory under that name any more, but under the other, which is new.
+    /// Moves a file or directory to a new name.
     pub(crate) fn set_aside(&mut self, from: &Path, to: &Path) -> Result<(), FsError> {
         let leaving = self.disk.leave(from);
         match fs::rename(from, to) {
@@ -387,7 +390,7 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// No directory under that name, for readers at once; false if there was none.
+    /// Removes a directory, at once for readers; returns false if there was none.
     pub(crate) fn discard(&mut self, target: &Path, pointer: &Path) -> Result<bool, FsError> {
         let leaving = self.disk.directories.forget(target);
         let discarded = self.disk.discard(target, pointer)?;
@@ -398,13 +401,13 @@ impl Changes<'_> {
         Ok(discarded)
     }
 
-    /// A file whose content is synced has got a name.
+    /// Records that a file whose content is synced has got a name.
     fn give(&mut self, target: &Path) {
         self.touch(target);
         self.given.push(target.to_path_buf());
     }
 
-    /// The directory of this name has changed.
+    /// Records that the directory of this name has changed.
     fn touch(&mut self, target: &Path) {
         let directory = parent(target);
         if !self.touched.iter().any(|touched| touched == directory) {
@@ -412,8 +415,8 @@ impl Changes<'_> {
         }
     }
 
-    /// Makes every name last: syncs each directory that got or lost an entry, and those above it that are not
-    /// known to last, each once.
+    /// Makes all names durable: syncs each directory that got or lost an entry, and its parents that are not known to
+    /// be durable, each once.
     pub(crate) fn settle(self) -> Result<(), FsError> {
         if !self.disk.syncs() {
             return Ok(());
@@ -466,8 +469,8 @@ fn is_there(path: &Path) -> Result<bool, FsError> {
     Ok(there.is_some())
 }
 
-/// Removes a directory that cannot be renamed: on an overlay file system, one of a lower layer. For readers it is gone with
-/// its pointer, which is first.
+/// Removes a directory that cannot be renamed, such as one of a lower layer of an overlay file system. Its pointer is
+/// removed first, which ends it for readers.
 fn remove_in_place(directory: &Path, pointer: &Path) -> Result<(), FsError> {
     fs::remove_file(pointer).if_there("remove", pointer)?;
     for _ in 1..TRIES {
@@ -494,8 +497,8 @@ fn move_entries(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::remove_dir(from).at("remove", from)
 }
 
-/// Renames, and makes the directories on the way only where they are missing: again, if somebody removes them meanwhile
-/// because they are still empty.
+/// Renames a file or directory. Missing directories on the way are created, repeatedly if another operation removes
+/// them while they are empty.
 pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
     let directory = parent(to);
     for _ in 1..TRIES {
@@ -509,7 +512,7 @@ pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::rename(from, to).at("rename into place", to)
 }
 
-/// Makes a directory and those above it that are missing.
+/// Creates a directory and its missing parents.
 fn create_all(directory: &Path) -> Result<(), FsError> {
     for _ in 1..TRIES {
         match fs::create_dir_all(directory) {
@@ -536,7 +539,7 @@ fn has_content(file: &File, bytes: &[u8]) -> io::Result<bool> {
     Ok(stored == bytes)
 }
 
-/// Every path of the layout lies below the root, so it has a parent.
+/// Returns the parent of a path. Every path of the layout has one, since it lies below the root.
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }

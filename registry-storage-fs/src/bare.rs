@@ -1,10 +1,10 @@
-//! [`BareDirectories`]: directories in which there is no repository, so that listings need not pass through them.
+//! [`BareDirectories`]: directories without a repository in or below them, which listings can skip.
 //!
-//! Upload sessions, and blobs without a manifest, have directories that readers never see. Without this memory whoever opens
-//! ten thousand sessions makes every page of the catalog pass through the directories of all of them.
+//! Upload sessions, and blobs without a manifest, have directories that readers never see. Without this cache, ten
+//! thousand open sessions would make each page of the catalog walk all of their directories.
 //!
-//! A repository is seen from when its manifest is acknowledged. So whoever makes one forgets the directories above it, and
-//! a walk that began before that adds nothing any more.
+//! A repository is visible once its manifest is acknowledged. An operation that creates one therefore forgets the
+//! directories above it, and a walk that began earlier adds nothing.
 
 use std::{
     collections::HashSet,
@@ -12,33 +12,35 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// How many are remembered. Forgetting them costs a walk.
+/// Maximum number of remembered directories. Forgetting them costs a walk.
 const MOST: usize = 65_536;
 
-/// Only the process that owns the root may use it: nobody else makes repositories.
+/// Cache of directories without a repository. Only the process that owns the root may use it: no other creates
+/// repositories.
 #[derive(Debug, Default)]
 pub(crate) struct BareDirectories(Mutex<Memory>);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Of those that lie in each other, mostly the topmost.
+    /// Directories without a repository. If one is below another, mostly only the topmost is listed.
     bare: HashSet<PathBuf>,
-    /// How many repositories may have appeared.
+    /// Number of repositories that may have appeared.
     appeared: u64,
 }
 
 impl BareDirectories {
-    /// How many repositories may have appeared: what a walk that begins now passes to [`add`](Self::add).
+    /// Returns the number of repositories that may have appeared. A walk that begins now passes it to
+    /// [`add`](Self::add).
     pub(crate) fn appeared(&self) -> u64 {
         self.memory().appeared
     }
 
-    /// Whether neither this directory nor one below it is a repository.
+    /// Returns true if neither this directory nor one below it is a repository.
     pub(crate) fn contains(&self, directory: &Path) -> bool {
         self.memory().bare.contains(directory)
     }
 
-    /// Adds what a walk has found that began when so many repositories had appeared.
+    /// Adds the directories found by a walk that began when `began` repositories had appeared.
     pub(crate) fn add(&self, directories: Vec<PathBuf>, began: u64) {
         let mut memory = self.memory();
         if memory.appeared != began {
@@ -50,7 +52,7 @@ impl BareDirectories {
         memory.bare.extend(directories.into_iter().take(MOST));
     }
 
-    /// There may be a repository above this path now, which was none before.
+    /// Records that a repository may have appeared at this path, and forgets this path and those above it.
     pub(crate) fn appear(&self, repository: &Path) {
         let mut memory = self.memory();
         memory.appeared += 1;

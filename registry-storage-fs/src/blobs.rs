@@ -23,11 +23,11 @@ use std::{
     sync::Arc,
 };
 
-/// How much is read at once where a file is hashed, in bytes.
+/// Number of bytes read at once when a file is hashed.
 const HASHED_AT_ONCE: usize = 256 << 10;
 
 impl Store {
-    /// The blob, if the repository holds it and its data is there.
+    /// Returns the blob, if the repository holds it and its data exists.
     pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
             return Ok(None);
@@ -40,7 +40,7 @@ impl Store {
         Ok(found.map(|found| known_as(digest, &found)))
     }
 
-    /// What is stored under a digest, whoever holds it.
+    /// Returns the blob stored under a digest, whichever repository holds it.
     pub(crate) fn stored(&self, target: &Digest) -> Result<Option<BlobInfo>, FsError> {
         let path = self.layout.blob(target);
         let metadata = fs::metadata(&path).if_there("look at", &path)?;

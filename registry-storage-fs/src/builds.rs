@@ -20,20 +20,20 @@ use std::{
 };
 use tokio::sync::{Semaphore, watch};
 
-/// How many threads of the blocking pool do such work.
+/// Number of builds that run at the same time, each on a thread of the blocking pool.
 const AT_ONCE: usize = 2;
 
-/// The turns that builds of every kind share.
+/// Returns the semaphore that limits builds of all kinds together.
 pub(crate) fn turns() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(AT_ONCE))
 }
 
-/// Until when a request may share the work that another one asked for.
+/// Time until which a request may share the work that another request started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// To its end: what changes meanwhile is in the outcome.
+    /// Until the work ends: the outcome includes changes made meanwhile.
     WhileItRuns,
-    /// Until it begins to read: what changes afterwards may be missing.
+    /// Until the work begins to read: later changes may be missing from the outcome.
     UntilItBegins,
 }
 

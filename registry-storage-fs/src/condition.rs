@@ -1,5 +1,4 @@
-//! Whether the directory is in a condition to be used: how much room there is, whether that is enough for an upload,
-//! and whether it can be written.
+//! Condition of the directory: its free space, whether that is enough for an upload, and whether it is writable.
 
 use crate::{FsStorage, error::Context as _, layout::Layout, open::Store};
 use registry_core::{
@@ -12,13 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much room the file system of a directory has.
+/// Size and free space of the file system of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Space {
     /// Bytes that this process may still write.
     pub free: u64,
-    /// Bytes in all.
+    /// Total number of bytes.
     pub size: u64,
 }
 
@@ -32,7 +31,7 @@ impl Space {
     }
 }
 
-/// Whether a file system has room for bytes, and for no more files to put them in.
+/// Returns true if a file system has room for bytes, but for no more files to put them in.
 pub(crate) fn is_out_of_files(path: &Path) -> bool {
     let measured = path
         .ancestors()
@@ -41,7 +40,8 @@ pub(crate) fn is_out_of_files(path: &Path) -> bool {
     measured.is_some_and(|room| room.f_files > 0 && room.f_favail == 0 && room.f_bavail > 0)
 }
 
-/// Says so where content is on another file system than the staging area: nothing can be renamed from the one to the other.
+/// Logs a warning if content is on another file system than the staging area: files cannot be renamed from one to the
+/// other.
 pub(crate) fn warn_of_mounts(layout: &Layout) {
     for (directory, staging) in on_other_file_systems(layout) {
         tracing::warn!(
@@ -53,7 +53,7 @@ pub(crate) fn warn_of_mounts(layout: &Layout) {
     }
 }
 
-/// Directories with content that are, each with the staging area.
+/// Returns the directories of content on another file system than the staging area, each with the staging area.
 fn on_other_file_systems(layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
     let device = |path: &Path| fs::metadata(path).ok().map(|there| there.dev());
     let staging = layout.staging();
@@ -70,16 +70,16 @@ fn on_other_file_systems(layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
 }
 
 impl FsStorage {
-    /// How much room there is. Blocks as long as the file system takes to say it.
+    /// Measures the free space and the size of the file system. Blocks until the file system answers.
     ///
     /// # Errors
     ///
-    /// What the system said.
+    /// The error of the system call.
     pub fn space(&self) -> io::Result<Space> {
         Space::of(self.store().layout.top())
     }
 
-    /// Whether there is enough room for uploads: more than [`min_free`](crate::FsOptions::min_free). Blocks as
+    /// Checks that there is enough room for uploads: at least [`min_free`](crate::FsOptions::min_free). Blocks as
     /// [`space`](Self::space) does.
     ///
     /// # Errors
@@ -89,18 +89,18 @@ impl FsStorage {
         self.store().require_room(0)
     }
 
-    /// Writes a small file where blobs are written, reads it back and removes it: for health checks. Where the storage was
-    /// opened for reading alone, it lists the directory.
+    /// Writes a small file in the staging area for blobs, reads it back and removes it; for health checks. If the
+    /// storage was opened read-only, it lists the directory instead.
     ///
     /// # Errors
     ///
-    /// [`StorageError`] with what failed, and where.
+    /// [`StorageError`] that names the failed operation and its path.
     pub async fn probe(&self) -> Result<()> {
         self.blocking(Store::probe).await
     }
 }
 
-/// What an upload is refused for.
+/// Reason for which an upload is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{free} bytes are free, uploads leave {min_free} of them, and {announced} were to come")]
 struct LowWater {
@@ -123,7 +123,7 @@ impl Space {
 }
 
 impl Store {
-    /// Whether an upload of which `announced` bytes are known to come leaves enough free.
+    /// Checks that enough space stays free after an upload of at least `announced` bytes.
     pub(crate) fn require_room(&self, announced: u64) -> Result<()> {
         if self.min_free == 0 || !self.is_owned() {
             return Ok(());

@@ -1,8 +1,9 @@
-//! [`Directories`]: which directories are known to last, while others are removed.
+//! [`Directories`]: directories that are known to be durable, while others are removed.
 //!
-//! Whoever finds a directory here skips the sync of its parent. So it has to be the very directory that was synced: one
-//! that was removed and made again has lost its name until its parent is synced once more. A directory is therefore
-//! forgotten before it is removed, nobody can remember it until it is gone, and from then on nobody who began before.
+//! A directory that is found here needs no sync of its parent. It must therefore be the very directory that was
+//! synced: one that was removed and created again is not durable until its parent is synced again. A directory is
+//! forgotten before it is removed, and cannot be remembered during its removal. After that, no operation that began
+//! earlier can remember it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,41 +12,43 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// How many directories are remembered. Forgetting one costs a sync of a directory that is clean.
+/// Maximum number of remembered directories. A forgotten one costs a sync of a clean directory.
 const REMEMBERED: usize = 16_384;
-/// How many removals are told apart. Who began before the oldest of them remembers nothing.
+/// Number of removals that are distinguished. An operation that began before the oldest of them remembers nothing.
 const REMOVALS: usize = 1024;
 
-/// The directories whose own names last, all the way up, as far as this process knows.
+/// Directories whose own names are durable, up to the root, as far as this process knows.
 #[derive(Debug, Default)]
 pub(crate) struct Directories(Mutex<Memory>);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// In order of their components: what lies below a directory follows it.
+    /// Durable directories in order of their components: the entries below a directory follow it.
     known: BTreeSet<PathBuf>,
-    /// Those that are being removed now.
+    /// Directories that are being removed now.
     leaving: Vec<PathBuf>,
-    /// How many have been removed.
+    /// Number of removed directories.
     removals: u64,
-    /// The last ones, each with the number of its last removal.
+    /// The latest removed directories, each with the number of its last removal.
     removed: HashMap<PathBuf, u64>,
-    /// Removals up to this one are no longer told apart.
+    /// Number of the last removal that is no longer distinguished.
     forgotten: u64,
 }
 
 impl Directories {
-    /// How many directories have been removed: what somebody who begins now passes to [`remember`](Self::remember).
+    /// Returns the number of removed directories. An operation that begins now passes it to
+    /// [`remember`](Self::remember).
     pub(crate) fn removals(&self) -> u64 {
         self.memory().removals
     }
 
-    /// Whether a directory is known to last.
+    /// Returns true if a directory is known to be durable.
     pub(crate) fn last(&self, directory: &Path) -> bool {
         self.memory().known.contains(directory)
     }
 
-    /// Remembers directories that were synced, and those above them, by somebody who began after `began` removals.
+    /// Remembers directories that were synced, with those above them, by an operation that began after `began`
+    /// removals.
     pub(crate) fn remember<'a>(&self, synced: impl ExactSizeIterator<Item = &'a Path>, began: u64) {
         let mut memory = self.memory();
         if memory.known.len() + synced.len() > REMEMBERED {
@@ -58,7 +61,7 @@ impl Directories {
         }
     }
 
-    /// Forgets a directory that is about to be removed, with all below it.
+    /// Forgets a directory that is about to be removed, and everything below it.
     pub(crate) fn forget(&self, directory: &Path) -> Leaving<'_> {
         let mut memory = self.memory();
         let below: Vec<PathBuf> = memory
@@ -84,7 +87,7 @@ impl Directories {
 }
 
 impl Memory {
-    /// Whether a directory may have been removed, or be about to be, since so many had been.
+    /// Returns true if a directory may have been removed after the first `began` removals, or is being removed.
     fn may_be_another(&self, directory: &Path, began: u64) -> bool {
         if self.removals == began && self.leaving.is_empty() {
             return false;
@@ -98,7 +101,7 @@ impl Memory {
     }
 }
 
-/// A directory that somebody removes. Until this is dropped nobody can remember it.
+/// A directory that is being removed. It cannot be remembered until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Leaving<'a> {
     directories: &'a Directories,
@@ -107,7 +110,7 @@ pub(crate) struct Leaving<'a> {
 }
 
 impl Leaving<'_> {
-    /// It has been removed.
+    /// Records that the directory has been removed.
     pub(crate) fn gone(mut self) {
         self.is_gone = true;
     }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A system call that failed, and where.
+/// A failed system call and its path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
 pub(crate) struct FsError {
@@ -22,13 +22,13 @@ impl FsError {
         self.source.kind()
     }
 
-    /// Whether the path, or a directory on the way to it, does not exist.
+    /// Returns true if the path, or a directory on the way to it, does not exist.
     pub(crate) fn is_absence(&self) -> bool {
         self.kind() == io::ErrorKind::NotFound
     }
 
-    /// Whether it is about this one path, which somebody made so, and says nothing of the disk, the machine or other paths:
-    /// it may not be read, leads nowhere, or is a file where a directory belongs.
+    /// Returns true if the failure concerns this path alone, and not the disk, the machine or other paths: the path is
+    /// unreadable, leads nowhere, or is a file in place of a directory.
     pub(crate) fn is_of_this_path(&self) -> bool {
         matches!(
             self.source.raw_os_error().map(Errno::from_raw_os_error),
@@ -36,7 +36,7 @@ impl FsError {
         )
     }
 
-    /// Tells one failure from another: the system's number for it.
+    /// Returns the system's number of the failure, which distinguishes it from others.
     pub(crate) fn code(&self) -> u64 {
         u64::from(self.source.raw_os_error().unwrap_or_default().unsigned_abs())
     }

@@ -1,7 +1,7 @@
-//! Where everything lies. The only place where a name, digest, tag or upload session becomes a path.
+//! Paths of all files. Only this module turns a name, digest, tag or upload session into a path.
 //!
-//! Only parsed types come in, and none of them can spell `..`, an absolute path, a NUL or a component that
-//! begins with `_`: no request reaches outside the root, or into what is not meant for it.
+//! Only parsed types come in. None of them can spell `..`, an absolute path, a NUL or a component that begins with
+//! `_`: no request reaches outside the root or into internal files.
 
 use registry_core::{Algorithm, Digest, RepositoryName, Tag, UploadId};
 use std::path::{Path, PathBuf};
@@ -24,22 +24,23 @@ impl Layout {
         &self.top
     }
 
-    /// Held locked by the process that owns the directory; says which one that is.
+    /// Lock file of the process that owns the directory; it names that process.
     pub(crate) fn owner(&self) -> PathBuf {
         self.top.join("_owner")
     }
 
-    /// What is being written, on the same file system as where it goes. Worth nothing after a crash.
+    /// Directory of files being written, on the same file system as their targets. Its content is worthless after a
+    /// crash.
     pub(crate) fn staging(&self) -> PathBuf {
         self.top.join("_staging")
     }
 
-    /// Damaged content that has one of the digests of an algorithm.
+    /// Directory of damaged content with digests of one algorithm.
     pub(crate) fn quarantines(&self, algorithm: Algorithm) -> PathBuf {
         self.top.join("_quarantine").join(algorithm.as_str())
     }
 
-    /// One piece of damaged content.
+    /// Paths of one piece of damaged content.
     pub(crate) fn quarantine(&self, digest: &Digest, number: u64) -> QuarantinePaths {
         let directory = self
             .quarantines(digest.algorithm())
@@ -48,7 +49,7 @@ impl Layout {
         QuarantinePaths { directory }
     }
 
-    /// Says of each open upload session which repository it is of. Derived.
+    /// Directory of records, each with the repository of an open upload session. Derived.
     pub(crate) fn session_records(&self) -> PathBuf {
         self.top.join("_sessions")
     }
@@ -57,12 +58,12 @@ impl Layout {
         self.session_records().join(id.to_string())
     }
 
-    /// What is derived from the repositories. Nobody else knows it.
+    /// Directory of data derived from the repositories. Other programs do not know it.
     pub(crate) fn index(&self) -> PathBuf {
         self.top.join("_index")
     }
 
-    /// Held locked by the process that keeps the index.
+    /// Lock file of the process that maintains the index.
     pub(crate) fn index_owner(&self) -> PathBuf {
         self.index().join("_owner")
     }
@@ -72,7 +73,7 @@ impl Layout {
         self.index().join(name.as_str()).join("_referrers")
     }
 
-    /// Names the opening in which that index was completed.
+    /// File that names the opening in which that index was completed.
     pub(crate) fn referrers_complete(&self, name: &RepositoryName) -> PathBuf {
         self.referrers(name).join("complete")
     }
@@ -95,7 +96,7 @@ impl Layout {
         self.repositories().join(name.as_str())
     }
 
-    /// By this one registry:2's collector knows a repository.
+    /// Directory by which registry:2's collector recognizes a repository.
     pub(crate) fn all_layers(&self, name: &RepositoryName) -> PathBuf {
         self.repository(name).join("_layers")
     }
@@ -110,7 +111,7 @@ impl Layout {
             .join("link")
     }
 
-    /// A repository exists from when this directory does.
+    /// Directory that makes a repository exist.
     pub(crate) fn manifests(&self, name: &RepositoryName) -> PathBuf {
         self.repository(name).join("_manifests")
     }
@@ -125,7 +126,8 @@ impl Layout {
             .join("link")
     }
 
-    /// The media type that a manifest came with, where its bytes do not say it. Ours, not registry:2's.
+    /// File with the media type that a manifest was pushed with, if its bytes do not state it. Not in registry:2's
+    /// layout.
     pub(crate) fn media_type(&self, name: &RepositoryName, digest: &Digest) -> PathBuf {
         self.media_types(name, digest.algorithm()).join(digest.hex())
     }
@@ -151,19 +153,19 @@ impl Layout {
     }
 }
 
-/// One piece of content that was set aside.
+/// Paths of one piece of content in quarantine.
 #[derive(Debug)]
 pub(crate) struct QuarantinePaths {
     pub(crate) directory: PathBuf,
 }
 
 impl QuarantinePaths {
-    /// What it was: a file, or a directory where a file belongs.
+    /// The quarantined item: a file, or a directory in place of a file.
     pub(crate) fn bytes(&self) -> PathBuf {
         self.directory.join("bytes")
     }
 
-    /// Where it lay, and what was wrong with it.
+    /// Record of the original path and of the fault.
     pub(crate) fn why(&self) -> PathBuf {
         self.directory.join("why")
     }
@@ -180,12 +182,12 @@ impl TagPaths {
         Self { directory }
     }
 
-    /// What the tag points at.
+    /// Link to the manifest that the tag points at.
     pub(crate) fn current(&self) -> PathBuf {
         self.directory.join("current/link")
     }
 
-    /// One of the digests that the tag ever had.
+    /// Link to one of the manifests that the tag ever pointed at.
     pub(crate) fn index(&self, digest: &Digest) -> PathBuf {
         self.directory
             .join("index")
@@ -214,7 +216,7 @@ impl UploadPaths {
         self.directory.join("startedat")
     }
 
-    /// Where the session stands. Ours, not registry:2's.
+    /// Record of the offset and state of the session. Not in registry:2's layout.
     pub(crate) fn record(&self) -> PathBuf {
         self.directory.join("session")
     }

@@ -7,13 +7,13 @@ use crate::{
 use registry_core::Digest;
 use std::{fs::File, io::Read, path::Path};
 
-/// Longer than any digest.
+/// Maximum number of bytes read from a link file: more than any digest has.
 const LONGEST: u64 = 256;
 
-/// What a link file points at; `None` if there is none.
+/// Reads the digest in a link file; `None` if there is none.
 ///
-/// A file that is not a link (a loss of power can leave one empty; registry:2 does not sync) is nothing either:
-/// whatever it stood for must be pushed again, and that heals it.
+/// A file without a digest counts as absent. A power loss can leave an empty one, since registry:2 does not sync. Its
+/// target has to be pushed again, which repairs the link.
 pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
     seams::opened(path);
     let Some(file) = File::open(path).if_there("open", path)? else {

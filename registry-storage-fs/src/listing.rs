@@ -1,9 +1,9 @@
 //! Listings, each in byte order of the whole name.
 //!
-//! Walking directories is not byte order: `a-b` sorts before `a/b`, and the directory `a` before both. So each
-//! entry of a directory counts twice, as the name of a repository and, with a slash, as the beginning of others.
-//! A page looks into those directories only that can have some of it, and not into those of which an earlier walk found that
-//! they have no repository.
+//! Walking directories is not byte order: `a-b` sorts before `a/b`, and the directory `a` before both. Each entry of a
+//! directory therefore counts twice: as the name of a repository and, with a slash, as the beginning of others. A page
+//! reads only the directories that can hold some of its names. It skips those in which an earlier walk found no
+//! repository.
 
 use crate::{
     bare::BareDirectories,
@@ -25,7 +25,7 @@ use std::{
 };
 
 impl Store {
-    /// `None` if there is no such repository.
+    /// Lists tags; `None` if there is no such repository.
     pub(crate) fn tags(
         &self,
         repository: &RepositoryName,
@@ -47,8 +47,8 @@ impl Store {
         Ok(Some(Listing::first(page.limit, tags)))
     }
 
-    /// Whether a tag has a pointer: a directory without one is what a registry that died left behind. One that may not be
-    /// looked at is none, for it would keep all others from being listed.
+    /// Returns true if a tag has a pointer. A directory without one is left over from a registry that died. An
+    /// unreadable pointer counts as none, because an error would keep all other tags from being listed.
     fn points(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, FsError> {
         let path = self.layout.tag(repository, tag).current();
         match fs::metadata(&path).if_there("look at", &path) {
@@ -65,12 +65,12 @@ impl Store {
         }
     }
 
-    /// Whether there is such a repository.
+    /// Returns true if the repository exists.
     pub(crate) fn has_manifests(&self, repository: &RepositoryName) -> Result<bool, FsError> {
         is_directory(&self.layout.manifests(repository))
     }
 
-    /// The tags that have a directory, in order.
+    /// Returns the tags that have a directory, in order.
     pub(crate) fn tag_names(
         &self,
         repository: &RepositoryName,
@@ -83,7 +83,7 @@ impl Store {
         Ok(parsed(directory, names, |name| Tag::parse(name).ok()))
     }
 
-    /// The manifests that have a directory, in order; some may have lost their link since.
+    /// Returns the manifests that have a directory, in order; some may have lost their link since.
     pub(crate) fn revision_digests(
         &self,
         repository: &RepositoryName,
@@ -93,7 +93,7 @@ impl Store {
         digests_in(&self.layout.revisions(repository, algorithm), algorithm, after)
     }
 
-    /// The same for blobs.
+    /// Returns the blobs that have a directory, in order.
     pub(crate) fn layer_digests(
         &self,
         repository: &RepositoryName,
@@ -103,7 +103,7 @@ impl Store {
         digests_in(&self.layout.layers(repository, algorithm), algorithm, after)
     }
 
-    /// The upload sessions that have a directory, in order.
+    /// Returns the upload sessions that have a directory, in order.
     pub(crate) fn upload_ids(
         &self,
         repository: &RepositoryName,
@@ -123,7 +123,7 @@ impl Store {
         })
     }
 
-    /// Those of the directories that could be repositories, by what is in them.
+    /// Lists the directories that could be repositories and whose content `counts` accepts.
     pub(crate) fn repositories_where(
         &self,
         page: &Page<'_, RepositoryName>,
@@ -155,7 +155,7 @@ impl Store {
     }
 }
 
-/// Whether there is a directory. Something else in its place is an error: nobody could use it.
+/// Returns true if the directory exists. Something else in its place is an error, since nobody could use it.
 fn is_directory(path: &Path) -> Result<bool, FsError> {
     match fs::metadata(path).if_there("look at", path)? {
         Some(there) if there.is_dir() => Ok(true),
@@ -164,26 +164,26 @@ fn is_directory(path: &Path) -> Result<bool, FsError> {
     }
 }
 
-/// For whom repositories are listed, which decides what becomes of those that cannot be looked at.
+/// Audience of a list of repositories, which decides the treatment of directories that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whom {
-    /// Left out is what somebody made unreadable: one repository does not keep all others from being listed. A failing
-    /// disk fails the listing.
+    /// Clients: directories that somebody made unreadable are left out, so that one repository does not hide all
+    /// others. A failing disk fails the listing.
     Readers,
-    /// Left out is all that cannot be read: it stops no maintenance of the rest.
+    /// Maintenance: everything unreadable is left out, so that the rest is still maintained.
     Maintenance,
 }
 
 /// A walk through `repositories/` in the order of names.
 struct Walk<'a> {
     remarks: &'a Remarks,
-    /// Where no repository is, if that may be remembered.
+    /// Directories without a repository, if they may be remembered.
     bare: Option<&'a BareDirectories>,
-    /// How many had appeared when the walk began.
+    /// Number of repositories that had appeared when the walk began.
     began: u64,
     whom: Whom,
     counts: &'a dyn Fn(&Path) -> Result<bool, FsError>,
-    /// What has been left out, so that nothing more is said of it.
+    /// Directories that have been left out, so that each is logged once.
     left_out: HashSet<PathBuf>,
     after: Option<&'a str>,
     wanted: usize,
@@ -191,10 +191,10 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Visits a directory with these names in it; those of repositories there begin with `prefix`, which is empty or ends
-    /// in a slash.
+    /// Visits a directory with these names in it. The names of its repositories begin with `prefix`, which is empty or
+    /// ends in a slash.
     ///
-    /// Returns the directories in it if all was looked at, and no repository is in any of them.
+    /// Returns the directories in it if all of it was visited and there is no repository in any of them.
     fn visit(
         &mut self,
         directory: &Path,
@@ -278,7 +278,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether this walk has looked at the directory itself, before what is in it, and it is no repository.
+    /// Returns true if this walk has visited the directory itself, before its content, and it is no repository.
     fn is_none(&self, repository: &RepositoryName, directory: &Path) -> bool {
         !self.is_over(repository.as_str(), false)
             && !self.left_out.contains(directory)
@@ -293,7 +293,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Goes on without a directory, if that is right.
+    /// Continues without a directory, or returns the error if the audience needs it.
     fn leave_out(&mut self, directory: PathBuf, error: FsError) -> Result<(), FsError> {
         if self.whom == Whom::Readers && !error.is_of_this_path() {
             return Err(error);
@@ -305,7 +305,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether the name, or every name that begins with it, was on an earlier page.
+    /// Returns true if the name, or every name that begins with it, was on an earlier page.
     fn is_over(&self, key: &str, below: bool) -> bool {
         self.after
             .is_some_and(|after| key <= after && !(below && after.starts_with(key)))

@@ -1,8 +1,8 @@
-//! Reads every manifest of a repository: which of them are referrers, and of what.
+//! Reads every manifest of a repository to find the referrers and their subjects.
 //!
-//! For the index of referrers, and in its place where nobody keeps it. A manifest that was read once need not be read
-//! again: its bytes never change under its digest, nor does what it refers to. So it is remembered, and each scan looks
-//! only which manifests there are. Whether one is still there is seen when it is read for a page.
+//! It builds the index of referrers, and replaces it if no process maintains the index. A manifest needs to be read
+//! only once, since the bytes of a digest never change, nor do their references. They are remembered, and each scan
+//! only lists the manifests. A manifest that has gone is noticed when it is read for a page.
 
 use crate::{
     error::FsError, listing::names_after, manifests::sniff, open::Store, referrer_index::Entry,
@@ -15,14 +15,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// How much memory the manifests that are remembered take, in bytes.
+/// Maximum memory for remembered manifests, in bytes.
 const BOUND: usize = 64 << 20;
-/// About how much one takes.
+/// Approximate memory for one manifest, in bytes.
 const EACH: usize = 128;
-/// About how much a referrer takes beside.
+/// Approximate additional memory for a referrer, in bytes.
 const REFERRER: usize = 160;
 
-/// The referrers among the manifests of a repository, as they were at some time after the scan was asked for.
+/// Referrers among the manifests of a repository, as of some time after the scan was requested.
 #[derive(Debug, Default)]
 pub(crate) struct Scanned(BTreeSet<Entry>);
 
@@ -31,7 +31,7 @@ impl Scanned {
         self.0.iter()
     }
 
-    /// Those of a subject that sort after `after`.
+    /// Returns the referrers of a subject that sort after `after`.
     pub(crate) fn of(&self, subject: &Digest, after: Option<&Digest>) -> impl Iterator<Item = Entry> {
         let (subject, after) = (*subject, after.copied());
         let from = Entry::before(subject);
@@ -43,7 +43,7 @@ impl Scanned {
     }
 }
 
-/// What manifests were seen to be, by repository.
+/// Results of reading manifests, by repository.
 #[derive(Debug)]
 pub(crate) struct KnownManifests {
     all: Mutex<All>,
@@ -54,16 +54,16 @@ pub(crate) struct KnownManifests {
 struct All {
     repositories: HashMap<RepositoryName, Known>,
     bytes: usize,
-    /// Counts scans.
+    /// Number of scans so far.
     used: u64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// `None` for one that refers to nothing.
+    /// Manifests that were read; `None` for one that refers to nothing.
     manifests: HashMap<Digest, Option<Box<Entry>>>,
     bytes: usize,
-    /// When it was last used.
+    /// Number of the scan that last used it.
     used: u64,
 }
 

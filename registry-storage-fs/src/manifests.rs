@@ -1,7 +1,7 @@
 //! Manifests: their bytes are blobs, and a link under `revisions` makes them manifests of a repository.
 //!
-//! registry:2 stores no media type and reads it from the bytes. Where they do not say it, or something else than
-//! the manifest was put with, a file under `_manifests/media-types` does.
+//! registry:2 stores no media type and reads it from the bytes. If the bytes state none, or another one than the
+//! manifest was pushed with, a file under `_manifests/media-types` states it.
 
 use crate::{
     FsStorage,
@@ -33,11 +33,11 @@ use std::{
     sync::Arc,
 };
 
-/// What is no larger may be read by any number of threads at once, in bytes.
+/// Maximum size of a manifest that any number of threads may read at once, in bytes.
 const LARGE: u64 = 128 << 10;
 
 impl FsStorage {
-    /// Deletes a manifest, with the tags that the index names. The index is waited for without a thread.
+    /// Deletes a manifest, with the tags that the index names. Waiting for the index holds no thread.
     pub(crate) async fn delete_manifest_and_tags(
         &self,
         repository: &RepositoryName,
@@ -112,7 +112,8 @@ impl Store {
         Ok(Some(StoredManifest::new(*digest, media_type, Bytes::from(bytes))))
     }
 
-    /// Many large ones at once would lie in memory, each read by a thread, before the registry can count them.
+    /// Reads a document. Large ones take a slot: otherwise many could be in memory at once before the registry counts
+    /// them.
     fn read_document(&self, path: &Path) -> Result<Option<(Vec<u8>, Option<Slot<'_>>)>> {
         seams::opened(path);
         let Some(mut file) = File::open(path).if_there("open", path)? else {
@@ -142,7 +143,7 @@ impl Store {
             .and_then(|text| MediaType::parse(&text).ok()))
     }
 
-    /// What is known of a manifest without reading it.
+    /// Returns the information on a manifest that is known without reading it.
     pub(crate) fn manifest_info(
         &self,
         repository: &RepositoryName,
@@ -203,8 +204,8 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Makes what a manifest refers to last, before anybody can see the manifest. It was found; whoever left it there may
-    /// not have got as far as that, and the client that was told "it exists" does not push it again.
+    /// Makes everything that a manifest refers to durable, before the manifest becomes visible. Whoever stored it may
+    /// not have synced it yet, and a client that finds it does not push it again.
     fn make_last(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
         let mut changes = self.disk.changes();
         for needed in needs {
@@ -224,7 +225,7 @@ impl Store {
         Ok(changes.settle()?)
     }
 
-    /// The links by which a repository may have what is needed.
+    /// Returns the links by which a repository may hold a needed item.
     fn links_of(&self, repository: &RepositoryName, needed: &Needed) -> Vec<PathBuf> {
         let Needed { digest, need, .. } = needed;
         let blob = need.admits_blob().then(|| self.layout.layer(repository, digest));
@@ -234,8 +235,8 @@ impl Store {
         blob.into_iter().chain(manifest).collect()
     }
 
-    /// Checks that everything a manifest refers to is there, and returns what the policy accepts in another size than its
-    /// descriptor's.
+    /// Checks that everything a manifest refers to exists. Returns the items that the policy accepts although their
+    /// size differs from the descriptor's.
     fn check_needs(
         &self,
         repository: &RepositoryName,
@@ -266,9 +267,9 @@ impl Store {
         }
     }
 
-    /// A size that differs from the descriptor's is looked into: damaged content is missing, for everybody from then on,
-    /// so that a push heals it. `sound` is what was looked into already: a manifest may name the same blob any number of
-    /// times, and to hash it takes long.
+    /// Looks for a needed item. If its size differs from the descriptor's, its content is verified: damaged content
+    /// counts as missing from then on, so that a push repairs it. `sound` holds the digests verified before, since a
+    /// manifest may name a blob many times and hashing takes long.
     fn look_for(
         &self,
         repository: &RepositoryName,
@@ -313,7 +314,7 @@ impl Store {
         }
     }
 
-    /// Tags first, so that at no time one of them points at nothing.
+    /// Deletes a manifest, after its tags, so that no tag ever points at nothing.
     pub(crate) fn delete_manifest(
         &self,
         repository: &RepositoryName,
@@ -348,15 +349,16 @@ impl Store {
     }
 }
 
-/// What became of the search for something that a manifest refers to.
+/// Result of the search for an item that a manifest refers to.
 enum Found {
     Fits,
-    /// Whole, and of this size.
+    /// Whole, but with this size.
     Size(u64),
     Missing,
 }
 
-/// What registry:2 takes a manifest for: its own `mediaType`, else an OCI index or manifest by its fields.
+/// Returns the media type that registry:2 gives a manifest: its own `mediaType`, else an OCI index or manifest by its
+/// fields.
 pub(crate) fn sniff(bytes: &[u8]) -> MediaType {
     #[derive(Deserialize)]
     struct Own<'a> {

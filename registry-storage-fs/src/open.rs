@@ -1,4 +1,4 @@
-//! Opening a directory: [`FsStorage`], its options, and what stands in the way.
+//! Opening a directory: [`FsStorage`], its options and its errors.
 
 use crate::{
     atomic::{Disk, Durability},
@@ -42,7 +42,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How many large manifests are read at once: as many as a disk reads well.
+/// Maximum number of large manifests read at once, about as many as a disk reads well.
 const LARGE_READS: usize = 8;
 
 /// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
@@ -54,7 +54,8 @@ pub struct FsStorage {
     _handle: Arc<OpenHandle>,
 }
 
-/// Goes with the last handle on a storage. Work that nobody waits for holds the store itself, and ends soon afterwards.
+/// Marker of open handles, dropped with the last one. Work that nobody waits for holds the store itself, and ends soon
+/// afterwards.
 struct OpenHandle {
     closed: Arc<AtomicBool>,
 }
@@ -65,7 +66,7 @@ impl Drop for OpenHandle {
     }
 }
 
-/// How to open an [`FsStorage`].
+/// Options for opening an [`FsStorage`].
 ///
 /// ```
 /// # let directory = tempfile::tempdir().unwrap();
@@ -82,22 +83,23 @@ pub struct FsOptions {
     read_only: bool,
 }
 
-/// Why a directory cannot be opened.
+/// Reasons why a directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Nothing can be written there.
+    /// The directory cannot be written.
     #[error("{} cannot be written by user id {user}", path.display())]
     NotWritable {
         /// The root directory.
         path: PathBuf,
         /// The effective user id of this process.
         user: u32,
-        /// What the system said.
+        /// The error of the system call.
         #[source]
         source: io::Error,
     },
-    /// There is no room for the few files that an owner keeps there. It can be opened [read-only](FsOptions::read_only).
+    /// There is no room for the few files that an owner keeps there. It can be opened
+    /// [read-only](FsOptions::read_only).
     #[error(
         "{} has no {lacking} left for the files that a registry keeps there; make room, or open it read-only",
         path.display()
@@ -105,13 +107,14 @@ pub enum OpenError {
     Full {
         /// The root directory.
         path: PathBuf,
-        /// The thing that there is none of: space, or files.
+        /// The exhausted resource: space, or files.
         lacking: &'static str,
-        /// What the system said.
+        /// The error of the system call.
         #[source]
         source: io::Error,
     },
-    /// Another storage has it open, in this process or another. Whoever expects that one to end tries again.
+    /// Another storage has the directory open, in this process or another. A host that expects that one to end should
+    /// retry.
     #[error(
         "{} is in use by process {}{}; one process owns a directory, any number read it beside that one, and maintenance beside a running registry asks that registry",
         path.display(),
@@ -121,19 +124,19 @@ pub enum OpenError {
     InUse {
         /// The root directory.
         path: PathBuf,
-        /// The id of the process that has it, which means something on its host or in its container only.
+        /// The id of the process that has it open, valid only on its host or in its container.
         process: Option<u32>,
         /// The name of that host or container.
         host: Option<String>,
     },
-    /// It cannot be locked or prepared.
+    /// The directory cannot be locked or prepared.
     #[error("{} cannot be opened as a registry: {action}", path.display())]
     Unusable {
         /// The root directory.
         path: PathBuf,
-        /// What failed.
+        /// The action that failed.
         action: String,
-        /// What the system said.
+        /// The error of the system call.
         #[source]
         source: io::Error,
     },
@@ -162,28 +165,29 @@ impl OpenError {
 }
 
 impl FsOptions {
-    /// What an acknowledged write survives. [`Durability::Full`] unless set.
+    /// Sets the failures that an acknowledged write survives. [`Durability::Full`] unless set.
     #[must_use]
     pub const fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
     }
 
-    /// How many bytes of the file system are not for uploads. 0 unless set.
+    /// Sets the number of bytes of the file system that uploads must leave free. 0 unless set.
     ///
-    /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it goes on, and
-    /// while it is received, to within 16 MiB for each that runs. Of the request that is refused nothing stays; what earlier
-    /// ones brought may be closed. Manifests, mounts and deletions go on. So a disk that fills up stays one on which everything else works.
+    /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it continues,
+    /// and while it is received, to within 16 MiB for each upload in progress. Nothing of the refused request stays; a
+    /// session can still be closed with the bytes of earlier requests. Manifests, mounts and deletions continue, so
+    /// everything else works on a disk that fills up.
     #[must_use]
     pub const fn min_free(self, min_free: u64) -> Self {
         Self { min_free, ..self }
     }
 
-    /// For reading alone: nothing is written, made or locked, so that the directory may be one that this process cannot
-    /// write, such as a mounted snapshot. Any number of such storages share a directory with its owner, and see what it
-    /// changes: nothing that may change is remembered.
+    /// Opens the directory for reading only. Nothing is written, created or locked, so the directory may be one that
+    /// this process cannot write, such as a mounted snapshot. Any number of such storages share a directory with its
+    /// owner and see its changes: nothing that may change is remembered.
     ///
-    /// Referrers are found by the index that the owner keeps beside the repositories. Where no owner runs, each manifest
-    /// of a repository is read once when it is first asked for referrers.
+    /// Referrers are found by the index that the owner maintains beside the repositories. Without a running owner,
+    /// each manifest of a repository is read once, when the repository is first asked for referrers.
     #[must_use]
     pub const fn read_only(self) -> Self {
         Self {
@@ -192,14 +196,14 @@ impl FsOptions {
         }
     }
 
-    /// Opens the storage in `root`, which is made if it does not exist; registry:2 calls it `rootdirectory`.
+    /// Opens the storage in `root`, which is created if it does not exist; registry:2 calls it `rootdirectory`.
     ///
-    /// It does not wait for another process that has it. A host that starts while its predecessor ends tries again for
+    /// Does not wait for another process that has it open. A host that starts while its predecessor ends retries for
     /// some time after [`OpenError::InUse`].
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing but perhaps empty directories was changed.
+    /// [`OpenError`]; nothing but possibly empty directories was changed.
     pub fn open(self, root: impl AsRef<Path>) -> Result<FsStorage, OpenError> {
         let root = root.as_ref();
         let layout = Layout::new(root);
@@ -297,7 +301,7 @@ impl FsOptions {
 }
 
 impl FsStorage {
-    /// Opens the storage in `root` with [`Durability::Full`]; the directory is made if it does not exist.
+    /// Opens the storage in `root` with [`Durability::Full`]; the directory is created if it does not exist.
     ///
     /// ```
     /// # let directory = tempfile::tempdir().unwrap();
@@ -311,12 +315,12 @@ impl FsStorage {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the directory cannot be written, or another process has it.
+    /// [`OpenError`] if the directory cannot be written, or another process has it open.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::options().open(root)
     }
 
-    /// The options, at their defaults.
+    /// Returns the options, at their defaults.
     #[must_use]
     pub fn options() -> FsOptions {
         FsOptions::default()
@@ -326,13 +330,13 @@ impl FsStorage {
         &self.store
     }
 
-    /// The store for work that goes on without a handle.
+    /// Returns the store, for work that continues without a handle.
     pub(crate) fn shared_store(&self) -> Arc<Store> {
         Arc::clone(&self.store)
     }
 
-    /// One operation: one closure on the blocking pool, which runs to its end even if this future is dropped.
-    /// The locks that it takes live in it.
+    /// Runs one operation: one closure on the blocking pool, which runs to its end even if this future is dropped. The
+    /// closure owns the locks that it takes.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
@@ -340,7 +344,8 @@ impl FsStorage {
         joined(self.start(work)?).await
     }
 
-    /// The same on a thread of its own: for what is done seldom and takes long, so that it has none of those that serve.
+    /// Does the same on a thread of its own, for rare and long work, which then occupies no thread of the blocking
+    /// pool.
     pub(crate) async fn apart<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> T + Send + 'static,
@@ -358,8 +363,8 @@ impl FsStorage {
         })
     }
 
-    /// As [`blocking`](Self::blocking), for what writes: only as long as the directory is the one that this process owns. In
-    /// another, all that is stored would count as absent.
+    /// Does the same as [`blocking`](Self::blocking) for work that writes, provided that the directory is still the
+    /// one that this process owns. In another directory, everything stored would count as absent.
     pub(crate) async fn writing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
@@ -371,7 +376,7 @@ impl FsStorage {
         .await
     }
 
-    /// As [`blocking`](Self::blocking), begun and not waited for.
+    /// Begins an operation as [`blocking`](Self::blocking) does, without waiting for it.
     pub(crate) fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
@@ -383,7 +388,7 @@ impl FsStorage {
     }
 }
 
-/// What came of an operation that was begun.
+/// Waits for an operation and returns its result.
 pub(crate) async fn joined<T>(begun: JoinHandle<Result<T>>) -> Result<T> {
     begun.await.map_err(|source| StorageError::Internal {
         context: "a storage operation did not run to its end".into(),
@@ -391,7 +396,7 @@ pub(crate) async fn joined<T>(begun: JoinHandle<Result<T>>) -> Result<T> {
     })?
 }
 
-/// The runtime that an operation is called in.
+/// Returns the runtime that an operation is called in.
 pub(crate) fn runtime() -> Result<Handle> {
     Handle::try_current().map_err(|source| StorageError::Internal {
         context: "the storage is used outside of a tokio runtime".into(),
@@ -407,23 +412,23 @@ impl fmt::Debug for FsStorage {
     }
 }
 
-/// What every operation works on. Each module adds the operations that it is named for.
+/// State that every operation works on. Each module adds the operations that it is named for.
 pub(crate) struct Store {
     pub(crate) layout: Layout,
     pub(crate) disk: Disk,
-    /// How many bytes uploads leave free.
+    /// Number of bytes that uploads leave free.
     pub(crate) min_free: u64,
-    /// Names this boot of the machine.
+    /// Identifies this boot of the machine.
     pub(crate) boot: String,
     pub(crate) uploads: KeyedLocks<UploadId>,
     pub(crate) open_uploads: OpenUploads,
     pub(crate) bare: BareDirectories,
-    /// Taken before `tags` where both are.
+    /// Taken before `tags` if both are needed.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
-    /// Held while bytes are put in their place or set aside, and nothing else is taken.
+    /// Held while bytes are put in place or set aside; no other lock is taken meanwhile.
     pub(crate) blobs: KeyedLocks<Digest>,
-    /// Manifests that lie in memory although nobody has counted them yet.
+    /// Slots for large manifests in memory that the registry has not counted yet.
     pub(crate) large_reads: Slots,
     pub(crate) tag_index: Arc<TagIndexes>,
     pub(crate) tag_builds: Builds<Lease>,
@@ -436,26 +441,26 @@ pub(crate) struct Store {
     pub(crate) write_back: Arc<Semaphore>,
     pub(crate) receiving: Arc<Receiving>,
     pub(crate) pauses: Pauses,
-    /// Nobody has a handle any more.
+    /// True once the last handle is dropped.
     closed: Arc<AtomicBool>,
-    /// Given up before the directory is.
+    /// Released before the directory is.
     keeper: Option<Keeper>,
-    /// `None` if it was opened for reading alone.
+    /// `None` if the storage was opened read-only.
     owner: Option<Owner>,
 }
 
 impl Store {
-    /// Whether the directory may be written: only by whoever has it.
+    /// Returns true if this process owns the directory, and so may write it.
     pub(crate) const fn is_owned(&self) -> bool {
         self.owner.is_some()
     }
 
-    /// Says that this process keeps the index; only whoever has the directory does.
+    /// Returns proof that this process maintains the index, which only the owner of the directory does.
     pub(crate) const fn keeper(&self) -> Option<&Keeper> {
         self.keeper.as_ref()
     }
 
-    /// Ends long work when the storage has been closed.
+    /// Fails once the storage is closed, which ends long work.
     pub(crate) fn require_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(StorageError::internal("the storage was closed"));
@@ -464,7 +469,7 @@ impl Store {
     }
 }
 
-/// The lock on the directory, for as long as it is open. The kernel frees it, however the process ends.
+/// The lock on the directory, held while it is open. The kernel releases it, however the process ends.
 struct Owner {
     file: File,
 }
@@ -501,13 +506,13 @@ impl Owner {
     }
 }
 
-/// The name of this host, or of this container.
+/// Returns the name of this host, or of this container.
 fn host_name() -> String {
     let system = rustix::system::uname();
     system.nodename().to_string_lossy().into_owned()
 }
 
-/// What names this boot; where the system does not say, this process, which promises less.
+/// Returns an identifier of this boot, or of this process if the system names none; that one is valid for less long.
 fn boot_id() -> String {
     match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),

@@ -1,8 +1,8 @@
-//! [`OpenUploads`]: which upload sessions are open, so that opening one need not look for them.
+//! [`OpenUploads`]: the open upload sessions, so that opening one need not search for the others.
 //!
-//! Those of before have [records](crate::session_records), which are read once. Sessions without one, which registry:2 and
-//! older versions leave, are found by a [walk](crate::search) through the repositories: maintenance asks for it, and nobody
-//! who opens a session waits for it. Until then they do not count.
+//! Sessions from before the start have [records](crate::session_records), which are read once. Sessions without a
+//! record come from registry:2 and older versions. A [walk](crate::search) through the repositories finds them:
+//! maintenance requests it, and opening a session does not wait for it. Until then they do not count.
 //!
 //! The lock on the directory makes this process the only one that opens and ends sessions.
 
@@ -26,22 +26,22 @@ use std::{
 };
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-/// What is known of the sessions of a directory.
+/// Known upload sessions of a directory.
 #[derive(Debug)]
 pub(crate) struct OpenUploads {
     known: Mutex<Known>,
-    /// Set when the records have been read.
+    /// Set once the records have been read.
     recorded: OnceCell<()>,
-    /// The directories among the repositories in which sessions without a record may lie, with all below them.
+    /// Directories among the repositories that may contain sessions without a record, at any depth.
     unsearched: AsyncMutex<Vec<PathBuf>>,
 }
 
-/// Repositories without an open session are not in it.
+/// Open sessions by repository. A repository without one is absent.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     open: BTreeMap<RepositoryName, HashMap<UploadId, Option<Uploader>>>,
     all: usize,
-    /// Of whom something is known; of the sessions of before, nothing is.
+    /// Number of sessions by uploader, if known. The uploader of a session from before the start is not.
     by_uploader: HashMap<Uploader, usize>,
 }
 
@@ -55,7 +55,7 @@ impl Known {
         Ok(())
     }
 
-    /// False if it was known.
+    /// Adds a session; returns false if it was known.
     pub(crate) fn add(
         &mut self,
         repository: &RepositoryName,
@@ -79,7 +79,7 @@ impl Known {
         self.all
     }
 
-    /// Does nothing if it is not known.
+    /// Removes a session, if it is known.
     pub(crate) fn end(&mut self, repository: &RepositoryName, id: &UploadId) {
         let Some(sessions) = self.open.get_mut(repository) else {
             return;
@@ -117,10 +117,10 @@ impl OpenUploads {
 }
 
 impl FsStorage {
-    /// How many upload sessions are open, in all repositories, as far as is known: those that another program left count
-    /// from when maintenance has found them. The first call lists the records of those of before and blocks, unless a
-    /// session was opened; from then on they are counted as they come and go. Where the storage was opened for reading
-    /// alone, each call counts those that have a record.
+    /// Returns the number of open upload sessions in all repositories, as far as they are known. Sessions of another
+    /// program count once maintenance has found them. The first call blocks while it lists the records of sessions
+    /// from before the start, unless a session was opened meanwhile. If the storage was opened read-only, each call
+    /// counts the sessions with a record.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
         let store = self.store();
@@ -134,8 +134,8 @@ impl FsStorage {
         store.open_uploads.known().all
     }
 
-    /// Makes the sessions of before count, once. Whoever waits for it holds no thread, and what is read is read on another
-    /// than those that serve.
+    /// Counts the sessions from before the start, once. Waiting for it holds no thread, and the records are read on a
+    /// thread of its own.
     pub(crate) async fn count_uploads(&self) {
         let counting = self.store().open_uploads.recorded.get_or_try_init(async || {
             let read = self.apart(Store::read_records_or_warn).await;
@@ -162,8 +162,8 @@ fn unread() -> StorageError {
 }
 
 impl Store {
-    /// Opens a session with `open` if the bounds allow one more. Counted first: of two that come at once, only one
-    /// takes the last place.
+    /// Opens a session with `open` if the bounds allow one more. It is counted first, so that of two concurrent
+    /// requests only one takes the last slot.
     pub(crate) fn counted<T>(
         &self,
         repository: &RepositoryName,
@@ -182,7 +182,7 @@ impl Store {
         opened
     }
 
-    /// Ends a session: its directory is gone, whole, and counts no longer. False if it was not there.
+    /// Ends a session: removes its whole directory, and counts it no longer. Returns false if there was none.
     pub(crate) fn end_upload(&self, repository: &RepositoryName, directory: &Path) -> Result<bool, FsError> {
         let started = UploadPaths::below(directory.to_path_buf()).started();
         let ended = self.disk.discard(directory, &started)?;
@@ -196,20 +196,20 @@ impl Store {
         Ok(ended)
     }
 
-    /// Removes the directories that were made for a session that is not there, as far as they hold nothing else. What a
-    /// repository has been given since keeps them.
+    /// Removes the directories that were created for a session that does not exist, unless they contain something
+    /// else.
     pub(crate) fn leave_uploads(&self, repository: &RepositoryName) {
         let top = self.layout.repositories();
         self.disk.remove_empty(&self.layout.uploads(repository), &top);
     }
 
-    /// After the session has gone, or if it was not opened at all.
+    /// Forgets a session that has ended or was not opened.
     fn forget_upload(&self, repository: &RepositoryName, id: &UploadId) {
         self.remove_record(id);
         self.open_uploads.known().end(repository, id);
     }
 
-    /// A session was seen on disk. If nobody knows of it, it counts from now on and has a record.
+    /// Counts a session seen on disk, and writes a record of it, unless it is known.
     pub(crate) fn adopt(&self, repository: &RepositoryName, id: UploadId) {
         if !self.open_uploads.known().add(repository, id, None) {
             return;
@@ -221,7 +221,7 @@ impl Store {
         }
     }
 
-    /// The repositories that have a session, whether or not they exist for readers.
+    /// Lists the repositories with a session, whether or not they exist for readers.
     pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
         let mut found = Vec::new();
         let mut after = page.after.cloned();
@@ -248,8 +248,8 @@ impl Store {
         Ok(Listing::first(page.limit, found))
     }
 
-    /// Forgets those sessions of a repository that a crash, or another program while we were closed, has ended. Whether any
-    /// is left.
+    /// Forgets the sessions of a repository that a crash, or another program while the storage was closed, has ended.
+    /// Returns true if any session is left.
     fn drop_ended(&self, repository: &RepositoryName) -> Result<bool, FsError> {
         let there: HashSet<UploadId> = self.upload_ids(repository, None)?.collect();
         let missing: Vec<UploadId> = {
@@ -264,7 +264,7 @@ impl Store {
         Ok(self.open_uploads.known().open.contains_key(repository))
     }
 
-    /// Forgets a session that is known and not there.
+    /// Forgets a known session whose directory is gone.
     pub(crate) fn drop_if_ended(&self, repository: &RepositoryName, id: UploadId) -> Result<(), FsError> {
         let directory = self.layout.upload(repository, &id).directory;
         // Nobody is opening it, and it has not just been.
@@ -278,7 +278,7 @@ impl Store {
         Ok(())
     }
 
-    /// The same without any knowledge, by a walk.
+    /// Lists the repositories with a session by a walk, without the known sessions.
     pub(crate) fn uploading_on_disk(
         &self,
         page: &Page<'_, RepositoryName>,
@@ -298,7 +298,7 @@ impl Store {
         })
     }
 
-    /// Ends a session that stands where `seen` says and that nobody works on.
+    /// Ends a session if its state is still as in `seen` and nothing uses it.
     pub(crate) fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
         if !self.is_owned() {
             return Err(StorageError::ReadOnly);

@@ -1,5 +1,5 @@
-//! What the system refuses to tell is never "not found": an outage is an error, and one path that somebody made unreadable
-//! keeps nobody from the others.
+//! An outage is never "not found": a failed system call is an error. One unreadable path does not make the others
+//! unavailable.
 
 use crate::{
     FsStorage,
@@ -20,7 +20,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a failing disk, a lost mount or an exhausted process says.
+/// Errors of a failing disk, a lost mount or an exhausted process.
 const OUTAGES: [Errno; 6] = [
     Errno::IO,
     Errno::STALE,
@@ -29,7 +29,7 @@ const OUTAGES: [Errno; 6] = [
     Errno::NOMEM,
     Errno::NXIO,
 ];
-/// What one path says that somebody made so.
+/// Errors that concern a single path.
 const OWN: [Errno; 4] = [Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NOTDIR];
 
 /// Repositories `a`, `a/b`, `b` and `c`, each with a manifest that has two tags.
@@ -129,7 +129,7 @@ async fn a_page_that_does_not_reach_what_cannot_be_read_is_whole() {
     assert!(listed.more);
 }
 
-/// What really lies there, and not what a test made the system say.
+/// Uses real files and links instead of injected errors.
 #[tokio::test]
 async fn files_and_loops_where_repositories_belong_are_left_out() {
     let (root, storage) = filled().await;

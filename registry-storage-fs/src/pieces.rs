@@ -1,8 +1,8 @@
-//! How much of an upload is received, written and hashed at once.
+//! Size of the pieces in which an upload is received, written and hashed.
 //!
-//! Each piece goes from the thread that receives to one that may wait, and back: large ones cost fewer such trips, and
-//! the system's own buffer fills meanwhile, so that each read takes more. What all uploads hold together is bounded, so
-//! pieces are the smaller the more uploads run.
+//! Each piece passes from the receiving thread to one that may block, and back. Large pieces cost fewer such passes,
+//! and the system's buffer fills meanwhile, so that each read takes more. The memory of all uploads together is
+//! bounded, so pieces are smaller when more uploads run.
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -12,12 +12,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The size of a piece, in bytes, that every upload may have. It holds two at a time: one that is written, and one that
+/// Size of a piece that every upload may have, in bytes. An upload holds two: one that is written, and one that
 /// arrives.
 const LEAST: usize = 256 << 10;
-/// The size of a piece where few uploads run.
+/// Size of a piece while few uploads run, in bytes.
 pub(crate) const MOST: usize = 4 << 20;
-/// How much larger than [`LEAST`] the pieces of all uploads are together, at most.
+/// Maximum memory that the pieces of all uploads take beyond [`LEAST`] each, in bytes.
 const EXTRA: usize = 8 << 20;
 
 /// The uploads that are being received.
@@ -27,20 +27,20 @@ pub(crate) struct Receiving(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     uploads: usize,
-    /// How much of [`EXTRA`] they have.
+    /// Bytes of [`EXTRA`] that the uploads have.
     taken: usize,
 }
 
-/// One of them.
+/// Share of one upload in the memory for pieces.
 #[derive(Debug)]
 pub(crate) struct Share {
     receiving: Arc<Receiving>,
-    /// What it has of [`EXTRA`].
+    /// Bytes of [`EXTRA`] that this upload has.
     extra: usize,
 }
 
 impl Receiving {
-    /// One more, until the share is dropped.
+    /// Adds an upload, until the share is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Share {
         self.state().uploads += 1;
         Share {
@@ -55,7 +55,7 @@ impl Receiving {
 }
 
 impl Share {
-    /// How large the next piece may be, in bytes.
+    /// Returns the maximum size of the next piece, in bytes.
     pub(crate) fn piece(&mut self) -> usize {
         let mut state = self.receiving.state();
         state.taken -= self.extra;
@@ -75,16 +75,16 @@ impl Drop for Share {
     }
 }
 
-/// Where calls end that write: at multiples of this many bytes in the file.
+/// Calls that write end at multiples of this number of bytes in the file.
 ///
-/// Whole pages are cheaper than parts. And newer systems take memory for the page cache in units as large as what is
-/// written: up to this size they have some at hand, larger units they have to look for, and may have to make room for
-/// (Linux 6.18 with ext4: 0.2 s of CPU time for a GiB, by 256 KiB at once 0.6 to 1 s).
+/// Writing whole pages is cheaper than parts. Newer systems also allocate page cache in units as large as the write.
+/// Units up to this size are available at once; larger ones have to be searched for, or memory freed for them (Linux
+/// 6.18 with ext4: 0.2 s of CPU time for a GiB, but 0.6 to 1 s in writes of 256 KiB).
 const WRITTEN_AT_ONCE: u64 = 32 << 10;
-/// How many chunks one call takes; the system's own limit is 1,024.
+/// Maximum number of chunks per call, which is the system's own limit.
 const CHUNKS_AT_ONCE: usize = 1024;
 
-/// Writes chunks one behind the other.
+/// Writes chunks one after the other.
 pub(crate) fn write_all_at(file: &File, chunks: &[Bytes], mut at: u64) -> io::Result<()> {
     let mut chunks = chunks.iter();
     let mut rest: &[u8] = &[];
@@ -109,7 +109,7 @@ pub(crate) fn write_all_at(file: &File, chunks: &[Bytes], mut at: u64) -> io::Re
     }
 }
 
-/// Returns how much that was.
+/// Writes all slices and returns their total length.
 fn write_all_vectored_at(file: &File, mut slices: &mut [IoSlice<'_>], at: u64) -> io::Result<u64> {
     let mut length = 0;
     // Empty ones in front would look like a disk that takes nothing.

@@ -1,8 +1,8 @@
-//! The power fails at every point of every operation, and what was acknowledged is there all the same.
+//! Simulates a loss of power at every point of every operation: everything acknowledged survives.
 //!
-//! Whatever this crate syncs is written down as it is then: the content of a file, the entries of a directory, by inode.
-//! Of that, a disk is made that has lost power: one on which nothing else survived, and one on which all names did, as
-//! far as the kernel had got, but no content. The disk as the process left it stands for the process alone dying.
+//! The state of everything that this crate syncs is recorded by inode: the content of a file, the entries of a
+//! directory. Three disks are made from these records. One has only the synced state. One has all names, but only
+//! synced content. The last is the disk as the process left it, as after the end of the process alone.
 
 use crate::{
     Durability, FsStorage,
@@ -25,19 +25,19 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What has been synced below each directory that is watched.
+/// Synced state below each watched directory.
 static WATCHED: Mutex<BTreeMap<PathBuf, Platter>> = Mutex::new(BTreeMap::new());
 
 #[derive(Default)]
 struct Platter {
     files: HashMap<u64, Vec<u8>>,
     directories: HashMap<u64, BTreeMap<OsString, u64>>,
-    /// By their inodes. An inode that is open is not given to another file.
+    /// Open files by inode. The inode of an open file is not reused.
     open: HashMap<u64, File>,
-    /// How many operations have been acknowledged.
+    /// Number of acknowledged operations.
     acknowledged: usize,
     failures: Vec<Failure>,
-    /// What somebody else does when a directory is about to be synced, once.
+    /// An action of another operation when a directory is about to be synced, once.
     meanwhile: Option<(PathBuf, Box<dyn FnOnce() + Send>)>,
 }
 
@@ -48,12 +48,12 @@ struct Failure {
     how: &'static str,
 }
 
-/// In memory where there is such a place: what lasts is only written down here.
+/// Creates a directory in memory if possible, since syncs are only recorded.
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-/// What is at that path lasts as it is now.
+/// Records the present state of a path as synced.
 pub(crate) fn synced(top: &Path, path: &Path) {
     let meanwhile = {
         let mut watched = watched();
@@ -174,7 +174,7 @@ impl Watched {
         Self { root, storage }
     }
 
-    /// One more operation was acknowledged; returns its number.
+    /// Records that one more operation was acknowledged; returns its number.
     fn acknowledged(&self) -> usize {
         let top = support::top(self.root.path());
         let mut watched = watched();
@@ -189,7 +189,7 @@ impl Watched {
         watched().remove(&top).unwrap().failures
     }
 
-    /// Something that happens when this directory is about to be synced.
+    /// Performs `act` when this directory is about to be synced.
     fn meanwhile(&self, directory: PathBuf, act: impl FnOnce() + Send + 'static) {
         let top = support::top(self.root.path());
         let mut watched = watched();
@@ -197,7 +197,7 @@ impl Watched {
     }
 }
 
-/// What is true from one acknowledgement on, until an operation begins that changes it.
+/// A fact that holds from one acknowledgement until the start of an operation that changes it.
 struct Fact {
     from: usize,
     until: usize,
@@ -206,7 +206,7 @@ struct Fact {
 
 enum What {
     Blob(RepositoryName, Bytes),
-    /// With this content and type.
+    /// A manifest with this content and type.
     Manifest(RepositoryName, Verified<Bytes>, MediaType),
     Tag(RepositoryName, &'static str, Option<Digest>),
     NoBlob(RepositoryName, Digest),
@@ -373,7 +373,7 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
     .await;
 }
 
-/// A process that died, or one that need not sync, left a blob that the next one tells a client is there.
+/// A blob that a process left unsynced, because it died or need not sync, is synced by the manifest that needs it.
 #[tokio::test]
 async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     let (a, b) = (name("a"), name("b"));
@@ -438,7 +438,7 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     .await;
 }
 
-/// Another operation has got as far as to show what it writes, and no further.
+/// The other operation has made its files visible, and has gone no further.
 #[tokio::test]
 async fn what_a_manifest_needs_lasts_although_its_own_push_still_runs() {
     let a = name("a");
@@ -467,7 +467,7 @@ async fn what_a_manifest_needs_lasts_although_its_own_push_still_runs() {
     check(&watched.end(), &facts).await;
 }
 
-/// Else each manifest of an image of many layers would sync all of them again.
+/// Otherwise each manifest of an image of many layers would sync all of them again.
 #[tokio::test]
 async fn what_this_process_has_made_last_is_not_synced_again() {
     let a = name("a");
@@ -498,8 +498,8 @@ async fn what_this_process_has_made_last_is_not_synced_again() {
     assert!(!storage.store().disk.lasts(&paths[0]), "nothing was synced");
 }
 
-/// A directory is removed after it was synced, and before it is remembered as lasting. Who makes it again may not rely on
-/// that.
+/// A directory is removed after its sync and before it is remembered as durable. An operation that creates it again
+/// must sync it again.
 #[tokio::test]
 async fn a_directory_that_goes_away_while_it_is_made_to_last_lasts_when_it_is_made_again() {
     let (kept, emptied) = (name("p/kept"), name("p/emptied"));

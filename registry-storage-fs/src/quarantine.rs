@@ -1,9 +1,8 @@
-//! Damaged content is set aside, so that it is absent for everybody and clients push it again.
+//! Damaged content is moved to quarantine. It is then absent for everybody, and clients push it again.
 //!
-//! It moves to `_quarantine/<algorithm>/<hex>/<n>/bytes`, and a text beside it, `why`, says where it lay and what was
-//! wrong. Only what was read whole and has another digest is damaged, or what is no file where a file belongs: an error
-//! of the disk says nothing about what is stored. Nothing here is read again; to look at it and to remove it is for
-//! whoever runs the registry.
+//! It moves to `_quarantine/<algorithm>/<hex>/<n>/bytes`. A text file beside it, `why`, names the original path and
+//! the fault. Content is damaged if it was read completely and has another digest, or if it is not a file. An I/O
+//! error says nothing about the content. Nothing in quarantine is read again; operators inspect and remove it.
 
 use crate::{
     FsStorage,
@@ -27,10 +26,10 @@ use std::{
     time::SystemTime,
 };
 
-/// How often content is hashed that pushes replace all the while.
+/// Maximum number of times that content is hashed while pushes keep replacing it.
 const TRIES: usize = 8;
 
-/// What is wrong with something.
+/// The fault of damaged content.
 #[derive(Debug)]
 enum Damage {
     NoFile,
@@ -51,12 +50,12 @@ impl fmt::Display for Damage {
 }
 
 impl FsStorage {
-    /// Counts what lies in quarantine: content that was found damaged and moved to `_quarantine`. Blocks while it lists
-    /// that directory.
+    /// Counts the items in quarantine: content that was found damaged and moved to `_quarantine`. Blocks while it
+    /// lists that directory.
     ///
     /// # Errors
     ///
-    /// What the system said.
+    /// The error of the system call.
     pub fn quarantined(&self) -> io::Result<usize> {
         let layout = &self.store().layout;
         let mut count = 0;
@@ -69,7 +68,7 @@ impl FsStorage {
     }
 }
 
-/// Nothing where there is no directory, or something that somebody else has put there.
+/// Lists a directory. It is empty if there is none, or if something else is in its place.
 fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
     match fs::read_dir(directory) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
@@ -86,7 +85,8 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
 }
 
 impl Store {
-    /// Whether the bytes stored under a digest have it. Reads and hashes all of them; damaged ones are set aside.
+    /// Returns true if the bytes stored under a digest match it. Reads and hashes all of them; damaged ones are set
+    /// aside.
     pub(crate) fn is_sound(&self, target: &Digest) -> Result<bool> {
         let path = self.layout.blob(target);
         for _ in 0..TRIES {
@@ -107,7 +107,8 @@ impl Store {
         )))
     }
 
-    /// Gives `target`, a file about that digest, its name by `place`. A directory in its way is damage, and set aside.
+    /// Gives `target`, a file about that digest, its name by `place`. A directory in its place is damage, and is set
+    /// aside.
     pub(crate) fn place<T>(
         &self,
         digest: &Digest,
@@ -124,7 +125,7 @@ impl Store {
         }
     }
 
-    /// The same for the bytes of a digest, which nobody sets aside meanwhile.
+    /// Does the same for the bytes of a digest, under a lock that keeps them from being set aside meanwhile.
     pub(crate) fn place_blob<T>(
         &self,
         digest: &Digest,
@@ -143,7 +144,7 @@ impl Store {
         placed
     }
 
-    /// Under the digest's lock: else it might be the file that somebody else has put there since.
+    /// Sets a directory aside. The caller holds the digest's lock: otherwise this could be a file put there since.
     fn set_directory_aside(&self, digest: &Digest, path: &Path) -> Result<(), FsError> {
         let there = fs::symlink_metadata(path).if_there("look at", path)?;
         if there.is_some_and(|there| there.is_dir()) {
@@ -152,7 +153,7 @@ impl Store {
         Ok(())
     }
 
-    /// False if a push has put something else there since it was looked at.
+    /// Sets damaged content aside; returns false if a push has replaced it since it was read.
     fn set_aside_if_same(
         &self,
         target: &Digest,
@@ -204,7 +205,7 @@ impl Store {
         changes.settle()
     }
 
-    /// Made, so that nobody else takes it.
+    /// Returns a free number, whose directory is created to reserve it.
     fn free_number(&self, digest: &Digest) -> Result<u64, FsError> {
         let mut number = 1;
         loop {
@@ -220,7 +221,7 @@ impl Store {
     }
 }
 
-/// What is wrong with the bytes of an open file that shall have a digest.
+/// Reads an open file and returns its fault, if its digest is not the expected one.
 fn damage(file: &File, metadata: &Metadata, expected: &Digest) -> io::Result<Option<Damage>> {
     if !metadata.is_file() {
         return Ok(Some(Damage::NoFile));

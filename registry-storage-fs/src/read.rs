@@ -1,8 +1,8 @@
 //! [`FileBody`]: part of an open file as a response body.
 //!
-//! What is in the page cache is read where the body is polled (`preadv2` with `RWF_NOWAIT`), which costs half of
-//! a hop to another thread; only what is not goes to the blocking pool. The file is open before its first byte
-//! is asked for, so deleting or replacing the blob meanwhile takes nothing from a reader.
+//! Bytes in the page cache are read when the body is polled (`preadv2` with `RWF_NOWAIT`), which costs half of a
+//! switch to another thread. Only other bytes are read on the blocking pool. The file is open before its first byte is
+//! requested, so a deletion or replacement of the blob does not affect the reader.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -20,15 +20,15 @@ use std::{
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 
-/// The size of most frames, in bytes.
+/// Size of most frames, in bytes.
 const FRAME: usize = 128 << 10;
-/// The size of the first one; those that follow are four times as large each. A client that opens many blobs and takes
-/// nothing of them costs little memory.
+/// Size of the first frame; each later one is four times as large, up to [`FRAME`]. A client that opens many blobs and
+/// reads nothing of them costs little memory.
 const FIRST_FRAME: usize = 16 << 10;
-/// How many buffers are kept for the next frames: 4 MiB.
+/// Maximum number of buffers kept for the next frames: 4 MiB.
 const KEPT: usize = 32;
 
-/// Buffers of [`FRAME`] bytes that are used again: fresh ones of this size cost a page fault per page.
+/// Buffers of [`FRAME`] bytes for reuse: new ones of this size cost a page fault per page.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
@@ -49,7 +49,7 @@ impl Buffers {
     }
 }
 
-/// A buffer with `length` bytes read into it; it goes back when the last part of it has been sent.
+/// A buffer with `length` bytes read into it; it is returned when its last part has been sent.
 struct Filled {
     buffer: Vec<u8>,
     length: usize,
@@ -68,16 +68,16 @@ impl Drop for Filled {
     }
 }
 
-/// A buffer, and how much was read into it.
+/// A buffer, and the number of bytes read into it.
 type ReadOut = io::Result<(Vec<u8>, usize)>;
 
 /// Part of an open file.
 pub(crate) struct FileBody {
     file: Arc<File>,
     rest: Range<u64>,
-    /// How much is read next, at most.
+    /// Maximum number of bytes read next.
     frame: usize,
-    /// False once the file system turned out not to know `RWF_NOWAIT`.
+    /// False once the file system is known not to support `RWF_NOWAIT`.
     inline: bool,
     reading: Option<JoinHandle<ReadOut>>,
     runtime: Handle,
@@ -102,7 +102,7 @@ impl FileBody {
         }
     }
 
-    /// Reads what is in memory; `None` if that takes waiting for the disk.
+    /// Reads from memory; `None` if that would wait for the disk.
     fn read_cached(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         if !self.inline {
             return None;

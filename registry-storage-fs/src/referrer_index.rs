@@ -1,4 +1,4 @@
-//! The index of referrers on disk: which manifests may name which as their subject, below `_index`.
+//! The index of referrers on disk, below `_index`: the manifests that may name another one as their subject.
 //!
 //! ```text
 //! _index/_owner                                       locked while its process keeps the index; the name of this opening
@@ -6,13 +6,13 @@
 //! _index/<name>/_referrers/<algorithm>/<subject>/<algorithm>-<first two digits>/<hex>-<type>    empty
 //! ```
 //!
-//! It is derived from the manifests, and a list of candidates: each is read before it is shown. An entry is there before
-//! its manifest can be seen, and goes after it. So a listing is right at every moment, and a crash leaves entries too
-//! many, never too few.
+//! It is derived from the manifests, and a list of candidates: each is read before it is listed. An entry exists
+//! before its manifest becomes visible, and is removed after it. A listing is therefore always right, and a crash
+//! leaves too many entries, never too few.
 //!
-//! Nothing in it is synced. It counts only in the opening that completed it: other programs may have written meanwhile,
-//! and a loss of power may have cost entries. Processes that only read rely on it while its owner runs, which they
-//! see by the lock: the id of a process says nothing in another container.
+//! Nothing in it is synced. It counts only in the opening that completed it, since other programs may have written
+//! before, and a power loss may have cost entries. Read-only processes rely on it while its owner runs. They check
+//! that by the lock, because a process id means nothing in another container.
 
 use crate::{
     error::{Context, FsError},
@@ -32,13 +32,13 @@ use std::{
     time::Duration,
 };
 
-/// How often a directory is made again that somebody else removes because it is empty.
+/// Maximum number of attempts to create a directory that another operation removes because it is empty.
 const TRIES: usize = 64;
-/// How long readers that look whether the owner runs may be in its way: a moment each.
+/// Pause between attempts to lock the file while readers probe the lock, each for a moment.
 const PROBES_END: Duration = Duration::from_millis(5);
 const PROBES: usize = 200;
 
-/// A manifest that may name `subject`, and a number that stands for its artifact type. In the order of listings.
+/// A manifest that may name `subject`, with a number for its artifact type. Sorts in the order of listings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     pub(crate) subject: Digest,
@@ -46,7 +46,7 @@ pub(crate) struct Entry {
     pub(crate) kind: Kind,
 }
 
-/// Stands for an artifact type, or for none. Two types may have the same number.
+/// Number for an artifact type, or for none. Two types may have the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind(u64);
 
@@ -68,7 +68,7 @@ impl Entry {
             .join(format!("{hex}-{:016x}", self.kind.0))
     }
 
-    /// Sorts before every entry of a subject.
+    /// Returns a bound that sorts before every entry of a subject.
     pub(crate) fn before(subject: Digest) -> Self {
         Self {
             subject,
@@ -77,7 +77,7 @@ impl Entry {
         }
     }
 
-    /// From the name of its file.
+    /// Parses the name of an entry's file.
     fn parse(subject: &Digest, algorithm: Algorithm, name: &str) -> Option<Self> {
         let (hex, kind) = name.split_once('-')?;
         let lower = kind.len() == 16 && kind.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -96,16 +96,16 @@ fn subject_directory(layout: &Layout, repository: &RepositoryName, subject: &Dig
         .join(subject.hex())
 }
 
-/// Says that this process keeps the index, for as long as it has the directory.
+/// Proof that this process maintains the index, held while it owns the directory.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    /// Locked. Without one, readers do not see that the index is kept.
+    /// The locked file. Without one, readers do not see that the index is maintained.
     _file: Option<File>,
     opening: String,
 }
 
 impl Keeper {
-    /// The caller has locked the directory.
+    /// Locks the index. The caller has locked the directory.
     pub(crate) fn take(layout: &Layout) -> io::Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -143,7 +143,7 @@ impl Keeper {
     }
 }
 
-/// The name of the opening whose process keeps the index now.
+/// Returns the name of the opening whose process maintains the index now.
 fn running(layout: &Layout) -> Result<Option<String>, FsError> {
     let path = layout.index_owner();
     let Some(file) = open_in_index(&path)? else {
@@ -157,7 +157,7 @@ fn running(layout: &Layout) -> Result<Option<String>, FsError> {
     }
 }
 
-/// `None` also where what lies above is no directory: then there is no index.
+/// Opens a file of the index; `None` if it is absent or its parent is not a directory.
 fn open_in_index(path: &Path) -> Result<Option<File>, FsError> {
     match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None),
@@ -165,7 +165,7 @@ fn open_in_index(path: &Path) -> Result<Option<File>, FsError> {
     }
 }
 
-/// The text of a small file; of what is no text, nothing.
+/// Reads the text of a small file; empty if it is not text.
 fn read_short(file: &File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(64).read_to_end(&mut bytes)?;
@@ -173,7 +173,7 @@ fn read_short(file: &File) -> io::Result<String> {
 }
 
 impl Store {
-    /// Whether the index of a repository names every referrer, now and as long as the owner runs.
+    /// Returns true if the index of a repository names every referrer, now and as long as the owner runs.
     pub(crate) fn has_referrer_index(&self, repository: &RepositoryName) -> Result<bool, FsError> {
         let opening = match self.keeper() {
             Some(keeper) => Some(keeper.opening.clone()),
@@ -189,7 +189,7 @@ impl Store {
         Ok(read_short(&file).at("read", &path)? == opening)
     }
 
-    /// From now on the index of a repository counts, until this process ends.
+    /// Makes the index of a repository count until this process ends.
     pub(crate) fn complete_referrer_index(&self, repository: &RepositoryName) -> Result<(), FsError> {
         let Some(keeper) = self.keeper() else {
             return Ok(());
@@ -221,8 +221,8 @@ impl Store {
         create().at("create", &path)
     }
 
-    /// Makes a directory of the index, also where others are removed because they are empty, and where something that is no
-    /// directory lies in the way.
+    /// Creates a directory of the index. Tries again if others remove it while it is empty, and replaces anything that
+    /// is not a directory.
     fn make_index_directory(&self, directory: &Path) -> Result<(), FsError> {
         for _ in 1..TRIES {
             match fs::create_dir_all(directory) {
@@ -241,7 +241,7 @@ impl Store {
         fs::create_dir_all(directory).at("create", directory)
     }
 
-    /// Removes an entry whose manifest is gone, and the directories that it leaves empty. One that stays does no harm.
+    /// Removes an entry whose manifest is gone, and the directories left empty. A remaining entry does no harm.
     pub(crate) fn remove_referrer_entry(&self, repository: &RepositoryName, entry: &Entry) {
         let path = entry.path(&self.layout, repository);
         match fs::remove_file(&path).if_there("remove", &path) {
@@ -253,7 +253,8 @@ impl Store {
         }
     }
 
-    /// The entries of a subject whose referrers sort after `after`, in order. Directories behind the page are not read.
+    /// Returns the entries of a subject whose referrers sort after `after`, in order. Directories after the page are
+    /// not read.
     pub(crate) fn referrer_entries(
         &self,
         repository: &RepositoryName,
@@ -286,7 +287,7 @@ impl Store {
         }))
     }
 
-    /// Every entry of a repository.
+    /// Returns every entry of a repository.
     pub(crate) fn all_referrer_entries(
         &self,
         repository: &RepositoryName,
@@ -305,7 +306,7 @@ impl Store {
     }
 }
 
-/// The names in a directory; none in what is no directory, which was not left there by this program.
+/// Returns the names in a directory; none if it is not a directory, which this program does not leave there.
 fn names_in(directory: &Path, after: Option<&str>) -> Result<BinaryHeap<Reverse<String>>, FsError> {
     match names_after(directory, after) {
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
@@ -321,7 +322,7 @@ fn fan_of(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), hex.get(..2).unwrap_or_default())
 }
 
-/// The entries in one directory; `None` if its name means nothing.
+/// Returns the entries in one directory; `None` if its name is not valid.
 fn entries_in(
     directory: &Path,
     fan: &str,

@@ -1,9 +1,9 @@
 //! Referrers: the manifests of a repository that name another one as their subject.
 //!
-//! The manifests are the truth, and every one that is shown was read for the page it is on, which has its annotations.
-//! [`referrer_index`](crate::referrer_index) names the candidates. It is completed when a repository is first asked for
-//! referrers after opening, by reading all of its manifests once, and kept from then on. Where nobody keeps it, the
-//! manifests are read: [`manifest_scan`](crate::manifest_scan).
+//! The manifests are authoritative: each listed one was read for its page, which shows its annotations.
+//! [`referrer_index`](crate::referrer_index) names the candidates. It is completed by reading all manifests of a
+//! repository when the first request for referrers after opening arrives, and maintained from then on. If no process
+//! maintains it, the manifests are read: [`manifest_scan`](crate::manifest_scan).
 
 use crate::{
     FsStorage,
@@ -19,7 +19,7 @@ use registry_core::{
 };
 use std::{error::Error, sync::Arc};
 
-/// Which referrers are asked for.
+/// A request for a page of referrers.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) repository: RepositoryName,
@@ -72,9 +72,9 @@ fn warn_of_index(repository: &RepositoryName, error: &(dyn Error + 'static)) {
 }
 
 impl Store {
-    /// A page by the index; `None` where it does not name every referrer. Of one that is `complete` that is known.
+    /// Lists a page by the index; `None` if the index does not name every referrer. `complete` skips that check.
     ///
-    /// The index is derived: what cannot be read of it is no outage.
+    /// The index is derived, so a failure to read it is not an outage.
     fn indexed_referrers(&self, question: &Question, complete: bool) -> Result<Option<Listing<Descriptor>>> {
         let Question {
             repository,
@@ -106,8 +106,8 @@ impl Store {
         Ok(page.unwrap_or_default())
     }
 
-    /// Reads candidates until the page is full, and one more, which says that there is another page; `None` if the
-    /// candidates themselves cannot be read.
+    /// Reads candidates until the page is full, and one more to see if there is another page. `None` if the candidates
+    /// cannot be read.
     fn page_of_referrers(
         &self,
         question: &Question,
@@ -143,10 +143,10 @@ impl Store {
         Ok(Some(Listing::first(question.limit, found)))
     }
 
-    /// Names every referrer of a repository in the index, and no other.
+    /// Completes the index of a repository: it names every referrer and nothing else.
     ///
-    /// Manifests come and go meanwhile. One that comes has an entry before it can be seen here. Entries without a manifest
-    /// are looked at once more under the manifest's lock, as the manifest may be on its way.
+    /// Manifests come and go meanwhile. A new one has an entry before it can be seen here. An entry without a manifest
+    /// is checked again under the manifest's lock, since the manifest may be about to appear.
     fn build_referrer_index(&self, repository: &RepositoryName) -> Result<()> {
         if self.has_referrer_index(repository)? {
             return Ok(());
@@ -174,7 +174,7 @@ impl Store {
     }
 }
 
-/// The entry that a manifest has in the index.
+/// Returns the entry of a manifest in the index.
 pub(crate) fn entry_of(manifest: &StoredManifest) -> Option<Entry> {
     let (subject, descriptor) = referrer(manifest)?;
     Some(Entry {
@@ -184,7 +184,7 @@ pub(crate) fn entry_of(manifest: &StoredManifest) -> Option<Entry> {
     })
 }
 
-/// A manifest's subject, and how the listing of that one's referrers shows it.
+/// Returns a manifest's subject, and the descriptor shown in the list of that subject's referrers.
 fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)> {
     match Manifest::parse_stored(&manifest.bytes, &manifest.media_type) {
         Ok(parsed) => parsed.referrer(manifest.digest, manifest.bytes.len() as u64),
@@ -220,7 +220,7 @@ mod tests {
         MediaType::parse(text).unwrap()
     }
 
-    /// A manifest with a subject, and annotations that tell it from others.
+    /// Returns a manifest with a subject, and annotations that distinguish it from others.
     fn signature(seed: usize) -> PutManifest {
         let subject = subject();
         let text = format!(
@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    /// Holds the index up when the manifests have been read, while `meanwhile` happens.
+    /// Lists referrers, and runs `meanwhile` when the manifests have been read for the index.
     async fn listed_while(storage: &FsStorage, meanwhile: impl FnOnce(&Store) + Send + 'static) {
         let store = storage.shared_store();
         let pauses = &storage.store().pauses;
@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(listed(&read_only(root.path())).await, expected);
     }
 
-    /// Its entry is there and the manifest is not: it is not left over.
+    /// The manifest's entry exists and the manifest does not yet: the entry is not left over.
     #[tokio::test]
     async fn a_manifest_that_is_on_its_way_while_the_index_is_completed_is_in_it() {
         let root = TempDir::new().unwrap();
@@ -533,7 +533,7 @@ mod tests {
         assert_eq!(listed(&reader).await, sorted(&[&stays, &comes]));
     }
 
-    /// What another request is reading may have been read before this one came.
+    /// A read in progress for another request may have begun before the manifest was put.
     #[tokio::test]
     async fn a_reader_that_asks_while_another_one_reads_sees_what_was_put_meanwhile() {
         let root = TempDir::new().unwrap();

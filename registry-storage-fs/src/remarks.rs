@@ -1,4 +1,4 @@
-//! [`Remarks`]: what was said about a path, so that the log has it once and not with every request.
+//! [`Remarks`]: the last remark about each path, so that the log states it once and not for every request.
 
 use crate::error::FsError;
 use std::{
@@ -7,15 +7,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Paths that are remembered. Beyond, all are forgotten, and said again.
+/// Maximum number of remembered paths. Beyond that, all are forgotten, and logged again.
 const MOST: usize = 4096;
 
-/// What is wrong with which path, until it changes.
+/// Current problem of each path.
 #[derive(Debug, Default)]
 pub(crate) struct Remarks(Mutex<HashMap<PathBuf, u64>>);
 
 impl Remarks {
-    /// Whether this was not the last that was said about the path. `what` tells one remark from another.
+    /// Returns true if this differs from the last remark about the path. `what` distinguishes remarks.
     pub(crate) fn is_news(&self, path: &Path, what: u64) -> bool {
         let mut said = self.said();
         if said.len() >= MOST && !said.contains_key(path) {
@@ -24,14 +24,14 @@ impl Remarks {
         said.insert(path.to_path_buf(), what) != Some(what)
     }
 
-    /// The same for something that cannot be looked at, with what is done about it; logged if it is news.
+    /// Does the same for a path that cannot be read; logs the error and its consequence if they are news.
     pub(crate) fn unreadable(&self, error: &FsError, consequence: &str) {
         if self.is_news(error.path(), error.code()) {
             tracing::warn!(cause = %error.source(), "{error}; {consequence}");
         }
     }
 
-    /// The path is as it should be.
+    /// Forgets the remark about a path that has no problem.
     pub(crate) fn forget(&self, path: &Path) {
         let mut said = self.said();
         if !said.is_empty() {

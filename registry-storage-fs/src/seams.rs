@@ -1,7 +1,7 @@
-//! For tests: which directories are listed, how many of their entries are read and how many files are opened, which is what a
-//! test asserts of a cost instead of seconds; and points at which a test steps in.
+//! Test hooks: counters of listed directories, their entries and opened files, and points at which a test intervenes.
+//! Tests assert these counts instead of times.
 //!
-//! Without `cfg(test)` both are nothing.
+//! Without `cfg(test)` both do nothing.
 
 #[cfg(test)]
 pub(crate) use self::counted::{Listed, Pauses, entries, listed, opened, watch};
@@ -10,20 +10,20 @@ pub(crate) use self::counted::{Listed, Pauses, entries, listed, opened, watch};
 mod uncounted {
     use std::path::Path;
 
-    /// A file was opened, or looked for.
+    /// Records that a file was opened, or looked up.
     pub(crate) const fn opened(_: &Path) {}
 
-    /// A directory is listed.
+    /// Records that a directory is listed.
     pub(crate) const fn listed(_: &Path) {}
 
-    /// So many entries of a directory were read.
+    /// Records the number of entries read from a directory.
     pub(crate) const fn entries(_: &Path, _: usize) {}
 
     #[derive(Debug, Default)]
     pub(crate) struct Pauses(());
 
     impl Pauses {
-        /// The work has got to a point that has a name.
+        /// Records that the work has reached a named point.
         #[expect(
             clippy::unused_self,
             reason = "the same call as in tests, where it looks up the point"
@@ -44,21 +44,21 @@ mod counted {
         sync::{Mutex, MutexGuard, PoisonError},
     };
 
-    /// What was read below each root that somebody watches.
+    /// Costs below each watched root.
     static WATCHED: Mutex<BTreeMap<PathBuf, Read>> = Mutex::new(BTreeMap::new());
 
     #[derive(Default)]
     struct Read {
         costs: Costs,
-        /// The directories that were listed, in this order.
+        /// The listed directories, in this order.
         listed: Vec<PathBuf>,
     }
 
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Costs {
-        /// Files opened, or looked for.
+        /// Number of files opened, or looked up.
         pub(crate) files: usize,
-        /// Entries of directories read.
+        /// Number of directory entries read.
         pub(crate) entries: usize,
     }
 
@@ -66,13 +66,13 @@ mod counted {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts from 0 below `root`; returns what was counted since the last call.
+    /// Resets the counts below `root` to 0; returns the counts since the last call.
     pub(crate) fn watch(root: &Path) -> Costs {
         let mut watched = lock(&WATCHED);
         std::mem::take(&mut watched.entry(root.to_path_buf()).or_default().costs)
     }
 
-    /// The directories that are listed below a root, until this is dropped.
+    /// Watches the directories listed below a root, until this is dropped.
     pub(crate) struct Listed(PathBuf);
 
     impl Listed {
@@ -81,7 +81,7 @@ mod counted {
             Self(root.to_path_buf())
         }
 
-        /// Those since the last call.
+        /// Returns the directories listed since the last call.
         pub(crate) fn take(&self) -> Vec<PathBuf> {
             let mut watched = lock(&WATCHED);
             let read = watched.get_mut(&self.0);
@@ -117,7 +117,7 @@ mod counted {
 
     type Act = Box<dyn FnOnce() + Send>;
 
-    /// What a test does when the work gets to a point, once.
+    /// Actions of a test when the work reaches a point, each once.
     #[derive(Default)]
     pub(crate) struct Pauses(Mutex<HashMap<&'static str, Act>>);
 

@@ -1,5 +1,5 @@
-//! The walk through the repositories that finds what has no record: upload sessions of registry:2 and of older versions, and
-//! directories that hold nothing, which those left behind. Listings pass through every one of the latter.
+//! Walk through the repositories that finds items without a record: upload sessions of registry:2 and of older
+//! versions, and empty directories that they left. Listings pass through each of these directories.
 
 use crate::{
     error::{Context as _, FsError},
@@ -12,17 +12,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A walk.
+/// A walk in progress.
 struct Search<'a> {
     store: &'a Store,
     unreadable: Vec<PathBuf>,
 }
 
 impl Store {
-    /// Looks through these directories and all below them; returns those that could not be read.
+    /// Walks these directories and everything below them; returns those that could not be read.
     ///
-    /// Sessions are adopted. A directory that holds nothing is removed, unless it belongs to a repository that holds
-    /// something: registry:2 leaves an empty `_uploads` in each.
+    /// Sessions are adopted. An empty directory is removed, unless it belongs to a repository with content: registry:2
+    /// leaves an empty `_uploads` in each.
     pub(crate) fn search(&self, directories: Vec<PathBuf>) -> Vec<PathBuf> {
         let repositories = self.layout.repositories();
         let mut search = Search {
@@ -40,7 +40,7 @@ impl Store {
 }
 
 impl Search<'_> {
-    /// Whether there is anything in the directory of this name, or has been.
+    /// Returns true if the directory of this name contains anything, or did at the start.
     fn visit(&mut self, directory: &Path, name: &str) -> bool {
         let Some(entries) = self.entries(directory, directory) else {
             return true;
@@ -81,7 +81,7 @@ impl Search<'_> {
         !entries.is_empty()
     }
 
-    /// `None` if it is no directory, or cannot be read: then `again` is looked through once more.
+    /// Lists a directory. `None` if it is not a directory or cannot be read; then `again` will be walked once more.
     fn entries(&mut self, directory: &Path, again: &Path) -> Option<Vec<String>> {
         match list(directory) {
             Ok(entries) => Some(entries),
@@ -96,7 +96,7 @@ impl Search<'_> {
     }
 }
 
-/// The names in a directory; one that has just been removed has none.
+/// Returns the names in a directory; none if it has just been removed.
 fn list(directory: &Path) -> Result<Vec<String>, FsError> {
     let entries = read_dir(directory).if_there("list", directory)?;
     let names = entries.into_iter().flatten().map(|entry| {

@@ -1,8 +1,9 @@
-//! `_sessions/<id>`: which repository an open upload session is of, so that what an earlier process left is known by listing
-//! one directory.
+//! `_sessions/<id>`: the repository of an open upload session. Listing this one directory finds the sessions of an
+//! earlier process.
 //!
-//! The records are derived. One is written before its session appears and removed after the session has gone, so that a crash
-//! leaves a record too many, which is dropped when it is seen. Neither is synced, as sessions are not.
+//! The records are derived. A record is written before its session appears and removed after the session has gone. A
+//! crash can therefore leave an extra record, which is dropped when it is seen. Neither records nor sessions are
+//! synced.
 
 use crate::{
     error::{Context as _, FsError},
@@ -13,7 +14,7 @@ use registry_core::{RepositoryName, UploadId};
 use std::{fs, io::ErrorKind};
 
 impl Store {
-    /// Writes down that a session is of this repository. Not synced, as sessions are not.
+    /// Records the repository of a session. Not synced, like the session.
     pub(crate) fn record(&self, repository: &RepositoryName, id: &UploadId) {
         if let Err(error) = self.write_record(repository, id) {
             tracing::warn!(%repository, %id, %error, "an upload session has no record; after a restart it counts when maintenance has found it");
@@ -41,7 +42,7 @@ impl Store {
         }
     }
 
-    /// Whether the records could be read.
+    /// Reads the records; returns true if that succeeded.
     pub(crate) fn read_records_or_warn(&self) -> bool {
         let read = self.read_records();
         if let Err(error) = &read {
@@ -50,7 +51,7 @@ impl Store {
         read.is_ok()
     }
 
-    /// How many records there are, for a handle that hears of no session that comes or goes.
+    /// Counts the records, for a handle that is not told when sessions begin and end.
     pub(crate) fn count_records(&self) -> usize {
         match self.recorded() {
             Ok(recorded) => recorded.len(),
@@ -62,7 +63,7 @@ impl Store {
         }
     }
 
-    /// Makes the sessions count that have a record.
+    /// Counts the sessions that have a record.
     fn read_records(&self) -> Result<(), FsError> {
         for id in self.recorded()? {
             self.read_record(&id);
@@ -148,7 +149,7 @@ mod tests {
         listed.items.iter().map(ToString::to_string).collect()
     }
 
-    /// Opened again, as another process would.
+    /// Opens the storage again, as another process would.
     async fn reopened(root: &TempDir, storage: FsStorage) -> FsStorage {
         drop(storage);
         loop {
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// So many repositories as their directories are, and nothing else of them.
+    /// Creates the directories of `count` repositories, and nothing else.
     fn make_repositories(storage: &FsStorage, count: usize) {
         for number in 0..count {
             let name = name(&format!("group-{}/{number}", number % 7));
@@ -335,7 +336,7 @@ mod tests {
         }
     }
 
-    /// Else a slow disk at the start has every thread, and nobody can read.
+    /// Otherwise a slow disk at the start would occupy every thread, and reads would wait.
     #[test]
     fn who_waits_for_the_records_holds_no_thread() {
         let root = tempfile::tempdir().unwrap();

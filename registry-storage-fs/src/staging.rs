@@ -1,8 +1,8 @@
-//! [`Staging`]: where everything is written before it gets its name, as long as the directory is this process's own.
+//! [`Staging`]: the directory in which files are written before they get their names, while this process owns it.
 //!
-//! The lock on `_owner` is on a file, not on a path: whoever moves the directory away, or removes what is in it, puts another
-//! one in its place that nobody has locked and of which this process knows nothing. So each write begins with a look
-//! whether the owner file is still the one that was locked. If it is, a staging area that somebody removed is made again.
+//! The lock on `_owner` is on a file, not on a path. If the directory is moved away or emptied, another one in its
+//! place is not locked, and this process knows nothing of it. Each write therefore begins with a check that the owner
+//! file is still the locked one. If it is, a missing staging area is created again.
 
 use crate::error::{Context as _, FsError};
 use std::{
@@ -17,20 +17,20 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Staging {
     directory: PathBuf,
-    /// `None` where nothing is locked.
+    /// `None` if nothing is locked.
     owner: Option<OwnerFile>,
-    /// Names in it. Nobody else writes there.
+    /// Number for the next name in the directory. No other process writes there.
     names: AtomicU64,
 }
 
-/// The file that this process has locked, and where it lay then.
+/// The file that this process has locked, and its path at that time.
 #[derive(Debug)]
 pub(crate) struct OwnerFile {
     path: PathBuf,
     id: FileId,
 }
 
-/// Tells one file from all others of a machine, while it is open.
+/// Identifies an open file on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -47,7 +47,8 @@ impl FileId {
 }
 
 impl OwnerFile {
-    /// `None` on file systems where a file has not the same number twice: there nothing can be told by it.
+    /// Identifies the locked file. `None` on file systems that report different numbers for one file, so that no check
+    /// is possible.
     pub(crate) fn of(file: &File, path: &Path) -> io::Result<Option<Self>> {
         let id = FileId::of(&file.metadata()?);
         let by_path = FileId::of(&fs::metadata(path)?);
@@ -63,7 +64,7 @@ impl OwnerFile {
     }
 }
 
-/// Says that another directory lies where the one was that this process owns.
+/// The directory at the path is no longer the one that this process owns.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the directory was replaced or emptied while it was served: {} is not the file any more that this process has locked; restart it",
@@ -82,7 +83,7 @@ impl Staging {
         }
     }
 
-    /// A name in the staging area that nobody has; what is there when it is dropped goes away.
+    /// Returns an unused name in the staging area. Anything there is removed when it is dropped.
     pub(crate) fn stage(&self) -> Result<Staged, FsError> {
         self.require_owned()?;
         if fs::metadata(&self.directory)
@@ -101,7 +102,7 @@ impl Staging {
         })
     }
 
-    /// Whether the directory is still the one that this process owns.
+    /// Checks that the directory is still the one that this process owns.
     pub(crate) fn require_owned(&self) -> Result<(), FsError> {
         let Some(owner) = &self.owner else {
             return Ok(());
@@ -116,7 +117,7 @@ impl Staging {
     }
 }
 
-/// Something in the staging area, perhaps nothing yet, perhaps nothing any more.
+/// A name in the staging area, with or without a file or directory.
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub(crate) path: PathBuf,

@@ -1,14 +1,15 @@
-//! [`TagIndexes`]: which tags may point at a manifest, so that its deletion need not read every tag.
+//! [`TagIndexes`]: the tags that may point at a manifest, so that its deletion need not read every tag.
 //!
-//! The files are the truth, and this is a list of candidates: each is read before it is removed. It must name every tag
-//! that points at the manifest, for a tag without its manifest would be left behind. It can, because this process owns
-//! the directory, so that every tag moves through [`moved`](TagIndexes::moved):
+//! The files are authoritative, and this is a list of candidates: each is read before it is removed. It must name
+//! every tag that points at the manifest; otherwise a tag without a manifest would be left behind. It can, because
+//! this process owns the directory, so that every tag moves through [`moved`](TagIndexes::moved):
 //!
 //! - An index is built by reading all tags of a repository, when a manifest of it is first deleted.
-//! - Each move is recorded while the tag's lock is held, after the file has changed. While an index is being built, moves
-//!   are kept beside it and applied to what was read. A move that is recorded before the build begins is in the files that
+//! - Each move is recorded while the tag's lock is held, after the file has changed. While an index is being built,
+//!   moves are kept beside it and applied to the result. A move recorded before the build begins is in the files that
 //!   it reads.
-//! - A deletion holds the manifest's lock, under which every tag is moved to that manifest. So none is on its way.
+//! - A deletion holds the manifest's lock, which every move of a tag to that manifest needs. So no such move is in
+//!   progress.
 
 use crate::{links, open::Store};
 use registry_core::{
@@ -21,12 +22,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How much memory the indexes of all repositories take, in bytes. The one last used stays, however large it is.
+/// Maximum memory for the indexes of all repositories, in bytes. The last used one stays, however large it is.
 const BOUND: usize = 64 << 20;
-/// About how much an entry takes beside its text, and an index beside its entries.
+/// Approximate memory of an entry beside its text, and of an index beside its entries, in bytes.
 const OVERHEAD: usize = 96;
 
-/// A number that stands for a digest, and a tag; `None` sorts before them all. Two digests may have the same number:
+/// A number for a digest, and a tag; `None` sorts before all tags. Two digests may have the same number, since
 /// candidates are read.
 type Entry = (u64, Option<Tag>);
 
@@ -41,21 +42,21 @@ pub(crate) struct TagIndexes {
 #[derive(Debug, Default)]
 struct All {
     indexes: HashMap<RepositoryName, Index>,
-    /// What they take together.
+    /// Memory of all indexes, in bytes.
     bytes: usize,
-    /// Counts uses.
+    /// Number of uses so far.
     used: u64,
 }
 
 #[derive(Debug, Default)]
 struct Index {
     entries: BTreeSet<Entry>,
-    /// `None` when it is built.
+    /// `None` once it is built.
     building: Option<Building>,
     bytes: usize,
-    /// When it was last used.
+    /// Number of the last use.
     used: u64,
-    /// How many deletions rely on it.
+    /// Number of deletions that rely on it.
     leases: usize,
 }
 
@@ -63,11 +64,11 @@ struct Index {
 #[derive(Debug)]
 struct Building {
     number: u64,
-    /// What was removed meanwhile.
+    /// Entries removed during the build.
     removed: BTreeSet<Entry>,
 }
 
-/// An index that stays as long as this does.
+/// Keeps an index in memory until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     indexes: Arc<TagIndexes>,
@@ -97,7 +98,7 @@ impl TagIndexes {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A tag points, or may point, at `to` where it pointed at `from`. The caller holds the tag's lock.
+    /// Records that a tag may point at `to` and no longer at `from`. The caller holds the tag's lock.
     pub(crate) fn moved(
         &self,
         repository: &RepositoryName,
@@ -124,7 +125,7 @@ impl TagIndexes {
         all.evict(self.bound);
     }
 
-    /// The index of a repository, if it is built.
+    /// Returns the index of a repository, if it is built.
     pub(crate) fn lease(self: &Arc<Self>, repository: &RepositoryName) -> Option<Lease> {
         self.lock().lease(repository).then(|| Lease {
             indexes: Arc::clone(self),
@@ -132,7 +133,7 @@ impl TagIndexes {
         })
     }
 
-    /// From now on, moves are kept for the index that is being built. Returns the number of the build.
+    /// Begins a build, for which moves are kept from now on. Returns the number of the build.
     fn begin(&self, repository: &RepositoryName) -> u64 {
         let mut all = self.lock();
         all.used += 1;
@@ -149,7 +150,7 @@ impl TagIndexes {
         number
     }
 
-    /// What was read becomes the index, with the moves since it was begun.
+    /// Turns the entries that were read into the index, with the moves since the build began.
     fn finish(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -177,7 +178,7 @@ impl TagIndexes {
         })
     }
 
-    /// What was begun comes to nothing.
+    /// Gives up a build.
     fn give_up(&self, repository: &RepositoryName, number: u64) {
         let mut all = self.lock();
         let building = all
@@ -191,7 +192,7 @@ impl TagIndexes {
 }
 
 impl All {
-    /// Whether the index is built; then one more deletion relies on it.
+    /// Counts one more deletion that relies on the index. Returns true if the index is built.
     fn lease(&mut self, repository: &RepositoryName) -> bool {
         self.used += 1;
         let Some(index) = self.indexes.get_mut(repository) else {
@@ -205,7 +206,7 @@ impl All {
         true
     }
 
-    /// Lets go of those that were not used for the longest time, until the rest fits.
+    /// Evicts the least recently used indexes until the rest fits.
     fn evict(&mut self, bound: usize) {
         while self.bytes > bound {
             let built = self.indexes.iter().filter(|(_, index)| index.building.is_none());
@@ -254,7 +255,8 @@ fn size((_, tag): &Entry) -> usize {
 }
 
 impl Lease {
-    /// Every tag that points at a manifest, and perhaps others, in byte order. The caller holds the manifest's lock.
+    /// Returns every tag that points at a manifest, and possibly others, in byte order. The caller holds the
+    /// manifest's lock.
     pub(crate) fn candidates(&self, digest: &Digest) -> Vec<Tag> {
         let number = self.indexes.hasher.hash_one(digest);
         let all = self.indexes.lock();
@@ -280,7 +282,7 @@ impl Drop for Lease {
 }
 
 impl Store {
-    /// Reads every tag of a repository, unless that has been done.
+    /// Builds the index from every tag of a repository, unless it is built.
     pub(crate) fn build_tag_index(&self, repository: &RepositoryName) -> Result<Lease> {
         if let Some(built) = self.tag_index.lease(repository) {
             return Ok(built);
@@ -327,7 +329,7 @@ mod tests {
         *manifest(seed).digest()
     }
 
-    /// A repository `a` whose tags `t0` and on point at the manifests `m0` and on, opened anew.
+    /// Opens a repository `a` whose tags `t0` and on point at the manifests `m0` and on, with an empty index.
     async fn tagged(root: &Path, count: usize) -> FsStorage {
         let storage = FsStorage::open(root).unwrap();
         for n in 0..count {
@@ -401,7 +403,7 @@ mod tests {
         assert_eq!(costs.entries, 100, "{costs:?}");
     }
 
-    /// As many as there are threads of the blocking pool would keep everybody from reading.
+    /// Otherwise as many deletions as the blocking pool has threads would stop all reads.
     #[test]
     fn deletions_that_wait_for_the_index_hold_no_thread() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -436,7 +438,7 @@ mod tests {
         });
     }
 
-    /// Holds an index up at a point while `meanwhile` happens.
+    /// Runs `meanwhile` when the build of an index reaches a point.
     async fn at_that_point(
         storage: &FsStorage,
         point: &'static str,

@@ -1,13 +1,13 @@
-//! Upload sessions: what lies in `_uploads/<id>/`, and the operations that end with nothing but files there.
+//! Upload sessions: the files in `_uploads/<id>/`, and the operations that change only these.
 //!
-//! registry:2 keeps `data`, `startedat` and `hashstates/<algorithm>/<offset>`. Beside them lies our record,
-//! `session`: where the session stands, and in which boot that was written. Bytes beyond the record's offset
-//! belong to an append that died, and are cut off before the next.
+//! registry:2 keeps `data`, `startedat` and `hashstates/<algorithm>/<offset>`. Our record, `session`, is beside them:
+//! it names the offset of the session and the boot in which it was written. Bytes beyond that offset belong to an
+//! append that died, and are cut off before the next append.
 //!
-//! Nothing here is synced before the commit, so after a power loss the newest bytes may be gone while their hash
-//! state is still there, and would vouch for garbage. A hash state therefore counts only in the boot that wrote it;
-//! otherwise the session is hashed again when it closes. For the same reason those of registry:2, which names no
-//! boot, do not count.
+//! Nothing here is synced before the commit. After a power loss the newest bytes may be gone while their hash state
+//! still exists and would vouch for wrong content. A hash state therefore counts only in the boot that wrote it;
+//! otherwise the session is hashed again when it closes. The hash states of registry:2 name no boot, so they do not
+//! count.
 
 use crate::{
     atomic::rename_making_way,
@@ -33,24 +33,24 @@ use std::{
     time::SystemTime,
 };
 
-/// The file `session`.
+/// Content of the file `session`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// Counts the changes of the session.
+    /// Number of changes of the session.
     version: u64,
-    /// How many bytes of `data` count.
+    /// Number of bytes of `data` that count.
     offset: u64,
-    /// In which of the `hashstates` their hash is, if it is known.
+    /// Algorithm of the stored hash state of these bytes, if there is one.
     algorithm: Option<String>,
     /// The boot that wrote this.
     boot: String,
-    /// Whether no append may follow.
+    /// True if no append may follow.
     sealed: bool,
-    /// Set before `data` becomes this blob, so that a commit that was cut short can go on.
+    /// Set before `data` becomes this blob, so that an interrupted commit can continue.
     committing: Option<String>,
 }
 
-/// A session as its files say it stands.
+/// State of a session according to its files.
 #[derive(Debug)]
 pub(crate) struct Session {
     paths: UploadPaths,
@@ -63,11 +63,11 @@ pub(crate) struct Session {
     sealed: bool,
     /// The blob that `data` has already become.
     became: Option<Digest>,
-    /// `data` has become a blob that is gone again: there is nothing left to go on with.
+    /// True if `data` has become a blob that is gone again, so that the session cannot continue.
     spent: bool,
 }
 
-/// A session that nobody else may change.
+/// A session that only the holder may change.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) session: Session,
@@ -129,7 +129,7 @@ impl Store {
             .map(|session| session.state()))
     }
 
-    /// The same for maintenance, which ends also those that clients are not shown any more.
+    /// Does the same for maintenance, which also ends sessions that are no longer shown to clients.
     pub(crate) fn any_upload(
         &self,
         repository: &RepositoryName,
@@ -242,10 +242,10 @@ impl Store {
             .ok_or_else(|| StorageError::internal(format!("{digest} was stored and is not there")))
     }
 
-    /// Syncs what a session has received; if that fails, the session ends.
+    /// Syncs the received bytes of a session; if that fails, the session ends.
     ///
-    /// The kernel tells the failure once, to whoever asks first, and what is lost still looks as if it were there: were
-    /// the session to go on, its close would be acknowledged.
+    /// The kernel reports the failure once, and the lost bytes still look present. If the session continued, its close
+    /// would be acknowledged.
     pub(crate) fn sync_upload(
         &self,
         repository: &RepositoryName,
@@ -266,7 +266,7 @@ impl Store {
         Ok(synced?)
     }
 
-    /// The session, for this caller alone, if it stands where the caller saw it.
+    /// Claims the session for this caller alone, if its state is the one that the caller saw.
     pub(crate) fn claim(&self, repository: &RepositoryName, seen: &UploadState) -> Result<Claimed> {
         // At once, before any waiting: with two appends one is refused.
         let lock = self.uploads.try_lock(seen.id);
@@ -287,7 +287,7 @@ impl Store {
         }
     }
 
-    /// The same, for an append: not sealed, cut to what counts, and open.
+    /// Does the same for an append: the session is not sealed, and its data is cut to the bytes that count, and open.
     pub(crate) fn claim_for_append(
         &self,
         repository: &RepositoryName,
@@ -357,8 +357,8 @@ impl Store {
         Ok(())
     }
 
-    /// Records where a session stands now, and perhaps which blob its data is about to become. Survives the process;
-    /// no sync.
+    /// Records the state of a session, and possibly the blob that its data is about to become. The record survives the
+    /// end of the process; it is not synced.
     pub(crate) fn keep(&self, session: &mut Session, committing: Option<&Digest>) -> Result<()> {
         let algorithm = session.checkpoint.as_ref().map(Checkpoint::algorithm);
         if let Some(checkpoint) = &session.checkpoint {
@@ -401,17 +401,18 @@ impl Session {
             .with_touched(self.touched)
     }
 
-    /// Where all of it lies.
+    /// Directory of the session.
     pub(crate) fn directory(&self) -> &Path {
         &self.paths.directory
     }
 
-    /// Where its bytes are written.
+    /// File for the bytes of the session.
     pub(crate) fn data(&self) -> PathBuf {
         self.paths.data()
     }
 
-    /// The offset is in it because it can fall without a record being written: bytes can get lost.
+    /// Version of the session. It includes the offset, which can fall without a record being written, when bytes get
+    /// lost.
     fn version(&self) -> Bytes {
         let mut version = BytesMut::with_capacity(16);
         version.put_u64(self.version);
@@ -459,7 +460,7 @@ impl Session {
         Ok(record)
     }
 
-    /// The stored hash of exactly the bytes that count.
+    /// Reads the stored hash of exactly the bytes that count.
     fn hash_state(&self, algorithm: Algorithm) -> Result<Option<Checkpoint>, FsError> {
         let path = self.paths.hash_state(algorithm, self.offset);
         let bytes = fs::read(&path).if_there("read", &path)?;
@@ -468,7 +469,7 @@ impl Session {
             .filter(|checkpoint| checkpoint.offset() == self.offset))
     }
 
-    /// Best effort: a hash state that no record names means nothing.
+    /// Removes older hash states. Best effort, since a hash state that no record names means nothing.
     fn drop_older_hash_states(&self) {
         let newest = self
             .checkpoint
@@ -487,7 +488,7 @@ impl Session {
     }
 }
 
-/// Makes the directory for hash states, but never the session's own: that one may just have been cancelled.
+/// Creates the directory for hash states, but never the session's own, which may just have been cancelled.
 fn make_hash_states(paths: &UploadPaths, directory: &Path) -> Result<(), FsError> {
     for directory in [&paths.directory.join("hashstates"), directory] {
         match fs::create_dir(directory) {
@@ -498,7 +499,7 @@ fn make_hash_states(paths: &UploadPaths, directory: &Path) -> Result<(), FsError
     Ok(())
 }
 
-/// A session that has gone while it was worked on was cancelled.
+/// Returns the error for a session that is gone although it was in use: it was cancelled.
 fn ended(error: FsError) -> StorageError {
     if error.is_absence() {
         StorageError::UploadUnknown

@@ -1,9 +1,9 @@
-//! Syncing what has arrived of an upload while more of it arrives.
+//! Syncs the received bytes of an upload while more of it arrives.
 //!
-//! Left alone, the kernel keeps what is written in memory, up to a fifth of it, and the sync at the upload's close has to
-//! write all of that: for minutes, while the client, and every proxy on the way to it, waits for an answer. So each
-//! [`STEP`] is synced while the next one is received, and the close finds two of them at most. A disk that is slower
-//! than the client slows it down while it sends, when nobody's patience is at stake.
+//! By default the kernel keeps written bytes in memory, up to a fifth of it. The sync at the upload's close then
+//! writes all of them, for minutes, while the client and every proxy wait for an answer. Each [`STEP`] is therefore
+//! synced while the next one is received, and at most two are left at the close. A disk slower than the client slows
+//! the client down while it sends, when no timeout is near.
 
 use crate::{
     error::Context as _,
@@ -14,14 +14,15 @@ use registry_core::{RepositoryName, storage::Result};
 use std::{fs::File, sync::Arc};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-/// After how many bytes the next sync begins: large enough that its price, a few milliseconds of a fast disk, is none.
+/// Number of bytes after which the next sync begins. At this size its cost, a few milliseconds of a fast disk, is
+/// negligible.
 const STEP: u64 = 64 << 20;
 
-/// How many uploads are synced at once. A disk is not the faster for more, and each takes a thread of the blocking pool as
-/// long as it runs: were there no bound, a slow disk would leave none for those who pull.
+/// Maximum number of uploads synced at the same time. More do not make a disk faster, and each occupies a thread of
+/// the blocking pool. Without a bound, a slow disk would leave no thread for pulls.
 const AT_ONCE: usize = 8;
 
-/// The leave to sync, which the uploads of a storage share.
+/// Returns the semaphore that bounds concurrent syncs of a storage.
 pub(crate) fn turns() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(AT_ONCE))
 }
@@ -29,13 +30,13 @@ pub(crate) fn turns() -> Arc<Semaphore> {
 /// The syncs of one append.
 pub(crate) struct WriteBack {
     repository: RepositoryName,
-    /// What was written when the last one began.
+    /// Number of bytes written when the last sync began.
     begun: u64,
     running: Option<JoinHandle<Result<()>>>,
 }
 
 impl WriteBack {
-    /// Everything before `offset` is somebody else's to sync.
+    /// Begins at `offset`: the bytes before it are synced by others.
     pub(crate) const fn new(repository: RepositoryName, offset: u64) -> Self {
         Self {
             repository,
@@ -44,10 +45,10 @@ impl WriteBack {
         }
     }
 
-    /// Begins the next sync if `written` asks for it, after the one before, and when it is its turn.
+    /// Begins the next sync if `written` has advanced by a step, after the previous one has ended and a turn is free.
     ///
-    /// It shares the session's lock: were it the last to hold it, because nobody waits for the append any more, nobody
-    /// could close the upload before its outcome is known.
+    /// The sync shares the session's lock. If nobody waits for the append any more, the sync may be the last holder:
+    /// then the upload cannot be closed before the outcome is known.
     pub(crate) async fn go_on(
         &mut self,
         storage: &FsStorage,
@@ -74,7 +75,7 @@ impl WriteBack {
         Ok(())
     }
 
-    /// Waits for the one that runs.
+    /// Waits for the sync in progress.
     pub(crate) async fn end(&mut self) -> Result<()> {
         match self.running.take() {
             Some(running) => joined(running).await,
@@ -103,7 +104,7 @@ mod tests {
     };
     use tokio::time::timeout;
 
-    /// So many zeros.
+    /// A body of that many zeros.
     struct Zeros(u64);
 
     impl Body for Zeros {
@@ -123,7 +124,7 @@ mod tests {
         }
     }
 
-    /// A session whose bytes go to a device that takes them, and says that it cannot sync them.
+    /// Opens a session whose data is a device that takes the bytes, and cannot sync them.
     fn on_a_disk_that_cannot_sync(storage: &FsStorage, repository: &RepositoryName) -> UploadState {
         let store = storage.store();
         let state = store
@@ -172,7 +173,7 @@ mod tests {
         assert!(is_there);
     }
 
-    /// Otherwise a slow disk has every thread, and nobody can read.
+    /// Otherwise a slow disk would occupy every thread, and reads would wait.
     #[tokio::test(start_paused = true)]
     async fn no_more_are_synced_at_once_than_that_and_the_others_wait() {
         let root = tempfile::tempdir().unwrap();
@@ -197,7 +198,7 @@ mod tests {
         assert_eq!(appending.await.unwrap().offset, 2 * STEP);
     }
 
-    /// The second try would find the failure forgotten, and acknowledge what is lost.
+    /// A second attempt would not see the failure, and would acknowledge lost bytes.
     #[tokio::test]
     async fn a_close_whose_sync_fails_is_not_tried_again() {
         let root = tempfile::tempdir().unwrap();

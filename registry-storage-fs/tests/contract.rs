@@ -61,7 +61,7 @@ async fn relaxed() -> Backend {
 
 storage_tests!(relaxed, admin, damage, read_only, restart);
 
-/// As it is opened by default.
+/// Opened as by default.
 mod durable {
     use super::*;
 

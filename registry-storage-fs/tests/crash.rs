@@ -1,8 +1,8 @@
-//! `kill -9` while something is written, and what the next process finds.
+//! `kill -9` during a write, and the state that the next process finds.
 //!
-//! This binary is its own victim: started with [`ROOT`] set it writes into that directory and says on standard
-//! output what was acknowledged, until it is killed. The parent kills it on what it has said, so nothing here
-//! depends on time.
+//! This binary is its own victim: started with [`ROOT`] set, it writes into that directory and reports acknowledged
+//! operations on standard output until it is killed. The parent kills it after a given report, so nothing here depends
+//! on time.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -29,9 +29,9 @@ use std::{
 };
 use support::*;
 
-/// Where the victim works.
+/// Directory in which the victim works.
 const ROOT: &str = "REGISTRY_CRASH_ROOT";
-/// What it does there.
+/// Work of the victim.
 const VICTIM: &str = "REGISTRY_CRASH_VICTIM";
 
 const CHUNK: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! What lies on disk, byte for byte: registry:2 must find what it would have written itself, and we what it wrote.
+//! Files on disk, byte for byte: registry:2 must find exactly its own format, and we must read its files.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -341,7 +341,7 @@ async fn deleting_removes_links_and_whole_tags_and_no_data() {
     );
 }
 
-/// Every directory below one, relative to it, in order.
+/// Returns every directory below one, relative to it, in order.
 fn directories(top: &Path) -> Vec<String> {
     let (mut found, mut next) = (Vec::new(), vec![top.to_path_buf()]);
     while let Some(directory) = next.pop() {

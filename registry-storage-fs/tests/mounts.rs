@@ -1,6 +1,6 @@
-//! Directories on file systems that renames, or files, have limits on: overlays, two volumes, too few inodes, none left.
+//! Directories on file systems with limits on renames or files: overlays, two volumes, few or no inodes.
 //!
-//! Mounting is for root. Where it is refused, the tests are ignored, or fail where the environment demands them.
+//! Mounting needs root. If it is refused, the tests are ignored, or fail where the environment demands them.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -62,7 +62,7 @@ fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Runtime::new().unwrap().block_on(test);
 }
 
-/// Something that is mounted until this is dropped.
+/// A mount that ends when this is dropped.
 struct Mount {
     at: PathBuf,
     /// Removed when nothing is mounted there any more.
@@ -70,7 +70,7 @@ struct Mount {
 }
 
 impl Mount {
-    /// Why not, if it is refused.
+    /// Mounts a file system, or returns the reason for a refusal.
     fn new(kind: &str, options: &str, at: PathBuf) -> Result<Self, String> {
         let mounted = Command::new("mount")
             .args(["-t", kind, "-o", options, kind])
@@ -101,7 +101,7 @@ impl Drop for Mount {
     }
 }
 
-/// A directory whose content, made by `fill`, lies in a lower layer.
+/// A directory whose content, created by `fill`, is in a lower layer.
 struct Overlay {
     root: PathBuf,
     lower: PathBuf,

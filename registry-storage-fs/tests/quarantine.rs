@@ -1,4 +1,4 @@
-//! What happens to content that is found damaged, on disk.
+//! Treatment of content that is found damaged, on disk.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

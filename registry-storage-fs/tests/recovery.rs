@@ -1,4 +1,4 @@
-//! What reopening finds after an interrupted write, a loss of power, or another program.
+//! State found when reopening after an interrupted write, a power loss, or a change by another program.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

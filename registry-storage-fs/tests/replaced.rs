@@ -1,4 +1,4 @@
-//! What becomes of writes when somebody takes the directory away under a running storage.
+//! Result of writes when the directory is taken away under a running storage.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -15,7 +15,7 @@ fn is_unavailable<T>(result: &Result<T>) -> bool {
     matches!(result, Err(StorageError::Unavailable { context }) if context.contains("_owner"))
 }
 
-/// What every kind of write comes to.
+/// Returns the result of every kind of write.
 async fn writes(storage: &FsStorage, pushed: &Digest) -> Vec<(&'static str, bool)> {
     let a = name("a");
     let write = writer(storage);

@@ -1,4 +1,4 @@
-//! What a test logs.
+//! Captures the log of a test.
 
 use std::{
     io,
@@ -6,7 +6,7 @@ use std::{
 };
 use tracing::{Level, subscriber::DefaultGuard};
 
-/// The warnings and errors of this thread, until it is dropped.
+/// Warnings and errors of this thread, until it is dropped.
 pub(crate) struct Log {
     written: Arc<Mutex<Vec<u8>>>,
     _guard: DefaultGuard,
@@ -28,7 +28,7 @@ impl Log {
         }
     }
 
-    /// What was written since this was asked last.
+    /// Returns the text written since the last call.
     pub(crate) fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.written.lock().unwrap())).unwrap()
     }

@@ -1,4 +1,4 @@
-//! What the tests share: the steps of a push, and the paths of the layout, spelled out.
+//! Shared parts of the tests: the steps of a push, and the paths of the layout, spelled out.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 pub(crate) mod log;
@@ -95,12 +95,12 @@ pub(crate) async fn append(
     writer(storage).append(repository, state, &mut body).await
 }
 
-/// Where a session stands, which must be there.
+/// Returns the state of a session, which must exist.
 pub(crate) async fn standing(storage: &FsStorage, repository: &RepositoryName, id: &UploadId) -> UploadState {
     writer(storage).upload(repository, id).await.unwrap().unwrap()
 }
 
-/// Proves from the checkpoint alone, or by reading everything back where there is none, and commits.
+/// Commits a session, proved by its checkpoint alone, or by reading all bytes if there is none.
 pub(crate) async fn close(
     storage: &FsStorage,
     repository: &RepositoryName,
@@ -196,7 +196,7 @@ pub(crate) fn session(root: &Path, repository: &RepositoryName, id: &UploadId) -
     in_repository(root, repository, &format!("_uploads/{id}"))
 }
 
-/// Every file below a directory, relative to it, in order.
+/// Returns every file below a directory, relative to it, in order.
 pub(crate) fn files(directory: &Path) -> Vec<String> {
     fn visit(directory: &Path, top: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).unwrap() {

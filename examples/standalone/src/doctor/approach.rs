@@ -1,4 +1,4 @@
-//! The way there: is anybody at the address, do they speak TLS, and what is on port 80?
+//! Checks of the address: a server accepts connections, it speaks TLS, and port 80 is in order.
 
 use super::origin::{Origin, Scheme};
 use super::{
@@ -10,18 +10,18 @@ use axum::http::{StatusCode, Uri, header};
 use std::io::ErrorKind;
 use tokio_rustls::rustls::{AlertDescription, DEFAULT_VERSIONS};
 
-/// What clients find on port 80 who are sent to `http://` by mistake.
+/// Service on port 80 for clients that use `http://` by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Port80 {
-    /// It sends them back to https.
+    /// Redirects to https.
     Redirects,
-    /// It serves the registry, too.
+    /// Serves the registry, too.
     Serves,
-    /// Nobody, or something else.
+    /// Nothing, or another service.
     Other,
 }
 
-/// The way in that was found, if there is one.
+/// Finds the door of the registry; `None` if nothing answers.
 pub(super) async fn find(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Option<Door> {
     if target.origin.scheme == Scheme::Http {
         plain(client, target, found).await
@@ -50,7 +50,7 @@ async fn encrypted(client: &Client, target: &Target, found: &mut Vec<Finding>) -
     }
 }
 
-/// Nobody is on 443.
+/// Examines port 80 because nothing accepts connections on 443.
 async fn only_port_80(
     client: &Client,
     target: &Target,
@@ -73,7 +73,7 @@ async fn only_port_80(
     (!answer.status.is_redirection()).then_some(plain)
 }
 
-/// Somebody is there who does not do TLS with us.
+/// Examines a server that accepts connections, but with which no TLS handshake succeeds.
 async fn not_tls(
     client: &Client,
     target: &Target,
@@ -183,7 +183,7 @@ async fn plain(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Op
     Some(plain)
 }
 
-/// What port 80 is for, beside a registry on 443.
+/// Examines port 80 beside a registry on 443.
 pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Finding>) -> Port80 {
     let origin = &door.origin;
     if origin.scheme != Scheme::Https || !origin.has_default_port() {
@@ -242,7 +242,7 @@ pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Findin
     Port80::Other
 }
 
-/// Where an answer of this server redirects to, if that is its own host over https.
+/// Returns the target of a redirect, if it is the same host over https.
 fn redirected(from: &Origin, answer: &Answer) -> Option<Origin> {
     if !answer.status.is_redirection() {
         return None;

@@ -1,4 +1,4 @@
-//! `/v2/`: is a registry there, and what does it say to a stranger?
+//! Checks of `/v2/`: a registry is there, and its answer to a client without a login.
 
 use super::{
     challenge::{self, Challenge},
@@ -8,17 +8,17 @@ use super::{
 use axum::http::{StatusCode, Version, header};
 use tokio_rustls::rustls::AlertDescription;
 
-/// What the base says to a stranger.
+/// Answer of `/v2/` to a client without a login.
 #[derive(Debug)]
 pub(super) struct Base {
-    /// Whether a stranger is let in.
+    /// True if no login is needed.
     pub(super) open: bool,
     pub(super) answer: Answer,
-    /// What a stranger is asked for.
+    /// Challenge for a login, if there is one.
     pub(super) challenge: Option<Challenge>,
 }
 
-/// Asks for the base as a stranger. `None` if there is no registry.
+/// Requests `/v2/` without a login. `None` if there is no registry.
 pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Finding>) -> Option<Base> {
     let path = door.path("/v2/");
     let answer = match client.ask(door, Question::get(&path)).await {
@@ -64,7 +64,7 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
     })
 }
 
-/// What is wrong if this is no answer of a registry's base.
+/// Returns a finding if the answer is not that of a registry to `/v2/`.
 fn no_registry(answer: &Answer, path: &str) -> Option<Finding> {
     let (status, summary) = (answer.status, answer.summary());
     let fault = |seen: String| Finding::fault(Check::Base, seen);

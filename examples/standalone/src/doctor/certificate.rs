@@ -1,4 +1,4 @@
-//! What a server shows for a certificate, and what clients will say to it.
+//! Checks of the server's certificate, as clients will judge it.
 
 use super::origin::Origin;
 use super::{
@@ -17,11 +17,11 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509Versi
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// A certificate that ends sooner is not being renewed: certbot and its kin do it a month before, for those
-/// of 90 days.
+/// Remaining validity in seconds below which a certificate is probably not being renewed. certbot and its like renew
+/// certificates of 90 days a month before they end.
 const SOON: i64 = 14 * DAY;
 
-/// Looks at TLS and certificates, and says whom connections may be with from here on.
+/// Examines TLS and certificates. Returns the peers that later connections may have.
 pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Finding>) -> Peers {
     let origin = &door.origin;
     versions(client, origin, found).await;
@@ -81,7 +81,8 @@ async fn versions(client: &Client, origin: &Origin, found: &mut Vec<Finding>) {
     });
 }
 
-/// Certificates without extensions, as old instructions for self-signed ones make them.
+/// Reports a certificate of X.509 version 1, which has no extensions. Old instructions for self-signed certificates
+/// produce these.
 fn version(parsed: &X509Certificate<'_>, origin: &Origin) -> Option<Finding> {
     if parsed.version() != X509Version::V1 {
         return None;
@@ -157,7 +158,7 @@ fn validity(parsed: &X509Certificate<'_>, now: i64) -> Finding {
     }
 }
 
-/// Each certificate has to be followed by that of who signed it.
+/// Examines the order of a chain: each certificate must be followed by that of its issuer.
 fn order(chain: &[CertificateDer<'_>]) -> Option<Finding> {
     let parsed: Vec<_> = chain
         .iter()
@@ -310,7 +311,7 @@ fn remake(origin: &Origin) -> String {
     )
 }
 
-/// The names and addresses in the subject alternative names.
+/// Returns the names and addresses in the subject alternative names.
 fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = parsed.subject_alternative_name() else {
         return Vec::new();
@@ -332,7 +333,7 @@ fn common_name(name: &x509_parser::x509::X509Name<'_>) -> Option<String> {
     common.map(super::client::shown)
 }
 
-/// Whom a certificate is for, or from: the common name, or all of it.
+/// Returns the common name of a subject or an issuer, or else its whole name.
 fn holder_of(name: &x509_parser::x509::X509Name<'_>) -> String {
     common_name(name).unwrap_or_else(|| super::client::shown(&name.to_string()))
 }
@@ -341,7 +342,7 @@ fn holder(parsed: &X509Certificate<'_>) -> String {
     holder_of(parsed.subject())
 }
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since

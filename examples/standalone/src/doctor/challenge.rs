@@ -1,4 +1,4 @@
-//! What a stranger is asked for: Basic, or a token of a service (Bearer).
+//! Challenges for a login: Basic, or a token of a service (Bearer).
 
 use super::{
     client::{Answer, shown},
@@ -6,17 +6,17 @@ use super::{
 };
 use axum::http::{StatusCode, Uri, header};
 
-/// A question for a login that clients can answer.
+/// Challenge that clients can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Challenge {
     pub(super) bearer: bool,
     pub(super) realm: Option<String>,
-    /// Of Bearer: what the token is for.
+    /// Service that the token is for (Bearer only).
     pub(super) service: Option<String>,
 }
 
 impl Challenge {
-    /// The first that clients can answer among those of an answer.
+    /// Returns the first challenge of an answer that clients can meet.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
         let asked = answer.values(header::WWW_AUTHENTICATE);
         asked.iter().find_map(|value| {
@@ -39,7 +39,7 @@ impl Challenge {
     }
 }
 
-/// What a stranger is asked for, if it can be answered.
+/// Examines the challenge to a client without a login. `None` if there is none that clients can meet.
 pub(super) fn examine(answer: &Answer, found: &mut Vec<Finding>) -> Option<Challenge> {
     if answer.status != StatusCode::UNAUTHORIZED {
         return None;
@@ -98,7 +98,7 @@ fn is_url(text: &str) -> bool {
         .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
 }
 
-/// A parameter of a challenge, in quotes or not.
+/// Returns a parameter of a challenge, quoted or not.
 fn parameter(text: &str, name: &str) -> Option<String> {
     let start = text.to_ascii_lowercase().find(&format!("{name}="))? + name.len() + 1;
     let value = text.get(start..)?;

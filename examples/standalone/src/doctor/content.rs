@@ -1,4 +1,4 @@
-//! The headers by which clients know what they get: of a manifest, and of a blob in it.
+//! Checks of the headers of a manifest and of a blob in it.
 
 use super::{
     approach::Port80,
@@ -17,7 +17,7 @@ const MANIFESTS: HeaderValue = HeaderValue::from_static(
      application/vnd.docker.distribution.manifest.v2+json",
 );
 
-/// Looks at some image, if one is to be found: in `repository`, or in the first one that is listed.
+/// Examines an image, if there is one: in `repository`, or in the first repository of the catalog.
 pub(super) async fn examine(
     client: &Client,
     door: &Door,
@@ -61,7 +61,7 @@ pub(super) async fn examine(
     ));
 }
 
-/// The first of a list in a listing.
+/// Returns the first item of a list in a listing.
 fn first_of(answer: &Answer, list: &str) -> Option<String> {
     let listing: Value = answer.json()?;
     let first = listing.get(list)?.get(0)?.as_str()?;
@@ -70,7 +70,7 @@ fn first_of(answer: &Answer, list: &str) -> Option<String> {
     first.chars().all(plain).then(|| first.to_owned())
 }
 
-/// Where the next page of a listing is.
+/// Reports a `Link` to the next page of a listing that clients cannot follow.
 fn link(answer: &Answer, door: &Door) -> Option<Finding> {
     let link = answer.header_whole(header::LINK)?;
     let target = link.strip_prefix('<')?.split('>').next()?;

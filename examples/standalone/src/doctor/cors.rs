@@ -1,4 +1,4 @@
-//! CORS: what a web interface at another address may do, and what any web page may.
+//! Checks of CORS: the permissions of a web interface at another address, and of any web page.
 
 use super::{
     client::{Answer, Client, Door, Question, shown},
@@ -6,10 +6,10 @@ use super::{
 };
 use axum::http::{HeaderValue, Method, StatusCode, header};
 
-/// A page that nobody has, for asking what strangers may do.
+/// Origin of no real page, to test the permissions of any web page.
 const STRANGER: HeaderValue = HeaderValue::from_static("https://registry-doctor.invalid");
 
-/// Looks at what a stranger's page may do, and at what a page of `origin` may.
+/// Examines the permissions of any web page, and of a page of `origin`.
 pub(super) async fn examine(
     client: &Client,
     door: &Door,
@@ -68,7 +68,7 @@ pub(super) async fn examine(
     }
 }
 
-/// What is wrong whoever asks.
+/// Reports permissions that are wrong for every origin.
 fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
     let origins = answer.values(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     let credentials = answer.values(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
@@ -125,7 +125,7 @@ fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
     found
 }
 
-/// Whether a page of this origin may read an answer.
+/// Reports an answer that a page of this origin may not read completely.
 fn for_interface(answer: &Answer, origin: &HeaderValue) -> Vec<Finding> {
     let mut found = permission(answer, origin);
     let origins = answer.values(header::ACCESS_CONTROL_ALLOW_ORIGIN);
@@ -160,7 +160,7 @@ fn for_interface(answer: &Answer, origin: &HeaderValue) -> Vec<Finding> {
     found
 }
 
-/// What a browser asks before it sends a request with a login; it does not send the login then.
+/// Sends the preflight of a request with a login, as a browser does: without the login.
 async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &Method) -> Option<Finding> {
     let wanted = HeaderValue::try_from(method.as_str()).ok()?;
     let question = Question::new(
@@ -228,7 +228,7 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
     ))
 }
 
-/// Whether a registry's answer speaks of no web interface at all: the methods of the path, or that there is no `OPTIONS`.
+/// Returns true if an answer permits no web interface: it only lists methods, or refuses `OPTIONS`.
 fn names_no_interface(answer: &Answer) -> bool {
     let permits = [
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -246,7 +246,7 @@ fn for_preflight(answer: &Answer, origin: &HeaderValue) -> Option<Finding> {
     found.into_iter().next()
 }
 
-/// Whether a list of names has this one, or all.
+/// Returns true if a list of names contains this name or `*`.
 fn lists(list: &str, name: &str) -> bool {
     list.split(',')
         .map(str::trim)

@@ -1,4 +1,4 @@
-//! Who the doctor is to the registry. What is secret is neither printed nor sent to anybody unknown.
+//! Credentials of the doctor. Secrets are neither printed nor sent to an untrusted server.
 
 use crate::prompt;
 use axum::http::HeaderValue;
@@ -8,21 +8,21 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-/// Where a password is taken from before anybody is asked for it.
+/// Environment variable of the password, read before a prompt.
 const VARIABLE: &str = "REGISTRY_DOCTOR_PASSWORD";
 
-/// A user and their password.
+/// User name with its password.
 pub(super) struct Credentials {
     user: String,
     password: Vec<u8>,
 }
 
 impl Credentials {
-    /// Those of `user`: the password from the environment, a terminal, or a line of standard input.
+    /// Reads the password of `user` from the environment, a terminal, or a line of standard input.
     ///
     /// # Errors
     ///
-    /// If there is no password to be had, or a name that cannot be sent.
+    /// If there is no password, or the name cannot be sent.
     pub(super) fn ask(user: String) -> Result<Self, String> {
         if user.contains(':') {
             return Err("--user: a name with a colon in it cannot log in".to_owned());
@@ -43,7 +43,7 @@ impl Credentials {
         Ok(Self { user, password })
     }
 
-    /// The value of `Authorization`.
+    /// Returns the value of `Authorization`.
     pub(super) fn basic(&self) -> HeaderValue {
         let plain = [self.user.as_bytes(), b":", &self.password].concat();
         let encoded = format!("Basic {}", BASE64_STANDARD.encode(plain));

@@ -1,9 +1,9 @@
-//! [`Finding`]: what one check saw, and what is to be done about it.
+//! [`Finding`]: the outcome of one check, with its remedies.
 
 use super::client::Failure;
 use serde::Serialize;
 
-/// What is looked at. The names are part of the output for machines.
+/// Check that the doctor makes. The names are part of the JSON output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Check {
@@ -62,7 +62,7 @@ impl Check {
         Self::Cors,
     ];
 
-    /// As people read it.
+    /// Returns the title for the text output.
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -97,11 +97,11 @@ impl Check {
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
     Ok,
-    /// It works, and not as well as it could, or not for everybody.
+    /// Works, but not as well as it could, or not for every client.
     Warning,
-    /// It does not work for somebody, or for somebody who should not be able to.
+    /// Fails for some clients, or permits what should be forbidden.
     Fault,
-    /// It could not be looked at.
+    /// Could not be checked.
     Skipped,
 }
 
@@ -116,16 +116,16 @@ impl Verdict {
     }
 }
 
-/// What was seen, and what to do. Text between backticks is to be typed as it is.
+/// Observation and remedies. Text between backticks is to be typed literally.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) check: Check,
     pub(super) verdict: Verdict,
     pub(super) seen: String,
-    /// What whoever pushes and pulls can do.
+    /// Remedy for users who push and pull.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) client: Option<String>,
-    /// What whoever runs the registry, or the proxy before it, can do.
+    /// Remedy for the administrator of the registry or of the proxy in front.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server: Option<String>,
 }
@@ -147,7 +147,7 @@ impl Finding {
         Self::new(check, Verdict::Skipped, why)
     }
 
-    /// That nothing came back: a fault, unless there was no time to wait for it.
+    /// Creates a finding about a missing answer: a fault, unless no time was left.
     pub(super) fn unanswered(check: Check, failure: &Failure, seen: impl Into<String>) -> Self {
         match failure {
             Failure::OutOfTime => Self::skipped(check, failure.to_string()),

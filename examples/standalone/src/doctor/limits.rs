@@ -1,4 +1,4 @@
-//! How large a body may be, found without sending one: it is announced, and refused before it comes, or not.
+//! Finds the maximum size of a body without sending one: large bodies are announced, and the answer is examined.
 
 use super::{
     client::{Announced, Answer, Patience},
@@ -11,19 +11,18 @@ use axum::http::{Method, StatusCode};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// A session that no registry has.
+/// Path of a session that no registry has.
 const NOWHERE: &str = "blobs/uploads/00000000-0000-4000-8000-000000000000";
 
-/// Just beyond the limits that there are in the wild: what is large for everybody, Cloudflare's, nginx's
-/// default.
+/// Sizes just beyond common limits: 1 GiB, that of Cloudflare, the default of nginx.
 const SIZES: [u64; 3] = [1024 * MIB + 1, 100 * MIB + 1, MIB + 1];
 
-/// How often a limit is narrowed down.
+/// Maximum number of steps that narrow down a limit.
 const STEPS: u32 = 12;
 
-/// Announces bodies of the sizes at which uploads fail, to sessions or, if there are none to be had, to where
-/// one would be: a proxy refuses them there, too. The largest comes first: it is all that is needed where
-/// nothing is wrong.
+/// Announces bodies of the sizes at which uploads typically fail, the largest first: if it passes, no other is needed.
+///
+/// Without a session, announces them to the path of a session that does not exist: a proxy refuses them there, too.
 pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
     let mut how = How {
         sessions,
@@ -79,7 +78,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
     }
 }
 
-/// Who was refused, as the beginning of a sentence, where that is why.
+/// Returns the beginning of a sentence that names the refused user, if the refusal is due to the user.
 fn who(trial: &Trial<'_>, answer: &Answer) -> String {
     match trial.standing {
         Standing::User { name, .. } if answer.status == StatusCode::FORBIDDEN => {
@@ -90,26 +89,26 @@ fn who(trial: &Trial<'_>, answer: &Answer) -> String {
     }
 }
 
-/// How a body is announced.
+/// Manner in which a body is announced.
 #[derive(Clone, Copy)]
 struct How {
-    /// To a session of its own, and not to where one would be.
+    /// True to announce to a session of its own, false to announce to the path of a missing session.
     sessions: bool,
     patience: Patience,
 }
 
-/// What is said to the announcement of a body.
+/// Answer to the announcement of a body.
 enum Told {
-    /// 413, and the patience that it took to hear it.
+    /// 413, with the patience that was needed to receive it.
     TooLarge(Answer, Patience),
     Passed(Passed),
     Unknown(String),
 }
 
 enum Passed {
-    /// There was another answer, without the body.
+    /// Another answer arrived before the body.
     Answered(Answer),
-    /// The body may come.
+    /// The server asks for the body.
     Welcome,
 }
 
@@ -125,7 +124,7 @@ impl Passed {
     }
 }
 
-/// Announces a body of this size, to a session of its own: a registry may end one that it refused.
+/// Announces a body of this size. Each one has its own session, as a registry may end a session after a refusal.
 async fn told(trial: &Trial<'_>, how: How, size: u64) -> Told {
     let session = if how.sessions { trial.session().await } else { None };
     let nowhere = trial.path(NOWHERE);
@@ -156,7 +155,7 @@ async fn told(trial: &Trial<'_>, how: How, size: u64) -> Told {
     }
 }
 
-/// A limit between a size that was taken and one that was not, narrowed down to a mebibyte.
+/// Reports a limit between an accepted and a refused size, narrowed down to a mebibyte.
 async fn refusal(trial: &Trial<'_>, how: How, taken: u64, refused: u64, answer: &Answer) -> Finding {
     let (mut lower, mut upper) = (taken, refused);
     for _ in 0..STEPS {
@@ -177,7 +176,7 @@ async fn refusal(trial: &Trial<'_>, how: How, taken: u64, refused: u64, answer: 
     too_large(Check::BodyLimit, answer, &seen)
 }
 
-/// A 413, and whose it is.
+/// Reports a 413, and names the server that it comes from.
 pub(super) fn too_large(check: Check, answer: &Answer, seen: &str) -> Finding {
     let summary = answer.summary();
     if answer.is_of_registry() {
@@ -201,8 +200,10 @@ pub(super) fn too_large(check: Check, answer: &Answer, seen: &str) -> Finding {
     )
 }
 
-/// Whether a proxy keeps a body until it has it whole. A registry answers at once for a session that it does
-/// not have; if that answer comes only without a body, somebody on the way waits for the body.
+/// Reports whether a proxy buffers a body until it is complete.
+///
+/// A registry answers at once for a session that does not exist. If that answer comes only for a request without a
+/// body, a proxy waits for the body.
 pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
     let nowhere = trial.path(NOWHERE);
     // Who has no answer for such a session proves nothing by having none.
@@ -237,7 +238,7 @@ pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
     }
 }
 
-/// A number of bytes, for people.
+/// Formats a number of bytes for people.
 pub(super) fn amount(bytes: u64) -> String {
     if bytes >= MIB {
         format!("{} MiB", bytes / MIB)

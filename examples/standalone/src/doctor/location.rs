@@ -1,4 +1,4 @@
-//! Where a `Location` leads: back to where the client asked, or away from the proxy.
+//! Judges the target of a `Location`: the door that the client asked, or another server.
 
 use super::origin::{Origin, Scheme};
 use super::{
@@ -7,26 +7,26 @@ use super::{
 };
 use axum::http::Uri;
 
-/// A `Location`, as a client would follow it.
+/// Verdict on a `Location` that a client would follow.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) flaws: Vec<Flaw>,
-    /// Path and query with which to go on at the door itself, wherever the `Location` led.
+    /// Path and query with which to continue at the door itself, even if the `Location` leads elsewhere.
     pub(super) target: String,
 }
 
-/// What is wrong with a `Location`.
+/// Flaw of a `Location`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It is no URL.
+    /// Not a URL.
     Unreadable,
-    /// It is of another server: scheme, port, or host.
+    /// Another server: the scheme, port or host differs.
     Leaves(Origin),
-    /// What stands before `/v2/` is missing.
+    /// The prefix before `/v2/` is missing.
     LosesPrefix,
-    /// It has `%2F` in its path.
+    /// `%2F` in the path.
     EncodedSlash,
-    /// It has `//` in its path.
+    /// `//` in the path.
     DoubleSlash,
 }
 
@@ -80,7 +80,7 @@ impl Judged {
 }
 
 impl Flaw {
-    /// What clients make of it; `at` is where they asked, and `port_80` what is there.
+    /// Describes the effect on clients. `at` is the door that they asked, and `port_80` the service on port 80.
     pub(super) fn consequence(&self, location: &str, at: &Door, port_80: Port80) -> String {
         // The query has the state of the session in it, which is nobody's business.
         let location = shown(location.split('?').next().unwrap_or_default());
@@ -121,7 +121,7 @@ impl Flaw {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub(super) fn fix(&self, at: &Door) -> String {
         let relative = "A registry whose links are relative needs none of that: `http.relativeurls: true` \
                         (our default, and not registry:2's)";

@@ -1,4 +1,4 @@
-//! The login: does it count, and if not, who refuses it?
+//! Checks of the login: it is accepted, or a proxy or the registry refuses it.
 
 use super::{
     base::Base,
@@ -12,17 +12,17 @@ use super::{
 };
 use axum::http::{HeaderValue, StatusCode, header};
 
-/// Who the doctor is to the registry once it has tried to log in.
+/// Outcome of the attempt to log in.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// No login was wanted.
+    /// No user was given.
     Stranger,
-    /// The password is not for this server, or there was no time.
+    /// The password was not sent: the server is not trusted, or no time was left.
     Untried,
     Refused,
     User {
         name: String,
-        /// What has to be sent with each question.
+        /// Value of `Authorization` for each request.
         authorization: HeaderValue,
     },
 }
@@ -44,14 +44,14 @@ impl Standing {
     }
 }
 
-/// Who logs in, and where that is to count.
+/// Attempt to log in.
 #[derive(Debug)]
 pub(super) struct Login<'a> {
     pub(super) client: &'a Client,
     pub(super) credentials: &'a Credentials,
-    /// Tokens are for one.
+    /// Repository that a token is requested for.
     pub(super) repository: &'a str,
-    /// Whether the password is told to anybody.
+    /// True if the password may be sent to untrusted servers.
     pub(super) insecure: bool,
 }
 
@@ -92,7 +92,7 @@ impl Login<'_> {
         standing
     }
 
-    /// Why a password is not sent there.
+    /// Returns the reason not to send a password to this door, if there is one.
     pub(super) fn unsafe_to_tell(&self, door: &Door) -> Option<String> {
         let to = &door.origin;
         match (to.scheme, door.peers) {
@@ -161,14 +161,14 @@ impl Login<'_> {
     }
 }
 
-/// Whether an answer to a login is by who asked for it: a proxy and a registry differ in words, or in realm.
+/// Returns true if a login was answered by the server that asked for it. Proxy and registry differ in wording or realm.
 fn is_same_asker(base: &Base, answer: &Answer) -> bool {
     let first = &base.answer;
     first.status != StatusCode::UNAUTHORIZED
         || (first.is_of_registry() == answer.is_of_registry() && base.challenge == Challenge::of(answer))
 }
 
-/// The first lets the login pass, and the second refuses it.
+/// Reports that one server accepts the login and a second one refuses it.
 fn two_askers(first: &Answer, second: &Answer) -> Finding {
     let realm = |answer: &Answer| answer.header(header::WWW_AUTHENTICATE).unwrap_or_default();
     Finding::fault(

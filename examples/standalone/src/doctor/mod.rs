@@ -1,9 +1,7 @@
-//! `registry doctor`: looks at a registry from outside, as its clients see it, and says what is wrong and who
-//! can put it right.
+//! `registry doctor`: examines a registry from outside, as its clients see it, and reports faults with remedies.
 //!
-//! What it knows are the mistakes that deployments have: proxies that lose a header, limits on bodies,
-//! certificates that clients refuse, doors that nobody closed. It changes nothing: an upload is begun, and
-//! cancelled.
+//! It looks for common mistakes of deployments: proxies that drop a header, limits on bodies, certificates that clients
+//! refuse, open ports that bypass the login. It changes nothing: it opens an upload and cancels it.
 
 mod approach;
 mod base;
@@ -44,7 +42,7 @@ use std::{
     time::Duration,
 };
 
-/// How long everything may take together, without the body that is sent.
+/// Maximum duration of all checks together, without the time for the body that is sent.
 const TIME: Duration = Duration::from_secs(60);
 
 /// Examines a registry and prints what was found: success if nothing is at fault, 1 if something is.
@@ -77,7 +75,7 @@ pub(crate) fn run(options: Doctor) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// The width of lines, and whether colours are seen.
+/// Returns the width of lines, and true if the output can show colours.
 fn screen(out: &io::StdoutLock<'_>) -> (usize, bool) {
     if !out.is_terminal() {
         return (report::WIDTH, false);
@@ -89,7 +87,7 @@ fn screen(out: &io::StdoutLock<'_>) -> (usize, bool) {
     )
 }
 
-/// What is to be examined, and how.
+/// Examination of one registry.
 #[derive(Debug)]
 struct Examination {
     target: Target,
@@ -150,7 +148,7 @@ impl Examination {
         Report::new(url, found)
     }
 
-    /// Where the registry is, if somebody is there at all.
+    /// Runs the checks. Returns the origin of the registry, or `None` if nothing answers.
     async fn examine(&self, found: &mut Vec<Finding>) -> Option<Origin> {
         let client = &self.client;
         let mut door = approach::find(client, &self.target, found).await?;
@@ -211,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Accepts connections, as the kernel does for it, and says nothing.
+    /// Starts a server that accepts connections in the kernel and never answers.
     fn silent_server() -> (TcpListener, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = listener.local_addr().unwrap().to_string();

@@ -1,13 +1,13 @@
-//! [`Origin`]: a server, by scheme, host and port.
+//! [`Origin`]: scheme, host and port of a server.
 
 use axum::http::{Uri, uri::Authority};
 use std::fmt;
 
-/// Where a server is, and how to talk to it.
+/// Scheme, host and port of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) scheme: Scheme,
-    /// In lower case; an IPv6 address without its brackets.
+    /// Host in lower case; an IPv6 address is without brackets.
     host: String,
     port: u16,
 }
@@ -37,7 +37,7 @@ impl fmt::Display for Scheme {
 }
 
 impl Origin {
-    /// That of an absolute URL; `None` if it has another scheme, or no host.
+    /// Returns the origin of an absolute URL; `None` if it has another scheme, or no host.
     pub(super) fn of(url: &Uri) -> Option<Self> {
         let scheme = match url.scheme_str() {
             Some("http") => Scheme::Http,
@@ -60,7 +60,7 @@ impl Origin {
         }
     }
 
-    /// As the resolver takes it.
+    /// Returns the host in the form for the resolver.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -69,12 +69,12 @@ impl Origin {
         self.port
     }
 
-    /// Whether the port need not be said.
+    /// Returns true if the port is the default of the scheme.
     pub(super) const fn has_default_port(&self) -> bool {
         self.port == self.scheme.port()
     }
 
-    /// The same host at another door.
+    /// Returns the same host with another scheme and port.
     pub(super) fn at(&self, scheme: Scheme, port: u16) -> Self {
         Self {
             scheme,
@@ -83,7 +83,7 @@ impl Origin {
         }
     }
 
-    /// As `Host` has it.
+    /// Returns the authority, as in the header `Host`.
     pub(super) fn authority(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)

@@ -1,20 +1,20 @@
-//! What was found, for people and for machines.
+//! Report of the findings, as text and as JSON.
 
 use super::finding::{Finding, Verdict};
 use crate::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// How far text is set in below its verdict, in columns.
+/// Indentation of the text after a verdict, in columns.
 const INDENT: usize = 9;
 
-/// How wide a report is where nobody looks at it through a terminal, and at most.
+/// Maximum width of a report, and its width outside of a terminal.
 pub(super) const WIDTH: usize = 100;
 
-/// Everything that was found at one address.
+/// All findings at one address.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// What was examined.
+    /// URL that was examined.
     pub(super) url: String,
     pub(super) faults: usize,
     pub(super) warnings: usize,
@@ -38,7 +38,7 @@ impl Report {
         printable::json(&text)
     }
 
-    /// In lines of at most `width` columns, with colours if somebody sees them.
+    /// Renders the report in lines of at most `width` columns, in colours if `colours` is true.
     pub(super) fn text(&self, width: usize, colours: bool) -> String {
         let mut text = format!("{}\n\n", printable::Line(&self.url));
         for finding in &self.checks {
@@ -97,7 +97,7 @@ fn counted(number: usize, what: &str) -> String {
     }
 }
 
-/// Fills lines with words; the first one begins at `indent` already, and the others are set in as far.
+/// Fills lines with words. The first line already begins at `indent`; the others are indented as far.
 fn paragraph(text: &mut String, words: &str, width: usize, indent: usize) {
     let mut column = indent;
     let words = printable::Line(words).to_string();
@@ -116,7 +116,7 @@ fn paragraph(text: &mut String, words: &str, width: usize, indent: usize) {
     text.push('\n');
 }
 
-/// The words of a text. What stands between backticks is one, as it is to be copied.
+/// Splits a text into words. Text between backticks stays one word, so that it can be copied.
 fn unbroken(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! What somebody can do who does not log in, here and at other ports of the same host.
+//! Checks of access without a login, at the given port and at other ports of the same host.
 
 use super::origin::{Origin, Scheme};
 use super::{
@@ -8,10 +8,10 @@ use super::{
 };
 use axum::http::{Method, StatusCode, header};
 
-/// Where registries listen by default.
+/// Default port of registries.
 const USUAL_PORT: u16 = 5000;
 
-/// Whether strangers can list and push.
+/// Examines listing and pushing without a login.
 pub(super) async fn examine(
     client: &Client,
     door: &Door,
@@ -50,8 +50,8 @@ pub(super) async fn examine(
 const ASK: &str = "a login: `registry serve --htpasswd FILE`, or `auth.htpasswd` in the configuration; \
                    `registry serve --access RULES.yml` says who may do what";
 
-/// What the answer to a stranger who asks for the repositories gives away. With rules, a registry lists those
-/// that the asker may pull, which can be none.
+/// Judges the answer to a listing of the repositories without a login. With access rules, a registry lists those
+/// repositories that may be pulled, which can be none.
 fn listing(answer: &Answer) -> Finding {
     let json = answer.json().filter(|_| answer.status.is_success());
     let names = json.and_then(|json| json.get("repositories")?.as_array().map(Vec::len));
@@ -67,8 +67,8 @@ fn listing(answer: &Answer) -> Finding {
     Finding::warning(Check::AnonymousCatalog, seen).server(ASK)
 }
 
-/// Opens an upload session as a stranger, and cancels it: whether that is allowed, or what is said instead.
-/// `None` if nothing is said.
+/// Opens an upload session without a login and cancels it. Returns a refusal as `Err`, and `None` if there is no
+/// answer.
 async fn push(client: &Client, door: &Door, repository: &str) -> Option<Result<(), Answer>> {
     let path = door.path(&format!("/v2/{repository}/blobs/uploads/"));
     let answer = client.ask(door, Question::new(Method::POST, path)).await.ok()?;
@@ -86,8 +86,7 @@ async fn push(client: &Client, door: &Door, repository: &str) -> Option<Result<(
     Some(Ok(()))
 }
 
-/// Looks for the registry at other ports of the same host: `also`, and the one where registries listen by
-/// default.
+/// Looks for the registry at other ports of the same host: those in `also`, and the default port of registries.
 pub(super) async fn other_doors(
     client: &Client,
     door: &Door,
@@ -119,12 +118,12 @@ pub(super) async fn other_doors(
     }
 }
 
-/// What is known before a port is tried.
+/// Facts known before a port is tried.
 #[derive(Clone, Copy)]
 struct Known {
-    /// The main door lets strangers in, too.
+    /// True if the main door needs no login, either.
     open: bool,
-    /// Somebody asked for this port.
+    /// True if the user named this port.
     told: bool,
 }
 

@@ -1,26 +1,26 @@
-//! [`Target`]: what is to be examined, as people write it.
+//! [`Target`]: the registry to examine, as given on the command line.
 
 use super::origin::{Origin, Scheme};
 use axum::http::{Uri, uri::Authority};
 
-/// A registry's address.
+/// Address of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Over https where nothing else was said.
+    /// Origin, with https unless another scheme was given.
     pub(super) origin: Origin,
-    /// Whether somebody said http or https.
+    /// True if a scheme was given.
     pub(super) scheme_given: bool,
-    /// What stands before `/v2/`.
+    /// Path before `/v2/`.
     pub(super) prefix: String,
 }
 
 impl Target {
-    /// Reads `https://HOST`, `http://HOST:PORT`, `HOST:PORT` as in the name of an image; `/v2/` at the end
-    /// may be there.
+    /// Parses `https://HOST`, `http://HOST:PORT`, or `HOST:PORT` as in the name of an image, optionally with `/v2/` at
+    /// the end.
     ///
     /// # Errors
     ///
-    /// If it is something else. The message never repeats it: there may be a password in it.
+    /// If it has another form. The message does not repeat the text, which may contain a password.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let malformed = || "the URL is not one such as https://registry.example.com, or HOST:PORT".to_owned();
         let scheme_given = url.contains("://");
@@ -60,7 +60,7 @@ impl Target {
         })
     }
 
-    /// Whether the host is this machine itself, by a name or address that can be nobody else's.
+    /// Returns true if the host is `localhost` or a loopback address, and thus this machine.
     pub(super) fn is_loopback(origin: &Origin) -> bool {
         let host = origin.host();
         host == "localhost"

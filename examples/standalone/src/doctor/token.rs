@@ -1,4 +1,4 @@
-//! A token of the service that a registry names, fetched as `docker login` does it.
+//! Fetches a token from the service that a registry names, as `docker login` does.
 
 use super::{
     challenge::Challenge,
@@ -10,11 +10,11 @@ use super::{
 use axum::http::{HeaderValue, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A token for pulling and pushing, as it is sent.
+/// Fetches a token for pulling and pushing, as the value of `Authorization`.
 ///
 /// # Errors
 ///
-/// What was found instead.
+/// Finding that explains why there is no token.
 pub(super) async fn fetch(login: &Login<'_>, challenge: &Challenge) -> Result<HeaderValue, Finding> {
     let realm = challenge.realm.as_deref().unwrap_or_default();
     let url: Option<Uri> = realm.parse().ok();
@@ -62,7 +62,7 @@ pub(super) async fn fetch(login: &Login<'_>, challenge: &Challenge) -> Result<He
     }
 }
 
-/// What the service is asked: the realm's own query, and what the token is to be for.
+/// Returns the path and query for the service: the realm's own query, with service and scope of the token.
 fn target(url: &Uri, challenge: &Challenge, repository: &str) -> String {
     let mut target = url
         .path_and_query()

@@ -1,5 +1,6 @@
-//! An upload as docker makes it: a session is opened, a body is sent in chunks, and where to go on is looked
-//! at each time. At the end the session is cancelled, so that nothing is stored.
+//! Uploads as docker does: opens a session, sends a body in chunks, and examines each `Location`.
+//!
+//! The session is cancelled at the end, so that nothing is stored.
 
 use super::{
     approach::Port80,
@@ -13,20 +14,20 @@ use axum::http::{HeaderName, Method, StatusCode, header};
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
-/// How an upload is tried.
+/// Trial upload.
 #[derive(Debug)]
 pub(super) struct Trial<'a> {
     pub(super) client: &'a Client,
     pub(super) door: &'a Door,
     pub(super) standing: &'a Standing,
     pub(super) repository: &'a str,
-    /// How many bytes are really sent.
+    /// Number of bytes that are sent.
     pub(super) size: u64,
     pub(super) port_80: Port80,
 }
 
 impl Trial<'_> {
-    /// Tries an upload, and what sizes of bodies pass.
+    /// Tries an upload, and determines the sizes of bodies that pass.
     pub(super) async fn run(&self, found: &mut Vec<Finding>) {
         let Some((session, flawed)) = self.opened(found).await else {
             found.push(limits::examine(self, false).await);
@@ -48,7 +49,7 @@ impl Trial<'_> {
         self.client.ask(self.door, self.question(method, target)).await
     }
 
-    /// A path of the repository.
+    /// Returns a path of the repository.
     pub(super) fn path(&self, rest: &str) -> String {
         self.door.path(&format!("/v2/{}/{rest}", self.repository))
     }
@@ -57,7 +58,7 @@ impl Trial<'_> {
         self.ask(Method::POST, &self.path("blobs/uploads/")).await
     }
 
-    /// A session of its own.
+    /// Opens a new session.
     pub(super) async fn session(&self) -> Option<String> {
         self.open().await.ok().and_then(|answer| self.session_of(&answer))
     }
@@ -67,7 +68,7 @@ impl Trial<'_> {
         (answer.status == StatusCode::ACCEPTED).then(|| Judged::of(&location, self.door).target)
     }
 
-    /// A session, and whether its `Location` was at fault.
+    /// Opens the session of the trial. Returns it with true if its `Location` is at fault.
     async fn opened(&self, found: &mut Vec<Finding>) -> Option<(String, bool)> {
         let answer = match self.open().await {
             Ok(answer) => answer,
@@ -115,7 +116,7 @@ impl Trial<'_> {
         Some((session, flawed))
     }
 
-    /// Looks at a `Location`, and says whether it is at fault.
+    /// Examines a `Location`. Returns true if it is at fault.
     fn located(&self, answer: &Answer, found: &mut Vec<Finding>) -> bool {
         let Some(location) = answer.header_whole(header::LOCATION) else {
             return false;
@@ -128,7 +129,7 @@ impl Trial<'_> {
         !flaws.is_empty()
     }
 
-    /// Why there is no login, as the end of a sentence, if there is none.
+    /// Returns the end of a sentence that explains a missing login; `None` if there is a login.
     const fn no_login(&self) -> Option<&'static str> {
         match self.standing {
             Standing::Stranger => {
@@ -185,7 +186,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Sends a body in chunks; returns where the session is then.
+    /// Sends a body in chunks. Returns the path of the session afterwards.
     async fn sent(&self, session: &str, flawed: bool, found: &mut Vec<Finding>) -> String {
         let question = self.question(Method::PATCH, session);
         let answer = match self.client.upload(self.door, question, self.size).await {
@@ -244,7 +245,7 @@ impl Trial<'_> {
         }
     }
 
-    /// docker reads how far a session is, and nothing else tells it.
+    /// Examines `Range`, from which alone docker reads the offset of a session.
     fn range(&self, answer: &Answer) -> Finding {
         let wanted = format!("0-{}", self.size.saturating_sub(1));
         match answer.header(header::RANGE) {

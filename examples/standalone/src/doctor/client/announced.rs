@@ -1,4 +1,4 @@
-//! Bodies that say how large they are and never come, and bodies of nothing.
+//! Bodies that are announced and never sent, and bodies of zeros.
 
 use super::{Answer, Failure};
 use axum::body::Bytes;
@@ -9,22 +9,22 @@ use std::{
     task::{Context, Poll},
 };
 
-/// What a server said to a body that was announced and not sent.
+/// Reaction of a server to a body that was announced and not sent.
 #[derive(Debug)]
 pub(in crate::doctor) enum Announced {
-    /// It answered without having seen the body.
+    /// Answered before the body.
     Answer(Answer),
-    /// It said `100 Continue`, and then passed on the answer of somebody behind it.
+    /// Sent `100 Continue`, and then the answer of a server behind it.
     AnswerFromBehind(Answer),
-    /// It closed the connection.
+    /// Closed the connection.
     Closed(Failure),
-    /// It said `100 Continue`, and waits for the body: nobody further on has said anything else.
+    /// Sent `100 Continue` and waits for the body. No server behind it has answered.
     Welcome,
-    /// It says nothing.
+    /// Sent nothing.
     Silence,
 }
 
-/// A body of a size, of which nothing ever comes.
+/// Body of a known size that never produces data.
 pub(super) struct Held {
     size: u64,
 }
@@ -52,7 +52,7 @@ impl Body for Held {
     }
 }
 
-/// Zeros, of a size that is not told before.
+/// Body of zeros whose size is not announced.
 pub(super) struct Repeated {
     left: u64,
 }

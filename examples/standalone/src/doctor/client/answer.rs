@@ -1,4 +1,4 @@
-//! [`Answer`]: what came back, and who seems to have said it.
+//! [`Answer`]: an HTTP response, and the server that it probably comes from.
 
 use crate::printable;
 use axum::{
@@ -8,16 +8,16 @@ use axum::{
 use hyper::body::Incoming;
 use serde_json::Value;
 
-/// How much of a body is read, in bytes: listings and manifests are smaller.
+/// Maximum number of bytes read of a body. Listings and manifests are smaller.
 const BODY: usize = 4 * 1024 * 1024;
 
-/// How much of what a server says is shown, in characters.
+/// Maximum number of characters shown of a server's text.
 const SHOWN: usize = 160;
 
 pub(in crate::doctor) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 
-/// An answer, read to its end.
+/// Response whose body was read.
 #[derive(Debug)]
 pub(in crate::doctor) struct Answer {
     pub(in crate::doctor) version: Version,
@@ -27,7 +27,7 @@ pub(in crate::doctor) struct Answer {
 }
 
 impl Answer {
-    /// Reads the body, as far as anybody needs it.
+    /// Reads the body of a response, up to a bound.
     pub(super) async fn read(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         Self {
@@ -39,18 +39,18 @@ impl Answer {
         }
     }
 
-    /// The first value of a header, made harmless for a terminal.
+    /// Returns the first value of a header, escaped for a terminal.
     pub(in crate::doctor) fn header(&self, name: impl header::AsHeaderName) -> Option<String> {
         let value = self.headers.get(name)?;
         Some(shown(&String::from_utf8_lossy(value.as_bytes())))
     }
 
-    /// The first value of a header, as it came: for going on with, not for showing.
+    /// Returns the first value of a header unchanged: for further requests, not for output.
     pub(in crate::doctor) fn header_whole(&self, name: impl header::AsHeaderName) -> Option<String> {
         self.values(name).into_iter().next()
     }
 
-    /// All values of a header, however many lines they came in.
+    /// Returns all values of a header, one per line of the header.
     pub(in crate::doctor) fn values(&self, name: impl header::AsHeaderName) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
         values
@@ -62,14 +62,14 @@ impl Answer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The first error code of a registry's error body, such as `UNAUTHORIZED`.
+    /// Returns the first error code in the error body of a registry, such as `UNAUTHORIZED`.
     pub(in crate::doctor) fn error_code(&self) -> Option<String> {
         let json = self.json()?;
         let code = json.get("errors")?.get(0)?.get("code")?.as_str()?;
         Some(shown(code))
     }
 
-    /// Whether a registry said this, and not somebody before it: what it says is JSON, errors included.
+    /// Returns true if a registry answered, and not a proxy in front: a registry answers in JSON, errors included.
     pub(in crate::doctor) fn is_of_registry(&self) -> bool {
         if self.status.is_success() {
             self.headers.contains_key(API_VERSION) || self.json().is_some_and(|json| json.is_object())
@@ -78,8 +78,7 @@ impl Answer {
         }
     }
 
-    /// Who said this, for a sentence: `the registry`, `nginx/1.22.1`, or `the server` where it keeps quiet
-    /// about itself.
+    /// Names the server that answered: `the registry`, `nginx/1.22.1`, or `the server` if there is no header `Server`.
     pub(in crate::doctor) fn speaker(&self) -> String {
         if self.is_of_registry() {
             return "the registry".to_owned();
@@ -88,8 +87,8 @@ impl Answer {
             .unwrap_or_else(|| "the server".to_owned())
     }
 
-    /// Status and speaker: `401 Unauthorized by nginx/1.22.1`, or a registry's own code: `401 UNAUTHORIZED by
-    /// the registry`.
+    /// Summarises status and server: `401 Unauthorized by nginx/1.22.1`, or with a registry's error code:
+    /// `401 UNAUTHORIZED by the registry`.
     pub(in crate::doctor) fn summary(&self) -> String {
         let number = self.status.as_u16();
         let words = self.error_code();
@@ -98,7 +97,7 @@ impl Answer {
     }
 }
 
-/// What a server said, for a line of a report: spelled out where it is not seen as itself, and not too much of it.
+/// Returns a server's text for a line of a report: truncated, and with invisible characters escaped.
 pub(in crate::doctor) fn shown(text: &str) -> String {
     let start: String = text.chars().take(SHOWN).collect();
     let mut shown = printable::Line(start).to_string();

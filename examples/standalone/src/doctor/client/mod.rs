@@ -1,7 +1,7 @@
-//! Asking a server: one connection for each question, so that no answer depends on the one before.
+//! HTTP client of the doctor, with one connection per request, so that no answer depends on the one before.
 //!
-//! Nothing is followed and nothing repeated: what a client would do by itself is what the checks are about.
-//! Each step has its time, and all of them together have one.
+//! It neither follows redirects nor retries, as the checks examine what clients would do by themselves. Each step has a
+//! timeout, and so have all steps together.
 
 mod announced;
 mod answer;
@@ -33,61 +33,61 @@ use tokio_rustls::rustls::{
     AlertDescription, ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer,
 };
 
-/// How long a server may take to accept a connection, and for its part of a TLS handshake.
+/// Timeout for connecting, and for the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(4);
 
-/// How long an answer may take once the request is sent.
+/// Timeout for an answer once the request is sent.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// How much more time there is for cancelling an upload.
+/// Additional time for cancelling an upload.
 const TIDYING: Duration = Duration::from_secs(3);
 
-/// How long a server may think about a body that is announced, and then how long those behind it may.
+/// Timeout for the first answer to an announced body, and then for that of the servers behind it.
 const THOUGHT: Duration = Duration::from_secs(2);
 
-/// How slow an upload may be, in bytes per second.
+/// Minimum speed of an upload in bytes per second.
 const SLOW: u64 = 1024 * 1024;
 
-/// How long a body of this size may take.
+/// Returns the timeout for sending a body of this size.
 pub(super) fn time_for(size: u64) -> Duration {
     Duration::from_secs(size / SLOW) + ANSWER
 }
 
-/// Who a connection may be with.
+/// Peers that a connection may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peers {
-    /// Whoever answers: for questions without a secret.
+    /// Any server: for requests without a secret.
     Anybody,
-    /// Whoever has a certificate that is known here.
+    /// Servers with a trusted certificate.
     Known,
 }
 
-/// Whose word on a body is waited for.
+/// Servers whose answer to an announced body is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// The first server on the way: that it wants the body is enough.
+    /// First server on the way. `100 Continue` is sufficient.
     First,
-    /// Those behind it, too.
+    /// First server and the servers behind it.
     All,
 }
 
-/// A way in to a registry.
+/// Address at which a registry is reached.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     pub(super) origin: Origin,
-    /// What stands before `/v2/`; empty, or with a slash at its beginning and none at its end.
+    /// Path before `/v2/`: empty, or with a slash at its beginning and none at its end.
     pub(super) prefix: String,
     pub(super) peers: Peers,
 }
 
 impl Door {
-    /// A path of the registry, such as `/v2/`, as it is asked for here.
+    /// Returns the path to request at this door for a path of the registry, such as `/v2/`.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
 }
 
-/// What is asked.
+/// Request without its body.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) method: Method,
@@ -114,7 +114,7 @@ impl Question {
         self
     }
 
-    /// As whoever this `Authorization` is for; without one, as a stranger.
+    /// Adds this `Authorization`, if there is one.
     pub(super) fn login(self, authorization: Option<&HeaderValue>) -> Self {
         match authorization {
             Some(authorization) => self.header(header::AUTHORIZATION, authorization.clone()),
@@ -123,25 +123,25 @@ impl Question {
     }
 }
 
-/// Why there is no answer.
+/// Reason for which there is no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The name has no address.
     Unresolved(io::Error),
-    /// Nobody accepts the connection.
+    /// No connection could be opened.
     Unreachable(io::Error),
-    /// No TLS, or not with a certificate that is known here.
+    /// The TLS handshake failed, for example because the certificate is not trusted.
     Tls(io::Error),
-    /// What came back is no HTTP, or broke off.
+    /// The answer is not HTTP, or is incomplete.
     NoAnswer(hyper::Error),
-    /// It is connected, and says nothing.
+    /// The step timed out.
     Silent(Duration),
-    /// All the time is used up.
+    /// The time for all steps is used up.
     OutOfTime,
 }
 
 impl Failure {
-    /// The alert with which the server ended the connection.
+    /// Returns the TLS alert with which the server ended the connection.
     pub(super) fn alert(&self) -> Option<AlertDescription> {
         match self {
             Self::Tls(error) => any_certificate::alert(error),
@@ -164,15 +164,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What a handshake showed.
+/// Outcome of a handshake.
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) version: Option<ProtocolVersion>,
-    /// The server's own certificate, and what it sent with it.
+    /// Certificate of the server, followed by the others that it sent.
     pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
-/// Asks servers until its time is used up.
+/// Client that sends requests until its time is used up.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     trust: Arc<Trust>,
@@ -187,7 +187,7 @@ impl Client {
         }
     }
 
-    /// The same for putting away what is not to be left behind, for which there is time in any case.
+    /// Returns a client with additional time, for cleaning up.
     pub(super) fn tidying(&self) -> Self {
         Self {
             trust: Arc::clone(&self.trust),
@@ -199,17 +199,17 @@ impl Client {
         &self.trust
     }
 
-    /// Whether there is time for one more question, or only for tidying up.
+    /// Returns true if there is time for another request, apart from cleaning up.
     pub(super) fn has_time(&self) -> bool {
         self.ends.saturating_duration_since(Instant::now()) > ANSWER
     }
 
-    /// One question, without a body.
+    /// Sends a request without a body.
     pub(super) async fn ask(&self, door: &Door, question: Question) -> Result<Answer, Failure> {
         self.send(door, question, Body::empty(), ANSWER).await
     }
 
-    /// One question with `size` bytes of nothing, sent in chunks as docker does.
+    /// Sends a request with `size` zero bytes, in chunks as docker does.
     pub(super) async fn upload(&self, door: &Door, question: Question, size: u64) -> Result<Answer, Failure> {
         let question = question.header(
             header::CONTENT_TYPE,
@@ -219,7 +219,7 @@ impl Client {
             .await
     }
 
-    /// Announces a body of `size` bytes and sends none of it: what does the server say to that?
+    /// Announces a body of `size` bytes, sends none of it, and returns the server's reaction.
     pub(super) async fn announce(
         &self,
         door: &Door,
@@ -255,12 +255,12 @@ impl Client {
         })
     }
 
-    /// Whether somebody accepts connections there.
+    /// Checks that a server accepts connections at this origin.
     pub(super) async fn reaches(&self, origin: &Origin) -> Result<(), Failure> {
         self.connect(origin).await.map(drop)
     }
 
-    /// A handshake with whoever answers, in these versions of TLS only.
+    /// Performs a handshake with any server, in these versions of TLS only.
     pub(super) async fn handshake(
         &self,
         origin: &Origin,
@@ -332,7 +332,7 @@ impl Client {
         Err(Failure::Unreachable(failure))
     }
 
-    /// One step, in the time that it may take.
+    /// Runs one step with a timeout.
     async fn within<T>(&self, patience: Duration, step: impl Future<Output = T>) -> Result<T, Failure> {
         let until = Instant::now() + patience;
         let over = || {

@@ -1,7 +1,7 @@
-//! [`Trust`]: which certificates are known here, judged as Go's clients judge them.
+//! [`Trust`]: the trusted certificates, with which chains are judged as Go's clients judge them.
 //!
-//! Unlike rustls by itself, a certificate that is known as it is counts, even if it says that it is an
-//! authority: that is what `openssl req -x509` makes, and what lies in `certs.d/HOST/ca.crt`.
+//! Unlike with rustls alone, a server may use a trusted certificate itself, even if it is marked as an authority.
+//! `openssl req -x509` makes such certificates, and `certs.d/HOST/ca.crt` often holds one.
 
 use std::{io, path::Path, sync::Arc};
 use tokio::net::TcpStream;
@@ -21,7 +21,7 @@ use tokio_rustls::{
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The authorities that are known here.
+/// Trusted authorities and certificates.
 #[derive(Debug)]
 pub(in crate::doctor) struct Trust {
     roots: RootCertStore,
@@ -30,11 +30,11 @@ pub(in crate::doctor) struct Trust {
 }
 
 impl Trust {
-    /// Those of this machine, and those of a file.
+    /// Loads the certificates of this machine, and those of a file.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or has no certificate in it.
+    /// If the file cannot be read, or contains no certificate.
     pub(in crate::doctor) fn load(ca: Option<&Path>) -> Result<Self, String> {
         // A machine without any is no reason to stop: what is signed by them is then not known, and that is
         // said.
@@ -57,7 +57,7 @@ impl Trust {
         })
     }
 
-    /// Whether a chain leads to somebody known at that time, whomever it names.
+    /// Verifies that a chain leads to a trusted certificate at that time. The name is not checked.
     pub(in crate::doctor) fn judge(
         &self,
         own: &CertificateDer<'_>,
@@ -91,7 +91,7 @@ fn is_current(certificate: &CertificateDer<'_>, at: UnixTime) -> Result<(), rust
     }
 }
 
-/// TLS with somebody who is known, and has the name that was asked for.
+/// Performs a handshake with a trusted server that has the requested name.
 pub(super) async fn connect(
     trust: &Arc<Trust>,
     connection: TcpStream,

@@ -1,4 +1,4 @@
-//! [`Asked`]: who asked for what, for the log of a request that failed.
+//! [`Asked`]: client and target of a request, for the log entry of a failure.
 
 use crate::{
     auth::AuthRequest,
@@ -10,7 +10,7 @@ use crate::{
 use http::{Method, Uri, request::Parts};
 use std::{error::Error as StdError, net::IpAddr};
 
-/// A request, as the log names it. Cheap to make: most requests succeed.
+/// Method, target and client of a request, for the log. Cheap to create, because most requests succeed.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     method: Method,
@@ -32,7 +32,7 @@ impl Asked {
         Endpoint::parse(self.uri.path()).ok()?.repository().cloned()
     }
 
-    /// Logs a refusal: what a client may not learn, and what an operator wants to see.
+    /// Logs a refusal, including the details for the operator that the client may not see.
     pub(super) fn refused(&self, error: &Error) {
         let (status, code) = error.wire();
         // A full disk is the client's to hear about and the operator's to do something about.
@@ -51,7 +51,7 @@ impl Asked {
         );
     }
 
-    /// Logs that the rest of an answer cannot be read. The client sees no more than a connection that is cut.
+    /// Logs that the rest of a response body cannot be read. The client only sees a closed connection.
     pub(super) fn broke_off(&self, error: &StorageError) {
         tracing::error!(
             method = %self.method,

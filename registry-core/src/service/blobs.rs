@@ -1,4 +1,4 @@
-//! Blobs: read, pushed whole, mounted, deleted.
+//! Operations on blobs: read, monolithic push, mount and deletion.
 
 use super::{
     Permission, Repository,
@@ -16,7 +16,7 @@ use http_body::Body;
 use std::pin::pin;
 
 impl Repository {
-    /// A blob's size, if the repository holds it.
+    /// Returns the size of a blob, or `None` if the repository does not hold it.
     ///
     /// # Errors
     ///
@@ -32,8 +32,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`Error::RangeUnsatisfiable`] if the range has none of its bytes; [`Error`] if it may not be pulled, or
-    /// the storage fails.
+    /// [`Error::RangeUnsatisfiable`] if the range has none of the blob's bytes; [`Error`] if the blob may not
+    /// be pulled, or the storage fails.
     pub async fn open_blob(&self, digest: &Digest, how: ReadBlob) -> Result<Option<BlobRead>, Error> {
         if self.permit(Action::Pull).await? == Permission::Hidden {
             return Ok(None);
@@ -45,7 +45,8 @@ impl Repository {
         Ok(read)
     }
 
-    /// Pushes a blob whole. It must have the digest `expected`, if that is given; else it is known by its sha256.
+    /// Pushes a whole blob. Its digest must be `expected`, if that is given. Otherwise it is stored under its
+    /// sha256.
     ///
     /// # Errors
     ///
@@ -86,12 +87,16 @@ impl Repository {
         Ok(info)
     }
 
-    /// Makes a blob of `from` a blob of this repository as well; without `from`, looks into repositories that
-    /// hold it. The caller must be allowed to pull from there. Returns where it was; `None` if it has to be pushed.
+    /// Makes a blob of `from` a blob of this repository as well. Returns the source repository, or `None` if
+    /// the blob has to be pushed.
+    ///
+    /// Without `from`, the repositories that hold the blob are tried. The caller must be allowed to pull from
+    /// the source.
     ///
     /// # Errors
     ///
-    /// [`Error`] if nothing may be pushed here, or the storage fails. Being refused at the source is no error.
+    /// [`Error`] if the caller may not push to this repository, or the storage fails. A refusal at the source
+    /// is no error.
     pub async fn mount(
         &self,
         digest: &Digest,
@@ -129,7 +134,7 @@ impl Repository {
         Ok(None)
     }
 
-    /// Makes a blob no longer readable through this repository; false if it was not.
+    /// Removes a blob from this repository only. Returns false if this repository did not hold it.
     ///
     /// # Errors
     ///

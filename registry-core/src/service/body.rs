@@ -1,4 +1,4 @@
-//! [`ResponseBody`]: always a stream, sometimes also the offer of a file; and what is read of a request's body.
+//! Bodies: [`ResponseBody`], a stream that a file may replace, and the adapters that read a request's body.
 
 use super::{asked::Asked, documents::Share};
 use crate::{
@@ -14,34 +14,34 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The body of an answer.
+/// Body of a response.
 ///
-/// Always a stream; where [`file`](Self::file) is `Some`, a listener may send that file's range instead and drop
-/// the body unread.
+/// The body is always a stream. If [`file`](Self::file) is `Some`, a listener may send that file's range
+/// instead and drop the body unread.
 pub struct ResponseBody {
     kind: Kind,
     file: Option<FileRange>,
-    /// For the log, where something may still fail.
+    /// Request for the log, if reading the body can still fail.
     asked: Option<Asked>,
 }
 
 enum Kind {
     Full(Bytes),
     Stream {
-        /// What has been read of it.
+        /// First frame, which has been read already.
         first: Option<Frame<Bytes>>,
         rest: ContentStream,
     },
 }
 
 impl ResponseBody {
-    /// No body.
+    /// Creates an empty body.
     #[must_use]
     pub const fn empty() -> Self {
         Self::full(Bytes::new())
     }
 
-    /// These bytes.
+    /// Creates a body of these bytes.
     #[must_use]
     pub const fn full(bytes: Bytes) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl ResponseBody {
         }
     }
 
-    /// All of it, if it lies in memory.
+    /// Returns the whole body, if it is in memory.
     pub(super) const fn whole(&self) -> Option<&Bytes> {
         match &self.kind {
             Kind::Full(bytes) => Some(bytes),
@@ -59,7 +59,8 @@ impl ResponseBody {
         }
     }
 
-    /// Reads the first piece of a content: where that fails, the answer can still have a status that says so.
+    /// Reads the first frame of the content, so that a failure can still be reported by the status of the
+    /// response.
     pub(super) async fn begin(content: Content) -> Result<Self, StorageError> {
         let file = content.file().cloned();
         let mut rest = content.into_stream();
@@ -77,7 +78,7 @@ impl ResponseBody {
         })
     }
 
-    /// The same; the log says which request it was if it breaks off.
+    /// Adds the request, which the log names if the body breaks off.
     pub(super) fn asked(self, asked: impl FnOnce() -> Asked) -> Self {
         match self.kind {
             Kind::Full(_) => self,
@@ -95,7 +96,7 @@ impl ResponseBody {
         }
     }
 
-    /// The same bytes as an open file and a range, if the storage has them so.
+    /// Returns the same bytes as an open file and a range, if the storage provides one.
     #[must_use]
     pub const fn file(&self) -> Option<&FileRange> {
         self.file.as_ref()
@@ -146,7 +147,7 @@ impl Body for ResponseBody {
     }
 }
 
-/// The hint for so many bytes and what another one is about.
+/// Returns the size hint for `read` bytes followed by a body with the hint `rest`.
 fn with_more(rest: &SizeHint, read: u64) -> SizeHint {
     let mut hint = SizeHint::new();
     if let Some(upper) = rest.upper() {
@@ -165,7 +166,7 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// Erases any body into the one shape that backends see, without copying `Bytes`.
+/// Converts any body into the one type that backends receive, without copying `Bytes`.
 pub(super) struct Erased<B>(pub(super) Pin<Box<B>>);
 
 impl<B> Body for Erased<B>
@@ -199,19 +200,19 @@ where
     }
 }
 
-/// A body that fails when it has more than so many bytes.
+/// Body that fails if it has more than a maximum number of bytes.
 pub(super) struct Capped<'a> {
     body: IncomingBody<'a>,
     left: Option<u64>,
 }
 
-/// Why it failed.
+/// Error of a body with too many bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is larger than a blob may be")]
 pub(super) struct TooLarge;
 
 impl<'a> Capped<'a> {
-    /// Without a number the body itself.
+    /// Limits a body to `left` bytes. `None` sets no limit.
     pub(super) const fn new(body: IncomingBody<'a>, left: Option<u64>) -> Self {
         Self { body, left }
     }
@@ -246,7 +247,7 @@ impl Body for Capped<'_> {
     }
 }
 
-/// The whole body, if it has at most `limit` bytes, announced or not, and there is room for it.
+/// Returns the whole body, if it has at most `limit` bytes, announced or not, and `share` has memory for it.
 pub(super) async fn collect(
     mut body: IncomingBody<'_>,
     limit: usize,

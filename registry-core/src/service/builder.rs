@@ -1,4 +1,4 @@
-//! [`Builder`] and [`Limits`]: how a host puts a registry together.
+//! Construction of a registry: [`Builder`] and [`Limits`].
 
 use super::{
     Inner, Registry,
@@ -14,10 +14,11 @@ use crate::{
 };
 use std::{borrow::Cow, sync::Arc};
 
-/// Bounds for what clients can make grow. Blobs have none: a layer may have any size.
+/// Limits for everything that clients can make grow. By default, blobs have no limit: a layer may have any
+/// size.
 ///
-/// Each default is far beyond what clients send. What a request is answered with that goes beyond one stands with it;
-/// `docs/limits.md` has all of them, and those of the grammars and of listeners, in one table.
+/// Each default is far beyond what clients send. Each field names the response to a request that exceeds it.
+/// One table in `docs/limits.md` lists all limits, including those of the grammars and of listeners.
 ///
 /// ```
 /// use registry_core::{Limits, Registry, storage::MemoryStorage};
@@ -29,68 +30,73 @@ use std::{borrow::Cow, sync::Arc};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest path and query together, in bytes. 414 `UNSUPPORTED`. Default: 16 KiB, room for a hundred tags.
+    /// Maximum length of path and query together, in bytes. 414 `UNSUPPORTED`. Default: 16 KiB, enough for a
+    /// hundred tags.
     pub target_bytes: usize,
-    /// How many components the name of a repository has that a push would create, such as 2 of `library/alpine`. Deeper ones
-    /// that are there already are served, and may be pushed to. 400 `NAME_INVALID`. Default: 32.
+    /// Maximum number of components in the name of a repository that a push would create, such as 2 in
+    /// `library/alpine`. Existing repositories with deeper names are served, and accept pushes. 400
+    /// `NAME_INVALID`. Default: 32.
     pub name_components: usize,
-    /// How many lines of headers a request has. 431 `UNSUPPORTED`. Default: 256.
+    /// Maximum number of header lines in a request. 431 `UNSUPPORTED`. Default: 256.
     pub header_lines: usize,
-    /// How large the names and values of a request's headers are together, in bytes. 431 `UNSUPPORTED`.
-    /// Default: 64 KiB, of which a token may be the most.
+    /// Maximum size of the names and values of a request's headers together, in bytes. 431 `UNSUPPORTED`.
+    /// Default: 64 KiB, most of which may be a token.
     pub header_bytes: usize,
-    /// The largest blob, in bytes. 413 `SIZE_INVALID`, before the body is read where it announces its size. Default:
-    /// `None`, any size.
+    /// Maximum size of a blob, in bytes. 413 `SIZE_INVALID`, before the body is read if it announces its
+    /// size. Default: `None`, any size.
     pub blob_bytes: Option<u64>,
-    /// The largest manifest, in bytes, and about the largest page of referrers, which ends before it. 413
-    /// `SIZE_INVALID`. Default: 4 MiB, which is also the least that the specification recommends.
+    /// Maximum size of a manifest, in bytes, and approximate maximum size of a page of referrers. 413
+    /// `SIZE_INVALID`. Default: 4 MiB, the minimum that the specification recommends.
     pub manifest_bytes: usize,
-    /// How many blobs and manifests a manifest refers to, and how many addresses its layers give. 400 `MANIFEST_INVALID`.
-    /// Default: 10 000.
+    /// Maximum number of blobs and manifests that a manifest refers to, and of URLs of its layers. 400
+    /// `MANIFEST_INVALID`. Default: 10 000.
     pub manifest_references: usize,
-    /// How many arrays and objects of a manifest lie in each other. 400 `MANIFEST_INVALID`. Default: 64; the
-    /// specification's own documents have five.
+    /// Maximum depth of nested arrays and objects in a manifest. 400 `MANIFEST_INVALID`. Default: 64. The
+    /// documents of the specification have a depth of five.
     pub manifest_depth: usize,
-    /// How many `annotations` a manifest has of its own: lists of referrers repeat them. 400 `MANIFEST_INVALID`.
-    /// Default: 10 000.
+    /// Maximum number of a manifest's own `annotations`, which lists of referrers repeat. 400
+    /// `MANIFEST_INVALID`. Default: 10 000.
     pub annotations: usize,
-    /// How large those `annotations` are together, in bytes, as they were written. 400 `MANIFEST_INVALID`.
-    /// Default: 4 MiB, as much as the manifest: the specification's conformance suite pads manifests with them.
+    /// Maximum size of these `annotations` together, in bytes of the document. 400 `MANIFEST_INVALID`.
+    /// Default: 4 MiB, as large as a manifest, because the specification's conformance suite pads manifests
+    /// with annotations.
     pub annotation_bytes: usize,
-    /// How many `tag` parameters a manifest may be put with. 414 `UNSUPPORTED`. Default: 64.
+    /// Maximum number of `tag` parameters when a manifest is put. 414 `UNSUPPORTED`. Default: 64.
     pub tags_per_put: usize,
-    /// How many upload sessions of a repository are open at once; those that clients abandoned count until they
-    /// expire (see [`maintenance`](crate::maintenance)). 429 `TOOMANYREQUESTS`. Default: 10 000.
+    /// Maximum number of open upload sessions in one repository. Abandoned sessions count until they expire
+    /// (see [`maintenance`](crate::maintenance)). 429 `TOOMANYREQUESTS`. Default: 10 000.
     pub uploads_in_repository: usize,
-    /// How many upload sessions are open at once in all repositories. 429 `TOOMANYREQUESTS`. Default: 100 000.
+    /// Maximum number of open upload sessions in all repositories. 429 `TOOMANYREQUESTS`. Default: 100 000.
     pub uploads: usize,
-    /// How many upload sessions of one user are open at once in all repositories, or of the strangers of one network (an
-    /// address, in IPv6 64 bits of it), where the listener tells addresses. Those of before a restart count for nobody.
-    /// 429 `TOOMANYREQUESTS`. Default: 2 500, a quarter of a repository's, so that
-    /// nobody closes one alone.
+    /// Maximum number of open upload sessions of one user in all repositories. The anonymous clients of one
+    /// network (an IPv4 address, or 64 bits of an IPv6 address) count together, if the listener reports
+    /// addresses. Sessions opened before a restart count for no user. 429 `TOOMANYREQUESTS`. Default: 2 500,
+    /// a quarter of a repository's maximum, so that one user cannot use all of it.
     pub uploads_of_user: usize,
-    /// How many manifests an index may have that a client keeps under the tag of a subject's referrers; one with
-    /// more is left out of the list of referrers. Default: 1000.
+    /// Maximum number of manifests in an index that a client stores under the tag of a subject's referrers. A
+    /// larger index is left out of the list of referrers. Default: 1000.
     pub referrers_in_tag: usize,
-    /// How many bytes of the manifests that such an index has are read for one page of referrers; the page ends with the
-    /// one that goes beyond, and a `Link` says where to go on, also if none of them belongs on it. Default: 16 MiB.
+    /// Maximum number of bytes read from the manifests of such an index for one page of referrers. The page
+    /// ends with the manifest that exceeds it, and a `Link` continues after it, even if the page is empty.
+    /// Default: 16 MiB.
     pub referrers_bytes: usize,
-    /// How many repositories that hold a blob a mount without `from` looks into; if none of them will do, a session
-    /// is opened. Default: 64.
+    /// Maximum number of source repositories that a mount without `from` tries. If none of them is suitable,
+    /// an upload session is opened. Default: 64.
     pub mount_candidates: usize,
-    /// How many bytes of manifests lie in memory at once while they are received, and as many again of manifests and
-    /// lists until clients have taken them. A user, or the strangers of a network, have a quarter of either. Those of up to
-    /// 128 KiB do not count, and blobs come in pieces. 429 `TOOMANYREQUESTS`. Default: 256 MiB.
+    /// Maximum memory for manifests while they are received, in bytes, and for manifests and lists while they
+    /// are sent. One user, or the anonymous clients of one network, may use a quarter of each. Documents of
+    /// up to 128 KiB do not count, and neither do blobs, which are streamed. 429 `TOOMANYREQUESTS`. Default:
+    /// 256 MiB.
     pub document_bytes: usize,
-    /// How many items a page has if nobody says. Default: 1000; tags are listed up to `page_max`, as clients
-    /// that know no paging expect.
+    /// Number of items on a page if the request does not set `n`. Default: 1000. Tags are listed up to
+    /// `page_max`, because some clients do not support pagination.
     pub page_default: usize,
-    /// How many items a page has at most, of the catalog, too, unless `catalog_n` is set; a larger `n` is answered with
-    /// this many and a `Link`. Default: 10 000.
+    /// Maximum number of items on a page, including the catalog unless `catalog_n` is set. A larger `n` is
+    /// answered with this number of items and a `Link`. Default: 10 000.
     pub page_max: usize,
-    /// How many repositories a page of the catalog has, if nobody says, and at most; a larger `n` is refused, as
-    /// registry:2 does. 400 `PAGINATION_NUMBER_INVALID`. Default: `None`: `page_default` and `page_max` hold for the
-    /// catalog, too.
+    /// Default and maximum number of repositories on a page of the catalog. A larger `n` is refused, as
+    /// registry:2 does. 400 `PAGINATION_NUMBER_INVALID`. Default: `None`: `page_default` and `page_max` apply
+    /// to the catalog, too.
     pub catalog_n: Option<usize>,
 }
 
@@ -122,7 +128,7 @@ impl Default for Limits {
     }
 }
 
-/// A registry being put together: [`Registry::builder`].
+/// Builder for a registry, created by [`Registry::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct Builder {
@@ -160,7 +166,7 @@ impl Builder {
         }
     }
 
-    /// Who says who asks. Without one, everybody is a stranger.
+    /// Sets the authenticator. Without one, every client is anonymous.
     pub fn authenticator(self, authenticator: impl Authenticator) -> Self {
         Self {
             authenticator: Some(Arc::new(authenticator)),
@@ -168,8 +174,8 @@ impl Builder {
         }
     }
 
-    /// Who says whether they may. Without one, whoever is logged in may do everything, and strangers may pull if
-    /// there is no authenticator.
+    /// Sets the authorizer. Without one, every authenticated user may do everything, and anonymous clients
+    /// may pull if there is no authenticator.
     pub fn authorizer(self, authorizer: impl Authorizer) -> Self {
         Self {
             authorizer: Some(Arc::new(authorizer)),
@@ -177,8 +183,8 @@ impl Builder {
         }
     }
 
-    /// Without an authorizer, lets strangers push, overwrite and delete as well. Spelled out, because on a network
-    /// it means anybody.
+    /// Allows anonymous clients to push, overwrite and delete, if there is no authorizer. It is explicit
+    /// because on a network it allows these operations to everybody.
     pub fn allow_anonymous_push(self) -> Self {
         Self {
             anonymous_push: true,
@@ -186,7 +192,7 @@ impl Builder {
         }
     }
 
-    /// Where the host joins in.
+    /// Sets the hooks of the host.
     pub fn hooks(self, hooks: impl Hooks) -> Self {
         Self {
             hooks: Arc::new(hooks),
@@ -199,7 +205,7 @@ impl Builder {
         Self { limits, ..self }
     }
 
-    /// Accepts an index whose manifests are not all in the repository, as a mirror of some platforms has.
+    /// Accepts an index with manifests that are not in the repository, as in a mirror of some platforms.
     pub fn allow_sparse_indexes(self) -> Self {
         Self {
             sparse_indexes: true,
@@ -207,8 +213,8 @@ impl Builder {
         }
     }
 
-    /// Accepts a manifest whose descriptors give other sizes than their content has, with a warning in the log, as
-    /// mirrors of sloppy images need. Content that is damaged is missing all the same.
+    /// Accepts a manifest whose descriptors give wrong sizes, with a warning in the log, as mirrors of such
+    /// images need. Damaged content still counts as missing.
     pub fn allow_wrong_sizes(self) -> Self {
         Self {
             sizes: SizePolicy::Any,
@@ -216,10 +222,12 @@ impl Builder {
         }
     }
 
-    /// Asks the host about every address in the `urls` of a layer. A layer whose addresses are all allowed need not be here;
-    /// a manifest with another one is refused, whatever the layer's type: 400 `MANIFEST_INVALID`.
+    /// Sets a function of the host that decides about every URL in the `urls` of a layer. A layer whose URLs
+    /// are all allowed need not be in the repository. A manifest with any other URL is refused, whatever the
+    /// layer's type: 400 `MANIFEST_INVALID`.
     ///
-    /// By default nobody is asked, and only layers need not be here whose media type says that they may not be handed on.
+    /// By default every URL is accepted, and only layers with a non-distributable media type need not be in
+    /// the repository.
     ///
     /// ```
     /// use registry_core::{Registry, storage::MemoryStorage};
@@ -235,8 +243,8 @@ impl Builder {
         }
     }
 
-    /// Refuses to change anything for anybody: 405 `UNSUPPORTED`, whatever the authorizer says, as during maintenance.
-    /// The host itself, in process, may still.
+    /// Refuses every change by a client, for example during maintenance: 405 `UNSUPPORTED`, regardless of the
+    /// authorizer. The host itself may still change content in process.
     pub fn read_only(self) -> Self {
         Self {
             read_only: true,
@@ -244,8 +252,8 @@ impl Builder {
         }
     }
 
-    /// Refuses to delete anything for anybody: 405 `UNSUPPORTED`, whatever the authorizer says. The host itself, in
-    /// process, may still.
+    /// Refuses every deletion by a client: 405 `UNSUPPORTED`, regardless of the authorizer. The host itself
+    /// may still delete content in process.
     pub fn without_deletion(self) -> Self {
         Self {
             deletion: false,
@@ -253,7 +261,7 @@ impl Builder {
         }
     }
 
-    /// Adds a text to each refusal that a setting decides, such as the key by which the operator of this host changes it.
+    /// Adds a text to each refusal caused by a setting, such as the configuration key that changes it.
     ///
     /// ```
     /// use registry_core::{Registry, service::Setting, storage::MemoryStorage};
@@ -268,7 +276,7 @@ impl Builder {
         self
     }
 
-    /// Where the registry is found from outside: a path (`/registry`) where a proxy strips one, or a URL
+    /// Sets the external location of the registry: a path (`/registry`) if a proxy strips one, or a URL
     /// (`https://example.com`) for absolute links. By default links are path-relative, which works behind any
     /// proxy that does not change paths.
     ///
@@ -282,7 +290,7 @@ impl Builder {
         })
     }
 
-    /// The registry.
+    /// Builds the registry.
     #[must_use]
     pub fn build(self) -> Registry {
         let strangers_pull = self.authenticator.is_none();

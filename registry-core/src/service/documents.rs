@@ -1,9 +1,9 @@
-//! [`Documents`]: how much of manifests and lists lies in memory, until it has been received, or taken by a client.
+//! [`Documents`]: memory budget for manifests and lists, while they are received or sent.
 //!
-//! Blobs come in pieces. Documents are whole, and lie there for as long as a client pleases: one that opens many
-//! connections, or one with many requests, and sends each time the largest there may be but for its last byte, or asks for
-//! the largest there is and takes nothing, costs more memory than there is. No client has more than a part of the room, so
-//! that one alone denies it to nobody.
+//! Blobs are streamed. Documents are held in memory as a whole, for as long as the client takes. Without a
+//! budget, clients could exhaust memory with many connections or requests: they send large documents slowly,
+//! or ask for large ones and do not read them. Each client has only a part of the budget, so that no single
+//! client can deny it to the others.
 
 use super::body::ResponseBody;
 use crate::{error::Error, storage::Uploader};
@@ -13,23 +13,23 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What is no larger than a piece of a blob does not count.
+/// Maximum size of a document that does not count. It is about as large as one piece of a blob.
 const SMALL: usize = 128 << 10;
-/// The part of the room that one client may have: a quarter.
+/// Divisor of the budget for one client: each may use a quarter.
 const CLIENTS_PART: usize = 4;
 
-/// Those that go one way: in, or out.
+/// Memory budget for the documents of one direction, received or sent.
 #[derive(Clone, Debug)]
 pub(super) struct Documents {
     limit: usize,
     counts: Arc<Mutex<Counts>>,
 }
 
-/// How many bytes there are,
+/// Number of bytes in use, in all and for each client.
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    /// and how many of them are on account of each client.
+    /// Number of bytes in use for each client.
     by: BTreeMap<Uploader, usize>,
 }
 
@@ -45,7 +45,7 @@ impl Documents {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of a document of which nothing is there yet, on account of a client; the host's own has none.
+    /// Starts an empty share for one document of a client. Documents of the host itself count for no client.
     pub(super) fn share(&self, client: Option<Uploader>) -> Share {
         Share {
             documents: self.clone(),
@@ -54,7 +54,7 @@ impl Documents {
         }
     }
 
-    /// Counts an answer until its bytes have been sent, or never will be.
+    /// Counts a response body until its bytes are sent or dropped.
     pub(super) fn hold(&self, body: ResponseBody, client: Option<Uploader>) -> Result<ResponseBody, Error> {
         let Some(bytes) = body.whole().filter(|bytes| bytes.len() > SMALL) else {
             return Ok(body);
@@ -68,7 +68,7 @@ impl Documents {
     }
 }
 
-/// What one document has of the memory for all, given back on drop.
+/// Part of the budget that one document uses, released on drop.
 #[derive(Debug)]
 pub(super) struct Share {
     documents: Documents,
@@ -77,7 +77,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// So much of the document is there. One alone may be of any size.
+    /// Increases the share to `bytes`. A document that is alone may have any size.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
         if bytes <= SMALL || bytes <= self.own {
             return Ok(());

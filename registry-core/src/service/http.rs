@@ -1,4 +1,4 @@
-//! HTTP in, HTTP out: understand, find out who asks, act, answer.
+//! Handling of an HTTP request: parse, authenticate, act and respond.
 
 use super::{
     Authority, ManifestPush, Registry, Repository, ResponseBody, asked::Asked, body, needs::needs,
@@ -26,14 +26,14 @@ use std::{
 };
 use tracing::Instrument as _;
 
-/// What an operation comes to, before it is an HTTP response.
+/// Result of an operation, before it becomes an HTTP response.
 pub(super) type Outcome = Result<(Response, ResponseBody), Error>;
 
-/// What is known of a request besides its answer.
+/// Information about a request besides its response.
 #[derive(Default)]
 struct Aside {
     identity: Option<Identity>,
-    /// Whom a large answer counts for.
+    /// User or network that a large response counts for.
     client: Option<Uploader>,
     freshness: Option<&'static str>,
 }
@@ -41,9 +41,12 @@ struct Aside {
 impl Registry {
     /// Answers one HTTP request under `/v2/`.
     ///
-    /// The raw path is taken as it is. A [`Links`] in the request's extensions counts for this request instead of
-    /// the one the registry was built with; whoever asked is, if known, an [`Identity`] in the response's. Dropping the future in the middle of a request that changes something
-    /// is safe for the storage but leaves events unsent: run those as a task of their own, as `registry-axum` does.
+    /// The raw path is used without changes. A [`Links`] value in the request's extensions replaces the one
+    /// that the registry was built with, for this request. If the client is known, its [`Identity`] is in the
+    /// response's extensions.
+    ///
+    /// Dropping the future of a request that changes content is safe for the storage, but may lose events.
+    /// Run such requests in a separate task, as `registry-axum` does.
     pub fn handle<B>(
         &self,
         request: http::Request<B>,
@@ -133,8 +136,8 @@ impl Registry {
         })
     }
 
-    /// `Cache-Control` of a success, where it differs from what holds for any registry: what a name stands for may change
-    /// at any time, and what somebody had to log in for is theirs.
+    /// Returns `Cache-Control` for a success, if it differs from the default. The target of a name may change
+    /// at any time, and content behind a login is private.
     fn freshness(&self, request: &Request) -> Option<&'static str> {
         match request {
             Request::Catalog { .. }
@@ -339,7 +342,8 @@ impl Registry {
         }
     }
 
-    /// Finds out who asks. `Og==`, an empty Basic login, is nobody: some clients send it for "no credentials".
+    /// Identifies the sender. `Og==`, an empty Basic login, counts as anonymous: some clients send it for "no
+    /// credentials".
     async fn authenticate(&self, parts: &mut Parts) -> Result<Authority, Error> {
         let address = AuthRequest::new(parts)
             .client_address()
@@ -364,7 +368,8 @@ impl Registry {
             .map_err(|error| self.auth_error(error))
     }
 
-    /// A stranger who could log in is asked to: docker learns only here that it needs its credentials.
+    /// Challenges an anonymous client that can log in. Docker sends its credentials only after this
+    /// challenge.
     fn ping(&self, authority: &Authority) -> Outcome {
         let challenges = self.challenges();
         if authority.identity().is_none() && !challenges.is_empty() {
@@ -524,13 +529,13 @@ fn json(value: &impl Serialize) -> ResponseBody {
     ResponseBody::full(serde_json::to_vec(value).unwrap_or_default().into())
 }
 
-/// The request for what comes after `listing`, in pages of the same size.
+/// Returns the request for the next page after `listing`, with the same page size.
 fn next<K: Clone>(listing: &Listing<K>, request: impl FnOnce(PageQuery<K>) -> Request) -> Option<Request> {
     let last = listing.items.last().filter(|_| listing.more)?;
     Some(request(PageQuery::first(listing.items.len()).after(last.clone())))
 }
 
-/// `Content-Length` on every answer that can have one, and no body where there must be none.
+/// Sets `Content-Length` on every response that can have one, and removes the body where none is allowed.
 fn finish(method: &Method, response: &mut http::Response<ResponseBody>) {
     let status = response.status();
     let bodiless = status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED;

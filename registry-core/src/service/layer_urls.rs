@@ -1,4 +1,4 @@
-//! Layers that are fetched from elsewhere, and from where.
+//! Layers that clients fetch from other servers, and the allowed URLs.
 
 use crate::{
     error::{Error, cut},
@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{fmt, sync::Arc};
 
-/// The host's word on the addresses of layers.
+/// Function of the host that decides about the URLs of layers.
 #[derive(Clone, Default)]
 pub(super) struct LayerUrls(Option<Arc<Allows>>);
 
@@ -17,8 +17,8 @@ impl LayerUrls {
         Self(Some(Arc::new(allows)))
     }
 
-    /// Refuses a manifest with an address that is not allowed. Clients fetch a layer from there, so whoever may push could
-    /// send them anywhere.
+    /// Refuses a manifest with a URL that is not allowed. Clients fetch layers from these URLs, so a pusher
+    /// could direct them to any server.
     pub(super) fn admit(&self, manifest: &Manifest) -> Result<(), Error> {
         let Some(allows) = &self.0 else {
             return Ok(());
@@ -32,7 +32,7 @@ impl LayerUrls {
         }
     }
 
-    /// Whether something of an admitted manifest need not be here.
+    /// Returns true if content of an admitted manifest need not be in the repository.
     pub(super) fn may_be_absent(&self, child: &Child) -> bool {
         child.is_nondistributable || (self.0.is_some() && !child.urls.is_empty())
     }

@@ -1,4 +1,4 @@
-//! The bounds of requests and manifests, applied.
+//! Checks of requests and manifests against [`Limits`].
 
 use super::{Limits, body::TooLarge};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use http::{HeaderMap, Uri};
 
 impl Limits {
-    /// How many sessions the storage may have open.
+    /// Returns the maximum numbers of open upload sessions, for the storage.
     pub(super) const fn upload_bounds(&self) -> UploadBounds {
         UploadBounds {
             in_repository: self.uploads_in_repository,
@@ -19,7 +19,7 @@ impl Limits {
         }
     }
 
-    /// Before anything of a request is read: how long it is.
+    /// Checks the length of a request's target and headers, before anything of it is parsed.
     pub(super) fn admit_head(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
         let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
         if target > self.target_bytes {
@@ -46,7 +46,8 @@ impl Limits {
         Ok(())
     }
 
-    /// Before a blob is received, of which `received` bytes are there: how many may still come.
+    /// Returns the number of bytes that a blob may still grow, before more of it is received. `received`
+    /// bytes are already stored. `None` means any number.
     pub(super) fn admit_blob(&self, received: u64, announced: Option<u64>) -> Result<Option<u64>, Error> {
         let Some(limit) = self.blob_bytes else {
             return Ok(None);
@@ -58,7 +59,7 @@ impl Limits {
         }
     }
 
-    /// What the storage made of a body that was cut off where a blob becomes too large.
+    /// Converts the storage's error about a body that was cut off at the maximum size of a blob.
     pub(super) fn too_large(&self, error: Error) -> Error {
         match (error, self.blob_bytes) {
             (Error::Body(source), Some(limit)) if source.is::<TooLarge>() => Error::BlobTooLarge { limit },
@@ -66,7 +67,7 @@ impl Limits {
         }
     }
 
-    /// Before a document is parsed: how large it is, and how deep.
+    /// Checks the size and the depth of a document, before it is parsed.
     pub(super) fn admit_document(&self, bytes: &[u8]) -> Result<(), Error> {
         if bytes.len() > self.manifest_bytes {
             return Err(Error::ManifestTooLarge {
@@ -80,7 +81,7 @@ impl Limits {
         )
     }
 
-    /// When it is known what a document says.
+    /// Checks the numbers of references, URLs and annotations of a parsed document.
     pub(super) fn admit_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         let references = manifest.blobs().len() + manifest.manifests().len();
         within(

@@ -1,4 +1,4 @@
-//! Manifests: read, put with their tags, deleted.
+//! Operations on manifests: read, put with tags, and deletion.
 
 use super::{Permission, Repository};
 use crate::{
@@ -17,24 +17,24 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// A manifest to put.
+/// Manifest to put.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ManifestPush {
-    /// As what: a tag, or the digest it must have.
+    /// Tag to move to it, or the digest that it must have.
     pub reference: Reference,
     /// The document.
     pub bytes: Bytes,
-    /// Its media type, if it does not say so itself; if it does, the same.
+    /// Media type, needed if the document has no `mediaType`. If it has one, both must be equal.
     pub media_type: Option<MediaType>,
-    /// Further tags that shall point at it.
+    /// Further tags to move to it.
     pub tags: Vec<Tag>,
-    /// Where the tags must point before.
+    /// Condition for the current target of the tags.
     pub precondition: Option<Precondition>,
 }
 
 impl ManifestPush {
-    /// A manifest that says itself what it is, under a tag or its digest.
+    /// Describes a manifest with a `mediaType` of its own, to be put under a tag or its digest.
     #[must_use]
     pub fn new(reference: impl Into<Reference>, bytes: impl Into<Bytes>) -> Self {
         Self {
@@ -47,25 +47,26 @@ impl ManifestPush {
     }
 }
 
-/// A manifest that is in.
+/// Manifest that was put.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ManifestPushed {
-    /// Its digest, in the algorithm it was put with.
+    /// Its digest, with the algorithm it was put with.
     pub digest: Digest,
-    /// The manifest it is about.
+    /// Its subject: the manifest that it refers to.
     pub subject: Option<AnyDigest>,
-    /// Its tags, each with what it pointed at before.
+    /// Its tags, each with its previous target.
     pub moved: Vec<Moved>,
-    /// Whether it is an index that a client keeps because it does not know that the registry lists referrers.
+    /// True if it is an index that a client maintains under a referrers tag, unaware that the registry lists
+    /// referrers itself.
     pub keeps_referrers: bool,
-    /// Content whose descriptor gives another size than it has, where
-    /// [`allow_wrong_sizes`](super::Builder::allow_wrong_sizes) accepts that.
+    /// Content whose size differs from its descriptor's, accepted by
+    /// [`allow_wrong_sizes`](super::Builder::allow_wrong_sizes).
     pub wrong_sizes: Vec<WrongSize>,
 }
 
 impl Repository {
-    /// A manifest, by tag or digest.
+    /// Returns a manifest, by tag or digest.
     ///
     /// # Errors
     ///
@@ -85,10 +86,13 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`Error::Manifest`] if it breaks the image specification, [`Error::MissingReferences`] or, for an index,
-    /// [`Error::MissingEntries`] with everything that must be pushed first, [`Error::DigestMismatch`], [`Error::Precondition`] and [`Error::Overwrite`] for a tag
-    /// that may not be moved (the manifest and the tags before it are in); [`Error`] if nothing may be pushed here,
-    /// or the storage fails.
+    /// - [`Error::Manifest`] if it violates the image specification.
+    /// - [`Error::MissingReferences`] or, for an index, [`Error::MissingEntries`], with all content that must
+    ///   be pushed first.
+    /// - [`Error::DigestMismatch`] if its digest differs from the given one.
+    /// - [`Error::Precondition`] and [`Error::Overwrite`] if a tag may not be moved. The manifest and the
+    ///   tags before it may be stored already.
+    /// - [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn put_manifest(&self, push: ManifestPush) -> Result<ManifestPushed, Error> {
         self.require_push().await?;
         let write = self.write()?;
@@ -171,7 +175,7 @@ impl Repository {
         }
     }
 
-    /// One warning, however many there are.
+    /// Logs one warning, regardless of the number of wrong sizes.
     fn warn_of_sizes(&self, manifest: &Digest, wrong: &[WrongSize]) {
         if let Some(first) = wrong.first() {
             tracing::warn!(
@@ -197,13 +201,14 @@ impl Repository {
         true
     }
 
-    /// Asked before any storage call, so that the answer can be a precondition of the move itself.
+    /// Returns true if the caller may move existing tags. Called before any storage call, so that the result
+    /// can be a precondition of the move itself.
     async fn may_overwrite(&self) -> Result<bool, Error> {
         let overwrite = Access::to(&self.name, Action::Overwrite);
         Ok(self.registry.decide(&self.authority, &overwrite).await? == Decision::Allow)
     }
 
-    /// Names the tag to those for whom no login would help.
+    /// Returns the refusal to move `tag`. It names the tag if no login would help.
     fn overwrite_refused(&self, tag: Tag) -> Error {
         let overwrite = Access::to(&self.name, Action::Overwrite);
         match self.registry.refusal(&self.authority, &overwrite) {
@@ -212,7 +217,8 @@ impl Repository {
         }
     }
 
-    /// Where a tag must point. Who may not overwrite may still put what is there already.
+    /// Returns the required target of a tag. A caller that may not overwrite may still put the manifest that
+    /// the tag already points at.
     async fn expectation(
         &self,
         tag: &Tag,
@@ -242,7 +248,8 @@ impl Repository {
         })
     }
 
-    /// What must be there: everything that is referred to, except what may live elsewhere.
+    /// Returns the content that must exist: everything that the manifest refers to, except content that may
+    /// be elsewhere.
     fn needs(&self, manifest: &Manifest) -> Result<Vec<Needed>, Error> {
         let manifests: &[Child] = if self.registry.inner.sparse_indexes {
             &[]
@@ -278,7 +285,8 @@ impl Repository {
         }
     }
 
-    /// Deletes a tag and nothing else, or a manifest with every tag that points at it; false if it was not there.
+    /// Deletes a tag and nothing else, or a manifest with every tag that points at it. Returns false if there
+    /// was no such tag or manifest.
     ///
     /// # Errors
     ///
@@ -310,7 +318,7 @@ impl Repository {
     }
 }
 
-/// Tells apart what an index may lack, if its host allows it.
+/// Distinguishes missing content of an index, which the host may allow.
 fn of_index(error: Error, manifest: &Manifest) -> Error {
     match error {
         Error::MissingReferences(missing) if !manifest.manifests().is_empty() => {

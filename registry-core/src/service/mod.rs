@@ -1,7 +1,7 @@
 //! [`Registry`]: runs requests against a storage and an authorizer.
 //!
-//! The only part that sees both the protocol and the contracts: authorise, then act, then answer. The same
-//! operations work in process, through [`Repository`], with the host's own authority or as somebody.
+//! Only this module uses both the protocol and the contracts: it authorizes, acts and responds. The same
+//! operations are available in process through [`Repository`], with the authority of the host or of a user.
 
 mod asked;
 mod blobs;
@@ -39,7 +39,8 @@ use crate::{
 };
 use std::{net::IpAddr, sync::Arc};
 
-/// A registry: a storage, who may use it, and what the host adds. Cheap to clone; all clones are one registry.
+/// A registry: a storage with authentication, authorization and hooks. Cheap to clone; all clones share one
+/// registry.
 ///
 /// ```
 /// use registry_core::{Registry, storage::MemoryStorage};
@@ -66,7 +67,7 @@ struct Inner {
     authorizer: Arc<dyn Authorizer>,
     hooks: Arc<dyn Hooks>,
     limits: Limits,
-    /// That are received, and that are sent.
+    /// Memory budgets for documents in flight, per direction.
     received: Documents,
     sent: Documents,
     links: Links,
@@ -78,15 +79,15 @@ struct Inner {
     remedies: Remedies,
 }
 
-/// On whose behalf something is done.
+/// Authority with which an operation runs.
 #[derive(Clone, Debug)]
 enum Authority {
     /// The host: everything is allowed.
     Host,
-    /// Somebody, or a stranger: the authorizer decides.
+    /// An authenticated or anonymous client: the authorizer decides.
     Caller {
         who: Option<Identity>,
-        /// Where they are, if the listener says it.
+        /// Address of the client, if the listener reports it.
         address: Option<IpAddr>,
     },
 }
@@ -99,7 +100,7 @@ impl Authority {
         }
     }
 
-    /// Whom upload sessions and documents count for.
+    /// Returns the user or network that upload sessions and documents count for.
     fn uploader(&self) -> Option<Uploader> {
         match self {
             Self::Host => None,
@@ -109,21 +110,21 @@ impl Authority {
     }
 }
 
-/// What a permission that was not refused comes to.
+/// Permission that was not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permission {
     Granted,
-    /// To be answered as if the repository did not exist.
+    /// The response is that for a repository that does not exist.
     Hidden,
 }
 
 impl Registry {
-    /// Begins a registry on a storage.
+    /// Returns a builder for a registry on a storage.
     pub fn builder(storage: impl Storage) -> Builder {
         Builder::new(Arc::new(storage))
     }
 
-    /// A repository, by name, with the authority of the host. It need not exist yet.
+    /// Returns a repository by name, with the authority of the host. It need not exist yet.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl Registry {
         Ok(self.scope(RepositoryName::parse(name)?, Authority::Host))
     }
 
-    /// The storage it runs on.
+    /// Returns the storage of the registry.
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.inner.storage
@@ -146,8 +147,7 @@ impl Registry {
         }
     }
 
-    /// The one decision function: every method, identity and resource comes through here, before the storage is
-    /// touched.
+    /// Decides about an access. Every request calls this function before it uses the storage.
     async fn decide(&self, authority: &Authority, access: &Access) -> Result<Decision, Error> {
         match authority {
             Authority::Host => Ok(Decision::Allow),
@@ -169,7 +169,7 @@ impl Registry {
         }
     }
 
-    /// 401 for whom another login would help, 403 for everybody else.
+    /// Returns 401 if another login would help, and 403 otherwise.
     fn refusal(&self, authority: &Authority, access: &Access) -> Error {
         let challenges = self.challenges();
         let login_helps = match authority.identity() {
@@ -210,7 +210,7 @@ impl Registry {
     }
 }
 
-/// A repository of a registry, and on whose behalf it is used.
+/// A repository of a registry, with the authority with which it is used.
 #[derive(Clone, Debug)]
 pub struct Repository {
     registry: Registry,
@@ -219,13 +219,13 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Its name.
+    /// Returns the name of the repository.
     #[must_use]
     pub const fn name(&self) -> &RepositoryName {
         &self.name
     }
 
-    /// The same repository, used by somebody: the registry's authorizer decides.
+    /// Uses the repository with the authority of a user: the registry's authorizer decides.
     #[must_use]
     pub fn as_identity(self, identity: Identity) -> Self {
         Self {
@@ -237,7 +237,7 @@ impl Repository {
         }
     }
 
-    /// The same repository, used by a stranger: the registry's authorizer decides.
+    /// Uses the repository with the authority of an anonymous client: the registry's authorizer decides.
     #[must_use]
     pub fn as_stranger(self) -> Self {
         Self {
@@ -253,7 +253,7 @@ impl Repository {
         &*self.registry.inner.storage
     }
 
-    /// The plane that changes things, where that is allowed at all.
+    /// Returns the plane that changes content, unless the storage or the registry is read-only.
     fn write(&self) -> Result<&dyn StorageWrite, Error> {
         if self.registry.inner.read_only && matches!(self.authority, Authority::Caller { .. }) {
             return Err(Error::ReadOnly);
@@ -261,7 +261,7 @@ impl Repository {
         self.registry.inner.storage.write().ok_or(Error::ReadOnly)
     }
 
-    /// The plane that deletes, where that is allowed at all.
+    /// Returns the plane that deletes content, unless deletion or any change is disabled.
     fn delete(&self) -> Result<&dyn StorageWrite, Error> {
         if !self.registry.inner.deletion && matches!(self.authority, Authority::Caller { .. }) {
             return Err(Error::DeletionOff);
@@ -275,7 +275,7 @@ impl Repository {
             .await
     }
 
-    /// For what adds content: where that is hidden, there is no such repository to add to.
+    /// Checks that the caller may add content. A hidden repository is reported as unknown.
     async fn require_push(&self) -> Result<(), Error> {
         match self.permit(Action::Push).await? {
             Permission::Granted => self.require_shallow().await,
@@ -283,7 +283,8 @@ impl Repository {
         }
     }
 
-    /// For what may create the repository: each component of its name can cost a storage as much as a repository.
+    /// Checks the depth of a new repository's name. Each component of a name can cost a storage as much as a
+    /// repository.
     async fn require_shallow(&self) -> Result<(), Error> {
         let limit = self.registry.inner.limits.name_components;
         let components = self.name.as_str().split('/').count();

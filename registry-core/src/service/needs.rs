@@ -1,11 +1,11 @@
-//! What a request needs, whoever sends it: for the challenge, when it is refused.
+//! Permissions that a request needs, for the challenge when it is refused.
 
 use crate::{
     auth::{Access, Action},
     protocol::Request,
 };
 
-/// Everything that a request asks for. A token that carries all of it is never refused halfway.
+/// Returns every access that a request needs. A token that grants all of them suffices for the whole request.
 pub(super) fn needs(request: &Request) -> Vec<Access> {
     match request {
         Request::Options { .. } | Request::Ping => Vec::new(),

@@ -1,4 +1,4 @@
-//! Several parts of a blob in one answer: [`PartsBody`] opens them one after another.
+//! Several parts of a blob in one response: [`PartsBody`] opens them one after another.
 
 use super::{Repository, ResponseBody, http::Outcome};
 use crate::{
@@ -20,7 +20,8 @@ use std::{
 };
 
 impl Repository {
-    /// Never a redirect: few of the servers that it could lead to answer several ranges.
+    /// Responds with several ranges of a blob, never with a redirect: few of the possible target servers
+    /// support several ranges.
     pub(super) async fn answer_ranges(&self, digest: Digest, asked: &[RangeSpec]) -> Outcome {
         let unknown = || Error::BlobUnknown(digest);
         let size = self.blob(&digest).await?.ok_or_else(unknown)?.size;
@@ -43,10 +44,10 @@ fn part(range: &Range<u64>) -> ReadBlob {
     ReadBlob::part(Some(RangeSpec::FromTo(range.start, range.end.saturating_sub(1))))
 }
 
-/// Parts of a blob, with what stands between them.
+/// Parts of a blob, with the delimiters between them.
 ///
-/// A part is opened when the one before it has been sent, so that one piece of one of them is in memory, and one file
-/// open, however many there are. The first is opened before there is an answer.
+/// Each part is opened after the previous one was sent. At any time, at most one piece is in memory and one
+/// file is open. The first part is opened before the response begins.
 struct PartsBody {
     storage: Arc<dyn Storage>,
     repository: RepositoryName,
@@ -54,7 +55,7 @@ struct PartsBody {
     /// Number of the part that is being opened or sent.
     number: usize,
     state: State,
-    /// Bytes of the whole body that have not been given out.
+    /// Number of bytes of the whole body that have not been returned yet.
     left: u64,
 }
 
@@ -62,7 +63,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Option<Content>, StorageError>
 
 enum State {
     Opening(Opening),
-    /// Its head comes next.
+    /// The part is open, and its head is sent next.
     Open(ContentStream),
     Sending {
         stream: ContentStream,
@@ -72,7 +73,7 @@ enum State {
 }
 
 impl PartsBody {
-    /// Opens the first part and reads its first piece; `None` if the blob is not there.
+    /// Opens the first part and reads its first piece. Returns `None` if the blob does not exist.
     async fn open(repository: &Repository, parts: Parts) -> Result<Option<Self>, StorageError> {
         let mut body = Self {
             storage: Arc::clone(&repository.registry.inner.storage),
@@ -93,7 +94,7 @@ impl PartsBody {
         Ok(Some(body))
     }
 
-    /// The part whose turn it is; `None` behind the last one.
+    /// Opens the current part. Returns `None` after the last one.
     fn opening(&self) -> Option<Opening> {
         let range = self.parts.ranges().get(self.number)?.clone();
         let (storage, repository) = (Arc::clone(&self.storage), self.repository.clone());

@@ -1,4 +1,4 @@
-//! The referrers of a manifest.
+//! Listing of the referrers of a manifest.
 
 use super::{Limits, Permission, Repository, referrers_tag::StillRefers};
 use crate::{
@@ -7,28 +7,32 @@ use crate::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// How many descriptors are asked of the storage at once.
+/// Maximum number of descriptors requested from the storage at once.
 const BATCH: usize = 16;
-/// How many are asked of it first. Each may carry annotations as large as a manifest, and all of them lie in memory.
+/// Number of descriptors requested first. Each may have annotations as large as a manifest, and all of them
+/// are in memory.
 const FIRST_BATCH: usize = 2;
 
-/// Some of the manifests that refer to another one.
+/// Page of the manifests that refer to another one.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ReferrersPage {
-    /// In the order of their digests. There may be none although others follow: those that were looked at for this page
-    /// were of another type, or gone.
+    /// Descriptors, in the order of their digests. The page may be empty although others follow, if the
+    /// examined manifests are of another type or no longer exist.
     pub items: Vec<Descriptor>,
-    /// After which digest the next page begins; `None` if this one is the last.
+    /// Digest after which the next page begins; `None` if this page is the last.
     pub next: Option<Digest>,
 }
 
 impl Repository {
-    /// The manifests whose subject is `subject`, in the order of their digests; with `artifact_type` only those of
-    /// that type. An unknown subject has none. A page ends early where it would be larger than a manifest may be.
+    /// Returns the manifests whose subject is `subject`, in the order of their digests.
     ///
-    /// Clients that met a registry without such lists kept an index under a tag; what that index has is listed too. Those
-    /// manifests have to be read, and a page reads no more of them than [`Limits::referrers_bytes`](super::Limits).
+    /// With `artifact_type`, only manifests of that type are returned. An unknown subject has none. A page
+    /// ends early if it would be larger than a manifest may be.
+    ///
+    /// Clients of a registry without such lists store an index under a tag. The manifests in that index are
+    /// listed too. They have to be read, at most [`Limits::referrers_bytes`](super::Limits) of them for one
+    /// page.
     ///
     /// # Errors
     ///
@@ -96,15 +100,15 @@ impl Repository {
     }
 }
 
-/// A page that is being filled, up to a count, a size, and an amount of what is read for it.
+/// Page under construction, limited by its number of items, its size and the number of bytes read for it.
 struct Filling {
     page: ReferrersPage,
-    /// The last one that is on the page, or does not belong there.
+    /// Digest of the last manifest that was added to the page or skipped.
     done: Option<Digest>,
     limit: usize,
     bytes: usize,
     most_bytes: usize,
-    /// How much may still be read.
+    /// Number of bytes that may still be read.
     budget: usize,
 }
 
@@ -120,12 +124,12 @@ impl Filling {
         }
     }
 
-    /// How many it lacks, and one more, which says that there is another page.
+    /// Returns the number of missing items, and one more, which shows that there is another page.
     fn missing(&self) -> usize {
         (self.limit - self.page.items.len()).saturating_add(1)
     }
 
-    /// How many to ask for: no more than fit, if they are as large as those so far.
+    /// Returns the number of items to request: as many as fit, if they are as large as the previous ones.
     fn batch(&self) -> usize {
         let fit = match self.page.items.len() {
             0 => FIRST_BATCH,
@@ -137,12 +141,13 @@ impl Filling {
         self.missing().min(fit).min(BATCH)
     }
 
-    /// Nothing more may be read for this page. Something always may.
+    /// Returns true if nothing more may be read for this page. At least one manifest is always read.
     const fn is_spent(&self) -> bool {
         self.budget == 0
     }
 
-    /// Takes what was read, if it belongs here; false if it does and the page is full.
+    /// Adds a manifest that was read, if it belongs on the page. Returns false if it belongs there but the
+    /// page is full.
     fn looked_at(&mut self, digest: Digest, read: StillRefers) -> bool {
         self.budget = self.budget.saturating_sub(read.bytes);
         match read.descriptor {
@@ -154,7 +159,8 @@ impl Filling {
         }
     }
 
-    /// False if it is full: what did not fit begins the next page. The first always fits.
+    /// Adds a descriptor. Returns false if the page is full: this descriptor then begins the next page. The
+    /// first one always fits.
     fn takes(&mut self, descriptor: Descriptor) -> bool {
         self.bytes = self.bytes.saturating_add(size(&descriptor));
         let full = self.page.items.len() == self.limit || self.bytes > self.most_bytes;
@@ -166,7 +172,7 @@ impl Filling {
         true
     }
 
-    /// The page, with another one after it.
+    /// Returns the page, with another page after it.
     fn goes_on(self) -> ReferrersPage {
         ReferrersPage {
             next: self.done,
@@ -175,7 +181,7 @@ impl Filling {
     }
 }
 
-/// What a descriptor adds to an index, in bytes: about right, and never too little by much.
+/// Estimates the number of bytes that a descriptor adds to an index.
 fn size(descriptor: &Descriptor) -> usize {
     let artifact_type = descriptor.artifact_type.as_ref().map_or(0, |found| found.len());
     let annotations = descriptor
@@ -185,7 +191,7 @@ fn size(descriptor: &Descriptor) -> usize {
     256 + descriptor.media_type.as_str().len() + artifact_type + annotations
 }
 
-/// The image index that lists referrers. Specification: end-12a, "Listing Referrers".
+/// Image index that lists referrers. Specification: end-12a, "Listing Referrers".
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReferrersIndex<'a> {

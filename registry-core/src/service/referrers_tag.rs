@@ -1,7 +1,7 @@
-//! The past of referrers: indexes that clients kept under a tag, for want of a list.
+//! Referrers tag schema: indexes that clients store under a tag if a registry does not list referrers.
 //!
-//! Such an index is a hint from whoever pushed it. What is listed of it is there, and refers to the subject or at
-//! least to nothing else; its type and size are those of what is stored.
+//! Such an index is only a hint. A manifest in it is listed if it exists, and if it has no subject other than
+//! this one. Its type and size are those of the stored manifest.
 //!
 //! Specification: "Referrers Tag Schema", "Enabling the Referrers API".
 
@@ -18,24 +18,25 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What an index under the tag says of a manifest.
+/// Entry of the index under the tag.
 pub(super) struct Kept {
     pub(super) digest: Digest,
     artifact_type: Option<Arc<str>>,
     annotations: Option<Annotations>,
 }
 
-/// What has become of it.
+/// Current state of a manifest in the index.
 pub(super) struct StillRefers {
-    /// How the list shows it; `None` if it is gone, is about something else, or is not of the type that is asked for.
+    /// Descriptor for the list. `None` if the manifest does not exist, has another subject, or is not of the
+    /// requested type.
     pub(super) descriptor: Option<Descriptor>,
-    /// How many bytes were read to know that.
+    /// Number of bytes that were read for it.
     pub(super) bytes: usize,
 }
 
 impl Repository {
-    /// What the index under the tag of `subject` has, each once and in order; nothing if there is none, and nothing
-    /// of one that cannot be read or is too large.
+    /// Returns the entries of the index under the tag of `subject`, in order and without duplicates. Returns
+    /// none if there is no index, or if it cannot be read or is too large.
     pub(super) async fn kept_in_tag(&self, subject: &Digest) -> Result<Vec<Kept>, Error> {
         let tag = Tag::of_referrers(subject);
         let Some(stored) = self.storage().manifest(&self.name, &tag.clone().into()).await? else {
@@ -53,7 +54,7 @@ impl Repository {
         }))
     }
 
-    /// How the list of `subject` shows what was kept.
+    /// Reads a manifest in the index and returns its descriptor for the list of `subject`.
     pub(super) async fn still_refers(
         &self,
         kept: Kept,
@@ -106,7 +107,8 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
     Ok(kept)
 }
 
-/// The manifest's own word counts. The index speaks for what was made before manifests could name a subject.
+/// Describes a manifest in the index. If it names a subject, only its own fields count. Otherwise type and
+/// annotations of the index take precedence, because older manifests cannot name a subject.
 fn describe(kept: Kept, stored: &StoredManifest, subject: &Digest) -> Option<Descriptor> {
     let manifest = Manifest::parse_stored(&stored.bytes, &stored.media_type).ok()?;
     let mut descriptor = manifest.descriptor(stored.digest, stored.bytes.len() as u64);

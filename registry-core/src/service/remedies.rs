@@ -1,43 +1,44 @@
-//! [`Setting`]: choices of the host that refuse requests, and what it tells clients to do about each.
+//! [`Setting`]: settings of the host that cause refusals, each with a remedy for the client.
 
 use crate::error::Error;
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Choice of the host by which requests are refused.
+/// Setting of the host that causes refusals.
 ///
-/// The core does not know by what name a host lets its operator choose.
-/// [`Builder::remedy`](super::Builder::remedy) tells it, and clients read it behind the message of the refusal.
+/// The core does not know the name of the setting in the host's configuration.
+/// [`Builder::remedy`](super::Builder::remedy) sets a text with that name, which follows the message of the
+/// refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Setting {
-    /// Who may do what: [`Error::Denied`], [`Error::Overwrite`].
+    /// Permissions: [`Error::Denied`], [`Error::Overwrite`].
     Access,
-    /// Nothing may be changed: [`Error::ReadOnly`].
+    /// Refusal of every change: [`Error::ReadOnly`].
     ReadOnly,
-    /// Nothing may be deleted: [`Error::DeletionOff`].
+    /// Refusal of every deletion: [`Error::DeletionOff`].
     Deletion,
-    /// Largest blob: [`Error::BlobTooLarge`].
+    /// Maximum size of a blob: [`Error::BlobTooLarge`].
     BlobBytes,
-    /// Size of a page of the catalog: [`Error::CatalogPage`].
+    /// Maximum size of a page of the catalog: [`Error::CatalogPage`].
     CatalogPage,
-    /// Descriptors have the sizes of what they name: [`Error::DescriptorSize`].
+    /// Check of the sizes in descriptors: [`Error::DescriptorSize`].
     DescriptorSizes,
-    /// Components in the name of a new repository: [`Error::NameTooDeep`].
+    /// Maximum number of components in the name of a new repository: [`Error::NameTooDeep`].
     NameComponents,
-    /// Addresses where layers may lie: [`Error::LayerUrl`].
+    /// Allowed URLs of layers: [`Error::LayerUrl`].
     LayerUrls,
-    /// Entries of an index that are not here: [`Error::MissingEntries`].
+    /// Check that the entries of an index exist: [`Error::MissingEntries`].
     SparseIndexes,
-    /// Memory for manifests and lists: [`Error::TooManyDocuments`].
+    /// Memory budget for manifests and lists: [`Error::TooManyDocuments`].
     Documents,
-    /// Space that uploads leave free: [`Error::Full`].
+    /// Disk space that uploads leave free: [`Error::Full`].
     Space,
-    /// Number of open upload sessions: [`Error::TooManyUploads`].
+    /// Maximum number of open upload sessions: [`Error::TooManyUploads`].
     Uploads,
 }
 
 impl Setting {
-    /// The one that decided a refusal.
+    /// Returns the setting that caused a refusal.
     const fn behind(error: &Error) -> Option<Self> {
         match error {
             Error::Denied | Error::Overwrite { .. } => Some(Self::Access),
@@ -57,7 +58,7 @@ impl Setting {
     }
 }
 
-/// What the host says about each.
+/// Remedy for each setting.
 #[derive(Debug, Default)]
 pub(super) struct Remedies(BTreeMap<Setting, Cow<'static, str>>);
 

@@ -1,4 +1,4 @@
-//! Listings of tags, and of repositories.
+//! Listings of tags and of repositories.
 
 use super::{Authority, Limits, Permission, Registry, Repository};
 use crate::{
@@ -11,12 +11,12 @@ use crate::{
 };
 
 impl Limits {
-    /// How many items a page has: what was asked for, within bounds.
+    /// Returns the number of items on a page: the requested one, up to `page_max`.
     pub(super) fn page(&self, n: Option<usize>, default: usize) -> usize {
         n.unwrap_or(default).min(self.page_max)
     }
 
-    /// How many repositories a page of the catalog has. Where the host bounds it, that is what it has.
+    /// Returns the number of repositories on a page of the catalog. `catalog_n`, if set, is the default.
     fn catalog_page(&self, n: Option<usize>) -> usize {
         let default = self.catalog_n.unwrap_or(self.page_default);
         let largest = self.catalog_n.unwrap_or_default().max(self.page_max);
@@ -25,7 +25,7 @@ impl Limits {
 }
 
 impl Repository {
-    /// The tags, in byte order; `None` if there is no such repository.
+    /// Returns the tags in byte order, or `None` if the repository does not exist.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Repository {
 }
 
 impl Registry {
-    /// Every repository, in byte order, with the authority of the host.
+    /// Returns every repository in byte order, with the authority of the host.
     ///
     /// # Errors
     ///
@@ -62,8 +62,8 @@ impl Registry {
         self.repositories_for(&Authority::Host, page).await
     }
 
-    /// The repositories that the caller may see. A page is filled from as many pages of the storage as it takes:
-    /// a link to continue must name a repository that the caller may see.
+    /// Returns the repositories that the caller may see. Several pages of the storage may be needed to fill
+    /// one page, because the link to the next page must name a repository that the caller may see.
     pub(super) async fn repositories_for(
         &self,
         authority: &Authority,

@@ -1,6 +1,7 @@
-//! Upload sessions: open, append, close, cancel.
+//! Operations on upload sessions: open, append, close and cancel.
 //!
-//! The protocol decides what may come next ([`Upload`]), the storage compares and appends, the core proves.
+//! The protocol decides which chunk may follow ([`Upload`]). The storage compares and appends, and the core
+//! verifies the digest.
 
 use super::{
     Permission, Repository,
@@ -23,11 +24,12 @@ use http_body::Body;
 use std::pin::pin;
 
 impl Repository {
-    /// Opens a session that hashes in `algorithm` while it receives.
+    /// Opens a session that is hashed with `algorithm` while it receives.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyUploads`]; [`Error`] if nothing may be pushed here, or the storage fails.
+    /// [`Error::TooManyUploads`]; [`Error`] if the caller may not push to this repository, or the storage
+    /// fails.
     pub async fn open_upload(&self, algorithm: Algorithm) -> Result<UploadState, Error> {
         self.require_push().await?;
         let new = NewUpload::hashed_by(algorithm)
@@ -36,23 +38,23 @@ impl Repository {
         Ok(self.write()?.open_upload(&self.name, new).await?)
     }
 
-    /// Where a session stands; `None` if this repository has none of that id.
+    /// Returns the state of a session, or `None` if this repository has no session with that id.
     ///
     /// # Errors
     ///
-    /// [`Error`] if nothing may be pushed here, or the storage fails.
+    /// [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn upload(&self, id: &UploadId) -> Result<Option<UploadState>, Error> {
         self.require_session().await?;
         Ok(self.write()?.upload(&self.name, id).await?)
     }
 
-    /// Appends a chunk; `range` says where it belongs, without it the chunk continues where the session stands.
-    /// Returns how many bytes the session then holds.
+    /// Appends a chunk, and returns the number of bytes that the session then holds. `range` is the position
+    /// of the chunk. Without it the chunk is appended at the current offset.
     ///
     /// # Errors
     ///
-    /// [`Error::UploadUnknown`]; [`Error::ChunkOutOfOrder`] with not a byte appended; [`Error::Body`] if the body
-    /// broke off, with what came before kept.
+    /// [`Error::UploadUnknown`]; [`Error::ChunkOutOfOrder`] with no byte appended; [`Error::Body`] if the
+    /// body broke off, with the bytes before that kept.
     pub async fn append<B>(&self, id: &UploadId, range: Option<ContentRange>, body: B) -> Result<u64, Error>
     where
         B: Body + Send,
@@ -75,15 +77,15 @@ impl Repository {
         Ok(state.offset)
     }
 
-    /// Closes a session, perhaps with a last chunk: its bytes become the blob `digest`.
+    /// Closes a session, optionally with a last chunk. Its bytes become the blob `digest`.
     ///
-    /// A close that is repeated, because its answer was lost, succeeds again for those who may pull. One whose body
-    /// broke off can be repeated too: of that body nothing is kept.
+    /// A close may be repeated if its response was lost: it succeeds again for callers that may pull. It may
+    /// also be repeated if its body broke off, because no byte of that body is kept.
     ///
     /// # Errors
     ///
-    /// As [`append`](Self::append), but for [`Error::Body`], with the session as it was; [`Error::DigestMismatch`],
-    /// and then the session is gone.
+    /// The errors of [`append`](Self::append), except that after [`Error::Body`] the session is unchanged;
+    /// [`Error::DigestMismatch`], after which the session has ended.
     pub async fn close<B>(
         &self,
         id: &UploadId,
@@ -126,8 +128,8 @@ impl Repository {
         }
     }
 
-    /// For a close that is repeated: the blob, if the repository holds it. What it holds is for those who may pull;
-    /// to others a session that is gone is unknown, whatever became of it.
+    /// Answers a repeated close with the blob, if the repository holds it. Only callers that may pull see it.
+    /// For all others the session is unknown.
     async fn closed_before(&self, digest: &Digest) -> Result<BlobInfo, Error> {
         let pull = Access::to(&self.name, Action::Pull);
         if self.registry.decide(&self.authority, &pull).await? != Decision::Allow {
@@ -137,17 +139,17 @@ impl Repository {
         held.ok_or(Error::UploadUnknown)
     }
 
-    /// Ends a session and drops its bytes; false if there is none.
+    /// Ends a session and drops its bytes. Returns false if there is no such session.
     ///
     /// # Errors
     ///
-    /// [`Error`] if nothing may be pushed here, or the storage fails.
+    /// [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn cancel(&self, id: &UploadId) -> Result<bool, Error> {
         self.require_session().await?;
         Ok(self.write()?.cancel(&self.name, id).await?)
     }
 
-    /// For what goes on with a session: where that is hidden, there is none.
+    /// Checks that the caller may continue a session. In a hidden repository, every session is unknown.
     async fn require_session(&self) -> Result<(), Error> {
         match self.permit(Action::Push).await? {
             Permission::Granted => Ok(()),
@@ -155,7 +157,7 @@ impl Repository {
         }
     }
 
-    /// Takes the body into the session if it may come next.
+    /// Appends the body to the session, if its range and length fit.
     async fn receive(
         &self,
         write: &dyn StorageWrite,

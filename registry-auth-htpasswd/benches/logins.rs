@@ -1,9 +1,9 @@
-//! What logins cost a registry that pulls go on with: `cargo bench -p registry-auth-htpasswd [-- users]`.
+//! Cost of logins for a registry that serves pulls: `cargo bench -p registry-auth-htpasswd [-- users]`.
 //!
-//! The program starts itself as a server, in memory, and loads it from 32 connections with GETs of one manifest. A second
-//! load, of 16 connections, tries wrong passwords as fast as it can. On a machine that does other things, the processor time
-//! says more than the rate. The file has bcrypt at cost 10. With `users` it
-//! counts what a million users take who do not exist.
+//! The program starts itself as a server, in memory, and loads it from 32 connections with GETs of one manifest. A
+//! second load, of 16 connections, tries wrong passwords as fast as it can. On a busy machine, the processor time is
+//! more reliable than the rate. The file has bcrypt at cost 10. With `users`, it measures the cost of logins by a
+//! million users who do not exist.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -81,11 +81,11 @@ fn rates() {
     }
 }
 
-/// What came of a load.
+/// Results of a load.
 struct Load {
     /// GETs answered in a second.
     rate: f64,
-    /// Processor time of the server in the meantime, for each of them.
+    /// Processor time of the server for each GET.
     cost: Duration,
 }
 
@@ -125,7 +125,7 @@ impl Server {
         }
     }
 
-    /// GETs by clients that show `right`, while others show what `wrong` makes of a number that grows.
+    /// Sends GETs from clients with `right`, while others send the output of `wrong` for growing numbers.
     fn load(&self, right: Option<&str>, wrong: Option<fn(u64) -> String>) -> Load {
         let runtime = Runtime::new().unwrap();
         let answered = Arc::new(AtomicU64::new(0));
@@ -164,7 +164,7 @@ impl Server {
         }
     }
 
-    /// The processor time that it has had.
+    /// Returns the processor time of the process so far.
     fn used(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         // Behind the name: the state is field 3, the times in user and system mode are 14 and 15, in hundredths.
@@ -178,7 +178,7 @@ impl Server {
         Duration::from_millis(10 * ticks)
     }
 
-    /// What it did, in its own words.
+    /// Ends the server and returns the line that it prints.
     fn end(mut self) -> String {
         drop(self.process.stdin.take());
         let mut said = String::new();
@@ -195,7 +195,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves until standard input ends, then says what it did.
+/// Serves until standard input ends, then prints the counters.
 fn serve(file: Option<&String>) {
     let users = file.map(|file| Htpasswd::open(file).unwrap());
     let runtime = Runtime::new().unwrap();
@@ -226,7 +226,7 @@ fn serve(file: Option<&String>) {
     }
 }
 
-/// A connection that stays.
+/// A persistent connection.
 struct Client {
     stream: TcpStream,
     read: Vec<u8>,
@@ -265,7 +265,7 @@ impl Client {
     }
 }
 
-/// Logins of users who do not exist, each once, by a hash that is quick so that it ends.
+/// Tries logins of a million users who do not exist, with a fast hash.
 fn a_million_users() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("users");
@@ -299,7 +299,7 @@ fn basic(credentials: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(credentials))
 }
 
-/// What the process has in memory, in KiB.
+/// Returns the resident memory of the process, in KiB.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

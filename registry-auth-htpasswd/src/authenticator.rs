@@ -28,15 +28,15 @@ use std::{
     time::Duration,
 };
 
-/// The users of an htpasswd file. Cheap to clone; clones share everything.
+/// The users of an htpasswd file, as an authenticator. Cheap to clone; clones share all state.
 ///
-/// Clients log in by HTTP's Basic scheme. See the [documentation of the crate](crate) for what is promised.
+/// Clients log in by HTTP's Basic scheme. See the [documentation of the crate](crate) for its guarantees.
 #[derive(Clone)]
 pub struct Htpasswd {
     shared: Arc<Shared>,
 }
 
-/// What clones share.
+/// State that the clones of an [`Htpasswd`] share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) realm: String,
@@ -57,17 +57,18 @@ pub(crate) struct Counters {
     pub(crate) throttled: AtomicU64,
 }
 
-/// What an [`Htpasswd`] did since it was opened.
+/// Counters of an [`Htpasswd`] since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// How many passwords were hashed, which is where the time goes.
+    /// Number of passwords hashed. Hashing takes most of the time of a login.
     pub hashed: u64,
-    /// How many requests showed a password that was remembered.
+    /// Number of requests whose password was verified before and needed no hashing.
     pub remembered: u64,
-    /// How many logins failed: each is a line in the log.
+    /// Number of failed logins. Each of them is one line in the log.
     pub failed: u64,
-    /// How many requests were refused without a look at the password: too many wrong ones before, or too many at once.
+    /// Number of requests refused before the password was hashed: after too many failures, or with too many logins at
+    /// once.
     pub throttled: u64,
 }
 
@@ -93,18 +94,18 @@ impl Htpasswd {
         }
     }
 
-    /// Looks at the file now, and reads it if it has changed and nobody is writing it any more.
+    /// Checks the file now, and reads it if it has changed and is no longer being written.
     ///
-    /// Requests do the same every now and then. A host that calls this once in a second learns from the log that a
-    /// new file is broken before a user does.
+    /// Requests make the same check at intervals. A host that calls this once a second logs a broken file before a user
+    /// meets it.
     ///
-    /// One look is under way at a time: where the file system hangs, this waits for the look that hangs with it.
+    /// Only one check runs at a time. If the file system hangs, this waits for the check that hangs.
     pub async fn refresh(&self) {
         let turn = self.shared.source.turn().await;
         self.look(turn).await;
     }
 
-    /// Starts a look, on a thread of its own, which goes on if nobody waits for its end.
+    /// Starts a check on a thread of its own. The check continues even if the returned future is dropped.
     fn look(&self, mut turn: LookTurn) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
@@ -120,19 +121,19 @@ impl Htpasswd {
         }
     }
 
-    /// How many users can log in.
+    /// Returns the number of users who can log in.
     #[must_use]
     pub fn users(&self) -> usize {
         self.shared.source.table().len()
     }
 
-    /// Returns who can log in, as the file was last read.
+    /// Returns the users who can log in, as the file was last read.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.shared.source.table())
     }
 
-    /// What was done since the file was opened, for metrics.
+    /// Returns the counters since the file was opened, for metrics.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let counters = &self.shared.counters;
@@ -152,7 +153,7 @@ impl Shared {
         self.source.table().forget(now, self.remember_for);
     }
 
-    /// Whether these credentials are remembered, going by the users as last read.
+    /// Returns true if these credentials were verified lately, for the users as last read.
     fn is_verified(&self, credentials: &Credentials) -> bool {
         let candidate = self.source.table().candidate(credentials.user(), &self.stand_ins);
         candidate.is_some_and(|Candidate { entry, own }| {
@@ -220,7 +221,7 @@ mod tests {
         task::{Context, Waker},
     };
 
-    /// The user `a` with the password `b`, one thread, and place for one who waits.
+    /// Opens a file with the user `a` and the password `b`, one thread, and room for one waiting login.
     fn users() -> Htpasswd {
         let file = tempfile::NamedTempFile::new().unwrap();
         let hash = hash(b"b", Scheme::Bcrypt { cost: 4 }).unwrap();

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{hash::RandomState, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
-/// An [`Htpasswd`] being put together: [`Htpasswd::builder`].
+/// Options of an [`Htpasswd`], made by [`Htpasswd::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -46,7 +46,7 @@ impl Builder {
         }
     }
 
-    /// What people are told they log in to. Default: `Registry`.
+    /// Sets the realm that clients show at the login prompt. Default: `Registry`.
     pub fn realm(self, realm: impl Into<String>) -> Self {
         Self {
             realm: realm.into(),
@@ -54,18 +54,18 @@ impl Builder {
         }
     }
 
-    /// Lets nobody in whose password is kept otherwise than by bcrypt, as registry:2 does.
+    /// Accepts only users whose password is hashed by bcrypt, as registry:2 does.
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    /// If the file does not exist or is empty, makes it, as registry:2 does: readable by its owner alone, with the user
-    /// `docker` and a random password that is logged.
+    /// Creates the file if it is missing or empty, as registry:2 does. Its owner alone can read it. Its only user is
+    /// `docker`, whose random password is logged.
     pub fn create_if_missing(self) -> Self {
         Self { create: true, ..self }
     }
 
-    /// How often the file is looked at, at most. Default: each second.
+    /// Sets the shortest interval between two checks of the file. Default: 1 second.
     pub fn look_every(self, interval: Duration) -> Self {
         Self {
             look_every: interval,
@@ -73,9 +73,10 @@ impl Builder {
         }
     }
 
-    /// How long after its last use a verified password is remembered. Default: 5 minutes.
+    /// Sets the time after its last use for which a verified password is remembered. Default: 5 minutes.
     ///
-    /// A digest of it, with a random key of this process, is kept until then, or until its line in the file changes.
+    /// Only a digest under a random key of this process is kept. It is dropped earlier if the user's line in the file
+    /// changes.
     pub fn remember_for(self, unused: Duration) -> Self {
         Self {
             remember_for: unused,
@@ -83,8 +84,8 @@ impl Builder {
         }
     }
 
-    /// How many wrong passwords may be tried for a user from one address (in IPv6, 64 bits of it); `None` is any number.
-    /// 56 bits of an address of IPv6 are allowed 3 times as many, forgiven 3 times faster, and 48 bits 10 times. Default:
+    /// Limits the wrong passwords for a user from one address (in IPv6, from 64 bits of it); `None` sets no limit. 56
+    /// bits of an IPv6 address are allowed 3 times as many, forgiven 3 times faster, and 48 bits 10 times. Default:
     /// [`FailureLimit::default`].
     pub fn failure_limit(self, limit: impl Into<Option<FailureLimit>>) -> Self {
         Self {
@@ -93,12 +94,12 @@ impl Builder {
         }
     }
 
-    /// How many wrong passwords may be tried from one network (an address, in IPv6 64 bits of it), whatever names come
-    /// with them; `None` is any number. 56 bits are allowed 3 times as many, forgiven 3 times faster, and 48 bits 10 times.
-    /// Default: 100, of which one is forgiven each 3 seconds.
+    /// Limits the wrong passwords from one network (an address, in IPv6 64 bits of it), for all user names together;
+    /// `None` sets no limit. 56 bits are allowed 3 times as many, forgiven 3 times faster, and 48 bits 10 times.
+    /// Default: 100, of which one is forgiven every 3 seconds.
     ///
-    /// Loopback, private and link-local addresses, and those that carriers share (RFC 6598), are not counted: a proxy may
-    /// have them, behind which they are everybody's.
+    /// Loopback, private, link-local and carrier-grade NAT (RFC 6598) addresses are not counted: a proxy with such an
+    /// address stands for all its clients.
     pub fn network_failure_limit(self, limit: impl Into<Option<FailureLimit>>) -> Self {
         Self {
             network_failure_limit: limit.into(),
@@ -106,11 +107,11 @@ impl Builder {
         }
     }
 
-    /// How many wrong passwords may be tried for a user through one
-    /// [presumed proxy](registry_core::auth::PresumedProxy), whatever client addresses it tells; `None` is any number.
-    /// Default: 100, of which one is forgiven each 3 seconds.
+    /// Limits the wrong passwords for a user through one [presumed proxy](registry_core::auth::PresumedProxy), for all
+    /// client addresses that it forwards; `None` sets no limit. Default: 100, of which one is forgiven every 3 seconds.
     ///
-    /// All who try to log in as that user share it, so name the proxies that there are, and none is presumed.
+    /// All clients that log in as that user through the proxy share this limit. Configure the real proxies, so that
+    /// none is presumed.
     pub fn presumed_failure_limit(self, limit: impl Into<Option<FailureLimit>>) -> Self {
         Self {
             presumed_failure_limit: limit.into(),
@@ -118,14 +119,16 @@ impl Builder {
         }
     }
 
-    /// How many passwords are hashed at once. Default: half of the processors, at least one.
+    /// Sets the number of passwords hashed at once. Default: half of the processors, at least one.
     pub fn threads(self, threads: NonZeroUsize) -> Self {
         Self { threads, ..self }
     }
 
-    /// How many logins may wait for that, at least one; others are told to come back. Default: 128.
+    /// Sets the number of logins that may wait for hashing, at least one; further ones are refused with `Retry-After`.
+    /// Default: 128.
     ///
-    /// Networks take turns. Where the queue is full, one that has fewer logins in it than another gets a place of that.
+    /// Networks take turns. In a full queue, a login from a network with fewer waiting logins replaces one from a
+    /// network with more.
     pub fn queue(self, logins: usize) -> Self {
         Self {
             queue: logins.max(1),

@@ -1,10 +1,10 @@
-//! Time, counted from when the file was opened.
+//! Time since the file was opened.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Counts from its making on. It is read on the async runtime, where it stands still under tokio's paused time, and
-/// not on other threads.
+/// Clock that counts from its creation. It is read on the async runtime, where it stands still under tokio's paused
+/// time, and not on other threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -22,7 +22,7 @@ impl Clock {
     }
 }
 
-/// In the milliseconds that atomics hold.
+/// Returns a time in milliseconds, as atomics hold it.
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What a client shows: `Authorization: Basic`, RFC 7617.
+//! Credentials of a request: `Authorization: Basic`, RFC 7617.
 
 use base64::{
     Engine as _, alphabet,
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// The longest name and password together, in bytes. Hashing a password takes time that grows with its length.
 const LONGEST: usize = 1024;
 
-/// Some clients leave the padding out.
+/// Base 64 with optional padding, which some clients omit.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -23,12 +23,12 @@ pub(crate) struct Credentials {
     colon: usize,
 }
 
-/// Something that nobody's credentials are.
+/// Error for an `Authorization` header that holds no valid Basic credentials.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 impl Credentials {
-    /// The credentials of a request. Those of another scheme are none: another authenticator may know them.
+    /// Returns the credentials of a request. Another scheme gives `None`: another authenticator may accept it.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Malformed> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else {
@@ -63,7 +63,7 @@ impl Credentials {
         str::from_utf8(user).unwrap_or_default()
     }
 
-    /// Everything behind the first colon.
+    /// Returns everything after the first colon.
     pub(crate) fn password(&self) -> &[u8] {
         self.decoded.get(self.colon + 1..).unwrap_or_default()
     }

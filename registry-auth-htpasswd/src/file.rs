@@ -1,9 +1,9 @@
-//! The format of the file: a line per user, `NAME:HASH`, as Apache's `htpasswd` writes it and as people edit it.
+//! Format of the file: a line per user, `NAME:HASH`, as Apache's `htpasswd` writes it and as people edit it.
 //!
-//! Empty lines and lines that begin with `#` say nothing. Blanks around a line, carriage returns, a byte order mark
-//! and whatever follows a second colon do not matter. Of several lines for one user the first counts, as with Apache.
-//! A line that is no user at all makes the whole file invalid, so that half a file is never taken for a whole one; a
-//! user whose hash is of no known kind, or costs too much, is set aside and told of, and cannot log in.
+//! Empty lines and lines that begin with `#` are ignored. Blanks around a line, carriage returns, a byte order mark and
+//! the text after a second colon are ignored as well. The first of several lines for one user counts, as with Apache. A
+//! malformed line makes the whole file invalid, so that half a file is never taken for a whole one. A user whose hash
+//! is of an unknown kind, or costs too much, is set aside with a warning and cannot log in.
 
 use crate::hash::{HashError, Kind, PasswordHash};
 use std::{
@@ -12,17 +12,17 @@ use std::{
     sync::Arc,
 };
 
-/// What a file says.
+/// Parsed contents of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PasswordFile {
-    /// Those who can log in, in the order of the file.
+    /// Users who can log in, in the order of the file.
     pub(crate) users: Vec<(Arc<str>, PasswordHash)>,
-    /// The lines that let nobody in, by the reason.
+    /// Lines whose user cannot log in, by the reason.
     pub(crate) set_aside: BTreeMap<SetAside, Lines>,
 }
 
 impl PasswordFile {
-    /// Understands the bytes of a file; in `strict` mode only bcrypt lets somebody in.
+    /// Parses the bytes of a file; in `strict` mode only bcrypt hashes are accepted.
     pub(crate) fn parse(bytes: &[u8], strict: bool) -> Result<Self, Malformed> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut file = Self::default();
@@ -46,10 +46,10 @@ impl PasswordFile {
     }
 }
 
-/// The name and the hash of a line.
+/// Name and hash of a line.
 type Fields<'a> = (&'a [u8], &'a [u8]);
 
-/// What a line holds, if it holds anything.
+/// Splits a line into name and hash; `None` if the line is empty or a comment.
 fn split(line: &[u8]) -> Result<Option<Fields<'_>>, Problem> {
     let line = line.trim_ascii();
     if line.is_empty() || line.starts_with(b"#") {
@@ -69,7 +69,7 @@ fn split(line: &[u8]) -> Result<Option<Fields<'_>>, Problem> {
 
 type User = (Arc<str>, PasswordHash);
 
-/// The user of a line, or why the line lets nobody in.
+/// Returns the user of a line, or the reason why the line is set aside.
 fn understood(user: &[u8], hash: &[u8], strict: bool) -> Result<Result<User, SetAside>, Problem> {
     let Ok(user) = str::from_utf8(user) else {
         return Ok(Err(SetAside::NotUtf8));
@@ -87,25 +87,25 @@ fn understood(user: &[u8], hash: &[u8], strict: bool) -> Result<Result<User, Set
     })
 }
 
-/// A line that makes a file invalid. It is not repeated: it may hold a hash.
+/// A line that makes a file invalid. Its text is not kept: it may hold a hash.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// From 1 on.
+    /// Line number, from 1 on.
     pub(crate) line: usize,
     pub(crate) problem: Problem,
 }
 
-/// What is wrong with a line.
+/// Fault of a malformed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// There is no colon.
     #[error("not of the form `user:hash`")]
     NoColon,
-    /// Nothing stands before the colon.
+    /// The name before the colon is empty.
     #[error("the name of the user is empty")]
     NoUser,
-    /// Nothing stands behind the colon.
+    /// The hash after the colon is empty.
     #[error("the hash is empty")]
     NoHash,
     /// The hash is damaged.
@@ -119,7 +119,7 @@ impl Problem {
     }
 }
 
-/// Why a line is understood and lets nobody in.
+/// Reason why the user of a well-formed line cannot log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SetAside {
     Duplicate,
@@ -143,12 +143,12 @@ impl fmt::Display for SetAside {
     }
 }
 
-/// Numbers of lines, from 1 on.
+/// Line numbers, from 1 on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lines(Vec<usize>);
 
 impl fmt::Display for Lines {
-    /// The first few: a log is no place for thousands.
+    /// Shows the first few numbers only, to keep log lines short.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 10;
         for (index, line) in self.0.iter().take(SHOWN).enumerate() {

@@ -1,8 +1,8 @@
-//! The slow part: how many passwords are hashed at once, who waits for it, and whose turn is next.
+//! The slow part of a login: a bounded number of threads that hash passwords, and the queue for them.
 //!
-//! Whoever makes up a new name for each try is held up by no count of failures of a user. So networks take turns, and
-//! where the queue is full, the one with the most logins in it makes room for those with fewer. That holds for the large
-//! networks first, and then for the small ones in each: somebody with many small ones has no more turns than others.
+//! A limit of failures per user does not slow down a client that uses a new name for each try. So networks take turns,
+//! and in a full queue the network with the most logins makes room for those with fewer. Large networks take turns
+//! first, then the small ones in each: a client with many small networks gets no more turns than others.
 
 use crate::{
     origin::Path,
@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Bounds for hashing.
+/// Limits on hashing, and the queue for it.
 #[derive(Debug)]
 pub(crate) struct Hashing {
     queue: Mutex<Queue>,
@@ -29,23 +29,23 @@ pub(crate) struct Hashing {
 
 #[derive(Debug)]
 struct Queue {
-    /// How many threads have nothing to do.
+    /// Number of idle threads.
     idle: usize,
-    /// How many have waited so far, which numbers them.
+    /// Number of logins that have waited so far, from which each gets its number.
     numbers: u64,
-    /// Those who wait.
+    /// Logins that wait for a turn.
     waiting: Group<oneshot::Sender<Turn>>,
 }
 
 /// The right to hash one password now.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// `None` once it has been passed on.
+    /// `None` after the turn has been passed on.
     hashing: Option<Arc<Hashing>>,
 }
 
 impl Hashing {
-    /// Hashing on so many threads at once, with so many logins that wait for their turn at most.
+    /// Makes a queue of at most `longest` waiting logins, for so many threads.
     pub(crate) fn new(threads: NonZeroUsize, longest: usize) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
@@ -62,12 +62,12 @@ impl Hashing {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many passwords were hashed so far.
+    /// Returns the number of passwords hashed so far.
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Waits for the turn; `None` if the queue is full, or becomes so and others have fewer in it.
+    /// Waits for a turn; `None` if the queue is full, or if this login had to make room for one of a smaller group.
     pub(crate) async fn turn(self: &Arc<Self>, path: Path) -> Option<Turn> {
         let (place, turn) = {
             let mut queue = self.queue();
@@ -94,7 +94,7 @@ impl Hashing {
         turn
     }
 
-    /// Gives a turn to whoever is next.
+    /// Gives a turn to the next login in the queue.
     fn pass_on(self: &Arc<Self>) {
         loop {
             let next = {
@@ -134,7 +134,7 @@ impl Turn {
         }
     }
 
-    /// Hashes: runs `work` on a thread of its own, to its end even if the caller is gone by then.
+    /// Runs `work`, which hashes, on a thread of its own. It runs to its end even if the caller is gone.
     pub(crate) async fn hash<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -171,7 +171,7 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    /// The path of an address of IPv4.
+    /// Returns the path of an IPv4 address.
     fn at(end: u8) -> Path {
         Origin::new(Some(Ipv4Addr::new(192, 0, 2, end).into())).path()
     }
@@ -186,7 +186,7 @@ mod tests {
         waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// One who waits, and has entered the queue.
+    /// Makes a login that waits, and has entered the queue.
     fn waits(hashing: &Arc<Hashing>, path: Path) -> Waits<'_> {
         let mut waits: Waits<'_> = Box::pin(hashing.turn(path));
         assert!(poll(&mut waits).is_pending());

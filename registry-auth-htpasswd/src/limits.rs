@@ -1,8 +1,8 @@
-//! How many wrong passwords somebody may try: [`FailureLimit`], counted for each pair of user and address, for each
-//! network of addresses, whatever names it shows, and for each pair of user and presumed proxy.
+//! Limits on wrong passwords: [`FailureLimit`], counted for each pair of user and address, for each network of
+//! addresses with all user names, and for each pair of user and presumed proxy.
 //!
-//! The counts lie in a table of fixed size, so that a million wrong users cost no memory. Where it is full, the count
-//! that matters least is given up.
+//! The counts are in a table of fixed size, so that a million wrong users need no more memory. A full row drops the
+//! count that is forgiven first.
 
 use crate::{
     clock::millis,
@@ -15,21 +15,21 @@ use std::{
     time::Duration,
 };
 
-/// How many wrong passwords a user may be tried with from one address, or any users from one network.
+/// Limit on wrong passwords for a user from one address, or for all users from one network.
 ///
-/// Behind a proxy that hides its clients everybody has one address, and somebody who tries passwords for a user can
-/// keep that user from logging in. Not from working: passwords that were verified lately are never refused.
+/// Behind a proxy that hides its clients everybody has one address. There, a client that tries passwords for a user can
+/// keep that user from logging in. It does not stop their work: passwords that were verified lately are never refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailureLimit {
-    /// How many may be wrong until one is right, at least 1. Default: 10.
+    /// Number of consecutive failures allowed, at least 1. Default: 10.
     pub failures: u32,
-    /// How long it takes until one of them is forgiven. Default: 30 seconds.
+    /// Time after which one failure is forgiven. Default: 30 seconds.
     pub forgiven_after: Duration,
 }
 
 impl FailureLimit {
-    /// So many wrong passwords in a row, and one more for each passing of `forgiven_after`.
+    /// Allows so many consecutive failures, and one more after each `forgiven_after`.
     #[must_use]
     pub const fn new(failures: u32, forgiven_after: Duration) -> Self {
         Self {
@@ -40,11 +40,11 @@ impl FailureLimit {
 }
 
 impl FailureLimit {
-    /// For a network, whatever users it tries, and for a user behind a presumed proxy: 100, of which one is forgiven each
-    /// 3 seconds.
+    /// Limit for a network with all its users, and for a user behind a presumed proxy: 100, of which one is forgiven
+    /// every 3 seconds.
     pub(crate) const MANY: Self = Self::new(100, Duration::from_secs(3));
 
-    /// So many times as many, forgiven as many times faster.
+    /// Multiplies the number of failures and the speed at which they are forgiven.
     pub(crate) fn times(self, times: u32) -> Self {
         Self {
             failures: self.failures.max(1).saturating_mul(times),
@@ -59,27 +59,27 @@ impl Default for FailureLimit {
     }
 }
 
-/// How many parties share a row of the table.
+/// Number of parties that share a row of the table.
 const ROW: usize = 8;
 
-/// How many rows there are; with eight counts of sixteen bytes each, the table is 1 MiB.
+/// Number of rows. With eight counts of sixteen bytes each, the table is 1 MiB.
 const ROWS: usize = 8192;
 
-/// Of whom failures are counted.
+/// A party whose failures are counted.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Party<'a> {
-    /// A user, from a network if that is known.
+    /// A user, from a network if it is known.
     User(&'a str, Option<Network>),
-    /// A network, from which something came that names no user, or none that there could be.
+    /// A network that sent malformed credentials, or logged in while there were no users.
     Nobody(Option<Network>),
-    /// A network, with whatever names.
+    /// A network, with all the names that it sends.
     Network(Network),
-    /// A user, or what names none, through a peer that tells any address and may be no proxy.
+    /// A user, or a login without a user, through a peer that forwards any address and may not be a proxy.
     Presumed(Option<&'a str>, IpAddr),
 }
 
 impl<'a> Party<'a> {
-    /// For whom failures of a user count, whoever else is there.
+    /// Returns the parties to which a failure of this user counts, apart from networks.
     pub(crate) fn user(user: &'a str, origin: Origin) -> impl Iterator<Item = Self> {
         let presumed = origin.proxy().map(|proxy| Self::Presumed(Some(user), proxy));
         somewhere(origin)
@@ -87,36 +87,36 @@ impl<'a> Party<'a> {
             .chain(presumed)
     }
 
-    /// For whom counts what names no user.
+    /// Returns the parties to which a failure without a user counts.
     pub(crate) fn nobody(origin: Origin) -> impl Iterator<Item = Self> {
         let presumed = origin.proxy().map(|proxy| Self::Presumed(None, proxy));
         somewhere(origin).map(Self::Nobody).chain(presumed)
     }
 
-    /// For whom failures count whatever user they name.
+    /// Returns the networks to which a failure of any user counts.
     pub(crate) fn networks(origin: Origin) -> impl Iterator<Item = Self> {
         origin.unshared_networks().map(Self::Network)
     }
 }
 
-/// The networks, or nothing once where they are not known.
+/// Returns the networks, or a single `None` if they are not known.
 fn somewhere(origin: Origin) -> impl Iterator<Item = Option<Network>> {
     let nowhere = origin.networks().next().is_none();
     origin.networks().map(Some).chain(nowhere.then_some(None))
 }
 
-/// The failures of late.
+/// Table of recent failures.
 #[derive(Debug)]
 pub(crate) struct Failures {
     users: Option<FailureLimit>,
     networks: Option<FailureLimit>,
     presumed: Option<FailureLimit>,
-    /// Random, so that nobody can choose names that meet in one row.
+    /// Random key, so that nobody can choose names that share a row.
     key: RandomState,
     rows: Mutex<Vec<[Count; ROW]>>,
 }
 
-/// The failures of one party: the time at which the last of them will be forgiven.
+/// Failures of one party, as the time at which the last of them will be forgiven.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     party: u64,
@@ -124,7 +124,7 @@ struct Count {
 }
 
 impl Failures {
-    /// Counts for users, for networks, and for users behind presumed proxies, each without bound where there is no limit.
+    /// Counts for users, networks, and users behind presumed proxies; `None` sets no limit.
     pub(crate) fn new(
         users: Option<FailureLimit>,
         networks: Option<FailureLimit>,
@@ -139,7 +139,7 @@ impl Failures {
         }
     }
 
-    /// How long somebody has to wait who is all of these before the next try; `None` if not at all.
+    /// Returns the time to wait before the next try, the longest of all these parties; `None` if there is none.
     pub(crate) fn wait<'a>(
         &self,
         parties: impl IntoIterator<Item = Party<'a>>,
@@ -166,7 +166,7 @@ impl Failures {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Counts a wrong password for all of these.
+    /// Counts a wrong password for all these parties.
     pub(crate) fn count<'a>(&self, parties: impl IntoIterator<Item = Party<'a>>, now: Duration) {
         for party in parties {
             self.count_for(party, now);
@@ -196,7 +196,7 @@ impl Failures {
         });
     }
 
-    /// Forgives all failures of these: the password was right.
+    /// Forgives all failures of these parties, after a right password.
     pub(crate) fn forgive<'a>(&self, parties: impl IntoIterator<Item = Party<'a>>) {
         for party in parties {
             let party = self.number(party);
@@ -257,7 +257,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// A user, at some address.
+    /// Returns the parties of a user at an address.
     fn user(user: &str, address: impl Into<Option<IpAddr>>) -> impl Iterator<Item = Party<'_>> {
         Party::user(user, Origin::new(address.into()))
     }

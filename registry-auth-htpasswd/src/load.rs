@@ -1,4 +1,4 @@
-//! Reading the file, and saying what is wrong with it in a way that helps whoever has just started a server.
+//! Reading of the file, with errors that help an operator who has just started a server.
 
 use crate::{
     file::{Malformed, PasswordFile, Problem},
@@ -12,66 +12,66 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Why there are no users.
+/// Reason why no users could be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no htpasswd file {}{}", path.display(), Similar { path, files: similar })]
     Missing {
-        /// Where it was expected.
+        /// Path of the file.
         path: PathBuf,
-        /// What in that directory looks like one.
+        /// Files in the same directory that look like an htpasswd file.
         similar: Vec<PathBuf>,
     },
-    /// A directory is in its place: what container engines make of a file to mount that does not exist.
+    /// The path is a directory. Container engines create one when the file to mount does not exist.
     #[error(
         "the htpasswd file {} is a directory; if it is mounted into a container, the host path did not exist when the \
          container was made",
         path.display()
     )]
     Directory {
-        /// Where the file was expected.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The file cannot be read.
     #[error("cannot read the htpasswd file {}{}", path.display(), Denied { path, source })]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
     /// The file is UTF-16, as PowerShell and editors of Windows write it.
     #[error("the htpasswd file {}: this file is UTF-16: save it as UTF-8", path.display())]
     Utf16 {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A line is no user.
+    /// A line is malformed.
     #[error("the htpasswd file {}, line {line}: {problem}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, from 1 on.
+        /// Line number, from 1 on.
         line: usize,
-        /// What is wrong with it.
+        /// Fault of the line.
         problem: Problem,
     },
-    /// The file did not exist and could not be made.
+    /// The file did not exist and could not be created.
     #[error("cannot make the htpasswd file {}", path.display())]
     Uncreatable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The system gave no random bytes, without which there are no keys and no new passwords.
+    /// The system gave no random bytes, which keys and new passwords need.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
 }
 
-/// What tells one state of a file from another.
+/// Metadata that distinguishes one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     size: u64,
@@ -96,7 +96,7 @@ impl Stamp {
         }
     }
 
-    /// Whether both are of one file, as far as the system tells files apart.
+    /// Returns true if both are of one file, as far as the system tells files apart.
     #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "the same shape as on Unix"))]
     pub(crate) fn is_same_file(&self, other: Self) -> bool {
         #[cfg(unix)]
@@ -105,7 +105,7 @@ impl Stamp {
         true
     }
 
-    /// How long ago the file was changed, by the wall clock; `None` if that clock was set back since.
+    /// Returns the time since the last change of the file, by the wall clock; `None` if that clock was set back since.
     pub(crate) fn age(&self) -> Option<Duration> {
         #[cfg(unix)]
         let changed = {
@@ -121,7 +121,7 @@ impl Stamp {
     }
 }
 
-/// Reads and understands the file. The stamp is that of what was read, or `None` if the file changed meanwhile.
+/// Reads and parses the file. The stamp is that of the contents read, or `None` if the file changed meanwhile.
 pub(crate) fn load(path: &Path, strict: bool) -> Result<(PasswordFile, Option<Stamp>), LoadError> {
     let (bytes, stamp) = read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => LoadError::Missing {
@@ -159,7 +159,8 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Option<Stamp>)> {
     Ok((bytes, (before == after).then_some(before)))
 }
 
-/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+/// Returns true if a text file is UTF-16, by its byte order mark or because every second of the first bytes is mostly
+/// zero.
 fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;
@@ -174,7 +175,7 @@ fn is_utf16(bytes: &[u8]) -> bool {
     half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
-/// Files beside `path` that hold users, for the hint: somebody may have written one name and configured another.
+/// Finds users' files beside `path`, for a hint in case the configured name is wrong.
 fn similar(path: &Path) -> Vec<PathBuf> {
     const LOOKED_AT: usize = 200;
     const LARGEST: u64 = 1 << 20;
@@ -198,7 +199,7 @@ fn similar(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Who may read a file that this process may not, and what lets it.
+/// Hint for a file that this process may not read: its owner, and the command that gives access.
 struct Denied<'a> {
     path: &'a Path,
     source: &'a io::Error,
@@ -220,7 +221,7 @@ impl fmt::Display for Denied<'_> {
     }
 }
 
-/// The file itself may be hidden by a directory on the way to it.
+/// Writes the hint about the file, or about a directory on its path that hides it.
 #[cfg(unix)]
 fn denied(f: &mut dyn fmt::Write, path: &Path, user: u32) -> fmt::Result {
     use std::os::unix::fs::MetadataExt as _;
@@ -245,7 +246,7 @@ fn denied(f: &mut dyn fmt::Write, path: &Path, user: u32) -> fmt::Result {
     }
 }
 
-/// The end of the sentence about a missing file.
+/// End of the message about a missing file.
 struct Similar<'a> {
     path: &'a Path,
     files: &'a [PathBuf],
@@ -264,10 +265,10 @@ impl fmt::Display for Similar<'_> {
     }
 }
 
-/// Makes the file as registry:2 does if there is none or an empty one: with the user `docker` and a random password,
-/// which is logged, because nobody would know it otherwise.
+/// Creates the file as registry:2 does if it is missing or empty: with the user `docker` and a random password, which
+/// is logged because it is known nowhere else.
 ///
-/// Of several that start together one makes it, and the others find it made.
+/// If several processes start together, one creates it and the others find it.
 pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
         return Ok(());
@@ -306,7 +307,7 @@ pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// The file, made if need be, readable by its owner alone if it is empty, and locked until it is closed.
+/// Opens the file and locks it until it is closed. Creates it if needed; if empty, only its owner may read it.
 fn locked(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;

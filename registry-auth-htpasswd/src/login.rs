@@ -1,4 +1,4 @@
-//! One login: remembered, or hashed when its turn comes, or refused.
+//! One login: answered from a remembered password, hashed when its turn comes, or refused.
 
 use crate::{
     authenticator::Shared, credentials::Credentials, limits::Party, origin::Origin, remembered::Digest,
@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// When somebody may come back who finds the queue full.
+/// Value of `Retry-After` when the queue is full.
 const FULL: Duration = Duration::from_secs(2);
 
-/// A name and a password, and the line that they are verified against.
+/// A name and a password, and the line of the file to verify them against.
 #[derive(Debug)]
 pub(crate) struct Login {
     shared: Arc<Shared>,
@@ -42,7 +42,8 @@ impl Login {
         }
     }
 
-    /// Who it is. What is remembered is answered at once and never refused; everything else waits, within bounds.
+    /// Verifies the password. A remembered password is answered at once and never refused; others wait in the bounded
+    /// queue.
     pub(crate) async fn verify(self) -> Result<Identity, AuthError> {
         let identity = Identity::new(Arc::clone(&self.candidate.entry.user));
         if self.is_remembered() {
@@ -76,7 +77,7 @@ impl Login {
         found
     }
 
-    /// Whether this user may try a password from this address now, and whether anybody may from its network.
+    /// Refuses the login if this user at this address, or its network, has too many failures.
     fn admit(&self) -> Result<(), AuthError> {
         match self.wait() {
             None => Ok(()),
@@ -89,7 +90,7 @@ impl Login {
         self.shared.failures.wait(self.parties(), now)
     }
 
-    /// For whom a failure counts.
+    /// Returns the parties to which a failure counts.
     fn parties(&self) -> impl Iterator<Item = Party<'_>> {
         Party::user(self.credentials.user(), self.origin).chain(Party::networks(self.origin))
     }
@@ -104,8 +105,8 @@ impl Login {
         )
     }
 
-    /// Hashes, remembers or counts, and logs. This takes long, and is done to the end even if the client is gone:
-    /// whoever does not wait for the answers is counted as well.
+    /// Hashes the password, remembers it or counts the failure, and logs. It runs to its end even if the client is
+    /// gone, so that a client that does not wait for the answer is counted as well.
     fn hash(&self, now: Duration) -> bool {
         let user = self.credentials.user();
         let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
@@ -126,8 +127,8 @@ impl Login {
     }
 }
 
-/// Refuses a login for which nothing is hashed: there is no name, or no user at all. These cost nothing, so they are
-/// limited for the address alone, whatever name they show: a log is not to be filled for free.
+/// Refuses a login without hashing: the credentials are malformed, or the file has no users. Such requests cost
+/// nothing, so they are limited for the address alone, with all names: a client must not fill the log for free.
 pub(crate) fn unhashed(shared: &Shared, origin: Origin, user: &str, reason: &str) -> AuthError {
     let now = shared.clock.now();
     if let Some(wait) = shared.failures.wait(Party::nobody(origin), now) {
@@ -149,7 +150,7 @@ fn throttled(shared: &Shared, origin: Origin, user: &str, retry_after: Duration,
     AuthError::Throttled { retry_after }
 }
 
-/// Logs a failed login, in the one line that the documentation of this crate promises.
+/// Logs a failed login, in the one line that this crate documents.
 fn failed(shared: &Shared, origin: Origin, user: &str, reason: &str) {
     shared.counters.failed.fetch_add(1, Ordering::Relaxed);
     tracing::warn!(
@@ -162,7 +163,7 @@ fn failed(shared: &Shared, origin: Origin, user: &str, reason: &str) {
     );
 }
 
-/// A name that a client sent: quoted, escaped, and not longer than a line of a log should be.
+/// A name that a client sent: quoted, escaped, and cut to a length that suits a line of a log.
 struct Short<'a>(&'a str);
 
 impl fmt::Debug for Short<'_> {

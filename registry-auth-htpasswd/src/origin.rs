@@ -1,9 +1,9 @@
-//! [`Origin`]: where a login comes from, as the networks that may be one party's.
+//! [`Origin`]: the source of a login, as the networks that may belong to one party.
 //!
-//! Somebody with IPv6 has at least 64 bits of addresses, many have 56 or 48. So what counts for an address counts for
-//! all of these, and the larger ones are allowed more, as many people may share them. An address that a presumed proxy
-//! told may be anybody's. So the proxy's own counts besides, and what one peer tells keeps nobody out who comes through
-//! another.
+//! A user of IPv6 has at least 64 bits of addresses, and many have 56 or 48. So a failure counts for all of these
+//! networks, and the larger ones are allowed more, as many people may share them. An address that a presumed proxy
+//! forwards may be forged. So failures count for the proxy as well, and do not lock out clients that come through
+//! another peer.
 
 use crate::limits::FailureLimit;
 use registry_core::auth::AuthRequest;
@@ -12,31 +12,31 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-/// The networks of an address of IPv6, from the smallest: how many bits they have, and how many times the smallest
-/// one's failures each is allowed.
+/// Networks of an IPv6 address, from the smallest: their prefix length, and the multiple of the smallest one's failures
+/// that each is allowed.
 const LADDER: [(u8, u32); Origin::NETWORKS] = [(64, 1), (56, 3), (48, 10)];
 
-/// Where a login comes from, as far as that is known.
+/// Source of a login, as far as it is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     address: Option<IpAddr>,
     proxy: Option<IpAddr>,
 }
 
-/// A network that may be one party's: an address of IPv4, or the first bits of one of IPv6.
+/// A network that may belong to one party: an IPv4 address, or the prefix of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Network {
     address: IpAddr,
     bits: u8,
-    /// Through which presumed proxy.
+    /// Presumed proxy that forwarded the address.
     via: Option<IpAddr>,
 }
 
-/// The groups that a login belongs to, from the largest to the smallest.
+/// Groups that a login belongs to, from the largest to the smallest.
 pub(crate) type Path = [Option<IpAddr>; Origin::NETWORKS + 1];
 
 impl Origin {
-    /// How many networks one address is in.
+    /// Number of networks that one address is in.
     const NETWORKS: usize = 3;
 
     pub(crate) fn of(request: &AuthRequest<'_>) -> Self {
@@ -47,12 +47,12 @@ impl Origin {
         }
     }
 
-    /// The peer that told the address, if it is only presumed to be a proxy.
+    /// Returns the peer that forwarded the address, if it is only presumed to be a proxy.
     pub(crate) const fn proxy(self) -> Option<IpAddr> {
         self.proxy
     }
 
-    /// The networks, from the smallest: one of IPv4, several of IPv6.
+    /// Returns the networks, from the smallest: one for IPv4, several for IPv6.
     pub(crate) fn networks(self) -> impl Iterator<Item = Network> {
         let steps = match self.address {
             None => 0,
@@ -65,8 +65,8 @@ impl Origin {
         networks.take(steps).flatten()
     }
 
-    /// The networks, unless the address may be that of a proxy or a gateway, behind which everybody has one: loopback,
-    /// private, and local ones.
+    /// Returns the networks, or none if a proxy or gateway may have this address for all its clients: loopback, private
+    /// and local ones.
     pub(crate) fn unshared_networks(self) -> impl Iterator<Item = Network> {
         let shared = match self.address {
             None => true,
@@ -84,7 +84,7 @@ impl Origin {
         self.networks().filter(move |_| !shared)
     }
 
-    /// The groups among which turns are shared: whoever claims many addresses through one peer has that peer's share.
+    /// Returns the groups among which turns are shared. All addresses that one presumed proxy forwards share one turn.
     pub(crate) fn path(self) -> Path {
         let [smallest, middle, largest] =
             LADDER.map(|(bits, _)| self.address.map(|address| prefix(address, bits).0));
@@ -92,7 +92,7 @@ impl Origin {
     }
 }
 
-/// For tests, which have no request.
+/// Constructors for tests, which have no request.
 #[cfg(test)]
 impl Origin {
     pub(crate) fn new(address: Option<IpAddr>) -> Self {
@@ -123,14 +123,14 @@ impl Network {
         Self { address, bits, via }
     }
 
-    /// The failures that it is allowed where the smallest network is allowed `smallest`.
+    /// Returns the limit of this network, where the smallest is allowed `smallest`.
     pub(crate) fn limit(self, smallest: FailureLimit) -> FailureLimit {
         let times = LADDER.into_iter().find(|(bits, _)| *bits == self.bits);
         smallest.times(times.map_or(1, |(_, times)| times))
     }
 }
 
-/// The first bits of an address of IPv6, or an address of IPv4, and how many bits those are.
+/// Returns an IPv4 address, or the prefix of an IPv6 address, with its length in bits.
 fn prefix(address: IpAddr, bits: u8) -> (IpAddr, u8) {
     match address {
         IpAddr::V4(_) => (address, 32),

@@ -1,18 +1,18 @@
-//! [`Group`]: a queue in which groups take turns, and in each of them smaller groups.
+//! [`Group`]: a queue in which groups, and the smaller groups in each, take turns.
 
 use std::{collections::VecDeque, net::IpAddr};
 
-/// Those who wait, by the groups that their paths name. All paths are of one length.
+/// A queue, divided into the groups that the paths name. All paths are of one length.
 #[derive(Debug)]
 pub(crate) struct Group<T> {
     waiting: usize,
-    /// The groups in this one; the first is next. At the end of the paths there are none.
+    /// Groups in this one; the first is next. Empty at the end of the paths.
     groups: VecDeque<(Option<IpAddr>, Self)>,
-    /// At the end of the paths, those who wait there.
+    /// Entries that wait at the end of the paths.
     members: VecDeque<Waiting<T>>,
 }
 
-/// One who waits.
+/// An entry that waits.
 #[derive(Debug)]
 pub(crate) struct Waiting<T> {
     pub(crate) number: u64,
@@ -30,12 +30,12 @@ impl<T> Default for Group<T> {
 }
 
 impl<T> Group<T> {
-    /// Returns the number of those who wait.
+    /// Returns the number of entries that wait.
     pub(crate) const fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Adds one at the end.
+    /// Adds an entry at the end.
     pub(crate) fn enter(&mut self, path: &[Option<IpAddr>], waiting: Waiting<T>) {
         self.waiting += 1;
         let Some((name, rest)) = path.split_first() else {
@@ -52,7 +52,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// Takes the first of the group whose turn it is.
+    /// Takes the first entry of the group whose turn it is.
     pub(crate) fn next(&mut self) -> Option<Waiting<T>> {
         let next = match self.groups.pop_front() {
             Some((name, mut group)) => {
@@ -68,8 +68,8 @@ impl<T> Group<T> {
         next
     }
 
-    /// Sends one away for another at the end of `path`: out of the first group on it of which another one has the
-    /// more, even with the new one in it. Returns false if there is none.
+    /// Removes an entry to make room for another at the end of `path`. It comes from the first group on the path with a
+    /// larger sibling, even when the new entry is counted. Returns false if there is none.
     pub(crate) fn make_room(&mut self, path: &[Option<IpAddr>]) -> bool {
         let Some((name, rest)) = path.split_first() else {
             return false;
@@ -85,7 +85,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// Takes out whoever has that number.
+    /// Removes the entry with that number.
     pub(crate) fn leave(&mut self, path: &[Option<IpAddr>], number: u64) -> bool {
         let Some((name, rest)) = path.split_first() else {
             let before = self.members.len();
@@ -100,7 +100,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// Sends the last one away of the group that has the most.
+    /// Removes the last entry of the largest group.
     fn send_away(&mut self) -> bool {
         if let Some((index, _)) = self.largest() {
             return self.at(index, Self::send_away);
@@ -110,13 +110,13 @@ impl<T> Group<T> {
         gone
     }
 
-    /// The group with the most in it, and how many those are.
+    /// Returns the index of the largest group and its length.
     fn largest(&self) -> Option<(usize, usize)> {
         let lengths = self.groups.iter().map(|(_, group)| group.waiting).enumerate();
         lengths.max_by_key(|(_, length)| *length)
     }
 
-    /// Does what takes one out of a group, or none, and says which.
+    /// Calls `take`, which removes at most one entry, on a group. Returns true if it removed one.
     fn at(&mut self, index: usize, take: impl FnOnce(&mut Self) -> bool) -> bool {
         let Some((_, group)) = self.groups.get_mut(index) else {
             return false;
@@ -134,12 +134,12 @@ impl<T> Group<T> {
 mod tests {
     use super::*;
 
-    /// A path of two groups.
+    /// Makes a path of two groups.
     fn path(large: u8, small: u8) -> [Option<IpAddr>; 2] {
         [large, small].map(|end| Some(IpAddr::from([192, 0, 2, end])))
     }
 
-    /// A queue of these paths, numbered from 0.
+    /// Makes a queue with these paths, numbered from 0.
     fn queue(paths: &[(u8, u8)]) -> Group<()> {
         let mut queue = Group::default();
         for (number, (large, small)) in (0..).zip(paths) {

@@ -1,8 +1,8 @@
-//! When the file is read again: once it has changed, and has stopped changing.
+//! Reading the file again after it has changed and settled.
 //!
-//! Only its metadata is looked at, now and then, through whatever links lead to it. That finds a file that is
-//! rewritten in place, as Apache's `htpasswd` does it, replaced by a rename, or exchanged by turning a link, as
-//! Kubernetes does it with mounted secrets; and it works on file systems that notify nobody.
+//! Only its metadata is checked, at intervals and through all links. This finds a file that is rewritten in place, as
+//! by Apache's `htpasswd`, replaced by a rename, or exchanged by a symbolic link that points elsewhere (mounted secrets
+//! of Kubernetes). It also works on file systems without change notifications.
 
 use crate::{
     clock::millis,
@@ -22,22 +22,22 @@ use std::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// How long a file must stay as it is before it is read: a program may be in the middle of writing it.
+/// Time for which a file must be unchanged before it is read: a program may still be writing it.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// The right to look at the file, which nobody else has meanwhile: what was seen of it so far.
+/// Exclusive right to check the file, with its state as seen so far.
 pub(crate) type LookTurn = OwnedMutexGuard<Watch>;
 
-/// The file, and the users that were read from it.
+/// The file, and the users read from it.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
     strict: bool,
-    /// How often the file is looked at.
+    /// Interval between two checks of the file.
     every: Duration,
-    /// When it is to be looked at next, in milliseconds.
+    /// Time of the next check, in milliseconds.
     due: AtomicU64,
-    /// One look at a time: where the file system hangs, one thread hangs with it, not one a second.
+    /// Allows one check at a time: if the file system hangs, one thread hangs with it, not one every second.
     watch: Arc<Mutex<Watch>>,
     table: RwLock<Arc<Table>>,
 }
@@ -60,12 +60,12 @@ impl Source {
         Ok(source)
     }
 
-    /// The users as last read.
+    /// Returns the users as last read.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The turn of a caller who is to look at the file now. Nobody is while somebody looks.
+    /// Returns a turn if a check is due and no other one is under way.
     pub(crate) fn due_turn(&self, now: Duration) -> Option<LookTurn> {
         let next = millis(now.saturating_add(self.every));
         let passed = |due: u64| (due <= millis(now)).then_some(next);
@@ -76,12 +76,12 @@ impl Source {
         Arc::clone(&self.watch).try_lock_owned().ok()
     }
 
-    /// The turn to look at the file, when whoever looks now is done.
+    /// Waits for the turn to check the file.
     pub(crate) async fn turn(&self) -> LookTurn {
         Arc::clone(&self.watch).lock_owned().await
     }
 
-    /// Looks at the file, and reads it if it has changed and settled. This blocks for as long as the file system does.
+    /// Checks the file, and reads it if it has changed and settled. This blocks for as long as the file system does.
     pub(crate) fn look(&self, watch: &mut Watch, now: Duration) {
         let seen = match fs::metadata(&self.path) {
             Ok(metadata) => Seen::File(Stamp::of(&metadata)),
@@ -137,7 +137,7 @@ impl Source {
         );
     }
 
-    /// What whoever runs the registry should know of its users.
+    /// Logs warnings about the users for the operator.
     fn tell(&self, table: &Table) {
         let path = self.path.display();
         for (kind, users) in table.kinds() {
@@ -157,39 +157,39 @@ impl Source {
     }
 }
 
-/// What a look at the file finds.
+/// State of the file as one check finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     File(Stamp),
     Gone(io::ErrorKind),
 }
 
-/// What follows from a look.
+/// Action after a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The file is as it was when it was last read.
+    /// The file is as it was when it was last read: do nothing.
     Nothing,
-    /// It may be changing right now.
+    /// The file may be changing right now: wait.
     Wait,
-    /// It has changed, and has stopped.
+    /// The file has changed and settled: read it.
     Read,
 }
 
-/// What was seen of the file so far.
+/// State of the file as seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Whether it was ever looked at.
+    /// True if the file was ever checked.
     looked: bool,
-    /// When it was last read, or was last found to be unreadable.
+    /// State when the file was last read, or was last found to be unreadable.
     known: Option<Seen>,
-    /// What it has become since, and when that was seen first.
+    /// State that differs from `known`, and the time at which it was first seen.
     changing: Option<(Seen, Duration)>,
-    /// Whether the last reading failed.
+    /// True if the last reading failed.
     broken: bool,
 }
 
 impl Watch {
-    /// What to do about a state of the file, of this age by the wall clock.
+    /// Returns the action for a state of the file, of this age by the wall clock.
     fn step(&mut self, seen: Seen, age: Option<Duration>, now: Duration) -> Step {
         if self.known == Some(seen) {
             self.changing = None;
@@ -222,7 +222,7 @@ impl Seen {
         }
     }
 
-    /// Whether these are two files, not two states of one.
+    /// Returns true if these are two files, not two states of one.
     fn is_other_file_than(self, other: Self) -> bool {
         match (self, other) {
             (Self::File(one), Self::File(other)) => !one.is_same_file(other),
@@ -238,7 +238,7 @@ mod tests {
     const OLD: Option<Duration> = Some(Duration::from_secs(60));
     const NEW: Option<Duration> = Some(Duration::ZERO);
 
-    /// States of a file, each with a size of its own.
+    /// Makes states of a file, each with a size of its own.
     fn states<const N: usize>() -> [Seen; N] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::array::from_fn(|size| {

@@ -1,8 +1,8 @@
-//! A password that was verified lately, so that it is not hashed again for each request of a push.
+//! A recently verified password, so that the requests of a push do not hash it again and again.
 //!
-//! One is kept with each line of the file: what is remembered is bounded by the file, and ends with the line. What is
-//! kept is a digest under a random key of this process, worth nothing elsewhere, and for a bounded time after its
-//! last use. Verifying once more after some fixed time would find out nothing: it is the same password and the same line.
+//! One is kept with each line of the file, so the file bounds their number, and a changed line drops its password. Only
+//! a digest is kept, under a random key of this process, for a bounded time after its last use. Verifying again after a
+//! fixed time would show nothing: the password and the line are the same.
 
 use crate::{clock::millis, table::Entry};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -17,10 +17,10 @@ use std::{
 };
 use subtle::ConstantTimeEq as _;
 
-/// What stands for a password.
+/// Digest that represents a password.
 pub(crate) type Digest = [u8; 32];
 
-/// Makes digests.
+/// Key for digests.
 #[derive(Clone)]
 pub(crate) struct DigestKey(Hmac<Sha256>);
 
@@ -31,7 +31,7 @@ impl DigestKey {
         Ok(Self(Hmac::new(&(*key).into())))
     }
 
-    /// The digest of a password, for a line.
+    /// Returns the digest of a password, for a line.
     pub(crate) fn digest(&self, entry: &Entry, password: &[u8]) -> Digest {
         let mut mac = self.0.clone();
         for part in [entry.user.as_bytes(), entry.hash.as_bytes(), password] {
@@ -48,7 +48,7 @@ impl fmt::Debug for DigestKey {
     }
 }
 
-/// The place for one password. Times are counted from one start.
+/// A place for one verified password. Times are counted from one start.
 #[derive(Default)]
 pub(crate) struct Remembered(RwLock<Option<Kept>>);
 
@@ -58,7 +58,7 @@ struct Kept {
 }
 
 impl Remembered {
-    /// Remembers a password instead of the one before.
+    /// Remembers a password in place of the previous one.
     pub(crate) fn keep(&self, digest: Digest, now: Duration) {
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Kept {
@@ -67,7 +67,7 @@ impl Remembered {
         });
     }
 
-    /// Whether this password is remembered, and was used within `unused`; if so, it is used now.
+    /// Returns true if this password is remembered and was used within `unused`; if so, marks it as used now.
     pub(crate) fn is(&self, digest: Digest, now: Duration, unused: Duration) -> bool {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = &*kept else { return false };

@@ -1,4 +1,4 @@
-//! [`Snapshot`]: who could log in at one time, for hosts that hold other files against it.
+//! [`Snapshot`]: the users who could log in at one time, for hosts that compare other files with them.
 
 use crate::table::Table;
 use std::{fmt, sync::Arc};
@@ -14,13 +14,13 @@ impl Snapshot {
         Self { table }
     }
 
-    /// Returns whether somebody of that name can log in. A user whose line lets nobody in cannot.
+    /// Returns true if a user of that name can log in. A user whose line is set aside cannot.
     #[must_use]
     pub fn contains(&self, user: &str) -> bool {
         self.table.entry(user).is_some()
     }
 
-    /// Returns whether both are of the same reading: false if the file was read again in between, and had changed.
+    /// Returns true if both are of the same reading. False if the file was read again in between and had changed.
     #[must_use]
     pub fn is_same_reading(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.table, &other.table)

@@ -1,4 +1,4 @@
-//! Who can log in: the users of a file, and for everybody else a user to be measured against.
+//! Users who can log in, and for an unknown name a line to hash against all the same.
 
 use crate::{
     file::{Lines, PasswordFile, SetAside},
@@ -12,16 +12,16 @@ use std::{
     time::Duration,
 };
 
-/// The users of one reading of the file.
+/// Users of one reading of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Arc<Entry>>,
     by_user: HashMap<Arc<str>, usize>,
-    /// The lines that let nobody in.
+    /// Lines whose user cannot log in.
     pub(crate) set_aside: BTreeMap<SetAside, Lines>,
 }
 
-/// A line of the file, and the password that was verified against it lately.
+/// A line of the file, and the password that was last verified against it.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) user: Arc<str>,
@@ -29,17 +29,17 @@ pub(crate) struct Entry {
     pub(crate) remembered: Remembered,
 }
 
-/// The line to verify a login against.
+/// Line to verify a login against.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) entry: Arc<Entry>,
-    /// Whether the line is the user's own. If not, the password is hashed all the same and never right: a stranger
-    /// does not learn from the time that it takes who has a line.
+    /// True if the line is the user's own. If not, the password is hashed all the same and never right, so that the
+    /// time does not tell a stranger which users exist.
     pub(crate) own: bool,
 }
 
 impl Table {
-    /// The users of a file. A line that was in the table before keeps what was remembered of it.
+    /// Makes the table of a file. A line that was in the table before keeps its remembered password.
     pub(crate) fn new(file: PasswordFile, before: &Self) -> Self {
         let mut table = Self {
             set_aside: file.set_aside,
@@ -59,10 +59,10 @@ impl Table {
         table
     }
 
-    /// The line for a login, for somebody unknown that of somebody else; `None` if nobody can log in at all.
+    /// Returns the line for a login, another user's line for an unknown name, or `None` if nobody can log in.
     ///
-    /// Which line stands in depends on the name and on a key of this process: to a stranger, unknown names are
-    /// spread over the costs in the file as the known ones are.
+    /// The name and a key of this process select that other line: unknown names are spread over the costs in the file
+    /// as the known ones are.
     pub(crate) fn candidate(&self, user: &str, key: &RandomState) -> Option<Candidate> {
         if let Some(entry) = self.entry(user) {
             let entry = Arc::clone(entry);
@@ -77,7 +77,7 @@ impl Table {
         })
     }
 
-    /// Whether two tables say the same.
+    /// Returns true if two tables have the same users, hashes and lines set aside.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |entry: &Arc<Entry>| {
             other
@@ -89,7 +89,7 @@ impl Table {
             && self.set_aside == other.set_aside
     }
 
-    /// How many users have their password kept in each kind.
+    /// Returns the number of users for each kind of hash.
     pub(crate) fn kinds(&self) -> BTreeMap<Kind, usize> {
         let mut kinds = BTreeMap::new();
         for entry in &self.entries {
@@ -98,14 +98,14 @@ impl Table {
         kinds
     }
 
-    /// Forgets the passwords that were not used for as long as `unused`.
+    /// Forgets the passwords that were not used within `unused`.
     pub(crate) fn forget(&self, now: Duration, unused: Duration) {
         for entry in &self.entries {
             entry.remembered.forget(now, unused);
         }
     }
 
-    /// How many users can log in.
+    /// Returns the number of users who can log in.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

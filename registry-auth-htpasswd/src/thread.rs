@@ -1,14 +1,14 @@
-//! Work that must not run on an async runtime, on a thread of its own that ends with it.
+//! Work that must not run on an async runtime, on a thread of its own.
 //!
-//! Not the runtime's threads for blocking work: those are shared with the storage, which has to go on while somebody
-//! tries passwords. Starting a thread takes a thousandth of the time of one good hash.
+//! The runtime's threads for blocking work are not used. They are shared with the storage, which must go on while a
+//! client tries passwords. Starting a thread takes a thousandth of the time of one good hash.
 
 use std::{io, thread};
 use tokio::sync::oneshot;
 use tracing::{Span, dispatcher};
 
-/// Starts `work`, which logs where the caller would. What it returns is received, unless it panicked; if nobody waits
-/// for it any more, it is done all the same.
+/// Starts `work`, which logs to the caller's subscriber. The receiver gets its result, unless it panicked. If the
+/// receiver is dropped, the work is done all the same.
 pub(crate) fn start<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

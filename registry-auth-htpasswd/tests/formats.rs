@@ -19,7 +19,7 @@ use std::{
 const USER: &str = "jörg";
 const PASSWORD: &str = "größe:72";
 
-/// A program, what it is told besides user and password, and the beginning of the hash that comes out.
+/// A program, its options before user and password, and the beginning of its hash.
 const ROWS: &[(&str, &[&str], &str)] = &[
     ("htpasswd", &["-b"], "$apr1$"),
     ("htpasswd", &["-bm"], "$apr1$"),
@@ -73,7 +73,7 @@ fn logs_in(program: &str, options: &[&str], mark: &str) {
     assert_eq!(answers(&path, ""), StatusCode::UNAUTHORIZED);
 }
 
-/// What a registry with the users of this file answers to a ping with this password.
+/// Returns the status of a ping with this password, for the users of this file.
 fn answers(path: &Path, password: &str) -> StatusCode {
     let limit = FailureLimit::new(1, Duration::from_secs(3600));
     let users = Htpasswd::builder(path).failure_limit(limit).open().unwrap();
@@ -89,7 +89,7 @@ fn answers(path: &Path, password: &str) -> StatusCode {
     runtime.block_on(registry.handle(request)).status()
 }
 
-/// Runs a program that has to succeed, and returns what it prints.
+/// Runs a program that must succeed, and returns its output.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");

@@ -3,22 +3,22 @@
 use super::{HashError, Kind};
 use std::str::FromStr as _;
 
-/// Where the last character of the salt is, of whose six bits only two belong to the salt.
+/// Index of the salt's last character. Only two of its six bits belong to the salt.
 const END_OF_SALT: usize = 28;
 
-/// The characters whose four lower bits are 0, in bcrypt's order of digits.
+/// Digits whose four lower bits are 0, in bcrypt's order of digits.
 const PADDED: &[u8; 4] = b".Oeu";
 
-/// bcrypt's own order of digits.
+/// Digits of bcrypt's base 64, from 0 on.
 const DIGITS: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The costliest hash that is taken or made: two to three seconds for each login, also for strangers, whose logins are
-/// measured against it.
+/// Highest cost that is accepted or made. A login takes two to three seconds, even for an unknown user, whose password
+/// is hashed against an existing line.
 pub(super) const COSTLIEST: u32 = 15;
 
-/// The hash, if it is one.
+/// Returns the hash if it is well formed.
 ///
-/// Some old programs made salts whose padding is not 0. It never counted, so it is cleared.
+/// Some old programs made salts whose padding is not 0. bcrypt ignores these bits, so they are cleared.
 pub(super) fn checked(text: &str) -> Result<Box<str>, HashError> {
     let damaged = HashError::Damaged(Kind::Bcrypt);
     let mut text = text.to_owned();

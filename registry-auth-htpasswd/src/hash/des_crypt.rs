@@ -1,7 +1,8 @@
-//! The crypt of old Unix: 25 encryptions of zeros by DES, whose key is the password and whose expansion the salt
-//! disturbs. That disturbance is why no library's DES can be used for it.
+//! Traditional Unix crypt: 25 encryptions of zeros by DES with the password as its key. The salt changes the expansion,
+//! so a library's DES cannot be used.
 //!
-//! The tables are those of FIPS 46-3, where bit 1 is the highest. This is for old files only, and simple before fast.
+//! The tables are those of FIPS 46-3, where bit 1 is the highest. This code serves old files only, and is simple rather
+//! than fast.
 
 use super::{digit, to_digit};
 
@@ -38,7 +39,7 @@ const ROUND_KEY_CHOICE: [u8; 48] = [
     47, 55, 30, 40, 51, 45, 33, 48, 44, 49, 39, 56, 34, 53, 46, 42, 50, 36, 29, 32,
 ];
 
-/// How far the halves of the key turn before each round.
+/// Number of bits by which the halves of the key rotate before each round.
 const TURNS: [u32; 16] = [1, 1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 1];
 
 const SUBSTITUTIONS: [[u8; 64]; 8] = [
@@ -84,7 +85,7 @@ const SUBSTITUTIONS: [[u8; 64]; 8] = [
     ],
 ];
 
-/// The hash of a password with the salt that `setting` begins with; `None` if that is no salt.
+/// Returns the hash of a password with the salt that `setting` begins with; `None` if that is no salt.
 pub(super) fn crypt(password: &[u8], setting: &[u8]) -> Option<[u8; 13]> {
     let salt @ [first, second] = *setting.first_chunk()?;
     // Bit n of the salt exchanges the bits n and n + 24 of each expansion.
@@ -105,7 +106,7 @@ pub(super) fn crypt(password: &[u8], setting: &[u8]) -> Option<[u8; 13]> {
     Some(text)
 }
 
-/// The sixteen keys, from the lower seven bits of eight characters.
+/// Returns the sixteen round keys, from the lower seven bits of eight characters.
 fn round_keys(password: &[u8]) -> [u64; 16] {
     let characters = password.iter().copied().chain(std::iter::repeat(0)).take(8);
     let key = characters.fold(0, |key, character| key << 8 | u64::from(character << 1));
@@ -141,7 +142,7 @@ fn round(half: u64, key: u64, exchanged: u64) -> u64 {
     permuted(substituted, 32, &PERMUTATION)
 }
 
-/// The bits that a table lists, of a value `width` bits wide.
+/// Returns the bits that a table lists, of a value `width` bits wide.
 fn permuted(value: u64, width: u8, table: &[u8]) -> u64 {
     table
         .iter()

@@ -1,4 +1,4 @@
-//! Making hashes, for those who write password files.
+//! Hashing of new passwords, for programs that write password files.
 
 use super::{
     bcrypt::COSTLIEST,
@@ -8,7 +8,7 @@ use super::{
 };
 use sha_crypt::{Algorithm, CustomizedPasswordHasher as _, Params, ShaCrypt};
 
-/// How a new password is to be kept.
+/// Hash function for a new password, with its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -19,35 +19,35 @@ pub enum Scheme {
     },
     /// SHA-256 crypt.
     Sha256 {
-        /// From 1000 to 1,000,000.
+        /// Number of rounds, from 1000 to 1,000,000.
         rounds: u32,
     },
     /// SHA-512 crypt.
     Sha512 {
-        /// From 1000 to 1,000,000.
+        /// Number of rounds, from 1000 to 1,000,000.
         rounds: u32,
     },
-    /// Apache's MD5, weak: for programs that read nothing better.
+    /// Apache's MD5. Weak: only for programs that support nothing better.
     Apr1,
-    /// SHA-1 without a salt, weakest: for programs that read nothing better.
+    /// SHA-1 without a salt. The weakest: only for programs that support nothing better.
     Sha1,
 }
 
 impl Default for Scheme {
-    /// bcrypt, at the cost that registry:2 gives the users that it makes itself: 10.
+    /// Returns bcrypt at cost 10, which registry:2 uses for the users that it makes itself.
     fn default() -> Self {
         Self::Bcrypt { cost: 10 }
     }
 }
 
-/// Why no hash was made.
+/// Reason why no hash was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
-    /// bcrypt's cost is not from 4 to 15.
+    /// The cost of bcrypt is out of range (4 to 15).
     #[error("bcrypt's cost goes from 4 to {most}, not {0}", most = COSTLIEST)]
     Cost(u32),
-    /// The number of rounds is not from 1000 to 1,000,000.
+    /// The number of rounds is out of range (1000 to 1,000,000).
     #[error("the rounds of SHA-crypt go from {least} to {most}, not {0}", least = FEWEST_ROUNDS, most = MOST_ROUNDS)]
     Rounds(u32),
     /// The system gave no randomness for a salt.
@@ -55,9 +55,9 @@ pub enum MakeError {
     Random(getrandom::Error),
 }
 
-/// The hash of a password, with a random salt, as it stands behind `user:` in a file.
+/// Hashes a password with a random salt, in the form that follows `user:` in a file.
 ///
-/// This is slow on purpose; keep it off an async runtime. bcrypt reads no more than the first 72 bytes.
+/// This is slow on purpose; keep it off an async runtime. bcrypt reads only the first 72 bytes of a password.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
-//! MD5 crypt: `$1$`, and `$apr1$`, which Apache made of it by exchanging the mark.
+//! MD5 crypt: `$1$`, and Apache's variant `$apr1$`, which differs only in the mark.
 //!
-//! A thousand rounds of MD5, made in 1994. No kept library has it, and it is too short to need one.
+//! The scheme is a thousand rounds of MD5, from 1994. No maintained library has it, and it is short.
 
 use super::{digit, same, to_digit};
 use md5::{Digest as _, Md5};
@@ -11,17 +11,17 @@ pub(super) const APR1: &str = "$apr1$";
 /// The mark of the original.
 pub(super) const MD5_CRYPT: &str = "$1$";
 
-/// How many characters of a salt count.
+/// Maximum number of characters of a salt.
 const SALT: usize = 8;
 
-/// The digest's bytes in the order in which they are written, three at a time; the last one stands alone.
+/// Order in which the digest's bytes are written, three at a time; the last one stands alone.
 const ORDER: [[usize; 3]; 5] = [[0, 6, 12], [1, 7, 13], [2, 8, 14], [3, 9, 15], [4, 10, 5]];
 const LAST: usize = 11;
 
-/// A digest as it is written.
+/// A digest in its written form.
 type Checksum = [u8; 22];
 
-/// The salt and the checksum of `MARK SALT $ CHECKSUM`, if that is what this is.
+/// Splits `MARK SALT $ CHECKSUM` into salt and checksum; `None` if the text has another form.
 pub(super) fn split<'a>(text: &'a str, mark: &str) -> Option<(&'a [u8], &'a [u8])> {
     let (salt, checksum) = text.strip_prefix(mark)?.split_once('$')?;
     let well_formed = salt.len() <= SALT
@@ -34,7 +34,7 @@ pub(super) fn verify(password: &[u8], text: &str, mark: &str) -> bool {
     split(text, mark).is_some_and(|(salt, checksum)| same(&compute(password, salt, mark), checksum))
 }
 
-/// The whole hash, for a file.
+/// Returns the whole hash, for a file.
 pub(super) fn hash(password: &[u8], salt: &[u8], mark: &str) -> String {
     let checksum = compute(password, salt, mark);
     let salt = String::from_utf8_lossy(salt);
@@ -85,7 +85,7 @@ fn compute(password: &[u8], salt: &[u8], mark: &str) -> Checksum {
     encode(digest)
 }
 
-/// Crypt's base 64: the lowest bits first.
+/// Encodes a digest in crypt's base 64: the lowest bits first.
 fn encode(digest: [u8; 16]) -> Checksum {
     let at = |index: usize| digest.get(index).copied().map_or(0, u32::from);
     let groups = ORDER

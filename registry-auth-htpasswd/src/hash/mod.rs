@@ -1,6 +1,7 @@
-//! Password hashes as they stand in htpasswd files: one type for all kinds, and one place that tells them apart.
+//! Password hashes as they stand in htpasswd files: one type for all kinds, and the function that tells the kinds
+//! apart.
 //!
-//! Passwords are never kept or compared as plain text: a line that holds one is a line of no known kind.
+//! Passwords in plain text are never accepted: such a line has no known kind.
 
 mod bcrypt;
 #[cfg(feature = "legacy")]
@@ -16,7 +17,7 @@ use md5_crypt::{APR1, MD5_CRYPT};
 use std::fmt;
 use subtle::ConstantTimeEq as _;
 
-/// How a password is kept.
+/// Kind of a password hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
@@ -39,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name for people, with the mark by which the kind is known in a file.
+    /// Returns the name for people, with the mark of this kind in a file.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// Whether a leaked file gives away all but the best passwords within hours.
+    /// Returns true if most passwords can be recovered from a leaked file within hours.
     #[must_use]
     pub const fn is_weak(self) -> bool {
         match self {
@@ -63,12 +64,13 @@ impl Kind {
         }
     }
 
-    /// Whether this build verifies it.
+    /// Returns true if this build verifies hashes of this kind.
     const fn is_built_in(self) -> bool {
         cfg!(feature = "legacy") || !matches!(self, Self::Md5Crypt | Self::DesCrypt)
     }
 
-    /// What a hash begins with decides, and for DES crypt, which begins with nothing, its alphabet and length.
+    /// Finds the kind by the first characters of a hash. DES crypt has no such mark: its alphabet and length identify
+    /// it.
     fn of(text: &str) -> Option<Self> {
         let marked = [
             ("$2y$", Self::Bcrypt),
@@ -94,21 +96,21 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a text is not a hash that passwords can be verified against.
+/// Reason why a text is not a hash that passwords can be verified against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HashError {
-    /// Plain text, or a kind that is not known here, such as yescrypt.
+    /// Plain text, or an unknown kind such as yescrypt.
     #[error("not a hash of a known kind (plain text is never accepted)")]
     UnknownKind,
-    /// The kind is known, and the rest does not fit it.
+    /// The kind is known, but the rest of the hash is malformed.
     #[error("a damaged hash: it begins as {0} and does not go on as one")]
     Damaged(Kind),
-    /// One login would keep a processor busy for more than a few seconds: bcrypt beyond cost 15, SHA-crypt beyond a
+    /// One login would take more than a few seconds of processor time: bcrypt beyond cost 15, SHA-crypt beyond a
     /// million rounds.
     #[error("{0} with so high a cost that a few logins would keep everybody else waiting")]
     TooCostly(Kind),
-    /// The kind is known, and this build does not verify it.
+    /// The kind is known, but this build does not verify it.
     #[error("{0}, which this build does not verify (it lacks the feature `legacy`)")]
     NotBuiltIn(Kind),
 }
@@ -130,11 +132,11 @@ pub struct PasswordHash {
 }
 
 impl PasswordHash {
-    /// Understands a hash.
+    /// Parses a hash.
     ///
     /// # Errors
     ///
-    /// [`HashError`] says what is wrong with it, and never repeats it.
+    /// [`HashError`] says what is wrong with the text, without repeating it.
     pub fn parse(text: &str) -> Result<Self, HashError> {
         let kind = Kind::of(text).ok_or(HashError::UnknownKind)?;
         if !kind.is_built_in() {
@@ -159,17 +161,16 @@ impl PasswordHash {
         }
     }
 
-    /// How the password is kept.
+    /// Returns the kind of the hash.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Whether this is the hash of `password`, found out in a time that does not depend on how much of it is right.
+    /// Returns true if this is the hash of `password`. The time does not depend on how much of the password is right.
     ///
-    /// That time is the point of a good hash: tens of milliseconds of a processor. Keep it off an async runtime.
-    /// bcrypt reads the first 72 bytes of a password and DES crypt the first eight, as every program does that
-    /// writes such hashes.
+    /// It takes tens of milliseconds of processor time on purpose, so keep it off an async runtime. bcrypt reads the
+    /// first 72 bytes of a password and DES crypt the first eight, as every program does that writes such hashes.
     #[must_use]
     pub fn verify(&self, password: &[u8]) -> bool {
         match self.kind {
@@ -201,7 +202,7 @@ impl PasswordHash {
 }
 
 impl fmt::Debug for PasswordHash {
-    /// The kind alone: a hash is a secret.
+    /// Shows the kind only: a hash is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PasswordHash({})", self.kind)
     }
@@ -210,7 +211,7 @@ impl fmt::Debug for PasswordHash {
 /// The digits of crypt's own base 64, from 0 on.
 const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The value of a digit.
+/// Returns the value of a digit.
 fn digit(byte: u8) -> Option<u8> {
     DIGITS
         .iter()
@@ -218,13 +219,14 @@ fn digit(byte: u8) -> Option<u8> {
         .and_then(|value| u8::try_from(value).ok())
 }
 
-/// The digit of the lowest six bits.
+/// Returns the digit of the lowest six bits.
 fn to_digit(value: u32) -> u8 {
     let index = usize::try_from(value & 0x3f).unwrap_or_default();
     DIGITS.get(index).copied().unwrap_or(b'.')
 }
 
-/// Two characters of salt and eleven for 64 bits, so that the last one stands for four bits only.
+/// Returns true if the text has two characters of salt and eleven for 64 bits, the last of which stands for four bits
+/// only.
 fn looks_like_des(text: &str) -> bool {
     text.len() == 13
         && text.bytes().all(|byte| digit(byte).is_some())
@@ -235,7 +237,7 @@ fn looks_like_des(text: &str) -> bool {
             .is_some_and(|last| last & 0b11 == 0)
 }
 
-/// Whether two texts of known length are the same, in a time that depends on their lengths alone.
+/// Returns true if two texts of known length are equal. The time depends on their lengths only.
 fn same(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }

@@ -7,7 +7,7 @@ use base64::{
 };
 use sha1::{Digest as _, Sha1};
 
-/// Some programs leave the padding out.
+/// Base 64 with optional padding, which some programs omit.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -29,12 +29,12 @@ impl Kept {
     }
 }
 
-/// What `{SHA}` holds: a digest and nothing else.
+/// Parses the content of `{SHA}`: a digest and nothing else.
 pub(super) fn bare(text: &str) -> Option<Kept> {
     kept(text, "{SHA}").filter(|kept| kept.salt.is_empty())
 }
 
-/// What `{SSHA}` holds: a digest and a salt.
+/// Parses the content of `{SSHA}`: a digest and a salt.
 pub(super) fn salted(text: &str) -> Option<Kept> {
     kept(text, "{SSHA}").filter(|kept| !kept.salt.is_empty())
 }
@@ -48,7 +48,7 @@ fn kept(text: &str, mark: &str) -> Option<Kept> {
     })
 }
 
-/// The `{SHA}` of a password.
+/// Returns the `{SHA}` hash of a password.
 pub(super) fn hash(password: &[u8]) -> String {
     format!("{{SHA}}{}", BASE64.encode(Sha1::digest(password)))
 }

@@ -3,14 +3,14 @@
 use super::{HashError, Kind, digit};
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 
-/// The most rounds that are taken or made: a second or so for each login, also for strangers, whose logins are measured
-/// against it.
+/// Most rounds that are accepted or made. A login takes about a second, even for an unknown user, whose password is
+/// hashed against an existing line.
 pub(super) const MOST_ROUNDS: u32 = 1_000_000;
 
-/// The fewest that the specification of SHA-crypt allows.
+/// Fewest rounds that the specification of SHA-crypt allows.
 pub(super) const FEWEST_ROUNDS: u32 = 1000;
 
-/// The hash, if it is one: `$5$[rounds=N$]SALT$DIGEST`.
+/// Returns the hash if it is well formed: `$5$[rounds=N$]SALT$DIGEST`.
 pub(super) fn checked(kind: Kind, text: &str) -> Result<Box<str>, HashError> {
     let damaged = HashError::Damaged(kind);
     let mut fields = text.split('$').skip(2);

@@ -1,4 +1,4 @@
-//! Those who try passwords are told to wait, and those who work are not.
+//! Clients that try passwords are told to wait, and clients with verified passwords are not.
 
 use crate::scene::{Answer, HOME, Scene, lines};
 use registry_auth_htpasswd::FailureLimit;

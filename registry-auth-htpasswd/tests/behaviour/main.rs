@@ -1,4 +1,4 @@
-//! What an [`Htpasswd`](registry_auth_htpasswd::Htpasswd) does, seen through a registry and its log.
+//! Behaviour of an [`Htpasswd`](registry_auth_htpasswd::Htpasswd), seen through a registry and its log.
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking; the harness reports where"

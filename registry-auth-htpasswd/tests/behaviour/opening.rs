@@ -1,4 +1,4 @@
-//! What whoever starts a server is told when there are no users to be had.
+//! Errors for an operator who starts a server without usable users.
 
 use crate::scene::{Log, lines};
 use registry_auth_htpasswd::{Htpasswd, LoadError, Problem};

@@ -18,7 +18,7 @@ use std::{
 use tempfile::TempDir;
 use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 
-/// Where clients are, if a test does not say otherwise.
+/// Address of clients, unless a test sets another one.
 pub(crate) const HOME: &str = "192.0.2.7:50000";
 
 pub(crate) struct Scene {
@@ -29,7 +29,7 @@ pub(crate) struct Scene {
     registry: Registry,
 }
 
-/// What a registry answers to a ping.
+/// Answer of a registry to a ping.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -37,12 +37,12 @@ pub(crate) struct Answer {
 }
 
 impl Scene {
-    /// With these users, a name and a password each.
+    /// Makes a scene with these users, a name and a password each.
     pub(crate) fn new(users: &[(&str, &str)]) -> Self {
         Self::with(&lines(users), |builder| builder)
     }
 
-    /// With a file of this text, and these options.
+    /// Makes a scene with a file of this text, and these options.
     pub(crate) fn with(text: &str, options: impl FnOnce(Builder) -> Builder) -> Self {
         let log = Log::capture();
         let directory = tempfile::tempdir().unwrap();
@@ -66,13 +66,13 @@ impl Scene {
         self.login_from(HOME, user, password).await.status
     }
 
-    /// The same from another address.
+    /// Pings from another address.
     pub(crate) async fn login_from(&self, address: &str, user: &str, password: &str) -> Answer {
         let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
         self.ping(Some(address), &format!("Basic {credentials}")).await
     }
 
-    /// The same through a peer that tells this address, and is only presumed to be a proxy.
+    /// Pings through a peer that forwards this address, and is only presumed to be a proxy.
     pub(crate) async fn login_through(
         &self,
         proxy: &str,
@@ -134,7 +134,7 @@ pub(crate) fn lines(users: &[(&str, &str)]) -> String {
     users.iter().map(line).collect()
 }
 
-/// What this thread, and those it starts, log until it is dropped.
+/// Captured log of this thread, and of those it starts, until it is dropped.
 pub(crate) struct Log {
     written: Arc<Mutex<Vec<u8>>>,
     _guard: DefaultGuard,
@@ -156,7 +156,7 @@ impl Log {
         }
     }
 
-    /// The lines since this was asked last.
+    /// Returns the lines since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         let written = std::mem::take(&mut *self.written.lock().unwrap());
         let text = String::from_utf8(written).unwrap();

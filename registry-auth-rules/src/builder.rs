@@ -1,4 +1,4 @@
-//! [`Builder`]: rules from code, and what is odd about them.
+//! [`Builder`]: rules from code, and warnings about them.
 
 use crate::{
     overlap,
@@ -9,18 +9,18 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Rules being put together: [`Rules::builder`].
+/// Rules under construction, made by [`Rules::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Builder {
     rules: Vec<Rule>,
     groups: Groups,
-    /// Where a group is defined, if it is from a file.
+    /// Place where each group is defined, for groups from a file.
     origins: BTreeMap<Arc<str>, Origin>,
 }
 
 impl Builder {
-    /// Defines a group, or adds to it.
+    /// Defines a group, or adds members to it.
     pub fn group<M: Into<Arc<str>>>(
         mut self,
         name: impl Into<Arc<str>>,
@@ -42,13 +42,13 @@ impl Builder {
         self.groups.contains_key(group)
     }
 
-    /// Adds a rule behind those that are there.
+    /// Adds a rule after the existing ones.
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// The rules.
+    /// Builds the rules.
     #[must_use]
     pub fn build(self) -> Rules {
         let mut warnings = self.about_groups();

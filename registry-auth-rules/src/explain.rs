@@ -1,26 +1,26 @@
-//! [`Explanation`]: which rule decided, in words.
+//! [`Explanation`]: the rule that decided, in words.
 
 use crate::rule::Rule;
 use registry_core::{Action, RepositoryName, auth::Decision};
 use std::fmt;
 
-/// What is decided, by which rule. Its text is for people: one line.
+/// A decision and the rule that made it. Its text is one line for people.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation<'a> {
-    /// What is decided.
+    /// The decision.
     pub decision: Decision,
-    /// The rule that decided and its number, counted from 1; `None` if none applies, which refuses.
+    /// The rule that decided and its number, counted from 1. If none applies, this is `None`, and access is refused.
     pub rule: Option<(usize, &'a Rule)>,
     pub(crate) user: Option<Box<str>>,
     pub(crate) action: Action,
     pub(crate) repository: RepositoryName,
-    /// Whether the user has a name that `{user}` never matches, and a rule has `{user}`.
+    /// True if a rule has `{user}`, which never matches the name of this user.
     pub(crate) nameless: bool,
 }
 
 impl Explanation<'_> {
-    /// Whether it is allowed.
+    /// Returns true if access is allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.decision == Decision::Allow

@@ -1,7 +1,7 @@
-//! Access rules: an [`Authorizer`](registry_core::Authorizer) that reads like what people say.
+//! Access rules: an [`Authorizer`](registry_core::Authorizer) with rules that read like sentences.
 //!
-//! Rules stand in an order. The first one that applies to who asks, names the action and matches the repository
-//! decides; where none does, the answer is no: strangers are asked to log in (401), everybody else is denied (403).
+//! Rules are ordered. The first rule that includes the user, the action and the repository decides. If none applies,
+//! access is refused: strangers are asked to log in (401), others are denied (403).
 //!
 //! ```
 //! use registry_auth_rules::{Rule, Rules, Who};
@@ -21,8 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The same from a file, with the feature `yaml` (which is on by default): `Rules::parse`, and `RulesFile`, which
-//! reads the file again when it changes.
+//! With the feature `yaml` (on by default), rules can also come from a file: `Rules::parse` reads them once, and
+//! `RulesFile` reads the file again when it changes.
 //!
 //! # Actions
 //!
@@ -33,11 +33,12 @@
 //! | `overwrite` | move a tag that exists to another manifest |
 //! | `delete` | delete tags, manifests, blobs |
 //!
-//! Without `overwrite` tags are immutable: a tag is moved by a compare-and-swap that a second push loses, however close
-//! the two are; pushing the same manifest to the same tag again succeeds. Whoever may `delete` can delete a tag and push
-//! it anew. Clients look before they push, so whoever may `push` needs `pull` as well.
+//! Without `overwrite`, tags are immutable. A tag is moved by a compare-and-swap, so of two concurrent pushes one
+//! loses. Pushing the same manifest to the same tag again succeeds. A user with `delete` can delete a tag and push it
+//! anew. Clients read before they push, so a user with `push` needs `pull` as well.
 //!
-//! The catalog is there for whoever some rule allows to pull somewhere, and shows each the repositories that they may pull.
+//! The catalog is open to users whom some rule allows to pull somewhere. It shows each user the repositories that they
+//! may pull.
 
 mod builder;
 mod explain;
@@ -67,7 +68,7 @@ pub use self::{
     yaml::{InvalidRules, Problem},
 };
 
-/// The code in the page about access rules.
+/// Compiles the code in the page about access rules.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/access.md")]
 struct Page;

@@ -1,11 +1,11 @@
 //! Errors of the YAML library, in words for people who write rules.
 //!
-//! The library speaks to programmers, of budgets, events and options that they may set. What it says of the text itself is
-//! kept, with what to do about it.
+//! The library addresses programmers, with budgets, events and options. Its messages about the text itself are kept,
+//! with a remedy added.
 
 use serde_saphyr::{Error, UserMessageFormatter, budget::BudgetBreach};
 
-/// Says what is wrong with a text, without the line.
+/// Describes the fault of a text, without its line.
 pub(crate) fn explained(error: &Error) -> String {
     match error.without_snippet() {
         Error::AliasError { error, .. } => explained(error),
@@ -57,7 +57,7 @@ pub(crate) fn explained(error: &Error) -> String {
     }
 }
 
-/// What is too much of a text.
+/// Describes the limit that a text exceeds.
 const fn beyond(breach: &BudgetBreach) -> &'static str {
     match breach {
         BudgetBreach::Depth { .. } => "sections and lists lie too deep in each other for rules",
@@ -65,7 +65,7 @@ const fn beyond(breach: &BudgetBreach) -> &'static str {
     }
 }
 
-/// The library's own words. They end with the place, which the caller has.
+/// Returns the library's own message, without the place at its end, which the caller has.
 fn said(error: &Error) -> String {
     let said = error.render_with_formatter(&UserMessageFormatter);
     let end = [" at line ", " (defined at line "]
@@ -75,7 +75,7 @@ fn said(error: &Error) -> String {
     said.get(..end.unwrap_or(said.len())).unwrap_or(&said).to_owned()
 }
 
-/// What to do about it, for what people run into.
+/// Returns a remedy for the usual mistakes.
 fn remedy(said: &str) -> &'static str {
     let is_about = |words: &str| said.contains(words);
     if is_about("tab") {

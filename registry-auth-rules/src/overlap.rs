@@ -1,7 +1,7 @@
-//! Rules that can never decide, because others do before them.
+//! Rules that can never decide, because earlier rules do.
 //!
-//! What is reported is certain. Some rules that never decide are not noticed: those that it takes several patterns
-//! of another rule to cover.
+//! Each report is certain. Some rules that never decide are not noticed: those that only several patterns of another
+//! rule cover together.
 
 use crate::{
     pattern::{Part, Pattern, matches_glob, matches_sequence},
@@ -11,7 +11,7 @@ use crate::{
 use registry_core::Action;
 use std::collections::BTreeSet;
 
-/// The indexes of the rules that always decide before `rule`; `None` if it can be reached.
+/// Returns the indexes of the rules that always decide before `rule`; `None` if it can be reached.
 pub(crate) fn shadow(rule: &Rule, before: &[Rule], groups: &Groups) -> Option<BTreeSet<usize>> {
     let mut by = BTreeSet::new();
     for action in rule.actions() {
@@ -34,7 +34,7 @@ fn covers(earlier: &Rule, action: Action, who: &Who, pattern: &Pattern, groups: 
             .any(|earlier| is_within(pattern.parts(), earlier.parts()))
 }
 
-/// Whether all of `who` are among `others`, whatever logins say.
+/// Returns true if all of `who` are among `others`, for every login.
 fn is_among(who: &Who, others: &Who, groups: &Groups) -> bool {
     match (who, others) {
         (_, Who::Everyone) => true,
@@ -46,12 +46,12 @@ fn is_among(who: &Who, others: &Who, groups: &Groups) -> bool {
     }
 }
 
-/// Whether every repository that matches `inner` matches `outer`.
+/// Returns true if every repository that matches `inner` matches `outer`.
 fn is_within(inner: &[Part], outer: &[Part]) -> bool {
     matches_sequence(outer, inner, |wider, part| is_narrower(part, wider))
 }
 
-/// Whether every component that matches `part` matches `wider`, which is one component.
+/// Returns true if every component that matches `part` matches `wider`, which is one component.
 fn is_narrower(part: &Part, wider: &Part) -> bool {
     match (part, wider) {
         (Part::Any, _) | (_, Part::Any) => false,

@@ -1,9 +1,9 @@
-//! [`Pattern`]: which repositories a rule is about.
+//! [`Pattern`]: the repositories that a rule applies to.
 
 use registry_core::RepositoryName;
 use std::fmt;
 
-/// Repositories, by name: components joined by slashes, as in the names themselves.
+/// A pattern of repository names: components joined by slashes, as in the names themselves.
 ///
 /// | component | matches |
 /// |---|---|
@@ -12,7 +12,7 @@ use std::fmt;
 /// | `{user}` | one component that is the name of whoever asks; nobody's for strangers |
 /// | `**` | any number of components, none included |
 ///
-/// So `team/*` is `team/app` but neither `team` nor `team/app/web`; `team/**` is all three.
+/// So `team/*` is `team/app` but neither `team` nor `team/app/web`; `team/**` matches all three.
 ///
 /// ```
 /// use registry_auth_rules::Pattern;
@@ -37,18 +37,18 @@ pub(crate) enum Part {
     Any,
     /// `{user}`
     User,
-    /// What stands before, between and after the stars: one piece if there are none.
+    /// Texts before, between and after the stars: a single one if there are no stars.
     Glob(Vec<Box<str>>),
 }
 
-/// Why a text is no pattern.
+/// Reason why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPattern {
-    /// A component is `**` and something else.
+    /// A component contains `**` and something else.
     #[error("`**` must be a component of its own, as in `team/**`")]
     StarsInComponent,
-    /// Braces that are not the component `{user}`.
+    /// Braces are used for something other than the component `{user}`.
     #[error(
         "`{{user}}` must be a component of its own, as in `users/{{user}}/**`, and is the only word in braces"
     )]
@@ -61,11 +61,11 @@ pub enum InvalidPattern {
 }
 
 impl Pattern {
-    /// Understands a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     ///
-    /// [`InvalidPattern`] if it is none, or if no repository could ever match.
+    /// [`InvalidPattern`] if the text is malformed, or if no repository could ever match.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let parts = text.split('/').map(Part::parse).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -74,15 +74,16 @@ impl Pattern {
         })
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether a repository matches, for `user`; `None` is a stranger.
+    /// Returns true if a repository matches, for `user`; `None` is a stranger.
     ///
-    /// In at most as many steps as the name has bytes times the pattern has components, whatever the stars.
+    /// The number of steps is at most the bytes of the name times the components of the pattern, for any number of
+    /// stars.
     #[must_use]
     pub fn matches(&self, repository: &RepositoryName, user: Option<&str>) -> bool {
         let components: Vec<&str> = repository.as_str().split('/').collect();
@@ -126,7 +127,7 @@ impl Part {
         }
     }
 
-    /// The text of a component without stars.
+    /// Returns the text of a component without stars.
     pub(crate) fn literal(&self) -> Option<&str> {
         match self {
             Self::Glob(pieces) => match &**pieces {
@@ -138,7 +139,8 @@ impl Part {
     }
 }
 
-/// Whether `parts` stand for `items`, where `**` is any number of them and `matches` compares any other part with one.
+/// Returns true if `parts` match `items`: `**` matches any number of them, and `matches` compares any other part with
+/// one.
 pub(crate) fn matches_sequence<T>(parts: &[Part], items: &[T], matches: impl Fn(&Part, &T) -> bool) -> bool {
     let (mut part, mut item) = (0, 0);
     // Behind the last `**`, and the first item that it left to what follows it. Only the last one has to be tried
@@ -167,7 +169,8 @@ pub(crate) fn matches_sequence<T>(parts: &[Part], items: &[T], matches: impl Fn(
     rest.iter().all(|part| *part == Part::Any)
 }
 
-/// Each piece is looked for once, from where the one before it ends: the leftmost place leaves the most to the rest.
+/// Returns true if a component matches the pieces between stars. Each piece is searched for once, from the end of the
+/// previous one: the leftmost match leaves the most to the rest.
 pub(crate) fn matches_glob(pieces: &[Box<str>], component: &str) -> bool {
     let (first, middle, last) = match pieces {
         [] => return component.is_empty(),

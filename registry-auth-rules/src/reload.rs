@@ -1,4 +1,4 @@
-//! [`RulesFile`]: rules that follow their file.
+//! [`RulesFile`]: rules that are reloaded when their file changes.
 
 use crate::{rules::Rules, yaml::InvalidRules};
 use async_trait::async_trait;
@@ -14,16 +14,16 @@ use std::{
     time::Duration,
 };
 
-/// How often [`RulesFile::watch`] looks at the file.
+/// Interval at which [`RulesFile::watch`] checks the file.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Far more than anybody writes; what is larger is another file.
+/// Maximum size of the file, far more than a file of rules needs.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Rules from a file. Clones are handles on the same rules.
 ///
-/// The host drives [`watch`](Self::watch), or calls [`look`](Self::look) when it likes; until then nothing is read
-/// again. A file that is broken or gone leaves the rules as they were.
+/// The host drives [`watch`](Self::watch), or calls [`look`](Self::look) itself; without that, the file is not read
+/// again. If the file becomes invalid or missing, the previous rules stay in force.
 ///
 /// ```no_run
 /// use registry_auth_rules::RulesFile;
@@ -50,44 +50,45 @@ struct Inner {
     seen: Mutex<Seen>,
 }
 
-/// What the file held the last time. Its whole content: times and sizes miss a second change within a clock tick.
+/// Last content of the file. It is kept whole: times and sizes miss a second change within a clock tick.
 #[derive(Debug)]
 struct Seen {
     content: Content,
-    /// Whether it is what the rules were made of, or was found to be no rules.
+    /// True if the rules were made from this content, or if it was found to be invalid.
     judged: bool,
 }
 
-/// The text, or why there is none.
+/// Text of the file, or the reason why it could not be read.
 type Content = Result<String, String>;
 
-/// What a look at the file comes to.
+/// Result of a check of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Look {
-    /// It is as it was.
+    /// The file has not changed.
     Unchanged,
-    /// It has changed since the last look, and may still be being written: it counts if the next look finds the same.
+    /// The file has changed since the last check, and may still be written. It is loaded if the next check finds the
+    /// same content.
     Changing,
-    /// The rules are now those of the file.
+    /// The rules were reloaded from the file.
     Reloaded,
-    /// The file holds no rules any more, for this reason; those from before still count.
+    /// The file is invalid or missing, for this reason. The previous rules stay in force.
     Kept(String),
 }
 
-/// Why rules could not be opened.
+/// Reason why rules could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The file could not be read.
     #[error("cannot read the access rules {}: {reason}", .path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// As the system says it.
+        /// Message of the system.
         reason: String,
     },
-    /// The file holds no rules.
+    /// The file holds no valid rules.
     #[error(transparent)]
     Invalid(#[from] InvalidRules),
 }
@@ -97,7 +98,7 @@ impl RulesFile {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] names the file, and the line where it holds no rules.
+    /// [`OpenError`] names the file, and the line of the fault if its content is invalid.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path = path.into();
         let content = read(&path);
@@ -115,15 +116,15 @@ impl RulesFile {
         })
     }
 
-    /// The rules that count now.
+    /// Returns the rules in force.
     #[must_use]
     pub fn rules(&self) -> Arc<Rules> {
         let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&rules)
     }
 
-    /// Looks at the file, and takes its rules if it has changed and then stayed the same between two looks. Blocks for
-    /// as long as reading it takes.
+    /// Checks the file, and loads its rules if it has changed and then stayed the same between two checks. Blocks while
+    /// the file is read.
     #[must_use]
     pub fn look(&self) -> Look {
         let content = read(&self.inner.path);
@@ -148,7 +149,7 @@ impl RulesFile {
         }
     }
 
-    /// Looks at the file every second, for ever, and logs what becomes of it. To be driven by the host.
+    /// Checks the file every second, without end, and logs the results. The host has to drive this future.
     pub async fn watch(&self) {
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -204,7 +205,8 @@ fn read(path: &Path) -> Content {
     read().map_err(|error| error.to_string())
 }
 
-/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+/// Returns true if a text file is UTF-16, by its byte order mark or because every second of the first bytes is mostly
+/// zero.
 fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;

@@ -1,4 +1,4 @@
-//! [`Rule`]: what is allowed, denied or hidden, to whom, and where.
+//! [`Rule`]: permission or refusal of actions, for users, in repositories.
 
 use crate::{
     pattern::{InvalidPattern, Pattern},
@@ -7,59 +7,59 @@ use crate::{
 use registry_core::{Action, auth::Decision};
 use std::{fmt, sync::Arc};
 
-/// One rule. It decides where it applies: about its actions, for those it is about, in the repositories that match.
+/// One rule. It applies to its actions, by its users, in the repositories that match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     effect: Effect,
-    /// In the order of [`Rule::ALL`], each once.
+    /// Actions in the order of [`Rule::ALL`], each once.
     actions: Vec<Action>,
     who: Vec<Who>,
     repositories: Vec<Pattern>,
     origin: Option<Origin>,
 }
 
-/// What a rule does.
+/// Effect of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// It lets through.
+    /// Allows the action.
     Allow,
-    /// It refuses: strangers are asked to log in, others are told that it is denied.
+    /// Refuses the action: strangers are asked to log in, others are denied.
     Deny,
-    /// It refuses, and answers as if the repository did not exist.
+    /// Refuses the action, and answers as if the repository did not exist.
     Hide,
 }
 
-/// Where a rule stands in a file.
+/// Place of a rule in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// The file, as it was named.
+    /// Name of the file, as it was given.
     pub file: Arc<str>,
-    /// The line, counted from 1.
+    /// Line number, counted from 1.
     pub line: u64,
 }
 
-/// Why there is no such rule.
+/// Reason why a rule is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRule {
-    /// A rule about no action, nobody or no repository.
+    /// The rule has no action, no user or no repository.
     #[error("a rule needs at least one {0}")]
     Missing(&'static str),
-    /// An action that rules do not decide.
+    /// The action is not one that rules decide.
     #[error("rules do not decide on `{0}`")]
     Action(Action),
-    /// A pattern is none.
+    /// A pattern is malformed.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
 }
 
 impl Rule {
-    /// Every action that rules decide.
+    /// All actions that rules decide.
     pub const ALL: [Action; 4] = [Action::Pull, Action::Push, Action::Overwrite, Action::Delete];
 
-    /// Lets `who` do `actions` in `repositories`.
+    /// Allows `who` to do `actions` in `repositories`.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Rule {
         Self::with_effect(Effect::Allow, actions, who, repositories)
     }
 
-    /// Refuses `who` to do `actions` in `repositories`.
+    /// Denies `who` to do `actions` in `repositories`.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Rule {
         Self::with_effect(Effect::Deny, actions, who, repositories)
     }
 
-    /// Refuses `who` to do `actions` in `repositories`, as if those did not exist.
+    /// Denies `who` to do `actions` in `repositories`, as if those did not exist.
     ///
     /// # Errors
     ///
@@ -153,37 +153,38 @@ impl Rule {
         }
     }
 
-    /// What it does.
+    /// Returns the effect of the rule.
     #[must_use]
     pub const fn effect(&self) -> Effect {
         self.effect
     }
 
-    /// The actions that it names.
+    /// Returns the actions of the rule.
     #[must_use]
     pub fn actions(&self) -> &[Action] {
         &self.actions
     }
 
-    /// Whom it is about.
+    /// Returns the users of the rule.
     #[must_use]
     pub fn who(&self) -> &[Who] {
         &self.who
     }
 
-    /// The repositories that it is about.
+    /// Returns the patterns of the rule's repositories.
     #[must_use]
     pub fn repositories(&self) -> &[Pattern] {
         &self.repositories
     }
 
-    /// Where it stands, if it is from a file.
+    /// Returns the rule's place in its file, if it is from one.
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// Whether it decides: the one test that answers and explanations share. `repository` is a name's components.
+    /// Returns true if the rule decides. Answers and explanations both use this test. `repository` is the components of
+    /// a name.
     pub(crate) fn applies(&self, caller: &Caller<'_>, action: Action, repository: &[&str]) -> bool {
         self.actions.contains(&action)
             && self.who.iter().any(|who| who.includes(caller))
@@ -220,7 +221,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// As in `allow pull, push for group:team in team/**`.
+/// Shows the rule as in `allow pull, push for group:team in team/**`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

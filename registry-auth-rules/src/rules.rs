@@ -14,17 +14,17 @@ use registry_core::{
 };
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// Rules in their order, and the groups that they speak of. The first rule that applies decides.
+/// Ordered rules, and the groups that they name. The first rule that applies decides.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub(crate) rules: Vec<Rule>,
     pub(crate) groups: Groups,
-    /// Where a group is defined, if it is from a file.
+    /// Place where each group is defined, for groups from a file.
     pub(crate) origins: BTreeMap<Arc<str>, Origin>,
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// Something in the rules that is legal and hardly meant.
+/// A warning about rules that are valid but probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     pub(crate) origin: Option<Origin>,
@@ -32,7 +32,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// Where in the file, if the rules are from one.
+    /// Returns the place in the file, if the rules are from one.
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
@@ -49,24 +49,24 @@ impl fmt::Display for Warning {
 }
 
 impl Rules {
-    /// Begins a list of rules. With none, everything is refused.
+    /// Begins a list of rules. An empty list refuses everything.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// In their order.
+    /// Returns the rules in their order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// What is legal and hardly meant: rules that can never decide, groups that nobody is in.
+    /// Returns warnings about probable mistakes: rules that can never decide, groups without members.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Whether some rule tells users apart, so that it matters who is logged in.
+    /// Returns true if some rule distinguishes users, so that logins matter.
     #[must_use]
     pub fn need_logins(&self) -> bool {
         let who = self.rules.iter().flat_map(Rule::who);
@@ -74,8 +74,8 @@ impl Rules {
             .any(|who| !matches!(who, Who::Everyone | Who::Anonymous))
     }
 
-    /// Returns a warning for each user whom the rules name, alone or in a group, and who does not exist, as a host says that
-    /// knows all of its users. A rule that forbids something to a misspelled name forbids it to nobody.
+    /// Returns a warning for each user whom the rules name, alone or in a group, and for whom `exists` is false. The
+    /// host knows all of its users. A rule that denies something to a misspelled name denies it to nobody.
     ///
     /// ```
     /// use registry_auth_rules::{Rule, Rules, Who};
@@ -119,8 +119,8 @@ impl Rules {
         warnings
     }
 
-    /// Says which rule decides, and how. `user` is `None` for a stranger; `groups` are those that the login says,
-    /// besides those of the rules.
+    /// Explains which rule decides, and how. `user` is `None` for a stranger. `groups` are those of the login, in
+    /// addition to those of the rules.
     #[must_use]
     pub fn explain(
         &self,
@@ -145,7 +145,7 @@ impl Rules {
         patterns.into_iter().any(Pattern::names_the_user)
     }
 
-    /// The decision, and the index of the rule that made it.
+    /// Returns the decision, and the index of the rule that made it.
     fn decide(
         &self,
         user: Option<&str>,
@@ -172,7 +172,7 @@ impl Rules {
         self.decide(user, groups, action, repository).0
     }
 
-    /// Whether some rule could show them a repository; which ones is decided for each.
+    /// Returns true if some rule could show this user a repository. Each repository is decided separately.
     fn may_list(&self, who: Option<&Identity>) -> bool {
         let groups = who.map_or(&[][..], |who| &who.groups);
         let caller = self.caller(who.map(|who| &*who.subject), groups);
@@ -192,7 +192,7 @@ impl Rules {
     }
 }
 
-/// Whether a name can be a component of a repository's.
+/// Returns true if a user's name can be a component of a repository name.
 fn is_component(name: &str) -> bool {
     !name.contains('/') && RepositoryName::parse(name).is_ok()
 }

@@ -1,4 +1,4 @@
-//! [`Who`]: whom a rule is about.
+//! [`Who`]: the users that a rule applies to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,30 +7,30 @@ use std::{
     sync::Arc,
 };
 
-/// Whom a rule is about.
+/// Users that a rule applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Who {
-    /// Anybody at all.
+    /// All users, logged in or not.
     Everyone,
-    /// Those who are not logged in.
+    /// Users who are not logged in.
     Anonymous,
-    /// Those who are.
+    /// Users who are logged in.
     Authenticated,
     /// One user.
     User(Arc<str>),
-    /// The members of a group: as the rules list them, or as the login says.
+    /// Members of a group, by the rules' definition or by the login.
     Group(Arc<str>),
 }
 
 impl Who {
-    /// One user.
+    /// Returns a single user.
     #[must_use]
     pub fn user(name: impl Into<Arc<str>>) -> Self {
         Self::User(name.into())
     }
 
-    /// The members of a group.
+    /// Returns the members of a group.
     #[must_use]
     pub fn group(name: impl Into<Arc<str>>) -> Self {
         Self::Group(name.into())
@@ -47,10 +47,10 @@ impl Who {
     }
 }
 
-/// The words that stand for more than one user.
+/// Keywords for more than one user.
 const KEYWORDS: [&str; 3] = ["everyone", "anonymous", "authenticated"];
 
-/// Why a text names nobody.
+/// Error for a text that names no user, group or keyword.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Explained(.0))]
 pub struct InvalidWho(Box<str>);
@@ -74,7 +74,7 @@ impl fmt::Display for Explained<'_> {
     }
 }
 
-/// The keyword that a text is but for its case. As a user's name it would make a rule that forbids apply to nobody.
+/// Returns the keyword that a text equals except for its case. As a user's name it would make a denial apply to nobody.
 fn keyword_in_another_case(text: &str) -> Option<&'static str> {
     KEYWORDS
         .into_iter()
@@ -84,8 +84,8 @@ fn keyword_in_another_case(text: &str) -> Option<&'static str> {
 impl FromStr for Who {
     type Err = InvalidWho;
 
-    /// `everyone`, `anonymous`, `authenticated`, `user:NAME`, `group:NAME`; any other word is a user. `Everyone` and its like
-    /// are refused: they are hardly names.
+    /// Parses `everyone`, `anonymous`, `authenticated`, `user:NAME` or `group:NAME`; any other word is a user.
+    /// `Everyone` and other cases of keywords are refused: they are hardly names.
     fn from_str(text: &str) -> Result<Self, InvalidWho> {
         let invalid = || InvalidWho(text.into());
         match text.split_once(':') {
@@ -117,17 +117,17 @@ impl fmt::Display for Who {
     }
 }
 
-/// The groups that the rules define, and who is in them.
+/// Groups that the rules define, with their members.
 pub(crate) type Groups = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
 
-/// Who asks, and what is known of their groups.
+/// User of a request, with their groups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller<'a> {
-    /// `None` is a stranger, who is in no group.
+    /// Name of the user; `None` is a stranger, who is in no group.
     pub(crate) user: Option<&'a str>,
-    /// As the login says.
+    /// Groups of the login.
     pub(crate) groups: &'a [Arc<str>],
-    /// As the rules say.
+    /// Groups that the rules define.
     pub(crate) defined: &'a Groups,
 }
 

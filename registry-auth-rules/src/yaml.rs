@@ -1,7 +1,7 @@
-//! Rules as people write them: YAML. The YAML library is named here and in [`not_yaml`](crate::not_yaml), and nowhere else.
+//! Rules in YAML. The YAML library is named only here and in [`not_yaml`](crate::not_yaml).
 //!
-//! What can be a mistake is an error and names its line: unknown keys and actions, empty lists, patterns that no
-//! repository can match, groups that are named like users.
+//! Probable mistakes are errors that name the line: unknown keys and actions, empty lists, patterns that no repository
+//! can match, groups that have the name of a user.
 
 use crate::{
     not_yaml::explained,
@@ -18,63 +18,63 @@ use serde::{
 use serde_saphyr::{Location, Spanned};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// Why a file holds no rules.
+/// Error in a file of rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}{}: {problem}", .line.map(|line| format!(":{line}")).unwrap_or_default())]
 #[non_exhaustive]
 pub struct InvalidRules {
-    /// The file, as it was named.
+    /// Name of the file, as it was given.
     pub file: Arc<str>,
-    /// The line, counted from 1, where it is known.
+    /// Line number, counted from 1, if it is known.
     pub line: Option<u64>,
-    /// What is wrong.
+    /// The fault.
     pub problem: Problem,
 }
 
-/// What is wrong with a file of rules.
+/// Fault of a file of rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It is not YAML, or not of the form that rules have.
+    /// The text is not YAML, or does not have the form of rules.
     #[error("{message}")]
     Form {
-        /// In words for people who write rules.
+        /// Description for people who write rules.
         message: String,
     },
-    /// Something stands behind the end of the rules.
+    /// A second document follows the rules.
     #[error("a second document begins above, with `---`, and would not be read; rules are one document")]
     SecondDocument,
-    /// There are no rules; nobody could do anything.
+    /// There are no rules, so every request would be refused.
     #[error("there are no rules: begin with `rules:` and a list")]
     Empty,
-    /// Not exactly one of `allow`, `deny` and `hide`.
+    /// The rule does not have exactly one of `allow`, `deny` and `hide`.
     #[error("a rule has one of `allow`, `deny` and `hide`, this one has {0}")]
     Effects(usize),
-    /// An action of another name.
+    /// The action is unknown.
     #[error("`{0}` is no action: those are `pull`, `push`, `overwrite`, `delete` and `all`")]
     Action(String),
-    /// A pattern is none.
+    /// A pattern is malformed.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
-    /// It names nobody.
+    /// A text names no user, group or keyword.
     #[error(transparent)]
     Who(#[from] InvalidWho),
-    /// A group without saying that it is one.
+    /// A group is named without `group:`.
     #[error("`{0}` is a group here: write `group:{0}`, or `user:{0}` for the user of that name")]
     GroupOrUser(Arc<str>),
-    /// A group that is named like everybody.
+    /// A group has the name of a keyword.
     #[error("a group cannot be named `{0}`")]
     GroupName(Arc<str>),
-    /// A member that is no user.
+    /// A member is not the name of a user.
     #[error("`{0}` cannot be a member of a group: members are users, by name")]
     Member(String),
-    /// Something is missing.
+    /// A part of the rule is missing.
     #[error(transparent)]
     Rule(#[from] InvalidRule),
 }
 
 impl Rules {
-    /// Reads rules from YAML; `file` is named in messages.
+    /// Reads rules from YAML; `file` is the name for messages.
     ///
     /// ```
     /// use registry_auth_rules::Rules;
@@ -98,7 +98,7 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// [`InvalidRules`] says what is wrong, and in which line.
+    /// [`InvalidRules`] names the fault and its line.
     pub fn parse(yaml: &str, file: &str) -> Result<Self, InvalidRules> {
         let file: Arc<str> = file.into();
         let wrong = |at: At<Problem>| InvalidRules {
@@ -131,7 +131,7 @@ impl Rules {
     }
 }
 
-/// The file as it is written.
+/// The file in its written form.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -243,7 +243,7 @@ fn action(name: String) -> Result<Vec<Action>, Problem> {
     action.map(|action| vec![action]).ok_or(Problem::Action(name))
 }
 
-/// One text or a list of them.
+/// A single text or a list of texts.
 struct Texts {
     texts: Vec<At<String>>,
     line: Option<u64>,
@@ -314,7 +314,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-/// Something, and the line it stands in.
+/// A value and the line where it begins.
 struct At<T> {
     line: Option<u64>,
     value: T,

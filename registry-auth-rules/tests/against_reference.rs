@@ -1,4 +1,4 @@
-//! The rules against a plain reference, which expands what a pattern means one step at a time.
+//! Comparison of the rules with a plain reference, which expands the meaning of a pattern one step at a time.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-/// Whether a pattern's text stands for a name: character by character, trying every length a star can have.
+/// Returns true if a pattern's text matches a name: character by character, trying every length of each star.
 fn stands_for(pattern: &[u8], name: &[u8], user: Option<&str>) -> bool {
     if let Some(rest) = pattern.strip_prefix(b"**/") {
         // No component, or one and then again any number.

@@ -1,4 +1,4 @@
-//! `docs/access.md` is true: each recipe is loaded, and each row of its table asked.
+//! Recipes of `docs/access.md`: each is loaded, and each row of its table is checked.
 
 #![cfg(feature = "yaml")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -8,7 +8,7 @@ use registry_core::RepositoryName;
 
 const PAGE: &str = include_str!("../../docs/access.md");
 
-/// The text between the fences of the first code block in `language`, and what follows.
+/// Returns the text between the fences of the first code block in `language`, and the text after it.
 fn block<'a>(text: &'a str, language: &str) -> Option<(&'a str, &'a str)> {
     let (_, behind) = text.split_once(&format!("```{language}\n"))?;
     behind.split_once("```")

@@ -1,4 +1,4 @@
-//! Rules in a file: what is read, what is refused and where, what is warned of, and how a file is followed.
+//! Rules in a file: accepted and refused texts, warnings, and reloads.
 
 #![cfg(feature = "yaml")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -371,7 +371,7 @@ proptest! {
 const ONE: &str = "rules:\n  - {repository: one, who: everyone, allow: pull}\n";
 const TWO: &str = "rules:\n  - {repository: two, who: everyone, allow: pull}\n";
 
-/// The repository of the first rule.
+/// Returns the first repository of the first rule.
 fn first(file: &RulesFile) -> String {
     file.rules()
         .rules()

@@ -1,4 +1,4 @@
-//! What a certificate says about itself. Nothing here trusts it; clients do that.
+//! Contents of a certificate. Nothing here establishes trust; clients do that.
 
 use crate::{error::FileProblem, pem::Section};
 use rustls::pki_types::CertificateDer;
@@ -8,23 +8,24 @@ use std::{
 };
 use x509_parser::prelude::{ASN1Time, FromDer as _, GeneralName, X509Certificate};
 
-/// A certificate, and the parts of it that decide where it stands in a chain and what clients will say to it.
+/// A certificate, with the fields that determine its place in a chain and the warnings that clients may show.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
-    /// `CN=registry.example.com, O=…`
+    /// Subject, such as `CN=registry.example.com, O=…`.
     pub(crate) subject: String,
     pub(crate) common_name: Option<String>,
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
-    /// The public key, as `SubjectPublicKeyInfo`.
+    /// Public key, as `SubjectPublicKeyInfo`.
     pub(crate) public_key: Vec<u8>,
-    /// The names and addresses it is valid for: subject alternative names only, as clients see it.
+    /// Names and addresses that the certificate is valid for. These are the subject alternative names only, as clients
+    /// check them.
     pub(crate) names: Vec<String>,
     pub(crate) validity: Validity,
 }
 
-/// From when until when a certificate holds.
+/// Period in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) from: SystemTime,
@@ -32,7 +33,7 @@ pub(crate) struct Validity {
 }
 
 impl Certificate {
-    /// Reads a section of a file. Versions 1 and 3 are taken alike.
+    /// Parses a section of a file. Versions 1 and 3 are both accepted.
     pub(crate) fn parse(section: Section) -> Result<Self, FileProblem> {
         let Section { line, der, .. } = section;
         Self::from_der(der.into()).map_err(|what| FileProblem::Damaged { line, what })
@@ -69,12 +70,12 @@ impl Certificate {
         })
     }
 
-    /// Whether `self` claims to be signed by the subject of `other`.
+    /// Returns true if `self` claims to be signed by the subject of `other`.
     pub(crate) fn is_issued_by(&self, other: &Self) -> bool {
         self.issuer_der == other.subject_der
     }
 
-    /// Whom it is for, in as few words as possible.
+    /// Returns a short name of the certificate's holder.
     pub(crate) fn holder(&self) -> String {
         if self.names.is_empty() {
             format!("\"{}\"", self.subject)
@@ -108,7 +109,7 @@ fn system_time(time: ASN1Time) -> SystemTime {
     }
 }
 
-/// A point in time for a message, such as `2030-01-31 12:00:00 UTC`.
+/// Formats a point in time for a message, such as `2030-01-31 12:00:00 UTC`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time
         .duration_since(SystemTime::UNIX_EPOCH)

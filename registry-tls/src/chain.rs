@@ -1,22 +1,22 @@
-//! The order of a chain: the server's own certificate first, then who signed it, and so on.
+//! Order of a chain: the server's own certificate first, then its issuer, and so on.
 //!
-//! TLS 1.2 asks for that order, and clients differ in what they forgive. People join files in any order.
+//! TLS 1.2 requires that order, and clients differ in their tolerance. Operators join files in any order.
 
 use crate::certificate::Certificate;
 
-/// A chain that can be sent, and what was done to it.
+/// A chain that can be sent, and the warnings about its repair.
 pub(crate) struct Chain {
     /// The server's own certificate.
     pub(crate) own: Certificate,
-    /// Who signed it, who signed that one, and so on.
+    /// Issuer of `own`, then the issuer's issuer, and so on.
     pub(crate) above: Vec<Certificate>,
     pub(crate) warnings: Vec<String>,
 }
 
-/// Puts the certificate with `public_key` first and the others behind what they signed. `None` if no certificate has
-/// that key.
+/// Puts the certificate with `public_key` first and each issuer after the certificate that it signed. Returns `None` if
+/// no certificate has that key.
 ///
-/// Nothing is dropped but exact repetitions; what signed nothing here goes last.
+/// Only exact duplicates are dropped. Certificates that signed nothing here go last.
 pub(crate) fn arrange(certificates: Vec<Certificate>, public_key: &[u8]) -> Option<Chain> {
     let mut waiting: Vec<Certificate> = Vec::new();
     for certificate in certificates {

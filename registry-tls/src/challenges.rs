@@ -1,4 +1,4 @@
-//! The proofs that an ACME authority asks for while an order runs: that whoever ordered answers for the name.
+//! Proofs that an ACME authority asks for while an order runs: the server that ordered controls the name.
 
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
@@ -9,14 +9,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// The protocol that a validating authority asks for in its handshake (RFC 8737).
+/// ALPN protocol that a validating authority asks for in its handshake (RFC 8737).
 pub(crate) const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 
-/// What is proven right now. Empty unless an order runs.
+/// Proofs that are shown right now. Empty unless an order runs.
 #[derive(Default)]
 pub(crate) struct Challenges(RwLock<Vec<Challenge>>);
 
-/// One proof, in whichever way the authority asks for it.
+/// One proof, for the kind of challenge that the authority uses.
 #[cfg_attr(not(feature = "acme"), expect(dead_code, reason = "only orders make them"))]
 pub(crate) enum Challenge {
     /// A file below `/.well-known/acme-challenge/` (RFC 8555, section 8.3).
@@ -32,7 +32,7 @@ pub(crate) enum Challenge {
 }
 
 impl Challenges {
-    /// Shows a proof, until what is returned is dropped.
+    /// Shows a proof until the returned value is dropped.
     #[cfg(feature = "acme")]
     pub(crate) fn show(self: &Arc<Self>, challenge: Challenge) -> Shown {
         self.0
@@ -42,7 +42,7 @@ impl Challenges {
         Shown(Arc::clone(self))
     }
 
-    /// The content of the file that is named by `token`.
+    /// Returns the content of the file named `token`.
     pub(crate) fn key_authorization(&self, token: &str) -> Option<String> {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         shown.iter().find_map(|challenge| match challenge {
@@ -68,14 +68,14 @@ impl ResolvesServerCert for Challenges {
     }
 }
 
-/// Key authorizations are not for logs.
+/// Hides key authorizations, which must not be logged.
 impl fmt::Debug for Challenges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Challenges").finish_non_exhaustive()
     }
 }
 
-/// Proofs that are shown for one order at a time; dropping it takes them back.
+/// Guard for the proofs of one order; dropping it removes them.
 #[cfg(feature = "acme")]
 pub(crate) struct Shown(Arc<Challenges>);
 

@@ -1,22 +1,22 @@
-//! The authorities that sign the certificates of clients, from files that change.
+//! Authorities that sign client certificates, from files that change.
 
 use crate::{error::TlsError, options::Options, shelf::Shelf};
 use rustls::{ServerConfig, crypto::CryptoProvider, server::ResolvesServerCert};
 use std::sync::Arc;
 
-/// What handshakes need beside a certificate: the options, and whom they trust to vouch for clients.
+/// Settings of handshakes besides the certificate: the options, and the authorities for client certificates.
 pub(crate) struct ClientCas {
     options: Options,
     provider: Arc<CryptoProvider>,
     shelf: Arc<Shelf>,
-    /// What the files held when they were last taken.
+    /// Contents of the files when they were last accepted.
     contents: Vec<Vec<u8>>,
-    /// What is wrong with the files as they are, once it was said.
+    /// Last reported fault of the files, so that it is reported once.
     problem: Option<String>,
 }
 
 impl ClientCas {
-    /// Reads the files, all of which have to be there: a server that waits for them would let nobody in, or everybody.
+    /// Reads the files, all of which must exist. A server that waited for them would admit no client, or every client.
     pub(crate) fn start(
         options: Options,
         provider: Arc<CryptoProvider>,
@@ -43,9 +43,9 @@ impl ClientCas {
         self.problem.as_deref()
     }
 
-    /// Judges what was read; the configuration to use from now on, if it is another.
+    /// Checks what was read, and returns a new configuration if the authorities changed.
     ///
-    /// A new configuration has no sessions to resume: nobody gets in by an authority that is gone.
+    /// A new configuration has no sessions to resume, so that a removed authority admits no client.
     pub(crate) fn check(&mut self, read: Result<Vec<Vec<u8>>, TlsError>) -> Option<ServerConfig> {
         let taken = read.and_then(|contents| match contents == self.contents {
             true => Ok(None),

@@ -1,39 +1,39 @@
-//! What is wrong with a certificate, a key or a setting, and what to do about it.
+//! Errors of a certificate, a key or a setting, with their remedies.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Why TLS cannot be set up as it was asked for. Each message names the file, what is in it, and what to do.
+/// Reason why TLS cannot be set up. Each message names the file, its content, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file cannot be read. A file that does not exist is waited for instead, where that makes sense.
+    /// A file cannot be read. Where possible, a missing file is waited for instead.
     #[error("cannot read {}{}", path.display(), permission_hint(source))]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A file or directory cannot be written.
     #[error("cannot write {}{}", path.display(), permission_hint(source))]
     Write {
-        /// The file or directory.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A file holds something else than it should.
+    /// The content of a file is not as expected.
     #[error("{}: {problem}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault of its content.
         problem: FileProblem,
     },
-    /// Key and certificate are both readable, and not made for each other.
+    /// Key and certificate are both readable, but do not belong together.
     #[error(
         "the private key in {} does not belong to a certificate in {} (whose first is for {subject}): was one of the \
          two renewed without the other?",
@@ -41,29 +41,30 @@ pub enum TlsError {
         certificate.display()
     )]
     Mismatch {
-        /// The file with the certificates.
+        /// File with the certificates.
         certificate: PathBuf,
-        /// The file with the key.
+        /// File with the key.
         key: PathBuf,
-        /// Whom the first certificate is for.
+        /// Holder of the first certificate.
         subject: String,
     },
-    /// A value that is not one of those that can be set.
+    /// A setting has an invalid value.
     #[error("{setting} cannot be {value:?}: {hint}")]
     Setting {
-        /// What was set.
+        /// Name of the setting.
         setting: &'static str,
-        /// What it was set to.
+        /// The invalid value.
         value: String,
-        /// What it can be.
+        /// Valid values.
         hint: String,
     },
-    /// No cryptography: the crate was built without its `aws-lc-rs` feature, and the host installed no provider.
+    /// No cryptography is available: the crate was built without its `aws-lc-rs` feature, and the host installed no
+    /// provider.
     #[error(
         "there is no cryptography: enable the feature aws-lc-rs, or install a rustls CryptoProvider first"
     )]
     NoProvider,
-    /// The combination of settings was refused; the source says why.
+    /// The combination of settings was refused; the source has the reason.
     #[error("TLS cannot be set up")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -80,7 +81,7 @@ impl TlsError {
         Self::Setup(source.into())
     }
 
-    /// The whole story on one line, for a log.
+    /// Returns the error with all its sources on one line, for a log.
     pub(crate) fn story(&self) -> String {
         let mut story = self.to_string();
         let mut source = std::error::Error::source(self);
@@ -92,61 +93,61 @@ impl TlsError {
     }
 }
 
-/// What is wrong with the content of a file. Lines count from 1.
+/// Fault of a file's content. Lines count from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileProblem {
-    /// There is no PEM in it.
+    /// The file contains no PEM.
     #[error("holds no PEM (\"-----BEGIN …\"){looks_like}")]
     NotPem {
-        /// What it looks like instead, with the way out; or nothing.
+        /// Format that the file seems to have, with a remedy; empty if unknown.
         looks_like: &'static str,
     },
-    /// There is PEM in it, and no certificate.
+    /// The file contains PEM, but no certificate.
     #[error("holds {found}, no certificate")]
     NoCertificate {
-        /// What it holds instead, such as `a private key`.
+        /// Contents of the file, such as `a private key`.
         found: String,
     },
-    /// There is PEM in it, and no private key.
+    /// The file contains PEM, but no private key.
     #[error("holds {found}, no private key")]
     NoKey {
-        /// What it holds instead, such as `2 certificates`.
+        /// Contents of the file, such as `2 certificates`.
         found: String,
     },
-    /// The key has a password, and there is nobody to type it.
+    /// The key is encrypted with a password, which nobody can type in.
     #[error(
         "line {line}: the private key is encrypted: decrypt it, with `openssl pkey -in FILE -out PLAIN` (or \
          `openssl rsa …`), and let only the server read the result"
     )]
     EncryptedKey {
-        /// Where the key begins.
+        /// Line where the key begins.
         line: usize,
     },
-    /// A key in a form that TLS has no use for.
+    /// The key has a form that TLS cannot use.
     #[error(
         "line {line}: {what}: a key is RSA (2048 to 8192 bits), ECDSA (P-256, P-384 or P-521) or Ed25519"
     )]
     UnusableKey {
-        /// Where the key begins.
+        /// Line where the key begins.
         line: usize,
-        /// What it is.
+        /// Form of the key.
         what: String,
     },
-    /// OpenSSL's own form of certificate, with data behind it.
+    /// A certificate in OpenSSL's own form, with data appended.
     #[error(
         "line {line}: a TRUSTED CERTIFICATE is OpenSSL's own form: `openssl x509 -in FILE` makes a plain one"
     )]
     TrustedCertificate {
-        /// Where it begins.
+        /// Line where the certificate begins.
         line: usize,
     },
-    /// PEM or the content of it is damaged.
+    /// The PEM or its content is damaged.
     #[error("line {line}: {what}")]
     Damaged {
-        /// Where the damaged part begins.
+        /// Line where the damaged part begins.
         line: usize,
-        /// What is wrong.
+        /// The damage.
         what: String,
     },
 }

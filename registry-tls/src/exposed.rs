@@ -1,8 +1,8 @@
-//! Private keys that everybody on the machine may read.
+//! Check for private keys that every user of the machine can read.
 
 use std::path::Path;
 
-/// Says so, if it is so: the file lets everybody read it, and each directory on the way to it lets everybody through.
+/// Returns a warning if every user can read the file and enter each directory on its path.
 #[cfg(unix)]
 pub(crate) fn warning(key: &Path) -> Option<String> {
     const READ: u32 = 0o004;

@@ -1,4 +1,4 @@
-//! From a TCP connection to one inside TLS, and what is told to those who speak something else.
+//! Handshakes on TCP connections, and the answer for clients that do not speak TLS.
 
 use crate::{challenges::ACME_TLS_ALPN, stream::TlsStream, tls::Tls};
 use rustls::{AlertDescription, server::Acceptor};
@@ -9,48 +9,48 @@ use tokio::{
 };
 use tokio_rustls::LazyConfigAcceptor;
 
-/// The first byte of every TLS connection: a record with a handshake message.
+/// First byte of every TLS connection: a record with a handshake message.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What a client gets that speaks HTTP without TLS. The first words are those of Go's servers, which people look for.
+/// Answer for a client that speaks HTTP without TLS. It begins like that of Go's servers, which people search for.
 const PLAIN_HTTP_BODY: &str = "{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\"Client sent an HTTP request to an HTTPS \
                                server: this port speaks TLS, use https://\"}]}\n";
 
-/// How much of a request is read after the answer, so that the answer is not lost to a reset.
+/// Number of bytes of a request that are read after the answer, so that a reset does not lose the answer.
 const DRAIN: u64 = 64 * 1024;
 
-/// Why there is no connection inside TLS. The client was told, as far as TLS has words for it.
+/// Reason why a handshake failed. The client was sent an alert where TLS has one for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The client left before it said anything: a port scan, a probe of a load balancer.
+    /// The client closed the connection before it sent anything: a port scan, or a probe of a load balancer.
     #[error("the client left before the handshake")]
     Left,
-    /// The client speaks HTTP without TLS; it was answered 400.
+    /// The client speaks HTTP without TLS, and was answered 400.
     #[error("the client speaks HTTP without TLS: it has to use https://")]
     PlainHttp,
     /// The client speaks neither TLS nor HTTP.
     #[error("the client speaks neither TLS nor HTTP (its first byte is {0:#04x})")]
     NotTls(u8),
-    /// There is no certificate, or none for the name that the client asked for.
+    /// No certificate exists, or none for the name that the client asked for.
     #[error("there is no certificate {}", .name.as_deref().map_or_else(|| "to show".to_owned(), |name| format!("for {name:?}")))]
     NoCertificate {
-        /// The name that the client asked for, if any (SNI).
+        /// Name that the client asked for (SNI), if any.
         name: Option<String>,
     },
-    /// An ACME authority asked for a proof and got it: there is nothing more to say on this connection.
+    /// An ACME authority asked for a proof and got it. The connection has no further use.
     #[error("an ACME authority validated the name of this server")]
     Validated,
     /// The connection broke.
     #[error("the connection broke during the handshake")]
     Io(#[source] io::Error),
-    /// Client and server did not agree, or one of them refused the other's certificate.
+    /// Client and server did not agree, or one refused the other's certificate.
     #[error("{0}")]
     Refused(String),
 }
 
 impl HandshakeError {
-    /// Whether nobody has to do anything: scanners, probes, connections that broke, authorities that validate.
+    /// Returns true if the error needs no action: scanners, probes, broken connections, validating authorities.
     #[must_use]
     pub fn is_noise(&self) -> bool {
         match self {
@@ -61,10 +61,10 @@ impl HandshakeError {
 }
 
 impl Tls {
-    /// Speaks the handshake.
+    /// Performs the handshake.
     ///
-    /// It takes as long as the client does: bound it in time, and speak it in the connection's own task. Dropping the
-    /// future closes the connection.
+    /// It takes as long as the client does: set a timeout, and run it in the connection's own task. Dropping the future
+    /// closes the connection.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Tls {
     }
 }
 
-/// What an error of the handshake means to those who run the server.
+/// Translates an error of the handshake for operators.
 fn explain(error: io::Error) -> HandshakeError {
     let Some(cause) = error
         .get_ref()
@@ -177,7 +177,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::TlsConnector;
 
-    /// Two ends of a handshake, in one process.
+    /// Both ends of a handshake, in one process.
     struct Place {
         directory: tempfile::TempDir,
         authority: Authority,
@@ -206,7 +206,7 @@ mod tests {
             Tls::from_files(Files::new(self.path("tls.crt"), self.path("tls.key")), options).unwrap()
         }
 
-        /// A server for `localhost`.
+        /// Makes a server for `localhost`.
         fn serving(&self, options: Options) -> (Tls, Upkeep) {
             self.write(&self.authority.issue(&["localhost", "127.0.0.1"]));
             self.tls(options)
@@ -257,7 +257,7 @@ mod tests {
         tokio::join!(tls.accept(server), connector.connect(name, client))
     }
 
-    /// What the client was shown.
+    /// Returns the certificate that the client was shown.
     fn shown(client: &Client) -> Vec<u8> {
         client.get_ref().1.peer_certificates().unwrap()[0].to_vec()
     }

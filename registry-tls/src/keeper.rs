@@ -1,8 +1,8 @@
-//! Which pair is served: the files' when they are good, else the last one that was.
+//! Choice of the pair to serve: that of the files while they are valid, else the last valid one.
 //!
-//! Files are read, not watched: two small reads every few seconds notice what notifications and time stamps miss, which is
-//! a symlink swapped somewhere along the path (certbot's `live/`, Kubernetes' `..data`), a file system over the network,
-//! a clock that went back.
+//! Files are read at intervals, not watched. Two small reads every few seconds notice what notifications and time
+//! stamps miss: a symbolic link replaced somewhere on the path (certbot's `live/`, Kubernetes' `..data`), a network
+//! file system, a clock that was set back.
 
 use crate::{
     certificate::utc,
@@ -19,10 +19,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How often files are looked at, unless told otherwise.
+/// Default interval between two checks of the files.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// A certificate and its private key in files: PEM, a chain in any order, and one file for both if so wished.
+/// Files with a certificate and its private key: PEM, a chain in any order, optionally one file for both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub(crate) certificate: PathBuf,
@@ -31,7 +31,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files, which need not exist yet.
+    /// Names the files, which may not exist yet.
     #[must_use]
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Files {
         }
     }
 
-    /// How often the files are looked at: every two seconds, unless told otherwise.
+    /// Sets the interval between two checks of the files. Default: 2 seconds.
     #[must_use]
     pub fn check_every(mut self, period: Duration) -> Self {
         self.check_every = period;
@@ -56,18 +56,18 @@ impl Files {
     }
 }
 
-/// What both files hold.
+/// Contents of both files.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
 }
 
-/// Why one of the files was not read.
+/// Reason why one of the files was not read.
 pub(crate) enum Unread {
-    /// It does not exist, or is empty: it may come.
+    /// The file does not exist or is empty: it may come later.
     Missing { path: PathBuf, what: &'static str },
-    /// It cannot be read.
+    /// The file cannot be read.
     Failed(TlsError),
 }
 
@@ -87,16 +87,16 @@ fn read(path: &Path) -> Result<Vec<u8>, Unread> {
     }
 }
 
-/// The pair that is served, and what is known of the files.
+/// The pair that is served, and the state of the files.
 pub(crate) struct Keeper {
     files: Files,
     provider: Arc<CryptoProvider>,
     serving: Option<Pair>,
-    /// What is wrong with the files as they are, once it was said.
+    /// Last reported fault of the files, so that it is reported once.
     problem: Option<Problem>,
-    /// The contents that were judged, whatever the judgement: they are not judged again.
+    /// Contents that were already checked, with any result, and need no second check.
     judged: Option<Contents>,
-    /// Whether it was said that the pair that is served has expired.
+    /// True if it was reported that the served pair has expired.
     told_expired: bool,
 }
 
@@ -115,11 +115,11 @@ impl Problem {
 }
 
 impl Keeper {
-    /// Reads the files for the first time. Missing ones are waited for.
+    /// Reads the files for the first time. Missing files are waited for.
     ///
     /// # Errors
     ///
-    /// If they are there and cannot be used: at a start, somebody looks.
+    /// The files exist but cannot be used. An operator who starts a server sees this error.
     pub(crate) fn start(
         files: Files,
         provider: Arc<CryptoProvider>,
@@ -145,7 +145,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// The pair to serve, if there was ever one.
+    /// Returns the pair to serve, if there was ever one.
     pub(crate) fn pair(&self) -> Option<&Pair> {
         self.serving.as_ref()
     }
@@ -173,7 +173,7 @@ impl Keeper {
         }
     }
 
-    /// Judges what was read. True if another pair is to be served from now on.
+    /// Checks what was read. Returns true if another pair is to be served from now on.
     pub(crate) fn check(&mut self, read: Result<Contents, Unread>, now: SystemTime) -> bool {
         let changed = match read {
             Ok(contents) if self.judged.as_ref() == Some(&contents) => false,

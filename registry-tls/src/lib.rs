@@ -1,4 +1,4 @@
-//! TLS for a server whose certificates change while it runs.
+//! TLS for a server whose certificates change at run time.
 //!
 //! ```no_run
 //! use registry_tls::{Files, Options, Tls};
@@ -24,31 +24,32 @@
 //!
 //! # What is taken
 //!
-//! PEM in any shape people have it: keys in PKCS#1, PKCS#8 and SEC1; RSA, ECDSA and Ed25519; chains in any order and
-//! joined by `cat` without line ends; LF and CRLF; key and certificate in one file; certificates of version 1, which older
-//! instructions for self-signed ones make. Nothing in a file is dropped without a word: what cannot be used is an error
-//! that names the file, what is in it, and what to do.
+//! PEM in all common shapes: keys in PKCS#1, PKCS#8 and SEC1; RSA, ECDSA and Ed25519; chains in any order and joined by
+//! `cat` without line ends; LF and CRLF; key and certificate in one file; certificates of version 1, which older
+//! instructions for self-signed ones make. Nothing in a file is dropped silently. Unusable content is an error that
+//! names the file, its content, and the remedy.
 //!
 //! # What is served
 //!
 //! TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with or without a server name. A client that speaks plain HTTP gets a
-//! 400 that says so. Where authorities for clients are set, a client has to show a certificate of theirs.
+//! 400 with an explanation. If authorities for clients are set, a client must present a certificate that one of them
+//! signed.
 //!
 //! # Change
 //!
-//! [`Upkeep`] is a future that the host drives. It reads the files every two seconds: a pair that is whole replaces the
-//! old one, for new connections only; one that is not leaves the old one in service, and is reported once.
-//! [`Tls::status`] has the state for a health check.
+//! [`Upkeep`] is a future that the host drives. It reads the files every two seconds. A valid pair replaces the old
+//! one, for new connections only. If the new pair is invalid, the old one stays in service, and the fault is reported
+//! once. [`Tls::status`] has the state for a health check.
 //!
 //! # Certificates from an authority
 //!
-//! With the feature `acme`, `Tls::from_acme` takes them from Let's Encrypt or another
-//! authority, for the hosts that are listed and no others. [`Upkeep`] asks for each at two thirds of the life of the one
-//! before; what goes wrong is in the log with what to do about it, and in the status. [`Redirect`] is what port 80 answers.
+//! With the feature `acme`, `Tls::from_acme` gets them from Let's Encrypt or another authority, for the configured
+//! hosts only. [`Upkeep`] orders each new one after two thirds of its predecessor's lifetime. Failures are logged with
+//! their remedy, and are part of the status. [`Redirect`] answers requests to port 80.
 //!
 //! # Cryptography
 //!
-//! Comes from the feature `aws-lc-rs` (on by default), or from the `CryptoProvider` that the host installed for the
+//! The feature `aws-lc-rs` (on by default) provides it, or the `CryptoProvider` that the host installed for the
 //! process. This crate installs none.
 
 #[cfg(feature = "acme")]

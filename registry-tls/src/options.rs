@@ -1,4 +1,4 @@
-//! How TLS is spoken: versions, cipher suites, protocols, and whether clients show certificates.
+//! TLS settings: versions, cipher suites, protocols, and client certificates.
 
 use crate::{
     error::TlsError,
@@ -12,30 +12,30 @@ use rustls::{
 };
 use std::{fs, path::PathBuf, sync::Arc};
 
-/// How TLS is spoken. The default: TLS 1.2 and 1.3, every suite of the provider (all of them with forward secrecy),
-/// HTTP/2 and HTTP/1.1, no client certificates.
+/// TLS settings. The default: TLS 1.2 and 1.3, every suite of the provider (all of them with forward secrecy), HTTP/2
+/// and HTTP/1.1, no client certificates.
 ///
-/// The texts are those that `registry:2` takes in `http.tls.minimumtls`, `ciphersuites` and `clientauth`.
+/// The values are those of `http.tls.minimumtls`, `ciphersuites` and `clientauth` in `registry:2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     minimum_version: Version,
-    /// A version that was asked for and is not spoken.
+    /// Version that was asked for but is no longer supported.
     obsolete_version: Option<String>,
-    /// Empty: all.
+    /// Names of the suites; if empty, all of them.
     suites: Vec<String>,
     pub(crate) client_cas: Vec<PathBuf>,
     client_auth: ClientAuth,
     http2: bool,
 }
 
-/// The oldest version that is spoken.
+/// Oldest version that is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     Tls12,
     Tls13,
 }
 
-/// What `tls1.3` leaves.
+/// Versions for the minimum `tls1.3`.
 static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&TLS13];
 
 impl Version {
@@ -47,14 +47,14 @@ impl Version {
     }
 }
 
-/// What is asked of a client where authorities for client certificates are set.
+/// Requirement on clients if authorities for client certificates are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuth {
-    /// A certificate of one of the authorities, or no connection.
+    /// The client must present a certificate of one of the authorities.
     #[default]
     Required,
-    /// No certificate is fine; one of another authority is not.
+    /// The client may connect without a certificate, but not with one of another authority.
     IfGiven,
 }
 
@@ -72,14 +72,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The default.
+    /// Returns the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The oldest version: `tls1.2` or `tls1.3`. `tls1.0` and `tls1.1` are taken for `tls1.2`, with a warning: nothing
-    /// older is spoken (RFC 8996).
+    /// Sets the oldest version: `tls1.2` or `tls1.3`. `tls1.0` and `tls1.1` count as `tls1.2`, with a warning: nothing
+    /// older is supported (RFC 8996).
     ///
     /// # Errors
     ///
@@ -100,38 +100,38 @@ impl Options {
         Ok(self)
     }
 
-    /// The cipher suites, by the names of the IANA (and Go), such as `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`. No names
-    /// at all: every suite.
+    /// Sets the cipher suites, by the names of the IANA (and Go), such as `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`.
+    /// Without any name, every suite is enabled.
     ///
-    /// Where none of TLS 1.3's three suites is named, all three are spoken, as in `registry:2`: they are no risk.
+    /// If none of TLS 1.3's three suites is named, all three are enabled, as in `registry:2`: they are no risk.
     #[must_use]
     pub fn cipher_suites<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.suites = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Files with the authorities that sign the certificates of clients. Any file turns on [`ClientAuth::Required`].
+    /// Sets the files with the authorities that sign client certificates. Any file turns on [`ClientAuth::Required`].
     #[must_use]
     pub fn client_cas<P: Into<PathBuf>>(mut self, files: impl IntoIterator<Item = P>) -> Self {
         self.client_cas = files.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What is asked of a client where [`client_cas`](Self::client_cas) are set.
+    /// Sets the requirement on clients if [`client_cas`](Self::client_cas) are set.
     #[must_use]
     pub fn client_auth(mut self, client_auth: ClientAuth) -> Self {
         self.client_auth = client_auth;
         self
     }
 
-    /// Whether HTTP/2 is offered. HTTP/1.1 always is.
+    /// Offers HTTP/2 if `offered` is true. HTTP/1.1 is always offered.
     #[must_use]
     pub fn http2(mut self, offered: bool) -> Self {
         self.http2 = offered;
         self
     }
 
-    /// Says what was asked for and is not done, once.
+    /// Logs one warning for each setting that is not supported.
     pub(crate) fn warn(&self) {
         if let Some(version) = &self.obsolete_version {
             tracing::warn!("{version} is not spoken any more (RFC 8996): the oldest version is tls1.2");
@@ -141,7 +141,7 @@ impl Options {
         }
     }
 
-    /// What the files with authorities hold now.
+    /// Reads the files with authorities.
     pub(crate) fn read_client_cas(&self) -> Result<Vec<Vec<u8>>, TlsError> {
         let read = |path: &PathBuf| {
             fs::read(path).map_err(|source| TlsError::Read {
@@ -152,7 +152,7 @@ impl Options {
         self.client_cas.iter().map(read).collect()
     }
 
-    /// The configuration of a server with these options, with what the files with authorities hold.
+    /// Builds the server configuration with these options and the contents of the files with authorities.
     pub(crate) fn config(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -183,7 +183,7 @@ impl Options {
         Ok(config)
     }
 
-    /// The authorities of clients; `None` if clients are not asked.
+    /// Returns the authorities for client certificates; `None` if clients are not asked for one.
     fn roots(&self, contents: &[Vec<u8>]) -> Result<Option<RootCertStore>, TlsError> {
         if self.client_cas.is_empty() {
             return Ok(None);
@@ -197,7 +197,7 @@ impl Options {
         Ok(Some(roots))
     }
 
-    /// The provider with no other suites than those that were asked for.
+    /// Returns the provider with the requested suites only.
     fn provider(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<CryptoProvider>, TlsError> {
         if self.suites.is_empty() {
             return Ok(Arc::clone(provider));
@@ -232,12 +232,12 @@ fn is_tls13(suite: &SupportedCipherSuite) -> bool {
     suite.tls13().is_some()
 }
 
-/// The name as it is registered: `rustls` writes `TLS13_` where the registry has `TLS_`.
+/// Returns the registered name: `rustls` writes `TLS13_` where the registry has `TLS_`.
 fn iana_name(suite: CipherSuite) -> String {
     format!("{suite:?}").replace("TLS13_", "TLS_")
 }
 
-/// Suites that `registry:2` knows and that are not spoken here: static RSA keys, CBC, RC4.
+/// Returns true for suites that `registry:2` knows and that are not supported here: static RSA keys, CBC, RC4.
 fn is_obsolete(name: &str) -> bool {
     name.starts_with("TLS_RSA_WITH_")
         || (name.starts_with("TLS_") && (name.contains("_CBC_") || name.contains("_RC4_")))

@@ -1,4 +1,4 @@
-//! A certificate chain and its private key, from two files (or one that holds both).
+//! A certificate chain and its private key, from two files (or a single file with both).
 
 use crate::{
     certificate::{Certificate, Validity, utc},
@@ -17,10 +17,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A certificate that lives longer than this is expected to be renewed before its last [`SOON`].
+/// Lifetime beyond which a certificate should be renewed before its last [`SOON`].
 const LONG_LIVED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long before its end a long-lived certificate is worth a warning.
+/// Time before its end at which a long-lived certificate causes a warning.
 const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A pair that can be served.
@@ -28,13 +28,13 @@ const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) struct Pair {
     pub(crate) certified: Arc<CertifiedKey>,
     pub(crate) validity: Validity,
-    /// Whom the certificate is for, for messages.
+    /// Holder of the certificate, for messages.
     pub(crate) holder: String,
-    /// What clients may stumble over.
+    /// Warnings about problems that clients may have with it.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A file that was read.
+/// Path and content of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct File<'a> {
     pub(crate) path: &'a Path,
@@ -52,7 +52,7 @@ impl File<'_> {
 }
 
 impl Pair {
-    /// Reads both files. The key decides which of the certificates is the server's own.
+    /// Parses both files. The key determines the server's own certificate.
     pub(crate) fn parse(
         certificate: File<'_>,
         key: File<'_>,
@@ -100,7 +100,7 @@ impl Pair {
         }
     }
 
-    /// What `now` makes of the validity, if clients will mind.
+    /// Describes why the certificate is not valid at `now`; `None` if it is valid.
     pub(crate) fn out_of_date(&self, now: SystemTime) -> Option<String> {
         let Validity { from, until } = self.validity;
         if now > until {
@@ -120,7 +120,7 @@ impl Pair {
         }
     }
 
-    /// Whether a certificate that somebody should have renewed is about to end.
+    /// Returns true if a long-lived certificate is about to end.
     pub(crate) fn ends_soon(&self, now: SystemTime) -> bool {
         let Validity { from, until } = self.validity;
         let lifetime = until.duration_since(from).unwrap_or_default();
@@ -129,7 +129,7 @@ impl Pair {
     }
 }
 
-/// Every certificate of a file, of which there is at least one.
+/// Returns every certificate of a file, at least one.
 pub(crate) fn certificates(file: File<'_>) -> Result<Vec<Certificate>, TlsError> {
     let sections = file.sections()?;
     let found = pem::contents(&sections);
@@ -152,7 +152,7 @@ pub(crate) fn certificates(file: File<'_>) -> Result<Vec<Certificate>, TlsError>
     Ok(certificates)
 }
 
-/// Every private key of a file that can be used. There is at least one.
+/// Returns every usable private key of a file, at least one.
 fn private_keys(file: File<'_>, provider: &CryptoProvider) -> Result<Vec<Arc<dyn SigningKey>>, TlsError> {
     let sections = file.sections()?;
     let found = pem::contents(&sections);

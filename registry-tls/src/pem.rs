@@ -1,9 +1,9 @@
-//! PEM as people have it: several things in one file, joined by `cat` without a line end between them, with CRLF,
-//! with text around them.
+//! PEM as it occurs in practice: several sections in one file, joined by `cat` without a line end between them, with
+//! CRLF, and with text around them.
 //!
-//! The decoder of `rustls-pki-types` reads line by line, and drops a section whose BEGIN follows an END on the same
-//! line without a word. Here the markers are found wherever they stand, one section at a time goes to that decoder,
-//! and what it does not take is an error with a line.
+//! The decoder of `rustls-pki-types` reads line by line, and silently drops a section whose BEGIN follows an END on the
+//! same line. This module finds the markers anywhere in a line and passes one section at a time to that decoder. A
+//! section that the decoder refuses is an error with a line.
 
 use crate::error::FileProblem;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
@@ -12,12 +12,12 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// One `-----BEGIN …` to `-----END …`.
+/// One section, from `-----BEGIN …` to `-----END …`.
 pub(crate) struct Section {
-    /// The line it begins on, from 1.
+    /// Line where the section begins, from 1.
     pub(crate) line: usize,
     pub(crate) kind: Kind,
-    /// The decoded bytes; empty where nothing can be done with them.
+    /// Decoded bytes; empty for kinds that are not used.
     pub(crate) der: Vec<u8>,
 }
 
@@ -29,12 +29,12 @@ pub(crate) enum Kind {
     Pkcs8,
     Sec1,
     EncryptedKey,
-    /// A private key that TLS does not take: DSA, OpenSSH's own.
+    /// A private key that TLS does not support: DSA, or OpenSSH's own form.
     OtherKey,
     PublicKey,
     Request,
     Crl,
-    /// What goes with a key or a certificate and is not needed: curve parameters, Diffie-Hellman parameters.
+    /// Other data beside a key or certificate, which is not needed: curve parameters, Diffie-Hellman parameters.
     Other,
 }
 
@@ -63,7 +63,7 @@ impl Kind {
         )
     }
 
-    /// One of it, and several of it, for a message.
+    /// Returns the singular and the plural of this kind, for a message.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Certificate | Self::TrustedCertificate => ("a certificate", "certificates"),
@@ -77,7 +77,7 @@ impl Kind {
     }
 }
 
-/// Every section of a file, in order. There is at least one.
+/// Returns every section of a file, in order, at least one.
 pub(crate) fn sections(content: &[u8]) -> Result<Vec<Section>, FileProblem> {
     // Text around the sections may be in any encoding; the sections are ASCII.
     let text = String::from_utf8_lossy(content);
@@ -99,7 +99,7 @@ pub(crate) fn sections(content: &[u8]) -> Result<Vec<Section>, FileProblem> {
     Ok(sections)
 }
 
-/// The section whose label `text` begins with, and the text behind it.
+/// Returns the section at the beginning of `text`, and the text after it.
 fn section(text: &str, line: usize) -> Result<(Section, &str), FileProblem> {
     let damaged = |what: String| FileProblem::Damaged { line, what };
     let (label, body) = text
@@ -130,7 +130,7 @@ fn section(text: &str, line: usize) -> Result<(Section, &str), FileProblem> {
     Ok((Section { line, kind, der }, behind))
 }
 
-/// The label that the decoder knows a kind by; `None` for what is not decoded at all.
+/// Returns the label of a kind as the decoder knows it; `None` for kinds that are not decoded.
 fn decoded_as(kind: Kind) -> Option<(&'static str, SectionKind)> {
     match kind {
         Kind::Certificate => Some(("CERTIFICATE", SectionKind::Certificate)),
@@ -157,7 +157,7 @@ fn line_ends(text: &str) -> usize {
     text.bytes().filter(|&byte| byte == b'\n').count()
 }
 
-/// What a file without PEM seems to be, and the way out.
+/// Describes the likely format of a file without PEM, with a remedy.
 fn looks_like(content: &[u8]) -> &'static str {
     match content {
         [0x30, 0x80..=0x84, ..] => {
@@ -169,7 +169,8 @@ fn looks_like(content: &[u8]) -> &'static str {
     }
 }
 
-/// Whether a text file is UTF-16, with a mark or without: half of its first bytes are zero, each second one.
+/// Returns true if a text file is UTF-16, by its byte order mark or because every second of the first bytes is mostly
+/// zero.
 fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;
@@ -184,7 +185,7 @@ fn is_utf16(bytes: &[u8]) -> bool {
     half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
-/// What a file holds, in words: `a private key and 2 certificates`.
+/// Describes the contents of a file: `a private key and 2 certificates`.
 pub(crate) fn contents(sections: &[Section]) -> String {
     let mut counted: Vec<((&str, &str), usize)> = Vec::new();
     for section in sections {
@@ -208,7 +209,7 @@ pub(crate) fn contents(sections: &[Section]) -> String {
 mod tests {
     use super::*;
 
-    /// A section around bytes that are no certificate: only PEM is looked at here.
+    /// A section with bytes that are not a certificate: these tests cover PEM only.
     const FIRST: &str = "-----BEGIN CERTIFICATE-----\nAAEC\nAwQF\n-----END CERTIFICATE-----";
     const SECOND: &str = "-----BEGIN CERTIFICATE-----\nBgcI\n-----END CERTIFICATE-----\n";
 

@@ -1,10 +1,10 @@
-//! Where cryptography comes from.
+//! Provider of cryptography.
 
 use crate::error::TlsError;
 use rustls::crypto::CryptoProvider;
 use std::sync::Arc;
 
-/// The provider that the host installed for the whole process, else that of the feature `aws-lc-rs`.
+/// Returns the provider that the host installed for the process, else that of the feature `aws-lc-rs`.
 pub(crate) fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));

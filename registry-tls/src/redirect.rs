@@ -1,17 +1,17 @@
-//! What port 80 is for: validating authorities, and sending everybody else to https.
+//! Answers on port 80: proofs for validating authorities, and redirects to https.
 
 use crate::tls::Tls;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority};
 
-/// Where an authority looks for the proof of HTTP-01 (RFC 8555, section 8.3).
+/// Path where an authority reads the proof of HTTP-01 (RFC 8555, section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
-/// Where https is, if nobody says otherwise.
+/// Default port of https.
 const HTTPS: u16 = 443;
 
-/// Answers plain HTTP: HTTP-01 for a validating authority, `308 Permanent Redirect` to https for everybody else.
+/// Answers plain HTTP: HTTP-01 for a validating authority, `308 Permanent Redirect` to https for all other requests.
 ///
-/// 308, because it keeps the method: a 301 makes a GET of a PATCH, and a push fails with a riddle.
+/// 308 keeps the method. A 301 turns a PATCH into a GET, and a push would fail with a confusing error.
 ///
 /// ```
 /// # fn example(tls: &registry_tls::Tls) {
@@ -31,7 +31,7 @@ pub struct Redirect {
 }
 
 impl Tls {
-    /// The answers of a plain port beside this one; `port` is where clients reach https.
+    /// Makes the answers of a plain port; `port` is where clients reach https.
     #[must_use]
     pub fn redirect(&self, port: u16) -> Redirect {
         Redirect {
@@ -42,7 +42,7 @@ impl Tls {
 }
 
 impl Redirect {
-    /// The answer to a request. Its body is of no interest.
+    /// Returns the answer to a request, whose body is ignored.
     #[must_use]
     pub fn answer<B>(&self, request: &Request<B>) -> Response<String> {
         if let Some(token) = request.uri().path().strip_prefix(CHALLENGES) {

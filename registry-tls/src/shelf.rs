@@ -1,4 +1,4 @@
-//! The certificates that are served now, by name.
+//! Certificates that are served now, by name.
 
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
@@ -6,16 +6,16 @@ use rustls::{
 };
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What handshakes take certificates from, while [`Upkeep`](crate::Upkeep) replaces them.
+/// Certificates for handshakes, which [`Upkeep`](crate::Upkeep) replaces.
 #[derive(Debug)]
 pub(crate) struct Shelf {
-    /// Whether the first certificate answers whatever name is asked for.
+    /// True if the first certificate answers requests for any name.
     any_name: bool,
     certificates: RwLock<Vec<(String, Arc<CertifiedKey>)>>,
 }
 
 impl Shelf {
-    /// For the certificate of files: it answers every client, and the client decides.
+    /// Makes a resolver for the certificate of files, which every client gets: the client decides.
     pub(crate) fn for_any_name() -> Self {
         Self {
             any_name: true,
@@ -23,7 +23,7 @@ impl Shelf {
         }
     }
 
-    /// For certificates of an authority: a client that asks for another name is refused.
+    /// Makes a resolver for an authority's certificates, which refuses clients that ask for another name.
     #[cfg(feature = "acme")]
     pub(crate) fn for_known_names() -> Self {
         Self {
@@ -40,7 +40,8 @@ impl Shelf {
         }
     }
 
-    /// The certificate for a client that asks for `name`, or for none: by address, or through an old proxy.
+    /// Returns the certificate for a client that asks for `name`. Without a name, the client connects by address or
+    /// through an old proxy.
     pub(crate) fn get(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let certificates = self.certificates.read().unwrap_or_else(PoisonError::into_inner);
         let found = match name {

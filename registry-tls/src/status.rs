@@ -1,42 +1,42 @@
-//! What there is to serve, for health checks.
+//! State of the certificates, for health checks.
 
 use std::time::SystemTime;
 
-/// Whether handshakes can succeed, and until when.
+/// State of the certificates: if handshakes can succeed, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
-    /// There is no certificate yet, and nothing is wrong: handshakes are refused with an alert.
+    /// No certificate exists yet, and nothing is wrong: handshakes are refused with an alert.
     Waiting {
-        /// What for, such as `/certs/tls.crt, which does not exist yet`.
+        /// Missing item, such as `/certs/tls.crt, which does not exist yet`.
         what_for: String,
     },
     /// A certificate is served.
     Serving {
-        /// When it ends.
+        /// End of its validity.
         until: SystemTime,
-        /// Why it cannot be replaced by what is there, or renewed, if so.
+        /// Reason why it cannot be replaced by the files' content, or renewed, if there is one.
         problem: Option<String>,
     },
-    /// Clients cannot connect, or refuse the certificate, until somebody does something.
+    /// Clients cannot connect, or refuse the certificate, until an operator acts.
     Failing {
-        /// What is wrong, and what to do.
+        /// The fault and its remedy.
         because: String,
     },
 }
 
 impl Status {
-    /// Whether clients can connect.
+    /// Returns true if clients can connect.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         matches!(self, Self::Serving { .. })
     }
 
-    /// The same as a health check: an error says what is wrong, or waited for.
+    /// Returns the status as the result of a health check. The error names the fault, or the missing item.
     ///
     /// # Errors
     ///
-    /// Whatever keeps clients out.
+    /// The reason why clients cannot connect.
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Serving { .. } => Ok(()),

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What a client sends and receives inside TLS.
+/// Stream of the data that a client sends and receives inside TLS.
 pub struct TlsStream(Box<tokio_rustls::server::TlsStream<TcpStream>>);
 
 impl TlsStream {
@@ -20,20 +20,20 @@ impl TlsStream {
         Self(Box::new(stream))
     }
 
-    /// Whether client and server agreed on HTTP/2; otherwise it is HTTP/1.1.
+    /// Returns true if client and server agreed on HTTP/2; otherwise the protocol is HTTP/1.1.
     #[must_use]
     pub fn is_http2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(b"h2")
     }
 
-    /// The connection below.
+    /// Returns the underlying TCP connection.
     #[must_use]
     pub fn tcp(&self) -> &TcpStream {
         self.0.get_ref().0
     }
 
-    /// The certificate of the client, verified against the authorities of
-    /// [`Options::client_cas`](crate::Options::client_cas); `None` if it showed none.
+    /// Returns the certificate of the client, verified against the authorities of
+    /// [`Options::client_cas`](crate::Options::client_cas); `None` if it presented none.
     #[must_use]
     pub fn client_certificate(&self) -> Option<ClientCertificate> {
         let chain = self.0.get_ref().1.peer_certificates()?;
@@ -41,7 +41,7 @@ impl TlsStream {
     }
 }
 
-/// Who a client is, by the word of an authority for clients.
+/// Identity of a client, as an authority for clients certified it.
 #[derive(Clone, Debug)]
 pub struct ClientCertificate(Certificate);
 
@@ -51,25 +51,25 @@ impl ClientCertificate {
         Certificate::from_der(der.clone().into_owned()).ok().map(Self)
     }
 
-    /// The common name of the subject.
+    /// Returns the common name of the subject.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
         self.0.common_name.as_deref()
     }
 
-    /// The whole subject, such as `CN=ci, O=Example`.
+    /// Returns the whole subject, such as `CN=ci, O=Example`.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
 
-    /// The host names and addresses among the subject alternative names.
+    /// Returns the host names and addresses among the subject alternative names.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.0.names
     }
 
-    /// All of it, in DER.
+    /// Returns the whole certificate, in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.0.der

@@ -3,7 +3,7 @@
 use crate::certificate::Certificate;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// Somebody who signs.
+/// A test authority, which signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A server's certificate, and its key.
@@ -13,24 +13,24 @@ pub(crate) struct Issued {
 }
 
 impl Authority {
-    /// A root.
+    /// Makes a root authority.
     pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::self_signed(authority(name), key).unwrap())
     }
 
-    /// An authority below this one.
+    /// Makes an authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(authority(name), key, &self.0).unwrap())
     }
 
-    /// A certificate for `names`; without any, one with nothing but a common name.
+    /// Issues a certificate for `names`; without any, one with only a common name.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         self.issue_from(names, |_| {})
     }
 
-    /// As [`issue`](Self::issue), changed before it is signed.
+    /// Issues a certificate like [`issue`](Self::issue), changed before it is signed.
     pub(crate) fn issue_from(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let common_name = names.first().cloned().unwrap_or_else(|| "nobody".to_owned());

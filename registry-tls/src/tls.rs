@@ -1,4 +1,4 @@
-//! The two halves of TLS for a server: one speaks handshakes, the other keeps what they need up to date.
+//! The two halves of TLS for a server: one performs handshakes, the other keeps certificates up to date.
 
 #[cfg(feature = "acme")]
 use crate::{
@@ -25,14 +25,14 @@ use std::{
 };
 use tokio::sync::{Notify, watch};
 
-/// TLS for the connections of a server. Cheap to clone; every clone serves the same certificates.
+/// TLS for the connections of a server. Cheap to clone; all clones serve the same certificates.
 #[derive(Clone)]
 pub struct Tls(Arc<Shared>);
 
-/// What handshakes and upkeep share.
+/// State that handshakes and upkeep share.
 struct Shared {
     config: RwLock<Arc<ServerConfig>>,
-    /// For the handshakes of a validating authority, where there is one.
+    /// Configuration for the handshakes of a validating authority, if one is used.
     validation: Option<Arc<ServerConfig>>,
     shelf: Arc<Shelf>,
     challenges: Arc<Challenges>,
@@ -40,16 +40,16 @@ struct Shared {
     check_now: Notify,
 }
 
-/// How things are.
+/// Current state, for health checks.
 #[derive(Clone, PartialEq, Eq)]
 struct Report {
     certificates: Status,
     client_cas: Option<String>,
 }
 
-/// The work that goes on beside the handshakes: looking at files, asking for certificates.
+/// Background work beside the handshakes: reading files, ordering certificates.
 ///
-/// Nothing happens by itself. [`run`](Self::run) is to be spawned, or raced against the server's end.
+/// Nothing runs by itself: spawn [`run`](Self::run), or race it against the server's end.
 #[must_use = "certificates are kept up to date by `run`, which the host drives"]
 pub struct Upkeep {
     tls: Tls,
@@ -57,7 +57,7 @@ pub struct Upkeep {
     client_cas: ClientCas,
 }
 
-/// Where certificates come from.
+/// Source of the certificates.
 enum Source {
     Files(Box<Keeper>),
     #[cfg(feature = "acme")]
@@ -65,14 +65,14 @@ enum Source {
 }
 
 impl Tls {
-    /// TLS with a certificate from files.
+    /// Sets up TLS with a certificate from files.
     ///
-    /// Files that do not exist yet are waited for: until they come, handshakes are refused. Later, what is in them is
-    /// served from [`Files::check_every`] after it changed, if it can be; otherwise the old pair is served on.
+    /// Missing files are waited for: until they exist, handshakes are refused. Changed files are served after
+    /// [`Files::check_every`] at the latest, if they are valid; otherwise the old pair stays in service.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if files exist that cannot be used, or an option has a value that it cannot have.
+    /// [`TlsError`] if files exist but cannot be used, or an option has an invalid value.
     pub fn from_files(files: Files, options: Options) -> Result<(Self, Upkeep), TlsError> {
         let provider = provider()?;
         let now = SystemTime::now();
@@ -91,14 +91,14 @@ impl Tls {
         Ok((tls, upkeep))
     }
 
-    /// TLS with certificates that an ACME authority signs, and signs anew in time.
+    /// Sets up TLS with certificates that an ACME authority signs and renews.
     ///
-    /// What is in the cache is served at once; until the first certificate of a host comes, handshakes for it are
-    /// refused, as they are for every name that is not one of the hosts.
+    /// Certificates in the cache are served at once. Until the first certificate of a host exists, handshakes for it
+    /// are refused. Handshakes for other names than the hosts' are always refused.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if the cache cannot be used, or a setting has a value that it cannot have.
+    /// [`TlsError`] if the cache cannot be used, or a setting has an invalid value.
     #[cfg(feature = "acme")]
     pub fn from_acme(acme: Acme, options: Options) -> Result<(Self, Upkeep), TlsError> {
         let provider = provider()?;
@@ -146,7 +146,7 @@ impl Tls {
         }))
     }
 
-    /// Whether handshakes can succeed, for a health check.
+    /// Returns the state of the certificates, for a health check.
     #[must_use]
     pub fn status(&self) -> Status {
         let Report {
@@ -171,14 +171,14 @@ impl Tls {
         }
     }
 
-    /// Ends when there is a certificate to serve.
+    /// Waits until there is a certificate to serve.
     pub async fn serving(&self) {
         let mut reports = self.0.report.subscribe();
         // The sender lives as long as `self`: there is no error.
         let _ = reports.wait_for(|report| report.certificates.is_serving()).await;
     }
 
-    /// The status, as soon as it is another than `known`.
+    /// Waits until the status differs from `known`, and returns it.
     pub async fn status_other_than(&self, known: &Status) -> Status {
         let mut reports = self.0.report.subscribe();
         // The sender lives as long as `self`: there is no error.
@@ -186,7 +186,7 @@ impl Tls {
         self.status()
     }
 
-    /// Has [`Upkeep::run`] look at the files now, on SIGHUP for instance.
+    /// Makes [`Upkeep::run`] check the files now, on SIGHUP for instance.
     pub fn check_now(&self) {
         self.0.check_now.notify_one();
     }
@@ -223,7 +223,7 @@ impl Tls {
         });
     }
 
-    /// Waits for the next look at the files.
+    /// Waits for the next check of the files.
     async fn next_check(&self, period: Duration) {
         tokio::select! {
             () = tokio::time::sleep(period) => {}
@@ -233,7 +233,7 @@ impl Tls {
 }
 
 impl Upkeep {
-    /// Keeps certificates up to date, for as long as it is driven.
+    /// Keeps certificates up to date while it is driven. It never ends.
     pub async fn run(mut self) -> Infallible {
         let period = match &self.source {
             Source::Files(keeper) => keeper.files().check_every,
@@ -259,7 +259,7 @@ impl Upkeep {
         }
     }
 
-    /// Looks at the files once. (An ACME authority is asked by [`run`](Self::run) alone.)
+    /// Checks the files once. ([`run`](Self::run) alone contacts an ACME authority.)
     pub async fn check(&mut self) {
         match &mut self.source {
             Source::Files(keeper) => {
@@ -294,7 +294,7 @@ async fn check_client_cas(tls: &Tls, client_cas: &mut ClientCas) {
     tls.change_report(|report| report.client_cas = problem);
 }
 
-/// Files may lie on a file system that makes its readers wait.
+/// Runs `work` on a blocking thread: a file system may make its readers wait.
 pub(crate) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

@@ -1,27 +1,27 @@
-//! When to renew, and when to try again. Plain arithmetic: time and chance are arguments.
+//! Times of renewals and retries. Plain arithmetic: time and chance are arguments.
 
 use crate::certificate::Validity;
 use std::time::{Duration, SystemTime};
 
-/// The longest pause between two tries.
+/// Longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 
-/// The longest pause after failures that go away by themselves.
+/// Longest pause after transient failures.
 const LONGEST_TRANSIENT: Duration = Duration::from_secs(15 * 60);
 
-/// The first of those.
+/// First pause after a transient failure.
 const FIRST_TRANSIENT: Duration = Duration::from_secs(1);
 
-/// When to renew: when two thirds of the life are over, or up to a twentieth of it earlier by `chance` (0 to 1), so that a
-/// thousand servers that started together do not ask together.
+/// Returns the time of renewal: after two thirds of the lifetime, or up to a twentieth of it earlier by `chance` (0 to
+/// 1). Thus a thousand servers that started together do not order together.
 pub(super) fn renew_at(validity: Validity, chance: f64) -> SystemTime {
     let lifetime = validity.until.duration_since(validity.from).unwrap_or_default();
     validity.from + lifetime.mul_f64(2.0 / 3.0) - lifetime.mul_f64(chance.clamp(0.0, 1.0) / 20.0)
 }
 
-/// How long to wait after the `failures`-th failure in a row, the first being 1.
+/// Returns the pause after the `failures`-th failure in a row, the first being 1.
 ///
-/// A failure that is `transient` goes away by itself; others want somebody to do something, and count with authorities.
+/// A `transient` failure goes away by itself. Other failures need an operator, and count against an authority's limits.
 pub(super) fn pause(failures: u32, transient: bool, first: Duration, chance: f64) -> Duration {
     let (first, longest) = match transient {
         true => (FIRST_TRANSIENT.min(first), LONGEST_TRANSIENT),
@@ -32,7 +32,7 @@ pub(super) fn pause(failures: u32, transient: bool, first: Duration, chance: f64
     pause + pause.mul_f64(chance.clamp(0.0, 1.0) / 10.0)
 }
 
-/// A number between 0 and 1, good enough to spread work with.
+/// Returns a number between 0 and 1, random enough to spread work.
 pub(super) fn chance() -> f64 {
     use std::hash::{BuildHasher as _, RandomState};
     let bits = RandomState::new().hash_one(0_u8) >> 40;

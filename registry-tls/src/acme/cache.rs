@@ -1,4 +1,4 @@
-//! Account and certificates on disk, so that a restart asks nobody for anything.
+//! Account and certificates on disk, so that a restart needs no authority.
 //!
 //! ```text
 //! CACHE/
@@ -19,12 +19,12 @@ use std::{
 
 const ACCOUNT: &str = "account.json";
 
-/// The part of the cache that belongs to one authority.
+/// Part of the cache that belongs to one authority.
 #[derive(Clone, Debug)]
 pub(super) struct Cache(PathBuf);
 
 impl Cache {
-    /// Opens the cache in `root`, making what does not exist, and makes sure that it can be written to.
+    /// Opens the cache in `root`, creates missing directories, and checks that it is writable.
     pub(super) fn open(root: &Path, directory_url: &str) -> Result<Self, TlsError> {
         let authority: String = directory_url
             .trim_start_matches("https://")
@@ -74,7 +74,7 @@ impl Cache {
         self.path(&format!("{}.pem", host.to_ascii_lowercase()))
     }
 
-    /// The key and chain of `host`, if there are any.
+    /// Returns the key and chain of `host`, if they exist.
     pub(super) fn certificate(&self, host: &str) -> Result<Option<Vec<u8>>, TlsError> {
         read(&self.certificate_path(host))
     }
@@ -83,7 +83,7 @@ impl Cache {
         store(&self.certificate_path(host), pem.as_bytes())
     }
 
-    /// The account, if there is one.
+    /// Returns the account, if it exists.
     pub(super) fn account(&self) -> Result<Option<Vec<u8>>, TlsError> {
         read(&self.path(ACCOUNT))
     }
@@ -92,7 +92,7 @@ impl Cache {
         store(&self.path(ACCOUNT), json)
     }
 
-    /// Forgets an account that the authority does not know.
+    /// Removes an account that the authority does not know.
     pub(super) fn forget_account(&self) -> Result<(), TlsError> {
         let path = self.path(ACCOUNT);
         match fs::remove_file(&path) {

@@ -1,4 +1,4 @@
-//! The HTTP client that speaks with the authority.
+//! HTTP client for requests to the authority.
 
 use crate::{
     error::TlsError,
@@ -21,12 +21,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How long an answer may take.
+/// Time limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client with its own trust and time limit, which remembers when the authority wants to be asked again.
+/// HTTP client with its own trust and time limit, which remembers the `Retry-After` of the authority.
 ///
-/// Cheap to clone; clones share connections and memory.
+/// Cheap to clone; clones share connections and state.
 #[derive(Clone)]
 pub(super) struct AcmeClient {
     http: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
@@ -34,7 +34,7 @@ pub(super) struct AcmeClient {
 }
 
 impl AcmeClient {
-    /// A client that trusts the authorities in the file `ca`, or those of the system.
+    /// Makes a client that trusts the authorities in the file `ca`, or those of the system.
     pub(super) fn new(provider: &Arc<CryptoProvider>, ca: Option<&Path>) -> Result<Self, TlsError> {
         let roots = match ca {
             Some(path) => roots_of(path)?,
@@ -56,7 +56,7 @@ impl AcmeClient {
         })
     }
 
-    /// When the authority wants to be asked again, if its last refusal said so (`Retry-After`).
+    /// Takes the time before which the authority wants no request, if its last refusal gave one (`Retry-After`).
     pub(super) fn take_not_before(&self) -> Option<SystemTime> {
         self.not_before
             .lock()
@@ -105,7 +105,7 @@ fn is_json(content_type: Option<&http::HeaderValue>) -> bool {
         .is_some_and(|value| value.contains("json"))
 }
 
-/// The seconds of a `Retry-After`. (Authorities send seconds; a date is not read.)
+/// Parses the seconds of a `Retry-After`. (Authorities send seconds; dates are ignored.)
 fn retry_after(value: Option<&http::HeaderValue>, now: SystemTime) -> Option<SystemTime> {
     let seconds = value?.to_str().ok()?.trim().parse().ok()?;
     now.checked_add(Duration::from_secs(seconds))

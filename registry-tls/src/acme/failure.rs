@@ -1,4 +1,4 @@
-//! Why there is no certificate, in words for whoever has to do something about it.
+//! Reasons why there is no certificate, in words for an operator.
 
 use super::ChallengeKind;
 use crate::error::TlsError;
@@ -7,16 +7,16 @@ use instant_acme::{Error, Problem};
 /// A failure of an order.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What happened, and what to do.
+    /// Description of the failure, with its remedy.
     pub(super) story: String,
-    /// Whether it goes away by itself.
+    /// True if the failure goes away by itself.
     pub(super) transient: bool,
-    /// Whether the authority does not know the account (any more).
+    /// True if the authority does not know the account (any more).
     pub(super) account_unknown: bool,
 }
 
 impl Failure {
-    /// Somebody has to do something.
+    /// Makes a failure that needs an operator.
     pub(super) fn lasting(story: impl Into<String>) -> Self {
         Self {
             story: story.into(),
@@ -25,7 +25,7 @@ impl Failure {
         }
     }
 
-    /// Trying again is all there is to do.
+    /// Makes a failure that only needs another try.
     pub(super) fn transient(story: impl Into<String>) -> Self {
         Self {
             transient: true,
@@ -33,7 +33,7 @@ impl Failure {
         }
     }
 
-    /// What the client library reports.
+    /// Translates an error of the client library.
     pub(super) fn from_error(error: &Error, kind: ChallengeKind) -> Self {
         match error {
             Error::Api(problem) => Self::from_problem(problem, kind),
@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// What the authority reports (RFC 8555, section 6.7).
+    /// Translates a problem that the authority reports (RFC 8555, section 6.7).
     pub(super) fn from_problem(problem: &Problem, kind: ChallengeKind) -> Self {
         let detail = problem.detail.as_deref().unwrap_or("no details given");
         let code = problem

@@ -12,16 +12,16 @@ pub(crate) use self::{order::validation_config, renewal::Renewal};
 use crate::error::TlsError;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-/// Let's Encrypt's authority.
+/// Directory of Let's Encrypt's authority.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
-/// How long to wait after the first failure that somebody has to do something about. Doubled each time, it stays
-/// below the five failed validations an hour that Let's Encrypt allows.
+/// Pause after the first failure that needs an operator. Doubled each time, it stays below the five failed validations
+/// an hour that Let's Encrypt allows.
 const FIRST_RETRY: Duration = Duration::from_secs(120);
 
-/// An authority, and what to ask it for.
+/// An authority, and the certificates to order from it.
 ///
-/// Using it accepts the authority's terms of service, as there is nobody to ask.
+/// Use of this type accepts the authority's terms of service, without a prompt.
 ///
 /// ```
 /// use registry_tls::{Acme, ChallengeKind};
@@ -41,21 +41,21 @@ pub struct Acme {
     pub(crate) first_retry: Duration,
 }
 
-/// How an authority is shown that the server answers for a name.
+/// Proof for an authority that the server controls a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChallengeKind {
-    /// In a handshake on port 443, which has to reach [`Tls::accept`](crate::Tls::accept): there is no proxy in front
-    /// that ends TLS.
+    /// Proof in a handshake on port 443, which must reach [`Tls::accept`](crate::Tls::accept): no proxy in front may
+    /// end TLS.
     #[default]
     TlsAlpn01,
-    /// By a file on port 80, which has to reach [`Redirect::answer`](crate::Redirect::answer).
+    /// Proof by a file on port 80, which must reach [`Redirect::answer`](crate::Redirect::answer).
     Http01,
 }
 
 impl Acme {
-    /// Certificates for `hosts`, one for each, from Let's Encrypt; never for another name. Account and certificates are
-    /// kept in the directory `cache`, which is made if it does not exist: only its owner can enter it.
+    /// Orders certificates for `hosts` only, one for each, from Let's Encrypt. Account and certificates are kept in the
+    /// directory `cache`, which is created if missing: only its owner can enter it.
     #[must_use]
     pub fn new<S: Into<String>>(cache: impl Into<PathBuf>, hosts: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Acme {
         }
     }
 
-    /// The URL of another authority's directory. Let's Encrypt's for trying things out is
+    /// Sets the URL of another authority's directory. Let's Encrypt's directory for tests is
     /// `https://acme-staging-v02.api.letsencrypt.org/directory`.
     #[must_use]
     pub fn directory_url(mut self, url: impl Into<String>) -> Self {
@@ -77,41 +77,41 @@ impl Acme {
         self
     }
 
-    /// Whom the authority writes to when something is wrong.
+    /// Sets the address to which the authority writes about problems.
     #[must_use]
     pub fn email(mut self, address: impl Into<String>) -> Self {
         self.email = Some(address.into());
         self
     }
 
-    /// A file with the certificates that the authority's own HTTPS is trusted by, instead of those of the system.
+    /// Sets a file with the certificates to trust for the authority's own HTTPS, instead of those of the system.
     #[must_use]
     pub fn directory_ca(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
         self
     }
 
-    /// How the names are proven.
+    /// Sets the kind of proof for the names.
     #[must_use]
     pub fn challenge(mut self, kind: ChallengeKind) -> Self {
         self.challenge = kind;
         self
     }
 
-    /// How long to wait after the first failure that somebody has to do something about: two minutes, unless told
-    /// otherwise. Each further failure doubles it, up to half a day.
+    /// Sets the pause after the first failure that needs an operator. Default: 2 minutes. Each further failure doubles
+    /// it, up to half a day.
     #[must_use]
     pub fn first_retry(mut self, pause: Duration) -> Self {
         self.first_retry = pause;
         self
     }
 
-    /// Refuses what no authority could do anything with, before one is asked. [`Tls::from_acme`](crate::Tls::from_acme)
+    /// Refuses settings that no authority could use, before one is asked. [`Tls::from_acme`](crate::Tls::from_acme)
     /// does so, too; a host that reads a configuration may want to know earlier.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Setting`], with what is wrong.
+    /// [`TlsError::Setting`], with the invalid value.
     pub fn check(&self) -> Result<(), TlsError> {
         let refused = |value: &str, hint: &str| {
             Err(TlsError::Setting {

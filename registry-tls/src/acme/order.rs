@@ -1,4 +1,4 @@
-//! One order: from a name to a certificate for it (RFC 8555, section 7.4).
+//! One order: from a name to its certificate (RFC 8555, section 7.4).
 
 use super::{ChallengeKind, failure::Failure};
 use crate::{
@@ -16,10 +16,10 @@ use rustls::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// How long an authority may take to validate, and then to sign.
+/// Time limit for an authority to validate, and then to sign.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The configuration for the handshakes in which an authority validates.
+/// Builds the configuration for the handshakes in which an authority validates.
 pub(crate) fn validation_config(
     provider: &Arc<CryptoProvider>,
     challenges: &Arc<Challenges>,
@@ -34,7 +34,7 @@ pub(crate) fn validation_config(
     Ok(config)
 }
 
-/// Who orders, and how it is proven.
+/// Account for orders, and the kind of proof.
 pub(super) struct Orders<'a> {
     pub(super) account: &'a Account,
     pub(super) kind: ChallengeKind,
@@ -43,7 +43,7 @@ pub(super) struct Orders<'a> {
 }
 
 impl Orders<'_> {
-    /// A private key and a chain for `host`, in PEM, one behind the other.
+    /// Orders a certificate for `host`, and returns its private key and chain as joined PEM.
     pub(super) async fn certificate(&self, host: &str) -> Result<String, Failure> {
         let identifiers = [Identifier::Dns(host.to_owned())];
         let mut order = self
@@ -81,7 +81,7 @@ impl Orders<'_> {
         Ok(format!("{}{chain}", key.serialize_pem()))
     }
 
-    /// Shows what the authority asks for, and tells it to look.
+    /// Shows the proofs that the authority asks for, and tells it to validate.
     async fn prove(&self, order: &mut Order, host: &str) -> Result<Vec<Shown>, Failure> {
         let mut shown = Vec::new();
         let mut authorizations = order.authorizations();
@@ -125,7 +125,7 @@ impl Orders<'_> {
         })
     }
 
-    /// A certificate that says nothing but the proof (RFC 8737, section 3).
+    /// Makes a certificate that contains only the proof (RFC 8737, section 3).
     fn proving_certificate(&self, host: &str, proof: &KeyAuthorization) -> Result<CertifiedKey, Failure> {
         let mut params = CertificateParams::new([host.to_owned()]).map_err(cannot_make)?;
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(proof.digest().as_ref())];

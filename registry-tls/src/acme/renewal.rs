@@ -1,4 +1,4 @@
-//! Which certificates there are, and when the next one is due.
+//! Certificates of the hosts, and the times of their renewal.
 
 use super::{
     Acme,
@@ -24,7 +24,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The longest sleep: a machine that was suspended, or whose clock was set, looks again within it.
+/// Longest sleep: a machine that was suspended, or whose clock was set, notices within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// The hosts and their certificates.
@@ -34,7 +34,7 @@ pub(crate) struct Renewal {
     challenges: Arc<Challenges>,
     client: AcmeClient,
     cache: Cache,
-    /// Once the authority has acknowledged it.
+    /// `None` until the authority has acknowledged the account.
     account: Option<Account>,
     hosts: Vec<Host>,
 }
@@ -42,15 +42,15 @@ pub(crate) struct Renewal {
 struct Host {
     name: String,
     pair: Option<Pair>,
-    /// When to ask for the next certificate.
+    /// Time at which to order the next certificate.
     due: SystemTime,
-    /// How often that has failed since it last succeeded.
+    /// Number of failures since the last success.
     failures: u32,
     problem: Option<String>,
 }
 
 impl Renewal {
-    /// Reads the cache. What is wrong with a certificate there is a reason to ask for another, no more.
+    /// Reads the cache. An unusable certificate in it only causes an order for another one.
     pub(crate) fn start(
         settings: Acme,
         provider: Arc<CryptoProvider>,
@@ -93,14 +93,14 @@ impl Renewal {
         })
     }
 
-    /// The certificates there are.
+    /// Returns the certificates that exist.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &Pair)> {
         self.hosts
             .iter()
             .filter_map(|host| Some((host.name.as_str(), host.pair.as_ref()?)))
     }
 
-    /// The state of the host that is worst off.
+    /// Returns the combined state of all hosts, which is serving only if each of them has a certificate.
     pub(crate) fn status(&self) -> Status {
         let without: Vec<&Host> = self.hosts.iter().filter(|host| host.pair.is_none()).collect();
         let problem = self.hosts.iter().find_map(|host| {
@@ -120,7 +120,7 @@ impl Renewal {
         }
     }
 
-    /// Asks for certificates when they are due, one at a time, for as long as it is driven.
+    /// Orders certificates when they are due, one at a time, while it is driven. It never ends.
     pub(crate) async fn run(mut self: Box<Self>, tls: &Tls) -> Infallible {
         loop {
             tls.report(self.status());
@@ -174,7 +174,7 @@ impl Renewal {
         }
     }
 
-    /// A certificate from the authority, kept in the cache.
+    /// Orders a certificate from the authority, and stores it in the cache.
     async fn order(&mut self, name: &str) -> Result<Pair, Failure> {
         let account = self.account().await?;
         let orders = Orders {
@@ -286,7 +286,7 @@ impl Host {
     }
 }
 
-/// The certificate of the cache, if it can be used.
+/// Returns the certificate of the cache, if it is usable.
 fn cached(cache: &Cache, name: &str, provider: &CryptoProvider) -> Result<Option<Pair>, TlsError> {
     let Some(content) = cache.certificate(name)? else {
         return Ok(None);

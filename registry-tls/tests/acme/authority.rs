@@ -1,4 +1,4 @@
-//! `pebble` and its name server, for which every name is on this machine.
+//! `pebble` and its name server, which resolves every name to this machine.
 
 use crate::host::Host;
 use libtest_mimic::Failed;
@@ -12,15 +12,15 @@ use std::{
     time::Duration,
 };
 
-/// How an authority behaves.
+/// Behaviour of an authority.
 pub(crate) struct Rules {
-    /// How long its certificates hold.
+    /// Validity of its certificates.
     pub(crate) validity: Duration,
-    /// How many of a hundred good nonces it rejects.
+    /// Number of valid nonces it rejects, out of a hundred.
     pub(crate) rejected_nonces: u8,
-    /// Where it looks for the proof of HTTP-01, if not at the host's own port.
+    /// Port where it reads the proof of HTTP-01, if not the host's own.
     pub(crate) http_port: Option<u16>,
-    /// Where it listens, if that matters.
+    /// Address where it listens, if the test needs a fixed one.
     pub(crate) address: Option<SocketAddr>,
 }
 
@@ -108,7 +108,7 @@ impl Authority {
         })
     }
 
-    /// Ends it; its files stay.
+    /// Stops the authority; its files stay.
     pub(crate) fn stop(&mut self) -> Result<(), Failed> {
         self.pebble.kill()?;
         Ok(())
@@ -122,12 +122,13 @@ impl Authority {
         format!("https://{}/dir", self.address)
     }
 
-    /// The file with the certificates that its own HTTPS is trusted by.
+    /// Returns the file with the certificates to trust for the authority's own HTTPS.
     pub(crate) fn ca(&self) -> PathBuf {
         self.directory.path().join("ca.crt")
     }
 
-    /// A file with the root of the certificates that it signs. It makes a new one at each start.
+    /// Fetches the root of the certificates that it signs, and returns the file. The authority makes a new one at each
+    /// start.
     pub(crate) fn root(&self) -> Result<PathBuf, Failed> {
         let root = self.directory.path().join("root.crt");
         let fetched = Command::new("curl")
@@ -143,13 +144,13 @@ impl Authority {
         Ok(root)
     }
 
-    /// What it has printed.
+    /// Returns its output so far.
     pub(crate) fn output(&self) -> String {
         self.pebble.output()
     }
 }
 
-/// Certificates for the authority's own HTTPS.
+/// Makes certificates for the authority's own HTTPS.
 fn certify_itself(directory: &Path) -> Result<(), Failed> {
     let mut params = CertificateParams::new(Vec::new())?;
     // By another name than what it signs: that would look self-signed.

@@ -16,10 +16,10 @@ use tokio::{
     task::JoinSet,
 };
 
-/// What it says to everybody.
+/// Body of every answer.
 pub(crate) const HELLO: &str = "hello\n";
 
-/// The ports are there before anything is served on them: an authority has to know where to look.
+/// A host with open ports on which nothing is served yet: an authority must know where to validate.
 pub(crate) struct Host {
     cache: tempfile::TempDir,
     https: StdListener,
@@ -41,7 +41,7 @@ impl Host {
         })
     }
 
-    /// Settings for certificates of `authority`.
+    /// Returns settings for certificates of `authority`.
     pub(crate) fn acme<const N: usize>(&self, authority: &Authority, hosts: [&str; N]) -> Acme {
         Acme::new(self.cache.path().join("acme"), hosts)
             .directory_url(authority.url())
@@ -80,7 +80,7 @@ impl Host {
         port(&self.http)
     }
 
-    /// What a client gets that asks for `name` and trusts `root`, or everybody: the body, or curl's words.
+    /// Fetches as a client that asks for `name` and trusts `root`, or everybody. Returns the body, or curl's error.
     pub(crate) fn fetch(&self, name: &str, root: Option<&Path>) -> Result<String, Failed> {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--http1.1", "--noproxy", "*", "--max-time", "60"]);
@@ -95,7 +95,7 @@ impl Host {
         Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     }
 
-    /// Status and `Location` of the plain port's answer.
+    /// Returns status and `Location` of the plain port's answer.
     pub(crate) fn redirect(&self, path: &str) -> Result<String, Failed> {
         let output = Command::new("curl")
             .args(["-sS", "--noproxy", "*", "--max-time", "60", "-o", "/dev/null"])
@@ -105,7 +105,7 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
-    /// What is in the cache, with permissions.
+    /// Returns the files of the cache, with permissions.
     pub(crate) fn cached(&self) -> Result<Vec<(PathBuf, u32)>, Failed> {
         let mut found = Vec::new();
         let mut directories = vec![self.cache.path().join("acme")];
@@ -123,7 +123,7 @@ impl Host {
 }
 
 impl Serving {
-    /// Has certificates asked for and renewed.
+    /// Drives the upkeep, which orders and renews certificates.
     pub(crate) fn keep(&mut self, upkeep: Upkeep) {
         self.tasks.spawn(async {
             upkeep.run().await;
@@ -144,7 +144,7 @@ impl Serving {
     }
 }
 
-/// A listener on the loopback interface, for tokio.
+/// Makes a listener on the loopback interface, for tokio.
 pub(crate) fn listen(port: u16) -> io::Result<StdListener> {
     let listener = StdListener::bind(("127.0.0.1", port))?;
     listener.set_nonblocking(true)?;
@@ -177,7 +177,7 @@ async fn answer_plain(
     respond(connection, &answer.status().to_string(), location, answer.body()).await
 }
 
-/// The head of a request. Bodies are of no interest here.
+/// Reads the head of a request. Bodies are ignored.
 async fn request(connection: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,5 +1,5 @@
-//! Certificates from a real authority: `pebble`, which Let's Encrypt tests clients with, and which is as unkind as it can
-//! be. Debian's package `pebble` has it, and the name server that goes with it.
+//! Certificates from a real authority: `pebble`, which Let's Encrypt provides for tests of clients, and which is as
+//! strict as it can be. It and its name server are in Debian's package `pebble`.
 
 mod authority;
 mod host;
@@ -13,7 +13,7 @@ use std::{fs, future::Future, time::Duration};
 
 const PROGRAMS: [&str; 3] = ["pebble", "pebble-challtestsrv", "curl"];
 
-/// Never waited out: what is waited for has happened long before, or never will.
+/// Time limit that is never reached: a test's event happens long before, or never.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() {

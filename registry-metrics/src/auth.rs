@@ -1,4 +1,4 @@
-//! [`AuthMetrics`]: how long it takes to find out who asks, and how often that fails.
+//! [`AuthMetrics`]: duration and failures of authentication.
 
 use crate::{
     buckets,
@@ -19,7 +19,7 @@ pub struct AuthMetrics {
 }
 
 impl AuthMetrics {
-    /// Registers the instruments. Once per `registry`.
+    /// Registers the instruments. Call it once per `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl AuthMetrics {
         }
     }
 
-    /// The same authenticator, measured.
+    /// Wraps an authenticator to measure it.
     pub const fn wrap<A: Authenticator>(self, authenticator: A) -> MeasuredAuthenticator<A> {
         MeasuredAuthenticator {
             inner: authenticator,
@@ -42,7 +42,7 @@ impl AuthMetrics {
     }
 }
 
-/// An authenticator that is measured: made by [`AuthMetrics::wrap`].
+/// A measured authenticator, made by [`AuthMetrics::wrap`].
 #[derive(Debug)]
 pub struct MeasuredAuthenticator<A> {
     inner: A,
@@ -67,7 +67,7 @@ impl<A: Authenticator> Authenticator for MeasuredAuthenticator<A> {
 }
 
 label! {
-    /// What came out.
+    /// Outcome of an authentication.
     Outcome {
         Anonymous: "anonymous",
         Identified: "identified",

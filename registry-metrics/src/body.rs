@@ -1,4 +1,4 @@
-//! [`MeasuredBody`]: counts what passes, and tells when it has.
+//! [`MeasuredBody`]: a body that counts its bytes and reports its end.
 
 use crate::http::End;
 use bytes::Buf as _;
@@ -11,7 +11,7 @@ use std::{
 };
 
 pin_project! {
-    /// A body that is counted while it passes.
+    /// A body whose bytes are counted as they pass.
     pub struct MeasuredBody<B> {
         #[pin]
         body: B,
@@ -28,7 +28,7 @@ impl<B> MeasuredBody<B> {
     }
 }
 
-/// Dropped with the body: at its end, or because the client left.
+/// Counter that is dropped with the body: at its end, or because the client left.
 struct Count {
     bytes: u64,
     end: End,

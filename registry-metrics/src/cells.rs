@@ -1,4 +1,4 @@
-//! [`Cells`]: the instruments of a family, each found without a lock; and [`label!`], for what they are found by.
+//! [`Cells`]: the instruments of a family, each found without a lock; and [`label!`], which defines their labels.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -13,15 +13,15 @@ use std::{
 
 /// Labels that take a known, small number of values.
 pub(crate) trait Key: Copy + Debug + Eq + Hash + EncodeLabelSet + Send + Sync + 'static {
-    /// How many there are.
+    /// Number of values.
     const COUNT: usize;
 
-    /// Which one this is, below [`COUNT`](Self::COUNT).
+    /// Returns the index of this value, below [`COUNT`](Self::COUNT).
     fn index(self) -> usize;
 }
 
-/// A family whose instruments appear when they are first used, and are found by an index from then on: a family's own
-/// look-up takes a lock and hashes the labels, on every request.
+/// A family whose instruments appear at their first use, and are found by an index from then on. A family's own look-up
+/// takes a lock and hashes the labels, on every request.
 #[derive(Debug)]
 pub(crate) struct Cells<K, M> {
     family: Family<K, M, fn() -> M>,
@@ -42,7 +42,7 @@ where
         }
     }
 
-    /// Shows these from the start, so that the first event already is an increase.
+    /// Creates these instruments at once, so that the first event is already an increase.
     pub(crate) fn showing(self, keys: impl IntoIterator<Item = K>) -> Self {
         for key in keys {
             self.with(key, |_| ());
@@ -50,7 +50,7 @@ where
         self
     }
 
-    /// Does something with one instrument.
+    /// Calls `then` with one instrument.
     pub(crate) fn with(&self, key: K, then: impl FnOnce(&M)) {
         // A key out of its own bounds loses its events, which beats ending the request.
         if let Some(cell) = self.found.get(key.index()) {
@@ -68,7 +68,7 @@ impl<K, M> Clone for Cells<K, M> {
     }
 }
 
-/// The values of a label, each with the text that it is shown as.
+/// Defines the values of a label, each with the text that it is shown as.
 macro_rules! label {
     ($(#[$meta:meta])* $visibility:vis $name:ident { $($variant:ident: $text:literal),+ $(,)? }) => {
         $(#[$meta])*

@@ -1,4 +1,4 @@
-//! What is asked for at each scrape, and what holds as long as the process.
+//! Gauges: values read at each scrape, and constants of the process.
 
 use prometheus_client::{
     collector::Collector,
@@ -16,13 +16,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// `registry_build_info`: which version this is.
+/// Registers `registry_build_info`: the running version.
 pub fn build(registry: &mut Registry, version: &str) {
     let labels = vec![("version", version.to_owned())];
     registry.register("registry_build", "What is running", Info::new(labels));
 }
 
-/// `process_start_time_seconds`, under the name that every exporter has for it.
+/// Registers `process_start_time_seconds`, under the name that every exporter uses.
 pub fn process_start(registry: &mut Registry, started: SystemTime) {
     let seconds = started
         .duration_since(UNIX_EPOCH)
@@ -36,7 +36,7 @@ pub fn process_start(registry: &mut Registry, started: SystemTime) {
     );
 }
 
-/// `registry_storage_open_uploads`: how many upload sessions are open, as `count` says it at the scrape.
+/// Registers `registry_storage_open_uploads`: the number of open upload sessions, as `count` returns it at the scrape.
 pub fn open_uploads(registry: &mut Registry, count: impl Fn() -> usize + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let gauge = ConstGauge::new(count());
@@ -49,8 +49,8 @@ pub fn open_uploads(registry: &mut Registry, count: impl Fn() -> usize + Send + 
     })));
 }
 
-/// `registry_storage_quarantined`: how many items of damaged content were set aside, as `count` says it at the scrape. While
-/// it cannot tell, the gauge is absent.
+/// Registers `registry_storage_quarantined`: the number of damaged items in quarantine, as `count` returns it at the
+/// scrape. While `count` fails, the gauge is absent.
 pub fn quarantined(registry: &mut Registry, count: impl Fn() -> io::Result<usize> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let count = match count() {
@@ -70,7 +70,8 @@ pub fn quarantined(registry: &mut Registry, count: impl Fn() -> io::Result<usize
     })));
 }
 
-/// `registry_health_passing`: 1 for each check that passes, 0 for each that fails, as `checks` says it at the scrape.
+/// Registers `registry_health_passing`: 1 for each check that passes, 0 for each that fails, as `checks` returns it at
+/// the scrape.
 pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let mut family = encoder.encode_descriptor(
@@ -87,11 +88,11 @@ pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> 
     })));
 }
 
-/// `registry_tls_certificate_expiration_timestamp_seconds`: when the certificate that is served ends, in seconds since
-/// 1970, as `until` says it at the scrape. While none is served, it is absent.
+/// Registers `registry_tls_certificate_expiration_timestamp_seconds`: the end of the served certificate's validity, in
+/// seconds since 1970, as `until` returns it at the scrape. While none is served, it is absent.
 ///
-/// The time that is left is `registry_tls_certificate_expiration_timestamp_seconds - time()`: a time, and not what is left
-/// of it, says the same at whatever moment it was scraped.
+/// The time left is `registry_tls_certificate_expiration_timestamp_seconds - time()`. A point in time, unlike the time
+/// left, has the same value at every scrape.
 pub fn certificate(registry: &mut Registry, until: impl Fn() -> Option<SystemTime> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let Some(until) = until() else {
@@ -111,8 +112,8 @@ pub fn certificate(registry: &mut Registry, until: impl Fn() -> Option<SystemTim
     })));
 }
 
-/// `registry_storage_free_bytes` and `registry_storage_size_bytes`: the space where images are kept, as `space` says it
-/// at the scrape. While it cannot tell, they are absent.
+/// Registers `registry_storage_free_bytes` and `registry_storage_size_bytes`: the space of the storage, as `space`
+/// returns it at the scrape. While `space` fails, they are absent.
 pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let Space { free, size } = match space() {
@@ -139,16 +140,16 @@ pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Se
     })));
 }
 
-/// How much room there is where images are kept.
+/// Space of the storage's file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Bytes that can still be written.
     pub free: u64,
-    /// Bytes in all.
+    /// Total number of bytes.
     pub size: u64,
 }
 
-/// A collector from a closure.
+/// A collector that calls a closure at each scrape.
 struct Asked<F>(F);
 
 impl<F> fmt::Debug for Asked<F> {

@@ -24,7 +24,7 @@ use tower_service::Service;
 
 /// Counts and times requests by endpoint, method and status.
 ///
-/// Around the registry's routes, in axum by `Router::layer`; around more than those it counts the rest as
+/// Wrap the registry's routes with it, in axum by `Router::layer`. Other routes inside the layer count as
 /// `handler="other"`. A request ends when the last byte of its answer has been handed to the connection.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
@@ -42,7 +42,7 @@ pub(crate) struct Instruments {
 }
 
 impl HttpMetrics {
-    /// Registers the instruments. Once per `registry`.
+    /// Registers the instruments. Call it once per `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let requests = Family::default();
@@ -84,7 +84,7 @@ impl HttpMetrics {
         }
     }
 
-    /// For a registry below `prefix`, such as `/registry`, where paths still begin with it.
+    /// Sets a prefix, such as `/registry`, which the paths of the registry begin with.
     #[must_use]
     pub fn below(self, prefix: &str) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl<S> Layer<S> for HttpMetrics {
     }
 }
 
-/// A service whose requests are measured: made by [`HttpMetrics`].
+/// A service with measured requests, made by [`HttpMetrics`].
 #[derive(Clone, Debug)]
 pub struct MeasuredService<S> {
     inner: S,
@@ -159,7 +159,7 @@ where
 }
 
 pin_project! {
-    /// An answer on its way: made by [`MeasuredService`].
+    /// A pending answer, made by [`MeasuredService`].
     #[derive(Debug)]
     pub struct MeasuredFuture<F> {
         #[pin]
@@ -188,7 +188,7 @@ where
     }
 }
 
-/// One request and its answer. Counted when it is dropped, which is when it has ended, one way or another.
+/// One request and its answer. It is counted when it is dropped, which is its end in every case.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     instruments: Arc<Instruments>,
@@ -230,20 +230,20 @@ impl Drop for Exchange {
     }
 }
 
-/// Whose body it is that has ended.
+/// Action at the end of a body.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// A request's.
+    /// End of a request's body.
     Request {
         instruments: Arc<Instruments>,
         handler: Handler,
     },
-    /// An answer's, and with it the whole exchange.
+    /// End of an answer's body, and with it of the whole exchange.
     Response { exchange: Exchange },
 }
 
 impl End {
-    /// After so many bytes.
+    /// Records the number of bytes passed.
     pub(crate) fn reached(&mut self, bytes: u64) {
         match self {
             Self::Request { instruments, handler } => {

@@ -1,4 +1,4 @@
-//! What HTTP requests are counted by. None of it is chosen by a client.
+//! Labels of HTTP requests. A client can choose none of their values.
 
 use crate::cells::{Key, label};
 use http::StatusCode;
@@ -7,7 +7,7 @@ use registry_core::protocol::Route;
 use std::fmt;
 
 label! {
-    /// The endpoint, in registry:2's words; it has none for what came after it.
+    /// The endpoint, by its name in registry:2. Endpoints that registry:2 lacks have names of their own.
     pub(crate) Handler {
         Base: "base",
         Catalog: "catalog",
@@ -39,7 +39,7 @@ impl Handler {
 }
 
 label! {
-    /// The method; those that the protocol does not have are one.
+    /// The method. All methods outside the protocol share one value.
     pub(crate) Method {
         Get: "get",
         Head: "head",
@@ -68,7 +68,7 @@ impl Method {
 }
 
 label! {
-    /// The first digit of a status.
+    /// First digit of a status.
     pub(crate) Class {
         Informational: "1xx",
         Success: "2xx",
@@ -90,7 +90,7 @@ impl Class {
     }
 }
 
-/// A status, or 499 where the client left before there was one, as nginx says it.
+/// A status, or 499 if the client left before there was one, as in nginx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Code(u16);
 

@@ -1,7 +1,7 @@
 //! Measures a registry: requests, storage and logins, as instruments of [`prometheus_client`].
 //!
 //! Nothing is global. A host has its own [`Registry`](prometheus_client::registry::Registry) of instruments, registers
-//! those that it wants there, and decides where the text is shown:
+//! the ones it needs, and decides where the text is shown:
 //!
 //! ```
 //! use registry_core::{Registry, storage::MemoryStorage};
@@ -28,8 +28,8 @@
 //! | [`AuthMetrics`], wraps an [`Authenticator`](registry_core::Authenticator) | logins: their duration, by outcome |
 //! | [`gauges`] | what is asked for at the scrape: space, open uploads, the process |
 //!
-//! Names are those of `registry:2` where the meaning is the same. No label ever holds what a client chose: a path is
-//! counted as its endpoint, a method that HTTP does not define as `other`.
+//! Names are those of `registry:2` where the meaning is the same. No label ever holds a value that a client chose: a
+//! path counts as its endpoint, and a method that HTTP does not define as `other`.
 
 mod auth;
 mod body;

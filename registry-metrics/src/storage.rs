@@ -1,6 +1,6 @@
-//! [`StorageMetrics`]: a storage that is timed, operation by operation, and whose failures are counted by kind.
+//! [`StorageMetrics`]: a storage whose operations are timed one by one, and whose failures are counted by kind.
 //!
-//! All three planes are handed on: what the storage inside has, the measured one has.
+//! All three planes are forwarded: the measured storage has the same planes as the storage inside.
 
 use crate::{
     buckets,
@@ -38,8 +38,8 @@ pub struct StorageMetrics {
 }
 
 impl StorageMetrics {
-    /// Registers the instruments, labelled with `driver`: registry:2's are called `filesystem` and `inmemory`. Once
-    /// per `registry`.
+    /// Registers the instruments, labelled with `driver`: registry:2's are called `filesystem` and `inmemory`. Call it
+    /// once per `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry, driver: &'static str) -> Self {
         let registry = registry.sub_registry_with_label(("driver".into(), driver.into()));
@@ -60,7 +60,7 @@ impl StorageMetrics {
         }
     }
 
-    /// The same storage, measured.
+    /// Wraps a storage to measure it.
     pub const fn wrap<S: Storage>(self, storage: S) -> MeasuredStorage<S> {
         MeasuredStorage {
             inner: storage,
@@ -92,7 +92,7 @@ impl StorageMetrics {
     }
 }
 
-/// A storage that is measured: made by [`StorageMetrics::wrap`].
+/// A measured storage, made by [`StorageMetrics::wrap`].
 #[derive(Debug)]
 pub struct MeasuredStorage<S> {
     inner: S,
@@ -110,7 +110,7 @@ impl<S: Storage> MeasuredStorage<S> {
             .ok_or(StorageError::Unsupported("be maintained"))
     }
 
-    /// The same blob; if reading it fails on the way, that is counted as well.
+    /// Returns the same blob, with failures of reading it counted as well.
     fn watched(&self, read: BlobRead) -> BlobRead {
         let BlobBody::Content(content) = read.body else {
             return read;
@@ -131,7 +131,7 @@ impl<S: Storage> MeasuredStorage<S> {
     }
 }
 
-/// The bytes of a blob, with failures counted.
+/// Bytes of a blob, with failures counted.
 struct WatchedStream {
     inner: ContentStream,
     metrics: StorageMetrics,
@@ -360,7 +360,7 @@ impl<S: Storage> StorageAdmin for MeasuredStorage<S> {
 }
 
 label! {
-    /// The operations, by the names that the contract has for them.
+    /// Operation, by its name in the contract.
     Action {
         Blob: "blob",
         OpenBlob: "open_blob",
@@ -390,7 +390,7 @@ label! {
 }
 
 label! {
-    /// Why an operation failed: the variants of [`StorageError`].
+    /// Reason why an operation failed: a variant of [`StorageError`].
     Kind {
         UploadUnknown: "upload_unknown",
         UploadConflict: "upload_conflict",

@@ -1,13 +1,13 @@
-//! The text that Prometheus scrapes: OpenMetrics 1.0.
+//! Text for Prometheus to scrape: OpenMetrics 1.0.
 
 use prometheus_client::{encoding::text, registry::Registry};
 
-/// The media type of [`encode`]'s text.
+/// Media type of [`encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every instrument with its value now.
+/// Returns every instrument with its current value.
 ///
-/// [`gauges`](crate::gauges) ask the file system here: call it where blocking is allowed.
+/// The [`gauges`](crate::gauges) read the file system here: call it where blocking is allowed.
 #[must_use]
 pub fn encode(registry: &Registry) -> String {
     let mut text = String::new();

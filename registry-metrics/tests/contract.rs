@@ -1,4 +1,4 @@
-//! The storage contract, kept by a storage that is measured: every operation, on every plane, is handed on.
+//! The storage contract for a measured storage: every operation, on every plane, is forwarded.
 
 use registry_core::{Storage, storage::MemoryStorage};
 use registry_metrics::{StorageMetrics, prometheus_client::registry::Registry};

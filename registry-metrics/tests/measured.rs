@@ -1,4 +1,4 @@
-//! What is counted, and that nothing a client chooses becomes a series.
+//! Counted events, and a check that no value chosen by a client becomes a series.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use async_trait::async_trait;
@@ -31,7 +31,7 @@ use tower_service::Service;
 
 type Body = Full<&'static [u8]>;
 
-/// A registry behind the layer, and what it is measured with.
+/// Makes a registry behind the layer, and its instruments.
 fn registry() -> (Instruments, MeasuredService<Registry>) {
     let mut instruments = Instruments::default();
     let http = HttpMetrics::register(&mut instruments);
@@ -59,7 +59,7 @@ where
     location
 }
 
-/// The value of a series, spelled as it is shown.
+/// Returns the value of a series, spelled as it is shown.
 fn value(instruments: &Instruments, series: &str) -> Option<f64> {
     let text = text::encode(instruments);
     let line = text
@@ -347,7 +347,7 @@ fn what_cannot_be_told_is_absent_and_the_rest_is_whole() {
     assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
-/// Answers everything with nothing.
+/// Answers every request with an empty response.
 struct Answering;
 
 impl<B> Service<Request<B>> for Answering {
@@ -364,7 +364,7 @@ impl<B> Service<Request<B>> for Answering {
     }
 }
 
-/// Answers nothing.
+/// Never answers a request.
 struct Never;
 
 impl<B> Service<Request<B>> for Never {
@@ -381,7 +381,7 @@ impl<B> Service<Request<B>> for Never {
     }
 }
 
-/// Believes whoever says so in `Authorization`, with exceptions.
+/// Accepts the name in `Authorization` as the user, with exceptions.
 #[derive(Debug)]
 struct ByHeader;
 
@@ -407,7 +407,7 @@ impl Authenticator for ByHeader {
     }
 }
 
-/// Bytes that cannot be read.
+/// A body that cannot be read.
 struct Breaking;
 
 impl http_body::Body for Breaking {
@@ -422,7 +422,7 @@ impl http_body::Body for Breaking {
     }
 }
 
-/// Fails at everything, and only reads.
+/// A storage that only reads, and fails at everything.
 #[derive(Debug)]
 struct Broken;
 

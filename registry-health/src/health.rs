@@ -1,4 +1,4 @@
-//! [`Health`]: who is asked, and the [`Report`] of what they say.
+//! [`Health`]: the checks of a server, and the [`Report`] of their results.
 
 use std::{
     collections::BTreeMap,
@@ -8,21 +8,21 @@ use std::{
 
 type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// The checks of a server. Clones are the same list.
+/// The checks of a server. Clones share one list.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<Mutex<BTreeMap<Arc<str>, Check>>>,
 }
 
 impl Health {
-    /// No checks: healthy.
+    /// Makes an empty list of checks, which is healthy.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a check, in place of one of the same name. `check` says what is wrong, to whoever may see the report; it is
-    /// asked at each report, so what takes time belongs in a [`Watch`](crate::Watch).
+    /// Adds a check, or replaces the one of the same name. `check` returns the fault as its error, for everybody who
+    /// may read the report. It runs at each report, so a slow check belongs in a [`Watch`](crate::Watch).
     pub fn register(
         &self,
         name: impl Into<Arc<str>>,
@@ -31,7 +31,7 @@ impl Health {
         self.checks().insert(name.into(), Arc::new(check));
     }
 
-    /// Asks every check.
+    /// Runs every check.
     #[must_use]
     pub fn report(&self) -> Report {
         // A check may register another, and a slow one must not hold up a second report.
@@ -56,27 +56,28 @@ impl fmt::Debug for Health {
     }
 }
 
-/// What the checks said, in the order of their names.
+/// Results of the checks, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     verdicts: Vec<(Arc<str>, Result<(), String>)>,
 }
 
 impl Report {
-    /// Whether every check passed.
+    /// Returns true if every check passed.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.verdicts.iter().all(|(_, verdict)| verdict.is_ok())
     }
 
-    /// Every check, and what is wrong where it failed.
+    /// Returns every check, with its fault if it failed.
     pub fn checks(&self) -> impl Iterator<Item = (&str, Result<(), &str>)> {
         self.verdicts
             .iter()
             .map(|(name, verdict)| (&**name, verdict.as_ref().map(|&()| ()).map_err(String::as_str)))
     }
 
-    /// As registry:2 says it: an object with what is wrong under the name of each check that failed. Healthy is `{}`.
+    /// Returns the report in the form of registry:2: an object with the fault under the name of each failed check. A
+    /// healthy report is `{}`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let failed: serde_json::Map<_, _> = self

@@ -1,7 +1,7 @@
-//! Whether a registry is fit to serve: an open list of named checks.
+//! Health of a registry: an open list of named checks.
 //!
-//! Whoever knows something joins in with a name and a question. Nothing is global, and nothing runs by itself: a check
-//! that takes time is a [`Watch`], a future that the host drives.
+//! Any part of a program can add a check with a name and a function. Nothing is global, and nothing runs by itself: a
+//! slow check is a [`Watch`], a future that the host drives.
 //!
 //! ```
 //! use registry_health::{Health, Watch};

@@ -1,4 +1,4 @@
-//! [`Watch`]: a check that takes time, asked again and again by a future that the host drives.
+//! [`Watch`]: a slow check, run repeatedly by a future that the host drives.
 
 use std::{
     convert::Infallible,
@@ -10,10 +10,10 @@ use std::{
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// Asks a question every so often, and remembers the answer.
+/// Runs a probe at intervals, and remembers its result.
 ///
-/// A probe that gives no answer until the next is due counts as failed, once per period, and is waited for: a dead
-/// disk or mount makes one operation hang, not one more each time.
+/// A probe without a result when the next one is due counts as failed, once per period, and is waited for. Thus a dead
+/// disk or mount blocks only one operation, not one more each time.
 #[derive(Debug)]
 pub struct Watch {
     period: Duration,
@@ -24,8 +24,8 @@ pub struct Watch {
 type Verdict = Arc<Mutex<Result<(), String>>>;
 
 impl Watch {
-    /// Every `period`, at least a millisecond; failed after `threshold` failures in a row, at least one, and healthy
-    /// again at the first success. Healthy until then.
+    /// Runs the probe every `period`, at least a millisecond. The check fails after `threshold` failures in a row, at
+    /// least one, and passes again at the first success. It passes until then.
     #[must_use]
     pub fn new(period: Duration, threshold: u32) -> Self {
         Self {
@@ -35,13 +35,13 @@ impl Watch {
         }
     }
 
-    /// The latest answer, for [`Health::register`](crate::Health::register).
+    /// Returns the latest result, for [`Health::register`](crate::Health::register).
     pub fn verdict(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
         let verdict = Arc::clone(&self.verdict);
         move || verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks until it is dropped.
+    /// Runs the probe until the future is dropped.
     pub async fn run<E: StdError, F: Future<Output = Result<(), E>>>(
         self,
         mut probe: impl FnMut() -> F,
@@ -107,7 +107,7 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(10);
 
-    /// A watch over the answers that are sent, and what it says.
+    /// Returns a sender for the probe's results, and the verdict of a watch over them.
     async fn watching(
         threshold: u32,
     ) -> (
@@ -130,7 +130,7 @@ mod tests {
         (answers, verdict)
     }
 
-    /// Lets so many periods pass, to a point between two.
+    /// Waits for so many periods, and half of one more.
     async fn periods(count: u32) {
         sleep(PERIOD * count + PERIOD / 2).await;
     }

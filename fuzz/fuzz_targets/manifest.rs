@@ -1,4 +1,4 @@
-//! libFuzzer's way into [`registry_fuzz::manifest`].
+//! libFuzzer entry point of [`registry_fuzz::manifest`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| registry_fuzz::manifest(data));

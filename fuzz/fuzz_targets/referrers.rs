@@ -1,4 +1,4 @@
-//! libFuzzer's way into [`registry_fuzz::referrers`].
+//! libFuzzer entry point of [`registry_fuzz::referrers`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| registry_fuzz::referrers(data));

@@ -1,4 +1,4 @@
-//! libFuzzer's way into [`registry_fuzz::request`].
+//! libFuzzer entry point of [`registry_fuzz::request`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| registry_fuzz::request(data));

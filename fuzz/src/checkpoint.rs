@@ -1,4 +1,4 @@
-//! The record of a running hash, in Go's layout.
+//! Record of a running hash, in Go's layout.
 
 use bytes::Bytes;
 use registry_core::{
@@ -6,8 +6,8 @@ use registry_core::{
     hash::{Checkpoint, Hasher},
 };
 
-/// What is read as a checkpoint stays the same record, hashes on, and counts on; and a hash that is cut anywhere
-/// comes to the same digest.
+/// Checks that a record that parses as a checkpoint prints equivalently and resumes at its offset, and that a hash
+/// interrupted anywhere gives the same digest.
 pub fn checkpoint(data: &[u8]) {
     let Some((first, data)) = data.split_first() else {
         return;

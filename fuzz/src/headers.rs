@@ -6,10 +6,10 @@ use registry_core::{
     storage::RangeSpec,
 };
 
-/// The sizes that a naive model can count through.
+/// Sizes small enough for a naive model to count through.
 const SIZES: [u64; 6] = [0, 1, 2, 9, 10, 255];
 
-/// Each range of a `Range` resolves to exactly the bytes that it names, whatever the size of the blob.
+/// Checks that each range of a `Range` resolves to exactly the bytes that it names, for any size of the blob.
 pub fn range(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match parse_ranges(text) {
@@ -45,7 +45,7 @@ fn resolves(spec: RangeSpec) {
     }
 }
 
-/// What several ranges come to has bytes of the blob, no more than the whole, in the order asked.
+/// Checks that several ranges select bytes of the blob, no more than the whole, in the requested order.
 fn selects(specs: &[RangeSpec]) {
     let digest = Digest::of(Algorithm::Sha256, b"");
     for size in SIZES.into_iter().chain([u64::MAX]) {
@@ -72,7 +72,7 @@ fn names(spec: RangeSpec, byte: u64, size: u64) -> bool {
     }
 }
 
-/// A chunk is taken where it continues the session and nowhere else, and never beyond what can be counted.
+/// Checks that a chunk is accepted only where it continues the session, and never beyond the largest offset.
 pub fn content_range(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Ok(chunk) = ContentRange::parse(text) else {

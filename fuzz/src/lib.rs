@@ -1,9 +1,10 @@
-//! What must hold for any bytes: one function per parser, for libFuzzer and for `cargo test`.
+//! Properties that must hold for any bytes: one function per parser, for libFuzzer and for `cargo test`.
 //!
-//! Each function takes what a stranger may send, and panics if a property breaks: what was read prints as what is
-//! read again, a naive model comes to the same result, and bounds hold. Not panicking is the least of them.
+//! Each function takes bytes that a stranger may send, and panics if a property breaks. Parsed values print as text
+//! that parses to the same value, a naive model gives the same result, and bounds hold. Not panicking is the least of
+//! them.
 //!
-//! - `fuzz_targets/` hands libFuzzer's bytes to these functions: `cargo fuzz run route` (see CONTRIBUTING.md).
+//! - `fuzz_targets/` passes libFuzzer's bytes to these functions: `cargo fuzz run route` (see CONTRIBUTING.md).
 //! - `corpus/<target>/` has inputs that reach different code. `cargo test -p registry-fuzz` replays them all.
 //! - `corpus/request/` has heads of HTTP requests as text, one per file: the first line is the method and the target
 //!   with one blank between them, each further line a header as `name: value`. Others may read them too.
@@ -28,7 +29,7 @@ pub use self::{
     route::route,
 };
 
-/// A property: it panics if the bytes break it.
+/// A property, which panics if the bytes break it.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.

@@ -9,10 +9,10 @@ use registry_core::{
 };
 use serde_json::{Map, Value};
 
-/// What messages may grow to, in bytes, whatever a client wrote.
+/// Maximum size of messages in bytes, for any input of a client.
 const MESSAGE: usize = 4 << 10;
 
-/// A manifest that is accepted refers to exactly what its JSON says, by every way of reading it.
+/// Checks that an accepted manifest refers to exactly the digests in its JSON, for every way of reading it.
 pub fn manifest(data: &[u8]) {
     let types = [
         None,
@@ -105,7 +105,8 @@ fn accepted(data: &[u8], header: Option<&MediaType>, manifest: &Manifest) {
     pushed(data, &document, manifest);
 }
 
-/// No client that folds the case of keys finds another field here, and each can read the annotations.
+/// Checks that a client that folds the case of keys finds no other field here, and that each client can read the
+/// annotations.
 fn clear(object: &Value, fields: &[&str]) {
     let annotations = &object["annotations"];
     let texts = |all: &Map<String, Value>| all.values().all(Value::is_string);
@@ -125,7 +126,7 @@ fn clear(object: &Value, fields: &[&str]) {
     }
 }
 
-/// A push is refused for a bound exactly if the document goes beyond one.
+/// Checks that a push is refused for a bound exactly if the document exceeds one.
 fn pushed(data: &[u8], document: &Value, manifest: &Manifest) {
     let mut limits = Limits::default();
     limits.manifest_references = 3;

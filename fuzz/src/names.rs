@@ -1,10 +1,10 @@
-//! Digests, tags, references, repository names, media types, ids: the grammars.
+//! Grammars of digests, tags, references, repository names, media types and ids.
 
 use registry_core::{
     Algorithm, AnyDigest, Digest, MediaType, Reference, RepositoryName, Tag, UploadId, digest::InvalidDigest,
 };
 
-/// A digest is what `is_digest` says, prints as it was read, and sorts as its text does.
+/// Checks digests: they agree with `is_digest`, print as they were read, and sort as their texts do.
 pub fn digest(data: &[u8]) {
     order(data);
     let Ok(text) = str::from_utf8(data) else { return };
@@ -28,7 +28,7 @@ pub fn digest(data: &[u8]) {
     }
 }
 
-/// Digests made of two halves of the data compare as their texts do.
+/// Checks that digests made of two halves of the data compare as their texts do.
 fn order(data: &[u8]) {
     let (left, right) = data.split_at(data.len() / 2);
     let of = |half: &[u8]| {
@@ -53,7 +53,7 @@ fn is_digest(text: &str) -> bool {
         || text.strip_prefix("sha512:").is_some_and(|rest| hex(128, rest))
 }
 
-/// A reference is a digest or a tag, a name what `is_name` says; all print as they were read.
+/// Checks references against digests and tags, and names against `is_name`; all print as they were read.
 pub fn reference(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     assert_eq!(Tag::parse(text).is_ok(), is_tag(text), "{text:?}");
@@ -88,7 +88,8 @@ fn is_tag(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.chars().all(legal) && !text.starts_with(['.', '-'])
 }
 
-/// Every part between slashes begins and ends with a letter or digit, and between those stand legal separators.
+/// Returns true if every part between slashes begins and ends with a letter or digit, with legal separators between
+/// those.
 fn is_name(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let separator = |run: &str| matches!(run, "." | "_" | "__") || run.chars().all(|c| c == '-');

@@ -1,4 +1,4 @@
-//! Lists of referrers, with whatever a client kept in an index under the tag.
+//! Lists of referrers, with any document of a client in an index under the tag.
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -11,15 +11,15 @@ use registry_core::{
 };
 use serde_json::Value;
 
-/// Of these, the first names the subject, the second nothing, and the third another subject.
+/// Documents of which the first names the subject, the second names nothing, and the third names another subject.
 const DOCUMENTS: [&str; 3] = [
     r#"{"mediaType":"application/vnd.example+json","artifactType":"a/names","annotations":{"a":"b"},"subject":{"mediaType":"a/b","size":7,"digest":"sha256:ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"}}"#,
     r#"{"mediaType":"application/vnd.example+json","artifactType":"a/silent"}"#,
     r#"{"mediaType":"application/vnd.example+json","subject":{"mediaType":"a/b","size":7,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}}"#,
 ];
 
-/// The list is a list, whatever lies under the tag: in order, each once, of what is there and is about nothing else,
-/// the same by pages of one, and a part of it by type.
+/// Checks the list of referrers with any content under the tag. It is ordered, without duplicates, and contains only
+/// existing referrers of this subject. Pages of one entry give the same list, and a type gives a part of it.
 pub fn referrers(data: &[u8]) {
     let subject = Digest::of(Algorithm::Sha256, b"content");
     let storage = MemoryStorage::new();

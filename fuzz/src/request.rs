@@ -1,4 +1,4 @@
-//! Whole requests: understood, built again, and answered.
+//! Whole requests: parsed, built again, and answered.
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -11,21 +11,21 @@ use registry_core::{
 };
 use serde_json::Value;
 
-/// The head of a request, as the corpus has it.
+/// Head of a request, in the form of the corpus.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The method.
     pub method: Method,
-    /// The path, as it came.
+    /// The path, as it was received.
     pub path: String,
-    /// What follows the first question mark.
+    /// The text after the first question mark.
     pub query: Option<String>,
     /// The headers.
     pub headers: HeaderMap,
 }
 
 impl Head {
-    /// Reads a file of `corpus/request/`; `None` for what no HTTP library would hand on.
+    /// Reads a file of `corpus/request/`; `None` for a head that no HTTP library would pass on.
     #[must_use]
     pub fn parse(data: &[u8]) -> Option<Self> {
         let mut lines = str::from_utf8(data).ok()?.split('\n');
@@ -67,8 +67,8 @@ impl Head {
     }
 }
 
-/// What is understood can be built, and what was built is understood as the same; whatever it is, it is answered
-/// with something that a client can read, and never by a failure of the server.
+/// Checks that a parsed request can be built, and that its parsing gives the same request. Every answer is readable by
+/// a client, and none is a failure of the server.
 pub fn request(data: &[u8]) {
     let Some(head) = Head::parse(data) else { return };
     match head.understood() {

@@ -1,4 +1,4 @@
-//! Paths: read from the right, and printed as they were read.
+//! Paths, read from the right, and printed as they were read.
 
 use registry_core::{
     Digest, Reference, RepositoryName, UploadId,
@@ -6,7 +6,7 @@ use registry_core::{
     protocol::{Endpoint, Links},
 };
 
-/// A path is what `candidates` says, and prints as what is read as the same.
+/// Checks a path against `candidates`, and that its printed form parses to the same endpoint.
 pub fn route(data: &[u8]) {
     let Ok(path) = str::from_utf8(data) else { return };
     let read = Endpoint::parse(path);
@@ -43,7 +43,7 @@ pub fn route(data: &[u8]) {
     }
 }
 
-/// By trial: every way to cut a path without escapes into a name and the rest.
+/// Returns the endpoints found by trial: every way to cut a path without escapes into a name and the rest.
 fn candidates(path: &str) -> Vec<Endpoint> {
     match path {
         "/v2" | "/v2/" => return vec![Endpoint::Base],

@@ -1,4 +1,4 @@
-//! Replays what fuzzing found worth keeping.
+//! Replays the inputs that fuzzing found useful.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

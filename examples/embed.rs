@@ -1,5 +1,5 @@
-//! A service with a registry inside: its own routes beside the registry's, a hook that sees every push, and
-//! the pushed image read in process. Then a client pushes an image over HTTP, to show that it works.
+//! A service with a registry inside: its own routes beside the registry's, a hook that receives every push, and the
+//! pushed image read in process. Then a client pushes an image over HTTP, to show that it works.
 //!
 //! `cargo run -p registry-examples --example embed`
 
@@ -20,7 +20,7 @@ use serde_json::json;
 use std::error::Error;
 use tokio::net::TcpListener;
 
-/// What the host wants to know of pushes.
+/// Hook that prints the tags moved by each push.
 #[derive(Debug)]
 struct Deployments;
 

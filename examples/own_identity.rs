@@ -1,5 +1,5 @@
-//! A service that knows its users already: its own middleware says who asks, the registry believes it, and rules say
-//! what they may do. Then three people try the same, to show what each is answered.
+//! A service that already knows its users: its own middleware identifies the user, the registry accepts that identity,
+//! and rules decide what each user may do. Then three users make the same request, to show each answer.
 //!
 //! `cargo run -p registry-examples --example own_identity`
 
@@ -20,7 +20,7 @@ use registry_core::{Action, Identity, Registry, auth::FromExtensions, storage::M
 use std::{collections::HashMap, error::Error, sync::Arc};
 use tokio::net::TcpListener;
 
-/// What the host knows of somebody. The registry never sees how.
+/// A user, as the host knows them. The registry never sees how.
 #[derive(Clone)]
 struct User {
     name: &'static str,
@@ -30,7 +30,7 @@ struct User {
 /// The host's sessions, by the value of its cookie.
 type Sessions = Arc<HashMap<&'static str, User>>;
 
-/// The host's own middleware: who has a session is somebody, everybody else goes on as a stranger.
+/// The host's own middleware: a request with a session belongs to its user, any other one continues as anonymous.
 async fn know(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
     let cookie = request
         .headers()

@@ -1,5 +1,5 @@
-//! A storage of one's own, made from another: it counts what is read, and refuses to delete. Whatever a wrapper
-//! does not hand on is closed, so the plane for maintenance is not reachable here.
+//! A custom storage that wraps another: it counts reads, and refuses to delete. A wrapper closes whatever it does not
+//! forward, so the maintenance plane is not reachable here.
 //!
 //! `cargo run -p registry-examples --example own_storage`
 
@@ -17,7 +17,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Keeps everything, and knows how often blobs were read.
+/// Keeps all content, and counts how often blobs are read.
 #[derive(Debug, Default)]
 struct Archive {
     inner: MemoryStorage,

@@ -1,20 +1,20 @@
-//! Users whom the access rules name, and who cannot log in, where the htpasswd file has all users there are.
+//! Warns of users in the access rules that are missing from the htpasswd file, and so cannot log in.
 //!
-//! A rule that forbids something to a misspelled name forbids it to nobody, and nothing else would show that. It is told at
-//! the start, and when either file was read again.
+//! A rule that forbids something to a misspelled name forbids it to nobody, and nothing else would show that. The
+//! warning is logged at the start, and when either file was read again.
 
 use registry_auth_htpasswd::{Htpasswd, Snapshot};
 use registry_auth_rules::{Rules, RulesFile};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often both are held against each other: as often as the files are looked at.
+/// Interval of the comparison: the interval at which the files are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How many users are told of one by one.
+/// Maximum number of users that are named individually.
 const TOLD: usize = 20;
 
-/// What there is to tell.
+/// Returns the warnings about these rules and users.
 pub(crate) fn warnings(rules: &Rules, users: &Snapshot) -> Vec<String> {
     let absent = rules.absent_users(|user| users.contains(user));
     let mut told: Vec<String> = absent
@@ -28,7 +28,7 @@ pub(crate) fn warnings(rules: &Rules, users: &Snapshot) -> Vec<String> {
     told
 }
 
-/// Tells whenever there is another reading of either file.
+/// Logs the warnings after each reload of either file.
 pub(crate) fn follow(rules: RulesFile, users: Htpasswd) {
     let mut told = Readings::of(&rules, &users);
     tokio::spawn(async move {
@@ -45,7 +45,7 @@ pub(crate) fn follow(rules: RulesFile, users: Htpasswd) {
     });
 }
 
-/// Both files, as they were last read.
+/// Latest reading of both files.
 struct Readings {
     rules: Arc<Rules>,
     users: Snapshot,
@@ -59,7 +59,7 @@ impl Readings {
         }
     }
 
-    /// What there is to tell if either file was read again.
+    /// Returns the warnings if either file was read again, or else none.
     fn news_since(&self, before: &Self) -> Vec<String> {
         if Arc::ptr_eq(&self.rules, &before.rules) && self.users.is_same_reading(&before.users) {
             return Vec::new();

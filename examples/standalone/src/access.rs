@@ -1,4 +1,4 @@
-//! `--access RULES.yml`, and `registry access explain`: who may do what.
+//! Access rules: `--access RULES.yml`, and `registry access explain`.
 
 use crate::{absent, cli::Explain, denied, printable};
 use registry_auth_htpasswd::Htpasswd;
@@ -24,7 +24,7 @@ pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
     Ok(file)
 }
 
-/// What is odd about them, where these users can log in, or nobody.
+/// Returns remarks on the rules. `users` can log in; nobody can if it is `None`.
 pub(crate) fn remarks(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
     let mut remarks: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
     match users {
@@ -39,8 +39,9 @@ pub(crate) fn remarks(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
     remarks
 }
 
-/// With rules, they decide, and follow their file from now on. Without, whoever logged in may do everything, and where
-/// nobody can log in, anybody may, as with registry:2.
+/// Lets the rules decide, which follow their file from now on.
+///
+/// Without rules, logged-in users may do everything. If nobody can log in, every client may, as with registry:2.
 pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>, logins: bool) -> Builder {
     let Some(rules) = rules else {
         return if logins {
@@ -54,7 +55,7 @@ pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>, logins: bool)
     registry.authorizer(rules)
 }
 
-/// Says which rule decides. 0 is allowed, 1 is not.
+/// Prints the rule that decides. The exit code is 0 if it allows the action, or else 1.
 pub(crate) fn explain(options: &Explain) -> Result<ExitCode, Box<dyn Error>> {
     let rules = RulesFile::open(&options.rules)?.rules();
     let user = match &*options.user {

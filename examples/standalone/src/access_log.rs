@@ -1,9 +1,9 @@
-//! The access log on standard output: a line per request in the Combined Log Format, as registry:2 writes it.
+//! Access log on standard output: a line per request in the Combined Log Format, as registry:2 writes it.
 //!
-//! A line is written when an answer has been sent, or was given up, with the bytes that went out. What a client sends
-//! stands in it with all that is not [seen as itself](printable::is_seen) spelled out, so that no request is two lines
-//! or is read as another one. A thread of its own writes: if nobody reads standard
-//! output, requests go on, and the log says how many lines were lost.
+//! A line is written when an answer was sent or abandoned, with the number of bytes that were sent. Characters of a
+//! client that are not [visible](printable::is_seen) are escaped, so that no request produces two lines or imitates
+//! another one. A separate thread writes: if standard output is not read, requests continue, and the log reports the
+//! number of lost lines.
 
 use crate::printable;
 use axum::{
@@ -35,35 +35,35 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How many lines may wait to be written.
+/// Maximum number of lines that wait to be written.
 const WAITING: usize = 16_384;
 
-/// Where lines go. Clones write to the same output.
+/// Access log. Clones write to the same output.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
     lines: SyncSender<String>,
     lost: Arc<AtomicU64>,
 }
 
-/// How long the last lines may take.
+/// Maximum time to write the last lines.
 const LAST: Duration = Duration::from_millis(500);
 
-/// The thread that writes: it ends, with everything written, when all [`AccessLog`]s are gone.
+/// Handle of the thread that writes. It writes all lines and ends when every [`AccessLog`] is dropped.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// Nothing is ever sent: it closes with the thread.
+    /// Channel without messages, which closes when the thread ends.
     ended: Receiver<Infallible>,
 }
 
 impl Writer {
-    /// Waits until everything is written, and no longer than a moment if nobody reads it.
+    /// Waits until all lines are written, at most for a short time.
     pub(crate) fn finish(self) {
         _ = self.ended.recv_timeout(LAST);
     }
 }
 
-/// Writes lines until nobody sends any more. What cannot be written is lost, and said once until writing succeeds again: a
-/// disk that was full has room later.
+/// Writes lines until all senders are dropped. Lines that cannot be written are lost. This is logged once, until
+/// writing succeeds again, for example because a full disk has space.
 fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write) {
     let mut failing = false;
     while let Ok(first) = waiting.recv() {
@@ -91,7 +91,7 @@ fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write
 }
 
 impl AccessLog {
-    /// Begins to write to standard output.
+    /// Starts a thread that writes to standard output.
     pub(crate) fn start() -> io::Result<(Self, Writer)> {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
@@ -104,7 +104,7 @@ impl AccessLog {
         Ok((Self { lines, lost }, Writer { ended }))
     }
 
-    /// A layer around everything.
+    /// Outermost layer: logs each request.
     pub(crate) async fn log(State(this): State<Self>, request: Request, next: Next) -> Response {
         let mut line = Line::begin(this, &request);
         let response = next.run(request).await;
@@ -112,7 +112,7 @@ impl AccessLog {
         response.map(|body| Body::new(Counted { body, line }))
     }
 
-    /// A line for a request that the listener has refused: it never came to the layer.
+    /// Logs a request that the listener refused, and that therefore did not reach the layer.
     pub(crate) fn refused(&self, proxies: &Proxies, refused: Refused) {
         let client = proxies.client(refused.peer, &refused.headers);
         drop(Line::refused(self.clone(), client.ip(), refused));
@@ -125,7 +125,7 @@ impl AccessLog {
     }
 }
 
-/// A line to be: written when it is dropped.
+/// Line that is written when it is dropped.
 #[derive(Debug)]
 struct Line {
     log: AccessLog,
@@ -135,18 +135,18 @@ struct Line {
     asked: Asked,
     referer: String,
     agent: String,
-    /// `None` if the client was gone before there was an answer.
+    /// Status; `None` if the client disconnected before there was an answer.
     status: Option<StatusCode>,
     sent: u64,
-    /// Whether the listener answers instead.
+    /// Tells if the listener answers in place of the router.
     overruled: Option<Overruled>,
 }
 
-/// What was asked for.
+/// Request line.
 #[derive(Debug)]
 enum Asked {
     Request(Method, Uri, Version),
-    /// What came instead of a request, or what one began with.
+    /// Text received in place of a request, or its beginning.
     Line(String),
 }
 
@@ -232,7 +232,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Between quotes.
+/// Writes the request line between quotes.
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (method, target, version) = match self {
@@ -265,7 +265,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Text without quotes, which has to be one word.
+/// Text without quotes, written as a single word.
 struct Word<'a>(&'a str);
 
 impl fmt::Display for Word<'_> {
@@ -282,7 +282,7 @@ impl fmt::Display for Word<'_> {
     }
 }
 
-/// A body whose bytes are counted on their way out.
+/// Body that counts the bytes that are sent.
 struct Counted {
     body: Body,
     line: Line,
@@ -325,7 +325,7 @@ mod tests {
         (AccessLog { lines, lost }, written)
     }
 
-    /// Has no room for some writes, and takes what follows.
+    /// Output that fails for some writes and accepts the following ones.
     struct Full {
         failures: usize,
         written: Vec<u8>,
@@ -426,7 +426,7 @@ mod tests {
         assert!(line.contains("\\u{202e}"), "{line}");
     }
 
-    /// The line for bytes that no router gets to see.
+    /// Returns the line for bytes that reach no router.
     async fn line_for(request: &[u8]) -> String {
         let (log, written) = log();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Who may come in at all, before any login: networks that may connect, and no docker of before 1.6.
+//! Admission before any login: networks that may connect, and refusal of docker before 1.6.
 
 use crate::proxies::ProxyWarnings;
 use axum::{
@@ -16,27 +16,27 @@ use registry_core::{
 };
 use std::{net::IpAddr, sync::Arc};
 
-/// Whom to let in, and how to know who it is.
+/// Clients to admit, and proxies to believe about their addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Admission {
-    /// Whose word counts about a client's address.
+    /// Proxies that are believed about a client's address.
     pub(crate) proxies: Proxies,
-    /// The networks that may connect; `None` is all of them.
+    /// Networks that may connect; `None` admits all.
     pub(crate) allowed: Option<Vec<Network>>,
-    /// Whether docker before 1.6 is turned away.
+    /// True if docker before 1.6 is refused.
     pub(crate) refuse_old_clients: bool,
 }
 
-/// Who is connected: a client, or the proxy that it came through.
+/// Connected peer: a client, or its proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    /// Whether its headers count.
+    /// True if its headers about the client are believed.
     pub(crate) believed: bool,
 }
 
 impl Admission {
-    /// Finds out who asks: for everything that is asked afterwards, the log included.
+    /// Determines the client of a request, for all later layers and for the log.
     pub(crate) fn identify(&self, request: &mut Request, warnings: &ProxyWarnings) {
         let Some(ClientAddress(peer)) = request.extensions().get().copied() else {
             return;
@@ -51,7 +51,7 @@ impl Admission {
         }
     }
 
-    /// A layer around everything but the log.
+    /// Layer around everything but the log: refuses clients that are not admitted.
     pub(crate) async fn admit(State(this): State<Arc<Self>>, request: Request, next: Next) -> Response {
         if let (Some(allowed), peer) = (&this.allowed, request.extensions().get::<Peer>())
             && !peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer.address)))
@@ -76,8 +76,8 @@ fn refusal(error: &Error) -> Response {
     response
 }
 
-/// Docker before 1.6, which spoke of itself as `docker/1.5…` or, in its pings, as `Go …`. Its development versions of 1.5
-/// were new enough.
+/// Returns true for docker before 1.6: its agent begins with `docker/1.3` to `docker/1.5`, or with `Go` in pings.
+/// Development versions of 1.5 are new enough.
 fn is_old(agent: &HeaderValue) -> bool {
     let agent = agent.as_bytes();
     if agent.starts_with(b"Go ") {

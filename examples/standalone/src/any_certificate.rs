@@ -1,4 +1,4 @@
-//! TLS with whoever answers. For a question that carries no secret, and whose answer is not trusted.
+//! TLS without verification of the server, for requests that carry no secret and whose answer is not trusted.
 
 use std::{error::Error, io, sync::Arc};
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ pub(crate) async fn connect(connection: TcpStream, host: &str) -> io::Result<Tls
     connect_with(DEFAULT_VERSIONS, connection, host).await
 }
 
-/// The same with no other versions of TLS than these.
+/// Connects with these versions of TLS only.
 pub(crate) async fn connect_with(
     versions: &[&'static SupportedProtocolVersion],
     connection: TcpStream,
@@ -37,7 +37,7 @@ pub(crate) async fn connect_with(
         .await
 }
 
-/// The alert with which the other side ended a connection, if that is why something failed.
+/// Returns the alert with which the peer ended a connection, if that caused the error.
 pub(crate) fn alert(error: &(dyn Error + 'static)) -> Option<AlertDescription> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| {
         let tls = error.downcast_ref().or_else(|| {
@@ -51,7 +51,7 @@ pub(crate) fn alert(error: &(dyn Error + 'static)) -> Option<AlertDescription> {
     })
 }
 
-/// Takes every certificate, also those of version 1, which no signature can be checked with here.
+/// Verifier that accepts every certificate, also one of version 1, with which signatures cannot be verified here.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

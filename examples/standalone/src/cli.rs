@@ -1,4 +1,4 @@
-//! The command line: registry:2's forms, and our own.
+//! Command line: the forms of registry:2, and our own.
 
 use crate::{config, htpasswd};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -29,43 +29,43 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Ask a server whether it is alive: exit code 0 if it is, 1 if not
     Health(Health),
-    /// Look at a registry from outside, and say what is wrong: exit code 0 if nothing is, 1 if something is, 2 if that cannot
-    /// be said
+    /// Examine a registry from outside, and report faults: exit code 0 if there are none, 1 if there are some, 2 if the
+    /// registry cannot be examined
     Doctor(Doctor),
-    /// Look at a configuration
+    /// Examine a configuration
     #[command(subcommand)]
     Config(Config),
     /// Try access rules
     #[command(subcommand)]
     Access(Access),
     Htpasswd(htpasswd::Options),
-    /// Remove what no manifest refers to (not available yet)
+    /// Remove content that no manifest refers to (not available yet)
     GarbageCollect(GarbageCollect),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Access {
-    /// Say which rule decides: exit code 0 if it allows, 1 if not, 2 if that cannot be said
+    /// Name the rule that decides: exit code 0 if it allows, 1 if not, 2 after an error
     Explain(Explain),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The rules
+    /// File of access rules
     #[arg(value_name = "RULES.yml")]
     pub(crate) rules: PathBuf,
 
-    /// The name of a user; `-` or `anonymous` is somebody who is not logged in
+    /// Name of a user; `-` or `anonymous` stands for a client without a login
     pub(crate) user: String,
 
-    /// What they want to do
+    /// Action to check
     pub(crate) action: Action,
 
-    /// Where
+    /// Repository
     pub(crate) repository: String,
 }
 
-/// What rules decide.
+/// Action that access rules decide about.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Action {
     /// Read
@@ -91,12 +91,12 @@ impl From<Action> for registry_core::Action {
 
 #[derive(Debug, Args)]
 pub(crate) struct Health {
-    /// The server, or a path of it such as http://127.0.0.1:5001/debug/health; without one, where the configuration and
-    /// the environment say that it listens. Certificates are not checked
+    /// URL of the server, optionally with a path such as http://127.0.0.1:5001/debug/health; by default the address in
+    /// the configuration and the environment. Certificates are not checked
     #[arg(value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// The configuration file of the server
+    /// Configuration file of the server
     #[arg(long, value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -109,7 +109,7 @@ pub(crate) struct Health {
                   Nothing is changed: an upload is begun in a repository, and cancelled."
 )]
 pub(crate) struct Doctor {
-    /// The registry as its clients reach it: a URL, or HOST:PORT as in the name of an image
+    /// Address of the registry for its clients: a URL, or HOST:PORT as in the name of an image
     #[arg(value_name = "URL")]
     pub(crate) url: String,
 
@@ -117,11 +117,11 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
-    /// Where an upload is tried, and an image looked for
+    /// Repository in which an upload is tried, and an image looked for
     #[arg(long, value_name = "NAME", default_value = "registry-doctor/probe")]
     pub(crate) repository: String,
 
-    /// Trust the certificates in this PEM file, too, as clients do that have it in certs.d/HOST/ca.crt
+    /// Trust the certificates in this PEM file, too, as clients do if it is their certs.d/HOST/ca.crt
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
@@ -129,7 +129,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) insecure: bool,
 
-    /// Try what a web interface at this address may do: its scheme, host and port, as a browser sends them
+    /// Check the permissions of a web interface at this address: its scheme, host and port, as a browser sends them
     #[arg(long, value_name = "URL")]
     pub(crate) origin: Option<String>,
 
@@ -137,64 +137,64 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "PORT")]
     pub(crate) also: Vec<u16>,
 
-    /// How much is really uploaded, such as 100m; larger sizes are only announced
+    /// Size of the body that is uploaded, such as 100m; larger sizes are only announced
     #[arg(long, value_name = "SIZE", default_value = "2m", value_parser = config::size)]
     pub(crate) send: u64,
 
-    /// Print for machines
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// A configuration file, as registry:2 has it; without one images are kept in ./registry-data and served on
+    /// Configuration file in the format of registry:2; without one, images are kept in ./registry-data and served on
     /// 127.0.0.1:5000
     #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where to listen: an address and a port; port 0 takes a free one
+    /// Listen on this address and port; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) addr: Option<String>,
 
-    /// Where images are kept, in the layout of registry:2; made if it does not exist
+    /// Keep images in this directory, in the layout of registry:2; it is created if it does not exist
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) root: Option<String>,
 
-    /// How much of the disk uploads leave free, such as 10g; everything else goes on
+    /// Refuse uploads that would leave less than this size free on the disk, such as 10g; other requests still work
     #[arg(long, value_name = "SIZE")]
     pub(crate) min_free: Option<String>,
 
-    /// Where to tell health and metrics, without a login: an address and a port that only operators reach
+    /// Serve health and metrics on this address and port, without a login: only operators should reach it
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) debug_addr: Option<String>,
 
-    /// Who can log in: users and their passwords, as `registry htpasswd` writes them. The file is read again when it
-    /// changes. Whoever logs in may do everything, and nobody else anything, unless there are access rules
+    /// Let the users in this file log in, as `registry htpasswd` writes it. The file is read again when it changes.
+    /// Logged-in users may do everything, and others nothing, unless there are access rules
     #[arg(long, value_name = "FILE")]
     pub(crate) htpasswd: Option<String>,
 
-    /// What people are told they log in to
+    /// Realm that clients show when they ask for a login
     #[arg(long, value_name = "NAME", requires = "htpasswd")]
     pub(crate) realm: Option<String>,
 
-    /// Who may do what: access rules, which are read again when they change
+    /// Apply the access rules in this file, which is read again when it changes
     #[arg(long, value_name = "RULES.yml")]
     pub(crate) access: Option<String>,
 
-    /// How many connections there may be at once; those on top are answered 503
+    /// Maximum number of concurrent connections; a further one replaces one that is idle, or is answered with 503
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_connections: Option<String>,
 
-    /// A PEM file with the certificate and those above it: serve HTTPS; waited for, and reloaded when it changes
+    /// Serve HTTPS with the certificate chain in this PEM file, which is waited for, and read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<String>,
 
-    /// A PEM file with the private key of the certificate
+    /// PEM file with the private key of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<String>,
 
-    /// What is logged: error, warn, info, debug or trace
+    /// Level of the log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
 
@@ -205,9 +205,9 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Print the configuration that counts, where each value comes from, and what is ignored: exit code 0 if it can be used,
-    /// 1 if not, for which the files of users and access rules are read. Certificates, the directory of images and the port
-    /// are looked at by the server only
+    /// Print the effective configuration, the origin of each value, and what is ignored: exit code 0 if it can be used,
+    /// 1 if not. The files of users and access rules are checked, too; certificates, the directory of images and the
+    /// port are not
     Check {
         /// A configuration file
         #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
@@ -221,7 +221,7 @@ pub(crate) struct GarbageCollect {
     #[arg(value_name = "CONFIG")]
     _config: Option<PathBuf>,
 
-    /// Only tell what would be removed
+    /// Only report what would be removed
     #[arg(short, long)]
     _dry_run: bool,
 
@@ -230,7 +230,7 @@ pub(crate) struct GarbageCollect {
     _delete_untagged: bool,
 }
 
-/// The arguments of this process, with registry:2's short form written out: a configuration alone means to serve it.
+/// Returns the arguments with registry:2's short form expanded: a configuration file alone means to serve it.
 pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.into_iter().collect();
     let short = arguments

@@ -1,4 +1,4 @@
-//! The listener for whoever operates the server: `/debug/health` and the metrics, as registry:2 has them.
+//! Listener for operators: `/debug/health` and the metrics, as with registry:2.
 //!
 //! It has no login, so it belongs on an address that only operators reach.
 
@@ -29,28 +29,28 @@ use std::{
 };
 use tokio::{net::TcpListener, task::spawn_blocking};
 
-/// Where registry:2 tells its health.
+/// Path of health, as with registry:2.
 const HEALTH: &str = "/debug/health";
 
-/// How the listener is set up.
+/// Settings of the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Where to listen.
+    /// Address to listen on.
     pub(crate) addr: Listen,
-    /// The path of the metrics, if they are shown.
+    /// Path of the metrics; `None` if they are not served.
     pub(crate) metrics: Option<String>,
 }
 
-/// How the storage is checked.
+/// Settings of the periodic check of the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StorageCheck {
-    /// How often.
+    /// Interval of the check.
     pub(crate) interval: Duration,
-    /// How many failures in a row are too many.
+    /// Number of consecutive failures after which the check fails.
     pub(crate) threshold: u32,
 }
 
-/// A server that is being watched, before anybody may look.
+/// Debug listener that does not answer yet, and to which health checks and metrics are added.
 #[derive(Debug)]
 pub(crate) struct Debug {
     listener: TcpListener,
@@ -61,7 +61,7 @@ pub(crate) struct Debug {
 }
 
 impl Debug {
-    /// Takes the address.
+    /// Binds the address.
     pub(crate) async fn listen(settings: Settings) -> Result<Self, Box<dyn Error>> {
         let Settings { addr, metrics } = settings;
         let listener = bind(&addr)
@@ -79,7 +79,7 @@ impl Debug {
         })
     }
 
-    /// The same storage, measured, and perhaps checked from time to time.
+    /// Registers health checks and metrics of a storage. Returns it with its operations measured.
     pub(crate) fn watch(
         &mut self,
         storage: FsStorage,
@@ -115,7 +115,7 @@ impl Debug {
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
     }
 
-    /// Tells whether clients can connect, and when the certificate ends.
+    /// Registers a health check of TLS, and the expiry of the certificate as a metric.
     pub(crate) fn tls(&mut self, tls: Tls) {
         let asked = tls.clone();
         self.health.register("tls", move || asked.status().check());
@@ -125,19 +125,19 @@ impl Debug {
         });
     }
 
-    /// What else has to be well, asked from now on.
+    /// Starts further health checks.
     pub(crate) fn ask(&self, checks: &[Check]) {
         for check in checks {
             tokio::spawn(check.clone().join(&self.health));
         }
     }
 
-    /// The same users, measured.
+    /// Returns the authenticator with its logins measured.
     pub(crate) fn logins(&mut self, users: Htpasswd) -> MeasuredAuthenticator<Htpasswd> {
         AuthMetrics::register(&mut self.instruments).wrap(users)
     }
 
-    /// Answers from now on, as long as the runtime lives; what it returns measures the requests.
+    /// Starts to answer, until the runtime ends. Returns the metrics of requests.
     pub(crate) fn serve(mut self) -> HttpMetrics {
         let http = HttpMetrics::register(&mut self.instruments);
         let health = self.health.clone();
@@ -170,7 +170,7 @@ impl Debug {
     }
 }
 
-/// What there is to see.
+/// State of the handlers.
 #[derive(Debug)]
 struct Shown {
     health: Health,

@@ -1,4 +1,4 @@
-//! Files that this process may not read: whose they are, and what lets it.
+//! Hints about files that this process may not read: their owner, and the command that grants access.
 
 use std::{
     fs::{self, File},
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// Says so, if that is what is wrong with a file; else nothing.
+/// Returns a hint if permission to read a file is denied, or else an empty text.
 pub(crate) fn hint(path: &Path) -> String {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -17,7 +17,7 @@ pub(crate) fn hint(path: &Path) -> String {
     }
 }
 
-/// The file itself may be hidden by a directory on the way to it.
+/// Describes the file, or the directory above it that denies access.
 fn told(path: &Path, user: u32) -> String {
     let seen = path.ancestors().find_map(|at| Some((at, fs::metadata(at).ok()?)));
     let Some((at, metadata)) = seen else {

@@ -1,7 +1,6 @@
-//! Upload sessions that clients abandoned: ended when nothing was added to them for a week, or for an hour if there
-//! is nothing in them.
+//! Ends abandoned upload sessions: by default a week after the last data, or after an hour if a session is empty.
 //!
-//! registry:2's `storage.maintenance.uploadpurging`, which knows only the week.
+//! Implements registry:2's `storage.maintenance.uploadpurging`, which does not treat empty sessions differently.
 
 use registry_core::{
     Storage,
@@ -13,30 +12,29 @@ use std::{
 };
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// How long a session may be left alone that holds nothing: clients send the first byte right after they opened it.
+/// Maximum idle time of an empty session. Clients send the first byte right after they open a session.
 const EMPTY_AGE: Duration = Duration::from_secs(60 * 60);
-/// How long until the next look for those. They count against a bound that all pushes share.
+/// Maximum interval at which empty sessions are looked for. They count against a limit that all pushes share.
 const EMPTY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// When sessions are ended.
+/// Schedules on which sessions are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expiry {
     any: Schedule,
     empty: Schedule,
 }
 
-/// When some of them are.
+/// Schedule for one kind of session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Schedule {
-    /// How long a session may be left alone.
+    /// Maximum idle time of a session.
     age: Duration,
-    /// How long until the next look.
+    /// Interval at which sessions are looked for.
     interval: Duration,
 }
 
 impl Expiry {
-    /// Ends sessions that were left alone for `age`, looking for them every `interval`; those that hold no byte go
-    /// sooner.
+    /// Ends sessions that are idle for `age`, looking for them every `interval`. Empty sessions end sooner.
     pub(crate) fn new(age: Duration, interval: Duration) -> Self {
         Self {
             any: Schedule { age, interval },
@@ -49,7 +47,7 @@ impl Expiry {
 }
 
 impl Schedule {
-    /// Begins at once.
+    /// Returns an interval whose first tick is immediate.
     fn looks(self) -> Interval {
         let mut looks = tokio::time::interval(self.interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,8 +62,8 @@ impl Schedule {
     }
 }
 
-/// Looks at once, and then time and again, for as long as it is polled; not at all without an expiry, or where nothing
-/// can be written.
+/// Ends sessions at once and then periodically, as long as it is polled. Does nothing without an expiry, or if the
+/// storage is read-only.
 pub(crate) async fn run(storage: &dyn Storage, expiry: Option<Expiry>) -> Infallible {
     let expiry = expiry.filter(|_| storage.write().is_some());
     let Some(Expiry { any, empty }) = expiry else {

@@ -1,13 +1,14 @@
-//! How many files the process may have open.
+//! Limit on the number of open files.
 
 use registry_axum::server::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For what is open besides connections: the storage's files, and what the runtime needs.
+/// Number of files needed besides connections and requests: for the storage and the runtime.
 const OWN: u64 = 512;
 
-/// Raises the limit as far as the system allows without asking, as many systems begin with 1,024 and allow far more.
-/// A warning says if that is too few for so many connections and requests, each of which may have a blob open.
+/// Raises the limit to the maximum of the process: many systems start with 1,024 and allow far more.
+///
+/// Logs a warning if the limit is too low for these numbers of connections and requests, as each may have a blob open.
 pub(crate) fn allow_for(limits: &Limits) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -36,7 +37,7 @@ pub(crate) fn allow_for(limits: &Limits) {
     }
 }
 
-/// A connection is one, and a request, of which an HTTP/1 connection has one at a time, another.
+/// Returns the number of files needed: one per connection, one for its HTTP/1 request, and one per HTTP/2 request.
 const fn needed(connections: usize, all_streams: usize) -> u64 {
     (connections as u64)
         .saturating_mul(2)

@@ -1,8 +1,9 @@
-//! `http.headers`: on every answer below `/v2/`, errors included, and the answers to a browser's preflights.
+//! `http.headers`: adds headers to every answer below `/v2/`, errors included, and answers a browser's preflights.
 //!
-//! Each value is a line of its own, as with registry:2. Other than there, a preflight is answered before anybody has to
-//! log in (a browser sends no credentials with it), and the `Access-Control-*` lines go to the configured origins only:
-//! a request with a foreign `Origin` gets none of them.
+//! Each value is a line of its own, as with registry:2. Unlike with registry:2:
+//!
+//! - A preflight is answered without a login, as a browser sends no credentials with it.
+//! - Only configured origins get the `Access-Control-*` lines; a request with a foreign `Origin` gets none of them.
 
 use crate::config::Headers;
 use axum::{
@@ -13,7 +14,7 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// What every answer carries.
+/// Headers that every answer carries.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerHeaders {
     headers: Arc<Headers>,
@@ -34,7 +35,7 @@ impl AnswerHeaders {
         this
     }
 
-    /// A layer around the registry.
+    /// Layer around the registry: adds the headers.
     pub(crate) async fn add(State(this): State<Self>, request: Request, next: Next) -> Response {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let preflight = *request.method() == Method::OPTIONS
@@ -86,7 +87,7 @@ impl AnswerHeaders {
             .flat_map(|(_, values)| values)
     }
 
-    /// The origins that may read answers.
+    /// Returns the origins that may read answers.
     fn origins(&self) -> impl Iterator<Item = &HeaderValue> {
         self.values(&header::ACCESS_CONTROL_ALLOW_ORIGIN)
     }

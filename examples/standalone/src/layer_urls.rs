@@ -1,19 +1,19 @@
-//! `validation.manifests.urls`: where layers may lie that the registry need not have.
+//! `validation.manifests.urls`: URLs of layers that the registry need not have.
 //!
-//! As with registry:2 an address has to be `http` or `https`, without a fragment, match one of `allow` if there
-//! are any, and none of `deny`; where both lists are empty none will do.
+//! A URL must be `http` or `https`, without a fragment. It must match one of `allow`, unless that list is empty, and
+//! none of `deny`. If both lists are empty, every URL is refused. The same holds with registry:2.
 
 use axum::http::Uri;
 use regex::Regex;
 
-/// What addresses have to be like.
+/// Patterns that the URLs of layers must match, and patterns that they must not match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LayerUrls {
     pub(crate) allow: Vec<Pattern>,
     pub(crate) deny: Vec<Pattern>,
 }
 
-/// A regular expression that is looked for anywhere in an address.
+/// Regular expression that may match anywhere in a URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern(Regex);
 

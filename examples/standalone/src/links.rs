@@ -1,8 +1,8 @@
-//! `http.relativeurls: false`: absolute links with the scheme and host that the client used.
+//! `http.relativeurls: false`: makes absolute links with the scheme and host that the client used.
 //!
-//! registry:2's algorithm: a `Forwarded` that can be read counts, else `X-Forwarded-Proto` and `X-Forwarded-Host`, else
-//! the request itself; of lists, the first item. Other than registry:2, those count from peers that are believed only, a
-//! scheme is http or https, and where no host is known the link stays relative.
+//! The algorithm is that of registry:2: a valid `Forwarded` counts, else `X-Forwarded-Proto` and `X-Forwarded-Host`,
+//! else the request itself. The first item of a list counts. Unlike with registry:2, the headers only count if the peer
+//! is believed, the scheme must be http or https, and a link without a known host stays relative.
 
 use crate::{admission::Peer, proxies::ProxyWarnings};
 use axum::{
@@ -45,12 +45,12 @@ impl LinksFromRequest {
     }
 }
 
-/// Where proxies tell the scheme and host that a client used.
+/// Headers in which proxies report the scheme and host that a client used.
 const TOLD_IN: [HeaderName; 3] = [header::FORWARDED, PROTO, HOST];
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The scheme and host that a client used; `own_host` is that of an HTTP/2 request.
+/// Returns the scheme and host that a client used. `own_host` is the host of an HTTP/2 request.
 fn base(headers: &HeaderMap, own_host: Option<&str>, believed: bool) -> Option<String> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let first = |name| text(name).and_then(|list| list.split(',').next()).map(str::trim);
@@ -81,7 +81,7 @@ struct Forwarded<'a> {
     host: Option<&'a str>,
 }
 
-/// The first element of `Forwarded` (RFC 7239); `None` if it cannot be read, as with a port outside of quotes.
+/// Parses the first element of `Forwarded` (RFC 7239); `None` if it is malformed, for example a port outside of quotes.
 fn forwarded(value: &str) -> Option<Forwarded<'_>> {
     let mut forwarded = Forwarded {
         proto: None,

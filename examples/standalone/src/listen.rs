@@ -1,4 +1,4 @@
-//! Addresses to listen on, as registry:2 spells them: `:5000` is all addresses, of IPv6 and IPv4.
+//! Addresses to listen on, as registry:2 spells them: `:5000` stands for all addresses of IPv6 and IPv4.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -7,17 +7,17 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-/// An address to listen on.
+/// Address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
-    /// A name or an address; `None` for all addresses.
+    /// Name or address; `None` for all addresses.
     pub(crate) host: Option<String>,
-    /// 0 for a free one.
+    /// Port; 0 for a free one.
     pub(crate) port: u16,
 }
 
 impl Listen {
-    /// Reads `HOST:PORT`, `:PORT` or `[ADDRESS]:PORT`.
+    /// Parses `HOST:PORT`, `:PORT` or `[ADDRESS]:PORT`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let malformed =
             || "it is not an address and a port such as `:5000`, `127.0.0.1:5000` or `[::1]:5000`".to_owned();
@@ -35,7 +35,7 @@ impl Listen {
 }
 
 impl Listen {
-    /// Where it is found from the same machine.
+    /// Returns the address to connect to from the same machine.
     pub(crate) fn locally(&self) -> Self {
         let host = match self.host.as_deref() {
             None | Some("0.0.0.0") => "127.0.0.1",
@@ -59,7 +59,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Listens on an address, or on all of them: of IPv6 and IPv4, and of IPv4 alone where IPv6 is off.
+/// Listens on an address, or on all addresses of IPv6 and IPv4, or of IPv4 alone if IPv6 is disabled.
 pub(crate) async fn bind(address: &Listen) -> io::Result<TcpListener> {
     if let Some(host) = &address.host {
         return TcpListener::bind((host.as_str(), address.port)).await;
@@ -78,7 +78,7 @@ pub(crate) async fn bind(address: &Listen) -> io::Result<TcpListener> {
     }
 }
 
-/// Whatever the system's `bindv6only` says.
+/// Listens on all addresses of IPv6 and IPv4, regardless of the system's `bindv6only`.
 fn listen_on_both(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(false)?;

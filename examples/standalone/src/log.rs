@@ -1,9 +1,11 @@
-//! The application log, on standard error: registry:2's lines, as text or JSON.
+//! Application log on standard error, with registry:2's lines as text or JSON.
 //!
-//! `text` is `time=… level=… msg=…` with `key=value` pairs, as registry:2 writes it where nobody looks, and shorter and
-//! coloured for people on a terminal; `logfmt` is the former in any case. `json` and `logstash` have one object per
-//! line. Whatever a client sends stands in quotes, with all that is not [seen as itself](printable::is_seen) spelled
-//! out: a line is always one line, and is read as it was written.
+//! - `text` is short and coloured on a terminal, and otherwise the same as `logfmt`.
+//! - `logfmt` is `time=… level=… msg=…` with `key=value` pairs, as registry:2 writes it.
+//! - `json` and `logstash` have one object per line.
+//!
+//! Text from clients is quoted, and characters that are not [visible](printable::is_seen) are escaped. An event is
+//! therefore always a single line.
 
 use crate::{
     config::{Format, Log},
@@ -25,7 +27,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Sets up the log of this process. `RUST_LOG` adds to the level, per module.
+/// Sets up the log of this process. `RUST_LOG` adds directives, for example levels of modules.
 pub(crate) fn start(log: &Log) {
     let filter = EnvFilter::builder()
         .with_default_directive(Directive::from(log.level))
@@ -38,21 +40,21 @@ pub(crate) fn start(log: &Log) {
     tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
-/// Writes an event as a line.
+/// Formatter that writes each event as a line.
 struct Lines {
     style: Style,
-    /// `log.fields`, which every line has.
+    /// Fields of `log.fields`, which every line carries.
     fields: Vec<(String, Value)>,
 }
 
-/// Who reads a line.
+/// Style of a line.
 #[derive(Clone, Copy)]
 enum Style {
-    /// People at a terminal, perhaps in colours.
+    /// For people at a terminal, optionally in colours.
     People {
         colours: bool,
     },
-    /// Programs, in one of three formats.
+    /// For programs: `logfmt`, and the JSON formats that follow.
     Logfmt,
     Json,
     Logstash,
@@ -121,14 +123,14 @@ impl Lines {
     }
 }
 
-/// ` key=value` for each field.
+/// Renders ` key=value` for each field.
 fn pairs(fields: &Map<String, Value>) -> String {
     let pair =
         |(name, value): (&String, _)| format!(" {}={}", name.replace([' ', '=', '"'], "_"), Logfmt(value));
     fields.iter().map(pair).collect()
 }
 
-/// Switches a terminal to the colour of a level, and back.
+/// Returns the sequences that switch a terminal to the colour of a level, and back.
 const fn colour(level: Level, colours: bool) -> (&'static str, &'static str) {
     if !colours {
         return ("", "");
@@ -180,7 +182,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Lines {
     }
 }
 
-/// What an event or a span says, in order.
+/// Fields of an event or a span, in order.
 #[derive(Debug, Default)]
 struct Fields(Vec<(&'static str, Value)>);
 
@@ -213,7 +215,7 @@ impl Visit for Fields {
     }
 }
 
-/// A value in logfmt: plain where it can be, else as a JSON string.
+/// Value in logfmt: plain if possible, otherwise as a JSON string.
 struct Logfmt<'a>(&'a Value);
 
 impl fmt::Display for Logfmt<'_> {
@@ -233,7 +235,7 @@ impl fmt::Display for Logfmt<'_> {
     }
 }
 
-/// RFC 3339 in UTC, to the microsecond.
+/// Formats a time by RFC 3339, in UTC, with microseconds.
 fn timestamp(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{time:.6}")

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and what it comes from, in one line.
+/// Renders an error and its sources on one line.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -79,8 +79,9 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 const NO_COLLECTION: &str = "collecting garbage is not available yet, and nothing was removed; \
     what clients delete stays on disk until then";
 
-/// `registry config check`: what counts on standard output, what does not on standard error, and whether a server could
-/// read its users and rules. A file of users that the server would make is not asked for.
+/// Runs `registry config check`: prints the effective configuration to standard output, and notices to standard error.
+///
+/// Checks that the files of users and rules can be read. A file of users that the server would create may be missing.
 fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let config = Config::load(Sources {
         file,
@@ -115,7 +116,7 @@ fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whether this program was called by that name.
+/// Returns true if this program was started under that name.
 fn called(name: &str) -> bool {
     std::env::args_os()
         .next()

@@ -1,21 +1,22 @@
-//! Text that somebody else chose, on its way to a terminal or a log.
+//! Escapes untrusted text for a terminal or a log.
 //!
-//! A character that is not seen as itself can forge what is read: a line separator begins a line, a bidirectional
-//! override swaps the words of one, a control character commands the terminal. Such characters are spelled out.
+//! Invisible characters can falsify the output: a line separator begins a line, a bidirectional override swaps words, a
+//! control character controls the terminal. Such characters are escaped.
 
 use std::fmt::{self, Write as _};
 
-/// Returns true for a character that is seen as itself, wherever it stands. Not for control and format characters,
-/// separators other than the blank, unassigned and private ones, and those that combine with the one before.
+/// Returns true for a character that is always visible as itself.
+///
+/// Control, format, unassigned, private and combining characters are not, nor are separators other than the space.
 pub(crate) fn is_seen(c: char) -> bool {
     // The standard library knows the categories of Unicode; the three that it escapes besides are quoting.
     matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
 }
 
-/// Shows a text in one line, with `\u{…}` for each character that is not seen as itself.
+/// Displays a text on one line, with `\u{…}` for each character that is not visible.
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// Shows a text as [`Line`] does, but keeps its line feeds.
+/// Displays a text as [`Line`] does, but keeps its line feeds.
 pub(crate) struct Lines<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Line<T> {
@@ -37,7 +38,7 @@ impl<T: fmt::Display> fmt::Display for Lines<T> {
     }
 }
 
-/// Spells out what is not seen in JSON, which means the same afterwards. Line feeds between its values stay.
+/// Escapes invisible characters in JSON, without changing its meaning. Keeps line feeds between values.
 pub(crate) fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -71,7 +72,7 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Characters that a reader takes for something else, for tests: one of each kind.
+/// Invisible or misleading characters, one of each kind, for tests.
 #[cfg(test)]
 pub(crate) const UNSEEN: &str = "\n\r\t\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{61c}\u{200b}\u{200e}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}\u{fff9}\u{e0041}";
 

@@ -1,4 +1,4 @@
-//! What somebody at a terminal types and does not see: a password.
+//! Reads a password from a terminal without echo.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::{
@@ -8,14 +8,13 @@ use std::{
 };
 use tokio::{runtime, signal::unix, sync::oneshot};
 
-/// Asks at the terminal, which shows nothing of the answer. `None` if an interrupt comes first; the terminal
-/// is then left as it was.
+/// Asks at the terminal, without echo. Returns `None` after an interrupt; the terminal is restored in any case.
 pub(crate) fn ask(text: &str) -> io::Result<Option<Vec<u8>>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(answer(text))
 }
 
-/// One line, without its end.
+/// Reads one line, without its end.
 pub(crate) fn line_of(input: &mut impl io::BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;
@@ -50,7 +49,7 @@ async fn answer(text: &str) -> io::Result<Option<Vec<u8>>> {
     Ok(answer)
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// Terminal without echo. Dropping this restores the terminal.
 struct Silent {
     terminal: File,
     before: Termios,

@@ -1,6 +1,6 @@
-//! What the log says of proxies: whose word counts although nobody named them, and whose does not.
+//! Warnings about proxies: those that are believed although they are not configured, and those that are not believed.
 //!
-//! Peers and clients cause these warnings, so each is told once: one for the first, one per network for the second.
+//! Peers and clients cause these warnings, so each is logged once: the first in total, the second per network.
 
 use registry_axum::Network;
 use std::{
@@ -11,10 +11,10 @@ use std::{
     },
 };
 
-/// How many networks are warned of, so that many peers fill neither the log nor the memory.
+/// Maximum number of networks to warn of, so that many peers fill neither the log nor the memory.
 const NETWORKS: usize = 16;
 
-/// The warnings that were told.
+/// Record of the warnings that were logged.
 #[derive(Debug, Default)]
 pub(crate) struct ProxyWarnings {
     private: AtomicBool,
@@ -22,7 +22,7 @@ pub(crate) struct ProxyWarnings {
 }
 
 impl ProxyWarnings {
-    /// A peer that is presumed to be a proxy tells this client's address.
+    /// Warns if a peer that is presumed to be a proxy reports a private address of a client.
     pub(crate) fn presumed(&self, proxy: IpAddr, client: IpAddr) {
         let private = Network::LOCAL.iter().any(|network| network.contains(client));
         if private && !self.private.swap(true, Ordering::Relaxed) {
@@ -36,7 +36,7 @@ impl ProxyWarnings {
         }
     }
 
-    /// A peer that is not believed tells the scheme or the host of links.
+    /// Warns that a peer that is not believed reports the scheme or the host of links.
     pub(crate) fn unbelieved(&self, peer: IpAddr) {
         if self.is_new(peer) {
             tracing::warn!(

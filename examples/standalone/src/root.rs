@@ -1,7 +1,7 @@
-//! `/`: what load balancers ask for, and what somebody sees who opens the address in a browser.
+//! `/`: the page for load balancers, and for users who open the address in a browser.
 //!
-//! Answered without a login, as by registry:2, whose answer is empty. The page names no version and nothing that is kept
-//! here: everybody may read it.
+//! It is served without a login, as by registry:2, whose page is empty. The page reveals neither a version nor content,
+//! as every client may read it.
 
 use axum::http::{HeaderName, HeaderValue, header};
 
@@ -19,7 +19,7 @@ this address, followed by the name of an image.</p>
 
 type Header = (HeaderName, HeaderValue);
 
-/// The page, for GET and HEAD.
+/// Serves the page, for GET and HEAD.
 pub(crate) async fn page() -> ([Header; 2], &'static str) {
     let headers = [
         (

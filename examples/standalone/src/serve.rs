@@ -1,4 +1,4 @@
-//! `registry serve`: opens the directory, listens, and drains when it is told to stop.
+//! `registry serve`: opens the directory, listens, and drains connections after a signal.
 
 use crate::{
     absent, access,
@@ -41,11 +41,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// How often a server that starts looks whether the directory is free.
+/// Interval at which a starting server tries to open a directory that is in use.
 const LOOKS: Duration = Duration::from_millis(100);
 
-/// How long what was received may take at least to be kept once nothing more comes in. With the time for running
-/// requests it is less than the 10 s after which `docker stop` kills.
+/// Additional time after the drain for storing received data. With the default drain timeout it is less than the 10 s
+/// after which `docker stop` kills the process.
 const TIDYING: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
@@ -124,14 +124,16 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     ended
 }
 
-/// Has glibc keep a few MiB that are freed: it gives them back to the system at once, and every piece of an upload would
-/// fault its memory in again, page by page. What it keeps follows the largest block that was ever freed (mallopt(3), the
-/// dynamic threshold for mmap); elsewhere this does nothing.
+/// Makes glibc keep a few MiB of freed memory.
+///
+/// By default it returns the memory to the system at once, and each piece of an upload faults it in again, page by
+/// page. The retained size follows the largest block that was ever freed (mallopt(3), dynamic mmap threshold). Other
+/// allocators are not affected.
 fn keep_memory_of_uploads() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(4 << 20)));
 }
 
-/// When the process ends, whatever still runs: known from when it is told to.
+/// Time at which the process ends even if work is still running. It is set when the process is told to stop.
 #[derive(Clone, Default)]
 struct Deadline(Arc<OnceLock<Instant>>);
 
@@ -140,7 +142,7 @@ impl Deadline {
         let _ = self.0.set(Instant::now() + drain + TIDYING);
     }
 
-    /// Now, for a server that was not told.
+    /// Returns the deadline, or the current time if the process was not told to stop.
     fn get(&self) -> Instant {
         self.0.get().copied().unwrap_or_else(Instant::now)
     }
@@ -282,7 +284,7 @@ async fn serve(
     Ok(())
 }
 
-/// What may be done at all, whoever asks.
+/// Applies limits and permissions that hold for all users.
 fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     let storage = &settings.storage;
     let mut limits = Limits::default();
@@ -315,9 +317,9 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     registry
 }
 
-/// The directory, as soon as nobody else has it; `None` if this process is told to stop before that.
+/// Opens the directory as soon as no other process owns it; `None` if this process is told to stop before.
 ///
-/// A server that replaces another one starts while that one still ends the requests that it runs.
+/// A server that replaces another one can start while the other one finishes its running requests.
 async fn open_as_owner(
     options: FsOptions,
     root: &Path,
@@ -345,10 +347,10 @@ async fn open_as_owner(
     }
 }
 
-/// What helps where nothing can be written and everything can be read.
+/// Remedy for a directory that can be read and not written.
 const SERVES_IT_AS_IT_IS: &str = "`storage.maintenance.readonly.enabled: true` serves it as it is";
 
-/// Why the directory cannot be opened, with where its name comes from, and what to do.
+/// Explains why the directory cannot be opened, with the key that names it and a remedy.
 fn explained(error: &OpenError) -> String {
     let what = format!(
         "storage.filesystem.rootdirectory (--root): {}",
@@ -377,7 +379,7 @@ fn explained(error: &OpenError) -> String {
     }
 }
 
-/// The registry where requests come in, and as the clients know it.
+/// Mounts the registry at its path, with the external URL for links.
 fn mounted(registry: Registry, settings: &Settings) -> Result<Mount, Box<dyn Error>> {
     let prefix = &settings.http.prefix;
     let mount = Mount::new(registry).at(prefix)?;
@@ -387,7 +389,7 @@ fn mounted(registry: Registry, settings: &Settings) -> Result<Mount, Box<dyn Err
     })
 }
 
-/// The registry, `/`, and around them what every request goes through; the outermost layer comes last.
+/// Builds the router: the registry, `/`, and the layers around them, the outermost one last.
 fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: Option<AccessLog>) -> Router {
     let headers = AnswerHeaders::new(settings.http.headers.clone());
     let warnings = Arc::new(ProxyWarnings::default());
@@ -422,7 +424,7 @@ fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: 
     }))
 }
 
-/// Ends with the first SIGTERM or SIGINT.
+/// Returns a future that ends with the first SIGTERM or SIGINT.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
@@ -483,7 +485,7 @@ fn announce(address: SocketAddr, settings: &Settings) -> io::Result<()> {
     out.flush()
 }
 
-/// Where clients on this machine find what listens on this address: one that stands for all is none to them.
+/// Returns the address for clients on this machine: loopback if the server listens on all addresses.
 fn reached_from_here(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         return SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));

@@ -1,5 +1,4 @@
-//! What the server listens on: an address, or, with `http.net: unix`, a file that a proxy on the same machine connects
-//! to.
+//! Listening sockets: an address, or, with `http.net: unix`, a file for a proxy on the same machine.
 
 use crate::listen::{self, Listen};
 use registry_axum::server::Listener;
@@ -12,14 +11,14 @@ use std::{
 };
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-/// Where to listen.
+/// Socket to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Socket {
     Tcp(Listen),
     Unix(PathBuf),
 }
 
-/// A socket that takes connections.
+/// Socket that accepts connections.
 #[derive(Debug)]
 pub(crate) enum Bound {
     Tcp(TcpListener, SocketAddr),
@@ -27,7 +26,7 @@ pub(crate) enum Bound {
 }
 
 impl Socket {
-    /// Listens.
+    /// Starts to listen.
     pub(crate) async fn bind(&self) -> Result<Bound, String> {
         match self {
             Self::Tcp(address) => {
@@ -57,7 +56,7 @@ impl fmt::Display for Socket {
 }
 
 impl Bound {
-    /// Its address, if it is not a file.
+    /// Returns the address, if the socket is not a file.
     pub(crate) const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(_, address) => Some(*address),
@@ -65,7 +64,7 @@ impl Bound {
         }
     }
 
-    /// How it is reached.
+    /// Returns the URL of the socket.
     pub(crate) fn url(&self, scheme: &str) -> String {
         match self {
             Self::Tcp(_, address) => format!("{scheme}://{address}"),
@@ -74,17 +73,17 @@ impl Bound {
     }
 }
 
-/// A listener that is a file, which goes with it.
+/// Listener on a file, which is removed when the listener is dropped.
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and number of the file: under its name there may be another process's by now.
+    /// Device and inode of the file, as another process may have replaced the file.
     file: (u64, u64),
 }
 
 impl UnixSocket {
-    /// Makes the file, in place of one that a process left behind when it was killed.
+    /// Creates the file, replacing one that a killed process left behind.
     fn bind(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -124,7 +123,7 @@ fn file(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Removes a socket on which nobody listens any more.
+/// Removes a socket on which no process listens.
 fn make_way(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::new(
@@ -142,7 +141,7 @@ fn make_way(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Asks without waiting: the queue of a busy process may be full.
+/// Returns true if a process listens on the socket. Does not block, as the queue of a busy process may be full.
 fn is_listened_on(path: &Path) -> io::Result<bool> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! HTTPS: where certificates come from, who keeps them up to date, and what port 80 is for.
+//! HTTPS: certificates and their renewal, and the redirect on port 80.
 
 use crate::listen::{Listen, bind};
 use axum::{Router, extract::Request};
@@ -6,7 +6,7 @@ use registry_tls::{Acme, Files, Options, Tls};
 use std::error::Error;
 use tokio::net::TcpListener;
 
-/// How TLS is set up.
+/// Settings of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) certificates: Certificates,
@@ -14,22 +14,22 @@ pub(crate) struct Settings {
     pub(crate) redirect: Option<Redirect>,
 }
 
-/// Where certificates come from.
+/// Source of the certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Certificates {
     Files(Files),
     Acme(Acme),
 }
 
-/// The listener for those who leave out the `s`, and for authorities that validate.
+/// Listener for clients that use `http://`, and for authorities that validate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redirect {
     pub(crate) listen: Listen,
-    /// Where clients reach https; the listener's port unless given.
+    /// Port of https for clients; the listener's port if `None`.
     pub(crate) port: Option<u16>,
 }
 
-/// TLS as it is set up. Certificates are kept up to date, and redirects answered, for as long as the runtime lives.
+/// Sets up TLS. Certificates are kept up to date, and redirects answered, until the runtime ends.
 pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn Error>> {
     let Settings {
         certificates,

@@ -1,8 +1,8 @@
-//! A line in the log for each image that is pushed or pulled, where there is no access log to say so.
+//! Logs each image that is pushed or pulled, if there is no access log.
 //!
-//! A push ends with its manifest, and an image of several platforms with an index under a tag: what is put by a digest alone
-//! is a part of something, and told at the level `debug`. A pull reads one manifest of an image, perhaps after an index,
-//! which is not told.
+//! A push ends with the manifest, and a push of several platforms with an index under a tag. A manifest that is put by
+//! digest is therefore a part of an image, and logged at level `debug`. A pull is logged for its manifest; an index
+//! that was read before is not logged.
 
 use axum::{
     extract::{Request, State},
@@ -13,10 +13,10 @@ use axum::{
 use registry_core::{Identity, MediaType, Reference, auth::ClientAddress, protocol::Endpoint};
 use std::{net::IpAddr, sync::Arc};
 
-/// Tells of images on their way in and out.
+/// Layer that logs pushes and pulls.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
-    /// The path before `/v2/`.
+    /// Path before `/v2/`.
     prefix: Arc<str>,
 }
 
@@ -27,7 +27,7 @@ impl Transfers {
         }
     }
 
-    /// A layer around everything that knows who asks.
+    /// Logs the transfer of a request. The layer needs the client's address, which an outer layer determines.
     pub(crate) async fn log(State(this): State<Self>, request: Request, next: Next) -> Response {
         let asked = this.asked(&request);
         let response = next.run(request).await;
@@ -37,7 +37,7 @@ impl Transfers {
         response
     }
 
-    /// The manifest that a request is about, if it puts or reads one.
+    /// Returns the manifest that a request puts or reads, if any.
     fn asked(&self, request: &Request) -> Option<Asked> {
         let is_push = match *request.method() {
             Method::PUT => true,
@@ -69,7 +69,7 @@ impl Transfers {
     }
 }
 
-/// A manifest that is put or read.
+/// Manifest that is put or read.
 #[derive(Debug)]
 struct Asked {
     image: String,
@@ -78,7 +78,7 @@ struct Asked {
     client: Option<IpAddr>,
 }
 
-/// What came of it.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Pushed,

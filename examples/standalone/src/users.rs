@@ -1,14 +1,14 @@
-//! `auth.htpasswd` and `--htpasswd FILE`: who can log in.
+//! Users that can log in: `auth.htpasswd` and `--htpasswd FILE`.
 
 use crate::{config, with_causes};
 use registry_auth_htpasswd::{Htpasswd, LoadError};
 use std::{error::Error, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often the file is looked at.
+/// Interval at which the file is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Reads the users of a server that is to have some.
+/// Reads the users, if the configuration has any.
 pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>, Box<dyn Error>> {
     let Some(config::Htpasswd {
         path,
@@ -27,7 +27,7 @@ pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>,
     Ok(Some(users))
 }
 
-/// What is wrong with the file, with where its name comes from, and how this program makes one.
+/// Explains why the file cannot be used, with the key that names it and the command that creates one.
 fn explained(error: &LoadError) -> String {
     let what = match error {
         LoadError::Missing { path, similar } => {
@@ -43,8 +43,8 @@ fn explained(error: &LoadError) -> String {
     format!("auth.htpasswd.path (--htpasswd): {what}")
 }
 
-/// Looks at the file from now on. Requests do that as well, but a file that was broken by mistake is to be in the log
-/// before the first of them.
+/// Checks the file periodically. Requests do so as well, but a fault in the file should be logged before the first of
+/// them.
 pub(crate) fn follow(users: &Htpasswd) {
     let users = users.clone();
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! `health.file`, `health.http` and `health.tcp`: what else has to be well for the server to be, asked as registry:2 does.
+//! `health.file`, `health.http` and `health.tcp`: further checks of the server's health, as with registry:2.
 
 use super::{
     send,
@@ -20,35 +20,35 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
 };
 
-/// A check, and how often it is made.
+/// Periodic health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
-    /// What it is called in the report: its path, URL or address, as in registry:2.
+    /// Name in the report: the path, URL or address, as in registry:2.
     pub(crate) name: String,
     pub(crate) probe: Probe,
     pub(crate) interval: Duration,
-    /// How many failures in a row are too many.
+    /// Number of consecutive failures after which the check fails.
     pub(crate) threshold: u32,
-    /// Without one, until the next is due.
+    /// Timeout of a probe; `None` for the interval.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// What is asked.
+/// Probe that a check makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
-    /// Fails while the file is there: it is made to take the server out of service.
+    /// Fails while the file exists. Operators create it to take the server out of service.
     File(PathBuf),
-    /// Fails unless a HEAD is answered with this status. Redirects are not followed.
+    /// Fails unless a HEAD request is answered with this status. Redirects are not followed.
     Http {
         target: Target,
         headers: HeaderMap,
         status: StatusCode,
     },
-    /// Fails unless something accepts connections at this host and port.
+    /// Fails unless this host and port accept connections.
     Tcp(String, u16),
 }
 
-/// Why a check fails.
+/// Reason for which a check fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unwell {
     #[error("the file exists")]
@@ -70,7 +70,7 @@ pub(crate) enum Unwell {
 }
 
 impl Check {
-    /// Joins the report, and asks from time to time until the future is dropped.
+    /// Adds the check to the report, and returns a future that probes periodically until it is dropped.
     pub(crate) fn join(self, health: &Health) -> impl Future<Output = Infallible> + Send + use<> {
         let watch = Watch::new(self.interval, self.threshold);
         health.register(self.name.as_str(), watch.verdict());
@@ -152,7 +152,7 @@ fn answered(answer: hyper::Result<Response<Incoming>>) -> Result<StatusCode, Unw
     answer.map(|answer| answer.status()).map_err(Unwell::Http)
 }
 
-/// TLS with those whom the system trusts.
+/// Returns a TLS client that trusts the authorities of the system.
 fn verifying() -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

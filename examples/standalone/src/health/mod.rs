@@ -1,9 +1,9 @@
-//! `registry health`: asks a server whether it is alive, for a container's `HEALTHCHECK`.
+//! `registry health`: checks that a server is alive, for a container's `HEALTHCHECK`.
 //!
-//! It sends no credentials and believes nothing but a status, so it checks no certificate: a server that asks itself
-//! over loopback rarely has one for that name. Whether clients will trust the certificate is another question.
+//! It sends no credentials and relies only on a status, so it accepts every certificate: few certificates are valid for
+//! loopback. It does not test if clients trust the certificate.
 //!
-//! [`Check`] is for the other direction: what the server asks before it says that it is well.
+//! [`Check`] is for the opposite direction: a check that contributes to the server's own health.
 
 mod checks;
 mod target;
@@ -42,15 +42,15 @@ use tokio::{
 };
 use tokio_rustls::rustls::AlertDescription;
 
-/// A server that takes longer is not alive. Engines wait for 30 seconds by default.
+/// Timeout after which a server is not alive. Container engines wait for 30 seconds by default.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much is read of what a server says is wrong, in bytes.
+/// Maximum number of bytes read of a server's error.
 const REPORT: usize = 4096;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Says on standard output that the server is alive, or fails with what is wrong.
+/// Prints that the server is alive, or fails with the reason.
 pub(crate) fn run(options: Health) -> Result<()> {
     let target = match options.url {
         Some(url) => Target::parse(&url, BASE)?,
@@ -69,7 +69,7 @@ pub(crate) fn run(options: Health) -> Result<()> {
     Ok(())
 }
 
-/// Where a server with this configuration, and the environment of this process, is found from here.
+/// Returns the local address of a server with this configuration and the environment of this process.
 fn own(file: Option<PathBuf>) -> Result<Target> {
     let config = Config::load(Sources {
         file,
@@ -90,7 +90,7 @@ fn own(file: Option<PathBuf>) -> Result<Target> {
     Ok(target)
 }
 
-/// What the server is alive by.
+/// Asks the server, and describes the answer that shows that it is alive.
 async fn ask(target: &Target) -> Result<String> {
     let cannot_connect = |error| format!("cannot connect: {error}");
     let connect = async || {

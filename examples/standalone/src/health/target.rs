@@ -1,19 +1,19 @@
-//! [`Target`]: whom to ask.
+//! [`Target`]: the server to ask.
 
 use axum::http::{Uri, uri::Authority};
 use std::{fmt, path::PathBuf};
 
-/// Where a registry says whether it is there.
+/// Path that every registry answers.
 pub(super) const BASE: &str = "/v2/";
 
-/// A URL, taken apart.
+/// Parsed URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     url: String,
     transport: Transport,
     authority: Authority,
     path: String,
-    /// Whether only some may connect there, so that a refusal is an answer like others.
+    /// True if only some networks may connect, so that a refusal also shows that the server is alive.
     pub(super) may_refuse: bool,
 }
 
@@ -21,12 +21,12 @@ pub(crate) struct Target {
 pub(super) enum Transport {
     Plain,
     Tls,
-    /// Over a socket with this path.
+    /// Unix socket with this path.
     Unix(PathBuf),
 }
 
 impl Target {
-    /// Reads `http://HOST:PORT`, `https://…`, or, as nginx spells it, `unix:SOCKET:PATH`; without a path it means `base`.
+    /// Parses `http://HOST:PORT`, `https://…`, or, as nginx spells it, `unix:SOCKET:PATH`. The default path is `base`.
     pub(crate) fn parse(url: &str, base: &str) -> Result<Self, String> {
         if let Some(socket) = url.strip_prefix("unix:") {
             let (socket, path) = match socket.split_once(":/") {
@@ -76,7 +76,7 @@ impl Target {
         &self.transport
     }
 
-    /// As the resolver takes it: an IPv6 address without its brackets.
+    /// Returns the host in the form for the resolver: an IPv6 address is without brackets.
     pub(super) fn host(&self) -> &str {
         let host = self.authority.host();
         host.strip_prefix('[')
@@ -100,7 +100,7 @@ impl Target {
     }
 }
 
-/// The URL as it was given.
+/// Writes the URL as it was given.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)

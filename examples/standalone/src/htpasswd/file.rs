@@ -1,4 +1,4 @@
-//! A password file that is changed and everything else in it left as it is.
+//! Changes users in a password file, and preserves everything else in it.
 
 use super::{Failure, say};
 use crate::config::{UTF_16, is_utf16};
@@ -12,7 +12,7 @@ use std::{
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The lines of a file, comments and all.
+/// Lines of a file, comments included.
 #[derive(Debug)]
 pub(super) struct UserFile {
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct UserFile {
 }
 
 impl UserFile {
-    /// Without users, whatever the path holds now.
+    /// Creates a file without users, which will replace an existing one.
     pub(super) const fn create(path: PathBuf) -> Self {
         Self {
             path,
@@ -28,7 +28,7 @@ impl UserFile {
         }
     }
 
-    /// As it is.
+    /// Reads an existing file.
     pub(super) fn open(path: PathBuf) -> Result<Self, Failure> {
         let shown = path.display();
         let bytes = fs::read(&path).map_err(|error| {
@@ -57,14 +57,14 @@ impl UserFile {
         Ok(Self { path, lines })
     }
 
-    /// The hash of a user.
+    /// Returns the hash of a user.
     pub(super) fn hash_of(&self, user: &str) -> Option<&str> {
         let line = self.lines.iter().find(|line| is_of(line, user))?;
         let hash = trimmed(line).split(|&byte| byte == b':').nth(1)?;
         str::from_utf8(hash.trim_ascii()).ok()
     }
 
-    /// Puts a line in the place of the user's line, or at the end; says whether the user is new.
+    /// Replaces the user's line, or appends one. Returns true if the user is new.
     pub(super) fn set(&mut self, user: &str, line: &str) -> bool {
         let place = self.lines.iter().position(|line| is_of(line, user));
         let line = format!("{line}\n").into_bytes();
@@ -86,15 +86,15 @@ impl UserFile {
         place.is_none()
     }
 
-    /// Takes the user out; says whether there was one.
+    /// Removes the user. Returns true if the user existed.
     pub(super) fn delete(&mut self, user: &str) -> bool {
         let before = self.lines.len();
         self.lines.retain(|line| !is_of(line, user));
         self.lines.len() < before
     }
 
-    /// Replaces the file whole, so that whoever reads it meanwhile finds the old or the new one. Links stay, and so do
-    /// mode and owner.
+    /// Replaces the file atomically, so that a concurrent reader finds the old or the new one. Preserves links, mode
+    /// and owner.
     pub(super) fn save(&self) -> Result<(), Failure> {
         // Where a link leads to.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
@@ -111,7 +111,7 @@ impl UserFile {
         Ok(())
     }
 
-    /// Says whose the file is if it is new, and not its directory's owner's.
+    /// Writes a temporary file and renames it. Returns the owner of a new file if it is not that of its directory.
     fn replace(&self, path: &Path) -> io::Result<Option<Foreign>> {
         let directory = path
             .parent()
@@ -139,7 +139,7 @@ impl UserFile {
         Ok(foreign)
     }
 
-    /// Writes over what is there, so that its room on the disk is not given up before the new text has it.
+    /// Overwrites the file in place, so that its space on the disk is not released before the new text is written.
     fn rewrite(&self, path: &Path) -> io::Result<()> {
         self.write(&mut OpenOptions::new().write(true).open(path)?)
     }
@@ -152,7 +152,7 @@ impl UserFile {
     }
 }
 
-/// A new file that could not be given to the owner and group of its directory, for whom a server reads it.
+/// New file that could not be given to the owner and group of its directory, as which the server probably reads it.
 #[derive(Debug)]
 struct Foreign {
     path: PathBuf,
@@ -161,7 +161,7 @@ struct Foreign {
 }
 
 impl Foreign {
-    /// Gives a file to the owner and group of a directory, as far as this process may.
+    /// Changes owner and group of a file to those of a directory, as far as permitted.
     fn given(path: &Path, file: &File, directory: &Metadata) -> io::Result<Option<Self>> {
         let wanted = (directory.uid(), directory.gid());
         let owner = |file: &File| file.metadata().map(|made| (made.uid(), made.gid()));
@@ -190,9 +190,10 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// Whether a file that could not be replaced, for this reason, may be one that can only be written: mounted by itself
-/// into a container, or in a directory of somebody else's. A full or broken disk is no such reason, and leaves the old
-/// file whole.
+/// Returns true if a file that cannot be replaced, for this reason, may still be writable in place.
+///
+/// Examples are a file that is itself mounted into a container, and one in a directory of another user. A full or
+/// broken disk is no such reason: the old file stays unchanged.
 const fn is_irreplaceable(reason: io::ErrorKind) -> bool {
     matches!(
         reason,

@@ -1,8 +1,7 @@
-//! `registry htpasswd`, and the same by being called `htpasswd`: Apache's program of that name, for containers that
-//! have no other.
+//! `registry htpasswd`, or this program under the name `htpasswd`: a replacement for Apache's program in containers.
 //!
-//! It differs where a registry is better off: bcrypt is the default, at registry:2's cost; plain text and DES crypt
-//! are refused; files are replaced whole.
+//! It differs from Apache's program: bcrypt is the default, at registry:2's cost; plain text and DES crypt are refused;
+//! files are replaced atomically.
 
 mod file;
 mod options;
@@ -20,7 +19,7 @@ use std::{
     process::ExitCode,
 };
 
-/// Does what the command line says.
+/// Runs the command.
 pub(crate) fn run(options: Options) -> ExitCode {
     match options.job().and_then(run_job) {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,7 +84,7 @@ fn run_job(Job { task, user, password }: Job) -> Result<(), Failure> {
     }
 }
 
-/// A user's line.
+/// Returns the line of a user.
 fn line(user: &str, password: &[u8], scheme: Scheme) -> Result<String, Failure> {
     const READ_BY_BCRYPT: usize = 72;
     if matches!(scheme, Scheme::Bcrypt { .. }) && password.len() > READ_BY_BCRYPT {
@@ -100,7 +99,7 @@ fn line(user: &str, password: &[u8], scheme: Scheme) -> Result<String, Failure> 
     }
 }
 
-/// Why nothing came of it. The codes are those of Apache's `htpasswd`.
+/// Error of a command. The exit codes are those of Apache's `htpasswd`.
 #[derive(Debug)]
 struct Failure {
     code: u8,
@@ -112,7 +111,7 @@ impl Failure {
         Self::plain(code, format!("htpasswd: {message}"))
     }
 
-    /// Without the name of the program.
+    /// Creates a failure whose message does not begin with the name of the program.
     fn plain(code: u8, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -149,7 +148,7 @@ impl Failure {
     }
 }
 
-/// Says something to whoever runs the command.
+/// Prints a message to standard error.
 fn say(message: impl fmt::Display) {
     // Nobody is left to tell if standard error is gone.
     let _ = writeln!(io::stderr(), "{}", printable::Line(message));

@@ -29,7 +29,7 @@ pub(crate) struct Program {
 #[derive(Debug, Args)]
 #[command(override_usage = USAGE)]
 pub(crate) struct Options {
-    /// Create the file; one that exists is replaced
+    /// Create the file, replacing an existing one
     #[arg(short)]
     create: bool,
 
@@ -45,31 +45,31 @@ pub(crate) struct Options {
     #[arg(short = 'i')]
     stdin: bool,
 
-    /// Keep the password by bcrypt (the default)
+    /// Hash the password with bcrypt (the default)
     #[arg(short = 'B', overrides_with_all = ["sha256", "sha512", "md5", "sha1"])]
     bcrypt: bool,
 
-    /// Keep the password by SHA-256 crypt
+    /// Hash the password with SHA-256 crypt
     #[arg(short = '2', overrides_with_all = ["bcrypt", "sha512", "md5", "sha1"])]
     sha256: bool,
 
-    /// Keep the password by SHA-512 crypt
+    /// Hash the password with SHA-512 crypt
     #[arg(short = '5', overrides_with_all = ["bcrypt", "sha256", "md5", "sha1"])]
     sha512: bool,
 
-    /// Keep the password by Apache's MD5 (weak)
+    /// Hash the password with Apache's MD5 (weak)
     #[arg(short, overrides_with_all = ["bcrypt", "sha256", "sha512", "sha1"])]
     md5: bool,
 
-    /// Keep the password by SHA-1 without a salt (weakest)
+    /// Hash the password with SHA-1 without a salt (weakest)
     #[arg(short, overrides_with_all = ["bcrypt", "sha256", "sha512", "md5"])]
     sha1: bool,
 
-    /// The cost of bcrypt, from 4 to 15; each step doubles it
+    /// Cost of bcrypt, from 4 to 15; each step doubles the time
     #[arg(short = 'C', value_name = "COST", default_value_t = 10)]
     cost: u32,
 
-    /// The rounds of SHA-256 and SHA-512 crypt, from 1000 to 1000000
+    /// Rounds of SHA-256 and SHA-512 crypt, from 1000 to 1000000
     #[arg(short, value_name = "ROUNDS", default_value_t = 5000)]
     rounds: u32,
 
@@ -81,7 +81,7 @@ pub(crate) struct Options {
     #[arg(short)]
     verify: bool,
 
-    /// Refused: nothing reads passwords in plain text
+    /// Refused: no registry accepts passwords in plain text
     #[arg(short, hide = true)]
     plain: bool,
 
@@ -89,12 +89,12 @@ pub(crate) struct Options {
     #[arg(short, hide = true)]
     des: bool,
 
-    /// The file, the user, and with -b the password
+    /// File, user, and with -b the password
     #[arg(value_name = "OPERAND", action = ArgAction::Append, trailing_var_arg = true, allow_hyphen_values = true)]
     operands: Vec<OsString>,
 }
 
-/// What is to be done.
+/// Task, with its user and password.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) task: Task,
@@ -106,19 +106,19 @@ pub(super) struct Job {
 pub(super) enum Task {
     /// Print the user's line.
     Print(Scheme),
-    /// Write it to a file; the file may be made.
+    /// Write the user's line to a file, which can be created.
     Set {
         file: PathBuf,
         create: bool,
         scheme: Scheme,
     },
-    /// Take it out of a file.
+    /// Remove the user's line from a file.
     Delete { file: PathBuf },
     /// Verify the password in a file.
     Verify { file: PathBuf },
 }
 
-/// Where the password comes from.
+/// Source of the password.
 #[derive(Debug)]
 pub(super) enum PasswordFrom {
     CommandLine(Vec<u8>),
@@ -210,7 +210,7 @@ impl Options {
     }
 }
 
-/// A name that can stand in a file and comes out as it went in.
+/// Returns a name if it can be written to a file and read back unchanged.
 fn user(name: &OsStr) -> Result<String, Failure> {
     const LONGEST: usize = 255;
     let illegal = |problem: &str| Err(Failure::illegal_user(format!("username {problem}")));

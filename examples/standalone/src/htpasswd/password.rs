@@ -1,14 +1,14 @@
-//! Where passwords come from: the command line, standard input, or somebody at a terminal who does not see them.
+//! Reads passwords from the command line, from standard input, or from a terminal without echo.
 
 use super::{Failure, options::PasswordFrom};
 use crate::prompt::{self, line_of};
 use std::io::{self, IsTerminal as _};
 
-/// The longest that is taken, as by Apache's `htpasswd`.
+/// Maximum length in bytes, as in Apache's `htpasswd`.
 const LONGEST: usize = 255;
 
 impl PasswordFrom {
-    /// A new password; a terminal asks for it twice.
+    /// Reads a new password; at a terminal, asks for it twice.
     pub(super) fn chosen(self) -> Result<Vec<u8>, Failure> {
         if !self.is_prompt() {
             return not_empty(self.known()?);
@@ -21,7 +21,7 @@ impl PasswordFrom {
         }
     }
 
-    /// A password that exists.
+    /// Reads an existing password.
     pub(super) fn known(self) -> Result<Vec<u8>, Failure> {
         if self.is_prompt() {
             return checked(prompt("Enter password: ")?);
@@ -39,7 +39,7 @@ impl PasswordFrom {
     }
 }
 
-/// Nobody chooses an empty password: standard input had ended, or a variable was not set.
+/// Refuses an empty password: it means that standard input had ended, or that a variable was not set.
 fn not_empty(password: Vec<u8>) -> Result<Vec<u8>, Failure> {
     match password.is_empty() {
         true => Err(Failure::usage("the password is empty; nothing was changed")),

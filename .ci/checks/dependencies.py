@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
-"""Checks the dependency graph: licences, bans and sources as `deny.toml` has them, and the project's own layers.
+"""Checks the dependency graph: licences, bans and sources as `deny.toml` has them.
 
 This is the part of `cargo deny check bans licenses sources` that a run without cargo-deny can afford: building that
 tool costs more than every other check together. The rules live in `deny.toml` alone, so that both read the same.
-The layers are CONTRIBUTING.md's: the core knows no runtime, server or file system, and the web framework appears in
-its adapter and in the examples only.
 """
 
 import json
@@ -14,23 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# What must never be reachable from a library crate by normal dependencies, whatever its features.
-FORBIDDEN = {
-    "registry-core": {"tokio", "axum", "hyper", "rustix"},
-    "registry-storage-fs": {"axum", "hyper", "registry-axum"},
-    "registry-health": {"axum", "hyper", "rustix", "registry-core"},
-    "registry-metrics": {"tokio", "axum", "hyper", "rustix"},
-    "registry-auth-htpasswd": {"axum", "hyper", "registry-axum", "registry-storage-fs"},
-    "registry-axum": {"registry-storage-fs"},
-    "registry-auth-rules": {"axum", "hyper", "registry-axum", "registry-storage-fs"},
-    "registry-tls": {"axum", "registry-core", "registry-axum"},
-}
-
-# The web framework, and the only workspace crate that may name it; examples are hosts and may.
-FRAMEWORK = "axum"
-ADAPTER = "registry-axum"
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def main() -> int:
@@ -39,9 +21,7 @@ def main() -> int:
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
     used = built()
     packages = {
-        package["id"]: package
-        for package in metadata["packages"]
-        if (package["name"], package["version"]) in used
+        package["id"]: package for package in metadata["packages"] if (package["name"], package["version"]) in used
     }
     members = [packages[identity] for identity in metadata["workspace_members"]]
 
@@ -50,12 +30,11 @@ def main() -> int:
         *bans(packages.values(), rules["bans"]["deny"]),
         *sources(packages.values()),
         *wildcards(members),
-        *layers(metadata["resolve"]["nodes"], packages, members),
     ]
     for problem in problems:
         print(f"dependencies: {problem}", file=sys.stderr)
     if not problems:
-        print(f"dependencies: {len(packages)} packages: licences, bans, sources and layers are as they should be")
+        print(f"dependencies: {len(packages)} packages: licences, bans and sources are as they should be")
     return 1 if problems else 0
 
 
@@ -144,44 +123,6 @@ def wildcards(members):
         for dependency in member["dependencies"]:
             if dependency["req"] == "*" and dependency.get("path") is None:
                 yield f"{member['name']} takes any version of {dependency['name']}"
-
-
-def layers(nodes, packages, members):
-    normal = {
-        node["id"]: [
-            dependency["pkg"]
-            for dependency in node["deps"]
-            if dependency["pkg"] in packages and any(kind["kind"] is None for kind in dependency["dep_kinds"])
-        ]
-        for node in nodes
-        if node["id"] in packages
-    }
-    by_name = {member["name"]: member["id"] for member in members}
-    for name, forbidden in FORBIDDEN.items():
-        if name not in by_name:
-            yield f"there is no crate {name} any more: its layer is unchecked"
-            continue
-        reached = {packages[identity]["name"] for identity in closure(by_name[name], normal)}
-        for unwanted in sorted(reached & forbidden):
-            yield f"{name} reaches {unwanted}"
-
-    for member in members:
-        example = Path(member["manifest_path"]).is_relative_to(ROOT / "examples")
-        if member["name"] == ADAPTER or example:
-            continue
-        if any(dependency["name"] == FRAMEWORK for dependency in member["dependencies"]):
-            yield f"{member['name']} depends on {FRAMEWORK}: only {ADAPTER} and the examples may"
-
-
-def closure(start, edges):
-    reached, waiting = set(), [start]
-    while waiting:
-        identity = waiting.pop()
-        for dependency in edges[identity]:
-            if dependency not in reached:
-                reached.add(dependency)
-                waiting.append(dependency)
-    return reached
 
 
 if __name__ == "__main__":

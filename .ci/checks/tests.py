@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Shows that each check of this folder can fail."""
+
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+
+import crates
+import dependencies
+
+
+class Dependencies(unittest.TestCase):
+    def test_a_licence_is_met_by_allowed_ones_alone(self):
+        for expression, met in [
+            ("MIT", True),
+            ("MIT OR GPL-3.0", True),
+            ("MIT AND GPL-3.0", False),
+            ("GPL-3.0", False),
+        ]:
+            self.assertEqual(dependencies.satisfied(expression, {"MIT"}), met, expression)
+
+
+class Crates(unittest.TestCase):
+    RULES = {
+        "core": crates.Rule(never=frozenset({"runtime"}), packages=1),
+        "adapter": crates.Rule(may_use=frozenset({"core"})),
+    }
+
+    @staticmethod
+    def member(name, *needs, kind=None):
+        return {"name": name, "dependencies": [{"name": need, "kind": kind} for need in needs]}
+
+    def test_an_arrow_that_is_not_in_the_list_is_refused(self):
+        members = [self.member("core", "adapter"), self.member("adapter", "core")]
+        self.assertEqual(list(crates.arrows(members, self.RULES)), ["core depends on adapter, and may not"])
+
+    def test_a_crate_that_is_not_in_the_list_is_refused(self):
+        members = [self.member("core"), self.member("adapter"), self.member("stranger")]
+        self.assertEqual(len(list(crates.arrows(members, self.RULES))), 1)
+        self.assertEqual(len(list(crates.arrows(members[:1], self.RULES))), 1)
+
+    def test_tests_may_use_other_crates_but_not_axum(self):
+        members = [self.member("core", "adapter", kind="dev"), self.member("adapter")]
+        self.assertEqual(list(crates.arrows(members, self.RULES)), [])
+        members = [self.member("core", "axum", kind="dev"), self.member("adapter")]
+        self.assertEqual(len(list(crates.arrows(members, self.RULES))), 1)
+
+    def test_what_is_reached_through_others_counts(self):
+        packages = {
+            name: {"name": name, "source": source} for name, source in [("core", None), ("a", "r"), ("runtime", "r")]
+        }
+        kinds = [{"kind": None}]
+        nodes = [
+            {"id": "core", "deps": [{"pkg": "a", "dep_kinds": kinds}]},
+            {"id": "a", "deps": [{"pkg": "runtime", "dep_kinds": kinds}]},
+            {"id": "runtime", "deps": []},
+        ]
+        found = list(crates.unwanted(nodes, packages, self.RULES))
+        self.assertEqual(found, ["core reaches runtime, and may not"])
+
+    def test_a_circle_through_tests_is_refused(self):
+        members = [self.member("core", "adapter", kind="dev"), self.member("adapter", "core")]
+        self.assertEqual(len(list(crates.unpublishable(members))), 2)
+
+    def test_a_tree_has_a_limit(self):
+        self.assertEqual(list(crates.oversized({"core": {"core"}}, self.RULES)), [])
+        self.assertEqual(len(list(crates.oversized({"core": {"core", "a"}}, self.RULES))), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     )
 }
 
-/// `registry access explain RULES …`: its exit code, and what it says.
+/// Runs `registry access explain RULES …`; returns its exit code and its output.
 fn explain(rules: &Path, question: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_registry"));
     command.args(["access", "explain"]).arg(rules).args(question);

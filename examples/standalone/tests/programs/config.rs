@@ -1,5 +1,5 @@
-//! The configuration of registry:2, served: files and environments as installations have them, beside registry:2
-//! itself where both have to do the same.
+//! The configuration of registry:2, served: files and environments of real installations, compared with registry:2
+//! itself where both must do the same.
 
 use std::{
     fs,
@@ -55,7 +55,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// What people have who run the Joxit user interface beside the registry.
+/// Configuration for the Joxit user interface beside the registry.
 const WITH_A_USER_INTERFACE: &str = "\
 version: 0.1
 log:
@@ -101,7 +101,7 @@ impl Setup {
         self.directory.path().join("config.yml")
     }
 
-    /// `PROGRAM serve config.yml`, on a free port, with images beside the configuration.
+    /// Returns `PROGRAM serve config.yml`, on a free port, with the images beside the configuration.
     fn command(&self, program: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = server::program(program);
         command
@@ -124,7 +124,7 @@ impl Setup {
 
 const OURS: &str = env!("CARGO_BIN_EXE_registry");
 
-/// A configuration with this under `http`, and the least besides.
+/// Makes a minimal configuration with this text under `http`.
 fn with_http(http: &str) -> Setup {
     Setup::new(&format!("version: 0.1\nhttp: {{{http}}}\n"))
 }
@@ -308,7 +308,7 @@ fn a_preflight_is_answered_and_a_foreign_origin_gets_no_permission() {
     }
 }
 
-/// The `Access-Control-*` lines of an answer.
+/// Returns the `Access-Control-*` lines of an answer.
 fn permissions(answer: &Response) -> Vec<(String, String)> {
     let mut lines: Vec<(String, String)> = answer
         .lines()
@@ -394,7 +394,7 @@ fn layers_lie_elsewhere_where_registry_2_lets_them() {
     }
 }
 
-/// An image with one layer, of this kind, that lies somewhere else.
+/// Makes an image with one layer of this kind, which is stored elsewhere.
 fn with_absent_layer(layer: &str, url: &str) -> String {
     let (config, absent) = (sha256(b"{}"), sha256(b"somewhere else"));
     format!(
@@ -560,7 +560,7 @@ fn a_configuration_alone_is_served() {
         .expect_status(405);
 }
 
-/// The same program and environment with other arguments.
+/// Returns the same program and environment with other arguments.
 fn replace_arguments(command: &Command, arguments: &[&Path]) -> Command {
     let mut replaced = Command::new(command.get_program());
     replaced.args(arguments);
@@ -931,7 +931,7 @@ fn docker_of_before_1_6_is_turned_away_if_asked() {
     }
 }
 
-/// What `htpasswd -b users ann secret` makes, apr1 as in most guides.
+/// Output of `htpasswd -b users ann secret`: apr1, as in most guides.
 const USERS: &str = "ann:$apr1$QkJ4b3Jn$x6JbkG./Q0GN4D16Oxahf.\n";
 
 fn a_preflight_needs_no_login() {

@@ -1,4 +1,4 @@
-//! A docker engine of the test's own: started by hand, without systemd, networks or containers; and its client.
+//! A docker engine for one test, started by hand, without systemd, networks or containers; and its client.
 //!
 //! ```ignore
 //! let docker = Engine::start(&scene.bench, "first");
@@ -6,8 +6,8 @@
 //! let refused = docker.refused(&["login", "-u", "u", "-p", "wrong", &scene.server.address().to_string()]);
 //! ```
 //!
-//! Starting one takes a third of a second, so that each test has its own, and a second one where what is pulled
-//! must come from the registry alone. Registries on 127.0.0.0/8 are spoken to in plain HTTP.
+//! Starting one takes a third of a second, so each test has its own. A test has a second one if its pulls must come
+//! from the registry alone. Engines use plain HTTP for registries on 127.0.0.0/8.
 
 use std::{
     fs,
@@ -21,14 +21,14 @@ use registry_testkit::tools::{self, Process};
 
 use crate::program::{Printed, Workbench, argument, output_of};
 
-/// What has to be installed, for the lists of tests.
+/// Programs that must be installed, for the lists of tests.
 pub(crate) const PROGRAMS: [&str; 2] = ["docker", "dockerd"];
 
-/// The address of the machine that an engine with networks runs on. It is not a loopback address, so that clients take
-/// what is there for a registry like any other: over HTTPS, with a certificate that they verify.
+/// Address of the machine that an engine with networks runs on. It is not a loopback address, so that clients treat a
+/// registry there like any other: over HTTPS, with a certificate that they verify.
 pub(crate) const MACHINE: &str = "192.0.2.1";
 
-/// What happens on that machine before its engine starts.
+/// Script that runs on that machine before its engine starts.
 const BOOT: &str = r#"
 ip link set lo up
 ip address add "$1/32" dev lo
@@ -39,13 +39,13 @@ mount --bind "$0" /etc
 exec dockerd "$@"
 "#;
 
-/// The settings of an engine with networks, in its directory.
+/// Settings of an engine with networks, in its directory.
 const SETTINGS: &str = "etc/docker/daemon.json";
 
-/// What an engine says when it is ready.
+/// Message of an engine that is ready.
 const READY: &str = "API listen on ";
 
-/// A running engine with a storage of its own. Dropped, it is stopped; if the test is failing, its log is shown.
+/// A running engine with a storage of its own. On drop it is stopped; if the test is failing, its log is shown.
 pub(crate) struct Engine<'a> {
     bench: &'a Workbench,
     directory: PathBuf,
@@ -58,7 +58,7 @@ impl<'a> Engine<'a> {
         Self::start_with(bench, name, &[])
     }
 
-    /// As [`Self::start`], with more on dockerd's command line.
+    /// Starts an engine as [`Self::start`] does, with more arguments for dockerd.
     pub(crate) fn start_with(bench: &'a Workbench, name: &str, options: &[&str]) -> Self {
         Self::start_in(bench, name, |directory| {
             let mut command = Self::daemon(bench, directory);
@@ -67,9 +67,9 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// As [`Self::start`], with networks for containers, on a machine of the engine's own: with the address
-    /// [`MACHINE`], an `/etc` that begins with little more than the users, and an empty `/run`. Ports that it publishes
-    /// are taken nowhere else, and found by [`Self::inside`] only.
+    /// Starts an engine with networks for containers, on a machine of its own: with the address [`MACHINE`], an `/etc`
+    /// that begins with little more than the users, and an empty `/run`. Ports that it publishes occupy no port
+    /// elsewhere, and are reachable by [`Self::inside`] only.
     pub(crate) fn start_with_networks(bench: &'a Workbench, name: &str) -> Self {
         Self::start_in(bench, name, |directory| {
             make_etc(&directory.join("etc"));
@@ -131,8 +131,8 @@ impl<'a> Engine<'a> {
         command.arg("--host").arg(Self::host(directory));
     }
 
-    /// A command on the machine of an engine with networks: it finds the ports that containers publish, and asks this
-    /// engine where it asks one.
+    /// Returns a command on the machine of an engine with networks. It reaches the ports that containers publish, and
+    /// its docker commands go to this engine.
     pub(crate) fn inside(&self, program: &str) -> Command {
         let mut command = self.bench.command("nsenter");
         for (option, space) in [("net", "net"), ("mount", "mnt")] {
@@ -143,7 +143,7 @@ impl<'a> Engine<'a> {
         command
     }
 
-    /// Has an engine with networks read its settings again, as `systemctl reload docker` does.
+    /// Makes an engine with networks read its settings again, as `systemctl reload docker` does.
     pub(crate) fn reload(&self) {
         let mut command = self.bench.command("kill");
         command.args(["-HUP", &self.process.id().to_string()]);
@@ -152,12 +152,12 @@ impl<'a> Engine<'a> {
         reloaded.expect("the settings are ones that can change");
     }
 
-    /// The socket of the containerd that the engine has started.
+    /// Returns the socket of the containerd that the engine has started.
     pub(crate) fn containerd(&self) -> PathBuf {
         self.directory.join("exec/containerd/containerd.sock")
     }
 
-    /// A file in the `/etc` of an engine with networks.
+    /// Returns the path of a file in the `/etc` of an engine with networks.
     pub(crate) fn etc(&self, name: &str) -> PathBuf {
         self.directory.join("etc").join(name)
     }
@@ -171,14 +171,14 @@ impl<'a> Engine<'a> {
         self.run_with(&[], arguments)
     }
 
-    /// As [`Self::run`], with these variables set.
+    /// Runs `docker` as [`Self::run`] does, with these variables set.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Printed {
         self.attempt_with(variables, arguments).unwrap_or_else(|failed| {
             panic!("docker {}: {failed}", arguments.join(" "));
         })
     }
 
-    /// Runs `docker` on this engine for something that has to fail, and returns what it says.
+    /// Runs a `docker` command that must fail, and returns its message.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         match self.attempt(arguments) {
             Err(message) => message,
@@ -195,18 +195,18 @@ impl<'a> Engine<'a> {
         self.id(name.expect("docker says what it has loaded"))
     }
 
-    /// The id of an image, which is the digest of its configuration.
+    /// Returns the id of an image, which is the digest of its configuration.
     pub(crate) fn id(&self, image: &str) -> String {
         let inspected = self.run(&["image", "inspect", "--format", "{{.Id}}", image]);
         inspected.text().to_owned()
     }
 
-    /// Runs `docker` on this engine for something that may fail; then the error is what it says.
+    /// Runs a `docker` command that may fail; the error is its message.
     pub(crate) fn attempt(&self, arguments: &[&str]) -> Result<Printed, String> {
         self.attempt_with(&[], arguments)
     }
 
-    /// The command line of `docker` on this engine.
+    /// Returns the command line of `docker` on this engine.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.bench.command("docker");
         command.arg("--host").arg(Self::host(&self.directory));
@@ -242,7 +242,7 @@ impl Engine<'_> {
     }
 }
 
-/// Fills an `/etc` with what programs need to know of users and names.
+/// Fills an `/etc` with the files about users and names that programs need.
 fn make_etc(directory: &Path) {
     for part in ["docker", "ssl"] {
         fs::create_dir_all(directory.join(part)).expect("an engine's directory is its own");
@@ -255,7 +255,7 @@ fn make_etc(directory: &Path) {
     }
 }
 
-/// The same tests where an engine can be started, and otherwise what says that it cannot.
+/// Returns the same tests if an engine can be started, and otherwise tests that report that it cannot.
 pub(crate) fn where_engines_start(trials: Vec<Trial>) -> Vec<Trial> {
     if rustix::process::geteuid().is_root() {
         return trials;

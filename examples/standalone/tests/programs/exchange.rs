@@ -1,5 +1,5 @@
-//! One directory, two registries: what docker-registry 2.8.2 (which is `registry:2`) wrote is served by ours, what
-//! ours wrote is served by it, and its collector takes nothing that anybody could still ask for.
+//! One directory, two registries. Ours serves what docker-registry 2.8.2 (which is `registry:2`) wrote, and the
+//! reverse; the collector of registry:2 removes nothing that a client could still request.
 //!
 //! One process owns the directory at a time: each registry is stopped before the other starts.
 
@@ -209,7 +209,7 @@ fn a_directory_goes_there_and_back() {
     assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), [""; 0]);
 }
 
-/// A directory for registries, and images to push to them.
+/// A test's directory for registries, and images to push to them.
 struct Desk {
     bench: Workbench,
     layout: Layout,
@@ -234,7 +234,7 @@ impl Desk {
         Server::registry2(&self.root)
     }
 
-    /// Several repositories, one inside another's name; tags, moved tags, an index of each kind, both formats of
+    /// Pushes several repositories, one inside another's name; tags, moved tags, an index of each kind, both formats of
     /// images, mounted layers, and manifests that do not name their own type.
     fn push_samples(&self, server: &Server) {
         self.copy(server, "multi", "team/app:multi", &["--all"]);
@@ -294,7 +294,7 @@ impl Desk {
         (subject, digest)
     }
 
-    /// The digests of the layers of an image of the layout.
+    /// Returns the digests of the layers of an image of the layout.
     fn layers(&self, tag: &str) -> Vec<Digest> {
         let manifest: Value = serde_json::from_slice(&self.layout.blob(&self.layout.digest(tag))).unwrap();
         manifest["layers"]
@@ -335,7 +335,7 @@ fn push_sha512_image(server: &Server, repository: &str, tag: &str) -> Digest {
     digest
 }
 
-/// Everything that a registry serves: by path, the bytes and, of a manifest, its media type.
+/// Everything that a registry serves: by path, the bytes and, for a manifest, its media type.
 struct Content(BTreeMap<String, (Option<String>, Vec<u8>)>);
 
 impl Content {
@@ -391,7 +391,7 @@ impl Content {
     }
 }
 
-/// A list of names, in order; registry:2 gives tags in none, and `null` when there are none.
+/// Returns a sorted list of names; registry:2 does not sort tags, and returns `null` for none.
 fn names(server: &Server, path: &str, key: &str) -> Vec<String> {
     let answer: Value = serde_json::from_slice(&server.get(path).body).unwrap();
     let names = answer[key].as_array().into_iter().flatten();
@@ -400,13 +400,13 @@ fn names(server: &Server, path: &str, key: &str) -> Vec<String> {
     names
 }
 
-/// The digests of the manifests that name `subject` as theirs.
+/// Returns the digests of the manifests that name `subject` as theirs.
 fn referrers(server: &Server, repository: &str, subject: &Digest) -> Vec<Digest> {
     let index = server.get(&format!("/v2/{repository}/referrers/{subject}")).body;
     references(&index).0.iter().map(digest_of).collect()
 }
 
-/// The count of bytes that a session's `Range: 0-N` says are there.
+/// Returns the number of bytes in a session, by its `Range: 0-N`.
 fn offset(range: Option<&str>) -> usize {
     let last = range
         .and_then(|range| range.strip_prefix("0-"))

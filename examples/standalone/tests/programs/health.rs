@@ -34,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const REGISTRY: &str = env!("CARGO_BIN_EXE_registry");
 
-/// Asks for `url`: whether it is healthy, and what is said about it.
+/// Runs a check of `url`; returns true if it is healthy, and the message.
 fn health(url: &str) -> (bool, String) {
     run(Command::new(REGISTRY).args(["health", url]))
 }
@@ -116,7 +116,7 @@ fn a_server_that_asks_for_a_login_is_healthy() {
     assert!(healthy, "{said}");
 }
 
-/// A container asks from loopback, which is not where the proxy is.
+/// A container's check comes from loopback, which is not the address of the proxy.
 fn a_server_that_lets_in_only_others_is_healthy() {
     let server = Scripted::plain("403 Forbidden", "{}");
     let ask = |allow: &str| {
@@ -181,7 +181,7 @@ fn what_is_no_url_is_refused() {
     );
 }
 
-/// Makes a certificate that nobody signed, for a name that is not asked for.
+/// Makes a self-signed certificate, for another name than the requested one.
 fn certificate(directory: &Path) -> Files {
     let made = rcgen::generate_simple_self_signed(["registry.example".to_owned()]).unwrap();
     fs::create_dir(directory).unwrap();
@@ -191,7 +191,7 @@ fn certificate(directory: &Path) -> Files {
     Files::new(certificate, key)
 }
 
-/// A server that gives one answer to everything, as long as it lives.
+/// A server that gives the same answer to every request.
 struct Scripted {
     address: SocketAddr,
     _runtime: Runtime,

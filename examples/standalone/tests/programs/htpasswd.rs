@@ -1,4 +1,4 @@
-//! `registry htpasswd` beside Apache's: each reads what the other writes, and both answer the same.
+//! `registry htpasswd` compared with Apache's: each reads the other's files, and both give the same answers.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 
 use crate::program::{Workbench, argument};
 
-/// The options for each kind of hash that both programs make, and what the hash begins with.
+/// Options for each kind of hash that both programs make, and the beginning of the hash.
 const KINDS: [(&str, &str); 5] = [
     ("-B", "$2y$"),
     ("-2", "$5$"),
@@ -258,7 +258,7 @@ fn both_answer_the_same() {
     }
 }
 
-/// Types at a terminal what `typed` holds, one answer after each prompt, and prints what the terminal shows.
+/// Types `typed` at a terminal, one answer after each prompt, and prints what the terminal shows.
 const TERMINAL: &str = r#"
 import os, pty, sys
 child, terminal = pty.fork()
@@ -329,13 +329,13 @@ fn apache() -> Command {
     Command::new("htpasswd")
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command that must succeed.
 fn run_well(command: &mut Command) {
     let output = run(command, "");
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// The exit code of a command, and what it says.
+/// Returns the exit code of a command, and its output.
 fn answer(command: &mut Command, input: &str) -> (i32, String) {
     let output = run(command, input);
     let code = output.status.code().expect("the program is not killed");

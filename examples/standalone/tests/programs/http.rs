@@ -1,6 +1,6 @@
-//! As much of an HTTP/1.1 client as these tests need: blocking, one connection per request, nothing interpreted.
+//! A minimal HTTP/1.1 client for these tests: blocking, one connection per request, without interpretation.
 //!
-//! What a registry serves is compared byte for byte, so no client library stands between the socket and the test.
+//! The content of a registry is compared byte for byte, so no client library stands between the socket and the test.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write as _},
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a single read or write may stall before the test fails instead of hanging.
+/// Time that a single read or write may stall before the test fails instead of hanging.
 const STALL: Duration = Duration::from_secs(60);
 
 /// Every kind of manifest; registry:2 answers 404 or converts when the stored one is not among them.
@@ -26,7 +26,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// The first value of a header, whose name is given in lower case.
+    /// Returns the first value of a header; the name is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -34,21 +34,21 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// All values of a header, whose name is given in lower case.
+    /// Returns all values of a header; the name is in lower case.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.lines()
             .filter_map(|(present, value)| (present == name).then_some(value))
             .collect()
     }
 
-    /// The header's lines, their names in lower case.
+    /// Returns the header's lines, their names in lower case.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The answer itself if it has this status; a failed test with the body otherwise.
+    /// Returns the answer if it has this status; otherwise fails the test with the body.
     #[track_caller]
     pub(crate) fn expect_status(self, status: u16) -> Self {
         assert_eq!(
@@ -60,7 +60,7 @@ impl Response {
         self
     }
 
-    /// The path and query of `Location`, whether it came absolute or relative.
+    /// Returns the path and query of `Location`, which may be absolute or relative.
     pub(crate) fn location(&self) -> String {
         let location = self.header("location").expect("the answer has a Location");
         match location.split_once("://") {
@@ -83,7 +83,7 @@ pub(crate) fn request(
     request.finish()
 }
 
-/// A connection with the bounds of these tests on each read and write.
+/// Opens a connection with the time limits of these tests on each read and write.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server accepts connections");
     stream.set_read_timeout(Some(STALL)).expect("a stall is not zero");
@@ -133,7 +133,7 @@ impl Request {
             .expect("the server reads what it was announced");
     }
 
-    /// Waits for `100 Continue`: the server has begun to read the body of a request that said `Expect`.
+    /// Waits for `100 Continue`: the server has begun to read the body of a request with `Expect`.
     pub(crate) fn wait_for_continue(&mut self) {
         let (status, _) = self.head();
         assert_eq!(status, 100, "the server asks for the body");

@@ -1,4 +1,4 @@
-//! Images made on the spot: the same bytes in every run, whole layers of real tar and gzip.
+//! Images made at run time: the same bytes in every run, whole layers of real tar and gzip.
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +19,12 @@ pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.
 pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// The SHA-256 of some bytes, which is what all of these images are addressed by unless they say otherwise.
+/// Returns the SHA-256 of some bytes, which addresses these images unless stated otherwise.
 pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, bytes)
 }
 
-/// Incompressible bytes, different for each seed and the same in each run.
+/// Returns incompressible bytes, different for each seed and the same in each run.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     // xorshift64*, which has no zero state.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -48,7 +48,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// A layer with one file of about `length` bytes and a short text.
+    /// Makes a layer with one file of about `length` bytes and a short text.
     pub(crate) fn new(seed: u64, length: usize) -> Self {
         let text = format!("layer {seed}\n").repeat(64);
         let archive = tar([
@@ -63,7 +63,7 @@ impl Layer {
     }
 }
 
-/// A tar archive of these files, without names or times of this machine.
+/// Makes a tar archive of these files, without names or times of this machine.
 fn tar(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
@@ -78,7 +78,7 @@ fn tar(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
     builder.into_inner().expect("writing to memory succeeds")
 }
 
-/// What gzip has compressed.
+/// Decompresses gzip.
 pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     GzDecoder::new(bytes)
@@ -103,7 +103,7 @@ impl DockerArchive {
         }
     }
 
-    /// Reads what `docker save` wrote of one image.
+    /// Reads an archive that `docker save` wrote of one image.
     pub(crate) fn read(archive: &[u8]) -> Self {
         let mut files = BTreeMap::new();
         for entry in tar::Archive::new(archive)
@@ -128,12 +128,12 @@ impl DockerArchive {
         }
     }
 
-    /// The image's id.
+    /// Returns the image's id.
     pub(crate) fn id(&self) -> Digest {
         sha256(&self.config)
     }
 
-    /// The archive to load, which names the image so.
+    /// Returns the archive to load, which gives the image this name.
     pub(crate) fn to_load(&self, name: &str) -> Vec<u8> {
         let config = format!("{}.json", self.id().hex());
         let paths: Vec<_> = (0..self.layers.len()).map(|n| format!("{n}/layer.tar")).collect();
@@ -164,7 +164,7 @@ impl Layout {
         }
     }
 
-    /// Two images for two platforms under `one` and `two`, and the index of both under `multi`.
+    /// Makes two images for two platforms under `one` and `two`, and the index of both under `multi`.
     pub(crate) fn sample(path: PathBuf) -> Self {
         let mut layout = Self::create(path);
         let base = Layer::new(1, 300_000);
@@ -181,7 +181,7 @@ impl Layout {
         &self.path
     }
 
-    /// The whole layout as a tar archive.
+    /// Returns the whole layout as a tar archive.
     pub(crate) fn archive(&self) -> Vec<u8> {
         let mut paths = vec!["oci-layout".to_owned(), "index.json".to_owned()];
         let blobs = fs::read_dir(self.path.join("blobs/sha256")).expect("the layout is there");
@@ -195,12 +195,12 @@ impl Layout {
         }))
     }
 
-    /// What skopeo, podman and buildah call an image of this layout.
+    /// Returns the name of an image of this layout for skopeo, podman and buildah.
     pub(crate) fn oci(&self, tag: &str) -> String {
         format!("oci:{}:{tag}", self.path.display())
     }
 
-    /// The digest of the manifest that is tagged so.
+    /// Returns the digest of the manifest with this tag.
     pub(crate) fn digest(&self, tag: &str) -> Digest {
         digest_of(self.entry(tag))
     }
@@ -213,7 +213,7 @@ impl Layout {
         entry.unwrap_or_else(|| panic!("the layout has no {tag}"))
     }
 
-    /// The bytes of a blob, which may be a manifest.
+    /// Returns the bytes of a blob, which may be a manifest.
     pub(crate) fn blob(&self, digest: &Digest) -> Vec<u8> {
         read_blob(&self.path, digest)
     }
@@ -246,7 +246,7 @@ impl Layout {
         self.add(OCI_INDEX, index.to_string().as_bytes())
     }
 
-    /// Takes over the manifest that another layout names so, with everything that it refers to.
+    /// Imports the manifest with this tag from another layout, with everything that it refers to.
     pub(crate) fn import(&mut self, other: &Self, tag: &str) {
         let descriptor = other.entry(tag);
         self.import_manifest(other, &other.digest(tag));
@@ -277,12 +277,12 @@ impl Layout {
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The descriptor of some bytes, addressed by SHA-256.
+/// Returns the descriptor of some bytes, addressed by SHA-256.
 pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     descriptor_as(Algorithm::Sha256, media_type, bytes)
 }
 
-/// The descriptor of some bytes, addressed by this algorithm.
+/// Returns the descriptor of some bytes, addressed by this algorithm.
 pub(crate) fn descriptor_as(algorithm: Algorithm, media_type: &str, bytes: &[u8]) -> Value {
     json!({
         "mediaType": media_type,
@@ -291,7 +291,7 @@ pub(crate) fn descriptor_as(algorithm: Algorithm, media_type: &str, bytes: &[u8]
     })
 }
 
-/// The configuration of an image and the descriptors of its layers.
+/// Returns the configuration of an image and the descriptors of its layers.
 fn config_and_layers(architecture: &str, layers: &[&Layer]) -> (Vec<u8>, Vec<Value>) {
     let diff_ids: Vec<String> = layers
         .iter()
@@ -312,13 +312,13 @@ fn config_and_layers(architecture: &str, layers: &[&Layer]) -> (Vec<u8>, Vec<Val
     (config.to_string().into_bytes(), blobs)
 }
 
-/// The digest that a descriptor names.
+/// Returns the digest that a descriptor names.
 pub(crate) fn digest_of(descriptor: &Value) -> Digest {
     let digest = descriptor["digest"].as_str().expect("a descriptor has a digest");
     Digest::parse(digest).expect("the tests use digests that can be computed")
 }
 
-/// The bytes of a blob in the image layout at `path`.
+/// Returns the bytes of a blob in the image layout at `path`.
 pub(crate) fn read_blob(path: &Path, digest: &Digest) -> Vec<u8> {
     let file = path
         .join("blobs")
@@ -327,7 +327,7 @@ pub(crate) fn read_blob(path: &Path, digest: &Digest) -> Vec<u8> {
     fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The descriptors in a manifest or index: of other manifests, and of blobs.
+/// Returns the descriptors in a manifest or index: of other manifests, and of blobs.
 pub(crate) fn references(manifest: &[u8]) -> (Vec<Value>, Vec<Value>) {
     let manifest: Value = serde_json::from_slice(manifest).expect("a manifest is JSON");
     let list = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();

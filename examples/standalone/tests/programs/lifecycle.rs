@@ -1,4 +1,4 @@
-//! The server as a process: what it says, whom it refuses, how it ends, and what it finds when it comes back.
+//! The server as a process: its output, its refusals, its end, and its state after a restart.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 const MIB: usize = 1024 * 1024;
 
-/// What a close may read besides the blob: the records of the session, and nothing that grows with the blob.
+/// Bytes that a close may read besides the blob: the records of the session, which do not grow with the blob.
 const RECORDS: u64 = 64 * 1024;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -77,7 +77,7 @@ fn it_serves_where_it_says() {
     assert_eq!(server.stop().code(), Some(0));
 }
 
-/// As a file on a full disk does, or a pipe whose reader has gone.
+/// Tests an output like a file on a full disk, or a pipe whose reader has gone.
 fn it_serves_though_standard_output_takes_nothing() {
     let bench = Workbench::new();
     for access_log in ["", "--access-log"] {
@@ -205,7 +205,7 @@ fn a_root_that_cannot_be_written_is_refused() {
     );
 }
 
-/// A server that waits so long for its directory.
+/// Returns a server that waits so long for its directory.
 fn waiting(root: &Path, wait: &str) -> Command {
     let mut command = Server::ours_command(root);
     command.env("REGISTRY_STORAGE_FILESYSTEM_WAIT", wait);
@@ -473,9 +473,9 @@ fn resume_and_close(server: &Server, repository: &str, session: &str, offset: us
     );
 }
 
-/// How many bytes the server reads from files to close a session, by the kernel's own count.
+/// Returns the number of bytes that the server reads from files to close a session, as the kernel counts them.
 ///
-/// The count has `read` and its kin in it, and `recv` not: it is how servers read from sockets.
+/// The count includes `read` and similar calls, but not `recv`, which servers use to read from sockets.
 fn read_by_close(server: &Server, session: &str, digest: &Digest) -> u64 {
     let before = bytes_read(server.id());
     server
@@ -502,7 +502,7 @@ fn wait_until_closed(address: SocketAddr) {
     }
 }
 
-/// What the binary prints when it is asked for something that is not to serve.
+/// Returns the output of the binary for arguments other than `serve`.
 fn ran(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_registry"))
         .args(arguments)
@@ -512,7 +512,7 @@ fn ran(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a server prints that does not start on `root`.
+/// Returns the output of a server that does not start on `root`.
 fn refused(root: &Path) -> String {
     let (status, said) = end_of(Server::ours_command(root));
     assert!(!status.success(), "the server ended well and said {said:?}");

@@ -1,4 +1,4 @@
-//! Where the server is found: the default address of a container, with IPv6 and without.
+//! Reachability of the server: the default address of a container, with IPv6 and without.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::{
     program::{Workbench, output_of},
 };
 
-/// IPv6 is off for every interface.
+/// Command that turns off IPv6 on every interface.
 const OFF: &str = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6";
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -41,7 +41,7 @@ fn ipv4_finds_it_where_ipv6_is_off() {
     assert_eq!(asked(&bench, &server, "http://127.0.0.1:5000/v2/"), "{}");
 }
 
-/// Booted with `ipv6.disable=1`: there are no sockets for it.
+/// Simulates a kernel booted with `ipv6.disable=1`, which has no sockets for it.
 fn ipv4_finds_it_where_the_kernel_has_no_ipv6() {
     let bench = Workbench::new();
     // The first socket is the one to listen on.
@@ -57,7 +57,7 @@ fn ipv4_finds_it_where_the_kernel_has_no_ipv6() {
     );
 }
 
-/// A server on a network of its own, after these preparations and under this program.
+/// Starts a server on a network of its own, after these preparations and under this program.
 fn serve(bench: &Workbench, prepare: &str, under: &str) -> Process {
     let mut command = bench.command("unshare");
     let script = format!("ip link set lo up; {prepare}; exec {under} \"$0\" serve --addr :5000 --root data");
@@ -67,7 +67,7 @@ fn serve(bench: &Workbench, prepare: &str, under: &str) -> Process {
     server
 }
 
-/// What is answered on that network.
+/// Returns the answer at a URL on that network.
 fn asked(bench: &Workbench, server: &Process, url: &str) -> String {
     let mut command: Command = bench.command("nsenter");
     command.arg(format!("--net=/proc/{}/ns/net", server.id()));

@@ -1,4 +1,4 @@
-//! `registry serve --htpasswd`: logins by every kind of hash that people have, with the clients that they use.
+//! `registry serve --htpasswd`: logins by every common kind of hash, with real clients.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -21,7 +21,7 @@ const LINE: &str = "user:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\n";
 /// The password of every user in [`every_kind`].
 const PASSWORD: &str = "größe:72";
 
-/// What Debian's `htpasswd` makes: a user for each of its options.
+/// Users made by Debian's `htpasswd`, one for each of its options.
 const APACHE: [(&str, &str); 7] = [
     ("-B", "bcrypt"),
     ("-m", "apr1"),
@@ -32,7 +32,7 @@ const APACHE: [(&str, &str); 7] = [
     ("-5r20000", "rounds"),
 ];
 
-/// What others made of [`PASSWORD`]: crypt(3) of libxcrypt 4.4, and for `{SSHA}` passlib 1.7.4.
+/// Hashes of [`PASSWORD`] by other programs: crypt(3) of libxcrypt 4.4, and passlib 1.7.4 for `{SSHA}`.
 const OTHERS: [(&str, &str); 4] = [
     (
         "2a",
@@ -199,7 +199,7 @@ fn makes_its_users_if_the_configuration_says_so() {
     assert!(fs::read_to_string(path).unwrap().starts_with("docker:$2y$10$"));
 }
 
-/// A file with a user for every kind of hash, and those users.
+/// Writes a file with a user for every kind of hash, and returns those users.
 fn every_kind(bench: &Workbench) -> (PathBuf, Vec<&'static str>) {
     let others: String = OTHERS
         .iter()
@@ -224,7 +224,7 @@ fn podman_logs_in_by_every_kind() {
     logs_in_by_every_kind("podman");
 }
 
-/// Both say it in the same words.
+/// Checks podman or skopeo, which both report the same message.
 fn logs_in_by_every_kind(program: &str) {
     let bench = Workbench::new();
     let (path, users) = every_kind(&bench);

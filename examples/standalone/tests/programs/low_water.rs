@@ -1,4 +1,4 @@
-//! A disk that fills up: uploads stop before it is full, everything else goes on, and clients say why.
+//! A disk that fills up: uploads stop before it is full, everything else continues, and clients show the reason.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,7 +21,7 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// What the server answers where there is no room.
+/// Message of the server when there is no room.
 const MESSAGE: &str = "the registry has no space left for this";
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -145,10 +145,10 @@ fn docker_shows_why_an_upload_is_refused() {
     assert!(!said.contains("Retrying"), "{said}");
 }
 
-/// No disk is as large as this reserve.
+/// Options with a reserve larger than any disk.
 const NO_ROOM: &[&str] = &["--min-free", "1000000t"];
 
-/// Whether this process may mount something for itself.
+/// Returns true if this process may mount file systems for itself.
 fn mounts() -> bool {
     let mut command = Command::new("unshare");
     command.args([
@@ -164,7 +164,7 @@ fn mounts() -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// A server whose root is a file system of its own, gone with the process.
+/// Returns a server whose root is a file system of its own, which ends with the process.
 fn on_a_disk_of(size: usize, root: &Path, options: &[&str]) -> Command {
     std::fs::create_dir(root).expect("the test's directory is writable");
     let server = Server::ours_command(root);
@@ -179,7 +179,7 @@ fn on_a_disk_of(size: usize, root: &Path, options: &[&str]) -> Command {
     command
 }
 
-/// Announces a body and waits to be asked for it; returns the answer that comes instead.
+/// Announces a body and waits to be asked for it; returns the answer that arrives instead.
 fn refused_at_its_head(address: SocketAddr, target: &str, length: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     let head = format!(
@@ -193,7 +193,7 @@ fn refused_at_its_head(address: SocketAddr, target: &str, length: &str) -> Strin
     answer
 }
 
-/// Sends a body of chunks until all of it is sent, or nobody takes it any more.
+/// Sends a body of chunks until all of it is sent, or the server stops reading.
 fn send_without_length(address: SocketAddr, target: &str, length: usize) {
     let mut connection = TcpStream::connect(address).unwrap();
     let head = format!(

@@ -1,5 +1,5 @@
-//! The server binary among real programs: the clients that people use, the registry that they come from, and the
-//! operating system that starts it, stops it and pulls its plug.
+//! The server binary among real programs: the clients in common use, the registry that they were made for, and an
+//! operating system that starts, stops and kills it.
 //!
 //! A test whose program is not installed is reported as ignored, with the reason; under
 //! `REGISTRY_TEST_REQUIRE_TOOLS=1` it fails. With `REGISTRY_TEST_AGAINST=docker-registry` the tests of
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The tests of a module: `trials!([PROGRAM, …]; TEST, …)`, each named for its function.
+/// Returns the tests of a module: `trials!([PROGRAM, …]; TEST, …)`, each named for its function.
 macro_rules! trials {
     ($programs:expr; $($test:ident),+ $(,)?) => {
         vec![$($crate::trial(concat!(module_path!(), "::", stringify!($test)), &$programs, $test)),+]
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// A test that needs `programs`, and fails by panicking. Its path begins with the name of this crate.
+/// Makes a test that needs `programs`, and fails by panicking. Its path begins with the name of this crate.
 fn trial(path: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) -> Trial {
     let name = path.split_once("::").map_or(path, |(_, name)| name);
     registry_testkit::tools::trial(name, programs, move || -> Result<(), Failed> {

@@ -1,4 +1,4 @@
-//! The server as its operators see it: health, and numbers that are those of the manual.
+//! The server as its operators see it: health checks, and the metrics that the manual lists.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ const LOGIN: (&str, &str) = ("Authorization", "Basic dXNlcjpwYXNzd29yZA==");
 
 const MANUAL: &str = include_str!("../../../../docs/operating.md");
 
-/// How long a count may lag behind the answer that it counts; only a broken one comes near.
+/// Time for which a count may lag behind the answer that it counts; only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -54,7 +54,7 @@ impl Observed {
         Self::start_as(Server::ours_command(root))
     }
 
-    /// Starts a server by a command line that says all but where to tell how it is.
+    /// Starts a server by a command line, to which the debug address is added.
     pub(crate) fn start_as(mut command: Command) -> Self {
         command.args(["--debug-addr", "127.0.0.1:0"]);
         let process = Process::start(&mut command).expect("the server can be started");
@@ -93,7 +93,7 @@ impl Observed {
         send("GET", &format!("/v2/a/b/blobs/{digest}"), b"").expect_status(200);
     }
 
-    /// The value of a metric without labels.
+    /// Returns the value of a metric without labels.
     #[track_caller]
     pub(crate) fn gauge(&self, name: &str) -> usize {
         let metrics = self.metrics();
@@ -106,7 +106,7 @@ impl Observed {
         value.parse().unwrap()
     }
 
-    /// The metrics, once they have this line: a count may come after the answer that it counts.
+    /// Returns the metrics once they contain this line: a count may follow the answer that it counts.
     #[track_caller]
     fn metrics_with(&self, line: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -120,7 +120,7 @@ impl Observed {
         }
     }
 
-    /// Waits until a check says this is wrong, or, if it is empty, that nothing is.
+    /// Waits until a check reports this fault, or none if it is empty.
     #[track_caller]
     fn health_says(&self, check: &str, wrong: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -350,7 +350,7 @@ fn open_uploads_are_counted_also_those_of_before() {
     server.metrics_with("registry_storage_open_uploads 1");
 }
 
-/// Name, type and labels of what is shown, by the name that a query has for it.
+/// Metrics: name, type and labels of each, by the name used in queries.
 type Families = BTreeMap<String, (String, Vec<String>)>;
 
 fn families(text: &str) -> Families {
@@ -385,7 +385,7 @@ fn families(text: &str) -> Families {
     families
 }
 
-/// The table of the manual.
+/// Returns the metrics in the manual's table.
 fn manual() -> Families {
     let (_, table) = MANUAL
         .split_once("| metric | type |")

@@ -1,4 +1,4 @@
-//! Outside programs, run in a home of their own so that nothing of the machine's owner decides a test.
+//! External programs, run in a home of their own so that the settings of the machine's owner have no effect.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ impl Workbench {
         }
     }
 
-    /// A path in the test's own directory.
+    /// Returns a path in the test's own directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -37,21 +37,21 @@ impl Workbench {
         self.run("crane", arguments)
     }
 
-    /// Runs a program that needs no more than a home of its own, and returns what it prints.
+    /// Runs a program that needs only a home of its own, and returns its output.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Printed {
         let mut command = self.command(program);
         command.args(arguments);
         run(command)
     }
 
-    /// The same of a program that may fail; then the error is what it says.
+    /// Runs a program that may fail; the error is its output.
     pub(crate) fn attempt(&self, program: &str, arguments: &[&str]) -> Result<Printed, String> {
         let mut command = self.command(program);
         command.args(arguments);
         output_of(command)
     }
 
-    /// Runs a program that has to fail, and returns what it says.
+    /// Runs a program that must fail, and returns its output.
     pub(crate) fn refused(&self, program: &str, arguments: &[&str]) -> String {
         match self.attempt(program, arguments) {
             Err(message) => message,
@@ -64,7 +64,7 @@ impl Workbench {
         run(self.podman_command(storage, arguments))
     }
 
-    /// What [`Self::podman`] runs.
+    /// Returns the command that [`Self::podman`] runs.
     pub(crate) fn podman_command(&self, storage: &str, arguments: &[&str]) -> Command {
         let at = |part: &str| self.path(storage).join(part);
         let mut command = self.command("podman");
@@ -87,7 +87,7 @@ impl Workbench {
         command
     }
 
-    /// A command that runs in the test's directory and knows no other.
+    /// Returns a command that runs in the test's directory and knows no other.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.directory.path());
@@ -114,7 +114,7 @@ impl Workbench {
     }
 }
 
-/// What a program printed.
+/// Output of a program.
 #[derive(Debug)]
 pub(crate) struct Printed {
     pub(crate) out: Vec<u8>,
@@ -122,14 +122,14 @@ pub(crate) struct Printed {
 }
 
 impl Printed {
-    /// Its standard output without the white space at the end.
+    /// Returns its standard output without the white space at the end.
     pub(crate) fn text(&self) -> &str {
         str::from_utf8(&self.out)
             .expect("the program prints UTF-8")
             .trim_end()
     }
 
-    /// The lines of its standard output, sorted.
+    /// Returns the lines of its standard output, sorted.
     pub(crate) fn lines(&self) -> Vec<&str> {
         let mut lines: Vec<_> = self.text().lines().collect();
         lines.sort_unstable();
@@ -137,13 +137,13 @@ impl Printed {
     }
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command that must succeed.
 fn run(command: Command) -> Printed {
     let line = format!("{command:?}");
     output_of(command).unwrap_or_else(|failed| panic!("{line}: {failed}"))
 }
 
-/// Runs a command; if it fails, returns how, and what it printed.
+/// Runs a command; the error has its exit status and its output.
 pub(crate) fn output_of(mut command: Command) -> Result<Printed, String> {
     let Output {
         status,
@@ -160,7 +160,7 @@ pub(crate) fn output_of(mut command: Command) -> Result<Printed, String> {
     }
 }
 
-/// A path as a command line argument.
+/// Returns a path as a command line argument.
 pub(crate) fn argument(path: &Path) -> &str {
     path.to_str()
         .expect("the directory for temporary files has a name in UTF-8")

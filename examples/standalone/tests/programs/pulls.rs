@@ -1,4 +1,4 @@
-//! Large pulls: what the server asks of the system for them, and what it counts.
+//! Large pulls: the system calls of the server, and its counts.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     server::{OCTETS, Server, closing},
 };
 
-/// How long strace may take to write what it saw; only a broken one comes near.
+/// Time for strace to write its output; only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -57,7 +57,7 @@ fn a_large_blob_is_sent_by_the_system_and_logged_with_its_size() {
     assert_eq!(sent_by_the_system(&seen), blob.len() + 1_000_000);
 }
 
-/// The bytes that strace saw sent, once it has seen the end.
+/// Returns the number of bytes sent by `sendfile`, after strace has seen the end.
 fn sent_by_the_system(seen: &Path) -> usize {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! A registry under test: the process, its address, and the directory that it keeps its data in.
+//! A registry under test: the process, its address, and its data directory.
 
 use std::{
     cell::RefCell,
@@ -20,20 +20,20 @@ use crate::{
     program::argument,
 };
 
-/// How long a process may take to say where it listens, or to end; only a broken one comes near.
+/// Time for a process to print its address, or to end; only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running registry. Dropped, it is killed.
+/// A running registry. On drop it is killed.
 pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
     announcement: String,
     output: Receiver<String>,
-    /// What it has said, as far as somebody has read it.
+    /// Output of the process, as far as it was read.
     said: RefCell<String>,
 }
 
-/// A server that need not listen yet.
+/// A server that may not listen yet.
 pub(crate) struct Starting {
     process: Child,
     output: Receiver<String>,
@@ -61,7 +61,7 @@ impl Starting {
         line
     }
 
-    /// Waits until it has said something.
+    /// Waits until its output contains a text.
     #[track_caller]
     pub(crate) fn says(&mut self, what: &str) {
         while !self.seen.contains(what) {
@@ -95,7 +95,7 @@ impl Starting {
     }
 }
 
-/// Runs a program without the variables that are for the tests alone: a registry warns of keys that it does not know.
+/// Returns a program without the variables that are for the tests alone: a registry warns about unknown keys.
 pub(crate) fn program(path: &str) -> Command {
     let mut command = Command::new(path);
     command
@@ -113,7 +113,7 @@ fn terminate(process: &Child) {
 }
 
 impl Server {
-    /// Serves `root` with the binary under test, or with what `REGISTRY_TEST_AGAINST` names in its place.
+    /// Serves `root` with the binary under test, or with the registry that `REGISTRY_TEST_AGAINST` names.
     pub(crate) fn under_test(root: &Path) -> Self {
         match env::var_os("REGISTRY_TEST_AGAINST") {
             None => Self::ours(root),
@@ -122,7 +122,7 @@ impl Server {
         }
     }
 
-    /// As [`Self::under_test`], for the users of a password file only.
+    /// Serves `root` as [`Self::under_test`] does, for the users of a password file only.
     pub(crate) fn under_test_with_users(root: &Path, users: &Path) -> Self {
         if env::var_os("REGISTRY_TEST_AGAINST").is_some() {
             Self::registry2_with_users(root, users)
@@ -150,7 +150,7 @@ impl Server {
         Self::start(Self::ours_command(root), "http://")
     }
 
-    /// The command line of [`Self::ours`].
+    /// Returns the command line of [`Self::ours`].
     pub(crate) fn ours_command(root: &Path) -> Command {
         let mut command = program(env!("CARGO_BIN_EXE_registry"));
         command
@@ -178,7 +178,7 @@ impl Server {
         Self::start(command, "http://")
     }
 
-    /// Waits until it has said something, in one line or before.
+    /// Waits until its output contains a text, in one line or before.
     #[track_caller]
     pub(crate) fn says(&self, what: &str) {
         let mut said = self.said.borrow_mut();
@@ -195,7 +195,7 @@ impl Server {
         self.address
     }
 
-    /// The line that said where it listens.
+    /// Returns the line with its address.
     pub(crate) fn announcement(&self) -> &str {
         &self.announcement
     }
@@ -204,17 +204,17 @@ impl Server {
         self.process.id()
     }
 
-    /// `HOST:PORT/REPOSITORY`, as the clients spell it.
+    /// Returns `HOST:PORT/REPOSITORY`, as the clients spell it.
     pub(crate) fn repository(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
-    /// Asks it to end by SIGTERM, and returns at once.
+    /// Sends SIGTERM, and returns at once.
     pub(crate) fn terminate(&self) {
         terminate(&self.process);
     }
 
-    /// Ends it by SIGTERM and waits until it has let go of its directory.
+    /// Sends SIGTERM and waits until the process has released its directory.
     pub(crate) fn stop(self) -> ExitStatus {
         self.terminate();
         self.wait()
@@ -225,13 +225,13 @@ impl Server {
         ended(&mut self.process, &self.output).0
     }
 
-    /// Waits until it has ended by itself, and returns everything that it said.
+    /// Waits until it has ended by itself, and returns its whole output.
     pub(crate) fn wait_and_listen(mut self) -> String {
         let (_, rest) = ended(&mut self.process, &self.output);
         format!("{}{rest}", self.said.borrow())
     }
 
-    /// Ends it by SIGKILL: nothing is flushed, released or tidied up.
+    /// Sends SIGKILL: nothing is flushed, released or cleaned up.
     pub(crate) fn kill(mut self) {
         self.process.kill().expect("a child can be killed");
         self.process.wait().expect("a child can be waited for");
@@ -249,7 +249,7 @@ impl Server {
         http::request(self.address, method, target, headers, body)
     }
 
-    /// Reads something that has to be there; manifests come as they are stored.
+    /// Reads a resource that must exist; manifests come as they are stored.
     #[track_caller]
     pub(crate) fn get(&self, target: &str) -> Response {
         self.request("GET", target, &[("Accept", MANIFEST_TYPES)], b"")
@@ -263,7 +263,7 @@ impl Server {
             .expect_status(201);
     }
 
-    /// Opens an upload session and returns where it continues.
+    /// Opens an upload session and returns its location.
     pub(crate) fn open_upload(&self, repository: &str) -> String {
         let target = format!("/v2/{repository}/blobs/uploads/");
         self.request("POST", &target, &[], b"")
@@ -289,13 +289,13 @@ impl Drop for Server {
 
 pub(crate) const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
 
-/// Where a session is closed with this digest.
+/// Returns the location that closes a session with this digest.
 pub(crate) fn closing(session: &str, digest: &str) -> String {
     let joint = if session.contains('?') { '&' } else { '?' };
     format!("{session}{joint}digest={digest}")
 }
 
-/// Writes a configuration for docker-registry beside `root`: deletion on, everything else its default.
+/// Writes a configuration for docker-registry beside `root`: deletion on, defaults for the rest.
 pub(crate) fn registry2_config(root: &Path) -> PathBuf {
     let path = root.with_extension("yml");
     let config = format!(
@@ -309,7 +309,7 @@ pub(crate) fn registry2_config(root: &Path) -> PathBuf {
     path
 }
 
-/// Runs docker-registry's collector over `root` and returns the blobs that it says are eligible for deletion.
+/// Runs docker-registry's collector over `root` and returns the blobs that it reports as eligible for deletion.
 pub(crate) fn registry2_collects(root: &Path, options: &[&str]) -> Vec<String> {
     let mut command = Command::new("docker-registry");
     command
@@ -331,7 +331,7 @@ pub(crate) fn registry2_collects(root: &Path, options: &[&str]) -> Vec<String> {
     report.lines().filter_map(eligible).collect()
 }
 
-/// Runs a command that ends by itself; returns how, and what it printed.
+/// Runs a command that ends by itself; returns its status and output.
 pub(crate) fn end_of(command: Command) -> (ExitStatus, String) {
     let (mut process, output) = spawn(command);
     ended(&mut process, &output)
@@ -352,7 +352,7 @@ fn spawn(mut command: Command) -> (Child, Receiver<String>) {
     (process, output)
 }
 
-/// Waits until a process has ended by itself, within reason; returns how, and what was left of its output.
+/// Waits until a process has ended by itself, within a time limit; returns its status and the rest of its output.
 fn ended(process: &mut Child, output: &Receiver<String>) -> (ExitStatus, String) {
     let deadline = Instant::now() + PATIENCE;
     let mut said = String::new();
@@ -379,7 +379,7 @@ fn forward(output: impl Read + Send + 'static, sender: mpsc::Sender<String>) {
     });
 }
 
-/// The socket address that follows `announces` in a line.
+/// Returns the socket address that follows `announces` in a line.
 pub(crate) fn address_after(line: &str, announces: &str) -> Option<SocketAddr> {
     let rest = &line[line.find(announces)? + announces.len()..];
     let end = rest

@@ -1,4 +1,5 @@
-//! Clients of HTTP/2 that no library would be: frames as they go over the wire. RFC 9113, 4 and 6; RFC 7541.
+//! HTTP/2 clients that violate what every library observes, as frames on the wire. RFC 9113, sections 4 and 6; RFC
+//! 7541.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,10 +9,10 @@ use std::{
 
 use super::sent;
 
-/// How often a hasty client takes a request back.
+/// Number of requests that a hasty client cancels.
 const RESETS: usize = 10_000;
 
-/// With what a client begins.
+/// Bytes with which a client begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const DATA: u8 = 0;
@@ -35,14 +36,14 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The preface, and settings that grant each answer so many bytes.
+/// Makes the preface, and settings that grant each answer so many bytes.
 fn hello(window: u32) -> Vec<u8> {
     let mut setting = vec![0, 4];
     setting.extend(window.to_be_bytes());
     [PREFACE, &frame(SETTINGS, 0, 0, &setting)].concat()
 }
 
-/// `GET` of a path on the host `x`.
+/// Makes a `GET` of a path on the host `x`.
 fn get(stream: u32, path: &str) -> Vec<u8> {
     let mut block = vec![0x82, 0x86, 0x04];
     block.push(u8::try_from(path.len()).expect("a short path"));
@@ -52,13 +53,13 @@ fn get(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block)
 }
 
-/// Says hello and nothing else.
+/// Opens a connection that sends the preface and nothing else.
 pub(super) fn silent(address: SocketAddr) -> TcpStream {
     sent(address, &hello(1 << 16))
 }
 
-/// CVE-2023-44487: requests that are taken back before they are answered, as fast as they can be written. The server
-/// ends the connection and says why: GOAWAY with `ENHANCE_YOUR_CALM`.
+/// Cancels requests before they are answered, as fast as they can be written (CVE-2023-44487). The server ends the
+/// connection with the reason: GOAWAY with `ENHANCE_YOUR_CALM`.
 pub(super) fn takes_everything_back(address: SocketAddr) {
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
     const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 0x0b];
@@ -83,7 +84,7 @@ pub(super) fn takes_everything_back(address: SocketAddr) {
     );
 }
 
-/// Asks for something so many times at once, and grants each answer one byte.
+/// Sends so many requests at once, and grants each answer one byte.
 pub(super) fn miser(address: SocketAddr, path: &str, requests: u32) -> TcpStream {
     let mut bytes = hello(1);
     for request in 0..requests {
@@ -92,7 +93,7 @@ pub(super) fn miser(address: SocketAddr, path: &str, requests: u32) -> TcpStream
     sent(address, &bytes)
 }
 
-/// Waits until so many requests have been answered, or refused; nothing more is taken.
+/// Waits until so many requests have been answered, or refused; reads nothing more.
 pub(super) fn begins_to_answer(stream: &mut TcpStream, requests: u32) {
     let mut begun = 0;
     while begun < requests {
@@ -101,7 +102,7 @@ pub(super) fn begins_to_answer(stream: &mut TcpStream, requests: u32) {
     }
 }
 
-/// The next frame: kind, flags, stream and payload.
+/// Reads the next frame: kind, flags, stream and payload.
 fn received(stream: &mut TcpStream) -> (u8, u8, u32, Vec<u8>) {
     let mut head = [0; 9];
     stream.read_exact(&mut head).expect("a frame comes");
@@ -111,8 +112,8 @@ fn received(stream: &mut TcpStream) -> (u8, u8, u32, Vec<u8>) {
     (kind, flags, u32::from_be_bytes(number), payload)
 }
 
-/// Gets something as any client does: with room for the answer, and once more if it is told that nothing was done.
-/// Returns how many bytes it has.
+/// Gets a resource as any client does: with room for the answer, and again if the request was refused before it began.
+/// Returns the number of bytes.
 pub(super) fn gets(address: SocketAddr, path: &str) -> usize {
     const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
     const ROOM: u32 = 1 << 30;
@@ -129,7 +130,7 @@ pub(super) fn gets(address: SocketAddr, path: &str) -> usize {
     }
 }
 
-/// `None` if the request was refused as one that was not begun.
+/// Reads an answer's length; `None` if the request was refused before it began.
 fn answer(stream: &mut TcpStream, request: u32, refused: [u8; 4]) -> Option<usize> {
     let mut length = 0;
     loop {

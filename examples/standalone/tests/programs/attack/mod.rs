@@ -1,5 +1,5 @@
-//! The server under attack: slow clients, silent ones, hasty ones, too many, and nonsense. Meanwhile somebody with
-//! manners pushes and pulls; afterwards the process is as it was.
+//! The server under attack: slow, silent and hasty clients, floods, and malformed requests. Meanwhile a polite client
+//! pushes and pulls. Afterwards the process is in its previous state.
 
 mod http2;
 mod polite;
@@ -25,26 +25,27 @@ use crate::{
 };
 use polite::{BLOB, Polite};
 
-/// How many connections the server takes.
+/// Maximum number of connections of the server.
 const CONNECTIONS: usize = 200;
-/// How many come on top of those that are held.
+/// Number of connections beyond those that are held.
 const FLOOD: usize = 400;
-/// How many clients there are of each kind that holds a connection.
+/// Number of clients of each kind that holds a connection.
 const EACH: usize = 40;
-/// How many requests the server takes over HTTP/2, and how many are asked for at once, by clients that take nothing.
+/// Maximum number of requests of the server over HTTP/2, and the number of clients that take no answer, with the
+/// requests of each.
 const ANSWERS: usize = 250;
 const UNTAKEN: u32 = 100;
 const MISERS: usize = 10;
-/// What those that are taken cost at most while they are open, of memory and of open files besides one each.
+/// Maximum cost of the open connections: memory, and open files besides one for each.
 const COST: u64 = 64 << 20;
 const FILES: usize = 100;
-/// How much of manifests lies in memory, and what that costs at most, with what the allocator keeps for each thread.
+/// Memory for manifests, and its maximum cost, including the memory that the allocator keeps for each thread.
 const DOCUMENTS: &str = "4m";
 const DOCUMENTS_COST: u64 = 128 << 20;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// How many requests are made up.
+/// Number of generated requests.
 const REQUESTS: usize = 10_000;
-/// What the process may have kept of a whole attack, beyond what it kept of the one before.
+/// Maximum memory that the process may keep after a whole attack, beyond what it kept after the previous one.
 const KEPT: u64 = 16 << 20;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -93,7 +94,7 @@ fn a_client_with_manners_is_served_and_nothing_is_left_behind() {
     assert_eq!(server.stop().code(), Some(0));
 }
 
-/// Everything at once, and somebody who is served all the while.
+/// Runs every attack at once, while one client is served all the time.
 fn attack(server: &Server, polite: &Polite, seed: u64) {
     let address = server.address();
     let done = AtomicBool::new(false);
@@ -135,8 +136,8 @@ impl Drop for Tell<'_> {
     }
 }
 
-/// Many answers at once, of which nothing is taken: bounded in files and memory, and they give way to those who take
-/// theirs.
+/// Requests many answers at once and reads none of them. Their files and memory are bounded, and they give way to
+/// clients that read theirs.
 fn take_nothing(server: &Server, polite: &Polite, blob: &str) {
     let (files, memory) = (open_files(server), resident(server));
     let misers: Vec<TcpStream> = (0..MISERS)
@@ -161,7 +162,7 @@ fn take_nothing(server: &Server, polite: &Polite, blob: &str) {
     drop(misers);
 }
 
-/// The same with manifests, which are whole in memory: two hundred of a mebibyte, where there is room for four.
+/// Requests many manifests, which are whole in memory: two hundred of 1 MiB, with room for four.
 fn take_no_manifest(server: &Server, manifest: &str) {
     let memory = resident(server);
     let mut misers: Vec<TcpStream> = (0..2)
@@ -174,7 +175,7 @@ fn take_no_manifest(server: &Server, manifest: &str) {
     assert!(memory <= DOCUMENTS_COST, "{memory} bytes more are held");
 }
 
-/// Returns where it is.
+/// Pushes a large manifest, and returns its path.
 fn large_manifest(address: SocketAddr) -> String {
     let padding = "x".repeat(1 << 20);
     let index = format!(
@@ -186,7 +187,7 @@ fn large_manifest(address: SocketAddr) -> String {
     target
 }
 
-/// As many connections as there may be, and again, each of which has asked for something and could ask for more.
+/// Opens twice the maximum number of connections. Each of them has sent a request and could send another.
 fn all_idle(address: SocketAddr) -> Vec<TcpStream> {
     (0..2 * CONNECTIONS)
         .map(|_| {
@@ -198,7 +199,7 @@ fn all_idle(address: SocketAddr) -> Vec<TcpStream> {
         .collect()
 }
 
-/// Begins a request, and lets it come to no end.
+/// Begins a request, and never ends it.
 fn slow_head(address: SocketAddr) -> TcpStream {
     sent(address, b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 }
@@ -216,14 +217,15 @@ fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// One more byte for everybody. Some may have been closed, which is their right place.
+/// Sends one more byte on each connection. Some may have been closed, as they should be.
 fn drip(held: &mut [TcpStream]) {
     for stream in held {
         _ = stream.write_all(b"x");
     }
 }
 
-/// Far more connections than there may be: those on top are told so, or closed when even telling is too much.
+/// Opens far more connections than allowed. Those beyond the limit are refused with an answer, or closed if there are
+/// too many for that.
 fn flood(address: SocketAddr) {
     // Begun, so that none of them is idle and gives way to the next.
     let mut streams: Vec<TcpStream> = (0..FLOOD)
@@ -250,7 +252,7 @@ fn flood(address: SocketAddr) {
     assert!(told > 0, "nobody was told that there are too many connections");
 }
 
-/// Requests made from those that fuzzing has found, as they are, cut, bent, and with bodies that contradict them.
+/// Sends requests made from those that fuzzing found: unchanged, cut, altered, and with bodies that contradict them.
 fn nonsense(address: SocketAddr, seed: u64) {
     let heads = corpus("request");
     let bodies = corpus("manifest");
@@ -289,7 +291,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A request, and whether it is one: if not, it ends where the client closes.
+/// Generates a request. Returns true with it if it is complete; otherwise it ends where the client closes.
 fn made_up(random: &mut Random, heads: &[Vec<u8>], bodies: &[Vec<u8>]) -> (Vec<u8>, bool) {
     let text = String::from_utf8_lossy(random.one_of::<Vec<u8>>(heads)).into_owned();
     let mut lines = text.lines();
@@ -358,7 +360,7 @@ fn answered(address: SocketAddr, request: &[u8], whole: bool) -> Vec<u8> {
     answer
 }
 
-/// Marsaglia's xorshift.
+/// Pseudo-random numbers: Marsaglia's xorshift.
 struct Random(u64);
 
 impl Random {
@@ -379,7 +381,7 @@ fn open_files(server: &Server) -> usize {
     fs::read_dir(directory).expect("a process has files").count()
 }
 
-/// Waits until no more files are open than there were.
+/// Waits until no more than `files` files are open.
 fn back_to(files: usize, server: &Server) {
     wait_until("no more files are open than there were", || {
         open_files(server) <= files
@@ -394,7 +396,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The memory that the process holds, in bytes.
+/// Returns the resident memory of the process, in bytes.
 fn resident(server: &Server) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id())).expect("a process has a status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

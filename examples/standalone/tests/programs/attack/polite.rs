@@ -1,5 +1,5 @@
-//! Somebody with manners: opens a connection in each round, as a new client does, pushes and pulls, and comes back when
-//! there was no room.
+//! A polite client: it opens a connection in each round, as a new client does, pushes and pulls, and retries after a
+//! refusal for lack of room.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -13,13 +13,13 @@ use crate::{
     server::closing,
 };
 
-/// How large the blobs are that are pushed.
+/// Size of the blobs that are pushed.
 pub(super) const BLOB: usize = 300_000;
 
 pub(super) struct Polite(pub(super) SocketAddr);
 
 impl Polite {
-    /// Expects what it is promised, and returns where the blob is.
+    /// Pushes and pulls a blob, expects every promised answer, and returns the blob's path.
     pub(super) fn pushes_and_pulls(&self, content: u64) -> String {
         let blob = noise(content, BLOB);
         let digest = sha256(&blob).to_string();
@@ -34,7 +34,7 @@ impl Polite {
         target
     }
 
-    /// False if there was no room: the connection was refused, or closed between two requests.
+    /// Returns false if there was no room: the connection was refused, or closed between two requests.
     fn round(&self, blob: &[u8], digest: &str, target: &str) -> io::Result<bool> {
         let stream = connect(self.0);
         let Some(opened) = exchange(&stream, "POST", "/v2/polite/app/blobs/uploads/", b"")? else {
@@ -61,7 +61,7 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// `None` if there is no room.
+/// Sends a request and reads the answer; `None` if there is no room.
 fn exchange(stream: &TcpStream, method: &str, target: &str, body: &[u8]) -> io::Result<Option<Answer>> {
     match try_exchange(stream, method, target, body) {
         Ok(answer) if answer.status == 503 => Ok(None),

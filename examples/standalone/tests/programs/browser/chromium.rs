@@ -1,4 +1,4 @@
-//! Chromium without a window, told what to do over a pipe by its own protocol.
+//! Headless Chromium, controlled over a pipe by its own protocol.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -13,24 +13,24 @@ use serde_json::{Value, json};
 
 use crate::program::{Workbench, argument};
 
-/// How long it may take to start and to go through one page; only a broken one comes near.
+/// Time limit for its start and for one page; only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running browser with one page. Dropped, it is asked to end.
+/// A running browser with one page. On drop it is asked to end.
 pub(super) struct Chromium {
     process: Child,
     commands: ChildStdin,
     messages: Receiver<Value>,
     session: Option<String>,
-    /// What its user types where the browser asks for a name and a password.
+    /// Name and password that its user enters when the browser asks for them.
     login: (String, String),
-    /// The number of the last command.
+    /// Number of the last command.
     last: u64,
 }
 
 impl Chromium {
-    /// Starts a browser that finds these names at these addresses, believes their certificates, and whose user has
-    /// this name and password.
+    /// Starts a browser with these names for these addresses, which accepts their certificates. Its user has this name
+    /// and password.
     pub(super) fn start(bench: &Workbench, hosts: &[(&str, Ipv4Addr)], login: (&str, &str)) -> Self {
         // It reads commands from the third file and writes to the fourth.
         let mut command = bench.command("sh");
@@ -76,7 +76,7 @@ impl Chromium {
         browser
     }
 
-    /// Opens a page, and returns what a promise of its script comes to.
+    /// Opens a page, and returns the result of its script's promise.
     pub(super) fn evaluate(&mut self, page: &str, script: &str) -> Value {
         let opened = self.call("Page.navigate", &json!({ "url": page }));
         assert_eq!(opened["errorText"], Value::Null, "{page}");
@@ -94,7 +94,7 @@ impl Chromium {
         evaluated["result"]["value"].clone()
     }
 
-    /// Sends a command and waits for its result; meanwhile the user logs in where that is asked for.
+    /// Sends a command and waits for its result; meanwhile the user logs in if asked to.
     fn call(&mut self, method: &str, parameters: &Value) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let id = self.send(method, parameters);
@@ -164,7 +164,7 @@ impl Drop for Chromium {
     }
 }
 
-/// Starts a browser: what it writes arrives message by message, until it ends.
+/// Starts a browser, whose output arrives message by message until it ends.
 fn spawn(mut command: Command) -> (Child, ChildStdin, Receiver<Value>) {
     let mut process = command
         .stdin(Stdio::piped())

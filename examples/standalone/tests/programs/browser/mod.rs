@@ -1,5 +1,5 @@
-//! Web user interfaces: a page of ours sends what Joxit's docker-registry-ui sends, in a real browser, from the
-//! registry's own origin and from others. What the browser lets the page read decides, not what goes over the wire.
+//! Web user interfaces: a page sends the requests of Joxit's docker-registry-ui, in a real browser, from the registry's
+//! own origin and from others. The test checks what the browser lets the page read, not the bytes on the wire.
 
 use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     )
 }
 
-/// What stands in the guides, with a name and a password for everything.
+/// Configuration as in the guides, with a name and a password for everything.
 const FOR_A_USER_INTERFACE: &str = "
 version: 0.1
 storage:
@@ -41,7 +41,7 @@ http:
     Access-Control-Expose-Headers: ['Docker-Content-Digest']
 ";
 
-/// What `htpasswd -b users ann secret` makes, apr1 as in most guides.
+/// Output of `htpasswd -b users ann secret`: apr1, as in most guides.
 const USERS: &str = "ann:$apr1$QkJ4b3Jn$x6JbkG./Q0GN4D16Oxahf.\n";
 const LOGIN: (&str, &str) = ("ann", "secret");
 
@@ -86,7 +86,7 @@ fn a_page_of_another_origin_lists_shows_and_deletes() {
     scene.site.server.says("OPTIONS /v2/team/app/manifests/list");
 }
 
-/// Even if its visitor is logged in at the registry.
+/// Holds even if the visitor is logged in at the registry.
 fn a_page_of_a_foreign_origin_reads_and_deletes_nothing() {
     let mut scene = Scene::new(FOR_A_USER_INTERFACE);
     scene.publish();
@@ -124,9 +124,9 @@ fn without_the_headers_no_other_origin_reads_anything() {
     }
 }
 
-/// A registry with a password behind nginx, and a browser. The page lies beside the registry at `ui.company.example`, and
-/// alone at `evil.company.example`; `registry.company.example` is the registry without it. All are of one site: to
-/// another a browser sends no credentials, and nothing would be left to refuse.
+/// A registry with a password behind nginx, and a browser. The page is beside the registry at `ui.company.example`, and
+/// alone at `evil.company.example`; `registry.company.example` is the registry without it. All belong to one site: to
+/// another site a browser sends no credentials, and there would be nothing to refuse.
 struct Scene {
     browser: Chromium,
     _nginx: Proxy,
@@ -175,7 +175,7 @@ impl Scene {
         }
     }
 
-    /// Three tags of `team/app`: two images, and both as a list of Docker's.
+    /// Pushes three tags of `team/app`: two images, and both as a Docker list.
     fn publish(&self) {
         let (user, password) = LOGIN;
         let login = format!("{user}:{password}");
@@ -191,7 +191,7 @@ impl Scene {
         }
     }
 
-    /// Lets the page at `origin` go through everything that the registry at `url` has, and remove the tag `two`.
+    /// Lets the page at `origin` read everything that the registry at `url` has, and remove the tag `two`.
     fn visit(&mut self, origin: &str, url: &str, generation: u8, secured: bool) -> Value {
         let to = json!({
             "url": url, "generation": generation, "secured": secured, "repository": "team/app", "remove": "two",
@@ -232,7 +232,7 @@ impl Scene {
     }
 }
 
-/// The page has read nothing, and what it sent changed nothing.
+/// Asserts that the page has read nothing, and that its requests changed nothing.
 #[track_caller]
 fn assert_refused(visit: &Value) {
     let report = visit["report"].as_array().unwrap();

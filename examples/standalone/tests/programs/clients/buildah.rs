@@ -169,13 +169,13 @@ impl Scene {
         }
     }
 
-    /// Pushes an image or a list and returns the digest that buildah says.
+    /// Pushes an image or a list and returns the digest that buildah prints.
     fn buildah_push(&self, command: &[&str], what: &str, to: &str) -> Digest {
         let pushed = self.buildah_try_push(command, what, to);
         pushed.expect("buildah says what it has pushed")
     }
 
-    /// The same of a push that may fail. The status does not tell: it is 0 though a list was not pushed.
+    /// Does the same for a push that may fail. The exit status does not tell: it is 0 even if a list was not pushed.
     fn buildah_try_push(&self, command: &[&str], what: &str, to: &str) -> Option<Digest> {
         let file = self.bench.path("digest");
         let options = ["--tls-verify=false", "--digestfile", argument(&file), what, to];

@@ -36,7 +36,7 @@ fn regctl_copies_a_cache() {
     });
 }
 
-/// An OCI index and a Docker list, which BuildKit has both written.
+/// Checks copies of an OCI index and of a Docker list: BuildKit writes both.
 fn assert_copied(copy: impl Fn(&Workbench, &str, &str)) {
     let mut scene = Scene::new();
     let other = Server::under_test(&scene.bench.path("other"));
@@ -73,7 +73,7 @@ fn assert_copied(copy: impl Fn(&Workbench, &str, &str)) {
     }
 }
 
-/// Two layers and BuildKit's own configuration of a cache, in one list.
+/// Makes a list of two layers and BuildKit's own configuration of a cache.
 fn cache(scene: &mut Scene, list: &str, layer: &str) -> Vec<u8> {
     let mut entries: Vec<Value> = [31, 32]
         .map(|seed| scene.layout.add(layer, &noise(seed, 50_000)))

@@ -1,5 +1,5 @@
-//! ctr, and the containerd behind it: no ping, blobs in one request, `Docker-Content-Digest` taken at its word, and
-//! downloads that go on where they broke off.
+//! ctr, with containerd behind it: no ping, blobs in one request, trust in `Docker-Content-Digest`, and downloads that
+//! resume.
 
 use std::{
     fs,
@@ -183,7 +183,7 @@ impl<'a> Containerd<'a> {
             .unwrap_or_else(|failed| panic!("ctr {}: {failed}", arguments.join(" ")))
     }
 
-    /// Takes over the images of the layout, named for this repository.
+    /// Imports the images of the layout, named for this repository.
     pub(super) fn import(&self, layout: &Layout, repository: &str) {
         let archive = self.directory.join("layout.tar");
         fs::write(&archive, layout.archive()).unwrap();
@@ -237,7 +237,7 @@ impl Drop for Containerd<'_> {
     }
 }
 
-/// No container runtime, and of the snapshotters only the one that works everywhere.
+/// Returns a configuration without a container runtime, with only the snapshotter that works everywhere.
 fn configuration(directory: &Path) -> String {
     let disabled = [
         "grpc.v1.cri",

@@ -280,7 +280,8 @@ fn says_what_is_missing() {
     );
 }
 
-/// It asks for an API that only the first registries had; that there is none is said in the words that docker expects.
+/// docker asks for an API that only the first registries had. The answer that there is none has the form that docker
+/// expects.
 fn says_that_it_cannot_search() {
     let scene = Scene::new();
     let docker = Engine::start(&scene.bench, "first");
@@ -308,7 +309,7 @@ fn logs_in_where_no_login_is_asked_for() {
 }
 
 impl Engine<'_> {
-    /// Loads an image under this reference, pushes it, and returns the digest of its manifest as docker says it.
+    /// Loads an image under this reference, pushes it, and returns the digest of its manifest as docker prints it.
     pub(super) fn push(&self, image: &DockerArchive, reference: &str) -> String {
         self.load(&image.to_load(reference));
         let pushed = self.run(&["push", reference]);
@@ -333,7 +334,7 @@ impl Engine<'_> {
 }
 
 impl Scene {
-    /// The image of the layout as docker keeps it.
+    /// Returns the image of the layout in the form in which docker keeps it.
     fn archive(&self, tag: &str) -> DockerArchive {
         let manifest = self.layout.blob(&self.layout.digest(tag));
         let (_, mut blobs) = references(&manifest);
@@ -369,7 +370,7 @@ impl Scene {
     }
 }
 
-/// The digests of an index's manifests.
+/// Returns the digests of an index's manifests.
 fn references_of(index: &[u8]) -> Vec<String> {
     references(index)
         .0

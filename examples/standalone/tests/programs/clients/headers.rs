@@ -1,8 +1,8 @@
-//! Which headers of the registry's answers a client lives by, found by taking them away one at a time.
+//! Headers of the registry's answers that clients depend on, found by removing them one at a time.
 //!
-//! That they are sent is in the wire suite. This is why they are: where a client cannot do without, it fails here;
-//! where it does not care, a proxy may drop them. Measured with Debian's docker 20.10, podman 4.3 and containerd 1.6,
-//! and helm 3.18.
+//! The wire suite checks that they are sent. This test gives the reason: without a header that a client needs, the
+//! client fails here; a header that no client needs may be dropped by a proxy. Measured with Debian's docker 20.10,
+//! podman 4.3 and containerd 1.6, and helm 3.18.
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use libtest_mimic::{Failed, Trial};
@@ -19,7 +19,7 @@ use crate::{
     program::output_of,
 };
 
-/// What a client does with altered answers.
+/// Result of a client with altered answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Does {
     PushAndPull,
@@ -30,7 +30,7 @@ enum Does {
 
 use Does::{Neither, Pull, Push, PushAndPull};
 
-/// One way to alter answers, and what docker, podman, ctr and helm do then.
+/// One alteration of answers, and the results of docker, podman, ctr and helm.
 struct Line {
     name: &'static str,
     rules: fn() -> Vec<Rule>,
@@ -147,7 +147,8 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 impl Line {
-    /// A test that the client does as expected. It prepares, and then pushes and pulls what was pushed before.
+    /// Makes a test that the client has the expected result. It prepares, then pushes, and pulls what was pushed
+    /// before.
     fn trial(
         &'static self,
         programs: &[&str],
@@ -188,7 +189,7 @@ fn docker(scene: &Scene, alter: &dyn Fn()) -> Outcomes {
     ]
 }
 
-/// Pushes until a layer would be tried again, for which dockerd has no option.
+/// Pushes until a layer would be retried, which no option of dockerd prevents.
 fn push_once(engine: &Engine<'_>, reference: &str) -> Result<(), String> {
     let mut push = Process::start(&mut engine.command(&["push", reference])).unwrap();
     let fails = match push.wait_for_output("Retrying in") {

@@ -151,7 +151,7 @@ impl Scene {
         format!("oci://{}", self.server.repository("charts"))
     }
 
-    /// Pushes the chart and returns the digest that helm says.
+    /// Pushes the chart and returns the digest that helm prints.
     pub(super) fn helm_push(&self, charts: &str) -> Digest {
         digest(&self.helm(&["push", "--plain-http", "autumn-1.2.3.tgz", charts]))
     }
@@ -169,7 +169,7 @@ pub(super) fn chart(bench: &Workbench) -> Vec<u8> {
     fs::read(bench.path("autumn-1.2.3.tgz")).unwrap()
 }
 
-/// The digest of the manifest that helm says it has pushed.
+/// Returns the manifest's digest as helm printed it.
 pub(super) fn digest(pushed: &Printed) -> Digest {
     let said = [pushed.text(), &pushed.log].concat();
     let digest = said.lines().find_map(|line| line.strip_prefix("Digest: "));

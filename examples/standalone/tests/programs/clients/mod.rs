@@ -1,7 +1,7 @@
-//! Pushes and pulls by the clients that people use, over HTTP on the loopback interface.
+//! Pushes and pulls by real clients, over HTTP on the loopback interface.
 //!
-//! After each push, what the registry serves is compared with what the client was given: every manifest and every
-//! blob, byte for byte. Which requests a client makes of all that is no specification: only running it tells.
+//! After each push, what the registry serves is compared with the client's input: every manifest and every blob, byte
+//! for byte. No specification lists the requests that a client makes: only running it shows them.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -51,7 +51,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     .collect()
 }
 
-/// A registry with nothing in it, a layout to push, and a tap for who wants to know how it was pushed.
+/// An empty registry, a layout to push, and a tap for tests that need to see the requests.
 struct Scene {
     tap: Tap,
     bench: Workbench,
@@ -72,22 +72,22 @@ impl Scene {
         }
     }
 
-    /// `HOST:PORT/REPOSITORY`, by way of the tap.
+    /// Returns `HOST:PORT/REPOSITORY`, through the tap.
     fn tapped(&self, name: &str) -> String {
         format!("{}/{name}", self.tap.address())
     }
 
-    /// What a client and the registry have said to each other by way of the tap since the last call.
+    /// Returns the exchanges of client and registry through the tap since the last call.
     fn traffic(&self) -> Traffic {
         Traffic(self.tap.take())
     }
 
-    /// Cuts what blobs are sent with, twice, after some of the bytes of the larger layer.
+    /// Cuts blob uploads twice, after some of the bytes of the larger layer.
     fn cut_uploads_twice(&self) {
         self.cut_uploads(2, 250_000);
     }
 
-    /// Cuts what blobs are sent with, so many times, after so many bytes.
+    /// Cuts so many blob uploads, each after so many bytes.
     fn cut_uploads(&self, times: usize, after: u64) {
         let side = Side::Request;
         let takes_a_body = |exchange: &Exchange| {
@@ -103,8 +103,8 @@ impl Scene {
         );
     }
 
-    /// Pushes by a client that gives up when it is cut, or that tries again by itself but not always: what is cut
-    /// twice succeeds when it is sent a third time, at the latest.
+    /// Pushes by a client that gives up when it is cut, or does not always retry by itself. Two uploads are cut, so the
+    /// third push succeeds at the latest.
     fn push_until_it_is_not_cut(&self, after: u64, push: impl Fn() -> Result<(), String>) {
         self.cut_uploads(2, after);
 
@@ -128,12 +128,12 @@ impl Scene {
             .add(Rule::new(Fault::Cut { side, after }).when(is_blob).times(times));
     }
 
-    /// What skopeo and podman call something in the registry.
+    /// Returns the name of an item in the registry for skopeo and podman.
     fn docker(&self, name: &str) -> String {
         format!("docker://{}", self.server.repository(name))
     }
 
-    /// Puts an image or index of the layout into the registry, by no client at all.
+    /// Puts an image or index of the layout into the registry, without a client.
     fn publish(&self, tag: &str, to: &str) {
         let (repository, reference) = to.rsplit_once(':').expect("REPOSITORY:TAG");
         self.publish_manifest(&self.layout.digest(tag), repository, reference);
@@ -213,7 +213,7 @@ impl Scene {
         self.assert_blobs_served_from(layout, repository, &blobs);
     }
 
-    /// Compares what a client copied into a layout of its own with what it was copied from.
+    /// Compares a client's copy in a layout of its own with the original.
     fn assert_copied(&self, tag: &str, layout: &Path) {
         let mut manifests = vec![self.layout.digest(tag)];
         while let Some(digest) = manifests.pop() {
@@ -243,7 +243,7 @@ impl Scene {
         }
     }
 
-    /// Looks up the session that a request wrote to: it is open, until somebody tidies up.
+    /// Checks that the session that a request wrote to is still open, as it is until it expires.
     fn assert_abandoned(&self, request: &Exchange) {
         let answer = self.server.request("GET", &request.target, &[], b"");
         answer.expect_status(204);
@@ -259,17 +259,17 @@ impl Scene {
 struct Traffic(Vec<Exchange>);
 
 impl Traffic {
-    /// How many requests brought bytes of a blob.
+    /// Returns the number of requests that sent bytes of a blob.
     fn uploads(&self) -> usize {
         self.0.iter().filter(|exchange| exchange.uploads()).count()
     }
 
-    /// How many mounts were asked for and done.
+    /// Returns the number of mounts that were requested and done.
     fn mounts(&self) -> usize {
         self.0.iter().filter(|exchange| exchange.mounted()).count()
     }
 
-    /// The ranges of blobs that were asked for and given.
+    /// Returns the ranges of blobs that were requested and served.
     fn ranges(&self) -> Vec<&str> {
         let partial = self.0.iter().filter(|exchange| exchange.status() == Some(206));
         partial
@@ -277,12 +277,12 @@ impl Traffic {
             .collect()
     }
 
-    /// The exchanges that the tap has cut.
+    /// Returns the exchanges that the tap has cut.
     fn cut(&self) -> Vec<&Exchange> {
         self.0.iter().filter(|exchange| exchange.cut.is_some()).collect()
     }
 
-    /// Requests and statuses, for the message of a test that fails.
+    /// Returns requests and statuses, for the message of a failing test.
     fn lines(&self) -> String {
         let line = |exchange: &Exchange| {
             format!(

@@ -22,7 +22,7 @@ pub(super) fn trials() -> Vec<Trial> {
     ))
 }
 
-/// The same tests where Python has the package, and otherwise what says that it has not.
+/// Returns the same tests if Python has the package, and otherwise tests that report its absence.
 pub(super) fn where_it_is_installed(trials: Vec<Trial>) -> Vec<Trial> {
     let installed = Command::new("python3").args(["-c", "import oras"]).output();
     if installed.is_ok_and(|output| output.status.success()) {
@@ -133,7 +133,7 @@ fn lists_and_deletes_tags() {
 }
 
 impl Scene {
-    /// Runs a line of Python with a client at hand.
+    /// Runs a line of Python with a client.
     fn oras(&self, line: &str, arguments: &[&str]) -> Printed {
         let script = format!(
             "import sys, oras.client\nargv = sys.argv[1:]\nclient = oras.client.OrasClient(insecure=True)\n{line}\n"

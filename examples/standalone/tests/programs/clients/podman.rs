@@ -1,4 +1,4 @@
-//! podman: what an engine pushes and pulls. It compresses layers anew, so that they are not the layout's.
+//! podman: pushes and pulls by an engine. It compresses layers again, so that they differ from the layout's.
 
 use std::{collections::BTreeSet, fs};
 
@@ -169,20 +169,20 @@ impl Scene {
     }
 }
 
-/// What podman did in one push, by its own log.
+/// Log of one push by podman, and the digest.
 struct PodmanPush {
     log: String,
     digest: Digest,
 }
 
 impl PodmanPush {
-    /// How many requests of this method it sent.
+    /// Returns the number of requests of this method.
     fn requests(&self, method: &str) -> usize {
         let request = format!("msg=\"{method} http");
         self.log.lines().filter(|line| line.contains(&request)).count()
     }
 
-    /// How many mounts it asked for.
+    /// Returns the number of mounts that it requested.
     fn mounts(&self) -> usize {
         self.log
             .lines()

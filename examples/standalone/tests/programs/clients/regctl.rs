@@ -1,4 +1,4 @@
-//! regctl: artifacts, referrers, single blobs and tags, and copies that take everything along.
+//! regctl: artifacts, referrers, single blobs and tags, and copies that include everything.
 
 use std::{collections::BTreeSet, fs};
 
@@ -292,7 +292,7 @@ fn resumes_a_layer_that_is_cut() {
 }
 
 impl Scene {
-    /// What regctl calls an image of the layout.
+    /// Returns regctl's name for an image of the layout.
     fn ocidir(&self, tag: &str) -> String {
         format!("ocidir://{}:{tag}", self.layout.path().display())
     }
@@ -305,7 +305,7 @@ impl Scene {
         )
     }
 
-    /// As [`Self::regctl`], with a file as its input.
+    /// Runs [`Self::regctl`] with a file as its input.
     fn regctl_reading(&self, file: &std::path::Path, arguments: &[&str]) -> Printed {
         let mut command = self.bench.command("regctl");
         command.args(self.regctl_hosts()).args(arguments);
@@ -318,7 +318,7 @@ impl Scene {
             .map(|address| format!("--host=reg={address},tls=disabled"))
     }
 
-    /// The descriptors of what refers to a manifest, as regctl lists them.
+    /// Returns the descriptors of a manifest's referrers, as regctl lists them.
     fn referrers(&self, reference: &str, options: &[&str]) -> Vec<Value> {
         let list = ["artifact", "list", "--format", "{{ jsonPretty .Descriptors }}"];
         let listed = self.regctl(&[&list[..], options, &[reference]].concat());

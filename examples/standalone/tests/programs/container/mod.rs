@@ -1,9 +1,9 @@
 //! The container image, built from the repository's `Dockerfile` and run by a docker engine with the commands that
-//! people's guides give for `registry:2`.
+//! public guides give for `registry:2`.
 //!
-//! Base images are not to be had everywhere: busybox, with the libraries of the programs that run on it, stands in for
-//! Alpine, and a `cargo` that hands out the binary under test for the compiler. `registry:2` itself is
-//! Debian's docker-registry on the same base.
+//! Base images are not available everywhere. Busybox, with the libraries of the programs that run on it, replaces
+//! Alpine, and a `cargo` that returns the binary under test replaces the compiler. `registry:2` itself is Debian's
+//! docker-registry on the same base.
 
 use std::{
     fs,
@@ -61,7 +61,7 @@ impl<'a> Yard<'a> {
         yard
     }
 
-    /// What stands in for Alpine: busybox, `adduser`, the root user, and the libraries of the servers.
+    /// Makes the replacement for Alpine: busybox, `adduser`, the root user, and the libraries of the servers.
     fn make_base(&self) {
         let context = Context::new(self.bench, "base");
         context.copy(&program("busybox"), "/bin/busybox");
@@ -81,7 +81,7 @@ impl<'a> Yard<'a> {
         );
     }
 
-    /// What stands in for the compiler: it checks that it was given the sources, and hands out the binary under test.
+    /// Makes the replacement for the compiler: it checks that it got the sources, and returns the binary under test.
     fn make_compiler(&self) {
         let context = Context::new(self.bench, "compiler");
         // Each step of a build is a copy of everything where layers are directories.
@@ -95,7 +95,7 @@ impl<'a> Yard<'a> {
         context.build(&self.docker, "rust", "FROM alpine\nCOPY . /\n");
     }
 
-    /// Builds a stage of the repository's own `Dockerfile`, the last if it is not named.
+    /// Builds a stage of the repository's own `Dockerfile`, by default the last.
     fn build(&self, stage: &str, tag: &str) {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut arguments = vec![
@@ -127,7 +127,7 @@ impl<'a> Yard<'a> {
         );
     }
 
-    /// Pushes a new image under this reference, which the engine forgets thereafter.
+    /// Pushes a new image under this reference, which the engine then removes.
     fn push(&self, seed: u64, reference: &str) -> DockerArchive {
         let image = DockerArchive::new(&[&Layer::new(seed, 100_000), &Layer::new(seed + 100, 2_000)]);
         self.docker.load(&image.to_load(reference));
@@ -143,7 +143,7 @@ impl<'a> Yard<'a> {
         self.docker.run(&["image", "rm", reference]);
     }
 
-    /// Waits until something answers at this URL, as seen from the engine's host, and returns the body.
+    /// Waits for an answer at this URL, as seen from the engine's host, and returns the body.
     fn answer(&self, url: &str) -> String {
         let mut command = self.docker.inside("curl");
         // The retries are curl's own; a container that is starting refuses connections for a moment.
@@ -161,7 +161,7 @@ impl<'a> Yard<'a> {
         printed.text().to_owned()
     }
 
-    /// Something that docker knows of a container or image.
+    /// Returns a property of a container or image.
     fn inspect(&self, what: &str, format: &str) -> String {
         self.docker
             .run(&["inspect", "--format", format, what])
@@ -170,7 +170,7 @@ impl<'a> Yard<'a> {
     }
 }
 
-/// The builder of engines without a plugin for the other.
+/// The classic builder of docker, for engines without the plugin of BuildKit.
 const LEGACY_BUILDER: [(&str, &str); 1] = [("DOCKER_BUILDKIT", "0")];
 
 /// Busybox's `adduser`, as far as `-u UID --disabled-password NAME`: Debian builds busybox without it.
@@ -186,7 +186,7 @@ echo "$1:x:$uid:$uid::/home/$1:/bin/sh" >>/etc/passwd
 echo "$1:x:$uid:" >>/etc/group
 "#;
 
-/// What stands for the authorities that the compiler's image trusts.
+/// Contents of the authorities' file that the compiler's image trusts.
 const AUTHORITIES: &str = "-----BEGIN CERTIFICATE-----\n";
 
 const CARGO: &str = r#"#!/bin/sh
@@ -199,7 +199,7 @@ mkdir -p target/here/release
 cp /registry target/here/release/registry
 "#;
 
-/// What the image of registry:2 has, as far as 2.8.2 reads it.
+/// Configuration of the image of registry:2, as far as 2.8.2 reads it.
 const OLD_CONFIGURATION: &str = "version: 0.1
 log: { fields: { service: registry } }
 storage:
@@ -210,7 +210,7 @@ http:
   headers: { X-Content-Type-Options: [nosniff] }
 ";
 
-/// What an image is built from.
+/// Build context of an image.
 struct Context<'a> {
     bench: &'a Workbench,
     path: PathBuf,
@@ -223,7 +223,7 @@ impl<'a> Context<'a> {
         Self { bench, path }
     }
 
-    /// Where an absolute path of the image lies, with a directory for it.
+    /// Returns the place of an absolute path of the image, and makes its directory.
     fn place(&self, path: &str) -> PathBuf {
         let place = self.path.join(path.trim_start_matches('/'));
         let directory = place.parent().expect("a file is in a directory");
@@ -245,7 +245,7 @@ impl<'a> Context<'a> {
         fs::copy(file, self.place(path)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 
-    /// Copies what a program is linked with to where it looks for it.
+    /// Copies the libraries of a program to the paths where it expects them.
     fn copy_libraries(&self, program: &Path) {
         let mut command = self.bench.command("ldd");
         command.arg(program);
@@ -269,7 +269,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Where a program is that the test needs; the list of programs has it.
+/// Returns the path of a program that the test needs and its list of programs names.
 fn program(name: &str) -> PathBuf {
     registry_testkit::tools::find(name).expect("the test runs only where its programs are")
 }

@@ -1,4 +1,4 @@
-//! The image as it is run: the commands of the guides, the engine that restarts it, users that are not root.
+//! The image in use: the commands of the guides, the engine that restarts it, users other than root.
 
 use std::{
     fs,
@@ -207,8 +207,8 @@ fn runs_as_nobody_in_its_other_variant() {
     assert_eq!(yard.docker.run(&["exec", "registry", "id", "-u"]).text(), "65532");
 }
 
-/// By exit code 0: what is killed when its time is over ends by 137. `docker stop` alone gives ten seconds; here nothing
-/// is to depend on how busy the machine is.
+/// Checks exit code 0: a container that is killed after its time limit ends with 137. `docker stop` alone gives ten
+/// seconds; here nothing may depend on how busy the machine is.
 fn ends_by_itself_when_it_is_stopped_during_a_push() {
     let bench = Workbench::new();
     let yard = Yard::new(&bench);
@@ -240,8 +240,8 @@ fn ends_by_itself_when_it_is_stopped_during_a_push() {
 }
 
 impl Yard<'_> {
-    /// A client in the middle of a chunk, which prints the answer's status and range when it has ended. The registry
-    /// has asked for the bytes. Beside it, what it says.
+    /// Starts a client in the middle of a chunk, which prints the status and range of the answer at the end. The
+    /// registry has asked for the bytes. Also returns the client's output.
     fn begin_push(&self) -> (Child, impl BufRead) {
         let mut open = self.docker.inside("curl");
         open.args(["--silent", "--request", "POST", "--output", "/dev/null"]);
@@ -284,13 +284,13 @@ impl Yard<'_> {
         (append, said)
     }
 
-    /// Waits until the registry has heard that it is to stop.
+    /// Waits until the registry has begun its drain.
     fn wait_for_the_drain(&self) {
         let drains = || self.docker.run(&["logs", "registry"]).log.contains("stopping: ");
         assert!((0..2000).any(|_| drains()), "the registry is not told to stop");
     }
 
-    /// Kills a container's process as the kernel does it when memory is short.
+    /// Kills a container's process as the kernel does when memory is short.
     pub(super) fn kill(&self, container: &str) {
         let process = self.inspect(container, "{{.State.Pid}}");
         let mut command = self.bench.command("kill");
@@ -298,7 +298,7 @@ impl Yard<'_> {
         output_of(command).unwrap();
     }
 
-    /// Waits until docker says something else of a container than it did.
+    /// Waits until docker reports something other than `before` about a container.
     pub(super) fn wait_for_another(&self, container: &str, format: &str, before: &str) {
         // Each question takes the engine a moment, which is the pause.
         let changed = (0..2000).any(|_| self.inspect(container, format) != before);

@@ -1,4 +1,4 @@
-//! Headers: those that a proxy drops, and those by which browsers decide.
+//! Headers that proxies drop, and headers that browsers depend on.
 
 use std::{fs, process::Command};
 
@@ -32,7 +32,7 @@ pub(super) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// An image without layers, as `probe:one`.
+/// Pushes an image without layers, as `probe:one`.
 fn push_image(server: &Server) {
     let config = b"{}";
     let digest = sha256(config).to_string();
@@ -44,7 +44,7 @@ fn push_image(server: &Server) {
     server.push_manifest("probe", "one", OCI_MANIFEST, manifest.to_string().as_bytes());
 }
 
-/// A vhost that passes everything on, but for what these lines say.
+/// Returns a vhost that passes everything on, apart from these lines.
 fn vhost(lines: &str) -> String {
     r#"
     server {
@@ -97,7 +97,7 @@ fn headers_that_old_clients_want_are_a_warning() {
     examined.says("content-headers", &["ok\n", "probe:one"]);
 }
 
-/// A server with these origins, that may send credentials, for whoever logs in.
+/// Starts a server with logins, and these allowed origins with credentials.
 fn with_origins(bench: &Workbench, origins: &str) -> Server {
     make_password_file(bench, "-Bbc", "users", LOGIN);
     let mut command = Server::ours_command(&bench.path("registry"));
@@ -188,7 +188,7 @@ fn a_registry_that_knows_no_web_interface_is_told_all_headers_at_once() {
     }
 }
 
-/// registry:2 asks a browser for a login where none can have one.
+/// registry:2 asks a browser for a login in a preflight, which never carries one.
 fn a_preflight_that_needs_a_login_is_found() {
     let bench = Workbench::new();
     make_password_file(&bench, "-Bbc", "users", LOGIN);

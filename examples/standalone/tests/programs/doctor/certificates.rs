@@ -25,7 +25,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 const PORT: u16 = 8443;
 
-/// A root and an intermediate authority, and whom they sign.
+/// A root and an intermediate authority, with their site.
 struct Authorities {
     site: Site,
 }
@@ -41,7 +41,7 @@ impl Authorities {
         this
     }
 
-    /// `NAME.crt` and `NAME.key`, signed by another of them.
+    /// Makes `NAME.crt` and `NAME.key`, signed by `issuer`.
     fn issue(&self, name: &str, issuer: &str, extension: &str, options: &str) {
         std::fs::write(self.site.bench.path("extension"), extension).unwrap();
         self.openssl(&format!(
@@ -54,7 +54,7 @@ impl Authorities {
         ));
     }
 
-    /// A server's own, signed by the intermediate authority.
+    /// Makes a server's certificate, signed by the intermediate authority.
     fn issue_server(&self, options: &str) {
         let names = format!("subjectAltName=IP:{}", self.site.host);
         self.issue("server", "middle", &names, options);
@@ -65,7 +65,7 @@ impl Authorities {
         self.site.bench.run("openssl", &words);
     }
 
-    /// Examines a server that sends these, in this order, with the key of the first.
+    /// Examines a server that sends these certificates, in this order, with the key of the first.
     fn served(&self, chain: &[&str], more: &[&str]) -> Examined {
         let path = |name: String| self.site.bench.path(&name);
         let bundle: String = chain
@@ -93,7 +93,7 @@ impl Authorities {
     }
 }
 
-/// What is wrong with certificates; that everybody may push here is not the matter.
+/// Returns the faults of certificates only; these tests allow anonymous pushes on purpose.
 fn wrong(examined: &Examined) -> Vec<String> {
     let mut wrong = examined.wrong();
     wrong.retain(|found| found.starts_with("certificate"));
@@ -113,7 +113,7 @@ fn a_chain_in_order_is_sound() {
     examined.says("tls-versions", &["ok\n", "1.2"]);
 }
 
-/// The instructions of old: a request, signed by its own key.
+/// Follows old instructions: a request, signed by its own key.
 fn version_1_is_found() {
     let authorities = Authorities::new();
     let host = authorities.site.host;

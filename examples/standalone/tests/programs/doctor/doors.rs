@@ -1,4 +1,4 @@
-//! Doors: those that nobody closed, and those that nobody opened.
+//! Ports that are open by mistake, and ports that are closed by mistake.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
     )
 }
 
-/// A vhost that asks for a login, and what else nginx serves.
+/// Returns a vhost that asks for a login, with more servers of nginx.
 fn guarded(more: &str) -> String {
     r#"
     server {

@@ -1,4 +1,4 @@
-//! Limits on bodies: whose they are, and how large, found without sending what is refused.
+//! Limits on bodies: their owner and size, found without sending what is refused.
 
 use libtest_mimic::Trial;
 
@@ -114,7 +114,7 @@ fn a_limit_of_the_registry_is_named() {
     );
 }
 
-/// A proxy that keeps bodies until they are whole announces nothing to the one behind it.
+/// A proxy that buffers whole bodies announces nothing to the one behind it.
 fn a_limit_behind_a_proxy_is_found_by_sending() {
     let site = Site::with_login();
     let _nginx = site.nginx(
@@ -146,7 +146,7 @@ fn a_limit_behind_a_proxy_is_found_by_sending() {
     );
 }
 
-/// What Apache passes on it does not limit, whatever the directive's name says.
+/// Apache does not limit what it passes on, despite the directive's name.
 fn a_directive_of_apaches_is_no_limit() {
     let site = Site::new();
     let _apache = site.apache("ProxyPreserveHost on\nLimitRequestBody 1048576");

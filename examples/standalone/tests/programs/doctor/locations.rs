@@ -1,5 +1,5 @@
-//! A `Location` that leaves the proxy: the proxy does not tell the registry how it was asked, and registry:2
-//! guesses.
+//! A `Location` that leads past the proxy: the proxy does not forward the client's scheme and host, and registry:2
+//! guesses them.
 
 use libtest_mimic::Trial;
 
@@ -45,7 +45,7 @@ const SOUND: &str = r#"
     }
 "#;
 
-/// registry:2, which asks for the login itself.
+/// Makes a site with registry:2, which asks for the login itself.
 fn registry2() -> Site {
     Site::with(|bench| {
         crate::proxies::make_password_file(bench, "-Bbc", "registry.htpasswd", LOGIN);
@@ -118,7 +118,7 @@ fn a_lost_port_is_found() {
     );
 }
 
-/// A vhost with TLS that does not say so.
+/// Returns a vhost with TLS that does not forward the scheme.
 fn untold(port_80: &str) -> String {
     r#"
     {port_80}
@@ -210,7 +210,7 @@ fn the_name_that_it_has_inside_is_found() {
     );
 }
 
-/// A proxy that takes away a path which the registry does not know of.
+/// The proxy removes a path prefix that the registry does not know of.
 fn a_lost_prefix_is_found() {
     let site = Site::with_login();
     let _nginx = site.nginx(

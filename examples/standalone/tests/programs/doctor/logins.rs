@@ -1,4 +1,4 @@
-//! Who asks for a login, and whom a password is told.
+//! Logins: which server asks for them, and which servers get a password.
 
 use libtest_mimic::Trial;
 
@@ -95,7 +95,7 @@ fn a_password_is_not_told_to_strangers() {
     known.says("login", &["ok\n"]);
 }
 
-/// nginx as a token service, and as what asks for its tokens.
+/// nginx acts as a token service, and as the server that asks for its tokens.
 fn a_token_is_fetched_where_the_registry_says() {
     let site = Site::new();
     std::fs::write(site.bench.path("token"), r#"{"token": "g00d"}"#).unwrap();

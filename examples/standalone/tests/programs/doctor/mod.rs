@@ -1,4 +1,4 @@
-//! `registry doctor` before real proxies with the mistakes that people make in them, and before sound ones.
+//! `registry doctor` before real proxies, with common mistakes and without.
 
 use std::{
     net::Ipv4Addr,
@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// What the doctor found.
+/// Results of an examination.
 struct Examined {
     code: Option<i32>,
     report: Value,
@@ -48,7 +48,7 @@ fn examine(arguments: &[&str], login: Option<(&str, &str)>) -> Examined {
     Examined { code, report }
 }
 
-/// The exit code, and what is printed.
+/// Returns the exit code, the report and the log.
 fn run(arguments: &[&str], login: Option<(&str, &str)>) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_registry"));
     command.arg("doctor").args(arguments).stdin(Stdio::null());
@@ -68,7 +68,7 @@ fn run(arguments: &[&str], login: Option<(&str, &str)>) -> (Option<i32>, String,
 }
 
 impl Examined {
-    /// Everything that was found, as `check: verdict`, without what is well or left out.
+    /// Returns all findings as `check: verdict`, without those that passed or were skipped.
     fn wrong(&self) -> Vec<String> {
         let checks = self.report["checks"].as_array().unwrap();
         checks
@@ -84,7 +84,7 @@ impl Examined {
             .collect()
     }
 
-    /// The faults, and nothing else.
+    /// Returns the faults only.
     fn faults(&self) -> Vec<String> {
         let mut faults = self.wrong();
         faults.retain_mut(|found| {
@@ -95,7 +95,7 @@ impl Examined {
         faults
     }
 
-    /// All that was said in a check, with its verdict in front and its fixes behind.
+    /// Returns all messages of a check, with its verdict before and its fixes after them.
     fn said(&self, check: &str) -> String {
         let checks = self.report["checks"].as_array().unwrap();
         let found = checks.iter().filter(|found| found["check"] == check);
@@ -109,7 +109,7 @@ impl Examined {
             .collect()
     }
 
-    /// That this check says all of it.
+    /// Asserts that the messages of this check contain all these words.
     #[track_caller]
     fn says(&self, check: &str, words: &[&str]) {
         let said = self.said(check);
@@ -122,7 +122,7 @@ impl Examined {
         }
     }
 
-    /// That these checks are at fault, and no others, and the exit code says so.
+    /// Asserts that exactly these checks are at fault, and that the exit code says so.
     #[track_caller]
     fn is_at_fault(&self, checks: &[&str]) {
         assert_eq!(self.faults(), checks, "{:#}", self.report);

@@ -1,4 +1,4 @@
-//! Apache: a vhost that keeps the password, as it was written for registry:2 and as it has to be helped there.
+//! Apache: a vhost with the password, as written for registry:2, and with the help that registry:2 needs.
 
 use std::{fs, path::Path};
 
@@ -11,10 +11,10 @@ const PROGRAMS: [&str; 7] = [
     "apache2", "openssl", "htpasswd", "docker", "dockerd", "podman", "skopeo",
 ];
 
-/// Where Debian keeps Apache's modules.
+/// Directory of Apache's modules in Debian.
 const MODULES: &str = "/usr/lib/apache2/modules";
 
-/// The modules that the vhosts use, in the order in which they need each other.
+/// Modules that the vhosts use, in the order of their dependencies.
 const LOADED: [&str; 13] = [
     "mpm_event",
     "authn_core",
@@ -39,7 +39,7 @@ pub(super) fn trials() -> Vec<Trial> {
     ))
 }
 
-/// Apache says which host was asked for, and never by which scheme.
+/// Apache forwards the requested host, but never the scheme.
 fn with_the_host_preserved_without_help() {
     let site = Site::new();
     let _apache = site.apache("ProxyPreserveHost on");

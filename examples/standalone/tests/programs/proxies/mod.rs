@@ -1,8 +1,8 @@
-//! Pushes and pulls through the reverse proxies that people put before a registry, with the directives that their
-//! guides give: nginx and Apache as they are installed, on ports 80 and 443 of an address of the test's own.
+//! Pushes and pulls through reverse proxies in front of a registry, with the directives of their public guides: nginx
+//! and Apache as installed, on ports 80 and 443 of an address of the test's own.
 //!
-//! What breaks a push there is nearly always a `Location` that names another scheme, host or port than the client
-//! uses: it then loses its way (`unknown blob`) or its credentials (`authentication required`). With
+//! Most pushes break there by a `Location` that names another scheme, host or port than the client uses. The client
+//! then loses its way (`unknown blob`) or its credentials (`authentication required`). With
 //! `REGISTRY_TEST_AGAINST=docker-registry` the tests whose names end in `_without_help` fail for that reason.
 
 use std::{
@@ -45,17 +45,17 @@ pub(crate) struct Site {
     pub(crate) layout: Layout,
     pub(crate) server: Server,
     pub(crate) host: Ipv4Addr,
-    /// The certificate is its own authority; clients trust what lies here.
+    /// The certificate is its own authority; clients trust the files here.
     pub(crate) authority: PathBuf,
 }
 
 impl Site {
-    /// A registry that lets everybody in: it is for the proxy to ask who it is.
+    /// Makes a registry without logins, which the proxy has to ask for.
     pub(crate) fn new() -> Self {
         Self::around(Server::under_test)
     }
 
-    /// A registry that asks for [`LOGIN`] itself.
+    /// Makes a registry that asks for [`LOGIN`] itself.
     pub(crate) fn with_login() -> Self {
         Self::with(|bench| {
             make_password_file(bench, "-Bbc", "registry.htpasswd", LOGIN);
@@ -63,12 +63,12 @@ impl Site {
         })
     }
 
-    /// Around a registry that is started on this directory.
+    /// Makes a site around a registry that is started on this directory.
     pub(crate) fn around(serve: impl FnOnce(&Path) -> Server) -> Self {
         Self::with(|bench| serve(&bench.path("registry")))
     }
 
-    /// A registry that is started when there is a certificate: `site.key`, `authority/ca.crt`.
+    /// Makes a site whose registry starts after its certificate exists: `site.key`, `authority/ca.crt`.
     pub(crate) fn with(server: impl FnOnce(&Workbench) -> Server) -> Self {
         let bench = Workbench::new();
         let layout = Layout::sample(bench.path("layout"));
@@ -87,8 +87,8 @@ impl Site {
         }
     }
 
-    /// A configuration with the names of this site in the place of `{registry}`, `{host}`, `{certificate}`,
-    /// `{key}` and `{passwords}`.
+    /// Fills in a configuration: the site's values replace `{registry}`, `{host}`, `{certificate}`, `{key}` and
+    /// `{passwords}`.
     pub(crate) fn configured(&self, text: &str) -> String {
         [
             ("{registry}", self.server.address().to_string()),
@@ -116,7 +116,7 @@ impl Site {
         Proxy(process)
     }
 
-    /// How clients name the proxy on this port; over TLS on 443, and in plain HTTP elsewhere.
+    /// Returns the proxy on this port as clients name it: over TLS on 443, in plain HTTP on other ports.
     fn door(&self, port: u16) -> Door<'_> {
         let name = match port {
             80 | 443 => self.host.to_string(),
@@ -130,7 +130,7 @@ impl Site {
     }
 }
 
-/// A running proxy. Dropped, it is asked to end: it has workers to take along.
+/// A running proxy. On drop it is asked to end, so that it ends its workers as well.
 pub(crate) struct Proxy(Process);
 
 impl Drop for Proxy {
@@ -140,7 +140,7 @@ impl Drop for Proxy {
     }
 }
 
-/// A way in: a proxy as its clients see it.
+/// A proxy as its clients see it.
 struct Door<'a> {
     site: &'a Site,
     name: String,
@@ -148,7 +148,7 @@ struct Door<'a> {
 }
 
 impl Door<'_> {
-    /// docker, podman and skopeo log in, push an image with a layer of 2 MB each, and pull it back whole.
+    /// Logs in by docker, podman and skopeo, pushes an image with a layer of 2 MB each, and pulls it back whole.
     fn serves_everybody(&self, login: Option<(&str, &str)>) {
         self.serves_docker(login);
         self.serves_podman(login);
@@ -247,7 +247,7 @@ impl Door<'_> {
             .podman(storage, &[command, &trust, arguments].concat())
     }
 
-    /// The options by which podman and skopeo trust the site's own authority, or speak plain HTTP.
+    /// Returns the options by which podman and skopeo trust the site's own authority, or use plain HTTP.
     fn trust(&self, side: &str) -> Vec<&str> {
         let options: [&str; 2] = match (self.tls, side) {
             (true, "dest-") => ["--dest-cert-dir", argument(&self.site.authority)],
@@ -261,12 +261,12 @@ impl Door<'_> {
     }
 }
 
-/// An image whose first layer is larger than what proxies accept unless they are told.
+/// Makes an image whose first layer exceeds the default limit of proxies.
 fn large_image(seed: u64) -> DockerArchive {
     DockerArchive::new(&[&Layer::new(seed, 2_000_000), &Layer::new(seed + 100, 20_000)])
 }
 
-/// An address of the loopback network on which nobody listens on the ports of the web.
+/// Returns a loopback address with no listener on ports 80 and 443.
 fn free_host() -> Ipv4Addr {
     let random = RandomState::new();
     (0..100_u8)
@@ -283,7 +283,7 @@ fn free_host() -> Ipv4Addr {
         .expect("of the 16 million loopback addresses, one is free")
 }
 
-/// A certificate for this address that is its own authority: `site.key`, `authority/ca.crt`.
+/// Makes a certificate for this address that is its own authority: `site.key`, `authority/ca.crt`.
 fn make_certificate(bench: &Workbench, host: Ipv4Addr) {
     let subject = format!("subjectAltName=IP:{host}");
     let mut command = bench.command("openssl");

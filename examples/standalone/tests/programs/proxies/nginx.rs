@@ -1,4 +1,5 @@
-//! nginx: the WAF behind Cloudflare, the vhost with a web UI beside the registry, and what nginx-proxy writes.
+//! nginx: the firewall behind Cloudflare, the vhost with a web UI beside the registry, and the configuration of
+//! nginx-proxy.
 
 use std::fs;
 
@@ -16,10 +17,10 @@ const PROGRAMS: [&str; 7] = [
     "nginx", "openssl", "htpasswd", "docker", "dockerd", "podman", "skopeo",
 ];
 
-/// What `{tls}` stands for in the servers below.
+/// Text for `{tls}` in the servers below.
 const TLS: &str = "listen {host}:443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};";
 
-/// What `{login}` stands for.
+/// Text for `{login}` in the servers below.
 const LOGIN_ASKED: &str = r#"auth_basic "Restricted"; auth_basic_user_file {passwords};"#;
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -40,7 +41,7 @@ pub(super) fn trials() -> Vec<Trial> {
     ))
 }
 
-/// Edge with TLS and "Always Use HTTPS", then a firewall that asks for the password and speaks HTTP/1.0 inwards.
+/// An edge has TLS and "Always Use HTTPS"; the firewall behind it asks for the password and uses HTTP/1.0 inwards.
 fn behind_cloudflare_and_a_firewall() {
     let site = Site::new();
     let _nginx = site.nginx(
@@ -82,7 +83,7 @@ fn behind_cloudflare_and_a_firewall() {
     site.door(443).serves_everybody(Some(LOGIN));
 }
 
-/// `Host $host` loses the port: whoever builds a `Location` from it sends the client elsewhere.
+/// `Host $host` loses the port: a `Location` built from it sends the client elsewhere.
 fn on_an_odd_port_without_help() {
     let site = Site::new();
     let _nginx = site.nginx(
@@ -121,7 +122,7 @@ fn without_a_host_header() {
     site.door(5461).serves_everybody(Some(LOGIN));
 }
 
-/// No registry can help there: the answer is nginx's. What is small enough passes.
+/// No registry can help there: the answer is nginx's. Small bodies pass.
 fn with_a_limit_on_bodies_that_the_proxy_sets() {
     let site = Site::new();
     let _nginx = site.nginx(
@@ -144,8 +145,8 @@ fn with_a_limit_on_bodies_that_the_proxy_sets() {
     door.serves_skopeo(None);
 }
 
-/// The registry is not told that clients come over TLS, and plain HTTP is redirected: a `Location` that says
-/// `http://` turns a PATCH into a GET.
+/// The registry does not learn that clients use TLS, and plain HTTP is redirected: a `Location` with `http://` turns a
+/// PATCH into a GET.
 fn over_tls_that_the_registry_is_not_told_of_without_help() {
     let site = Site::with_login();
     let _nginx = site.nginx(
@@ -163,8 +164,8 @@ fn over_tls_that_the_registry_is_not_told_of_without_help() {
     site.door(443).serves_everybody(Some(LOGIN));
 }
 
-/// As before, but plain HTTP works too: credentials are for `https://`, and a `Location` with `http://` loses them.
-/// "The login succeeds, and the push says that authentication is required."
+/// Here plain HTTP works too: credentials are for `https://`, and a `Location` with `http://` loses them. "The login
+/// succeeds, and the push says that authentication is required."
 fn over_tls_beside_plain_http_without_help() {
     let site = Site::with_login();
     let _nginx = site.nginx(
@@ -224,7 +225,7 @@ fn over_tls_without_any_header() {
     site.door(443).serves_everybody(Some(LOGIN));
 }
 
-/// One `Authorization` serves both, and no registry can help: whoever the proxy knows the registry does not.
+/// Both use the same `Authorization`, and no registry can help: it does not know the proxy's users.
 fn where_proxy_and_registry_ask_for_different_users() {
     let site = Site::with_login();
     let stranger = ("proxyuser", "another");
@@ -261,7 +262,7 @@ fn where_proxy_and_registry_ask_for_different_users() {
     log_in(LOGIN).unwrap();
 }
 
-/// The vhost that keeps `docker` before 1.6 out, and serves a web UI at `/`.
+/// The vhost refuses `docker` before 1.6, and serves a web UI at `/`.
 fn beside_a_web_ui_and_closed_to_old_clients() {
     let site = Site::new();
     let _nginx = site.nginx(
@@ -372,7 +373,7 @@ fn with_compression_of_everything() {
     assert_eq!(compressed.header("content-encoding"), Some("gzip"));
 }
 
-/// The registry is not on the network at all, and survives that the one before it was killed.
+/// The registry is not on the network at all, and starts although its predecessor was killed.
 fn through_a_unix_socket() {
     let site = Site::new();
     let socket = site.bench.path("registry.sock");

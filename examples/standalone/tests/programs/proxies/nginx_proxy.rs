@@ -1,5 +1,5 @@
-//! What nginx-proxy of 2017 writes with its companion, before a registry that does TLS and passwords itself: headers are
-//! set for all servers, and a server has a location and nothing else.
+//! The configuration that nginx-proxy of 2017 writes with its companion, before a registry with its own TLS and
+//! passwords. Headers are set for all servers, and a server has only a location.
 
 use libtest_mimic::Trial;
 
@@ -55,7 +55,7 @@ fn with_headers_of_its_own_in_the_location() {
     site.door(443).serves_docker(Some(LOGIN));
 }
 
-/// A registry with TLS and users.
+/// Makes a site with TLS and users.
 pub(crate) fn registry_behind_nginx_proxy() -> Site {
     Site::with(|bench| {
         make_password_file(bench, "-Bbc", "registry.htpasswd", LOGIN);
@@ -68,7 +68,7 @@ pub(crate) fn registry_behind_nginx_proxy() -> Site {
 }
 
 impl Site {
-    /// Starts nginx with what the template writes, more for the server, and more for its location.
+    /// Starts nginx with the template's output, with additions to the server and its location.
     pub(crate) fn nginx_proxy(&self, server: &str, location: &str) -> Proxy {
         let text = r#"
         map $http_x_forwarded_proto $proxy_x_forwarded_proto {

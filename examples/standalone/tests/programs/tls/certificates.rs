@@ -1,4 +1,4 @@
-//! Certificates and keys as OpenSSL makes them, and as instructions on the web tell people to.
+//! Certificates and keys made by OpenSSL, following common instructions on the web.
 
 use libtest_mimic::Trial;
 
@@ -14,7 +14,7 @@ pub(super) fn trials() -> Vec<Trial> {
     )
 }
 
-/// The commands of a widely copied script for self-signed certificates: RSA 4096, and no extensions at all.
+/// Uses the commands of a widely copied script for self-signed certificates: RSA 4096, and no extensions at all.
 fn a_certificate_of_version_1_is_served() {
     let place = Place::new();
     place.openssl("genrsa -out tls.key 4096");
@@ -89,7 +89,7 @@ fn a_bundle_joined_by_cat_in_the_wrong_order_is_served_whole_and_right() {
     assert!(server.log().contains("wrong order"), "{}", server.log());
 }
 
-/// nginx in front of an HTTPS upstream, as it is set up without further thought.
+/// Simulates nginx before an HTTPS upstream, with its default settings.
 fn a_proxy_that_sends_no_name_and_speaks_tls_1_2_is_served() {
     let place = Place::new();
     place.self_signed("tls");

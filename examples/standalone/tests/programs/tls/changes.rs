@@ -1,4 +1,4 @@
-//! Certificates that come, change, and break while the server runs.
+//! Certificates that appear, change, and break while the server runs.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ pub(super) fn trials() -> Vec<Trial> {
     )
 }
 
-/// The name that tells this certificate from the others of a test is in the log when it is served.
+/// Waits for the log line about a served certificate, which contains its distinguishing name.
 fn wait_until_served(server: &Secured, name: &str) {
     let served = format!("serves the certificate for localhost, 127.0.0.1, {name}");
     server.process.wait_for_output(&served).unwrap();
@@ -101,7 +101,7 @@ fn a_renewed_certificate_is_served_and_open_connections_go_on() {
     open.wait().unwrap();
 }
 
-/// `live/` of certbot and `..data` of Kubernetes: no file that the server was told of ever changes.
+/// Follows `live/` of certbot and `..data` of Kubernetes: none of the configured files itself changes.
 fn a_swapped_symlink_is_followed() {
     let place = Place::new();
     for name in ["first", "second"] {

@@ -1,4 +1,4 @@
-//! Clients over HTTPS, and those that leave out the `s`.
+//! Clients over HTTPS, and clients that use `http://` by mistake.
 
 use std::fs;
 
@@ -92,7 +92,7 @@ fn tls_on_a_plain_port_is_told_to_the_client_and_once_to_the_log() {
     assert!(!log.contains("level=warning"), "{log}");
 }
 
-/// Where skopeo looks for the authorities that it trusts.
+/// Returns the directory where skopeo looks for trusted authorities, with this certificate in it.
 fn trusting(place: &Place, certificate: &str) -> String {
     let directory = place.path("certs.d");
     fs::create_dir_all(&directory).unwrap();
@@ -128,7 +128,7 @@ fn skopeo_pushes_and_pulls_and_verifies() {
         .skopeo(&["copy", "--src-cert-dir", &trust, &image(&server), &back]);
 }
 
-/// What is refused at once says that nothing was done, and is sent again.
+/// Requests that are refused at once were not begun, so clients send them again.
 fn clients_go_on_although_there_is_room_for_one_request_at_a_time() {
     let place = Place::new();
     place.self_signed("tls");

@@ -1,4 +1,4 @@
-//! `http.tls` and `http.redirect` of a configuration, with the programs that notice.
+//! `http.tls` and `http.redirect` of a configuration, with the programs that depend on them.
 
 use std::{fs, net::SocketAddr, process::Command};
 
@@ -23,7 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 impl Place {
-    /// A configuration with these keys of `http`, in flow style, on a port of 127.0.0.1.
+    /// Writes a configuration with these keys of `http`, in flow style, on a port of 127.0.0.1.
     fn configure(&self, port: u16, http: &str) {
         let root = self.path("registry");
         let config = format!(
@@ -52,7 +52,7 @@ impl Place {
         Secured::announced(process, "listening on https://")
     }
 
-    /// An authority, and a certificate of it for a client called `ci`: `NAME-ca.crt`, `NAME.crt`, `NAME.key`.
+    /// Makes an authority, and a certificate of it for a client called `ci`: `NAME-ca.crt`, `NAME.crt`, `NAME.key`.
     fn client_of(&self, name: &str) {
         self.authority(&format!("{name}-ca"));
         self.issue(name, &format!("{name}-ca"), "ci", "extendedKeyUsage=clientAuth");

@@ -1,4 +1,4 @@
-//! The server with HTTPS, among the programs that make certificates and those that check them.
+//! The server with HTTPS, with programs that make certificates and programs that check them.
 
 mod certificates;
 mod changes;
@@ -33,7 +33,7 @@ struct Place {
     bench: Workbench,
 }
 
-/// A server that speaks TLS. Dropped, it is killed.
+/// A server with TLS. On drop it is killed.
 struct Secured {
     process: Process,
     address: SocketAddr,
@@ -61,7 +61,7 @@ impl Place {
         Self::started(command)
     }
 
-    /// The same as [`serve`](Self::serve), with variables that `REGISTRY_` begins.
+    /// Starts a server as [`serve`](Self::serve) does, with variables prefixed by `REGISTRY_`.
     fn serve_within(&self, variables: &[(&str, &str)]) -> Secured {
         let mut command = self.serving("tls.crt", "tls.key");
         command.envs(
@@ -85,14 +85,14 @@ impl Place {
         Secured::announced(process, "listens on https://")
     }
 
-    /// What the server says that does not start.
+    /// Returns the output of a server that does not start.
     fn refusal(&self, certificate: &str, key: &str) -> String {
         let (status, said) = crate::server::end_of(self.serving(certificate, key));
         assert_eq!(status.code(), Some(1), "{said}");
         said
     }
 
-    /// Runs `openssl` with words that have no blanks in them; it has to succeed.
+    /// Runs `openssl` with arguments without blanks; it must succeed.
     fn openssl(&self, words: &str) -> String {
         let mut command = self.bench.command("openssl");
         command.args(words.split_ascii_whitespace());
@@ -109,7 +109,7 @@ impl Place {
         String::from_utf8(stdout).unwrap()
     }
 
-    /// A self-signed certificate for `localhost`, 127.0.0.1 and `name`, and its key: `NAME.crt`, `NAME.key`.
+    /// Makes a self-signed certificate for `localhost`, 127.0.0.1 and `name`, and its key: `NAME.crt`, `NAME.key`.
     fn self_signed(&self, name: &str) {
         self.openssl(&format!(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.crt \
@@ -117,14 +117,14 @@ impl Place {
         ));
     }
 
-    /// A root: `NAME.crt`, `NAME.key`.
+    /// Makes a root: `NAME.crt`, `NAME.key`.
     fn authority(&self, name: &str) {
         self.openssl(&format!(
             "req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.crt -subj /CN={name}"
         ));
     }
 
-    /// A certificate that `issuer` signs for `subject`, with one extension: `NAME.crt`, `NAME.key`.
+    /// Makes a certificate that `issuer` signs for `subject`, with one extension: `NAME.crt`, `NAME.key`.
     fn issue(&self, name: &str, issuer: &str, subject: &str, extension: &str) {
         self.write("extensions", extension);
         self.openssl(&format!(
@@ -150,7 +150,7 @@ impl Place {
 }
 
 impl Secured {
-    /// A server that prints its address behind `announces`; lines are printed whole.
+    /// Waits for a server that prints its address after `announces`; lines are printed whole.
     fn announced(process: Process, announces: &str) -> Self {
         process.wait_for_output(announces).unwrap();
         let mut secured = Self {
@@ -161,7 +161,7 @@ impl Secured {
         secured
     }
 
-    /// Another address that it printed.
+    /// Returns another address that it printed.
     fn address_after(&self, announces: &str) -> SocketAddr {
         let output = self.log();
         let mut lines = output.lines();
@@ -170,7 +170,7 @@ impl Secured {
             .unwrap_or_else(|| panic!("no address in {output:?}"))
     }
 
-    /// The status that curl gets, trusting `ca`; or what it complains about.
+    /// Returns the status that curl gets with trust in `ca`, or its error.
     fn curl(&self, place: &Place, ca: &str, more: &[&str]) -> Result<String, String> {
         self.curl_at(
             place,
@@ -193,7 +193,7 @@ impl Secured {
         crate::program::output_of(command).map(|printed| printed.text().to_owned())
     }
 
-    /// What `openssl s_client` says of a connection that it opens and closes.
+    /// Returns the output of `openssl s_client` for a connection that it opens and closes.
     fn s_client(&self, place: &Place, options: &str) -> String {
         let mut command = place.bench.command("openssl");
         command.args(["s_client", "-connect", &self.address.to_string()]);

@@ -1,4 +1,4 @@
-//! Charts and files, and images by a crate: what is pushed by clients that make the manifests themselves.
+//! Charts, files and images, pushed by clients that make the manifests themselves.
 
 use std::fs;
 
@@ -156,7 +156,7 @@ fn oras_pushes_and_pulls() {
     scene.assert_holds_file("team/artifacts", &manifest, &leaves);
 }
 
-/// It sends every request without its login first, bodies and all, and has to see the answer to that.
+/// oras sends every request without its login first, including bodies, and must see the answer to that.
 fn oras_pushes_in_chunks_that_are_each_refused_once() {
     let place = Guarded::new();
     let leaves = place.file(30_000_000);

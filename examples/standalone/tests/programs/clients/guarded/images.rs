@@ -1,4 +1,4 @@
-//! Images, by what builds, runs and copies them.
+//! Images, with the programs that build, run and copy them.
 
 use std::fs;
 

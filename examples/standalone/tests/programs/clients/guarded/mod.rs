@@ -1,8 +1,8 @@
-//! Every client at a registry that speaks TLS by itself and asks for a login: what a deployment without a proxy is.
+//! Every client at a registry with its own TLS and login: a deployment without a proxy.
 //!
 //! Each logs in, pushes, pushes again, and pulls by tag and by digest, with a certificate that it is told to trust.
-//! Nobody stands between it and the registry, so that the access log is what tells how it got on; what it pushed is
-//! compared after a restart without either, byte for byte.
+//! Nothing stands between client and registry, so the access log shows the requests. The pushed content is compared
+//! after a restart without TLS and login, byte for byte.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -21,10 +21,10 @@ mod images;
 
 const USER: &str = "dockeruser";
 
-/// With the characters that get lost.
+/// A password with the characters that get lost.
 const PASSWORD: &str = "se:cret ü";
 
-/// Not the address that clients know to be their own machine, and hence spare from TLS.
+/// An address that clients do not take for their own machine, which they would exempt from TLS.
 const HOST: &str = "127.20.0.1";
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -34,7 +34,7 @@ pub(super) fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// A registry with TLS and a password file, as its configuration file says; and the sample to push.
+/// A registry with TLS and a password file, set by its configuration file, and the sample to push.
 struct Guarded {
     bench: Workbench,
     layout: Layout,
@@ -74,7 +74,7 @@ impl Guarded {
         }
     }
 
-    /// `HOST:PORT`, which clients log in to.
+    /// Returns `HOST:PORT`, which clients log in to.
     fn name(&self) -> &str {
         &self.name
     }
@@ -83,24 +83,24 @@ impl Guarded {
         format!("{}/{name}", self.name)
     }
 
-    /// The directory with what podman and its kin are to trust.
+    /// Returns the directory with the certificates that podman and similar clients trust.
     fn authority(&self) -> String {
         self.bench.path("authority").display().to_string()
     }
 
-    /// The certificate of the authority.
+    /// Returns the certificate of the authority.
     fn certificate(&self) -> PathBuf {
         self.bench.path("authority/ca.crt")
     }
 
-    /// Runs a program in Go that trusts what the system trusts.
+    /// Runs a Go program with its system trust set to the authority.
     fn trusting(&self, program: &str, arguments: &[&str]) -> Result<Printed, String> {
         let mut command = self.bench.command(program);
         command.env("SSL_CERT_FILE", self.certificate()).args(arguments);
         output_of(command)
     }
 
-    /// Runs a line of Python with a client at hand that has logged in.
+    /// Runs a line of Python with a client that has logged in.
     fn oras(&self, line: &str, arguments: &[&str]) -> Printed {
         let script = format!(
             "import sys, oras.client\nhost, ca, user, password, *argv = sys.argv[1:]\n\
@@ -120,8 +120,8 @@ impl Guarded {
         bytes
     }
 
-    /// The same registry in plain HTTP for everybody. The access log of the other has so many blobs that came in,
-    /// only requests of this protocol, and no password.
+    /// Restarts the registry in plain HTTP without logins. Checks the access log of the first one: so many uploaded
+    /// blobs, only requests of this protocol, and no password.
     fn opened(self, uploads: usize, protocol: &str) -> Scene {
         self.server.terminate();
         let log = self.server.wait_and_listen();
@@ -145,7 +145,7 @@ impl Guarded {
     }
 }
 
-/// An authority, and what it signs for [`HOST`]: `authority/ca.crt`, `site.crt` and `site.key`.
+/// Makes an authority, and a certificate for [`HOST`]: `authority/ca.crt`, `site.crt` and `site.key`.
 fn make_certificates(bench: &Workbench) {
     fs::create_dir(bench.path("authority")).unwrap();
     let key = [

@@ -1,4 +1,4 @@
-//! An authority that the set-ups' certificates are bought from.
+//! The authority that signs the set-ups' certificates.
 
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -14,12 +14,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// What its certificates are trusted by.
+    /// Returns the certificate that makes clients trust it.
     pub(super) fn certificate(&self) -> String {
         self.0.pem()
     }
 
-    /// A certificate for these hosts, and its key.
+    /// Returns a certificate for these hosts, and its key.
     pub(super) fn certify(&self, hosts: &[&str]) -> (String, String) {
         let names: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();

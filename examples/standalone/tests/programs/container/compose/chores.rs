@@ -1,14 +1,13 @@
-//! What there is to do in the life of a registry, as the guide has it: the swap by hand, users, certificates, copies,
-//! versions.
+//! Maintenance of a registry, as in the guide: the swap by hand, users, certificates, copies, versions.
 
 use super::{Place, Tour};
 use crate::docker::MACHINE;
 
-/// Where the registry is found on its own machine.
+/// Address of the registry on its own machine.
 const LOCAL: &str = "localhost:5000";
 
 impl Tour<'_> {
-    /// Without compose and without a volume that has a name, from the real registry:2.
+    /// Swaps without compose and without a named volume, from the real registry:2.
     pub(super) fn swaps_by_hand(&self) {
         let mut place = self.empty_place("by-hand");
         self.registry_is("old");
@@ -48,7 +47,7 @@ impl Tour<'_> {
         assert_eq!(self.yard.answer(&format!("http://{LOCAL}/v2/")), "{}");
     }
 
-    /// In the last set-up, which has the names that the guide uses.
+    /// Runs the chores in the last set-up, which has the names that the guide uses.
     pub(super) fn chores(&self, place: &mut Place<'_>) {
         const HOST: &str = "edge.example.com";
 

@@ -1,11 +1,11 @@
-//! What the guide says about clients: those that are to trust a certificate, and those that are to do without.
+//! The guide's part about clients: trust in a certificate, and plain HTTP.
 
 use std::fs;
 
 use super::{HOST, Place, Tour, USER};
 
 impl Tour<'_> {
-    /// While a set-up serves the host by the tour's authority.
+    /// Runs it while a set-up serves the host by the tour's authority.
     pub(super) fn clients(&self) {
         let mut place = self.empty_place("clients");
         place.write("ca.crt", &self.authority.certificate());

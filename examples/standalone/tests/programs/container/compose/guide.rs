@@ -1,9 +1,9 @@
-//! The guide's commands and files: its code blocks that have a name, as in ```` ```sh NAME ````.
+//! The guide's commands and files: its named code blocks, as in ```` ```sh NAME ````.
 
 use std::{cell::RefCell, collections::BTreeMap, fs, path::Path};
 
 pub(super) struct Guide {
-    /// Each block, and whether it was used.
+    /// Each block, and true if it was used.
     blocks: RefCell<BTreeMap<String, (String, bool)>>,
 }
 
@@ -28,7 +28,7 @@ impl Guide {
         }
     }
 
-    /// What a block holds.
+    /// Returns the content of a block, and marks it as used.
     pub(super) fn block(&self, name: &str) -> String {
         let mut blocks = self.blocks.borrow_mut();
         let (content, used) = blocks
@@ -38,7 +38,7 @@ impl Guide {
         content.clone()
     }
 
-    /// What the guide says, and nobody has tried, may be wrong.
+    /// Asserts that every block was used: an untested one may be wrong.
     pub(super) fn assert_all_was_run(&self) {
         let blocks = self.blocks.borrow();
         let unused: Vec<_> = blocks.iter().filter(|(_, (_, used))| !used).collect();

@@ -1,8 +1,8 @@
-//! The guide of deployments, `docs/deploying.md`, command by command: the five set-ups in `examples/standalone/compose`
-//! brought up by docker-compose before real nginx and Apache, what its clients' page says, and its chores.
+//! The guide of deployments, `docs/deploying.md`, command by command. docker-compose runs the five set-ups in
+//! `examples/standalone/compose` behind real nginx and Apache, then the part about clients, and the chores.
 //!
-//! In each set-up the image changes hands, as its users would do it, from this registry to the real registry:2 and back,
-//! with what both have kept, before what became unnecessary is left out.
+//! In each set-up the image is swapped, as its users would do it, from this registry to the real registry:2 and back.
+//! The content of both is kept. Then settings that became unnecessary are left out.
 
 use std::{
     cell::Cell,
@@ -48,7 +48,7 @@ const PROGRAMS: [&str; 16] = [
     "skopeo",
 ];
 
-/// Where the guide's images are, and its user.
+/// Host of the guide's images, and its user.
 const HOST: &str = "registry.example.com";
 const USER: &str = "ann:secret";
 
@@ -56,7 +56,7 @@ pub(super) fn trials() -> Vec<Trial> {
     trials!(PROGRAMS; the_guide_of_deployments_does_what_it_says)
 }
 
-/// One engine serves them all: starting it and building the images is most of the work.
+/// One engine runs them all: starting it and building the images is most of the work.
 fn the_guide_of_deployments_does_what_it_says() {
     let bench = Workbench::new();
     let yard = Yard::new(&bench);
@@ -78,7 +78,7 @@ struct Tour<'a> {
     yard: &'a Yard<'a>,
     guide: Guide,
     authority: Authority,
-    /// How many images were pushed.
+    /// Number of images that were pushed.
     pushed: Cell<u64>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Tour<'a> {
         }
     }
 
-    /// A copy of a set-up's directory.
+    /// Copies a set-up's directory.
     fn place(&self, name: &str) -> Place<'_> {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose").join(name);
         // Compose names what it makes for the directory.
@@ -121,14 +121,14 @@ impl<'a> Tour<'a> {
         }
     }
 
-    /// What `registry:2` is from now on: `new` is this one, `old` the real one.
+    /// Makes `registry:2` an alias: `new` is this registry, `old` the real one.
     fn registry_is(&self, which: &str) {
         self.yard
             .docker
             .run(&["tag", &format!("registry:{which}"), "registry:2"]);
     }
 
-    /// Waits until the user is served at this URL, and returns the body. What signed its certificate is in this file.
+    /// Waits until the user is served at this URL, and returns the body. `authority` has the certificate's signer.
     fn served(&self, url: &str, authority: &Path) -> String {
         let mut command = self.yard.docker.inside("curl");
         // The pauses are curl's own; what is starting refuses connections, or is a proxy's 502, for a moment.
@@ -140,7 +140,7 @@ impl<'a> Tour<'a> {
     }
 }
 
-/// A directory in which the guide's commands are run, and what was pushed to the registry there.
+/// A directory in which the guide's commands run, and the images that were pushed to the registry there.
 struct Place<'a> {
     tour: &'a Tour<'a>,
     directory: PathBuf,
@@ -168,7 +168,7 @@ impl Place<'_> {
             .unwrap_or_else(|failed| panic!("{script}\n{failed}"))
     }
 
-    /// As [`Self::runs`], for what may fail; then the error is what it says.
+    /// Runs [`Self::runs`] for a script that may fail; the error is its output.
     fn attempts(&self, script: &str) -> Result<Printed, String> {
         let mut command = self.tour.yard.docker.inside("sh");
         command.args(["-euc", &format!("cd '{}'\n{script}", self.directory.display())]);
@@ -179,14 +179,14 @@ impl Place<'_> {
         output_of(command)
     }
 
-    /// A certificate for these names by the tour's authority, as `NAME.pem` with its `NAME.key`.
+    /// Makes a certificate for these names by the tour's authority, as `NAME.pem` and `NAME.key`.
     fn certify(&self, name: &str, hosts: &[&str]) {
         let (certificate, key) = self.tour.authority.certify(hosts);
         self.write(&format!("{name}.pem"), &certificate);
         self.write(&format!("{name}.key"), &key);
     }
 
-    /// Trusts what signs the host's certificate, and logs in.
+    /// Trusts the signer of the host's certificate, and logs in.
     fn logs_in(&self, host: &str, authority: &str) {
         self.write("ca.crt", authority);
         self.served(host);
@@ -202,7 +202,7 @@ impl Place<'_> {
         assert_eq!(body, "{}");
     }
 
-    /// Pushes another image there.
+    /// Pushes another image to this host.
     fn push(&mut self, host: &str) {
         let seed = self.tour.pushed.get() + 1;
         self.tour.pushed.set(seed);
@@ -220,8 +220,8 @@ impl Place<'_> {
         }
     }
 
-    /// The real registry:2 takes the place of this one in the running set-up, keeps an image more, and gives it back.
-    /// What is pushed to it goes by way of a host that works with it.
+    /// Swaps this registry in the running set-up for the real registry:2, pushes an image to it, and swaps back. The
+    /// push to registry:2 goes through a host that works with it.
     fn changes_hands(&mut self, host: &str, that_works: &str) {
         self.tour.registry_is("old");
         self.follows("compose-swap");

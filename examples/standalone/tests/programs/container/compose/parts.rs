@@ -1,5 +1,5 @@
-//! Stand-ins, by their names, for the images that the set-ups are made of besides the registry: nginx and Apache from
-//! Debian, and on top of nginx what nginx-proxy and the web UI do.
+//! Stand-ins, under their names, for the other images of the set-ups: nginx and Apache from Debian, and scripts on
+//! nginx in place of nginx-proxy and the web UI.
 
 use std::path::Path;
 
@@ -102,7 +102,7 @@ http {
 }
 ";
 
-/// What every site of nginx-proxy inherits, and a way for the script to ask the engine.
+/// nginx settings that every site of nginx-proxy inherits, and a location through which the script queries the engine.
 const PROXY_CONFIGURATION: &str = "user root;
 worker_processes 1;
 error_log stderr;

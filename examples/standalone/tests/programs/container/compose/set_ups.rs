@@ -8,14 +8,14 @@ use serde_json::json;
 use super::{HOST, Place, Tour, USER};
 use crate::docker::MACHINE;
 
-/// What the web UI is here.
+/// Content of the stand-in for the web UI.
 pub(super) const UI: &str = "the web UI\n";
 
-/// Where the edge is that stands for Cloudflare's.
+/// Address of the edge that represents Cloudflare's.
 pub(super) const EDGE: &str = "172.31.0.2";
 
 impl Tour<'_> {
-    /// nginx asks for the password, at an edge that ends TLS and sends everybody there.
+    /// Runs the set-up where nginx asks for the password, behind an edge that ends TLS and redirects to https.
     pub(super) fn cloudflare(&self, then: impl FnOnce(&mut Place<'_>)) {
         const HOST: &str = "edge.example.com";
         let mut place = self.place("cloudflare");
@@ -164,7 +164,7 @@ impl Tour<'_> {
         place.down("after.yml");
     }
 
-    /// Files as certbot keeps them: links in `live` to what is in `archive`.
+    /// Writes files as certbot keeps them: links in `live` to files in `archive`.
     fn certbot(&self, certificate: &str, key: &str) {
         let of = |directory: &str| self.yard.docker.etc("letsencrypt").join(directory).join(HOST);
         for directory in [of("archive"), of("live")] {
@@ -227,7 +227,7 @@ impl Tour<'_> {
         place.down("after.yml");
     }
 
-    /// What the companion does when it has a certificate.
+    /// Writes the files that the companion writes after it got a certificate.
     fn companion(&self, place: &Place<'_>, hosts: &[&str]) {
         let (certificate, key) = self.authority.certify(hosts);
         place.write(&format!("domains/certs/{HOST}/fullchain.pem"), &certificate);
@@ -237,7 +237,7 @@ impl Tour<'_> {
         }
     }
 
-    /// An authority in the place of Let's Encrypt, and a set-up that asks it.
+    /// Starts an authority in place of Let's Encrypt, and lets the set-up use it.
     fn lets_encrypt_itself(&self, place: &Place<'_>) -> Process {
         place.certify("pebble", &[MACHINE]);
         let configuration = json!({ "pebble": {
@@ -275,7 +275,7 @@ impl Tour<'_> {
 }
 
 impl Place<'_> {
-    /// Nothing is in front of the registry, so that clients are not asked who they are.
+    /// Checks that forwarded client addresses are not believed, since nothing is in front of the registry.
     fn believes_nobody(&self) {
         self.runs(&format!(
             "! curl --silent --fail --cacert ca.crt --user mallory:wrong --header 'X-Forwarded-For: 198.51.100.9' \
@@ -286,7 +286,7 @@ impl Place<'_> {
         assert!(!log.text().contains("198.51.100.9"), "{}", log.text());
     }
 
-    /// An edge as Cloudflare is, with TLS and "Always Use HTTPS", and this behind it.
+    /// Serves an edge as Cloudflare's, with TLS and "Always Use HTTPS", in front of this origin.
     fn serves_edge(&self, origin: &str) {
         let text = format!(
             r#"

@@ -1,7 +1,7 @@
-//! [`Proxies`]: whose word counts about a client's address, and [`Network`].
+//! [`Proxies`]: the proxies that are trusted to tell a client's address; and [`Network`].
 //!
-//! A registry behind a proxy sees the proxy's address. The proxy tells the client's in a header, and so could anybody
-//! else: a header is believed as far as it was written by proxies that are trusted.
+//! A registry behind a proxy sees the proxy's address. The proxy tells the client's address in a header, but anybody
+//! else could write that header too. A header is therefore believed only as far as trusted proxies wrote it.
 
 use http::{HeaderMap, HeaderName, Request};
 use registry_core::auth::{ClientAddress, PresumedProxy};
@@ -14,12 +14,12 @@ use std::{
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Which proxies are believed about a client's address, and in which header they tell it.
+/// Proxies that are trusted to tell a client's address, and the header in which they tell it.
 ///
-/// By default any peer on a loopback or private address is presumed to be a proxy, and believed for the rightmost address
-/// in `X-Forwarded-For`, which is the one that it wrote itself. A client on such an address could claim any other one, so
-/// [`resolve`](Self::resolve) says where an address is presumed: [`PresumedProxy`]. Name the networks of your proxies
-/// ([`of`](Self::of)), or say that there is none ([`none`](Self::none)), and nothing has to be presumed.
+/// By default any peer on a loopback or private address is presumed to be a proxy. It is believed for the rightmost
+/// address in `X-Forwarded-For`, which it wrote itself. A client on such an address could claim any other one, so
+/// [`resolve`](Self::resolve) marks a presumed address: [`PresumedProxy`]. Nothing is presumed if you name the
+/// networks of your proxies ([`of`](Self::of)), or state that there is none ([`none`](Self::none)).
 ///
 /// ```
 /// use axum::{Router, extract::Request, middleware::map_request};
@@ -41,9 +41,9 @@ pub struct Proxies {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Believed {
-    /// Those in these networks, for all that they and other trusted ones wrote.
+    /// Peers in these networks, for everything that they and other trusted proxies wrote.
     Named(Vec<Network>),
-    /// Whoever is in a local network, for so many addresses from the right.
+    /// Any peer in a local network, for this number of addresses from the right.
     Presumed(NonZeroUsize),
 }
 
@@ -54,20 +54,21 @@ impl Default for Proxies {
 }
 
 impl Proxies {
-    /// Nobody is believed: a client is whoever is connected.
+    /// Trusts nobody: the client is the connected peer.
     #[must_use]
     pub fn none() -> Self {
         Self::of([])
     }
 
-    /// Those in these networks: the client is the rightmost address in `X-Forwarded-For` that is in none of them.
+    /// Trusts peers in these networks: the client is the rightmost address in `X-Forwarded-For` that is in none of
+    /// them.
     #[must_use]
     pub fn of(trusted: impl IntoIterator<Item = Network>) -> Self {
         Self::new(Believed::Named(trusted.into_iter().collect()))
     }
 
-    /// Any peer in a [local network](Network::LOCAL), as the last one of `hops` proxies: the client is that many addresses
-    /// from the right in `X-Forwarded-For`, or the leftmost one where there are fewer.
+    /// Trusts any peer in a [local network](Network::LOCAL), as the last one of `hops` proxies. The client is that
+    /// many addresses from the right in `X-Forwarded-For`, or the leftmost one if there are fewer.
     #[must_use]
     pub const fn presumed(hops: NonZeroUsize) -> Self {
         Self::new(Believed::Presumed(hops))
@@ -80,14 +81,14 @@ impl Proxies {
         }
     }
 
-    /// The same, which tell the address in another header. Unless that is `X-Forwarded-For`, it has one address, as
-    /// Cloudflare's `CF-Connecting-IP`.
+    /// Reads the address from another header. Unless that is `X-Forwarded-For`, it has one address, as in Cloudflare's
+    /// `CF-Connecting-IP`.
     #[must_use]
     pub fn telling_in(self, header: HeaderName) -> Self {
         Self { header, ..self }
     }
 
-    /// Returns true for a peer whose headers count.
+    /// Returns true if the headers of this peer count.
     #[must_use]
     pub fn believes(&self, peer: IpAddr) -> bool {
         let networks = match &self.believed {
@@ -97,9 +98,9 @@ impl Proxies {
         networks.iter().any(|network| network.contains(peer))
     }
 
-    /// Puts the client's address into a request that has its peer's as its [`ClientAddress`], and the peer as the
-    /// [`PresumedProxy`] if it told another one and no configuration names it. A request without an address is left
-    /// alone.
+    /// Sets the client's address in a request whose [`ClientAddress`] is its peer's. If the peer told another address
+    /// and no configuration names the peer, the request also gets the peer as its [`PresumedProxy`]. A request without
+    /// an address is left alone.
     pub fn resolve<B>(&self, request: &mut Request<B>) {
         if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
             let peer = canonical(peer);
@@ -112,7 +113,7 @@ impl Proxies {
         }
     }
 
-    /// Returns the client of a request that came from `peer`. An address that was told has port 0.
+    /// Returns the client of a request that came from `peer`. An address from a header has port 0.
     #[must_use]
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
         let peer = canonical(peer);
@@ -136,7 +137,7 @@ impl Proxies {
         told.map(|told| SocketAddr::new(told, 0))
     }
 
-    /// From the right, where believed proxies wrote, to the client, or to where it cannot be read.
+    /// Reads the addresses from the right, where trusted proxies wrote, up to the client or to an unreadable address.
     fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = None;
         let mut hops = 0;
@@ -163,12 +164,12 @@ impl Proxies {
     }
 }
 
-/// On a listener for both families IPv4 looks like IPv6.
+/// Converts an IPv4 address in the form of IPv6, as a listener for both families reports it.
 fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
-/// An address as proxies write it: perhaps with a port, and IPv6 perhaps in brackets.
+/// Parses an address as proxies write it: possibly with a port, and IPv6 possibly in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let address = text
@@ -181,15 +182,15 @@ fn address(text: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// Addresses that begin alike: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+/// A range of addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// How many bits count.
+    /// Number of leading bits that addresses share.
     bits: u8,
 }
 
-/// A text that is no [`Network`].
+/// A text that is not a [`Network`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(String);
 
@@ -232,7 +233,7 @@ impl Network {
         }
     }
 
-    /// Whether an address is one of these; one of IPv4 that is written as one of IPv6 counts as what it is.
+    /// Returns true if an address is in this network. An IPv4 address in the form of IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |own: u128, other: u128, width: u8| {

@@ -35,7 +35,7 @@ impl MountService {
         }
     }
 
-    /// The core sees the raw path, from `/v2` on, and where the registry is found from outside.
+    /// Sets the raw path, from `/v2` on, and the external location of the registry, as the core expects them.
     fn prepare(&self, request: &mut Request<Body>) {
         if !self.prefix.is_empty() {
             *request.uri_mut() = without_prefix(request.uri(), &self.prefix);
@@ -78,7 +78,7 @@ impl tower_service::Service<Request<Body>> for MountService {
     }
 }
 
-/// How the body of what is read becomes one of axum's: our own listener knows a better way for files.
+/// Returns the conversion of a response body into axum's. The listener of this crate sends files more efficiently.
 #[cfg(feature = "serve")]
 fn into_body(request: &mut Request<Body>) -> impl FnOnce(ResponseBody) -> Body + Send + use<> {
     let sender = request.extensions_mut().remove();
@@ -90,7 +90,7 @@ fn into_body(_: &mut Request<Body>) -> impl FnOnce(ResponseBody) -> Body + Send 
     Body::new
 }
 
-/// The target without the prefix that the router has matched already.
+/// Removes the prefix that the router has matched from the target.
 fn without_prefix(uri: &Uri, prefix: &str) -> Uri {
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = target.strip_prefix(prefix).unwrap_or(target);

@@ -1,4 +1,4 @@
-//! Real programs that send 30 MB to a registry that has answered already: each of them sees the answer.
+//! Real programs that send 30 MB to a registry that has already answered: each of them sees the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -54,7 +54,7 @@ fn trial(name: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) ->
     })
 }
 
-/// Where a body of this size is answered before it is read, and how.
+/// Requests whose bodies are answered before they are read, with the status.
 const CASES: [(&str, &str, &str, u16); 4] = [
     (
         "user:wrong",
@@ -76,7 +76,7 @@ fn curl(arguments: &[&str]) {
     asks_with_curl(&World::new(|router| router), arguments);
 }
 
-/// What nginx hands on while it comes, it also stops to hand on.
+/// Without buffering, nginx also stops forwarding a body early.
 fn nginx() {
     let world = World::new(|router| router);
     let nginx = Nginx::before(&world);
@@ -115,8 +115,8 @@ fn asks_with_curl(world: &World, arguments: &[&str]) {
     }
 }
 
-/// http.client, and what is made from it (requests, oras), sends everything before it reads anything. The next request
-/// comes on a new connection, as it was told.
+/// http.client, and its dependents (requests, oras), send everything before they read anything. The next request uses
+/// a new connection, as the answer demanded.
 fn python() {
     const SCRIPT: &str = r#"
 import base64, http.client, sys
@@ -151,7 +151,7 @@ print(connection.getresponse().status, connection.sock is socket)
     }
 }
 
-/// It sends layers in chunks, and only to sessions that it was given: so those are refused in the middle of a push.
+/// skopeo sends layers in chunks, and only to sessions that it opened, so these are refused in the middle of a push.
 fn skopeo() {
     for status in [401, 404, 405, 413] {
         let world = World::new(move |router| {
@@ -188,7 +188,7 @@ async fn early(status: u16, request: Request, next: Next) -> Response {
     (status, [("content-type", "application/json")], body).into_response()
 }
 
-/// Knows the login `user:right`.
+/// Accepts the login `user:right`.
 #[derive(Debug)]
 struct OneUser;
 
@@ -258,7 +258,7 @@ impl World {
     }
 }
 
-/// A proxy that hands on what it receives at once, on a Unix socket.
+/// A proxy on a Unix socket that forwards received bytes at once.
 struct Nginx {
     process: Child,
     socket: PathBuf,
@@ -313,7 +313,7 @@ fn descriptor(image: &Path, kind: &str, content: &[u8]) -> String {
     )
 }
 
-/// Bytes that nothing compresses: Marsaglia's xorshift.
+/// Returns incompressible bytes: Marsaglia's xorshift.
 fn noise() -> &'static [u8] {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut state = 88_172_645_463_325_252_u64;

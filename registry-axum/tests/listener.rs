@@ -1,4 +1,4 @@
-//! The listener, over pipes in memory and in paused time: what each thing may take, and what happens then.
+//! The listener, over pipes in memory and in paused time: its timeouts and limits, and their effects.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ fn app() -> Router {
         .route("/huge", get(|| async { Body::from(vec![b'x'; 32 << 20]) }))
 }
 
-/// As many bytes as `/large`, in pieces.
+/// Returns as many bytes as `/large`, in pieces.
 async fn frames() -> Response {
     let piece = Bytes::from(vec![b'x'; 8 << 10]);
     let pieces = futures_util::stream::iter((0..128).map(move |_| Ok::<_, io::Error>(piece.clone())));
@@ -49,7 +49,7 @@ async fn frames() -> Response {
     response
 }
 
-/// How long until the server closes, to the second.
+/// Returns the number of seconds until the server closes.
 async fn open_for(client: &mut Client) -> u64 {
     let begun = Instant::now();
     client.closed().await;
@@ -126,7 +126,7 @@ async fn a_body_may_take_for_ever_but_not_stand_still() {
     assert_eq!(open_for(&mut client).await, 0);
 }
 
-/// One that the server has handed over in a single piece, and one that it makes as it goes.
+/// One answer is passed on in a single piece, and the other is produced in pieces.
 #[tokio::test(start_paused = true)]
 async fn an_answer_may_take_for_ever_but_not_stand_still() {
     let server = Running::of(app());
@@ -158,12 +158,12 @@ async fn an_answer_may_take_for_ever_but_not_stand_still() {
     }
 }
 
-/// Whether the server has closed a connection from which nothing was read: it takes no more bytes.
+/// Returns true if the server has closed a connection from which nothing was read: it takes no more bytes.
 async fn server_has_ended(client: &mut Client) -> bool {
     !client.try_send(b"G").await
 }
 
-/// It has asked for the price of a few bytes, and nobody knows that it will ever take any.
+/// The request costs a few bytes, and the client may never take any of the answer.
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_which_nothing_is_taken_is_given_up_soon() {
     let server = Running::of(app());
@@ -181,7 +181,7 @@ async fn an_answer_of_which_nothing_is_taken_is_given_up_soon() {
     }
 }
 
-/// The next request arrives, behind the rest of a body that nobody wants, while the answer is still on its way out.
+/// The next request arrives after the rest of an unwanted body, while the answer is still being sent.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_overtakes_an_answer_is_answered_without_delay() {
     let server = Running::of(app());
@@ -281,7 +281,7 @@ async fn where_there_is_no_room_the_longest_idle_makes_some() {
     }
 }
 
-/// One byte of a head, a body that does not come, an answer that is not taken: each costs next to nothing.
+/// One byte of a head, a body that does not arrive, an answer that is not taken: each costs next to nothing.
 #[tokio::test(start_paused = true)]
 async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
     let go = Arc::new(Notify::new());
@@ -487,7 +487,7 @@ async fn what_the_listener_refuses_by_itself_is_told() {
     assert_eq!((line.as_str(), status), ("GET / HTTP/1.1|", 503));
 }
 
-/// The router has seen that one, and made something else of it.
+/// The router has seen that request, and has produced another answer.
 #[tokio::test(start_paused = true)]
 async fn a_layer_learns_that_a_body_stopped_coming() {
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -517,10 +517,10 @@ async fn a_layer_learns_that_a_body_stopped_coming() {
     );
 }
 
-/// The router's status, and what the listener answers in its place.
+/// The router's status, and the status and length of the listener's answer in its place.
 type Noted = (u16, Option<u16>, Option<u64>);
 
-/// Writes down what is known when the answer has been sent, or dropped.
+/// Records the known facts when the answer has been sent, or dropped.
 struct Noting(Overruled, u16, Arc<Mutex<Vec<Noted>>>);
 
 impl Drop for Noting {
@@ -570,7 +570,7 @@ async fn an_early_answer_reaches_those_who_read_only_after_they_have_sent() {
     }
 }
 
-/// Nothing is known of how long the rest is, or it is long, or it may never come.
+/// The length of the rest is unknown, or it is long, or it may never arrive.
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_ends_the_connection_unless_the_rest_is_short() {
     let server = Running::of(refusing());
@@ -609,7 +609,7 @@ async fn a_short_rest_is_received_and_the_connection_kept() {
     assert_eq!(client.ask(GET).await.body, "hello");
 }
 
-/// The next request may be there before the rest of the last one's body was noticed to have ended.
+/// The next request may arrive before the end of the last one's body was noticed.
 #[tokio::test(start_paused = true)]
 async fn what_follows_a_useless_body_is_the_next_request() {
     let server = Running::of(refusing());
@@ -638,7 +638,8 @@ async fn an_early_answer_does_not_wait_for_the_body() {
     assert_eq!(open_for(&mut client).await, 5);
 }
 
-/// How much of a body is received after its answer, and how long, from a client that sends a piece after each pause.
+/// Returns the bytes and seconds for which a body is received after its answer, from a client that pauses after each
+/// piece.
 async fn received(server: &Running, pause: Duration) -> (usize, u64) {
     let mut client = server.connect();
     client
@@ -672,7 +673,7 @@ async fn what_an_early_answer_makes_useless_is_received_within_bounds() {
     assert_eq!(seconds, 5);
 }
 
-/// Whoever sends a short rest slowly has no more time than others: the answer has left long ago.
+/// A client that sends a short rest slowly gets no more time, since the answer was sent long ago.
 #[tokio::test(start_paused = true)]
 async fn a_short_rest_that_does_not_come_has_the_same_time() {
     let server = Running::of(refusing());
@@ -712,7 +713,7 @@ async fn h2_get(client: &mut Http2, path: &str) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-/// What an HTTP/2 client says before its first request.
+/// The first bytes of an HTTP/2 client before its first request.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[tokio::test(start_paused = true)]
@@ -745,7 +746,7 @@ async fn an_http2_peer_that_lives_may_idle_as_long_as_any_other() {
     assert!(client.is_closed());
 }
 
-/// RFC 9113, 8.1: first the whole answer, then the word that the rest of the request is not wanted.
+/// RFC 9113, 8.1: first the whole answer, then the reset that says that the rest of the request is not wanted.
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_over_http2_is_whole_before_the_request_is_reset() {
     let server = Running::of(refusing());
@@ -764,7 +765,7 @@ async fn an_early_answer_over_http2_is_whole_before_the_request_is_reset() {
     assert_eq!(reason.unwrap(), h2::Reason::NO_ERROR);
 }
 
-/// Its first frames and the GOAWAY have crossed each other.
+/// The client's first frames and the GOAWAY have crossed.
 #[tokio::test(start_paused = true)]
 async fn an_http2_request_that_meets_the_goodbye_is_finished() {
     let server = Running::start(app(), |server| {

@@ -1,7 +1,7 @@
 //! A registry behind the listener, and clients that are old, odd or hostile, over pipes in memory.
 //!
-//! What HTTP allows is served, whoever sends it; what it forbids is refused in the registry's error format, and the
-//! connection closed.
+//! Everything that HTTP allows is served to any client. Everything that it forbids is refused in the registry's error
+//! format, and the connection closed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -44,7 +44,7 @@ impl World {
         self.server.connect()
     }
 
-    /// The answer to a request, on a connection of its own.
+    /// Sends a request on a connection of its own, and returns the answer.
     async fn ask(&self, request: &str) -> Answer {
         self.connect().ask(request).await
     }
@@ -224,7 +224,7 @@ async fn a_client_that_waits_for_100_is_told_so() {
     assert_eq!(client.answer().await.status(), 202);
 }
 
-/// It has its answer without having sent anything, and nobody waits for what it will never send.
+/// The client has its answer without having sent anything, and the server does not wait for the body.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_waits_for_100_and_is_refused_need_not_send() {
     let world = World::new();
@@ -343,7 +343,7 @@ async fn requests_ahead_of_their_answers() {
 
 // What is refused.
 
-/// Refused, and whatever follows is not a request any more.
+/// Asserts that a request is refused, and that nothing after it counts as a request.
 async fn refuses(status: u16, request: &str) {
     let world = World::new();
     let upload = world.upload().await;
@@ -379,7 +379,7 @@ async fn two_lengths_are_refused() {
     }
 }
 
-/// However its head came in.
+/// It makes no difference in which way its head arrived.
 #[tokio::test(start_paused = true)]
 async fn a_request_behind_another_is_looked_at_as_well() {
     let world = World::new();

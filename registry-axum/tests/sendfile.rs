@@ -1,7 +1,7 @@
 //! Blobs that the system sends from its page cache, over real sockets.
 //!
-//! The storage here is two-faced: the file that it offers has other bytes than its stream. What arrives says which way
-//! it came.
+//! The storage here has two contents: the file that it offers has other bytes than its stream. The received bytes show
+//! which way was used.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -35,7 +35,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-/// What the streams consist of. The files have none of it.
+/// The byte that streams consist of. The files do not contain it.
 const STREAMED: u8 = b's';
 /// Large enough for several calls, and for the stand-ins to go around more than once.
 const LARGE: usize = (5 << 20) + 4321;
@@ -348,7 +348,7 @@ async fn what_is_not_in_memory_is_read_first() {
     assert_same(&Client::of(address).await.get(&blob, None).await, &blob);
 }
 
-/// A listener that keeps the other end of each connection for a look at it.
+/// A listener that keeps the other end of each connection for inspection.
 struct Observed(TcpListener, Arc<Mutex<Vec<OwnedFd>>>);
 
 impl Listener for Observed {
@@ -362,7 +362,7 @@ impl Listener for Observed {
     }
 }
 
-/// Waits until segments that are not whole are kept back, or are not, on the only connection.
+/// Waits until partial segments are held back, or are not, on the only connection.
 async fn corked(sockets: &Mutex<Vec<OwnedFd>>, corked: bool) {
     let observed = async {
         let is = |socket: &OwnedFd| tcp_cork(socket).unwrap() == corked;
@@ -480,7 +480,7 @@ async fn a_layer_that_counts_frames_counts_the_bytes_that_are_sent() {
     assert_eq!(counted.load(Ordering::Relaxed), LARGE as u64);
 }
 
-/// Puts other bytes into each frame, or the same into a frame of its own.
+/// Replaces each frame by a copy of its own with the same bytes.
 fn copying() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
     |response| {
         std::future::ready(response.map(|body| {
@@ -489,7 +489,7 @@ fn copying() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
     }
 }
 
-/// Leaves out the beginning of each frame.
+/// Removes the beginning of each frame.
 fn cutting() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
     |response| {
         std::future::ready(

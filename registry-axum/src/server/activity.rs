@@ -1,8 +1,8 @@
-//! [`Activity`]: what an HTTP/1 connection is doing, and until when it may go on with it.
+//! [`Activity`]: the current activity of an HTTP/1 connection, and the time until which it may last.
 //!
-//! Its bytes ([`Watched`](super::watched::Watched)) and its requests ([`exchange`](super::exchange)) report here; the
-//! task that drives the connection asks for the [`deadline`](Activity::deadline). Reports write down a time and reset
-//! no timer.
+//! The connection's bytes ([`Watched`](super::watched::Watched)) and its requests ([`exchange`](super::exchange))
+//! report here. The task that drives the connection reads the [`deadline`](Activity::deadline). Reports record a time
+//! and reset no timer.
 
 use super::{
     body_scan::BodyScan,
@@ -20,9 +20,10 @@ use std::{
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-/// The most of a request's body that is held in memory: a whole manifest, or the piece of an upload that is written.
+/// Maximum part of a request's body in memory: a whole manifest, or the piece of an upload that is being written.
 const MOST_RECEIVED: usize = 4 << 20;
-/// How much of a body that nobody wants is received for the connection's sake: less costs less than a new connection.
+/// Maximum number of bytes of an unwanted body received to keep the connection: receiving fewer costs less than a new
+/// one.
 const WORTH_KEEPING: u64 = 256 << 10;
 
 #[derive(Debug)]
@@ -35,38 +36,38 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// How many requests there were. The body of one that is over tells nothing about the bytes that arrive now.
+    /// Number of requests so far. The body of an ended request says nothing about the bytes that arrive now.
     requests: u64,
-    /// A request is being answered.
+    /// True while a request is being answered.
     busy: bool,
-    /// Since when no request is, and the last answer has left.
+    /// Time since which no request is open and the last answer has been sent.
     waiting: Instant,
-    /// The request's body has been read to its end.
+    /// True once the request's body has been read to its end.
     in_head: bool,
-    /// What of it has not arrived. Without it the bytes that arrive belong to a head.
+    /// Rest of the body that has not arrived. Without it, arriving bytes belong to a head.
     body: Option<BodyScan>,
     head: HeadScan,
-    /// When the head that is not whole yet began.
+    /// Start of the head that is not complete yet.
     head_began: Option<Instant>,
-    /// Since when the peer takes no bytes.
+    /// Time since which the peer takes no bytes.
     blocked: Option<Instant>,
-    /// It has taken some of this answer after it had been waited for.
+    /// True if the peer has taken some of this answer after a wait.
     taken: bool,
-    /// How much of answers has been handed to hyper, and not to the system.
+    /// Number of bytes of answers passed to hyper, but not to the system.
     queued: usize,
-    /// Since when more of the request's body is waited for.
+    /// Time since which more of the request's body is awaited.
     receiving: Option<Instant>,
-    /// How much of it has come.
+    /// Number of bytes of the body received.
     received: usize,
-    /// Whatever was answered has been handed to the system.
+    /// True if all answers have been passed to the system.
     flushed: bool,
-    /// Why the head is refused here.
+    /// Reason for which the head is refused here.
     refused: Option<Refusal>,
-    /// The rest of a body that nobody wants, after an early answer; it is short.
+    /// The rest of an unwanted body after an early answer; it is short.
     leftover: Option<Leftover>,
-    /// The connection ends with bytes that nobody reads: until when they are received.
+    /// If the connection ends with unread bytes, the time until which they are received.
     unread: Option<Instant>,
-    /// Of the connection's task.
+    /// Waker of the connection's task.
     waker: Option<Waker>,
 }
 
@@ -78,7 +79,7 @@ struct Leftover {
 }
 
 impl Activity {
-    /// Of a connection whose first byte has arrived.
+    /// Begins with a connection whose first byte has arrived.
     pub(super) fn new(timeouts: Timeouts, limits: Limits, place: Arc<Place>) -> Arc<Self> {
         let now = Instant::now();
         let this = Arc::new(Self {
@@ -118,10 +119,10 @@ impl Activity {
         &self.timeouts
     }
 
-    /// Bytes arrived. Returns how many of them may be passed on: what is behind a head waits until that is a request,
-    /// as it is known only then whether it is a body or another head. What is behind a body is a head, and looked at even
-    /// if hyper reads it together with the body. `None` if the head grows beyond its limit, or the
-    /// connection has lost its place.
+    /// Records that bytes arrived. Returns the number of them that may be passed on. Bytes behind a head wait until
+    /// the head is a request, since only then is it known whether they are a body or another head. Bytes behind a body
+    /// are a head, and are scanned even if hyper reads them together with the body. `None` if the head grows beyond
+    /// its limit, or the connection has lost its slot.
     pub(super) fn received(&self, bytes: &[u8]) -> Option<usize> {
         let mut state = self.state();
         if let Some(body) = &mut state.body {
@@ -148,12 +149,12 @@ impl Activity {
         fits.then_some(taken)
     }
 
-    /// The peer takes no bytes.
+    /// Records that the peer takes no bytes.
     pub(super) fn blocked(&self) {
         self.state().blocked.get_or_insert_with(Instant::now);
     }
 
-    /// It has taken so many.
+    /// Records that the peer has taken this number of bytes.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.state();
         state.taken |= state.blocked.take().is_some();
@@ -161,12 +162,12 @@ impl Activity {
         state.queued = state.queued.saturating_sub(bytes);
     }
 
-    /// A piece of an answer has been handed to hyper.
+    /// Records that a piece of an answer has been passed to hyper.
     pub(super) fn queued(&self, bytes: usize) {
         self.state().queued += bytes;
     }
 
-    /// More of a request's body is waited for.
+    /// Records that more of a request's body is awaited.
     pub(super) fn receiving(&self, request: u64) {
         let mut state = self.state();
         if state.requests == request {
@@ -174,7 +175,7 @@ impl Activity {
         }
     }
 
-    /// A piece of a request's body has come.
+    /// Records that a piece of a request's body has arrived.
     pub(super) fn received_body(&self, request: u64, bytes: usize) {
         let mut state = self.state();
         if state.requests == request {
@@ -183,12 +184,12 @@ impl Activity {
         }
     }
 
-    /// A request is being answered.
+    /// Returns true while a request is being answered.
     pub(super) fn is_busy(&self) -> bool {
         self.state().busy
     }
 
-    /// All that was written has been handed to the system.
+    /// Records that everything written has been passed to the system.
     pub(super) fn flushed(&self) {
         let mut state = self.state();
         state.taken |= state.blocked.take().is_some();
@@ -200,8 +201,8 @@ impl Activity {
         }
     }
 
-    /// hyper wants to write although there is no request to answer: that is its own, empty answer to a head that it
-    /// cannot parse, or that has more lines than it takes. True if it must not be sent, because a better one will be.
+    /// Returns true if hyper's answer must not be sent, because a better one will be. If hyper writes without a
+    /// request, it sends its own empty answer to a head that it cannot parse, or that has too many lines.
     pub(super) fn replaces_answer(&self, answer: &[u8]) -> bool {
         let mut state = self.state();
         let replaces = !state.busy && state.flushed;
@@ -216,8 +217,8 @@ impl Activity {
         replaces
     }
 
-    /// A request was read. Returns its number, and why it is refused: its head says in two ways where its body ends, or
-    /// the connection has lost its place.
+    /// Records that a request was read. Returns its number, and the reason if it is refused: its head gives two
+    /// lengths of its body, or the connection has lost its slot.
     pub(super) fn begin(&self, body: Option<BodyScan>) -> (u64, Option<Refusal>) {
         let mut state = self.state();
         state.requests += 1;
@@ -243,7 +244,7 @@ impl Activity {
         (state.requests, refusal)
     }
 
-    /// A request's body has been read to its end.
+    /// Records that a request's body has been read to its end.
     pub(super) fn body_ended(&self, request: u64) {
         let mut state = self.state();
         if state.requests == request {
@@ -253,8 +254,8 @@ impl Activity {
         }
     }
 
-    /// A request's body is wanted no longer. What is left of it is received if it is known to be short and to come;
-    /// otherwise the connection ends with this request's answer.
+    /// Records that a request's body is no longer wanted. The rest is received if it is known to be short and
+    /// expected; otherwise the connection ends with this request's answer.
     pub(super) fn body_dropped(&self, request: u64, body: Incoming, comes: bool) {
         let mut state = self.state();
         if state.requests != request {
@@ -275,20 +276,20 @@ impl Activity {
         }
     }
 
-    /// There is an answer. True if the connection ends with it.
+    /// Records that there is an answer. Returns true if the connection ends with it.
     pub(super) fn answered(&self) -> bool {
         let mut state = self.state();
         state.receiving = None;
         state.unread.is_some()
     }
 
-    /// A request has been answered, or its answer given up. What hyper holds of the answer may take the peer long to
-    /// receive still: [`flushed`](Self::flushed) says when it has.
+    /// Records that a request has been answered, or its answer given up. The peer may still take long to receive the
+    /// part that hyper holds: [`flushed`](Self::flushed) records the end of that.
     pub(super) fn end(&self) {
         self.state().busy = false;
     }
 
-    /// Receives a little of what nobody wants.
+    /// Receives a part of an unwanted body.
     pub(super) fn poll_leftover(&self, context: &mut Context<'_>) {
         let mut state = self.state();
         if !state
@@ -314,7 +315,7 @@ impl Activity {
         }
     }
 
-    /// Gives the place free for others if nothing is being asked, received or sent.
+    /// Makes the slot available to others if nothing is being requested, received or sent.
     fn rest(&self, state: &State) {
         let resting = !state.busy
             && state.flushed
@@ -326,12 +327,12 @@ impl Activity {
         }
     }
 
-    /// When the connection has taken too long with what it is doing.
+    /// Returns the time at which the current activity has taken too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.state().deadline(&self.timeouts)
     }
 
-    /// What to do now that a deadline may have passed: true if the connection is to be closed.
+    /// Handles deadlines that have passed. Returns true if the connection is to be closed.
     pub(super) fn expire(&self, now: Instant) -> bool {
         let mut state = self.state();
         if state
@@ -348,13 +349,13 @@ impl Activity {
             .is_some_and(|deadline| deadline <= now)
     }
 
-    /// What came of a head that never became a request: its first line.
+    /// Returns the first line of a head that never became a request.
     pub(super) fn first_line(&self) -> String {
         self.state().head.first_line()
     }
 
-    /// The connection has ended: what is to be answered still, and, where the peer is in the middle of sending, until
-    /// when that is received.
+    /// Handles the end of the connection. Returns the refusal that is still to be sent, and, if the peer is still
+    /// sending, the time until which its bytes are received.
     pub(super) fn ended(&self) -> (Option<Refusal>, Option<Instant>) {
         let state = self.state();
         let leftover = state.leftover.as_ref().map(|leftover| leftover.until);

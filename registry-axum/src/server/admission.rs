@@ -1,8 +1,8 @@
-//! [`Admission`]: how many requests may be open over HTTP/2, over all connections.
+//! [`Admission`]: the number of requests that may be open over HTTP/2, over all connections.
 //!
-//! One connection can have many, and each can hold an open file and a piece of an answer, for the price of a few bytes.
-//! So there is a bound over all connections, and when it is reached, those whose clients neither send nor take anything
-//! give way: otherwise whoever keeps enough of them open locks everybody else out.
+//! One connection can have many requests at little cost. Each can hold an open file and a piece of an answer, so their
+//! number is bounded over all connections. At the bound, connections whose clients neither send nor receive are
+//! closed. Otherwise a client that keeps enough requests open would lock out all others.
 
 use super::{settings::Timeouts, streams::Streams};
 use std::{
@@ -16,17 +16,17 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How long a request has waited for its client at least before its connection gives way.
+/// Minimum time for which a request has waited for its client before its connection may be closed.
 const RESPITE: Duration = Duration::from_secs(5);
-/// How often those who wait look for connections that give way.
+/// Interval at which waiting requests look for connections to close.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long there must have been room for all before the log says again that there is none.
+/// Minimum time with room for all before the log reports again that there is none.
 const QUIET: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Admission {
     open: Arc<Semaphore>,
-    /// How many more may wait.
+    /// Number of further requests that may wait.
     queue: Semaphore,
     limit: usize,
     connections: Mutex<Connections>,
@@ -34,11 +34,11 @@ pub(super) struct Admission {
 
 #[derive(Debug)]
 struct Connections {
-    /// Those that are open, and some that were.
+    /// Open connections, and some that have ended.
     all: Vec<Weak<Streams>>,
-    /// How many there may be before those that were are forgotten.
+    /// Number of entries at which ended connections are removed.
     room: usize,
-    /// When they were looked at last.
+    /// Time of the last look at them.
     looked: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl Admission {
         }
     }
 
-    /// A new connection, whose requests may have to give way.
+    /// Adds a connection, whose requests may have to give way.
     pub(super) fn join(&self, streams: &Arc<Streams>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if connections.all.len() >= connections.room {
@@ -67,8 +67,8 @@ impl Admission {
         connections.all.push(Arc::downgrade(streams));
     }
 
-    /// Lets a request in, at once or as soon as others have ended or given way; `None` if that takes too long, or too
-    /// many wait already.
+    /// Admits a request, at once or as soon as others have ended or given way. `None` if that takes too long, or too
+    /// many requests wait already.
     pub(super) async fn admit(&self, timeouts: &Timeouts) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
             return Some(permit);
@@ -88,8 +88,8 @@ impl Admission {
         }
     }
 
-    /// Ends connections whose clients stand still, those with the most such requests first, until all who wait have
-    /// room.
+    /// Ends connections whose clients are idle, those with the most idle requests first, until all waiting requests
+    /// have room.
     fn make_room(&self) {
         let now = Instant::now();
         let (idle, again) = {

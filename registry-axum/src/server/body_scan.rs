@@ -1,34 +1,34 @@
-//! [`BodyScan`]: watches the body of an HTTP/1 request go by, to find where the next head begins.
+//! [`BodyScan`]: follows the body of an HTTP/1 request to find the start of the next head.
 //!
-//! hyper parses; this only counts. Bytes that hyper does not take for a body make it end the connection, so only those that
-//! it takes matter here.
+//! hyper parses; this only counts. hyper ends the connection if it does not accept bytes as a body, so only accepted
+//! bytes matter here.
 
-/// What of a body has not been seen yet.
+/// The part of a body that has not arrived yet.
 #[derive(Debug)]
 pub(super) enum BodyScan {
-    /// So many bytes, and it is over.
+    /// A body with this number of bytes left.
     Sized(u64),
-    /// In chunks (RFC 9112, 7.1).
+    /// A chunked body (RFC 9112, 7.1).
     Chunked(Chunks),
 }
 
-/// Where in a chunked body the next byte is.
+/// Position of the next byte in a chunked body.
 #[derive(Debug)]
 pub(super) enum Chunks {
-    /// In a chunk's size, of which so much has been read.
+    /// In the size of a chunk, with this value so far.
     Size(u64),
-    /// Behind it, on the same line.
+    /// After the size, on the same line.
     Extension(u64),
-    /// In its bytes and the end of line behind them, of which so many are to come.
+    /// In the bytes of a chunk and the line end after them, of which this many are to come.
     Data(u64),
-    /// In the lines behind the last one. Only the empty one ends the body.
+    /// In the lines after the last chunk. Only an empty one ends the body.
     Trailers { empty: bool },
-    /// Behind everything.
+    /// After the body.
     Over,
 }
 
 impl BodyScan {
-    /// Of a body whose length is known, or that is chunked.
+    /// Begins a body of a known length, or a chunked one.
     pub(super) const fn of(length: Option<u64>) -> Self {
         match length {
             Some(length) => Self::Sized(length),
@@ -36,7 +36,7 @@ impl BodyScan {
         }
     }
 
-    /// The next bytes; returns how many of them belong to the body. Those behind it are not looked at.
+    /// Scans the next bytes; returns the number of them that belong to the body. The bytes after it are not scanned.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Sized(left) => count(left, bytes.len()),
@@ -44,7 +44,7 @@ impl BodyScan {
         }
     }
 
-    /// It has come to its end.
+    /// Returns true if the body has ended.
     pub(super) const fn is_over(&self) -> bool {
         matches!(self, Self::Sized(0) | Self::Chunked(Chunks::Over))
     }
@@ -87,7 +87,7 @@ impl Chunks {
     }
 }
 
-/// Takes as many bytes as there are, and not more than are left.
+/// Takes the available bytes, up to the number that is left.
 fn count(left: &mut u64, there: usize) -> usize {
     let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
     *left -= taken as u64;

@@ -1,9 +1,9 @@
-//! [`refusal`]: requests that hyper takes, and that are refused all the same.
+//! [`refusal`]: refuses requests that hyper accepts.
 
 use super::refusal::Refusal;
 use http::{HeaderValue, Request, Uri, Version, header, uri::Authority};
 
-/// Why a request is refused by what its head says.
+/// Returns the reason for which the head of a request is refused, if any.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Refusal> {
     if !is_coded_as_known(request) {
         Some(Refusal::TransferCoding)
@@ -14,8 +14,8 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Refusal> {
     }
 }
 
-/// hyper takes off `chunked`, which has to be last, and looks at no other coding: what was compressed besides would be
-/// stored compressed. RFC 9112, 6.1.
+/// Returns true if the body has no transfer coding besides `chunked`. hyper removes `chunked`, which has to be last,
+/// and ignores other codings: a compressed body would be stored compressed. RFC 9112, 6.1.
 fn is_coded_as_known<B>(request: &Request<B>) -> bool {
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -25,7 +25,8 @@ fn is_coded_as_known<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// RFC 9112, 3.2: exactly one `Host`, from HTTP/1.1 on. RFC 9113, 8.3.1: none that contradicts `:authority`.
+/// Returns true if the request names one host. RFC 9112, 3.2: exactly one `Host`, from HTTP/1.1 on. RFC 9113, 8.3.1:
+/// none that contradicts `:authority`.
 fn names_one_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
@@ -36,7 +37,7 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// Compares as RFC 3986, 6.2.2 and 6.2.3 do: in any case, and with the port of the scheme where none is given.
+/// Compares as in RFC 3986, 6.2.2 and 6.2.3: ignoring case, and with the default port of the scheme if none is given.
 fn is_that_of(target: &Uri, host: &HeaderValue) -> bool {
     let Some(authority) = target.authority() else {
         return true;

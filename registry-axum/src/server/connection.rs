@@ -20,28 +20,28 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection that is refused may last.
+/// Maximum duration of a connection that is refused.
 const REFUSAL: Duration = Duration::from_secs(5);
 
-/// What all connections of a server have in common.
+/// State that all connections of a server share.
 #[derive(Debug)]
 pub(super) struct Shared<H> {
     pub(super) router: Router,
     pub(super) handshake: H,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
-    /// Who is told what is refused here.
+    /// Observer of requests that are refused here.
     pub(super) observer: Observer,
-    /// Files are sent by the system where that can be.
+    /// True if files are sent by the system where possible.
     pub(super) sendfile: bool,
-    /// Of requests over HTTP/2.
+    /// Bound on requests over HTTP/2.
     pub(super) admission: Arc<Admission>,
-    /// The server is to end: finish what runs, begin nothing.
+    /// Cancelled when the server is to end: running requests finish, and no new one begins.
     pub(super) stop: CancellationToken,
     pub(super) tls_hint: TlsHint,
 }
 
-/// Serves a connection until it ends, or loses its place.
+/// Serves a connection until it ends, or loses its slot.
 pub(super) async fn serve<Io, H: Handshake<Io>>(
     shared: &Shared<H>,
     io: Io,
@@ -56,7 +56,7 @@ pub(super) async fn serve<Io, H: Handshake<Io>>(
     place.leave();
 }
 
-/// Answers whatever comes with 503, and soon ends the connection.
+/// Answers every request with 503, and soon ends the connection.
 pub(super) async fn refuse<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr) {
     let place = Place::to_be_refused();
     if timeout(REFUSAL, run(shared, io, peer, &place, true))
@@ -110,15 +110,15 @@ async fn run<Io, H: Handshake<Io>>(
 struct Begun<Io> {
     io: Io,
     protocol: Protocol,
-    /// What has been read of it.
+    /// Bytes read so far.
     read: Bytes,
     extensions: http::Extensions,
 }
 
-/// With what an HTTP/2 peer begins. RFC 9113, 3.4.
+/// The first bytes of an HTTP/2 peer. RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Waits for the first byte, and for as many as it takes to tell the protocol.
+/// Waits for the first byte, and for as many as it takes to recognize the protocol.
 async fn begin<Io: AsyncRead + Unpin>(established: Established<Io>) -> io::Result<Begun<Io>> {
     let Established {
         mut io,

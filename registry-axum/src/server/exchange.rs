@@ -1,4 +1,4 @@
-//! One request and its answer: through the router, with bodies that notice when a client stands still.
+//! One request and its answer: through the router, with bodies that notice an idle client.
 
 use super::{
     activity::Activity,
@@ -30,18 +30,19 @@ use std::{
 use tokio::time::{Instant, Sleep};
 use tower_service::Service as _;
 
-/// What all requests of a connection have in common.
+/// State that all requests of a connection share.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) router: Router,
     pub(super) peer: SocketAddr,
     pub(super) extensions: Extensions,
-    /// The connection is one too many: everything is answered 503.
+    /// True if the connection exceeds the limit: every request is answered 503.
     pub(super) refusing: bool,
     pub(super) observer: Observer,
 }
 
-/// Answers a request of an HTTP/1 connection. It has begun when this returns: hyper may read on before it polls.
+/// Answers a request of an HTTP/1 connection. The request counts as begun when this returns, since hyper may read on
+/// before it polls.
 pub(super) fn http1(
     host: Host,
     activity: Arc<Activity>,
@@ -61,8 +62,8 @@ pub(super) fn http1(
 
 /// Answers a request of an HTTP/2 connection.
 ///
-/// One too many that has no body is refused in a way that says that nothing was done (RFC 9113, 8.7): HTTP clients send
-/// it again by themselves, and only they know how. What has a body they cannot send again; its sender is told.
+/// A request beyond the limit that has no body is refused with a reset that says that nothing was done (RFC 9113,
+/// 8.7). HTTP clients repeat it by themselves. They cannot repeat a request with a body, so its sender gets an answer.
 pub(super) async fn http2(
     host: Host,
     admission: Arc<Admission>,
@@ -121,7 +122,7 @@ async fn answer(
     exchange.answered_by(response, sender)
 }
 
-/// RFC 9112, 3.2.2: a target that names a host counts, and not what `Host` says.
+/// Sets the host of a request to the one that its target names, which overrides `Host`. RFC 9112, 3.2.2.
 fn host_of_target<B>(request: &mut Request<B>) {
     let named = request
         .uri()
@@ -147,7 +148,7 @@ fn wrapped(request: Request<Incoming>, exchange: &Exchange, overruled: &Overrule
     })
 }
 
-/// A request that is being answered; dropped when the answer has been handed over, or will never be.
+/// A request that is being answered; dropped when its answer has been passed on or given up.
 #[derive(Debug)]
 enum Exchange {
     Http1(Http1),
@@ -205,14 +206,15 @@ impl Exchange {
     }
 }
 
-/// The body of an answer; its end is that of the exchange.
+/// The body of an answer; the exchange ends with it.
 ///
-/// Over HTTP/2 there is one piece at a time. hyper asks for a piece before it knows whether the client has room for it,
-/// and holds it as well as the one that it has handed on, which is held whole while there is room for a part of it.
+/// Over HTTP/2 only one piece is in flight. hyper polls for a piece before it knows whether the client has room for
+/// it. hyper then holds it in addition to the previous one, which is held whole while there is room for only a part of
+/// it.
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
-    /// Of a connection on which frames may stand for bytes of a file.
+    /// Sender of a connection on which frames may be stand-ins for bytes of a file.
     sender: Option<Sender>,
     exchange: Exchange,
 }
@@ -268,21 +270,21 @@ impl HttpBody for AnswerBody {
     }
 }
 
-/// The body of a request; an error when nothing has come for too long.
+/// The body of a request; fails if nothing arrives for too long.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     /// `None` once it has been read to its end.
     body: Option<Incoming>,
-    /// Over HTTP/1, who takes what is left of it, and which request it belongs to.
+    /// Over HTTP/1, the activity that receives the rest of the body, and the number of its request.
     connection: Option<(Arc<Activity>, u64)>,
-    /// Over HTTP/2, who wants to know when it is waited for.
+    /// Over HTTP/2, the stream that records when the body is awaited.
     stream: Weak<Stream>,
     idle: Duration,
-    /// When something came, or was first waited for.
+    /// Time when something last arrived, or was first awaited.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     overruled: Overruled,
-    /// The client waits to be told that its body is wanted, and has not been.
+    /// True if the client waits for `100 Continue`, which has not been sent.
     untouched: bool,
 }
 
@@ -388,7 +390,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// Why a body ended early.
+/// Reason for the early end of a body.
 #[derive(Debug)]
 pub(super) enum BodyError {
     Broken(hyper::Error),

@@ -1,22 +1,22 @@
-//! [`Handshake`]: what happens on a connection before HTTP is spoken on it.
+//! [`Handshake`]: the step on a connection before HTTP.
 
 use http::Extensions;
 use std::{future::Future, io, net::SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// What happens on a connection before HTTP is spoken on it: TLS, or nothing ([`Plain`]).
+/// The step on a connection before HTTP: TLS, or nothing ([`Plain`]).
 ///
-/// The [`Server`](super::Server) calls it in the connection's own task, so a slow peer holds up nobody else, and gives
-/// it together with the peer's first byte the time of
-/// [`Timeouts::first_byte`](super::Timeouts::first_byte): an implementation needs no timer, and has to be safe to drop
-/// at any point. `Io` is the listener's connection.
+/// The [`Server`](super::Server) calls it in the connection's own task, so a slow peer delays nobody else. The
+/// handshake and the peer's first byte together have the time of
+/// [`Timeouts::first_byte`](super::Timeouts::first_byte). An implementation therefore needs no timer, and has to be
+/// safe to drop at any point. `Io` is the listener's connection.
 ///
 /// ```
 /// use registry_axum::server::{Established, Handshake};
 /// use std::{io, net::SocketAddr};
 /// use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 ///
-/// /// Takes the one line of a proxy that says whom it speaks for.
+/// Takes one line with the client's address, as a proxy sends it.
 /// struct SkipLine;
 ///
 /// impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<Io> for SkipLine {
@@ -29,15 +29,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// }
 /// ```
 pub trait Handshake<Io>: Send + Sync + 'static {
-    /// What HTTP is spoken over.
+    /// The stream that carries HTTP.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Prepares a connection.
     ///
     /// # Errors
     ///
-    /// Whatever ends the connection before HTTP. It is logged for debugging, no more; what the peer is to be told, the
-    /// implementation says itself before it fails.
+    /// Any error ends the connection before HTTP. It is only logged at debug level. An implementation that wants to
+    /// inform the peer does so before it fails.
     fn handshake(
         &self,
         io: Io,
@@ -54,7 +54,7 @@ pub struct Established<Io> {
 }
 
 impl<Io> Established<Io> {
-    /// A connection whose first bytes say which protocol it speaks.
+    /// Returns a connection whose first bytes determine its protocol.
     #[must_use]
     pub fn new(io: Io) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl<Io> Established<Io> {
         }
     }
 
-    /// The same, with the protocol that was negotiated (ALPN).
+    /// Sets the protocol that was negotiated (ALPN).
     #[must_use]
     pub fn speaking(self, protocol: Protocol) -> Self {
         Self {
@@ -73,14 +73,14 @@ impl<Io> Established<Io> {
         }
     }
 
-    /// The same; each of its requests carries these extensions, such as the peer's certificate.
+    /// Adds these extensions to each request of the connection, such as the peer's certificate.
     #[must_use]
     pub fn with_extensions(self, extensions: Extensions) -> Self {
         Self { extensions, ..self }
     }
 }
 
-/// A version of HTTP, as far as a connection knows it.
+/// A version of HTTP that a connection can negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -90,7 +90,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// No handshake: HTTP from the first byte. HTTP/2 is spoken with those who begin with its preface.
+/// No handshake: HTTP from the first byte. HTTP/2 is used with peers that begin with its preface.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 

@@ -1,27 +1,28 @@
-//! [`HeadScan`]: watches the head of an HTTP/1 request go by.
+//! [`HeadScan`]: follows the head of an HTTP/1 request.
 //!
-//! hyper parses; this only counts bytes, so that a head can be refused before it is whole, and notices headers that
-//! must not come together. By the specification (RFC 9112, 6.3) `Transfer-Encoding` wins over `Content-Length`, and
-//! hyper drops the loser unseen; a proxy in front that decides the other way makes that a smuggled request.
+//! hyper parses; this only counts bytes, so that a head can be refused before it is complete. It also detects headers
+//! that must not occur together. By the specification (RFC 9112, 6.3) `Transfer-Encoding` overrides `Content-Length`,
+//! and hyper drops the latter silently. With a proxy in front that decides the other way, that would allow a smuggled
+//! request.
 
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 const CONTENT_LENGTH: &[u8] = b"content-length";
 /// The length of the longer name.
 const LONGEST: usize = TRANSFER_ENCODING.len();
-/// How much of the first line is kept: for a log, should this be no request.
+/// Maximum number of bytes kept of the first line: for a log, in case this is not a request.
 const KEPT: usize = 512;
 
-/// What has been seen of one head.
+/// Observations on one head so far.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
     length: usize,
-    /// The first line that is not empty, or what there is of it.
+    /// The first line that is not empty, as far as it has arrived.
     first_line: Vec<u8>,
     /// The beginning of the current line, in lower case.
     line: [u8; LONGEST],
-    /// How many bytes the line had so far; beyond [`LONGEST`] it is no name that matters.
+    /// Number of bytes of the current line so far; beyond [`LONGEST`] its name does not matter.
     filled: usize,
-    /// There was a line that is not empty: the next empty one ends the head.
+    /// True after a line that is not empty: the next empty one ends the head.
     begun: bool,
     complete: bool,
     transfer_encoding: bool,
@@ -39,7 +40,7 @@ impl HeadScan {
         };
     }
 
-    /// The next bytes; returns how many of them belong to the head. Those behind it are not looked at.
+    /// Scans the next bytes; returns the number of them that belong to the head. The bytes after it are not scanned.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         for (position, &byte) in bytes.iter().enumerate() {
             if self.complete {
@@ -74,22 +75,22 @@ impl HeadScan {
         bytes.len()
     }
 
-    /// What came in its first line, as far as it makes sense.
+    /// Returns the first line, with unreadable bytes replaced.
     pub(super) fn first_line(&self) -> String {
         String::from_utf8_lossy(&self.first_line).into_owned()
     }
 
-    /// It has come to its end.
+    /// Returns true if the head has ended.
     pub(super) const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// How many bytes it has, as far as it has come.
+    /// Returns the number of bytes of the head that have arrived.
     pub(super) const fn length(&self) -> usize {
         self.length
     }
 
-    /// Says in two ways where its body ends.
+    /// Returns true if the head gives two lengths of its body.
     pub(super) const fn has_two_lengths(&self) -> bool {
         self.transfer_encoding && self.content_length
     }

@@ -27,15 +27,16 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// How many lines of headers a request may have here. More than a registry takes, so that it is the one to refuse.
+/// Maximum number of header lines per request here. It is higher than the registry's own limit, so that the registry
+/// refuses.
 const HEADER_LINES: usize = 512;
-/// How long the end may take: the last word, and what TLS says then.
+/// Maximum duration of the end of a connection: the last answer, and the closing message of TLS.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The most that is read or gathered to write at once. Pieces of a body are parts of the buffer they were read into, and
-/// keep all of it: larger ones cost memory with every upload, smaller ones a system call more often.
+/// Maximum number of bytes read at once, or gathered for a write. Pieces of a body are parts of the buffer they were
+/// read into, and keep all of it. Larger buffers cost memory with every upload; smaller ones cost more system calls.
 const BUFFER: usize = 128 << 10;
-/// The same where large answers are files and need no memory.
+/// The same limit if large answers are files and need no memory.
 const BUFFER_BESIDE_FILES: usize = 256 << 10;
 
 pub(super) async fn serve<H, Io>(shared: &Shared<H>, mut host: Host, place: &Arc<Place>, io: Rewound<Io>)
@@ -103,7 +104,7 @@ where
     }
 }
 
-/// Says the last word.
+/// Sends the last answer, if any, and ends the connection.
 async fn end<Io: AsyncWrite + Unpin>(io: &mut Io, refusal: Option<Refusal>) -> io::Result<()> {
     if let Some(refusal) = refusal {
         io.write_all(&refusal.bytes()).await?;
@@ -111,8 +112,8 @@ async fn end<Io: AsyncWrite + Unpin>(io: &mut Io, refusal: Option<Refusal>) -> i
     io.shutdown().await
 }
 
-/// Receives what nobody wants until the peer closes. Closing with bytes unread would reset the connection, and take from
-/// the peer the answer that it has not read yet.
+/// Receives unwanted bytes until the peer closes. Closing with unread bytes would reset the connection, and the peer
+/// would lose an answer that it has not read yet.
 async fn discard<Io: AsyncRead + Unpin>(io: &mut Io, most: u64) -> io::Result<()> {
     let mut nobody_reads_this = vec![0; 16 << 10];
     let mut left = most;

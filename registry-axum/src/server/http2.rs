@@ -22,18 +22,19 @@ use tokio::{
     time::Instant,
 };
 
-/// What a peer may send ahead of being read, per request and in all: enough for a gigabit over 30 ms.
+/// Number of bytes that a peer may send before they are read, per request and in total: enough for a gigabit over 30
+/// ms.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-/// The largest frame that a peer may send: fewer, larger pieces of an upload.
+/// Maximum size of a frame from a peer: fewer, larger pieces of an upload.
 const FRAME: u32 = 64 << 10;
-/// How much of each answer waits for a peer that does not take it.
+/// Maximum number of bytes of each answer that wait for a slow peer.
 const SEND_BUFFER: usize = 128 << 10;
-/// How many requests a peer may take back before they are worked on, and how many of its errors are put up with,
-/// until it is told to calm down and the connection ends. CVE-2023-44487.
+/// Maximum number of requests that a peer may reset before they are handled, and of its errors. Beyond that the peer
+/// is told to calm down and the connection ends. CVE-2023-44487.
 const RESETS: usize = 20;
 const ERRORS: usize = 256;
-/// How long a peer that was told of the end may keep the connection without a request: one may have been under way.
+/// Time for which a peer that was told of the end may keep the connection without a request: one may be in transit.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: Rewound<Io>)

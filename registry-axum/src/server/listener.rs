@@ -1,4 +1,4 @@
-//! [`Listener`]: where connections come from, and what a failure to accept one means.
+//! [`Listener`]: the source of connections, and the treatment of a failure to accept one.
 
 #[cfg(unix)]
 use std::net::Ipv4Addr;
@@ -10,21 +10,22 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Where a [`Server`](super::Server)'s connections come from: a socket, or, in tests, pipes in memory.
+/// Source of a [`Server`](super::Server)'s connections: a socket, or, in tests, pipes in memory.
 pub trait Listener: Send {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection, and who is at its other end. Dropping the future must lose no connection.
+    /// Accepts the next connection, and returns it with the peer's address. Dropping the future must lose no
+    /// connection.
     ///
     /// # Errors
     ///
-    /// The server goes on in any case: at once after the failure of one connection, and after a pause where the
-    /// system has run out of something.
+    /// The server continues in any case: at once after the failure of one connection, and after a pause if the system
+    /// has run out of a resource.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
 }
 
-/// Small answers are sent at once: without `TCP_NODELAY` some wait 40 ms for a delayed acknowledgement.
+/// Sends small answers at once: without `TCP_NODELAY` some wait 40 ms for a delayed acknowledgement.
 impl Listener for TcpListener {
     type Io = TcpStream;
 
@@ -35,7 +36,7 @@ impl Listener for TcpListener {
     }
 }
 
-/// Whoever connects is on this machine, and counts as `127.0.0.1`: by default a proxy that is believed.
+/// Reports `127.0.0.1` as the address of every peer, since all are on this machine: by default a trusted proxy.
 #[cfg(unix)]
 impl Listener for UnixListener {
     type Io = UnixStream;
@@ -46,7 +47,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// How long to wait after a failure to accept.
+/// Pause after a failure to accept.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     pause: Duration,
@@ -56,13 +57,14 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_secs(1);
 
-    /// A connection was accepted: all is well.
+    /// Ends the pause after a connection was accepted.
     pub(super) const fn reset(&mut self) {
         self.pause = Duration::ZERO;
     }
 
-    /// `None` if only one connection has failed. Otherwise something has run out (file descriptors, memory): trying
-    /// again at once would spin, giving up would turn a full table into an outage.
+    /// Returns the pause after a failure; `None` if only one connection has failed. Otherwise a resource has run out
+    /// (file descriptors, memory). Trying again at once would spin, and giving up would turn a full table into an
+    /// outage.
     pub(super) fn after(&mut self, error: &io::Error) -> Option<Duration> {
         use io::ErrorKind as Kind;
         if matches!(

@@ -1,18 +1,18 @@
-//! The listener: serves a router to clients as they are, on networks as they are.
+//! The listener: serves a router to real clients on real networks.
 //!
-//! [`serve`] is one line; [`Server`] has what can be set. Hosts with a listener of their own need neither.
+//! [`serve`] takes one line; [`Server`] has settings. Hosts with a listener of their own need neither.
 //!
 //! | | |
 //! |---|---|
-//! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with those who begin with it; TLS is a [`Handshake`], and a ready one with the feature `tls` |
-//! | time | for the first byte, for a request's head, between requests, and within a body that stands still, each its own ([`Timeouts`]); none for a whole body |
-//! | amount | of connections, of a head's bytes, of requests at once ([`Limits`]); who stands still gives way to who does not |
-//! | early answers | at once; what is left of the body is received within bounds, so that the client sees the answer |
+//! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with peers that begin with it; TLS is a [`Handshake`], available with the feature `tls` |
+//! | timeouts | for the first byte, for a request's head, between requests, and for an idle body, each its own ([`Timeouts`]); none for a whole body |
+//! | limits | on connections, on the bytes of a head, on concurrent requests ([`Limits`]); idle connections give way to active ones |
+//! | early answers | sent at once; the rest of the body is received within bounds, so that the client sees the answer |
 //! | odd requests | two lengths, two hosts, unknown codings, folded headers: refused in the registry's error format, and the connection closed |
-//! | the end | nothing more is accepted, idle connections are closed, requests finish, and at the deadline what is left is cut off |
+//! | the end | no more connections are accepted, idle ones are closed, requests finish, and the rest is cut off at the deadline |
 //!
-//! Every request carries a [`ClientAddress`](registry_core::auth::ClientAddress). An answer whose body is there leaves
-//! in one piece with its head.
+//! Every request carries a [`ClientAddress`](registry_core::auth::ClientAddress). An answer whose body is ready is
+//! sent in one piece with its head.
 
 mod activity;
 mod admission;
@@ -64,7 +64,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How many connections are being refused at once. What comes on top of those is closed without a word.
+/// Maximum number of connections that are refused at the same time. Further ones are closed without an answer.
 const REFUSALS: usize = 64;
 
 /// Serves a router on a listener, until the future is dropped.
@@ -80,7 +80,7 @@ pub async fn serve(listener: impl Listener, router: Router) {
     Server::new(router).serve(listener).await;
 }
 
-/// A listener to be.
+/// A listener with settings, not yet started.
 ///
 /// ```no_run
 /// use registry_axum::server::{Server, Timeouts};
@@ -112,7 +112,7 @@ pub struct Server<H = Plain> {
 }
 
 impl Server {
-    /// A server for a router, with the defaults, that never ends.
+    /// Returns a server for a router, with default settings and without an end.
     pub fn new(router: Router) -> Self {
         Self {
             router,
@@ -127,18 +127,18 @@ impl Server {
 }
 
 impl<H> Server<H> {
-    /// How long things may take.
+    /// Sets the timeouts of connections and requests.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
-    /// How much things may take.
+    /// Sets the limits on connections and requests.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Tells somebody of each request that the listener refuses by itself, with 400, 431, 501 or 503, as no layer of the
-    /// router sees those. What is called here must not wait. See also [`Overruled`], for 408.
+    /// Sets an observer of each request that the listener refuses by itself, with 400, 431, 501 or 503. No layer of
+    /// the router sees those. The observer must not block. See also [`Overruled`], for 408.
     ///
     /// ```
     /// # fn server(app: axum::Router) -> registry_axum::server::Server {
@@ -153,15 +153,15 @@ impl<H> Server<H> {
         }
     }
 
-    /// Has the system send the blobs that are files, from its page cache straight to the connection (`sendfile(2)`):
-    /// over plain TCP with HTTP/1, on Linux, from 64 KiB on. Everything else is streamed as ever.
+    /// Lets the system send blobs that are files, from its page cache directly to the connection (`sendfile(2)`). This
+    /// applies to plain TCP with HTTP/1, on Linux, from 64 KiB on. Everything else is streamed as usual.
     ///
-    /// It costs a fraction of the CPU time, and one condition, which is why it is not the default: no layer around the
-    /// registry may look at the bytes of these bodies. Their frames have the right lengths, so that they can be
-    /// counted; what is in them is not the blob. Where a layer does change bodies, or sends others in their place, the
-    /// connection is cut, so that nobody receives wrong bytes.
+    /// It costs a fraction of the CPU time. It is not the default because of one condition: no layer around the
+    /// registry may read the bytes of these bodies. Their frames have the right lengths, so they can be counted, but
+    /// they do not contain the blob. If a layer changes or replaces such a body, the connection is cut, so that nobody
+    /// receives wrong bytes.
     ///
-    /// A body that the registry makes for anybody but a client of this server is not affected.
+    /// A body that the registry produces for anything but a client of this server is not affected.
     pub fn sendfile(self) -> Self {
         Self {
             sendfile: true,
@@ -169,7 +169,7 @@ impl<H> Server<H> {
         }
     }
 
-    /// What comes before HTTP on each connection, such as TLS.
+    /// Sets the step before HTTP on each connection, such as TLS.
     pub fn handshake<Other>(self, handshake: Other) -> Server<Other> {
         Server {
             router: self.router,
@@ -182,8 +182,8 @@ impl<H> Server<H> {
         }
     }
 
-    /// When to end: no more connections, idle ones closed, HTTP/2 peers told, running requests finished, and what is
-    /// left after [`Timeouts::drain`] cut off.
+    /// Sets the signal to end. Then no more connections are accepted, idle ones are closed, HTTP/2 peers are told, and
+    /// running requests finish. The rest is cut off after [`Timeouts::drain`].
     pub fn until(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             until: Box::pin(signal),
@@ -191,9 +191,10 @@ impl<H> Server<H> {
         }
     }
 
-    /// Serves until the end. Failures to accept are logged and got over; dropping the future cuts off everything.
+    /// Serves until the end. Failures to accept are logged, and serving continues. Dropping the future cuts off
+    /// everything.
     ///
-    /// Requests that may change something run on when their connection is cut off:
+    /// Requests that may change something continue when their connection is cut off:
     /// [`Mount::drained`](crate::Mount::drained) waits for those.
     pub async fn serve<L>(self, mut listener: L) -> Ended
     where
@@ -271,13 +272,13 @@ impl<H: fmt::Debug> fmt::Debug for Server<H> {
     }
 }
 
-/// What became of the connections that were open when the server was told to end.
+/// Outcome for the connections that were open when the server was told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Those that ended in time.
+    /// Number of connections that ended in time.
     pub finished: usize,
-    /// Those that were cut off at the deadline.
+    /// Number of connections that were cut off at the deadline.
     pub cut: usize,
 }
 
@@ -287,7 +288,7 @@ struct Connections<H> {
     running: JoinSet<()>,
     places: Places,
     refusals: Arc<Semaphore>,
-    /// The last connection found no place.
+    /// True if there was no slot for the last connection.
     full: bool,
 }
 
@@ -335,7 +336,7 @@ async fn drain(mut running: JoinSet<()>, timeouts: Timeouts) -> Ended {
     }
 }
 
-/// A handler that panics takes its connection with it, and nothing else.
+/// Logs a panic of a handler, which ends its connection and nothing else.
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

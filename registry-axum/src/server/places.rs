@@ -1,8 +1,9 @@
-//! [`Places`]: how many connections there may be, and which one gives way when there are too many.
+//! [`Places`]: the slots for connections, and the choice of the one that is closed when all are taken.
 //!
-//! A connection costs nothing to open and little to keep. So when no place is free, a new one gets that of the one
-//! that has been idle longest, or, where none is idle, of one that waits for its client in the middle of something:
-//! otherwise whoever keeps enough of them open locks everybody else out. Who is owed an answer keeps the place.
+//! A connection costs nothing to open and little to keep. If no slot is free, a new connection gets the slot of the
+//! one that has been idle longest. If none is idle, one that waits for its client in the middle of a request gives
+//! way. Otherwise a client that keeps enough connections open would lock out all others. A connection that owes its
+//! client an answer keeps its slot.
 
 use std::{
     cmp::Reverse,
@@ -15,26 +16,26 @@ use tokio::{
     time::Instant,
 };
 
-/// How long a connection is idle at least before it gives way: the first or next byte may be on its way.
+/// Minimum time for which a connection is idle before it gives way: its first or next byte may be in transit.
 const RESPITE: Duration = Duration::from_secs(1);
-/// How long a client has been waited for at least, to send more of a request or take more of an answer, before its
-/// connection gives way.
+/// Minimum time for which a client has been awaited, to send more of a request or receive more of an answer, before
+/// its connection gives way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a connection is there for, once something has been asked.
+/// The use of a connection after the first request.
 pub(super) trait Occupant: Debug + Send + Sync {
-    /// What waits, if nothing can go on without the client.
+    /// Returns the wait, if nothing can continue without the client.
     fn waits(&self) -> Option<Waits>;
 
-    /// What another connection needs to take the place of this one, if nothing has gone on since then.
+    /// Gives up the slot, if nothing has happened since then. Returns the permit that another connection needs.
     fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit>;
 }
 
-/// A connection on which nothing goes on without the client.
+/// A wait for the client, without which nothing on the connection continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waits {
     pub(super) since: Instant,
-    /// About how much memory is held all the while, in bytes.
+    /// Approximate memory held during the wait, in bytes.
     pub(super) holds: usize,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Waits {
 pub(super) struct Places {
     free: Arc<Semaphore>,
     limit: usize,
-    /// Those that are taken, and some that were.
+    /// Slots that are taken, and some that were.
     taken: Vec<Weak<Place>>,
 }
 
@@ -56,7 +57,7 @@ impl Places {
         }
     }
 
-    /// A place for a new connection, which may be that of one whose client does nothing. `None` if all are busy.
+    /// Takes a slot for a new connection, possibly one whose client is idle. `None` if all are busy.
     pub(super) fn take(&mut self) -> Option<Arc<Place>> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
@@ -76,7 +77,7 @@ impl Places {
         idle.or_else(|| self.heaviest_waiting())
     }
 
-    /// Ends the one that holds most of those that wait for their clients.
+    /// Ends the connection that holds the most memory while it waits for its client.
     fn heaviest_waiting(&self) -> Option<OwnedSemaphorePermit> {
         let since = Instant::now().checked_sub(PATIENCE)?;
         let waiting = self.taken.iter().filter_map(|place| {
@@ -89,7 +90,7 @@ impl Places {
         waiting.iter().find_map(|(_, occupant)| occupant.give_way(since))
     }
 
-    /// Looks at all of them; only done when none is free.
+    /// Returns the slot that has been idle longest. Reads all of them, which is done only if none is free.
     fn longest_idle(&self) -> Option<Arc<Place>> {
         let longest = self.taken.iter().filter_map(|place| {
             let place = place.upgrade()?;
@@ -101,26 +102,26 @@ impl Places {
     }
 }
 
-/// What a connection needs to be open.
+/// The slot of an open connection.
 #[derive(Debug)]
 pub(super) struct Place {
     state: Mutex<State>,
     lost: Notify,
-    /// Once something has been asked.
+    /// Set after the first request.
     occupant: OnceLock<Weak<dyn Occupant>>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Since when nothing is asked of the connection.
+    /// Time since which nothing is requested of the connection.
     idle: Option<Instant>,
-    /// It has been given to another connection, or given up.
+    /// True if the slot was given to another connection, or given up.
     lost: bool,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
-    /// Of a connection that has said nothing yet.
+    /// Creates the slot of a connection that has sent nothing yet.
     fn new(permit: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             state: Mutex::new(State {
@@ -133,7 +134,7 @@ impl Place {
         }
     }
 
-    /// Of a connection that is only there to be refused. Nobody takes it away.
+    /// Returns the slot of a connection that is only open to be refused. No other connection can take it.
     pub(super) fn to_be_refused() -> Arc<Self> {
         Arc::new(Self::new(None))
     }
@@ -142,21 +143,21 @@ impl Place {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whom to ask for the place while it is not idle.
+    /// Sets the occupant that is asked for the slot while it is not idle.
     pub(super) fn occupied_by(&self, occupant: Weak<dyn Occupant>) {
         // A connection has one protocol.
         _ = self.occupant.set(occupant);
     }
 
-    /// Something has been asked: from now on it keeps its place. False if it has lost it already; then nothing may be
-    /// begun any more.
+    /// Records a request: from now on the connection keeps its slot. Returns false if the slot is lost already; then
+    /// nothing may be begun.
     pub(super) fn busy(&self) -> bool {
         let mut state = self.state();
         state.idle = None;
         !state.lost
     }
 
-    /// Everything that was asked has been answered.
+    /// Records that all requests have been answered.
     pub(super) fn idle(&self) {
         let mut state = self.state();
         if !state.lost {
@@ -164,12 +165,12 @@ impl Place {
         }
     }
 
-    /// Waits until the place has been given to another connection.
+    /// Waits until the slot has been given to another connection.
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
 
-    /// The connection has ended, even if a request of it runs on.
+    /// Records that the connection has ended, even if a request of it continues.
     pub(super) fn leave(&self) {
         let mut state = self.state();
         state.idle = None;
@@ -177,14 +178,14 @@ impl Place {
         state.permit = None;
     }
 
-    /// What another connection needs to take the place of this one, unless something has just been asked.
+    /// Gives up the slot, unless a request has just arrived. Returns the permit that another connection needs.
     fn give_way(&self) -> Option<OwnedSemaphorePermit> {
         let mut state = self.state();
         state.idle.take()?;
         self.lose(&mut state)
     }
 
-    /// What another connection needs to take the place of this one.
+    /// Gives up the slot. Returns the permit that another connection needs.
     pub(super) fn surrender(&self) -> Option<OwnedSemaphorePermit> {
         self.lose(&mut self.state())
     }
@@ -243,7 +244,7 @@ mod tests {
         assert!(place.busy());
     }
 
-    /// Waits for its client since then, and holds so much; or does not wait.
+    /// Waits for its client since a given time and holds some memory, or does not wait.
     #[derive(Debug)]
     struct Holding(Arc<Place>, Option<Waits>);
 

@@ -4,24 +4,24 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-/// Why a connection or a request gets no further than the listener.
+/// Reasons why the listener refuses a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// More connections than allowed.
+    /// There are more connections than allowed.
     Busy,
-    /// More requests than allowed.
+    /// There are more requests than allowed.
     Requests,
     /// The head is larger than allowed.
     HeadTooLarge,
-    /// What came is not HTTP, or breaks its rules.
+    /// The bytes are not HTTP, or break its rules.
     Malformed,
-    /// Two ways to tell where the body ends: what is behind it could be taken for another request.
+    /// The head gives two lengths of its body: the bytes after it could be taken for another request.
     TwoLengths,
-    /// A coding besides `chunked`, which nobody here takes off.
+    /// The body has a coding besides `chunked`, which is not decoded here.
     TransferCoding,
-    /// HTTP/1.1 without `Host`, or with several; over HTTP/2 one that contradicts `:authority`.
+    /// The request is HTTP/1.1 without `Host` or with several, or HTTP/2 with one that contradicts `:authority`.
     Host,
-    /// The body stopped coming.
+    /// The body stopped arriving.
     BodyIdle,
 }
 
@@ -80,7 +80,7 @@ impl Refusal {
         format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#)
     }
 
-    /// The answer to a request. It ends an HTTP/1 connection.
+    /// Returns the answer to a request. It ends an HTTP/1 connection.
     pub(super) fn response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = self.status();
@@ -93,7 +93,7 @@ impl Refusal {
         response
     }
 
-    /// The answer to what never became a request, as it goes over the wire.
+    /// Returns the answer to bytes that never became a request, as it is sent.
     pub(super) fn bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.body());
         Bytes::from(format!(

@@ -1,4 +1,4 @@
-//! [`Refused`] and [`Overruled`]: what a log of requests does not learn from the router.
+//! [`Refused`] and [`Overruled`]: facts for an access log that the router does not know.
 
 use super::refusal::Refusal;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -11,19 +11,19 @@ use std::{
     },
 };
 
-/// A request that the listener refused by itself: no router has seen it. For a log.
+/// A request that the listener refused by itself, before any router: for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refused {
     /// The other end of the connection.
     pub peer: SocketAddr,
-    /// The request line. Of what is no request, up to 512 bytes of the first line, whatever they are; perhaps nothing.
+    /// The request line. If there is no valid request, up to 512 bytes of the first line, possibly none.
     pub line: String,
     /// The headers, if they could be read.
     pub headers: HeaderMap,
-    /// The answer's status. A request over HTTP/2 that was reset as one that has not begun (`REFUSED_STREAM`) has 503.
+    /// The answer's status. A request over HTTP/2 that was reset as not begun (`REFUSED_STREAM`) has 503.
     pub status: StatusCode,
-    /// How many bytes the answer's body has.
+    /// Number of bytes of the answer's body.
     pub sent: u64,
 }
 
@@ -52,13 +52,13 @@ impl Refused {
         }
     }
 
-    /// The same, reset instead of answered.
+    /// Marks the request as reset instead of answered.
     pub(super) fn reset(self) -> Self {
         Self { sent: 0, ..self }
     }
 }
 
-/// Who is told of refused requests.
+/// The observer of refused requests.
 #[derive(Clone, Default)]
 pub(super) struct Observer(Option<Arc<dyn Fn(Refused) + Send + Sync>>);
 
@@ -80,29 +80,29 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Whether the listener answers in place of the router, which has seen the request: an extension of every request, for a
-/// log that is a layer. It is decided by the time the router's answer is dropped.
+/// Tells whether the listener answers in place of the router, which has seen the request: an extension of every
+/// request, for a layer that logs. It is decided by the time the router's answer is dropped.
 ///
-/// A request whose body stops coming is answered 408 by the listener, whatever the router made of it.
+/// If the body of a request stops arriving, the listener answers 408 instead of the router's answer.
 #[derive(Clone, Debug, Default)]
 pub struct Overruled(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The body has stopped coming.
+    /// True if the body has stopped arriving.
     stalled: AtomicBool,
-    /// So the answer is another one.
+    /// True if the answer was therefore replaced.
     overruled: AtomicBool,
 }
 
 impl Overruled {
-    /// The status of the answer that is sent in place of the router's.
+    /// Returns the status of the answer that is sent in place of the router's.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.is_overruled().then(|| Refusal::BodyIdle.status())
     }
 
-    /// How many bytes the body of that answer has.
+    /// Returns the number of bytes of that answer's body.
     #[must_use]
     pub fn sent(&self) -> Option<u64> {
         self.is_overruled().then(|| Refusal::BodyIdle.body().len() as u64)
@@ -116,7 +116,7 @@ impl Overruled {
         self.0.stalled.store(true, Ordering::Relaxed);
     }
 
-    /// There is an answer. Returns the one that has to take its place.
+    /// Records that there is an answer. Returns the one that replaces it, if any.
     pub(super) fn answered(&self) -> Option<Refusal> {
         let stalled = self.0.stalled.load(Ordering::Relaxed);
         self.0.overruled.store(stalled, Ordering::Relaxed);

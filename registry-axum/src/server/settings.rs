@@ -1,38 +1,39 @@
-//! [`Timeouts`] and [`Limits`]: what a connection may take.
+//! [`Timeouts`] and [`Limits`]: bounds on connections and requests.
 
 use std::time::Duration;
 
-/// How long a connection may take for each thing. No time bounds a whole body or a whole connection.
+/// Maximum durations on a connection. No time bounds a whole body or a whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// From the connection's beginning to its first byte of HTTP, the handshake included. 30 s.
+    /// From the start of the connection to its first byte of HTTP, including the handshake. 30 s.
     pub first_byte: Duration,
     /// From the first byte of a request to the end of its headers. 30 s.
     pub header: Duration,
-    /// Without a byte of progress within a body: a client that sends nothing, or, during an answer, reads nothing.
-    /// 900 s, as a client may compress a large layer while it sends it. One that sends nothing is answered 408.
+    /// Time without progress within a body: the client sends nothing, or, during an answer, reads nothing. 900 s, as a
+    /// client may compress a large layer while it sends it. A client that sends nothing is answered 408.
     ///
-    /// Over HTTP/2 a client has to answer pings all the while: one whose process is paused is cut after
+    /// Over HTTP/2 a client has to answer pings meanwhile: one whose process is paused is cut off after
     /// [`ping_interval`](Self::ping_interval) and [`ping`](Self::ping).
     pub body_idle: Duration,
-    /// Until a client has taken the first of an answer: over HTTP/2 a piece of it, over HTTP/1 what goes beyond the room
-    /// that its connection has from the start. 60 s. A client that takes nothing has asked for the price of a few bytes;
-    /// one that has taken some may pause for [`body_idle`](Self::body_idle). What has run out ends the connection.
+    /// Time until a client has taken the first part of an answer. Over HTTP/2 that is a piece of it; over HTTP/1,
+    /// everything beyond the initial room of its connection. 60 s, since such a request costs the client only a few
+    /// bytes. A client that has taken some may pause for [`body_idle`](Self::body_idle). At the end of this time the
+    /// connection is closed.
     pub untaken: Duration,
-    /// How long a request over HTTP/2 waits while there are [`Limits::all_streams`]. 10 s. Then it is refused: with the
-    /// reset that says that nothing was done (`REFUSED_STREAM`), upon which HTTP clients send it again by themselves, or,
-    /// if it has a body, with 503 and `Retry-After`.
+    /// Time for which a request over HTTP/2 waits while there are [`Limits::all_streams`]. 10 s. It is then refused
+    /// with the reset that says that nothing was done (`REFUSED_STREAM`), upon which HTTP clients repeat it. If it has
+    /// a body, it is answered 503 with `Retry-After`.
     pub queue: Duration,
-    /// Between two requests. 300 s.
+    /// Time between two requests. 300 s.
     pub keep_alive: Duration,
-    /// After which an HTTP/2 peer is asked for a sign of life. 60 s.
+    /// Time without a byte after which an HTTP/2 peer is sent a ping. 60 s.
     pub ping_interval: Duration,
-    /// Within which it has to give one. 20 s.
+    /// Time within which an HTTP/2 peer has to answer a ping. 20 s.
     pub ping: Duration,
-    /// For receiving what an early answer has made useless, see [`Limits::discarded_body`]. 5 s.
+    /// Time for receiving the rest of a body after an early answer, see [`Limits::discarded_body`]. 5 s.
     pub discard: Duration,
-    /// From the signal to stop until what still runs is cut off. 8 s: most supervisors kill after 10.
+    /// Time from the signal to stop until running requests are cut off. 8 s: most supervisors kill after 10.
     pub drain: Duration,
 }
 
@@ -53,29 +54,30 @@ impl Default for Timeouts {
     }
 }
 
-/// How much a connection may take, and how many there may be.
+/// Maximum numbers and sizes of connections and requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once. One on top takes the place of the one that has been idle longest, for a second at least; or
-    /// of one that has waited for its client for 5 s, to send more of a request or take more of an answer, those that hold
-    /// the most memory first. Where there is none, it is answered 503 with `Retry-After`. 4,096.
+    /// Number of concurrent connections. 4,096. A further one takes the place of the one that has been idle longest,
+    /// for at least 1 s. If there is none, one gives way that has waited for its client for 5 s, in the middle of a
+    /// request or an answer. The one that holds the most memory goes first. If there is none either, the new
+    /// connection is answered 503 with `Retry-After`.
     pub connections: usize,
-    /// The bytes of a request's head: request line and headers. Answered 431 beyond. 64 KiB.
+    /// Number of bytes of a request's head: request line and headers. 64 KiB. A longer one is answered 431.
     pub head: usize,
-    /// The bytes of a request's body that are received and thrown away after an early answer (401, 404, 413, …), so
-    /// that a client that reads only when it has sent everything gets to see that answer. 64 MiB.
+    /// Number of bytes of a request's body that are received and discarded after an early answer (401, 404, 413, …).
+    /// 64 MiB. A client that reads only after it has sent everything then sees that answer.
     ///
-    /// Up to 256 KiB that a `Content-Length` announced are received, and the connection is kept. For more, for chunks,
-    /// and for what waits for `100 Continue`, the answer says `Connection: close`, and nothing follows it; what comes
-    /// within [`Timeouts::discard`] and this bound is received until the client closes. HTTP/1 only: over HTTP/2 the
-    /// request is reset with `NO_ERROR` after the answer.
+    /// Up to 256 KiB announced by a `Content-Length` are received, and the connection is kept. For more, for chunks,
+    /// and for a body that waits for `100 Continue`, the answer has `Connection: close`, and no other follows it. The
+    /// bytes within [`Timeouts::discard`] and this bound are then received until the client closes. HTTP/1 only: over
+    /// HTTP/2 the request is reset with `NO_ERROR` after the answer.
     pub discarded_body: u64,
-    /// The requests that an HTTP/2 peer may have open at once. 100.
+    /// Number of requests that an HTTP/2 peer may have open at once. 100.
     pub streams: u32,
-    /// The requests that all HTTP/2 peers together may have open at once. 4,096. Each may have a file open, and holds
-    /// one piece of its answer. Beyond that they wait, see [`Timeouts::queue`], as many again at most; and connections
-    /// whose clients have neither sent nor taken anything for 5 s end, those with the most such requests first.
+    /// Number of requests that all HTTP/2 peers together may have open at once. 4,096. Each may have a file open, and
+    /// holds one piece of its answer. Further ones wait, see [`Timeouts::queue`], up to the same number. Connections
+    /// whose clients have neither sent nor taken anything for 5 s are closed, those with the most such requests first.
     pub all_streams: usize,
 }
 

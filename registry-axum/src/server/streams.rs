@@ -1,7 +1,7 @@
-//! [`Streams`]: which requests of an HTTP/2 connection are open, and until when the connection may go on.
+//! [`Streams`]: the open requests of an HTTP/2 connection, and the time until which the connection may continue.
 //!
-//! A peer that answers pings and grants no window would hold its streams for ever, and nobody polls the body of an
-//! answer that may not be sent. So each request notes since when it waits for its client.
+//! A peer that answers pings and grants no window would hold its streams for ever. The body of an answer that may not
+//! be sent is not polled. Each request therefore records since when it waits for its client.
 
 use super::{
     places::{Occupant, Place, Waits},
@@ -26,35 +26,35 @@ pub(super) struct Streams {
 struct State {
     next: u64,
     open: HashMap<u64, Open>,
-    /// Since when there is none.
+    /// Time since which there is no open request.
     waiting: Instant,
-    /// No answer can have stood still for too long before then.
+    /// No answer can exceed its time before this.
     check: Instant,
-    /// Others need what its requests hold.
+    /// True if others need the resources of its requests.
     gives_way: bool,
-    /// Of the connection's task.
+    /// Waker of the connection's task.
     waker: Option<Waker>,
 }
 
 /// A request that is open.
 #[derive(Debug, Default)]
 struct Open {
-    /// Since when it waits for its client: to send more of its body, or to take more of the answer.
+    /// Time since which it waits for its client, to send more of its body or to take more of the answer.
     idle: Option<Instant>,
-    /// There is an answer.
+    /// True once there is an answer.
     answered: bool,
-    /// The client has taken a piece of it.
+    /// True if the client has taken a piece of the answer.
     taken: bool,
-    /// A piece of it is on its way,
+    /// True while a piece of the answer is being sent.
     sending: bool,
-    /// of so many bytes.
+    /// Number of bytes of that piece.
     holds: usize,
-    /// Of the task that sends the answer.
+    /// Waker of the task that sends the answer.
     waker: Option<Waker>,
 }
 
 impl Open {
-    /// When it has stood still for too long. Bodies of requests have timers of their own.
+    /// Returns the time at which the client has been idle for too long. Bodies of requests have timers of their own.
     fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let allowed = if self.taken {
             timeouts.body_idle
@@ -94,7 +94,7 @@ impl Streams {
         &self.timeouts
     }
 
-    /// A request was read. False if the connection has lost its place: nothing may be begun any more.
+    /// Records that a request was read. Returns false if the connection has lost its slot: nothing may be begun.
     pub(super) fn begin(self: &Arc<Self>) -> (Stream, bool) {
         let mut state = self.state();
         let number = state.next;
@@ -121,12 +121,12 @@ impl Streams {
         }
     }
 
-    /// Whether there was any request.
+    /// Returns true if there was any request.
     pub(super) fn any(&self) -> bool {
         self.state().next > 0
     }
 
-    /// Whether a request is being answered.
+    /// Returns true while a request is being answered.
     pub(super) fn any_open(&self) -> bool {
         !self.state().open.is_empty()
     }
@@ -138,14 +138,14 @@ impl Streams {
             .clone_from(waker);
     }
 
-    /// How many requests have been waiting for their client since then.
+    /// Returns the number of requests that have been waiting for their client since `then`.
     pub(super) fn idle_since(&self, then: Instant) -> usize {
         let state = self.state();
         let idle = state.open.values().filter_map(|open| open.idle);
         idle.filter(|since| *since <= then).count()
     }
 
-    /// Ends the connection, as others need what its requests hold. Returns how many those are.
+    /// Ends the connection, as others need the resources of its requests. Returns the number of these requests.
     pub(super) fn give_way(&self) -> usize {
         let mut state = self.state();
         if std::mem::replace(&mut state.gives_way, true) {
@@ -157,7 +157,7 @@ impl Streams {
         state.open.len()
     }
 
-    /// When the connection has to be looked at.
+    /// Returns the time at which the connection has to be checked.
     pub(super) fn deadline(&self) -> Instant {
         let state = self.state();
         if state.gives_way {
@@ -169,7 +169,7 @@ impl Streams {
         }
     }
 
-    /// What has run out, now that a deadline has passed.
+    /// Returns the reason to end the connection if a deadline has passed.
     pub(super) fn expire(&self, now: Instant) -> Option<Expired> {
         let mut state = self.state();
         if state.gives_way {
@@ -201,7 +201,7 @@ impl Occupant for Streams {
 }
 
 impl State {
-    /// If no request can go on without the client.
+    /// Returns the wait if no request can continue without the client.
     fn waits(&self) -> Option<Waits> {
         let mut open = self.open.values();
         let first = open.next()?;
@@ -212,23 +212,23 @@ impl State {
     }
 }
 
-/// Why a connection is not kept.
+/// Reasons to end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
-    /// No requests for long: it is told so, and ends.
+    /// No requests for long: the peer is told, and the connection ends.
     Idle,
-    /// An answer that its client does not take.
+    /// An answer that the client does not take.
     Stalled,
-    /// Others need what its requests hold.
+    /// Others need the resources of its requests.
     GivesWay,
 }
 
-/// A request that is open until this is dropped: until its answer has been written, or given up.
+/// A request that is open until this is dropped, when its answer has been written or given up.
 #[derive(Debug)]
 pub(super) struct Stream {
     streams: Arc<Streams>,
     number: u64,
-    /// One of those that may be open at once, over all connections.
+    /// Permit for one of the requests that may be open at once, over all connections.
     admitted: Option<OwnedSemaphorePermit>,
 }
 
@@ -257,7 +257,7 @@ impl Stream {
         }
     }
 
-    /// The client's next bytes are waited for, or have come.
+    /// Records that the client's next bytes are awaited, or have arrived.
     pub(super) fn receiving(&self, waits: bool) {
         self.update(|open| {
             if !open.answered {
@@ -266,7 +266,7 @@ impl Stream {
         });
     }
 
-    /// There is an answer.
+    /// Records that there is an answer.
     pub(super) fn answered(&self) {
         self.update(|open| {
             open.answered = true;
@@ -274,7 +274,7 @@ impl Stream {
         });
     }
 
-    /// Ready when the client has taken all that there was to send.
+    /// Returns ready when the client has taken everything sent so far.
     pub(super) fn poll_taken(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.streams.state();
         match state.open.get_mut(&self.number) {
@@ -286,12 +286,13 @@ impl Stream {
         }
     }
 
-    /// The next piece of the answer is waited for, from whoever makes it.
+    /// Records that the next piece of the answer is awaited from its producer.
     pub(super) fn making(&self) {
         self.update(|open| open.idle = None);
     }
 
-    /// A piece of the answer, on its way to the client; the request is open at least until it has been written.
+    /// Wraps a piece of the answer that is being sent. The request stays open at least until the piece has been
+    /// written.
     pub(super) fn sending(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         let holds = bytes.len();
         self.update(|open| {
@@ -324,7 +325,7 @@ impl Drop for Stream {
     }
 }
 
-/// Dropped when it has been written, or never will be.
+/// A piece of an answer, dropped when it has been written or given up.
 struct Piece {
     bytes: Bytes,
     stream: Arc<Stream>,

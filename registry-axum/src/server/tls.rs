@@ -1,4 +1,4 @@
-//! TLS as what comes before HTTP: [`Tls`] is a [`Handshake`].
+//! TLS as the step before HTTP: [`Tls`] is a [`Handshake`].
 
 use super::handshake::{Established, Handshake, Protocol};
 use http::Extensions;
@@ -6,7 +6,7 @@ use registry_tls::{HandshakeError, Tls, TlsStream};
 use std::{io, net::SocketAddr};
 use tokio::net::TcpStream;
 
-/// Requests of a client that showed a certificate carry a [`ClientCertificate`](registry_tls::ClientCertificate), for
+/// Adds a [`ClientCertificate`](registry_tls::ClientCertificate) to the requests of a client that showed one, for
 /// [`FromExtensions::of`](registry_core::auth::FromExtensions::of).
 ///
 /// ```no_run
@@ -41,7 +41,8 @@ impl Handshake<TcpStream> for Tls {
     }
 }
 
-/// What somebody set up wrongly, here or at the client, is worth more than the listener's note for debugging.
+/// Logs a failure that points to wrong settings, here or at the client, at a higher level than the listener's debug
+/// log.
 fn failed(error: HandshakeError, peer: SocketAddr) -> io::Error {
     if !error.is_noise() {
         tracing::info!(%peer, "TLS: {error}");

@@ -1,5 +1,5 @@
-//! Clients that speak TLS to a plain port. What they are answered (in plain HTTP, which most of them recognize) tells
-//! them; the log tells whoever runs the server, and not each time: such a client tries again and again.
+//! Clients that speak TLS to a plain port. The answer (in plain HTTP, which most of them recognize) informs the
+//! client. The log informs the operator, but not each time, since such a client retries again and again.
 
 use std::{
     net::SocketAddr,
@@ -8,13 +8,13 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How long nothing more is said.
+/// Minimum time between two log lines.
 const PAUSE: Duration = Duration::from_secs(3600);
 
-/// With which byte a TLS record of a handshake begins. RFC 8446, 5.1.
+/// First byte of a TLS record of a handshake. RFC 8446, 5.1.
 const HANDSHAKE: u8 = 22;
 
-/// When it was last told, of clients elsewhere and of those on this machine.
+/// Times of the last log lines, for clients elsewhere and for those on this machine.
 #[derive(Debug, Default)]
 pub(super) struct TlsHint {
     elsewhere: Told,
@@ -49,7 +49,7 @@ impl TlsHint {
 struct Told(Mutex<Option<Instant>>);
 
 impl Told {
-    /// Returns true if it is time to tell it, and takes it for told.
+    /// Returns true if a log line is due, and records it as written.
     fn is_due(&self) -> bool {
         let now = Instant::now();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct Watched<Io> {
     io: Outlet<Io>,
-    /// What has arrived behind a head.
+    /// Bytes that have arrived after a head.
     rest: BytesMut,
-    /// Bytes were written since the last flush.
+    /// True if bytes were written since the last flush.
     written: bool,
     activity: Arc<Activity>,
 }
@@ -125,7 +125,7 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
         result
     }
 
-    /// Not yet: the last word, and the wait for the peer to have read it, come after hyper is done.
+    /// Does nothing yet: the last answer, and the wait for the peer to have read it, follow when hyper is done.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,10 +1,10 @@
-//! What is hidden cannot be told from what does not exist, by the whole answer.
+//! A hidden repository is indistinguishable from one that does not exist, by the whole answer.
 
 use super::world::*;
 use registry_auth_rules::{Rule, Rules, Who};
 use registry_core::{Registry, storage::MemoryStorage};
 
-/// Everybody for whom `secret/**` is hidden.
+/// Returns every user for whom `secret/**` is hidden.
 fn others() -> impl Iterator<Item = &'static str> {
     USERS.into_iter().filter(|user| *user != "owner")
 }

@@ -1,8 +1,8 @@
-//! Every endpoint for everybody.
+//! Every endpoint for every user.
 
 use super::world::*;
 
-/// What each of [`USERS`] is answered in `team/app`, for each of [`every_request`].
+/// Statuses of the answers to each of [`USERS`] in `team/app`, for each of [`every_request`].
 const EXPECTED: [(&str, [u16; 5]); 27] = [
     //                                 anonymous, stranger, puller, pusher, owner
     ("GET tags", [401, 403, 200, 200, 200]),

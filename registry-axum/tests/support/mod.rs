@@ -1,5 +1,5 @@
-//! A [`Server`] whose connections are pipes in memory, so that tests can pause the time; and a client that sends what
-//! no HTTP library would.
+//! A [`Server`] whose connections are pipes in memory, so that tests can pause the time; and a client that sends
+//! malformed bytes.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
@@ -12,12 +12,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How much a pipe holds before its reader has to read, in bytes.
+/// Number of bytes that a pipe holds before its reader has to read.
 const PIPE: usize = 64 << 10;
 
 pub(crate) const PEER: &str = "192.0.2.7:4711";
 
-/// Connections, or failures to accept one, as they are sent to it.
+/// A listener that receives connections, or failures to accept one, from a channel.
 struct Pipes(mpsc::UnboundedReceiver<io::Result<DuplexStream>>);
 
 impl Listener for Pipes {
@@ -61,7 +61,7 @@ impl Running {
         }
     }
 
-    /// The client's end of a new connection.
+    /// Returns the client's end of a new connection.
     pub(crate) fn pipe(&self) -> DuplexStream {
         let (client, server) = duplex(PIPE);
         self.connect.send(Ok(server)).unwrap();
@@ -72,7 +72,7 @@ impl Running {
         Client(self.pipe())
     }
 
-    /// The next connection is one that cannot be accepted.
+    /// Makes the next accept fail.
     pub(crate) fn fail_to_accept(&self, error: io::Error) {
         self.connect.send(Err(error)).unwrap();
     }
@@ -86,7 +86,7 @@ impl Running {
     }
 }
 
-/// One end of a connection, and no manners.
+/// One end of a connection, for raw bytes.
 pub(crate) struct Client(pub(crate) DuplexStream);
 
 impl Client {
@@ -94,17 +94,17 @@ impl Client {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends until the other end wants no more. True if everything went.
+    /// Sends until the other end closes. Returns true if everything was sent.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok()
     }
 
-    /// The next answer, whose body has a `Content-Length`.
+    /// Reads the next answer, whose body has a `Content-Length`.
     pub(crate) async fn answer(&mut self) -> Answer {
         self.try_answer(true).await.expect("an answer")
     }
 
-    /// The next answer, to a `HEAD`.
+    /// Reads the next answer, to a `HEAD`.
     pub(crate) async fn head(&mut self) -> Answer {
         self.try_answer(false).await.expect("an answer")
     }
@@ -165,7 +165,7 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    /// An error in the format of the specification, on a connection that is closed after it.
+    /// Asserts an error in the format of the specification, on a connection that is closed after it.
     pub(crate) fn assert_refusal(&self, status: u16) {
         assert_eq!(self.status(), status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");

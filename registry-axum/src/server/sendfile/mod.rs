@@ -1,28 +1,29 @@
-//! Blobs from the page cache straight to the socket, by `sendfile(2)`.
+//! Sends blobs from the page cache directly to the socket, by `sendfile(2)`.
 //!
-//! hyper knows how to frame an answer and nothing of files. So the body of such an answer ([`FileAnswer`]) consists of
-//! frames that only stand for bytes of a file: parts of one region of memory that nobody ever reads or writes. hyper
-//! queues them and hands them to the socket like any other bytes, without a copy; there [`Outlet`] recognises them by
-//! their address, and has the system send the bytes of the file that they stand for. What counts frames on their way,
-//! for metrics or a log, counts right.
+//! hyper frames an answer, and does not support files. The body of such an answer ([`FileAnswer`]) therefore consists
+//! of stand-ins: frames that are parts of one region of memory, which is never read or written. hyper queues them and
+//! passes them to the socket like any other bytes, without a copy. There [`Outlet`] recognizes them by their address,
+//! and has the system send the bytes of the file instead. A layer that counts frames, for metrics or a log, counts
+//! correctly.
 //!
-//! What looks at the bytes sees none of the blob's. So this is a promise that the host has to make
-//! ([`Server::sendfile`](super::Server::sendfile)), and it is checked: the stand-ins of a connection come in one order,
-//! each with an address of its own, and if anything else turns up between the registry and hyper, or hyper and the
-//! socket, the connection is cut. A layer that changes bodies breaks pulls; it does not make them wrong.
+//! A layer that reads the bytes does not see the blob. The host has to promise that there is none
+//! ([`Server::sendfile`](super::Server::sendfile)), and the promise is checked. The stand-ins of a connection come in
+//! one order, each with its own address. If anything else appears between the registry and hyper, or hyper and the
+//! socket, the connection is cut. A layer that changes bodies breaks pulls, but never makes them wrong.
 //!
-//! | kept as streams | because |
+//! | streamed as usual | reason |
 //! |---|---|
 //! | TLS, HTTP/2, sockets that are not TCP | their bytes are not the body's |
-//! | less than [`LEAST`] bytes | copied into one write with the head they are cheaper |
-//! | files on systems that cannot say what is in memory (`RWF_NOWAIT`) | every system call might wait for a disk |
+//! | fewer than [`LEAST`] bytes | it is cheaper to copy them into one write with the head |
+//! | files on systems that cannot report cached bytes (`RWF_NOWAIT`) | every system call might wait for a disk |
 //!
-//! A call sends a segment for what it has, however little that is. So the connection is corked (`TCP_CORK`) from the head
-//! of such an answer to the end of its body: segments are whole, but for the last one, which leaves with the cork.
+//! A call sends a segment for the bytes that it has, however few. The connection is therefore corked (`TCP_CORK`) from
+//! the head of such an answer to the end of its body. All segments are then full but the last one, which is sent when
+//! the cork is removed.
 //!
-//! `sendfile` waits for the disk where the file is not in memory, and the thread that calls it serves other connections
-//! too. So both ends of what is to be sent are looked at before every call, and what is not there is read by a thread
-//! that may wait. A page that goes between the look and the call makes the connection's thread wait for one read.
+//! `sendfile` waits for the disk if the file is not in memory, and the calling thread serves other connections too.
+//! Both ends of the next range are therefore probed before every call, and missing bytes are read by a thread that may
+//! wait. If a page is evicted between the probe and the call, the connection's thread waits for one read.
 
 mod answer;
 mod outlet;
@@ -39,48 +40,48 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-/// From how many bytes on a file is sent this way.
+/// Minimum size of a file that is sent this way.
 const LEAST: u64 = 64 << 10;
-/// The most that one frame stands for, and that one system call sends.
+/// Maximum number of bytes that one frame stands for, and that one system call sends.
 const PIECE: usize = 512 << 10;
 
-/// What stand-ins are parts of. Never touched, so that it takes addresses and no memory.
+/// The region that contains all stand-ins. Never touched, so that it takes addresses and no memory.
 static REGION: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 2 * PIECE]));
 
-/// Where in the region some bytes lie.
+/// Returns the position of some bytes in the region.
 fn place(bytes: &[u8]) -> Option<usize> {
     let begin = REGION.as_ptr().addr();
     let place = bytes.as_ptr().addr().checked_sub(begin)?;
     (place < REGION.len() && !bytes.is_empty()).then_some(place)
 }
 
-/// Whether bytes of a body stand for bytes of a file.
+/// Returns true if bytes of a body are stand-ins for bytes of a file.
 pub(super) fn are_stand_ins(bytes: &[u8]) -> bool {
     place(bytes).is_some()
 }
 
-/// The one of a connection, as an extension of its requests.
+/// The outgoing parts of a connection, as an extension of its requests.
 pub(crate) type Sender = Arc<Outgoing>;
 
-/// The parts of files that are to leave on a connection, in their order.
+/// The parts of files to be sent on a connection, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     state: Mutex<State>,
 }
 
-/// The stand-ins of a connection are numbered, and lie in the region in this order, over and over again. So no more may
-/// be on their way to hyper than the region has: of those, one could be taken for another.
+/// State of the stand-ins of a connection. They are numbered, and lie in the region in this order, over and over
+/// again. No more may be on their way to hyper than fit into the region: otherwise one could be taken for another.
 #[derive(Debug, Default)]
 struct State {
-    /// How many have been given out by bodies,
+    /// Number of stand-ins that bodies have given out.
     given: u64,
-    /// have reached hyper,
+    /// Number of stand-ins that have reached hyper.
     passed: u64,
-    /// and stand for bytes that were sent.
+    /// Number of stand-ins whose bytes were sent.
     sent: u64,
-    /// What those stand for that were not.
+    /// Parts of files whose stand-ins are not sent yet.
     pieces: VecDeque<FileRange>,
-    /// The body that gave the last one has more to give.
+    /// True if the body that gave the last stand-ins has more to give.
     unfinished: bool,
 }
 
@@ -89,7 +90,7 @@ impl Outgoing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stand-ins for the beginning of `rest`, which is shortened by it.
+    /// Returns stand-ins for the beginning of `rest`, which is shortened accordingly.
     fn give(&self, rest: &mut FileRange) -> Bytes {
         let mut state = self.state();
         let begin = number_in_region(state.given);
@@ -104,18 +105,18 @@ impl Outgoing {
         REGION.slice(begin..begin + length)
     }
 
-    /// The body that gave the last stand-ins gives no more.
+    /// Records that the body that gave the last stand-ins gives no more.
     fn finished(&self) {
         self.state().unfinished = false;
     }
 
-    /// No body is on its way: all that was given has been sent, and nothing follows it.
+    /// Returns true if no body is in progress: everything given has been sent, and nothing follows.
     fn is_through(&self) -> bool {
         let state = self.state();
         !state.unfinished && state.pieces.is_empty()
     }
 
-    /// Bytes of a body that are about to reach hyper. False if they are not what the registry gave.
+    /// Checks bytes of a body that are about to reach hyper. Returns false if they are not the registry's.
     pub(super) fn pass(&self, bytes: &[u8]) -> bool {
         let mut state = self.state();
         match place(bytes) {
@@ -130,7 +131,7 @@ impl Outgoing {
         }
     }
 
-    /// What bytes stand for that are to be sent now: part of a file.
+    /// Returns the part of a file for the stand-ins that are to be sent next.
     fn next(&self, place: usize, length: usize) -> io::Result<FileRange> {
         let state = self.state();
         let piece = state
@@ -144,7 +145,7 @@ impl Outgoing {
         Ok(piece)
     }
 
-    /// So many bytes of that have been sent.
+    /// Records that this number of bytes of that part has been sent.
     fn sent(&self, count: usize) {
         let mut state = self.state();
         state.sent += count as u64;

@@ -1,4 +1,4 @@
-//! [`Outlet`]: a connection's bytes on their way out; those that stand for bytes of a file are replaced by these.
+//! [`Outlet`]: the outgoing bytes of a connection, with stand-ins replaced by the bytes of their files.
 
 use super::{Outgoing, Sender, place, system};
 use crate::server::rewound::Rewound;
@@ -20,18 +20,18 @@ use tokio::{
 #[derive(Debug)]
 pub(in crate::server) struct Outlet<Io> {
     io: Rewound<Io>,
-    /// `None` where nothing is ever replaced.
+    /// `None` if nothing is ever replaced.
     outgoing: Option<Arc<Outgoing>>,
-    /// What is to be sent next is being read into memory.
+    /// The read of the next bytes into memory, in progress.
     reading: Option<JoinHandle<io::Result<()>>>,
-    /// That has been done, and is not done again before something was sent.
+    /// True if that read is done, and is not repeated before something was sent.
     read: bool,
-    /// A segment that is not whole waits for what follows it.
+    /// True while partial segments wait for the bytes that follow.
     corked: bool,
 }
 
 impl<Io: Any> Outlet<Io> {
-    /// `sendfile` says whether files are to be sent by the system; they are if the connection is TCP.
+    /// Wraps a connection. With `sendfile`, the system sends files if the connection is TCP.
     pub(in crate::server) fn new(io: Rewound<Io>, sendfile: bool) -> Self {
         let can = sendfile && tcp(&io).is_some();
         Self {
@@ -43,12 +43,12 @@ impl<Io: Any> Outlet<Io> {
         }
     }
 
-    /// For the requests' answers, where files are sent by the system.
+    /// Returns the sender for the requests' answers, if the system sends files.
     pub(in crate::server) const fn sender(&self) -> Option<&Sender> {
         self.outgoing.as_ref()
     }
 
-    /// Nothing is sent because what is next is being read into memory, and not because of the peer.
+    /// Returns true if nothing is sent because the next bytes are being read into memory, and not because of the peer.
     pub(in crate::server) const fn waits_for_disk(&self) -> bool {
         self.reading.is_some()
     }
@@ -57,8 +57,8 @@ impl<Io: Any> Outlet<Io> {
         self.io
     }
 
-    /// From the first bytes of an answer that is a file, until the last ones have been sent. A cork is a hint: a
-    /// connection on which it cannot be set works as well.
+    /// Corks the connection from the first bytes of an answer that is a file until the last ones have been sent. A
+    /// cork is a hint: a connection that does not support it works as well.
     fn cork(&mut self, corked: bool) {
         if self.corked != corked
             && let Some(stream) = tcp(&self.io)
@@ -117,7 +117,7 @@ impl<Io: Any> Outlet<Io> {
     }
 }
 
-/// Whether a connection failed, and not the file that was to be sent on it.
+/// Returns true if the connection failed, and not the file that was to be sent on it.
 fn is_of_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -132,7 +132,7 @@ fn is_of_peer(error: &io::Error) -> bool {
     )
 }
 
-/// The client sees no more than a connection that is cut; the registry logs why.
+/// Logs a failure to read a file, and returns the error that cuts the connection, which is all that the client sees.
 fn failed(file: &FileRange, error: io::Error) -> io::Error {
     let kind = error.kind();
     file.failed(&StorageError::io("cannot read a blob", error));

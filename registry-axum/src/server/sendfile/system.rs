@@ -20,10 +20,10 @@ mod linux {
     };
     use tokio::net::TcpStream;
 
-    /// How far ahead of what was not in memory the disk is asked for more, in bytes.
+    /// Number of bytes that the disk is asked to read ahead of bytes that were not in memory.
     const AHEAD: NonZeroU64 = NonZeroU64::new(8 << 20).expect("more than nothing");
 
-    /// One byte, if it can be had without waiting.
+    /// Reads one byte, if that is possible without waiting.
     fn look(file: &FileRange, at: u64) -> Result<usize, Errno> {
         let mut byte = [0];
         preadv2(
@@ -38,15 +38,15 @@ mod linux {
         matches!(look(file, file.range.start), Ok(_) | Err(Errno::AGAIN))
     }
 
-    /// Whether both ends are in memory; files are read in long runs, so what is between them will be. What fails, or is
-    /// missing, is found by whoever sends it.
+    /// Returns true if both ends are in memory. Files are read in long runs, so the bytes between them will be too.
+    /// Failures and missing bytes are detected when the file is sent.
     pub(in super::super) fn is_cached(file: &FileRange) -> bool {
         [file.range.start, file.range.end.saturating_sub(1)]
             .into_iter()
             .all(|at| !matches!(look(file, at), Err(Errno::AGAIN)))
     }
 
-    /// Reads it into memory, and asks for what follows. Waits for the disk.
+    /// Reads a range into memory, and requests the bytes that follow. Waits for the disk.
     pub(in super::super) fn read_in(file: &FileRange) -> io::Result<()> {
         // A hint.
         let _ = fadvise(&*file.file, file.range.start, Some(AHEAD), Advice::WillNeed);
@@ -63,13 +63,13 @@ mod linux {
         Ok(())
     }
 
-    /// Keeps back segments that are not whole, or sends what was kept back.
+    /// Holds back partial segments, or sends the ones held back.
     pub(in super::super) fn cork(connection: &TcpStream, corked: bool) {
         // A hint.
         let _ = set_tcp_cork(connection, corked);
     }
 
-    /// Sends as much of it as the connection takes at once. 0 at the end of the file.
+    /// Sends as many bytes as the connection takes at once. Returns 0 at the end of the file.
     pub(in super::super) fn send(to: &TcpStream, file: &FileRange) -> io::Result<usize> {
         let mut at = file.range.start;
         let count = usize::try_from(file.range.end.saturating_sub(at)).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! [`Annotations`]: strings by name.
+//! [`Annotations`]: map of names to strings.
 //!
 //! Specification: image-spec, "Annotations".
 
@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-/// The annotations of a manifest: strings by name, kept as they were written.
+/// Annotations of a manifest: a map of names to strings, kept as it was written.
 ///
 /// ```
 /// use registry_core::Annotations;
@@ -31,36 +31,36 @@ use std::{
 /// ```
 #[derive(Clone)]
 pub struct Annotations {
-    /// An object of strings in which no name is there twice.
+    /// JSON object of strings, with distinct names.
     json: Arc<RawValue>,
     len: usize,
 }
 
-/// Annotations that are not one JSON object of strings, each under a name of its own.
+/// Error for annotations that are not a JSON object of strings with distinct names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("annotations are strings by name: {0}")]
 pub struct InvalidAnnotations(InvalidJson);
 
 impl Annotations {
-    /// How many there are.
+    /// Returns the number of annotations.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no annotations.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The JSON object as it was written.
+    /// Returns the JSON object as it was written.
     #[must_use]
     pub fn as_json(&self) -> &str {
         self.json.get()
     }
 
-    /// The annotations by their names.
+    /// Returns the annotations by their names.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, String> {
         // They were read before.
@@ -71,7 +71,7 @@ impl Annotations {
         &self.json
     }
 
-    /// Reads what is JSON already; `None` of null.
+    /// Reads annotations from a JSON value. Returns `None` for null.
     pub(crate) fn read(json: &RawValue) -> Result<Option<Self>, InvalidAnnotations> {
         Ok(Self::check(json)?.map(|len| Self {
             json: json.to_owned().into(),
@@ -79,7 +79,7 @@ impl Annotations {
         }))
     }
 
-    /// How many annotations these are; `None` of null.
+    /// Checks the annotations and returns their number, or `None` for null.
     pub(crate) fn check(json: &RawValue) -> Result<Option<usize>, InvalidAnnotations> {
         if json.get() == "null" {
             return Ok(None);
@@ -119,7 +119,7 @@ impl fmt::Debug for Annotations {
     }
 }
 
-/// Equal as they were written.
+/// Annotations are equal if their texts are.
 impl PartialEq for Annotations {
     fn eq(&self, other: &Self) -> bool {
         self.as_json() == other.as_json()
@@ -128,7 +128,7 @@ impl PartialEq for Annotations {
 
 impl Eq for Annotations {}
 
-/// Counts strings, each under a name of its own.
+/// Checks that the values are strings with distinct names, and counts them.
 struct Strings;
 
 impl<'de> Visitor<'de> for Strings {
@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for Strings {
     }
 }
 
-/// The value of the annotation of this name.
+/// Checks the value of the annotation of this name.
 struct Value<'a>(&'a Cow<'a, str>);
 
 impl<'de> DeserializeSeed<'de> for Value<'_> {

@@ -5,7 +5,7 @@
 use crate::{annotations::Annotations, digest::Digest, media_type::MediaType};
 use std::sync::Arc;
 
-/// Media type, digest and size of some content, as the listing of referrers gives it.
+/// Media type, digest and size of some content, for the list of referrers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Descriptor {
@@ -15,15 +15,15 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The size of the content, in bytes.
     pub size: u64,
-    /// For a manifest, its `artifactType`, or for an image manifest without one its `config.mediaType`. A text: of what
-    /// is stored it may be anything.
+    /// Artifact type of a manifest: its `artifactType`, or for an image manifest without one its
+    /// `config.mediaType`. In a stored manifest it may be any text.
     pub artifact_type: Option<Arc<str>>,
-    /// The manifest's `annotations`.
+    /// Annotations of a manifest.
     pub annotations: Option<Annotations>,
 }
 
 impl Descriptor {
-    /// A descriptor without artifact type and annotations; `size` in bytes.
+    /// Creates a descriptor without artifact type and annotations. `size` is in bytes.
     #[must_use]
     pub const fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Descriptor {
         }
     }
 
-    /// Whether a list of this artifact type has it, or a list of any.
+    /// Returns true if its artifact type is `artifact_type`, or if `artifact_type` is `None`.
     #[must_use]
     pub fn is_of(&self, artifact_type: Option<&str>) -> bool {
         artifact_type.is_none() || self.artifact_type.as_deref() == artifact_type

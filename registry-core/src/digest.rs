@@ -1,26 +1,27 @@
-//! [`Digest`] and [`Algorithm`]: the names of content, in the algorithms this registry can compute.
+//! [`Digest`] and [`Algorithm`]: names of content, for the algorithms that this registry supports.
 //!
-//! [`AnyDigest`] is what a descriptor may name, which is more. Computing digests is [`crate::hash`].
+//! [`AnyDigest`] also includes digests of other algorithms, which descriptors may contain. [`crate::hash`]
+//! computes digests.
 //!
 //! Specification: image-spec, "Digests".
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// A hash algorithm that this registry computes and verifies.
+/// Hash algorithm that this registry computes and verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// `sha256`, which every registry must support. The default.
+    /// `sha256`, which every registry must support. It is the default.
     Sha256,
     /// `sha512`.
     Sha512,
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order of their names.
+    /// All algorithms, in the order of their names.
     pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
 
-    /// The name as digests spell it.
+    /// Returns the name, as in digests.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,7 +30,7 @@ impl Algorithm {
         }
     }
 
-    /// The length of the hash, in bytes; the hexadecimal form has twice as many characters.
+    /// Returns the length of the hash in bytes. The hexadecimal form has twice as many characters.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no hash is empty")]
     pub const fn len(self) -> usize {
@@ -57,9 +58,10 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// `algorithm:hex`, in an algorithm this registry computes. A claim until something was hashed against it.
+/// Digest `algorithm:hex`, with an algorithm that this registry supports. It is unverified until content is
+/// hashed and compared.
 ///
-/// Its order is the byte order of its text.
+/// Digests sort in the byte order of their text.
 ///
 /// ```
 /// use registry_core::Digest;
@@ -70,31 +72,32 @@ impl fmt::Display for Algorithm {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
-    /// The hash; beyond the algorithm's length, zeros.
+    /// The hash, followed by zeros.
     raw: [u8; 64],
 }
 
-/// Why a string is not a digest that this registry computes.
+/// Reason for which a string is not a supported digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidDigest {
-    /// Not `algorithm:encoded` at all.
+    /// The string does not have the form `algorithm:encoded`.
     #[error("a digest reads `algorithm:hex`")]
     Grammar,
-    /// Well formed, in an algorithm that is not computed here.
+    /// The digest is well formed, but its algorithm is not supported.
     #[error("the algorithm {0:?} is not supported; sha256 and sha512 are")]
     UnknownAlgorithm(String),
-    /// A known algorithm, and not the lower-case hexadecimal form of its hash.
+    /// The algorithm is supported, but the hash does not have its lower-case hexadecimal form.
     #[error("a {0} digest has {hex} lower-case hexadecimal characters after the colon", hex = 2 * .0.len())]
     Hex(Algorithm),
 }
 
 impl Digest {
-    /// Parses `algorithm:hex`, with exactly the algorithm's count of lower-case hexadecimal characters.
+    /// Parses `algorithm:hex`, with exactly the number of lower-case hexadecimal characters of the algorithm.
     ///
     /// # Errors
     ///
-    /// [`InvalidDigest`] says what is wrong; [`InvalidDigest::UnknownAlgorithm`] is a digest others may know.
+    /// [`InvalidDigest`] with the reason. Other registries may support a digest with
+    /// [`InvalidDigest::UnknownAlgorithm`].
     pub fn parse(digest: &str) -> Result<Self, InvalidDigest> {
         let (algorithm, encoded) = split(digest).ok_or(InvalidDigest::Grammar)?;
         let algorithm: Algorithm = algorithm.parse()?;
@@ -121,7 +124,7 @@ impl Digest {
         Ok(Self { algorithm, raw })
     }
 
-    /// The digest of `bytes`, computed here.
+    /// Computes the digest of `bytes`.
     #[must_use]
     pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
         let mut hasher = crate::hash::Hasher::new(algorithm);
@@ -129,7 +132,7 @@ impl Digest {
         hasher.finish()
     }
 
-    /// A digest from its hash, whose length is the algorithm's.
+    /// Creates a digest from its hash, whose length must be that of the algorithm.
     pub(crate) fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
         debug_assert_eq!(hash.len(), algorithm.len(), "a hash has its algorithm's length");
         let mut raw = [0; 64];
@@ -139,19 +142,19 @@ impl Digest {
         Self { algorithm, raw }
     }
 
-    /// The algorithm it is computed by.
+    /// Returns its algorithm.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The hash itself: [`Algorithm::len`] bytes.
+    /// Returns the hash: [`Algorithm::len`] bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.raw.get(..self.algorithm.len()).unwrap_or_default()
     }
 
-    /// The part after the colon, in lower case.
+    /// Returns the part after the colon, in lower case.
     #[must_use]
     pub fn hex(&self) -> String {
         use fmt::Write as _;
@@ -171,7 +174,7 @@ fn nibble(character: u8) -> Option<u8> {
     }
 }
 
-/// `algorithm:encoded` by the grammar of the image specification, whether or not the algorithm is known.
+/// Splits `algorithm:encoded` by the grammar of the image specification. The algorithm need not be supported.
 fn split(digest: &str) -> Option<(&str, &str)> {
     let (algorithm, encoded) = digest.split_once(':')?;
     let word =
@@ -181,7 +184,7 @@ fn split(digest: &str) -> Option<(&str, &str)> {
         .then_some((algorithm, encoded))
 }
 
-/// At most 32 characters of something a client sent, for a message.
+/// Shortens a text of a client to 32 characters, for a message.
 fn printable(text: &str) -> String {
     text.chars().take(32).collect()
 }
@@ -206,21 +209,21 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What a descriptor may name: also algorithms that nobody here can compute.
+/// Digest in a descriptor, whose algorithm need not be supported here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AnyDigest {
-    /// Computable here.
+    /// A digest with a supported algorithm.
     Known(Digest),
-    /// Well formed, in an unknown algorithm; `algorithm:encoded`.
+    /// A well-formed digest `algorithm:encoded`, with another algorithm.
     Foreign(Arc<str>),
 }
 
 impl AnyDigest {
-    /// Parses `algorithm:encoded`; a known algorithm must have its own form.
+    /// Parses `algorithm:encoded`. With a supported algorithm, the hash must have the form of that algorithm.
     ///
     /// # Errors
     ///
-    /// [`InvalidDigest`] if it is not well formed; never [`InvalidDigest::UnknownAlgorithm`].
+    /// [`InvalidDigest`] if it is malformed, but never [`InvalidDigest::UnknownAlgorithm`].
     pub fn parse(digest: &str) -> Result<Self, InvalidDigest> {
         match Digest::parse(digest) {
             Ok(known) => Ok(Self::Known(known)),
@@ -229,7 +232,7 @@ impl AnyDigest {
         }
     }
 
-    /// The digest, if it can be computed here.
+    /// Returns the digest, if its algorithm is supported here.
     #[must_use]
     pub const fn known(&self) -> Option<&Digest> {
         match self {

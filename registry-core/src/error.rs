@@ -1,9 +1,9 @@
-//! [`Error`]: why a request was refused; [`ErrorCode`]; and the JSON body that says so.
+//! [`Error`]: reason for a refusal, with its [`ErrorCode`] and JSON body.
 //!
-//! [`Error::wire`] is the only place where an error becomes a status. A client learns what the specification
-//! allows, the log learns the rest.
+//! Only [`Error::wire`] converts an error into a status. A response has the details that the specification
+//! allows, and the log has all of them.
 //!
-//! Specification: "Error Codes". Docker's additional codes are used where OCI has none.
+//! Specification: "Error Codes". Docker's additional codes are used for errors without an OCI code.
 
 use crate::{
     auth::{Access, Challenge},
@@ -19,7 +19,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use std::{fmt, time::Duration};
 
-/// The codes of the specification, and of Docker's where it has none.
+/// Error codes of the specification, and Docker's for errors without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the names are the specification's own")]
@@ -38,14 +38,14 @@ pub enum ErrorCode {
     Denied,
     Unsupported,
     TooManyRequests,
-    /// Docker's, for `n` of a listing.
+    /// Docker's code for `n` of a listing.
     PaginationNumberInvalid,
-    /// Docker's, for failures of the registry itself.
+    /// Docker's code for failures of the registry itself.
     Unknown,
 }
 
 impl ErrorCode {
-    /// As it stands in the JSON body.
+    /// Returns the code as in the JSON body.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// Why a request was refused.
+/// Reason for which a request was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -85,262 +85,264 @@ pub enum Error {
     /// A push would create a repository with more components in its name than the limit.
     #[error("the name of a new repository has at most {limit} components, this one has {components}")]
     NameTooDeep {
-        /// How many the name has.
+        /// Number of components in the name.
         components: usize,
-        /// The limit.
+        /// Maximum number of components.
         limit: usize,
     },
     /// A tag is malformed.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
-    /// A digest is malformed, or in an algorithm that is not computed here.
+    /// A digest is malformed, or has an unsupported algorithm.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
-    /// A closing request or a single `POST` without a digest.
+    /// A closing request or a monolithic `POST` has no digest.
     #[error("the `digest` parameter is missing")]
     DigestMissing,
-    /// A parameter of the query does not have the form it should have.
+    /// A parameter of the query is malformed.
     #[error("the parameter `{name}` is malformed: {expected}")]
     Parameter {
-        /// Which.
+        /// Name of the parameter.
         name: &'static str,
-        /// What it should be.
+        /// Expected form.
         expected: &'static str,
     },
     /// `n` of a listing, or `last` of the catalog, is malformed.
     #[error("the parameter `{name}` is malformed: {expected}")]
     PageParameter {
-        /// Which.
+        /// Name of the parameter.
         name: &'static str,
-        /// What it should be.
+        /// Expected form.
         expected: &'static str,
     },
-    /// `n` of the catalog is larger than this registry answers.
+    /// `n` of the catalog is larger than the maximum.
     #[error(
         "a page of the catalog has at most {limit} repositories here: ask for a smaller `n`, or for none"
     )]
     CatalogPage {
-        /// How many repositories a page has at most.
+        /// Maximum number of repositories on a page.
         limit: usize,
     },
-    /// A header does not have the form it should have.
+    /// A header is malformed.
     #[error("the header {name} is malformed: {expected}")]
     Header {
-        /// Which.
+        /// Name of the header.
         name: &'static str,
-        /// What it should be.
+        /// Expected form.
         expected: &'static str,
     },
-    /// Path and query are longer than this registry takes.
+    /// Path and query are longer than the maximum.
     #[error("path and query have at most {limit} bytes here")]
     TargetTooLong {
-        /// In bytes.
+        /// Maximum length in bytes.
         limit: usize,
     },
-    /// More or larger headers than this registry takes.
+    /// The request has more or larger headers than the maximum.
     #[error("a request has at most {limit} {unit} of headers here")]
     HeadersTooLarge {
-        /// How many are allowed.
+        /// Maximum number of lines or bytes.
         limit: usize,
-        /// Of what: lines, or bytes.
+        /// Unit of the limit: lines or bytes.
         unit: &'static str,
     },
-    /// More tags in one request than are allowed.
+    /// The request has more tags than the maximum.
     #[error("a manifest is put with at most {limit} tags in one request")]
     TooManyTags {
-        /// How many are allowed.
+        /// Maximum number of tags.
         limit: usize,
     },
-    /// No such endpoint.
+    /// There is no such endpoint.
     #[error("there is no such endpoint")]
     Endpoint,
-    /// The endpoint has no such method.
+    /// The endpoint does not support the method.
     #[error("the endpoint does not know this method")]
     Method {
-        /// Those it knows.
+        /// Supported methods.
         allowed: &'static [Method],
     },
     /// The storage is read-only.
     #[error("this registry is read-only")]
     ReadOnly,
-    /// The host has turned deletion off.
+    /// The host has disabled deletion.
     #[error("this registry cannot delete: deletion is off")]
     DeletionOff,
-    /// The storage has no such power.
+    /// The storage does not support the operation.
     #[error("this registry cannot {0}")]
     Unsupported(&'static str),
     /// The repository does not hold the blob.
     #[error("the repository does not hold this blob")]
     BlobUnknown(
-        /// Which.
+        /// Digest of the blob.
         Digest,
     ),
     /// The repository has no such manifest.
     #[error("the repository has no such manifest")]
     ManifestUnknown(
-        /// Which.
+        /// Tag or digest of the manifest.
         Reference,
     ),
     /// There is no such repository.
     #[error("there is no such repository")]
     RepositoryUnknown(
-        /// Which.
+        /// Name of the repository.
         RepositoryName,
     ),
     /// The repository has no such upload session.
     #[error("the repository has no such upload session")]
     UploadUnknown,
-    /// As many upload sessions are open as may be. Some will end, or expire.
+    /// The maximum number of upload sessions is open. A retry may succeed after some have ended or expired.
     #[error("{scope} may have {limit} open upload sessions, and has")]
     TooManyUploads {
-        /// How many are allowed.
+        /// Maximum number of sessions.
         limit: usize,
-        /// Where.
+        /// Scope of the limit, for people to read.
         scope: &'static str,
     },
-    /// As much lies in memory as may of manifests that are received, or of those and lists that clients have not taken.
+    /// The memory budget is used up: by manifests that are being received, or by manifests and lists that are
+    /// being sent.
     #[error("more than {limit} bytes of manifests and lists are on their way")]
     TooManyDocuments {
-        /// How many are allowed.
+        /// Maximum number of bytes.
         limit: usize,
     },
-    /// A chunk did not start where the session stands, or another one is being received.
+    /// A chunk does not start at the session's offset, or another chunk is being received.
     #[error("the chunk does not continue the upload session, which stands at {offset}")]
     ChunkOutOfOrder {
         /// The repository.
         repository: RepositoryName,
         /// The session.
         id: UploadId,
-        /// How many bytes it holds.
+        /// Number of bytes that it holds.
         offset: u64,
     },
-    /// A body's announced length contradicts its `Content-Range`.
+    /// The announced length of a body differs from its `Content-Range`.
     #[error("the Content-Range has {range} bytes, the Content-Length says {length}")]
     LengthMismatch {
-        /// In `Content-Range`.
+        /// Length in `Content-Range`, in bytes.
         range: u64,
-        /// In `Content-Length`.
+        /// Length in `Content-Length`, in bytes.
         length: u64,
     },
-    /// The body broke off, or was longer or shorter than announced. The session holds what arrived in order.
+    /// The body broke off, or was longer or shorter than announced. The session keeps the bytes that were
+    /// received in order.
     #[error("the body ended early or was not as announced")]
     Body(#[source] BoxError),
-    /// The bytes have another digest than announced.
+    /// The digest of the bytes differs from the announced one.
     #[error("the content has the digest {actual}, not {expected}")]
     DigestMismatch {
-        /// Announced.
+        /// Announced digest.
         expected: Digest,
-        /// Computed.
+        /// Computed digest.
         actual: Digest,
     },
-    /// A range with none of the blob's bytes.
+    /// A range has none of the blob's bytes.
     #[error("the range begins beyond the {size} bytes of the blob")]
     RangeUnsatisfiable {
         /// The size of the blob in bytes.
         size: u64,
     },
-    /// The manifest breaks the image specification.
+    /// The manifest violates the image specification.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
-    /// The blob is larger than this registry takes.
+    /// The blob is larger than the maximum.
     #[error("a blob has at most {limit} bytes here")]
     BlobTooLarge {
-        /// In bytes.
+        /// Maximum size in bytes.
         limit: u64,
     },
-    /// The manifest is larger than this registry takes.
+    /// The manifest is larger than the maximum.
     #[error("a manifest has at most {limit} bytes here")]
     ManifestTooLarge {
-        /// In bytes.
+        /// Maximum size in bytes.
         limit: usize,
     },
-    /// The manifest has more of something than this registry takes.
+    /// The manifest exceeds a limit.
     #[error("a manifest has at most {limit} {what} here")]
     ManifestLimit {
-        /// How many are allowed.
+        /// Maximum number.
         limit: usize,
-        /// Of what.
+        /// Limited items, in plural.
         what: &'static str,
     },
-    /// The index lists what the repository does not hold.
+    /// The index lists content that the repository does not hold.
     #[error("the index lists content that the repository does not hold")]
     MissingEntries(
-        /// One error each.
+        /// Missing content, each reported as an error of its own.
         Vec<AnyDigest>,
     ),
-    /// The manifest refers to what the repository does not hold.
+    /// The manifest refers to content that the repository does not hold.
     #[error("the manifest refers to content that the repository does not hold")]
     MissingReferences(
-        /// One error each.
+        /// Missing content, each reported as an error of its own.
         Vec<AnyDigest>,
     ),
-    /// A layer of the manifest gives an address for itself that the host does not allow.
+    /// A layer of the manifest has a URL that the host does not allow.
     #[error("the manifest has a layer that lies at {url:?}, where this registry wants none")]
     LayerUrl {
-        /// The address, or its beginning.
+        /// The URL, possibly cut.
         url: String,
     },
     /// A descriptor in the manifest gives the wrong size.
     #[error("{digest} has {stored} bytes, its descriptor says {claimed}")]
     DescriptorSize {
-        /// The content.
+        /// Digest of the content.
         digest: Digest,
         /// Its size in bytes.
         stored: u64,
-        /// What the descriptor says.
+        /// Size in the descriptor, in bytes.
         claimed: u64,
     },
-    /// `If-Match` or `If-None-Match` does not hold for a tag.
+    /// A tag does not satisfy `If-Match` or `If-None-Match`.
     #[error("the tag {tag} is not where the precondition expects it")]
     Precondition {
         /// The tag.
         tag: Tag,
     },
-    /// The tag exists, and may not be moved.
+    /// The tag exists, and the client may not move it.
     #[error("the tag {tag} exists, and you may not overwrite it")]
     Overwrite {
         /// The tag.
         tag: Tag,
     },
-    /// Nobody has logged in, or with wrong credentials.
+    /// The request has no credentials, or wrong ones.
     #[error("authentication is required")]
     Unauthorized {
-        /// How to log in.
+        /// Login methods for the client.
         challenges: Vec<Challenge>,
-        /// What the request needs.
+        /// Permissions that the request needs.
         needed: Vec<Access>,
     },
-    /// They may not.
+    /// The client has no permission.
     #[error("access is denied")]
     Denied,
-    /// A hook refused it.
+    /// A hook refused the request.
     #[error(transparent)]
     Vetoed(#[from] Veto),
-    /// Too many attempts.
+    /// There were too many failed logins.
     #[error("too many requests")]
     Throttled {
-        /// When to try again.
+        /// Time after which the client may retry.
         retry_after: Duration,
     },
-    /// Whether they may could not be found out.
+    /// Authentication or authorization failed to decide.
     #[error("authentication or authorization failed")]
     Auth(#[source] BoxError),
-    /// There is no space left, or none for uploads.
+    /// No space is left, or none for uploads.
     #[error("the registry has no space left for this; pulling and deleting go on")]
     Full(#[source] BoxError),
-    /// There is room, but no file left to put it in.
+    /// No further file can be created, although space is left.
     #[error("the registry has no files (inodes) left for this; pulling and deleting go on")]
     OutOfFiles(#[source] BoxError),
-    /// The storage takes nothing until an operator has dealt with it. The source is for the log.
+    /// The storage accepts nothing until an operator intervenes. The source is for the log.
     #[error("the registry cannot store anything for now")]
     Unavailable(#[source] BoxError),
-    /// The storage failed. The client is told no more than that; the source is for the log.
+    /// The storage failed. The response has no further details; the source is for the log.
     #[error("the storage failed")]
     Storage(#[source] BoxError),
 }
 
 impl Error {
-    /// Status and code.
+    /// Returns status and code.
     #[must_use]
     pub const fn wire(&self) -> (StatusCode, ErrorCode) {
         use {ErrorCode as C, StatusCode as S};
@@ -390,13 +392,13 @@ impl Error {
         }
     }
 
-    /// The JSON body: `{"errors":[{"code","message","detail"?}]}`. A message that quotes the client at length is cut.
+    /// Returns the JSON body: `{"errors":[{"code","message","detail"?}]}`. Long messages are cut.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         self.body_with(None)
     }
 
-    /// The same, with what the client or its operator may do about it behind the message.
+    /// Returns the JSON body, with a remedy for the client or its operator after the message.
     pub(crate) fn body_with(&self, remedy: Option<&str>) -> Vec<u8> {
         let code = self.wire().1.as_str();
         let mut message = cut(self.to_string(), MESSAGE);
@@ -440,10 +442,10 @@ impl Error {
     }
 }
 
-/// The most characters of a message.
+/// Maximum number of characters in a message.
 const MESSAGE: usize = 512;
 
-/// At most so many characters of a text.
+/// Cuts a text after `most` characters.
 pub(crate) fn cut(mut message: String, most: usize) -> String {
     if let Some((end, _)) = message.char_indices().nth(most) {
         message.truncate(end);
@@ -483,7 +485,8 @@ impl From<InvalidReference> for Error {
     }
 }
 
-/// For calls that are not about one upload or one tag; those translate conflicts themselves, with what they know.
+/// Converts errors of calls that do not concern one upload or one tag. Other calls convert conflicts
+/// themselves, with more details.
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {

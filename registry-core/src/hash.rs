@@ -1,9 +1,9 @@
 //! [`Hasher`], a running hash that is an owned value, and [`Checkpoint`], its state as bytes.
 //!
-//! A hasher moves into whatever thread writes the bytes, and back. Its checkpoint has the layout of Go's
-//! `MarshalBinary` for `crypto/sha256` and `crypto/sha512`, which is what registry:2 keeps in `hashstates/`:
-//! four bytes of magic, eight state words, one block of pending bytes, the count of bytes hashed; all words
-//! big endian. 108 bytes for sha256, 204 for sha512.
+//! A hasher moves into the thread that writes the bytes, and back. Its checkpoint has the layout of Go's
+//! `MarshalBinary` for `crypto/sha256` and `crypto/sha512`, which registry:2 stores in `hashstates/`: four
+//! bytes of magic, eight state words, one block of pending bytes, and the number of hashed bytes. All words
+//! are big-endian. A checkpoint has 108 bytes for sha256 and 204 for sha512.
 
 use crate::digest::{Algorithm, Digest};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -13,8 +13,9 @@ use sha2::{
 };
 use std::fmt;
 
-/// The state of a hash over the first [`offset`](Self::offset) bytes of something. Only bytes that
-/// [`Checkpoint::parse`] accepts become one, so a truncated or foreign record is noticed before it is used.
+/// State of a hash over the first [`offset`](Self::offset) bytes of some content. Only bytes that
+/// [`Checkpoint::parse`] accepts become a checkpoint, so that a truncated or foreign record is detected
+/// before it is used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     algorithm: Algorithm,
@@ -23,7 +24,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state before the first byte: how a new upload remembers which algorithm was announced.
+    /// Returns the state before the first byte. A new upload stores its announced algorithm in this form.
     #[must_use]
     pub fn start(algorithm: Algorithm) -> Self {
         Hasher::new(algorithm)
@@ -31,10 +32,10 @@ impl Checkpoint {
             .expect("a hasher that began with `new` has its state")
     }
 
-    /// Reads a stored checkpoint; `None` if these bytes are not one of `algorithm`, or one of more bytes than anybody
-    /// has hashed.
+    /// Parses a stored checkpoint. Returns `None` if the bytes are not a checkpoint of `algorithm`, or if its
+    /// number of hashed bytes is implausible.
     ///
-    /// Whether the bytes it speaks of are still there is for the caller to know.
+    /// The caller has to make sure that the hashed bytes still exist.
     #[must_use]
     pub fn parse(algorithm: Algorithm, bytes: Bytes) -> Option<Self> {
         let offset = State::decode(algorithm, &bytes)?.1;
@@ -45,19 +46,19 @@ impl Checkpoint {
         })
     }
 
-    /// The algorithm whose state this is.
+    /// Returns its algorithm.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// How many bytes went into the hash, counted from 0.
+    /// Returns the number of hashed bytes.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The record to store: 108 bytes for sha256, 204 for sha512.
+    /// Returns the record to store: 108 bytes for sha256, 204 for sha512.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
         &self.bytes
@@ -70,7 +71,8 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-/// A running hash. It always counts, and where the state of what came before is lost it only counts.
+/// Running hash. It counts the bytes, even if the state of earlier bytes is lost. In that case it has no
+/// digest.
 #[derive(Clone)]
 pub struct Hasher {
     offset: u64,
@@ -81,12 +83,12 @@ pub struct Hasher {
 enum State {
     Sha256(Sha256),
     Sha512(Sha512),
-    /// Bytes before these were never hashed here, so no digest can come of it.
+    /// The state of earlier bytes is lost, so there is no digest.
     Lost,
 }
 
 impl Hasher {
-    /// A hash of nothing yet.
+    /// Creates a hasher before the first byte.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match algorithm {
@@ -96,7 +98,7 @@ impl Hasher {
         Self { offset: 0, state }
     }
 
-    /// Goes on where a checkpoint stands.
+    /// Continues from a checkpoint.
     #[must_use]
     pub fn resume(checkpoint: &Checkpoint) -> Self {
         match State::decode(checkpoint.algorithm, &checkpoint.bytes) {
@@ -105,7 +107,7 @@ impl Hasher {
         }
     }
 
-    /// Counts on from `offset` without a state: what is there must be read to be hashed.
+    /// Continues to count from `offset` without a state. Earlier bytes have to be read again to be hashed.
     pub(crate) const fn lost(offset: u64) -> Self {
         Self {
             offset,
@@ -113,7 +115,8 @@ impl Hasher {
         }
     }
 
-    /// Adds bytes. Burns CPU, about a second per gigabyte: call it where you write, not on the reactor.
+    /// Adds bytes. It needs about one second of CPU time per gigabyte: call it on the thread that writes, not
+    /// on the reactor.
     pub fn update(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as u64;
         match &mut self.state {
@@ -123,13 +126,13 @@ impl Hasher {
         }
     }
 
-    /// How many bytes were counted, from 0.
+    /// Returns the number of counted bytes.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The algorithm; `None` if it only counts.
+    /// Returns the algorithm, or `None` if it only counts.
     #[must_use]
     pub const fn algorithm(&self) -> Option<Algorithm> {
         match self.state {
@@ -139,7 +142,7 @@ impl Hasher {
         }
     }
 
-    /// The state to store beside the bytes; `None` if it only counts.
+    /// Returns the state to store beside the bytes, or `None` if it only counts.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let (algorithm, bytes) = match &self.state {
@@ -154,7 +157,8 @@ impl Hasher {
         })
     }
 
-    /// The digest of everything, `None` if it only counts. It is no proof: those are made where uploads are.
+    /// Returns the digest of all bytes, or `None` if it only counts. Only
+    /// [`Verified`](crate::storage::Verified) is a proof of a digest.
     #[must_use]
     pub fn digest(self) -> Option<Digest> {
         match self.state {
@@ -164,7 +168,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of everything that [`Hasher::new`] was given.
+    /// Returns the digest of all bytes, for a hasher that began with [`Hasher::new`].
     pub(crate) fn finish(self) -> Digest {
         self.digest()
             .expect("a hasher that began with `new` has its state")
@@ -192,8 +196,9 @@ impl State {
     }
 }
 
-/// From sha2's layout to Go's. sha2 has eight little-endian words of `WORD` bytes, the count of whole blocks
-/// in `2 * WORD` bytes, and one block's worth of buffer of which the first byte is how much is pending.
+/// Converts sha2's layout to Go's. sha2 has eight little-endian words of `WORD` bytes, the number of whole
+/// blocks in `2 * WORD` bytes, and a buffer of one block. The first byte of the buffer is the number of
+/// pending bytes.
 fn encode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], state: &H, offset: u64) -> Bytes {
     let serialized = state.serialize();
     let mut from = serialized.as_slice();
@@ -213,11 +218,12 @@ fn encode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], state: &H, o
     to.freeze()
 }
 
-/// What a record may claim to have hashed, in bytes: an exbibyte, which no disk holds. sha256 counts bits in 64 bits
-/// and would overflow soon after.
+/// Maximum number of hashed bytes in a valid record: an exbibyte, more than any disk has. sha256 counts bits
+/// in 64 bits and would overflow soon after.
 const LONGEST: u64 = 1 << 60;
 
-/// From Go's layout to sha2's; `None` unless length and magic are right and the count is possible.
+/// Converts Go's layout to sha2's. Returns `None` unless length and magic are right and the number of bytes
+/// is possible.
 fn decode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], bytes: &[u8]) -> Option<(H, u64)> {
     let mut from = bytes.strip_prefix(magic)?;
     if from.len() != 8 * WORD + 16 * WORD + 8 {

@@ -1,4 +1,4 @@
-//! What readers of JSON share: [`InvalidJson`], and texts that are borrowed from the document.
+//! Common parts of JSON readers: [`InvalidJson`], and texts that are borrowed from the document.
 
 use crate::error::cut;
 use serde::{
@@ -7,10 +7,10 @@ use serde::{
 };
 use std::{borrow::Cow, fmt};
 
-/// The most characters that are said of a problem.
+/// Maximum number of characters in the description of a problem.
 const PROBLEM: usize = 256;
 
-/// A problem in a JSON document, with its place.
+/// Problem in a JSON document, with its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at line {line} column {column}")]
 pub struct InvalidJson {
@@ -32,20 +32,20 @@ impl InvalidJson {
         }
     }
 
-    /// The line, counted from 1.
+    /// Returns the line, counted from 1.
     #[must_use]
     pub const fn line(&self) -> usize {
         self.line
     }
 
-    /// The column, counted from 1, in bytes.
+    /// Returns the column in bytes, counted from 1.
     #[must_use]
     pub const fn column(&self) -> usize {
         self.column
     }
 }
 
-/// A text, borrowed where it has no escapes.
+/// Deserializes a text, which is borrowed if it has no escapes.
 #[derive(Clone, Copy)]
 pub(crate) struct Text;
 

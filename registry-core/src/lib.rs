@@ -1,4 +1,4 @@
-//! The core of an embeddable OCI / Docker registry: names, protocol, contracts, service, in-memory storage.
+//! Core of an embeddable OCI / Docker registry: names, protocol, contracts, service and in-memory storage.
 
 pub mod annotations;
 pub mod auth;

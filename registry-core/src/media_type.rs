@@ -1,17 +1,17 @@
-//! [`MediaType`], and the ones a registry knows by name.
+//! [`MediaType`], and constants for the known ones.
 
 use std::{fmt, sync::Arc};
 
-/// A media type without parameters, such as `application/vnd.oci.image.manifest.v1+json`, as it was written.
+/// Media type without parameters, such as `application/vnd.oci.image.manifest.v1+json`, as it was written.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Arc<str>);
 
-/// A string that is not a media type.
+/// Error for a string that is not a media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a media type reads `type/subtype` (RFC 6838, section 4.2)")]
 pub struct InvalidMediaType;
 
-/// The longest media type, in bytes: RFC 6838 allows 127 for each half.
+/// Maximum length of a media type, in bytes. RFC 6838 allows 127 for each half.
 const MAX: usize = 255;
 
 impl MediaType {
@@ -45,8 +45,8 @@ impl MediaType {
         }
     }
 
-    /// Whether this is the type of a manifest or an index. Docker's schema 1 counts: it is not taken any more, and an
-    /// index that names it still means a manifest.
+    /// Returns true if this is the type of a manifest or an index. Docker's schema 1 counts: it is no longer
+    /// accepted, but an index entry of that type is still a manifest.
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         self.is_schema_1()
@@ -56,19 +56,20 @@ impl MediaType {
             )
     }
 
-    /// Whether this is Docker's first schema of manifests, signed or not.
+    /// Returns true if this is Docker's schema 1 of manifests, signed or not.
     pub(crate) fn is_schema_1(&self) -> bool {
         self.0
             .starts_with("application/vnd.docker.distribution.manifest.v1+")
     }
 
-    /// The media type as it was written.
+    /// Returns the media type as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a layer of this type may be absent here, because its licence forbids handing it on.
+    /// Returns true if a layer of this type need not be in the repository, because its licence forbids
+    /// distribution.
     #[must_use]
     pub fn is_nondistributable(&self) -> bool {
         self.0
@@ -76,7 +77,7 @@ impl MediaType {
             || self.0.starts_with("application/vnd.docker.image.rootfs.foreign.")
     }
 
-    /// One of the constants above, or another literal known to be well formed.
+    /// Creates a media type from one of the constants above, or from another well-formed literal.
     pub(crate) fn known(text: &'static str) -> Self {
         debug_assert!(Self::parse(text).is_ok(), "{text}");
         Self(text.into())

@@ -1,15 +1,16 @@
-//! [`RepositoryName`]: the `<name>` of the specification, the scope of blobs, manifests and tags.
+//! [`RepositoryName`]: `<name>` in the specification, the scope of blobs, manifests and tags.
 //!
 //! Specification: "Pulling manifests", the grammar of `<name>`.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-/// The longest repository name, in bytes. Docker's limit; the specification notes that clients cap at 255.
+/// Maximum length of a repository name, in bytes. It is Docker's limit, and the specification notes that
+/// clients limit names to 255.
 pub const MAX_NAME: usize = 255;
 
-/// The name of a repository, such as `library/alpine`: lower-case components joined by slashes.
+/// Name of a repository, such as `library/alpine`: lower-case components joined by slashes.
 ///
-/// Its order is byte order, which is the order of every listing.
+/// Names sort in byte order, which is the order of every listing.
 ///
 /// ```
 /// use registry_core::RepositoryName;
@@ -20,11 +21,11 @@ pub const MAX_NAME: usize = 255;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(Arc<str>);
 
-/// Why a string is not a repository name.
+/// Reason for which a string is not a repository name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
-    /// There is no name.
+    /// The name is empty.
     #[error("a repository name is missing")]
     Empty,
     /// The name is longer than [`MAX_NAME`] bytes.
@@ -42,7 +43,7 @@ impl RepositoryName {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] says which rule is broken.
+    /// [`InvalidName`] with the violated rule.
     pub fn parse(name: &str) -> Result<Self, InvalidName> {
         if name.is_empty() {
             return Err(InvalidName::Empty);
@@ -60,14 +61,14 @@ impl RepositoryName {
         }
     }
 
-    /// The name as it was written.
+    /// Returns the name as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Returns true if `bytes` match `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_component(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {

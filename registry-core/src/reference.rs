@@ -1,21 +1,21 @@
-//! [`Tag`], and [`Reference`], which is a tag or a digest: the end of a manifest's URL.
+//! [`Tag`], and [`Reference`]: a tag or a digest, the last part of a manifest's URL.
 //!
 //! Specification: "Pulling manifests", the grammar of `<reference>` as a tag; "Referrers Tag Schema".
 
 use crate::digest::{Algorithm, Digest, InvalidDigest};
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-/// The longest tag, in bytes.
+/// Maximum length of a tag, in bytes.
 pub const MAX_TAG: usize = 128;
 
-/// How many digits of a digest the tag of its referrers has.
+/// Maximum number of hexadecimal digits in the tag of a manifest's referrers.
 const REFERRERS_DIGITS: usize = 64;
 
-/// A mutable pointer to a manifest, such as `latest`. Its order is byte order.
+/// Mutable pointer to a manifest, such as `latest`. Tags sort in byte order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Arc<str>);
 
-/// A string that is not a tag.
+/// Error for a string that is not a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tag has 1 to {MAX_TAG} letters, digits, `_`, `.` or `-`, and does not begin with `.` or `-`")]
 pub struct InvalidTag;
@@ -43,8 +43,8 @@ impl Tag {
         }
     }
 
-    /// The tag under which clients keep an index of a manifest's referrers where there is no API that lists them:
-    /// `sha256-<hex>`, with at most 64 digits.
+    /// Returns the tag under which clients store an index of a manifest's referrers if a registry does not
+    /// list them: `sha256-<hex>`, with at most 64 digits.
     #[must_use]
     pub fn of_referrers(subject: &Digest) -> Self {
         let hex = subject.hex();
@@ -52,7 +52,7 @@ impl Tag {
         Self(format!("{}-{digits}", subject.algorithm()).into())
     }
 
-    /// Whether it is such a tag.
+    /// Returns true if it is such a tag.
     #[must_use]
     pub fn is_of_referrers(&self) -> bool {
         self.0.split_once('-').is_some_and(|(algorithm, digits)| {
@@ -64,7 +64,7 @@ impl Tag {
         })
     }
 
-    /// The tag as it was written.
+    /// Returns the tag as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -103,22 +103,22 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// What names a manifest in a repository.
+/// Reference to a manifest in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
-    /// Whatever the tag points at now.
+    /// The manifest that the tag points at now.
     Tag(Tag),
-    /// Exactly this content.
+    /// The manifest with this digest.
     Digest(Digest),
 }
 
-/// A string that is neither a tag nor a digest.
+/// Error for a string that is neither a tag nor a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// It has no colon, so it should have been a tag.
+    /// It has no colon, and is not a valid tag.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
-    /// It has a colon, so it should have been a digest.
+    /// It has a colon, and is not a valid digest.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
 }
@@ -128,7 +128,7 @@ impl Reference {
     ///
     /// # Errors
     ///
-    /// [`InvalidReference`] says which of the two it should have been, and why it is not.
+    /// [`InvalidReference`] with the expected kind and the reason.
     pub fn parse(reference: &str) -> Result<Self, InvalidReference> {
         if reference.contains(':') {
             Ok(Self::Digest(Digest::parse(reference)?))

@@ -1,18 +1,18 @@
-//! [`UploadId`]: the name of an upload session.
+//! [`UploadId`]: id of an upload session.
 
 use std::{fmt, str::FromStr};
 
-/// 128 bits that name an upload session, made by the backend and spelled as a UUID.
+/// Id of an upload session: 128 bits, created by the backend and written as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId(u128);
 
-/// A string that is not the id of an upload session.
+/// Error for a string that is not the id of an upload session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an upload session is named by a UUID in lower case, with dashes")]
 pub struct InvalidUploadId;
 
 impl UploadId {
-    /// An id from 16 random bytes, as a version 4 UUID.
+    /// Creates an id from 16 random bytes, as a version 4 UUID.
     #[must_use]
     pub const fn from_random(random: [u8; 16]) -> Self {
         let bits = u128::from_be_bytes(random);
@@ -24,7 +24,7 @@ impl UploadId {
     ///
     /// # Errors
     ///
-    /// [`InvalidUploadId`] for any other spelling.
+    /// [`InvalidUploadId`] for any other form.
     pub fn parse(text: &str) -> Result<Self, InvalidUploadId> {
         let hex: String = text.split('-').collect();
         let id = u128::from_str_radix(&hex, 16)

@@ -1,6 +1,7 @@
-//! What keeps a storage in order, as futures that the host drives: nothing here runs by itself.
+//! Maintenance of a storage, as futures that the host drives: nothing runs by itself.
 //!
-//! Over the plane [`StorageAdmin`](crate::StorageAdmin), beside traffic, and without a clock: a host says since when.
+//! It uses the plane [`StorageAdmin`](crate::StorageAdmin), concurrently with traffic. It reads no clock: the
+//! host passes points in time.
 
 mod uploads;
 

@@ -1,4 +1,4 @@
-//! [`expire_uploads`] and [`expire_empty_uploads`]: end the sessions that clients abandoned.
+//! [`expire_uploads`] and [`expire_empty_uploads`]: expiry of abandoned upload sessions.
 
 use crate::{
     name::RepositoryName,
@@ -6,27 +6,28 @@ use crate::{
 };
 use std::time::SystemTime;
 
-/// How many repositories, and sessions of a repository, are looked at in one go.
+/// Number of repositories, and of sessions of a repository, listed at once.
 const PAGE: usize = 256;
 
-/// What [`expire_uploads`] or [`expire_empty_uploads`] came to.
+/// Report of [`expire_uploads`] or [`expire_empty_uploads`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpiredUploads {
-    /// How many sessions were ended.
+    /// Number of sessions that were ended.
     pub expired: u64,
-    /// How many bytes they held.
+    /// Number of bytes that they held.
     pub bytes: u64,
-    /// How many sessions are still open, those of unknown age among them.
+    /// Number of sessions that are still open, including those of unknown age.
     pub open: u64,
-    /// How many sessions and repositories could not be dealt with; the log says why.
+    /// Number of failures with sessions and repositories. The log has the reasons.
     pub failed: u64,
 }
 
-/// Ends every upload session to which nothing was added since `idle_since`; from then on it is unknown.
+/// Ends every upload session without an append since `idle_since`. Afterwards the session is unknown.
 ///
-/// A session that a client takes up meanwhile stays: each is compared and ended in one step. A failure in one place
-/// is reported and does not keep the others. Dropping the future stops between two sessions.
+/// A session that a client resumes meanwhile stays, because each session is compared and ended in one step. A
+/// failure with one session or repository is reported and does not affect the others. Dropping the future
+/// stops between two sessions.
 ///
 /// ```
 /// use registry_core::{maintenance::expire_uploads, storage::MemoryStorage};
@@ -43,8 +44,9 @@ pub struct ExpiredUploads {
 ///
 /// # Errors
 ///
-/// [`StorageError::Unsupported`] if the storage has no plane for maintenance, [`StorageError::ReadOnly`] if there is
-/// something to end and the handle reads only; else why its repositories cannot be listed.
+/// - [`StorageError::Unsupported`] if the storage has no plane for maintenance.
+/// - [`StorageError::ReadOnly`] if there is a session to end and the handle is read-only.
+/// - Any other error if the repositories cannot be listed.
 pub async fn expire_uploads(
     storage: &dyn Storage,
     idle_since: SystemTime,
@@ -52,16 +54,15 @@ pub async fn expire_uploads(
     expire_if(storage, &|session| is_idle(session, idle_since)).await
 }
 
-/// As [`expire_uploads`], but only sessions that hold no byte: nobody has anything to lose with them, so that they may
-/// end far sooner.
+/// Ends only sessions without any byte, like [`expire_uploads`]. No client loses data, so these sessions may
+/// expire far sooner.
 ///
-/// Else whoever may push could open sessions until [`Limits::uploads`](crate::Limits::uploads) is reached, and keep
-/// everybody from pushing for as long as an interrupted upload is kept. One that a body is just being received for
-/// stays.
+/// Otherwise a client that may push could open sessions up to [`Limits::uploads`](crate::Limits::uploads),
+/// and prevent all pushes until the sessions expire. A session that is receiving a body stays.
 ///
 /// # Errors
 ///
-/// As [`expire_uploads`].
+/// The same as for [`expire_uploads`].
 pub async fn expire_empty_uploads(
     storage: &dyn Storage,
     idle_since: SystemTime,

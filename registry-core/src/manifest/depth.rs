@@ -1,6 +1,7 @@
-//! How deep a document is, found without recursion and before it is parsed.
+//! Depth of a document, determined without recursion, before the document is parsed.
 
-/// How many arrays and objects of a JSON text lie in each other. Of what is no JSON, something.
+/// Returns the maximum depth of nested arrays and objects in a JSON text. For other text, the result has no
+/// meaning.
 pub(crate) fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = json.iter();

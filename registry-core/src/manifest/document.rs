@@ -1,4 +1,4 @@
-//! The JSON of a manifest, read once from its first byte to its last.
+//! JSON of a manifest, parsed in one pass.
 
 use super::{
     Child, InvalidManifest, Manifest,
@@ -17,18 +17,19 @@ use serde::{
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt, marker::PhantomData, str, sync::Arc};
 
-/// The document, as far as it is read.
+/// Fields of the document that are read.
 ///
-/// A stored one may have a key several times: then all of its references are here, and of anything else the last.
+/// A stored document may contain a key several times. Then all of its references count, and the last value of
+/// any other field.
 pub(super) struct Document<'a> {
     pub(super) schema_version: Option<u64>,
     media_type: Option<Cow<'a, str>>,
     artifact_type: Option<Cow<'a, str>>,
     pub(super) config: Vec<RawDescriptor<'a>>,
-    /// Absent or a list; null is an empty one, as Go writes it.
+    /// Absent or a list. Null is an empty list, as Go writes it.
     pub(super) layers: Option<Vec<RawDescriptor<'a>>>,
     pub(super) manifests: Option<Vec<RawDescriptor<'a>>>,
-    /// The layers of the withdrawn `application/vnd.oci.artifact.manifest.v1+json`, still found in the field.
+    /// Layers of the withdrawn type `application/vnd.oci.artifact.manifest.v1+json`, which is still in use.
     blobs: Vec<RawDescriptor<'a>>,
     subject: Option<RawDescriptor<'a>>,
     annotations: Option<&'a RawValue>,
@@ -44,7 +45,7 @@ pub(super) struct RawDescriptor<'a> {
     annotations: Option<&'a RawValue>,
 }
 
-/// The two shapes of the types we know; others may have either.
+/// Structure of a document, by its media type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Image,
@@ -150,14 +151,14 @@ impl<'a> Document<'a> {
     }
 }
 
-/// What an index says of a manifest, for a list of referrers.
+/// Entry of an index, with the fields for a list of referrers.
 pub(crate) struct Entry {
     pub(crate) digest: AnyDigest,
     pub(crate) artifact_type: Option<Arc<str>>,
     pub(crate) annotations: Result<Option<Annotations>, InvalidAnnotations>,
 }
 
-/// The manifests of a stored index.
+/// Returns the entries of a stored index.
 pub(crate) fn entries(index: &[u8]) -> Result<Vec<Entry>, InvalidManifest> {
     let index = Document::parse(index, Reading::Stored)?;
     let entry = |descriptor: RawDescriptor<'_>| {
@@ -222,12 +223,12 @@ fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
     })
 }
 
-/// What a message quotes of a document.
+/// Shortens a text of a document for an error message.
 fn quoted(text: &str) -> String {
     crate::error::cut(text.to_owned(), 128)
 }
 
-/// The value of a field. A stored document need not have it as the specification wants: then there is none.
+/// Reads the value of a field. Unless `must_fit` is set, a value of the wrong type counts as missing.
 fn value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     map: &mut A,
     must_fit: bool,
@@ -295,7 +296,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 }
 
-/// As Go has it: null changes nothing.
+/// Sets a field. Like in Go, null changes nothing.
 fn set<T>(field: &mut Option<T>, value: Option<Option<T>>) {
     if let Some(Some(value)) = value {
         *field = Some(value);
@@ -308,7 +309,7 @@ fn add<T>(field: &mut Option<Vec<T>>, list: Option<Vec<T>>) {
     }
 }
 
-/// A value or null.
+/// Deserializes a value or null.
 struct Nullable<S>(S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Nullable<S> {
@@ -339,7 +340,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Nullable<S> {
     }
 }
 
-/// A list of what one seed reads.
+/// Deserializes a list of values that `S` reads.
 #[derive(Clone, Copy)]
 struct List<S>(S);
 
@@ -367,7 +368,8 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for List<S> {
     }
 }
 
-/// A descriptor, which is an object: what lists its values in the order of the fields is none.
+/// Deserializes a descriptor, which must be an object. An array of its values, in the order of the fields, is
+/// not accepted.
 #[derive(Clone, Copy)]
 struct Descriptor(Reading);
 
@@ -431,7 +433,7 @@ impl<'de> Visitor<'de> for Descriptor {
     }
 }
 
-/// The platform of an entry that is pushed: nothing of it is kept.
+/// Checks the platform of an entry in a pushed document, and drops it.
 struct Platform;
 
 impl<'de> DeserializeSeed<'de> for Platform {

@@ -1,16 +1,16 @@
-//! The keys of a manifest's objects, as every client reads them.
+//! Keys of a manifest's objects, as every client reads them.
 //!
-//! Clients in Go take a key in any case for the field that it folds to, and of several the last one counts. What they read
-//! of such a document is not what others read: GHSA-77vh-xpmg-72qh. So a key that they would take for a known field has
-//! to be that field, once. Keys that no specification knows are nobody's business.
+//! Clients in Go match keys with fields regardless of case, and the last of several equal keys counts. They
+//! thus read such a document differently from other clients: GHSA-77vh-xpmg-72qh. Therefore a key that they
+//! match with a known field must be exactly that field, and must appear once. Unknown keys are ignored.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 use std::fmt;
 
-/// The fields of one kind of object. At most 16.
+/// Fields of one kind of object, at most 16.
 pub(super) type Fields = &'static [&'static str];
 
-/// Manifests and indexes, of OCI and of Docker.
+/// Fields of manifests and indexes, of OCI and of Docker.
 pub(super) const DOCUMENT: Fields = &[
     "schemaVersion",
     "mediaType",
@@ -34,7 +34,7 @@ pub(super) const DESCRIPTOR: Fields = &[
     "platform",
 ];
 
-/// The platform of an entry of an index. `features` is Docker's.
+/// Fields of the platform in an entry of an index. `features` is Docker's.
 pub(super) const PLATFORM: Fields = &[
     "architecture",
     "os",
@@ -44,28 +44,28 @@ pub(super) const PLATFORM: Fields = &[
     "features",
 ];
 
-/// How strictly a document is read.
+/// Strictness with which a document is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// One that is pushed: by the rules.
+    /// A pushed document: by the rules of the specification.
     Pushed,
-    /// One that was accepted once, by whatever rules held then: as Go reads it.
+    /// A stored document, accepted earlier under unknown rules: as Go reads it.
     Stored,
 }
 
-/// A known field, found under a key.
+/// Known field that a key matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) name: &'static str,
-    /// Whether the key is its name, and not merely taken for it.
+    /// True if the key equals its name exactly, including case.
     pub(super) is_exact: bool,
 }
 
-/// Reads the keys of one object, one after another.
+/// Reader for the keys of one object, one after another.
 pub(super) struct Keys {
     fields: Fields,
     reading: Reading,
-    /// A bit for each field that was there.
+    /// Bit set of the fields that were found.
     seen: u16,
 }
 
@@ -103,7 +103,7 @@ impl Keys {
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Keys {
-    /// `None` for a key that is no known field.
+    /// Known field, or `None` for another key.
     type Value = Option<Field>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -123,7 +123,8 @@ impl Visitor<'_> for &mut Keys {
     }
 }
 
-/// Whether Go takes `key` for `field`: equal by Unicode's simple folding, where two letters beyond ASCII fold into it.
+/// Returns true if Go matches `key` with `field`: equal by Unicode's simple case folding, in which two
+/// letters beyond ASCII fold to ASCII letters.
 fn folds_to(key: &str, field: &str) -> bool {
     let mut expected = field.bytes();
     let fold = |char: char| match char {

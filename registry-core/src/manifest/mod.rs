@@ -1,10 +1,10 @@
-//! [`Manifest`]: what the bytes of a manifest refer to.
+//! [`Manifest`]: content that a manifest refers to.
 //!
-//! Only what a registry has to know is read; unknown fields, media types and annotations are none of its
-//! business. The bytes themselves are never written anew.
+//! Only the fields that a registry needs are read. Unknown fields, media types and annotations are ignored.
+//! The bytes themselves are never rewritten.
 //!
-//! Specification: image-spec, "Image Manifest", "Image Index", "Content Descriptors"; Docker's image manifest
-//! version 2, schema 2, and its manifest list are equals.
+//! Specification: image-spec, "Image Manifest", "Image Index", "Content Descriptors". Docker's image manifest
+//! version 2, schema 2, and its manifest list are supported equally.
 
 mod depth;
 mod document;
@@ -26,7 +26,7 @@ use crate::{
 };
 use std::{str, sync::Arc};
 
-/// What a manifest or index says, as far as a registry has to know.
+/// Parsed manifest or index, with the fields that a registry needs.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     media_type: MediaType,
@@ -35,109 +35,110 @@ pub struct Manifest {
     subject: Option<AnyDigest>,
     artifact_type: Option<Arc<str>>,
     annotations: Option<Annotations>,
-    /// Why a stored manifest is shown without its annotations.
+    /// Reason for which a stored manifest is listed without its annotations.
     problem: Option<InvalidAnnotations>,
 }
 
-/// Something a manifest refers to.
+/// Content that a manifest refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Child {
-    /// Its digest, perhaps in an algorithm that is not computed here.
+    /// Its digest, possibly with an algorithm that is not supported here.
     pub digest: AnyDigest,
-    /// Its size in bytes, as the descriptor claims.
+    /// Size in bytes that the descriptor gives.
     pub size: u64,
-    /// Whether its media type is that of a manifest or an index.
+    /// True if its media type is that of a manifest or an index.
     pub is_manifest: bool,
-    /// Whether its media type says that it may not be handed on. Such a layer need not be here.
+    /// True if its media type is non-distributable. Such a layer need not be in the repository.
     pub is_nondistributable: bool,
-    /// The addresses that a layer gives for itself; nothing else has any.
+    /// URLs of a layer; empty for any other content.
     pub urls: Vec<String>,
 }
 
-/// Why bytes are not a manifest that can be put.
+/// Reason for which a document is not a valid manifest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidManifest {
-    /// Not UTF-8.
+    /// The document is not UTF-8.
     #[error("the manifest is not UTF-8 text: {0}")]
     Utf8(#[from] str::Utf8Error),
-    /// Not JSON, a field of the wrong kind, or a key that clients read differently; with line and column.
+    /// The document is not JSON, has a field of the wrong type, or a key that clients read differently; with
+    /// line and column.
     #[error("the manifest is not valid JSON of its type: {0}")]
     Json(#[source] InvalidJson),
-    /// Neither the document nor the request says what it is.
+    /// Neither the document nor the request has a media type.
     #[error("neither the manifest's mediaType nor the Content-Type header says what it is")]
     NoMediaType,
-    /// A media type that is none.
+    /// A media type is malformed.
     #[error("{text:?} is no media type: {source}")]
     MediaType {
-        /// What was written.
+        /// Text in the document.
         text: String,
-        /// What is wrong with it.
+        /// Reason for the refusal.
         source: InvalidMediaType,
     },
-    /// An artifact type that is no media type.
+    /// An artifact type is not a media type.
     #[error("the artifactType {text:?} is no media type: {source}")]
     ArtifactType {
-        /// What was written.
+        /// Text in the document.
         text: String,
-        /// What is wrong with it.
+        /// Reason for the refusal.
         source: InvalidMediaType,
     },
-    /// Not something a manifest can be.
+    /// The media type is not that of a manifest.
     #[error("a manifest cannot have the media type {0}")]
     NotAManifest(MediaType),
-    /// The document and the request contradict each other.
+    /// The media types of the document and the request differ.
     #[error("the manifest's mediaType is {own}, the Content-Type header says {header}")]
     MediaTypeMismatch {
-        /// In the document.
+        /// Media type in the document.
         own: MediaType,
-        /// In the request.
+        /// Media type in the request.
         header: MediaType,
     },
-    /// Version 1 is gone, and there is no other.
+    /// The schema version is not 2, the only supported version.
     #[error("the schemaVersion must be 2")]
     SchemaVersion,
-    /// A field that its media type requires.
+    /// A field that the media type requires is missing.
     #[error("a manifest of the type {media_type} needs `{field}`")]
     Missing {
-        /// The type.
+        /// The media type.
         media_type: MediaType,
         /// The missing field.
         field: &'static str,
     },
-    /// Annotations that lists of referrers could not show to clients.
+    /// Annotations are malformed, so that lists of referrers could not show them.
     #[error("{of} has annotations that cannot be read: {source}")]
     Annotations {
-        /// The field with the descriptor that has them, or the manifest.
+        /// Field of the descriptor that has them, or the manifest itself.
         of: &'static str,
-        /// What is wrong with them.
+        /// Reason for the refusal.
         source: InvalidAnnotations,
     },
-    /// It could be read as an image and as an index: GHSA-77vh-xpmg-72qh.
+    /// The document could be read as an image and as an index: GHSA-77vh-xpmg-72qh.
     #[error("a manifest has either `manifests`, or `config` and `layers`, not both")]
     Ambiguous,
-    /// A descriptor's digest is malformed.
+    /// The digest of a descriptor is malformed.
     #[error("`{field}` has a descriptor with the digest {text:?}: {source}")]
     Digest {
-        /// Where.
+        /// Field with the descriptor.
         field: &'static str,
-        /// What was written.
+        /// Text in the document.
         text: String,
-        /// What is wrong with it.
+        /// Reason for the refusal.
         source: InvalidDigest,
     },
 }
 
 impl Manifest {
-    /// Reads a manifest that came with `content_type`, or was stored with it.
+    /// Parses a manifest that was pushed with `content_type`.
     ///
-    /// Its media type is its own `mediaType`, else `content_type`. A type we do not know is accepted if it ends
-    /// in `+json`, and read for whatever it has of the fields we know.
+    /// Its media type is its own `mediaType`, or else `content_type`. An unknown type is accepted if it ends
+    /// in `+json`, and its known fields are read.
     ///
     /// # Errors
     ///
-    /// [`InvalidManifest`] says which rule of the image specification is broken, and where.
+    /// [`InvalidManifest`] with the violated rule of the image specification and its place.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, InvalidManifest> {
         let document = Document::parse(bytes, Reading::Pushed)?;
         let media_type = document.media_type(content_type)?;
@@ -161,21 +162,21 @@ impl Manifest {
         document.read(media_type, shape)
     }
 
-    /// Reads a manifest that was accepted once, by whatever rules held then, and is stored with `media_type`.
+    /// Parses a stored manifest, which was accepted earlier under unknown rules with `media_type`.
     ///
-    /// Keys are read in any case, as clients in Go read them. Of a key that is there several times all references count, and
-    /// of anything else the last.
+    /// Keys are read regardless of case, as clients in Go do. If a key appears several times, all of its
+    /// references count, and the last value of any other field.
     ///
     /// # Errors
     ///
-    /// [`InvalidManifest`] only where it cannot be read at all.
+    /// [`InvalidManifest`] only if it cannot be read at all.
     pub fn parse_stored(bytes: &[u8], media_type: &MediaType) -> Result<Self, InvalidManifest> {
         let document = Document::parse(bytes, Reading::Stored)?;
         document.read(media_type.clone(), Shape::of(media_type))
     }
 
-    /// What a document without a `mediaType` of its own most likely is, when nobody remembers what it came with:
-    /// an OCI index if it has `manifests`, else an OCI manifest.
+    /// Guesses the media type of a document without a `mediaType`, if the type of its push is unknown. It is
+    /// an OCI index if it has `manifests`, and an OCI manifest otherwise.
     #[must_use]
     pub fn guess_media_type(bytes: &[u8]) -> MediaType {
         match Document::parse(bytes, Reading::Stored) {
@@ -184,44 +185,46 @@ impl Manifest {
         }
     }
 
-    /// Its own `mediaType`, else the one it came with.
+    /// Returns its own `mediaType`, or else the one it was pushed with.
     #[must_use]
     pub const fn media_type(&self) -> &MediaType {
         &self.media_type
     }
 
-    /// The blobs it refers to: config first, then the layers.
+    /// Returns the blobs it refers to: config first, then the layers.
     #[must_use]
     pub fn blobs(&self) -> &[Child] {
         &self.blobs
     }
 
-    /// The manifests that it, as an index, refers to, and whatever else it lists: some clients keep blobs in an index.
+    /// Returns the entries of an index: manifests and other content, because some clients list blobs in an
+    /// index.
     #[must_use]
     pub fn manifests(&self) -> &[Child] {
         &self.manifests
     }
 
-    /// The manifest it is about. It need not exist.
+    /// Returns its subject, the manifest that it refers to. It need not exist.
     #[must_use]
     pub const fn subject(&self) -> Option<&AnyDigest> {
         self.subject.as_ref()
     }
 
-    /// Its annotations. A stored manifest whose annotations are not strings by name has none.
+    /// Returns its annotations. A stored manifest whose annotations are malformed has none.
     #[must_use]
     pub const fn annotations(&self) -> Option<&Annotations> {
         self.annotations.as_ref()
     }
 
-    /// Its subject, and how the listing of that one's referrers shows this manifest, which has `digest` and
-    /// `size` bytes. `None` without a subject, or if nobody could ask for it here.
+    /// Returns its subject, and the descriptor of this manifest for the list of the subject's referrers. This
+    /// manifest has `digest` and `size` bytes. Returns `None` without a subject, or if the subject's digest
+    /// algorithm is not supported here.
     #[must_use]
     pub fn referrer(&self, digest: Digest, size: u64) -> Option<(Digest, Descriptor)> {
         Some((*self.subject.as_ref()?.known()?, self.descriptor(digest, size)))
     }
 
-    /// How a list shows this manifest, which has `digest` and `size` bytes.
+    /// Returns the descriptor of this manifest for a list. This manifest has `digest` and `size` bytes.
     pub(crate) fn descriptor(&self, digest: Digest, size: u64) -> Descriptor {
         let mut descriptor = Descriptor::new(self.media_type.clone(), digest, size);
         descriptor.artifact_type.clone_from(&self.artifact_type);

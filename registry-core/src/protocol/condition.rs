@@ -1,10 +1,10 @@
-//! Conditions on requests: what a client has already, and where a tag must point.
+//! Conditions on requests: content that a client already has, and required targets of tags.
 
 use crate::{digest::Digest, error::Error};
 use http::{HeaderMap, HeaderName, header};
 use std::fmt;
 
-/// Where a tag must point for a `PUT` to move it: `If-Match` and `If-None-Match: *`, beyond the specification.
+/// Required target of a tag before a `PUT`: `If-Match` and `If-None-Match: *`, beyond the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// `If-None-Match: *`
@@ -15,12 +15,13 @@ pub enum Precondition {
     Is(Digest),
 }
 
-/// `If-None-Match` on a read: what the client has already. RFC 9110, section 13.1.2.
+/// `If-None-Match` on a read: content that the client already has. See RFC 9110, section 13.1.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntityTags {
     /// `*`
     Any,
-    /// A list of entity tags, without quotes and weakness; registry:2 takes them bare, so do we.
+    /// A list of entity tags, without quotes and `W/`. Like registry:2, the parser also accepts tags without
+    /// quotes.
     These(Vec<String>),
 }
 
@@ -33,7 +34,7 @@ impl EntityTags {
         Self::These(header.split(',').map(bare).collect())
     }
 
-    /// Whether the client has the content with this digest.
+    /// Returns true if the client has the content with this digest.
     #[must_use]
     pub fn has(&self, digest: &Digest) -> bool {
         match self {
@@ -55,12 +56,12 @@ impl fmt::Display for EntityTags {
     }
 }
 
-/// `If-None-Match` on a read.
+/// Reads `If-None-Match` of a read.
 pub(super) fn entity_tags(headers: &HeaderMap) -> Option<EntityTags> {
     text(headers, &header::IF_NONE_MATCH).map(EntityTags::parse)
 }
 
-/// `If-Match` and `If-None-Match` on the `PUT` of a manifest.
+/// Reads `If-Match` and `If-None-Match` of the `PUT` of a manifest.
 pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
     if let Some(tags) = text(headers, &header::IF_NONE_MATCH) {
         return match EntityTags::parse(tags) {
@@ -87,7 +88,8 @@ pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, 
     }
 }
 
-/// A header as text; one that is not visible ASCII says nothing that could be understood.
+/// Returns a header as text. A value with other characters than visible ASCII becomes a text that no grammar
+/// accepts.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers
         .get(name)

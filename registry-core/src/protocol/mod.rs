@@ -1,8 +1,8 @@
-//! The OCI distribution protocol without I/O: a request in, a typed [`Request`] out; a typed [`Response`] in,
-//! status and headers out; and the upload session as a state machine.
+//! OCI distribution protocol without I/O. It parses a request into a typed [`Request`], converts a typed
+//! [`Response`] into status and headers, and has the upload session as a state machine.
 //!
-//! No clock, no storage, no sockets. It works both ways: [`Request`] also builds requests and [`Answer`] reads
-//! responses, so that test suites, mirrors and replication speak the same vocabulary.
+//! It uses no clock, storage or sockets. It works in both directions: [`Request`] also builds requests, and
+//! [`Answer`] reads responses. Test suites, mirrors and replication thus use the same types.
 
 mod condition;
 mod page;

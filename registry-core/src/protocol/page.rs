@@ -1,11 +1,11 @@
-//! [`PageQuery`]: `n` and `last`, the paging of every listing.
+//! [`PageQuery`]: `n` and `last`, the pagination of every listing.
 
-/// Which page of a listing is asked for.
+/// Requested page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageQuery<K> {
-    /// How many items at most; `None` leaves it to the registry.
+    /// Maximum number of items; `None` leaves it to the registry.
     pub n: Option<usize>,
-    /// Only what sorts after it. It need not exist.
+    /// Exclusive lower bound of the items. It need not exist.
     pub last: Option<K>,
 }
 
@@ -16,7 +16,7 @@ impl<K> Default for PageQuery<K> {
 }
 
 impl<K> PageQuery<K> {
-    /// At most `n` items.
+    /// Requests at most `n` items.
     #[must_use]
     pub fn first(n: usize) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl<K> PageQuery<K> {
         }
     }
 
-    /// Only what sorts after `last`.
+    /// Requests only items that sort after `last`.
     #[must_use]
     pub fn after(self, last: K) -> Self {
         Self {

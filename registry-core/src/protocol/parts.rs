@@ -1,17 +1,17 @@
-//! [`Parts`]: several parts of a blob in one answer, as `multipart/byteranges`.
+//! [`Parts`]: several parts of a blob in one response, as `multipart/byteranges`.
 //!
 //! Specification: RFC 9110, sections 14.6 and 15.3.7.2; RFC 2046, section 5.1.1.
 
 use crate::{digest::Digest, storage::RangeSpec};
 use std::ops::Range;
 
-/// Largest number of ranges that are answered with parts. Each part costs a search for the blob.
+/// Maximum number of ranges that are answered with parts. Each part costs a search for the blob.
 pub(super) const MOST: usize = 1024;
-/// Largest number of characters of a boundary that all mail and HTTP libraries take.
+/// Maximum number of characters in a boundary that all mail and HTTP libraries accept.
 const BOUNDARY: usize = 64;
 
-/// Several parts of one blob, in the order in which they were asked for: never sorted, and never merged, as clients
-/// count them.
+/// Several parts of one blob, in the order in which they were requested. They are never sorted or merged,
+/// because clients count them.
 ///
 /// ```
 /// use registry_core::{Digest, protocol::{Parts, Selection}, storage::RangeSpec};
@@ -31,21 +31,22 @@ pub struct Parts {
     ranges: Vec<Range<u64>>,
 }
 
-/// Bytes of a blob that several ranges come to, once its size is known.
+/// Bytes of a blob that several ranges select, once its size is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// No range has any.
+    /// No range has bytes of the blob.
     Nothing,
-    /// A single range has some.
+    /// A single range has bytes of the blob.
     One(Range<u64>),
-    /// Several ranges have some.
+    /// Several ranges have bytes of the blob.
     Several(Parts),
-    /// The ranges have more bytes than the blob, or are too many: a client is better served with the whole.
+    /// The ranges have more bytes than the blob, or there are too many of them: the response is the whole
+    /// blob.
     Whole,
 }
 
 impl Selection {
-    /// Drops the ranges that have no bytes of the blob.
+    /// Resolves the ranges, and drops those that have no bytes of the blob.
     #[must_use]
     pub fn of(asked: &[RangeSpec], digest: Digest, size: u64) -> Self {
         if asked.len() > MOST {
@@ -66,24 +67,24 @@ impl Selection {
 }
 
 impl Parts {
-    /// Blob that they are parts of.
+    /// Returns the digest of the blob.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Bytes of each part, end exclusive and never empty.
+    /// Returns the range of each part, end exclusive and never empty.
     #[must_use]
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.ranges
     }
 
-    /// `Content-Type` of the answer.
+    /// Returns the `Content-Type` of the response.
     pub(super) fn media_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary())
     }
 
-    /// `Content-Length` of the answer.
+    /// Returns the `Content-Length` of the response.
     #[must_use]
     pub fn length(&self) -> u64 {
         let parts = self.ranges.iter().enumerate().map(|(number, range)| {
@@ -93,14 +94,15 @@ impl Parts {
         parts.fold(self.end().len() as u64, u64::saturating_add)
     }
 
-    /// Text before the bytes of a part, counted from 0; `None` behind the last one.
+    /// Returns the text before the bytes of part `number`, counted from 0. Returns `None` after the last
+    /// part.
     #[must_use]
     pub fn head(&self, number: usize) -> Option<String> {
         let range = self.ranges.get(number)?;
         Some(self.head_of(number, range))
     }
 
-    /// Text after the bytes of the last part.
+    /// Returns the text after the bytes of the last part.
     #[must_use]
     pub fn end(&self) -> String {
         format!("\r\n--{}--\r\n", self.boundary())
@@ -117,7 +119,8 @@ impl Parts {
         )
     }
 
-    /// The blob's own digest, which no blob can contain: whoever could make one that does would have broken the hash.
+    /// Returns the boundary, which is the digest of the blob. No blob can contain its own digest unless the
+    /// hash is broken.
     fn boundary(&self) -> String {
         let mut boundary = self.digest.hex();
         boundary.truncate(BOUNDARY);

@@ -1,4 +1,4 @@
-//! The query of a request, read and written.
+//! Query of a request: parsing and formatting.
 
 use super::{
     page::PageQuery,
@@ -7,7 +7,8 @@ use super::{
 use crate::{digest::Digest, error::Error};
 use std::{borrow::Cow, fmt::Display, sync::Arc};
 
-/// The query of a request. A `+` is itself: nothing here has a blank, and media types have one unescaped.
+/// Query of a request. A `+` is not decoded to a blank: no parameter has a blank, and media types contain an
+/// unescaped `+`.
 #[derive(Clone, Copy)]
 pub(super) struct Query<'q>(pub(super) &'q str);
 
@@ -23,12 +24,12 @@ impl<'q> Query<'q> {
         self.all(name).next()
     }
 
-    /// A parameter that may be anything; `None` if it is missing or empty.
+    /// Returns a parameter with any text, or `None` if it is missing or empty.
     pub(super) fn text(self, name: &'static str) -> Option<Arc<str>> {
         self.first(name).filter(|text| !text.is_empty()).map(Arc::from)
     }
 
-    /// A parameter that may be missing or empty, but not malformed.
+    /// Parses a parameter that may be missing or empty, but not malformed.
     pub(super) fn parsed<T>(
         self,
         name: &'static str,
@@ -54,7 +55,7 @@ impl<'q> Query<'q> {
         })
     }
 
-    /// How many items a page has. Whatever it is, it is bounded where it is used.
+    /// Parses the number of items on a page. Its maximum is checked by the code that uses it.
     fn count(self, name: &'static str) -> Result<Option<usize>, Error> {
         let Some(text) = self.first(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
@@ -69,7 +70,7 @@ impl<'q> Query<'q> {
         }
     }
 
-    /// The `digest` of what is pushed. Several are allowed if they agree.
+    /// Parses the `digest` of pushed content. Several parameters are allowed if they are equal.
     pub(super) fn digest(self) -> Result<Digest, Error> {
         let mut digests = self.all("digest").filter(|text| !text.is_empty());
         let first = Digest::parse(&digests.next().ok_or(Error::DigestMissing)?)?;
@@ -86,7 +87,7 @@ impl<'q> Query<'q> {
     }
 }
 
-/// A path to which parameters are added.
+/// Path to which query parameters are added.
 pub(super) struct Target {
     text: String,
     separator: char,

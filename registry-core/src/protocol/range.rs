@@ -6,12 +6,14 @@ use crate::{error::Error, storage::RangeSpec};
 const RANGE: &str = "ranges such as `bytes=0-99`, `bytes=100-`, `bytes=-100` or `bytes=0-9,90-99`";
 const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";
 
-/// Reads `Range` (RFC 9110, section 14.2), in the order in which it names ranges. None where it is to be ignored:
-/// another unit than bytes, or a list of which something is no range. Of more ranges than are answered, one more is read.
+/// Parses `Range` (RFC 9110, section 14.2) and returns the ranges in their order.
+///
+/// Returns no ranges if the header has to be ignored: for another unit than bytes, or a list with a malformed
+/// item. At most one range more than the maximum for a response is parsed.
 ///
 /// # Errors
 ///
-/// [`Error::Header`] for bytes that are no range.
+/// [`Error::Header`] for a single malformed range of bytes.
 pub fn parse_ranges(header: &str) -> Result<Vec<RangeSpec>, Error> {
     let malformed = || Error::Header {
         name: "Range",
@@ -38,13 +40,13 @@ fn range(text: &str) -> Option<RangeSpec> {
     }
 }
 
-/// Digits only; more than a `u64` holds is as good as its end.
+/// Parses a decimal number of digits only. A number beyond `u64` becomes the largest `u64`.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// Which bytes of the blob a chunk has: `Content-Range: <first>-<last>`, both inclusive, never empty.
+/// Position of a chunk in the blob: `Content-Range: <first>-<last>`, both inclusive, never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentRange {
     first: u64,
@@ -52,7 +54,7 @@ pub struct ContentRange {
 }
 
 impl ContentRange {
-    /// Reads the header. The specification has no unit; `bytes 0-99/*` as in RFC 9110 is understood too.
+    /// Parses the header. The specification has no unit, but `bytes 0-99/*` as in RFC 9110 is accepted too.
     ///
     /// # Errors
     ///
@@ -75,26 +77,26 @@ impl ContentRange {
         Ok(Self { first, last })
     }
 
-    /// The bytes from `first` on, `length` of them; `None` if there are none.
+    /// Describes `length` bytes from offset `first` on. Returns `None` if `length` is 0.
     #[must_use]
     pub fn of(first: u64, length: u64) -> Option<Self> {
         let last = first.checked_add(length.checked_sub(1)?)?;
         Some(Self { first, last })
     }
 
-    /// The first byte, counted from the start of the blob.
+    /// Returns the offset of the first byte, counted from the start of the blob.
     #[must_use]
     pub const fn first(self) -> u64 {
         self.first
     }
 
-    /// The byte after the last one.
+    /// Returns the offset after the last byte.
     #[must_use]
     pub const fn end(self) -> u64 {
         self.last.saturating_add(1)
     }
 
-    /// How many bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub const fn length(self) -> u64 {
         self.end() - self.first

@@ -1,4 +1,4 @@
-//! [`Request`]: one variant per endpoint and method, every field already parsed.
+//! [`Request`]: one variant per endpoint and method, with parsed fields.
 
 use super::{
     condition::{EntityTags, Precondition, entity_tags, precondition, text},
@@ -19,7 +19,7 @@ use crate::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::sync::Arc;
 
-/// A request, understood. Everything past it is typed.
+/// Parsed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(
@@ -105,7 +105,7 @@ pub enum Request {
         id: UploadId,
         chunk: Option<ContentRange>,
     },
-    /// `PUT` that closes a session, perhaps with its last chunk (end-6)
+    /// `PUT` that closes a session, optionally with its last chunk (end-6)
     Close {
         repository: RepositoryName,
         id: UploadId,
@@ -120,11 +120,11 @@ pub enum Request {
 }
 
 impl Request {
-    /// Understands method, raw path, query and headers.
+    /// Parses method, raw path, query and headers.
     ///
     /// # Errors
     ///
-    /// [`Error`] names the first part that is malformed, or the methods that the endpoint knows.
+    /// [`Error`] with the first malformed part, or with the methods that the endpoint supports.
     pub fn parse(
         method: &Method,
         path: &str,
@@ -196,7 +196,7 @@ impl Request {
         }
     }
 
-    /// The endpoint it goes to.
+    /// Returns its endpoint.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         match self.clone() {
@@ -235,7 +235,7 @@ impl Request {
         }
     }
 
-    /// The method it is sent with.
+    /// Returns its method.
     #[must_use]
     pub const fn method(&self) -> Method {
         match self {
@@ -255,13 +255,13 @@ impl Request {
         }
     }
 
-    /// Whether it may change something: such a request is finished even if its client is gone.
+    /// Returns true if it may change content. Such a request is finished even if its client disconnects.
     #[must_use]
     pub fn may_change(&self) -> bool {
         !matches!(self.method(), Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// The path and query it is sent to. For an upload session, the newest `Location` is the better one: other
+    /// Returns its path and query. For an upload session, use the latest `Location` instead, because other
     /// registries keep state there.
     #[must_use]
     pub fn target(&self) -> String {
@@ -303,7 +303,7 @@ impl Request {
         target.into_text()
     }
 
-    /// The headers it is sent with, besides those of its body.
+    /// Returns its headers, except those of its body.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -403,7 +403,7 @@ fn open(repository: RepositoryName, query: Query<'_>) -> Result<Request, Error> 
     })
 }
 
-/// A mount that cannot be is a session like any other: 202, and the client pushes the blob.
+/// Parses a mount. An impossible mount opens a normal session: 202, and the client pushes the blob.
 fn mount(repository: RepositoryName, digest: Digest, query: Query<'_>) -> Request {
     let from = query.first("from").filter(|from| !from.is_empty());
     match from.map(|from| RepositoryName::parse(&from)).transpose() {
@@ -419,7 +419,7 @@ fn mount(repository: RepositoryName, digest: Digest, query: Query<'_>) -> Reques
     }
 }
 
-/// `Range` counts for `GET` only, and not if the client's `If-Range` is of other content.
+/// Parses `Range` of a blob. It is ignored unless the method is `GET`, and if `If-Range` names other content.
 fn blob_ranges(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Vec<RangeSpec>, Error> {
     let same = text(headers, &header::IF_RANGE)
         .is_none_or(|tag| !tag.starts_with("W/") && EntityTags::parse(tag).has(digest));

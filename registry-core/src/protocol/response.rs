@@ -24,13 +24,13 @@ const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-/// In the form that the specification has for warnings: code 299, a dash, the text.
+/// Warning in the form of the specification: code 299, a dash and the text.
 const KEEPS_REFERRERS: &str = concat!(
     "299 - \"this registry lists referrers (GET /v2/<name>/referrers/<digest>), ",
     "and includes those of this index: it need not be kept\""
 );
 
-/// A success, before it has status and headers.
+/// Successful response, before conversion into status and headers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[expect(
@@ -40,7 +40,7 @@ const KEEPS_REFERRERS: &str = concat!(
 pub enum Response {
     /// 204: the methods of an endpoint.
     Options { allowed: &'static [Method] },
-    /// 200: this is a registry.
+    /// 200: the server is a registry.
     Pong,
     /// 200 with a JSON list of names, and the request for the next page.
     List { next: Option<Request> },
@@ -54,7 +54,7 @@ pub enum Response {
     },
     /// 206: several parts of a blob.
     BlobParts { parts: Parts },
-    /// 307: the blob is to be fetched elsewhere.
+    /// 307: the client fetches the blob from another URL.
     Redirect { digest: Digest, to: Uri },
     /// 200.
     Manifest {
@@ -62,15 +62,15 @@ pub enum Response {
         media_type: MediaType,
         size: u64,
     },
-    /// 304: the client has it.
+    /// 304: the client has the content.
     NotModified { digest: Digest },
-    /// 202: a session is open, or has grown.
+    /// 202: a session was opened, or a chunk was appended.
     Accepted {
         repository: RepositoryName,
         id: UploadId,
         offset: u64,
     },
-    /// 204: where a session stands.
+    /// 204: the offset of a session.
     UploadStatus {
         repository: RepositoryName,
         id: UploadId,
@@ -81,8 +81,8 @@ pub enum Response {
         repository: RepositoryName,
         digest: Digest,
     },
-    /// 201; `tags` are those that came as parameters. With `keeps_referrers` the client, which keeps an index of
-    /// referrers under a tag, is told that it need not.
+    /// 201; `tags` are those of the query. With `keeps_referrers`, a warning tells the client that it need
+    /// not store an index of referrers under a tag.
     ManifestCreated {
         repository: RepositoryName,
         digest: Digest,
@@ -90,15 +90,15 @@ pub enum Response {
         tags: Vec<Tag>,
         keeps_referrers: bool,
     },
-    /// 202: it is gone.
+    /// 202: the content was deleted.
     Deleted,
-    /// 204: the session is gone.
+    /// 204: the session was cancelled.
     Cancelled { id: UploadId },
 }
 
 impl Response {
-    /// Status and headers. `Content-Length` is that of what a `GET` would have as its body, where that is not
-    /// known from the body itself.
+    /// Returns status and headers. `Content-Length` is set to the body size of a `GET` if the body itself
+    /// does not show it.
     #[must_use]
     pub fn head(&self, links: &Links) -> (StatusCode, HeaderMap) {
         let mut headers = Headers::new();
@@ -208,8 +208,8 @@ impl Response {
 }
 
 impl Error {
-    /// Status and headers of a refusal. Its body is [`Error::body`], except where a range has none of a blob's
-    /// bytes: that answer has an empty body.
+    /// Returns status and headers of a refusal. Its body is [`Error::body`], except that the body is empty if
+    /// a range has none of a blob's bytes.
     #[must_use]
     pub fn head(&self, links: &Links) -> (StatusCode, HeaderMap) {
         let mut headers = Headers::new();
@@ -254,7 +254,7 @@ impl Error {
 struct Headers(HeaderMap);
 
 impl Headers {
-    /// With what every answer carries: some clients insist on it, 401 and 404 included.
+    /// Creates the headers that every response has, because some clients require them, even with 401 and 404.
     fn new() -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -265,7 +265,8 @@ impl Headers {
         Self(headers)
     }
 
-    /// Everything that is set is made of parsed types, so it is a legal value; what were not would be left out.
+    /// Sets a header. All values are made of parsed types, so they are legal. An illegal value would be left
+    /// out.
     fn set(&mut self, name: HeaderName, value: impl Display) {
         if let Ok(value) = HeaderValue::try_from(value.to_string()) {
             self.0.insert(name, value);
@@ -309,7 +310,8 @@ impl Headers {
         StatusCode::PARTIAL_CONTENT
     }
 
-    /// Docker wants `Range: 0-<last>`, without a unit, and fails on any other form.
+    /// Sets the headers of a session. Docker requires `Range: 0-<last>`, without a unit, and fails on any
+    /// other form.
     fn session(&mut self, links: &Links, repository: &RepositoryName, id: UploadId, offset: u64) {
         self.set(
             header::LOCATION,
@@ -329,7 +331,7 @@ impl Headers {
     }
 }
 
-/// Status and headers of an answer, read by a client.
+/// Status and headers of a response, read by a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// The status.
@@ -339,7 +341,7 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// An answer to read.
+    /// Wraps a response for reading.
     #[must_use]
     pub const fn new(status: StatusCode, headers: &'a HeaderMap) -> Self {
         Self { status, headers }
@@ -349,44 +351,45 @@ impl<'a> Answer<'a> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `Docker-Content-Digest`.
+    /// Returns `Docker-Content-Digest`.
     #[must_use]
     pub fn digest(self) -> Option<Digest> {
         Digest::parse(self.text(&CONTENT_DIGEST)?).ok()
     }
 
-    /// `Location`, as it was sent: where a session goes on, or where what was created is.
+    /// Returns `Location` as it was sent: the URL of a session, or of created content.
     #[must_use]
     pub fn location(self) -> Option<&'a str> {
         self.text(&header::LOCATION)
     }
 
-    /// `Range: 0-<last>` of a session: its last byte. An empty session says 0 too, so this is no offset.
+    /// Returns the last byte of a session, from `Range: 0-<last>`. It is 0 for an empty session too, so it is
+    /// no offset.
     #[must_use]
     pub fn last_byte(self) -> Option<u64> {
         let (first, last) = self.text(&header::RANGE)?.split_once('-')?;
         (first == "0").then(|| last.parse().ok())?
     }
 
-    /// `Content-Type`, without parameters.
+    /// Returns `Content-Type`, without parameters.
     #[must_use]
     pub fn media_type(self) -> Option<MediaType> {
         MediaType::parse(self.text(&header::CONTENT_TYPE)?).ok()
     }
 
-    /// `Content-Length`, in bytes.
+    /// Returns `Content-Length`, in bytes.
     #[must_use]
     pub fn length(self) -> Option<u64> {
         self.text(&header::CONTENT_LENGTH)?.parse().ok()
     }
 
-    /// `OCI-Subject`.
+    /// Returns `OCI-Subject`.
     #[must_use]
     pub fn subject(self) -> Option<AnyDigest> {
         AnyDigest::parse(self.text(&OCI_SUBJECT)?).ok()
     }
 
-    /// `OCI-Tag`, as several headers or one with commas.
+    /// Returns the tags of `OCI-Tag`, from several headers or one with commas.
     #[must_use]
     pub fn tags(self) -> Vec<Tag> {
         let values = self
@@ -400,7 +403,7 @@ impl<'a> Answer<'a> {
             .collect()
     }
 
-    /// The URL of the next page, from `Link`.
+    /// Returns the URL of the next page, from `Link`.
     #[must_use]
     pub fn next(self) -> Option<&'a str> {
         let links = self
@@ -418,7 +421,7 @@ impl<'a> Answer<'a> {
         links.flat_map(|value| value.split(", ")).find_map(next)
     }
 
-    /// Whether the referrers were filtered by `artifactType`.
+    /// Returns true if the referrers were filtered by `artifactType`.
     #[must_use]
     pub fn filtered(self) -> bool {
         self.text(&OCI_FILTERS_APPLIED)

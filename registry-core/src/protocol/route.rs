@@ -1,8 +1,9 @@
-//! The one route table: a path becomes an [`Endpoint`], and an endpoint a path, for `Location` and `Link` too.
+//! Route table: converts a path into an [`Endpoint`], and an endpoint into a path, also for `Location` and
+//! `Link`.
 //!
-//! Paths are read from the right, because `blobs`, `uploads`, `tags`, `manifests` and `referrers` are legal parts of a
-//! repository's name. A path is decoded once and as a whole before it is split: clients generated from descriptions of
-//! the API send the slashes of a name as `%2F`. What is built here has none.
+//! Paths are parsed from the right, because `blobs`, `uploads`, `tags`, `manifests` and `referrers` are legal
+//! parts of a repository's name. A path is decoded once, as a whole, before it is split: clients generated
+//! from API descriptions send the slashes of a name as `%2F`. Paths that are built here contain no escapes.
 //!
 //! Specification: "Endpoints", end-1 to end-14; `_catalog` is Docker's.
 
@@ -11,11 +12,11 @@ use http::Method;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::{borrow::Cow, fmt};
 
-/// What a path under `/v2/` names.
+/// Endpoint that a path under `/v2/` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Endpoint {
-    /// `/v2/`: is this a registry? (end-1)
+    /// `/v2/`: check that the server is a registry (end-1)
     Base,
     /// `/v2/_catalog`
     Catalog,
@@ -34,12 +35,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the raw path of a request, percent-encoded as it came. `/v2` and `/v2/`, `…/uploads` and
-    /// `…/uploads/` are the same: a redirect would turn a `POST` into a `GET`.
+    /// Parses the raw path of a request, percent-encoded as it was received. `/v2` and `/v2/` are the same,
+    /// and so are `…/uploads` and `…/uploads/`: a redirect would turn a `POST` into a `GET`.
     ///
     /// # Errors
     ///
-    /// [`Error::Endpoint`] if no endpoint has this form; else the first part that is malformed.
+    /// [`Error::Endpoint`] if no endpoint has this form; else an error about the first malformed part.
     pub fn parse(path: &str) -> Result<Self, Error> {
         let rest = below_base(path).ok_or(Error::Endpoint)?;
         let (route, name, last) = split(&rest).ok_or(Error::Endpoint)?;
@@ -57,7 +58,7 @@ impl Endpoint {
         })
     }
 
-    /// The repository that it is about, if that is a single one.
+    /// Returns its repository, if it has exactly one.
     #[must_use]
     pub const fn repository(&self) -> Option<&RepositoryName> {
         match self {
@@ -71,7 +72,7 @@ impl Endpoint {
         }
     }
 
-    /// The methods it answers, for `Allow`. Each endpoint answers `OPTIONS` with this list.
+    /// Returns the methods that it supports, for `Allow`. Each endpoint answers `OPTIONS` with this list.
     #[must_use]
     pub const fn methods(&self) -> &'static [Method] {
         match self {
@@ -114,8 +115,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Which endpoint a path names, whatever repository, tag or digest stands in it: for logs and metrics, where a value
-/// that clients choose would make a series of its own.
+/// Kind of endpoint, without repository, tag or digest. Meant for logs and metrics, where a value chosen by
+/// clients would create a separate series.
 ///
 /// ```
 /// use registry_core::protocol::Route;
@@ -145,15 +146,16 @@ pub enum Route {
 }
 
 impl Route {
-    /// The form of a raw path; `None` if no endpoint has it. Names and digests are not looked at.
+    /// Returns the route of a raw path, or `None` if no endpoint has this form. Names and digests are not
+    /// checked.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
         split(&below_base(path)?).map(|(route, ..)| route)
     }
 }
 
-/// A raw path below `/v2/`, decoded. `/v2` itself and the slash behind it are never encoded: routers in front of this
-/// one would not find them.
+/// Returns the part of a raw path below `/v2/`, decoded. `/v2` itself and the slash after it must not be
+/// encoded: routers in front of this one would not recognize them.
 fn below_base(path: &str) -> Option<Cow<'_, str>> {
     match path.strip_prefix("/v2")? {
         "" => Some(Cow::Borrowed("")),
@@ -161,7 +163,7 @@ fn below_base(path: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The table, read from the right: which form a path below `/v2/` has, the name in it, and what stands last.
+/// Splits a path below `/v2/` from the right into its route, the name in it, and its last segment.
 fn split(path: &str) -> Option<(Route, &str, &str)> {
     match path {
         "" => return Some((Route::Base, "", "")),
@@ -185,20 +187,20 @@ fn split(path: &str) -> Option<(Route, &str, &str)> {
     }
 }
 
-/// The last segment, and what stands before it.
+/// Splits off the last segment; returns the path before it, and the segment.
 fn parent(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// Decodes once. What is not UTF-8 becomes a character that no grammar here has.
+/// Decodes once. Bytes that are not UTF-8 become a character that no grammar here accepts.
 pub(super) fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// A raw path as logs show it: paths that name the same thing are spelled the same.
+/// Normalizes a raw path for logs, so that paths of the same endpoint are equal.
 ///
-/// Escapes of a slash and of the characters that need none (RFC 3986, section 2.3) are decoded, once; the others stay, so
-/// that what is shown has no blanks or control characters.
+/// Escaped slashes, and escaped characters that need no escape (RFC 3986, section 2.3), are decoded once.
+/// Other escapes stay, so that the result has no blanks or control characters.
 ///
 /// ```
 /// use registry_core::protocol::normalized;
@@ -227,7 +229,8 @@ pub fn normalized(path: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
-/// The character that an escape stands for, if it needs none, and what follows it; both without the percent sign.
+/// Decodes an escape (without its percent sign) of a character that needs none. Returns the character and the
+/// text after the escape.
 fn plain(escape: &str) -> Option<(char, &str)> {
     let (hex, rest) = escape.split_at_checked(2)?;
     let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -236,7 +239,7 @@ fn plain(escape: &str) -> Option<(char, &str)> {
     plain.then(|| (char::from(byte), rest))
 }
 
-/// Names, tags and digests stand in a query as they are, slashes included: some proxies refuse `%2F`.
+/// Characters that are escaped in a query. Slashes in names are not, because some proxies refuse `%2F`.
 const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -249,28 +252,28 @@ const QUERY: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b'?');
 
-/// Spells a value for a query.
+/// Encodes a value for a query.
 pub(super) fn encode(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, QUERY)
 }
 
-/// Where the registry is found from outside: what stands before `/v2/` in every `Location` and `Link`.
+/// External location of the registry: the text before `/v2/` in every `Location` and `Link`.
 ///
-/// Empty by default, which makes them path-relative: that works behind every proxy. A `Link` to the next page never has a
-/// scheme and host, as in registry:2: there are clients that write it behind the address that they know. A request may
-/// carry one in its extensions, which then counts for it alone.
+/// It is empty by default, which makes links path-relative; that works behind every proxy. As in registry:2,
+/// a `Link` to the next page never has a scheme and host, because some clients append it to the address that
+/// they know. A value in a request's extensions replaces it for that request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     base: String,
 }
 
-/// A base that cannot stand before `/v2/` in a URL.
+/// Error for a base that cannot precede `/v2/` in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`")]
 pub struct InvalidBase(String);
 
 impl InvalidBase {
-    /// For adapters that refuse more than [`Links::below`] does.
+    /// Creates the error. Meant for adapters that refuse more than [`Links::below`] does.
     #[must_use]
     pub fn new(base: &str) -> Self {
         Self(base.to_owned())
@@ -278,7 +281,8 @@ impl InvalidBase {
 }
 
 impl Links {
-    /// Links below a path (`/registry`) or a URL (`https://example.com/registry`), without query and fragment.
+    /// Creates links below a path (`/registry`) or a URL (`https://example.com/registry`), without query and
+    /// fragment.
     ///
     /// # Errors
     ///
@@ -305,7 +309,7 @@ impl Links {
         }
     }
 
-    /// The URL of an endpoint: path-relative, or absolute if the base is.
+    /// Returns the URL of an endpoint: path-relative, or absolute if the base is.
     #[must_use]
     pub fn to(&self, endpoint: &Endpoint) -> String {
         self.within(&endpoint.to_string())
@@ -315,7 +319,7 @@ impl Links {
         format!("{}{target}", self.base)
     }
 
-    /// The path of a target that begins with `/v2/`, perhaps with a query.
+    /// Returns the path of a target that begins with `/v2/` and may have a query.
     pub(super) fn path_of(&self, target: &str) -> String {
         let path = match self.base.split_once("://") {
             Some((_, rest)) => rest

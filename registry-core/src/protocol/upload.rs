@@ -1,64 +1,64 @@
-//! One blob upload, from the opening `POST` to the closing `PUT`.
+//! State machine of a blob upload, from the opening `POST` to the closing `PUT`.
 //!
-//! Nothing here performs I/O or reads a clock. [`Upload`] is told what arrives and answers what may happen next;
-//! the service moves the bytes, and a test drives the machine with plain values.
+//! It performs no I/O and reads no clock. [`Upload`] decides which chunk may follow, and the service moves
+//! the bytes. Tests drive it with plain values.
 //!
 //! Specification: "Pushing a blob in chunks", end-4a, end-5, end-6 and end-13.
 
 use super::range::ContentRange;
 
-/// An upload session, seen by the protocol: how many bytes it holds.
+/// An upload session, as the protocol sees it: the number of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upload {
     offset: u64,
 }
 
-/// Why a chunk may not come next. The session stays as it is.
+/// Reason for which a chunk is refused. The session is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkRefused {
-    /// It does not start where the session stands.
+    /// The chunk does not start at the session's offset.
     #[error("the chunk starts at {start}, the upload session stands at {offset}")]
     OutOfOrder {
-        /// The first byte the client announced.
+        /// First byte that the client announced.
         start: u64,
-        /// The first byte the session still lacks.
+        /// First byte that the session does not have yet.
         offset: u64,
     },
     /// `Content-Range` and `Content-Length` contradict each other.
     #[error("the Content-Range has {range} bytes, the Content-Length says {length}")]
     LengthMismatch {
-        /// In `Content-Range`, in bytes.
+        /// Length in `Content-Range`, in bytes.
         range: u64,
-        /// In `Content-Length`, in bytes.
+        /// Length in `Content-Length`, in bytes.
         length: u64,
     },
 }
 
 impl Upload {
-    /// A session that holds `offset` bytes.
+    /// Describes a session with `offset` bytes.
     #[must_use]
     pub const fn at(offset: u64) -> Self {
         Self { offset }
     }
 
-    /// How many bytes it holds.
+    /// Returns the number of its bytes.
     #[must_use]
     pub const fn offset(self) -> u64 {
         self.offset
     }
 
-    /// The last byte of the whole blob so far, for `Range: 0-<last>`. An empty session says 0, as Docker does.
+    /// Returns its last byte, for `Range: 0-<last>`. As in Docker's registry, it is 0 for an empty session.
     #[must_use]
     pub const fn last(self) -> u64 {
         self.offset.saturating_sub(1)
     }
 
-    /// Whether a chunk may come next: one without `range` continues where the session stands. Returns where it was
-    /// announced to end, counted from the start of the blob, end exclusive.
+    /// Checks that a chunk may follow. A chunk without `range` continues at the session's offset. Returns the
+    /// announced end of the chunk, counted from the start of the blob, end exclusive.
     ///
     /// # Errors
     ///
-    /// [`ChunkRefused`], before a byte of the body was read.
+    /// [`ChunkRefused`], before any byte of the body is read.
     pub fn begin_chunk(
         self,
         range: Option<ContentRange>,
@@ -82,7 +82,7 @@ impl Upload {
         }
     }
 
-    /// The session after `length` more bytes.
+    /// Returns the session with `length` more bytes.
     #[must_use]
     pub const fn advanced(self, length: u64) -> Self {
         Self {

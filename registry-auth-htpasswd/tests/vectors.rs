@@ -22,7 +22,7 @@ fn assert_verified(text: &str, kind: Kind, password: &[u8]) {
     assert!(!format!("{hash:?}").contains(text));
 }
 
-/// By crypt(3) of libxcrypt 4.4, and the one with a random salt by passlib 1.7.4.
+/// Hashes by crypt(3) of libxcrypt 4.4, and the one with a random salt by passlib 1.7.4.
 #[test]
 fn bcrypt() {
     for text in [
@@ -37,7 +37,7 @@ fn bcrypt() {
     }
 }
 
-/// By crypt(3) of libxcrypt 4.4: 80 times x.
+/// A hash by crypt(3) of libxcrypt 4.4: 80 times x.
 #[test]
 fn bcrypt_reads_72_bytes() {
     let text = "$2y$04$abcdefghijklmnopqrstue9CGNI96MqIdW.wTILiiDA6TrLpVSRG2";
@@ -46,7 +46,7 @@ fn bcrypt_reads_72_bytes() {
     assert!(!PasswordHash::parse(text).unwrap().verify(&[b'x'; 71]));
 }
 
-/// By passlib 1.7.4.
+/// Hashes by passlib 1.7.4.
 #[test]
 fn apr1_and_sha1() {
     assert_verified("$apr1$abc$1HIID6dRDE3JjjvFeprjb.", Kind::Apr1, PASSWORD);
@@ -60,7 +60,7 @@ fn apr1_and_sha1() {
     }
 }
 
-/// By crypt(3) of libxcrypt 4.4.
+/// Hashes by crypt(3) of libxcrypt 4.4.
 #[test]
 fn sha_crypt() {
     for text in [
@@ -81,7 +81,7 @@ fn sha_crypt() {
     );
 }
 
-/// By crypt(3) of libxcrypt 4.4.
+/// Hashes by crypt(3) of libxcrypt 4.4.
 #[cfg(feature = "legacy")]
 #[test]
 fn what_old_files_have() {

@@ -1,7 +1,7 @@
-//! Outside programs in tests: found or reported as missing, started and waited for, killed when done.
+//! External programs in tests: found or reported as missing, started and waited for, killed at the end.
 //!
-//! `cargo test` must pass on a machine that has only Rust, and must not pretend: a test that needs a missing
-//! program is *ignored*, with the reason in its name. Where [`required`] says so, as in CI, it fails instead.
+//! `cargo test` must pass on a machine that has only Rust, and must not pretend. A test that needs a missing program
+//! is *ignored*, with the reason in its name. If [`required`] returns true, as in CI, the test fails instead.
 
 use libtest_mimic::{Failed, Trial};
 use std::{
@@ -18,22 +18,22 @@ use std::{
 /// The variable that turns the absence of a program into a failure, when it is `1`.
 pub const REQUIRE_TOOLS: &str = "REGISTRY_TEST_REQUIRE_TOOLS";
 
-/// How often [`Process::listening`] asks a new process whether it accepts connections yet.
+/// Number of times that [`Process::listening`] tries to connect to a new process.
 const CONNECT_TRIES: u32 = 1500;
 
-/// The pause between two such tries; together they bound the wait to half a minute.
+/// Pause between two such attempts; together they bound the wait to half a minute.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long [`Process::wait_for_output`] waits.
+/// Maximum time for which [`Process::wait_for_output`] waits.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long [`Process::stop`] lets a process tidy up.
+/// Time that [`Process::stop`] gives a process to clean up.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many ports [`Process::listening`] tries: a free port may be taken before its process gets to it.
+/// Number of ports that [`Process::listening`] tries: a free port may be taken before its process binds it.
 const PORT_TRIES: u32 = 3;
 
-/// The path of `program`, if it is an executable file in one of the directories of `PATH`.
+/// Returns the path of `program`, if it is an executable file in one of the directories of `PATH`.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
@@ -54,20 +54,20 @@ fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Whether a missing program is a failure here: [`REQUIRE_TOOLS`] is `1`.
+/// Returns true if a missing program is a failure here: [`REQUIRE_TOOLS`] is `1`.
 #[must_use]
 pub fn required() -> bool {
     env::var_os(REQUIRE_TOOLS).is_some_and(|value| value == "1")
 }
 
-/// The first of `programs` that is missing.
+/// Returns the first of `programs` that is missing.
 #[must_use]
 pub fn missing<'a>(programs: &[&'a str]) -> Option<&'a str> {
     programs.iter().copied().find(|program| find(program).is_none())
 }
 
-/// A test that needs `programs`. If one is missing, the test is ignored and its name says which one, or it
-/// fails where [`required`] says so.
+/// Returns a test that needs `programs`. If one is missing, the test is ignored and names it, or fails if [`required`]
+/// returns true.
 pub fn trial<F>(name: impl Into<String>, programs: &[&str], test: F) -> Trial
 where
     F: FnOnce() -> Result<(), Failed> + Send + 'static,
@@ -79,16 +79,16 @@ where
     }
 }
 
-/// What stands for the test `name` where `program` is missing: ignored, or failed where [`required`] says so.
+/// Returns the replacement for the test `name` without `program`: ignored, or failed if [`required`] returns true.
 ///
-/// Asked to run all the same (`--ignored`), it fails: nothing was tested.
+/// If it is run all the same (`--ignored`), it fails, since nothing was tested.
 #[must_use]
 pub fn absent(name: &str, program: &str) -> Trial {
     unavailable(name, &format!("{program} is not installed"))
 }
 
-/// What stands for the test `name` where the machine lacks something else that it needs, and `reason` says what:
-/// ignored, or failed where [`required`] says so, as by [`absent`].
+/// Returns the replacement for the test `name` on a machine that lacks something else, named by `reason`. It is
+/// ignored, or failed if [`required`] returns true, as with [`absent`].
 #[must_use]
 pub fn unavailable(name: &str, reason: &str) -> Trial {
     let failure = format!("{reason}, and {REQUIRE_TOOLS}=1 demands it or the test was asked for by name");
@@ -96,24 +96,24 @@ pub fn unavailable(name: &str, reason: &str) -> Trial {
         .with_ignored_flag(!required())
 }
 
-/// A TCP port on the loopback interface that was free a moment ago.
+/// Returns a TCP port on the loopback interface that was free a moment ago.
 ///
 /// # Errors
 ///
-/// As binding a socket does.
+/// An error of binding a socket.
 pub fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }
 
-/// A child process, killed and reaped on drop. What it prints is kept, for the report of a failed test.
+/// A child process, killed and reaped on drop. Its output is kept for the report of a failed test.
 pub struct Process {
     child: Child,
     output: Arc<Kept>,
     readers: Vec<JoinHandle<()>>,
 }
 
-/// What a process has printed, and how many of its outputs are still open.
+/// Output of a process, and the number of its outputs that are still open.
 #[derive(Default)]
 struct Kept {
     state: Mutex<Printed>,
@@ -131,7 +131,7 @@ impl Kept {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `met` holds, but no longer than `patience`.
+    /// Waits until `met` returns true, but no longer than `patience`.
     fn wait(&self, patience: Duration, met: impl Fn(&Printed) -> bool) -> MutexGuard<'_, Printed> {
         let waited = self
             .changed
@@ -141,11 +141,11 @@ impl Kept {
 }
 
 impl Process {
-    /// Starts a command with no input, its two outputs kept in one.
+    /// Starts a command without input, and keeps its two outputs as one.
     ///
     /// # Errors
     ///
-    /// As starting a process does.
+    /// An error of starting a process.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
@@ -164,13 +164,12 @@ impl Process {
         })
     }
 
-    /// Starts a server that `command` tells to listen on a loopback address, and waits until it accepts
-    /// connections.
+    /// Starts a server that `command` makes listen on a loopback address, and waits until it accepts connections.
     ///
     /// # Errors
     ///
-    /// If the process cannot be started, ends, or accepts nothing for half a minute; the message holds what it
-    /// printed. A process that ends is tried again on another port, since the first may have been taken.
+    /// The process cannot be started, ends, or accepts nothing for half a minute; the message contains its output. If
+    /// the process ends, it is started again on another port, since the first may have been taken.
     pub fn listening(command: impl Fn(SocketAddr) -> Command) -> io::Result<(Self, SocketAddr)> {
         let mut tries = 1;
         loop {
@@ -184,12 +183,12 @@ impl Process {
         }
     }
 
-    /// Waits until something at `address` accepts connections, for half a minute at most.
+    /// Waits until something at `address` accepts connections, for at most half a minute.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::BrokenPipe`] if the process ended, [`io::ErrorKind::TimedOut`] if the tries are used up;
-    /// the message holds what it printed.
+    /// [`io::ErrorKind::BrokenPipe`] if the process ended, [`io::ErrorKind::TimedOut`] after the last attempt; the
+    /// message contains its output.
     pub fn wait_for_connections(&mut self, address: SocketAddr) -> io::Result<()> {
         for _ in 0..CONNECT_TRIES {
             let connected = TcpStream::connect(address).is_ok();
@@ -206,12 +205,12 @@ impl Process {
         Err(self.failed(io::ErrorKind::TimedOut, "accepts no connection"))
     }
 
-    /// Waits until the process has printed `text`, on one of its outputs, for a minute at most.
+    /// Waits until the process has printed `text`, on one of its outputs, for at most a minute.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::BrokenPipe`] if it closed its outputs first, which a process does when it ends,
-    /// [`io::ErrorKind::TimedOut`] if the minute is over; the message holds what it printed.
+    /// [`io::ErrorKind::BrokenPipe`] if it closed its outputs first, which a process does when it ends;
+    /// [`io::ErrorKind::TimedOut`] after a minute. The message contains its output.
     pub fn wait_for_output(&self, text: &str) -> io::Result<()> {
         // Looked through from its beginning each time: what a server prints until it is ready is short.
         let state = self.output.wait(OUTPUT_PATIENCE, |printed| {
@@ -235,34 +234,35 @@ impl Process {
         )
     }
 
-    /// The id of the process.
+    /// Returns the id of the process.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has printed so far, both outputs as they came in.
+    /// Returns the output so far, both outputs in the order of arrival.
     #[must_use]
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.state().bytes).into_owned()
     }
 
-    /// Kills the process, at once and without asking it, and waits for its end.
+    /// Kills the process at once, and waits for its end.
     ///
     /// # Errors
     ///
-    /// As killing and waiting do.
+    /// An error of killing or waiting.
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.wait()
     }
 
-    /// Asks the process to end (SIGTERM), and kills it only if it, or a child that shares its outputs, has not
-    /// ended half a minute later. For what leaves processes or mounts behind when it is killed, as engines do.
+    /// Asks the process to end (SIGTERM). Kills it only if it, or a child that shares its outputs, has not ended half
+    /// a minute later. For programs that leave processes or mounts behind when they are killed, such as container
+    /// engines.
     ///
     /// # Errors
     ///
-    /// As signalling, killing and waiting do.
+    /// An error of signalling, killing or waiting.
     #[cfg(unix)]
     pub fn stop(&mut self) -> io::Result<ExitStatus> {
         let ended = self.child.try_wait()?;
@@ -281,7 +281,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// As waiting does.
+    /// An error of waiting.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait()?;
         self.join_readers();

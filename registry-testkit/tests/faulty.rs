@@ -1,4 +1,4 @@
-//! The proof that the suite can fail: a backend that breaks one promise at a time, and the case that notices.
+//! Proof that the suite can fail: a backend that breaks one promise at a time, and the case that detects it.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use async_trait::async_trait;
@@ -15,58 +15,58 @@ use registry_core::{
 use registry_testkit::storage::{Backend, run};
 use std::sync::Arc;
 
-/// What a backend does wrong.
+/// A fault of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Nothing.
+    /// No fault.
     Nothing,
     /// Every handle is a backend of its own.
     HandlesShareNothing,
     /// A blob is readable through every repository.
     BlobsLeak,
-    /// A part of a blob is answered with all of it.
+    /// A request for a part of a blob returns all of it.
     RangesIgnored,
     /// The content under a digest is gone as soon as one repository deletes it.
     BlobsDeletedEverywhere,
-    /// What a mount names as its source does not matter.
+    /// The source that a mount names is ignored.
     MountSourceIgnored,
     /// Any number of sessions may be open.
     BoundsIgnored,
-    /// Any state of a session will do.
+    /// Any state of a session is accepted.
     VersionsIgnored,
     /// A commit whose answer was lost cannot be retried.
     CommitsNotRepeatable,
-    /// The same proof serves for any session.
+    /// One proof is accepted for any session.
     ProofsTransferable,
-    /// Cancelling answers, and does nothing.
+    /// Cancelling succeeds, and does nothing.
     CancelForgotten,
-    /// What a manifest refers to is not looked for.
+    /// The items that a manifest refers to are not looked up.
     NeedsIgnored,
-    /// Only the first thing that is missing is named.
+    /// Only the first missing item is named.
     OneMissingNamed,
     /// Every manifest is an OCI image manifest.
     MediaTypesForgotten,
-    /// Tags are moved from wherever they are.
+    /// Tags are moved whatever their target is.
     ExpectationsIgnored,
-    /// Tags are deleted from wherever they are.
+    /// Tags are deleted whatever their target is.
     DeletionsUnconditional,
     /// Subjects are not recorded.
     ReferrersForgotten,
     /// Referrers of every type are listed.
     FilterIgnored,
-    /// The position of a page is counted as part of it.
+    /// The item at which a page starts is repeated in it.
     PagesOverlap,
     /// There is never another page.
     MoreForgotten,
-    /// Repositories come as a walk through directories finds them.
+    /// Repositories are listed in the order of a walk through directories.
     RepositoriesWalked,
-    /// A repository without tags is a repository that does not exist.
+    /// A repository without tags does not exist.
     EmptyIsAbsent,
 }
 
 use Fault::*;
 
-/// One test per fault, that the case fails, and one that it passes on the same backend without the fault.
+/// Defines a test per fault, that the case fails, and one that it passes on the same backend without the fault.
 macro_rules! noticed {
     ($($fault:ident: $name:ident by $group:ident::$case:ident;)*) => {
         $(
@@ -148,7 +148,7 @@ impl Faulty {
         self.memory.write().unwrap()
     }
 
-    /// The repository to look in: this one, or with the fault any that holds the blob.
+    /// Returns the repository to look in: this one, or with the fault any that holds the blob.
     async fn holder(&self, fault: Fault, repository: &RepositoryName, digest: &Digest) -> RepositoryName {
         let page = Page {
             after: None,

@@ -10,14 +10,14 @@ use clap::Parser;
 use registry_testkit::wire::{self, KnownFailures, Options, Verdict};
 use std::{fs, path::PathBuf, process::ExitCode};
 
-/// Tests a registry against the OCI Distribution Specification, from outside.
+/// Test a registry against the OCI Distribution Specification, from outside.
 ///
-/// The exit code is 0 only if every case ends as expected: it passes, or fails as the list of known failures
-/// says. Needs a registry that allows to push and to delete; it leaves its own repositories behind.
+/// The exit code is 0 only if every case ends as expected: it passes, or it fails and is listed as a known failure.
+/// The registry has to allow push and delete; the repositories of the run are left behind.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where the registry is: `http://host[:port][/prefix]`
+    /// Base URL of the registry: `http://host[:port][/prefix]`
     #[arg(required_unless_present = "list")]
     base_url: Option<String>,
     /// Credentials for every request
@@ -29,7 +29,7 @@ struct Arguments {
     /// Print the names of the cases, and run none
     #[arg(long)]
     list: bool,
-    /// A file with the names of the cases that must fail
+    /// File with the names of the cases that must fail
     #[arg(long, value_name = "FILE")]
     known_failures: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! [`Backend`]: what a case is run on, and [`run`].
+//! [`Backend`]: the subject of a test case, and [`run`].
 
 use registry_core::{Digest, storage::Storage};
 use std::{any::Any, fmt, pin::Pin, sync::Arc, time::Duration};
@@ -6,10 +6,10 @@ use std::{any::Any, fmt, pin::Pin, sync::Arc, time::Duration};
 /// Two handles on one backend, as two processes or replicas would hold them.
 pub type Handles = (Arc<dyn Storage>, Arc<dyn Storage>);
 
-/// How long a case may take: only a case that hangs ever gets there.
+/// Maximum duration of a case: only a case that hangs reaches it.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A fresh, empty backend with two handles on it, and what can be done to it from outside.
+/// A fresh, empty backend with two handles on it, and the means to change it from outside.
 pub struct Backend {
     pub(super) first: Arc<dyn Storage>,
     pub(super) second: Arc<dyn Storage>,
@@ -24,19 +24,19 @@ type Reopen = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Handles> + Send>> + Se
 type Read = Box<dyn Fn() -> Arc<dyn Storage> + Send + Sync>;
 type Inflict = Box<dyn Fn(&Digest, Damage) + Send + Sync>;
 
-/// What happens to the stored bytes of a blob behind the backend's back.
+/// Damage to the stored bytes of a blob, done without the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// Nothing is left: a file of 0 bytes.
+    /// No byte is left: a file of 0 bytes.
     Emptied,
     /// The second half is gone.
     Truncated,
-    /// One byte is another, the size is right.
+    /// One byte is changed; the size is right.
     Flipped,
 }
 
 impl Backend {
-    /// A backend with two handles. Clones of one handle will do where a backend allows no more.
+    /// Returns a backend with two handles. Clones of one handle suffice if a backend allows no more.
     #[must_use]
     pub fn new(first: Arc<dyn Storage>, second: Arc<dyn Storage>) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Backend {
         self
     }
 
-    /// The ability `restart`: opens what the backend kept, after every handle was dropped.
+    /// Declares the ability `restart`: opens the stored state, after every handle was dropped.
     #[must_use]
     pub fn reopening<F, R>(mut self, reopen: F) -> Self
     where
@@ -67,21 +67,22 @@ impl Backend {
         self
     }
 
-    /// The ability `damage`: damages the stored bytes of a blob, which is there and not empty.
+    /// Declares the ability `damage`: damages the stored bytes of a blob, which exists and is not empty.
     #[must_use]
     pub fn damaging(mut self, damage: impl Fn(&Digest, Damage) + Send + Sync + 'static) -> Self {
         self.damage = Some(Box::new(damage));
         self
     }
 
-    /// The ability `read_only`: opens one more handle, for reading alone, on what the others have written by then.
+    /// Declares the ability `read_only`: opens one more handle, for reading only, on everything that the others have
+    /// written.
     #[must_use]
     pub fn reading(mut self, open: impl Fn() -> Arc<dyn Storage> + Send + Sync + 'static) -> Self {
         self.read_only = Some(Box::new(open));
         self
     }
 
-    /// The abilities that this backend has, in alphabetical order.
+    /// Returns the abilities of this backend, in alphabetical order.
     #[must_use]
     pub fn abilities(&self) -> Vec<&'static str> {
         [
@@ -105,7 +106,8 @@ impl Backend {
         open.expect("a backend that declares `read_only` has `reading`")()
     }
 
-    /// As after a restart: handles on what was kept. Whoever cloned a handle has dropped it.
+    /// Returns the backend after a restart: new handles on the stored state. The caller has dropped all clones of
+    /// handles.
     pub(super) async fn restarted(self) -> Self {
         let Self {
             first,
@@ -145,7 +147,7 @@ impl fmt::Debug for Backend {
 ///
 /// # Panics
 ///
-/// If the case fails, which is its answer; also if it hangs.
+/// Panics if the case fails or hangs, which reports the failure.
 pub fn run(factory: impl AsyncFnOnce() -> Backend, case: impl AsyncFnOnce(Backend)) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -158,11 +160,11 @@ pub fn run(factory: impl AsyncFnOnce() -> Backend, case: impl AsyncFnOnce(Backen
     });
 }
 
-/// That the abilities a test file declares are those of its backend: none is forgotten, none is made up.
+/// Asserts that the declared abilities are those of the backend: none is missing, none is added.
 ///
 /// # Panics
 ///
-/// If they are not.
+/// Panics if they are not.
 #[doc(hidden)]
 pub fn assert_abilities(factory: impl AsyncFnOnce() -> Backend, declared: &[&str]) {
     run(factory, async |backend: Backend| {

@@ -1,4 +1,4 @@
-//! How many upload sessions may be open: counted exactly, at once, whoever opened them.
+//! Bounds on open upload sessions: counted exactly and at once, whichever handle opened them.
 
 use super::{Backend, support::*};
 use registry_core::{

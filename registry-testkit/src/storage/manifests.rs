@@ -1,4 +1,4 @@
-//! Manifests come back as they were put, and go in whole or not at all.
+//! Manifests are returned as they were put, and are stored whole or not at all.
 
 use super::{Backend, support::*};
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use registry_core::{
     storage::{Need, PutManifest, SizePolicy, Storage, StorageError, Verified, WrongSize},
 };
 
-/// That a put of `image` with the tag `v1` left nothing in a repository that was not there before.
+/// Asserts that a put of `image` with the tag `v1` left nothing new in a repository.
 async fn assert_without_a_trace(storage: &dyn Storage, image: &Image) {
     let a = repository("a");
     assert!(manifest(storage, &a, image.digest()).await.is_none());

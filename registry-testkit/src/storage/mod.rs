@@ -1,13 +1,13 @@
 //! The storage contract as a test suite: every promise in the docs of [`registry_core::storage`] is a case.
 //!
-//! A backend runs them all with one line, each case as a test of its own, so none can be forgotten:
+//! A backend runs them all with one line, each case as a test of its own, so none is left out:
 //!
 //! ```
 //! use registry_core::storage::MemoryStorage;
 //! use registry_testkit::storage::Backend;
 //! use std::sync::Arc;
 //!
-//! /// A fresh backend, and two handles on it.
+//! /// Returns a fresh backend with two handles on it.
 //! async fn memory() -> Backend {
 //!     let storage = MemoryStorage::new();
 //!     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
@@ -16,12 +16,12 @@
 //! registry_testkit::storage_tests!(memory, admin);
 //! ```
 //!
-//! What not every backend can do is an ability that is declared behind the factory: `admin` has the
-//! maintenance plane, `restart` keeps things beyond its handles ([`Backend::reopening`]), `damage` can be
-//! damaged from outside ([`Backend::damaging`]), `read_only` opens handles for reading alone
-//! ([`Backend::reading`]). A declaration that does not fit the backend fails a case too.
+//! Abilities that not every backend has are declared after the factory: `admin` has the maintenance plane, `restart`
+//! keeps its state beyond its handles ([`Backend::reopening`]), `damage` can be damaged from outside
+//! ([`Backend::damaging`]), `read_only` opens handles for reading only ([`Backend::reading`]). A declaration that does
+//! not match the backend fails a case too.
 //!
-//! The cases are functions from a backend to a panic, or to nothing; [`run`] runs a single one.
+//! Each case is a function from a backend that panics on failure; [`run`] runs a single one.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! When a repository exists, what may be mounted from it, and who holds a blob.
+//! Existence of repositories, sources of mounts, and holders of blobs.
 
 use super::{Backend, support::*};
 use registry_core::{

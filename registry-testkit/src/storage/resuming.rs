@@ -1,4 +1,4 @@
-//! Uploads that break off: what was kept is known exactly, and going on from there gives the right blob.
+//! Interrupted uploads: the number of stored bytes is exact, and continuing there results in the right blob.
 
 use super::{Backend, support::*};
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use registry_core::{
     storage::{Storage, StorageError},
 };
 
-/// The contract allows an append that dies to lose this much.
+/// Maximum number of bytes that the contract lets an interrupted append lose.
 const KEPT_AT_LEAST_EVERY: u64 = 16 << 20;
 
 pub async fn a_body_that_breaks_off_keeps_what_came_before(backend: Backend) {
@@ -150,7 +150,7 @@ pub async fn an_append_that_dies_loses_less_than_16_mebibytes(backend: Backend) 
     assert!(back == whole, "what was cut off came back");
 }
 
-/// How a `PATCH` ends.
+/// End of a `PATCH`.
 #[derive(Debug)]
 enum End {
     Well,

@@ -1,4 +1,4 @@
-//! What wraps a storage hands on what it means to hand on, and nothing leaks past it.
+//! Wrappers of a storage pass on exactly the planes that they declare.
 
 use super::{Backend, support::*};
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ pub async fn a_wrapper_that_hands_on_no_writing_is_read_only(backend: Backend) {
     );
 }
 
-/// Reads, as anybody would write it; the rest is closed by default.
+/// A wrapper that forwards reads, as anybody would write it; the rest is disabled by default.
 #[derive(Debug)]
 struct ReadOnly<S>(S);
 

@@ -1,6 +1,6 @@
-//! [`Connection`]: a client's connection and the tap's own to the registry, with a thread for either direction.
+//! [`Connection`]: a client's connection and the tap's own to the registry, with a thread for each direction.
 //!
-//! Two threads, because a registry may answer before it has read the request, and the client must see that.
+//! There are two threads because a registry may answer before it has read the request, and the client must see that.
 
 use super::{
     Exchange, Fault, Reply, Rule, SILENCE, Shared, Side, lock,
@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-/// How much is read at once.
+/// Number of bytes read at once.
 const BUFFER: usize = 64 * 1024;
 
 /// The two sockets of one client's connection.
@@ -24,15 +24,15 @@ pub(super) struct Connection {
     upstream: TcpStream,
 }
 
-/// What the thread of requests tells that of answers to expect.
+/// Message from the thread of requests to that of answers about the next bytes.
 enum Expected {
     /// The answer to this request.
     Answer(Ongoing),
-    /// Bytes of another protocol.
+    /// Bytes of another protocol follow.
     Opaque,
 }
 
-/// An exchange under way.
+/// An exchange in progress.
 #[derive(Clone)]
 struct Ongoing {
     method: Method,
@@ -55,7 +55,7 @@ impl Connection {
         })
     }
 
-    /// Closes both, whoever reads or writes.
+    /// Closes both sockets, even if a thread reads or writes.
     pub(super) fn close(&self) {
         for stream in [&self.client, &self.upstream] {
             // One that is closed already is closed.
@@ -63,14 +63,14 @@ impl Connection {
         }
     }
 
-    /// Ends the connection as a registry does that dies: nothing more comes, and what is sent is lost. Orderly, so
-    /// that each client sees the same each time, the end of the stream.
+    /// Ends the connection as a dying registry does: no more bytes arrive, and sent bytes are lost. It ends in an
+    /// orderly way, so that each client always sees the end of the stream.
     fn cut(&self) {
         let _ = self.upstream.shutdown(Shutdown::Both);
         let _ = self.client.shutdown(Shutdown::Write);
     }
 
-    /// Passes on what both say until one has nothing more to say.
+    /// Passes bytes on in both directions until one side ends.
     pub(super) fn run(&self, shared: &Shared) {
         let (expect, expected) = mpsc::channel();
         thread::scope(|scope| {
@@ -160,7 +160,7 @@ impl Connection {
     }
 }
 
-/// Passes an answer on; returns whether it ends with the connection.
+/// Passes an answer on; returns true if it ends with the connection.
 fn pass_answer(
     ongoing: &Ongoing,
     mut head: Head,
@@ -196,8 +196,8 @@ fn pass_answer(
 }
 
 impl Ongoing {
-    /// What happens at `position` of a body, where `most` bytes are next (none: its head is). Returns how many of them
-    /// may pass before something else happens.
+    /// Applies the rules at `position` of a body before its next `most` bytes (0: before its head). Returns the number
+    /// of bytes that may pass before the next rule applies.
     fn before(&self, side: Side, position: u64, most: usize) -> io::Result<usize> {
         let mut allowed = most;
         for rule in &self.rules {

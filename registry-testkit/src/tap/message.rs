@@ -1,19 +1,19 @@
-//! HTTP/1 messages as far as a proxy has to understand them: heads line by line, and where a body ends.
+//! HTTP/1 messages as far as a proxy has to understand them: heads line by line, and the ends of bodies.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::io::{self, BufRead, Read as _, Write};
 
-/// The longest head that is passed on.
+/// Maximum number of bytes of a head that is passed on.
 const MAX_HEAD: u64 = 1 << 20;
 
-/// The head of a message: its lines as they came.
+/// The head of a message: its lines as received.
 pub(super) struct Head {
     start: Vec<u8>,
     fields: Vec<Vec<u8>>,
 }
 
 impl Head {
-    /// Reads to the empty line; `None` if there is no message any more.
+    /// Reads up to the empty line; `None` if there is no further message.
     pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut from = from.take(MAX_HEAD);
         let mut start = Vec::new();
@@ -34,20 +34,20 @@ impl Head {
         }
     }
 
-    /// The first line, of a request: method and target.
+    /// Returns method and target from the first line of a request.
     pub(super) fn request(&self) -> Option<(Method, &str)> {
         let mut words = str::from_utf8(&self.start).ok()?.split_ascii_whitespace();
         let method = Method::from_bytes(words.next()?.as_bytes()).ok()?;
         Some((method, words.next()?))
     }
 
-    /// The first line, of a response: its status.
+    /// Returns the status from the first line of a response.
     pub(super) fn status(&self) -> Option<StatusCode> {
         let line = str::from_utf8(&self.start).ok()?;
         line.split_ascii_whitespace().nth(1)?.parse().ok()
     }
 
-    /// The headers that are well-formed.
+    /// Returns the well-formed headers.
     pub(super) fn headers(&self) -> HeaderMap {
         self.fields.iter().filter_map(|line| field(line)).collect()
     }
@@ -81,14 +81,14 @@ fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     ))
 }
 
-/// Where a body ends.
+/// End of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// After so many bytes, perhaps none.
+    /// The body ends after this number of bytes, possibly none.
     Length(u64),
-    /// After the last chunk.
+    /// The body ends with the last chunk.
     Chunked,
-    /// With the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
@@ -117,8 +117,9 @@ impl Framing {
     }
 }
 
-/// Passes a body on as it comes. Before each piece `allow` is told how long it is, and says how much of it may pass
-/// now, which is at least one byte. In chunks of the tap's own if `rechunk`, which a body in chunks already is not.
+/// Passes a body on as it arrives. `allow` is told the length of each next piece, and returns the number of bytes that
+/// may pass now, at least one. With `rechunk`, a body that is not in chunks is sent in
+/// chunks of the tap's own.
 pub(super) fn copy(
     from: &mut impl BufRead,
     to: &mut impl Write,

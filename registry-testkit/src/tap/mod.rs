@@ -1,8 +1,8 @@
-//! The client-fault tap: a proxy between a client and a registry that records what they say to each other, and
-//! breaks it where a test asks for it.
+//! The client-fault tap: a proxy that records the exchanges between a client and a registry, and injects faults for a
+//! test.
 //!
-//! What a client needs of a registry, and what it does when the network fails, is no specification: it is seen by
-//! putting the tap between the two. The registry is started on one loopback port, the client is given the tap's.
+//! No specification states what a client needs of a registry, or does when the network fails. The tap between the two
+//! shows it. The registry is started on one loopback port, and the client is given the port of the tap.
 //!
 //! ```
 //! use http::Method;
@@ -22,10 +22,10 @@
 //! # }
 //! ```
 //!
-//! The tap speaks HTTP/1 without TLS, on threads of its own, and needs no runtime. It changes nothing that no rule
-//! names: heads, chunks and the order of bytes pass as they come, at once. What is not HTTP/1 (a TLS greeting on a
-//! plain port, HTTP/2 by prior knowledge) passes through unrecorded. An exchange is recorded before its bytes are
-//! passed on, so that what a client has seen is on record when it ends.
+//! The tap uses HTTP/1 without TLS, on threads of its own, and needs no runtime. It changes nothing without a rule:
+//! heads, chunks and the order of bytes pass as received, at once. Other protocols (a TLS greeting on a plain port,
+//! HTTP/2 by prior knowledge) pass through unrecorded. An exchange is recorded before its bytes are passed on, so
+//! everything that a client has seen is on record when it ends.
 
 mod connection;
 mod gate;
@@ -50,50 +50,50 @@ use std::{
     time::Duration,
 };
 
-/// How long either side may say nothing before its connection is closed: a net for tests that hang.
+/// Maximum time without bytes from one side before its connection is closed: a safety net for tests that hang.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// One half of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// What the client sends.
+    /// The request of the client.
     Request,
-    /// What the registry answers.
+    /// The answer of the registry.
     Response,
 }
 
-/// What goes wrong with an exchange.
+/// A fault that is injected into an exchange.
 ///
-/// A position (`after`) counts bytes of the body, without the framing of chunks. 0 is before the head: a request
-/// that is cut there never reaches the registry, an answer never the client, though the registry has acted. A body
-/// that has no byte beyond the position passes whole, and the fault did not happen.
+/// A position (`after`) counts bytes of the body, without the framing of chunks. Position 0 is before the head: a
+/// request that is cut there never reaches the registry. An answer that is cut there never reaches the client, though
+/// the registry has acted. A body without a byte beyond the position passes whole, and the fault does not happen.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Closes the connections to both once `after` bytes have passed: the client reads the end of the stream, and
-    /// what else it sends is lost.
+    /// Closes the connections to both sides once `after` bytes have passed. The client reads the end of the stream,
+    /// and further bytes from it are lost.
     Cut {
-        /// Which half is cut.
+        /// The half to cut.
         side: Side,
-        /// Bytes of the body that still pass.
+        /// Number of bytes of the body that still pass.
         after: u64,
     },
-    /// Holds what follows until the gate opens; if it stays shut for a minute, the connections are closed.
+    /// Holds the following bytes until the gate opens; if it stays closed for a minute, the connections are closed.
     Hold {
-        /// Which half is held.
+        /// The half to hold.
         side: Side,
-        /// Bytes of the body that pass before.
+        /// Number of bytes of the body that pass before.
         after: u64,
-        /// Where it waits.
+        /// The gate that is waited for.
         gate: Gate,
     },
-    /// Removes every line of this header from the answer. A body that loses its `Content-Length` is sent in chunks.
+    /// Removes every line of this header from the answer. A body without its `Content-Length` is sent in chunks.
     RemoveHeader(HeaderName),
-    /// Puts one line of this header in the place of all that the answer has.
+    /// Replaces all lines of this header in the answer by this one.
     SetHeader(HeaderName, HeaderValue),
 }
 
-/// A fault, the exchanges that it happens to, and how often.
+/// A fault, the exchanges that it applies to, and the number of times.
 pub struct Rule {
     fault: Fault,
     applies: Box<dyn Fn(&Exchange) -> bool + Send + Sync>,
@@ -101,7 +101,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A fault that happens to every exchange.
+    /// Returns a rule with a fault for every exchange.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self {
@@ -111,22 +111,22 @@ impl Rule {
         }
     }
 
-    /// Only exchanges whose request is such a one. It is asked when the request's head has come, so that the
-    /// exchange has neither a body nor an answer yet.
+    /// Restricts the rule to exchanges that satisfy `applies`. It is called when the request's head has arrived, so
+    /// the exchange has neither a body nor an answer yet.
     #[must_use]
     pub fn when(mut self, applies: impl Fn(&Exchange) -> bool + Send + Sync + 'static) -> Self {
         self.applies = Box::new(applies);
         self
     }
 
-    /// No more than so many times. What counts is that the fault happened, not that it might have.
+    /// Limits how many times the fault happens. Only faults that really happen are counted.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
         self.left = AtomicUsize::new(times);
         self
     }
 
-    /// Whether the fault may happen once more; if so, that is counted.
+    /// Counts one more fault; returns true if it may happen.
     fn take(&self) -> bool {
         let less = |left: usize| left.checked_sub(1);
         self.left
@@ -144,14 +144,14 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// A running tap. Dropped, it closes every connection.
+/// A running tap. Dropping it closes every connection.
 pub struct Tap {
     address: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// What the tap and its connections know.
+/// State shared by the tap and its connections.
 struct Shared {
     upstream: SocketAddr,
     ended: AtomicBool,
@@ -161,11 +161,11 @@ struct Shared {
 }
 
 impl Tap {
-    /// Listens on a free loopback port and passes what comes on to the registry at `upstream`.
+    /// Listens on a free loopback port and forwards connections to the registry at `upstream`.
     ///
     /// # Errors
     ///
-    /// As listening does. The registry need not be there yet.
+    /// An error of listening. The registry need not be running yet.
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -187,7 +187,7 @@ impl Tap {
         })
     }
 
-    /// Where clients reach the registry through the tap.
+    /// Returns the address at which clients reach the registry through the tap.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -198,19 +198,19 @@ impl Tap {
         lock(&self.shared.rules).push(Arc::new(rule));
     }
 
-    /// Forgets all rules; what is held or cut already stays so.
+    /// Removes all rules; exchanges that are held or cut already stay so.
     pub fn clear(&self) {
         lock(&self.shared.rules).clear();
     }
 
-    /// What has been recorded, in the order in which the requests began.
+    /// Returns the recorded exchanges, in the order in which their requests began.
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
         let exchanges = lock(&self.shared.exchanges);
         exchanges.iter().map(|exchange| lock(exchange).clone()).collect()
     }
 
-    /// What has been recorded since the last call, in the order in which the requests began.
+    /// Returns the exchanges recorded since the last call, in the order in which their requests began.
     #[must_use]
     pub fn take(&self) -> Vec<Exchange> {
         let exchanges = std::mem::take(&mut *lock(&self.shared.exchanges));
@@ -265,7 +265,7 @@ impl Shared {
         }
     }
 
-    /// Puts an exchange that begins on record, with the rules that apply to it.
+    /// Records an exchange that begins, with the rules that apply to it.
     fn record(&self, exchange: Exchange) -> (Arc<Mutex<Exchange>>, Vec<Arc<Rule>>) {
         let rules = lock(&self.rules)
             .iter()
@@ -278,7 +278,7 @@ impl Shared {
     }
 }
 
-/// Locks what no panic can leave half-changed.
+/// Locks data that no panic can leave half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

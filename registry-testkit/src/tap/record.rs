@@ -1,14 +1,14 @@
-//! [`Exchange`]: a request and its answer, as they passed.
+//! [`Exchange`]: a request and its answer, as passed on.
 
 use super::{Side, message::Head};
 use http::{HeaderMap, Method, StatusCode};
 use registry_core::protocol::Request;
 
-/// A request, and what came of it.
+/// A request, and its result.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Exchange {
-    /// Which of the tap's connections it came on, counted from 0.
+    /// Number of the tap's connection that carried it, counted from 0.
     pub connection: usize,
     /// Its method.
     pub method: Method,
@@ -16,13 +16,13 @@ pub struct Exchange {
     pub target: String,
     /// Its headers; several lines of one name are several values.
     pub headers: HeaderMap,
-    /// What it asks of a registry, if it is well-formed.
+    /// Operation that it requests of a registry, if it is well-formed.
     pub operation: Option<Request>,
-    /// How many bytes of its body have been passed on, without the framing of chunks.
+    /// Number of bytes of its body that have been passed on, without the framing of chunks.
     pub sent: u64,
-    /// Its answer, once the head of that has come.
+    /// Its answer, once the head of the answer has arrived.
     pub reply: Option<Reply>,
-    /// Which half of it the tap has cut.
+    /// The half that the tap has cut.
     pub cut: Option<Side>,
 }
 
@@ -34,7 +34,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// How many bytes of its body have been passed on, without the framing of chunks.
+    /// Number of bytes of its body that have been passed on, without the framing of chunks.
     pub received: u64,
 }
 
@@ -53,13 +53,13 @@ impl Exchange {
         }
     }
 
-    /// The status of its answer, if one came.
+    /// Returns the status of its answer, if there is one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.reply.as_ref().map(|reply| reply.status.as_u16())
     }
 
-    /// Whether bytes of a blob came with it: what pushing something again must not do.
+    /// Returns true if it carried bytes of a blob, which a repeated push must not do.
     #[must_use]
     pub fn uploads(&self) -> bool {
         let takes_a_body = matches!(
@@ -69,7 +69,7 @@ impl Exchange {
         takes_a_body && self.sent > 0
     }
 
-    /// Whether it asked for a mount and got one.
+    /// Returns true if it requested a mount and got one.
     #[must_use]
     pub fn mounted(&self) -> bool {
         matches!(self.operation, Some(Request::Mount { .. })) && self.status() == Some(201)

@@ -1,9 +1,9 @@
-//! What a case asks of an [`Answer`]. Every check hands the answer on, so that they read as one sentence.
+//! Checks of an [`Answer`]. Every check returns the answer, so that checks can be chained.
 
 use super::{client::Answer, failure::Failure};
 use serde_json::Value;
 
-/// The closed list of error codes of the specification, and what the Docker API adds to it.
+/// The closed list of error codes of the specification, with the additions of the Docker API.
 const CODES: [&str; 19] = [
     "BLOB_UNKNOWN",
     "BLOB_UPLOAD_INVALID",
@@ -27,12 +27,12 @@ const CODES: [&str; 19] = [
 ];
 
 impl Answer {
-    /// The status is this one.
+    /// Checks that the status is this one.
     pub(super) fn is(self, status: u16) -> Result<Self, Failure> {
         self.one_of(&[status])
     }
 
-    /// The status is one of these.
+    /// Checks that the status is one of these.
     pub(super) fn one_of(self, statuses: &[u16]) -> Result<Self, Failure> {
         if statuses.contains(&self.status.as_u16()) {
             return Ok(self);
@@ -41,7 +41,7 @@ impl Answer {
         Err(self.fail(&format!("status {}", list.join(" or "))))
     }
 
-    /// The header is there once, with exactly this value.
+    /// Checks that the header is present once, with exactly this value.
     pub(super) fn has(self, name: &str, value: &str) -> Result<Self, Failure> {
         let mut values = self.headers.get_all(name).iter();
         if (values.next().map(|found| found.as_bytes()), values.next()) == (Some(value.as_bytes()), None) {
@@ -50,7 +50,7 @@ impl Answer {
         Err(self.fail(&format!("{name}: {value}")))
     }
 
-    /// There is no such header.
+    /// Checks that there is no such header.
     pub(super) fn lacks(self, name: &str) -> Result<Self, Failure> {
         if self.headers.contains_key(name) {
             return Err(self.fail(&format!("no {name}")));
@@ -58,7 +58,7 @@ impl Answer {
         Ok(self)
     }
 
-    /// The body is exactly this.
+    /// Checks that the body is exactly this.
     pub(super) fn body_is(self, body: &[u8]) -> Result<Self, Failure> {
         if self.body == body {
             return Ok(self);
@@ -69,7 +69,7 @@ impl Answer {
         )))
     }
 
-    /// Something else holds, which `expected` describes.
+    /// Checks another condition, which `expected` describes.
     pub(super) fn check(self, expected: &str, holds: impl FnOnce(&Self) -> bool) -> Result<Self, Failure> {
         if holds(&self) {
             return Ok(self);
@@ -77,7 +77,7 @@ impl Answer {
         Err(self.fail(expected))
     }
 
-    /// An error of this status, in the specification's JSON, in which every code is one of `codes`.
+    /// Checks for an error of this status, in the specification's JSON, in which every code is one of `codes`.
     pub(super) fn error(self, status: u16, codes: &[&str]) -> Result<Self, Failure> {
         let answer = self.is(status)?.json_error()?;
         let found = answer.codes();
@@ -87,7 +87,7 @@ impl Answer {
         Err(answer.fail(&format!("an error with the code {}", codes.join(" or "))))
     }
 
-    /// A body of the specification's form for errors, declared as JSON, with codes of its list.
+    /// Checks for an error body in the specification's format, declared as JSON, with codes of its list.
     pub(super) fn json_error(self) -> Result<Self, Failure> {
         let declared = self
             .header("content-type")
@@ -115,13 +115,13 @@ impl Answer {
         body.get("errors")?.as_array().cloned()
     }
 
-    /// The codes of the errors in the body.
+    /// Returns the codes of the errors in the body.
     pub(super) fn codes(&self) -> Vec<String> {
         let code = |error: Value| Some(error.get("code")?.as_str()?.to_owned());
         self.errors().into_iter().flatten().filter_map(code).collect()
     }
 
-    /// The value of a header, if it is there once and readable.
+    /// Returns the value of a header, if it is present once and readable.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -130,12 +130,12 @@ impl Answer {
         }
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub(super) fn json(&self) -> Result<Value, Failure> {
         serde_json::from_slice(&self.body).map_err(|error| self.fail(&format!("a JSON body ({error})")))
     }
 
-    /// The strings in the array under `key` of a JSON body.
+    /// Returns the strings in the array under `key` of a JSON body.
     pub(super) fn strings(&self, key: &str) -> Result<Vec<String>, Failure> {
         let strings = |value: &Value| {
             let text = |item: &Value| item.as_str().map(str::to_owned);
@@ -149,7 +149,7 @@ impl Answer {
         strings(&self.json()?).ok_or_else(|| self.fail(&format!("a list of strings {key:?}")))
     }
 
-    /// The target of `Link: <…>; rel="next"`, if there is one.
+    /// Returns the target of `Link: <…>; rel="next"`, if there is one.
     pub(super) fn next_link(&self) -> Result<Option<String>, Failure> {
         if !self.headers.contains_key("link") {
             return Ok(None);
@@ -165,7 +165,8 @@ impl Answer {
         }
     }
 
-    /// How many bytes an upload session holds, from `Range: 0-<last>`. `0-0` is none: no case keeps one byte.
+    /// Returns the number of bytes of an upload session, from `Range: 0-<last>`. `0-0` means none: no case stores one
+    /// byte.
     pub(super) fn kept(&self) -> Result<usize, Failure> {
         let last = self.header("range").and_then(|range| range.strip_prefix("0-"));
         match last.and_then(|last| last.parse::<usize>().ok()) {
@@ -175,7 +176,7 @@ impl Answer {
         }
     }
 
-    /// The session holds exactly this many bytes.
+    /// Checks that the session holds exactly this number of bytes.
     pub(super) fn keeps(self, bytes: usize) -> Result<Self, Failure> {
         if self.kept()? == bytes {
             return Ok(self);

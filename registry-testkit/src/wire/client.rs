@@ -1,9 +1,9 @@
-//! An HTTP/1.1 client that sends exactly what it is told and reports exactly what came back.
+//! An HTTP/1.1 client that sends exactly the given bytes and reports exactly the received ones.
 //!
-//! A user agent mends what it sends and stops reading when writing fails. A black-box suite must do neither:
-//! it sends odd targets untouched, announces bodies that it cuts, holds a body open while another request
-//! runs, reads the answer to a body that was refused half-way, and notices bytes that a HEAD must not have.
-//! Each request has a connection of its own, so that no case can disturb another.
+//! A user agent corrects its requests and stops reading when writing fails. A black-box suite must do neither. This
+//! client sends odd targets unchanged, announces bodies that it cuts, and holds a body open while another request
+//! runs. It reads the answer to a body that was refused in the middle, and detects bytes that a HEAD must not have.
+//! Each request has a connection of its own, so that no case can affect another.
 
 use super::failure::Failure;
 use bytes::Bytes;
@@ -18,18 +18,18 @@ use tokio::{
     time::timeout,
 };
 
-/// How much of an answer's head is read before the server is given up on.
+/// Maximum number of bytes read of an answer's head before the server is given up.
 const MAX_HEAD: usize = 256 * 1024;
 
-/// The size of the pieces in which a chunked body is sent.
+/// Size of the pieces in which a chunked body is sent.
 const CHUNK: usize = 64 * 1024;
 
-/// Where the requests go, and what every one of them carries.
+/// Target of the requests, and the headers that all of them carry.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     /// `host:port`, to connect to and for `Host`.
     authority: String,
-    /// What stands before `/v2/`, without a slash at its end.
+    /// The path before `/v2/`, without a final slash.
     prefix: String,
     /// The value of `Authorization`.
     authorization: Option<String>,
@@ -48,17 +48,17 @@ pub(super) struct Request {
 
 #[derive(Clone, Debug)]
 enum Body {
-    /// None, and no header that speaks of one.
+    /// No body, and no header for one.
     None,
-    /// With `Content-Length`.
+    /// A body with `Content-Length`.
     Sized(Bytes),
-    /// With `Transfer-Encoding: chunked`, and no length.
+    /// A body with `Transfer-Encoding: chunked`, and no length.
     Chunked(Bytes),
-    /// The head announces this many bytes; they are sent by hand, or not at all.
+    /// The head announces this number of bytes; they are sent by hand, or not at all.
     Announced(usize),
 }
 
-/// An answer, and the request that it answers, for the report.
+/// An answer, with the request that it answers, for the report.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// The request line and the headers as sent.
@@ -79,7 +79,7 @@ pub(super) struct Exchange {
 }
 
 impl Client {
-    /// A client of the registry at `base`, which reads `http://host[:port][/prefix]`.
+    /// Returns a client of the registry at `base`, in the form `http://host[:port][/prefix]`.
     pub(super) fn new(base: &str, user: Option<&str>, patience: Duration) -> Result<Self, String> {
         let rest = base
             .strip_prefix("http://")
@@ -107,12 +107,12 @@ impl Client {
         })
     }
 
-    /// The target of a path that begins with `/v2`.
+    /// Returns the target of a path that begins with `/v2`.
     pub(super) fn target(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
 
-    /// The target of a `Location` or a link: a path, or an absolute URL of this very registry.
+    /// Returns the target of a `Location` or a link: a path, or an absolute URL of this very registry.
     pub(super) fn resolve(&self, location: &str) -> Option<String> {
         let path = location
             .strip_prefix("http://")
@@ -218,7 +218,7 @@ async fn write_chunk(write: &mut OwnedWriteHalf, piece: &[u8]) -> io::Result<()>
 }
 
 impl Request {
-    /// A request without a body.
+    /// Returns a request without a body.
     pub(super) fn new(method: &'static str, target: impl Into<String>) -> Self {
         Self {
             method,
@@ -234,13 +234,13 @@ impl Request {
         self
     }
 
-    /// With a body whose length is announced; an empty one says `Content-Length: 0`.
+    /// Sets a body whose length is announced; an empty one sends `Content-Length: 0`.
     pub(super) fn sized(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Body::Sized(body.into());
         self
     }
 
-    /// With a body in chunked encoding: no length is announced.
+    /// Sets a body in chunked encoding, without a length.
     pub(super) fn chunked(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Body::Chunked(body.into());
         self
@@ -252,7 +252,7 @@ impl Request {
         self
     }
 
-    /// Method and target, for the trace of a case.
+    /// Returns method and target, for the trace of a case.
     pub(super) fn line(&self) -> String {
         format!("{} {}", self.method, self.target)
     }
@@ -302,7 +302,7 @@ impl Exchange {
             .unwrap_or_else(|_| Err(silent(&self.sent)))
     }
 
-    /// Ends the sending side in the middle of the body, and waits until the server has noticed and let go.
+    /// Ends the sending side in the middle of the body, and waits until the server has closed the connection.
     pub(super) async fn cut(mut self) -> Result<(), Failure> {
         let gone = async {
             // Whatever it answers, or if it resets: only the end of the connection matters.
@@ -316,11 +316,11 @@ impl Exchange {
     }
 }
 
-/// The bytes of an answer, in the order in which they are asked for.
+/// The bytes of an answer, in the order in which they are read.
 #[derive(Debug)]
 struct Reader {
     read: OwnedReadHalf,
-    /// What was read and not yet taken.
+    /// Bytes that were read and not yet consumed.
     buffer: Vec<u8>,
 }
 
@@ -421,7 +421,7 @@ impl Reader {
         }
     }
 
-    /// Expects the end of the connection: each request asks for it with `Connection: close`.
+    /// Expects the end of the connection, since each request has `Connection: close`.
     async fn nothing_more(&mut self) -> io::Result<Bytes> {
         match self.more().await {
             Ok(_) if !self.buffer.is_empty() => Err(invalid("bytes after the end of the answer")),
@@ -484,7 +484,7 @@ fn parse_head(text: &[u8]) -> Option<Head> {
     Some((status, headers))
 }
 
-/// Base64 with padding, for `Authorization: Basic`.
+/// Encodes in Base64 with padding, for `Authorization: Basic`.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let sextet = |n: u32, shift: u32| {
@@ -550,7 +550,7 @@ mod tests {
         assert!(parse_head(b"SSH-2.0").is_none());
     }
 
-    /// What the client makes of these bytes, sent by a server that then closes.
+    /// Returns the client's result for these bytes, sent by a server that then closes.
     async fn answer_to(method: &'static str, answer: &'static [u8]) -> Result<Answer, Failure> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

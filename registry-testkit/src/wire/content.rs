@@ -1,4 +1,4 @@
-//! Manifests and indexes to push: plain JSON, so that a case can bend it, and [`Document`], its bytes.
+//! Manifests and indexes to push: plain JSON, so that a case can change it, and [`Document`], its bytes.
 
 use super::session::{Blob, Session};
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// The document in compact JSON; its type is its own `mediaType`.
+    /// Returns the document in compact JSON; its type is its own `mediaType`.
     pub(super) fn new(algorithm: Algorithm, value: Value) -> Self {
         let body = Bytes::from(value.to_string());
         Self {
@@ -39,23 +39,23 @@ impl Document {
         }
     }
 
-    /// The descriptor by which an index or a `subject` names it.
+    /// Returns the descriptor by which an index or a `subject` names it.
     pub(super) fn descriptor(&self) -> Value {
         json!({ "mediaType": self.media_type, "digest": self.digest.to_string(), "size": self.body.len() })
     }
 
-    /// The digest of its `subject`.
+    /// Returns the digest of its `subject`.
     pub(super) fn subject(&self) -> Option<String> {
         Some(self.value.get("subject")?.get("digest")?.as_str()?.to_owned())
     }
 
-    /// The type that a referrers list gives it: its own, else that of an image's config; none for an index.
+    /// Returns its type in a referrers list: its own, else that of an image's config; none for an index.
     pub(super) fn artifact_type(&self) -> Option<String> {
         let own = Some(text(&self.value, "artifactType")).filter(|own| !own.is_empty());
         own.or_else(|| Some(text(self.value.get("config")?, "mediaType")))
     }
 
-    /// The entry that a referrers list must hold for it.
+    /// Returns the entry that a referrers list must contain for it.
     pub(super) fn referrer(&self) -> Value {
         let mut entry = self.descriptor();
         if let Some(artifact_type) = self.artifact_type() {
@@ -76,23 +76,23 @@ fn text(value: &Value, key: &str) -> String {
         .to_owned()
 }
 
-/// A descriptor of a blob.
+/// Returns a descriptor of a blob.
 pub(super) fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({ "mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.len() })
 }
 
-/// An OCI image manifest of these descriptors.
+/// Returns an OCI image manifest of these descriptors.
 pub(super) fn image(config: &Value, layers: &[Value]) -> Value {
     json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers })
 }
 
-/// An OCI index of these documents.
+/// Returns an OCI index of these documents.
 pub(super) fn index(children: &[&Document]) -> Value {
     let manifests: Vec<Value> = children.iter().map(|child| child.descriptor()).collect();
     json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
 }
 
-/// An OCI index of one document for each platform.
+/// Returns an OCI index of one document for each platform.
 pub(super) fn platforms(children: &[(&Document, &str)]) -> Value {
     let documents: Vec<&Document> = children.iter().map(|(document, _)| *document).collect();
     let mut value = index(&documents);
@@ -102,14 +102,14 @@ pub(super) fn platforms(children: &[(&Document, &str)]) -> Value {
     value
 }
 
-/// An artifact of this type without content of its own: the empty JSON blob is config and layer.
+/// Returns an artifact of this type without content of its own: the empty JSON blob is config and layer.
 pub(super) fn artifact(artifact_type: &str, empty: &Blob) -> Value {
     let mut value = image(&descriptor(OCI_EMPTY, empty), &[descriptor(OCI_EMPTY, empty)]);
     value["artifactType"] = artifact_type.into();
     value
 }
 
-/// What a data set consists of, in the order in which it is pushed.
+/// Content of a data set, in the order in which it is pushed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DataSet {
     pub(super) blobs: Vec<Blob>,
@@ -118,7 +118,7 @@ pub(super) struct DataSet {
 }
 
 impl DataSet {
-    /// An image of a config and two layers: the set that cases about other things push.
+    /// Returns an image of a config and two layers: the set that cases about other things push.
     pub(super) fn image(session: &Session) -> Self {
         let (config, layers) = (config(session, "amd64"), [session.blob(1024), session.blob(700)]);
         let list: Vec<Value> = layers
@@ -132,13 +132,13 @@ impl DataSet {
         }
     }
 
-    /// The last document: the one that a tag would name.
+    /// Returns the last document: the one that a tag would name.
     pub(super) fn top(&self) -> &Document {
         self.documents.last().expect("a data set has a document")
     }
 }
 
-/// An image config that no other has.
+/// Returns a unique image config.
 pub(super) fn config(session: &Session, architecture: &str) -> Blob {
     let unique = session.unknown_digest().hex();
     let value = json!({
@@ -152,7 +152,7 @@ pub(super) fn config(session: &Session, architecture: &str) -> Blob {
     session.blob_of(value.to_string())
 }
 
-/// The blob `{}`.
+/// Returns the blob `{}`.
 pub(super) fn empty_json(session: &Session) -> Blob {
     session.blob_of("{}")
 }

@@ -1,12 +1,12 @@
-//! [`Failure`]: what a case expected, what it had sent, and what it got.
+//! [`Failure`]: the expected answer of a case, the request, and the received answer.
 
 use super::client::Answer;
 use std::fmt;
 
-/// How much of a body is shown.
+/// Maximum number of bytes of a body in a report.
 const EXCERPT: usize = 600;
 
-/// Why a case failed: what was expected, what was sent, and what came back.
+/// Reason for the failure of a case: the expected answer, the request, and the received answer.
 #[derive(Clone, Debug)]
 pub struct Failure {
     expected: String,
@@ -15,7 +15,7 @@ pub struct Failure {
     trace: Vec<String>,
 }
 
-/// How a case ends.
+/// Result of a case.
 pub(super) type Outcome = Result<(), Failure>;
 
 impl Failure {
@@ -28,12 +28,12 @@ impl Failure {
         }
     }
 
-    /// There was no answer to judge.
+    /// Returns the failure to get an answer.
     pub(super) fn transport(sent: &str, error: &str) -> Self {
         Self::new(sent, "an answer", error)
     }
 
-    /// Adds what the case had done before, one line for each request.
+    /// Adds the earlier requests of the case, one line each.
     pub(super) fn after(mut self, trace: Vec<String>) -> Self {
         self.trace = trace;
         self
@@ -62,7 +62,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Answer {
-    /// The failure to answer as expected.
+    /// Returns the failure to answer as expected.
     pub(super) fn fail(&self, expected: &str) -> Failure {
         let mut got = format!("HTTP/1.1 {}", self.status);
         for (name, value) in &self.headers {

@@ -5,21 +5,21 @@ use std::{collections::BTreeSet, str::FromStr};
 
 /// The names of the cases that must fail.
 ///
-/// As text: one name on each line, those between two comments sorted; `#` begins a comment, which says why.
+/// Text form: one name on each line, sorted between two comments; `#` begins a comment, which states the reason.
 #[derive(Clone, Debug, Default)]
 pub struct KnownFailures {
     names: BTreeSet<String>,
 }
 
-/// Why a text is not a list of known failures.
+/// Reasons why a text is not a list of known failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidKnownFailures {
     /// There is no case of this name, so it cannot fail.
     NoSuchCase(String),
-    /// The name is there twice.
+    /// The name occurs twice.
     Twice(String),
-    /// The name stands after one that it sorts before, in the same group.
+    /// The name follows one that it sorts before, in the same group.
     Unsorted(String),
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for InvalidKnownFailures {
 impl std::error::Error for InvalidKnownFailures {}
 
 impl KnownFailures {
-    /// Whether the case of this name must fail.
+    /// Returns true if the case of this name must fail.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.names.contains(name)

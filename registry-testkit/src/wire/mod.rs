@@ -1,10 +1,10 @@
 //! The wire suite: black-box cases against a base URL, for any registry.
 //!
-//! Each [`Case`] is one promise of the OCI Distribution Specification (the coming 1.2) or of the Docker
-//! Registry HTTP API V2, and is named for it: `blobs/sha256/chunked-multi`, `tags/link`. What begins with
-//! `extra/` goes beyond both: this project's own answers where the specification leaves the choice.
-//! A case uses repositories of its own, so that a registry can be asked again and again, and tells on failure
-//! what it had sent, what it expected, and what it got.
+//! Each [`Case`] is one promise of the OCI Distribution Specification (the coming 1.2) or of the Docker Registry HTTP
+//! API V2, and is named for it: `blobs/sha256/chunked-multi`, `tags/link`. Cases whose names begin with `extra/` go
+//! beyond both: this project's own answers to points that the specification leaves open. A case uses repositories of
+//! its own, so that a registry can be tested repeatedly. On failure it reports the request, the expected answer and
+//! the received one.
 //!
 //! - On the command line: `cargo run -p registry-testkit --bin registry-wire -- http://127.0.0.1:5000`.
 //! - From a program: [`run`], which returns a [`Report`].
@@ -39,12 +39,12 @@ use libtest_mimic::{Failed, Trial};
 use registry_core::Algorithm;
 use std::{fmt, future::Future, pin::Pin, sync::Arc, sync::OnceLock, time::Duration};
 
-/// The longest that a single request may take: a net for servers that hang, far from what any case needs.
+/// Maximum duration of a single request: a safety net for servers that hang, far from the needs of any case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// One promise, and how to test it.
+/// One promise, and its test.
 pub struct Case {
     name: String,
     algorithm: Algorithm,
@@ -64,7 +64,7 @@ impl Case {
         }
     }
 
-    /// The name, from the general to the particular: `blobs/sha512/stream`.
+    /// Returns the name, from the general to the particular: `blobs/sha512/stream`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -74,7 +74,7 @@ impl Case {
     ///
     /// # Errors
     ///
-    /// [`Failure`] says what was sent, expected and received.
+    /// [`Failure`] with the request, the expected answer and the received one.
     pub async fn run(&self, base: &str, options: &Options) -> Result<(), Failure> {
         let client = options.client(base)?;
         let session = Session::new(client, self.algorithm);
@@ -89,7 +89,7 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Every case, sorted by name.
+/// Returns every case, sorted by name.
 #[must_use]
 pub fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
@@ -100,17 +100,17 @@ pub fn cases() -> &'static [Case] {
     })
 }
 
-/// How to run the suite.
+/// Options of a run of the suite.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// `user:password` for `Authorization: Basic`, on every request.
     pub user: Option<String>,
-    /// Only cases whose name contains this are run; the others count as skipped.
+    /// Text that the names of the cases to run contain; the others count as skipped.
     pub filter: String,
-    /// The cases that must fail.
+    /// Cases that must fail.
     pub known_failures: KnownFailures,
-    /// The longest that a single request may take.
+    /// Maximum duration of a single request.
     pub patience: Duration,
 }
 
@@ -132,44 +132,44 @@ impl Options {
     }
 }
 
-/// What came of one case, against what was expected of it.
+/// Result of one case, compared with the expected result.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It passed, as it must.
+    /// The case passed, as it must.
     Passed,
-    /// It failed, as [`KnownFailures`] says it must.
+    /// The case failed, as [`KnownFailures`] demands.
     FailedAsKnown(Failure),
-    /// It failed.
+    /// The case failed.
     Failed(Failure),
-    /// It passed, and [`KnownFailures`] says that it fails.
+    /// The case passed, although it is one of the [`KnownFailures`].
     PassedUnexpectedly,
-    /// The filter leaves it out.
+    /// The case was left out by the filter.
     Skipped,
 }
 
 impl Verdict {
-    /// Whether this is as expected.
+    /// Returns true if this is as expected.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         matches!(self, Self::Passed | Self::FailedAsKnown(_) | Self::Skipped)
     }
 }
 
-/// What came of all cases.
+/// Results of all cases.
 #[derive(Clone, Debug)]
 pub struct Report {
     verdicts: Vec<(&'static str, Verdict)>,
 }
 
 impl Report {
-    /// Each case's name and verdict, in the order of the names.
+    /// Returns each case's name and verdict, in the order of the names.
     #[must_use]
     pub fn verdicts(&self) -> &[(&'static str, Verdict)] {
         &self.verdicts
     }
 
-    /// Whether every case ended as expected.
+    /// Returns true if every case ended as expected.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.verdicts.iter().all(|(_, verdict)| verdict.is_good())
@@ -183,7 +183,7 @@ impl Report {
     }
 }
 
-/// The last line of a run: `N passed, N failed, N skipped`. A known failure that fails has passed.
+/// Writes the last line of a run: `N passed, N failed, N skipped`. A known failure that fails has passed.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let skipped = self.count(|verdict| matches!(verdict, Verdict::Skipped));
@@ -193,14 +193,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs the suite against the registry at `base`, which reads `http://host[:port][/prefix]`.
+/// Runs the suite against the registry at `base`, in the form `http://host[:port][/prefix]`.
 ///
 /// Needs a tokio runtime with I/O and time. The cases run one after another.
 pub async fn run(base: &str, options: &Options) -> Report {
     run_observed(base, options, |_, _| {}).await
 }
 
-/// As [`run`]; `observe` is told each case's name and verdict as it ends.
+/// Does the same as [`run`]; `observe` is called with each case's name and verdict as it ends.
 pub async fn run_observed<F>(base: &str, options: &Options, mut observe: F) -> Report
 where
     F: FnMut(&'static str, &Verdict) + Send,
@@ -224,10 +224,10 @@ where
     Report { verdicts }
 }
 
-/// The whole suite as tests for `libtest_mimic::run`, one for each case that [`Options::filter`] leaves in.
+/// Returns the suite as tests for `libtest_mimic::run`, one for each case that [`Options::filter`] selects.
 ///
-/// `base` is asked for the base URL when a test runs, so that listing the tests starts no server. Each test
-/// brings its own small runtime. A known failure is named `… (fails, as known)` and passes by failing.
+/// `base` is called for the base URL when a test runs, so that listing the tests starts no server. Each test has its
+/// own small runtime. A known failure is named `… (fails, as known)` and passes by failing.
 pub fn trials<F>(base: F, options: &Options) -> Vec<Trial>
 where
     F: Fn() -> Result<String, Failed> + Send + Sync + 'static,

@@ -1,5 +1,5 @@
-//! What a case works with: a [`Session`] with one registry, [`Repository`] names of its own, [`Blob`]s that
-//! nobody has seen before, and the [`Upload`] that it has opened.
+//! Tools of a case: a [`Session`] with one registry, [`Repository`] names of its own, unique [`Blob`]s, and the
+//! [`Upload`] that it has opened.
 
 use super::{
     client::{Answer, Client, Exchange, Request},
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The media types that a client asks for when it asks for a manifest, one header line each.
+/// Media types that a client accepts for a manifest, one header line each.
 const MANIFEST_TYPES: [&str; 4] = [
     super::content::OCI_MANIFEST,
     super::content::OCI_INDEX,
@@ -20,13 +20,13 @@ const MANIFEST_TYPES: [&str; 4] = [
     super::content::DOCKER_LIST,
 ];
 
-/// One case's dealings with one registry. Clones speak for the same case.
+/// The requests of one case to one registry. Clones belong to the same case.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     client: Client,
-    /// The algorithm that the case is to use; sha256 where it does not matter.
+    /// Algorithm that the case uses; sha256 if it does not matter.
     pub(super) algorithm: Algorithm,
-    /// Sets this run apart from every earlier one against the same registry.
+    /// Distinguishes this run from earlier ones against the same registry.
     run: String,
     repositories: Arc<AtomicU32>,
     trace: Arc<Mutex<Vec<String>>>,
@@ -46,7 +46,7 @@ pub(super) struct Repository {
     pub(super) name: String,
 }
 
-/// An upload session, at the `Location` that was named last.
+/// An upload session, at its latest `Location`.
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
     session: Session,
@@ -64,13 +64,14 @@ impl Session {
         }
     }
 
-    /// A name that does not exist yet; those of one session sort in the order in which they were made.
+    /// Returns a name that does not exist yet; the names of one session sort in the order of their creation.
     pub(super) fn repository(&self) -> Repository {
         let number = self.repositories.fetch_add(1, Ordering::Relaxed);
         self.repository_named(&format!("wire-{}/{number:03}", self.run))
     }
 
-    /// A repository under a name that is the case's own to choose; `{run}` in it is what sets runs apart.
+    /// Returns a repository under a name that the case chooses; `{run}` in it is replaced by text that distinguishes
+    /// runs.
     pub(super) fn repository_named(&self, name: &str) -> Repository {
         Repository {
             session: self.clone(),
@@ -78,22 +79,22 @@ impl Session {
         }
     }
 
-    /// A blob of random bytes.
+    /// Returns a blob of random bytes.
     pub(super) fn blob(&self, length: usize) -> Blob {
         self.blob_of(random(length))
     }
 
-    /// A blob of these bytes.
+    /// Returns a blob of these bytes.
     pub(super) fn blob_of(&self, bytes: impl Into<Bytes>) -> Blob {
         Blob::new(self.algorithm, bytes)
     }
 
-    /// The digest of something that nobody has pushed.
+    /// Returns the digest of content that was never pushed.
     pub(super) fn unknown_digest(&self) -> Digest {
         self.blob(32).digest
     }
 
-    /// Sends a request; its method, target and status go into the trace, 0 if there was no answer.
+    /// Sends a request; the trace records its method, target and status, or 0 if there was no answer.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, Failure> {
         let answer = self.client.send(&request).await;
         let status = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
@@ -114,29 +115,29 @@ impl Session {
             .push(line);
     }
 
-    /// What was done, without the request that a failure itself describes.
+    /// Returns the earlier requests, without the one that a failure itself describes.
     pub(super) fn trace(&self) -> Vec<String> {
         let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone();
         trace.pop();
         trace
     }
 
-    /// The target of a path under the base URL.
+    /// Returns the target of a path under the base URL.
     pub(super) fn target(&self, path: &str) -> String {
         self.client.target(path)
     }
 
-    /// A request without a body, for a path under the base URL.
+    /// Returns a request without a body, for a path under the base URL.
     pub(super) fn request(&self, method: &'static str, path: &str) -> Request {
         Request::new(method, self.target(path))
     }
 
-    /// Asks for a path under the base URL.
+    /// Sends a GET for a path under the base URL.
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.send(self.request("GET", path)).await
     }
 
-    /// The target that an answer's `Location` names.
+    /// Returns the target of an answer's `Location`.
     pub(super) fn location(&self, answer: &Answer) -> Result<String, Failure> {
         let target = answer
             .header("location")
@@ -144,7 +145,7 @@ impl Session {
         target.ok_or_else(|| answer.fail("Location: a path, or a URL of this registry"))
     }
 
-    /// The target that a `Link` names, relative to the request as links are.
+    /// Returns the target of a `Link`, relative to the request as links are.
     pub(super) fn follow(&self, answer: &Answer, link: &str) -> Result<String, Failure> {
         self.client
             .resolve(link)
@@ -180,22 +181,22 @@ impl Blob {
 }
 
 impl Repository {
-    /// The path of something in this repository.
+    /// Returns the path of something in this repository.
     pub(super) fn path(&self, rest: &str) -> String {
         format!("/v2/{}/{rest}", self.name)
     }
 
-    /// A request without a body, for something in this repository.
+    /// Returns a request without a body, for something in this repository.
     pub(super) fn request(&self, method: &'static str, rest: &str) -> Request {
         self.session.request(method, &self.path(rest))
     }
 
-    /// A request for a blob.
+    /// Returns a request for a blob.
     pub(super) fn blob_request(&self, method: &'static str, digest: &Digest) -> Request {
         self.request(method, &format!("blobs/{digest}"))
     }
 
-    /// A request for a manifest by tag or digest, which accepts every type that this suite pushes.
+    /// Returns a request for a manifest by tag or digest, which accepts every type that this suite pushes.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a tag or a digest, as the case has it at hand"
@@ -207,7 +208,7 @@ impl Repository {
         })
     }
 
-    /// A request that puts a manifest, with the length announced.
+    /// Returns a request that puts a manifest, with the length announced.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a tag or a digest, as the case has it at hand"
@@ -269,7 +270,7 @@ impl Repository {
         self.upload(&answer)
     }
 
-    /// The upload session that an answer opened.
+    /// Returns the upload session that an answer opened.
     pub(super) fn upload(&self, answer: &Answer) -> Result<Upload, Failure> {
         Ok(Upload {
             session: self.session.clone(),
@@ -277,7 +278,7 @@ impl Repository {
         })
     }
 
-    /// Pushes a blob the way every registry knows: POST, then PUT.
+    /// Pushes a blob in the way that every registry supports: POST, then PUT.
     pub(super) async fn push_blob(&self, blob: &Blob) -> Result<Answer, Failure> {
         self.open_upload()
             .await?
@@ -288,18 +289,18 @@ impl Repository {
 }
 
 impl Upload {
-    /// A request without a body for the session.
+    /// Returns a request without a body for the session.
     pub(super) fn request(&self, method: &'static str) -> Request {
         Request::new(method, self.target.clone())
     }
 
-    /// A PATCH, for the case to add what it likes.
+    /// Returns a PATCH that the case can complete.
     pub(super) fn patch_request(&self) -> Request {
         self.request("PATCH")
             .header("Content-Type", "application/octet-stream")
     }
 
-    /// A PATCH of the bytes that begin at `start`, with `Content-Range` and `Content-Length`.
+    /// Returns a PATCH of the bytes that begin at `start`, with `Content-Range` and `Content-Length`.
     pub(super) fn chunk_request(&self, start: usize, bytes: &Bytes) -> Request {
         self.patch_request()
             .header("Content-Range", range(start, bytes))
@@ -320,7 +321,7 @@ impl Upload {
         self.send(self.chunk_request(start, bytes)).await
     }
 
-    /// Sends a chunk in its turn, which must be kept.
+    /// Sends the next chunk, and checks that it is stored.
     pub(super) async fn append(&mut self, start: usize, bytes: &Bytes) -> Result<(), Failure> {
         let answer = self
             .chunk(start, bytes)
@@ -330,23 +331,23 @@ impl Upload {
         self.session.location(&answer).map(drop)
     }
 
-    /// Streams bytes: no range, no length.
+    /// Streams bytes without a range or length.
     pub(super) async fn stream(&mut self, bytes: &Bytes) -> Result<Answer, Failure> {
         self.send(self.patch_request().chunked(bytes.clone())).await
     }
 
-    /// Asks where the session stands.
+    /// Asks for the state of the session.
     pub(super) async fn status(&mut self) -> Result<Answer, Failure> {
         self.send(self.request("GET")).await
     }
 
-    /// The target with the digest in its query.
+    /// Returns the target with the digest in its query.
     pub(super) fn closing_target(&self, digest: &str) -> String {
         let separator = if self.target.contains('?') { '&' } else { '?' };
         format!("{}{separator}digest={}", self.target, digest.replace(':', "%3A"))
     }
 
-    /// A PUT that closes the session under a digest, without a body yet.
+    /// Returns a PUT that closes the session under a digest, without a body yet.
     pub(super) fn close_request(&self, digest: &str) -> Request {
         Request::new("PUT", self.closing_target(digest)).header("Content-Type", "application/octet-stream")
     }
@@ -381,12 +382,12 @@ impl Upload {
     }
 }
 
-/// `Content-Range` as the specification has it: inclusive, without a unit.
+/// Formats `Content-Range` as the specification does: inclusive, without a unit.
 fn range(start: usize, bytes: &Bytes) -> String {
     format!("{start}-{}", (start + bytes.len()).saturating_sub(1))
 }
 
-/// Random bytes.
+/// Returns random bytes.
 pub(super) fn random(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).expect("the system has randomness");

@@ -1,4 +1,4 @@
-//! [`Image`]: a manifest to be put, and the putting.
+//! [`Image`]: a manifest to put, and functions to put it.
 
 use super::{media_type, tag, writer};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use registry_core::{
 };
 use std::sync::Arc;
 
-/// A manifest to be put: a document that says of itself what the storage is told of it.
+/// A manifest to put: a document that agrees with the metadata passed to the storage.
 #[derive(Clone)]
 pub(crate) struct Image {
     algorithm: Algorithm,
@@ -20,7 +20,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// One that needs nothing; other than those of other seeds.
+    /// Returns a manifest that needs nothing, different from those of other seeds.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             algorithm: Algorithm::Sha256,
@@ -41,7 +41,7 @@ impl Image {
         Self { media_type, ..self }
     }
 
-    /// One that lists manifests is an index, and so is one of what may be either.
+    /// Adds a needed item. A manifest that lists manifests is an index, and so is one whose items may be either.
     pub(crate) fn needing(mut self, digest: Digest, size: u64, need: Need) -> Self {
         if need != Need::Blob {
             self.media_type = media_type(MediaType::OCI_INDEX);
@@ -104,7 +104,7 @@ impl Image {
         &self.media_type
     }
 
-    /// How the listing of its subject's referrers shows it.
+    /// Returns the descriptor in the list of its subject's referrers.
     pub(crate) fn descriptor(&self) -> Descriptor {
         let mut descriptor = Descriptor::new(self.media_type.clone(), self.digest(), self.size());
         descriptor.artifact_type.clone_from(&self.artifact_type);
@@ -112,7 +112,7 @@ impl Image {
         descriptor
     }
 
-    /// With tags that may stand anywhere.
+    /// Returns a put with tags that may have any target before.
     pub(crate) fn tagged(&self, tags: &[&str]) -> PutManifest {
         self.expecting(tags.iter().map(|name| (*name, TagExpect::Any)))
     }
@@ -135,7 +135,7 @@ impl Image {
     }
 }
 
-/// A put of which every part shall succeed.
+/// Puts a manifest and asserts that every part succeeds.
 pub(crate) async fn put(storage: &dyn Storage, repository: &RepositoryName, put: PutManifest) -> PutOutcome {
     let outcome = writer(storage).put_manifest(repository, put).await.unwrap();
     assert!(outcome.failed.is_none(), "a tag was not moved: {outcome:?}");
@@ -150,7 +150,7 @@ pub(crate) async fn manifest(
     storage.manifest(repository, &reference.into()).await.unwrap()
 }
 
-/// Where a tag points.
+/// Returns the target of a tag.
 pub(crate) async fn resolve(
     storage: &dyn Storage,
     repository: &RepositoryName,

@@ -12,7 +12,7 @@ pub(crate) const fn all<K>() -> Page<'static, K> {
     }
 }
 
-/// Every tag of a repository that exists.
+/// Returns every tag of a repository that exists.
 pub(crate) async fn tags(storage: &dyn Storage, repository: &RepositoryName) -> Vec<String> {
     let listing = storage.tags(repository, all()).await.unwrap();
     texts(&listing.expect("the repository exists").items)
@@ -22,7 +22,7 @@ pub(crate) fn texts<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-/// Whether a page is what a sorted model of the whole listing says.
+/// Asserts that a page matches a sorted model of the whole listing.
 pub(crate) fn assert_page<T: PartialEq + std::fmt::Debug>(listing: &Listing<T>, beyond: &[T], limit: usize) {
     let expected = &beyond[..limit.min(beyond.len())];
     assert_eq!(listing.items, expected, "a page of {limit}");

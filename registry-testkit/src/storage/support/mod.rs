@@ -1,4 +1,4 @@
-//! What the cases share: names, content, bodies that break off, and the steps of a push.
+//! Shared parts of the cases: names, content, bodies that break off, and the steps of a push.
 
 mod blobs;
 mod image;
@@ -35,7 +35,7 @@ pub(crate) fn media_type(text: &str) -> MediaType {
     MediaType::parse(text).unwrap()
 }
 
-/// Numbers that look random and are the same in every run (SplitMix64).
+/// Pseudo-random numbers that are the same in every run (SplitMix64).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -51,7 +51,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 up to `bound`, exclusive.
+    /// Returns a number from 0 up to `bound`, exclusive.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
@@ -61,7 +61,7 @@ impl Random {
     }
 }
 
-/// `len` bytes without a pattern, so that a part in the wrong place is noticed.
+/// Returns `len` bytes without a pattern, so that a part in the wrong place is detected.
 pub(crate) fn content(seed: u64, len: usize) -> Bytes {
     let mut random = Random::new(seed);
     let words = std::iter::repeat_with(|| random.next().to_le_bytes());

@@ -1,4 +1,4 @@
-//! The steps of an upload, and what goes wrong with them.
+//! The steps of an upload, and their failures.
 
 use super::{Incoming, writer};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ pub(crate) async fn open(
     opened.unwrap()
 }
 
-/// One append, and the running hash if the backend gave it back.
+/// Appends once, and returns the running hash if the backend gave it back.
 pub(crate) async fn append(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -30,7 +30,7 @@ pub(crate) async fn append(
     append_closing(storage, repository, state, body, None).await
 }
 
-/// One append, which is the last if there is a digest to close with, and the running hash if the backend gave it back.
+/// Appends once, and closes if there is a digest to close with. Returns the running hash if the backend gave it back.
 pub(crate) async fn append_closing(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -46,7 +46,7 @@ pub(crate) async fn append_closing(
     (result, upload.finish())
 }
 
-/// An append that shall succeed.
+/// Appends, and asserts success.
 pub(crate) async fn appended(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -57,7 +57,7 @@ pub(crate) async fn appended(
     result.unwrap()
 }
 
-/// An append whose future is dropped once the backend has taken all of `body` and asks for more.
+/// Appends, and drops the future once the backend has taken all of `body` and asks for more.
 pub(crate) async fn append_and_drop(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -67,7 +67,7 @@ pub(crate) async fn append_and_drop(
     append_closing_and_drop(storage, repository, state, body, None).await;
 }
 
-/// The same, of an append that is the last if there is a digest to close with.
+/// Does the same for an append that closes if there is a digest to close with.
 pub(crate) async fn append_closing_and_drop(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -85,8 +85,8 @@ pub(crate) async fn append_closing_and_drop(
     }
 }
 
-/// Drives a future to its wait of that number, counted from 0, and drops it there: what it returned if it
-/// ended before.
+/// Polls a future up to the wait of that number, counted from 0, and drops it there. Returns its output if it ended
+/// before.
 pub(crate) async fn dropped_at<F: Future>(wait: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = wait;
@@ -101,7 +101,7 @@ pub(crate) async fn dropped_at<F: Future>(wait: usize, future: F) -> Option<F::O
     .await
 }
 
-/// Where a session stands, if there is one.
+/// Returns the state of a session, if it exists.
 pub(crate) async fn state_of(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -110,8 +110,8 @@ pub(crate) async fn state_of(
     writer(storage).upload(repository, id).await.unwrap()
 }
 
-/// Where a session stands when nothing is under way any more: what a dropped append left to a thread may end
-/// a little later. Found by appending nothing, which is refused until then.
+/// Returns the state of a session once no operation on it is in progress: work that a dropped append left to a thread
+/// may end a little later. An append of nothing is refused until then.
 pub(crate) async fn settled(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -129,7 +129,7 @@ pub(crate) async fn settled(
     }
 }
 
-/// The proof for a session, from its checkpoint, or by hashing it again where that is of no use.
+/// Returns the proof for a session, from its checkpoint, or by hashing it again if the checkpoint does not suffice.
 pub(crate) async fn prove(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -154,7 +154,7 @@ pub(crate) async fn prove(
     (state, proof)
 }
 
-/// Proves and commits.
+/// Proves and commits a session.
 pub(crate) async fn close(
     storage: &dyn Storage,
     repository: &RepositoryName,

@@ -115,7 +115,7 @@ const MALFORMED_DIGESTS: [&str; 5] = [
     "sha256:g3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 ];
 
-/// On the close of an upload, where the client must learn that its digest is no good.
+/// At the close of an upload, the client must learn that its digest is invalid.
 async fn digest_malformed(session: Session) -> Outcome {
     let repository = session.repository();
     for digest in MALFORMED_DIGESTS {
@@ -126,7 +126,7 @@ async fn digest_malformed(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Well formed, in an algorithm that nobody computes.
+/// The digest is well formed, in an algorithm that no registry computes.
 async fn digest_unsupported(session: Session) -> Outcome {
     let repository = session.repository();
     let mut upload = repository.open_upload().await?;
@@ -159,7 +159,7 @@ async fn digest_malformed_everywhere(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Methods that no path of the API has; RFC 9110 wants the ones that it has in `Allow`.
+/// Sends methods that no path of the API has; RFC 9110 demands the allowed ones in `Allow`.
 async fn not_allowed(session: &Session) -> Result<Vec<Answer>, Failure> {
     let (repository, set) = tagged_image(session, &["tagged"]).await?;
     let digest = set.top().digest;
@@ -196,7 +196,7 @@ async fn method_not_allowed_is_json(session: Session) -> Outcome {
     Ok(())
 }
 
-/// The methods of an endpoint, whatever is there.
+/// Checks the methods of an endpoint, whether or not its content exists.
 async fn options(session: Session) -> Outcome {
     let (filled, empty) = (pushed_blob(&session, 10).await?.0, session.repository());
     let digest = session.unknown_digest();
@@ -253,7 +253,7 @@ async fn path_unknown_is_json(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A manifest whose blobs are there is refused for what was done to it, and does not come to be.
+/// Checks that a changed manifest, whose blobs exist, is refused and not stored.
 async fn manifest_refused<F>(session: Session, bend: F) -> Outcome
 where
     F: Fn(Value) -> Bytes + Send,
@@ -270,7 +270,7 @@ where
     Ok(())
 }
 
-/// Documents that are JSON and no image manifest.
+/// A change to a document that stays JSON, but is not an image manifest any more.
 type Bend = fn(&mut Value);
 
 const BENT_MANIFESTS: [(&str, Bend); 18] = [
@@ -379,7 +379,7 @@ async fn manifest_over_limit_chunked(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Errors speak of what was asked, never of files or of the program's own insides.
+/// Errors name the request, never files or internals of the program.
 async fn errors_have_no_secrets(session: Session) -> Outcome {
     let repository = session.repository();
     let upload = repository.open_upload().await?;
@@ -407,7 +407,7 @@ async fn errors_have_no_secrets(session: Session) -> Outcome {
     Ok(())
 }
 
-/// `Warning` is optional; one that is sent reads `299 - "text"`, and all of them at most 4096 bytes.
+/// `Warning` is optional; each one reads `299 - "text"`, and all of them have at most 4096 bytes.
 async fn warning(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     let blob = set.blobs.first().expect("an image has blobs");
@@ -436,7 +436,7 @@ async fn warning(session: Session) -> Outcome {
     Ok(())
 }
 
-/// What the specification answers itself is not answered by a redirect to another form of the path.
+/// A path of the specification is not redirected to another form of the path.
 async fn redirects_are_none(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     for answer in [
@@ -515,7 +515,7 @@ async fn tag_malformed(session: Session) -> Outcome {
     Ok(())
 }
 
-/// One bad tag among good ones: nothing happens at all.
+/// With one bad tag among good ones, nothing is changed.
 async fn tag_param_malformed(session: Session) -> Outcome {
     let (repository, set) = (session.repository(), DataSet::image(&session));
     push_blobs(&repository, &set).await?;

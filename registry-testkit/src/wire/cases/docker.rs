@@ -1,4 +1,4 @@
-//! What the Docker Registry HTTP API V2 adds: its headers, and the catalog.
+//! Additions of the Docker Registry HTTP API V2: its headers, and the catalog.
 
 use super::{
     List,
@@ -35,7 +35,7 @@ async fn ping(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Also on answers without a body, and to requests that ask for nothing that exists.
+/// The header is also on answers without a body, and on those for content that does not exist.
 async fn api_version(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     let blob = set.blobs.first().expect("an image has blobs").clone();
@@ -132,7 +132,7 @@ async fn etag_is_the_digest(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A manifest in each of these repositories of the run.
+/// Pushes a manifest to each of these repositories of the run.
 async fn fill(session: &Session, names: &[&str]) -> Result<Vec<Repository>, Failure> {
     let mut repositories = Vec::new();
     for name in names {
@@ -152,7 +152,8 @@ fn names(repositories: &[Repository]) -> Vec<&str> {
         .collect()
 }
 
-/// The registry may hold anything beside what this case pushed, so it asks from just before its own.
+/// Returns the path of a page that begins just before the case's own repositories. The registry may hold anything
+/// else.
 fn from_before(first: &Repository, n: usize) -> String {
     let before = first
         .name
@@ -180,7 +181,7 @@ async fn catalog_lists(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Follows the links from the first of our own through all of them.
+/// Follows the links from the first of our own repositories through all of them.
 async fn follow_catalog(session: &Session, filled: &[Repository]) -> Outcome {
     let (first, expected) = (filled.first().expect("some were filled"), names(filled));
     let mut target = session.target(&from_before(first, 1));
@@ -207,7 +208,7 @@ async fn catalog_link(session: Session) -> Outcome {
     follow_catalog(&session, &filled).await
 }
 
-/// `-` sorts before `/`, as bytes do; a walk of directories has it the other way round.
+/// `-` sorts before `/`, as bytes do; a walk of directories has the opposite order.
 async fn catalog_byte_order(session: Session) -> Outcome {
     let names = ["wire-{run}/a-b", "wire-{run}/a/b", "wire-{run}/a0"];
     let filled = fill(&session, &names).await?;

@@ -1,4 +1,4 @@
-//! Manifests and indexes: the data sets of real life, and what is refused.
+//! Manifests and indexes: the data sets of real use, and refusals.
 
 use super::{
     List,
@@ -84,7 +84,7 @@ pub(super) fn add(list: &mut List) {
     );
 }
 
-/// Pushes a set with a tag, reads it back in every way, and takes it down again, parents first.
+/// Pushes a set with a tag, reads it in every way, and deletes it, parents first.
 async fn lives(session: Session, set: DataSet) -> Outcome {
     let repository = session.repository();
     push_blobs(&repository, &set).await?;
@@ -131,7 +131,7 @@ fn image_uncompressed(session: &Session) -> DataSet {
     set(session, vec![config, layer], vec![manifest])
 }
 
-/// A set in which no document refers to another.
+/// Returns a set in which no document refers to another.
 fn set(session: &Session, blobs: Vec<Blob>, documents: Vec<Value>) -> DataSet {
     let documents = documents
         .into_iter()
@@ -148,7 +148,7 @@ fn no_layers(session: &Session) -> DataSet {
     set(session, vec![config], vec![manifest])
 }
 
-/// Fields that no specification knows, in config, manifest, descriptor and index.
+/// Returns fields that no specification defines, in config, manifest, descriptor and index.
 fn custom_fields(session: &Session) -> DataSet {
     let unique = session.unknown_digest().hex();
     let config =
@@ -176,7 +176,7 @@ fn data_field(session: &Session) -> DataSet {
     set(session, vec![empty], vec![manifest])
 }
 
-/// Two images, and an index that names them by platform.
+/// Returns two images, and an index that names them by platform.
 fn image_index(session: &Session) -> DataSet {
     let (first, second) = (DataSet::image(session), DataSet::image(session));
     let top = platforms(&[(first.top(), "amd64"), (second.top(), "arm64")]);
@@ -232,7 +232,7 @@ fn with_subject(mut value: Value, subject: &Value, annotation: &str) -> Value {
     value
 }
 
-/// An image, and three that refer to it: two artifacts of different types, and an image by its config's type.
+/// Returns an image, and three that refer to it: two artifacts of different types, and an image by its config's type.
 fn artifacts_with_subject(session: &Session) -> DataSet {
     let mut base = DataSet::image(session);
     let (empty, config) = (content::empty_json(session), config(session, "amd64"));
@@ -253,7 +253,7 @@ fn artifacts_with_subject(session: &Session) -> DataSet {
     base
 }
 
-/// An index refers to an image: once with an artifact type, once without.
+/// Returns an image, and two indexes that refer to it: one with an artifact type, one without.
 fn index_with_subject(session: &Session) -> DataSet {
     let mut base = DataSet::image(session);
     let subject = base.top().descriptor();
@@ -278,7 +278,7 @@ fn missing_subject(session: &Session) -> DataSet {
     set(session, vec![empty], vec![manifest])
 }
 
-/// Layers that are to be fetched elsewhere, and were never pushed here.
+/// Returns a layer that is to be fetched elsewhere, and was never pushed here.
 fn foreign(session: &Session, media_type: &str) -> Value {
     let mut layer = descriptor(media_type, &session.blob(123));
     layer["urls"] = json!(["https://example.com/layer"]);
@@ -325,12 +325,12 @@ fn docker_foreign_layers(session: &Session) -> DataSet {
     set(session, vec![config], vec![manifest])
 }
 
-/// A Docker image inside an OCI index.
+/// Returns a Docker image inside an OCI index.
 fn mixed_index(session: &Session) -> DataSet {
     in_index(session, docker_image(session), |_| {})
 }
 
-/// A cache as BuildKit keeps it: an index of layers, and of a configuration of a type of its own.
+/// Returns a cache as BuildKit stores it: an index of layers, and of a configuration of a type of its own.
 fn index_of_blobs(session: &Session) -> DataSet {
     list_of_blobs(session, OCI_INDEX, OCI_LAYER_GZIP)
 }
@@ -348,7 +348,7 @@ fn list_of_blobs(session: &Session, media_type: &str, layer_type: &str) -> DataS
     set(session, [layers.to_vec(), vec![config]].concat(), vec![top])
 }
 
-/// A sha256 index of a sha512 image of a sha256 config and a sha512 layer.
+/// Returns a sha256 index of a sha512 image of a sha256 config and a sha512 layer.
 fn mixed_algorithms(session: &Session) -> DataSet {
     let config = config(session, "amd64");
     let layer = Blob::new(Algorithm::Sha512, session.blob(500).bytes);
@@ -364,7 +364,7 @@ fn mixed_algorithms(session: &Session) -> DataSet {
     }
 }
 
-/// An image manifest of 390 annotations of 10 kB, about 3.9 MB.
+/// Returns an image manifest with annotations of 10 kB each: 390 of them are about 3.9 MB.
 fn large(session: &Session, annotations: usize) -> DataSet {
     let mut base = DataSet::image(session);
     let mut value = base.top().value.clone();
@@ -376,7 +376,7 @@ fn large(session: &Session, annotations: usize) -> DataSet {
     base
 }
 
-/// Sent in chunked encoding: its length is not announced.
+/// The manifest is sent in chunked encoding: its length is not announced.
 async fn large_manifest(session: Session) -> Outcome {
     let (repository, set) = (session.repository(), large(&session, 390));
     push_blobs(&repository, &set).await?;
@@ -396,7 +396,7 @@ async fn large_manifest(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A manifest beyond any limit that a registry sets in practice: 16 MB.
+/// Returns a manifest beyond any limit that a registry sets in practice: 16 MB.
 pub(super) fn over_any_limit(session: &Session) -> DataSet {
     large(session, 1600)
 }
@@ -425,7 +425,7 @@ async fn put_with_tags(repository: &Repository, document: &Document, tags: &[Str
     Err(answer.fail(&format!("OCI-Tag for each of {expected:?}")))
 }
 
-/// Ten tags with one PUT by digest; each then answers with the digest it was pushed with.
+/// One PUT by digest sets ten tags; each then returns the same digest.
 async fn tag_param(session: Session) -> Outcome {
     let (repository, set) = (session.repository(), DataSet::image(&session));
     push_blobs(&repository, &set).await?;
@@ -483,7 +483,7 @@ async fn invalid_digest_format(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Spaces, the order of the keys, escapes and the last newline are the client's.
+/// Spaces, the order of the keys, escapes and the last newline are preserved.
 async fn byte_exact(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     let value = &set.top().value;
@@ -545,7 +545,7 @@ async fn content_type_parameters(session: Session) -> Outcome {
     serves(&repository, "tagged", set.top()).await
 }
 
-/// A document that does not name its own type keeps that of the request that brought it.
+/// A document that does not name its own type keeps the type from its request.
 async fn media_type_from_content_type(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     for (media_type, mut value) in [
@@ -606,7 +606,7 @@ async fn missing_blobs_of_an_index_are_named(session: Session) -> Outcome {
     names_missing(&repository, set.top(), &missing).await
 }
 
-/// An index says of its entries that they are manifests: then they have to be.
+/// An index declares its entries as manifests, so they have to be manifests.
 async fn blob_as_child(session: Session) -> Outcome {
     let (repository, set) = (session.repository(), DataSet::image(&session));
     push_blobs(&repository, &set).await?;
@@ -616,7 +616,7 @@ async fn blob_as_child(session: Session) -> Outcome {
     names_missing(&repository, &top, &[document.digest.to_string()]).await
 }
 
-/// Whether a layer may be handed on is said by its type, not by the addresses that it gives for itself.
+/// The type of a layer decides if it may be absent, not the URLs that it names.
 async fn layer_with_urls_is_needed(session: Session) -> Outcome {
     let (repository, config) = (session.repository(), config(&session, "amd64"));
     repository.push_blob(&config).await?;
@@ -627,7 +627,7 @@ async fn layer_with_urls_is_needed(session: Session) -> Outcome {
     names_missing(&repository, &manifest, &[missing]).await
 }
 
-/// Whoever wins, the tag names one of them, whole, and all of them are there.
+/// Whichever push wins, the tag names one of them, whole, and all of them exist.
 async fn pushed_at_once_to_one_tag(session: Session) -> Outcome {
     let repository = session.repository();
     let sets: Vec<DataSet> = (0..8).map(|_| DataSet::image(&session)).collect();
@@ -671,7 +671,7 @@ async fn delete_missing(session: Session) -> Outcome {
     Ok(())
 }
 
-/// What is stored is served, whatever the client says it would like.
+/// A manifest is served as stored, with any `Accept` header.
 async fn accept_is_ignored(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     for accept in [None, Some("*/*"), Some(DOCKER_MANIFEST), Some(OCI_EMPTY)] {

@@ -1,4 +1,4 @@
-//! Paths that try to reach what they should not. They reach nothing, and get an answer that a client can read.
+//! Paths that try to reach forbidden places. They reach nothing, and get an answer that a client can read.
 
 use super::{
     List,
@@ -26,7 +26,7 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/paths/double-encoded-slash-of-a-name", double_encoded_slash);
 }
 
-/// What stands where a repository name should, next to a repository `{name}` that exists.
+/// Paths in place of a repository name, next to a repository `{name}` that exists.
 const TRICKS: [(&str, &str); 13] = [
     ("dot-dot", "{name}/../{name}"),
     ("dot-dot-to-the-root", "../../../../{name}"),
@@ -43,7 +43,8 @@ const TRICKS: [(&str, &str); 13] = [
     ("broken-escape", "{name}/%zz"),
 ];
 
-/// Refused by the client's fault, in JSON: neither served, nor redirected, nor a fault of the server.
+/// Checks that a request is refused as the client's fault, in JSON: neither served, nor redirected, nor a server
+/// error.
 async fn refused(session: &Session, method: &'static str, path: &str) -> Outcome {
     let request = session.request(method, path);
     let request = match method {
@@ -126,7 +127,7 @@ async fn in_upload_ids(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A mount from a name that cannot be is answered as any mount that is not possible.
+/// A mount from an impossible name is answered like any mount that is not possible.
 async fn in_mount_source(session: Session) -> Outcome {
     let repository = session.repository();
     let digest = session.unknown_digest();
@@ -160,7 +161,7 @@ async fn very_long(session: Session) -> Outcome {
     Ok(())
 }
 
-/// An escape of a plain character is that character (RFC 3986, section 6.2.2.2), or refused; never something else.
+/// An escaped plain character means that character (RFC 3986, section 6.2.2.2), or is refused; it never means another.
 async fn encoded_characters(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     let encoded = repository.name.replacen("wire", "%77ire", 1);
@@ -179,13 +180,13 @@ async fn encoded_characters(session: Session) -> Outcome {
         .map_err(|failure: Failure| failure)
 }
 
-/// The same repository, with each slash of its name as an escape.
+/// Returns the same repository, with each slash of its name escaped.
 fn with_slash_as(session: &Session, repository: &Repository, escape: &str) -> Repository {
     session.repository_named(&repository.name.replace('/', escape))
 }
 
-/// Clients that were generated from descriptions of the API escape the slashes of a name. It is the same name on every
-/// endpoint, and what the registry builds has none: some proxies refuse it.
+/// Clients generated from descriptions of the API escape the slashes of a name. Every endpoint has to accept that as
+/// the same name, and the paths that the registry builds contain no escapes, because some proxies refuse them.
 async fn encoded_slash(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["tagged"]).await?;
     for escape in ["%2F", "%2f"] {
@@ -212,7 +213,7 @@ async fn encoded_slash(session: Session) -> Outcome {
     Ok(())
 }
 
-/// What is escaped twice is no slash.
+/// A slash that is escaped twice is not a slash.
 async fn double_encoded_slash(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["tagged"]).await?;
     let encoded = with_slash_as(&session, &repository, "%252F");

@@ -7,7 +7,7 @@ use crate::wire::{
     session::{Blob, Repository, Session},
 };
 
-/// The length of the blob that parts are asked of.
+/// Length of the blob whose parts are requested.
 const LENGTH: usize = 2048;
 
 pub(super) fn add(list: &mut List) {
@@ -95,14 +95,14 @@ async fn names_the_length(session: Session) -> Outcome {
     Ok(())
 }
 
-/// RFC 9110, section 14.2: a unit that is not understood is ignored.
+/// RFC 9110, section 14.2: an unknown unit is ignored.
 async fn unknown_unit(session: Session) -> Outcome {
     let (_, blob, answer) = ranged(&session, "lines=1-2").await?;
     answer.is(200)?.body_is(&blob.bytes)?;
     Ok(())
 }
 
-/// RFC 9110, section 13.1.5: a part only while the content is still the same.
+/// RFC 9110, section 13.1.5: a part is sent only while the content is unchanged.
 async fn if_range(session: Session) -> Outcome {
     let (repository, blob) = pushed_blob(&session, LENGTH).await?;
     let head = repository.head_blob(&blob.digest).await?.is(200)?;
@@ -140,7 +140,7 @@ async fn ignored_on_head(session: Session) -> Outcome {
 /// First and last byte of a part.
 type Part = (usize, usize);
 
-/// Clients match parts with what they asked for by their number and order: they are neither sorted nor merged.
+/// Clients match parts with their request by number and order, so parts are neither sorted nor merged.
 const SEVERAL: [(&str, &str, &[Part]); 5] = [
     ("in-order", "bytes=0-9,100-109", &[(0, 9), (100, 109)]),
     (
@@ -171,7 +171,7 @@ async fn several(session: Session, range: &'static str, expected: &'static [Part
     )
 }
 
-/// The body is `multipart/byteranges` with exactly these parts of the blob.
+/// Checks that the body is `multipart/byteranges` with exactly these parts of the blob.
 fn are_parts(answer: &Answer, blob: &Blob, expected: &[Part]) -> Outcome {
     let media_type = answer.header("content-type").unwrap_or_default();
     let Some(boundary) = media_type.strip_prefix("multipart/byteranges; boundary=") else {
@@ -204,7 +204,7 @@ fn are_parts(answer: &Answer, blob: &Blob, expected: &[Part]) -> Outcome {
     Err(answer.fail(&format!("an end after {} parts", expected.len())))
 }
 
-/// The header lines of a part, and what follows them.
+/// Returns the header lines of a part, and its content.
 fn split_head(part: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = part.windows(4).position(|window| window == b"\r\n\r\n")?;
     Some((&part[..end], &part[end + 4..]))
@@ -244,7 +244,7 @@ async fn several_if_range(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Ranges of one byte each.
+/// Returns ranges of one byte each.
 fn scattered(count: usize) -> (String, Vec<Part>) {
     let parts: Vec<Part> = (0..count)
         .map(|number| (number % LENGTH, number % LENGTH))
@@ -262,12 +262,12 @@ async fn most(session: Session) -> Outcome {
     are_parts(&answer.is(206)?, &blob, &parts)
 }
 
-/// More is an odd way to ask for the whole.
+/// With more ranges than that, the whole blob is returned.
 async fn too_many(session: Session) -> Outcome {
     whole(&session, &scattered(1025).0).await
 }
 
-/// What is no range at all is ignored or refused, and never a fault of the server.
+/// An invalid range is ignored or refused, and never a server error.
 async fn malformed(session: Session) -> Outcome {
     for range in [
         "bytes=a-b",

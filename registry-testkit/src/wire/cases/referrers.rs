@@ -1,4 +1,4 @@
-//! Manifests that refer to another: listed, filtered, paged, gone when deleted.
+//! Manifests that refer to another: listed, filtered, paged, removed when deleted.
 
 use super::{
     List,
@@ -37,7 +37,7 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/referrers/pages-of-a-filter", pages_of_a_filter);
 }
 
-/// The answer is a referrers list; returns its entries.
+/// Checks that the answer is a referrers list; returns its entries.
 fn entries(answer: Answer) -> Result<(Answer, Vec<Value>), Failure> {
     let answer = answer.is(200)?.has("content-type", OCI_INDEX)?;
     let index = answer.json()?;
@@ -56,7 +56,7 @@ fn same_entries(answer: &Answer, found: &[Value], expected: &[Value]) -> Outcome
     Err(answer.fail(&format!("exactly {}", json!(expected))))
 }
 
-/// The list of a subject holds exactly those of `documents` that refer to it; filtered by each type, too.
+/// Checks that the list of a subject holds exactly those of `documents` that refer to it, also filtered by each type.
 pub(super) async fn lists(repository: &Repository, subject: &str, documents: &[Document]) -> Outcome {
     let referring: Vec<&Document> = documents
         .iter()
@@ -95,7 +95,7 @@ async fn filtered(
     )
 }
 
-/// An artifact of this type that refers to a subject; `name` sets it apart.
+/// Returns an artifact of this type that refers to a subject; `name` makes it unique.
 fn referrer(session: &Session, subject: &Value, artifact_type: &str, name: &str) -> Document {
     let mut value = artifact(artifact_type, &content::empty_json(session));
     value["subject"] = subject.clone();
@@ -106,7 +106,7 @@ fn referrer(session: &Session, subject: &Value, artifact_type: &str, name: &str)
 const SBOM: &str = "application/vnd.example.sbom";
 const SIGNATURE: &str = "application/vnd.example.signature+json";
 
-/// A repository with an image, and `sboms` and `signatures` that refer to it.
+/// Pushes to a repository an image, and `sboms` and `signatures` that refer to it.
 async fn referred(
     session: &Session,
     sboms: usize,
@@ -159,7 +159,7 @@ async fn filter_without_match(session: Session) -> Outcome {
     same_entries(&answer, &found, &[])
 }
 
-/// No artifact is of it, which is no error.
+/// No artifact has such a type, which is not an error.
 async fn filter_that_is_no_media_type(session: Session) -> Outcome {
     let (repository, subject, _) = referred(&session, 1, 0).await?;
     for artifact_type in ["%3F%3F%3F", "signature", "a b", "a/b/c"] {
@@ -210,7 +210,7 @@ async fn subject_pushed_later(session: Session) -> Outcome {
     lists(&repository, &subject, &[document]).await
 }
 
-/// Every page of a list, with its entries.
+/// Returns every page of a list, with its entries.
 async fn all_pages(session: &Session, first: Request) -> Result<Vec<(Answer, Vec<Value>)>, Failure> {
     let mut pages = Vec::new();
     let mut request = first;
@@ -265,7 +265,7 @@ async fn pages_of_a_filter(session: Session) -> Outcome {
     whole(&pages, documents.get(..5).unwrap_or_default())
 }
 
-/// The subject is a weak link: what refers to it stays.
+/// The subject is a weak link: its referrers stay.
 async fn kept_when_subject_is_deleted(session: Session) -> Outcome {
     let (repository, subject, documents) = referred(&session, 1, 0).await?;
     repository.delete_manifest(subject.digest).await?.is(202)?;
@@ -277,8 +277,8 @@ async fn kept_when_subject_is_deleted(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A repository with an image and two artifacts, of which only the first names the image as its subject; both are in
-/// the index that a client keeps under the tag of the image's referrers. The tag, and what its index has.
+/// Pushes an image and two artifacts, of which only the first names the image as its subject. Both are in the index
+/// that a client keeps under the tag of the image's referrers. Returns them with the answer to the push of that index.
 async fn kept(session: &Session) -> Result<(Repository, Document, Vec<Document>, Answer), Failure> {
     let (repository, subject, mut documents) = referred(session, 1, 0).await?;
     let mut silent = artifact(SIGNATURE, &content::empty_json(session));
@@ -293,7 +293,7 @@ async fn kept(session: &Session) -> Result<(Repository, Document, Vec<Document>,
     Ok((repository, subject, documents, answer))
 }
 
-/// What clients kept under a tag while there was no list is in the list, once, for as long as it is there.
+/// Entries that clients kept under a tag while there was no list are in the list, once, as long as the tag exists.
 async fn kept_under_a_tag(session: Session) -> Outcome {
     let (repository, subject, documents, _) = kept(&session).await?;
     let path = format!("referrers/{}", subject.digest);

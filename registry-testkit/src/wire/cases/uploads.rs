@@ -1,4 +1,4 @@
-//! Upload sessions: where they stand, what they refuse, and what survives an accident.
+//! Upload sessions: their state, their refusals, and the bytes that survive an accident.
 
 use super::{
     List,
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use registry_core::Algorithm;
 use std::time::Duration;
 
-/// How often a resumed chunk is offered again while the server still lets go of the one that was cut.
+/// Number of times that a resumed chunk is sent again while the server still releases the one that was cut.
 const RESUME_TRIES: usize = 500;
 
 pub(super) fn add(list: &mut List) {
@@ -111,7 +111,7 @@ async fn patch_range(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Closes a session that holds all of `blob` but what begins at `start`, and looks at what came of it.
+/// Closes a session with the part of `blob` from `start` on, and checks the result.
 async fn complete(repository: &Repository, upload: &mut Upload, blob: &Blob, start: usize) -> Outcome {
     upload
         .close(&blob.digest, blob.bytes.slice(start..))
@@ -181,7 +181,7 @@ async fn wrong_digest_drops_session(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Nothing can be done any more with a session that has ended.
+/// Checks that no operation is possible on a session that has ended.
 async fn is_gone(upload: &mut Upload, blob: &Blob) -> Outcome {
     upload.status().await?.is(404)?;
     upload.chunk(0, &blob.bytes).await?.is(404)?;
@@ -208,7 +208,7 @@ async fn gone_after_cancel(session: Session) -> Outcome {
     is_gone(&mut upload, &blob).await
 }
 
-/// A session that was never opened: the URL of a real one, with another UUID in it.
+/// Returns a session that was never opened: the URL of a real one, with another UUID in it.
 async fn never_opened(repository: &Repository) -> Result<Upload, Failure> {
     let mut upload = repository.open_upload().await?;
     let path = upload.target.split('?').next().unwrap_or_default().to_owned();
@@ -249,8 +249,8 @@ async fn of_another_repository(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, 0).await
 }
 
-/// Goes on where the session says that it stands. The server may still be busy letting go of the append that
-/// was cut; then it answers 416 with where it stands, and is asked again.
+/// Continues at the offset that the session reports. The server may still be releasing the append that was cut; then
+/// it answers 416 with its offset, and is asked again.
 async fn resume(upload: &mut Upload, blob: &Blob, end: usize) -> Outcome {
     let mut tries = 0;
     loop {
@@ -301,7 +301,7 @@ async fn cut_chunked_body(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, 0).await
 }
 
-/// Three accidents, each in the chunk that resumes from the one before.
+/// Three accidents occur, each in the chunk that resumes from the previous one.
 async fn cut_thrice(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 1 << 20);
     let mut upload = repository.open_upload().await?;
@@ -323,7 +323,7 @@ async fn cut_thrice(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, blob.len()).await
 }
 
-/// A client whose closing request broke off sends all of it once more, to the same place.
+/// A client whose closing request broke off sends all of it again, to the same place.
 async fn cut_close_is_sent_again(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 1 << 20);
     let mut upload = repository.open_upload().await?;
@@ -375,7 +375,7 @@ async fn digest_algorithm_unknown(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A minimum is optional; one that is announced is a number, and the last chunk may be shorter.
+/// A minimum is optional. If one is announced, it is a number, and the last chunk may be shorter.
 async fn minimum_chunk_length(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 64);
     let request = repository.request("POST", "blobs/uploads/").sized(Bytes::new());
@@ -402,7 +402,7 @@ async fn refusal_says_where_it_stands(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, 1024).await
 }
 
-/// `Content-Range: bytes 0-511/*` is what RFC 9110 has, and what some clients send.
+/// `Content-Range: bytes 0-511/*` is the form of RFC 9110, which some clients send.
 async fn content_range_with_unit(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 1024);
     let mut upload = repository.open_upload().await?;
@@ -440,7 +440,7 @@ async fn malformed_content_range(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, 0).await
 }
 
-/// A range that is not as long as the body: one of them is wrong, so nothing is kept.
+/// If a range and its body differ in length, one of them is wrong, so nothing is stored.
 async fn content_range_against_length(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 512);
     let mut upload = repository.open_upload().await?;
@@ -451,7 +451,7 @@ async fn content_range_against_length(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, 0).await
 }
 
-/// `100 Continue` tells that the first append is being read; the second is then refused at once.
+/// `100 Continue` shows that the first append is being read; the second is then refused at once.
 async fn two_appends_at_once(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 100_000);
     let mut upload = repository.open_upload().await?;
@@ -472,7 +472,7 @@ async fn two_appends_at_once(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, blob.len()).await
 }
 
-/// A session that is closed while an append runs: the close is refused, and the append goes on.
+/// If a session is closed during an append, the close is refused, and the append continues.
 async fn append_during_close(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 100_000);
     let mut upload = repository.open_upload().await?;
@@ -494,7 +494,7 @@ async fn append_during_close(session: Session) -> Outcome {
     complete(&repository, &mut upload, &blob, blob.len()).await
 }
 
-/// Clients send all kinds of content types with a chunk, and none.
+/// Clients send all kinds of content types with a chunk, or none.
 async fn any_content_type(session: Session) -> Outcome {
     let (repository, blob) = new_upload(&session, 30);
     let mut upload = repository.open_upload().await?;

@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 
 import crates
 import dependencies
+import packages
 
 
 class Dependencies(unittest.TestCase):
@@ -68,6 +69,20 @@ class Crates(unittest.TestCase):
     def test_a_tree_has_a_limit(self):
         self.assertEqual(list(crates.oversized({"core": {"core"}}, self.RULES)), [])
         self.assertEqual(len(list(crates.oversized({"core": {"core", "a"}}, self.RULES))), 1)
+
+
+class Packages(unittest.TestCase):
+    def test_each_field_is_wanted(self):
+        package = dict.fromkeys(packages.FIELDS, "x") | {"name": "core", "metadata": {"docs": {"rs": {"targets": []}}}}
+        self.assertEqual(list(packages.lacking(package)), [])
+        for name in packages.FIELDS:
+            self.assertEqual(len(list(packages.lacking(package | {name: None}))), 1, name)
+        self.assertEqual(len(list(packages.lacking(package | {"metadata": None}))), 1)
+
+    def test_licences_are_wanted(self):
+        package = {"name": "root", "manifest_path": str(packages.ROOT / "Cargo.toml"), "readme": "README.md"}
+        self.assertEqual(list(packages.unlicensed(package, {*packages.LICENCES, "README.md"})), [])
+        self.assertEqual(len(list(packages.unlicensed(package, set()))), 3)
 
 
 if __name__ == "__main__":

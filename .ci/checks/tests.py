@@ -2,12 +2,14 @@
 """Shows that each check of this folder can fail."""
 
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
+import circles
 import crates
 import dependencies
 import packages
@@ -83,6 +85,67 @@ class Packages(unittest.TestCase):
         package = {"name": "root", "manifest_path": str(packages.ROOT / "Cargo.toml"), "readme": "README.md"}
         self.assertEqual(list(packages.unlicensed(package, {*packages.LICENCES, "README.md"})), [])
         self.assertEqual(len(list(packages.unlicensed(package, set()))), 3)
+
+
+class Circles(unittest.TestCase):
+    def circles(self, **files):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, code in files.items():
+                path = Path(folder, "src", *name.split("__")).with_suffix(".rs")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(code)
+            root = Path(folder, "src/lib.rs")
+            found = circles.circles(circles.Crate(root).edges())
+            return [sorted(str(file.relative_to(root.parent)) for file in circle) for circle in found]
+
+    def test_two_files_that_import_each_other_are_a_circle(self):
+        found = self.circles(
+            lib="mod a; mod b;",
+            a="use crate::b::B; pub struct A(B);",
+            b="pub struct B; fn f() -> crate::a::A { todo!() }",
+        )
+        self.assertEqual(found, [["a.rs", "b.rs"]])
+
+    def test_a_circle_is_seen_through_a_reexport_and_an_alias(self):
+        found = self.circles(
+            lib="mod folder; mod user;",
+            folder__mod="mod part; pub use self::part::{Part as Piece, other};",
+            folder__part="use crate::user; pub struct Part; pub fn other() { user::run() }",
+            user="use super::folder::{self as elsewhere}; pub fn run() { elsewhere::other() }",
+        )
+        self.assertEqual(found, [["folder/part.rs", "user.rs"]])
+
+    def test_a_map_and_its_parts_are_no_circle(self):
+        found = self.circles(
+            lib="mod folder; pub use folder::One;",
+            folder__mod="mod one; mod two; pub use one::One; pub use two::*;",
+            folder__one="use super::Two; pub struct One(Two);",
+            folder__two="pub struct Two;",
+        )
+        self.assertEqual(found, [])
+
+    def test_a_parent_that_uses_its_child_and_is_used_by_it_is_a_circle(self):
+        found = self.circles(
+            lib="mod folder;",
+            folder__mod="mod one; pub struct Error; fn f() { one::run() }",
+            folder__one="use super::Error; pub fn run() -> Result<(), Error> { Ok(()) }",
+        )
+        self.assertEqual(found, [["folder/mod.rs", "folder/one.rs"]])
+
+    def test_tests_comments_and_literals_import_nothing(self):
+        found = self.circles(
+            lib="mod a; mod b;",
+            a="use crate::b::B; pub struct A(B);",
+            b='// crate::a::A\npub struct B; const T: &str = "crate::a::A";\n#[cfg(test)]\nmod tests { use crate::a::A; }',
+        )
+        self.assertEqual(found, [])
+
+    def test_the_baseline_only_shrinks(self):
+        abc, ab = frozenset("abc"), frozenset("ab")
+        self.assertEqual(list(circles.compared({abc}, [abc])), [])
+        self.assertEqual(len(list(circles.compared({abc}, [ab]))), 2)
+        self.assertEqual(len(list(circles.compared({ab}, [abc]))), 1)
+        self.assertEqual(len(list(circles.compared(set(), [ab]))), 1)
 
 
 if __name__ == "__main__":

@@ -290,8 +290,7 @@ mod tests {
         }
     }
 
-    /// Checkpoints made by Go 1.26: `h.Write(sequence); h.(encoding.BinaryMarshaler).MarshalBinary()`, over
-    /// 100 and 200 bytes.
+    /// Made by Go 1.26: `h.Write(sequence); h.(encoding.BinaryMarshaler).MarshalBinary()`, over 100 and 200 bytes.
     #[test]
     fn the_layout_is_that_of_go() {
         for (algorithm, length, words, pending) in [

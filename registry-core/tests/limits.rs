@@ -1,5 +1,4 @@
-//! Tests of each bound of `Limits`: a request at the bound is accepted, and one beyond it is refused with its
-//! own response.
+//! Each bound of `Limits`: what reaches it is taken, what goes beyond it is refused with its own answer.
 
 #![expect(
     clippy::unwrap_used,
@@ -44,7 +43,7 @@ struct Response {
 }
 
 impl Response {
-    /// Returns status and code in the form of the tables below.
+    /// Status and code, as the tables below have them.
     fn refusal(&self) -> (u16, String) {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let code = body["errors"][0]["code"].as_str().unwrap_or_default();
@@ -132,7 +131,7 @@ async fn header_bytes() {
     );
 }
 
-/// Body that does not announce its size.
+/// A body that does not say how large it is.
 struct Unannounced(VecDeque<&'static str>);
 
 impl Body for Unannounced {
@@ -201,7 +200,7 @@ async fn catalog_n() {
     }
 }
 
-/// Checks that the setting also applies to pages without `n`, both below and above the default.
+/// The host's word counts for pages without `n` as well, whether it asks for smaller ones or for larger ones.
 #[tokio::test]
 async fn catalog_n_is_a_page_without_n() {
     for (catalog_n, sizes) in [(2, vec![2, 2, 1]), (4, vec![4, 1]), (5, vec![5])] {
@@ -423,7 +422,7 @@ async fn pages() {
     }
 }
 
-/// Checks that a response counts until its last byte is sent.
+/// An answer counts until its last byte has gone.
 #[tokio::test]
 async fn document_bytes_that_are_taken() {
     let registry = registry(|limits| limits.document_bytes = 2 << 20);
@@ -477,7 +476,7 @@ async fn document_bytes_that_are_taken() {
     assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
 }
 
-/// Checks that a client that reads no response leaves memory for others.
+/// Somebody who takes nothing leaves room for others.
 #[tokio::test]
 async fn document_bytes_of_one_client() {
     let limits = {
@@ -534,7 +533,7 @@ async fn document_bytes_of_one_client() {
     assert_eq!(get(None, "192.0.2.1:1").await.0, 200);
 }
 
-/// Checks that a manifest counts from its first bytes until it is stored.
+/// A manifest counts from its first bytes until it has been put.
 #[tokio::test]
 async fn document_bytes_that_are_sent() {
     let registry = registry(|limits| limits.document_bytes = 2 << 20);
@@ -565,7 +564,7 @@ async fn document_bytes_that_are_sent() {
     assert!(waits(&mut fits).await);
 }
 
-/// Body whose frames the test sends through a channel.
+/// A body that comes as somebody sends it.
 struct Frames(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
 
 impl Body for Frames {
@@ -733,7 +732,7 @@ async fn open_uploads() {
     assert_eq!(open("b", "").await.status, StatusCode::ACCEPTED);
 }
 
-/// Allows everybody to push, and to pull from `d`, and records the repositories of requested pulls.
+/// Lets everybody push to `to` and pull from `d`, and remembers where a pull was asked for.
 #[derive(Debug, Default)]
 struct OnlyFromD(Mutex<Vec<String>>);
 
@@ -792,7 +791,7 @@ async fn mount_candidates() {
     }
 }
 
-/// Shows `z` only, and counts the calls of `visible`.
+/// Shows `z` only, and counts how often it is asked what it shows.
 #[derive(Debug, Default)]
 struct OnlyZ(Mutex<usize>);
 
@@ -836,7 +835,7 @@ async fn a_small_page_of_the_catalog_does_not_go_through_what_is_hidden_in_small
     assert!(asked <= 10, "asked {asked} times for 501 repositories");
 }
 
-/// Checks that the defaults accept an index of thousands of platforms, each with a long description.
+/// An index as large as they come: thousands of platforms, each described at length.
 #[tokio::test]
 async fn the_defaults_are_not_in_the_way_of_an_index_of_thousands() {
     let registry = registry(|_| {});

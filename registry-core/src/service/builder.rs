@@ -200,7 +200,7 @@ impl Builder {
         }
     }
 
-    /// Sets the limits for requests and content.
+    /// Bounds for what clients can make grow.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }

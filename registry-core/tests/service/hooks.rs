@@ -1,4 +1,4 @@
-//! Tests of the events that hooks receive, and of their vetoes.
+//! What hooks are told, and what their veto does.
 
 use crate::{digest, filled, manifest, push, send};
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use registry_core::{
 };
 use std::sync::{Arc, Mutex};
 
-/// Records events, and refuses the given operation.
+/// Keeps what it is told, and refuses what it is asked to.
 #[derive(Clone, Debug, Default)]
 struct Recorder {
     events: Arc<Mutex<Vec<String>>>,

@@ -1,4 +1,4 @@
-//! Tests with a storage that fails, is full, or cannot be written to.
+//! A storage that fails, is full, or cannot be written to.
 
 use crate::{every_request, send};
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use registry_core::{
 };
 use std::io;
 
-/// Storage whose reads all fail, as on a broken or a full disk.
+/// Reads, and fails or is full.
 #[derive(Debug)]
 struct Broken(io::ErrorKind);
 

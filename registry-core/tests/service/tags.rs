@@ -1,4 +1,4 @@
-//! Tests of pushes to existing tags.
+//! When a push may move a tag that exists.
 
 use crate::{IMAGE, filled, manifest, ruled};
 use http::{Request, StatusCode, header};

@@ -53,7 +53,7 @@ pub(crate) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Starts an engine that keeps everything below `name` in the test's directory, and waits until it is ready.
+    /// Starts an engine that stores everything below `name` in the test's directory, and waits until it is ready.
     pub(crate) fn start(bench: &'a Workbench, name: &str) -> Self {
         Self::start_with(bench, name, &[])
     }

@@ -263,7 +263,7 @@ impl Desk {
         server.push_manifest("team/app", "untyped", OCI_MANIFEST, plain.to_string().as_bytes());
     }
 
-    /// Copies an image of the layout to a registry by skopeo.
+    /// Copies an image of the layout to a registry with skopeo.
     fn copy(&self, server: &Server, tag: &str, to: &str, options: &[&str]) {
         let (from, to) = (
             self.layout.oci(tag),
@@ -273,7 +273,7 @@ impl Desk {
             .skopeo(&[&["copy", "--dest-tls-verify=false"], options, &[&from, &to]].concat());
     }
 
-    /// Pushes an artifact about an image of the layout, without a tag; returns the image's digest and its own.
+    /// Pushes an untagged artifact about an image of the layout. Returns the digests of the image and of the artifact.
     fn push_artifact(&self, server: &Server, repository: &str, about: &str) -> (Digest, Digest) {
         let (config, note) = (b"{}".as_slice(), b"looked at, found good".as_slice());
         for blob in [config, note] {
@@ -306,7 +306,7 @@ impl Desk {
     }
 }
 
-/// Pushes an image of which every part, and the manifest itself, is addressed by sha512; returns its digest.
+/// Pushes an image whose parts and manifest are all addressed by sha512. Returns its digest.
 fn push_sha512_image(server: &Server, repository: &str, tag: &str) -> Digest {
     let layer = Layer::new(41, 60_000);
     let config = json!({
@@ -339,7 +339,7 @@ fn push_sha512_image(server: &Server, repository: &str, tag: &str) -> Digest {
 struct Content(BTreeMap<String, (Option<String>, Vec<u8>)>);
 
 impl Content {
-    /// Reads every repository, tag, manifest and blob, and the `untagged` manifests too.
+    /// Reads all repositories, tags, manifests and blobs, and the `untagged` manifests.
     fn of(server: &Server, untagged: &[(&str, Digest)]) -> Self {
         let mut content = Self(BTreeMap::new());
         for repository in names(server, "/v2/_catalog", "repositories") {
@@ -380,7 +380,7 @@ impl Content {
         &self.0[&format!("/v2/{repository}/manifests/{tag}")].1
     }
 
-    /// Compares the paths first, so that a difference can be read, then what each path serves.
+    /// Compares the paths first, so that a difference is readable, and then the content of each path.
     fn assert_same(&self, other: &Self) {
         assert_eq!(self.paths(), other.paths());
         for (path, (media_type, bytes)) in &self.0 {

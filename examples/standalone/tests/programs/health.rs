@@ -1,4 +1,4 @@
-//! `registry health`: the exit code and the line that a container engine keeps.
+//! `registry health`: its exit code, and the line that a container engine keeps.
 
 use std::{
     fs,

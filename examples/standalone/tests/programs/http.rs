@@ -11,13 +11,13 @@ use std::{
 /// Time that a single read or write may stall before the test fails instead of hanging.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Every kind of manifest; registry:2 answers 404 or converts when the stored one is not among them.
+/// All types of manifests. registry:2 answers 404 or converts a manifest whose type is not accepted.
 pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// An answer, read to its end.
+/// Complete answer.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -93,7 +93,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A request whose body the test sends piece by piece.
+/// Request whose body the test sends in pieces.
 pub(crate) struct Request {
     stream: BufReader<TcpStream>,
     method: String,

@@ -39,11 +39,11 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// One file system layer.
+/// File system layer.
 pub(crate) struct Layer {
-    /// The tar archive.
+    /// Tar archive.
     pub(crate) archive: Vec<u8>,
-    /// The archive under gzip, which is the blob that is pushed.
+    /// Archive compressed by gzip, which is the blob that is pushed.
     pub(crate) blob: Vec<u8>,
 }
 
@@ -87,11 +87,11 @@ pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// An image as `docker save` writes one and `docker load` reads it: layers uncompressed, and no manifest yet.
+/// Image in the format of `docker save` and `docker load`: with uncompressed layers and without a manifest.
 pub(crate) struct DockerArchive {
-    /// The configuration, whose digest is the image's id.
+    /// Configuration, whose digest is the id of the image.
     pub(crate) config: Vec<u8>,
-    /// The layers' archives, the lowest first.
+    /// Archives of the layers, the lowest first.
     pub(crate) layers: Vec<Vec<u8>>,
 }
 
@@ -147,14 +147,14 @@ impl DockerArchive {
     }
 }
 
-/// An image layout on disk: a directory with `oci-layout`, `index.json` and `blobs`.
+/// Image layout on disk: a directory with `oci-layout`, `index.json` and `blobs`.
 pub(crate) struct Layout {
     path: PathBuf,
     entries: Vec<Value>,
 }
 
 impl Layout {
-    /// Begins a layout at `path`, which must not exist yet.
+    /// Creates a layout at `path`, which must not exist yet.
     pub(crate) fn create(path: PathBuf) -> Self {
         fs::create_dir_all(path.join("blobs/sha256")).expect("the test's directory is writable");
         fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("as above");
@@ -265,7 +265,7 @@ impl Layout {
         self.add("", &bytes);
     }
 
-    /// Names a manifest in `index.json`.
+    /// Adds a manifest to `index.json` under a tag.
     pub(crate) fn tag(&mut self, tag: &str, descriptor: &Value) {
         let mut entry = descriptor.clone();
         entry["annotations"] = json!({ REF_NAME: tag });

@@ -490,7 +490,7 @@ fn bytes_read(process: u32) -> u64 {
     count.expect("the kernel counts reads").parse().unwrap()
 }
 
-/// Waits until nothing listens at an address any more.
+/// Waits until no process listens on an address.
 fn wait_until_closed(address: SocketAddr) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(address).is_ok() {

@@ -11,14 +11,14 @@ use crate::{
     server::{Server, end_of},
 };
 
-/// `user:password` and `user:wrong`, as clients send them.
+/// Headers for `user:password` and `user:wrong`.
 const RIGHT: (&str, &str) = ("Authorization", "Basic dXNlcjpwYXNzd29yZA==");
 const WRONG: (&str, &str) = ("Authorization", "Basic dXNlcjp3cm9uZw==");
 
-/// The line of the user `user` with the password `password`, by `openssl passwd -apr1`.
+/// Line of the user `user` with the password `password`, by `openssl passwd -apr1`.
 const LINE: &str = "user:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\n";
 
-/// The password of every user in [`every_kind`].
+/// Password of every user in [`every_kind`].
 const PASSWORD: &str = "größe:72";
 
 /// Users made by Debian's `htpasswd`, one for each of its options.

@@ -2,9 +2,9 @@
 //! operating system that starts, stops and kills it.
 //!
 //! A test whose program is not installed is reported as ignored, with the reason; under
-//! `REGISTRY_TEST_REQUIRE_TOOLS=1` it fails. With `REGISTRY_TEST_AGAINST=docker-registry` the tests of
-//! clients and of the exchange put Debian's docker-registry in the binary's place, which tells a broken flow from a
-//! broken server; it fails where a tag is deleted, referrers are listed, or sha512 is more than an alias.
+//! `REGISTRY_TEST_REQUIRE_TOOLS=1` it fails. With `REGISTRY_TEST_AGAINST=docker-registry` the tests of clients and of
+//! the exchange run Debian's docker-registry instead, which distinguishes a broken test from a broken server. It fails
+//! if a tag is deleted, referrers are listed, or sha512 is more than an alias.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -21,7 +21,7 @@ use crate::{
     server::{OCTETS, Server, address_after, closing},
 };
 
-/// A user `user` with the password `password`, by `openssl passwd -apr1`.
+/// User `user` with the password `password`, by `openssl passwd -apr1`.
 const USERS: &str = "user:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\n";
 const LOGIN: (&str, &str) = ("Authorization", "Basic dXNlcjpwYXNzd29yZA==");
 
@@ -42,7 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     )
 }
 
-/// A server with a debug listener.
+/// Server with a debug listener.
 pub(crate) struct Observed {
     _process: Process,
     pub(crate) registry: SocketAddr,

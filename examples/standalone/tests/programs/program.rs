@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A directory for one test, and the programs that run in it.
+/// Directory of one test, in which programs run.
 pub(crate) struct Workbench {
     directory: TempDir,
 }
@@ -59,7 +59,7 @@ impl Workbench {
         }
     }
 
-    /// Runs `podman` on a storage of its own, named so that a test can have several, and returns what it prints.
+    /// Runs `podman` with a separate storage of this name, and returns what it prints.
     pub(crate) fn podman(&self, storage: &str, arguments: &[&str]) -> Printed {
         run(self.podman_command(storage, arguments))
     }

@@ -69,7 +69,7 @@ impl Starting {
         }
     }
 
-    /// Waits until it prints its address after `announces`.
+    /// Waits until the server prints its address after `announces`.
     pub(crate) fn listening(mut self, announces: &str) -> Server {
         loop {
             let line = self.line(announces);
@@ -271,7 +271,7 @@ impl Server {
             .location()
     }
 
-    /// Pushes a manifest under a tag or digest, perhaps with a query.
+    /// Pushes a manifest under a tag or digest, optionally with a query.
     pub(crate) fn push_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) {
         let target = format!("/v2/{repository}/manifests/{reference}");
         self.request("PUT", &target, &[("Content-Type", media_type)], bytes)

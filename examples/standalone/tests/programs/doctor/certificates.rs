@@ -1,4 +1,4 @@
-//! Certificates as openssl makes them by old and new instructions, served by nginx as they are.
+//! Certificates made by openssl with old and new instructions, and served by nginx unchanged.
 
 use libtest_mimic::Trial;
 

@@ -41,7 +41,7 @@ struct Examined {
     report: Value,
 }
 
-/// Runs `registry doctor` with these arguments, and perhaps a user and their password.
+/// Runs `registry doctor` with these arguments, and optionally a user with a password.
 fn examine(arguments: &[&str], login: Option<(&str, &str)>) -> Examined {
     let (code, report, log) = run(&[arguments, &["--json"]].concat(), login);
     let report = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report:?} {log:?}"));

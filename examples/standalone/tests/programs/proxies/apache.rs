@@ -72,7 +72,7 @@ fn with_the_scheme_told() {
 }
 
 impl Site {
-    /// Starts Apache with the vhost of the guide on 443, and the same without TLS on 80 for questions.
+    /// Starts Apache with the vhost of the guide on 443, and the same without TLS on 80 for plain requests.
     pub(crate) fn apache(&self, options: &str) -> Proxy {
         let directory = self.bench.path("apache");
         fs::create_dir(&directory).expect("the test's directory is writable");

@@ -36,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// A user, and a password with the characters that get lost.
+/// User, and a password with characters that are easily mangled.
 pub(crate) const LOGIN: (&str, &str) = ("dockeruser", "se:cret ü");
 
 /// A registry, an address for proxies, and a certificate for that address.

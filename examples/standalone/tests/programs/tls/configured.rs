@@ -41,7 +41,7 @@ impl Place {
         command
     }
 
-    /// Serves `config.yml`; paths in it are relative to the place.
+    /// Starts a server with `config.yml`. Its paths are relative to the test's directory.
     fn serve_configured(&self, http: &str) -> Secured {
         self.configure(0, http);
         self.serve_config_file()

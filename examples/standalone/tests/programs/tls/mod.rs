@@ -209,7 +209,7 @@ impl Secured {
     }
 }
 
-/// Replaces a symlink in one step, as certbot and kubelet do.
+/// Replaces a symlink atomically, as certbot and kubelet do.
 fn swap_link(target: &str, link: &Path) {
     let aside = link.with_extension("aside");
     std::os::unix::fs::symlink(target, &aside).unwrap();

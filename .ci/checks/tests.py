@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
 import circles
+import comments
 import crates
 import dependencies
 import packages
@@ -85,6 +86,12 @@ class Packages(unittest.TestCase):
         package = {"name": "root", "manifest_path": str(packages.ROOT / "Cargo.toml"), "readme": "README.md"}
         self.assertEqual(list(packages.unlicensed(package, {*packages.LICENCES, "README.md"})), [])
         self.assertEqual(len(list(packages.unlicensed(package, set()))), 3)
+
+
+class Comments(unittest.TestCase):
+    def test_the_first_word_of_each_block_is_read(self):
+        text = "//! One.\n//! What is not first.\n\n/// Whether it opens.\n///\n/// How it goes on.\nfn f() {}\n// Why not.\n"
+        self.assertEqual(list(comments.openings(text)), [(1, "One"), (4, "Whether")])
 
 
 class Circles(unittest.TestCase):

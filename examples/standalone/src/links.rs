@@ -1,8 +1,10 @@
 //! `http.relativeurls: false`: makes absolute links with the scheme and host that the client used.
 //!
 //! The algorithm is that of registry:2: a valid `Forwarded` counts, else `X-Forwarded-Proto` and `X-Forwarded-Host`,
-//! else the request itself. The first item of a list counts. Unlike with registry:2, the headers only count if the peer
-//! is believed, the scheme must be http or https, and a link without a known host stays relative.
+//! else the request itself. The first item of a list counts.
+//!
+//! Unlike with registry:2, the headers only count if the peer is believed, and the scheme must be http or https. A link
+//! without a known host stays relative.
 
 use crate::{admission::Peer, proxies::ProxyWarnings};
 use axum::{

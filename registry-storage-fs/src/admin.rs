@@ -1,4 +1,4 @@
-//! The plane for maintenance: what is stored, also what no reader is shown.
+//! The maintenance plane: everything stored, including content that readers are not shown.
 
 use crate::{
     error::FsError,
@@ -28,7 +28,7 @@ impl Store {
         self.first(page.limit, blobs)
     }
 
-    /// The directories that the blobs after `after` lie in, in order: they are named for the first two digits.
+    /// Returns the directories of the blobs after `after`, in order: they are named for the first two digits.
     fn fans(&self, after: Option<&Digest>) -> Result<Vec<(Algorithm, String)>, FsError> {
         let mut all = Vec::new();
         for algorithm in Algorithm::ALL {
@@ -85,8 +85,8 @@ impl Store {
         self.first(page.limit, [Ok(uploads)])
     }
 
-    /// One page of what several directories hold, one after the other; those behind the page are not opened. What cannot be
-    /// read is left out: it keeps nobody from maintaining the rest.
+    /// Returns one page of the items in several directories, one after the other; directories after the page are not
+    /// opened. Unreadable items are left out, so that the rest is still maintained.
     fn first<T>(
         &self,
         limit: usize,

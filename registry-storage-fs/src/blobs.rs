@@ -131,8 +131,8 @@ impl Store {
         self.holders.remove(digest, repository);
         Ok(held)
     }
-    /// A blob of that file; `None` where the file cannot be it: empty (which is what a power loss leaves of data that was
-    /// never synced) for a digest that is not of nothing, or no file at all. The log has it once.
+    /// Returns the blob of a file; `None` if the file cannot be it, which is logged once. It is not a regular file, or
+    /// it is empty for a digest of other content, as after a power loss without a sync.
     fn whole(&self, target: &Digest, metadata: &Metadata, path: &Path) -> Option<BlobInfo> {
         let is_file = metadata.is_file();
         if is_file && (metadata.len() > 0 || *target == Digest::of(target.algorithm(), b"")) {
@@ -149,12 +149,12 @@ impl Store {
     }
 }
 
-/// The same blob by the name that a repository has for it.
+/// Returns the same blob under the digest by which a repository knows it.
 pub(crate) fn known_as(digest: &Digest, stored: &BlobInfo) -> BlobInfo {
     BlobInfo::new(*digest, stored.size).with_modified(stored.modified)
 }
 
-/// Feeds the rest of an open file to a hasher, `limit` bytes at most.
+/// Feeds the rest of an open file to a hasher, at most `limit` bytes.
 pub(crate) fn hash_file(file: &File, limit: u64, hasher: &mut Hasher) -> io::Result<()> {
     let mut rest = file.take(limit);
     let mut buffer = vec![0; HASHED_AT_ONCE];

@@ -56,7 +56,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
         }
     }
 
-    /// The outcome of `work` on a repository: that which another request asked for, if it may be shared.
+    /// Returns the outcome of `work` on a repository, or that of another request's work if it may be shared.
     pub(crate) async fn outcome(
         &self,
         storage: &FsStorage,

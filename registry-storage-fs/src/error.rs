@@ -76,8 +76,8 @@ impl From<FsError> for StorageError {
 pub(crate) trait Context<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, FsError>;
 
-    /// The same, where absence is an answer. A file where a directory belongs is none: nobody could put there what is
-    /// asked for.
+    /// Does the same if absence is a valid result: `None`. A file where a directory belongs is an error, since nobody
+    /// could create anything below it.
     fn if_there(self, action: &'static str, path: &Path) -> Result<Option<T>, FsError>;
 }
 

@@ -1,4 +1,4 @@
-//! Faults of the system, for tests: what is done at a path fails, as far as this crate can tell.
+//! Injected system errors, for tests: operations at a path fail, as seen by this crate.
 
 use rustix::io::Errno;
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 static FAULTS: Mutex<Option<HashMap<PathBuf, Errno>>> = Mutex::new(None);
 
-/// Until this is dropped, everything done at a path fails.
+/// Makes everything done at a path fail, until this is dropped.
 pub(crate) struct Fault(PathBuf);
 
 pub(crate) fn fail(path: &Path, errno: Errno) -> Fault {

@@ -1,8 +1,8 @@
-//! [`Holders`]: which repositories were lately seen to hold a blob.
+//! [`Holders`]: the repositories that were recently seen to hold a blob.
 //!
-//! A hint, for mounts that name no source. It lives in memory only and knows what was pushed, mounted or asked
-//! for since opening; what it does not know costs an upload that could have been saved. registry:2's layout
-//! cannot answer the question without looking into every repository.
+//! A hint, for mounts that name no source. It is only in memory, and contains blobs that were pushed, mounted or
+//! requested since opening. A missing entry costs an upload that could have been avoided. registry:2's layout cannot
+//! answer the question without reading every repository.
 
 use registry_core::{Digest, RepositoryName};
 use std::{
@@ -10,14 +10,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Blobs per generation: a few megabytes at most.
+/// Maximum number of blobs per generation: a few megabytes at most.
 const BLOBS: usize = 8192;
-/// Repositories per blob. A base layer may be everywhere; a client needs one that it may read.
+/// Maximum number of repositories per blob. A base layer may be everywhere; a client needs one that it may read.
 const REPOSITORIES: usize = 16;
 
 type Generation = HashMap<Digest, BTreeSet<RepositoryName>>;
 
-/// Two generations: when the young one is full it becomes the old one, and what was old is forgotten.
+/// Holders in two generations: when the young one is full it becomes the old one, and the old one is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Holders(Mutex<Generations>);
 
@@ -49,7 +49,7 @@ impl Holders {
         }
     }
 
-    /// In byte order.
+    /// Returns the known holders in byte order.
     pub(crate) fn of(&self, digest: &Digest) -> BTreeSet<RepositoryName> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         [&all.young, &all.old]

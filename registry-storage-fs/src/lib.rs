@@ -19,46 +19,47 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What lies where
+//! # Layout
 //!
-//! Below `<root>/docker/registry/v2`. Marked with `+` is what registry:2 does not know and passes over:
+//! All paths are below `<root>/docker/registry/v2`. registry:2 does not know the paths marked with `+`, and ignores them:
 //!
 //! ```text
 //! blobs/<algorithm>/<first two digits>/<hex>/data             every blob and manifest, once
 //! repositories/<name>/_layers/<algorithm>/<hex>/link          the repository holds the blob
 //! repositories/<name>/_manifests/revisions/<algorithm>/<hex>/link   … the manifest
-//! repositories/<name>/_manifests/tags/<tag>/current/link      where the tag points
-//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   where it ever pointed; not read here
-//! + repositories/<name>/_manifests/media-types/<algorithm>/<hex>   what the manifest was put as, unless its bytes say it
+//! repositories/<name>/_manifests/tags/<tag>/current/link      the target of the tag
+//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   each target it ever had; not read here
+//! + repositories/<name>/_manifests/media-types/<algorithm>/<hex>   the media type, if the manifest does not state it
 //! repositories/<name>/_uploads/<id>/{data,startedat,hashstates/<algorithm>/<offset>}   an upload session
-//! + repositories/<name>/_uploads/<id>/session                 where the session stands
-//! + _staging/                                                 what is being written; emptied at opening
-//! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             what was found damaged, for whoever runs the registry
-//! + _sessions/<id>                                            which repository an open session is of; derived
+//! + repositories/<name>/_uploads/<id>/session                 offset and state of the session
+//! + _staging/                                                 files being written; emptied at opening
+//! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             damaged content, for the operator
+//! + _sessions/<id>                                            the repository of an open session; derived
 //! + _owner                                                    locked by the process that has the directory; its id and host
-//! + _index/<name>/_referrers/                                 which manifests may be referrers, and of what
-//! + _index/_owner                                             locked while its process keeps that index
+//! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
+//! + _index/_owner                                             locked while its process maintains that index
 //! ```
 //!
 //! A link file holds the text of a digest and nothing else. A blob pushed by its sha512 is stored under it;
-//! registry:2 stores it under its sha256, with a link that says so, and that is read too. Referrers are derived
-//! from the manifests; their index counts while its owner runs, and is made again when it is missing.
+//! registry:2 stores it under its sha256, with a link to that, which is read too. Referrers are derived
+//! from the manifests; their index counts while its owner runs, and is built again if it is missing.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - What an acknowledged call wrote survives a loss of power, unless [`Durability::Relaxed`] was chosen.
+//! - Data of an acknowledged call survives a power loss, unless [`Durability::Relaxed`] was chosen.
 //!   Upload sessions survive the process.
 //! - No reader sees half a file, and a crash at any point leaves a directory that opens and serves what was
 //!   acknowledged. Files that a crash of another program left empty or garbled count as absent, and the next push
 //!   of the same content replaces them.
-//! - An upload that comes to nothing leaves no directory behind: what is emptied is removed, upwards, until something holds
-//!   content or another upload.
-//! - Content that is found to have another digest than the one it is stored under is absent from then on, for everybody, and
-//!   the next push of it succeeds. It moves to `_quarantine`, which [`FsStorage::quarantined`] counts; an error of the
-//!   disk moves nothing.
-//! - Nothing is written in a directory that took the place of the one that was opened: all writes are refused until it is back.
-//! - An error of the system is never "not there". Lists for readers leave out a repository that somebody made unreadable;
-//!   those for maintenance leave out all that cannot be read.
+//! - An upload that fails or is cancelled leaves no directory behind: empty directories are removed, upwards, until
+//!   one has content or another upload.
+//! - Content with another digest than the one it is stored under is absent for everybody once that is found, and the
+//!   next push of it succeeds. It moves to `_quarantine`, whose items [`FsStorage::quarantined`] counts. A disk error
+//!   moves nothing.
+//! - Nothing is written to a directory that took the place of the opened one: all writes are refused until that is
+//!   back.
+//! - A system error is never "not found". Lists for readers leave out a repository that somebody made unreadable; lists
+//!   for maintenance leave out everything that cannot be read.
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
 //!   same, verified bytes, and open readers keep theirs.
 

@@ -330,9 +330,9 @@ pub(crate) fn digests_in(
     Ok(Some(digests).into_iter().flatten())
 }
 
-/// The names in a directory that sort after `after`; none if there is no directory.
+/// Returns the names in a directory that sort after `after`; none if there is no directory.
 ///
-/// A heap: a page takes from it what it needs, and the rest is never sorted.
+/// They are in a heap: a page takes the names that it needs, and the rest is never sorted.
 pub(crate) fn names_after(
     directory: &Path,
     after: Option<&str>,
@@ -370,7 +370,7 @@ pub(crate) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
     fs::read_dir(directory)
 }
 
-/// In order, what parses; the rest was left by others.
+/// Parses names in order. Names that do not parse were left by others, and are skipped.
 pub(crate) fn parsed<T>(
     directory: PathBuf,
     mut names: BinaryHeap<Reverse<String>>,

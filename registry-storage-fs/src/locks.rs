@@ -1,4 +1,4 @@
-//! [`KeyedLocks`]: one lock per key, for as long as somebody wants it.
+//! [`KeyedLocks`]: one lock per key, as long as it is used.
 
 use std::{
     collections::HashSet,
@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-/// Locks that are named by a value. No lock is wider than its key, and keys that nobody holds cost nothing.
+/// Locks that are identified by a key. No lock covers more than its key, and keys without a holder cost nothing.
 pub(crate) struct KeyedLocks<K> {
     shared: Arc<Shared<K>>,
 }
@@ -17,8 +17,8 @@ struct Shared<K> {
     freed: Condvar,
 }
 
-/// A lock that is held. It is an owned value: it moves into the closure that does the work, so that dropping the
-/// future that waits for the closure cannot free it early.
+/// A held lock. It is an owned value that moves into the closure that does the work: dropping the future that waits
+/// for the closure cannot release it early.
 pub(crate) struct Held<K: Eq + Hash> {
     shared: Arc<Shared<K>>,
     key: K,
@@ -34,7 +34,7 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
         }
     }
 
-    /// Waits for the lock: only on the blocking pool.
+    /// Waits for the lock. To be called only on the blocking pool.
     pub(crate) fn lock(&self, key: K) -> Held<K> {
         let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self
@@ -46,7 +46,7 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
         self.held(key)
     }
 
-    /// `None` if somebody holds it.
+    /// Takes the lock; `None` if it is held.
     pub(crate) fn try_lock(&self, key: K) -> Option<Held<K>> {
         let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(key.clone()).then(|| self.held(key))
@@ -81,14 +81,14 @@ impl<K: Eq + Hash> fmt::Debug for Held<K> {
     }
 }
 
-/// So many may do something at once.
+/// Bounds the number of concurrent operations of a kind.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
-/// One of them, given back on drop.
+/// A slot, returned on drop.
 #[derive(Debug)]
 pub(crate) struct Slot<'a>(&'a Slots);
 
@@ -100,7 +100,7 @@ impl Slots {
         }
     }
 
-    /// Waits for one: only on the blocking pool, and for what ends by itself.
+    /// Waits for a slot. To be called only on the blocking pool, and only for operations that end by themselves.
     pub(crate) fn take(&self) -> Slot<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = self

@@ -1,4 +1,4 @@
-//! The contracts, each call handed to the module that it belongs to.
+//! The contracts: each call is passed to its module.
 
 use crate::{FsStorage, referrers::Question};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use registry_core::{
 };
 use std::sync::Arc;
 
-/// A page that owns its bound, so that it can go to another thread.
+/// A page that owns its bound, so that it can move to another thread.
 struct OwnedPage<K> {
     after: Option<K>,
     limit: usize,

@@ -1,9 +1,9 @@
-//! Tags: `tags/<tag>/current/link` is where one points; `index/` beside it is the history that registry:2 keeps.
+//! Tags: `tags/<tag>/current/link` is the target of a tag; `index/` beside it is the history that registry:2 keeps.
 //!
-//! A new tag is staged elsewhere and renamed whole: a half-made directory in `tags/` would be listed, and a file
+//! A new tag is staged elsewhere and renamed whole: an incomplete directory in `tags/` would be listed, and a file
 //! there stops registry:2's collector. `current/link` has an inode of its own, because registry:2 moves a tag by
-//! writing into that file: were it a hard link to another link file, that one would change too. Nothing here
-//! reads the history, so its directories are not synced.
+//! writing into that file. If it were a hard link to another link file, that one would change too. Nothing here reads
+//! the history, so its directories are not synced.
 
 use crate::{layout::TagPaths, links, open::Store};
 use registry_core::{
@@ -65,7 +65,7 @@ impl Store {
         Ok(changes.settle()?)
     }
 
-    /// A tag that is not there yet, whole; false if its directory is there after all, perhaps without a pointer.
+    /// Places a new tag, whole; returns false if its directory exists after all, possibly without a pointer.
     fn place_tag(
         &self,
         changes: &mut crate::atomic::Changes<'_>,

@@ -1,10 +1,10 @@
-//! The one format of time that the layout has: RFC 3339 in UTC with whole seconds, `2026-11-21T01:26:40Z`.
+//! The only time format of the layout: RFC 3339 in UTC with whole seconds, `2026-11-21T01:26:40Z`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// 20 bytes; times outside the years 1970 to 9999 are taken to be the nearest of them.
+/// Formats a time in 20 bytes; a time outside the years 1970 to 9999 becomes the nearest of them.
 pub(crate) fn format(time: SystemTime) -> String {
     let last = 253_402_300_799;
     let seconds = time
@@ -31,9 +31,9 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     (format(time) == text).then_some(time)
 }
 
-/// Days since 1970-01-01 as year, month and day of the Gregorian calendar.
+/// Converts days since 1970-01-01 to year, month and day of the Gregorian calendar.
 ///
-/// Counted in years that begin in March, so that the leap day is the last of its year.
+/// Years are counted from March, so that the leap day is the last of its year.
 const fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -50,7 +50,7 @@ const fn date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// The reverse; `None` before 1970.
+/// Converts a date to days since 1970-01-01; `None` before 1970.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let (year, march_month) = match month {
         1 | 2 => (year.checked_sub(1)?, month + 9),

@@ -1,4 +1,4 @@
-//! Uploads leave the reserve alone, and everything else goes on.
+//! Uploads do not use the reserve, and everything else continues.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -11,7 +11,7 @@ use registry_storage_fs::{FsStorage, OpenError};
 use std::{error::Error, path::Path};
 use support::*;
 
-/// Opens a directory of which so many bytes are not for uploads. No disk has `u64::MAX`.
+/// Opens a directory in which this many bytes are reserved. No disk has `u64::MAX`.
 async fn reserving(root: &Path, min_free: u64) -> FsStorage {
     loop {
         match FsStorage::options().min_free(min_free).open(root) {

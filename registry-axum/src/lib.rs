@@ -13,27 +13,27 @@
 //! # }
 //! ```
 //!
-//! The router owns `/v2`, `/v2/` and everything below, and nothing else: no fallback, no `/`. Clients ask for
-//! `/v2/` at the root of a host only; a registry elsewhere is one behind a proxy that changes paths:
+//! The router owns `/v2`, `/v2/` and everything below, and nothing else: no fallback, no `/`. Clients ask for `/v2/`
+//! only at the root of a host. A registry elsewhere is behind a proxy that changes paths:
 //!
 //! | where | how |
 //! |---|---|
 //! | at the root | [`router`] |
 //! | below a prefix that reaches this service | [`router_at`] |
-//! | below a prefix that a proxy, or `nest`, takes off | [`Mount::external_path`] |
+//! | below a prefix that a proxy, or `nest`, removes | [`Mount::external_path`] |
 //!
-//! Bodies stream both ways and have no limit here; the registry has its own for manifests. A layer that limits
-//! bodies, compresses answers, cleans paths or bounds the time of a request breaks pushes and pulls: do not put
-//! one around this router.
+//! Bodies stream in both directions and have no limit here; the registry has its own limit for manifests. Do not put a
+//! layer around this router that limits bodies, compresses answers, cleans paths or bounds the time of a request: it
+//! breaks pushes and pulls.
 //!
-//! [`serve`] is a listener for the open network (feature `serve`, on by default), see [`server`]; any other that runs
-//! an axum router will do.
+//! [`serve`] is a listener for the open network (feature `serve`, on by default), see [`server`]. Any other listener
+//! that runs an axum router works too.
 
 mod proxies;
 #[cfg(feature = "serve")]
 pub mod server;
 mod service;
-/// The manual's examples.
+/// Examples of the manual.
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../../docs/tls.md")]
 mod manual {}
@@ -52,12 +52,12 @@ use registry_core::{
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
-/// The routes of a registry at the root of a host: `/v2`, `/v2/` and `/v2/{*rest}`.
+/// Returns the routes of a registry at the root of a host: `/v2`, `/v2/` and `/v2/{*rest}`.
 pub fn router<S: Clone + Send + Sync + 'static>(registry: Registry) -> Router<S> {
     Mount::new(registry).router()
 }
 
-/// The routes of a registry below `prefix`, such as `/registry`: every `Location` and `Link` begins with it.
+/// Returns the routes of a registry below `prefix`, such as `/registry`: every `Location` and `Link` begins with it.
 ///
 /// # Errors
 ///
@@ -69,10 +69,11 @@ pub fn router_at<S: Clone + Send + Sync + 'static>(
     Ok(Mount::new(registry).at(prefix)?.router())
 }
 
-/// A registry on its way into a router.
+/// A registry that is to be mounted in a router.
 ///
-/// Every request that may change something runs as a task of its own: a client that vanishes is an error at the end
-/// of its body, never an operation cut in half. The tasks are tracked; [`drained`](Self::drained) waits for them.
+/// Every request that may change something runs as a task of its own. If its client vanishes, its body ends with an
+/// error, and the operation is not cut in the middle. The tasks are tracked; [`drained`](Self::drained) waits for
+/// them.
 #[derive(Clone, Debug)]
 pub struct Mount {
     registry: Registry,
@@ -82,7 +83,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// A registry at the root.
+    /// Mounts a registry at the root.
     #[must_use]
     pub fn new(registry: Registry) -> Self {
         Self {
@@ -93,7 +94,7 @@ impl Mount {
         }
     }
 
-    /// Below a prefix that is part of the requests' paths; links begin with it.
+    /// Sets a prefix that is part of the requests' paths; links begin with it.
     ///
     /// # Errors
     ///
@@ -111,11 +112,11 @@ impl Mount {
         })
     }
 
-    /// Below a path (or URL) that only clients see, because a proxy or `nest` takes it off.
+    /// Sets a path (or URL) that only clients see, because a proxy or `nest` removes it.
     ///
     /// # Errors
     ///
-    /// [`InvalidBase`] if it is neither.
+    /// [`InvalidBase`] if `base` is neither a path nor a URL.
     pub fn external_path(self, base: &str) -> Result<Self, InvalidBase> {
         Ok(Self {
             links: Some(Links::below(base)?),
@@ -123,7 +124,7 @@ impl Mount {
         })
     }
 
-    /// The routes. Call it as often as there are routers; the tasks are those of this mount.
+    /// Returns the routes. It can be called for several routers; all of them share the tasks of this mount.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let service = MountService::new(self);
         [
@@ -137,7 +138,7 @@ impl Mount {
         })
     }
 
-    /// Waits until no request that may change something is being worked on. For a shutdown: stop accepting first.
+    /// Waits until no request that may change something is in progress. For a shutdown: stop accepting first.
     pub async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,4 +1,4 @@
-//! The listener and many requests over HTTP/2: how many there may be, and which give way, in paused time.
+//! The listener and many requests over HTTP/2: their maximum number, and the ones that give way, in paused time.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,7 +32,7 @@ use tokio::{
 
 const PIECE: usize = 16 << 10;
 
-/// `/pieces` is an answer of four pieces, and counts those that were asked for.
+/// Returns an app whose `/pieces` is an answer of four pieces, and counts the pieces that were polled.
 fn app(made: &Arc<AtomicUsize>) -> Router {
     let made = Arc::clone(made);
     let pieces = move || {
@@ -61,7 +61,7 @@ fn serve(app: Router, all_streams: usize) -> Running {
 
 type Client = SendRequest<Body>;
 
-/// A client that grants each answer so many bytes until it reads.
+/// Returns a client that grants each answer this number of bytes until it reads.
 async fn client(server: &Running, window: u32) -> Client {
     let io = hyper_util::rt::TokioIo::new(server.pipe());
     let (mut client, connection) =
@@ -82,7 +82,7 @@ fn get_of(client: &mut Client, path: &str) -> impl Future<Output = Answer> + use
     client.send_request(request.unwrap())
 }
 
-/// A body of which nothing comes.
+/// Sends a request whose body never arrives.
 fn silent_upload(client: &mut Client) -> impl Future<Output = Answer> + use<> {
     let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
     client.send_request(Request::post("http://x/echo").body(body).unwrap())
@@ -134,7 +134,7 @@ async fn an_answer_that_is_being_taken_may_pause() {
     assert_eq!(body.len(), 4 * PIECE);
 }
 
-/// hyper has handed it on and is done with it.
+/// hyper has passed the answer on, and does not hold it any more.
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_one_piece_is_open_until_it_has_been_written() {
     let server = serve(app(&Arc::default()), 1);

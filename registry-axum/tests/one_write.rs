@@ -21,7 +21,7 @@ use tokio::io::{
 
 type Writes = Arc<Mutex<Vec<usize>>>;
 
-/// A connection that notes how much each write took.
+/// A connection that records the length of each write.
 struct Counting(DuplexStream, Writes);
 
 impl Counting {
@@ -75,7 +75,7 @@ impl AsyncWrite for Counting {
     }
 }
 
-/// One connection, and no more.
+/// A listener with a single connection.
 struct One(Option<Counting>);
 
 impl Listener for One {

@@ -32,7 +32,7 @@ fn suite(backend: &str, base: String) -> Vec<Trial> {
     trials.into_iter().map(|trial| trial.with_kind(backend)).collect()
 }
 
-/// Serves on a free port until the runtime ends, and says where.
+/// Serves on a free port until the runtime ends, and returns its URL.
 fn serve(runtime: &Runtime, storage: impl Storage) -> String {
     let registry = Registry::builder(storage).allow_anonymous_push().build();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

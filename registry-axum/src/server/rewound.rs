@@ -1,4 +1,4 @@
-//! [`Rewound`]: a connection whose first bytes were read to tell its protocol, and are read again.
+//! [`Rewound`]: a connection whose first bytes were read to recognize its protocol, and are read again.
 
 use bytes::Bytes;
 use std::{
@@ -19,7 +19,7 @@ impl<Io> Rewound<Io> {
         Self { io, read }
     }
 
-    /// Only what is written may pass by.
+    /// Returns the connection. Only writes may bypass the wrapper.
     pub(super) const fn get_ref(&self) -> &Io {
         &self.io
     }

@@ -1,4 +1,4 @@
-//! [`Watchdog`]: one timer for a deadline that moves all the time.
+//! [`Watchdog`]: one timer for a deadline that moves often.
 
 use std::{
     future::Future as _,
@@ -7,7 +7,8 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Deadlines mostly move into the future, and then nothing is done: the timer fires early, and is set again.
+/// A timer that is cheap to move. Deadlines mostly move into the future, and then nothing is done: the timer fires
+/// early, and is set again.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     timer: Pin<Box<Sleep>>,
@@ -20,7 +21,7 @@ impl Watchdog {
         }
     }
 
-    /// Ready, with the time, when the deadline has passed; asked again, it waits for the deadline there is then.
+    /// Returns ready, with the time, when the deadline has passed. Polled again, it waits for the deadline given then.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Instant> {
         let Some(deadline) = deadline else {
             return Poll::Pending;

@@ -1,4 +1,5 @@
-//! Access rules over real HTTP: every endpoint for everybody, with what each is told; and nothing of what is hidden.
+//! Access rules over real HTTP: every endpoint for every user, with the answers, and without any trace of hidden
+//! content.
 
 #![expect(
     clippy::unwrap_used,

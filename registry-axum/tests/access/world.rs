@@ -18,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// `anonymous` is nobody; `stranger` is logged in and named by no rule.
+/// Users: `anonymous` is not logged in; `stranger` is logged in and named by no rule.
 pub(crate) const USERS: [&str; 5] = ["anonymous", "stranger", "puller", "pusher", "owner"];
 
 pub(crate) const RULES: &str = "
@@ -30,7 +30,7 @@ rules:
   - {repository: public/**, who: everyone, allow: pull}
 ";
 
-/// Content that every repository has; `secret/app` has [`secret_blob`] besides.
+/// Content of every repository; `secret/app` also has [`secret_blob`].
 pub(crate) const BLOB: &str = "{}";
 
 pub(crate) fn blob() -> Digest {
@@ -56,7 +56,7 @@ pub(crate) fn manifest_digest(comment: &str) -> Digest {
     Digest::of(Algorithm::Sha256, manifest(comment).as_bytes())
 }
 
-/// Believes the name in `Authorization`.
+/// Trusts the name in `Authorization`.
 #[derive(Debug)]
 pub(crate) struct ByName;
 
@@ -81,7 +81,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// With a tag `v1`, a blob and an open session in each of `public/app`, `team/app` and `secret/app`.
+    /// Returns a registry with a tag `v1`, a blob and an open session in each of `public/app`, `team/app` and
+    /// `secret/app`.
     pub(crate) async fn filled() -> Self {
         let rules = Rules::parse(RULES, "rules.yml").unwrap();
         let builder = Registry::builder(MemoryStorage::new()).authenticator(ByName);
@@ -99,7 +100,7 @@ impl World {
         world
     }
 
-    /// A registry without content, whatever its rules.
+    /// Returns a registry without content, with any rules.
     pub(crate) async fn serving(registry: Registry) -> Self {
         let address = serve(registry_axum::router(registry.clone())).await;
         Self {
@@ -109,7 +110,7 @@ impl World {
         }
     }
 
-    /// The open session of `repository`; of another one where it has none.
+    /// Returns the open session of `repository`, or the id of an unknown one if there is none.
     pub(crate) fn session(&self, repository: &str) -> String {
         let session = self.sessions.iter().find(|(name, _)| name == repository);
         session.map_or_else(
@@ -127,7 +128,7 @@ impl World {
         send(&self.address, line, &headers, body).await
     }
 
-    /// Everything that a request could have changed.
+    /// Returns everything that a request could have changed.
     pub(crate) async fn content(&self) -> String {
         let all = Page {
             after: None,
@@ -195,7 +196,7 @@ pub(crate) async fn serve(app: Router) -> String {
     address
 }
 
-/// An answer: everything that a client gets to see, but for the time of day.
+/// An answer: everything that a client sees, except for the time of day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -213,7 +214,7 @@ impl Answer {
         str::from_utf8(&self.body).unwrap()
     }
 
-    /// The same with `from` as `to`, as if it had been asked about another repository or session.
+    /// Replaces `from` by `to`, as if the request had been about another repository or session.
     pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
         for (_, value) in &mut self.headers {
             *value = value.replace(from, to);
@@ -256,7 +257,7 @@ pub(crate) async fn send(address: &str, line: &str, headers: &str, body: &str) -
     }
 }
 
-/// Every endpoint and method that concerns a repository, as `METHOD TARGET` and a body. `SESSION` stands for a session.
+/// Returns every request that concerns a repository, as `METHOD TARGET` and a body. `SESSION` stands for a session.
 pub(crate) fn every_request(repository: &str) -> Vec<(String, String)> {
     let (blob, secret, first) = (blob(), secret_blob(), manifest_digest("first"));
     let second = manifest_digest("second");

@@ -12,8 +12,8 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The body of an answer: as frames that stand for a file's bytes, where there is a connection that knows them and a
-/// file that is worth it, else as the registry made it.
+/// Returns the body of an answer: stand-ins for a file's bytes if the connection supports them and the file is large
+/// enough, otherwise the registry's own body.
 pub(crate) fn body(sender: Option<Sender>, body: ResponseBody) -> Body {
     let file = body.file().filter(|file| {
         file.range.end.saturating_sub(file.range.start) >= LEAST && system::can_tell_what_is_cached(file)

@@ -1,4 +1,4 @@
-//! The storage contract, kept by the backend in memory, alone and behind a pointer.
+//! The storage contract for the backend in memory, alone and behind a pointer.
 
 use registry_core::storage::{MemoryStorage, Storage};
 use registry_testkit::{storage::Backend, storage_tests};

@@ -1,5 +1,5 @@
-//! The proof that the wire suite can fail: Debian's `docker-registry` 2.8.2 fails exactly the cases that
-//! `known-failures/docker-registry-2.8.2.txt` lists, each for a reason that is written there.
+//! Proof that the wire suite can fail: Debian's `docker-registry` 2.8.2 fails exactly the cases that
+//! `known-failures/docker-registry-2.8.2.txt` lists, each for a reason that the list states.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use std::{
 
 const PROGRAM: &str = "docker-registry";
 
-/// The version whose failures are listed; another one has others.
+/// The version whose failures are listed; other versions have others.
 const VERSION: &str = "2.8.2";
 
 const KNOWN_FAILURES: &str = include_str!("../known-failures/docker-registry-2.8.2.txt");
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// The server of all the tests, and the directory that it keeps its data in.
+/// The server of all tests, and its data directory.
 #[derive(Debug)]
 struct Server {
     process: Process,
@@ -95,7 +95,7 @@ fn start(program: &Path) -> std::io::Result<Server> {
     })
 }
 
-/// Deletion on; no access log; no purging of uploads while they are tested.
+/// Returns a configuration with deletion, without an access log, and without purging of uploads during the tests.
 fn configuration(root: &Path, address: &str) -> String {
     format!(
         "version: 0.1
@@ -130,7 +130,7 @@ fn is_the_version() -> Result<(), Failed> {
     Err(format!("{text:?} is not {VERSION}").into())
 }
 
-/// Each group of names stands under a comment.
+/// Checks that each group of names has a comment.
 fn every_failure_has_a_reason() -> Result<(), Failed> {
     for group in KNOWN_FAILURES
         .split("\n\n")

@@ -1,4 +1,4 @@
-//! The ability `admin`: what is stored, for maintenance.
+//! The ability `admin`: stored content, for maintenance.
 
 use super::{Backend, support::*};
 use registry_core::{
@@ -11,7 +11,7 @@ fn digests_beyond(model: &[Digest], after: Option<Digest>) -> Vec<Digest> {
     model.iter().copied().filter(after).collect()
 }
 
-/// Bounds and limits worth asking for: from the start, after each item, after one that is not there.
+/// Returns bounds and limits to test: from the start, after each item, after one that does not exist.
 fn pages(model: &[Digest]) -> Vec<(Option<Digest>, usize)> {
     let absent = Digest::of(Algorithm::Sha512, b"absent");
     let bounds = model.iter().copied().map(Some).chain([None, Some(absent)]);

@@ -1,4 +1,4 @@
-//! Blobs of every size and algorithm come back as they went in.
+//! Blobs of every size and algorithm are returned as they were pushed.
 
 use super::{Backend, support::*};
 use registry_core::{
@@ -6,7 +6,7 @@ use registry_core::{
     storage::{IngestError, ReadBlob},
 };
 
-/// Around the sizes at which pieces, blocks of hashes and pages of files end.
+/// Sizes around the ends of pieces, of hash blocks and of pages of files.
 const SIZES: [usize; 9] = [0, 1, 63, 64, 129, 4096, 65_537, 262_144, 262_145];
 
 async fn blobs_come_back(backend: &Backend, algorithm: Algorithm, sizes: &[usize]) {

@@ -1,4 +1,4 @@
-//! The list of cases, once, and what is made of it: [`storage_tests!`](crate::storage_tests).
+//! The single list of cases, and its use: [`storage_tests!`](crate::storage_tests).
 
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
@@ -49,7 +49,7 @@ macro_rules! __storage_tests {
     };
 }
 
-/// The cases that every backend with an ability has to pass, handed to the macro in brackets with what follows it.
+/// Lists the cases that every backend with an ability has to pass, and passes them to the macro in brackets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __storage_cases {

@@ -1,4 +1,4 @@
-//! The ability `damage`: stored bytes that are not right any more are noticed where sizes tell, and healed.
+//! The ability `damage`: damaged bytes are detected where sizes show it, and repaired.
 
 use super::{Backend, Damage, support::*};
 use registry_core::{

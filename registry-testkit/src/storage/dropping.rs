@@ -6,7 +6,7 @@ use registry_core::{
     storage::{StorageError, TagExpect},
 };
 
-/// More waits than any operation of a backend that is not remote has.
+/// Number of waits that exceeds those of any operation of a backend that is not remote.
 const POINTS: usize = 12;
 
 pub async fn a_commit_that_is_dropped_can_be_repeated(backend: Backend) {

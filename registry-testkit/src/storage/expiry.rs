@@ -1,4 +1,4 @@
-//! Sessions that clients abandoned: found, and ended if nobody took them up.
+//! Sessions that clients abandoned: found, and ended if no client resumes them.
 
 use super::{Backend, support::*};
 use registry_core::{
@@ -8,7 +8,7 @@ use registry_core::{
 };
 use std::time::{Duration, SystemTime};
 
-/// Far enough in the past, or with `+` in the future, for any clock and any file system.
+/// Offset into the past or the future that is large enough for any clock and any file system.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub async fn repositories_with_open_sessions_are_listed(backend: Backend) {

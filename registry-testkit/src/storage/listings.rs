@@ -7,7 +7,7 @@ use registry_core::{
 };
 use std::collections::BTreeSet;
 
-/// Names that come in another order where directories are walked or prefixes are listed.
+/// Names whose order differs if directories are walked or prefixes are listed.
 const TAGS: [&str; 14] = [
     "1",
     "1-alpine",
@@ -103,7 +103,7 @@ pub async fn repositories_are_listed_in_byte_order_after_any_name(backend: Backe
     }
 }
 
-/// Short names of few characters, so that many are each other's prefixes.
+/// Returns a short name of few characters, so that many names are prefixes of others.
 fn random_name(random: &mut Random, separators: &[&str]) -> String {
     let mut name = String::from(random.one_of(&["0", "1", "a", "z"]));
     for _ in 0..random.below(4) {

@@ -1,4 +1,4 @@
-//! Parts of blobs: a range comes back resolved, with exactly its bytes.
+//! Parts of blobs: a range is returned resolved, with exactly its bytes.
 
 use super::{Backend, support::*};
 use registry_core::{

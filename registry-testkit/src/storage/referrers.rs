@@ -1,4 +1,4 @@
-//! Referrers: listed from the moment their manifest is in until it is gone.
+//! Referrers: listed from the time their manifest is stored until it is deleted.
 
 use super::{Backend, support::*};
 use registry_core::{

@@ -1,4 +1,4 @@
-//! The ability `restart`: what was acknowledged is there after every handle was dropped and opened again.
+//! The ability `restart`: acknowledged content exists after every handle was dropped and opened again.
 
 use super::{Backend, support::*};
 use registry_core::{

@@ -43,7 +43,7 @@ pub async fn a_tag_moves_between_algorithms(backend: Backend) {
     assert_eq!(resolve(&backend.second, &a, "v1").await, Some(sha512.digest()));
 }
 
-/// A tag that points at `current`, an expectation, and whether it admits the move.
+/// Returns cases: the target of a tag, an expectation, and true if it admits the move.
 fn expectations(here: Digest, elsewhere: Digest) -> [(Option<Digest>, TagExpect, bool); 12] {
     [
         (None, TagExpect::Any, true),
@@ -127,7 +127,8 @@ pub async fn pushing_the_same_manifest_to_an_immutable_tag_again_succeeds(backen
     assert_eq!(resolve(&backend.first, &a, "v1").await, Some(image.digest()));
 }
 
-/// Eight writers, each with a manifest of its own, through both handles: the digest of the one that won.
+/// Lets eight writers, each with its own manifest, move one tag through both handles. Returns the digest of the
+/// winner.
 async fn race(backend: &Backend, expect: TagExpect) -> Digest {
     let a = repository("a");
     let mut race = JoinSet::new();

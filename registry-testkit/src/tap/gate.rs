@@ -1,4 +1,4 @@
-//! [`Gate`]: where an exchange waits until the test lets it go on.
+//! [`Gate`]: a point at which an exchange waits until the test lets it continue.
 
 use super::{SILENCE, lock};
 use std::{
@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-/// A gate that is shut until the test opens it, once and for all. Clones are the same gate.
+/// A gate that is closed until the test opens it, once and for all. Clones are the same gate.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Shared>);
 
@@ -23,25 +23,25 @@ struct State {
 }
 
 impl Gate {
-    /// A shut gate.
+    /// Returns a closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets through who waits and who comes.
+    /// Opens the gate for waiting and later exchanges.
     pub fn open(&self) {
         lock(&self.0.state).open = true;
         self.0.changed.notify_all();
     }
 
-    /// Waits until so many exchanges have come to the gate, for a minute at most; returns whether they have.
+    /// Waits until `by` exchanges have reached the gate, for at most a minute; returns true if they have.
     #[must_use]
     pub fn reached(&self, by: usize) -> bool {
         self.wait(|state| state.reached >= by)
     }
 
-    /// Comes to the gate and waits until it is open; returns whether it opened within a minute.
+    /// Reaches the gate and waits until it is open; returns true if it opened within a minute.
     pub(super) fn pass(&self) -> bool {
         lock(&self.0.state).reached += 1;
         self.0.changed.notify_all();

@@ -1,4 +1,4 @@
-//! The tap between a client and an upstream that are nothing but sockets, so that every byte can be compared.
+//! The tap between a client and an upstream that are plain sockets, so that every byte can be compared.
 
 use super::{
     Fault, Gate, Rule, SILENCE, Side, Tap,
@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-/// Reads requests whole, hands on their bytes, and gives each the same answer. It ends with the test's process.
+/// Reads requests whole, passes on their bytes, and gives each the same answer. It ends with the test's process.
 struct Upstream {
     address: SocketAddr,
     requests: mpsc::Receiver<String>,
@@ -34,7 +34,7 @@ impl Upstream {
         Self { address, requests }
     }
 
-    /// The next requests, sorted: those of several connections come in no order.
+    /// Returns the next requests, sorted, since those of several connections arrive in any order.
     fn requests<const N: usize>(&self) -> [String; N] {
         let mut requests = [(); N].map(|()| self.requests.recv_timeout(SILENCE).unwrap());
         requests.sort();
@@ -57,7 +57,7 @@ fn serve(mut stream: &TcpStream, seen: &mpsc::Sender<String>, answer: &[u8]) {
     }
 }
 
-/// Sends bytes on a connection of their own, and returns all that comes until the other side closes.
+/// Sends bytes on a connection of their own, and returns everything received until the other side closes.
 fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     // A cut shows here or there, as the sockets will have it.

@@ -35,7 +35,7 @@ pub(crate) async fn holds(storage: &dyn Storage, repository: &RepositoryName, di
     found.is_some()
 }
 
-/// The whole blob, as every way of reading it gives it.
+/// Returns the whole blob, and asserts that every way of reading returns the same.
 pub(crate) async fn read(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -50,7 +50,7 @@ pub(crate) async fn read(
     Some(drain(opened).await)
 }
 
-/// The bytes of a read; a file that is offered must have the same ones.
+/// Returns the bytes of a read; a file that is offered must have the same ones.
 pub(crate) async fn drain(read: BlobRead) -> Bytes {
     let BlobBody::Content(content) = read.body else {
         panic!("a redirect for a caller who cannot follow it");
@@ -67,7 +67,7 @@ pub(crate) async fn drain(read: BlobRead) -> Bytes {
     bytes
 }
 
-/// Read by the offered handle alone, without moving its position.
+/// Returns the bytes read by the offered handle alone, without moving its position.
 #[cfg(unix)]
 fn offered(content: &Content) -> Option<Bytes> {
     use std::os::unix::fs::FileExt as _;

@@ -1,4 +1,4 @@
-//! [`Incoming`]: a request body that goes by a script.
+//! [`Incoming`]: a scripted request body.
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// A request body that goes by a script.
+/// A scripted request body.
 #[derive(Default)]
 pub(crate) struct Incoming(VecDeque<Step>);
 
@@ -27,7 +27,7 @@ pub(crate) struct Waiting {
 }
 
 impl Incoming {
-    /// Chunks of at most `len` bytes.
+    /// Returns a body of chunks of at most `len` bytes.
     pub(crate) fn in_chunks(bytes: &Bytes, len: usize) -> Self {
         let mut rest = bytes.clone();
         let mut steps = VecDeque::new();
@@ -41,13 +41,13 @@ impl Incoming {
         Self::in_chunks(bytes, usize::MAX)
     }
 
-    /// Then the connection breaks.
+    /// Adds a break of the connection.
     pub(crate) fn then_breaks(mut self) -> Self {
         self.0.push_back(Step::Break);
         self
     }
 
-    /// Then nothing comes for a while.
+    /// Adds a wait, during which nothing arrives.
     pub(crate) fn then_waits(mut self) -> (Self, Waiting) {
         let (tell, reached) = oneshot::channel();
         let (resume, go) = oneshot::channel();
@@ -62,14 +62,14 @@ impl Incoming {
 }
 
 impl Waiting {
-    /// Until the backend has taken all that came before and asks for more.
+    /// Waits until the backend has taken everything before the wait and asks for more.
     pub(crate) async fn reached(&mut self) {
         (&mut self.reached)
             .await
             .expect("the body was read to where it waits");
     }
 
-    /// Lets the rest come.
+    /// Lets the rest arrive.
     pub(crate) fn resume(self) {
         let _ = self.resume.send(());
     }

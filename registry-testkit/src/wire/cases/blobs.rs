@@ -12,7 +12,7 @@ use crate::wire::{
 };
 use bytes::Bytes;
 
-/// The lengths of the chunks of a push in several.
+/// Lengths of the chunks of a push in several chunks.
 const CHUNKS: [usize; 3] = [1024, 1024, 1019];
 
 pub(super) fn add(list: &mut List) {
@@ -49,7 +49,7 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/blobs/mount-malformed", mount_malformed);
 }
 
-/// A push has been acknowledged as it should, and the blob lives and dies as it should.
+/// Checks that a push was acknowledged correctly, and that the blob can be read and deleted.
 async fn lives(session: &Session, repository: &Repository, blob: &Blob, pushed: Answer) -> Outcome {
     let digest = blob.digest.to_string();
     let pushed = pushed.is(201)?.has("docker-content-digest", &digest)?;
@@ -124,7 +124,7 @@ async fn chunked_single_put(session: Session) -> Outcome {
     lives(&session, &repository, &blob, pushed).await
 }
 
-/// A blob of three chunks, and each chunk with its start.
+/// Returns a blob of three chunks, and each chunk with its start.
 fn three_chunks(session: &Session) -> (Blob, [(usize, Bytes); 3]) {
     let blob = session.blob(CHUNKS.iter().sum());
     let mut start = 0;
@@ -215,8 +215,8 @@ async fn out_of_order(session: Session, last_chunk: LastChunk) -> Outcome {
     lives(&session, &repository, &blob, pushed).await
 }
 
-/// The session says where it stands, also with the digest of a failed close still in the URL. What an empty
-/// session says beyond `0-` and a number is left open.
+/// Checks that the session reports its offset, also with the digest of a failed close still in the URL. The number
+/// that an empty session reports after `0-` is not checked.
 async fn stands_at(upload: &mut Upload, blob: &Blob, offset: Option<usize>) -> Outcome {
     let with_digest = upload.closing_target(&blob.digest.to_string());
     for target in [upload.target.clone(), with_digest] {
@@ -251,7 +251,8 @@ async fn mount_anonymous(session: Session) -> Outcome {
     mount_of(&session, &format!("mount={}", blob.digest), &from, &blob).await
 }
 
-/// A mount that no registry could do is as one that this one cannot: 202, and the client pushes the blob.
+/// A mount that is impossible for any registry is answered like any impossible mount: 202, and the client pushes the
+/// blob.
 async fn mount_malformed(session: Session) -> Outcome {
     let (from, _) = pushed_blob(&session, 10).await?;
     let unknown = session.unknown_digest();
@@ -344,7 +345,7 @@ async fn bad_digest_stream(session: Session) -> Outcome {
     refused(&repository, &blob, answer).await
 }
 
-/// The digest was refused, and nothing came to be under either digest.
+/// Checks that the digest was refused, and nothing was stored under either digest.
 async fn refused(repository: &Repository, blob: &Blob, answer: Answer) -> Outcome {
     answer.error(400, &["DIGEST_INVALID"])?;
     repository.head_blob(&blob.digest).await?.is(404)?;

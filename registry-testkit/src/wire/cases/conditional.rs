@@ -1,4 +1,4 @@
-//! Conditional requests: `ETag` and what RFC 9110 makes of it.
+//! Conditional requests: `ETag` and its rules in RFC 9110.
 
 use super::{
     List,
@@ -27,7 +27,7 @@ pub(super) fn add(list: &mut List) {
     list.add("extra/conditional/put-tag-if-match", put_if_match);
 }
 
-/// The ways to say "only if it is not this one", all of which match what is there.
+/// Forms of "only if it is not this one", all of which match the stored content.
 const CONDITIONS: [(&str, &str); 4] = [
     ("if-none-match", "{etag}"),
     ("if-none-match-weak", "W/{etag}"),
@@ -92,7 +92,7 @@ async fn repeats_etag(session: Session) -> Outcome {
     Ok(())
 }
 
-/// The ETag of a tag is that of its manifest: moved, it does not match any more.
+/// The ETag of a tag is that of its manifest: after a move it does not match any more.
 async fn changed_tag(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["moved"]).await?;
     let etag = etag(&repository.get_manifest("moved").await?.is(200)?)?;
@@ -133,7 +133,7 @@ async fn put_conditionally(
     repository.send(request.header(condition.0, condition.1)).await
 }
 
-/// Only if the tag is not there yet: what makes a tag immutable for one client.
+/// The condition "only if the tag does not exist" makes a tag immutable for one client.
 async fn put_if_none_match(session: Session) -> Outcome {
     let (repository, first) = tagged_image(&session, &["taken"]).await?;
     let second = DataSet::image(&session);
@@ -150,7 +150,7 @@ async fn put_if_none_match(session: Session) -> Outcome {
     serves(&repository, "free", second.top()).await
 }
 
-/// Only if the tag is still what the client saw: compare-and-swap.
+/// The condition "only if the tag is still what the client saw" is a compare-and-swap.
 async fn put_if_match(session: Session) -> Outcome {
     let (repository, first) = tagged_image(&session, &["moved"]).await?;
     let second = DataSet::image(&session);

@@ -17,7 +17,7 @@ use super::{Case, failure::Outcome, session::Session};
 use registry_core::Algorithm;
 use std::future::Future;
 
-/// Every case, group by group.
+/// Returns every case, group by group.
 pub(super) fn all() -> Vec<Case> {
     let mut list = List::default();
     for group in [
@@ -38,7 +38,7 @@ pub(super) fn all() -> Vec<Case> {
     list.cases
 }
 
-/// The cases so far.
+/// Cases added so far.
 #[derive(Default)]
 struct List {
     cases: Vec<Case>,

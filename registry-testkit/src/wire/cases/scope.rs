@@ -1,4 +1,4 @@
-//! Each repository holds its own: what one has, another has not until it is mounted or pushed there.
+//! Each repository has its own content: another one does not have it until it is mounted or pushed there.
 
 use super::{
     List,
@@ -75,7 +75,7 @@ async fn is_usable(session: &Session, name: &str) -> Outcome {
     Ok(())
 }
 
-/// The words of the API are legal in names: paths are to be read from their end.
+/// The words of the API are legal in names, so paths have to be parsed from their end.
 async fn names_like_endpoints(session: Session) -> Outcome {
     for name in [
         "wire-{run}/blobs",

@@ -44,7 +44,7 @@ pub(super) async fn tag(repository: &Repository, tag: &str, document: &Document)
     }
 }
 
-/// A new repository with an image, and tags for it.
+/// Returns a new repository with an image, and tags for it.
 pub(super) async fn tagged_image(session: &Session, tags: &[&str]) -> Result<(Repository, DataSet), Failure> {
     let (repository, set) = (session.repository(), DataSet::image(session));
     push(&repository, &set).await?;
@@ -54,14 +54,14 @@ pub(super) async fn tagged_image(session: &Session, tags: &[&str]) -> Result<(Re
     Ok((repository, set))
 }
 
-/// A new repository with a blob of this length.
+/// Returns a new repository with a blob of this length.
 pub(super) async fn pushed_blob(session: &Session, length: usize) -> Result<(Repository, Blob), Failure> {
     let (repository, blob) = (session.repository(), session.blob(length));
     repository.push_blob(&blob).await?;
     Ok((repository, blob))
 }
 
-/// An answer to HEAD or GET that describes this content.
+/// Checks that an answer to HEAD or GET describes this content.
 pub(super) fn describes(answer: Answer, digest: &str, length: usize) -> Result<Answer, Failure> {
     answer
         .is(200)?
@@ -69,7 +69,7 @@ pub(super) fn describes(answer: Answer, digest: &str, length: usize) -> Result<A
         .has("content-length", &length.to_string())
 }
 
-/// A manifest is served whole: bytes, type, digest, length; by HEAD and by GET.
+/// Checks that a manifest is served whole: bytes, type, digest, length; by HEAD and by GET.
 pub(super) async fn serves(repository: &Repository, reference: &str, document: &Document) -> Outcome {
     let (digest, length) = (document.digest.to_string(), document.body.len());
     let head = repository.head_manifest(reference).await?;
@@ -81,20 +81,20 @@ pub(super) async fn serves(repository: &Repository, reference: &str, document: &
     Ok(())
 }
 
-/// The content of a blob is there, by GET.
+/// Checks that GET returns the content of a blob.
 pub(super) async fn serves_blob(repository: &Repository, blob: &Blob) -> Outcome {
     let answer = repository.get_blob(&blob.digest).await?;
     describes(answer, &blob.digest.to_string(), blob.len())?.body_is(&blob.bytes)?;
     Ok(())
 }
 
-/// The digest of something else than `blob`, in its algorithm.
+/// Returns the digest of other content than `blob`, in its algorithm.
 pub(super) fn wrong_digest(blob: &Blob) -> String {
     let other = Blob::new(blob.digest.algorithm(), Bytes::from_static(b"something else"));
     other.digest.to_string()
 }
 
-/// The headers of a HEAD are those that a GET has; only the date may differ.
+/// Checks that the headers of a HEAD are those of a GET; only the date may differ.
 pub(super) fn same_headers(head: &Answer, get: &Answer) -> Outcome {
     let comparable = |answer: &Answer| {
         let mut headers = answer.headers.clone();

@@ -42,7 +42,7 @@ pub(super) fn add(list: &mut List) {
     );
 }
 
-/// Tags that sort differently by case, by directory walk, and by byte.
+/// Tags whose order differs by case, by directory walk, and by byte.
 const NAMES: [&str; 9] = ["1", "1-alpine", "1.2", "10", "2", "A", "Z", "_x", "a"];
 
 async fn is_list(repository: &Repository, query: &str, expected: &[&str]) -> Outcome {
@@ -56,7 +56,7 @@ async fn is_list(repository: &Repository, query: &str, expected: &[&str]) -> Out
     Ok(())
 }
 
-/// Before any push: an empty list, or that there is no such repository.
+/// Before any push, the answer is an empty list, or that there is no such repository.
 async fn empty(session: Session) -> Outcome {
     let answer = session.repository().get("tags/list").await?.one_of(&[200, 404])?;
     if answer.status == 200 && !answer.strings("tags")?.is_empty() {
@@ -65,7 +65,7 @@ async fn empty(session: Session) -> Outcome {
     Ok(())
 }
 
-/// Everything is there, on one page. The order is what `byte-order` is for.
+/// Checks that all tags are on one page. Their order is tested by `byte-order`.
 async fn is_whole_without_link(repository: &Repository, query: &str, expected: &[&str]) -> Outcome {
     let answer = repository
         .get(&format!("tags/list{query}"))
@@ -116,7 +116,7 @@ async fn n_beyond_the_end(session: Session) -> Outcome {
     Ok(())
 }
 
-/// A form that was not filled in: as if there were no `n`.
+/// A form field that was not filled in counts as no `n`.
 async fn n_empty(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["a", "b"]).await?;
     for query in ["?n=", "?n=&last="] {
@@ -178,7 +178,7 @@ async fn moved(session: Session) -> Outcome {
     is_list(&repository, "", &["moved"]).await
 }
 
-/// Both tags go with the manifest, and the tag of another manifest stays.
+/// Both tags are deleted with the manifest, and the tag of another manifest stays.
 async fn gone_after_delete_by_digest(session: Session) -> Outcome {
     let (repository, set) = tagged_image(&session, &["one", "two"]).await?;
     let other = DataSet::image(&session);
@@ -224,7 +224,7 @@ async fn pushed_again_after_delete(session: Session) -> Outcome {
     is_list(&repository, "", &["tagged"]).await
 }
 
-/// The repository is still there: its list is empty, and never `null`.
+/// The repository still exists: its list is empty, and never `null`.
 async fn empty_after_the_last_is_deleted(session: Session) -> Outcome {
     let (repository, _) = tagged_image(&session, &["gone"]).await?;
     repository.delete_manifest("gone").await?.is(202)?;

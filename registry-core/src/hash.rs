@@ -290,7 +290,8 @@ mod tests {
         }
     }
 
-    /// Made by Go 1.26: `h.Write(sequence); h.(encoding.BinaryMarshaler).MarshalBinary()`, over 100 and 200 bytes.
+    /// Checkpoints made by Go 1.26: `h.Write(sequence); h.(encoding.BinaryMarshaler).MarshalBinary()`, over
+    /// 100 and 200 bytes.
     #[test]
     fn the_layout_is_that_of_go() {
         for (algorithm, length, words, pending) in [

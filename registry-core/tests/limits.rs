@@ -1,4 +1,5 @@
-//! Each bound of `Limits`: what reaches it is taken, what goes beyond it is refused with its own answer.
+//! Tests of each bound of `Limits`: a request at the bound is accepted, and one beyond it is refused with its
+//! own response.
 
 #![expect(
     clippy::unwrap_used,
@@ -43,7 +44,7 @@ struct Response {
 }
 
 impl Response {
-    /// Status and code, as the tables below have them.
+    /// Returns status and code in the form of the tables below.
     fn refusal(&self) -> (u16, String) {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let code = body["errors"][0]["code"].as_str().unwrap_or_default();
@@ -131,7 +132,7 @@ async fn header_bytes() {
     );
 }
 
-/// A body that does not say how large it is.
+/// Body that does not announce its size.
 struct Unannounced(VecDeque<&'static str>);
 
 impl Body for Unannounced {
@@ -200,7 +201,7 @@ async fn catalog_n() {
     }
 }
 
-/// The host's word counts for pages without `n` as well, whether it asks for smaller ones or for larger ones.
+/// Checks that the setting also applies to pages without `n`, both below and above the default.
 #[tokio::test]
 async fn catalog_n_is_a_page_without_n() {
     for (catalog_n, sizes) in [(2, vec![2, 2, 1]), (4, vec![4, 1]), (5, vec![5])] {
@@ -422,7 +423,7 @@ async fn pages() {
     }
 }
 
-/// An answer counts until its last byte has gone.
+/// Checks that a response counts until its last byte is sent.
 #[tokio::test]
 async fn document_bytes_that_are_taken() {
     let registry = registry(|limits| limits.document_bytes = 2 << 20);
@@ -476,7 +477,7 @@ async fn document_bytes_that_are_taken() {
     assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
 }
 
-/// Somebody who takes nothing leaves room for others.
+/// Checks that a client that reads no response leaves memory for others.
 #[tokio::test]
 async fn document_bytes_of_one_client() {
     let limits = {
@@ -533,7 +534,7 @@ async fn document_bytes_of_one_client() {
     assert_eq!(get(None, "192.0.2.1:1").await.0, 200);
 }
 
-/// A manifest counts from its first bytes until it has been put.
+/// Checks that a manifest counts from its first bytes until it is stored.
 #[tokio::test]
 async fn document_bytes_that_are_sent() {
     let registry = registry(|limits| limits.document_bytes = 2 << 20);
@@ -564,7 +565,7 @@ async fn document_bytes_that_are_sent() {
     assert!(waits(&mut fits).await);
 }
 
-/// A body that comes as somebody sends it.
+/// Body whose frames the test sends through a channel.
 struct Frames(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
 
 impl Body for Frames {
@@ -732,7 +733,7 @@ async fn open_uploads() {
     assert_eq!(open("b", "").await.status, StatusCode::ACCEPTED);
 }
 
-/// Lets everybody push to `to` and pull from `d`, and remembers where a pull was asked for.
+/// Allows everybody to push, and to pull from `d`, and records the repositories of requested pulls.
 #[derive(Debug, Default)]
 struct OnlyFromD(Mutex<Vec<String>>);
 
@@ -791,7 +792,7 @@ async fn mount_candidates() {
     }
 }
 
-/// Shows `z` only, and counts how often it is asked what it shows.
+/// Shows `z` only, and counts the calls of `visible`.
 #[derive(Debug, Default)]
 struct OnlyZ(Mutex<usize>);
 
@@ -835,7 +836,7 @@ async fn a_small_page_of_the_catalog_does_not_go_through_what_is_hidden_in_small
     assert!(asked <= 10, "asked {asked} times for 501 repositories");
 }
 
-/// An index as large as they come: thousands of platforms, each described at length.
+/// Checks that the defaults accept an index of thousands of platforms, each with a long description.
 #[tokio::test]
 async fn the_defaults_are_not_in_the_way_of_an_index_of_thousands() {
     let registry = registry(|_| {});

@@ -1,4 +1,5 @@
-//! Referrers through the service: those that name their subject, and those that an index under a tag has.
+//! Tests of referrers in the service: manifests that name their subject, and manifests in an index under a
+//! tag.
 
 #![expect(
     clippy::unwrap_used,
@@ -43,7 +44,7 @@ impl Fixture {
         }
     }
 
-    /// Pushes an artifact by digest; returns its descriptor. Its `name` sets it apart.
+    /// Pushes an artifact by digest and returns its descriptor. `name` makes its digest distinct.
     async fn artifact(&self, name: &str, subject: Option<&Value>) -> Value {
         let config = self.repository.push_blob(String::from("{}"), None).await.unwrap();
         let empty = json!({
@@ -74,7 +75,7 @@ impl Fixture {
         json!({"mediaType": document["mediaType"], "digest": digest.to_string(), "size": size})
     }
 
-    /// Puts whatever bytes under the tag of a subject's referrers, as an older registry may have left them.
+    /// Puts any bytes under the tag of a subject's referrers, as an older registry may have stored them.
     async fn keep(&self, subject: &Value, bytes: impl Into<Bytes>) {
         let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
         let mut put = PutManifest::new(Verified::of(Algorithm::Sha256, bytes.into()), media_type);
@@ -133,7 +134,7 @@ fn digest(descriptor: &Value) -> Digest {
     Digest::parse(descriptor["digest"].as_str().unwrap()).unwrap()
 }
 
-/// As an older client described it in its index.
+/// Returns the descriptor as an older client wrote it into its index.
 fn described(descriptor: &Value, name: &str) -> Value {
     let mut descriptor = descriptor.clone();
     descriptor["artifactType"] = SBOM.into();
@@ -141,7 +142,7 @@ fn described(descriptor: &Value, name: &str) -> Value {
     descriptor
 }
 
-/// As the list shows a manifest that says all of it itself.
+/// Returns the descriptor as the list shows a manifest with all fields of its own.
 fn own(descriptor: &Value, name: &str) -> Value {
     let mut descriptor = described(descriptor, name);
     descriptor["artifactType"] = "application/vnd.example.own".into();
@@ -204,7 +205,7 @@ async fn the_size_and_type_of_what_was_kept_are_those_of_what_is_stored() {
     assert_eq!(all.list(&subject).await, [own(&kept, "kept")]);
 }
 
-/// One bad entry hides no other one from clients that decode the whole list or nothing.
+/// Checks that one malformed entry does not prevent a client from decoding the list.
 #[tokio::test]
 async fn annotations_that_clients_could_not_decode_are_left_out_and_odd_types_are_listed() {
     let all = Fixture::new();
@@ -321,7 +322,7 @@ async fn a_page_of_referrers_is_no_larger_than_a_manifest_may_be() {
     assert_eq!(pages.concat(), sorted(expected));
 }
 
-/// Those that an index under a tag has are read, for a short answer or none at all.
+/// Checks the number of bytes read from manifests of an index under a tag, even for a short or empty page.
 #[tokio::test]
 async fn a_page_of_referrers_reads_so_many_bytes_and_says_where_to_go_on() {
     let limits = {

@@ -135,8 +135,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever clients announce, only chunks that continue the session are taken, so the bytes that landed are
-        /// always a prefix of the blob.
+        /// Checks that only chunks that continue the session are accepted, whatever clients announce. The
+        /// stored bytes are thus always a prefix of the blob.
         #[test]
         fn what_landed_is_always_a_prefix(chunks in proptest::collection::vec((0u64..64, 1u64..16), 0..64)) {
             let mut upload = Upload::at(0);

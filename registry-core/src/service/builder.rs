@@ -200,7 +200,7 @@ impl Builder {
         }
     }
 
-    /// Bounds for what clients can make grow.
+    /// Sets the limits for requests and content.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }

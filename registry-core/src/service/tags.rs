@@ -62,8 +62,8 @@ impl Registry {
         self.repositories_for(&Authority::Host, page).await
     }
 
-    /// Returns the repositories that the caller may see. Several pages of the storage may be needed to fill
-    /// one page, because the link to the next page must name a repository that the caller may see.
+    /// Returns the repositories that the caller may see. One page may need several pages of the storage: the
+    /// link to the next page must name a repository that the caller may see.
     pub(super) async fn repositories_for(
         &self,
         authority: &Authority,

@@ -25,8 +25,8 @@ pub struct Content {
 
 /// An open file and the bytes of it that make the content.
 ///
-/// A caller that sends the file instead of the stream reports read errors to [`failed`](Self::failed),
-/// because a watcher of the storage sees only the errors of the stream.
+/// A caller that sends the file instead of the stream reports read errors to [`failed`](Self::failed). A
+/// watcher of the storage sees only the errors of the stream.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FileRange {

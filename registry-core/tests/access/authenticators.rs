@@ -1,4 +1,5 @@
-//! Where identities come from: the host, several authenticators in a row; and what limits they carry.
+//! Sources of identities (the host, and several authenticators in a chain), and the limits of these
+//! identities.
 
 use super::*;
 use registry_core::auth::{Chain, FromExtensions};
@@ -10,7 +11,7 @@ fn basic(realm: &str) -> Challenge {
     Challenge::Basic { realm: realm.into() }
 }
 
-/// Allows `ann` everything, and nobody else anything.
+/// Allows everything to `ann`, and nothing to other users.
 fn for_ann(storage: &Recording, authenticator: impl Authenticator) -> Registry {
     let decide = |who: Option<&str>, _: &str, _| match who {
         Some("ann") => Decision::Allow,
@@ -22,7 +23,7 @@ fn for_ann(storage: &Recording, authenticator: impl Authenticator) -> Registry {
         .build()
 }
 
-/// Asks for a manifest, with something that the host's middleware knows.
+/// Requests a manifest, with a value of the host's middleware.
 async fn pull_with<T: Clone + Send + Sync + 'static>(registry: &Registry, known: T) -> Answer {
     let request = Request::get(PULL).extension(known).body(String::new()).unwrap();
     answer(registry, request).await
@@ -92,7 +93,7 @@ async fn the_hosts_login_can_be_asked_for() {
     );
 }
 
-/// Knows users by one header, `wrong` is rejected.
+/// Reads the user from one header, and rejects `wrong`.
 #[derive(Debug)]
 struct In(&'static str);
 
@@ -152,7 +153,7 @@ async fn a_chain_takes_the_first_who_knows_and_stops_at_the_first_error() {
     );
 }
 
-/// What [`Decides`] would not do by itself: it shows one repository, whatever is asked.
+/// Shows one fixed repository in every listing, unlike [`Decides`].
 #[derive(Debug)]
 struct ShowsOne;
 
@@ -175,7 +176,7 @@ impl Authorizer for ShowsOne {
     }
 }
 
-/// Every method of both contracts, through whatever wraps them.
+/// Checks every method of both contracts through a wrapper.
 async fn hands_everything_on(authenticator: impl Authenticator, authorizer: impl Authorizer) {
     let storage = filled(&["team/app"]).await;
     let registry = Registry::builder(storage)

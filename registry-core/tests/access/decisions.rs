@@ -1,4 +1,4 @@
-//! The one decision function, and what it keeps from being asked, seen or moved.
+//! Tests of the decision function: storage calls, content and tags that it protects.
 
 use super::*;
 use registry_core::{
@@ -98,7 +98,7 @@ async fn a_repeated_close_says_what_is_held_only_to_those_who_may_pull() {
     assert!(storage.asked().iter().all(|asked| asked == "upload team/app"));
 }
 
-/// Moves a tag in the moment between the decision and the write.
+/// Moves a tag between the decision and the write.
 #[derive(Clone, Debug, Default)]
 struct Meanwhile(Arc<OnceLock<Registry>>);
 

@@ -1,4 +1,4 @@
-//! Who may do what, decided before the storage is asked, and what those who may not are told.
+//! Tests of permissions, which are checked before any storage call, and of the responses to refused clients.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,10 +22,10 @@ use registry_core::{
 };
 use serde_json::{Value, json};
 
-/// A session id that no registry has given out.
+/// Session id that no registry has issued.
 const SESSION: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A request as a test spells it.
+/// Request of a test.
 #[derive(Clone, Debug)]
 struct Ask {
     method: Method,
@@ -80,13 +80,13 @@ impl Answer {
         body["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Every `WWW-Authenticate`.
+    /// Returns every `WWW-Authenticate`.
     fn challenges(&self) -> Vec<&str> {
         let values = self.headers.get_all(header::WWW_AUTHENTICATE);
         values.iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    /// The scope that the challenge asks for; empty without one.
+    /// Returns the scope of the challenge; empty without one.
     fn scope(&self) -> &str {
         let challenge = self.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
         let scope = challenge.split_once("scope=\"");
@@ -104,7 +104,7 @@ async fn answer(registry: &Registry, request: Request<String>) -> Answer {
     }
 }
 
-/// Believes whatever name stands in `Authorization`, except `wrong`; asks for a token.
+/// Accepts any name in `Authorization`, except `wrong`, and offers a token challenge.
 #[derive(Debug)]
 struct ByHeader;
 
@@ -148,7 +148,7 @@ where
     }
 }
 
-/// A registry where [`ByHeader`] says who and `decide` says whether.
+/// Creates a registry with [`ByHeader`] as authenticator and `decide` as authorizer.
 fn ruled(
     storage: &Recording,
     decide: impl Fn(Option<&str>, &str, Action) -> Decision + Send + Sync + 'static,
@@ -159,12 +159,12 @@ fn ruled(
         .build()
 }
 
-/// The digest of `{}`, the blob that [`filled`] puts everywhere.
+/// Returns the digest of `{}`, the blob that [`filled`] puts into every repository.
 fn digest() -> Digest {
     Digest::of(Algorithm::Sha256, b"{}")
 }
 
-/// A manifest with nothing in it but `{}` as config, and a comment that makes it another.
+/// Returns a manifest with `{}` as config and without layers. The comment makes its digest distinct.
 fn manifest(comment: &str) -> String {
     json!({
         "schemaVersion": 2,
@@ -176,14 +176,14 @@ fn manifest(comment: &str) -> String {
     .to_string()
 }
 
-/// The request that puts [`manifest`] under a tag of `team/app`.
+/// Returns the request that puts [`manifest`] under a tag of `team/app`.
 fn put(tag: &str, comment: &str) -> Ask {
     Ask::new(Method::PUT, format!("/v2/team/app/manifests/{tag}"))
         .with("content-type", MediaType::OCI_MANIFEST)
         .body(manifest(comment))
 }
 
-/// With `{}` and a manifest tagged `v1` in each of `repositories`, and nothing recorded.
+/// Creates a storage with `{}` and a manifest tagged `v1` in each of `repositories`, and an empty record.
 async fn filled(repositories: &[&str]) -> Recording {
     let storage = Recording::default();
     let registry = Registry::builder(storage.clone()).build();
@@ -198,7 +198,8 @@ async fn filled(repositories: &[&str]) -> Recording {
     storage
 }
 
-/// Every endpoint and method that concerns a repository, with what it asks for there and the scope of its challenge.
+/// Returns every endpoint and method of a repository, with the action that it needs and the scope of its
+/// challenge.
 fn every_request() -> Vec<(Ask, Action, &'static str)> {
     use {Action as A, Method as M};
     const PULL: &str = "repository:team/app:pull";

@@ -1,4 +1,4 @@
-//! A storage that keeps what it is asked, and then answers like [`MemoryStorage`].
+//! Storage that records its calls and forwards them to a [`MemoryStorage`].
 
 use async_trait::async_trait;
 use registry_core::{
@@ -11,7 +11,7 @@ use registry_core::{
 };
 use std::sync::{Arc, Mutex};
 
-/// Clones are handles on the same content and the same record.
+/// Clones are handles to the same content and the same record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recording {
     pub(crate) storage: MemoryStorage,
@@ -19,7 +19,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// What it was asked since the last time: an operation and where.
+    /// Takes the calls since the last call of this method: operation and place.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }

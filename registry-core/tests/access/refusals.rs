@@ -1,4 +1,4 @@
-//! What those who may not are told: 401 with what would help, 403, or nothing at all.
+//! Tests of refusals: 401 with a challenge, 403, or the response for an unknown repository.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who may do what, decided before the storage is asked, and what those who may not are told.
+//! Tests of permissions, which are checked before any storage call, and of the responses to refused clients.
 
 use crate::{ByHeader, digest, every_request, filled, ruled, send};
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use registry_core::{
 };
 use serde_json::json;
 
-/// A storage that must not be asked.
+/// Storage that must not be called.
 #[derive(Debug)]
 struct Untouchable;
 

@@ -1,4 +1,4 @@
-//! What goes with an answer: whether it may be kept, and that a lost one can be asked for again.
+//! Tests of response headers for caching, and of repeated requests after a lost response.
 
 use crate::{digest, filled, ruled, send};
 use http::{Method, StatusCode, header};

@@ -1,4 +1,4 @@
-//! Blobs that clients fetch elsewhere, and parts of them.
+//! Tests of redirects to blobs, and of parts of blobs.
 
 use crate::{ByHeader, digest, filled, logging::Failing, send, wrapped::Wrapped};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// Redirects whoever can follow.
+/// Redirects callers that can follow.
 fn redirecting(storage: MemoryStorage) -> impl Storage {
     Wrapped::new(storage, |how, opened| {
         let mut opened = opened?;
@@ -25,7 +25,7 @@ fn redirecting(storage: MemoryStorage) -> impl Storage {
     })
 }
 
-/// Its URL is signed for a time, and for whoever asked.
+/// Checks that a redirect is not cached, because its URL is signed for one client and a limited time.
 #[tokio::test]
 async fn a_redirect_is_never_kept() {
     let storage = MemoryStorage::new();
@@ -63,7 +63,7 @@ async fn ask(registry: &Registry, digest: &Digest, range: &str) -> http::Respons
     registry.handle(request.unwrap()).await
 }
 
-/// Frame by frame, as text.
+/// Reads the next frame as text.
 async fn next(body: &mut ResponseBody) -> Option<Result<String, StorageError>> {
     let frame = body.frame().await?;
     Some(frame.map(|frame| String::from_utf8(frame.into_data().unwrap().into()).unwrap()))
@@ -146,7 +146,8 @@ async fn a_part_is_opened_when_the_one_before_it_was_sent() {
     assert_eq!(opened(), 3);
 }
 
-/// The client has been told how long the answer is: what is cut cannot be taken for the whole.
+/// Checks that a missing or short part ends the response early. The client detects this by the announced
+/// length.
 #[tokio::test]
 async fn a_part_that_is_gone_or_short_cuts_the_answer() {
     type Break = fn(Option<BlobRead>) -> Result<Option<BlobRead>, StorageError>;

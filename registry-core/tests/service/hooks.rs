@@ -1,4 +1,4 @@
-//! What hooks are told, and what their veto does.
+//! Tests of the events that hooks receive, and of their vetoes.
 
 use crate::{digest, filled, manifest, push, send};
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use registry_core::{
 };
 use std::sync::{Arc, Mutex};
 
-/// Keeps what it is told, and refuses what it is asked to.
+/// Records events, and refuses the given operation.
 #[derive(Clone, Debug, Default)]
 struct Recorder {
     events: Arc<Mutex<Vec<String>>>,

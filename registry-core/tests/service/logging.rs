@@ -1,4 +1,4 @@
-//! The log of a storage that fails says who asked for what.
+//! Tests of the log after a storage failure: it names client and request.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use tracing::subscriber::DefaultGuard;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Opens blobs of which only so many bytes can be read, and does nothing else.
+/// Opens blobs whose bytes cannot be read from offset `from` on, and supports nothing else.
 #[derive(Debug)]
 struct Unreadable {
     from: usize,
@@ -83,7 +83,7 @@ impl Storage for Unreadable {
     }
 }
 
-/// A body of some pieces that ends with an error.
+/// Body of several pieces that ends with an error.
 pub(crate) struct Failing {
     pub(crate) left: usize,
 }
@@ -152,7 +152,7 @@ async fn an_answer_that_breaks_off_names_the_request_and_the_client() {
     assert_eq!(log.take(), [line.clone(), line]);
 }
 
-/// There is no head yet, so it can say so.
+/// Checks that the status reports the failure, because the head is not sent yet.
 #[tokio::test]
 async fn an_answer_whose_first_bytes_cannot_be_read_is_a_refusal() {
     let log = Log::capture();
@@ -178,7 +178,7 @@ async fn an_answer_whose_first_bytes_cannot_be_read_is_a_refusal() {
     }
 }
 
-/// What this thread logs until it is dropped.
+/// Log of this thread, until it is dropped.
 struct Log {
     written: Arc<Mutex<Vec<u8>>>,
     _guard: DefaultGuard,
@@ -199,7 +199,7 @@ impl Log {
         }
     }
 
-    /// The lines since this was asked last.
+    /// Takes the lines since the last call.
     fn take(&self) -> Vec<String> {
         let written = std::mem::take(&mut *self.written.lock().unwrap());
         let text = String::from_utf8(written).unwrap();

@@ -1,4 +1,4 @@
-//! The service over `MemoryStorage`, without sockets: who may do what, what hooks see, what a client learns.
+//! Tests of the service over `MemoryStorage`, without sockets: permissions, hooks and responses.
 
 #![expect(
     clippy::unwrap_used,
@@ -54,7 +54,7 @@ impl Response {
     }
 }
 
-/// Sends a request as `user`, whom [`ByHeader`] believes.
+/// Sends a request as `user`, which [`ByHeader`] accepts.
 async fn send(registry: &Registry, user: Option<&str>, method: Method, target: &str, body: &str) -> Response {
     let mut request = Request::builder().method(method).uri(target);
     if let Some(user) = user {
@@ -70,7 +70,7 @@ async fn send(registry: &Registry, user: Option<&str>, method: Method, target: &
     }
 }
 
-/// Believes whatever name stands in `Authorization`, except `wrong`.
+/// Accepts any name in `Authorization`, except `wrong`.
 #[derive(Debug)]
 struct ByHeader;
 
@@ -118,7 +118,7 @@ fn digest() -> Digest {
     Digest::of(Algorithm::Sha256, b"{}")
 }
 
-/// Every endpoint and method that concerns a repository.
+/// Returns every endpoint and method of a repository.
 fn every_request() -> Vec<(Method, String)> {
     let digest = digest();
     let session = "/v2/team/app/blobs/uploads/00000000-0000-4000-8000-000000000000";
@@ -158,7 +158,7 @@ fn ruled(storage: impl Storage, rules: fn(Option<&str>, &str, Action) -> Decisio
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A manifest with nothing in it but `{}` as config, and a comment that makes it another.
+/// Returns a manifest with `{}` as config and without layers. The comment makes its digest distinct.
 fn manifest(comment: &str) -> Bytes {
     let config =
         json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest().to_string(), "size": 2});
@@ -172,7 +172,7 @@ fn push(tag: &str, comment: &str) -> ManifestPush {
     ManifestPush::new(Tag::parse(tag).unwrap(), manifest(comment))
 }
 
-/// With `{}` and a tag `v1` in each of `repositories`.
+/// Fills a storage with `{}` and a tag `v1` in each of `repositories`.
 async fn filled(storage: &MemoryStorage, repositories: &[&str]) {
     let registry = Registry::builder(storage.clone()).build();
     for name in repositories {

@@ -1,4 +1,4 @@
-//! What a host may choose when it builds a registry: reading only, no deletion, sparse indexes.
+//! Tests of the host's options for a registry: read-only, no deletion, sparse indexes.
 
 use crate::{IMAGE, digest, every_request, filled, manifest, send};
 use http::{Method, StatusCode};
@@ -52,7 +52,7 @@ async fn without_deletion_nobody_deletes_but_the_host() {
     assert!(repository.delete_manifest(&v1).await.unwrap());
 }
 
-/// BuildKit's cache. What an index calls a manifest has to be one.
+/// Checks an index such as BuildKit's cache: an entry with the type of a manifest has to be a manifest.
 #[tokio::test]
 async fn an_index_may_have_blobs_that_are_not_called_manifests() {
     let repository = Registry::builder(MemoryStorage::new())
@@ -81,7 +81,7 @@ async fn an_index_may_have_blobs_that_are_not_called_manifests() {
     }
 }
 
-/// The core does not know what its host calls a choice: the host tells it, and clients read it.
+/// Checks that a refusal has the host's text about the setting that causes it.
 #[tokio::test]
 async fn a_refusal_names_the_remedy_of_the_host() {
     let storage = MemoryStorage::new();
@@ -180,7 +180,7 @@ async fn the_host_says_from_where_layers_may_be_fetched() {
     }
 }
 
-/// Only a layer can be fetched from elsewhere.
+/// Checks that only layers may be fetched from other servers.
 #[tokio::test]
 async fn addresses_of_what_is_no_layer_mean_nothing() {
     let registry = Registry::builder(MemoryStorage::new())

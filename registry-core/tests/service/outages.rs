@@ -1,4 +1,4 @@
-//! A storage that fails, is full, or cannot be written to.
+//! Tests with a storage that fails, is full, or cannot be written to.
 
 use crate::{every_request, send};
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use registry_core::{
 };
 use std::io;
 
-/// Reads, and fails or is full.
+/// Storage whose reads all fail, as on a broken or a full disk.
 #[derive(Debug)]
 struct Broken(io::ErrorKind);
 

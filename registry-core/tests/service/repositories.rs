@@ -1,4 +1,4 @@
-//! What looks past one repository: a mount takes, and the catalog shows, only what may be pulled.
+//! Tests across repositories: mounts and the catalog are limited to repositories that may be pulled.
 
 use crate::{digest, filled, ruled, send};
 use http::{Method, StatusCode, header};

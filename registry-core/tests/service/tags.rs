@@ -1,4 +1,4 @@
-//! When a push may move a tag that exists.
+//! Tests of pushes to existing tags.
 
 use crate::{IMAGE, filled, manifest, ruled};
 use http::{Request, StatusCode, header};

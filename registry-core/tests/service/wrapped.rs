@@ -1,4 +1,4 @@
-//! A storage whose answers to reads of blobs a test changes or counts.
+//! Storage whose results of blob reads a test can change or count.
 
 use async_trait::async_trait;
 use registry_core::{
@@ -9,7 +9,7 @@ use std::fmt;
 
 type Opened = Result<Option<BlobRead>, StorageError>;
 
-/// Reads as another storage does, but for blobs that are opened.
+/// Forwards reads to another storage, and converts the results of opened blobs.
 pub(crate) struct Wrapped<F> {
     storage: MemoryStorage,
     opened: F,
@@ -19,7 +19,7 @@ impl<F> Wrapped<F>
 where
     F: Fn(ReadBlob, Opened) -> Opened + Send + Sync + 'static,
 {
-    /// `opened` makes an answer of the storage's own.
+    /// Wraps `storage`. `opened` converts the result of each opened blob.
     pub(crate) const fn new(storage: MemoryStorage, opened: F) -> Self {
         Self { storage, opened }
     }

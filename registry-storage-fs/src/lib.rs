@@ -21,7 +21,7 @@
 //!
 //! # Layout
 //!
-//! All paths are below `<root>/docker/registry/v2`. registry:2 does not know the paths marked with `+`, and ignores them:
+//! All paths are below `<root>/docker/registry/v2`. registry:2 ignores the paths marked with `+`, which it does not know:
 //!
 //! ```text
 //! blobs/<algorithm>/<first two digits>/<hex>/data             every blob and manifest, once

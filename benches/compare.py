@@ -20,6 +20,7 @@ Without `--peer` only the absolute figures are taken. `--only NAME` (may be repe
 
 import argparse
 import ctypes
+import errno
 import hashlib
 import os
 import re
@@ -104,10 +105,16 @@ def listeners(pid):
     """The sockets that a process listens on. Those that it accepts have their congestion control."""
     process, found = os.pidfd_open(pid), []
     for number in os.listdir(f"/proc/{pid}/fd"):
-        if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+        # The process goes on: a connection may be closed between one line and the next.
+        try:
+            if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                continue
+        except FileNotFoundError:
             continue
         copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, int(number), 0)
         if copy < 0:
+            if ctypes.get_errno() == errno.EBADF:
+                continue
             raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
         copied = socket.socket(fileno=copy)
         if copied.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and copied.family != socket.AF_UNIX:

@@ -1,0 +1,113 @@
+//! Problems that end the start, with their place.
+
+use super::{LEAST, load};
+use crate::config::{Config, ConfigError, Sources, keys::KEYS};
+use std::fs;
+
+#[test]
+fn every_problem_is_told_with_its_place() {
+    let text = "version: 0.2\nlog:\n  level: loud\nstorage:\n  s3: {bucket: b}\n  filesystem: {rootdirectory: [a]}\nhttp:\n  addr: 5000\n  host: example.com\n  headers:\n    'a b': [x]\nauth:\n  token: {realm: x}\n";
+    let error = load(
+        text,
+        &[("REGISTRY_HTTP_DRAINTIMEOUT", "8"), ("REGISTRY_HTTP_PREFIX", "{")],
+    )
+    .unwrap_err();
+    for expected in [
+        "config.yml:1: version: `0.2`: unsupported version",
+        "config.yml:3: log.level: `loud`: it is none of",
+        "config.yml:5: storage.s3: this is not done here: object storage comes later",
+        "config.yml:6: storage.filesystem.rootdirectory: it is a list",
+        "config.yml:4: storage: there has to be exactly one of s3, filesystem",
+        "config.yml:8: http.addr: `5000`: it is not an address",
+        "config.yml:9: http.host: `example.com`: it is not a URL",
+        "config.yml:11: http.headers.a b: this is no name of a header",
+        "config.yml:13: auth.token: this is not done here: token services come later",
+        "REGISTRY_HTTP_PREFIX: http.prefix: this is not YAML",
+    ] {
+        assert!(
+            error
+                .lines()
+                .any(|line| line.starts_with(&format!("configuration error: {expected}"))),
+            "{expected:?} is missing in\n{error}"
+        );
+    }
+    assert_eq!(error.lines().count(), 10, "{error}");
+}
+
+#[test]
+fn a_limit_that_would_serve_nobody_is_refused() {
+    let limits: Vec<&str> = KEYS
+        .iter()
+        .map(|key| key.path)
+        .filter(|path| path.starts_with("limits."))
+        .collect();
+    assert!(limits.contains(&"limits.connections"));
+    for path in limits {
+        let name = path.strip_prefix("limits.").unwrap();
+        let with = |value: &str| load(&format!("{LEAST}limits: {{{name}: {value}}}\n"), &[]);
+        let error = with("0").unwrap_err();
+        let expected = format!("config.yml:5: {path}: `0`: it is 1 at least");
+        assert!(error.contains(&expected), "{error}");
+        assert!(with("1").is_ok(), "{path}");
+    }
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_with_its_line() {
+    for (text, expected) in [
+        ("", "config.yml:1: this is no configuration"),
+        ("just text", "config.yml:1: this is no configuration"),
+        ("version: 0.1\nhttp: [\n", "config.yml:"),
+        (
+            "http: {addr: ':1'}\nlog: x\nstorage: inmemory\n",
+            "config.yml:2: log: it is a single value, and has to be a section",
+        ),
+    ] {
+        let error = load(text, &[]).unwrap_err();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+    let missing = Config::load(Sources {
+        file: Some("/nowhere/config.yml".into()),
+        ..Sources::default()
+    });
+    assert!(matches!(missing, Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn a_file_in_another_encoding_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yml");
+    let load = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let loaded = Config::load(Sources {
+            file: Some(file.clone()),
+            ..Sources::default()
+        });
+        loaded.map(|config| config.notices)
+    };
+    let units = || LEAST.encode_utf16();
+    for bytes in [
+        units().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+        units().flat_map(u16::to_be_bytes).collect(),
+        [0xff, 0xfe]
+            .into_iter()
+            .chain(units().flat_map(u16::to_le_bytes))
+            .collect(),
+        [0xfe, 0xff]
+            .into_iter()
+            .chain(units().flat_map(u16::to_be_bytes))
+            .collect(),
+    ] {
+        let error = load(&bytes).unwrap_err().to_string();
+        assert!(
+            error.ends_with("config.yml:1: this file is UTF-16: save it as UTF-8"),
+            "{error}"
+        );
+    }
+    let error = load(b"version: 0.1\n# caf\xe9\n").unwrap_err().to_string();
+    assert!(
+        error.ends_with("config.yml:2: this file is not UTF-8: save it as UTF-8"),
+        "{error}"
+    );
+    assert_eq!(load(format!("\u{feff}{LEAST}").as_bytes()).unwrap(), []);
+}

@@ -1,0 +1,160 @@
+//! Values of single keys and their defaults.
+
+use super::{LEAST, load, notices, settings};
+use crate::config::{Location, render};
+use crate::health::Probe;
+use crate::socket::Socket;
+use std::time::Duration;
+
+#[test]
+fn checks_are_read_as_registry_2_has_them() {
+    let text = format!(
+        "{LEAST}http: {{debug: {{addr: ':5001'}}}}\nhealth:\n  file:\n    - file: /tmp/away\n      interval: 3s\n  http:\n    \
+         - uri: http://db.example:8080/ping?a=b\n      statuscode: 204\n      timeout: 5s\n      threshold: 3\n      headers:\n        \
+         X-A: [b, 1]\n  tcp:\n    - addr: :6379\n"
+    );
+    let checks = settings(&text, &[]).checks;
+    let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["/tmp/away", "http://db.example:8080/ping?a=b", ":6379"]);
+    let times: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            (
+                check.interval.as_secs(),
+                check.threshold,
+                check.timeout.map(|timeout| timeout.as_secs()),
+            )
+        })
+        .collect();
+    assert_eq!(times, [(3, 1, None), (10, 3, Some(5)), (10, 1, None)]);
+    let here = Probe::Tcp("127.0.0.1".into(), 6379);
+    assert_eq!(checks.last().unwrap().probe, here);
+    assert_eq!(notices(&text, &[]), [""; 0]);
+}
+
+#[test]
+fn a_check_that_cannot_be_made_is_a_problem_with_its_place() {
+    let error = load(
+        &format!("{LEAST}health:\n  file: [/tmp/away]\n  http:\n    - {{statuscode: 99}}\n  tcp:\n    - addr: '6379'\n"),
+        &[],
+    )
+    .unwrap_err();
+    for expected in [
+        "config.yml:6: health.file[0]: it is a single value, and has to be a section",
+        "config.yml:8: health.http[0].statuscode: `99`: it is no status",
+        "config.yml:8: health.http[0].uri: it is missing",
+        "config.yml:10: health.tcp[0].addr: `6379`: it is not an address",
+    ] {
+        assert!(error.contains(expected), "{expected}\n{error}");
+    }
+    assert_eq!(
+        notices(
+            &format!("{LEAST}health: {{file: [{{file: /a, every: 1s}}]}}\n"),
+            &[]
+        ),
+        [
+            "config.yml:5: health.file[0].every: there is no such key; ignored",
+            "config.yml:5: health: what it checks is told by the debug listener, and without `http.debug.addr` to nobody",
+        ]
+    );
+}
+
+#[test]
+fn what_a_check_logs_in_with_is_not_shown() {
+    let with_http = |http: &str| load(&format!("{LEAST}health: {{http: [{{{http}}}]}}\n"), &[]);
+    let config = with_http("uri: http://a/, headers: {Authorization: [Basic c2VjcmV0]}").unwrap();
+    let shown = render(&config);
+    assert!(
+        shown.contains("http://a/") && !shown.contains("c2VjcmV0"),
+        "{shown}"
+    );
+    for http in [
+        "uri: 'http://ann:secret@a/'",
+        "uri: http://a/, headers: {'a b': [secret]}",
+    ] {
+        let error = with_http(http).unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_unix_socket_has_a_path_and_no_tls() {
+    let with_http = |http: &str| load(&format!("{LEAST}http: {{{http}}}\n"), &[]);
+    let settings = with_http("net: unix, addr: /run/registry.sock").unwrap();
+    assert_eq!(
+        settings.settings.http.socket,
+        Socket::Unix("/run/registry.sock".into())
+    );
+    for (http, expected) in [
+        (
+            "net: unix, addr: ':5000'",
+            "http.addr: `:5000`: with `http.net: unix` it is a path",
+        ),
+        (
+            "net: unix",
+            "http: with `net: unix`, `addr` is the path of a socket",
+        ),
+        (
+            "addr: /run/registry.sock",
+            "http.addr: `/run/registry.sock`: a path needs `http.net: unix`",
+        ),
+        ("net: udp", "http.net: `udp`: it is neither `tcp` nor `unix`"),
+        (
+            "net: unix, addr: /run/registry.sock, tls: {certificate: /c, key: /k}",
+            "http.tls: over a Unix socket",
+        ),
+    ] {
+        let error = with_http(http).unwrap_err();
+        assert!(error.contains(expected), "{http}: {error}");
+    }
+}
+
+#[test]
+fn links_are_relative_unless_told_otherwise() {
+    let location = |http: &str| settings(&format!("{LEAST}http: {{{http}}}\n"), &[]).http.location;
+    assert_eq!(location(""), Location::Relative);
+    assert_eq!(location("relativeurls: yes"), Location::Relative);
+    assert_eq!(location("relativeurls: false"), Location::FromRequest);
+    assert_eq!(
+        location("host: 'https://r.example:8443/path', relativeurls: true"),
+        Location::Absolute("https://r.example:8443".into())
+    );
+}
+
+#[test]
+fn the_drain_is_shorter_than_docker_s_patience() {
+    assert_eq!(settings(LEAST, &[]).timeouts.drain, Duration::from_secs(8));
+    let variables = [("REGISTRY_HTTP_DRAINTIMEOUT", "1m30s")];
+    assert_eq!(
+        settings(LEAST, &variables).timeouts.drain,
+        Duration::from_secs(90)
+    );
+}
+
+#[test]
+fn nobody_fills_a_repository_alone_unless_it_is_said() {
+    for (limits, of_user) in [
+        ("", 2_500),
+        ("limits: {repositoryuploads: 10}\n", 3),
+        ("limits: {repositoryuploads: 1}\n", 1),
+        ("limits: {repositoryuploads: 10, useruploads: 10}\n", 10),
+    ] {
+        let settings = settings(&format!("{LEAST}{limits}"), &[]);
+        assert_eq!(settings.storage.user_uploads, of_user, "{limits}");
+    }
+}
+
+#[test]
+fn proxies_are_counted_where_nobody_names_them() {
+    let proxies = |proxies: &str| load(&format!("{LEAST}http: {{proxies: {proxies}}}\n"), &[]);
+    for fine in ["{hops: 2}", "{trusted: [10.0.0.0/8]}", "{}"] {
+        assert!(proxies(fine).is_ok(), "{fine}");
+    }
+    for (wrong, said) in [
+        ("{hops: 0}", "from 1 on"),
+        ("{hops: 2, trusted: [10.0.0.0/8]}", "leave one of the two out"),
+    ] {
+        let refused = proxies(wrong).err().unwrap_or_default();
+        assert!(refused.contains(said), "{wrong}: {refused}");
+    }
+}

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// use std::{io, net::SocketAddr};
 /// use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 ///
-/// Takes one line with the client's address, as a proxy sends it.
+/// /// Reads one line with the client's address, as a proxy sends it.
 /// struct SkipLine;
 ///
 /// impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<Io> for SkipLine {

@@ -259,16 +259,18 @@ def main(arguments):
     baseline = read(BASELINE.read_text())
     problems = list(compared(found, baseline))
     if arguments == ["--write"]:
-        grown = [circle for circle in found if not any(circle <= known for known in baseline)]
-        BASELINE.write_text(written(found - set(grown)))
+        BASELINE.write_text(written(circle for circle in found if not is_new(circle, baseline)))
         problems = list(compared(found, read(BASELINE.read_text())))
     if arguments == ["--why"]:
         for circle in sorted(found, key=sorted):
             print(*imports[circle], "", sep="\n")
     for problem in problems:
         print(f"circles: {problem}", file=sys.stderr)
-    for circle in sorted((circle for circle in found if circle not in baseline), key=sorted):
-        print(*(f"    {line}" for line in imports[circle]), sep="\n", file=sys.stderr)
+    known = frozenset().union(*baseline)
+    for circle in sorted((circle for circle in found if is_new(circle, baseline)), key=sorted):
+        # In a circle that has grown, those that made it grow.
+        new = [line for line in imports[circle] if not set(re.split(" -> |: ", line)[:2]) <= known]
+        print(*(f"    {line}" for line in new or imports[circle]), sep="\n", file=sys.stderr)
     if not problems:
         print(f"circles: {len(found)} circles of files, {sum(map(len, found))} files in them, all in the baseline")
     return 1 if problems else 0
@@ -277,12 +279,16 @@ def main(arguments):
 def compared(found, baseline):
     """What differs from the baseline: circles that are new or have grown, and lines that say too much."""
     for circle in sorted(found, key=sorted):
-        if not any(circle <= known for known in baseline):
+        if is_new(circle, baseline):
             yield f"these files import each other in a circle: {' '.join(sorted(circle))}"
     for known in sorted(baseline, key=sorted):
         if known not in found:
             files = " ".join(sorted(known))
             yield f"there is less of this circle than the baseline says; `{COMMAND} --write` shrinks it: {files}"
+
+
+def is_new(circle, baseline):
+    return not any(circle <= known for known in baseline)
 
 
 def read(text):

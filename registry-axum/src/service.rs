@@ -1,7 +1,7 @@
 //! The one handler: a tracked task per request that may change something, bodies in both directions.
 
 use crate::Mount;
-use axum::body::Body;
+use axum::{body::Body, extract::OriginalUri};
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use registry_core::{
     Registry,
@@ -20,7 +20,9 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug)]
 pub(crate) struct MountService {
     registry: Registry,
+    /// Prefix that is part of the requests' paths.
     prefix: Arc<str>,
+    /// Configured external location.
     links: Option<Links>,
     tasks: TaskTracker,
 }
@@ -30,20 +32,34 @@ impl MountService {
         Self {
             registry: mount.registry.clone(),
             prefix: Arc::clone(&mount.prefix),
-            links: mount.links.clone(),
+            links: mount.links.clone().or_else(|| mount.registry.links().cloned()),
             tasks: mount.tasks.clone(),
         }
     }
 
     /// Sets the raw path, from `/v2` on, and the external location of the registry, as the core expects them.
     fn prepare(&self, request: &mut Request<Body>) {
+        let received = request
+            .extensions()
+            .get::<OriginalUri>()
+            .map_or_else(|| request.uri().clone(), |original| original.0.clone());
         if !self.prefix.is_empty() {
             *request.uri_mut() = without_prefix(request.uri(), &self.prefix);
         }
         // A host's own middleware knows better, as it sees the request.
-        if let (Some(links), None) = (&self.links, request.extensions().get::<Links>()) {
-            request.extensions_mut().insert(links.clone());
+        if request.extensions().get::<Links>().is_none()
+            && let Some(links) = self.links_for(&received, request.uri())
+        {
+            request.extensions_mut().insert(links);
         }
+    }
+
+    /// Returns the configured links, or links below the prefix that routers have removed from the path.
+    fn links_for(&self, received: &Uri, seen: &Uri) -> Option<Links> {
+        let removed = || Links::below_removed(received.path(), seen.path());
+        // A middleware may have changed the path. The prefix of this mount is known nevertheless.
+        let own = || Links::below_removed(&self.prefix, "");
+        self.links.clone().or_else(removed).or_else(own)
     }
 }
 

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::map_request,
+    routing::get,
+};
 use registry_axum::{Mount, router, router_at};
-use registry_core::{Algorithm, Registry, storage::MemoryStorage, upload_id::UploadId};
+use registry_core::{Algorithm, Registry, protocol::Links, storage::MemoryStorage, upload_id::UploadId};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -96,44 +101,128 @@ async fn raw_paths_reach_the_core_untouched() {
 
 #[tokio::test]
 async fn below_a_prefix_every_location_can_be_followed() {
-    let nested = Router::new().nest(
-        "/registry",
-        Mount::new(registry())
-            .external_path("/registry")
-            .unwrap()
-            .router(),
-    );
-    for app in [
-        router_at("/registry", registry()).unwrap(),
-        router_at("/registry/", registry()).unwrap(),
-        nested,
+    let nest = |prefix: &str, inner: Router| Router::<()>::new().nest(prefix, inner);
+    let at = |prefix: &str| router_at(prefix, registry()).unwrap();
+    let merged = || Router::new().merge(router(registry()));
+    for (prefix, app) in [
+        ("/registry", at("/registry")),
+        ("/registry", at("/registry/")),
+        ("/images", nest("/images", router(registry()))),
+        ("/images", nest("/images/", router(registry()))),
+        ("/images", nest("/images", merged())),
+        (
+            "/images",
+            Router::new().nest_service("/images", router(registry())),
+        ),
+        ("/a/b", nest("/a", nest("/b", router(registry())))),
+        ("/a/b", nest("/a", at("/b"))),
+        ("/of/ann", nest("/of/{user}", router(registry()))),
+        ("/of/a%20b", nest("/of/{user}", router(registry()))),
     ] {
         let address = serve(app).await;
 
-        let opened = exchange(&address, "POST /registry/v2/team/app/blobs/uploads/").await;
-        let location = header(&opened, "location").unwrap_or_else(|| panic!("{opened}"));
-
-        assert!(
-            location.starts_with("/registry/v2/team/app/blobs/uploads/"),
-            "{location}"
-        );
-        let status = exchange(&address, &format!("GET {location}")).await;
-        assert!(status.starts_with("HTTP/1.1 204"), "{status}");
+        for uploads in ["team/app/blobs/uploads/", "team%2Fapp%2Fblobs/uploads%2F"] {
+            let opened = exchange(&address, &format!("POST {prefix}/v2/{uploads}")).await;
+            let location = header(&opened, "location").unwrap_or_else(|| panic!("{prefix}: {opened}"));
+            assert!(
+                location.starts_with(&format!("{prefix}/v2/team/app/blobs/uploads/")),
+                "{location}"
+            );
+            let status = exchange(&address, &format!("GET {location}")).await;
+            assert!(status.starts_with("HTTP/1.1 204"), "{prefix}: {status}");
+            let closed = exchange(&address, &format!("PUT {location}?digest={EMPTY}")).await;
+            let blob = header(&closed, "location").unwrap_or_else(|| panic!("{prefix}: {closed}"));
+            let pulled = exchange(&address, &format!("GET {blob}")).await;
+            assert!(pulled.starts_with("HTTP/1.1 200"), "{prefix}: {pulled}");
+        }
         assert!(exchange(&address, "GET /v2/").await.starts_with("HTTP/1.1 404"));
+    }
+}
 
-        let opened = exchange(&address, "POST /registry/v2/team%2Fapp%2Fblobs/uploads%2F").await;
+/// Digest of the empty string.
+const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[tokio::test]
+async fn a_configured_location_replaces_the_prefix_of_a_router_and_a_requests_links_replace_both() {
+    let built = || Registry::builder(MemoryStorage::new()).allow_anonymous_push();
+    let configured = || built().external_url("https://r.example/base").unwrap().build();
+    let external = |registry| Mount::new(registry).external_path("/seen").unwrap();
+    let add = |mut request: Request| async {
+        request.extensions_mut().insert(Links::below("/asked").unwrap());
+        request
+    };
+    for (inner, base) in [
+        (router(configured()), "https://r.example/base/v2/"),
+        (external(configured()).router(), "/seen/v2/"),
+        (external(registry()).router(), "/seen/v2/"),
+        (
+            external(configured()).router().layer(map_request(add)),
+            "/asked/v2/",
+        ),
+    ] {
+        let address = serve(Router::new().nest("/images", inner)).await;
+
+        let opened = exchange(&address, "POST /images/v2/a/blobs/uploads/").await;
+
         let location = header(&opened, "location").unwrap_or_else(|| panic!("{opened}"));
-        assert!(
-            location.starts_with("/registry/v2/team/app/blobs/uploads/"),
-            "{location}"
-        );
+        assert!(location.starts_with(base), "{location}");
     }
 }
 
 #[tokio::test]
+async fn a_router_that_lacks_its_state_takes_a_mount() {
+    #[derive(Clone)]
+    struct Host(&'static str);
+
+    let mount = Mount::new(registry());
+    let host = Router::new()
+        .route("/", get(|State(Host(name))| async move { name }))
+        .merge(&mount)
+        .nest("/images", Mount::new(registry()).into());
+    let address = serve(host.with_state(Host("host"))).await;
+
+    assert!(exchange(&address, "GET /").await.ends_with("host"));
+    for target in ["/v2/", "/images/v2/"] {
+        let answer = exchange(&address, &format!("GET {target}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+/// Merges `other` into a router with a registry, and returns the message of the panic.
+async fn merged_with(other: Router) -> String {
+    let merging = tokio::spawn(async { router(registry()).merge(other) });
+    let panic = merging.await.expect_err("both are at one root").into_panic();
+    panic.downcast_ref::<String>().unwrap().clone()
+}
+
+#[tokio::test]
+async fn two_at_one_root_panic_with_its_path() {
+    let message = merged_with(router(registry())).await;
+    assert!(
+        message.contains("conflict") && message.contains("\"/v2"),
+        "{message}"
+    );
+
+    let own = Router::new().route("/v2/{*rest}", get(|| async {}));
+    let message = merged_with(own).await;
+    assert!(message.contains("/v2/{*registry}"), "{message}");
+}
+
+#[tokio::test]
 async fn a_path_that_is_no_prefix_is_refused() {
-    for prefix in ["registry", "https://example.com/x", "/{rest}", "/a b", "//a"] {
-        assert!(Mount::new(registry()).at(prefix).is_err(), "{prefix}");
+    for prefix in [
+        "registry",
+        "https://example.com/x",
+        "/{rest}",
+        "/:rest",
+        "/a/*rest",
+        "/a b",
+        "//a",
+        "/ä",
+        "/%C3%A4",
+    ] {
+        let refused = Mount::new(registry()).at(prefix).unwrap_err();
+        assert!(refused.to_string().contains("ASCII"), "{refused}");
     }
 }
 

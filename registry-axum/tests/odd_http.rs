@@ -29,7 +29,7 @@ impl World {
         let registry = Registry::builder(MemoryStorage::new())
             .allow_anonymous_push()
             .build();
-        let router: Router = registry_axum::router(registry.clone());
+        let router = registry_axum::router(registry.clone());
         Self {
             server: Running::of(router),
             registry,

@@ -269,7 +269,10 @@ pub struct Links {
 
 /// Error for a base that cannot precede `/v2/` in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`")]
+#[error(
+    "{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`, in ASCII and \
+     without escapes"
+)]
 pub struct InvalidBase(String);
 
 impl InvalidBase {
@@ -281,8 +284,8 @@ impl InvalidBase {
 }
 
 impl Links {
-    /// Creates links below a path (`/registry`) or a URL (`https://example.com/registry`), without query and
-    /// fragment.
+    /// Creates links below a path (`/registry`) or a URL (`https://example.com/registry`), in ASCII, without
+    /// escapes, query and fragment.
     ///
     /// # Errors
     ///
@@ -300,13 +303,36 @@ impl Links {
         let uri: http::Uri = trimmed.parse().ok().ok_or_else(invalid)?;
         let url = matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
         let path = uri.scheme().is_none() && trimmed.starts_with('/') && !trimmed.starts_with("//");
-        if (url || path) && uri.query().is_none() && !trimmed.contains(['#', '%']) {
+        if (url || path) && uri.query().is_none() && trimmed.is_ascii() && !trimmed.contains(['#', '%']) {
             Ok(Self {
                 base: trimmed.to_owned(),
             })
         } else {
             Err(invalid())
         }
+    }
+
+    /// Creates links below the prefix that a router has removed from a request's path, such as `/images` if
+    /// `received` is `/images/v2/` and `seen` is `/v2/`. Both are raw paths, and the links repeat the prefix as
+    /// the client sent it.
+    ///
+    /// Returns `None` if `seen` is not the end of `received`, or if the links would name another host.
+    ///
+    /// ```
+    /// use registry_core::protocol::{Endpoint, Links};
+    ///
+    /// let links = Links::below_removed("/images/v2/a/tags/list", "/v2/a/tags/list").unwrap();
+    /// assert_eq!(links.to(&Endpoint::Catalog), "/images/v2/_catalog");
+    /// ```
+    #[must_use]
+    pub fn below_removed(received: &str, seen: &str) -> Option<Self> {
+        let prefix = received.strip_suffix(seen)?.trim_end_matches('/');
+        let path = prefix.is_empty() || (prefix.starts_with('/') && !prefix.starts_with("//"));
+        // Browsers read a backslash as a slash.
+        let plain = !prefix.contains(['\\', '"', '<', '>']);
+        (path && plain).then(|| Self {
+            base: prefix.to_owned(),
+        })
     }
 
     /// Returns the URL of an endpoint: path-relative, or absolute if the base is.
@@ -504,9 +530,38 @@ mod tests {
             "https://r.example:8443/x/v2/_catalog"
         );
         for base in [
-            "registry", "//evil", "///", "ftp://x", "/a?b", "/a#b", "/a b", "/a\r\nb", "/a%2Fb",
+            "registry",
+            "//evil",
+            "///",
+            "ftp://x",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/a\r\nb",
+            "/a%2Fb",
+            "/ä",
+            "https://ä.example/",
         ] {
             assert!(Links::below(base).is_err(), "{base:?}");
+        }
+    }
+
+    #[test]
+    fn links_repeat_a_removed_prefix_and_name_no_other_host() {
+        let below = |received: &str, seen: &str| {
+            Links::below_removed(received, seen).map(|links| links.to(&Endpoint::Base))
+        };
+        for (received, base) in [
+            ("/v2/", Some("/v2/")),
+            ("/images/v2/", Some("/images/v2/")),
+            ("/a/b%20c/v2/", Some("/a/b%20c/v2/")),
+            ("/images//v2/", Some("/images/v2/")),
+            ("//evil/v2/", None),
+            ("/\\evil/v2/", None),
+            ("evil/v2/", None),
+            ("/images/v3/", None),
+        ] {
+            assert_eq!(below(received, "/v2/").as_deref(), base, "{received}");
         }
     }
 

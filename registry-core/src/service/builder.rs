@@ -137,7 +137,7 @@ pub struct Builder {
     authorizer: Option<Arc<dyn Authorizer>>,
     hooks: Arc<dyn Hooks>,
     limits: Limits,
-    links: Links,
+    links: Option<Links>,
     anonymous_push: bool,
     sparse_indexes: bool,
     sizes: SizePolicy,
@@ -155,7 +155,7 @@ impl Builder {
             authorizer: None,
             hooks: Arc::new(NoHooks),
             limits: Limits::default(),
-            links: Links::default(),
+            links: None,
             anonymous_push: false,
             sparse_indexes: false,
             sizes: SizePolicy::Exact,
@@ -285,7 +285,7 @@ impl Builder {
     /// [`InvalidBase`] if it is neither.
     pub fn external_url(self, base: &str) -> Result<Self, InvalidBase> {
         Ok(Self {
-            links: Links::below(base)?,
+            links: Some(Links::below(base)?),
             ..self
         })
     }

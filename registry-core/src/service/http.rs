@@ -70,11 +70,8 @@ impl Registry {
     }
 
     async fn answer(&self, mut parts: Parts, body: IncomingBody<'_>) -> http::Response<ResponseBody> {
-        let links = parts
-            .extensions
-            .get::<Links>()
-            .cloned()
-            .unwrap_or_else(|| self.inner.links.clone());
+        let links = parts.extensions.get::<Links>().or_else(|| self.links());
+        let links = links.cloned().unwrap_or_default();
         let mut aside = Aside::default();
         let outcome = self.run(&mut parts, body, &mut aside).await;
         let outcome = outcome.and_then(|(response, body)| match parts.method {

@@ -70,7 +70,7 @@ struct Inner {
     /// Memory budgets for documents in flight, per direction.
     received: Documents,
     sent: Documents,
-    links: Links,
+    links: Option<Links>,
     sparse_indexes: bool,
     sizes: SizePolicy,
     layer_urls: LayerUrls,
@@ -137,6 +137,12 @@ impl Registry {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.inner.storage
+    }
+
+    /// Returns the configured external location, see [`Builder::external_url`].
+    #[must_use]
+    pub fn links(&self) -> Option<&Links> {
+        self.inner.links.as_ref()
     }
 
     fn scope(&self, name: RepositoryName, authority: Authority) -> Repository {

@@ -5,7 +5,8 @@
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = Registry::builder(MemoryStorage::new()).allow_anonymous_push().build();
-//! let app = axum::Router::new().merge(registry_axum::router(registry));
+//! let app = axum::Router::new().merge(registry_axum::router(registry.clone()));
+//! tokio::spawn(registry_axum::upkeep(registry));
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
 //! registry_axum::serve(listener, app).await;
@@ -31,6 +32,8 @@
 //! layer around this router that limits or buffers bodies, compresses or decompresses them, cleans paths or bounds the
 //! time of a request: it breaks pushes and pulls.
 //!
+//! The host drives [`upkeep`], all recurring maintenance as one future. At a shutdown it waits for [`Mount::drained`].
+//!
 //! [`serve`] is a listener for the open network (feature `serve`, on by default), see [`server`]. Any other listener
 //! that runs an axum router works too.
 
@@ -38,6 +41,7 @@ mod proxies;
 #[cfg(feature = "serve")]
 pub mod server;
 mod service;
+mod upkeep;
 /// Examples of the manual.
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../../docs/tls.md")]
@@ -46,7 +50,10 @@ mod manual {}
 #[cfg(feature = "serve")]
 pub use self::server::serve;
 
-pub use self::proxies::{InvalidNetwork, Network, Proxies};
+pub use self::{
+    proxies::{InvalidNetwork, Network, Proxies},
+    upkeep::{TokioClock, upkeep},
+};
 
 use self::service::MountService;
 use axum::Router;

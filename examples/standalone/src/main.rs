@@ -10,7 +10,6 @@ mod config;
 mod debug;
 mod denied;
 mod doctor;
-mod expiry;
 mod files;
 mod headers;
 mod health;

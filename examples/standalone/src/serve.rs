@@ -7,7 +7,7 @@ use crate::{
     cli::Serve,
     config::{self, Config, Location, Settings, Sources, StorageKind},
     debug::Debug,
-    expiry, files,
+    files,
     headers::AnswerHeaders,
     links::LinksFromRequest,
     log,
@@ -19,7 +19,7 @@ use crate::{
     users,
 };
 use axum::{Router, extract::Request, middleware, routing::get};
-use registry_axum::{Mount, server::Server};
+use registry_axum::{Mount, TokioClock, server::Server};
 use registry_core::{
     Registry, Storage,
     service::{Builder, Limits},
@@ -223,7 +223,6 @@ async fn serve(
         (Some(directory), None) => Arc::new(directory),
         (None, _) => Arc::new(MemoryStorage::new()),
     };
-    let expiring = Arc::clone(&storage);
     let mut registry = configured(Registry::builder(storage), settings);
     if let (Some(rules), Some(users)) = (&rules, &users) {
         absent::follow(rules.clone(), users.clone());
@@ -237,6 +236,7 @@ async fn serve(
         };
     }
     let registry = registry.build();
+    let upkeep = registry.upkeep().uploads(settings.storage.expiry);
     let mount = mounted(registry, settings)?;
     let app = routes(&mount, settings, debug, access_log.clone());
     let drain = settings.timeouts.drain;
@@ -269,7 +269,7 @@ async fn serve(
     };
     let ended = tokio::select! {
         ended = serving => ended,
-        never = expiry::run(&*expiring, settings.storage.expiry) => match never {},
+        never = upkeep.run(&TokioClock) => match never {},
     };
     if ended.cut > 0 {
         tracing::warn!(

@@ -1,8 +1,14 @@
 //! Maintenance of a storage, as futures that the host drives: nothing runs by itself.
 //!
+//! [`Upkeep`] is all that recurs, as one future. The functions here are its steps.
+//!
 //! It uses the plane [`StorageAdmin`](crate::StorageAdmin), concurrently with traffic. It reads no clock: the
 //! host passes points in time.
 
+mod upkeep;
 mod uploads;
 
-pub use self::uploads::{ExpiredUploads, expire_empty_uploads, expire_uploads};
+pub use self::{
+    upkeep::{Clock, Upkeep, UploadExpiry},
+    uploads::{ExpiredUploads, expire_empty_uploads, expire_uploads},
+};

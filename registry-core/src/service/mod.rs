@@ -33,6 +33,7 @@ use crate::{
     auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
     hooks::{Context, Event, Hooks},
+    maintenance::Upkeep,
     name::{InvalidName, RepositoryName},
     protocol::Links,
     storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
@@ -137,6 +138,17 @@ impl Registry {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.inner.storage
+    }
+
+    /// Returns all recurring maintenance, as a future that the host has to drive. A registry that refuses
+    /// changes keeps all upload sessions, so that their clients can continue later.
+    pub fn upkeep(&self) -> Upkeep {
+        let upkeep = Upkeep::new(Arc::clone(&self.inner.storage));
+        if self.inner.read_only {
+            upkeep.uploads(None)
+        } else {
+            upkeep
+        }
     }
 
     /// Returns the configured external location, see [`Builder::external_url`].

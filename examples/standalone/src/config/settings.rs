@@ -11,7 +11,6 @@ use super::{
 use crate::{
     admission::Admission,
     debug::{self, StorageCheck},
-    expiry::Expiry,
     health::Check,
     layer_urls::{LayerUrls, Pattern},
     listen::Listen,
@@ -23,7 +22,7 @@ use registry_axum::{
     InvalidNetwork, Network, Proxies,
     server::{Limits, Timeouts},
 };
-use registry_core::protocol::Links;
+use registry_core::{maintenance::UploadExpiry, protocol::Links};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
@@ -98,7 +97,7 @@ pub(crate) struct Storage {
     /// layers.
     pub(crate) layer_urls: Option<LayerUrls>,
     /// Schedule on which abandoned uploads are ended; `None` keeps them.
-    pub(crate) expiry: Option<Expiry>,
+    pub(crate) expiry: Option<UploadExpiry>,
     /// Health check of the storage, for the debug listener.
     pub(crate) check: Option<StorageCheck>,
 }
@@ -394,10 +393,10 @@ fn layer_urls(reader: &Reader<'_>) -> Option<LayerUrls> {
 }
 
 /// `storage.maintenance.uploadpurging`.
-fn expiry(reader: &Reader<'_>) -> Option<Expiry> {
+fn expiry(reader: &Reader<'_>) -> Option<UploadExpiry> {
     let purging = reader.switch("storage.maintenance.uploadpurging.enabled");
     let trying = reader.switch("storage.maintenance.uploadpurging.dryrun");
-    let expiry = Expiry::new(
+    let expiry = UploadExpiry::new(
         reader.duration("storage.maintenance.uploadpurging.age"),
         reader.parsed("storage.maintenance.uploadpurging.interval", some_time),
     );

@@ -1,0 +1,280 @@
+//! [`Upkeep`]: all recurring maintenance of a registry, as one future.
+
+use super::{expire_empty_uploads, expire_uploads};
+use crate::storage::{Storage, StorageError};
+use async_trait::async_trait;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// Maximum idle time of an empty session. Clients send the first byte right after they open a session.
+const EMPTY_AGE: Duration = Duration::from_secs(60 * 60);
+/// Maximum interval at which empty sessions are looked for. They count against a limit that all pushes share.
+const EMPTY_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Clock of the host. The core has none.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Returns the current time.
+    fn now(&self) -> SystemTime;
+
+    /// Waits for `duration`.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// Schedules on which abandoned upload sessions are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadExpiry {
+    any: Schedule,
+    empty: Schedule,
+}
+
+/// Schedule for one kind of session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Schedule {
+    /// Maximum idle time of a session.
+    age: Duration,
+    /// Interval at which sessions are looked for.
+    interval: Duration,
+}
+
+impl UploadExpiry {
+    /// Ends sessions that are idle for `age`, looking for them every `interval`. Empty sessions end after an
+    /// hour at the latest, and are looked for every five minutes: no client loses data.
+    #[must_use]
+    pub fn new(age: Duration, interval: Duration) -> Self {
+        Self {
+            any: Schedule { age, interval },
+            empty: Schedule {
+                age: age.min(EMPTY_AGE),
+                interval: interval.min(EMPTY_INTERVAL),
+            },
+        }
+    }
+}
+
+impl Default for UploadExpiry {
+    /// Ends sessions that are idle for a week, looking for them every day.
+    fn default() -> Self {
+        Self::new(7 * DAY, DAY)
+    }
+}
+
+impl Schedule {
+    fn idle_since(self, now: SystemTime) -> SystemTime {
+        // Nothing is as old as that: then nothing is ended.
+        now.checked_sub(self.age).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// All recurring maintenance of a registry, created by [`Registry::upkeep`](crate::Registry::upkeep). Today
+/// this is the expiry of abandoned upload sessions.
+///
+/// The host drives it, with the clock of its runtime:
+///
+/// ```
+/// use registry_core::{Registry, maintenance::Clock, storage::MemoryStorage};
+/// use std::time::{Duration, SystemTime};
+///
+/// struct Host;
+///
+/// #[async_trait::async_trait]
+/// impl Clock for Host {
+///     fn now(&self) -> SystemTime {
+///         SystemTime::now()
+///     }
+///
+///     async fn sleep(&self, duration: Duration) {
+///         tokio::time::sleep(duration).await;
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// tokio::spawn(async move { registry.upkeep().run(&Host).await });
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Upkeep {
+    storage: Arc<dyn Storage>,
+    uploads: Option<UploadExpiry>,
+}
+
+impl Upkeep {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            uploads: Some(UploadExpiry::default()),
+        }
+    }
+
+    /// Sets when abandoned upload sessions are ended. `None` keeps all sessions.
+    pub fn uploads(self, expiry: Option<UploadExpiry>) -> Self {
+        Self {
+            uploads: expiry,
+            ..self
+        }
+    }
+
+    /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
+    ///
+    /// Does nothing if the storage is read-only. Dropping the future stops between two steps.
+    pub async fn run(&self, clock: &dyn Clock) -> Infallible {
+        let can_expire = self.storage.write().is_some() && self.storage.admin().is_some();
+        let Some(UploadExpiry { any, empty }) = self.uploads.filter(|_| can_expire) else {
+            return std::future::pending().await;
+        };
+        let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
+        loop {
+            if until_any.is_zero() {
+                log(expire_uploads(&*self.storage, any.idle_since(clock.now())).await);
+                until_any = any.interval;
+            }
+            if until_empty.is_zero() {
+                log(expire_empty_uploads(&*self.storage, empty.idle_since(clock.now())).await);
+                until_empty = empty.interval;
+            }
+            let wait = until_any.min(until_empty);
+            clock.sleep(wait).await;
+            (until_any, until_empty) = (until_any - wait, until_empty - wait);
+        }
+    }
+}
+
+fn log(ended: Result<super::ExpiredUploads, StorageError>) {
+    match ended {
+        Ok(report) if report.expired > 0 || report.failed > 0 => {
+            let (expired, bytes, failed) = (report.expired, report.bytes, report.failed);
+            tracing::info!(expired, bytes, failed, "abandoned upload sessions were ended");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "abandoned upload sessions could not be looked for"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Registry, digest::Algorithm, storage::MemoryStorage, upload_id::UploadId};
+    use std::sync::Mutex;
+    use tokio::sync::Notify;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    #[test]
+    fn sessions_without_a_byte_go_sooner_and_never_later() {
+        let usual = UploadExpiry::default();
+        assert_eq!(usual.empty.age, HOUR);
+        assert_eq!(usual.empty.interval, Duration::from_secs(300));
+
+        let eager = UploadExpiry::new(Duration::from_secs(60), Duration::from_secs(10));
+        assert_eq!(eager.empty, eager.any);
+    }
+
+    /// Clock that advances while somebody sleeps, up to an end.
+    struct Advancing {
+        start: SystemTime,
+        end: Duration,
+        /// Time that has passed, and the number of sleeps.
+        passed: Mutex<(Duration, usize)>,
+        ended: Notify,
+    }
+
+    #[async_trait]
+    impl Clock for Advancing {
+        fn now(&self) -> SystemTime {
+            self.start + self.passed.lock().unwrap().0
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            let over = {
+                let mut passed = self.passed.lock().unwrap();
+                let over = passed.0 + duration > self.end;
+                if !over {
+                    *passed = (passed.0 + duration, passed.1 + 1);
+                }
+                over
+            };
+            if over {
+                self.ended.notify_one();
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn clock(start: SystemTime, end: Duration) -> Advancing {
+        Advancing {
+            start,
+            end,
+            passed: Mutex::default(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Runs the upkeep from `start` on. Returns the number of sleeps.
+    async fn run_for(registry: &Registry, start: SystemTime, end: Duration) -> usize {
+        let clock = clock(start, end);
+        tokio::select! {
+            never = async { registry.upkeep().run(&clock).await } => match never {},
+            () = clock.ended.notified() => {}
+        }
+        clock.passed.into_inner().unwrap().1
+    }
+
+    /// Opens an empty session, and one with a byte. Returns the time at which the last one was touched, too.
+    async fn opened(registry: &Registry) -> (UploadId, UploadId, SystemTime) {
+        let repository = registry.repository("a").unwrap();
+        let empty = repository.open_upload(Algorithm::Sha256).await.unwrap().id;
+        let begun = repository.open_upload(Algorithm::Sha256).await.unwrap().id;
+        repository.append(&begun, None, String::from("a")).await.unwrap();
+        let touched = repository.upload(&begun).await.unwrap().unwrap().touched;
+        (empty, begun, touched.unwrap())
+    }
+
+    #[tokio::test]
+    async fn sessions_end_after_an_hour_if_they_are_empty_and_after_a_week_otherwise() {
+        let registry = Registry::builder(MemoryStorage::new()).build();
+        let repository = registry.repository("a").unwrap();
+        let (empty, begun, start) = opened(&registry).await;
+        let open = async |id| repository.upload(id).await.unwrap().is_some();
+
+        run_for(&registry, start, HOUR - EMPTY_INTERVAL).await;
+        assert!(open(&empty).await && open(&begun).await);
+        run_for(&registry, start, HOUR + EMPTY_INTERVAL).await;
+        assert!(!open(&empty).await && open(&begun).await);
+        run_for(&registry, start, 7 * DAY).await;
+        assert!(open(&begun).await);
+        run_for(&registry, start, 8 * DAY).await;
+        assert!(!open(&begun).await);
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_session_is_looked_for_at_its_own_interval() {
+        let registry = Registry::builder(MemoryStorage::new()).build();
+
+        // Each sleep ends where something is due, and a day is a multiple of five minutes.
+        assert_eq!(run_for(&registry, SystemTime::UNIX_EPOCH, DAY).await, 288);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_refuses_changes_keeps_all_sessions() {
+        let storage = MemoryStorage::new();
+        let (empty, _, start) = opened(&Registry::builder(storage.clone()).build()).await;
+        let registry = Registry::builder(storage).read_only().build();
+        let clock = clock(start + 8 * DAY, DAY);
+
+        tokio::select! {
+            biased;
+            never = async { registry.upkeep().run(&clock).await } => match never {},
+            () = std::future::ready(()) => {}
+        }
+
+        let repository = registry.repository("a").unwrap();
+        assert!(repository.upload(&empty).await.unwrap().is_some());
+    }
+}

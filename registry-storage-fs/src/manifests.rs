@@ -158,7 +158,7 @@ impl Store {
 
     pub(crate) fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
         let digest = *put.manifest.digest();
-        let bytes = put.manifest.subject();
+        let bytes = put.manifest.bytes();
         // Against a deletion of the same manifest: its search for tags must not miss one that is just moved here.
         let _lock = self.manifests.lock((repository.clone(), digest));
         let wrong_sizes = self.check_needs(repository, &put.needs, put.sizes)?;

@@ -226,7 +226,7 @@ async fn a_damaged_manifest_is_logged_once_and_again_when_it_was_whole_meanwhile
 
     fs::write(&data, "damaged").unwrap();
     assert_eq!([looked(), looked()], [(false, 1), (false, 0)]);
-    fs::write(&data, image.subject()).unwrap();
+    fs::write(&data, image.bytes()).unwrap();
     assert_eq!(looked(), (true, 0));
     fs::write(&data, "damaged").unwrap();
     assert_eq!(looked(), (false, 1));

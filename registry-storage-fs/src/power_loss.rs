@@ -225,7 +225,7 @@ impl What {
                 let digest = *manifest.digest();
                 let found = storage.manifest(repository, &digest.into()).await.unwrap();
                 let found = found.unwrap_or_else(|| panic!("manifest {digest} is lost {when}"));
-                assert_eq!(&found.bytes, manifest.subject(), "{when}");
+                assert_eq!(&found.bytes, manifest.bytes(), "{when}");
                 assert_eq!(&found.media_type, media_type, "{when}");
             }
             Self::Tag(repository, name, expected) => {

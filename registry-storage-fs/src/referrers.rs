@@ -241,7 +241,7 @@ mod tests {
     fn put_of(text: String) -> PutManifest {
         let verified = Verified::of(Algorithm::Sha256, text.into());
         let kind = media_type(MediaType::OCI_MANIFEST);
-        let parsed = Manifest::parse_stored(verified.subject(), &kind).unwrap();
+        let parsed = Manifest::parse_stored(verified.bytes(), &kind).unwrap();
         let mut put = PutManifest::new(verified.clone(), kind);
         put.referrer = parsed.referrer(*verified.digest(), verified.size());
         put

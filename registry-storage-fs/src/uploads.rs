@@ -179,7 +179,7 @@ impl Store {
         seen: &UploadState,
         proof: &Verified,
     ) -> Result<BlobInfo> {
-        if *proof.subject() != seen.id {
+        if *proof.upload() != seen.id {
             return Err(StorageError::internal("the proof is for another upload session"));
         }
         let digest = *proof.digest();

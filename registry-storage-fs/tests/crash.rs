@@ -131,7 +131,7 @@ async fn what_was_acknowledged_is_served() {
             );
             let image = manifest(&n.to_string());
             let by_tag = storage.manifest(&repository, &tag(&format!("v{n}")).into()).await;
-            assert_eq!(by_tag.unwrap().unwrap().bytes, image.subject(), "tag v{n}");
+            assert_eq!(by_tag.unwrap().unwrap().bytes, image.bytes(), "tag v{n}");
         }
         // The next push may have got as far as to its tag, or not; a tag points at something at all times.
         for listed in storage.tags(&repository, all()).await.unwrap().unwrap().items {

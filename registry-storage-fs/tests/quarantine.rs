@@ -157,7 +157,7 @@ async fn a_directory_where_a_link_or_a_manifest_belongs_is_in_nobodys_way() {
     put(&storage, &repository, image.clone(), &["v1"]).await;
 
     let found = storage.manifest(&repository, &v1).await.unwrap().unwrap();
-    assert_eq!(found.bytes, *image.subject());
+    assert_eq!(found.bytes, *image.bytes());
     assert_eq!(read(&storage, &repository, &layer).await, Some(bytes));
     // What the bytes say themselves has no file.
     let left = files.iter().filter(|file| !file.is_file());
@@ -193,7 +193,7 @@ async fn a_handle_that_reads_only_shows_no_damaged_manifest_and_moves_nothing() 
     put(&storage, &repository, image.clone(), &["v1"]).await;
     drop(storage);
     let data = blob_data(root.path(), &digest);
-    let mut flipped = image.subject().to_vec();
+    let mut flipped = image.bytes().to_vec();
     *flipped.last_mut().unwrap() = b' ';
     fs::write(&data, &flipped).unwrap();
 
@@ -212,7 +212,7 @@ async fn a_manifest_is_hashed_in_the_algorithm_of_what_its_link_says() {
     let storage = FsStorage::open(root.path()).unwrap();
     let repository = name("a");
     let image = manifest("1");
-    let bytes = image.subject().clone();
+    let bytes = image.bytes().clone();
     put(&storage, &repository, image, &[]).await;
     // As registry:2 links what was pushed by its sha512.
     let alias = Digest::of(Algorithm::Sha512, &bytes);
@@ -232,7 +232,7 @@ async fn a_manifest_is_hashed_in_the_algorithm_of_what_its_link_says() {
     let wrong = Digest::of(Algorithm::Sha256, b"another");
     let data = blob_data(root.path(), &wrong);
     fs::create_dir_all(data.parent().unwrap()).unwrap();
-    fs::write(data, other.subject()).unwrap();
+    fs::write(data, other.bytes()).unwrap();
     fs::write(revision_link(root.path(), &repository, &alias), wrong.to_string()).unwrap();
     let found = storage
         .manifest(&repository, &Reference::Digest(alias))

@@ -496,7 +496,7 @@ async fn a_damaged_manifest_counts_as_absent_and_is_healed() {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(&found.bytes, image.subject());
+        assert_eq!(&found.bytes, image.bytes());
     }
     let current = in_repository(root.path(), &repository, "_manifests/tags/v1/current/link");
     fs::write(&current, "").unwrap();

@@ -305,7 +305,7 @@ impl StorageWrite for Faulty {
         if known.is_none() && self.has(CommitsNotRepeatable) {
             return Err(StorageError::UploadUnknown);
         }
-        let state = match self.writer().upload(repository, proof.subject()).await? {
+        let state = match self.writer().upload(repository, proof.upload()).await? {
             Some(proved) if self.has(ProofsTransferable) => proved,
             _ => state,
         };

@@ -311,7 +311,7 @@ impl fmt::Debug for UploadBody<'_> {
 /// these bytes.
 #[derive(Clone, Debug)]
 pub struct Verified<T = UploadId> {
-    subject: T,
+    proven: T,
     digest: Digest,
     size: u64,
 }
@@ -328,18 +328,6 @@ impl<T> Verified<T> {
     pub const fn size(&self) -> u64 {
         self.size
     }
-
-    /// Returns the upload id or the bytes that the proof is about.
-    #[must_use]
-    pub const fn subject(&self) -> &T {
-        &self.subject
-    }
-
-    /// Converts the proof into the upload id or the bytes that it is about.
-    #[must_use]
-    pub fn into_subject(self) -> T {
-        self.subject
-    }
 }
 
 impl Verified<Bytes> {
@@ -349,17 +337,35 @@ impl Verified<Bytes> {
         Self {
             digest: Digest::of(algorithm, &bytes),
             size: bytes.len() as u64,
-            subject: bytes,
+            proven: bytes,
         }
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.proven
+    }
+
+    /// Converts the proof into the bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.proven
     }
 }
 
 impl Verified<UploadId> {
+    /// Returns the id of the upload.
+    #[must_use]
+    pub const fn upload(&self) -> &UploadId {
+        &self.proven
+    }
+
     /// Finishes `hasher` for the upload. Returns `None` if the hasher only counted bytes.
     pub(crate) fn of_upload(id: UploadId, hasher: Hasher) -> Option<Self> {
         let size = hasher.offset();
         Some(Self {
-            subject: id,
+            proven: id,
             digest: hasher.digest()?,
             size,
         })

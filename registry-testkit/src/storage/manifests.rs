@@ -109,7 +109,7 @@ pub async fn a_manifest_of_4_mebibytes_comes_back(backend: Backend) {
     let a = repository("a");
     let document = format!(r#"{{"schemaVersion":2,"filler":"{}"}}"#, "x".repeat(4 << 20));
     let proof = Verified::of(Algorithm::Sha256, Bytes::from(document));
-    let (digest, bytes) = (*proof.digest(), proof.subject().clone());
+    let (digest, bytes) = (*proof.digest(), proof.bytes().clone());
     put(
         &backend.first,
         &a,

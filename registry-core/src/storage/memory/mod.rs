@@ -246,7 +246,7 @@ impl StorageWrite for MemoryStorage {
         state: UploadState,
         proof: Verified,
     ) -> Result<BlobInfo> {
-        if *proof.subject() != state.id {
+        if *proof.upload() != state.id {
             return Err(StorageError::internal("the proof is for another upload session"));
         }
         let pieces = match self.state().committable(repository, &state, &proof)? {

@@ -64,7 +64,7 @@ impl Repository {
         });
         let manifest = Manifest {
             media_type,
-            bytes: manifest.into_subject(),
+            bytes: manifest.into_bytes(),
             subject,
         };
         self.manifests.insert(digest, manifest);

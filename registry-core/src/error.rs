@@ -17,7 +17,7 @@ use crate::{
 };
 use http::{Method, StatusCode};
 use serde::Serialize;
-use std::{fmt, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 /// Error codes of the specification, and Docker's for errors without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -482,6 +482,13 @@ impl From<InvalidReference> for Error {
             InvalidReference::Tag(invalid) => invalid.into(),
             InvalidReference::Digest(invalid) => invalid.into(),
         }
+    }
+}
+
+/// Allows calls that take anything that converts into a [`Reference`], with or without failing.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Specification: "Pulling manifests", the grammar of `<name>`.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, convert::Infallible, fmt, str::FromStr, sync::Arc};
 
 /// Maximum length of a repository name, in bytes. It is Docker's limit, and the specification notes that
 /// clients limit names to 255.
@@ -98,6 +98,42 @@ impl FromStr for RepositoryName {
 
     fn from_str(name: &str) -> Result<Self, InvalidName> {
         Self::parse(name)
+    }
+}
+
+impl TryFrom<&str> for RepositoryName {
+    type Error = InvalidName;
+
+    fn try_from(name: &str) -> Result<Self, InvalidName> {
+        Self::parse(name)
+    }
+}
+
+impl TryFrom<&String> for RepositoryName {
+    type Error = InvalidName;
+
+    fn try_from(name: &String) -> Result<Self, InvalidName> {
+        Self::parse(name)
+    }
+}
+
+impl TryFrom<String> for RepositoryName {
+    type Error = InvalidName;
+
+    fn try_from(name: String) -> Result<Self, InvalidName> {
+        Self::parse(&name)
+    }
+}
+
+impl From<&Self> for RepositoryName {
+    fn from(name: &Self) -> Self {
+        name.clone()
+    }
+}
+
+impl From<Infallible> for InvalidName {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

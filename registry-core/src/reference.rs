@@ -147,6 +147,38 @@ impl fmt::Display for Reference {
     }
 }
 
+impl FromStr for Reference {
+    type Err = InvalidReference;
+
+    fn from_str(reference: &str) -> Result<Self, InvalidReference> {
+        Self::parse(reference)
+    }
+}
+
+impl TryFrom<&str> for Reference {
+    type Error = InvalidReference;
+
+    fn try_from(reference: &str) -> Result<Self, InvalidReference> {
+        Self::parse(reference)
+    }
+}
+
+impl TryFrom<&String> for Reference {
+    type Error = InvalidReference;
+
+    fn try_from(reference: &String) -> Result<Self, InvalidReference> {
+        Self::parse(reference)
+    }
+}
+
+impl TryFrom<String> for Reference {
+    type Error = InvalidReference;
+
+    fn try_from(reference: String) -> Result<Self, InvalidReference> {
+        Self::parse(&reference)
+    }
+}
+
 impl From<Tag> for Reference {
     fn from(tag: Tag) -> Self {
         Self::Tag(tag)
@@ -156,6 +188,24 @@ impl From<Tag> for Reference {
 impl From<Digest> for Reference {
     fn from(digest: Digest) -> Self {
         Self::Digest(digest)
+    }
+}
+
+impl From<&Self> for Reference {
+    fn from(reference: &Self) -> Self {
+        reference.clone()
+    }
+}
+
+impl From<&Tag> for Reference {
+    fn from(tag: &Tag) -> Self {
+        Self::Tag(tag.clone())
+    }
+}
+
+impl From<&Digest> for Reference {
+    fn from(digest: &Digest) -> Self {
+        Self::Digest(*digest)
     }
 }
 

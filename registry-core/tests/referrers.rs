@@ -166,10 +166,7 @@ async fn an_index_that_was_kept_under_the_tag_is_merged() {
     let kept = all.artifact("kept", None).await;
     let of_another = all.artifact("of another", Some(&kept)).await;
     let gone = all.artifact("gone", None).await;
-    all.repository
-        .delete_manifest(&digest(&gone).into())
-        .await
-        .unwrap();
+    all.repository.delete_manifest(digest(&gone)).await.unwrap();
     let entries = [
         described(&kept, "as kept"),
         described(&names_it, "as kept"),
@@ -234,10 +231,7 @@ async fn pages_go_through_both_in_one_order() {
         let kept = all.artifact(&format!("kept {name}"), None).await;
         entries.push(described(&kept, &name));
         let gone = all.artifact(&format!("gone {name}"), None).await;
-        all.repository
-            .delete_manifest(&digest(&gone).into())
-            .await
-            .unwrap();
+        all.repository.delete_manifest(digest(&gone)).await.unwrap();
         entries.push(described(&gone, &name));
     }
     expected.extend(entries.iter().step_by(2).cloned());

@@ -137,15 +137,10 @@ impl World {
         let mut content = String::new();
         let repositories = self.registry.repositories(&PageQuery::default()).await.unwrap();
         for name in repositories.items {
-            let repository = self.registry.repository(name.as_str()).unwrap();
+            let repository = self.registry.repository(&name).unwrap();
             let tags = repository.tags(&PageQuery::default()).await.unwrap().unwrap();
             for tag in tags.items {
-                let digest = repository
-                    .manifest(&tag.clone().into())
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .digest;
+                let digest = repository.manifest(&tag).await.unwrap().unwrap().digest;
                 content.push_str(&format!("{name}:{tag} {digest}\n"));
             }
             let admin = self.registry.storage().admin().unwrap();

@@ -66,14 +66,31 @@ pub struct ManifestPushed {
 }
 
 impl Repository {
-    /// Returns a manifest, by tag or digest.
+    /// Returns a manifest by tag or digest, which is a text or a value.
+    ///
+    /// ```
+    /// # use registry_core::{Registry, Tag, storage::MemoryStorage};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    ///
+    /// assert!(repository.manifest("v1").await?.is_none());
+    /// assert!(repository.manifest(Tag::parse("v1")?).await?.is_none());
+    /// assert!(repository.manifest("no tag").await.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error`] if it may not be pulled, or the storage fails.
-    pub async fn manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, Error> {
+    /// [`Error`] if the reference is malformed, the manifest may not be pulled, or the storage fails.
+    pub async fn manifest<R>(&self, reference: R) -> Result<Option<StoredManifest>, Error>
+    where
+        R: TryInto<Reference, Error: Into<Error>> + Send,
+    {
+        let reference = reference.try_into().map_err(Into::into)?;
         match self.permit(Action::Pull).await? {
-            Permission::Granted => Ok(self.storage().manifest(&self.name, reference).await?),
+            Permission::Granted => Ok(self.storage().manifest(&self.name, &reference).await?),
             Permission::Hidden => Ok(None),
         }
     }
@@ -286,12 +303,20 @@ impl Repository {
     }
 
     /// Deletes a tag and nothing else, or a manifest with every tag that points at it. Returns false if there
-    /// was no such tag or manifest.
+    /// was no such tag or manifest. The reference is a text or a value.
     ///
     /// # Errors
     ///
-    /// [`Error`] if it may not be deleted, or the storage fails.
-    pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, Error> {
+    /// [`Error`] if the reference is malformed, the manifest may not be deleted, or the storage fails.
+    pub async fn delete_manifest<R>(&self, reference: R) -> Result<bool, Error>
+    where
+        R: TryInto<Reference, Error: Into<Error>> + Send,
+    {
+        let reference = reference.try_into().map_err(Into::into)?;
+        self.delete_at(&reference).await
+    }
+
+    async fn delete_at(&self, reference: &Reference) -> Result<bool, Error> {
         if self.permit(Action::Delete).await? == Permission::Hidden {
             return Ok(false);
         }

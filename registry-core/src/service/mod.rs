@@ -125,13 +125,18 @@ impl Registry {
         Builder::new(Arc::new(storage))
     }
 
-    /// Returns a repository by name, with the authority of the host. It need not exist yet.
+    /// Returns a repository by name, with the authority of the host. It need not exist yet. The name is a
+    /// text or a [`RepositoryName`].
     ///
     /// # Errors
     ///
     /// [`InvalidName`] if the name is malformed.
-    pub fn repository(&self, name: &str) -> Result<Repository, InvalidName> {
-        Ok(self.scope(RepositoryName::parse(name)?, Authority::Host))
+    pub fn repository<N>(&self, name: N) -> Result<Repository, InvalidName>
+    where
+        N: TryInto<RepositoryName, Error: Into<InvalidName>>,
+    {
+        let name = name.try_into().map_err(Into::into)?;
+        Ok(self.scope(name, Authority::Host))
     }
 
     /// Returns the storage of the registry.

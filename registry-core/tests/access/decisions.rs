@@ -107,7 +107,7 @@ impl Hooks for Meanwhile {
     async fn before_put_manifest(&self, context: &Context<'_>, _: &PutManifest) -> Result<(), Veto> {
         // The host's own push comes through here too, as nobody.
         if let (Some(registry), Some(_)) = (self.0.get(), context.identity) {
-            let repository = registry.repository(context.repository.as_str()).unwrap();
+            let repository = registry.repository(context.repository).unwrap();
             let push = ManifestPush::new(Tag::parse("v2").unwrap(), manifest("first"));
             repository.put_manifest(push).await.unwrap();
         }

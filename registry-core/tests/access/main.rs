@@ -187,7 +187,7 @@ fn put(tag: &str, comment: &str) -> Ask {
 async fn filled(repositories: &[&str]) -> Recording {
     let storage = Recording::default();
     let registry = Registry::builder(storage.clone()).build();
-    for name in repositories {
+    for name in repositories.iter().copied() {
         let repository = registry.repository(name).unwrap();
         repository.push_blob(String::from("{}"), None).await.unwrap();
         let tag = registry_core::Tag::parse("v1").unwrap();

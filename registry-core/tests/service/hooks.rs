@@ -4,7 +4,7 @@ use crate::{digest, filled, manifest, push, send};
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use registry_core::{
-    Algorithm, Digest, Hooks, Identity, Reference, Registry, Tag,
+    Algorithm, Digest, Hooks, Identity, Reference, Registry,
     hooks::{Context, Event, Veto},
     storage::{MemoryStorage, PutManifest},
 };
@@ -81,10 +81,8 @@ async fn hooks_are_told_what_happened_and_who_did_it() {
     app.push_blob(String::from("{}"), None).await.unwrap();
     let first = app.put_manifest(push("v1", "first")).await.unwrap();
     app.put_manifest(push("v1", "second")).await.unwrap();
-    app.delete_manifest(&Tag::parse("v1").unwrap().into())
-        .await
-        .unwrap();
-    app.delete_manifest(&first.digest.into()).await.unwrap();
+    app.delete_manifest("v1").await.unwrap();
+    app.delete_manifest(first.digest).await.unwrap();
     let other = registry.repository("other").unwrap();
     other.mount(&digest(), None).await.unwrap();
     app.delete_blob(&digest()).await.unwrap();
@@ -139,24 +137,12 @@ async fn a_veto_is_read_by_the_client_and_leaves_nothing() {
             "manifest" => {
                 let body = String::from_utf8(manifest("second").to_vec()).unwrap();
                 let answer = send(&registry, None, Method::PUT, "/v2/app/manifests/v2", &body).await;
-                assert!(
-                    repository
-                        .manifest(&Tag::parse("v2").unwrap().into())
-                        .await
-                        .unwrap()
-                        .is_none()
-                );
+                assert!(repository.manifest("v2").await.unwrap().is_none());
                 answer
             }
             _ => {
                 let answer = send(&registry, None, Method::DELETE, "/v2/app/manifests/v1", "").await;
-                assert!(
-                    repository
-                        .manifest(&Tag::parse("v1").unwrap().into())
-                        .await
-                        .unwrap()
-                        .is_some()
-                );
+                assert!(repository.manifest("v1").await.unwrap().is_some());
                 answer
             }
         };

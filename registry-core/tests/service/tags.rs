@@ -2,7 +2,7 @@
 
 use crate::{IMAGE, filled, manifest, ruled};
 use http::{Request, StatusCode, header};
-use registry_core::{Action, Algorithm, Digest, Registry, Tag, auth::Decision, storage::MemoryStorage};
+use registry_core::{Action, Algorithm, Digest, Registry, auth::Decision, storage::MemoryStorage};
 
 #[tokio::test]
 async fn who_may_push_but_not_overwrite_moves_no_tag_that_exists() {
@@ -28,11 +28,7 @@ async fn who_may_push_but_not_overwrite_moves_no_tag_that_exists() {
     assert_eq!(put("v2", "second").await, StatusCode::CREATED, "a new tag");
 
     let repository = registry.repository("team/app").unwrap();
-    let v1 = repository
-        .manifest(&Tag::parse("v1").unwrap().into())
-        .await
-        .unwrap()
-        .unwrap();
+    let v1 = repository.manifest("v1").await.unwrap().unwrap();
     assert_eq!(v1.bytes, manifest("first"));
 }
 

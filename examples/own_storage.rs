@@ -142,7 +142,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let registry = Registry::builder(std::sync::Arc::clone(&archive)).build();
     let repository = registry.repository("team/app")?;
 
-    let blob = repository.push_blob(String::from("kept for good"), None).await?;
+    let blob = repository.push_blob("kept for good", None).await?;
     for _ in 0..3 {
         repository.open_blob(&blob.digest, ReadBlob::default()).await?;
     }

@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use registry_core::{
     Action, Algorithm, Authorizer, Digest, Identity, Limits, MediaType, Registry, RepositoryName, Tag,
     auth::{Access, AuthError, ClientAddress, Decision, FromExtensions},
-    service::{ManifestPush, ResponseBody},
+    service::{BlobSource, ManifestPush, ResponseBody},
     storage::MemoryStorage,
 };
 use serde_json::{Value, json};
@@ -172,19 +172,19 @@ async fn blob_bytes() {
     ] {
         let repository = registry.repository("a").unwrap();
         let upload = repository.open_upload(Algorithm::Sha256).await.unwrap();
-        repository
-            .append(&upload.id, None, String::from("1234"))
+        repository.append(&upload.id, None, "1234").await.unwrap();
+        let refused = repository
+            .append(&upload.id, None, BlobSource::body(chunk))
             .await
-            .unwrap();
-        let refused = repository.append(&upload.id, None, chunk).await.unwrap_err();
+            .unwrap_err();
         assert_eq!(refused.wire().0, 413);
         // It could never be closed.
         assert!(repository.upload(&upload.id).await.unwrap().is_none());
     }
-    let chunk = Unannounced(VecDeque::from(["1234", "5678", "9"]));
+    let chunk = BlobSource::body(Unannounced(VecDeque::from(["1234", "5678", "9"])));
     let whole = registry.repository("a").unwrap().push_blob(chunk, None).await;
     assert_eq!(whole.unwrap_err().wire().0, 413);
-    let chunk = Unannounced(VecDeque::from(["1234", "5678"]));
+    let chunk = BlobSource::body(Unannounced(VecDeque::from(["1234", "5678"])));
     let whole = registry.repository("a").unwrap().push_blob(chunk, None).await;
     assert_eq!(whole.unwrap().digest, digest(b"12345678"));
 }
@@ -253,7 +253,7 @@ async fn manifest_references() {
     let blob = registry
         .repository("a")
         .unwrap()
-        .push_blob(String::from("{}"), None)
+        .push_blob("{}", None)
         .await
         .unwrap();
     let descriptor = json!({"mediaType": "a/b", "digest": blob.digest.to_string(), "size": 2});
@@ -767,7 +767,7 @@ async fn mount_candidates() {
             let pushed = host
                 .repository(name)
                 .unwrap()
-                .push_blob(String::from("{}"), None)
+                .push_blob("{}", None)
                 .await
                 .unwrap();
             digest = Some(pushed.digest);

@@ -46,7 +46,7 @@ impl Fixture {
 
     /// Pushes an artifact by digest and returns its descriptor. `name` makes its digest distinct.
     async fn artifact(&self, name: &str, subject: Option<&Value>) -> Value {
-        let config = self.repository.push_blob(String::from("{}"), None).await.unwrap();
+        let config = self.repository.push_blob("{}", None).await.unwrap();
         let empty = json!({
             "mediaType": "application/vnd.oci.empty.v1+json", "digest": config.digest.to_string(), "size": 2,
         });

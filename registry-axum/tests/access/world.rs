@@ -96,7 +96,7 @@ impl World {
             world.sessions.push((name.to_owned(), session.id.to_string()));
         }
         let secret = world.registry.repository("secret/app").unwrap();
-        secret.push_blob(String::from("secret"), None).await.unwrap();
+        secret.push_blob("secret", None).await.unwrap();
         world
     }
 

@@ -1,19 +1,17 @@
 //! Operations on blobs: read, monolithic push, mount and deletion.
 
-use super::{
-    Permission, Repository,
-    body::{Capped, Erased},
-};
+use super::{BlobSource, Permission, Repository, body::Capped};
 use crate::{
     auth::{Access, Action, Decision},
     digest::Digest,
     error::Error,
     hooks::Event,
     name::RepositoryName,
-    storage::{BlobInfo, BlobRead, BoxError, IncomingBody, Page, ReadBlob, ingest},
+    storage::{BlobBody, BlobInfo, BlobRead, Content, IncomingBody, Page, ReadBlob, StorageError, ingest},
 };
-use http_body::Body;
-use std::pin::pin;
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use std::{future::poll_fn, pin::pin};
 
 impl Repository {
     /// Returns the size of a blob, or `None` if the repository does not hold it.
@@ -45,6 +43,34 @@ impl Repository {
         Ok(read)
     }
 
+    /// Reads a whole blob into memory, if it has at most `limit` bytes. Returns `None` if the repository does
+    /// not hold it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlobTooLarge`] if it has more bytes, none of which are read; [`Error`] if the blob may not be
+    /// pulled, or the storage fails.
+    pub async fn read_blob(&self, digest: &Digest, limit: usize) -> Result<Option<Bytes>, Error> {
+        let Some(info) = self.blob(digest).await? else {
+            return Ok(None);
+        };
+        let limit = limit as u64;
+        if info.size > limit {
+            return Err(Error::BlobTooLarge { limit });
+        }
+        let Some(read) = self.open_blob(digest, ReadBlob::default()).await? else {
+            return Ok(None);
+        };
+        let size = read.info.size;
+        match read.body {
+            BlobBody::Content(content) if size <= limit => Ok(Some(whole(content, size).await?)),
+            BlobBody::Content(_) => Err(Error::BlobTooLarge { limit }),
+            BlobBody::Redirect(_) => {
+                Err(StorageError::internal("a redirect for a caller that cannot follow it").into())
+            }
+        }
+    }
+
     /// Pushes a whole blob. Its digest must be `expected`, if that is given. Otherwise it is stored under its
     /// sha256.
     ///
@@ -52,14 +78,12 @@ impl Repository {
     ///
     /// [`Error::DigestMismatch`], with nothing stored; [`Error`] if it may not be pushed, the body breaks off, or
     /// the storage fails.
-    pub async fn push_blob<B>(&self, body: B, expected: Option<Digest>) -> Result<BlobInfo, Error>
-    where
-        B: Body + Send,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        self.push_blob_erased(pin!(Erased(Box::pin(body))), expected)
-            .await
+    pub async fn push_blob(
+        &self,
+        source: impl Into<BlobSource> + Send,
+        expected: Option<Digest>,
+    ) -> Result<BlobInfo, Error> {
+        self.push_blob_erased(source.into().as_body(), expected).await
     }
 
     pub(super) async fn push_blob_erased(
@@ -148,5 +172,23 @@ impl Repository {
             self.tell(&Event::BlobDeleted { digest });
         }
         Ok(deleted)
+    }
+}
+
+/// Reads content of `size` bytes.
+async fn whole(content: Content, size: u64) -> Result<Bytes, StorageError> {
+    let mut stream = content.into_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = poll_fn(|context| stream.as_mut().poll_frame(context)).await {
+        let data = frame?.into_data().unwrap_or_default();
+        bytes.extend_from_slice(&data);
+        if bytes.len() as u64 > size {
+            break;
+        }
+    }
+    if bytes.len() as u64 == size {
+        Ok(bytes.freeze())
+    } else {
+        Err(StorageError::internal("the content is not as long as its blob"))
     }
 }

@@ -17,6 +17,7 @@ mod parts;
 mod referrers;
 mod referrers_tag;
 mod remedies;
+mod source;
 mod tags;
 mod uploads;
 
@@ -26,6 +27,7 @@ pub use self::{
     manifests::{ManifestPush, ManifestPushed},
     referrers::ReferrersPage,
     remedies::Setting,
+    source::BlobSource,
 };
 
 use self::{documents::Documents, layer_urls::LayerUrls, remedies::Remedies};
@@ -50,7 +52,7 @@ use std::{net::IpAddr, sync::Arc};
 /// let registry = Registry::builder(MemoryStorage::new()).build();
 /// let repository = registry.repository("team/app")?;
 ///
-/// let blob = repository.push_blob(String::from("content"), None).await?;
+/// let blob = repository.push_blob("content", None).await?;
 ///
 /// assert_eq!(repository.blob(&blob.digest).await?.unwrap().size, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -3,10 +3,7 @@
 //! The protocol decides which chunk may follow ([`Upload`]). The storage compares and appends, and the core
 //! verifies the digest.
 
-use super::{
-    Permission, Repository,
-    body::{Capped, Erased},
-};
+use super::{BlobSource, Permission, Repository, body::Capped};
 use crate::{
     auth::{Access, Action, Decision},
     digest::{Algorithm, Digest},
@@ -15,12 +12,11 @@ use crate::{
     hooks::Event,
     protocol::{ChunkRefused, ContentRange, Upload},
     storage::{
-        BlobInfo, BoxError, IncomingBody, NewUpload, StorageError, StorageWrite, UploadBody, UploadState,
-        close,
+        BlobInfo, IncomingBody, NewUpload, StorageError, StorageWrite, UploadBody, UploadState, close,
     },
     upload_id::UploadId,
 };
-use http_body::Body;
+use http_body::Body as _;
 use std::pin::pin;
 
 impl Repository {
@@ -55,13 +51,13 @@ impl Repository {
     ///
     /// [`Error::UploadUnknown`]; [`Error::ChunkOutOfOrder`] with no byte appended; [`Error::Body`] if the
     /// body broke off, with the bytes before that kept.
-    pub async fn append<B>(&self, id: &UploadId, range: Option<ContentRange>, body: B) -> Result<u64, Error>
-    where
-        B: Body + Send,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        self.append_erased(id, range, pin!(Erased(Box::pin(body)))).await
+    pub async fn append(
+        &self,
+        id: &UploadId,
+        range: Option<ContentRange>,
+        source: impl Into<BlobSource> + Send,
+    ) -> Result<u64, Error> {
+        self.append_erased(id, range, source.into().as_body()).await
     }
 
     pub(super) async fn append_erased(
@@ -86,19 +82,14 @@ impl Repository {
     ///
     /// The errors of [`append`](Self::append), except that after [`Error::Body`] the session is unchanged;
     /// [`Error::DigestMismatch`], after which the session has ended.
-    pub async fn close<B>(
+    pub async fn close(
         &self,
         id: &UploadId,
         digest: &Digest,
         range: Option<ContentRange>,
-        body: B,
-    ) -> Result<BlobInfo, Error>
-    where
-        B: Body + Send,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        self.close_erased(id, digest, range, pin!(Erased(Box::pin(body))))
+        source: impl Into<BlobSource> + Send,
+    ) -> Result<BlobInfo, Error> {
+        self.close_erased(id, digest, range, source.into().as_body())
             .await
     }
 

@@ -189,7 +189,7 @@ async fn filled(repositories: &[&str]) -> Recording {
     let registry = Registry::builder(storage.clone()).build();
     for name in repositories.iter().copied() {
         let repository = registry.repository(name).unwrap();
-        repository.push_blob(String::from("{}"), None).await.unwrap();
+        repository.push_blob("{}", None).await.unwrap();
         let tag = registry_core::Tag::parse("v1").unwrap();
         let push = registry_core::service::ManifestPush::new(tag, manifest("first"));
         repository.put_manifest(push).await.unwrap();

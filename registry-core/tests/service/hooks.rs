@@ -78,7 +78,7 @@ async fn hooks_are_told_what_happened_and_who_did_it() {
         .unwrap()
         .as_identity(Identity::new("ann"));
 
-    app.push_blob(String::from("{}"), None).await.unwrap();
+    app.push_blob("{}", None).await.unwrap();
     let first = app.put_manifest(push("v1", "first")).await.unwrap();
     app.put_manifest(push("v1", "second")).await.unwrap();
     app.delete_manifest("v1").await.unwrap();

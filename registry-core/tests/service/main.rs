@@ -10,6 +10,7 @@ mod access;
 mod answers;
 mod blobs;
 mod hooks;
+mod in_process;
 mod logging;
 mod options;
 mod outages;
@@ -175,9 +176,9 @@ fn push(tag: &str, comment: &str) -> ManifestPush {
 /// Fills a storage with `{}` and a tag `v1` in each of `repositories`.
 async fn filled(storage: &MemoryStorage, repositories: &[&str]) {
     let registry = Registry::builder(storage.clone()).build();
-    for name in repositories {
+    for name in repositories.iter().copied() {
         let repository = registry.repository(name).unwrap();
-        repository.push_blob(String::from("{}"), None).await.unwrap();
+        repository.push_blob("{}", None).await.unwrap();
         repository.put_manifest(push("v1", "first")).await.unwrap();
     }
 }

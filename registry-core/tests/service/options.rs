@@ -27,7 +27,7 @@ async fn read_only_nobody_changes_anything_but_the_host() {
         }
     }
     let repository = registry.repository("a").unwrap();
-    repository.push_blob(String::from("more"), None).await.unwrap();
+    repository.push_blob("more", None).await.unwrap();
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn an_index_may_have_blobs_that_are_not_called_manifests() {
         .build()
         .repository("a")
         .unwrap();
-    repository.push_blob(String::from("{}"), None).await.unwrap();
+    repository.push_blob("{}", None).await.unwrap();
     for list in [MediaType::OCI_INDEX, MediaType::DOCKER_LIST] {
         for (entry, accepted) in [
             ("application/vnd.oci.image.layer.v1.tar+gzip", true),
@@ -161,7 +161,7 @@ async fn the_host_says_from_where_layers_may_be_fetched() {
         .build();
     let [silent, asked] = [silent, asked].map(|registry| registry.repository("a").unwrap());
     for repository in [&silent, &asked] {
-        repository.push_blob(String::from("{}"), None).await.unwrap();
+        repository.push_blob("{}", None).await.unwrap();
     }
     let (missing, invalid) = (Some("MANIFEST_BLOB_UNKNOWN"), Some("MANIFEST_INVALID"));
     for (kind, urls, of_silent, of_asked) in [
@@ -212,7 +212,7 @@ async fn wrong_sizes_are_a_choice() {
         .build();
     let [strict, lenient] = [strict, lenient].map(|registry| registry.repository("a").unwrap());
     for repository in [&strict, &lenient] {
-        repository.push_blob(String::from("{}"), None).await.unwrap();
+        repository.push_blob("{}", None).await.unwrap();
     }
 
     let refused = strict.put_manifest(push.clone()).await.unwrap_err();

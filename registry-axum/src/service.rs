@@ -1,12 +1,11 @@
-//! The one handler: a tracked task per request that may change something, bodies in both directions.
+//! The one handler: the path and the links of a request, and bodies in both directions.
 
 use crate::Mount;
 use axum::{body::Body, extract::OriginalUri};
-use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{Request, Response, Uri, uri::PathAndQuery};
 use registry_core::{
-    Registry,
-    protocol::{Links, normalized},
-    service::ResponseBody,
+    protocol::Links,
+    service::{RegistryService, ResponseBody},
 };
 use std::{
     convert::Infallible,
@@ -15,25 +14,26 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio_util::task::TaskTracker;
+use tower_service::Service;
 
 #[derive(Clone, Debug)]
 pub(crate) struct MountService {
-    registry: Registry,
+    registry: RegistryService<Body>,
     /// Prefix that is part of the requests' paths.
     prefix: Arc<str>,
     /// Configured external location.
     links: Option<Links>,
-    tasks: TaskTracker,
 }
 
 impl MountService {
     pub(crate) fn new(mount: &Mount) -> Self {
+        let tasks = mount.tasks.clone();
         Self {
-            registry: mount.registry.clone(),
+            registry: mount.registry.clone().into_service(move |task| {
+                tasks.spawn(task);
+            }),
             prefix: Arc::clone(&mount.prefix),
             links: mount.links.clone().or_else(|| mount.registry.links().cloned()),
-            tasks: mount.tasks.clone(),
         }
     }
 
@@ -63,7 +63,7 @@ impl MountService {
     }
 }
 
-impl tower_service::Service<Request<Body>> for MountService {
+impl Service<Request<Body>> for MountService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -75,22 +75,8 @@ impl tower_service::Service<Request<Body>> for MountService {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         self.prepare(&mut request);
         let into_body = into_body(&mut request);
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let response = self.registry.handle(request);
-        if reads {
-            return Box::pin(async move { Ok(response.await.map(into_body)) });
-        }
-        let task = self.tasks.spawn(response);
-        Box::pin(async move {
-            Ok(task.await.map_or_else(
-                |error| {
-                    tracing::error!(%error, %method, path = &*normalized(uri.path()), "a request's task ended without an answer");
-                    failed()
-                },
-                |response| response.map(Body::new),
-            ))
-        })
+        let response = self.registry.call(request);
+        Box::pin(async move { response.await.map(|response| response.map(into_body)) })
     }
 }
 
@@ -113,15 +99,4 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Uri {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = rest.parse().ok();
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
-}
-
-fn failed() -> Response<Body> {
-    const BODY: &str = r#"{"errors":[{"code":"UNKNOWN","message":"the registry failed"}]}"#;
-    let mut response = Response::new(Body::from(BODY));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    response
 }

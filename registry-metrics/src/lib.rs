@@ -14,7 +14,10 @@
 //! gauges::build(&mut instruments, env!("CARGO_PKG_VERSION"));
 //!
 //! // A tower service; with axum, `router(registry).layer(http)` is the same.
-//! let service = http.layer(Registry::builder(storage).build());
+//! let registry = Registry::builder(storage).build();
+//! let service = http.layer(registry.into_service::<String>(|task| {
+//!     tokio::spawn(task);
+//! }));
 //! # let _ = service;
 //!
 //! // For whoever scrapes, with the type `text::CONTENT_TYPE`.

@@ -9,13 +9,14 @@ use prometheus_client::registry::Registry as Instruments;
 use registry_core::{
     Algorithm, Authenticator, Digest, Identity, Reference, Registry, RepositoryName, Storage, Tag,
     auth::{AuthError, AuthRequest, Challenge},
+    service::RegistryService,
     storage::{
         BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob, Result,
         StorageError, StoredManifest,
     },
 };
 use registry_metrics::{
-    AuthMetrics, HttpMetrics, MeasuredService, StorageMetrics, gauges, prometheus_client, text,
+    AuthMetrics, HttpMetrics, MeasuredBody, MeasuredService, StorageMetrics, gauges, prometheus_client, text,
 };
 use std::{
     convert::Infallible,
@@ -32,13 +33,16 @@ use tower_service::Service;
 type Body = Full<&'static [u8]>;
 
 /// Makes a registry behind the layer, and its instruments.
-fn registry() -> (Instruments, MeasuredService<Registry>) {
+fn registry() -> (Instruments, MeasuredService<RegistryService<MeasuredBody<Body>>>) {
     let mut instruments = Instruments::default();
     let http = HttpMetrics::register(&mut instruments);
     let registry = Registry::builder(MemoryStorage::new())
         .allow_anonymous_push()
         .build();
-    (instruments, http.layer(registry))
+    let service = registry.into_service(|task| {
+        tokio::spawn(task);
+    });
+    (instruments, http.layer(service))
 }
 
 /// Sends a request and reads the whole answer; returns its `Location`.

@@ -18,12 +18,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, header, request::Parts};
 use http_body::Body;
 use serde::Serialize;
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-};
+use std::{future::Future, pin::pin};
 use tracing::Instrument as _;
 
 /// Result of an operation, before it becomes an HTTP response.
@@ -45,8 +40,9 @@ impl Registry {
     /// that the registry was built with, for this request. If the client is known, its [`Identity`] is in the
     /// response's extensions.
     ///
-    /// Dropping the future of a request that changes content is safe for the storage, but may lose events.
-    /// Run such requests in a separate task, as `registry-axum` does.
+    /// Dropping the future of a request that changes content is safe for the storage, but cuts the operation and
+    /// loses its events. A server drops it when its client vanishes: use
+    /// [`into_service`](Self::into_service) there, or `registry-axum`.
     pub fn handle<B>(
         &self,
         request: http::Request<B>,
@@ -478,26 +474,6 @@ impl Repository {
         } else {
             Err(Error::UploadUnknown)
         }
-    }
-}
-
-impl<B> tower_service::Service<http::Request<B>> for Registry
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    type Response = http::Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let response = self.handle(request);
-        Box::pin(async move { Ok(response.await) })
     }
 }
 

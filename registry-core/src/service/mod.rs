@@ -8,11 +8,13 @@ mod blobs;
 mod body;
 mod builder;
 mod documents;
+mod hosted;
 mod http;
 mod layer_urls;
 mod limits;
 mod manifests;
 mod needs;
+mod oneshot;
 mod parts;
 mod referrers;
 mod referrers_tag;
@@ -24,6 +26,7 @@ mod uploads;
 pub use self::{
     body::ResponseBody,
     builder::{Builder, Limits},
+    hosted::{RegistryService, Task},
     manifests::{ManifestPush, ManifestPushed},
     referrers::ReferrersPage,
     remedies::Setting,

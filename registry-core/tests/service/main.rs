@@ -10,6 +10,7 @@ mod access;
 mod answers;
 mod blobs;
 mod hooks;
+mod hosted;
 mod in_process;
 mod logging;
 mod options;

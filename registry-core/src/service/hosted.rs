@@ -1,0 +1,124 @@
+//! [`RegistryService`]: a registry as a service for any server, whose operations outlive their clients.
+
+use super::{Registry, ResponseBody, oneshot::oneshot};
+use crate::{
+    error::Error,
+    protocol::normalized,
+    storage::{BoxError, StorageError},
+};
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// Future that a host has to run to its end.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A registry as a [`tower_service::Service`] for request bodies of type `B`, created by
+/// [`Registry::into_service`].
+pub struct RegistryService<B> {
+    registry: Registry,
+    spawn: Arc<dyn Fn(Task) + Send + Sync>,
+    body: PhantomData<fn(B)>,
+}
+
+impl Registry {
+    /// Converts the registry into a service for a server without axum.
+    ///
+    /// Servers drop the future of a request when its client vanishes. Every request that may change something
+    /// therefore runs as a task of its own, which `spawn` has to run to its end, whatever becomes of the
+    /// client. The task then keeps what was received, completes the operation and sends its events. At a
+    /// shutdown the host waits for these tasks.
+    ///
+    /// ```
+    /// use registry_core::{Registry, storage::MemoryStorage};
+    /// use tower_service::Service as _;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let mut service = registry.into_service(|task| {
+    ///     tokio::spawn(task);
+    /// });
+    ///
+    /// let request = http::Request::get("/v2/").body(String::new())?;
+    /// assert_eq!(service.call(request).await?.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// The body type is that of the server: `registry.into_service::<hyper::body::Incoming>(…)`.
+    pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
+        RegistryService {
+            registry: self,
+            spawn: Arc::new(spawn),
+            body: PhantomData,
+        }
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for RegistryService<B>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let response = self.registry.handle(request);
+        if reads {
+            return Box::pin(async move { Ok(response.await) });
+        }
+        let (sender, receiver) = oneshot();
+        (self.spawn)(Box::pin(async move { sender.send(response.await) }));
+        Box::pin(async move {
+            Ok(receiver.await.unwrap_or_else(|| {
+                tracing::error!(%method, path = &*normalized(uri.path()), "a request's task ended without an answer");
+                failed()
+            }))
+        })
+    }
+}
+
+/// Returns the response of a task that panicked or was dropped.
+fn failed() -> Response<ResponseBody> {
+    let error = Error::from(StorageError::internal("the task of the request ended"));
+    let mut response = Response::new(ResponseBody::full(error.body().into()));
+    *response.status_mut() = error.wire().0;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+impl<B> Clone for RegistryService<B> {
+    fn clone(&self) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            spawn: Arc::clone(&self.spawn),
+            body: PhantomData,
+        }
+    }
+}
+
+impl<B> fmt::Debug for RegistryService<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryService")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,7 +1,7 @@
-//! Content that a storage returns for sending: [`BlobRead`] and [`Content`], with the requested part in
-//! [`RangeSpec`].
+//! Content that a storage returns: [`BlobInfo`], and [`BlobRead`] and [`Content`] for sending, with the
+//! requested part in [`RangeSpec`].
 
-use super::{BlobInfo, error::StorageError};
+use super::error::StorageError;
 use crate::{digest::Digest, media_type::MediaType};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -12,7 +12,38 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::SystemTime,
 };
+
+/// A blob: its digest and size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobInfo {
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+    /// Time at which it was stored, by the backend's clock, if known.
+    pub modified: Option<SystemTime>,
+}
+
+impl BlobInfo {
+    /// Describes a blob of `size` bytes.
+    #[must_use]
+    pub const fn new(digest: Digest, size: u64) -> Self {
+        Self {
+            digest,
+            size,
+            modified: None,
+        }
+    }
+
+    /// Sets the time at which it was stored.
+    #[must_use]
+    pub fn with_modified(self, modified: Option<SystemTime>) -> Self {
+        Self { modified, ..self }
+    }
+}
 
 /// Stream of bytes from a storage.
 pub type ContentStream = Pin<Box<dyn Body<Data = Bytes, Error = StorageError> + Send>>;

@@ -6,6 +6,9 @@ use std::{error::Error as StdError, io};
 /// Any error, boxed, as a source that only the log shows.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
+/// Result of most calls of a storage.
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
+
 /// Failure of a call of a storage. An outage is never reported as "not found".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

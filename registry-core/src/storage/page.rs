@@ -1,0 +1,42 @@
+//! Pages of listings: [`Page`] and [`Listing`].
+
+/// One page of a listing: at most `limit` items that sort after `after`, in byte order of the whole name.
+///
+/// `after` need not exist. A page is found by seeking, so its cost does not grow with its position.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a, K> {
+    /// Exclusive lower bound.
+    pub after: Option<&'a K>,
+    /// Maximum number of items. With 0 the page is empty, and [`more`](Listing::more) is false.
+    pub limit: usize,
+}
+
+/// The items of one page.
+#[derive(Clone, Debug)]
+pub struct Listing<T> {
+    /// Items, in byte order.
+    pub items: Vec<T>,
+    /// True if at least one item sorts after the last one of this page.
+    pub more: bool,
+}
+
+impl<T> Listing<T> {
+    /// Takes the first `limit` of `items`, which are in order and begin after the page's lower bound.
+    pub fn first(limit: usize, items: impl IntoIterator<Item = T>) -> Self {
+        let mut items = items.into_iter();
+        let page: Vec<T> = items.by_ref().take(limit).collect();
+        Self {
+            more: limit > 0 && items.next().is_some(),
+            items: page,
+        }
+    }
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            more: false,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! [`PutManifest`]: a manifest to store with its tags and needs, and the result, [`PutOutcome`].
+
+use super::{error::StorageError, upload::Verified};
+use crate::{descriptor::Descriptor, digest::Digest, media_type::MediaType, reference::Tag};
+use bytes::Bytes;
+
+/// Required target of a tag before a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagExpect {
+    /// The tag may point anywhere or be absent.
+    Any,
+    /// The tag must be absent.
+    Absent,
+    /// The tag must point at this digest.
+    Is(Digest),
+    /// The tag must be absent or point at this digest: pushing the same manifest to an immutable tag again
+    /// succeeds.
+    AbsentOrIs(Digest),
+}
+
+impl TagExpect {
+    /// Returns true if a tag that points at `current` is as expected.
+    #[must_use]
+    pub fn admits(&self, current: Option<&Digest>) -> bool {
+        match (self, current) {
+            (Self::Any, _) | (Self::Absent | Self::AbsentOrIs(_), None) => true,
+            (Self::Is(expected) | Self::AbsentOrIs(expected), Some(current)) => expected == current,
+            (Self::Absent, Some(_)) | (Self::Is(_), None) => false,
+        }
+    }
+}
+
+/// A tag to move, and its required target before the move.
+#[derive(Clone, Debug)]
+pub struct TagMove {
+    /// The tag.
+    pub tag: Tag,
+    /// Required target before the move.
+    pub expect: TagExpect,
+}
+
+/// Kind of content that a manifest refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// A blob of the repository: config and layers.
+    Blob,
+    /// A manifest of the repository: the entries of an index that are manifests by their media type.
+    Manifest,
+    /// A blob or a manifest of the repository: the other entries of an index. BuildKit stores a cache as an
+    /// index of blobs.
+    Either,
+}
+
+impl Need {
+    /// Returns true if a blob of the repository satisfies the need.
+    #[must_use]
+    pub const fn admits_blob(self) -> bool {
+        match self {
+            Self::Blob | Self::Either => true,
+            Self::Manifest => false,
+        }
+    }
+
+    /// Returns true if a manifest of the repository satisfies the need.
+    #[must_use]
+    pub const fn admits_manifest(self) -> bool {
+        match self {
+            Self::Manifest | Self::Either => true,
+            Self::Blob => false,
+        }
+    }
+}
+
+/// Content that a manifest refers to and that must exist.
+#[derive(Clone, Copy, Debug)]
+pub struct Needed {
+    /// Digest of the content.
+    pub digest: Digest,
+    /// Size that the descriptor gives, in bytes.
+    pub size: u64,
+    /// Kind of content that is needed.
+    pub need: Need,
+}
+
+/// Treatment of content whose size differs from its descriptor's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SizePolicy {
+    /// Refuses the manifest.
+    #[default]
+    Exact,
+    /// Accepts the manifest if the content is undamaged. Damaged content counts as absent.
+    Any,
+}
+
+/// Content whose size differs from its descriptor's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongSize {
+    /// The content.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub stored: u64,
+    /// The size that the descriptor gives, in bytes.
+    pub claimed: u64,
+}
+
+impl From<WrongSize> for StorageError {
+    fn from(wrong: WrongSize) -> Self {
+        Self::SizeMismatch {
+            digest: wrong.digest,
+            stored: wrong.stored,
+            claimed: wrong.claimed,
+        }
+    }
+}
+
+/// A manifest to store, with everything that a backend has to know of it. A backend parses no JSON.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PutManifest {
+    /// The document, and the digest it is put under.
+    pub manifest: Verified<Bytes>,
+    /// Its media type.
+    pub media_type: MediaType,
+    /// Tags to move to it.
+    pub tags: Vec<TagMove>,
+    /// Content that must exist.
+    pub needs: Vec<Needed>,
+    /// Treatment of needed content whose size differs from its descriptor's.
+    pub sizes: SizePolicy,
+    /// Subject of the manifest, and the descriptor that the subject's referrers listing shows. A backend may
+    /// also read both from the document.
+    pub referrer: Option<(Digest, Descriptor)>,
+}
+
+impl PutManifest {
+    /// Describes a manifest without tags, needs and subject.
+    #[must_use]
+    pub const fn new(manifest: Verified<Bytes>, media_type: MediaType) -> Self {
+        Self {
+            manifest,
+            media_type,
+            tags: Vec::new(),
+            needs: Vec::new(),
+            sizes: SizePolicy::Exact,
+            referrer: None,
+        }
+    }
+}
+
+/// A tag that was moved, with its previous target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The tag.
+    pub tag: Tag,
+    /// Digest that it pointed at before.
+    pub previous: Option<Digest>,
+}
+
+/// Result of storing a manifest: the tags that were moved, and the first one that could not be moved.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct PutOutcome {
+    /// True if the repository did not have the manifest before.
+    pub created: bool,
+    /// Tags that were moved, in byte order.
+    pub moved: Vec<Moved>,
+    /// Tag that could not be moved, with the reason. Tags that sort after it were not tried.
+    pub failed: Option<(Tag, StorageError)>,
+    /// Content whose size differs from its descriptor's, accepted by [`SizePolicy::Any`].
+    pub wrong_sizes: Vec<WrongSize>,
+}
+
+impl PutOutcome {
+    /// Describes a stored manifest before any tag was moved.
+    #[must_use]
+    pub const fn of_manifest(created: bool) -> Self {
+        Self {
+            created,
+            moved: Vec::new(),
+            failed: None,
+            wrong_sizes: Vec::new(),
+        }
+    }
+}

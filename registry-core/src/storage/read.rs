@@ -1,0 +1,101 @@
+//! [`Storage`]: the contract for reading, and the accessors of the other planes.
+
+use super::{
+    admin::StorageAdmin,
+    content::{BlobInfo, BlobRead, ReadBlob, StoredManifest},
+    error::Result,
+    page::{Listing, Page},
+    write::StorageWrite,
+};
+use crate::{
+    descriptor::Descriptor,
+    digest::Digest,
+    name::RepositoryName,
+    reference::{Reference, Tag},
+};
+use async_trait::async_trait;
+use std::fmt::Debug;
+
+/// Reads the repositories of a registry. Writing and maintenance are separate planes.
+///
+/// # Contract
+///
+/// - Every call is scoped to a repository. A blob of one repository is not readable through another until it
+///   is mounted or pushed there.
+/// - `Ok(None)` means that the item does not exist. An outage is an `Err`, never `None`.
+/// - A blob appears whole or not at all, regardless of the number of concurrent writers. The bytes under a
+///   digest never change. An open reader can read to the end even if the blob is deleted meanwhile.
+/// - A blob whose stored size is wrong counts as absent, so that pushing it again repairs it. A backend
+///   detects at least a zero-byte file under a digest that is not of the empty string.
+/// - Once a write is acknowledged, every handle sees it.
+#[async_trait]
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// Returns the size of a blob, or `None` if the repository does not hold it.
+    ///
+    /// After `Some`, a client skips the upload of the blob. While a garbage collection runs, this call
+    /// therefore counts as use.
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>>;
+
+    /// Opens a blob for reading, whole or in part, and returns the resolved range.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::RangeUnsatisfiable`] if the range has none of the blob's bytes.
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>>;
+
+    /// Returns a manifest with its bytes, by tag or digest.
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>>;
+
+    /// Returns the tags of a repository, or `None` if the repository does not exist.
+    ///
+    /// A repository exists from its first manifest on, even if all its tags and manifests have been deleted
+    /// since.
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>>;
+
+    /// Returns the manifests whose `subject` field names `subject`, in the order of their digests.
+    ///
+    /// With `artifact_type`, only manifests of exactly that type are returned. The type need not be a media
+    /// type. Neither the repository nor the subject need exist.
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>>;
+
+    /// Returns every repository that exists.
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>>;
+
+    /// Returns repositories that hold a blob.
+    ///
+    /// A mount without `from` tries them, each after its own pull decision. The result is a hint: it may be
+    /// incomplete or empty.
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        let _ = (digest, page);
+        Ok(Listing::default())
+    }
+
+    /// Returns the plane that changes content. `None` makes the storage read-only.
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        None
+    }
+
+    /// Returns the plane for maintenance, which no request can reach.
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        None
+    }
+}

@@ -1,0 +1,157 @@
+//! [`StorageWrite`]: the contract for changing content.
+
+use super::{
+    content::BlobInfo,
+    error::Result,
+    new_upload::NewUpload,
+    put::{PutManifest, PutOutcome, TagExpect},
+    upload::{UploadBody, UploadState, Verified},
+};
+use crate::{digest::Digest, hash::Hasher, name::RepositoryName, reference::Tag, upload_id::UploadId};
+use async_trait::async_trait;
+
+/// Changes the content of a storage.
+///
+/// # Contract
+///
+/// - When the future of `commit`, `put_manifest` or a deletion is dropped, the call finishes or leaves
+///   nothing visible.
+/// - An upload is data, not a live object: any handle can continue any session. `append`, `rehash` and
+///   `commit` compare [`UploadState::version`], so that at most one of two concurrent retries succeeds.
+/// - Bytes, offset and hash state change together. Before an append, the session is truncated to its stored
+///   offset. Bytes beyond it belong to an append that failed.
+/// - No promise depends on a wall clock.
+#[async_trait]
+pub trait StorageWrite: Send + Sync {
+    /// Opens an upload session at offset 0 with the given checkpoint.
+    ///
+    /// Open sessions count against the bounds of `new`, exactly, even if many are opened at once. A backend
+    /// maintains these counts: it does not list sessions to count them.
+    ///
+    /// The uploader of a session need not outlive the process. After a restart, older sessions count only for
+    /// their repository and for the total. Sessions left by another program may count only after maintenance
+    /// has found them, so that no request waits for a search.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooManyUploads`]; no session was opened.
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState>;
+
+    /// Returns the state of an upload session, or `None` if this repository has no such session.
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>>;
+
+    /// Appends the body, if `state.version` is still current. While one append runs, another is refused at
+    /// once.
+    ///
+    /// Offset and checkpoint are stored together, at the end and at least every 16 MiB. They survive the end
+    /// of the process, but not a power loss.
+    ///
+    /// Bytes of a [`closing`](UploadBody::closing) body are stored only after the whole body was received. If
+    /// a closing request breaks off, the client sends its whole body again, at the same offset.
+    ///
+    /// # Errors
+    ///
+    /// - [`StorageError::UploadUnknown`] if there is no such session.
+    /// - [`StorageError::UploadConflict`] if the session is at another offset, sealed or in use. No byte was appended.
+    /// - [`StorageError::Body`] if the body broke off. The bytes before that are kept, unless the body was closing.
+    /// - [`StorageError::Full`] if there is no space. The session is where it was before, and its new space is freed.
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState>;
+
+    /// Feeds every byte of a session to `hasher`, from offset 0, and seals the session against further
+    /// appends.
+    ///
+    /// Needed if a session is closed with an algorithm that was not announced, or if its hash state is lost.
+    /// The backend hashes while it reads, not on an asynchronous runtime's threads.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::UploadUnknown`] and [`StorageError::UploadConflict`] as for [`append`](Self::append).
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)>;
+
+    /// Publishes a session as a blob of this repository, and ends the session.
+    ///
+    /// The backend compares the size of the stored bytes with `proof.size()`. An existing blob is kept if its
+    /// size is right, and replaced otherwise. When the call returns, the blob is durable (unless the backend
+    /// was opened otherwise).
+    ///
+    /// The call is resumable: a retry continues it. A retry for a missing session succeeds if the repository
+    /// holds the blob. If that blob has been deleted since, the session is unknown, and the blob is not
+    /// restored.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::UploadUnknown`] and [`StorageError::UploadConflict`] as for [`append`](Self::append);
+    /// [`StorageError::Internal`] if the proof is not for this session or not for what is stored.
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo>;
+
+    /// Ends a session and drops its bytes. Returns false if there is no such session.
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool>;
+
+    /// Makes a blob of `from` a blob of `to` as well. Returns `None` if `from` does not hold it.
+    async fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>>;
+
+    /// Stores a manifest and moves its tags.
+    ///
+    /// References are checked inside the call, under the protection that a garbage collector respects. A blob
+    /// whose size differs from its descriptor's is hashed again. A damaged blob counts as absent. An
+    /// undamaged one refuses the manifest, unless [`PutManifest::sizes`] is [`SizePolicy::Any`]; then
+    /// [`PutOutcome::wrong_sizes`] lists it.
+    ///
+    /// Then the manifest and its referrer entry appear atomically. Then each tag moves atomically, in byte
+    /// order. The first tag that conflicts ends the call: [`PutOutcome::failed`] has the conflict, and
+    /// earlier tags stay moved.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::MissingReferences`] with every missing digest, or [`StorageError::SizeMismatch`].
+    /// Nothing was written.
+    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome>;
+
+    /// Deletes a tag and nothing else. Returns the digest that it pointed at, or `None` if there was no such
+    /// tag.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TagConflict`] if the tag does not point where `expect` says.
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>>;
+
+    /// Deletes a manifest, its referrer entry and every tag that points at it.
+    ///
+    /// Returns these tags, or `None` if there was no such manifest. Manifests that name it as their subject
+    /// stay, and so do indexes that contain it, as with [blobs](Self::delete_blob).
+    async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest)
+    -> Result<Option<Vec<Tag>>>;
+
+    /// Removes a blob from this repository only. Returns false if this repository did not hold it.
+    ///
+    /// A manifest does not protect the blobs that it refers to: it stays, and can no longer be pulled
+    /// completely. If a manifest is put while a blob that it needs is deleted, it is refused or stored as if
+    /// put before. The caller that decides about deletions has to keep blobs that are in use. This call waits
+    /// for nothing.
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;
+}

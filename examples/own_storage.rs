@@ -1,16 +1,12 @@
-//! A custom storage that wraps another: it counts reads, and refuses to delete. A wrapper closes whatever it does not
-//! forward, so the maintenance plane is not reachable here.
+//! A custom storage that wraps another: it counts reads, and refuses to delete. `forward_storage!` hands on
+//! all calls that it does not name. It hands on no plane, and the maintenance plane stays closed here.
 //!
 //! `cargo run -p registry-examples --example own_storage`
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag, UploadId,
-    hash::Hasher,
-    storage::{
-        BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
-        Result, StorageError, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
-    },
+    Digest, Registry, RepositoryName, Storage, StorageAdmin, StorageWrite, Tag, forward_storage,
+    storage::{BlobRead, MemoryStorage, ReadBlob, Result, StorageError, TagExpect},
 };
 use std::{
     error::Error,
@@ -24,11 +20,12 @@ struct Archive {
     reads: AtomicUsize,
 }
 
+/// Reads are handed on, except for the one that is counted. The planes that change and maintain the content are
+/// this wrapper's own, or closed.
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Archive {
-    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
-        self.inner.blob(repository, digest).await
-    }
+    forward_storage! { Storage: self => &self.inner; except open_blob }
 
     async fn open_blob(
         &self,
@@ -40,87 +37,21 @@ impl Storage for Archive {
         self.inner.open_blob(repository, digest, how).await
     }
 
-    async fn manifest(&self, repository: &RepositoryName, at: &Reference) -> Result<Option<StoredManifest>> {
-        self.inner.manifest(repository, at).await
-    }
-
-    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
-        self.inner.tags(repository, page).await
-    }
-
-    async fn referrers(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        page: Page<'_, Digest>,
-    ) -> Result<Listing<Descriptor>> {
-        self.inner
-            .referrers(repository, subject, artifact_type, page)
-            .await
-    }
-
-    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        self.inner.repositories(page).await
-    }
-
     fn write(&self) -> Option<&dyn StorageWrite> {
         Some(self)
+    }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        None
     }
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl StorageWrite for Archive {
-    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
-        self.inner.open_upload(repository, new).await
-    }
-
-    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
-        self.inner.upload(repository, id).await
-    }
-
-    async fn append(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        body: &mut UploadBody<'_>,
-    ) -> Result<UploadState> {
-        self.inner.append(repository, state, body).await
-    }
-
-    async fn rehash(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        hasher: Hasher,
-    ) -> Result<(UploadState, Hasher)> {
-        self.inner.rehash(repository, state, hasher).await
-    }
-
-    async fn commit(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        proof: Verified,
-    ) -> Result<BlobInfo> {
-        self.inner.commit(repository, state, proof).await
-    }
-
-    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
-        self.inner.cancel(repository, id).await
-    }
-
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
-        self.inner.mount(from, to, digest).await
-    }
-
-    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
-        self.inner.put_manifest(repository, put).await
+    forward_storage! {
+        StorageWrite: self => self.inner.write();
+        except delete_tag, delete_manifest, delete_blob
     }
 
     async fn delete_tag(&self, _: &RepositoryName, _: &Tag, _: TagExpect) -> Result<Option<Digest>> {

@@ -77,6 +77,11 @@ macro_rules! label {
 
         impl $name {
             $visibility const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+
+            /// Returns the text that it is shown as.
+            $visibility const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
         }
 
         impl prometheus_client::encoding::EncodeLabelValue for $name {
@@ -84,7 +89,7 @@ macro_rules! label {
                 &self,
                 encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
             ) -> std::fmt::Result {
-                std::fmt::Write::write_str(encoder, match self { $(Self::$variant => $text),+ })
+                std::fmt::Write::write_str(encoder, self.text())
             }
         }
     };

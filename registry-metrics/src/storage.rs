@@ -15,12 +15,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use registry_core::{
-    Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
-    hash::Hasher,
+    Digest, RepositoryName, forward_storage,
     storage::{
-        BlobBody, BlobInfo, BlobRead, Content, ContentStream, LinkInfo, Listing, NewUpload, Page,
-        PutManifest, PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite,
-        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        BlobBody, BlobRead, Content, ContentStream, PutManifest, PutOutcome, ReadBlob, Result, Storage,
+        StorageAdmin, StorageError, StorageWrite,
     },
 };
 use std::{
@@ -100,14 +98,12 @@ pub struct MeasuredStorage<S> {
 }
 
 impl<S: Storage> MeasuredStorage<S> {
-    fn writing(&self) -> Result<&dyn StorageWrite> {
-        self.inner.write().ok_or(StorageError::Unsupported("be written"))
-    }
-
-    fn administering(&self) -> Result<&dyn StorageAdmin> {
-        self.inner
-            .admin()
-            .ok_or(StorageError::Unsupported("be maintained"))
+    async fn measured<T: Send>(
+        &self,
+        call: &'static str,
+        operation: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.metrics.measure(Action::of(call), operation).await
     }
 
     /// Returns the same blob, with failures of reading it counted as well.
@@ -162,11 +158,9 @@ impl Body for WatchedStream {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage> Storage for MeasuredStorage<S> {
-    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
-        let operation = self.inner.blob(repository, digest);
-        self.metrics.measure(Action::Blob, operation).await
-    }
+    forward_storage! { Storage: self => &self.inner; around measured; except open_blob }
 
     async fn open_blob(
         &self,
@@ -179,45 +173,6 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
         Ok(read.map(|read| self.watched(read)))
     }
 
-    async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Option<StoredManifest>> {
-        let operation = self.inner.manifest(repository, reference);
-        self.metrics.measure(Action::Manifest, operation).await
-    }
-
-    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
-        let operation = self.inner.tags(repository, page);
-        self.metrics.measure(Action::Tags, operation).await
-    }
-
-    async fn referrers(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        page: Page<'_, Digest>,
-    ) -> Result<Listing<Descriptor>> {
-        let operation = self.inner.referrers(repository, subject, artifact_type, page);
-        self.metrics.measure(Action::Referrers, operation).await
-    }
-
-    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        let operation = self.inner.repositories(page);
-        self.metrics.measure(Action::Repositories, operation).await
-    }
-
-    async fn holders(
-        &self,
-        digest: &Digest,
-        page: Page<'_, RepositoryName>,
-    ) -> Result<Listing<RepositoryName>> {
-        let operation = self.inner.holders(digest, page);
-        self.metrics.measure(Action::Holders, operation).await
-    }
-
     fn write(&self) -> Option<&dyn StorageWrite> {
         self.inner.write().map(|_| self as &dyn StorageWrite)
     }
@@ -228,135 +183,24 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage> StorageWrite for MeasuredStorage<S> {
-    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
-        let operation = self.writing()?.open_upload(repository, new);
-        self.metrics.measure(Action::OpenUpload, operation).await
-    }
-
-    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
-        let operation = self.writing()?.upload(repository, id);
-        self.metrics.measure(Action::Upload, operation).await
-    }
-
-    async fn append(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        body: &mut UploadBody<'_>,
-    ) -> Result<UploadState> {
-        let operation = self.writing()?.append(repository, state, body);
-        self.metrics.measure(Action::Append, operation).await
-    }
-
-    async fn rehash(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        hasher: Hasher,
-    ) -> Result<(UploadState, Hasher)> {
-        let operation = self.writing()?.rehash(repository, state, hasher);
-        self.metrics.measure(Action::Rehash, operation).await
-    }
-
-    async fn commit(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        proof: Verified,
-    ) -> Result<BlobInfo> {
-        let operation = self.writing()?.commit(repository, state, proof);
-        self.metrics.measure(Action::Commit, operation).await
-    }
-
-    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
-        let operation = self.writing()?.cancel(repository, id);
-        self.metrics.measure(Action::Cancel, operation).await
-    }
-
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
-        let operation = self.writing()?.mount(from, to, digest);
-        self.metrics.measure(Action::Mount, operation).await
-    }
+    forward_storage! { StorageWrite: self => self.inner.write(); around measured; except put_manifest }
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
-        let operation = self.writing()?.put_manifest(repository, put);
+        let write = self.inner.write().ok_or(StorageError::Unsupported("be written"))?;
+        let operation = write.put_manifest(repository, put);
         let outcome = self.metrics.measure(Action::PutManifest, operation).await?;
         if let Some((_, error)) = &outcome.failed {
             self.metrics.count(error);
         }
         Ok(outcome)
     }
-
-    async fn delete_tag(
-        &self,
-        repository: &RepositoryName,
-        tag: &Tag,
-        expect: TagExpect,
-    ) -> Result<Option<Digest>> {
-        let operation = self.writing()?.delete_tag(repository, tag, expect);
-        self.metrics.measure(Action::DeleteTag, operation).await
-    }
-
-    async fn delete_manifest(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<Vec<Tag>>> {
-        let operation = self.writing()?.delete_manifest(repository, digest);
-        self.metrics.measure(Action::DeleteManifest, operation).await
-    }
-
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        let operation = self.writing()?.delete_blob(repository, digest);
-        self.metrics.measure(Action::DeleteBlob, operation).await
-    }
 }
 
-#[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage> StorageAdmin for MeasuredStorage<S> {
-    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
-        let operation = self.administering()?.blobs(page);
-        self.metrics.measure(Action::AllBlobs, operation).await
-    }
-
-    async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>> {
-        let operation = self.administering()?.links(repository, page);
-        self.metrics.measure(Action::Links, operation).await
-    }
-
-    async fn manifests(
-        &self,
-        repository: &RepositoryName,
-        page: Page<'_, Digest>,
-    ) -> Result<Listing<BlobInfo>> {
-        let operation = self.administering()?.manifests(repository, page);
-        self.metrics.measure(Action::AllManifests, operation).await
-    }
-
-    async fn uploads(
-        &self,
-        repository: &RepositoryName,
-        page: Page<'_, UploadId>,
-    ) -> Result<Listing<UploadState>> {
-        let operation = self.administering()?.uploads(repository, page);
-        self.metrics.measure(Action::Uploads, operation).await
-    }
-
-    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        let operation = self.administering()?.uploading(page);
-        self.metrics.measure(Action::Uploading, operation).await
-    }
-
-    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
-        let operation = self.administering()?.expire_upload(repository, seen);
-        self.metrics.measure(Action::ExpireUpload, operation).await
-    }
+    forward_storage! { StorageAdmin: self => self.inner.admin(); around measured }
 }
 
 label! {
@@ -386,6 +230,15 @@ label! {
         Uploads: "uploads",
         Uploading: "uploading",
         ExpireUpload: "expire_upload",
+        Other: "other",
+    }
+}
+
+impl Action {
+    /// Returns the operation of that name, or [`Other`](Self::Other) for one that has no label yet.
+    fn of(call: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|action| action.text() == call);
+        known.unwrap_or(Self::Other)
     }
 }
 

@@ -3,11 +3,11 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag,
+    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
     storage::{
         BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
-        Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest, TagExpect, UploadBody,
+        Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest, TagExpect,
         UploadBounds, UploadState, Verified,
     },
     upload_id::UploadId,
@@ -161,7 +161,13 @@ impl Faulty {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Faulty {
+    forward_storage! {
+        Storage: self => &self.memory;
+        except blob, open_blob, manifest, tags, referrers, repositories
+    }
+
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         let repository = self.holder(BlobsLeak, repository, digest).await;
         self.memory.blob(&repository, digest).await
@@ -242,14 +248,6 @@ impl Storage for Faulty {
         Ok(Listing::first(page.limit, names))
     }
 
-    async fn holders(
-        &self,
-        digest: &Digest,
-        page: Page<'_, RepositoryName>,
-    ) -> Result<Listing<RepositoryName>> {
-        self.memory.holders(digest, page).await
-    }
-
     fn write(&self) -> Option<&dyn StorageWrite> {
         Some(self)
     }
@@ -260,26 +258,19 @@ impl Storage for Faulty {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl StorageWrite for Faulty {
+    forward_storage! {
+        StorageWrite: self => self.memory.write();
+        except open_upload, rehash, commit, cancel, mount, put_manifest, delete_tag, delete_blob
+    }
+
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
         let new = match self.fault {
             BoundsIgnored => new.within(UploadBounds::NONE),
             _ => new,
         };
         self.writer().open_upload(repository, new).await
-    }
-
-    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
-        self.writer().upload(repository, id).await
-    }
-
-    async fn append(
-        &self,
-        repository: &RepositoryName,
-        state: UploadState,
-        body: &mut UploadBody<'_>,
-    ) -> Result<UploadState> {
-        self.writer().append(repository, state, body).await
     }
 
     async fn rehash(
@@ -362,14 +353,6 @@ impl StorageWrite for Faulty {
             expect
         };
         self.writer().delete_tag(repository, tag, expect).await
-    }
-
-    async fn delete_manifest(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<Vec<Tag>>> {
-        self.writer().delete_manifest(repository, digest).await
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {

@@ -1,71 +1,260 @@
-//! Shared storages: an `Arc` of a storage is the same storage.
+//! Wrappers of storages: [`forward_storage!`](crate::forward_storage), and shared storages, which use it.
 
-use super::{
-    admin::StorageAdmin,
-    content::{BlobInfo, BlobRead, ReadBlob, StoredManifest},
-    error::Result,
-    page::{Listing, Page},
-    read::Storage,
-    write::StorageWrite,
-};
-use crate::{
-    descriptor::Descriptor,
-    digest::Digest,
-    name::RepositoryName,
-    reference::{Reference, Tag},
-};
-use async_trait::async_trait;
-use std::sync::Arc;
+use super::{admin::StorageAdmin, error::Result, read::Storage, write::StorageWrite};
+use std::{future::Future, pin::Pin, sync::Arc};
+
+/// Future of a call of a storage, as `async_trait` makes it.
+pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Forwards the calls of one plane from a wrapper to the storage inside it.
+///
+/// Stands in the `impl` of a plane, and provides every call of it that is not listed after `except`. These the
+/// wrapper provides itself:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use registry_core::{
+///     Digest, RepositoryName, Storage, StorageAdmin, StorageWrite, forward_storage,
+///     storage::{Result, StorageError},
+/// };
+///
+/// /// Keeps every blob.
+/// #[derive(Debug)]
+/// struct Archive<S>(S);
+///
+/// #[deny(clippy::missing_trait_methods)]
+/// impl<S: Storage> Storage for Archive<S> {
+///     forward_storage! { Storage: self => &self.0 }
+///
+///     fn write(&self) -> Option<&dyn StorageWrite> {
+///         self.0.write().map(|_| self as &dyn StorageWrite)
+///     }
+///
+///     fn admin(&self) -> Option<&dyn StorageAdmin> {
+///         self.0.admin()
+///     }
+/// }
+///
+/// #[async_trait]
+/// #[deny(clippy::missing_trait_methods)]
+/// impl<S: Storage> StorageWrite for Archive<S> {
+///     forward_storage! { StorageWrite: self => self.0.write(); except delete_blob }
+///
+///     async fn delete_blob(&self, _: &RepositoryName, _: &Digest) -> Result<bool> {
+///         Err(StorageError::Unsupported("delete blobs"))
+///     }
+/// }
+/// # let storage = Archive(registry_core::storage::MemoryStorage::new());
+/// # assert!(storage.write().is_some() && storage.admin().is_some());
+/// ```
+///
+/// The expression after `=>` is a reference to a storage for `Storage`, and an `Option` of the plane for every
+/// other plane. While that is `None`, the calls of the plane are [`Unsupported`](StorageError::Unsupported).
+///
+/// The accessors of the planes (`write` and the others) are never forwarded, since a plane that is handed on
+/// as it is passes the wrapper by. `#[deny(clippy::missing_trait_methods)]` asks for a decision on each of
+/// them, also on those of later versions.
+///
+/// `; around name` passes every forwarded call through a method of the wrapper, as for measuring:
+/// `async fn name<T: Send>(&self, call: &'static str, future: impl Future<Output = Result<T>> + Send) ->
+/// Result<T>`.
+///
+/// [`StorageError::Unsupported`]: crate::storage::StorageError::Unsupported
+/// [Unsupported]: crate::storage::StorageError::Unsupported
+#[macro_export]
+macro_rules! forward_storage {
+    (Storage: $self:ident => $inner:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [Storage $self $inner] [$($around)?] [$($($except)+)?]
+            blob<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest)
+                -> Option<$crate::storage::BlobInfo>;
+            open_blob<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                digest: &'b $crate::Digest,
+                how: $crate::storage::ReadBlob
+            ) -> Option<$crate::storage::BlobRead>;
+            manifest<'a, 'b>(repository: &'a $crate::RepositoryName, reference: &'b $crate::Reference)
+                -> Option<$crate::storage::StoredManifest>;
+            tags<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::Tag>
+            ) -> Option<$crate::storage::Listing<$crate::Tag>>;
+            referrers<'a, 'b, 'c, 'd>(
+                repository: &'a $crate::RepositoryName,
+                subject: &'b $crate::Digest,
+                artifact_type: Option<&'c str>,
+                page: $crate::storage::Page<'d, $crate::Digest>
+            ) -> $crate::storage::Listing<$crate::Descriptor>;
+            repositories<'a>(page: $crate::storage::Page<'a, $crate::RepositoryName>)
+                -> $crate::storage::Listing<$crate::RepositoryName>;
+            holders<'a, 'b>(
+                digest: &'a $crate::Digest,
+                page: $crate::storage::Page<'b, $crate::RepositoryName>
+            ) -> $crate::storage::Listing<$crate::RepositoryName>;
+        }
+    };
+    (StorageWrite: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [StorageWrite $self $plane] [$($around)?] [$($($except)+)?]
+            open_upload<'a>(repository: &'a $crate::RepositoryName, new: $crate::storage::NewUpload)
+                -> $crate::storage::UploadState;
+            upload<'a, 'b>(repository: &'a $crate::RepositoryName, id: &'b $crate::UploadId)
+                -> Option<$crate::storage::UploadState>;
+            append<'a, 'b, 'c>(
+                repository: &'a $crate::RepositoryName,
+                state: $crate::storage::UploadState,
+                body: &'b mut $crate::storage::UploadBody<'c>
+            ) -> $crate::storage::UploadState;
+            rehash<'a>(
+                repository: &'a $crate::RepositoryName,
+                state: $crate::storage::UploadState,
+                hasher: $crate::hash::Hasher
+            ) -> ($crate::storage::UploadState, $crate::hash::Hasher);
+            commit<'a>(
+                repository: &'a $crate::RepositoryName,
+                state: $crate::storage::UploadState,
+                proof: $crate::storage::Verified
+            ) -> $crate::storage::BlobInfo;
+            cancel<'a, 'b>(repository: &'a $crate::RepositoryName, id: &'b $crate::UploadId) -> bool;
+            mount<'a, 'b, 'c>(
+                from: &'a $crate::RepositoryName,
+                to: &'b $crate::RepositoryName,
+                digest: &'c $crate::Digest
+            ) -> Option<$crate::storage::BlobInfo>;
+            put_manifest<'a>(repository: &'a $crate::RepositoryName, put: $crate::storage::PutManifest)
+                -> $crate::storage::PutOutcome;
+            delete_tag<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                tag: &'b $crate::Tag,
+                expect: $crate::storage::TagExpect
+            ) -> Option<$crate::Digest>;
+            delete_manifest<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest)
+                -> Option<Vec<$crate::Tag>>;
+            delete_blob<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest) -> bool;
+        }
+    };
+    (StorageAdmin: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [StorageAdmin $self $plane] [$($around)?] [$($($except)+)?]
+            blobs<'a>(page: $crate::storage::Page<'a, $crate::Digest>)
+                -> $crate::storage::Listing<$crate::storage::BlobInfo>;
+            links<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::Digest>
+            ) -> $crate::storage::Listing<$crate::storage::LinkInfo>;
+            manifests<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::Digest>
+            ) -> $crate::storage::Listing<$crate::storage::BlobInfo>;
+            uploads<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::UploadId>
+            ) -> $crate::storage::Listing<$crate::storage::UploadState>;
+            uploading<'a>(page: $crate::storage::Page<'a, $crate::RepositoryName>)
+                -> $crate::storage::Listing<$crate::RepositoryName>;
+            expire_upload<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                seen: &'b $crate::storage::UploadState
+            ) -> bool;
+        }
+    };
+}
+
+/// Forwards each of the calls, with the lifetimes and bounds that `async_trait` gives them. It sees no
+/// `async fn` that a macro makes.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_calls {
+    ($plane:tt $around:tt $except:tt) => {};
+    (
+        [$plane:ident $self:ident $inner:expr] $around:tt $except:tt
+        $name:ident<$($lifetime:lifetime),*>($($argument:ident: $type:ty),*) -> $output:ty;
+        $($rest:tt)*
+    ) => {
+        $crate::__forward_unless_own! { $name $except
+            fn $name<'this, $($lifetime,)* 'call>(&'this $self, $($argument: $type),*)
+                -> $crate::storage::StorageCall<'call, $output>
+            where
+                'this: 'call,
+                $($lifetime: 'call,)*
+                Self: 'call,
+            {
+                $crate::__forward_around! { $around $self $name
+                    $crate::__forward_call!($plane $inner, $name($($argument),*))
+                }
+            }
+        }
+        $crate::__forward_calls! { [$plane $self $inner] $around $except $($rest)* }
+    };
+}
+
+/// Calls the storage inside, or its plane if that is open.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_call {
+    (Storage $inner:expr, $name:ident($($argument:ident),*)) => {
+        $crate::storage::Storage::$name($inner, $($argument),*)
+    };
+    ($plane:ident $inner:expr, $name:ident($($argument:ident),*)) => {
+        match $inner {
+            Some(plane) => $crate::storage::$plane::$name(plane, $($argument),*),
+            None => Box::pin(std::future::ready(Err($crate::storage::StorageError::Unsupported(stringify!($name))))),
+        }
+    };
+}
+
+/// Passes a call through the wrapper's method, if it has one for that.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_around {
+    ([] $self:ident $name:ident $call:expr) => {
+        $call
+    };
+    ([$around:ident] $self:ident $name:ident $call:expr) => {
+        Box::pin($self.$around(stringify!($name), $call))
+    };
+}
+
+/// Defines a function, unless its name is in the brackets: then the wrapper has one of its own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_unless_own {
+    (blob [blob $($others:ident)*] $($function:tt)*) => {};
+    (open_blob [open_blob $($others:ident)*] $($function:tt)*) => {};
+    (manifest [manifest $($others:ident)*] $($function:tt)*) => {};
+    (tags [tags $($others:ident)*] $($function:tt)*) => {};
+    (referrers [referrers $($others:ident)*] $($function:tt)*) => {};
+    (repositories [repositories $($others:ident)*] $($function:tt)*) => {};
+    (holders [holders $($others:ident)*] $($function:tt)*) => {};
+    (open_upload [open_upload $($others:ident)*] $($function:tt)*) => {};
+    (upload [upload $($others:ident)*] $($function:tt)*) => {};
+    (append [append $($others:ident)*] $($function:tt)*) => {};
+    (rehash [rehash $($others:ident)*] $($function:tt)*) => {};
+    (commit [commit $($others:ident)*] $($function:tt)*) => {};
+    (cancel [cancel $($others:ident)*] $($function:tt)*) => {};
+    (mount [mount $($others:ident)*] $($function:tt)*) => {};
+    (put_manifest [put_manifest $($others:ident)*] $($function:tt)*) => {};
+    (delete_tag [delete_tag $($others:ident)*] $($function:tt)*) => {};
+    (delete_manifest [delete_manifest $($others:ident)*] $($function:tt)*) => {};
+    (delete_blob [delete_blob $($others:ident)*] $($function:tt)*) => {};
+    (blobs [blobs $($others:ident)*] $($function:tt)*) => {};
+    (links [links $($others:ident)*] $($function:tt)*) => {};
+    (manifests [manifests $($others:ident)*] $($function:tt)*) => {};
+    (uploads [uploads $($others:ident)*] $($function:tt)*) => {};
+    (uploading [uploading $($others:ident)*] $($function:tt)*) => {};
+    (expire_upload [expire_upload $($others:ident)*] $($function:tt)*) => {};
+    ($name:ident [] $($function:tt)*) => {
+        $($function)*
+    };
+    ($name:ident [$other:ident $($others:ident)*] $($function:tt)*) => {
+        $crate::__forward_unless_own! { $name [$($others)*] $($function)* }
+    };
+}
 
 /// Forwards every call and every plane to the shared storage.
-#[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage + ?Sized> Storage for Arc<S> {
-    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
-        (**self).blob(repository, digest).await
-    }
-
-    async fn open_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        how: ReadBlob,
-    ) -> Result<Option<BlobRead>> {
-        (**self).open_blob(repository, digest, how).await
-    }
-
-    async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Option<StoredManifest>> {
-        (**self).manifest(repository, reference).await
-    }
-
-    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
-        (**self).tags(repository, page).await
-    }
-
-    async fn referrers(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        page: Page<'_, Digest>,
-    ) -> Result<Listing<Descriptor>> {
-        (**self).referrers(repository, subject, artifact_type, page).await
-    }
-
-    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        (**self).repositories(page).await
-    }
-
-    async fn holders(
-        &self,
-        digest: &Digest,
-        page: Page<'_, RepositoryName>,
-    ) -> Result<Listing<RepositoryName>> {
-        (**self).holders(digest, page).await
-    }
+    forward_storage! { Storage: self => &**self }
 
     fn write(&self) -> Option<&dyn StorageWrite> {
         (**self).write()

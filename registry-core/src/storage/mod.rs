@@ -25,6 +25,7 @@ pub use self::{
         BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, RangeSpec, ReadBlob, StoredManifest,
     },
     error::{BoxError, Result, StorageError},
+    forward::StorageCall,
     ingest::{IngestError, ingest},
     memory::MemoryStorage,
     new_upload::{NewUpload, UploadBounds, Uploader},

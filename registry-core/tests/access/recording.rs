@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
+    Descriptor, Digest, Reference, RepositoryName, Storage, StorageAdmin, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
         BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
@@ -36,6 +36,7 @@ impl Recording {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Recording {
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         self.ask("blob", repository.as_str())
@@ -92,9 +93,14 @@ impl Storage for Recording {
     fn write(&self) -> Option<&dyn StorageWrite> {
         Some(self)
     }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        None
+    }
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl StorageWrite for Recording {
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
         let write = self.change("open_upload", repository);

@@ -15,6 +15,7 @@ use serde_json::json;
 struct Untouchable;
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Untouchable {
     async fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<BlobInfo>, StorageError> {
         panic!("the storage was asked for a blob")
@@ -68,6 +69,10 @@ impl Storage for Untouchable {
 
     fn write(&self) -> Option<&dyn StorageWrite> {
         panic!("the storage was asked to write")
+    }
+
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        panic!("the storage was asked for maintenance")
     }
 }
 

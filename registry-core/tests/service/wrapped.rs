@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, Reference, RepositoryName, Storage, Tag,
-    storage::{BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StoredManifest},
+    Digest, RepositoryName, Storage, StorageAdmin, StorageWrite, forward_storage,
+    storage::{BlobRead, MemoryStorage, ReadBlob, StorageError},
 };
 use std::fmt;
 
@@ -32,17 +32,12 @@ impl<F> fmt::Debug for Wrapped<F> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<F> Storage for Wrapped<F>
 where
     F: Fn(ReadBlob, Opened) -> Opened + Send + Sync + 'static,
 {
-    async fn blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>, StorageError> {
-        self.storage.blob(repository, digest).await
-    }
+    forward_storage! { Storage: self => &self.storage; except open_blob }
 
     async fn open_blob(
         &self,
@@ -53,37 +48,11 @@ where
         (self.opened)(how, self.storage.open_blob(repository, digest, how).await)
     }
 
-    async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Option<StoredManifest>, StorageError> {
-        self.storage.manifest(repository, reference).await
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        None
     }
 
-    async fn tags(
-        &self,
-        repository: &RepositoryName,
-        page: Page<'_, Tag>,
-    ) -> Result<Option<Listing<Tag>>, StorageError> {
-        self.storage.tags(repository, page).await
-    }
-
-    async fn referrers(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        page: Page<'_, Digest>,
-    ) -> Result<Listing<Descriptor>, StorageError> {
-        let storage = &self.storage;
-        storage.referrers(repository, subject, artifact_type, page).await
-    }
-
-    async fn repositories(
-        &self,
-        page: Page<'_, RepositoryName>,
-    ) -> Result<Listing<RepositoryName>, StorageError> {
-        self.storage.repositories(page).await
+    fn admin(&self) -> Option<&dyn StorageAdmin> {
+        None
     }
 }

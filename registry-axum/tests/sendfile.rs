@@ -13,7 +13,8 @@ use registry_axum::server::{Established, Handshake, Listener, Plain, Server};
 use registry_core::{
     Algorithm, Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     storage::{
-        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result, StoredManifest,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result,
+        StoredManifest,
     },
 };
 use rustix::net::sockopt::tcp_cork;
@@ -61,6 +62,10 @@ impl TwoFaced {
 
 #[async_trait]
 impl Storage for TwoFaced {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+    }
+
     async fn blob(&self, _: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         let file = self.files.get(digest);
         Ok(file.map(|file| BlobInfo::new(*digest, file.metadata().unwrap().len())))

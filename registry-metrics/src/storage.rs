@@ -188,7 +188,10 @@ impl<S: Storage> StorageWrite for MeasuredStorage<S> {
     forward_storage! { StorageWrite: self => self.inner.write(); around measured; except put_manifest }
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
-        let write = self.inner.write().ok_or(StorageError::Unsupported("be written"))?;
+        let write = self
+            .inner
+            .write()
+            .ok_or(StorageError::Unsupported("be written"))?;
         let operation = write.put_manifest(repository, put);
         let outcome = self.metrics.measure(Action::PutManifest, operation).await?;
         if let Some((_, error)) = &outcome.failed {

@@ -11,8 +11,8 @@ use registry_core::{
     auth::{AuthError, AuthRequest, Challenge},
     service::RegistryService,
     storage::{
-        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob, Result,
-        StorageError, StoredManifest,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob,
+        Result, StorageError, StoredManifest,
     },
 };
 use registry_metrics::{
@@ -436,6 +436,10 @@ fn broken<T>() -> Result<T> {
 
 #[async_trait]
 impl Storage for Broken {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+    }
+
     async fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<BlobInfo>> {
         broken()
     }

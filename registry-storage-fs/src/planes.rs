@@ -6,8 +6,9 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        BlobInfo, BlobRead, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result,
-        Storage, StorageAdmin, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
+        Result, Storage, StorageAdmin, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState,
+        Verified,
     },
 };
 use std::sync::Arc;
@@ -36,6 +37,16 @@ impl<K: Clone> OwnedPage<K> {
 
 #[async_trait]
 impl Storage for FsStorage {
+    fn abilities(&self) -> Abilities {
+        let store = self.store();
+        Abilities::none()
+            .with_exclusive(store.is_owned())
+            .with_conditional_tags(true)
+            .with_shared_sessions(true)
+            .with_durable(store.disk.syncs())
+            .with_holders(store.is_owned())
+    }
+
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         let (repository, digest) = (repository.clone(), *digest);
         self.blocking(move |store| store.blob(&repository, &digest)).await

@@ -40,7 +40,8 @@ fn damage(root: &Path, digest: &Digest, damage: Damage) {
 async fn directory(durability: Durability) -> Backend {
     let directory = Arc::new(TempDir::new().unwrap());
     let (first, second) = open(directory.path(), durability).await;
-    let (reopened, damaged, read) = (
+    let (reopened, damaged, read, rival) = (
+        Arc::clone(&directory),
         Arc::clone(&directory),
         Arc::clone(&directory),
         Arc::clone(&directory),
@@ -52,6 +53,7 @@ async fn directory(durability: Durability) -> Backend {
         })
         .damaging(move |digest, kind| damage(damaged.path(), digest, kind))
         .reading(move || Arc::new(FsStorage::options().read_only().open(read.path()).unwrap()))
+        .rivalled(move || FsStorage::open(rival.path()).is_ok())
         .keeping(directory)
 }
 

@@ -6,9 +6,9 @@ use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
     storage::{
-        BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
-        Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest, TagExpect,
-        UploadBounds, UploadState, Verified,
+        Abilities, BlobBody, BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest,
+        PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest,
+        TagExpect, UploadBody, UploadBounds, UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -62,6 +62,22 @@ enum Fault {
     RepositoriesWalked,
     /// A repository without tags does not exist.
     EmptyIsAbsent,
+    /// Conditional tags are not declared, and conditions are ignored.
+    ConditionsIgnored,
+    /// Another process opens the storage, although it is declared exclusive.
+    ExclusiveOverstated,
+    /// Sessions are declared shared, and the other handle does not know them.
+    SessionsOverstated,
+    /// The content is declared durable, and gone with the handles.
+    DurableOverstated,
+    /// Redirects are declared, and never made.
+    RedirectsOverstated,
+    /// Redirects are made, and not declared.
+    RedirectsUndeclared,
+    /// Holders are declared, and never listed.
+    HoldersOverstated,
+    /// Chunks below the declared size are refused.
+    SmallChunksRefused,
 }
 
 use Fault::*;
@@ -120,6 +136,14 @@ noticed! {
     MoreForgotten: more_forgotten by listings::random_tags_are_paged_as_a_sorted_model_says;
     RepositoriesWalked: repositories_walked by listings::repositories_are_listed_in_byte_order_after_any_name;
     EmptyIsAbsent: empty_is_absent by repositories::a_repository_still_exists_when_everything_in_it_has_gone;
+    ConditionsIgnored: conditions_ignored by abilities::a_condition_on_a_tag_is_kept_or_refused;
+    ExclusiveOverstated: exclusive_overstated by abilities::an_exclusive_backend_is_opened_once;
+    SessionsOverstated: sessions_overstated by abilities::a_session_is_continued_by_every_handle_if_declared;
+    DurableOverstated: durable_overstated by abilities::what_is_durable_outlives_its_handles;
+    RedirectsOverstated: redirects_overstated by abilities::a_blob_is_redirected_if_declared_and_allowed;
+    RedirectsUndeclared: redirects_undeclared by abilities::a_blob_is_redirected_if_declared_and_allowed;
+    HoldersOverstated: holders_overstated by abilities::declared_holders_are_listed;
+    SmallChunksRefused: small_chunks_refused by abilities::chunks_of_the_announced_size_and_smaller_ones_are_kept;
 }
 
 /// A storage in memory with one fault.
@@ -127,6 +151,8 @@ noticed! {
 struct Faulty {
     memory: MemoryStorage,
     fault: Fault,
+    /// True for the second handle.
+    second: bool,
 }
 
 impl Faulty {
@@ -136,8 +162,23 @@ impl Faulty {
             HandlesShareNothing => MemoryStorage::new(),
             _ => memory.clone(),
         };
-        let [first, second] = [memory, other].map(|memory| Arc::new(Self { memory, fault }));
-        Backend::new(first, second)
+        let [first, second] = [(memory, false), (other, true)].map(|(memory, second)| {
+            Arc::new(Self {
+                memory,
+                fault,
+                second,
+            })
+        });
+        let backend = Backend::new(first, second);
+        match fault {
+            ExclusiveOverstated => backend.rivalled(|| true),
+            DurableOverstated => backend.reopening(async || {
+                let [first, second] =
+                    [(); 2].map(|()| -> Arc<dyn Storage> { Arc::new(MemoryStorage::new()) });
+                (first, second)
+            }),
+            _ => backend.rivalled(|| false),
+        }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -165,7 +206,18 @@ impl Faulty {
 impl Storage for Faulty {
     forward_storage! {
         Storage: self => &self.memory;
-        except blob, open_blob, manifest, tags, referrers, repositories
+        except abilities, blob, open_blob, manifest, tags, referrers, repositories, holders
+    }
+
+    fn abilities(&self) -> Abilities {
+        let abilities = self.memory.abilities();
+        match self.fault {
+            ConditionsIgnored => abilities.with_conditional_tags(false),
+            DurableOverstated => abilities.with_durable(true),
+            RedirectsOverstated => abilities.with_redirects(true),
+            SmallChunksRefused => abilities.with_min_chunk(Some(1024)),
+            _ => abilities,
+        }
     }
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
@@ -185,7 +237,14 @@ impl Storage for Faulty {
         } else {
             how
         };
-        self.memory.open_blob(&repository, digest, how).await
+        let mut read = self.memory.open_blob(&repository, digest, how).await?;
+        if let Some(read) = &mut read
+            && how.allow_redirect
+            && self.has(RedirectsUndeclared)
+        {
+            read.body = BlobBody::Redirect("https://bucket.example/blob".parse().unwrap());
+        }
+        Ok(read)
     }
 
     async fn manifest(
@@ -248,6 +307,17 @@ impl Storage for Faulty {
         Ok(Listing::first(page.limit, names))
     }
 
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        if self.has(HoldersOverstated) {
+            return Ok(Listing::default());
+        }
+        self.memory.holders(digest, page).await
+    }
+
     fn write(&self) -> Option<&dyn StorageWrite> {
         Some(self)
     }
@@ -262,7 +332,7 @@ impl Storage for Faulty {
 impl StorageWrite for Faulty {
     forward_storage! {
         StorageWrite: self => self.memory.write();
-        except open_upload, rehash, commit, cancel, mount, put_manifest, delete_tag, delete_blob
+        except open_upload, upload, append, rehash, commit, cancel, mount, put_manifest, delete_tag, delete_blob
     }
 
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
@@ -271,6 +341,26 @@ impl StorageWrite for Faulty {
             _ => new,
         };
         self.writer().open_upload(repository, new).await
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        if self.second && self.has(SessionsOverstated) {
+            return Ok(None);
+        }
+        self.writer().upload(repository, id).await
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        let is_small = body.remaining().is_none_or(|bytes| bytes < 1024);
+        if is_small && self.has(SmallChunksRefused) {
+            return Err(StorageError::Unsupported("store small chunks"));
+        }
+        self.writer().append(repository, state, body).await
     }
 
     async fn rehash(
@@ -327,7 +417,7 @@ impl StorageWrite for Faulty {
         if self.has(ReferrersForgotten) {
             put.referrer = None;
         }
-        if self.has(ExpectationsIgnored) {
+        if self.has(ExpectationsIgnored) || self.has(ConditionsIgnored) {
             put.tags
                 .iter_mut()
                 .for_each(|moved| moved.expect = TagExpect::Any);

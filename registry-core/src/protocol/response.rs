@@ -20,6 +20,7 @@ use std::{fmt::Display, ops::Range};
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -64,11 +65,13 @@ pub enum Response {
     },
     /// 304: the client has the content.
     NotModified { digest: Digest },
-    /// 202: a session was opened, or a chunk was appended.
+    /// 202: a session was opened, or a chunk was appended. `min_chunk` is the announced smallest size of
+    /// chunks, if any.
     Accepted {
         repository: RepositoryName,
         id: UploadId,
         offset: u64,
+        min_chunk: Option<u64>,
     },
     /// 204: the offset of a session.
     UploadStatus {
@@ -156,8 +159,12 @@ impl Response {
                 repository,
                 id,
                 offset,
+                min_chunk,
             } => {
                 headers.session(links, repository, *id, *offset);
+                if let Some(least) = min_chunk {
+                    headers.set(OCI_CHUNK_MIN_LENGTH, least);
+                }
                 StatusCode::ACCEPTED
             }
             Self::UploadStatus {
@@ -447,6 +454,7 @@ mod tests {
                 repository: repository(),
                 id,
                 offset,
+                min_chunk: None,
             };
             let (status, headers) = response.head(&links);
             let answer = Answer::new(status, &headers);

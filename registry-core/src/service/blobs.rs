@@ -130,6 +130,7 @@ impl Repository {
         let write = self.write()?;
         let candidates = match from {
             Some(from) => vec![from.clone()],
+            None if !self.storage().abilities().holders => Vec::new(),
             None => {
                 let limit = self.registry.inner.limits.mount_candidates;
                 let page = Page { after: None, limit };

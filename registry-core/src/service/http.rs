@@ -316,6 +316,7 @@ impl Registry {
                     repository: repository.name,
                     id,
                     offset,
+                    min_chunk: None,
                 })
             }
             Request::Close {
@@ -408,14 +409,23 @@ impl Repository {
         }
         match ranges {
             [] => {
-                self.answer_content(digest, ReadBlob::default().or_redirect())
+                self.answer_content(digest, self.redirectable(ReadBlob::default()))
                     .await
             }
             [range] => {
-                let how = ReadBlob::part(Some(*range)).or_redirect();
+                let how = self.redirectable(ReadBlob::part(Some(*range)));
                 self.answer_content(digest, how).await
             }
             several => self.answer_ranges(digest, several).await,
+        }
+    }
+
+    /// Allows a redirect, if the storage declares that it can make one.
+    fn redirectable(&self, how: ReadBlob) -> ReadBlob {
+        if self.storage().abilities().redirects {
+            how.or_redirect()
+        } else {
+            how
         }
     }
 
@@ -461,10 +471,12 @@ impl Repository {
 
     async fn answer_open(self, algorithm: Algorithm) -> Outcome {
         let state = self.open_upload(algorithm).await?;
+        let min_chunk = self.storage().abilities().min_chunk;
         done(Response::Accepted {
             repository: self.name,
             id: state.id,
             offset: state.offset,
+            min_chunk,
         })
     }
 

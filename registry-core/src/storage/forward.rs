@@ -64,6 +64,11 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 #[macro_export]
 macro_rules! forward_storage {
     (Storage: $self:ident => $inner:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_unless_own! { abilities [$($($except)+)?]
+            fn abilities(&$self) -> $crate::storage::Abilities {
+                $crate::storage::Storage::abilities($inner)
+            }
+        }
         $crate::__forward_calls! {
             [Storage $self $inner] [$($around)?] [$($($except)+)?]
             blob<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest)
@@ -219,6 +224,7 @@ macro_rules! __forward_around {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_unless_own {
+    (abilities [abilities $($others:ident)*] $($function:tt)*) => {};
     (blob [blob $($others:ident)*] $($function:tt)*) => {};
     (open_blob [open_blob $($others:ident)*] $($function:tt)*) => {};
     (manifest [manifest $($others:ident)*] $($function:tt)*) => {};

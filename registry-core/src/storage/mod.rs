@@ -6,6 +6,7 @@
 //!
 //! `registry-testkit` has a test for every promise made here, for any backend.
 
+mod abilities;
 mod admin;
 mod content;
 mod error;
@@ -20,6 +21,7 @@ mod upload;
 mod write;
 
 pub use self::{
+    abilities::Abilities,
     admin::{LinkInfo, StorageAdmin},
     content::{
         BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, RangeSpec, ReadBlob, StoredManifest,

@@ -1,6 +1,7 @@
 //! [`Storage`]: the contract for reading, and the accessors of the other planes.
 
 use super::{
+    abilities::Abilities,
     admin::StorageAdmin,
     content::{BlobInfo, BlobRead, ReadBlob, StoredManifest},
     error::Result,
@@ -30,6 +31,9 @@ use std::fmt::Debug;
 /// - Once a write is acknowledged, every handle sees it.
 #[async_trait]
 pub trait Storage: Debug + Send + Sync + 'static {
+    /// Declares what this backend promises beyond the contract, such as conditional moves of tags.
+    fn abilities(&self) -> Abilities;
+
     /// Returns the size of a blob, or `None` if the repository does not hold it.
     ///
     /// After `Some`, a client skips the upload of the blob. While a garbage collection runs, this call
@@ -79,7 +83,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Returns repositories that hold a blob.
     ///
     /// A mount without `from` tries them, each after its own pull decision. The result is a hint: it may be
-    /// incomplete or empty.
+    /// incomplete, and it is empty unless [`Abilities::holders`] is declared.
     async fn holders(
         &self,
         digest: &Digest,

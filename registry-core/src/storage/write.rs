@@ -121,10 +121,13 @@ pub trait StorageWrite: Send + Sync {
     /// order. The first tag that conflicts ends the call: [`PutOutcome::failed`] has the conflict, and
     /// earlier tags stay moved.
     ///
+    /// An expectation other than [`TagExpect::Any`] needs
+    /// [`Abilities::conditional_tags`](super::Abilities::conditional_tags).
+    ///
     /// # Errors
     ///
-    /// [`StorageError::MissingReferences`] with every missing digest, or [`StorageError::SizeMismatch`].
-    /// Nothing was written.
+    /// [`StorageError::MissingReferences`] with every missing digest, [`StorageError::SizeMismatch`], or
+    /// [`StorageError::Unsupported`] for an expectation of a tag. Nothing was written.
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome>;
 
     /// Deletes a tag and nothing else. Returns the digest that it pointed at, or `None` if there was no such
@@ -132,7 +135,8 @@ pub trait StorageWrite: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StorageError::TagConflict`] if the tag does not point where `expect` says.
+    /// [`StorageError::TagConflict`] if the tag does not point where `expect` says;
+    /// [`StorageError::Unsupported`] if the backend has no conditional tags, and `expect` is a condition.
     async fn delete_tag(
         &self,
         repository: &RepositoryName,

@@ -5,8 +5,8 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Storage, StorageAdmin, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
-        BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
-        Result, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome,
+        ReadBlob, Result, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -38,6 +38,10 @@ impl Recording {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Storage for Recording {
+    fn abilities(&self) -> Abilities {
+        self.storage.abilities()
+    }
+
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         self.ask("blob", repository.as_str())
             .blob(repository, digest)

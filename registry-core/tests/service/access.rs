@@ -4,9 +4,12 @@ use crate::{ByHeader, digest, every_request, filled, ruled, send};
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
 use registry_core::{
-    Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
+    Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageAdmin, StorageWrite,
+    Tag,
     auth::Decision,
-    storage::{BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StoredManifest},
+    storage::{
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StoredManifest,
+    },
 };
 use serde_json::json;
 
@@ -17,6 +20,10 @@ struct Untouchable;
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Storage for Untouchable {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+    }
+
     async fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<BlobInfo>, StorageError> {
         panic!("the storage was asked for a blob")
     }

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use registry_core::{
     Digest, Registry, Storage,
     service::ResponseBody,
-    storage::{BlobBody, BlobRead, Content, MemoryStorage, StorageError},
+    storage::{Abilities, BlobBody, BlobRead, Content, MemoryStorage, StorageError},
 };
 use std::sync::{
     Arc,
@@ -23,6 +23,7 @@ fn redirecting(storage: MemoryStorage) -> impl Storage {
         }
         Ok(opened)
     })
+    .declaring(Abilities::none().with_redirects(true))
 }
 
 /// Checks that a redirect is not cached, because its URL is signed for one client and a limited time.

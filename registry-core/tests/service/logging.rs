@@ -9,7 +9,7 @@ use registry_core::{
     Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     auth::ClientAddress,
     storage::{
-        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, StorageError,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, StorageError,
         StoredManifest,
     },
 };
@@ -36,6 +36,10 @@ fn failure() -> StorageError {
 
 #[async_trait]
 impl Storage for Unreadable {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+    }
+
     async fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<BlobInfo>, StorageError> {
         Err(failure())
     }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod abilities;
 mod access;
 mod answers;
 mod blobs;

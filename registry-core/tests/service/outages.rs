@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use registry_core::{
     Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
-    storage::{BlobInfo, BlobRead, Listing, Page, ReadBlob, StorageError, StoredManifest},
+    storage::{Abilities, BlobInfo, BlobRead, Listing, Page, ReadBlob, StorageError, StoredManifest},
 };
 use std::io;
 
@@ -21,6 +21,10 @@ impl Broken {
 
 #[async_trait]
 impl Storage for Broken {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+    }
+
     async fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<BlobInfo>, StorageError> {
         Err(self.error())
     }

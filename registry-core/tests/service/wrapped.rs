@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use registry_core::{
     Digest, RepositoryName, Storage, StorageAdmin, StorageWrite, forward_storage,
-    storage::{BlobRead, MemoryStorage, ReadBlob, StorageError},
+    storage::{Abilities, BlobRead, MemoryStorage, ReadBlob, StorageError},
 };
 use std::fmt;
 
@@ -12,6 +12,7 @@ type Opened = Result<Option<BlobRead>, StorageError>;
 /// Forwards reads to another storage, and converts the results of opened blobs.
 pub(crate) struct Wrapped<F> {
     storage: MemoryStorage,
+    abilities: Abilities,
     opened: F,
 }
 
@@ -20,8 +21,17 @@ where
     F: Fn(ReadBlob, Opened) -> Opened + Send + Sync + 'static,
 {
     /// Wraps `storage`. `opened` converts the result of each opened blob.
-    pub(crate) const fn new(storage: MemoryStorage, opened: F) -> Self {
-        Self { storage, opened }
+    pub(crate) fn new(storage: MemoryStorage, opened: F) -> Self {
+        Self {
+            abilities: storage.abilities(),
+            storage,
+            opened,
+        }
+    }
+
+    /// Sets the declared abilities.
+    pub(crate) fn declaring(self, abilities: Abilities) -> Self {
+        Self { abilities, ..self }
     }
 }
 
@@ -37,7 +47,11 @@ impl<F> Storage for Wrapped<F>
 where
     F: Fn(ReadBlob, Opened) -> Opened + Send + Sync + 'static,
 {
-    forward_storage! { Storage: self => &self.storage; except open_blob }
+    forward_storage! { Storage: self => &self.storage; except abilities, open_blob }
+
+    fn abilities(&self) -> Abilities {
+        self.abilities
+    }
 
     async fn open_blob(
         &self,

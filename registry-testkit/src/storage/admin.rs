@@ -1,4 +1,4 @@
-//! The ability `admin`: stored content, for maintenance.
+//! With the means `admin`: stored content, for maintenance.
 
 use super::{Backend, support::*};
 use registry_core::{

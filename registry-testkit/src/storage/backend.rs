@@ -16,11 +16,13 @@ pub struct Backend {
     reopen: Option<Reopen>,
     damage: Option<Inflict>,
     read_only: Option<Read>,
+    rival: Option<Rival>,
     /// Dropped last: the handles above may still need it.
     keep: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 type Reopen = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Handles> + Send>> + Send + Sync>;
+type Rival = Box<dyn Fn() -> bool + Send + Sync>;
 type Read = Box<dyn Fn() -> Arc<dyn Storage> + Send + Sync>;
 type Inflict = Box<dyn Fn(&Digest, Damage) + Send + Sync>;
 
@@ -45,6 +47,7 @@ impl Backend {
             reopen: None,
             damage: None,
             read_only: None,
+            rival: None,
             keep: Vec::new(),
         }
     }
@@ -56,7 +59,7 @@ impl Backend {
         self
     }
 
-    /// Declares the ability `restart`: opens the stored state, after every handle was dropped.
+    /// Declares the means `restart`: opens the stored state, after every handle was dropped.
     #[must_use]
     pub fn reopening<F, R>(mut self, reopen: F) -> Self
     where
@@ -67,14 +70,14 @@ impl Backend {
         self
     }
 
-    /// Declares the ability `damage`: damages the stored bytes of a blob, which exists and is not empty.
+    /// Declares the means `damage`: damages the stored bytes of a blob, which exists and is not empty.
     #[must_use]
     pub fn damaging(mut self, damage: impl Fn(&Digest, Damage) + Send + Sync + 'static) -> Self {
         self.damage = Some(Box::new(damage));
         self
     }
 
-    /// Declares the ability `read_only`: opens one more handle, for reading only, on everything that the others have
+    /// Declares the means `read_only`: opens one more handle, for reading only, on everything that the others have
     /// written.
     #[must_use]
     pub fn reading(mut self, open: impl Fn() -> Arc<dyn Storage> + Send + Sync + 'static) -> Self {
@@ -82,9 +85,18 @@ impl Backend {
         self
     }
 
-    /// Returns the abilities of this backend, in alphabetical order.
+    /// Tries to open the stored state for writing, as another process would, while the handles are open. Returns true
+    /// if that succeeded. A backend that declares [`exclusive`](registry_core::storage::Abilities::exclusive) and
+    /// can be [reopened](Self::reopening) needs it.
     #[must_use]
-    pub fn abilities(&self) -> Vec<&'static str> {
+    pub fn rivalled(mut self, open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.rival = Some(Box::new(open));
+        self
+    }
+
+    /// Returns the means of this backend, in alphabetical order.
+    #[must_use]
+    pub fn means(&self) -> Vec<&'static str> {
         [
             ("admin", self.first.admin().is_some()),
             ("damage", self.damage.is_some()),
@@ -92,7 +104,7 @@ impl Backend {
             ("restart", self.reopen.is_some()),
         ]
         .into_iter()
-        .filter_map(|(ability, has)| has.then_some(ability))
+        .filter_map(|(means, has)| has.then_some(means))
         .collect()
     }
 
@@ -106,6 +118,25 @@ impl Backend {
         open.expect("a backend that declares `read_only` has `reading`")()
     }
 
+    /// Returns a handle for continuing sessions of the first one: another one, if these are shared.
+    pub(super) fn sharing(&self) -> &Arc<dyn Storage> {
+        if self.first.abilities().shared_sessions {
+            &self.second
+        } else {
+            &self.first
+        }
+    }
+
+    /// Returns true if another process could open the backend, or `None` if there is no other.
+    pub(super) fn rival(&self) -> Option<bool> {
+        self.rival.as_ref().map(|open| open())
+    }
+
+    /// Returns true if the state outlives the handles.
+    pub(super) const fn restarts(&self) -> bool {
+        self.reopen.is_some()
+    }
+
     /// Returns the backend after a restart: new handles on the stored state. The caller has dropped all clones of
     /// handles.
     pub(super) async fn restarted(self) -> Self {
@@ -115,6 +146,7 @@ impl Backend {
             reopen,
             damage,
             read_only,
+            rival,
             keep,
         } = self;
         drop((first, second));
@@ -128,6 +160,7 @@ impl Backend {
             reopen,
             damage,
             read_only,
+            rival,
             keep,
         }
     }
@@ -138,7 +171,8 @@ impl fmt::Debug for Backend {
         f.debug_struct("Backend")
             .field("first", &self.first)
             .field("second", &self.second)
-            .field("abilities", &self.abilities())
+            .field("abilities", &self.first.abilities())
+            .field("means", &self.means())
             .finish_non_exhaustive()
     }
 }
@@ -160,16 +194,16 @@ pub fn run(factory: impl AsyncFnOnce() -> Backend, case: impl AsyncFnOnce(Backen
     });
 }
 
-/// Asserts that the declared abilities are those of the backend: none is missing, none is added.
+/// Asserts that the declared means are those of the backend: none is missing, none is added.
 ///
 /// # Panics
 ///
 /// Panics if they are not.
 #[doc(hidden)]
-pub fn assert_abilities(factory: impl AsyncFnOnce() -> Backend, declared: &[&str]) {
+pub fn assert_means(factory: impl AsyncFnOnce() -> Backend, declared: &[&str]) {
     run(factory, async |backend: Backend| {
         let mut declared = declared.to_vec();
         declared.sort_unstable();
-        assert_eq!(declared, backend.abilities());
+        assert_eq!(declared, backend.means());
     });
 }

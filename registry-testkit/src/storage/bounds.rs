@@ -31,10 +31,10 @@ pub async fn a_repository_has_as_many_sessions_as_allowed(backend: Backend) {
     for _ in 0..2 {
         open_within(&backend.first, &a, 3, 100).await.unwrap();
     }
-    open_within(&backend.second, &a, 3, 100).await.unwrap();
+    open_within(backend.sharing(), &a, 3, 100).await.unwrap();
 
     assert!(is_full(&open_within(&backend.first, &a, 3, 100).await, 3));
-    assert!(is_full(&open_within(&backend.second, &a, 3, 100).await, 3));
+    assert!(is_full(&open_within(backend.sharing(), &a, 3, 100).await, 3));
     assert!(
         open_within(&backend.first, &b, 3, 100).await.is_ok(),
         "another repository"
@@ -58,12 +58,12 @@ pub async fn all_repositories_together_have_as_many_sessions_as_allowed(backend:
 
     for name in ["a", "d"] {
         assert!(is_full(
-            &open_within(&backend.second, &repository(name), 100, 3).await,
+            &open_within(backend.sharing(), &repository(name), 100, 3).await,
             3
         ));
     }
     assert!(
-        open_within(&backend.second, &repository("d"), 100, 4)
+        open_within(backend.sharing(), &repository("d"), 100, 4)
             .await
             .is_ok()
     );
@@ -89,10 +89,10 @@ pub async fn one_uploader_has_as_many_sessions_as_allowed(backend: Backend) {
         assert!(is_full(&open(&a, uploader.clone()).await, 2));
 
         // However they end, once and for all.
-        assert!(writer(&backend.second).cancel(&a, &first.id).await.unwrap());
-        assert!(!writer(&backend.second).cancel(&a, &first.id).await.unwrap());
-        let second = appended(&backend.second, &b, &second, &content(1, 100)).await;
-        close(&backend.second, &b, second, Algorithm::Sha256).await;
+        assert!(writer(backend.sharing()).cancel(&a, &first.id).await.unwrap());
+        assert!(!writer(backend.sharing()).cancel(&a, &first.id).await.unwrap());
+        let second = appended(backend.sharing(), &b, &second, &content(1, 100)).await;
+        close(backend.sharing(), &b, second, Algorithm::Sha256).await;
         for _ in 0..2 {
             open(&b, uploader.clone()).await.unwrap();
         }
@@ -111,11 +111,11 @@ pub async fn a_session_that_ended_makes_room(backend: Backend) {
         let cancelled = open().await.unwrap();
         assert!(is_full(&open().await, 2), "round {round}");
 
-        let committed = appended(&backend.second, &a, &committed, &content(round, 100)).await;
-        close(&backend.second, &a, committed, Algorithm::Sha256).await;
-        assert!(writer(&backend.second).cancel(&a, &cancelled.id).await.unwrap());
+        let committed = appended(backend.sharing(), &a, &committed, &content(round, 100)).await;
+        close(backend.sharing(), &a, committed, Algorithm::Sha256).await;
+        assert!(writer(backend.sharing()).cancel(&a, &cancelled.id).await.unwrap());
         // What has ended already frees nothing.
-        assert!(!writer(&backend.second).cancel(&a, &cancelled.id).await.unwrap());
+        assert!(!writer(backend.sharing()).cancel(&a, &cancelled.id).await.unwrap());
 
         let last = open().await.unwrap();
         let other = open().await.unwrap();
@@ -140,7 +140,7 @@ pub async fn of_many_opened_at_once_as_many_as_allowed_succeed(backend: Backend)
             let handle = Arc::clone(if number % 2 == 0 {
                 &backend.first
             } else {
-                &backend.second
+                backend.sharing()
             });
             tokio::spawn(async move { open_within(&handle, &repository("a"), 5, 100).await })
         })

@@ -2,23 +2,23 @@
 
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
-/// Takes an `async fn() -> Backend`, and the abilities of that backend among `admin`, `damage`,
+/// Takes an `async fn() -> Backend`, and the means of that backend among `admin`, `damage`,
 /// `read_only` and `restart`:
 /// `storage_tests!(factory, admin, restart)`. See [`storage`](crate::storage).
 #[macro_export]
 macro_rules! storage_tests {
-    ($factory:expr $(, $ability:ident)* $(,)?) => {
+    ($factory:expr $(, $means:ident)* $(,)?) => {
         mod storage_contract {
             #[allow(unused_imports, reason = "the factory may be named by a path")]
             use super::*;
 
             #[test]
-            fn the_declared_abilities_are_those_of_the_backend() {
-                $crate::storage::assert_abilities($factory, &[$(stringify!($ability)),*]);
+            fn the_declared_means_are_those_of_the_backend() {
+                $crate::storage::assert_means($factory, &[$(stringify!($means)),*]);
             }
 
             $crate::__storage_cases! { any [$crate::__storage_tests] $factory }
-            $($crate::__storage_cases! { $ability [$crate::__storage_tests] $factory })*
+            $($crate::__storage_cases! { $means [$crate::__storage_tests] $factory })*
         }
     };
 }
@@ -49,7 +49,7 @@ macro_rules! __storage_tests {
     };
 }
 
-/// Lists the cases that every backend with an ability has to pass, and passes them to the macro in brackets.
+/// Lists the cases that every backend with some means has to pass, and passes them to the macro in brackets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __storage_cases {
@@ -201,6 +201,16 @@ macro_rules! __storage_cases {
                 random_repositories_are_paged_as_a_sorted_model_says
                 names_that_come_and_go_while_paging_shift_no_page
                 repositories_that_come_while_paging_shift_no_page
+            }
+            abilities {
+                all_handles_declare_the_same_abilities
+                an_exclusive_backend_is_opened_once
+                a_condition_on_a_tag_is_kept_or_refused
+                a_session_is_continued_by_every_handle_if_declared
+                what_is_durable_outlives_its_handles
+                a_blob_is_redirected_if_declared_and_allowed
+                declared_holders_are_listed
+                chunks_of_the_announced_size_and_smaller_ones_are_kept
             }
             wrappers {
                 a_shared_storage_is_the_same_storage

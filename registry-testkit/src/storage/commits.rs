@@ -17,8 +17,8 @@ pub async fn a_commit_ends_the_session(backend: Backend) {
     let blob = close(&backend.first, &a, state.clone(), Algorithm::Sha256).await;
 
     assert_eq!(blob.size, 1000);
-    assert!(state_of(&backend.second, &a, &state.id).await.is_none());
-    let (refused, _) = append(&backend.second, &a, &state, Incoming::whole(&content(2, 1))).await;
+    assert!(state_of(backend.sharing(), &a, &state.id).await.is_none());
+    let (refused, _) = append(backend.sharing(), &a, &state, Incoming::whole(&content(2, 1))).await;
     assert!(matches!(refused, Err(StorageError::UploadUnknown)), "{refused:?}");
 }
 
@@ -77,7 +77,7 @@ pub async fn the_proof_of_another_session_is_refused(backend: Backend) {
     assert!(!holds(&backend.second, &a, proof.digest()).await);
     assert!(!holds(&backend.second, &a, &Digest::of(Algorithm::Sha256, &bytes)).await);
     // Both sessions are as they were.
-    let found = state_of(&backend.second, &a, &one.id).await.unwrap();
+    let found = state_of(backend.sharing(), &a, &one.id).await.unwrap();
     assert_eq!((found.offset, found.version), (1000, one.version));
     writer.commit(&a, other, proof).await.unwrap();
 }
@@ -139,7 +139,7 @@ pub async fn of_commits_that_race_for_one_session_one_publishes_it(backend: Back
     let (state, proof) = prove(&backend.first, &a, state, Algorithm::Sha256).await;
     let mut race = JoinSet::new();
     for racer in 0..8 {
-        let handles = [&backend.first, &backend.second];
+        let handles = [&backend.first, backend.sharing()];
         let (storage, a, state, proof) = (
             Arc::clone(handles[racer % 2]),
             a.clone(),

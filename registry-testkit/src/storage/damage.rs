@@ -1,4 +1,4 @@
-//! The ability `damage`: damaged bytes are detected where sizes show it, and repaired.
+//! With the means `damage`: damaged bytes are detected where sizes show it, and repaired.
 
 use super::{Backend, Damage, support::*};
 use registry_core::{

@@ -25,6 +25,9 @@ pub async fn deleting_a_tag_leaves_the_manifest_and_the_other_tags(backend: Back
 }
 
 pub async fn a_tag_is_deleted_only_if_it_is_as_expected(backend: Backend) {
+    if !backend.first.abilities().conditional_tags {
+        return;
+    }
     let a = repository("a");
     let [here, elsewhere] = [1, 2].map(|seed| Image::new(seed).digest());
     for (current, expect, admitted) in [

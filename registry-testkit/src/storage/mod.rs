@@ -16,7 +16,10 @@
 //! registry_testkit::storage_tests!(memory, admin);
 //! ```
 //!
-//! Abilities that not every backend has are declared after the factory: `admin` has the maintenance plane, `restart`
+//! Promises that not every backend makes are its [abilities](registry_core::storage::Abilities). The suite tests those
+//! that it declares, and that the others are refused.
+//!
+//! Means that not every backend has are declared after the factory: `admin` has the maintenance plane, `restart`
 //! keeps its state beyond its handles ([`Backend::reopening`]), `damage` can be damaged from outside
 //! ([`Backend::damaging`]), `read_only` opens handles for reading only ([`Backend::reading`]). A declaration that does
 //! not match the backend fails a case too.
@@ -33,6 +36,7 @@ mod backend;
 mod cases;
 mod support;
 
+pub mod abilities;
 pub mod admin;
 pub mod blobs;
 pub mod bounds;
@@ -55,5 +59,5 @@ pub mod uploads;
 pub mod wrappers;
 
 #[doc(hidden)]
-pub use self::backend::assert_abilities;
+pub use self::backend::assert_means;
 pub use self::backend::{Backend, Damage, Handles, run};

@@ -1,4 +1,4 @@
-//! The ability `read_only`: a handle that changes nothing, also through its maintenance plane.
+//! With the means `read_only`: a handle that changes nothing, also through its maintenance plane.
 
 use super::{Backend, support::*};
 use registry_core::{

@@ -1,4 +1,4 @@
-//! The ability `restart`: acknowledged content exists after every handle was dropped and opened again.
+//! With the means `restart`: acknowledged content exists after every handle was dropped and opened again.
 
 use super::{Backend, support::*};
 use registry_core::{
@@ -111,7 +111,7 @@ pub async fn a_session_survives_with_its_checkpoint(backend: Backend) {
     let backend = backend.restarted().await;
 
     for seen in before {
-        let state = state_of(&backend.second, &a, &seen.id).await.unwrap();
+        let state = state_of(backend.sharing(), &a, &seen.id).await.unwrap();
         let algorithm = seen.checkpoint.as_ref().unwrap().algorithm();
         assert_eq!((state.offset, &state.checkpoint), (300_001, &seen.checkpoint));
         let state = appended(&backend.first, &a, &state, &bytes.slice(300_001..)).await;
@@ -139,7 +139,7 @@ pub async fn a_session_whose_append_was_dropped_goes_on_after_the_restart(backen
     assert!(state.offset <= 800_000);
     let rest = bytes.slice(usize::try_from(state.offset).unwrap()..);
     let state = appended(&backend.first, &a, &state, &rest).await;
-    let blob = close(&backend.second, &a, state, Algorithm::Sha256).await;
+    let blob = close(backend.sharing(), &a, state, Algorithm::Sha256).await;
     assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &bytes));
     assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(bytes));
 }

@@ -23,9 +23,9 @@ pub async fn a_body_that_breaks_off_keeps_what_came_before(backend: Backend) {
             matches!(broken, Err(StorageError::Body(_))),
             "cut at {cut}: {broken:?}"
         );
-        let state = state_of(&backend.second, &a, &opened.id).await.unwrap();
+        let state = state_of(backend.sharing(), &a, &opened.id).await.unwrap();
         assert_eq!(state.offset, cut as u64);
-        let state = appended(&backend.second, &a, &state, &bytes.slice(cut..)).await;
+        let state = appended(backend.sharing(), &a, &state, &bytes.slice(cut..)).await;
         let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
         assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &bytes), "cut at {cut}");
         let back = read(&backend.second, &a, &blob.digest).await.unwrap();
@@ -43,26 +43,26 @@ pub async fn a_closing_body_that_breaks_off_or_is_dropped_counts_for_nothing(bac
     // The last one is beyond what an append that is not the last has to keep.
     for cut in [0, 1, 262_145, rest.len()] {
         let part = || Incoming::in_chunks(&rest.slice(..cut), 100_000);
-        let state = settled(&backend.second, &a, &opened.id).await;
+        let state = settled(backend.sharing(), &a, &opened.id).await;
         let (broken, _) =
             append_closing(&backend.first, &a, &state, part().then_breaks(), Some(digest)).await;
         assert!(
             matches!(broken, Err(StorageError::Body(_))),
             "cut at {cut}: {broken:?}"
         );
-        let state = settled(&backend.second, &a, &opened.id).await;
+        let state = settled(backend.sharing(), &a, &opened.id).await;
         assert_eq!(state.offset, before.offset, "broken off at {cut}");
 
         append_closing_and_drop(&backend.first, &a, &state, part(), Some(digest)).await;
-        let state = settled(&backend.second, &a, &opened.id).await;
+        let state = settled(backend.sharing(), &a, &opened.id).await;
         assert_eq!(state.offset, before.offset, "dropped at {cut}");
     }
 
     // The client sends the same once more.
-    let state = settled(&backend.second, &a, &opened.id).await;
+    let state = settled(backend.sharing(), &a, &opened.id).await;
     let whole = Incoming::in_chunks(&rest, 100_000);
     let (state, _) = append_closing(&backend.first, &a, &state, whole, Some(digest)).await;
-    let blob = close(&backend.second, &a, state.unwrap(), Algorithm::Sha256).await;
+    let blob = close(backend.sharing(), &a, state.unwrap(), Algorithm::Sha256).await;
     assert_eq!(blob.digest, digest);
     assert!(read(&backend.first, &a, &digest).await == Some(bytes));
 }
@@ -80,11 +80,11 @@ pub async fn a_session_whose_append_was_dropped_goes_on_where_it_stands(backend:
         )
         .await;
 
-        let state = settled(&backend.second, &a, &opened.id).await;
+        let state = settled(backend.sharing(), &a, &opened.id).await;
 
         assert!(state.offset <= cut as u64, "cut at {cut}, kept {}", state.offset);
         let rest = bytes.slice(usize::try_from(state.offset).unwrap()..);
-        let state = appended(&backend.second, &a, &state, &rest).await;
+        let state = appended(backend.sharing(), &a, &state, &rest).await;
         let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
         assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &bytes), "cut at {cut}");
         let back = read(&backend.second, &a, &blob.digest).await.unwrap();
@@ -105,7 +105,7 @@ pub async fn a_session_whose_append_was_dropped_closes_at_what_it_kept(backend: 
     )
     .await;
 
-    let state = settled(&backend.second, &a, &opened.id).await;
+    let state = settled(backend.sharing(), &a, &opened.id).await;
     let kept = bytes.slice(..usize::try_from(state.offset).unwrap());
     let blob = close(&backend.first, &a, state, Algorithm::Sha512).await;
 
@@ -128,7 +128,7 @@ pub async fn an_append_that_dies_loses_less_than_16_mebibytes(backend: Backend) 
 
     append_and_drop(&backend.first, &a, &opened, Incoming::in_chunks(&bytes, 1 << 20)).await;
 
-    let state = settled(&backend.second, &a, &opened.id).await;
+    let state = settled(backend.sharing(), &a, &opened.id).await;
     assert!(state.offset <= sent, "kept {} of {sent} bytes", state.offset);
     assert!(
         sent - state.offset <= KEPT_AT_LEAST_EVERY,
@@ -143,7 +143,7 @@ pub async fn an_append_that_dies_loses_less_than_16_mebibytes(backend: Backend) 
     // The client goes on, with something else and shorter than what was cut off.
     let kept = bytes.slice(..usize::try_from(state.offset).unwrap());
     let whole = Bytes::from([kept, content(2, 1000)].concat());
-    let state = appended(&backend.second, &a, &state, &content(2, 1000)).await;
+    let state = appended(backend.sharing(), &a, &state, &content(2, 1000)).await;
     let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
     assert_eq!(blob.digest, Digest::of(Algorithm::Sha256, &whole));
     let back = read(&backend.second, &a, &blob.digest).await.unwrap();
@@ -185,7 +185,7 @@ async fn cut_three_times(
     closing: Algorithm,
 ) -> Vec<(u64, usize, End)> {
     let a = repository("a");
-    let handles: [&dyn Storage; 2] = [&backend.first, &backend.second];
+    let handles: [&dyn Storage; 2] = [&backend.first, backend.sharing()];
     let mut story = Vec::new();
     let mut state = open(&backend.first, &a, announced).await;
     for _ in 0..3 {

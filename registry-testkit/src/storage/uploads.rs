@@ -15,7 +15,7 @@ pub async fn a_session_begins_at_0_with_the_announced_algorithm(backend: Backend
     for algorithm in Algorithm::ALL {
         let opened = open(&backend.first, &a, algorithm).await;
 
-        let found = state_of(&backend.second, &a, &opened.id).await.unwrap();
+        let found = state_of(backend.sharing(), &a, &opened.id).await.unwrap();
         for state in [&opened, &found] {
             let checkpoint = state.checkpoint.as_ref().unwrap();
             assert_eq!(state.offset, 0);
@@ -64,7 +64,7 @@ pub async fn appends_add_up_and_offset_and_checkpoint_agree(backend: Backend) {
         for len in [1, 300_000, 0, 399_999] {
             state = appended(&backend.first, &a, &state, &rest.split_to(len)).await;
 
-            let found = state_of(&backend.second, &a, &state.id).await.unwrap();
+            let found = state_of(backend.sharing(), &a, &state.id).await.unwrap();
             assert_eq!(state.offset, (bytes.len() - rest.len()) as u64);
             for state in [&state, &found] {
                 let checkpoint = state
@@ -113,13 +113,13 @@ pub async fn the_bytes_of_an_open_session_are_not_a_blob(backend: Backend) {
 
 pub async fn a_session_that_has_moved_on_refuses_and_stays_as_it_is(backend: Backend) {
     let a = repository("a");
-    let writer = writer(&backend.second);
+    let writer = writer(backend.sharing());
     let bytes = content(1, 1000);
     let stale = open(&backend.first, &a, Algorithm::Sha256).await;
     let current = appended(&backend.first, &a, &stale, &bytes).await;
     let proof = Verified::from_hasher(stale.id, Hasher::new(Algorithm::Sha256)).unwrap();
 
-    let (append, _) = append(&backend.second, &a, &stale, Incoming::whole(&content(2, 500))).await;
+    let (append, _) = append(backend.sharing(), &a, &stale, Incoming::whole(&content(2, 500))).await;
     let rehash = writer
         .rehash(&a, stale.clone(), Hasher::new(Algorithm::Sha256))
         .await;
@@ -129,7 +129,7 @@ pub async fn a_session_that_has_moved_on_refuses_and_stays_as_it_is(backend: Bac
     assert!(at_1000(&append.unwrap_err()));
     assert!(at_1000(&rehash.unwrap_err()));
     assert!(at_1000(&commit.unwrap_err()));
-    let found = state_of(&backend.second, &a, &current.id).await.unwrap();
+    let found = state_of(backend.sharing(), &a, &current.id).await.unwrap();
     assert_eq!(
         (found.offset, found.version),
         (current.offset, current.version.clone())
@@ -153,7 +153,7 @@ pub async fn while_an_append_runs_everything_else_is_refused_at_once(backend: Ba
     waiting.reached().await;
 
     // The first waits for its client until it is told otherwise, so an answer now is an answer at once.
-    for storage in [&backend.first, &backend.second] {
+    for storage in [&backend.first, backend.sharing()] {
         let seen = state_of(storage, &a, &opened.id).await.unwrap();
         for state in [&opened, &seen] {
             let (refused, _) = append(storage, &a, state, Incoming::whole(&content(9, 9))).await;
@@ -179,7 +179,7 @@ pub async fn while_an_append_runs_everything_else_is_refused_at_once(backend: Ba
     waiting.resume();
     let state = running.await.unwrap().unwrap();
     assert_eq!(state.offset, 600_077);
-    let blob = close(&backend.second, &a, state, Algorithm::Sha256).await;
+    let blob = close(backend.sharing(), &a, state, Algorithm::Sha256).await;
     let whole: Bytes = [bytes, content(2, 77)].concat().into();
     assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(whole));
 }
@@ -188,7 +188,7 @@ pub async fn of_two_appends_from_the_same_state_one_lands(backend: Backend) {
     let a = repository("a");
     for seed in 0..10 {
         let opened = open(&backend.first, &a, Algorithm::Sha256).await;
-        let attempts = [&backend.first, &backend.second].map(|storage| {
+        let attempts = [&backend.first, backend.sharing()].map(|storage| {
             let (storage, a, opened) = (Arc::clone(storage), a.clone(), opened.clone());
             tokio::spawn(async move {
                 let body = Incoming::in_chunks(&content(seed, 5000), 500);
@@ -213,10 +213,10 @@ pub async fn a_session_opened_and_fed_by_two_handles_is_closed_by_either(backend
     let a = repository("a");
     let bytes = content(1, 500_000);
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
-    let state = appended(&backend.second, &a, &opened, &bytes.slice(..200_000)).await;
+    let state = appended(backend.sharing(), &a, &opened, &bytes.slice(..200_000)).await;
     let state = appended(&backend.first, &a, &state, &bytes.slice(200_000..)).await;
 
-    let blob = close(&backend.second, &a, state, Algorithm::Sha256).await;
+    let blob = close(backend.sharing(), &a, state, Algorithm::Sha256).await;
 
     assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(bytes));
     assert!(state_of(&backend.first, &a, &opened.id).await.is_none());
@@ -231,7 +231,7 @@ pub async fn a_rehash_feeds_every_byte_in_any_algorithm(backend: Backend) {
     ] {
         let opened = open(&backend.first, &a, announced).await;
         let state = appended(&backend.first, &a, &opened, &bytes.slice(..300_000)).await;
-        let state = appended(&backend.second, &a, &state, &bytes.slice(300_000..)).await;
+        let state = appended(backend.sharing(), &a, &state, &bytes.slice(300_000..)).await;
 
         let blob = close(&backend.first, &a, state, closing).await;
 
@@ -255,12 +255,12 @@ pub async fn a_rehash_seals_the_session_and_can_be_repeated(backend: Backend) {
 
     assert_eq!((sealed.id, sealed.offset), (before.id, 1000));
     for state in [&before, &sealed] {
-        let (refused, _) = append(&backend.second, &a, state, Incoming::whole(&content(2, 1))).await;
+        let (refused, _) = append(backend.sharing(), &a, state, Incoming::whole(&content(2, 1))).await;
         let conflict = matches!(refused, Err(StorageError::UploadConflict { offset: 1000 }));
         assert!(conflict, "{refused:?}");
     }
     // Whoever closed it died before the commit; the next one asks where the session stands, and goes on.
-    let found = state_of(&backend.second, &a, &sealed.id).await.unwrap();
+    let found = state_of(backend.sharing(), &a, &sealed.id).await.unwrap();
     let (state, hasher) = writer.rehash(&a, found, hasher).await.unwrap();
     let proof = Verified::from_hasher(state.id, hasher).unwrap();
     let blob = writer.commit(&a, state, proof).await.unwrap();
@@ -273,7 +273,7 @@ pub async fn a_cancelled_session_is_gone_for_every_handle(backend: Backend) {
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
     let state = appended(&backend.first, &a, &opened, &content(1, 1000)).await;
 
-    assert!(writer(&backend.second).cancel(&a, &state.id).await.unwrap());
+    assert!(writer(backend.sharing()).cancel(&a, &state.id).await.unwrap());
 
     assert!(state_of(&backend.first, &a, &state.id).await.is_none());
     let (refused, _) = append(&backend.first, &a, &state, Incoming::whole(&content(2, 1))).await;
@@ -291,6 +291,6 @@ pub async fn cancelling_one_session_leaves_the_others(backend: Backend) {
 
     writer(&backend.first).cancel(&a, &doomed.id).await.unwrap();
 
-    let blob = close(&backend.second, &a, state, Algorithm::Sha256).await;
+    let blob = close(backend.sharing(), &a, state, Algorithm::Sha256).await;
     assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(bytes));
 }

@@ -11,6 +11,7 @@ pub async fn a_shared_storage_is_the_same_storage(backend: Backend) {
     let a = repository("a");
     let shared: Arc<dyn Storage> = Arc::new(Arc::clone(&backend.first));
     assert_eq!(shared.write().is_some(), backend.first.write().is_some());
+    assert_eq!(shared.abilities(), backend.first.abilities());
     assert_eq!(shared.admin().is_some(), backend.first.admin().is_some());
 
     let bytes = content(1, 1000);

@@ -9,7 +9,7 @@ mod state;
 mod upload;
 
 use super::{
-    BlobBody, BlobInfo, BlobRead, Content, LinkInfo, Listing, Moved, NewUpload, Page, PutManifest,
+    Abilities, BlobBody, BlobInfo, BlobRead, Content, LinkInfo, Listing, Moved, NewUpload, Page, PutManifest,
     PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest,
     TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
@@ -74,6 +74,14 @@ impl fmt::Debug for MemoryStorage {
 
 #[async_trait]
 impl Storage for MemoryStorage {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+            .with_exclusive(true)
+            .with_conditional_tags(true)
+            .with_shared_sessions(true)
+            .with_holders(true)
+    }
+
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         let state = self.state();
         Ok(state.blob(repository, digest).map(|bytes| info(digest, bytes)))

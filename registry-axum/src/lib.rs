@@ -46,6 +46,10 @@ mod upkeep;
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../../docs/tls.md")]
 mod manual {}
+/// Example of the README.
+#[cfg(all(doctest, feature = "serve"))]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 #[cfg(feature = "serve")]
 pub use self::server::serve;

@@ -1,6 +1,6 @@
 //! Requested operations: [`Action`], and [`Access`], an action in a repository.
 
-use crate::name::RepositoryName;
+use crate::{name::RepositoryName, reference::Tag};
 use std::fmt;
 
 /// Operation in a repository, or, for [`Catalog`](Self::Catalog), on the whole registry.
@@ -39,7 +39,10 @@ impl fmt::Display for Action {
     }
 }
 
-/// Requested action, and the repository that it concerns.
+/// Requested or granted action, and what it concerns.
+///
+/// Permissions are compared by [`covers`](Self::covers). Equality is only for tests and lists: a grant for a
+/// whole repository is not equal to a request for one tag of it, and covers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
@@ -47,6 +50,9 @@ pub struct Access {
     pub repository: Option<RepositoryName>,
     /// The action.
     pub action: Action,
+    /// The tag, if the action concerns one: [`Push`](Action::Push) and [`Overwrite`](Action::Overwrite) of a
+    /// manifest under a tag, and [`Delete`](Action::Delete) of a tag. `None` if it concerns the repository.
+    pub tag: Option<Tag>,
 }
 
 impl Access {
@@ -56,6 +62,16 @@ impl Access {
         Self {
             repository: Some(repository.clone()),
             action,
+            tag: None,
+        }
+    }
+
+    /// Describes an action on one tag of a repository.
+    #[must_use]
+    pub fn to_tag(repository: &RepositoryName, action: Action, tag: &Tag) -> Self {
+        Self {
+            tag: Some(tag.clone()),
+            ..Self::to(repository, action)
         }
     }
 
@@ -65,19 +81,28 @@ impl Access {
         Self {
             repository: None,
             action: Action::Catalog,
+            tag: None,
         }
     }
 
-    /// Returns Docker's notation, for token services.
-    pub(super) fn scope(&self) -> String {
-        let Some(repository) = &self.repository else {
-            return "registry:catalog:*".into();
-        };
-        let actions = match self.action {
-            Action::Pull | Action::Catalog => "pull",
-            Action::Push | Action::Overwrite => "pull,push",
-            Action::Delete => "delete",
-        };
-        format!("repository:{repository}:{actions}")
+    /// Returns true if a permission for `self` is one for `asked`. A permission without a tag is one for
+    /// every tag.
+    ///
+    /// ```
+    /// use registry_core::{Action, RepositoryName, Tag, auth::Access};
+    ///
+    /// let repository = RepositoryName::parse("team/app")?;
+    /// let push = Access::to(&repository, Action::Push);
+    /// let push_v1 = Access::to_tag(&repository, Action::Push, &Tag::parse("v1")?);
+    ///
+    /// assert!(push.covers(&push_v1));
+    /// assert!(!push_v1.covers(&push));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn covers(&self, asked: &Self) -> bool {
+        self.repository == asked.repository
+            && self.action == asked.action
+            && (self.tag.is_none() || self.tag == asked.tag)
     }
 }

@@ -1,6 +1,6 @@
 //! Login methods offered to a client: [`Challenge`].
 
-use super::Access;
+use super::{Access, Scope};
 use http::HeaderValue;
 
 /// Login method for `WWW-Authenticate`.
@@ -28,7 +28,7 @@ impl Challenge {
             Self::Basic { realm } => format!("Basic realm={}", quoted(realm)),
             Self::Bearer { realm, service } => {
                 let mut text = format!("Bearer realm={},service={}", quoted(realm), quoted(service));
-                let scopes: Vec<String> = needed.iter().map(Access::scope).collect();
+                let scopes: Vec<String> = Scope::of(needed).iter().map(ToString::to_string).collect();
                 if !scopes.is_empty() {
                     text.push_str(",scope=");
                     text.push_str(&quoted(&scopes.join(" ")));

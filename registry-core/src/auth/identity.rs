@@ -13,7 +13,8 @@ pub struct Identity {
     pub groups: Vec<Arc<str>>,
     /// Maximum set of operations for this login, such as a token grants. `None` sets no limit. Any other
     /// operation is refused before the authorizer is asked. The authorizer may still refuse operations in the
-    /// set.
+    /// set. A grant for a repository [covers](Access::covers) its tags. [`Scope::accesses`](super::Scope::accesses)
+    /// converts the scopes of a token.
     ///
     /// [`Access::catalog`] stands for the listing itself. The listing shows the repositories that the
     /// authorizer lets the subject see.
@@ -51,6 +52,8 @@ impl Identity {
 
     /// Returns true if the limit of the login, if any, includes `access`.
     pub(crate) fn is_granted(&self, access: &Access) -> bool {
-        self.grants.as_ref().is_none_or(|grants| grants.contains(access))
+        self.grants
+            .as_ref()
+            .is_none_or(|grants| grants.iter().any(|grant| grant.covers(access)))
     }
 }

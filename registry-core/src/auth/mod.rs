@@ -1,5 +1,5 @@
 //! Authentication and authorization: [`Authenticator`], [`Authorizer`], [`Identity`], [`Action`],
-//! [`Challenge`].
+//! [`Challenge`], [`Scope`].
 //!
 //! The authenticator identifies the sender, and the authorizer decides about permission. Neither answers a
 //! request: the core renders every challenge, and asks one decision function before any storage call. Most
@@ -13,6 +13,7 @@ mod challenge;
 mod error;
 mod host;
 mod identity;
+mod scope;
 
 pub(crate) use self::authorizer::DefaultRules;
 pub use self::{
@@ -24,4 +25,5 @@ pub use self::{
     error::AuthError,
     host::{FromExtensions, FromHost},
     identity::Identity,
+    scope::{InvalidScope, Scope},
 };

@@ -231,7 +231,7 @@ impl Registry {
             } => {
                 let repository = self.scope(repository, authority);
                 // Before the body is read: what is refused is not collected.
-                repository.require_push().await?;
+                let permits = repository.permit_put(&reference, &tags).await?;
                 let mut share = self.inner.received.share(repository.authority.uploader());
                 let bytes = body::collect(body, self.inner.limits.manifest_bytes, &mut share).await?;
                 let named = tags.clone();
@@ -242,7 +242,7 @@ impl Registry {
                     tags,
                     precondition,
                 };
-                let pushed = repository.put_manifest(push).await?;
+                let pushed = repository.put_permitted(push, permits).await?;
                 done(Response::ManifestCreated {
                     repository: repository.name,
                     digest: pushed.digest,

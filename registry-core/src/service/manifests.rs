@@ -1,8 +1,8 @@
 //! Operations on manifests: read, put with tags, and deletion.
 
-use super::{Permission, Repository};
+use super::{Permission, Repository, tag_moves::TagPermit};
 use crate::{
-    auth::{Access, Action, Decision},
+    auth::{Access, Action},
     digest::{Algorithm, AnyDigest, Digest},
     error::Error,
     hooks::Event,
@@ -11,8 +11,7 @@ use crate::{
     protocol::Precondition,
     reference::{Reference, Tag},
     storage::{
-        Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, TagMove, Verified,
-        WrongSize,
+        Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, Verified, WrongSize,
     },
 };
 use bytes::Bytes;
@@ -107,26 +106,30 @@ impl Repository {
     /// - [`Error::MissingReferences`] or, for an index, [`Error::MissingEntries`], with all content that must
     ///   be pushed first.
     /// - [`Error::DigestMismatch`] if its digest differs from the given one.
-    /// - [`Error::Precondition`] and [`Error::Overwrite`] if a tag may not be moved. The manifest and the
-    ///   tags before it may be stored already.
+    /// - [`Error::Precondition`] and [`Error::Overwrite`] if a tag may not be moved. All tags are checked before
+    ///   any is moved. If a tag is moved by somebody else meanwhile, the manifest and the tags before it may be
+    ///   stored already.
     /// - [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn put_manifest(&self, push: ManifestPush) -> Result<ManifestPushed, Error> {
-        self.require_push().await?;
+        let permits = self.permit_put(&push.reference, &push.tags).await?;
+        self.put_permitted(push, permits).await
+    }
+
+    /// Puts a manifest under tags about which the authorizer has decided.
+    pub(super) async fn put_permitted(
+        &self,
+        push: ManifestPush,
+        permits: Vec<TagPermit>,
+    ) -> Result<ManifestPushed, Error> {
         let write = self.write()?;
-        let may_overwrite = self.may_overwrite().await?;
         let ManifestPush {
             reference,
             bytes,
             media_type,
-            mut tags,
             precondition,
+            ..
         } = push;
         let limits = &self.registry.inner.limits;
-        if tags.len() > limits.tags_per_put {
-            return Err(Error::TooManyTags {
-                limit: limits.tags_per_put,
-            });
-        }
         limits.admit_document(&bytes)?;
         let manifest = Manifest::parse(&bytes, media_type.as_ref())?;
         limits.admit_manifest(&manifest)?;
@@ -142,22 +145,12 @@ impl Repository {
                 }
                 verified
             }
-            Reference::Tag(tag) => {
-                tags.push(tag);
-                Verified::of(Algorithm::Sha256, bytes)
-            }
+            Reference::Tag(_) => Verified::of(Algorithm::Sha256, bytes),
         };
         let (digest, size) = (*verified.digest(), verified.size());
-        tags.sort();
-        tags.dedup();
 
         let mut put = PutManifest::new(verified, manifest.media_type().clone());
-        for tag in tags {
-            let expect = self
-                .expectation(&tag, may_overwrite, precondition, digest)
-                .await?;
-            put.tags.push(TagMove { tag, expect });
-        }
+        put.tags = self.tag_moves(&permits, precondition, digest).await?;
         let lacking = |error| of_index(error, &manifest);
         put.needs = self.needs(&manifest).map_err(lacking)?;
         put.sizes = self.registry.inner.sizes;
@@ -183,10 +176,8 @@ impl Repository {
                 wrong_sizes: outcome.wrong_sizes,
                 moved,
             }),
-            Some((_, StorageError::TagConflict { tag, .. }))
-                if !may_overwrite && precondition != Some(Precondition::Absent) =>
-            {
-                Err(self.overwrite_refused(tag))
+            Some((_, StorageError::TagConflict { tag, .. })) => {
+                Err(self.tag_conflict(&permits, precondition, tag))
             }
             Some((_, error)) => Err(error.into()),
         }
@@ -216,53 +207,6 @@ impl Repository {
         let repository = &self.name;
         tracing::info!(%repository, %tag, "a client keeps an index of referrers, which the API would list without");
         true
-    }
-
-    /// Returns true if the caller may move existing tags. Called before any storage call, so that the result
-    /// can be a precondition of the move itself.
-    async fn may_overwrite(&self) -> Result<bool, Error> {
-        let overwrite = Access::to(&self.name, Action::Overwrite);
-        Ok(self.registry.decide(&self.authority, &overwrite).await? == Decision::Allow)
-    }
-
-    /// Returns the refusal to move `tag`. It names the tag if no login would help.
-    fn overwrite_refused(&self, tag: Tag) -> Error {
-        let overwrite = Access::to(&self.name, Action::Overwrite);
-        match self.registry.refusal(&self.authority, &overwrite) {
-            Error::Denied => Error::Overwrite { tag },
-            login => login,
-        }
-    }
-
-    /// Returns the required target of a tag. A caller that may not overwrite may still put the manifest that
-    /// the tag already points at.
-    async fn expectation(
-        &self,
-        tag: &Tag,
-        may_overwrite: bool,
-        precondition: Option<Precondition>,
-        digest: Digest,
-    ) -> Result<TagExpect, Error> {
-        Ok(match (precondition, may_overwrite) {
-            (Some(Precondition::Absent), _) => TagExpect::Absent,
-            (None, false) => TagExpect::AbsentOrIs(digest),
-            // To say where the tag points is to say that it is moved, unless it points here.
-            (Some(Precondition::Is(current)), false) if current != digest => {
-                return Err(self.overwrite_refused(tag.clone()));
-            }
-            (Some(Precondition::Is(_) | Precondition::Present), false) => TagExpect::Is(digest),
-            (None, true) => TagExpect::Any,
-            (Some(Precondition::Is(current)), true) => TagExpect::Is(current),
-            // Wherever it points now: if it moves before we do, the client is told so.
-            (Some(Precondition::Present), true) => {
-                let current = self.storage().manifest(&self.name, &tag.clone().into()).await?;
-                TagExpect::Is(
-                    current
-                        .ok_or_else(|| Error::Precondition { tag: tag.clone() })?
-                        .digest,
-                )
-            }
-        })
     }
 
     /// Returns the content that must exist: everything that the manifest refers to, except content that may
@@ -317,7 +261,11 @@ impl Repository {
     }
 
     async fn delete_at(&self, reference: &Reference) -> Result<bool, Error> {
-        if self.permit(Action::Delete).await? == Permission::Hidden {
+        let access = match reference {
+            Reference::Tag(tag) => Access::to_tag(&self.name, Action::Delete, tag),
+            Reference::Digest(_) => Access::to(&self.name, Action::Delete),
+        };
+        if self.registry.permit(&self.authority, &access).await? == Permission::Hidden {
             return Ok(false);
         }
         let write = self.delete()?;

@@ -20,6 +20,7 @@ mod referrers;
 mod referrers_tag;
 mod remedies;
 mod source;
+mod tag_moves;
 mod tags;
 mod uploads;
 

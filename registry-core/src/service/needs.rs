@@ -3,6 +3,7 @@
 use crate::{
     auth::{Access, Action},
     protocol::Request,
+    reference::Reference,
 };
 
 /// Returns every access that a request needs. A token that grants all of them suffices for the whole request.
@@ -14,11 +15,32 @@ pub(super) fn needs(request: &Request) -> Vec<Access> {
         | Request::Referrers { repository, .. }
         | Request::Blob { repository, .. }
         | Request::Manifest { repository, .. } => vec![Access::to(repository, Action::Pull)],
-        Request::DeleteBlob { repository, .. } | Request::DeleteManifest { repository, .. } => {
-            vec![Access::to(repository, Action::Delete)]
+        Request::DeleteBlob { repository, .. }
+        | Request::DeleteManifest {
+            repository,
+            reference: Reference::Digest(_),
+        } => vec![Access::to(repository, Action::Delete)],
+        Request::DeleteManifest {
+            repository,
+            reference: Reference::Tag(tag),
+        } => vec![Access::to_tag(repository, Action::Delete, tag)],
+        Request::PutManifest {
+            repository,
+            reference,
+            tags,
+            ..
+        } => {
+            let own = match reference {
+                Reference::Tag(tag) => Some(tag),
+                Reference::Digest(_) => None,
+            };
+            let tags = tags.iter().chain(own);
+            let tagged = tags.map(|tag| Access::to_tag(repository, Action::Push, tag));
+            std::iter::once(Access::to(repository, Action::Push))
+                .chain(tagged)
+                .collect()
         }
-        Request::PutManifest { repository, .. }
-        | Request::OpenUpload { repository, .. }
+        Request::OpenUpload { repository, .. }
         | Request::PushBlob { repository, .. }
         | Request::UploadStatus { repository, .. }
         | Request::Append { repository, .. }

@@ -10,6 +10,7 @@ mod authenticators;
 mod decisions;
 mod recording;
 mod refusals;
+mod tags;
 
 use async_trait::async_trait;
 use bytes::Bytes;

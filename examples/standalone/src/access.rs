@@ -16,7 +16,7 @@ pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
     let file = RulesFile::open(path).map_err(|error| {
         format!(
             "access.rules (--access): {}{}",
-            crate::with_causes(&error),
+            crate::causes::with_causes(&error),
             denied::hint(path)
         )
     })?;

@@ -3,9 +3,9 @@
 //! It has no login, so it belongs on an address that only operators reach.
 
 use crate::{
+    causes::with_causes,
     health::Check,
     listen::{Listen, bind},
-    with_causes,
 };
 use axum::{
     Router,

@@ -5,6 +5,7 @@ mod access;
 mod access_log;
 mod admission;
 mod any_certificate;
+mod causes;
 mod cli;
 mod config;
 mod debug;
@@ -28,6 +29,7 @@ mod tls;
 mod transfers;
 mod users;
 
+use causes::with_causes;
 use clap::Parser as _;
 use config::{Config, Sources};
 use std::{
@@ -67,12 +69,6 @@ fn main() -> ExitCode {
             failure
         }
     }
-}
-
-/// Renders an error and its sources on one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 const NO_COLLECTION: &str = "collecting garbage is not available yet, and nothing was removed; \

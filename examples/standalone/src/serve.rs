@@ -354,7 +354,7 @@ const SERVES_IT_AS_IT_IS: &str = "`storage.maintenance.readonly.enabled: true` s
 fn explained(error: &OpenError) -> String {
     let what = format!(
         "storage.filesystem.rootdirectory (--root): {}",
-        crate::with_causes(error)
+        crate::causes::with_causes(error)
     );
     match error {
         OpenError::NotWritable { path, user, source } => match source.kind() {

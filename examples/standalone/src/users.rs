@@ -1,6 +1,6 @@
 //! Users that can log in: `auth.htpasswd` and `--htpasswd FILE`.
 
-use crate::{config, with_causes};
+use crate::{causes::with_causes, config};
 use registry_auth_htpasswd::{Htpasswd, LoadError};
 use std::{error::Error, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};

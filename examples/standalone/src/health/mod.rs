@@ -16,12 +16,12 @@ pub(crate) use self::{
 use self::target::{BASE, Transport};
 use crate::{
     any_certificate,
+    causes::with_causes,
     cli::Health,
     config::{self, Config, Settings, Sources},
     listen::Listen,
     printable,
     socket::Socket,
-    with_causes,
 };
 use axum::{
     body::{Body, to_bytes},

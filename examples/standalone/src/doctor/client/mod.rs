@@ -157,7 +157,7 @@ impl fmt::Display for Failure {
             Self::Unresolved(error) => write!(f, "the name cannot be resolved: {error}"),
             Self::Unreachable(error) => write!(f, "no connection: {error}"),
             Self::Tls(error) => write!(f, "no TLS: {error}"),
-            Self::NoAnswer(error) => write!(f, "no answer in HTTP: {}", crate::with_causes(error)),
+            Self::NoAnswer(error) => write!(f, "no answer in HTTP: {}", crate::causes::with_causes(error)),
             Self::Silent(patience) => write!(f, "no answer within {} s", patience.as_secs()),
             Self::OutOfTime => f.write_str("there was no time left"),
         }

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Compiles each library alone: with its default features, without any, and with each feature by itself.
+
+In a build of the whole workspace one crate turns on the features of another's dependencies, and hides what that one
+forgot to ask for.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def main():
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
+    metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    wanted = [(package["name"], choice) for package in metadata["packages"] for choice in choices(package)]
+    failed = 0
+    for name, choice in wanted:
+        start = time.monotonic()
+        done = subprocess.run(["cargo", "check", "--quiet", "--locked", "--package", name, *choice], cwd=ROOT)
+        print(f"features: {name} {' '.join(choice)}: {time.monotonic() - start:.1f} s", flush=True)
+        failed += done.returncode != 0
+    print(f"features: {len(wanted) - failed} of {len(wanted)} compile alone")
+    return 1 if failed or not wanted else 0
+
+
+def choices(package):
+    """The options that choose features: the defaults, none, and each by itself, each set of features once."""
+    if package["publish"] == []:
+        return
+    default = set(package["features"].get("default", []))
+    yield ()
+    if default:
+        yield ("--no-default-features",)
+    for feature in sorted(package["features"].keys() - {"default"}):
+        if {feature} != default:
+            yield ("--no-default-features", "--features", feature)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Checks whose types the public API of each library names: only those of the crates in `ALLOWED`.
+
+What stands in a public signature ties the releases of two crates together, so that each addition is a decision.
+It reads what rustdoc knows (`--output-format json`), after macros and re-exports.
+
+rustdoc prints that for nightly compilers only, hence `RUSTC_BOOTSTRAP`. It is set for rustdoc alone: build scripts that
+see it would have every crate built again.
+"""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+STANDARD = frozenset({"alloc", "core", "proc_macro", "std"})
+
+# Each library crate, and whose types it may name beside its own and the standard library's.
+ALLOWED = {
+    "registry-core": {"bytes", "futures_core", "http", "http_body", "tower_service"},
+    "registry-axum": {"axum", "http", "registry_core", "registry_tls"},
+    "registry-storage-fs": {"registry_core"},
+    "registry-auth-htpasswd": {"registry_core"},
+    "registry-auth-rules": {"registry_core"},
+    "registry-metrics": {"prometheus_client", "registry_core"},
+    "registry-tls": {"rustls"},
+    "registry-health": set(),
+    "registry-testkit": {"registry_core"},
+}
+
+
+def main():
+    problems = list(unlisted())
+    with tempfile.TemporaryDirectory() as folder:
+        for document in documented(Path(folder)):
+            package = document["index"][str(document["root"])]["name"].replace("_", "-")
+            found = foreign(document)
+            for crate in sorted(found.keys() - ALLOWED[package]):
+                problems.append(f"{package} names {crate} in public, and may not: {', '.join(sorted(found[crate]))}")
+            if ALLOWED[package] and not found:
+                problems.append(f"{package} names nobody's types: what rustdoc prints is not understood")
+    for problem in problems:
+        print(f"public types: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"public types: {len(ALLOWED)} crates name only what they may")
+    return 1 if problems else 0
+
+
+def unlisted():
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
+    metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    libraries = {package["name"] for package in metadata["packages"] if package["publish"] != []}
+    for name in sorted(libraries ^ ALLOWED.keys()):
+        yield f"{name} is not in the list" if name in libraries else f"there is no library {name} any more"
+
+
+def documented(folder):
+    """rustdoc's description of each library."""
+    rustdoc = folder / "rustdoc"
+    rustdoc.write_text('#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$@"\n')
+    rustdoc.chmod(rustdoc.stat().st_mode | stat.S_IXUSR)
+    environment = {
+        **os.environ,
+        "RUSTDOC": str(rustdoc),
+        "RUSTDOCFLAGS": "-Z unstable-options --output-format json --cap-lints allow",
+    }
+    packages = [option for name in ALLOWED for option in ("--package", name)]
+    command = ["cargo", "doc", "--locked", "--no-deps", "--all-features", *packages]
+    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    for name in ALLOWED:
+        yield json.loads((target() / "doc" / f"{name.replace('-', '_')}.json").read_text())
+
+
+def target():
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+def foreign(document):
+    """Other crates that public items name, each with the paths that are named."""
+    found = {}
+    for item in document["index"].values():
+        if item["crate_id"] != 0 or generated(item):
+            continue
+        for identity, path in named(item["inner"]):
+            summary = document["paths"].get(str(identity))
+            if summary and summary["crate_id"] != 0:
+                crate = document["external_crates"][str(summary["crate_id"])]["name"]
+                if crate not in STANDARD:
+                    found.setdefault(crate, set()).add("::".join(summary["path"]))
+    return found
+
+
+def generated(item):
+    """Implementations that other crates or the compiler have for all types."""
+    implementation = item["inner"].get("impl")
+    return implementation and (implementation["blanket_impl"] or implementation["is_synthetic"])
+
+
+def named(value):
+    """What is named somewhere in an item: types, traits and re-exports, all of which have a path and an identity."""
+    if isinstance(value, dict):
+        if "id" in value and ("path" in value or "source" in value):
+            yield value["id"], value.get("path") or value["source"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from named(part)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

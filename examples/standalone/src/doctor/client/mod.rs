@@ -5,11 +5,13 @@
 
 mod announced;
 mod answer;
+mod failure;
 mod trust;
 
 pub(super) use self::{
     announced::Announced,
     answer::{API_VERSION, Answer, shown},
+    failure::Failure,
     trust::Trust,
 };
 
@@ -22,16 +24,14 @@ use axum::{
 };
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::rustls::{
-    AlertDescription, ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer,
-};
+use tokio_rustls::rustls::{ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer};
 
 /// Timeout for connecting, and for the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -119,47 +119,6 @@ impl Question {
         match authorization {
             Some(authorization) => self.header(header::AUTHORIZATION, authorization.clone()),
             None => self,
-        }
-    }
-}
-
-/// Reason for which there is no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The name has no address.
-    Unresolved(io::Error),
-    /// No connection could be opened.
-    Unreachable(io::Error),
-    /// The TLS handshake failed, for example because the certificate is not trusted.
-    Tls(io::Error),
-    /// The answer is not HTTP, or is incomplete.
-    NoAnswer(hyper::Error),
-    /// The step timed out.
-    Silent(Duration),
-    /// The time for all steps is used up.
-    OutOfTime,
-}
-
-impl Failure {
-    /// Returns the TLS alert with which the server ended the connection.
-    pub(super) fn alert(&self) -> Option<AlertDescription> {
-        match self {
-            Self::Tls(error) => any_certificate::alert(error),
-            Self::NoAnswer(error) => any_certificate::alert(error),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unresolved(error) => write!(f, "the name cannot be resolved: {error}"),
-            Self::Unreachable(error) => write!(f, "no connection: {error}"),
-            Self::Tls(error) => write!(f, "no TLS: {error}"),
-            Self::NoAnswer(error) => write!(f, "no answer in HTTP: {}", crate::causes::with_causes(error)),
-            Self::Silent(patience) => write!(f, "no answer within {} s", patience.as_secs()),
-            Self::OutOfTime => f.write_str("there was no time left"),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     client::{Announced, Answer, Patience},
     finding::{Check, Finding},
     login::Standing,
-    upload::Trial,
+    trial::Trial,
 };
 use axum::http::{Method, StatusCode};
 

@@ -19,7 +19,7 @@ mod origin;
 mod report;
 mod strangers;
 mod target;
-mod token;
+mod trial;
 mod upload;
 
 use self::{
@@ -174,7 +174,7 @@ impl Examination {
         let authorization = standing.authorization();
         strangers::examine(client, &door, &self.repository, base.open, found).await;
         strangers::other_doors(client, &door, &self.also, &self.repository, base.open, found).await;
-        let trial = upload::Trial {
+        let trial = trial::Trial {
             client,
             door: &door,
             standing: &standing,

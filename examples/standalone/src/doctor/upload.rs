@@ -3,28 +3,16 @@
 //! The session is cancelled at the end, so that nothing is stored.
 
 use super::{
-    approach::Port80,
-    client::{Answer, Client, Door, Question},
+    client::Answer,
     finding::{Check, Finding},
     limits,
     location::Judged,
     login::Standing,
+    trial::Trial,
 };
 use axum::http::{HeaderName, Method, StatusCode, header};
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-
-/// Trial upload.
-#[derive(Debug)]
-pub(super) struct Trial<'a> {
-    pub(super) client: &'a Client,
-    pub(super) door: &'a Door,
-    pub(super) standing: &'a Standing,
-    pub(super) repository: &'a str,
-    /// Number of bytes that are sent.
-    pub(super) size: u64,
-    pub(super) port_80: Port80,
-}
 
 impl Trial<'_> {
     /// Tries an upload, and determines the sizes of bodies that pass.
@@ -39,33 +27,6 @@ impl Trial<'_> {
         let (limit, buffering) = tokio::join!(limits::examine(self, true), limits::buffering(self));
         found.push(limit);
         found.extend(buffering);
-    }
-
-    pub(super) fn question(&self, method: Method, target: &str) -> Question {
-        Question::new(method, target).login(self.standing.authorization())
-    }
-
-    pub(super) async fn ask(&self, method: Method, target: &str) -> Result<Answer, super::client::Failure> {
-        self.client.ask(self.door, self.question(method, target)).await
-    }
-
-    /// Returns a path of the repository.
-    pub(super) fn path(&self, rest: &str) -> String {
-        self.door.path(&format!("/v2/{}/{rest}", self.repository))
-    }
-
-    async fn open(&self) -> Result<Answer, super::client::Failure> {
-        self.ask(Method::POST, &self.path("blobs/uploads/")).await
-    }
-
-    /// Opens a new session.
-    pub(super) async fn session(&self) -> Option<String> {
-        self.open().await.ok().and_then(|answer| self.session_of(&answer))
-    }
-
-    fn session_of(&self, answer: &Answer) -> Option<String> {
-        let location = answer.header_whole(header::LOCATION)?;
-        (answer.status == StatusCode::ACCEPTED).then(|| Judged::of(&location, self.door).target)
     }
 
     /// Opens the session of the trial. Returns it with true if its `Location` is at fault.

@@ -1,14 +1,15 @@
 //! Checks of the login: it is accepted, or a proxy or the registry refuses it.
 
+mod attempt;
+mod token;
+
+pub(super) use self::attempt::Login;
+
 use super::{
     base::Base,
     challenge::Challenge,
-    client::{Answer, Client, Door, Peers, Question},
-    credentials::Credentials,
+    client::{Answer, Door, Question},
     finding::{Check, Finding, Verdict},
-    origin::Scheme,
-    target::Target,
-    token,
 };
 use axum::http::{HeaderValue, StatusCode, header};
 
@@ -42,17 +43,6 @@ impl Standing {
             Self::Refused
         }
     }
-}
-
-/// Attempt to log in.
-#[derive(Debug)]
-pub(super) struct Login<'a> {
-    pub(super) client: &'a Client,
-    pub(super) credentials: &'a Credentials,
-    /// Repository that a token is requested for.
-    pub(super) repository: &'a str,
-    /// True if the password may be sent to untrusted servers.
-    pub(super) insecure: bool,
 }
 
 impl Login<'_> {
@@ -90,22 +80,6 @@ impl Login<'_> {
         };
         found.push(finding);
         standing
-    }
-
-    /// Returns the reason not to send a password to this door, if there is one.
-    pub(super) fn unsafe_to_tell(&self, door: &Door) -> Option<String> {
-        let to = &door.origin;
-        match (to.scheme, door.peers) {
-            _ if self.insecure => None,
-            (Scheme::Https, Peers::Known) => None,
-            (Scheme::Http, _) if Target::is_loopback(to) => None,
-            (Scheme::Https, Peers::Anybody) => Some(format!(
-                "the password is not sent to {to}, whose certificate clients refuse; --ca FILE or --insecure"
-            )),
-            (Scheme::Http, _) => Some(format!(
-                "the password is not sent to {to}, over plain HTTP; --insecure sends it"
-            )),
-        }
     }
 
     fn judged(&self, base: &Base, answer: &Answer) -> Finding {

@@ -1,10 +1,10 @@
 //! Fetches a token from the service that a registry names, as `docker login` does.
 
-use super::{
+use super::attempt::Login;
+use crate::doctor::{
     challenge::Challenge,
     client::{Door, Failure, Peers, Question, shown},
     finding::{Check, Finding},
-    login::Login,
     origin::Origin,
 };
 use axum::http::{HeaderValue, Uri};

@@ -1,7 +1,7 @@
 //! `health.file`, `health.http` and `health.tcp`: lists of checks.
 
 use super::{
-    Notice,
+    notice::Notice,
     reader::{Reader, Section},
     units::{self, duration},
 };

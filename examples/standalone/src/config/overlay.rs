@@ -14,8 +14,9 @@
 //! A header that a variable sets replaces the one in the file.
 
 use super::{
-    Notice, Problem,
     keys::{self, Form, Known},
+    notice::Notice,
+    problem::Problem,
     unknown::Unknown,
     value::{Content, Map, Origin, Value},
     yaml,

@@ -4,7 +4,7 @@
 //! key or a value. The administrator relies on them, and a running server would not show that they have no effect.
 
 use super::{
-    Notice,
+    notice::Notice,
     reader::Reader,
     value::{Content, Value},
 };

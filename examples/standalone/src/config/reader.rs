@@ -1,8 +1,9 @@
 //! Reads typed values from the tree. A value that cannot be read becomes a problem, and reading continues.
 
 use super::{
-    Notice, Problem,
     keys::{self, Key},
+    notice::Notice,
+    problem::Problem,
     units,
     value::{Content, Map, Origin, Value},
 };

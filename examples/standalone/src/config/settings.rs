@@ -1,8 +1,9 @@
 //! [`Settings`]: the typed configuration of the server, and the keys that it is read from.
 
 use super::{
-    Notice, Problem,
     checks::checks,
+    notice::Notice,
+    problem::Problem,
     protection,
     reader::Reader,
     units::{count, duration, size},

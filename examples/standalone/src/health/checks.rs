@@ -1,7 +1,7 @@
 //! `health.file`, `health.http` and `health.tcp`: further checks of the server's health, as with registry:2.
 
 use super::{
-    send,
+    exchange::send,
     target::{Target, Transport},
 };
 use axum::{

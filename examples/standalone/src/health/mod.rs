@@ -6,6 +6,7 @@
 //! [`Check`] is for the opposite direction: a check that contributes to the server's own health.
 
 mod checks;
+mod exchange;
 mod target;
 
 pub(crate) use self::{
@@ -13,7 +14,10 @@ pub(crate) use self::{
     target::Target,
 };
 
-use self::target::{BASE, Transport};
+use self::{
+    exchange::send,
+    target::{BASE, Transport},
+};
 use crate::{
     any_certificate,
     causes::with_causes,
@@ -25,10 +29,8 @@ use crate::{
 };
 use axum::{
     body::{Body, to_bytes},
-    http::{Request, Response, StatusCode, header},
+    http::{Request, StatusCode, header},
 };
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
 use std::{
     error::Error,
     io::{self, Write as _},
@@ -145,14 +147,4 @@ async fn get(
     let report = String::from_utf8_lossy(&body);
     let report: Vec<_> = report.split_whitespace().collect();
     Err(format!("{status} {}", report.join(" ")).trim_end().into())
-}
-
-/// Sends one request over a connection of its own.
-async fn send(
-    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request<Body>,
-) -> hyper::Result<Response<Incoming>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
-    tokio::spawn(connection);
-    sender.send_request(request).await
 }

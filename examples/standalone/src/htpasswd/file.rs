@@ -1,7 +1,7 @@
 //! Changes users in a password file, and preserves everything else in it.
 
-use super::{Failure, say};
-use crate::config::{UTF_16, is_utf16};
+use super::message::{Failure, say};
+use crate::utf16::{UTF_16, is_utf16};
 use std::{
     fmt,
     fs::{self, File, Metadata, OpenOptions, Permissions},

@@ -4,17 +4,17 @@
 //! files are replaced atomically.
 
 mod file;
+mod message;
 mod options;
 mod password;
 
 pub(crate) use options::{Options, Program};
 
-use crate::printable;
 use file::UserFile;
+use message::{Failure, say};
 use options::{Job, Task};
 use registry_auth_htpasswd::{MakeError, PasswordHash, Scheme, hash};
 use std::{
-    fmt,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -97,59 +97,4 @@ fn line(user: &str, password: &[u8], scheme: Scheme) -> Result<String, Failure> 
         Err(error @ MakeError::Random(_)) => Err(Failure::file(error)),
         Err(error) => Err(Failure::usage(error)),
     }
-}
-
-/// Error of a command. The exit codes are those of Apache's `htpasswd`.
-#[derive(Debug)]
-struct Failure {
-    code: u8,
-    message: String,
-}
-
-impl Failure {
-    fn new(code: u8, message: impl fmt::Display) -> Self {
-        Self::plain(code, format!("htpasswd: {message}"))
-    }
-
-    /// Creates a failure whose message does not begin with the name of the program.
-    fn plain(code: u8, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
-    }
-
-    fn file(message: impl fmt::Display) -> Self {
-        Self::new(1, message)
-    }
-
-    fn usage(message: impl fmt::Display) -> Self {
-        Self::new(2, message)
-    }
-
-    fn mismatch(message: impl fmt::Display) -> Self {
-        Self::new(3, message)
-    }
-
-    fn interrupted() -> Self {
-        Self::new(4, "Interrupted.")
-    }
-
-    fn too_long(message: impl fmt::Display) -> Self {
-        Self::new(5, message)
-    }
-
-    fn illegal_user(message: impl fmt::Display) -> Self {
-        Self::new(6, message)
-    }
-
-    fn invalid_file(message: impl fmt::Display) -> Self {
-        Self::new(7, message)
-    }
-}
-
-/// Prints a message to standard error.
-fn say(message: impl fmt::Display) {
-    // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr(), "{}", printable::Line(message));
 }

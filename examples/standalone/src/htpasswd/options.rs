@@ -1,6 +1,6 @@
 //! The command line of Apache's `htpasswd`, with its clusters of flags: `-Bbn USER PASSWORD`.
 
-use super::Failure;
+use super::message::Failure;
 use clap::{ArgAction, Args, Parser};
 use registry_auth_htpasswd::Scheme;
 use std::{

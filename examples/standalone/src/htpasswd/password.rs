@@ -1,6 +1,6 @@
 //! Reads passwords from the command line, from standard input, or from a terminal without echo.
 
-use super::{Failure, options::PasswordFrom};
+use super::{message::Failure, options::PasswordFrom};
 use crate::prompt::{self, line_of};
 use std::io::{self, IsTerminal as _};
 

@@ -1,7 +1,7 @@
 //! Problems that end the start, with their place.
 
 use super::{LEAST, load};
-use crate::config::{Config, ConfigError, Sources, keys::KEYS};
+use crate::config::{Config, Sources, keys::KEYS, problem::ConfigError};
 use std::fs;
 
 #[test]

@@ -1,0 +1,245 @@
+//! Loads a configuration: reads the file, merges its sources, and checks every key against the table.
+
+use super::{
+    keys::{self, Known, Role},
+    notice::Notice,
+    overlay,
+    problem::{ConfigError, Problem},
+    reader,
+    settings::Settings,
+    units,
+    unknown::Unknown,
+    value::{Content, Map, Origin, Value},
+    yaml,
+};
+use crate::utf16::{UTF_16, is_utf16};
+use std::path::{Path, PathBuf};
+
+/// Sources of a configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// Configuration file. Without one, the defaults suit a developer's machine: loopback, a directory below the
+    /// working directory, deletion enabled.
+    pub(crate) file: Option<PathBuf>,
+    /// Environment variables, unfiltered.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Command-line flags: the key, the flag and the value.
+    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Returns the environment variables that are valid Unicode. Other variables cannot be part of a configuration.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Configuration without problems.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    /// Remarks, for example about keys without effect.
+    pub(crate) notices: Vec<Notice>,
+    pub(super) root: Value,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks the configuration. Reports all problems, not only the first.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], with the place of every problem.
+    pub(crate) fn load(sources: Sources) -> Result<Self, ConfigError> {
+        let (mut root, mut notices) = match &sources.file {
+            Some(path) => read_file(path)?,
+            None => (without_file(), Vec::new()),
+        };
+        overlay::expand_choices(&mut root);
+        let overlaid = overlay::overlay(&mut root, sources.variables);
+        notices.extend(overlaid.notices);
+        let mut problems = overlaid.problems;
+        if let Some(path) = &sources.file
+            && reader::lookup(&root, "version").is_none_or(Value::is_empty)
+        {
+            let origin = Origin::File {
+                path: path.as_path().into(),
+                line: 1,
+            };
+            let message =
+                "there is no `version`, and `version: 0.1` is assumed; registry:2 does not start without";
+            notices.push(Notice::new(origin, message.into()));
+        }
+        for (key, flag, text) in sources.flags {
+            if text.is_empty() {
+                problems.push(Problem::new(Origin::Flag(flag), key, "it is empty"));
+                continue;
+            }
+            let path: Vec<&str> = key.split('.').collect();
+            if let Err(message) = overlay::set(&mut root, &path, Value::scalar(Origin::Flag(flag), text)) {
+                problems.push(Problem::new(Origin::Flag(flag), key, message));
+            }
+        }
+        survey(&root, &mut Vec::new(), &mut notices, &mut problems);
+        let settings = Settings::read(&root, &mut notices, &mut problems);
+        if problems.is_empty() {
+            Ok(Self {
+                settings,
+                notices,
+                root,
+                file: sources.file,
+            })
+        } else {
+            Err(ConfigError::Problems { problems })
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let at = |line| Origin::File {
+        path: path.into(),
+        line,
+    };
+    if is_utf16(&bytes) {
+        return Err(Problem::new(at(1), "", UTF_16).into());
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        Problem::new(at(line as u64), "", "this file is not UTF-8: save it as UTF-8")
+    })?;
+    let (root, duplicates) = yaml::parse_file(&text, path)
+        .map_err(|error| Problem::new(at(error.line.unwrap_or(1)), "", error.message))?;
+    let notices = duplicates
+        .into_iter()
+        .map(|double| {
+            Notice::new(
+                at(double.line),
+                format!("`{}` stands here twice; this one counts", double.key),
+            )
+        })
+        .collect();
+    match root.content {
+        Content::Map(_) => Ok((root, notices)),
+        _ => Err(Problem::new(
+            at(1),
+            "",
+            "this is no configuration; the least there is: `version: 0.1` and `storage: {filesystem: {rootdirectory: /var/lib/registry}}`",
+        )
+        .into()),
+    }
+}
+
+/// Returns the configuration without a file: a registry for local use.
+fn without_file() -> Value {
+    let mut root = Value {
+        origin: Origin::Default,
+        content: Content::Map(Map::default()),
+    };
+    for (path, text) in [
+        (&["version"][..], "0.1"),
+        (&["storage", "filesystem", "rootdirectory"], "./registry-data"),
+        (&["storage", "delete", "enabled"], "true"),
+        (&["log", "accesslog", "disabled"], "true"),
+        (&["http", "addr"], "127.0.0.1:5000"),
+    ] {
+        let set = overlay::set(&mut root, path, Value::scalar(Origin::Default, text));
+        debug_assert!(set.is_ok(), "sections open in an empty tree");
+    }
+    root
+}
+
+/// Checks every key of the tree against the table.
+///
+/// Refused keys become problems, as do unknown keys that may have been meant to protect something. Other unknown keys
+/// and accepted keys become notices.
+fn survey<'a>(
+    value: &'a Value,
+    path: &mut Vec<&'a str>,
+    notices: &mut Vec<Notice>,
+    problems: &mut Vec<Problem>,
+) {
+    let dotted = path.join(".");
+    match keys::find(path) {
+        Known::Key(key) => match key.role {
+            Role::Honoured => {
+                if let (keys::Form::Duration, Content::Scalar(text)) = (key.form, &value.content)
+                    && units::lacks_unit(text)
+                {
+                    let message = format!(
+                        "{dotted}: `{text}` is that many nanoseconds, as it is without a unit; others are `s`, `m` and `h`"
+                    );
+                    notices.push(Notice::new(value.origin.clone(), message));
+                }
+            }
+            Role::Accepted => {
+                if !value.is_empty() {
+                    notices.push(Notice::needless(
+                        value.origin.clone(),
+                        format!("{dotted}: accepted without effect: {}", key.about),
+                    ));
+                }
+            }
+            Role::Refused if key.has_disabled_items() && !value.is_empty() && is_disabled(value) => {
+                notices.push(Notice::needless(
+                    value.origin.clone(),
+                    format!("{dotted}: accepted without effect: it is disabled"),
+                ));
+            }
+            Role::Refused => {
+                if !value.is_empty()
+                    || key.segments().next() == Some("storage")
+                    || key.segments().next() == Some("auth")
+                {
+                    problems.push(Problem::new(
+                        value.origin.clone(),
+                        dotted,
+                        format!("this is not done here: {}", key.about),
+                    ));
+                }
+            }
+        },
+        Known::Unknown => {
+            let unknown = Unknown::in_file(path, value);
+            let told = unknown.told(|meant| meant.join("."));
+            if unknown.protects {
+                problems.push(Problem::new(value.origin.clone(), dotted, told));
+            } else {
+                notices.push(Notice::new(value.origin.clone(), format!("{dotted}: {told}")));
+            }
+        }
+        Known::Section => match &value.content {
+            Content::Map(map) => {
+                for (name, below) in map.iter() {
+                    path.push(name);
+                    survey(below, path, notices, problems);
+                    path.pop();
+                }
+            }
+            Content::Null => {}
+            Content::Scalar(_) | Content::List(_) => problems.push(Problem::new(
+                value.origin.clone(),
+                dotted,
+                format!("it is {}, and has to be a section", value.kind()),
+            )),
+        },
+    }
+}
+
+/// Returns true if a value is disabled: by its own `disabled: true`, or because everything below it is disabled.
+fn is_disabled(value: &Value) -> bool {
+    match &value.content {
+        Content::Null => true,
+        Content::Scalar(_) => false,
+        Content::List(items) => items.iter().all(is_disabled),
+        Content::Map(map) => match map.get("disabled").map(|switch| &switch.content) {
+            Some(Content::Scalar(text)) => units::switch(text) == Ok(true),
+            Some(_) => false,
+            None => map.iter().all(|(_, below)| is_disabled(below)),
+        },
+    }
+}

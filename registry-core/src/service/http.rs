@@ -1,18 +1,20 @@
 //! Handling of an HTTP request: parse, authenticate, act and respond.
 
 use super::{
-    Authority, ManifestPush, Registry, Repository, ResponseBody, asked::Asked, body, needs::needs,
-    referrers::ReferrersIndex,
+    Authority, Registry, ResponseBody,
+    answers::{Outcome, done, json, next},
+    asked::Asked,
+    body,
+    needs::needs,
 };
 use crate::{
     auth::{AuthRequest, Identity},
-    digest::{Algorithm, Digest},
+    digest::Algorithm,
     error::Error,
     name::RepositoryName,
-    protocol::{Endpoint, EntityTags, Links, PageQuery, Request, Response, normalized},
+    protocol::{Endpoint, Links, PageQuery, Request, Response, normalized},
     reference::Reference,
-    storage::{BlobBody, BoxError, IncomingBody, Listing, RangeSpec, ReadBlob, Uploader},
-    upload_id::UploadId,
+    storage::{BoxError, IncomingBody, Uploader},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, header, request::Parts};
@@ -20,9 +22,6 @@ use http_body::Body;
 use serde::Serialize;
 use std::{future::Future, pin::pin};
 use tracing::Instrument as _;
-
-/// Result of an operation, before it becomes an HTTP response.
-pub(super) type Outcome = Result<(Response, ResponseBody), Error>;
 
 /// Information about a request besides its response.
 #[derive(Default)]
@@ -145,53 +144,22 @@ impl Registry {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each request")]
     async fn act(&self, request: Request, authority: Authority, body: IncomingBody<'_>) -> Outcome {
         match request {
             Request::Options { endpoint } => options(&endpoint),
             Request::Ping => self.ping(&authority),
             Request::Catalog { page } => self.catalog(&authority, page).await,
-            Request::Tags { repository, page } => {
-                let repository = self.scope(repository, authority);
-                let listing = repository.tags(&page).await?;
-                let listing = listing.ok_or_else(|| Error::RepositoryUnknown(repository.name.clone()))?;
-                let next = next(&listing, |page| Request::Tags {
-                    repository: repository.name.clone(),
-                    page,
-                });
-                let tags = listing.items.iter().map(AsRef::as_ref).collect();
-                Ok((
-                    Response::List { next },
-                    json(&TagList {
-                        name: repository.name.as_str(),
-                        tags,
-                    }),
-                ))
-            }
+            Request::Tags { repository, page } => self.scope(repository, authority).answer_tags(page).await,
             Request::Referrers {
                 repository,
                 subject,
                 artifact_type,
                 page,
             } => {
-                let repository = self.scope(repository, authority);
-                let found = repository
-                    .referrers(&subject, artifact_type.as_deref(), &page)
-                    .await?;
-                let filtered = artifact_type.is_some();
-                let next = found.next.map(|last| Request::Referrers {
-                    repository: repository.name.clone(),
-                    subject,
-                    artifact_type,
-                    // A page that was cut short says nothing of how many items the next one has.
-                    page: PageQuery {
-                        last: Some(last),
-                        ..page
-                    },
-                });
-                Ok((
-                    Response::Referrers { filtered, next },
-                    json(&ReferrersIndex::of(&found.items)),
-                ))
+                self.scope(repository, authority)
+                    .answer_referrers(subject, artifact_type, page)
+                    .await
             }
             Request::Blob {
                 repository,
@@ -205,12 +173,7 @@ impl Registry {
                     .await
             }
             Request::DeleteBlob { repository, digest } => {
-                let deleted = self.scope(repository, authority).delete_blob(&digest).await?;
-                if deleted {
-                    done(Response::Deleted)
-                } else {
-                    Err(Error::BlobUnknown(digest))
-                }
+                self.scope(repository, authority).answer_delete_blob(digest).await
             }
             Request::Manifest {
                 repository,
@@ -229,95 +192,51 @@ impl Registry {
                 media_type,
                 precondition,
             } => {
-                let repository = self.scope(repository, authority);
-                // Before the body is read: what is refused is not collected.
-                let permits = repository.permit_put(&reference, &tags).await?;
-                let mut share = self.inner.received.share(repository.authority.uploader());
-                let bytes = body::collect(body, self.inner.limits.manifest_bytes, &mut share).await?;
-                let named = tags.clone();
-                let push = ManifestPush {
-                    reference,
-                    bytes,
-                    media_type,
-                    tags,
-                    precondition,
-                };
-                let pushed = repository.put_permitted(push, permits).await?;
-                done(Response::ManifestCreated {
-                    repository: repository.name,
-                    digest: pushed.digest,
-                    subject: pushed.subject,
-                    tags: named,
-                    keeps_referrers: pushed.keeps_referrers,
-                })
+                self.scope(repository, authority)
+                    .answer_put_manifest(reference, tags, media_type, precondition, body)
+                    .await
             }
             Request::DeleteManifest {
                 repository,
                 reference,
             } => {
-                let deleted = self
-                    .scope(repository, authority)
-                    .delete_manifest(&reference)
-                    .await?;
-                if deleted {
-                    done(Response::Deleted)
-                } else {
-                    Err(Error::ManifestUnknown(reference))
-                }
+                self.scope(repository, authority)
+                    .answer_delete_manifest(reference)
+                    .await
             }
             Request::OpenUpload {
                 repository,
                 algorithm,
             } => {
-                let repository = self.scope(repository, authority);
-                repository
+                self.scope(repository, authority)
                     .answer_open(algorithm.unwrap_or(Algorithm::Sha256))
                     .await
             }
             Request::PushBlob { repository, digest } => {
-                let repository = self.scope(repository, authority);
-                repository.push_blob_erased(body, Some(digest)).await?;
-                done(Response::BlobCreated {
-                    repository: repository.name,
-                    digest,
-                })
+                self.scope(repository, authority)
+                    .answer_push_blob(digest, body)
+                    .await
             }
             Request::Mount {
                 repository,
                 digest,
                 from,
             } => {
-                let repository = self.scope(repository, authority);
-                match repository.mount(&digest, from.as_ref()).await? {
-                    Some(_) => done(Response::BlobCreated {
-                        repository: repository.name,
-                        digest,
-                    }),
-                    None => repository.answer_open(digest.algorithm()).await,
-                }
+                self.scope(repository, authority)
+                    .answer_mount(digest, from.as_ref())
+                    .await
             }
             Request::UploadStatus { repository, id } => {
-                let repository = self.scope(repository, authority);
-                let state = repository.upload(&id).await?.ok_or(Error::UploadUnknown)?;
-                done(Response::UploadStatus {
-                    repository: repository.name,
-                    id,
-                    offset: state.offset,
-                })
+                self.scope(repository, authority).answer_upload(id).await
             }
             Request::Append {
                 repository,
                 id,
                 chunk,
             } => {
-                let repository = self.scope(repository, authority);
-                let offset = repository.append_erased(&id, chunk, body).await?;
-                done(Response::Accepted {
-                    repository: repository.name,
-                    id,
-                    offset,
-                    min_chunk: None,
-                })
+                self.scope(repository, authority)
+                    .answer_append(id, chunk, body)
+                    .await
             }
             Request::Close {
                 repository,
@@ -325,14 +244,11 @@ impl Registry {
                 digest,
                 chunk,
             } => {
-                let repository = self.scope(repository, authority);
-                repository.close_erased(&id, &digest, chunk, body).await?;
-                done(Response::BlobCreated {
-                    repository: repository.name,
-                    digest,
-                })
+                self.scope(repository, authority)
+                    .answer_close(id, digest, chunk, body)
+                    .await
             }
-            Request::Cancel { repository, id } => self.scope(repository, authority).answer_cancel(&id).await,
+            Request::Cancel { repository, id } => self.scope(repository, authority).answer_cancel(id).await,
         }
     }
 
@@ -388,136 +304,15 @@ impl Registry {
     }
 }
 
-impl Repository {
-    async fn answer_blob(
-        &self,
-        digest: Digest,
-        head: bool,
-        ranges: &[RangeSpec],
-        known: Option<EntityTags>,
-    ) -> Outcome {
-        if head || known.as_ref().is_some_and(|known| known.has(&digest)) {
-            let info = self.blob(&digest).await?.ok_or(Error::BlobUnknown(digest))?;
-            return done(match known {
-                Some(known) if known.has(&digest) => Response::NotModified { digest },
-                _ => Response::Blob {
-                    digest,
-                    size: info.size,
-                    part: None,
-                },
-            });
-        }
-        match ranges {
-            [] => {
-                self.answer_content(digest, self.redirectable(ReadBlob::default()))
-                    .await
-            }
-            [range] => {
-                let how = self.redirectable(ReadBlob::part(Some(*range)));
-                self.answer_content(digest, how).await
-            }
-            several => self.answer_ranges(digest, several).await,
-        }
-    }
-
-    /// Allows a redirect, if the storage declares that it can make one.
-    fn redirectable(&self, how: ReadBlob) -> ReadBlob {
-        if self.storage().abilities().redirects {
-            how.or_redirect()
-        } else {
-            how
-        }
-    }
-
-    pub(super) async fn answer_content(&self, digest: Digest, how: ReadBlob) -> Outcome {
-        let read = self
-            .open_blob(&digest, how)
-            .await?
-            .ok_or(Error::BlobUnknown(digest))?;
-        match read.body {
-            BlobBody::Redirect(to) => done(Response::Redirect { digest, to }),
-            BlobBody::Content(content) => {
-                let part = how.range.map(|_| read.range);
-                let response = Response::Blob {
-                    digest,
-                    size: read.info.size,
-                    part,
-                };
-                Ok((response, ResponseBody::begin(content).await?))
-            }
-        }
-    }
-
-    async fn answer_manifest(&self, reference: Reference, head: bool, known: Option<EntityTags>) -> Outcome {
-        let Some(manifest) = self.manifest(&reference).await? else {
-            return Err(Error::ManifestUnknown(reference));
-        };
-        let digest = manifest.digest;
-        if known.is_some_and(|known| known.has(&digest)) {
-            return done(Response::NotModified { digest });
-        }
-        let size = manifest.bytes.len() as u64;
-        let response = Response::Manifest {
-            digest,
-            media_type: manifest.media_type,
-            size,
-        };
-        if head {
-            return done(response);
-        }
-        self.tell_pulled(&digest, &reference);
-        Ok((response, ResponseBody::full(manifest.bytes)))
-    }
-
-    async fn answer_open(self, algorithm: Algorithm) -> Outcome {
-        let state = self.open_upload(algorithm).await?;
-        let min_chunk = self.storage().abilities().min_chunk;
-        done(Response::Accepted {
-            repository: self.name,
-            id: state.id,
-            offset: state.offset,
-            min_chunk,
-        })
-    }
-
-    async fn answer_cancel(&self, id: &UploadId) -> Outcome {
-        if self.cancel(id).await? {
-            done(Response::Cancelled { id: *id })
-        } else {
-            Err(Error::UploadUnknown)
-        }
-    }
-}
-
 fn options(endpoint: &Endpoint) -> Outcome {
     done(Response::Options {
         allowed: endpoint.methods(),
     })
 }
 
-fn done(response: Response) -> Outcome {
-    Ok((response, ResponseBody::empty()))
-}
-
-#[derive(Serialize)]
-struct TagList<'a> {
-    name: &'a str,
-    tags: Vec<&'a str>,
-}
-
 #[derive(Serialize)]
 struct Catalog<'a> {
     repositories: Vec<&'a str>,
-}
-
-fn json(value: &impl Serialize) -> ResponseBody {
-    ResponseBody::full(serde_json::to_vec(value).unwrap_or_default().into())
-}
-
-/// Returns the request for the next page after `listing`, with the same page size.
-fn next<K: Clone>(listing: &Listing<K>, request: impl FnOnce(PageQuery<K>) -> Request) -> Option<Request> {
-    let last = listing.items.last().filter(|_| listing.more)?;
-    Some(request(PageQuery::first(listing.items.len()).after(last.clone())))
 }
 
 /// Sets `Content-Length` on every response that can have one, and removes the body where none is allowed.

@@ -3,6 +3,7 @@
 //! Only this module uses both the protocol and the contracts: it authorizes, acts and responds. The same
 //! operations are available in process through [`Repository`], with the authority of the host or of a user.
 
+mod answers;
 mod asked;
 mod blobs;
 mod body;

@@ -1,6 +1,6 @@
 //! Several parts of a blob in one response: [`PartsBody`] opens them one after another.
 
-use super::{Repository, ResponseBody, http::Outcome};
+use super::{Repository, ResponseBody, answers::Outcome};
 use crate::{
     digest::Digest,
     error::Error,

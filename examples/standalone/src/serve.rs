@@ -19,6 +19,8 @@ use crate::{
     users,
 };
 use axum::{Router, extract::Request, middleware, routing::get};
+use registry_auth_htpasswd::Htpasswd;
+use registry_auth_rules::RulesFile;
 use registry_axum::{Mount, TokioClock, server::Server};
 use registry_core::{
     Registry, Storage,
@@ -155,54 +157,19 @@ async fn serve(
     deadline: &Deadline,
 ) -> Result<(), Box<dyn Error>> {
     let users = users::open(settings.login.as_ref())?;
-    let logins = users.is_some();
-    let rules = settings.access.as_deref().map(access::open).transpose()?;
-    if let Some(rules) = &rules {
-        for remark in access::remarks(&rules.rules(), users.as_ref()) {
-            tracing::warn!("access rules: {remark}");
-        }
-    }
+    let rules = open_rules(settings, users.as_ref())?;
     // The signals are caught before anybody is told that the server is there, or that it waits.
     let mut stop = Box::pin(stop_signal()?);
-    let directory = match &settings.storage.kind {
-        StorageKind::Directory {
-            root, min_free, wait, ..
-        } => {
-            let options = FsStorage::options().min_free(*min_free);
-            let opened = if settings.storage.read_only {
-                options.read_only().open(root).map(Some)
-            } else {
-                open_as_owner(options, root, *wait, stop.as_mut()).await
-            };
-            match opened.map_err(|error| explained(&error))? {
-                Some(directory) => Some(directory),
-                None => return Ok(()),
-            }
-        }
-        StorageKind::Memory => None,
+    let Some(backend) = open_backend(settings, stop.as_mut()).await? else {
+        return Ok(());
     };
     let listener = settings.http.socket.bind().await?;
     let address = listener.address();
-    if rules.is_none()
-        && !logins
-        && !settings.open_on_purpose
-        && let Some(address) = address
-        && !address.ip().is_loopback()
-    {
-        tracing::warn!(
-            %address,
-            "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login, and \
-             `auth: none` says that nobody has to"
-        );
+    if rules.is_none() && users.is_none() {
+        warn_of_open_access(settings, address);
     }
     files::allow_for(&settings.limits);
-    let mut debug = match &settings.http.debug {
-        Some(debug) => Some(Debug::listen(debug.clone()).await?),
-        None => None,
-    };
-    if let Some(debug) = &debug {
-        debug.ask(&settings.checks);
-    }
+    let mut debug = open_debug(settings).await?;
     let tls = match (&settings.http.tls, address) {
         (Some(tls), Some(address)) => Some(tls::start(tls, address.port()).await?),
         _ => None,
@@ -218,48 +185,16 @@ async fn serve(
         }
     }
 
-    let storage: Arc<dyn Storage> = match (directory, &mut debug) {
-        (Some(directory), Some(debug)) => Arc::new(debug.watch(directory, settings.storage.check)),
-        (Some(directory), None) => Arc::new(directory),
-        (None, _) => Arc::new(MemoryStorage::new()),
-    };
-    let mut registry = configured(Registry::builder(storage), settings);
-    if let (Some(rules), Some(users)) = (&rules, &users) {
-        absent::follow(rules.clone(), users.clone());
-    }
-    registry = access::decided(registry, rules, logins);
-    if let Some(users) = users {
-        users::follow(&users);
-        registry = match &mut debug {
-            Some(debug) => registry.authenticator(debug.logins(users)),
-            None => registry.authenticator(users),
-        };
-    }
-    let registry = registry.build();
+    let storage = backend.into_storage(settings, debug.as_mut());
+    let registry = build_registry(storage, settings, users, rules, debug.as_mut());
     let upkeep = registry.upkeep().uploads(settings.storage.expiry);
     let mount = mounted(registry, settings)?;
     let app = routes(&mount, settings, debug, access_log.clone());
-    let drain = settings.timeouts.drain;
-    let told = deadline.clone();
-    let proxies = settings.http.admission.proxies.clone();
-    let server = Server::new(app)
-        .on_refusal(move |refused| {
-            if let Some(log) = &access_log {
-                log.refused(&proxies, refused);
-            }
-        })
-        .timeouts(settings.timeouts)
-        .limits(settings.limits)
-        // No layer here looks at more of a body than its length.
-        .sendfile()
-        .until(async move {
-            stop.await;
-            told.set_after(drain);
-            tracing::info!(
-                "stopping: waiting up to {} s for running requests",
-                drain.as_secs_f32()
-            );
-        });
+    let server = build_server(app, settings, access_log).until(stopping(
+        stop,
+        settings.timeouts.drain,
+        deadline.clone(),
+    ));
     let serving = async {
         match (listener, tls) {
             (Bound::Tcp(listener, _), Some(tls)) => server.handshake(tls).serve(listener).await,
@@ -282,6 +217,131 @@ async fn serve(
         tracing::warn!("requests did not end in time");
     }
     Ok(())
+}
+
+/// Opens the access rules, and logs what is remarkable in them.
+fn open_rules(settings: &Settings, users: Option<&Htpasswd>) -> Result<Option<RulesFile>, Box<dyn Error>> {
+    let rules = settings.access.as_deref().map(access::open).transpose()?;
+    if let Some(rules) = &rules {
+        for remark in access::remarks(&rules.rules(), users) {
+            tracing::warn!("access rules: {remark}");
+        }
+    }
+    Ok(rules)
+}
+
+/// Storage of the configured kind, opened.
+enum Backend {
+    Directory(FsStorage),
+    Memory,
+}
+
+impl Backend {
+    /// Turns it into the storage of the registry, with metrics and a health check if there is a listener for them.
+    fn into_storage(self, settings: &Settings, debug: Option<&mut Debug>) -> Arc<dyn Storage> {
+        match (self, debug) {
+            (Self::Directory(directory), Some(debug)) => {
+                Arc::new(debug.watch(directory, settings.storage.check))
+            }
+            (Self::Directory(directory), None) => Arc::new(directory),
+            (Self::Memory, _) => Arc::new(MemoryStorage::new()),
+        }
+    }
+}
+
+/// Opens the storage; `None` if the process is told to stop before the directory is free.
+async fn open_backend(
+    settings: &Settings,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Backend>, String> {
+    let StorageKind::Directory {
+        root, min_free, wait, ..
+    } = &settings.storage.kind
+    else {
+        return Ok(Some(Backend::Memory));
+    };
+    let options = FsStorage::options().min_free(*min_free);
+    let opened = if settings.storage.read_only {
+        options.read_only().open(root).map(Some)
+    } else {
+        open_as_owner(options, root, *wait, stop).await
+    };
+    let directory = opened.map_err(|error| explained(&error))?;
+    Ok(directory.map(Backend::Directory))
+}
+
+/// Warns of a registry that anybody on the network can push to, unless the configuration asks for it.
+fn warn_of_open_access(settings: &Settings, address: Option<SocketAddr>) {
+    if settings.open_on_purpose {
+        return;
+    }
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        tracing::warn!(
+            %address,
+            "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login, and \
+             `auth: none` says that nobody has to"
+        );
+    }
+}
+
+/// Opens the listener for health and metrics, if one is configured, and starts the configured checks.
+async fn open_debug(settings: &Settings) -> Result<Option<Debug>, Box<dyn Error>> {
+    let Some(debug) = &settings.http.debug else {
+        return Ok(None);
+    };
+    let debug = Debug::listen(debug.clone()).await?;
+    debug.ask(&settings.checks);
+    Ok(Some(debug))
+}
+
+/// Builds the registry, and follows the files of users and rules.
+fn build_registry(
+    storage: Arc<dyn Storage>,
+    settings: &Settings,
+    users: Option<Htpasswd>,
+    rules: Option<RulesFile>,
+    debug: Option<&mut Debug>,
+) -> Registry {
+    if let (Some(rules), Some(users)) = (&rules, &users) {
+        absent::follow(rules.clone(), users.clone());
+    }
+    let registry = access::decided(
+        configured(Registry::builder(storage), settings),
+        rules,
+        users.is_some(),
+    );
+    let Some(users) = users else {
+        return registry.build();
+    };
+    users::follow(&users);
+    match debug {
+        Some(debug) => registry.authenticator(debug.logins(users)).build(),
+        None => registry.authenticator(users).build(),
+    }
+}
+
+fn build_server(app: Router, settings: &Settings, access_log: Option<AccessLog>) -> Server {
+    let proxies = settings.http.admission.proxies.clone();
+    Server::new(app)
+        .on_refusal(move |refused| {
+            if let Some(log) = &access_log {
+                log.refused(&proxies, refused);
+            }
+        })
+        .timeouts(settings.timeouts)
+        .limits(settings.limits)
+        // No layer here looks at more of a body than its length.
+        .sendfile()
+}
+
+/// Waits for the signal to stop, and sets the deadline.
+async fn stopping(stop: impl Future<Output = ()>, drain: Duration, deadline: Deadline) {
+    stop.await;
+    deadline.set_after(drain);
+    tracing::info!(
+        "stopping: waiting up to {} s for running requests",
+        drain.as_secs_f32()
+    );
 }
 
 /// Applies limits and permissions that hold for all users.

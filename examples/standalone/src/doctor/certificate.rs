@@ -226,7 +226,16 @@ fn trust(
             Finding::skipped(Check::CertificateTrust, "it does not hold now")
         };
     }
-    let issuer = holder_of(parsed.issuer());
+    untrusted(&error, parsed, above, origin)
+}
+
+/// Explains why a certificate whose time is right is not trusted.
+fn untrusted(
+    error: &rustls::Error,
+    parsed: &X509Certificate<'_>,
+    above: &[CertificateDer<'_>],
+    origin: &Origin,
+) -> Finding {
     let ca_of_client = format!(
         "if that is right, put the certificate of the authority in `/etc/docker/certs.d/{0}/ca.crt` \
          (podman: `/etc/containers/certs.d/{0}/ca.crt`), and give it to this command as --ca",
@@ -244,7 +253,7 @@ fn trust(
         );
     }
     if !matches!(
-        &error,
+        error,
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
     ) {
         return Finding::fault(
@@ -257,7 +266,16 @@ fn trust(
         .client(ca_of_client)
         .server(remake(origin));
     }
-    // The last of the chain that was sent; who signed it is missing, or not known.
+    unknown_issuer(parsed, above, ca_of_client)
+}
+
+/// Reports the issuer of the last certificate that was sent: it is missing, or not known here.
+fn unknown_issuer(
+    parsed: &X509Certificate<'_>,
+    above: &[CertificateDer<'_>],
+    ca_of_client: String,
+) -> Finding {
+    let issuer = holder_of(parsed.issuer());
     let missing = above
         .last()
         .and_then(|last| X509Certificate::from_der(last).ok())

@@ -267,14 +267,7 @@ fn servers_that_only_read_share_a_directory_with_its_owner() {
     let bench = Workbench::new();
     let root = bench.path("data");
     let owner = Server::ours(&root);
-    let reading = || {
-        let mut command = Server::ours_command(&root);
-        command
-            .env("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")
-            .env("REGISTRY_STORAGE_DELETE_ENABLED", "false");
-        Server::start(command, "http://")
-    };
-    let readers = [reading(), reading()];
+    let readers = [read_only(&root), read_only(&root)];
     let refusal = readers[0]
         .request("DELETE", "/v2/a/manifests/1", &[], b"")
         .expect_status(405);
@@ -292,13 +285,6 @@ fn servers_that_only_read_share_a_directory_with_its_owner() {
         sha256(manifest.as_bytes()).to_string()
     };
     let answers = |reader: &Server, target: &str| reader.request("GET", target, &[], b"");
-    let listed = |reader: &Server, subject: &str| {
-        let answer = answers(reader, &format!("/v2/a/referrers/{subject}")).expect_status(200);
-        let index: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        let manifests = index["manifests"].as_array().expect("a list").clone();
-        let digests = manifests.iter().map(|manifest| manifest["digest"].clone());
-        digests.collect::<Vec<_>>()
-    };
     owner.push_blob("a", &sha256(b"{}").to_string(), b"{}");
     let image = |n: u32, more: &str| {
         let digest = sha256(b"{}");
@@ -310,16 +296,16 @@ fn servers_that_only_read_share_a_directory_with_its_owner() {
     let subject = format!(r#","subject":{{"mediaType":"{IMAGE}","digest":"{first}","size":1}}"#);
     for reader in &readers {
         answers(reader, "/v2/a/manifests/v1").expect_status(200);
-        assert!(listed(reader, &first).is_empty());
+        assert!(referrers(reader, &first).is_empty());
     }
-    assert!(listed(&owner, &first).is_empty());
+    assert!(referrers(&owner, &first).is_empty());
 
     let second = put("v1", &image(2, ""));
     let signature = put("signature", &image(3, &subject));
     for reader in &readers {
         let moved = answers(reader, "/v2/a/manifests/v1").expect_status(200);
         assert_eq!(sha256(&moved.body).to_string(), second);
-        assert_eq!(listed(reader, &first), [signature.as_str()]);
+        assert_eq!(referrers(reader, &first), [signature.as_str()]);
         reader
             .request("DELETE", "/v2/a/manifests/v1", &[], b"")
             .expect_status(405);
@@ -334,13 +320,13 @@ fn servers_that_only_read_share_a_directory_with_its_owner() {
     for reader in &readers {
         answers(reader, "/v2/a/manifests/v1").expect_status(404);
         answers(reader, "/v2/a/manifests/signature").expect_status(404);
-        assert!(listed(reader, &first).is_empty());
+        assert!(referrers(reader, &first).is_empty());
     }
 
     let last = put("last", &image(4, &subject));
     owner.kill();
     for reader in &readers {
-        assert_eq!(listed(reader, &first), [last.as_str()]);
+        assert_eq!(referrers(reader, &first), [last.as_str()]);
     }
     // The next owner is not kept waiting, and they see what it does.
     let owner = Server::ours(&root);
@@ -348,8 +334,27 @@ fn servers_that_only_read_share_a_directory_with_its_owner() {
         .request("DELETE", &format!("/v2/a/manifests/{last}"), &[], b"")
         .expect_status(202);
     for reader in &readers {
-        assert!(listed(reader, &first).is_empty());
+        assert!(referrers(reader, &first).is_empty());
     }
+}
+
+fn read_only(root: &Path) -> Server {
+    let mut command = Server::ours_command(root);
+    command
+        .env("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")
+        .env("REGISTRY_STORAGE_DELETE_ENABLED", "false");
+    Server::start(command, "http://")
+}
+
+fn referrers(server: &Server, subject: &str) -> Vec<serde_json::Value> {
+    let target = format!("/v2/a/referrers/{subject}");
+    let answer = server.request("GET", &target, &[], b"").expect_status(200);
+    let index: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let manifests = index["manifests"].as_array().expect("a list");
+    manifests
+        .iter()
+        .map(|manifest| manifest["digest"].clone())
+        .collect()
 }
 
 fn a_session_survives_kill_9_between_chunks() {

@@ -4,6 +4,8 @@ use crate::{
     absent, access,
     access_log::AccessLog,
     admission::Admission,
+    announce::announce,
+    backend,
     cli::Serve,
     config::{self, Config, Location, Settings, Sources, StorageKind},
     debug::Debug,
@@ -25,26 +27,19 @@ use registry_axum::{Mount, TokioClock, server::Server};
 use registry_core::{
     Registry, Storage,
     service::{Builder, Limits},
-    storage::MemoryStorage,
 };
-use registry_storage_fs::{FsOptions, FsStorage, OpenError};
 use std::{
     error::Error,
     future::Future,
-    io::{self, Write as _},
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    pin::Pin,
+    io,
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
     signal::unix,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
-
-/// Interval at which a starting server tries to open a directory that is in use.
-const LOOKS: Duration = Duration::from_millis(100);
 
 /// Additional time after the drain for storing received data. With the default drain timeout it is less than the 10 s
 /// after which `docker stop` kills the process.
@@ -160,7 +155,7 @@ async fn serve(
     let rules = open_rules(settings, users.as_ref())?;
     // The signals are caught before anybody is told that the server is there, or that it waits.
     let mut stop = Box::pin(stop_signal()?);
-    let Some(backend) = open_backend(settings, stop.as_mut()).await? else {
+    let Some(backend) = backend::open(settings, stop.as_mut()).await? else {
         return Ok(());
     };
     let listener = settings.http.socket.bind().await?;
@@ -228,46 +223,6 @@ fn open_rules(settings: &Settings, users: Option<&Htpasswd>) -> Result<Option<Ru
         }
     }
     Ok(rules)
-}
-
-/// Storage of the configured kind, opened.
-enum Backend {
-    Directory(FsStorage),
-    Memory,
-}
-
-impl Backend {
-    /// Turns it into the storage of the registry, with metrics and a health check if there is a listener for them.
-    fn into_storage(self, settings: &Settings, debug: Option<&mut Debug>) -> Arc<dyn Storage> {
-        match (self, debug) {
-            (Self::Directory(directory), Some(debug)) => {
-                Arc::new(debug.watch(directory, settings.storage.check))
-            }
-            (Self::Directory(directory), None) => Arc::new(directory),
-            (Self::Memory, _) => Arc::new(MemoryStorage::new()),
-        }
-    }
-}
-
-/// Opens the storage; `None` if the process is told to stop before the directory is free.
-async fn open_backend(
-    settings: &Settings,
-    stop: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<Backend>, String> {
-    let StorageKind::Directory {
-        root, min_free, wait, ..
-    } = &settings.storage.kind
-    else {
-        return Ok(Some(Backend::Memory));
-    };
-    let options = FsStorage::options().min_free(*min_free);
-    let opened = if settings.storage.read_only {
-        options.read_only().open(root).map(Some)
-    } else {
-        open_as_owner(options, root, *wait, stop).await
-    };
-    let directory = opened.map_err(|error| explained(&error))?;
-    Ok(directory.map(Backend::Directory))
 }
 
 /// Warns of a registry that anybody on the network can push to, unless the configuration asks for it.
@@ -377,68 +332,6 @@ fn configured(mut registry: Builder, settings: &Settings) -> Builder {
     registry
 }
 
-/// Opens the directory as soon as no other process owns it; `None` if this process is told to stop before.
-///
-/// A server that replaces another one can start while the other one finishes its running requests.
-async fn open_as_owner(
-    options: FsOptions,
-    root: &Path,
-    wait: Duration,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<FsStorage>, OpenError> {
-    let deadline = Instant::now() + wait;
-    let mut told = false;
-    loop {
-        let in_use = match options.open(root) {
-            Err(error @ OpenError::InUse { .. }) if Instant::now() < deadline => error,
-            opened => return opened.map(Some),
-        };
-        if !told {
-            tracing::info!("waiting up to {} s: {in_use}", wait.as_secs_f32());
-            told = true;
-        }
-        tokio::select! {
-            () = stop.as_mut() => {
-                tracing::info!("stopping: the directory is still in use");
-                return Ok(None);
-            }
-            () = sleep_until(deadline.min(Instant::now() + LOOKS)) => {}
-        }
-    }
-}
-
-/// Remedy for a directory that can be read and not written.
-const SERVES_IT_AS_IT_IS: &str = "`storage.maintenance.readonly.enabled: true` serves it as it is";
-
-/// Explains why the directory cannot be opened, with the key that names it and a remedy.
-fn explained(error: &OpenError) -> String {
-    let what = format!(
-        "storage.filesystem.rootdirectory (--root): {}",
-        crate::causes::with_causes(error)
-    );
-    match error {
-        OpenError::NotWritable { path, user, source } => match source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!(
-                    "{what}; `chown -R {user} {}` as root lets it, if the directory is there",
-                    path.display()
-                )
-            }
-            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                format!("{what}; this or what it lies in is a file, and has to be a directory")
-            }
-            io::ErrorKind::ReadOnlyFilesystem => format!("{what}; {SERVES_IT_AS_IT_IS}"),
-            _ => what,
-        },
-        OpenError::InUse { .. } => format!(
-            "{what}; `storage.filesystem.wait` says how long to wait for its end, and servers with \
-             `storage.maintenance.readonly.enabled` share the directory"
-        ),
-        OpenError::Full { .. } => format!("{what}; {SERVES_IT_AS_IT_IS}"),
-        _ => what,
-    }
-}
-
 /// Mounts the registry at its path, with the external URL for links.
 fn mounted(registry: Registry, settings: &Settings) -> Result<Mount, Box<dyn Error>> {
     let prefix = &settings.http.prefix;
@@ -494,90 +387,4 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-fn announce(address: SocketAddr, settings: &Settings) -> io::Result<()> {
-    let kept = match &settings.storage.kind {
-        StorageKind::Directory { root, .. } => std::path::absolute(root)
-            .unwrap_or_else(|_| root.clone())
-            .display()
-            .to_string(),
-        StorageKind::Memory => "memory, and are gone when this process ends".to_owned(),
-    };
-    let (scheme, skopeo, podman) = match settings.http.scheme() {
-        "https" => ("https", "", ""),
-        plain => (plain, " --dest-tls-verify=false", " --tls-verify=false"),
-    };
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "registry {} listens on {scheme}://{address}",
-        env!("CARGO_PKG_VERSION")
-    )?;
-    writeln!(out, "images are kept in {kept}")?;
-    let near = reached_from_here(address);
-    if scheme == "https" {
-        writeln!(
-            out,
-            "clients trust it by its authority's certificate, if that is one of your own, as \
-             /etc/docker/certs.d/{near}/ca.crt"
-        )?;
-    }
-    writeln!(out, "push one:")?;
-    if settings.login.is_some() {
-        writeln!(
-            out,
-            "    docker login {near}, skopeo login{podman} {near}, or podman login{podman} {near}; then"
-        )?;
-    }
-    writeln!(
-        out,
-        "    docker pull alpine && docker tag alpine {near}/alpine && docker push {near}/alpine"
-    )?;
-    writeln!(
-        out,
-        "    podman pull docker.io/library/alpine && podman push{podman} docker.io/library/alpine {near}/alpine"
-    )?;
-    writeln!(
-        out,
-        "    skopeo copy{skopeo} docker://docker.io/library/alpine docker://{near}/alpine"
-    )?;
-    out.flush()
-}
-
-/// Returns the address for clients on this machine: loopback if the server listens on all addresses.
-fn reached_from_here(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        return SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-    }
-    address
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_that_is_full_is_told_with_the_key_that_serves_it() {
-        let full = OpenError::Full {
-            path: "/data".into(),
-            lacking: "space",
-            source: io::ErrorKind::StorageFull.into(),
-        };
-        let told = explained(&full);
-        for part in ["/data", "no space left", "storage.maintenance.readonly.enabled"] {
-            assert!(told.contains(part), "{told}");
-        }
-    }
-
-    #[test]
-    fn who_tries_it_out_is_told_an_address_that_can_be_reached() {
-        for (listens, near) in [
-            ("0.0.0.0:5000", "127.0.0.1:5000"),
-            ("[::]:5000", "127.0.0.1:5000"),
-            ("192.0.2.1:5000", "192.0.2.1:5000"),
-        ] {
-            assert_eq!(reached_from_here(listens.parse().unwrap()).to_string(), near);
-        }
-    }
 }

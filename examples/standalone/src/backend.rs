@@ -1,0 +1,133 @@
+//! The storage that the server runs on: a directory that this process owns or reads, or memory.
+
+use crate::{
+    config::{Settings, StorageKind},
+    debug::Debug,
+};
+use registry_core::{Storage, storage::MemoryStorage};
+use registry_storage_fs::{FsOptions, FsStorage, OpenError};
+use std::{future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
+
+/// Interval at which a starting server tries to open a directory that is in use.
+const LOOKS: Duration = Duration::from_millis(100);
+
+/// Storage of the configured kind, opened.
+pub(crate) enum Backend {
+    Directory(FsStorage),
+    Memory,
+}
+
+impl Backend {
+    /// Turns it into the storage of the registry, with metrics and a health check if there is a listener for them.
+    pub(crate) fn into_storage(self, settings: &Settings, debug: Option<&mut Debug>) -> Arc<dyn Storage> {
+        match (self, debug) {
+            (Self::Directory(directory), Some(debug)) => {
+                Arc::new(debug.watch(directory, settings.storage.check))
+            }
+            (Self::Directory(directory), None) => Arc::new(directory),
+            (Self::Memory, _) => Arc::new(MemoryStorage::new()),
+        }
+    }
+}
+
+/// Opens the storage; `None` if the process is told to stop before the directory is free.
+pub(crate) async fn open(
+    settings: &Settings,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Backend>, String> {
+    let StorageKind::Directory {
+        root, min_free, wait, ..
+    } = &settings.storage.kind
+    else {
+        return Ok(Some(Backend::Memory));
+    };
+    let options = FsStorage::options().min_free(*min_free);
+    let opened = if settings.storage.read_only {
+        options.read_only().open(root).map(Some)
+    } else {
+        open_as_owner(options, root, *wait, stop).await
+    };
+    let directory = opened.map_err(|error| explained(&error))?;
+    Ok(directory.map(Backend::Directory))
+}
+
+/// Opens the directory as soon as no other process owns it; `None` if this process is told to stop before.
+///
+/// A server that replaces another one can start while the other one finishes its running requests.
+async fn open_as_owner(
+    options: FsOptions,
+    root: &Path,
+    wait: Duration,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<FsStorage>, OpenError> {
+    let deadline = Instant::now() + wait;
+    let mut told = false;
+    loop {
+        let in_use = match options.open(root) {
+            Err(error @ OpenError::InUse { .. }) if Instant::now() < deadline => error,
+            opened => return opened.map(Some),
+        };
+        if !told {
+            tracing::info!("waiting up to {} s: {in_use}", wait.as_secs_f32());
+            told = true;
+        }
+        tokio::select! {
+            () = stop.as_mut() => {
+                tracing::info!("stopping: the directory is still in use");
+                return Ok(None);
+            }
+            () = sleep_until(deadline.min(Instant::now() + LOOKS)) => {}
+        }
+    }
+}
+
+/// Remedy for a directory that can be read and not written.
+const SERVES_IT_AS_IT_IS: &str = "`storage.maintenance.readonly.enabled: true` serves it as it is";
+
+/// Explains why the directory cannot be opened, with the key that names it and a remedy.
+fn explained(error: &OpenError) -> String {
+    let what = format!(
+        "storage.filesystem.rootdirectory (--root): {}",
+        crate::causes::with_causes(error)
+    );
+    match error {
+        OpenError::NotWritable { path, user, source } => match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "{what}; `chown -R {user} {}` as root lets it, if the directory is there",
+                    path.display()
+                )
+            }
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                format!("{what}; this or what it lies in is a file, and has to be a directory")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => format!("{what}; {SERVES_IT_AS_IT_IS}"),
+            _ => what,
+        },
+        OpenError::InUse { .. } => format!(
+            "{what}; `storage.filesystem.wait` says how long to wait for its end, and servers with \
+             `storage.maintenance.readonly.enabled` share the directory"
+        ),
+        OpenError::Full { .. } => format!("{what}; {SERVES_IT_AS_IT_IS}"),
+        _ => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_that_is_full_is_told_with_the_key_that_serves_it() {
+        let full = OpenError::Full {
+            path: "/data".into(),
+            lacking: "space",
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        let told = explained(&full);
+        for part in ["/data", "no space left", "storage.maintenance.readonly.enabled"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+}

@@ -166,7 +166,7 @@ mod tests {
         provider::provider,
         stream::ClientCertificate,
         test_certificates::{Authority, Issued},
-        tls::Upkeep,
+        upkeep::Upkeep,
     };
     use rustls::{
         ClientConfig, RootCertStore,

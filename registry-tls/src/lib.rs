@@ -73,6 +73,7 @@ mod stream;
 #[cfg(test)]
 mod test_certificates;
 mod tls;
+mod upkeep;
 
 #[cfg(feature = "acme")]
 pub use self::acme::{Acme, ChallengeKind};
@@ -84,5 +85,6 @@ pub use self::{
     redirect::Redirect,
     status::Status,
     stream::{ClientCertificate, TlsStream},
-    tls::{Tls, Upkeep},
+    tls::Tls,
+    upkeep::Upkeep,
 };

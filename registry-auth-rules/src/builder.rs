@@ -19,6 +19,13 @@ pub struct Builder {
     origins: BTreeMap<Arc<str>, Origin>,
 }
 
+impl Rules {
+    /// Begins a list of rules. An empty list refuses everything.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
     /// Defines a group, or adds members to it.
     pub fn group<M: Into<Arc<str>>>(

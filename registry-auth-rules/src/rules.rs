@@ -1,7 +1,6 @@
 //! [`Rules`]: an ordered list of rules, and the decision.
 
 use crate::{
-    builder::Builder,
     explain::Explanation,
     pattern::Pattern,
     rule::{Effect, Origin, Rule},
@@ -49,11 +48,6 @@ impl fmt::Display for Warning {
 }
 
 impl Rules {
-    /// Begins a list of rules. An empty list refuses everything.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Returns the rules in their order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {

@@ -1,6 +1,6 @@
 //! [`MeasuredBody`]: a body that counts its bytes and reports its end.
 
-use crate::http::End;
+use crate::exchange::End;
 use bytes::Buf as _;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;

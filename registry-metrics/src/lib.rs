@@ -38,6 +38,7 @@ mod auth;
 mod body;
 mod buckets;
 mod cells;
+mod exchange;
 pub mod gauges;
 mod http;
 mod labels;

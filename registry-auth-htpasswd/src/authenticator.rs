@@ -1,31 +1,22 @@
 //! [`Htpasswd`]: the authenticator.
 
 use crate::{
-    builder::Builder,
-    clock::Clock,
     credentials::{Credentials, Malformed},
-    hashing::Hashing,
-    limits::Failures,
-    load::LoadError,
     login::{self, Login},
     origin::Origin,
-    reload::{LookTurn, Source},
-    remembered::DigestKey,
+    reload::LookTurn,
+    shared::Shared,
     snapshot::Snapshot,
-    table::Candidate,
     thread,
 };
 use async_trait::async_trait;
 use registry_core::auth::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
 use std::{
     fmt,
-    hash::RandomState,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 /// The users of an htpasswd file, as an authenticator. Cheap to clone; clones share all state.
@@ -34,27 +25,6 @@ use std::{
 #[derive(Clone)]
 pub struct Htpasswd {
     shared: Arc<Shared>,
-}
-
-/// State that the clones of an [`Htpasswd`] share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) realm: String,
-    pub(crate) source: Source,
-    pub(crate) clock: Clock,
-    pub(crate) key: DigestKey,
-    pub(crate) stand_ins: RandomState,
-    pub(crate) hashing: Arc<Hashing>,
-    pub(crate) failures: Failures,
-    pub(crate) remember_for: Duration,
-    pub(crate) counters: Counters,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) remembered: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) throttled: AtomicU64,
 }
 
 /// Counters of an [`Htpasswd`] since it was opened.
@@ -73,21 +43,6 @@ pub struct Statistics {
 }
 
 impl Htpasswd {
-    /// Reads the users from a file, with the defaults of [`Self::builder`]. This blocks for as long as the file system
-    /// does.
-    ///
-    /// # Errors
-    ///
-    /// [`LoadError`] says what is wrong with which file and line.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoadError> {
-        Self::builder(path).open()
-    }
-
-    /// Starts with the path of a file; the [`Builder`] has the options.
-    pub fn builder(path: impl Into<PathBuf>) -> Builder {
-        Builder::new(path.into())
-    }
-
     pub(crate) fn new(shared: Shared) -> Self {
         Self {
             shared: Arc::new(shared),
@@ -147,22 +102,6 @@ impl Htpasswd {
     }
 }
 
-impl Shared {
-    fn look(&self, turn: &mut LookTurn, now: Duration) {
-        self.source.look(turn, now);
-        self.source.table().forget(now, self.remember_for);
-    }
-
-    /// Returns true if these credentials were verified lately, for the users as last read.
-    fn is_verified(&self, credentials: &Credentials) -> bool {
-        let candidate = self.source.table().candidate(credentials.user(), &self.stand_ins);
-        candidate.is_some_and(|Candidate { entry, own }| {
-            let digest = self.key.digest(&entry, credentials.password());
-            own && entry.remembered.is(digest, self.clock.now(), self.remember_for)
-        })
-    }
-}
-
 #[async_trait]
 impl Authenticator for Htpasswd {
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
@@ -219,6 +158,7 @@ mod tests {
         num::NonZeroUsize,
         pin::pin,
         task::{Context, Waker},
+        time::Duration,
     };
 
     /// Opens a file with the user `a` and the password `b`, one thread, and room for one waiting login.

@@ -1,13 +1,15 @@
 //! [`Builder`]: the options of an [`Htpasswd`].
 
 use crate::{
-    authenticator::{Counters, Htpasswd, Shared},
+    authenticator::Htpasswd,
     clock::Clock,
+    digest::DigestKey,
+    failure_limit::FailureLimit,
     hashing::Hashing,
-    limits::{FailureLimit, Failures},
+    limits::Failures,
     load::{LoadError, create_if_missing},
     reload::Source,
-    remembered::DigestKey,
+    shared::{Counters, Shared},
 };
 use std::{hash::RandomState, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
@@ -26,6 +28,23 @@ pub struct Builder {
     presumed_failure_limit: Option<FailureLimit>,
     threads: NonZeroUsize,
     queue: usize,
+}
+
+impl Htpasswd {
+    /// Reads the users from a file, with the defaults of [`Self::builder`]. This blocks for as long as the file system
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] says what is wrong with which file and line.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoadError> {
+        Self::builder(path).open()
+    }
+
+    /// Starts with the path of a file; the [`Builder`] has the options.
+    pub fn builder(path: impl Into<PathBuf>) -> Builder {
+        Builder::new(path.into())
+    }
 }
 
 impl Builder {

@@ -1,7 +1,7 @@
 //! One login: answered from a remembered password, hashed when its turn comes, or refused.
 
 use crate::{
-    authenticator::Shared, credentials::Credentials, limits::Party, origin::Origin, remembered::Digest,
+    credentials::Credentials, limits::Party, origin::Origin, remembered::Digest, shared::Shared,
     table::Candidate,
 };
 use registry_core::auth::{AuthError, Identity};

@@ -5,7 +5,7 @@
 //! forwards may be forged. So failures count for the proxy as well, and do not lock out clients that come through
 //! another peer.
 
-use crate::limits::FailureLimit;
+use crate::failure_limit::FailureLimit;
 use registry_core::auth::AuthRequest;
 use std::{
     fmt,

@@ -4,9 +4,7 @@
 //! a digest is kept, under a random key of this process, for a bounded time after its last use. Verifying again after a
 //! fixed time would show nothing: the password and the line are the same.
 
-use crate::{clock::millis, table::Entry};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use crate::clock::millis;
 use std::{
     fmt,
     sync::{
@@ -19,34 +17,6 @@ use subtle::ConstantTimeEq as _;
 
 /// Digest that represents a password.
 pub(crate) type Digest = [u8; 32];
-
-/// Key for digests.
-#[derive(Clone)]
-pub(crate) struct DigestKey(Hmac<Sha256>);
-
-impl DigestKey {
-    pub(crate) fn random() -> Result<Self, getrandom::Error> {
-        let mut key = zeroize::Zeroizing::new([0; 64]);
-        getrandom::fill(&mut *key)?;
-        Ok(Self(Hmac::new(&(*key).into())))
-    }
-
-    /// Returns the digest of a password, for a line.
-    pub(crate) fn digest(&self, entry: &Entry, password: &[u8]) -> Digest {
-        let mut mac = self.0.clone();
-        for part in [entry.user.as_bytes(), entry.hash.as_bytes(), password] {
-            mac.update(&part.len().to_le_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-}
-
-impl fmt::Debug for DigestKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DigestKey")
-    }
-}
 
 /// A place for one verified password. Times are counted from one start.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! bcrypt, by the crate of that name.
 
-use super::{HashError, Kind};
+use super::{error::HashError, kind::Kind};
 use std::str::FromStr as _;
 
 /// Index of the salt's last character. Only two of its six bits belong to the salt.

@@ -4,7 +4,7 @@
 //! The tables are those of FIPS 46-3, where bit 1 is the highest. This code serves old files only, and is simple rather
 //! than fast.
 
-use super::{digit, to_digit};
+use super::digits::{digit, to_digit};
 
 const INITIAL: [u8; 64] = [
     58, 50, 42, 34, 26, 18, 10, 2, 60, 52, 44, 36, 28, 20, 12, 4, 62, 54, 46, 38, 30, 22, 14, 6, 64, 56, 48,

@@ -2,9 +2,10 @@
 
 use super::{
     bcrypt::COSTLIEST,
+    digits::to_digit,
     md5_crypt,
     sha_crypt::{FEWEST_ROUNDS, MOST_ROUNDS},
-    sha1, to_digit,
+    sha1,
 };
 use sha_crypt::{Algorithm, CustomizedPasswordHasher as _, Params, ShaCrypt};
 

@@ -2,7 +2,7 @@
 //!
 //! The scheme is a thousand rounds of MD5, from 1994. No maintained library has it, and it is short.
 
-use super::{digit, same, to_digit};
+use super::digits::{digit, same, to_digit};
 use md5::{Digest as _, Md5};
 
 /// The mark of Apache's variant.

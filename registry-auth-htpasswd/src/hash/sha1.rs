@@ -1,6 +1,6 @@
 //! SHA-1 in base 64: `{SHA}` of the password, `{SSHA}` of the password and a salt that follows the digest.
 
-use super::same;
+use super::digits::same;
 use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},

@@ -1,6 +1,6 @@
 //! SHA-256 and SHA-512 crypt, by the crate `sha-crypt`.
 
-use super::{HashError, Kind, digit};
+use super::{digits::digit, error::HashError, kind::Kind};
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 
 /// Most rounds that are accepted or made. A login takes about a second, even for an unknown user, whose password is

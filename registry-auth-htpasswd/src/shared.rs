@@ -1,0 +1,53 @@
+//! [`Shared`]: everything that a login needs.
+
+use crate::{
+    clock::Clock,
+    credentials::Credentials,
+    digest::DigestKey,
+    hashing::Hashing,
+    limits::Failures,
+    reload::{LookTurn, Source},
+    table::Candidate,
+};
+use std::{
+    hash::RandomState,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+/// State that the clones of an [`Htpasswd`](crate::Htpasswd) share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) realm: String,
+    pub(crate) source: Source,
+    pub(crate) clock: Clock,
+    pub(crate) key: DigestKey,
+    pub(crate) stand_ins: RandomState,
+    pub(crate) hashing: Arc<Hashing>,
+    pub(crate) failures: Failures,
+    pub(crate) remember_for: Duration,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) remembered: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn look(&self, turn: &mut LookTurn, now: Duration) {
+        self.source.look(turn, now);
+        self.source.table().forget(now, self.remember_for);
+    }
+
+    /// Returns true if these credentials were verified lately, for the users as last read.
+    pub(crate) fn is_verified(&self, credentials: &Credentials) -> bool {
+        let candidate = self.source.table().candidate(credentials.user(), &self.stand_ins);
+        candidate.is_some_and(|Candidate { entry, own }| {
+            let digest = self.key.digest(&entry, credentials.password());
+            own && entry.remembered.is(digest, self.clock.now(), self.remember_for)
+        })
+    }
+}

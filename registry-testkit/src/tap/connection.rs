@@ -3,8 +3,12 @@
 //! There are two threads because a registry may answer before it has read the request, and the client must see that.
 
 use super::{
-    Exchange, Fault, Reply, Rule, SILENCE, Shared, Side, lock,
+    journal::Journal,
     message::{Framing, Head, copy},
+    patience::{SILENCE, lock},
+    record::{Exchange, Reply},
+    rule::{Fault, Rule},
+    side::Side,
 };
 use http::{HeaderValue, Method, header};
 use std::{
@@ -71,7 +75,7 @@ impl Connection {
     }
 
     /// Passes bytes on in both directions until one side ends.
-    pub(super) fn run(&self, shared: &Shared) {
+    pub(super) fn run(&self, journal: &Journal) {
         let (expect, expected) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
@@ -81,7 +85,7 @@ impl Connection {
                 // The client has the whole answer; it is told that no other comes.
                 let _ = self.client.shutdown(Shutdown::Write);
             });
-            match self.requests(shared, &expect) {
+            match self.requests(journal, &expect) {
                 Ok(()) => _ = self.upstream.shutdown(Shutdown::Write),
                 Err(error) => {
                     // The registry reads no more, and has perhaps answered why: that answer still has to pass.
@@ -101,7 +105,7 @@ impl Connection {
         });
     }
 
-    fn requests(&self, shared: &Shared, expect: &mpsc::Sender<Expected>) -> io::Result<()> {
+    fn requests(&self, journal: &Journal, expect: &mpsc::Sender<Expected>) -> io::Result<()> {
         let mut client = BufReader::with_capacity(BUFFER, &self.client);
         let mut upstream = &self.upstream;
         loop {
@@ -116,7 +120,7 @@ impl Connection {
             let (method, target) = head.request().ok_or(io::ErrorKind::InvalidData)?;
             let exchange = Exchange::new(self.number, method.clone(), target, &head);
             let framing = Framing::of_request(&exchange.headers);
-            let (exchange, rules) = shared.record(exchange);
+            let (exchange, rules) = journal.record(exchange);
             let ongoing = Ongoing {
                 method,
                 exchange,

@@ -1,6 +1,6 @@
 //! [`Gate`]: a point at which an exchange waits until the test lets it continue.
 
-use super::{SILENCE, lock};
+use super::patience::{SILENCE, lock};
 use std::{
     fmt,
     sync::{Arc, Condvar, Mutex, PoisonError},

@@ -29,120 +29,30 @@
 
 mod connection;
 mod gate;
+mod journal;
 mod message;
+mod patience;
 mod record;
+mod rule;
+mod side;
 
 pub use self::{
     gate::Gate,
     record::{Exchange, Reply},
+    rule::{Fault, Rule},
+    side::Side,
 };
 
-use self::connection::Connection;
-use http::{HeaderName, HeaderValue};
+use self::{connection::Connection, journal::Journal, patience::lock};
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
-
-/// Maximum time without bytes from one side before its connection is closed: a safety net for tests that hang.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// One half of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The request of the client.
-    Request,
-    /// The answer of the registry.
-    Response,
-}
-
-/// A fault that is injected into an exchange.
-///
-/// A position (`after`) counts bytes of the body, without the framing of chunks. Position 0 is before the head: a
-/// request that is cut there never reaches the registry. An answer that is cut there never reaches the client, though
-/// the registry has acted. A body without a byte beyond the position passes whole, and the fault does not happen.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Closes the connections to both sides once `after` bytes have passed. The client reads the end of the stream,
-    /// and further bytes from it are lost.
-    Cut {
-        /// The half to cut.
-        side: Side,
-        /// Number of bytes of the body that still pass.
-        after: u64,
-    },
-    /// Holds the following bytes until the gate opens; if it stays closed for a minute, the connections are closed.
-    Hold {
-        /// The half to hold.
-        side: Side,
-        /// Number of bytes of the body that pass before.
-        after: u64,
-        /// The gate that is waited for.
-        gate: Gate,
-    },
-    /// Removes every line of this header from the answer. A body without its `Content-Length` is sent in chunks.
-    RemoveHeader(HeaderName),
-    /// Replaces all lines of this header in the answer by this one.
-    SetHeader(HeaderName, HeaderValue),
-}
-
-/// A fault, the exchanges that it applies to, and the number of times.
-pub struct Rule {
-    fault: Fault,
-    applies: Box<dyn Fn(&Exchange) -> bool + Send + Sync>,
-    left: AtomicUsize,
-}
-
-impl Rule {
-    /// Returns a rule with a fault for every exchange.
-    #[must_use]
-    pub fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            applies: Box::new(|_| true),
-            left: AtomicUsize::new(usize::MAX),
-        }
-    }
-
-    /// Restricts the rule to exchanges that satisfy `applies`. It is called when the request's head has arrived, so
-    /// the exchange has neither a body nor an answer yet.
-    #[must_use]
-    pub fn when(mut self, applies: impl Fn(&Exchange) -> bool + Send + Sync + 'static) -> Self {
-        self.applies = Box::new(applies);
-        self
-    }
-
-    /// Limits how many times the fault happens. Only faults that really happen are counted.
-    #[must_use]
-    pub fn times(mut self, times: usize) -> Self {
-        self.left = AtomicUsize::new(times);
-        self
-    }
-
-    /// Counts one more fault; returns true if it may happen.
-    fn take(&self) -> bool {
-        let less = |left: usize| left.checked_sub(1);
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_ok()
-    }
-}
-
-impl fmt::Debug for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rule")
-            .field("fault", &self.fault)
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A running tap. Dropping it closes every connection.
 pub struct Tap {
@@ -155,8 +65,7 @@ pub struct Tap {
 struct Shared {
     upstream: SocketAddr,
     ended: AtomicBool,
-    rules: Mutex<Vec<Arc<Rule>>>,
-    exchanges: Mutex<Vec<Arc<Mutex<Exchange>>>>,
+    journal: Journal,
     connections: Mutex<Vec<Weak<Connection>>>,
 }
 
@@ -172,8 +81,7 @@ impl Tap {
         let shared = Arc::new(Shared {
             upstream,
             ended: AtomicBool::new(false),
-            rules: Mutex::default(),
-            exchanges: Mutex::default(),
+            journal: Journal::default(),
             connections: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
@@ -195,25 +103,25 @@ impl Tap {
 
     /// Adds a rule, for exchanges that begin from now on. Several may apply to one exchange.
     pub fn add(&self, rule: Rule) {
-        lock(&self.shared.rules).push(Arc::new(rule));
+        lock(&self.shared.journal.rules).push(Arc::new(rule));
     }
 
     /// Removes all rules; exchanges that are held or cut already stay so.
     pub fn clear(&self) {
-        lock(&self.shared.rules).clear();
+        lock(&self.shared.journal.rules).clear();
     }
 
     /// Returns the recorded exchanges, in the order in which their requests began.
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
-        let exchanges = lock(&self.shared.exchanges);
+        let exchanges = lock(&self.shared.journal.exchanges);
         exchanges.iter().map(|exchange| lock(exchange).clone()).collect()
     }
 
     /// Returns the exchanges recorded since the last call, in the order in which their requests began.
     #[must_use]
     pub fn take(&self) -> Vec<Exchange> {
-        let exchanges = std::mem::take(&mut *lock(&self.shared.exchanges));
+        let exchanges = std::mem::take(&mut *lock(&self.shared.journal.exchanges));
         exchanges.iter().map(|exchange| lock(exchange).clone()).collect()
     }
 }
@@ -261,26 +169,9 @@ impl Shared {
             connections.push(Arc::downgrade(&connection));
             drop(connections);
             let shared = Arc::clone(self);
-            thread::spawn(move || connection.run(&shared));
+            thread::spawn(move || connection.run(&shared.journal));
         }
     }
-
-    /// Records an exchange that begins, with the rules that apply to it.
-    fn record(&self, exchange: Exchange) -> (Arc<Mutex<Exchange>>, Vec<Arc<Rule>>) {
-        let rules = lock(&self.rules)
-            .iter()
-            .filter(|rule| (rule.applies)(&exchange))
-            .map(Arc::clone)
-            .collect();
-        let exchange = Arc::new(Mutex::new(exchange));
-        lock(&self.exchanges).push(Arc::clone(&exchange));
-        (exchange, rules)
-    }
-}
-
-/// Locks data that no panic can leave half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! [`Exchange`]: a request and its answer, as passed on.
 
-use super::{Side, message::Head};
+use super::{message::Head, side::Side};
 use http::{HeaderMap, Method, StatusCode};
 use registry_core::protocol::Request;
 

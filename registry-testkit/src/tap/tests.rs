@@ -1,8 +1,9 @@
 //! The tap between a client and an upstream that are plain sockets, so that every byte can be compared.
 
 use super::{
-    Fault, Gate, Rule, SILENCE, Side, Tap,
+    Fault, Gate, Rule, Side, Tap,
     message::{Framing, Head, copy},
+    patience::SILENCE,
 };
 use http::{HeaderValue, Method, header};
 use registry_core::protocol::Request;

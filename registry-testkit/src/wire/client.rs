@@ -24,6 +24,9 @@ const MAX_HEAD: usize = 256 * 1024;
 /// Size of the pieces in which a chunked body is sent.
 const CHUNK: usize = 64 * 1024;
 
+/// Maximum number of bytes of a body in a report.
+const EXCERPT: usize = 600;
+
 /// Target of the requests, and the headers that all of them carry.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -76,6 +79,30 @@ pub(super) struct Exchange {
     patience: Duration,
     write: OwnedWriteHalf,
     reader: Reader,
+}
+
+impl Answer {
+    /// Returns the failure to answer as expected.
+    pub(super) fn fail(&self, expected: &str) -> Failure {
+        let mut got = format!("HTTP/1.1 {}", self.status);
+        for (name, value) in &self.headers {
+            got.push_str(&format!(
+                "\n{name}: {}",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
+        }
+        if !self.body.is_empty() {
+            let excerpt = self.body.get(..EXCERPT).unwrap_or(&self.body);
+            got.push_str(&format!(
+                "\n\n{}",
+                String::from_utf8_lossy(excerpt).escape_debug()
+            ));
+            if excerpt.len() < self.body.len() {
+                got.push_str(&format!("… ({} bytes)", self.body.len()));
+            }
+        }
+        Failure::new(&self.sent, expected, &got)
+    }
 }
 
 impl Client {

@@ -1,10 +1,6 @@
 //! [`Failure`]: the expected answer of a case, the request, and the received answer.
 
-use super::client::Answer;
 use std::fmt;
-
-/// Maximum number of bytes of a body in a report.
-const EXCERPT: usize = 600;
 
 /// Reason for the failure of a case: the expected answer, the request, and the received answer.
 #[derive(Clone, Debug)]
@@ -60,27 +56,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-impl Answer {
-    /// Returns the failure to answer as expected.
-    pub(super) fn fail(&self, expected: &str) -> Failure {
-        let mut got = format!("HTTP/1.1 {}", self.status);
-        for (name, value) in &self.headers {
-            got.push_str(&format!(
-                "\n{name}: {}",
-                String::from_utf8_lossy(value.as_bytes())
-            ));
-        }
-        if !self.body.is_empty() {
-            let excerpt = self.body.get(..EXCERPT).unwrap_or(&self.body);
-            got.push_str(&format!(
-                "\n\n{}",
-                String::from_utf8_lossy(excerpt).escape_debug()
-            ));
-            if excerpt.len() < self.body.len() {
-                got.push_str(&format!("… ({} bytes)", self.body.len()));
-            }
-        }
-        Failure::new(&self.sent, expected, &got)
-    }
-}

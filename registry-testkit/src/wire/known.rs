@@ -1,6 +1,6 @@
 //! [`KnownFailures`]: the cases that a registry is known to fail.
 
-use super::cases;
+use super::cases::cases;
 use std::{collections::BTreeSet, str::FromStr};
 
 /// The names of the cases that must fail.

@@ -14,10 +14,10 @@ use std::{
 
 /// Media types that a client accepts for a manifest, one header line each.
 const MANIFEST_TYPES: [&str; 4] = [
-    super::content::OCI_MANIFEST,
-    super::content::OCI_INDEX,
-    super::content::DOCKER_MANIFEST,
-    super::content::DOCKER_LIST,
+    super::media_types::OCI_MANIFEST,
+    super::media_types::OCI_INDEX,
+    super::media_types::DOCKER_MANIFEST,
+    super::media_types::DOCKER_LIST,
 ];
 
 /// The requests of one case to one registry. Clones belong to the same case.

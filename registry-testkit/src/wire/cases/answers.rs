@@ -1,7 +1,7 @@
 //! Refusals: the right status, the right code, and a body that a client can read.
 
 use super::{
-    List,
+    list::List,
     manifests::over_any_limit,
     steps::{push_blobs, pushed_blob, tagged_image},
 };

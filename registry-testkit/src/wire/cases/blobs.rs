@@ -1,7 +1,7 @@
 //! Pushing, mounting, reading and deleting blobs, in every way and in both algorithms.
 
 use super::{
-    List,
+    list::List,
     steps::{describes, pushed_blob, serves_blob, wrong_digest},
 };
 use crate::wire::{

@@ -1,7 +1,7 @@
 //! Conditional requests: `ETag` and its rules in RFC 9110.
 
 use super::{
-    List,
+    list::List,
     steps::{push, pushed_blob, serves, tag, tagged_image},
 };
 use crate::wire::{

@@ -1,7 +1,7 @@
 //! Additions of the Docker Registry HTTP API V2: its headers, and the catalog.
 
 use super::{
-    List,
+    list::List,
     steps::{pushed_blob, tagged_image},
 };
 use crate::wire::{

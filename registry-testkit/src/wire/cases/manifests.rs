@@ -1,7 +1,7 @@
 //! Manifests and indexes: the data sets of real use, and refusals.
 
 use super::{
-    List,
+    list::List,
     steps::{push, push_blobs, put, same_headers, serves, tag, tagged_image},
 };
 use crate::wire::{

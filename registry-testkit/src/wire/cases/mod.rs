@@ -4,6 +4,7 @@ mod answers;
 mod blobs;
 mod conditional;
 mod docker;
+mod list;
 mod manifests;
 mod paths;
 mod ranges;
@@ -13,12 +14,23 @@ mod steps;
 mod tags;
 mod uploads;
 
-use super::{Case, failure::Outcome, session::Session};
-use registry_core::Algorithm;
-use std::future::Future;
+use self::list::List;
+use super::case::Case;
+use std::sync::OnceLock;
+
+/// Returns every case, sorted by name.
+#[must_use]
+pub fn cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(|| {
+        let mut cases = all();
+        cases.sort_by(|a, b| a.name().cmp(b.name()));
+        cases
+    })
+}
 
 /// Returns every case, group by group.
-pub(super) fn all() -> Vec<Case> {
+fn all() -> Vec<Case> {
     let mut list = List::default();
     for group in [
         answers::add,
@@ -36,36 +48,4 @@ pub(super) fn all() -> Vec<Case> {
         group(&mut list);
     }
     list.cases
-}
-
-/// Cases added so far.
-#[derive(Default)]
-struct List {
-    cases: Vec<Case>,
-}
-
-impl List {
-    /// Adds a case for which the algorithm does not matter.
-    fn add<F, R>(&mut self, name: &str, run: F)
-    where
-        F: Fn(Session) -> R + Send + Sync + 'static,
-        R: Future<Output = Outcome> + Send + 'static,
-    {
-        self.cases.push(Case::new(name, Algorithm::Sha256, run));
-    }
-
-    /// Adds a case once for each algorithm: `group/sha256/name` and `group/sha512/name`.
-    fn each<F, R>(&mut self, group: &str, name: &str, run: F)
-    where
-        F: Fn(Session) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Outcome> + Send + 'static,
-    {
-        for algorithm in Algorithm::ALL {
-            self.cases.push(Case::new(
-                format!("{group}/{algorithm}/{name}"),
-                algorithm,
-                run.clone(),
-            ));
-        }
-    }
 }

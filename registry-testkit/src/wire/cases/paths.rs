@@ -1,7 +1,7 @@
 //! Paths that try to reach forbidden places. They reach nothing, and get an answer that a client can read.
 
 use super::{
-    List,
+    list::List,
     steps::{put, serves, serves_blob, tagged_image},
 };
 use crate::wire::{

@@ -1,6 +1,6 @@
 //! Parts of blobs: `Range` on GET.
 
-use super::{List, steps::pushed_blob};
+use super::{list::List, steps::pushed_blob};
 use crate::wire::{
     client::Answer,
     failure::{Failure, Outcome},

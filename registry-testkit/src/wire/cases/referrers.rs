@@ -1,7 +1,7 @@
 //! Manifests that refer to another: listed, filtered, paged, removed when deleted.
 
 use super::{
-    List,
+    list::List,
     steps::{push, put, tagged_image},
 };
 use crate::wire::{

@@ -1,7 +1,7 @@
 //! Each repository has its own content: another one does not have it until it is mounted or pushed there.
 
 use super::{
-    List,
+    list::List,
     steps::{pushed_blob, serves, serves_blob, tagged_image},
 };
 use crate::wire::{failure::Outcome, session::Session};

@@ -1,7 +1,7 @@
 //! Tags: listed in order and in pages, moved, and deleted without their manifest.
 
 use super::{
-    List,
+    list::List,
     steps::{push, serves, tag, tagged_image},
 };
 use crate::wire::{

@@ -1,7 +1,7 @@
 //! Upload sessions: their state, their refusals, and the bytes that survive an accident.
 
 use super::{
-    List,
+    list::List,
     steps::{serves_blob, wrong_digest},
 };
 use crate::wire::{

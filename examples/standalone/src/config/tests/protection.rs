@@ -198,6 +198,7 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: one configuration a row")]
 fn what_protects_and_cannot_take_effect_is_refused() {
     let none: &[(&str, &str)] = &[];
     let without_https = "without HTTPS this protects nothing";

@@ -90,11 +90,14 @@ class Crate:
         for match in PATH.finditer(module.code):
             yield tuple(re.split(r"\s*::\s*", match[0].lstrip("$")))
 
-    def resolve(self, module, segments, asked):
-        """The file that defines what a path names; a module if it names one; `None` for other crates."""
-        if (module.path, segments) in asked:
+    def resolve(self, module, segments, asked, inside=False):
+        """The file that defines what a path names; a module if it names one; `None` for other crates.
+
+        Where a name is a module's and an item's, the item counts, unless the path goes on (`inside`).
+        """
+        if (module.path, segments, inside) in asked:
             return None
-        asked |= {(module.path, segments)}
+        asked |= {(module.path, segments, inside)}
         here, first = module, True
         for position, segment in enumerate(segments):
             if segment == "crate" and first:
@@ -106,7 +109,7 @@ class Crate:
                 if here is None:
                     return None
             else:
-                found = self.look_up(here, segment, asked)
+                found = self.look_up(here, segment, asked, inside or position + 1 < len(segments))
                 if not isinstance(found, Module):
                     # Of what a crate of ours has and this did not find, such as what a macro makes, the module counts.
                     return found if found or first else here.file
@@ -114,17 +117,17 @@ class Crate:
             first = False
         return here
 
-    def look_up(self, module, name, asked):
+    def look_up(self, module, name, asked, inside):
         child = self.modules.get((*module.path, name))
-        if child:
+        if child and (inside or name not in module.names):
             return child
         if name in module.names:
-            return self.resolve(module, module.names[name], asked)
+            return self.resolve(module, module.names[name], asked, inside)
         if name in module.defined:
             return module.file
         for segments in module.globs:
             origin = self.resolve(module, segments, asked)
-            if isinstance(origin, Module) and (found := self.look_up(origin, name, asked)):
+            if isinstance(origin, Module) and (found := self.look_up(origin, name, asked, inside)):
                 return found
         return None
 

@@ -122,6 +122,14 @@ class Circles(unittest.TestCase):
         )
         self.assertEqual(found, [["folder/part.rs", "user.rs"]])
 
+    def test_a_function_with_the_name_of_its_module_is_imported_from_there(self):
+        found = self.circles(
+            lib="mod a; mod hash; pub use hash::hash;",
+            a="use crate::hash; pub struct A; fn f() { hash() }",
+            hash="pub fn hash() -> crate::a::A { todo!() }",
+        )
+        self.assertEqual(found, [["a.rs", "hash.rs"]])
+
     def test_a_map_and_its_parts_are_no_circle(self):
         found = self.circles(
             lib="mod folder; pub use folder::One;",

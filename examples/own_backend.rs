@@ -379,7 +379,7 @@ impl StorageWrite for Database {
         state: UploadState,
         proof: Verified,
     ) -> Result<BlobInfo> {
-        if *proof.subject() != state.id {
+        if *proof.upload() != state.id {
             return Err(StorageError::internal("the proof is for another upload session"));
         }
         let key = (repository.clone(), state.id);
@@ -436,7 +436,7 @@ impl StorageWrite for Database {
         });
         let row = Manifest {
             media_type: put.media_type,
-            bytes: put.manifest.into_subject(),
+            bytes: put.manifest.into_bytes(),
             subject,
         };
         tables.repositories.insert(repository.clone());

@@ -17,7 +17,7 @@ pub struct Abilities {
     pub conditional_tags: bool,
     /// Any handle, in any process, continues any upload session.
     pub shared_sessions: bool,
-    /// What was acknowledged survives a power loss.
+    /// Acknowledged content survives a power loss.
     pub durable: bool,
     /// Blobs may be answered with a [redirect](super::BlobBody::Redirect), if the caller allows it.
     pub redirects: bool,

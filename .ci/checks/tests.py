@@ -13,6 +13,7 @@ import circles
 import comments
 import crates
 import dependencies
+import features
 import packages
 
 
@@ -92,6 +93,15 @@ class Comments(unittest.TestCase):
     def test_the_first_word_of_each_block_is_read(self):
         text = "//! One.\n//! What is not first.\n\n/// Whether it opens.\n///\n/// How it goes on.\nfn f() {}\n// Why not.\n"
         self.assertEqual(list(comments.openings(text)), [(1, "One"), (4, "Whether")])
+
+
+class Features(unittest.TestCase):
+    def test_each_set_of_features_is_compiled_once(self):
+        package = {"publish": None, "features": {"default": ["a"], "a": [], "b": []}}
+        self.assertEqual(
+            list(features.choices(package)),
+            [(), ("--no-default-features",), ("--no-default-features", "--features", "b")],
+        )
 
 
 class Circles(unittest.TestCase):

@@ -3,8 +3,8 @@
 //! Specification: image-spec, "Annotations".
 
 use crate::{
-    error::cut,
     json::{InvalidJson, Text},
+    text::cut,
 };
 use serde::{
     Deserializer,

@@ -1,6 +1,6 @@
 //! Common parts of JSON readers: [`InvalidJson`], and texts that are borrowed from the document.
 
-use crate::error::cut;
+use crate::text::cut;
 use serde::{
     Deserializer,
     de::{DeserializeSeed, Error, Visitor},

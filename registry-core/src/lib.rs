@@ -13,9 +13,11 @@ pub mod manifest;
 pub mod media_type;
 pub mod name;
 pub mod protocol;
+pub mod range;
 pub mod reference;
 pub mod service;
 pub mod storage;
+mod text;
 pub mod upload_id;
 
 pub use self::{
@@ -23,10 +25,11 @@ pub use self::{
     auth::{Action, Authenticator, Authorizer, Identity},
     descriptor::Descriptor,
     digest::{Algorithm, AnyDigest, Digest},
-    error::{Error, ErrorCode},
+    error::{BoxError, Error, ErrorCode},
     hooks::{Event, Hooks},
     media_type::MediaType,
     name::RepositoryName,
+    range::RangeSpec,
     reference::{Reference, Tag},
     service::{Limits, Registry, Repository, ResponseBody},
     storage::{Storage, StorageAdmin, StorageWrite},

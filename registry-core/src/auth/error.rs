@@ -1,6 +1,6 @@
 //! Errors of authentication and authorization: [`AuthError`].
 
-use crate::storage::BoxError;
+use crate::error::BoxError;
 use std::time::Duration;
 
 /// Failure to authenticate or authorize a request.

@@ -225,7 +225,7 @@ fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
 
 /// Shortens a text of a document for an error message.
 fn quoted(text: &str) -> String {
-    crate::error::cut(text.to_owned(), 128)
+    crate::text::cut(text.to_owned(), 128)
 }
 
 /// Reads the value of a field. Unless `must_fit` is set, a value of the wrong type counts as missing.

@@ -2,7 +2,7 @@
 //!
 //! Specification: RFC 9110, sections 14.6 and 15.3.7.2; RFC 2046, section 5.1.1.
 
-use crate::{digest::Digest, storage::RangeSpec};
+use crate::{digest::Digest, range::RangeSpec};
 use std::ops::Range;
 
 /// Maximum number of ranges that are answered with parts. Each part costs a search for the blob.
@@ -14,7 +14,7 @@ const BOUNDARY: usize = 64;
 /// because clients count them.
 ///
 /// ```
-/// use registry_core::{Digest, protocol::{Parts, Selection}, storage::RangeSpec};
+/// use registry_core::{Digest, RangeSpec, protocol::{Parts, Selection}};
 ///
 /// let blob = b"0123456789";
 /// let digest = Digest::of(registry_core::Algorithm::Sha256, blob);

@@ -1,7 +1,7 @@
 //! `Range` on blob reads, and `Content-Range` on chunks.
 
 use super::parts::MOST;
-use crate::{error::Error, storage::RangeSpec};
+use crate::{error::Error, range::RangeSpec};
 
 const RANGE: &str = "ranges such as `bytes=0-99`, `bytes=100-`, `bytes=-100` or `bytes=0-9,90-99`";
 const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";

@@ -12,8 +12,8 @@ use crate::{
     error::Error,
     media_type::MediaType,
     name::RepositoryName,
+    range::RangeSpec,
     reference::{Reference, Tag},
-    storage::RangeSpec,
     upload_id::UploadId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};

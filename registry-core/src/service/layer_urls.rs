@@ -1,8 +1,9 @@
 //! Layers that clients fetch from other servers, and the allowed URLs.
 
 use crate::{
-    error::{Error, cut},
+    error::Error,
     manifest::{Child, Manifest},
+    text::cut,
 };
 use std::{fmt, sync::Arc};
 

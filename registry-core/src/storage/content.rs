@@ -1,8 +1,7 @@
-//! Content that a storage returns: [`BlobInfo`], and [`BlobRead`] and [`Content`] for sending, with the
-//! requested part in [`RangeSpec`].
+//! Content that a storage returns: [`BlobInfo`], and [`BlobRead`] and [`Content`] for sending.
 
 use super::error::StorageError;
-use crate::{digest::Digest, media_type::MediaType};
+use crate::{digest::Digest, media_type::MediaType, range::RangeSpec};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -181,31 +180,6 @@ impl Body for Whole {
     }
 }
 
-/// Requested part of a blob, before the size of the blob is known. See RFC 9110, section 14.1.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RangeSpec {
-    /// `bytes=5-`: from an offset to the end.
-    From(u64),
-    /// `bytes=5-9`: from an offset to another, inclusive.
-    FromTo(u64, u64),
-    /// `bytes=-5`: the given number of bytes at the end.
-    Last(u64),
-}
-
-impl RangeSpec {
-    /// Returns the range of bytes in a blob of `size` bytes, end exclusive and never empty. Returns `None` if
-    /// the blob has no such bytes.
-    #[must_use]
-    pub fn resolve(self, size: u64) -> Option<Range<u64>> {
-        let range = match self {
-            Self::From(first) => first..size,
-            Self::FromTo(first, last) => first..size.min(last.saturating_add(1)),
-            Self::Last(count) => size.saturating_sub(count)..size,
-        };
-        (!range.is_empty()).then_some(range)
-    }
-}
-
 /// Options for opening a blob.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -286,31 +260,6 @@ impl StoredManifest {
             digest,
             media_type,
             bytes,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_resolve_as_the_specification_says() {
-        for (spec, size, expected) in [
-            (RangeSpec::FromTo(500, 1499), 2048, Some(500..1500)),
-            (RangeSpec::From(500), 2048, Some(500..2048)),
-            (RangeSpec::Last(500), 2048, Some(1548..2048)),
-            (RangeSpec::Last(5000), 2048, Some(0..2048)),
-            (RangeSpec::FromTo(2000, 5000), 2048, Some(2000..2048)),
-            (RangeSpec::FromTo(0, u64::MAX), 2048, Some(0..2048)),
-            (RangeSpec::FromTo(500, 0), 2048, None),
-            (RangeSpec::FromTo(5000, 10000), 2048, None),
-            (RangeSpec::From(2048), 2048, None),
-            (RangeSpec::Last(0), 2048, None),
-            (RangeSpec::From(0), 0, None),
-            (RangeSpec::Last(1), 0, None),
-        ] {
-            assert_eq!(spec.resolve(size), expected, "{spec:?} of {size}");
         }
     }
 }

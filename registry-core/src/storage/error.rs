@@ -1,10 +1,7 @@
 //! [`StorageError`]: errors of a storage.
 
-use crate::{digest::Digest, reference::Tag};
-use std::{error::Error as StdError, io};
-
-/// Any error, boxed, as a source that only the log shows.
-pub type BoxError = Box<dyn StdError + Send + Sync>;
+use crate::{digest::Digest, error::BoxError, reference::Tag};
+use std::io;
 
 /// Result of most calls of a storage.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;

@@ -23,10 +23,8 @@ mod write;
 pub use self::{
     abilities::Abilities,
     admin::{LinkInfo, StorageAdmin},
-    content::{
-        BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, RangeSpec, ReadBlob, StoredManifest,
-    },
-    error::{BoxError, Result, StorageError},
+    content::{BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, ReadBlob, StoredManifest},
+    error::{Result, StorageError},
     forward::StorageCall,
     ingest::{IngestError, ingest},
     memory::MemoryStorage,
@@ -38,4 +36,5 @@ pub use self::{
     write::StorageWrite,
 };
 
+pub use crate::{error::BoxError, range::RangeSpec};
 pub(crate) use ingest::close;

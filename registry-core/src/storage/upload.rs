@@ -13,9 +13,10 @@
 //! body.return_hasher(hasher);                      // without it there is no proof
 //! ```
 
-use super::error::{BoxError, StorageError};
+use super::error::StorageError;
 use crate::{
     digest::{Algorithm, Digest},
+    error::BoxError,
     hash::{Checkpoint, Hasher},
     upload_id::UploadId,
 };

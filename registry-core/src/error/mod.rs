@@ -5,6 +5,11 @@
 //!
 //! Specification: "Error Codes". Docker's additional codes are used for errors without an OCI code.
 
+mod boxed;
+mod code;
+
+pub use self::{boxed::BoxError, code::ErrorCode};
+
 use crate::{
     auth::{Access, Challenge},
     digest::{AnyDigest, Digest, InvalidDigest},
@@ -12,68 +17,13 @@ use crate::{
     manifest::InvalidManifest,
     name::{InvalidName, RepositoryName},
     reference::{InvalidReference, InvalidTag, Reference, Tag},
-    storage::{BoxError, IngestError, StorageError},
+    storage::{IngestError, StorageError},
+    text::cut,
     upload_id::UploadId,
 };
 use http::{Method, StatusCode};
 use serde::Serialize;
-use std::{convert::Infallible, fmt, time::Duration};
-
-/// Error codes of the specification, and Docker's for errors without one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "the names are the specification's own")]
-pub enum ErrorCode {
-    BlobUnknown,
-    BlobUploadInvalid,
-    BlobUploadUnknown,
-    DigestInvalid,
-    ManifestBlobUnknown,
-    ManifestInvalid,
-    ManifestUnknown,
-    NameInvalid,
-    NameUnknown,
-    SizeInvalid,
-    Unauthorized,
-    Denied,
-    Unsupported,
-    TooManyRequests,
-    /// Docker's code for `n` of a listing.
-    PaginationNumberInvalid,
-    /// Docker's code for failures of the registry itself.
-    Unknown,
-}
-
-impl ErrorCode {
-    /// Returns the code as in the JSON body.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BlobUnknown => "BLOB_UNKNOWN",
-            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
-            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
-            Self::DigestInvalid => "DIGEST_INVALID",
-            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
-            Self::ManifestInvalid => "MANIFEST_INVALID",
-            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
-            Self::NameInvalid => "NAME_INVALID",
-            Self::NameUnknown => "NAME_UNKNOWN",
-            Self::SizeInvalid => "SIZE_INVALID",
-            Self::Unauthorized => "UNAUTHORIZED",
-            Self::Denied => "DENIED",
-            Self::Unsupported => "UNSUPPORTED",
-            Self::TooManyRequests => "TOOMANYREQUESTS",
-            Self::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use std::{convert::Infallible, time::Duration};
 
 /// Reason for which a request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -444,15 +394,6 @@ impl Error {
 
 /// Maximum number of characters in a message.
 const MESSAGE: usize = 512;
-
-/// Cuts a text after `most` characters.
-pub(crate) fn cut(mut message: String, most: usize) -> String {
-    if let Some((end, _)) = message.char_indices().nth(most) {
-        message.truncate(end);
-        message.push('…');
-    }
-    message
-}
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {

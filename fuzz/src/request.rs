@@ -50,7 +50,12 @@ impl Head {
     }
 
     fn understood(&self) -> Result<Request, registry_core::Error> {
-        Request::parse(&self.method, &self.path, self.query.as_deref(), &self.headers)
+        Ok(Request::parse(
+            &self.method,
+            &self.path,
+            self.query.as_deref(),
+            &self.headers,
+        )?)
     }
 
     fn of(request: &Request) -> Self {

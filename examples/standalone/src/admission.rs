@@ -13,6 +13,7 @@ use registry_core::{
     Error,
     auth::{ClientAddress, PresumedProxy},
     hooks::Veto,
+    protocol::InvalidRequest,
 };
 use std::{net::IpAddr, sync::Arc};
 
@@ -62,7 +63,7 @@ impl Admission {
         }
         let agent = request.headers().get(header::USER_AGENT);
         if this.refuse_old_clients && agent.is_some_and(is_old) {
-            return refusal(&Error::Endpoint);
+            return refusal(&InvalidRequest::Endpoint.into());
         }
         next.run(request).await
     }

@@ -1,27 +1,29 @@
 //! [`Error`]: reason for a refusal, with its [`ErrorCode`] and JSON body.
 //!
-//! Only [`Error::wire`] converts an error into a status. A response has the details that the specification
-//! allows, and the log has all of them.
+//! Only [`Error::wire`] converts an error into a status; malformed requests have [`InvalidRequest::wire`]. A
+//! response has the details that the specification allows, and the log has all of them.
 //!
 //! Specification: "Error Codes". Docker's additional codes are used for errors without an OCI code.
 
 mod boxed;
 mod code;
+mod head;
 
 pub use self::{boxed::BoxError, code::ErrorCode};
 
 use crate::{
     auth::{Access, Challenge},
-    digest::{AnyDigest, Digest, InvalidDigest},
+    digest::{AnyDigest, Digest},
     hooks::Veto,
     manifest::InvalidManifest,
     name::{InvalidName, RepositoryName},
-    reference::{InvalidReference, InvalidTag, Reference, Tag},
+    protocol::InvalidRequest,
+    reference::{InvalidReference, Reference, Tag},
     storage::{IngestError, StorageError},
     text::cut,
     upload_id::UploadId,
 };
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 
@@ -29,9 +31,9 @@ use std::{convert::Infallible, time::Duration};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The repository's name is malformed.
+    /// The request has no meaning in the protocol.
     #[error(transparent)]
-    Name(#[from] InvalidName),
+    Request(#[from] InvalidRequest),
     /// A push would create a repository with more components in its name than the limit.
     #[error("the name of a new repository has at most {limit} components, this one has {components}")]
     NameTooDeep {
@@ -40,31 +42,6 @@ pub enum Error {
         /// Maximum number of components.
         limit: usize,
     },
-    /// A tag is malformed.
-    #[error(transparent)]
-    Tag(#[from] InvalidTag),
-    /// A digest is malformed, or has an unsupported algorithm.
-    #[error(transparent)]
-    Digest(#[from] InvalidDigest),
-    /// A closing request or a monolithic `POST` has no digest.
-    #[error("the `digest` parameter is missing")]
-    DigestMissing,
-    /// A parameter of the query is malformed.
-    #[error("the parameter `{name}` is malformed: {expected}")]
-    Parameter {
-        /// Name of the parameter.
-        name: &'static str,
-        /// Expected form.
-        expected: &'static str,
-    },
-    /// `n` of a listing, or `last` of the catalog, is malformed.
-    #[error("the parameter `{name}` is malformed: {expected}")]
-    PageParameter {
-        /// Name of the parameter.
-        name: &'static str,
-        /// Expected form.
-        expected: &'static str,
-    },
     /// `n` of the catalog is larger than the maximum.
     #[error(
         "a page of the catalog has at most {limit} repositories here: ask for a smaller `n`, or for none"
@@ -72,14 +49,6 @@ pub enum Error {
     CatalogPage {
         /// Maximum number of repositories on a page.
         limit: usize,
-    },
-    /// A header is malformed.
-    #[error("the header {name} is malformed: {expected}")]
-    Header {
-        /// Name of the header.
-        name: &'static str,
-        /// Expected form.
-        expected: &'static str,
     },
     /// Path and query are longer than the maximum.
     #[error("path and query have at most {limit} bytes here")]
@@ -100,15 +69,6 @@ pub enum Error {
     TooManyTags {
         /// Maximum number of tags.
         limit: usize,
-    },
-    /// There is no such endpoint.
-    #[error("there is no such endpoint")]
-    Endpoint,
-    /// The endpoint does not support the method.
-    #[error("the endpoint does not know this method")]
-    Method {
-        /// Supported methods.
-        allowed: &'static [Method],
     },
     /// The storage is read-only.
     #[error("this registry is read-only")]
@@ -297,23 +257,17 @@ impl Error {
     pub const fn wire(&self) -> (StatusCode, ErrorCode) {
         use {ErrorCode as C, StatusCode as S};
         match self {
-            Self::Name(_) | Self::NameTooDeep { .. } => (S::BAD_REQUEST, C::NameInvalid),
-            Self::Tag(_)
-            | Self::Manifest(_)
+            Self::Request(invalid) => invalid.wire(),
+            Self::NameTooDeep { .. } => (S::BAD_REQUEST, C::NameInvalid),
+            Self::Manifest(_)
             | Self::ManifestLimit { .. }
             | Self::DescriptorSize { .. }
             | Self::LayerUrl { .. } => (S::BAD_REQUEST, C::ManifestInvalid),
-            Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => {
-                (S::BAD_REQUEST, C::DigestInvalid)
-            }
-            Self::Parameter { .. } | Self::Header { .. } => (S::BAD_REQUEST, C::Unsupported),
-            Self::PageParameter { .. } | Self::CatalogPage { .. } => {
-                (S::BAD_REQUEST, C::PaginationNumberInvalid)
-            }
+            Self::DigestMismatch { .. } => (S::BAD_REQUEST, C::DigestInvalid),
+            Self::CatalogPage { .. } => (S::BAD_REQUEST, C::PaginationNumberInvalid),
             Self::TooManyTags { .. } | Self::TargetTooLong { .. } => (S::URI_TOO_LONG, C::Unsupported),
             Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, C::Unsupported),
-            Self::Endpoint => (S::NOT_FOUND, C::Unsupported),
-            Self::Method { .. } | Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
+            Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
                 (S::METHOD_NOT_ALLOWED, C::Unsupported)
             }
             Self::BlobUnknown(_) => (S::NOT_FOUND, C::BlobUnknown),
@@ -417,12 +371,15 @@ enum Detail {
     Offset { offset: u64 },
 }
 
+impl From<InvalidName> for Error {
+    fn from(invalid: InvalidName) -> Self {
+        InvalidRequest::from(invalid).into()
+    }
+}
+
 impl From<InvalidReference> for Error {
     fn from(invalid: InvalidReference) -> Self {
-        match invalid {
-            InvalidReference::Tag(invalid) => invalid.into(),
-            InvalidReference::Digest(invalid) => invalid.into(),
-        }
+        InvalidRequest::from(invalid).into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conditions on requests: content that a client already has, and required targets of tags.
 
-use crate::{digest::Digest, error::Error};
+use super::error::InvalidRequest;
+use crate::digest::Digest;
 use http::{HeaderMap, HeaderName, header};
 use std::fmt;
 
@@ -62,17 +63,17 @@ pub(super) fn entity_tags(headers: &HeaderMap) -> Option<EntityTags> {
 }
 
 /// Reads `If-Match` and `If-None-Match` of the `PUT` of a manifest.
-pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
+pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, InvalidRequest> {
     if let Some(tags) = text(headers, &header::IF_NONE_MATCH) {
         return match EntityTags::parse(tags) {
             EntityTags::Any => Ok(Some(Precondition::Absent)),
-            EntityTags::These(_) => Err(Error::Header {
+            EntityTags::These(_) => Err(InvalidRequest::Header {
                 name: "If-None-Match",
                 expected: "`*`",
             }),
         };
     }
-    let malformed = Error::Header {
+    let malformed = InvalidRequest::Header {
         name: "If-Match",
         expected: "`*`, or the digest of one manifest in quotes",
     };

@@ -4,7 +4,10 @@
 //! It uses no clock, storage or sockets. It works in both directions: [`Request`] also builds requests, and
 //! [`Answer`] reads responses. Test suites, mirrors and replication thus use the same types.
 
+mod answer;
 mod condition;
+mod error;
+mod headers;
 mod page;
 mod parts;
 mod query;
@@ -14,13 +17,16 @@ mod response;
 mod route;
 mod upload;
 
+pub(crate) use self::headers::Headers;
 pub use self::{
+    answer::Answer,
     condition::{EntityTags, Precondition},
+    error::InvalidRequest,
     page::PageQuery,
     parts::{Parts, Selection},
     range::{ContentRange, parse_ranges},
     request::Request,
-    response::{Answer, Response},
+    response::Response,
     route::{Endpoint, InvalidBase, Links, Route, normalized},
     upload::{ChunkRefused, Upload},
 };

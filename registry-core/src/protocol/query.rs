@@ -1,10 +1,11 @@
 //! Query of a request: parsing and formatting.
 
 use super::{
+    error::InvalidRequest,
     page::PageQuery,
     route::{decode, encode},
 };
-use crate::{digest::Digest, error::Error};
+use crate::digest::Digest;
 use std::{borrow::Cow, fmt::Display, sync::Arc};
 
 /// Query of a request. A `+` is not decoded to a blank: no parameter has a blank, and media types contain an
@@ -35,11 +36,11 @@ impl<'q> Query<'q> {
         name: &'static str,
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
+    ) -> Result<Option<T>, InvalidRequest> {
         match self.first(name) {
-            Some(text) if !text.is_empty() => {
-                parse(&text).map(Some).ok_or(Error::Parameter { name, expected })
-            }
+            Some(text) if !text.is_empty() => parse(&text)
+                .map(Some)
+                .ok_or(InvalidRequest::Parameter { name, expected }),
             _ => Ok(None),
         }
     }
@@ -48,7 +49,7 @@ impl<'q> Query<'q> {
         self,
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<K>,
-    ) -> Result<PageQuery<K>, Error> {
+    ) -> Result<PageQuery<K>, InvalidRequest> {
         Ok(PageQuery {
             n: self.count("n")?,
             last: self.parsed("last", expected, parse)?,
@@ -56,14 +57,14 @@ impl<'q> Query<'q> {
     }
 
     /// Parses the number of items on a page. Its maximum is checked by the code that uses it.
-    fn count(self, name: &'static str) -> Result<Option<usize>, Error> {
+    fn count(self, name: &'static str) -> Result<Option<usize>, InvalidRequest> {
         let Some(text) = self.first(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
         let decimal = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<u64>() {
             Ok(count) if decimal => Ok(Some(usize::try_from(count).unwrap_or(usize::MAX))),
-            _ => Err(Error::PageParameter {
+            _ => Err(InvalidRequest::PageParameter {
                 name,
                 expected: "a decimal number of at most 64 bits that is not negative",
             }),
@@ -71,16 +72,13 @@ impl<'q> Query<'q> {
     }
 
     /// Parses the `digest` of pushed content. Several parameters are allowed if they are equal.
-    pub(super) fn digest(self) -> Result<Digest, Error> {
+    pub(super) fn digest(self) -> Result<Digest, InvalidRequest> {
         let mut digests = self.all("digest").filter(|text| !text.is_empty());
-        let first = Digest::parse(&digests.next().ok_or(Error::DigestMissing)?)?;
+        let first = Digest::parse(&digests.next().ok_or(InvalidRequest::DigestMissing)?)?;
         for other in digests {
-            let actual = Digest::parse(&other)?;
-            if actual != first {
-                return Err(Error::DigestMismatch {
-                    expected: first,
-                    actual,
-                });
+            let second = Digest::parse(&other)?;
+            if second != first {
+                return Err(InvalidRequest::DigestTwice { first, second });
             }
         }
         Ok(first)

@@ -1,7 +1,7 @@
 //! `Range` on blob reads, and `Content-Range` on chunks.
 
-use super::parts::MOST;
-use crate::{error::Error, range::RangeSpec};
+use super::{error::InvalidRequest, parts::MOST};
+use crate::range::RangeSpec;
 
 const RANGE: &str = "ranges such as `bytes=0-99`, `bytes=100-`, `bytes=-100` or `bytes=0-9,90-99`";
 const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";
@@ -13,9 +13,9 @@ const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";
 ///
 /// # Errors
 ///
-/// [`Error::Header`] for a single malformed range of bytes.
-pub fn parse_ranges(header: &str) -> Result<Vec<RangeSpec>, Error> {
-    let malformed = || Error::Header {
+/// [`InvalidRequest::Header`] for a single malformed range of bytes.
+pub fn parse_ranges(header: &str) -> Result<Vec<RangeSpec>, InvalidRequest> {
+    let malformed = || InvalidRequest::Header {
         name: "Range",
         expected: RANGE,
     };
@@ -58,9 +58,9 @@ impl ContentRange {
     ///
     /// # Errors
     ///
-    /// [`Error::Header`] for anything else, and if it ends before it begins.
-    pub fn parse(header: &str) -> Result<Self, Error> {
-        let malformed = || Error::Header {
+    /// [`InvalidRequest::Header`] for anything else, and if it ends before it begins.
+    pub fn parse(header: &str) -> Result<Self, InvalidRequest> {
+        let malformed = || InvalidRequest::Header {
             name: "Content-Range",
             expected: CONTENT_RANGE,
         };

@@ -2,6 +2,7 @@
 
 use super::{
     condition::{EntityTags, Precondition, entity_tags, precondition, text},
+    error::InvalidRequest,
     page::PageQuery,
     query::{Query, Target},
     range::{ContentRange, parse_ranges},
@@ -9,7 +10,6 @@ use super::{
 };
 use crate::{
     digest::{Algorithm, Digest},
-    error::Error,
     media_type::MediaType,
     name::RepositoryName,
     range::RangeSpec,
@@ -124,17 +124,17 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`Error`] with the first malformed part, or with the methods that the endpoint supports.
+    /// [`InvalidRequest`] with the first malformed part, or with the methods that the endpoint supports.
     pub fn parse(
         method: &Method,
         path: &str,
         query: Option<&str>,
         headers: &HeaderMap,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, InvalidRequest> {
         let endpoint = Endpoint::parse(path)?;
         let methods = endpoint.methods();
         if !methods.contains(method) {
-            return Err(Error::Method { allowed: methods });
+            return Err(InvalidRequest::Method { allowed: methods });
         }
         if *method == Method::OPTIONS {
             return Ok(Self::Options { endpoint });
@@ -342,11 +342,13 @@ impl Request {
     }
 }
 
-fn catalog(query: Query<'_>) -> Result<Request, Error> {
+fn catalog(query: Query<'_>) -> Result<Request, InvalidRequest> {
     let page = query.page("a repository name", |last| RepositoryName::parse(last).ok());
     match page {
         Ok(page) => Ok(Request::Catalog { page }),
-        Err(Error::Parameter { name, expected }) => Err(Error::PageParameter { name, expected }),
+        Err(InvalidRequest::Parameter { name, expected }) => {
+            Err(InvalidRequest::PageParameter { name, expected })
+        }
         Err(other) => Err(other),
     }
 }
@@ -356,7 +358,7 @@ fn put_manifest(
     reference: Reference,
     query: Query<'_>,
     headers: &HeaderMap,
-) -> Result<Request, Error> {
+) -> Result<Request, InvalidRequest> {
     let tags = query
         .all("tag")
         .map(|tag| Tag::parse(&tag))
@@ -366,7 +368,7 @@ fn put_manifest(
         .filter(|value| !value.is_empty())
         .map(MediaType::parse)
         .transpose()
-        .or(Err(Error::Header {
+        .or(Err(InvalidRequest::Header {
             name: "Content-Type",
             expected,
         }))?;
@@ -379,7 +381,7 @@ fn put_manifest(
     })
 }
 
-fn open(repository: RepositoryName, query: Query<'_>) -> Result<Request, Error> {
+fn open(repository: RepositoryName, query: Query<'_>) -> Result<Request, InvalidRequest> {
     if let Some(digest) = query
         .first("mount")
         .and_then(|digest| Digest::parse(&digest).ok())
@@ -420,7 +422,7 @@ fn mount(repository: RepositoryName, digest: Digest, query: Query<'_>) -> Reques
 }
 
 /// Parses `Range` of a blob. It is ignored unless the method is `GET`, and if `If-Range` names other content.
-fn blob_ranges(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Vec<RangeSpec>, Error> {
+fn blob_ranges(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Vec<RangeSpec>, InvalidRequest> {
     let same = text(headers, &header::IF_RANGE)
         .is_none_or(|tag| !tag.starts_with("W/") && EntityTags::parse(tag).has(digest));
     match text(headers, &header::RANGE) {
@@ -429,7 +431,7 @@ fn blob_ranges(head: bool, digest: &Digest, headers: &HeaderMap) -> Result<Vec<R
     }
 }
 
-fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, Error> {
+fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, InvalidRequest> {
     text(headers, &header::CONTENT_RANGE)
         .map(ContentRange::parse)
         .transpose()
@@ -451,7 +453,7 @@ mod tests {
     use crate::error::ErrorCode;
     use proptest::prelude::*;
 
-    fn parse(method: &Method, target: &str, headers: &[(&str, &str)]) -> Result<Request, Error> {
+    fn parse(method: &Method, target: &str, headers: &[(&str, &str)]) -> Result<Request, InvalidRequest> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(

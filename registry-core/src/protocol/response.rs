@@ -1,29 +1,20 @@
-//! [`Response`]: status and headers of each success, and of each [`Error`]; [`Answer`] reads them back.
+//! [`Response`]: status and headers of each success.
 
 use super::{
+    headers::{Headers, OCI_CHUNK_MIN_LENGTH, OCI_FILTERS_APPLIED, OCI_SUBJECT, OCI_TAG, UPLOAD_UUID},
     parts::Parts,
     request::Request,
     route::{Endpoint, Links},
-    upload::Upload,
 };
 use crate::{
     digest::{AnyDigest, Digest},
-    error::Error,
     media_type::MediaType,
     name::RepositoryName,
     reference::{Reference, Tag},
     upload_id::UploadId,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use std::{fmt::Display, ops::Range};
-
-const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
-const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
-const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
-const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use std::ops::Range;
 
 /// Warning in the form of the specification: code 299, a dash and the text.
 const KEEPS_REFERRERS: &str = concat!(
@@ -211,236 +202,17 @@ impl Response {
                 StatusCode::NO_CONTENT
             }
         };
-        (status, headers.0)
-    }
-}
-
-impl Error {
-    /// Returns status and headers of a refusal. Its body is [`Error::body`], except that the body is empty if
-    /// a range has none of a blob's bytes.
-    #[must_use]
-    pub fn head(&self, links: &Links) -> (StatusCode, HeaderMap) {
-        let mut headers = Headers::new();
-        headers.set(header::CONTENT_TYPE, "application/json");
-        match self {
-            Self::Method { allowed } => headers.allow(allowed),
-            // A read-only registry answers what reads; which those are is the same for every endpoint that writes.
-            Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
-                headers.allow(&[Method::GET, Method::HEAD, Method::OPTIONS]);
-            }
-            Self::ChunkOutOfOrder {
-                repository,
-                id,
-                offset,
-            } => {
-                headers.session(links, repository, *id, *offset);
-            }
-            Self::RangeUnsatisfiable { size } => {
-                headers.0.remove(header::CONTENT_TYPE);
-                headers.set(header::CONTENT_RANGE, format_args!("bytes */{size}"));
-                headers.set(header::CONTENT_LENGTH, 0);
-            }
-            Self::Unauthorized { challenges, needed } => {
-                for challenge in challenges.iter().filter_map(|challenge| challenge.render(needed)) {
-                    headers.0.append(header::WWW_AUTHENTICATE, challenge);
-                }
-            }
-            Self::Throttled { retry_after } => {
-                headers.set(header::RETRY_AFTER, retry_after.as_secs().max(1));
-            }
-            // Nobody knows when one ends; soon, where pushes are under way.
-            Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
-            // An operator is needed first.
-            Self::Unavailable(_) => headers.set(header::RETRY_AFTER, 60),
-            Self::TooManyDocuments { .. } => headers.set(header::RETRY_AFTER, 5),
-            _ => {}
-        }
-        (self.wire().0, headers.0)
-    }
-}
-
-struct Headers(HeaderMap);
-
-impl Headers {
-    /// Creates the headers that every response has, because some clients require them, even with 401 and 404.
-    fn new() -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        Self(headers)
-    }
-
-    /// Sets a header. All values are made of parsed types, so they are legal. An illegal value would be left
-    /// out.
-    fn set(&mut self, name: HeaderName, value: impl Display) {
-        if let Ok(value) = HeaderValue::try_from(value.to_string()) {
-            self.0.insert(name, value);
-        }
-    }
-
-    fn add(&mut self, name: HeaderName, value: impl Display) {
-        if let Ok(value) = HeaderValue::try_from(value.to_string()) {
-            self.0.append(name, value);
-        }
-    }
-
-    fn allow(&mut self, methods: &[Method]) {
-        let methods: Vec<&str> = methods.iter().map(Method::as_str).collect();
-        self.set(header::ALLOW, methods.join(", "));
-    }
-
-    fn content(&mut self, digest: &Digest) {
-        self.set(CONTENT_DIGEST, digest);
-        self.set(header::ETAG, format_args!("\"{digest}\""));
-    }
-
-    fn of_blob(&mut self, digest: &Digest) {
-        self.content(digest);
-        self.set(header::ACCEPT_RANGES, "bytes");
-        self.set(header::CACHE_CONTROL, "max-age=31536000");
-    }
-
-    fn blob(&mut self, digest: &Digest, size: u64, part: Option<&Range<u64>>) -> StatusCode {
-        self.of_blob(digest);
-        self.set(header::CONTENT_TYPE, "application/octet-stream");
-        let Some(part) = part else {
-            self.set(header::CONTENT_LENGTH, size);
-            return StatusCode::OK;
-        };
-        self.set(header::CONTENT_LENGTH, part.end - part.start);
-        self.set(
-            header::CONTENT_RANGE,
-            format_args!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1)),
-        );
-        StatusCode::PARTIAL_CONTENT
-    }
-
-    /// Sets the headers of a session. Docker requires `Range: 0-<last>`, without a unit, and fails on any
-    /// other form.
-    fn session(&mut self, links: &Links, repository: &RepositoryName, id: UploadId, offset: u64) {
-        self.set(
-            header::LOCATION,
-            links.to(&Endpoint::Upload(repository.clone(), id)),
-        );
-        self.set(header::RANGE, format_args!("0-{}", Upload::at(offset).last()));
-        self.set(UPLOAD_UUID, id);
-    }
-
-    fn next(&mut self, links: &Links, next: Option<&Request>) {
-        if let Some(next) = next {
-            self.set(
-                header::LINK,
-                format_args!("<{}>; rel=\"next\"", links.path_of(&next.target())),
-            );
-        }
-    }
-}
-
-/// Status and headers of a response, read by a client.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-}
-
-impl<'a> Answer<'a> {
-    /// Wraps a response for reading.
-    #[must_use]
-    pub const fn new(status: StatusCode, headers: &'a HeaderMap) -> Self {
-        Self { status, headers }
-    }
-
-    fn text(self, name: &HeaderName) -> Option<&'a str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// Returns `Docker-Content-Digest`.
-    #[must_use]
-    pub fn digest(self) -> Option<Digest> {
-        Digest::parse(self.text(&CONTENT_DIGEST)?).ok()
-    }
-
-    /// Returns `Location` as it was sent: the URL of a session, or of created content.
-    #[must_use]
-    pub fn location(self) -> Option<&'a str> {
-        self.text(&header::LOCATION)
-    }
-
-    /// Returns the last byte of a session, from `Range: 0-<last>`. It is 0 for an empty session too, so it is
-    /// no offset.
-    #[must_use]
-    pub fn last_byte(self) -> Option<u64> {
-        let (first, last) = self.text(&header::RANGE)?.split_once('-')?;
-        (first == "0").then(|| last.parse().ok())?
-    }
-
-    /// Returns `Content-Type`, without parameters.
-    #[must_use]
-    pub fn media_type(self) -> Option<MediaType> {
-        MediaType::parse(self.text(&header::CONTENT_TYPE)?).ok()
-    }
-
-    /// Returns `Content-Length`, in bytes.
-    #[must_use]
-    pub fn length(self) -> Option<u64> {
-        self.text(&header::CONTENT_LENGTH)?.parse().ok()
-    }
-
-    /// Returns `OCI-Subject`.
-    #[must_use]
-    pub fn subject(self) -> Option<AnyDigest> {
-        AnyDigest::parse(self.text(&OCI_SUBJECT)?).ok()
-    }
-
-    /// Returns the tags of `OCI-Tag`, from several headers or one with commas.
-    #[must_use]
-    pub fn tags(self) -> Vec<Tag> {
-        let values = self
-            .headers
-            .get_all(OCI_TAG)
-            .into_iter()
-            .filter_map(|value| value.to_str().ok());
-        values
-            .flat_map(|value| value.split(','))
-            .filter_map(|tag| Tag::parse(tag.trim()).ok())
-            .collect()
-    }
-
-    /// Returns the URL of the next page, from `Link`.
-    #[must_use]
-    pub fn next(self) -> Option<&'a str> {
-        let links = self
-            .headers
-            .get_all(header::LINK)
-            .into_iter()
-            .filter_map(|value| value.to_str().ok());
-        let next = |link: &'a str| {
-            let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-            let rel = parameters
-                .split(';')
-                .any(|p| matches!(p.trim(), "rel=next" | "rel=\"next\""));
-            rel.then_some(url)
-        };
-        links.flat_map(|value| value.split(", ")).find_map(next)
-    }
-
-    /// Returns true if the referrers were filtered by `artifactType`.
-    #[must_use]
-    pub fn filtered(self) -> bool {
-        self.text(&OCI_FILTERS_APPLIED)
-            .is_some_and(|f| f.split(',').any(|f| f.trim() == "artifactType"))
+        (status, headers.into_map())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{digest::Algorithm, protocol::PageQuery};
+    use crate::{
+        digest::Algorithm,
+        protocol::{Answer, PageQuery},
+    };
 
     fn repository() -> RepositoryName {
         RepositoryName::parse("team/app").unwrap()

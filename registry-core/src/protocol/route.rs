@@ -7,7 +7,8 @@
 //!
 //! Specification: "Endpoints", end-1 to end-14; `_catalog` is Docker's.
 
-use crate::{digest::Digest, error::Error, name::RepositoryName, reference::Reference, upload_id::UploadId};
+use super::error::InvalidRequest;
+use crate::{digest::Digest, name::RepositoryName, reference::Reference, upload_id::UploadId};
 use http::Method;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::{borrow::Cow, fmt};
@@ -40,10 +41,10 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Endpoint`] if no endpoint has this form; else an error about the first malformed part.
-    pub fn parse(path: &str) -> Result<Self, Error> {
-        let rest = below_base(path).ok_or(Error::Endpoint)?;
-        let (route, name, last) = split(&rest).ok_or(Error::Endpoint)?;
+    /// [`InvalidRequest::Endpoint`] if no endpoint has this form; else an error about the first malformed part.
+    pub fn parse(path: &str) -> Result<Self, InvalidRequest> {
+        let rest = below_base(path).ok_or(InvalidRequest::Endpoint)?;
+        let (route, name, last) = split(&rest).ok_or(InvalidRequest::Endpoint)?;
         let name = || RepositoryName::parse(name);
         Ok(match route {
             Route::Base => Self::Base,
@@ -53,7 +54,7 @@ impl Endpoint {
             Route::Blob => Self::Blob(name()?, Digest::parse(last)?),
             Route::Uploads => Self::Uploads(name()?),
             // What is no id was never given out, so it is as unknown as any other.
-            Route::Upload => Self::Upload(name()?, UploadId::parse(last).or(Err(Error::UploadUnknown))?),
+            Route::Upload => Self::Upload(name()?, UploadId::parse(last).or(Err(InvalidRequest::UploadId))?),
             Route::Referrers => Self::Referrers(name()?, Digest::parse(last)?),
         })
     }
@@ -267,7 +268,7 @@ pub struct Links {
     base: String,
 }
 
-/// Error for a base that cannot precede `/v2/` in a URL.
+/// InvalidRequest for a base that cannot precede `/v2/` in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`, in ASCII and \

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Checks that the source files of a crate do not import each other in circles, except for those of a baseline.
 
+The layers of a crate are held likewise: a file reaches no file of a layer that `LAYERS` keeps from it, be it through
+others. They have no baseline.
+
 `circles.baseline` has a line for each circle: a circle that is not part of one of them fails, and so does a line that
 names more than is in a circle today. So the baseline only shrinks. `--write` removes from it what is no longer there;
 `--why` prints the imports that make each circle.
@@ -18,6 +21,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASELINE = Path(__file__).resolve().parent / "circles.baseline"
 COMMAND = ".ci/checks/circles.py"
+# What the files of the first place may reach, directly or through others: none of those of the others.
+CORE = "registry-core/src/"
+LAYERS = {
+    f"{CORE}{layer}": tuple(f"{CORE}{kept_away}" for kept_away in away)
+    for layer, away in {
+        "protocol/": ("storage/", "auth/", "hooks", "service/", "maintenance/", "error/mod.rs"),
+        "storage/": ("protocol/", "auth/", "hooks", "service/", "maintenance/", "error/mod.rs"),
+        "auth/": ("protocol/", "storage/", "hooks", "service/", "maintenance/", "error/mod.rs"),
+        "hooks": ("protocol/", "service/", "maintenance/", "error/mod.rs"),
+    }.items()
+}
 HEADING = f"# Circles of files, one a line, that are left to dissolve: `{COMMAND} --why`. Only shrinks."
 
 BLANKED = re.compile(
@@ -238,6 +252,34 @@ def circles(edges):
     return found
 
 
+def climbs(edges, layers):
+    """Paths by which a file reaches one that its layer is kept from: the shortest for each pair of places."""
+    out = {}
+    for source, target in edges:
+        out.setdefault(source, []).append(target)
+    for layer, kept_away in layers.items():
+        reached = {file: None for file in sorted(out) if file.startswith(layer)}
+        for file in (waiting := list(reached)):
+            for target in sorted(out.get(file, [])):
+                if target not in reached:
+                    reached[target] = file
+                    waiting.append(target)
+        for place in kept_away:
+            found = next((file for file in reached if file.startswith(place) and not file.startswith(layer)), None)
+            if found:
+                path = [found]
+                while reached[path[0]]:
+                    path.insert(0, reached[path[0]])
+                yield f"{layer} may not know {place}: {' -> '.join(path)}"
+
+
+def empty(layers):
+    """Places of layers where no file is: a check of them would see nothing."""
+    for place in sorted({*layers, *(place for away in layers.values() for place in away)}):
+        if not any(Path(ROOT, place).parent.glob(f"{Path(place).name}*")):
+            yield f"no file is in {place}, which the list of layers names"
+
+
 def roots():
     """The first file of each library and program of the workspace."""
     command = ["git", "ls-files", "*.rs"]
@@ -248,9 +290,11 @@ def roots():
 
 
 def main(arguments):
-    found, imports = set(), {}
+    found, imports, problems = set(), {}, list(empty(LAYERS))
     for root in roots():
         edges = Crate(root).edges()
+        names = [tuple(str(file.relative_to(ROOT)) for file in edge) for edge in edges]
+        problems += climbs(names, LAYERS)
         for circle in circles(edges):
             circle = frozenset(str(file.relative_to(ROOT)) for file in circle)
             found.add(circle)
@@ -260,10 +304,10 @@ def main(arguments):
                 if {str(source.relative_to(ROOT)), str(target.relative_to(ROOT))} <= circle
             ]
     baseline = read(BASELINE.read_text())
-    problems = list(compared(found, baseline))
     if arguments == ["--write"]:
         BASELINE.write_text(written(circle for circle in found if not is_new(circle, baseline)))
-        problems = list(compared(found, read(BASELINE.read_text())))
+        baseline = read(BASELINE.read_text())
+    problems += compared(found, baseline)
     if arguments == ["--why"]:
         for circle in sorted(found, key=sorted):
             print(*imports[circle], "", sep="\n")

@@ -172,6 +172,17 @@ class Circles(unittest.TestCase):
         self.assertEqual(len(list(circles.compared({ab}, [abc]))), 1)
         self.assertEqual(len(list(circles.compared(set(), [ab]))), 1)
 
+    def test_a_layer_that_reaches_another_one_through_a_third_is_seen(self):
+        layers = {"a/": ("b/", "c.rs")}
+        through = [("a/one.rs", "lib.rs"), ("lib.rs", "b/two.rs"), ("b/two.rs", "a/one.rs")]
+        found = list(circles.climbs(through, layers))
+        self.assertEqual(found, ["a/ may not know b/: a/one.rs -> lib.rs -> b/two.rs"])
+        self.assertEqual(list(circles.climbs([("b/two.rs", "a/one.rs"), ("c.rs", "b/two.rs")], layers)), [])
+
+    def test_a_layer_without_files_is_refused(self):
+        self.assertEqual(list(circles.empty(circles.LAYERS)), [])
+        self.assertEqual(len(list(circles.empty({"registry-core/src/nowhere/": ()}))), 1)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -481,4 +481,15 @@ mod tests {
             Err(HandshakeError::Refused(_))
         ));
     }
+
+    #[test]
+    fn the_answer_to_plain_http_is_an_error_body_of_the_registry() {
+        use registry_core::error::{ErrorCode, error_body};
+
+        let answer: serde_json::Value = serde_json::from_str(PLAIN_HTTP_BODY).unwrap();
+
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        let body = error_body(ErrorCode::Unsupported, message);
+        assert_eq!(PLAIN_HTTP_BODY.trim_end().as_bytes(), body);
+    }
 }

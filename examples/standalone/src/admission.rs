@@ -4,15 +4,14 @@ use crate::proxies::ProxyWarnings;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
 use registry_axum::{Network, Proxies};
 use registry_core::{
-    Error,
     auth::{ClientAddress, PresumedProxy},
-    hooks::Veto,
+    error::{ErrorCode, error_body},
     protocol::InvalidRequest,
 };
 use std::{net::IpAddr, sync::Arc};
@@ -59,19 +58,20 @@ impl Admission {
         {
             tracing::debug!(?peer, "refused: `http.allow` does not have this network");
             let why = "this network may not connect; `http.allow` in the registry's configuration has those that may";
-            return refusal(&Error::Vetoed(Veto::new(why)));
+            return refusal((StatusCode::FORBIDDEN, ErrorCode::Denied), why);
         }
         let agent = request.headers().get(header::USER_AGENT);
         if this.refuse_old_clients && agent.is_some_and(is_old) {
-            return refusal(&InvalidRequest::Endpoint.into());
+            let unknown = InvalidRequest::Endpoint;
+            return refusal(unknown.wire(), &unknown.to_string());
         }
         next.run(request).await
     }
 }
 
-fn refusal(error: &Error) -> Response {
-    let mut response = Response::new(Body::from(error.body()));
-    *response.status_mut() = error.wire().0;
+fn refusal((status, code): (StatusCode, ErrorCode), message: &str) -> Response {
+    let mut response = Response::new(Body::from(error_body(code, message)));
+    *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response

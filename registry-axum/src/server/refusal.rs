@@ -3,6 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use registry_core::error::{ErrorCode, error_body};
 
 /// Reasons why the listener refuses a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,46 +27,46 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    const fn parts(self) -> (StatusCode, ErrorCode, &'static str) {
         match self {
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "UNAVAILABLE",
+                ErrorCode::Unavailable,
                 "too many connections, try again later",
             ),
             Self::Requests => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "UNAVAILABLE",
+                ErrorCode::Unavailable,
                 "too many requests at once, try again later",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "UNSUPPORTED",
+                ErrorCode::Unsupported,
                 "the request line and headers are too large",
             ),
             Self::Malformed => (
                 StatusCode::BAD_REQUEST,
-                "UNSUPPORTED",
+                ErrorCode::Unsupported,
                 "this is not an HTTP request; is the client speaking TLS to a plain port?",
             ),
             Self::TwoLengths => (
                 StatusCode::BAD_REQUEST,
-                "UNSUPPORTED",
+                ErrorCode::Unsupported,
                 "a request has a Content-Length or a Transfer-Encoding, not both",
             ),
             Self::TransferCoding => (
                 StatusCode::NOT_IMPLEMENTED,
-                "UNSUPPORTED",
+                ErrorCode::Unsupported,
                 "the only Transfer-Encoding is chunked",
             ),
             Self::Host => (
                 StatusCode::BAD_REQUEST,
-                "UNSUPPORTED",
+                ErrorCode::Unsupported,
                 "a request names one host: in one Host header, or in :authority and none that differs",
             ),
             Self::BodyIdle => (
                 StatusCode::REQUEST_TIMEOUT,
-                "SIZE_INVALID",
+                ErrorCode::SizeInvalid,
                 "the body stopped arriving",
             ),
         }
@@ -75,9 +76,9 @@ impl Refusal {
         self.parts().0
     }
 
-    pub(super) fn body(self) -> String {
+    pub(super) fn body(self) -> Vec<u8> {
         let (_, code, message) = self.parts();
-        format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#)
+        error_body(code, message)
     }
 
     /// Returns the answer to a request. It ends an HTTP/1 connection.
@@ -96,9 +97,10 @@ impl Refusal {
     /// Returns the answer to bytes that never became a request, as it is sent.
     pub(super) fn bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.body());
-        Bytes::from(format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             body.len()
-        ))
+        );
+        Bytes::from([head.as_bytes(), &body].concat())
     }
 }

@@ -25,6 +25,8 @@ pub enum ErrorCode {
     TooManyRequests,
     /// Docker's code for `n` of a listing.
     PaginationNumberInvalid,
+    /// Docker's code for a service that is not available now.
+    Unavailable,
     /// Docker's code for failures of the registry itself.
     Unknown,
 }
@@ -49,6 +51,7 @@ impl ErrorCode {
             Self::Unsupported => "UNSUPPORTED",
             Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
+            Self::Unavailable => "UNAVAILABLE",
             Self::Unknown => "UNKNOWN",
         }
     }

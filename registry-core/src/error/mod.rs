@@ -5,11 +5,14 @@
 //!
 //! Specification: "Error Codes". Docker's additional codes are used for errors without an OCI code.
 
+mod body;
 mod boxed;
 mod code;
 mod head;
 
-pub use self::{boxed::BoxError, code::ErrorCode};
+pub use self::{body::error_body, boxed::BoxError, code::ErrorCode};
+
+use self::body::{Detail, shortened};
 
 use crate::{
     auth::{Access, Challenge},
@@ -20,11 +23,9 @@ use crate::{
     protocol::InvalidRequest,
     reference::{InvalidReference, Reference, Tag},
     storage::{IngestError, StorageError},
-    text::cut,
     upload_id::UploadId,
 };
 use http::StatusCode;
-use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 
 /// Reason for which a request was refused.
@@ -304,36 +305,24 @@ impl Error {
 
     /// Returns the JSON body, with a remedy for the client or its operator after the message.
     pub(crate) fn body_with(&self, remedy: Option<&str>) -> Vec<u8> {
-        let code = self.wire().1.as_str();
-        let mut message = cut(self.to_string(), MESSAGE);
+        let mut message = shortened(&self.to_string());
         if let Some(remedy) = remedy {
             message.push_str("; ");
             message.push_str(remedy);
         }
-        let one = |detail| ErrorEntry {
-            code,
-            message: &message,
-            detail,
-        };
-        let errors = match self {
+        let details = match self {
             Self::MissingEntries(missing) | Self::MissingReferences(missing) => missing
                 .iter()
-                .map(|digest| {
-                    one(Some(Detail::Digest {
-                        digest: digest.to_string(),
-                    }))
-                })
+                .map(|digest| Some(Detail::digest(digest)))
                 .collect(),
-            _ => vec![one(self.detail())],
+            _ => vec![self.detail()],
         };
-        serde_json::to_vec(&ErrorBody { errors }).unwrap_or_default()
+        body::write(self.wire().1, &message, details)
     }
 
     fn detail(&self) -> Option<Detail> {
         match self {
-            Self::BlobUnknown(digest) => Some(Detail::Digest {
-                digest: digest.to_string(),
-            }),
+            Self::BlobUnknown(digest) => Some(Detail::digest(digest)),
             Self::ManifestUnknown(reference) => Some(Detail::Reference {
                 reference: reference.to_string(),
             }),
@@ -344,31 +333,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-/// Maximum number of characters in a message.
-const MESSAGE: usize = 512;
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    errors: Vec<ErrorEntry<'a>>,
-}
-
-#[derive(Serialize)]
-struct ErrorEntry<'a> {
-    code: &'static str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Detail>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Detail {
-    Digest { digest: String },
-    Reference { reference: String },
-    Name { name: String },
-    Offset { offset: u64 },
 }
 
 impl From<InvalidName> for Error {
@@ -447,7 +411,7 @@ mod tests {
         let logged = error.to_string();
 
         assert!(
-            logged.chars().count() < MESSAGE,
+            logged.chars().count() < body::MESSAGE,
             "{} characters",
             logged.chars().count()
         );
@@ -462,7 +426,7 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
 
         let message = body["errors"][0]["message"].as_str().unwrap();
-        assert_eq!(message.chars().count(), MESSAGE + 1);
+        assert_eq!(message.chars().count(), body::MESSAGE + 1);
         assert!(message.ends_with('…'));
     }
 

@@ -56,6 +56,12 @@ impl MediaType {
             )
     }
 
+    /// Returns true if this is the type of an index: OCI's, or Docker's manifest list.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        matches!(self.as_str(), Self::OCI_INDEX | Self::DOCKER_LIST)
+    }
+
     /// Returns true if this is Docker's schema 1 of manifests, signed or not.
     pub(crate) fn is_schema_1(&self) -> bool {
         self.0

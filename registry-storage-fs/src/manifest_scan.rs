@@ -4,11 +4,8 @@
 //! only once, since the bytes of a digest never change, nor do their references. They are remembered, and each scan
 //! only lists the manifests. A manifest that has gone is noticed when it is read for a page.
 
-use crate::{
-    error::FsError, listing::names_after, manifests::sniff, open::Store, referrer_index::Entry,
-    referrers::entry_of,
-};
-use registry_core::{Algorithm, Digest, RepositoryName, storage::Result};
+use crate::{error::FsError, listing::names_after, open::Store, referrer_index::Entry, referrers::entry_of};
+use registry_core::{Algorithm, Digest, RepositoryName, manifest::Manifest, storage::Result};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     ops::Bound,
@@ -172,7 +169,7 @@ impl Store {
         let entry = entry_of(&manifest);
         // One that is damaged may be pushed again, and one of another type than its bytes say may be put as another.
         let is_lasting = Digest::of(digest.algorithm(), &manifest.bytes) == *digest
-            && manifest.media_type == sniff(&manifest.bytes);
+            && manifest.media_type == Manifest::sniff_media_type(&manifest.bytes);
         if is_lasting {
             self.known_manifests.remember(repository, digest, entry);
         }

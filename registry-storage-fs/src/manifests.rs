@@ -23,9 +23,7 @@ use registry_core::{
         TagExpect, WrongSize,
     },
 };
-use serde::Deserialize;
 use std::{
-    borrow::Cow,
     collections::HashSet,
     fs::{self, File},
     io::{self, Read as _},
@@ -107,7 +105,7 @@ impl Store {
         self.remarks.forget(&path);
         let media_type = match self.stored_media_type(repository, digest)? {
             Some(stored) => stored,
-            None => sniff(&bytes),
+            None => Manifest::sniff_media_type(&bytes),
         };
         Ok(Some(StoredManifest::new(*digest, media_type, Bytes::from(bytes))))
     }
@@ -168,7 +166,7 @@ impl Store {
         let mut changes = self.disk.changes();
         self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
         let media_type = self.layout.media_type(repository, &digest);
-        if sniff(bytes) == put.media_type {
+        if Manifest::sniff_media_type(bytes) == put.media_type {
             self.place(&digest, &media_type, || changes.remove(&media_type))?;
         } else {
             self.place(&digest, &media_type, || {
@@ -355,40 +353,4 @@ enum Found {
     /// Whole, but with this size.
     Size(u64),
     Missing,
-}
-
-/// Returns the media type that registry:2 gives a manifest: its own `mediaType`, else an OCI index or manifest by its
-/// fields.
-pub(crate) fn sniff(bytes: &[u8]) -> MediaType {
-    #[derive(Deserialize)]
-    struct Own<'a> {
-        #[serde(borrow, rename = "mediaType")]
-        media_type: Option<Cow<'a, str>>,
-    }
-    let own = serde_json::from_slice::<Own<'_>>(bytes).ok();
-    own.and_then(|own| MediaType::parse(&own.media_type?).ok())
-        .unwrap_or_else(|| Manifest::guess_media_type(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_say_what_they_are_or_are_guessed() {
-        for (bytes, expected) in [
-            (
-                r#"{"mediaType":"application/x+json","manifests":[]}"#,
-                "application/x+json",
-            ),
-            (r#"{"schemaVersion":2,"manifests":[]}"#, MediaType::OCI_INDEX),
-            (
-                r#"{"schemaVersion":2,"config":{},"layers":[]}"#,
-                MediaType::OCI_MANIFEST,
-            ),
-            ("no JSON at all", MediaType::OCI_MANIFEST),
-        ] {
-            assert_eq!(sniff(bytes.as_bytes()).as_str(), expected);
-        }
-    }
 }

@@ -92,9 +92,8 @@ impl Asked {
             (true, StatusCode::CREATED) if self.is_tagged => Some(Outcome::Pushed),
             (true, StatusCode::CREATED) => Some(Outcome::PushedPart),
             (false, StatusCode::OK) => {
-                let index = [MediaType::OCI_INDEX, MediaType::DOCKER_LIST];
-                let media_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-                (!index.contains(&media_type)).then_some(Outcome::Pulled)
+                let media_type = MediaType::parse(headers.get(header::CONTENT_TYPE)?.to_str().ok()?).ok()?;
+                (!media_type.is_index()).then_some(Outcome::Pulled)
             }
             _ => None,
         }

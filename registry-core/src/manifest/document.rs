@@ -1,7 +1,8 @@
 //! JSON of a manifest, parsed in one pass.
 
 use super::{
-    Child, InvalidManifest, Manifest,
+    child::Child,
+    invalid::InvalidManifest,
     keys::{self, Field, Keys, Reading},
 };
 use crate::{
@@ -24,20 +25,20 @@ use std::{borrow::Cow, fmt, marker::PhantomData, str, sync::Arc};
 pub(super) struct Document<'a> {
     pub(super) schema_version: Option<u64>,
     media_type: Option<Cow<'a, str>>,
-    artifact_type: Option<Cow<'a, str>>,
+    pub(super) artifact_type: Option<Cow<'a, str>>,
     pub(super) config: Vec<RawDescriptor<'a>>,
     /// Absent or a list. Null is an empty list, as Go writes it.
     pub(super) layers: Option<Vec<RawDescriptor<'a>>>,
     pub(super) manifests: Option<Vec<RawDescriptor<'a>>>,
     /// Layers of the withdrawn type `application/vnd.oci.artifact.manifest.v1+json`, which is still in use.
-    blobs: Vec<RawDescriptor<'a>>,
-    subject: Option<RawDescriptor<'a>>,
-    annotations: Option<&'a RawValue>,
-    reading: Reading,
+    pub(super) blobs: Vec<RawDescriptor<'a>>,
+    pub(super) subject: Option<RawDescriptor<'a>>,
+    pub(super) annotations: Option<&'a RawValue>,
+    pub(super) reading: Reading,
 }
 
 pub(super) struct RawDescriptor<'a> {
-    media_type: Cow<'a, str>,
+    pub(super) media_type: Cow<'a, str>,
     digest: Cow<'a, str>,
     size: u64,
     urls: Vec<Cow<'a, str>>,
@@ -57,7 +58,7 @@ impl Shape {
     pub(super) fn of(media_type: &MediaType) -> Self {
         match media_type.as_str() {
             MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST => Self::Image,
-            MediaType::OCI_INDEX | MediaType::DOCKER_LIST => Self::Index,
+            _ if media_type.is_index() => Self::Index,
             _ => Self::Unknown,
         }
     }
@@ -110,73 +111,6 @@ impl<'a> Document<'a> {
         }
         Ok(media_type)
     }
-
-    pub(super) fn read(self, media_type: MediaType, shape: Shape) -> Result<Manifest, InvalidManifest> {
-        let own = self.artifact_type.as_deref().filter(|own| !own.is_empty());
-        if let Some(own) = own.filter(|_| self.reading == Reading::Pushed) {
-            MediaType::parse(own).map_err(|source| InvalidManifest::ArtifactType {
-                text: quoted(own),
-                source,
-            })?;
-        }
-        let config = self.config.last().filter(|_| shape == Shape::Image);
-        let of_config = config.map(|config| &*config.media_type);
-        let artifact_type = own
-            .or_else(|| of_config.filter(|of_config| !of_config.is_empty()))
-            .map(Arc::from);
-        let (annotations, problem) = match self.annotations.map(Annotations::read).transpose() {
-            Ok(annotations) => (annotations.flatten(), None),
-            Err(source) if self.reading == Reading::Pushed => {
-                let of = "the manifest";
-                return Err(InvalidManifest::Annotations { of, source });
-            }
-            Err(problem) => (None, Some(problem)),
-        };
-        let children = |field, descriptors| children(field, descriptors, self.reading);
-        let mut blobs = children("config", self.config)?;
-        blobs.append(&mut children("layers", self.layers.unwrap_or_default())?);
-        blobs.append(&mut children("blobs", self.blobs)?);
-        let subject = children("subject", self.subject.into_iter().collect())?
-            .pop()
-            .map(|subject| subject.digest);
-        Ok(Manifest {
-            media_type,
-            blobs,
-            manifests: children("manifests", self.manifests.unwrap_or_default())?,
-            subject,
-            artifact_type,
-            annotations,
-            problem,
-        })
-    }
-}
-
-/// Entry of an index, with the fields for a list of referrers.
-pub(crate) struct Entry {
-    pub(crate) digest: AnyDigest,
-    pub(crate) artifact_type: Option<Arc<str>>,
-    pub(crate) annotations: Result<Option<Annotations>, InvalidAnnotations>,
-}
-
-/// Returns the entries of a stored index.
-pub(crate) fn entries(index: &[u8]) -> Result<Vec<Entry>, InvalidManifest> {
-    let index = Document::parse(index, Reading::Stored)?;
-    let entry = |descriptor: RawDescriptor<'_>| {
-        Ok(Entry {
-            digest: digest("manifests", &descriptor)?,
-            artifact_type: descriptor
-                .artifact_type
-                .filter(|text| !text.is_empty())
-                .map(Arc::from),
-            annotations: descriptor.annotations.map_or(Ok(None), Annotations::read),
-        })
-    };
-    index
-        .manifests
-        .unwrap_or_default()
-        .into_iter()
-        .map(entry)
-        .collect()
 }
 
 fn digest(field: &'static str, descriptor: &RawDescriptor<'_>) -> Result<AnyDigest, InvalidManifest> {
@@ -187,33 +121,46 @@ fn digest(field: &'static str, descriptor: &RawDescriptor<'_>) -> Result<AnyDige
     })
 }
 
-fn children(
+/// Converts the descriptors of a field.
+pub(super) fn children(
     field: &'static str,
     descriptors: Vec<RawDescriptor<'_>>,
     reading: Reading,
 ) -> Result<Vec<Child>, InvalidManifest> {
     let child = |descriptor: RawDescriptor<'_>| {
         let digest = digest(field, &descriptor)?;
-        if reading == Reading::Pushed
-            && let Some(annotations) = descriptor.annotations
-        {
-            Annotations::check(annotations)
-                .map_err(|source| InvalidManifest::Annotations { of: field, source })?;
-        }
-        let media_type = MediaType::parse(&descriptor.media_type).ok();
-        let is = |of: fn(&MediaType) -> bool| media_type.as_ref().is_some_and(of);
+        let (annotations, problem) = annotations(field, descriptor.annotations, reading)?;
         Ok(Child {
+            media_type: MediaType::parse(&descriptor.media_type).ok(),
             digest,
             size: descriptor.size,
-            is_manifest: is(MediaType::is_manifest),
-            is_nondistributable: is(MediaType::is_nondistributable),
+            artifact_type: descriptor
+                .artifact_type
+                .filter(|text| !text.is_empty())
+                .map(Arc::from),
+            annotations,
             urls: match field {
                 "layers" | "blobs" => descriptor.urls.into_iter().map(Cow::into_owned).collect(),
                 _ => Vec::new(),
             },
+            problem: problem.map(Box::new),
         })
     };
     descriptors.into_iter().map(child).collect()
+}
+
+/// Reads annotations. Malformed ones refuse a pushed document. A stored one is read without them, and the
+/// reason is returned.
+pub(super) fn annotations(
+    of: &'static str,
+    json: Option<&RawValue>,
+    reading: Reading,
+) -> Result<(Option<Annotations>, Option<InvalidAnnotations>), InvalidManifest> {
+    match json.map_or(Ok(None), Annotations::read) {
+        Ok(annotations) => Ok((annotations, None)),
+        Err(source) if reading == Reading::Pushed => Err(InvalidManifest::Annotations { of, source }),
+        Err(problem) => Ok((None, Some(problem))),
+    }
 }
 
 fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
@@ -224,12 +171,12 @@ fn parse_type(text: &str) -> Result<MediaType, InvalidManifest> {
 }
 
 /// Shortens a text of a document for an error message.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     crate::text::cut(text.to_owned(), 128)
 }
 
 /// Reads the value of a field. Unless `must_fit` is set, a value of the wrong type counts as missing.
-fn value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
+pub(super) fn value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     map: &mut A,
     must_fit: bool,
     seed: S,
@@ -310,7 +257,7 @@ fn add<T>(field: &mut Option<Vec<T>>, list: Option<Vec<T>>) {
 }
 
 /// Deserializes a value or null.
-struct Nullable<S>(S);
+pub(super) struct Nullable<S>(pub(super) S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Nullable<S> {
     type Value = Option<S::Value>;

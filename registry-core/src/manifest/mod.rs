@@ -6,12 +6,15 @@
 //! Specification: image-spec, "Image Manifest", "Image Index", "Content Descriptors". Docker's image manifest
 //! version 2, schema 2, and its manifest list are supported equally.
 
+mod child;
 mod depth;
 mod document;
+mod invalid;
 mod keys;
+mod sniff;
 
-pub(crate) use self::{depth::depth, document::entries};
-
+pub(crate) use self::depth::depth;
+pub use self::{child::Child, invalid::InvalidManifest};
 pub use crate::json::InvalidJson;
 
 use self::{
@@ -21,10 +24,10 @@ use self::{
 use crate::{
     annotations::{Annotations, InvalidAnnotations},
     descriptor::Descriptor,
-    digest::{AnyDigest, Digest, InvalidDigest},
-    media_type::{InvalidMediaType, MediaType},
+    digest::{AnyDigest, Digest},
+    media_type::MediaType,
 };
-use std::{str, sync::Arc};
+use std::sync::Arc;
 
 /// Parsed manifest or index, with the fields that a registry needs.
 #[derive(Clone, Debug)]
@@ -37,97 +40,6 @@ pub struct Manifest {
     annotations: Option<Annotations>,
     /// Reason for which a stored manifest is listed without its annotations.
     problem: Option<InvalidAnnotations>,
-}
-
-/// Content that a manifest refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Child {
-    /// Its digest, possibly with an algorithm that is not supported here.
-    pub digest: AnyDigest,
-    /// Size in bytes that the descriptor gives.
-    pub size: u64,
-    /// True if its media type is that of a manifest or an index.
-    pub is_manifest: bool,
-    /// True if its media type is non-distributable. Such a layer need not be in the repository.
-    pub is_nondistributable: bool,
-    /// URLs of a layer; empty for any other content.
-    pub urls: Vec<String>,
-}
-
-/// Reason for which a document is not a valid manifest.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidManifest {
-    /// The document is not UTF-8.
-    #[error("the manifest is not UTF-8 text: {0}")]
-    Utf8(#[from] str::Utf8Error),
-    /// The document is not JSON, has a field of the wrong type, or a key that clients read differently; with
-    /// line and column.
-    #[error("the manifest is not valid JSON of its type: {0}")]
-    Json(#[source] InvalidJson),
-    /// Neither the document nor the request has a media type.
-    #[error("neither the manifest's mediaType nor the Content-Type header says what it is")]
-    NoMediaType,
-    /// A media type is malformed.
-    #[error("{text:?} is no media type: {source}")]
-    MediaType {
-        /// Text in the document.
-        text: String,
-        /// Reason for the refusal.
-        source: InvalidMediaType,
-    },
-    /// An artifact type is not a media type.
-    #[error("the artifactType {text:?} is no media type: {source}")]
-    ArtifactType {
-        /// Text in the document.
-        text: String,
-        /// Reason for the refusal.
-        source: InvalidMediaType,
-    },
-    /// The media type is not that of a manifest.
-    #[error("a manifest cannot have the media type {0}")]
-    NotAManifest(MediaType),
-    /// The media types of the document and the request differ.
-    #[error("the manifest's mediaType is {own}, the Content-Type header says {header}")]
-    MediaTypeMismatch {
-        /// Media type in the document.
-        own: MediaType,
-        /// Media type in the request.
-        header: MediaType,
-    },
-    /// The schema version is not 2, the only supported version.
-    #[error("the schemaVersion must be 2")]
-    SchemaVersion,
-    /// A field that the media type requires is missing.
-    #[error("a manifest of the type {media_type} needs `{field}`")]
-    Missing {
-        /// The media type.
-        media_type: MediaType,
-        /// The missing field.
-        field: &'static str,
-    },
-    /// Annotations are malformed, so that lists of referrers could not show them.
-    #[error("{of} has annotations that cannot be read: {source}")]
-    Annotations {
-        /// Field of the descriptor that has them, or the manifest itself.
-        of: &'static str,
-        /// Reason for the refusal.
-        source: InvalidAnnotations,
-    },
-    /// The document could be read as an image and as an index: GHSA-77vh-xpmg-72qh.
-    #[error("a manifest has either `manifests`, or `config` and `layers`, not both")]
-    Ambiguous,
-    /// The digest of a descriptor is malformed.
-    #[error("`{field}` has a descriptor with the digest {text:?}: {source}")]
-    Digest {
-        /// Field with the descriptor.
-        field: &'static str,
-        /// Text in the document.
-        text: String,
-        /// Reason for the refusal.
-        source: InvalidDigest,
-    },
 }
 
 impl Manifest {
@@ -159,7 +71,7 @@ impl Manifest {
         if document.manifests.is_some() && (!document.config.is_empty() || document.layers.is_some()) {
             return Err(InvalidManifest::Ambiguous);
         }
-        document.read(media_type, shape)
+        Self::of(document, media_type, shape)
     }
 
     /// Parses a stored manifest, which was accepted earlier under unknown rules with `media_type`.
@@ -172,17 +84,57 @@ impl Manifest {
     /// [`InvalidManifest`] only if it cannot be read at all.
     pub fn parse_stored(bytes: &[u8], media_type: &MediaType) -> Result<Self, InvalidManifest> {
         let document = Document::parse(bytes, Reading::Stored)?;
-        document.read(media_type.clone(), Shape::of(media_type))
+        Self::of(document, media_type.clone(), Shape::of(media_type))
     }
 
-    /// Guesses the media type of a document without a `mediaType`, if the type of its push is unknown. It is
-    /// an OCI index if it has `manifests`, and an OCI manifest otherwise.
-    #[must_use]
-    pub fn guess_media_type(bytes: &[u8]) -> MediaType {
-        match Document::parse(bytes, Reading::Stored) {
-            Ok(document) if document.manifests.is_some() => MediaType::known(MediaType::OCI_INDEX),
-            _ => MediaType::known(MediaType::OCI_MANIFEST),
+    /// Converts a document of this type.
+    fn of(document: Document<'_>, media_type: MediaType, shape: Shape) -> Result<Self, InvalidManifest> {
+        let reading = document.reading;
+        let own = document.artifact_type.as_deref().filter(|own| !own.is_empty());
+        if let Some(own) = own.filter(|_| reading == Reading::Pushed) {
+            MediaType::parse(own).map_err(|source| InvalidManifest::ArtifactType {
+                text: document::quoted(own),
+                source,
+            })?;
         }
+        let config = document.config.last().filter(|_| shape == Shape::Image);
+        let of_config = config.map(|config| &*config.media_type);
+        let artifact_type = own
+            .or_else(|| of_config.filter(|of_config| !of_config.is_empty()))
+            .map(Arc::from);
+        let (annotations, problem) = document::annotations("the manifest", document.annotations, reading)?;
+        let children = |field, descriptors| document::children(field, descriptors, reading);
+        let mut blobs = children("config", document.config)?;
+        blobs.append(&mut children("layers", document.layers.unwrap_or_default())?);
+        blobs.append(&mut children("blobs", document.blobs)?);
+        let subject = children("subject", document.subject.into_iter().collect())?
+            .pop()
+            .map(|subject| subject.digest);
+        Ok(Self {
+            media_type,
+            blobs,
+            manifests: children("manifests", document.manifests.unwrap_or_default())?,
+            subject,
+            artifact_type,
+            annotations,
+            problem,
+        })
+    }
+
+    /// Returns the media type of a document whose push is unknown, as registry:2 reads it.
+    ///
+    /// It is its own `mediaType`. Without one, it is an OCI index if it has `manifests`, and an OCI manifest
+    /// otherwise.
+    ///
+    /// ```
+    /// use registry_core::{MediaType, manifest::Manifest};
+    ///
+    /// let media_type = Manifest::sniff_media_type(br#"{"schemaVersion":2,"manifests":[]}"#);
+    /// assert_eq!(media_type.as_str(), MediaType::OCI_INDEX);
+    /// ```
+    #[must_use]
+    pub fn sniff_media_type(bytes: &[u8]) -> MediaType {
+        sniff::media_type(bytes)
     }
 
     /// Returns its own `mediaType`, or else the one it was pushed with.
@@ -318,7 +270,7 @@ mod tests {
 
         let index = parse(&index).unwrap();
 
-        let are: Vec<_> = index.manifests().iter().map(|child| child.is_manifest).collect();
+        let are: Vec<_> = index.manifests().iter().map(Child::is_manifest).collect();
         assert_eq!(are, [true, false, false]);
     }
 
@@ -358,11 +310,11 @@ mod tests {
         let [config, layer, foreign, nondistributable] = manifest.blobs() else {
             unreachable!("a config and three layers");
         };
-        assert!(nondistributable.is_nondistributable && nondistributable.urls.is_empty());
+        assert!(nondistributable.is_nondistributable() && nondistributable.urls.is_empty());
         assert!(
             [config, layer, foreign]
                 .iter()
-                .all(|child| !child.is_nondistributable)
+                .all(|child| !child.is_nondistributable())
         );
         assert!(config.urls.is_empty() && layer.urls.is_empty());
         assert_eq!(foreign.urls, ["https://example.com/layer"]);
@@ -662,7 +614,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             let _ = Manifest::parse(&bytes, Some(&MediaType::known(MediaType::OCI_MANIFEST)));
-            let _ = Manifest::guess_media_type(&bytes);
+            let _ = Manifest::sniff_media_type(&bytes);
         }
 
         #[test]

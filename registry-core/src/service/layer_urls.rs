@@ -35,7 +35,7 @@ impl LayerUrls {
 
     /// Returns true if content of an admitted manifest need not be in the repository.
     pub(super) fn may_be_absent(&self, child: &Child) -> bool {
-        child.is_nondistributable || (self.0.is_some() && !child.urls.is_empty())
+        child.is_nondistributable() || (self.0.is_some() && !child.urls.is_empty())
     }
 }
 

@@ -218,7 +218,7 @@ impl Repository {
             manifest.manifests()
         };
         let blobs = manifest.blobs().iter().map(|child| (child, Need::Blob));
-        let entries = manifests.iter().map(|child| match child.is_manifest {
+        let entries = manifests.iter().map(|child| match child.is_manifest() {
             true => (child, Need::Manifest),
             false => (child, Need::Either),
         });

@@ -11,7 +11,7 @@ use crate::{
     descriptor::Descriptor,
     digest::{AnyDigest, Digest},
     error::Error,
-    manifest::{self, Manifest},
+    manifest::Manifest,
     media_type::MediaType,
     reference::Tag,
     storage::StoredManifest,
@@ -82,7 +82,9 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
             stored.bytes.len()
         ));
     }
-    let entries = manifest::entries(&stored.bytes).map_err(|error| error.to_string())?;
+    let index = Manifest::parse_stored(&stored.bytes, &stored.media_type);
+    let index = index.map_err(|error| error.to_string())?;
+    let entries = index.manifests();
     if entries.len() > most {
         return Err(format!("it has {} manifests, more than {most}", entries.len()));
     }
@@ -92,14 +94,13 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
         let AnyDigest::Known(digest) = entry.digest else {
             continue;
         };
-        let annotations = entry.annotations.unwrap_or_else(|problem| {
+        if let Some(problem) = &entry.problem {
             tracing::warn!(index = %stored.digest, %digest, %problem, "a manifest is listed without its annotations");
-            None
-        });
+        }
         kept.push(Kept {
             digest,
-            artifact_type: entry.artifact_type,
-            annotations,
+            artifact_type: entry.artifact_type.clone(),
+            annotations: entry.annotations.clone(),
         });
     }
     kept.sort_by_key(|kept| kept.digest);

@@ -1,0 +1,84 @@
+//! [`InvalidManifest`]: reason for which a document is not a valid manifest.
+
+use crate::{
+    annotations::InvalidAnnotations,
+    digest::InvalidDigest,
+    json::InvalidJson,
+    media_type::{InvalidMediaType, MediaType},
+};
+use std::str;
+
+/// Reason for which a document is not a valid manifest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidManifest {
+    /// The document is not UTF-8.
+    #[error("the manifest is not UTF-8 text: {0}")]
+    Utf8(#[from] str::Utf8Error),
+    /// The document is not JSON, has a field of the wrong type, or a key that clients read differently; with
+    /// line and column.
+    #[error("the manifest is not valid JSON of its type: {0}")]
+    Json(#[source] InvalidJson),
+    /// Neither the document nor the request has a media type.
+    #[error("neither the manifest's mediaType nor the Content-Type header says what it is")]
+    NoMediaType,
+    /// A media type is malformed.
+    #[error("{text:?} is no media type: {source}")]
+    MediaType {
+        /// Text in the document.
+        text: String,
+        /// Reason for the refusal.
+        source: InvalidMediaType,
+    },
+    /// An artifact type is not a media type.
+    #[error("the artifactType {text:?} is no media type: {source}")]
+    ArtifactType {
+        /// Text in the document.
+        text: String,
+        /// Reason for the refusal.
+        source: InvalidMediaType,
+    },
+    /// The media type is not that of a manifest.
+    #[error("a manifest cannot have the media type {0}")]
+    NotAManifest(MediaType),
+    /// The media types of the document and the request differ.
+    #[error("the manifest's mediaType is {own}, the Content-Type header says {header}")]
+    MediaTypeMismatch {
+        /// Media type in the document.
+        own: MediaType,
+        /// Media type in the request.
+        header: MediaType,
+    },
+    /// The schema version is not 2, the only supported version.
+    #[error("the schemaVersion must be 2")]
+    SchemaVersion,
+    /// A field that the media type requires is missing.
+    #[error("a manifest of the type {media_type} needs `{field}`")]
+    Missing {
+        /// The media type.
+        media_type: MediaType,
+        /// The missing field.
+        field: &'static str,
+    },
+    /// Annotations are malformed, so that lists of referrers could not show them.
+    #[error("{of} has annotations that cannot be read: {source}")]
+    Annotations {
+        /// Field of the descriptor that has them, or the manifest itself.
+        of: &'static str,
+        /// Reason for the refusal.
+        source: InvalidAnnotations,
+    },
+    /// The document could be read as an image and as an index: GHSA-77vh-xpmg-72qh.
+    #[error("a manifest has either `manifests`, or `config` and `layers`, not both")]
+    Ambiguous,
+    /// The digest of a descriptor is malformed.
+    #[error("`{field}` has a descriptor with the digest {text:?}: {source}")]
+    Digest {
+        /// Field with the descriptor.
+        field: &'static str,
+        /// Text in the document.
+        text: String,
+        /// Reason for the refusal.
+        source: InvalidDigest,
+    },
+}

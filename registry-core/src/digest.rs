@@ -124,14 +124,6 @@ impl Digest {
         Ok(Self { algorithm, raw })
     }
 
-    /// Computes the digest of `bytes`.
-    #[must_use]
-    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
-        let mut hasher = crate::hash::Hasher::new(algorithm);
-        hasher.update(bytes);
-        hasher.finish()
-    }
-
     /// Creates a digest from its hash, whose length must be that of the algorithm.
     pub(crate) fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
         debug_assert_eq!(hash.len(), algorithm.len(), "a hash has its algorithm's length");

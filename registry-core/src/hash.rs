@@ -13,6 +13,16 @@ use sha2::{
 };
 use std::fmt;
 
+impl Digest {
+    /// Computes the digest of `bytes`.
+    #[must_use]
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+}
+
 /// State of a hash over the first [`offset`](Self::offset) bytes of some content. Only bytes that
 /// [`Checkpoint::parse`] accepts become a checkpoint, so that a truncated or foreign record is detected
 /// before it is used.

@@ -1,9 +1,12 @@
 //! Bodies: [`ResponseBody`], a stream that a file may replace, and the adapters that read a request's body.
 
-use super::{asked::Asked, documents::Share};
+use super::{
+    asked::Asked,
+    documents::{Documents, Share},
+};
 use crate::{
     error::Error,
-    storage::{BoxError, Content, ContentStream, FileRange, IncomingBody, StorageError},
+    storage::{BoxError, Content, ContentStream, FileRange, IncomingBody, StorageError, Uploader},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -51,11 +54,11 @@ impl ResponseBody {
         }
     }
 
-    /// Returns the whole body, if it is in memory.
-    pub(super) const fn whole(&self) -> Option<&Bytes> {
-        match &self.kind {
-            Kind::Full(bytes) => Some(bytes),
-            Kind::Stream { .. } => None,
+    /// Counts the body against a budget until it is sent or dropped, if it is in memory as a whole.
+    pub(super) fn held(self, by: &Documents, client: Option<Uploader>) -> Result<Self, Error> {
+        match self.kind {
+            Kind::Full(bytes) => by.hold(bytes, client).map(Self::full),
+            Kind::Stream { .. } => Ok(self),
         }
     }
 

@@ -5,7 +5,6 @@
 //! or ask for large ones and do not read them. Each client has only a part of the budget, so that no single
 //! client can deny it to the others.
 
-use super::body::ResponseBody;
 use crate::{error::Error, storage::Uploader};
 use bytes::Bytes;
 use std::{
@@ -54,17 +53,17 @@ impl Documents {
         }
     }
 
-    /// Counts a response body until its bytes are sent or dropped.
-    pub(super) fn hold(&self, body: ResponseBody, client: Option<Uploader>) -> Result<ResponseBody, Error> {
-        let Some(bytes) = body.whole().filter(|bytes| bytes.len() > SMALL) else {
-            return Ok(body);
-        };
+    /// Counts a document that is sent, until its bytes are sent or dropped.
+    pub(super) fn hold(&self, document: Bytes, client: Option<Uploader>) -> Result<Bytes, Error> {
+        if document.len() <= SMALL {
+            return Ok(document);
+        }
         let mut share = self.share(client);
-        share.grow_to(bytes.len())?;
-        Ok(ResponseBody::full(Bytes::from_owner(Held {
-            bytes: bytes.clone(),
+        share.grow_to(document.len())?;
+        Ok(Bytes::from_owner(Held {
+            bytes: document,
             _share: share,
-        })))
+        }))
     }
 }
 

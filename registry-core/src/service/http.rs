@@ -72,7 +72,7 @@ impl Registry {
         let outcome = outcome.and_then(|(response, body)| match parts.method {
             // What it would be is only measured.
             Method::HEAD => Ok((response, body)),
-            _ => Ok((response, self.inner.sent.hold(body, aside.client.take())?)),
+            _ => Ok((response, body.held(&self.inner.sent, aside.client.take())?)),
         });
         let ((status, headers), body) = match outcome {
             Ok((response, body)) => {

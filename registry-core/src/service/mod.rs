@@ -27,8 +27,9 @@ mod uploads;
 
 pub use self::{
     body::ResponseBody,
-    builder::{Builder, Limits},
+    builder::Builder,
     hosted::{RegistryService, Task},
+    limits::Limits,
     manifests::{ManifestPush, ManifestPushed},
     referrers::ReferrersPage,
     remedies::Setting,
@@ -127,11 +128,6 @@ enum Permission {
 }
 
 impl Registry {
-    /// Returns a builder for a registry on a storage.
-    pub fn builder(storage: impl Storage) -> Builder {
-        Builder::new(Arc::new(storage))
-    }
-
     /// Returns a repository by name, with the authority of the host. It need not exist yet. The name is a
     /// text or a [`RepositoryName`].
     ///

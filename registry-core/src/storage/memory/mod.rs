@@ -4,6 +4,7 @@
 //! no runtime, so hashing and joining run on the caller's thread. A backend with much hashing moves it
 //! elsewhere. Content is freed as soon as no repository holds it, so that no garbage collection is needed.
 
+mod append;
 mod repository;
 mod state;
 mod upload;
@@ -21,16 +22,17 @@ use crate::{
     reference::{Reference, Tag},
     upload_id::UploadId,
 };
+use append::Append;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use repository::admit;
-use state::{Committable, State};
+use state::{Committable, Shared, State, info};
 use std::{
     fmt,
     ops::{Bound, RangeBounds},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::MutexGuard,
 };
-use upload::{Append, Upload};
+use upload::Upload;
 
 /// Number of bytes taken from a body at once. A failed append loses at most that much, far below the 16 MiB
 /// that the contract allows.
@@ -46,7 +48,7 @@ const PIECE: usize = 256 << 10;
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
-    state: Arc<Mutex<State>>,
+    state: Shared,
 }
 
 impl MemoryStorage {
@@ -56,9 +58,8 @@ impl MemoryStorage {
         Self::default()
     }
 
-    /// Locks the state. A panic elsewhere cannot leave it inconsistent: every change is a few map operations.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -214,7 +215,7 @@ impl StorageWrite for MemoryStorage {
         state: UploadState,
         body: &mut UploadBody<'_>,
     ) -> Result<UploadState> {
-        let append = Append::begin(self, repository, &state)?;
+        let append = Append::begin(&self.state, repository, &state)?;
         let mut hasher = body.take_hasher()?;
         // What closes the session is kept when it has ended well, and not before.
         let mut pieces = Vec::new();
@@ -416,10 +417,6 @@ impl StorageAdmin for MemoryStorage {
         let idle = state.upload_at(repository, seen).is_ok();
         Ok(idle && state.end_upload(repository, &seen.id))
     }
-}
-
-fn info(digest: &Digest, bytes: &Bytes) -> BlobInfo {
-    BlobInfo::new(*digest, bytes.len() as u64)
 }
 
 /// Range of all keys that sort after a page's lower bound.

@@ -4,7 +4,7 @@
 //! A blob and its digest in a repository change together, and so do a session and the count of sessions. No
 //! other module adds or removes one of such a pair.
 
-use super::{info, repository::Repository, upload::Upload};
+use super::{repository::Repository, upload::Upload};
 use crate::{
     digest::Digest,
     name::RepositoryName,
@@ -15,7 +15,21 @@ use crate::{
     upload_id::UploadId,
 };
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The state behind its lock. Clones are handles to the same state.
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<State>>);
+
+impl Shared {
+    /// Locks the state. A panic elsewhere cannot leave it inconsistent: every change is a few map operations.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The complete state, behind one lock.
 #[derive(Default)]
@@ -185,4 +199,9 @@ impl State {
             _ => Ok(wrong),
         }
     }
+}
+
+/// Describes a blob of these bytes.
+pub(super) fn info(digest: &Digest, bytes: &Bytes) -> BlobInfo {
+    BlobInfo::new(*digest, bytes.len() as u64)
 }

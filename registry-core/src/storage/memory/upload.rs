@@ -1,12 +1,10 @@
-//! Upload session in memory, and the exclusive right to append to it.
+//! Upload session in memory.
 //!
 //! The [state](super::state) has the list of sessions and their bounds. This module has the changes of one
 //! session.
 
-use super::MemoryStorage;
 use crate::{
     hash::{Checkpoint, Hasher},
-    name::RepositoryName,
     storage::{NewUpload, Result, StorageError, UploadState, Uploader},
     upload_id::UploadId,
 };
@@ -70,77 +68,42 @@ impl Upload {
         self.version += 1;
     }
 
+    /// Refuses other appends until [`end_append`](Self::end_append).
+    pub(super) fn begin_append(&mut self) -> Result<()> {
+        if self.sealed {
+            return Err(self.conflict());
+        }
+        self.appending = true;
+        Ok(())
+    }
+
+    /// Allows other appends again. The session has the bytes that were stored last.
+    pub(super) const fn end_append(&mut self) {
+        self.appending = false;
+    }
+
+    /// Adds bytes, offset and hash state in one step.
+    pub(super) fn keep(&mut self, pieces: &mut Vec<Bytes>, hasher: &Hasher) -> Result<()> {
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if self.offset + length != hasher.offset() {
+            return Err(self.conflict());
+        }
+        if length > 0 {
+            self.offset += length;
+            self.pieces.append(pieces);
+            self.checkpoint = hasher.checkpoint();
+            self.version += 1;
+            self.touched = now();
+        }
+        Ok(())
+    }
+
     fn version(&self) -> Bytes {
         Bytes::copy_from_slice(&self.version.to_be_bytes())
     }
 
     const fn conflict(&self) -> StorageError {
         StorageError::UploadConflict { offset: self.offset }
-    }
-}
-
-/// Exclusive right to append to a session. Dropping it, with its future or after an error, leaves the session
-/// with the bytes that were stored last.
-pub(super) struct Append<'a> {
-    storage: &'a MemoryStorage,
-    repository: &'a RepositoryName,
-    id: UploadId,
-}
-
-impl<'a> Append<'a> {
-    pub(super) fn begin(
-        storage: &'a MemoryStorage,
-        repository: &'a RepositoryName,
-        seen: &UploadState,
-    ) -> Result<Self> {
-        let mut state = storage.state();
-        let upload = state.upload_at(repository, seen)?;
-        if upload.sealed {
-            return Err(upload.conflict());
-        }
-        upload.appending = true;
-        Ok(Self {
-            storage,
-            repository,
-            id: seen.id,
-        })
-    }
-
-    /// Adds bytes, offset and hash state in one step.
-    pub(super) fn keep(&self, pieces: &mut Vec<Bytes>, hasher: &Hasher) -> Result<()> {
-        let mut state = self.storage.state();
-        // A cancel may have ended the session meanwhile.
-        let upload = state
-            .upload(self.repository, &self.id)
-            .ok_or(StorageError::UploadUnknown)?;
-        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        if upload.offset + length != hasher.offset() {
-            return Err(upload.conflict());
-        }
-        if length > 0 {
-            upload.offset += length;
-            upload.pieces.append(pieces);
-            upload.checkpoint = hasher.checkpoint();
-            upload.version += 1;
-            upload.touched = now();
-        }
-        Ok(())
-    }
-
-    pub(super) fn finish(self) -> Result<UploadState> {
-        let mut state = self.storage.state();
-        let upload = state.upload(self.repository, &self.id);
-        upload
-            .map(|upload| upload.state(self.id))
-            .ok_or(StorageError::UploadUnknown)
-    }
-}
-
-impl Drop for Append<'_> {
-    fn drop(&mut self) {
-        if let Some(upload) = self.storage.state().upload(self.repository, &self.id) {
-            upload.appending = false;
-        }
     }
 }
 

@@ -12,12 +12,12 @@ use hyper_util::{
 };
 use registry_core::{
     Algorithm, Digest, MediaType, Registry, RepositoryName, Tag,
-    hooks::{Context, Event, Hooks},
+    hooks::{Event, EventKind, Hooks},
     protocol::{Answer, Request},
     storage::MemoryStorage,
 };
 use serde_json::json;
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 use tokio::net::TcpListener;
 
 /// Hook that prints the tags moved by each push.
@@ -25,10 +25,11 @@ use tokio::net::TcpListener;
 struct Deployments;
 
 impl Hooks for Deployments {
-    fn event(&self, context: &Context<'_>, event: &Event<'_>) {
-        if let Event::ManifestPushed { digest, tags, .. } = event {
+    fn event(&self, event: &Arc<Event>) {
+        if let EventKind::ManifestPushed { digest, tags, .. } = &event.kind {
             let tags: Vec<&str> = tags.iter().map(|moved| moved.tag.as_str()).collect();
-            println!("hook: {}:{} is now {digest}", context.repository, tags.join(","));
+            let repository = &event.context.repository;
+            println!("hook: {repository}:{} is now {digest}", tags.join(","));
         }
     }
 }

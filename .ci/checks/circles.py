@@ -26,10 +26,10 @@ CORE = "registry-core/src/"
 LAYERS = {
     f"{CORE}{layer}": tuple(f"{CORE}{kept_away}" for kept_away in away)
     for layer, away in {
-        "protocol/": ("storage/", "auth/", "hooks", "service/", "maintenance/", "error/mod.rs"),
-        "storage/": ("protocol/", "auth/", "hooks", "service/", "maintenance/", "error/mod.rs"),
-        "auth/": ("protocol/", "storage/", "hooks", "service/", "maintenance/", "error/mod.rs"),
-        "hooks": ("protocol/", "service/", "maintenance/", "error/mod.rs"),
+        "protocol/": ("storage/", "auth/", "hooks/", "service/", "maintenance/", "error/mod.rs"),
+        "storage/": ("protocol/", "auth/", "hooks/", "service/", "maintenance/", "error/mod.rs"),
+        "auth/": ("protocol/", "storage/", "hooks/", "service/", "maintenance/", "error/mod.rs"),
+        "hooks/": ("protocol/", "service/", "maintenance/", "error/mod.rs"),
     }.items()
 }
 HEADING = f"# Circles of files, one a line, that are left to dissolve: `{COMMAND} --why`. Only shrinks."

@@ -5,7 +5,8 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use registry_core::{
     Algorithm, Hooks, Registry,
-    hooks::{Context, Event, Veto},
+    hooks::{Context, Event, EventKind, HookError},
+    manifest::Manifest,
     service::RegistryService,
     storage::{MemoryStorage, PutManifest},
 };
@@ -40,14 +41,14 @@ struct Gate {
 
 #[async_trait]
 impl Hooks for Gate {
-    async fn before_put_manifest(&self, _: &Context<'_>, _: &PutManifest) -> Result<(), Veto> {
+    async fn before_put_manifest(&self, _: &Context, _: &Manifest, _: &PutManifest) -> Result<(), HookError> {
         self.entered.notify_one();
         self.open.notified().await;
         Ok(())
     }
 
-    fn event(&self, _: &Context<'_>, event: &Event<'_>) {
-        if let Event::ManifestPushed { tags, .. } = event {
+    fn event(&self, event: &Arc<Event>) {
+        if let EventKind::ManifestPushed { tags, .. } = &event.kind {
             let tags: Vec<&str> = tags.iter().map(|moved| moved.tag.as_str()).collect();
             // The test may have ended.
             let _ = self.events.send(tags.join(","));

@@ -37,6 +37,10 @@ impl Error {
             Self::Throttled { retry_after } => {
                 headers.set(header::RETRY_AFTER, retry_after.as_secs().max(1));
             }
+            Self::Hook {
+                retry_after: Some(time),
+                ..
+            } => headers.set(header::RETRY_AFTER, time.as_secs().max(1)),
             // Nobody knows when one ends; soon, where pushes are under way.
             Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
             // An operator is needed first.

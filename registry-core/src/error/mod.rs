@@ -17,7 +17,7 @@ use self::body::{Detail, shortened};
 use crate::{
     auth::{Access, Challenge},
     digest::{AnyDigest, Digest},
-    hooks::Veto,
+    hooks::HookError,
     manifest::InvalidManifest,
     name::{InvalidName, RepositoryName},
     protocol::InvalidRequest,
@@ -226,9 +226,25 @@ pub enum Error {
     /// The client has no permission.
     #[error("access is denied")]
     Denied,
-    /// A hook refused the request.
-    #[error(transparent)]
-    Vetoed(#[from] Veto),
+    /// A hook refused the request, by [`HookError::Veto`].
+    #[error("{message}")]
+    Vetoed {
+        /// Status of the response.
+        status: StatusCode,
+        /// Code of the response.
+        code: ErrorCode,
+        /// Message for the client.
+        message: String,
+    },
+    /// A hook could not decide. The response has no further details; the source is for the log.
+    #[error("the registry cannot decide about this for now")]
+    Hook {
+        /// Time after which the client may retry, if known.
+        retry_after: Option<Duration>,
+        /// Underlying error.
+        #[source]
+        source: BoxError,
+    },
     /// There were too many failed logins.
     #[error("too many requests")]
     Throttled {
@@ -285,7 +301,9 @@ impl Error {
             Self::MissingEntries(_) | Self::MissingReferences(_) => (S::BAD_REQUEST, C::ManifestBlobUnknown),
             Self::Precondition { .. } => (S::PRECONDITION_FAILED, C::Denied),
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
-            Self::Overwrite { .. } | Self::Denied | Self::Vetoed(_) => (S::FORBIDDEN, C::Denied),
+            Self::Overwrite { .. } | Self::Denied => (S::FORBIDDEN, C::Denied),
+            Self::Vetoed { status, code, .. } => (*status, *code),
+            Self::Hook { .. } => (S::SERVICE_UNAVAILABLE, C::Unavailable),
             Self::Throttled { .. } | Self::TooManyUploads { .. } | Self::TooManyDocuments { .. } => {
                 (S::TOO_MANY_REQUESTS, C::TooManyRequests)
             }
@@ -388,6 +406,23 @@ impl From<StorageError> for Error {
     }
 }
 
+impl From<HookError> for Error {
+    fn from(error: HookError) -> Self {
+        match error {
+            HookError::Veto {
+                status,
+                code,
+                message,
+            } => Self::Vetoed {
+                status,
+                code,
+                message,
+            },
+            HookError::Failed { retry_after, source } => Self::Hook { retry_after, source },
+        }
+    }
+}
+
 impl From<IngestError> for Error {
     fn from(error: IngestError) -> Self {
         match error {
@@ -421,7 +456,7 @@ mod tests {
 
     #[test]
     fn the_body_of_an_answer_has_a_short_message_whoever_wrote_it() {
-        let error = Error::Vetoed(Veto::new("ä".repeat(1 << 20)));
+        let error = Error::from(HookError::veto("ä".repeat(1 << 20)));
 
         let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
 

@@ -1,6 +1,8 @@
 //! Operations of a repository as HTTP asks for them: each gives the head of its response, and a body.
 
-use super::{ManifestPush, Repository, ResponseBody, body, referrers::ReferrersIndex};
+use super::{
+    ManifestPush, Repository, ResponseBody, body, manifests::manifest_pulled, referrers::ReferrersIndex,
+};
 use crate::{
     digest::{Algorithm, Digest},
     error::Error,
@@ -132,23 +134,23 @@ impl Repository {
         head: bool,
         known: Option<EntityTags>,
     ) -> Outcome {
-        let Some(manifest) = self.manifest(&reference).await? else {
-            return Err(Error::ManifestUnknown(reference));
-        };
+        let found = self.find_manifest(&reference).await?;
+        let (pull, manifest) = found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
         let digest = manifest.digest;
         if known.is_some_and(|known| known.has(&digest)) {
+            pull.end_silently();
             return done(Response::NotModified { digest });
         }
-        let size = manifest.bytes.len() as u64;
         let response = Response::Manifest {
             digest,
-            media_type: manifest.media_type,
-            size,
+            media_type: manifest.media_type.clone(),
+            size: manifest.bytes.len() as u64,
         };
         if head {
+            pull.end_silently();
             return done(response);
         }
-        self.tell_pulled(&digest, &reference);
+        pull.end(|| manifest_pulled(&manifest, reference));
         Ok((response, ResponseBody::full(manifest.bytes)))
     }
 

@@ -1,13 +1,20 @@
 //! Operations on blobs: read, monolithic push, mount and deletion.
 
-use super::{BlobSource, Permission, Repository, body::Capped};
+use super::{
+    BlobSource, Permission, Repository,
+    body::Capped,
+    operation::{Before, Operation},
+};
 use crate::{
     auth::{Access, Action, Decision},
-    digest::Digest,
+    digest::{Algorithm, Digest},
     error::Error,
-    hooks::Event,
+    hooks::{Appending, EventKind, Target},
     name::RepositoryName,
-    storage::{BlobBody, BlobInfo, BlobRead, Content, IncomingBody, Page, ReadBlob, StorageError, ingest},
+    storage::{
+        BlobBody, BlobInfo, BlobRead, Content, IncomingBody, NewUpload, Page, ReadBlob, StorageError,
+        UploadState, receive,
+    },
 };
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
@@ -20,6 +27,15 @@ impl Repository {
     ///
     /// [`Error`] if it may not be pulled, or the storage fails.
     pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
+        let info = self.blob_unheard(digest).await?;
+        if let Some(info) = &info {
+            self.begin_pull(digest, info.size).await?.end_silently();
+        }
+        Ok(info)
+    }
+
+    /// Returns the size of a blob without asking the hooks, for a read that asks them later.
+    pub(super) async fn blob_unheard(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
         match self.permit(Action::Pull).await? {
             Permission::Granted => Ok(self.storage().blob(&self.name, digest).await?),
             Permission::Hidden => Ok(None),
@@ -36,11 +52,25 @@ impl Repository {
         if self.permit(Action::Pull).await? == Permission::Hidden {
             return Ok(None);
         }
-        let read = self.storage().open_blob(&self.name, digest, how).await?;
-        if read.is_some() {
-            self.tell(&Event::BlobPulled { digest });
-        }
-        Ok(read)
+        let Some(read) = self.storage().open_blob(&self.name, digest, how).await? else {
+            return Ok(None);
+        };
+        let size = read.info.size;
+        let pull = self.begin_pull(digest, size).await?;
+        pull.end(|| EventKind::BlobPulled {
+            digest: *digest,
+            size,
+            bytes: read.range.end.saturating_sub(read.range.start),
+        });
+        Ok(Some(read))
+    }
+
+    /// Asks the hooks about pulling a blob.
+    pub(super) async fn begin_pull(&self, digest: &Digest, size: u64) -> Result<Operation<'_>, Error> {
+        let mut pull = Operation::begin(self);
+        let target = blob_target(digest, Some(size));
+        pull.ask(Before::Pull(&target)).await?;
+        Ok(pull)
     }
 
     /// Reads a whole blob into memory, if it has at most `limit` bytes. Returns `None` if the repository does
@@ -51,7 +81,8 @@ impl Repository {
     /// [`Error::BlobTooLarge`] if it has more bytes, none of which are read; [`Error`] if the blob may not be
     /// pulled, or the storage fails.
     pub async fn read_blob(&self, digest: &Digest, limit: usize) -> Result<Option<Bytes>, Error> {
-        let Some(info) = self.blob(digest).await? else {
+        // Opening it asks the hooks.
+        let Some(info) = self.blob_unheard(digest).await? else {
             return Ok(None);
         };
         let limit = limit as u64;
@@ -94,21 +125,49 @@ impl Repository {
         self.require_push().await?;
         let write = self.write()?;
         let limits = &self.registry.inner.limits;
-        let size = body.size_hint().exact();
-        let left = limits.admit_blob(0, size)?;
-        if let Some(digest) = &expected {
-            self.hooks()
-                .before_add_blob(&self.context(), digest, size)
-                .await?;
+        let announced = body.size_hint().exact();
+        let left = limits.admit_blob(0, announced)?;
+        let mut operation = Operation::begin(self);
+        operation.ask(Before::OpenUpload(announced)).await?;
+        let new = expected.map_or_else(
+            || NewUpload::hashed_by(Algorithm::Sha256),
+            |digest| NewUpload::of(digest, announced),
+        );
+        let state = write.open_upload(&self.name, new).await?;
+        let upload = state.id;
+        operation.tell(|| EventKind::UploadOpened { upload });
+        let body = pin!(Capped::new(body, left));
+        match self.push_into(&mut operation, state, body, expected).await {
+            Ok(info) => {
+                operation.end_as_blob(upload, &info);
+                Ok(info)
+            }
+            Err(error) => {
+                // The client never learned of this session, so nobody would resume it.
+                if let Ok(true) = write.cancel(&self.name, &upload).await {
+                    operation.tell(|| EventKind::UploadAbandoned { upload, size: None });
+                }
+                Err(limits.too_large(error))
+            }
         }
-        let info = ingest(write, &self.name, pin!(Capped::new(body, left)), expected)
-            .await
-            .map_err(|error| limits.too_large(error.into()))?;
-        self.tell(&Event::BlobPushed {
-            digest: &info.digest,
-            size: info.size,
-        });
-        Ok(info)
+    }
+
+    /// Receives a whole blob into a session that was opened for it, and publishes it.
+    async fn push_into(
+        &self,
+        operation: &mut Operation<'_>,
+        state: UploadState,
+        body: IncomingBody<'_>,
+        expected: Option<Digest>,
+    ) -> Result<BlobInfo, Error> {
+        let write = self.write()?;
+        let appending = Appending::new(state.id, state.offset, body.size_hint().exact());
+        operation.ask(Before::Append(&appending)).await?;
+        let (state, proof) = receive(write, &self.name, state, body, expected).await?;
+        operation
+            .ask(Before::AddBlob(proof.digest(), proof.size()))
+            .await?;
+        Ok(write.commit(&self.name, state, proof).await?)
     }
 
     /// Makes a blob of `from` a blob of this repository as well. Returns the source repository, or `None` if
@@ -148,11 +207,14 @@ impl Repository {
             let Some(info) = self.storage().blob(&from, digest).await? else {
                 continue;
             };
-            self.hooks()
-                .before_add_blob(&self.context(), digest, Some(info.size))
-                .await?;
+            let mut operation = Operation::begin(self);
+            operation.ask(Before::AddBlob(digest, info.size)).await?;
             if write.mount(&from, &self.name, digest).await?.is_some() {
-                self.tell(&Event::BlobMounted { digest, from: &from });
+                operation.end(|| EventKind::BlobMounted {
+                    digest: *digest,
+                    size: info.size,
+                    from: from.clone(),
+                });
                 return Ok(Some(from));
             }
         }
@@ -168,9 +230,22 @@ impl Repository {
         if self.permit(Action::Delete).await? == Permission::Hidden {
             return Ok(false);
         }
-        let deleted = self.delete()?.delete_blob(&self.name, digest).await?;
+        let write = self.delete()?;
+        let mut operation = Operation::begin(self);
+        let mut size = None;
+        if operation.is_heard() {
+            // It can be deleted although it cannot be read.
+            let held = self.storage().blob(&self.name, digest).await.ok().flatten();
+            size = held.map(|held| held.size);
+            let target = blob_target(digest, size);
+            operation.ask(Before::Delete(&target)).await?;
+        }
+        let deleted = write.delete_blob(&self.name, digest).await?;
         if deleted {
-            self.tell(&Event::BlobDeleted { digest });
+            operation.end(|| EventKind::BlobDeleted {
+                digest: *digest,
+                size,
+            });
         }
         Ok(deleted)
     }
@@ -191,5 +266,13 @@ async fn whole(content: Content, size: u64) -> Result<Bytes, StorageError> {
         Ok(bytes.freeze())
     } else {
         Err(StorageError::internal("the content is not as long as its blob"))
+    }
+}
+
+/// Describes a blob for the hooks.
+const fn blob_target(digest: &Digest, size: Option<u64>) -> Target {
+    Target::Blob {
+        digest: *digest,
+        size,
     }
 }

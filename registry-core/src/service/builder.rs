@@ -9,11 +9,14 @@ use super::{
 };
 use crate::{
     auth::{Authenticator, Authorizer, DefaultRules},
-    hooks::{Hooks, NoHooks},
+    hooks::Hooks,
     protocol::{InvalidBase, Links},
     storage::{SizePolicy, Storage},
 };
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 /// Builder for a registry, created by [`Registry::builder`].
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub struct Builder {
     storage: Arc<dyn Storage>,
     authenticator: Option<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
-    hooks: Arc<dyn Hooks>,
+    hooks: Vec<Arc<dyn Hooks>>,
     limits: Limits,
     links: Option<Links>,
     anonymous_push: bool,
@@ -47,7 +50,7 @@ impl Builder {
             storage,
             authenticator: None,
             authorizer: None,
-            hooks: Arc::new(NoHooks),
+            hooks: Vec::new(),
             limits: Limits::default(),
             links: None,
             anonymous_push: false,
@@ -86,12 +89,10 @@ impl Builder {
         }
     }
 
-    /// Sets the hooks of the host.
-    pub fn hooks(self, hooks: impl Hooks) -> Self {
-        Self {
-            hooks: Arc::new(hooks),
-            ..self
-        }
+    /// Adds hooks of the host. They are asked and told after those that were added before.
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks.push(Arc::new(hooks));
+        self
     }
 
     /// Sets the limits for requests and content.
@@ -200,6 +201,7 @@ impl Builder {
                 authenticator: self.authenticator,
                 authorizer,
                 hooks: self.hooks,
+                operations: AtomicU64::new(0),
                 limits: self.limits,
                 received: Documents::new(self.limits.document_bytes),
                 sent: Documents::new(self.limits.document_bytes),

@@ -1,7 +1,7 @@
 //! Handling of an HTTP request: parse, authenticate, act and respond.
 
 use super::{
-    Authority, Registry, ResponseBody,
+    Authority, Origin, Registry, ResponseBody,
     answers::{Outcome, done, json, next},
     asked::Asked,
     body,
@@ -11,16 +11,17 @@ use crate::{
     auth::{AuthRequest, Identity},
     digest::Algorithm,
     error::Error,
+    hooks::RequestId,
     name::RepositoryName,
     protocol::{Endpoint, Links, PageQuery, Request, Response, normalized},
     reference::Reference,
     storage::{BoxError, IncomingBody, Uploader},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, header, request::Parts};
 use http_body::Body;
 use serde::Serialize;
-use std::{future::Future, pin::pin};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
 use tracing::Instrument as _;
 
 /// Information about a request besides its response.
@@ -255,11 +256,15 @@ impl Registry {
     /// Identifies the sender. `Og==`, an empty Basic login, counts as anonymous: some clients send it for "no
     /// credentials".
     async fn authenticate(&self, parts: &mut Parts) -> Result<Authority, Error> {
-        let address = AuthRequest::new(parts)
-            .client_address()
-            .map(|address| address.ip());
+        let client = AuthRequest::new(parts).client_address();
+        let origin = (!self.inner.hooks.is_empty()).then(|| Arc::new(Origin::of(parts, client)));
+        let caller = |who| Authority::Caller {
+            who,
+            address: client.map(|address| address.ip()),
+            origin,
+        };
         let Some(authenticator) = &self.inner.authenticator else {
-            return Ok(Authority::Caller { who: None, address });
+            return Ok(caller(None));
         };
         let empty = parts.headers.get(header::AUTHORIZATION).is_some_and(|value| {
             value
@@ -273,9 +278,7 @@ impl Registry {
             parts.headers.remove(header::AUTHORIZATION);
         }
         let identity = authenticator.authenticate(AuthRequest::new(parts)).await;
-        identity
-            .map(|who| Authority::Caller { who, address })
-            .map_err(|error| self.auth_error(error))
+        identity.map(caller).map_err(|error| self.auth_error(error))
     }
 
     /// Challenges an anonymous client that can log in. Docker sends its credentials only after this
@@ -301,6 +304,20 @@ impl Registry {
         let next = next(&listing, |page| Request::Catalog { page });
         let repositories = listing.items.iter().map(AsRef::as_ref).collect();
         Ok((Response::List { next }, json(&Catalog { repositories })))
+    }
+}
+
+impl Origin {
+    fn of(parts: &Parts, client: Option<SocketAddr>) -> Self {
+        let text = |name: HeaderName| Some(Arc::from(parts.headers.get(name)?.to_str().ok()?));
+        let request_id = parts.extensions.get::<RequestId>();
+        Self {
+            client,
+            request_id: request_id
+                .map(|id| Arc::clone(&id.0))
+                .or_else(|| text(HeaderName::from_static("x-request-id"))),
+            user_agent: text(header::USER_AGENT),
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! Operations on manifests: read, put with tags, and deletion.
 
-use super::{Permission, Repository, tag_moves::TagPermit};
+use super::{
+    Permission, Repository,
+    operation::{Before, Operation},
+    tag_moves::TagPermit,
+};
 use crate::{
     auth::{Access, Action},
     digest::{Algorithm, AnyDigest, Digest},
     error::Error,
-    hooks::Event,
+    hooks::{EventKind, Target},
     manifest::{Child, Manifest},
     media_type::MediaType,
     protocol::Precondition,
@@ -65,7 +69,7 @@ pub struct ManifestPushed {
 }
 
 impl Repository {
-    /// Returns a manifest by tag or digest, which is a text or a value.
+    /// Reads a manifest by tag or digest, which is a text or a value.
     ///
     /// ```
     /// # use registry_core::{Registry, Tag, storage::MemoryStorage};
@@ -88,14 +92,30 @@ impl Repository {
         R: TryInto<Reference, Error: Into<Error>> + Send,
     {
         let reference = reference.try_into().map_err(Into::into)?;
-        match self.permit(Action::Pull).await? {
-            Permission::Granted => Ok(self.storage().manifest(&self.name, &reference).await?),
-            Permission::Hidden => Ok(None),
-        }
+        let Some((pull, manifest)) = self.find_manifest(&reference).await? else {
+            return Ok(None);
+        };
+        pull.end(|| manifest_pulled(&manifest, reference));
+        Ok(Some(manifest))
     }
 
-    pub(super) fn tell_pulled(&self, digest: &Digest, reference: &Reference) {
-        self.tell(&Event::ManifestPulled { digest, reference });
+    /// Returns a manifest, and the operation of pulling it, which the hooks have let pass.
+    pub(super) async fn find_manifest(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<(Operation<'_>, StoredManifest)>, Error> {
+        if self.permit(Action::Pull).await? == Permission::Hidden {
+            return Ok(None);
+        }
+        let Some(manifest) = self.storage().manifest(&self.name, reference).await? else {
+            return Ok(None);
+        };
+        let mut pull = Operation::begin(self);
+        if pull.is_heard() {
+            let target = target(reference, Some(&manifest));
+            pull.ask(Before::Pull(&target)).await?;
+        }
+        Ok(Some((pull, manifest)))
     }
 
     /// Puts a manifest and moves its tags.
@@ -155,18 +175,19 @@ impl Repository {
         put.needs = self.needs(&manifest).map_err(lacking)?;
         put.sizes = self.registry.inner.sizes;
         put.referrer = manifest.referrer(digest, size);
-        self.hooks().before_put_manifest(&self.context(), &put).await?;
+        let mut operation = Operation::begin(self);
+        operation.ask(Before::PutManifest(&manifest, &put)).await?;
 
         let outcome = write.put_manifest(&self.name, put).await;
         let outcome = outcome.map_err(|error| lacking(error.into()))?;
         self.warn_of_sizes(&digest, &outcome.wrong_sizes);
         let moved = outcome.moved;
-        let media_type = manifest.media_type();
-        self.tell(&Event::ManifestPushed {
-            digest: &digest,
-            media_type,
+        operation.end(|| EventKind::ManifestPushed {
+            digest,
+            media_type: manifest.media_type().clone(),
             size,
-            tags: &moved,
+            created: outcome.created,
+            tags: moved.clone(),
         });
         match outcome.failed {
             None => Ok(ManifestPushed {
@@ -269,25 +290,66 @@ impl Repository {
             return Ok(false);
         }
         let write = self.delete()?;
-        self.hooks()
-            .before_delete_manifest(&self.context(), reference)
-            .await?;
+        let mut operation = Operation::begin(self);
+        let mut size = None;
+        if operation.is_heard() {
+            let stored = match (self.storage().manifest(&self.name, reference).await, reference) {
+                // It can be deleted although it cannot be read.
+                (Err(_), Reference::Digest(_)) => None,
+                (stored, _) => stored?,
+            };
+            let target = target(reference, stored.as_ref());
+            operation.ask(Before::Delete(&target)).await?;
+            size = target.size();
+        }
         match reference {
             Reference::Tag(tag) => {
-                let deleted = write.delete_tag(&self.name, tag, TagExpect::Any).await?;
-                if let Some(digest) = &deleted {
-                    self.tell(&Event::TagDeleted { tag, digest });
-                }
-                Ok(deleted.is_some())
+                let Some(digest) = write.delete_tag(&self.name, tag, TagExpect::Any).await? else {
+                    return Ok(false);
+                };
+                operation.end(|| EventKind::TagDeleted {
+                    tag: tag.clone(),
+                    digest,
+                });
             }
             Reference::Digest(digest) => {
-                let deleted = write.delete_manifest(&self.name, digest).await?;
-                if let Some(tags) = &deleted {
-                    self.tell(&Event::ManifestDeleted { digest, tags });
-                }
-                Ok(deleted.is_some())
+                let Some(tags) = write.delete_manifest(&self.name, digest).await? else {
+                    return Ok(false);
+                };
+                operation.end(|| EventKind::ManifestDeleted {
+                    digest: *digest,
+                    size,
+                    tags,
+                });
             }
         }
+        Ok(true)
+    }
+}
+
+/// Describes a manifest, or its absence, for the hooks.
+fn target(reference: &Reference, stored: Option<&StoredManifest>) -> Target {
+    let size = stored.map(|stored| stored.bytes.len() as u64);
+    match reference {
+        Reference::Tag(tag) => Target::Tag {
+            tag: tag.clone(),
+            digest: stored.map(|stored| stored.digest),
+            size,
+        },
+        Reference::Digest(digest) => Target::Manifest {
+            digest: *digest,
+            size,
+        },
+    }
+}
+
+/// Returns the event for a manifest that was read.
+pub(super) fn manifest_pulled(manifest: &StoredManifest, reference: Reference) -> EventKind {
+    EventKind::ManifestPulled {
+        digest: manifest.digest,
+        media_type: manifest.media_type.clone(),
+        size: manifest.bytes.len() as u64,
+        reference,
     }
 }
 

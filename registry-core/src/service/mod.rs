@@ -16,6 +16,7 @@ mod limits;
 mod manifests;
 mod needs;
 mod oneshot;
+mod operation;
 mod parts;
 mod referrers;
 mod referrers_tag;
@@ -40,13 +41,19 @@ use self::{documents::Documents, layer_urls::LayerUrls, remedies::Remedies};
 use crate::{
     auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
     error::Error,
-    hooks::{Context, Event, Hooks},
+    hooks::{Actor, Context, Hooks},
     maintenance::Upkeep,
     name::{InvalidName, RepositoryName},
     protocol::Links,
     storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
 };
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A registry: a storage with authentication, authorization and hooks. Cheap to clone; all clones share one
 /// registry.
@@ -74,7 +81,9 @@ struct Inner {
     storage: Arc<dyn Storage>,
     authenticator: Option<Arc<dyn Authenticator>>,
     authorizer: Arc<dyn Authorizer>,
-    hooks: Arc<dyn Hooks>,
+    hooks: Vec<Arc<dyn Hooks>>,
+    /// Number of operations that hooks were asked or told about.
+    operations: AtomicU64,
     limits: Limits,
     /// Memory budgets for documents in flight, per direction.
     received: Documents,
@@ -98,7 +107,17 @@ enum Authority {
         who: Option<Identity>,
         /// Address of the client, if the listener reports it.
         address: Option<IpAddr>,
+        /// Request, if there are hooks that want to know of it.
+        origin: Option<Arc<Origin>>,
     },
+}
+
+/// Facts of a request that hooks are told.
+#[derive(Debug)]
+struct Origin {
+    client: Option<SocketAddr>,
+    request_id: Option<Arc<str>>,
+    user_agent: Option<Arc<str>>,
 }
 
 impl Authority {
@@ -114,7 +133,9 @@ impl Authority {
         match self {
             Self::Host => None,
             Self::Caller { who: Some(who), .. } => Some(Uploader::User(Arc::clone(&who.subject))),
-            Self::Caller { who: None, address } => address.map(Uploader::stranger),
+            Self::Caller {
+                who: None, address, ..
+            } => address.map(Uploader::stranger),
         }
     }
 }
@@ -258,6 +279,7 @@ impl Repository {
             authority: Authority::Caller {
                 who: Some(identity),
                 address: None,
+                origin: None,
             },
             ..self
         }
@@ -270,6 +292,7 @@ impl Repository {
             authority: Authority::Caller {
                 who: None,
                 address: None,
+                origin: None,
             },
             ..self
         }
@@ -327,18 +350,18 @@ impl Repository {
         }
     }
 
-    fn hooks(&self) -> &dyn Hooks {
-        &*self.registry.inner.hooks
-    }
-
-    fn context(&self) -> Context<'_> {
-        Context {
-            repository: &self.name,
-            identity: self.authority.identity(),
+    /// Describes a new operation for the hooks.
+    fn context(&self) -> Context {
+        let operation = self.registry.inner.operations.fetch_add(1, Ordering::Relaxed);
+        let mut context = Context::new(operation, self.name.clone());
+        if let Authority::Caller { who, origin, .. } = &self.authority {
+            context.actor = who.clone().map_or(Actor::Stranger, Actor::Known);
+            if let Some(origin) = origin {
+                context.client = origin.client;
+                context.request_id.clone_from(&origin.request_id);
+                context.user_agent.clone_from(&origin.user_agent);
+            }
         }
-    }
-
-    fn tell(&self, event: &Event<'_>) {
-        self.hooks().event(&self.context(), event);
+        context
     }
 }

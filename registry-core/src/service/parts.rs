@@ -4,7 +4,7 @@ use super::{Repository, ResponseBody, answers::Outcome};
 use crate::{
     digest::Digest,
     error::Error,
-    hooks::Event,
+    hooks::EventKind,
     name::RepositoryName,
     protocol::{Parts, Response, Selection},
     storage::{BlobBody, Content, ContentStream, RangeSpec, ReadBlob, Storage, StorageError},
@@ -24,16 +24,17 @@ impl Repository {
     /// support several ranges.
     pub(super) async fn answer_ranges(&self, digest: Digest, asked: &[RangeSpec]) -> Outcome {
         let unknown = || Error::BlobUnknown(digest);
-        let size = self.blob(&digest).await?.ok_or_else(unknown)?.size;
+        let size = self.blob_unheard(&digest).await?.ok_or_else(unknown)?.size;
         match Selection::of(asked, digest, size) {
             Selection::Nothing => Err(Error::RangeUnsatisfiable { size }),
             Selection::Whole => self.answer_content(digest, ReadBlob::default()).await,
             Selection::One(range) => self.answer_content(digest, part(&range)).await,
             Selection::Several(parts) => {
+                let pull = self.begin_pull(&digest, size).await?;
                 let body = PartsBody::open(self, parts.clone()).await?.ok_or_else(unknown)?;
-                self.tell(&Event::BlobPulled { digest: &digest });
-                let content = Content::stream(Box::pin(body));
-                let body = ResponseBody::begin(content).await?;
+                let bytes = parts.ranges().iter().map(|range| range.end - range.start).sum();
+                pull.end(|| EventKind::BlobPulled { digest, size, bytes });
+                let body = ResponseBody::begin(Content::stream(Box::pin(body))).await?;
                 Ok((Response::BlobParts { parts }, body))
             }
         }

@@ -3,16 +3,21 @@
 //! The protocol decides which chunk may follow ([`Upload`]). The storage compares and appends, and the core
 //! verifies the digest.
 
-use super::{BlobSource, Permission, Repository, body::Capped};
+use super::{
+    BlobSource, Permission, Repository,
+    body::Capped,
+    operation::{Before, Operation},
+};
 use crate::{
     auth::{Access, Action, Decision},
     digest::{Algorithm, Digest},
     error::Error,
     hash::Hasher,
-    hooks::Event,
+    hooks::{Appending, EventKind},
     protocol::{ChunkRefused, ContentRange, Upload},
     storage::{
-        BlobInfo, IncomingBody, NewUpload, StorageError, StorageWrite, UploadBody, UploadState, close,
+        BlobInfo, IncomingBody, IngestError, NewUpload, StorageError, StorageWrite, UploadBody, UploadState,
+        verify,
     },
     upload_id::UploadId,
 };
@@ -31,7 +36,12 @@ impl Repository {
         let new = NewUpload::hashed_by(algorithm)
             .within(self.registry.inner.limits.upload_bounds())
             .by(self.authority.uploader());
-        Ok(self.write()?.open_upload(&self.name, new).await?)
+        let write = self.write()?;
+        let mut operation = Operation::begin(self);
+        operation.ask(Before::OpenUpload(None)).await?;
+        let state = write.open_upload(&self.name, new).await?;
+        operation.end(|| EventKind::UploadOpened { upload: state.id });
+        Ok(state)
     }
 
     /// Returns the state of a session, or `None` if this repository has no session with that id.
@@ -69,7 +79,13 @@ impl Repository {
         self.require_session().await?;
         let write = self.write()?;
         let state = write.upload(&self.name, id).await?.ok_or(Error::UploadUnknown)?;
-        let (state, _) = self.receive(write, state, range, body, None).await?;
+        let held = state.offset;
+        let mut operation = Operation::begin(self);
+        let received = self
+            .receive(&mut operation, write, state, range, body, None)
+            .await;
+        let (state, _) = received?;
+        operation.end(|| appended(&state, held));
         Ok(state.offset)
     }
 
@@ -105,18 +121,47 @@ impl Repository {
         let Some(state) = write.upload(&self.name, id).await? else {
             return self.closed_before(digest).await;
         };
+        let mut operation = Operation::begin(self);
         let (state, hasher) = if body.is_end_stream() && range.is_none() {
             (state, None)
         } else {
-            self.receive(write, state, range, body, Some(*digest)).await?
+            let held = state.offset;
+            let received = self
+                .receive(&mut operation, write, state, range, body, Some(*digest))
+                .await?;
+            operation.tell(|| appended(&received.0, held));
+            received
         };
-        match self.publish(write, state, hasher, digest).await {
-            Err(refused @ (Error::DigestMismatch { .. } | Error::Vetoed(_))) => {
-                write.cancel(&self.name, id).await?;
+        let size = state.offset;
+        match self.publish(&mut operation, write, state, hasher, digest).await {
+            Ok(info) => {
+                operation.end_as_blob(*id, &info);
+                Ok(info)
+            }
+            Err(refused @ (Error::DigestMismatch { .. } | Error::Vetoed { .. })) => {
+                self.abandon(&operation, write, id, size).await?;
                 Err(refused)
             }
-            other => other,
+            Err(error) => Err(error),
         }
+    }
+
+    /// Ends a session that can no longer become the client's blob.
+    async fn abandon(
+        &self,
+        operation: &Operation<'_>,
+        write: &dyn StorageWrite,
+        id: &UploadId,
+        size: u64,
+    ) -> Result<bool, Error> {
+        let ended = write.cancel(&self.name, id).await?;
+        if ended {
+            operation.tell(|| EventKind::UploadAbandoned {
+                upload: *id,
+                size: Some(size),
+            });
+        }
+        Ok(ended)
     }
 
     /// Answers a repeated close with the blob, if the repository holds it. Only callers that may pull see it.
@@ -137,7 +182,17 @@ impl Repository {
     /// [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn cancel(&self, id: &UploadId) -> Result<bool, Error> {
         self.require_session().await?;
-        Ok(self.write()?.cancel(&self.name, id).await?)
+        let write = self.write()?;
+        let operation = Operation::begin(self);
+        let mut size = None;
+        if operation.is_heard() {
+            size = write.upload(&self.name, id).await?.map(|state| state.offset);
+        }
+        let ended = write.cancel(&self.name, id).await?;
+        if ended {
+            operation.end(|| EventKind::UploadAbandoned { upload: *id, size });
+        }
+        Ok(ended)
     }
 
     /// Checks that the caller may continue a session. In a hidden repository, every session is unknown.
@@ -151,6 +206,7 @@ impl Repository {
     /// Appends the body to the session, if its range and length fit.
     async fn receive(
         &self,
+        operation: &mut Operation<'_>,
         write: &dyn StorageWrite,
         state: UploadState,
         range: Option<ContentRange>,
@@ -158,12 +214,16 @@ impl Repository {
         closing: Option<Digest>,
     ) -> Result<(UploadState, Option<Hasher>), Error> {
         let id = state.id;
-        let end = Upload::at(state.offset)
-            .begin_chunk(range, body.size_hint().exact())
+        let held = state.offset;
+        let announced = body.size_hint().exact();
+        let end = Upload::at(held)
+            .begin_chunk(range, announced)
             .map_err(|refused| self.refused(id, refused))?;
         let limits = &self.registry.inner.limits;
-        let received = match limits.admit_blob(state.offset, body.size_hint().exact()) {
+        let received = match limits.admit_blob(held, announced) {
             Ok(left) => {
+                let appending = Appending::new(id, held, announced);
+                operation.ask(Before::Append(&appending)).await?;
                 let body = pin!(Capped::new(body, left));
                 let mut body = UploadBody::begin(body, &state, end, closing);
                 match write.append(&self.name, state, &mut body).await {
@@ -175,33 +235,30 @@ impl Repository {
         };
         // It could only ever be closed with another content than the client's.
         if matches!(received, Err(Error::BlobTooLarge { .. })) {
-            write.cancel(&self.name, &id).await?;
+            self.abandon(operation, write, &id, held).await?;
         }
         received
     }
 
+    /// Verifies a session, and makes its bytes a blob.
     async fn publish(
         &self,
+        operation: &mut Operation<'_>,
         write: &dyn StorageWrite,
         state: UploadState,
         hasher: Option<Hasher>,
         digest: &Digest,
     ) -> Result<BlobInfo, Error> {
         let id = state.id;
-        self.hooks()
-            .before_add_blob(&self.context(), digest, Some(state.offset))
-            .await?;
-        let info = close(write, &self.name, state, hasher, Some(*digest))
+        let (state, proof) = verify(write, &self.name, state, hasher, Some(*digest))
             .await
             .map_err(|error| match error {
-                crate::storage::IngestError::Storage(error) => self.conflict(id, error),
+                IngestError::Storage(error) => self.conflict(id, error),
                 mismatch => mismatch.into(),
             })?;
-        self.tell(&Event::BlobPushed {
-            digest,
-            size: info.size,
-        });
-        Ok(info)
+        operation.ask(Before::AddBlob(digest, proof.size())).await?;
+        let committed = write.commit(&self.name, state, proof).await;
+        committed.map_err(|error| self.conflict(id, error))
     }
 
     fn refused(&self, id: UploadId, refused: ChunkRefused) -> Error {
@@ -224,5 +281,14 @@ impl Repository {
             id,
             offset,
         }
+    }
+}
+
+/// Returns the event for an append to a session that held `held` bytes.
+const fn appended(state: &UploadState, held: u64) -> EventKind {
+    EventKind::UploadAppended {
+        upload: state.id,
+        size: state.offset,
+        bytes: state.offset.saturating_sub(held),
     }
 }

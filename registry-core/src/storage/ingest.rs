@@ -48,9 +48,8 @@ pub async fn ingest(
     let state = storage.open_upload(repository, new).await?;
     let id = state.id;
     let stored = async {
-        let mut body = UploadBody::begin(body, &state, None, expected);
-        let state = storage.append(repository, state, &mut body).await?;
-        close(storage, repository, state, body.into_hasher(), expected).await
+        let (state, proof) = receive(storage, repository, state, body, expected).await?;
+        Ok(storage.commit(repository, state, proof).await?)
     };
     match stored.await {
         Ok(info) => Ok(info),
@@ -62,18 +61,35 @@ pub async fn ingest(
     }
 }
 
-/// Verifies and commits a session. `hasher` is the one that the last append returned, if any.
+/// Appends a whole blob to an empty session, and verifies it.
+///
+/// # Errors
+///
+/// [`IngestError`]. The session is still open, and the caller has to end it.
+pub(crate) async fn receive(
+    storage: &dyn StorageWrite,
+    repository: &RepositoryName,
+    state: UploadState,
+    body: IncomingBody<'_>,
+    expected: Option<Digest>,
+) -> Result<(UploadState, Verified), IngestError> {
+    let mut body = UploadBody::begin(body, &state, None, expected);
+    let state = storage.append(repository, state, &mut body).await?;
+    verify(storage, repository, state, body.into_hasher(), expected).await
+}
+
+/// Verifies a session, so that it can be committed. `hasher` is the one that the last append returned, if any.
 ///
 /// # Errors
 ///
 /// [`IngestError::DigestMismatch`] leaves the session open. The caller has to end it.
-pub(crate) async fn close(
+pub(crate) async fn verify(
     storage: &dyn StorageWrite,
     repository: &RepositoryName,
     state: UploadState,
     hasher: Option<Hasher>,
     expected: Option<Digest>,
-) -> Result<BlobInfo, IngestError> {
+) -> Result<(UploadState, Verified), IngestError> {
     let hasher = hasher.unwrap_or_else(|| state.hasher());
     let algorithm = expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
     let (state, hasher) = if hasher.algorithm() == Some(algorithm) && hasher.offset() == state.offset {
@@ -88,6 +104,6 @@ pub(crate) async fn close(
             expected,
             actual: *proof.digest(),
         }),
-        _ => Ok(storage.commit(repository, state, proof).await?),
+        _ => Ok((state, proof)),
     }
 }

@@ -37,4 +37,4 @@ pub use self::{
 };
 
 pub use crate::{error::BoxError, range::RangeSpec};
-pub(crate) use ingest::close;
+pub(crate) use ingest::{receive, verify};

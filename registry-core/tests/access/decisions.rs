@@ -3,7 +3,8 @@
 use super::*;
 use registry_core::{
     Hooks, Tag,
-    hooks::{Context, Veto},
+    hooks::{Context, HookError},
+    manifest::Manifest,
     service::ManifestPush,
     storage::PutManifest,
 };
@@ -104,10 +105,15 @@ struct Meanwhile(Arc<OnceLock<Registry>>);
 
 #[async_trait]
 impl Hooks for Meanwhile {
-    async fn before_put_manifest(&self, context: &Context<'_>, _: &PutManifest) -> Result<(), Veto> {
+    async fn before_put_manifest(
+        &self,
+        context: &Context,
+        _: &Manifest,
+        _: &PutManifest,
+    ) -> Result<(), HookError> {
         // The host's own push comes through here too, as nobody.
-        if let (Some(registry), Some(_)) = (self.0.get(), context.identity) {
-            let repository = registry.repository(context.repository).unwrap();
+        if let (Some(registry), Some(_)) = (self.0.get(), context.actor.identity()) {
+            let repository = registry.repository(&context.repository).unwrap();
             let push = ManifestPush::new(Tag::parse("v2").unwrap(), manifest("first"));
             repository.put_manifest(push).await.unwrap();
         }

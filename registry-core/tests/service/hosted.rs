@@ -6,7 +6,8 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use registry_core::{
     Hooks, Registry,
-    hooks::{Context, Veto},
+    hooks::{Context, HookError},
+    manifest::Manifest,
     service::{RegistryService, Task},
     storage::{MemoryStorage, PutManifest},
 };
@@ -77,7 +78,7 @@ struct Panics;
 
 #[async_trait]
 impl Hooks for Panics {
-    async fn before_put_manifest(&self, _: &Context<'_>, _: &PutManifest) -> Result<(), Veto> {
+    async fn before_put_manifest(&self, _: &Context, _: &Manifest, _: &PutManifest) -> Result<(), HookError> {
         panic!("a hook of the host has a fault")
     }
 }

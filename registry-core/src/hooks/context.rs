@@ -1,0 +1,65 @@
+//! [`Context`]: who does what an operation does, and where.
+
+use crate::{auth::Identity, name::RepositoryName};
+use std::{net::SocketAddr, sync::Arc};
+
+/// Operation that hooks are asked and told about.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Context {
+    /// Number of the operation. All questions and events of one operation have the same number, and no other
+    /// operation of this registry in this process has it.
+    pub operation: u64,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Originator of the operation.
+    pub actor: Actor,
+    /// Address of the client, if the listener reports it. `None` in process.
+    pub client: Option<SocketAddr>,
+    /// Id of the request: [`RequestId`], or else its `X-Request-Id`. `None` in process.
+    pub request_id: Option<Arc<str>>,
+    /// `User-Agent` of the request. `None` in process.
+    pub user_agent: Option<Arc<str>>,
+}
+
+impl Context {
+    /// Describes an operation of the host on a repository. Meant for tests of hooks.
+    #[must_use]
+    pub const fn new(operation: u64, repository: RepositoryName) -> Self {
+        Self {
+            operation,
+            repository,
+            actor: Actor::Host,
+            client: None,
+            request_id: None,
+            user_agent: None,
+        }
+    }
+}
+
+/// Originator of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Actor {
+    /// The host itself, in process.
+    Host,
+    /// An anonymous client.
+    Stranger,
+    /// An authenticated user or service.
+    Known(Identity),
+}
+
+impl Actor {
+    /// Returns the identity, if the originator is authenticated.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Known(identity) => Some(identity),
+            Self::Host | Self::Stranger => None,
+        }
+    }
+}
+
+/// Id of a request, in its extensions. A host sets it to find the same request in its own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub Arc<str>);

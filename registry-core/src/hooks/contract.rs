@@ -1,0 +1,206 @@
+//! The trait [`Hooks`], and what it is asked about.
+
+use super::{Context, Event, HookError};
+use crate::{digest::Digest, manifest::Manifest, reference::Tag, storage::PutManifest, upload_id::UploadId};
+use async_trait::async_trait;
+use std::{fmt::Debug, sync::Arc};
+
+/// Extension points for a host. Every method does nothing by default.
+///
+/// A `before_*` method runs after authorization and before anything is changed or sent. It applies to clients and to
+/// the host itself, in process. Its error ends the operation, and no later hook is asked.
+///
+/// Events come after the commit. If a hook has let an operation pass, it receives an event about the end of that
+/// operation, or [`Abandoned`](super::EventKind::Abandoned). A hook that reserves something in `before_*` releases it
+/// then. A `HEAD`, and a read that the client already has, end without an event.
+///
+/// An operation waits for `before_*`, so a host has to limit the duration of these methods.
+/// [`event`](Self::event) must not block: a host delegates longer work to another task.
+#[async_trait]
+pub trait Hooks: Debug + Send + Sync + 'static {
+    /// Runs before an upload session is opened. `announced` is the size of the blob in bytes, if the client sends it
+    /// in the same request.
+    ///
+    /// # Errors
+    ///
+    /// [`HookError`]; no session is opened.
+    async fn before_open_upload(&self, context: &Context, announced: Option<u64>) -> Result<(), HookError> {
+        let _ = (context, announced);
+        Ok(())
+    }
+
+    /// Runs before bytes are appended to an upload session.
+    ///
+    /// # Errors
+    ///
+    /// [`HookError`]; the session stays as it is, unless the whole blob is pushed in one request.
+    async fn before_append(&self, context: &Context, appending: &Appending) -> Result<(), HookError> {
+        let _ = (context, appending);
+        Ok(())
+    }
+
+    /// Runs before received bytes become a blob, and before a blob is mounted. `size` is the exact size in bytes, and
+    /// the digest is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`HookError`]; the repository does not get the blob. After a veto, an upload session is ended.
+    async fn before_add_blob(&self, context: &Context, digest: &Digest, size: u64) -> Result<(), HookError> {
+        let _ = (context, digest, size);
+        Ok(())
+    }
+
+    /// Runs before a manifest and its tags are stored. `put` has its digest, its bytes and the tags.
+    ///
+    /// # Errors
+    ///
+    /// [`HookError`]; nothing is stored.
+    async fn before_put_manifest(
+        &self,
+        context: &Context,
+        manifest: &Manifest,
+        put: &PutManifest,
+    ) -> Result<(), HookError> {
+        let _ = (context, manifest, put);
+        Ok(())
+    }
+
+    /// Runs before a tag, a manifest or a blob is deleted, whether it exists or not.
+    ///
+    /// # Errors
+    ///
+    /// [`HookError`]; nothing is deleted.
+    async fn before_delete(&self, context: &Context, target: &Target) -> Result<(), HookError> {
+        let _ = (context, target);
+        Ok(())
+    }
+
+    /// Runs before a manifest or a blob is sent, or described in the response to a `HEAD`. It exists, and its size is
+    /// known.
+    ///
+    /// # Errors
+    ///
+    /// [`HookError`]; nothing of it is sent.
+    async fn before_pull(&self, context: &Context, target: &Target) -> Result<(), HookError> {
+        let _ = (context, target);
+        Ok(())
+    }
+
+    /// Runs after each event.
+    fn event(&self, event: &Arc<Event>) {
+        let _ = event;
+    }
+}
+
+/// Bytes that a client is about to append to an upload session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appending {
+    /// The session.
+    pub upload: UploadId,
+    /// Number of bytes that it holds.
+    pub held: u64,
+    /// Number of bytes to append, if the client announced it.
+    pub announced: Option<u64>,
+}
+
+impl Appending {
+    /// Describes bytes for a session that holds `held` bytes.
+    #[must_use]
+    pub const fn new(upload: UploadId, held: u64, announced: Option<u64>) -> Self {
+        Self {
+            upload,
+            held,
+            announced,
+        }
+    }
+}
+
+/// Content or tag that is about to be read or deleted. Sizes are in bytes, and `None` if the content does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// A blob of the repository.
+    #[non_exhaustive]
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Its size.
+        size: Option<u64>,
+    },
+    /// A manifest, named by its digest.
+    #[non_exhaustive]
+    Manifest {
+        /// Its digest.
+        digest: Digest,
+        /// Its size.
+        size: Option<u64>,
+    },
+    /// A tag, and the manifest that it points at.
+    #[non_exhaustive]
+    Tag {
+        /// The tag.
+        tag: Tag,
+        /// Digest of the manifest; `None` if there is no such tag.
+        digest: Option<Digest>,
+        /// Size of the manifest.
+        size: Option<u64>,
+    },
+}
+
+impl Target {
+    /// Returns the digest of the content; `None` for a tag that does not exist.
+    #[must_use]
+    pub const fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Blob { digest, .. } | Self::Manifest { digest, .. } => Some(digest),
+            Self::Tag { digest, .. } => digest.as_ref(),
+        }
+    }
+
+    /// Returns the size of the content in bytes; `None` if it does not exist.
+    #[must_use]
+    pub const fn size(&self) -> Option<u64> {
+        match self {
+            Self::Blob { size, .. } | Self::Manifest { size, .. } | Self::Tag { size, .. } => *size,
+        }
+    }
+}
+
+/// Forwards every question and event to the shared hooks.
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<H: Hooks + ?Sized> Hooks for Arc<H> {
+    async fn before_open_upload(&self, context: &Context, announced: Option<u64>) -> Result<(), HookError> {
+        (**self).before_open_upload(context, announced).await
+    }
+
+    async fn before_append(&self, context: &Context, appending: &Appending) -> Result<(), HookError> {
+        (**self).before_append(context, appending).await
+    }
+
+    async fn before_add_blob(&self, context: &Context, digest: &Digest, size: u64) -> Result<(), HookError> {
+        (**self).before_add_blob(context, digest, size).await
+    }
+
+    async fn before_put_manifest(
+        &self,
+        context: &Context,
+        manifest: &Manifest,
+        put: &PutManifest,
+    ) -> Result<(), HookError> {
+        (**self).before_put_manifest(context, manifest, put).await
+    }
+
+    async fn before_delete(&self, context: &Context, target: &Target) -> Result<(), HookError> {
+        (**self).before_delete(context, target).await
+    }
+
+    async fn before_pull(&self, context: &Context, target: &Target) -> Result<(), HookError> {
+        (**self).before_pull(context, target).await
+    }
+
+    fn event(&self, event: &Arc<Event>) {
+        (**self).event(event);
+    }
+}

@@ -1,0 +1,122 @@
+//! [`Operation`]: one operation of a repository, as the hooks see it.
+
+use super::Repository;
+use crate::{
+    digest::Digest,
+    error::Error,
+    hooks::{Appending, Context, Event, EventKind, HookError, Hooks, Target},
+    manifest::Manifest,
+    storage::{BlobInfo, PutManifest},
+    upload_id::UploadId,
+};
+use std::sync::Arc;
+
+/// Question to the hooks: one for each `before_*`.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'a> {
+    OpenUpload(Option<u64>),
+    Append(&'a Appending),
+    AddBlob(&'a Digest, u64),
+    PutManifest(&'a Manifest, &'a PutManifest),
+    Delete(&'a Target),
+    Pull(&'a Target),
+}
+
+impl Before<'_> {
+    async fn ask(self, hooks: &dyn Hooks, context: &Context) -> Result<(), HookError> {
+        match self {
+            Self::OpenUpload(announced) => hooks.before_open_upload(context, announced).await,
+            Self::Append(appending) => hooks.before_append(context, appending).await,
+            Self::AddBlob(digest, size) => hooks.before_add_blob(context, digest, size).await,
+            Self::PutManifest(manifest, put) => hooks.before_put_manifest(context, manifest, put).await,
+            Self::Delete(target) => hooks.before_delete(context, target).await,
+            Self::Pull(target) => hooks.before_pull(context, target).await,
+        }
+    }
+}
+
+/// One operation of a repository, as the hooks see it.
+///
+/// If it is dropped before its end, the hooks that let it pass hear that it was abandoned: a later hook refused it, the
+/// storage failed, or its future was dropped.
+pub(super) struct Operation<'a> {
+    hooks: &'a [Arc<dyn Hooks>],
+    /// `None` if there are no hooks.
+    context: Option<Context>,
+    /// Number of hooks, from the first one on, that let it pass and wait for its end.
+    waiting: usize,
+}
+
+impl<'a> Operation<'a> {
+    pub(super) fn begin(repository: &'a Repository) -> Self {
+        let hooks = &repository.registry.inner.hooks;
+        Self {
+            hooks,
+            context: (!hooks.is_empty()).then(|| repository.context()),
+            waiting: 0,
+        }
+    }
+
+    /// Returns true if somebody listens. Otherwise nothing need be found out for the hooks.
+    pub(super) const fn is_heard(&self) -> bool {
+        self.context.is_some()
+    }
+
+    /// Asks the hooks in their order, until one refuses.
+    pub(super) async fn ask(&mut self, before: Before<'_>) -> Result<(), Error> {
+        let Some(context) = &self.context else {
+            return Ok(());
+        };
+        for (number, hooks) in self.hooks.iter().enumerate() {
+            let earlier = self.waiting;
+            // If this future is dropped meanwhile, the hook that is being asked hears of it, too.
+            self.waiting = earlier.max(number + 1);
+            if let Err(error) = before.ask(&**hooks, context).await {
+                self.waiting = earlier.max(number);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells all hooks an event that is not the end of the operation.
+    pub(super) fn tell(&self, kind: impl FnOnce() -> EventKind) {
+        if let Some(context) = &self.context {
+            tell(self.hooks, context, kind());
+        }
+    }
+
+    /// Tells all hooks the event that ends the operation.
+    pub(super) fn end(mut self, kind: impl FnOnce() -> EventKind) {
+        self.tell(kind);
+        self.waiting = 0;
+    }
+
+    /// Tells all hooks that a session has become a blob, which ends the operation.
+    pub(super) fn end_as_blob(self, upload: UploadId, info: &BlobInfo) {
+        let (digest, size) = (info.digest, info.size);
+        self.tell(|| EventKind::UploadEnded { upload, digest, size });
+        self.end(|| EventKind::BlobPushed { digest, size });
+    }
+
+    /// Ends the operation without an event.
+    pub(super) fn end_silently(mut self) {
+        self.waiting = 0;
+    }
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        let waiting = self.hooks.get(..self.waiting).unwrap_or_default();
+        if let Some(context) = self.context.take().filter(|_| !waiting.is_empty()) {
+            tell(waiting, &context, EventKind::Abandoned);
+        }
+    }
+}
+
+fn tell(hooks: &[Arc<dyn Hooks>], context: &Context, kind: EventKind) {
+    let event = Arc::new(Event::new(context.clone(), kind));
+    for hooks in hooks {
+        hooks.event(&event);
+    }
+}

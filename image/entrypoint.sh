@@ -1,5 +1,5 @@
 #!/bin/sh
-# What registry:2 is started with: a configuration file, a command of `registry`, its options, or any other program.
+# Accepts the arguments that registry:2 accepts: a configuration file, a command of `registry`, options, or another program.
 set -e
 
 case "$1" in

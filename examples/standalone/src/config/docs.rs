@@ -34,7 +34,7 @@ fn tables() -> String {
         if section != open {
             open = section;
             _ = writeln!(text, "\n### `{section}`\n");
-            text.push_str("| key | status | form | default | what it does |\n|---|---|---|---|---|\n");
+            text.push_str("| key | status | form | default | description |\n|---|---|---|---|---|\n");
         }
         let default = if key.default.is_empty() {
             String::new()

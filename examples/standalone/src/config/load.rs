@@ -198,7 +198,7 @@ fn survey<'a>(
                     problems.push(Problem::new(
                         value.origin.clone(),
                         dotted,
-                        format!("this is not done here: {}", key.about),
+                        format!("not supported: {}", key.about),
                     ));
                 }
             }

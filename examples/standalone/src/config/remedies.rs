@@ -11,7 +11,7 @@ const ALWAYS: [(Setting, &str); 10] = [
     ),
     (
         Setting::ReadOnly,
-        "`storage.maintenance.readonly.enabled: false` in the registry's configuration ends this",
+        "`storage.maintenance.readonly.enabled: false` in the registry's configuration makes the registry writable",
     ),
     (
         Setting::BlobBytes,
@@ -23,7 +23,7 @@ const ALWAYS: [(Setting, &str); 10] = [
     ),
     (
         Setting::SparseIndexes,
-        "`validation.manifests.indexes.platforms: none` in the registry's configuration lets an index lack some",
+        "`validation.manifests.indexes.platforms: none` in the registry's configuration accepts such an index",
     ),
     (
         Setting::NameComponents,
@@ -35,27 +35,27 @@ const ALWAYS: [(Setting, &str); 10] = [
     ),
     (
         Setting::DescriptorSizes,
-        "`validation.manifests.sizes: any` in the registry's configuration accepts it",
+        "`validation.manifests.sizes: any` in the registry's configuration accepts such a manifest",
     ),
     (
         Setting::LayerUrls,
-        "`validation.manifests.urls.allow` and `validation.manifests.urls.deny` in the registry's configuration say where \
-         layers may lie",
+        "`validation.manifests.urls.allow` and `validation.manifests.urls.deny` in the registry's configuration decide \
+         which URLs are allowed",
     ),
     (
         Setting::Uploads,
-        "`limits.uploads`, `limits.repositoryuploads` and `limits.useruploads` in the registry's configuration set how many",
+        "`limits.uploads`, `limits.repositoryuploads` and `limits.useruploads` in the registry's configuration set these limits",
     ),
 ];
 
 const RULES: (Setting, &str) = (
     Setting::Access,
-    "the file `access.rules` in the registry's configuration says who may do what",
+    "the file `access.rules` in the registry's configuration decides who may do what",
 );
 
 const MIN_FREE: (Setting, &str) = (
     Setting::Space,
-    "`storage.filesystem.minfree` in the registry's configuration says how much of the disk stays free",
+    "`storage.filesystem.minfree` in the registry's configuration sets how much of the disk stays free",
 );
 
 /// Returns the remedies that apply with these settings.
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn every_key_that_is_named_is_one() {
         for (setting, text) in ALWAYS.into_iter().chain([RULES, MIN_FREE]) {
-            // What stands between the first two backticks, the third and the fourth, and so on.
+            // The texts between the first two backticks, the third and the fourth, and so on.
             let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
             assert!(!named.is_empty(), "{setting:?}");
             for name in named {

@@ -106,7 +106,7 @@ fn what_is_disabled_is_told_and_passed_over() {
         "proxy: {remoteurl: 'https://r', disabled: true}",
     ] {
         let error = load(&format!("{LEAST}{lines}\n"), &[]).unwrap_err();
-        assert!(error.contains("this is not done here: "), "{error}");
+        assert!(error.contains("not supported: "), "{error}");
     }
 }
 

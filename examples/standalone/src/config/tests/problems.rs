@@ -15,13 +15,13 @@ fn every_problem_is_told_with_its_place() {
     for expected in [
         "config.yml:1: version: `0.2`: unsupported version",
         "config.yml:3: log.level: `loud`: it is none of",
-        "config.yml:5: storage.s3: this is not done here: object storage comes later",
+        "config.yml:5: storage.s3: not supported: object storage is not implemented yet",
         "config.yml:6: storage.filesystem.rootdirectory: it is a list",
         "config.yml:4: storage: there has to be exactly one of s3, filesystem",
         "config.yml:8: http.addr: `5000`: it is not an address",
         "config.yml:9: http.host: `example.com`: it is not a URL",
         "config.yml:11: http.headers.a b: this is no name of a header",
-        "config.yml:13: auth.token: this is not done here: token services come later",
+        "config.yml:13: auth.token: not supported: token services are not implemented yet",
         "REGISTRY_HTTP_PREFIX: http.prefix: this is not YAML",
     ] {
         assert!(

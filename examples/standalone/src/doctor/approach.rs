@@ -64,8 +64,7 @@ async fn only_port_80(
         return None;
     };
     let seen = format!(
-        "only port 80 answers ({}); nobody accepts connections on 443, and clients use https unless they \
-         are told otherwise",
+        "only port 80 answers ({}); nothing accepts connections on 443, and clients use https by default",
         answer.summary()
     );
     found.push(no_https(Finding::fault(Check::Address, seen), origin));
@@ -107,16 +106,15 @@ async fn not_tls(
 
 fn broken_tls(origin: &Origin, failure: &Failure) -> Finding {
     if failure.alert() == Some(AlertDescription::ProtocolVersion) {
-        let seen = format!("{origin} speaks neither TLS 1.2 nor 1.3, and clients speak nothing older");
+        let seen = format!("{origin} supports neither TLS 1.2 nor 1.3, and clients support nothing older");
         return Finding::fault(Check::TlsVersions, seen)
             .server("nginx: `ssl_protocols TLSv1.2 TLSv1.3;` Apache: `SSLProtocol -all +TLSv1.2 +TLSv1.3`");
     }
-    let seen = format!("{origin} accepts connections, and speaks neither TLS with us nor HTTP: {failure}");
+    let seen = format!("{origin} accepts connections, but neither TLS nor HTTP works: {failure}");
     Finding::fault(Check::Address, seen)
-        .client("is it the right port? `openssl s_client -connect HOST:PORT` says more")
+        .client("is the port right? `openssl s_client -connect HOST:PORT` shows more")
         .server(
-            "a certificate and its key have to be there, and belong together: the log of what ends TLS says \
-             why it refuses",
+            "the certificate and its key have to exist and match: see the log of the server that terminates TLS",
         )
 }
 
@@ -130,13 +128,13 @@ async fn plain(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Op
     };
     let encrypted = origin.at(Scheme::Https, origin.port());
     if speaks_tls && client.handshake(&encrypted, DEFAULT_VERSIONS).await.is_ok() {
-        let seen = format!("{origin} speaks TLS, and was asked in plain HTTP");
+        let seen = format!("{origin} speaks TLS, but the URL is plain HTTP");
         found.push(
             Finding::fault(Check::Address, seen)
                 .client(format!(
-                    "it is {encrypted}; in the name of an image there is no scheme"
+                    "use {encrypted}; in the name of an image, omit the scheme"
                 ))
-                .server("nothing, unless the proxy asks it that way: then `proxy_pass https://…`"),
+                .server("if a proxy uses this address: `proxy_pass https://…`"),
         );
         return Some(door(target, encrypted));
     }
@@ -171,12 +169,11 @@ async fn plain(client: &Client, target: &Target, found: &mut Vec<Finding>) -> Op
         },
     );
     let finding = if secure.has_default_port() && client.reaches(&secure).await.is_ok() {
-        let seen = format!(
-            "{origin} answers without TLS, so that passwords can be read on the way; {secure} is there, too"
-        );
+        let seen =
+            format!("{origin} answers without TLS, so passwords are sent unencrypted; {secure} works, too");
         Finding::warning(Check::Address, seen)
     } else {
-        let seen = format!("{origin} answers without TLS, and nobody answers with it: clients use https");
+        let seen = format!("{origin} answers without TLS, and https does not work: clients use https");
         Finding::fault(Check::Address, seen)
     };
     found.push(no_https(finding, origin));
@@ -214,7 +211,7 @@ pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Findin
             let seen = format!("redirects to {origin} ({})", answer.status.as_u16());
             Finding::ok(Check::Port80, seen)
         } else {
-            let seen = format!("redirects to `{location}`, which is not the same place over https");
+            let seen = format!("redirects to `{location}`, which is not the same path over https");
             Finding::warning(Check::Port80, seen)
                 .server(format!("nginx: `return 308 {}$request_uri;`", origin))
         });
@@ -222,12 +219,12 @@ pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Findin
     }
     if answer.is_of_registry() || answer.status == StatusCode::UNAUTHORIZED {
         let seen = format!(
-            "serves the registry without TLS, too ({}): who comes this way sends a password that can be read",
+            "serves the registry without TLS, too ({}): clients that use it send passwords unencrypted",
             answer.summary()
         );
         found.push(
             Finding::warning(Check::Port80, seen)
-                .client("passwords that went this way are to be changed")
+                .client("change passwords that were sent this way")
                 .server(format!(
                     "nginx: `server {{ listen 80; return 308 {origin}$request_uri; }}`; without a proxy: \
                      `http.redirect.addr: :80`"
@@ -237,7 +234,7 @@ pub(super) async fn port_80(client: &Client, door: &Door, found: &mut Vec<Findin
     }
     found.push(Finding::ok(
         Check::Port80,
-        format!("has something else ({})", answer.summary()),
+        format!("another service ({})", answer.summary()),
     ));
     Port80::Other
 }
@@ -263,7 +260,7 @@ fn door(target: &Target, origin: Origin) -> Door {
 fn on_loopback(origin: &Origin) -> Finding {
     Finding::ok(
         Check::Address,
-        format!("{origin} answers, without TLS; on this machine itself that will do"),
+        format!("{origin} answers without TLS, which is safe on this machine itself"),
     )
 }
 
@@ -271,7 +268,7 @@ fn no_https(finding: Finding, origin: &Origin) -> Finding {
     let name = origin.authority();
     finding
         .client(format!(
-            "for a while, and on a network that you trust: `\"insecure-registries\": [\"{name}\"]` in \
+            "as a temporary solution in a network that you trust: `\"insecure-registries\": [\"{name}\"]` in \
              /etc/docker/daemon.json; podman: `insecure = true` below `[[registry]]` with \
              `location = \"{name}\"` in /etc/containers/registries.conf"
         ))
@@ -286,23 +283,22 @@ fn unreachable(origin: &Origin, failure: &Failure) -> Finding {
     let finding = Finding::unanswered(Check::Address, failure, seen);
     match failure {
         Failure::NoAnswer(_) | Failure::Silent(_) => finding
-            .client("is it the right port? Somebody is there, and speaks something else, or nothing")
-            .server("is that what listens there: `ss -ltnp`?"),
+            .client("is the port right? A server accepts connections, but does not answer in HTTP")
+            .server("does the registry listen there? See `ss -ltnp`"),
         Failure::Unresolved(_) => finding
-            .client("the name: is it spelled right, and does this machine's DNS know it?")
-            .server("an A or AAAA record of that name"),
+            .client("is the name right, and can this machine resolve it?")
+            .server("add an A or AAAA record for this name"),
         Failure::Unreachable(error)
             if error.kind() == ErrorKind::ConnectionRefused && Target::is_loopback(origin) =>
         {
             finding
-                .client("is it the right port? Nothing listens on this one of this machine")
-                .server("does the registry run, and where does it listen: `ss -ltnp`?")
+                .client("is the port right? Nothing listens on it on this machine")
+                .server("does the registry run, and where does it listen? See `ss -ltnp`")
         }
         _ => finding
             .client("is there a firewall or a VPN between this machine and the server?")
             .server(
-                "does it run, does it listen on more than loopback, is the port published (`docker ps`) and \
-                 open?",
+                "does the server run, does it listen on other addresses than loopback, and is the port published (`docker ps`) and open?",
             ),
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
     let answer = match client.ask(door, Question::get(&path)).await {
         Ok(answer) => answer,
         Err(failure) if failure.alert() == Some(AlertDescription::CertificateRequired) => {
-            let why = "the server wants a certificate of its clients, and this command has none to show";
+            let why = "the server requires a client certificate, which this command cannot send";
             found.push(Finding::skipped(Check::Base, why));
             return None;
         }
@@ -35,7 +35,7 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
                     &failure,
                     format!("`GET {path}` has no answer: {failure}"),
                 )
-                .server("does what stands before the registry reach it? Its error log says why not"),
+                .server("can the proxy reach the registry? See the error log of the proxy"),
             );
             return None;
         }
@@ -49,10 +49,9 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
         found.push(
             Finding::warning(
                 Check::Base,
-                "the answer is in HTTP/1.0: each request costs a connection, and a layer cannot be sent in \
-                 chunks",
+                "the answer is HTTP/1.0: each request needs a new connection, and layers cannot be sent in chunks",
             )
-            .server("a newer proxy, or HTTP/1.1 turned on in it"),
+            .server("use a newer proxy, or enable HTTP/1.1 in it"),
         );
     }
     found.push(api_version(&answer));
@@ -74,29 +73,26 @@ fn no_registry(answer: &Answer, path: &str) -> Option<Finding> {
     Some(match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             fault(format!(
-                "{summary}: somebody before the registry answers, who does not reach it, or waits in vain"
+                "{summary}: a proxy answers, but cannot reach the registry or gets no answer from it"
             ))
             .server(
-                "does the registry run, and is it where the proxy looks for it (`proxy_pass`, `ProxyPass`)? \
-                 With TLS in the registry it is `proxy_pass https://…`. A timeout: \
-                 `proxy_read_timeout 900;`",
+                "does the registry run, and is the address in the proxy right (`proxy_pass`, `ProxyPass`)? If the registry uses TLS: `proxy_pass https://…`. After a timeout: `proxy_read_timeout 900;`",
             )
         }
-        StatusCode::FORBIDDEN => fault(format!("{summary}: whoever asks from here is not let in")).server(
-            "`allow`, `Require ip` or the registry's `http.allow` decide by address: is this one among them?",
+        StatusCode::FORBIDDEN => fault(format!("{summary}: this machine is not allowed to connect")).server(
+            "add this machine's address to `allow`, `Require ip` or the registry's `http.allow`",
         ),
         _ if status.is_redirection() => fault(format!(
             "{summary}: `GET {path}` is redirected to `{}`, where clients do not find a registry",
             answer.header(header::LOCATION).unwrap_or_default()
         ))
-        .server("serve `/v2/` where it is asked for, without a detour over a page for logging in"),
+        .server("serve `/v2/` without a redirect, for example to a login page"),
         _ => fault(format!(
             "`GET {path}` is answered with {summary}, which is no registry"
         ))
-        .client("is it the right host and port? In the name of an image the port is part of the host")
+        .client("are host and port right? In the name of an image, the port follows the host")
         .server(
-            "everything below `/v2/` has to reach the registry, unchanged: nginx: \
-             `location /v2/ { proxy_pass http://registry:5000; }`, without a path behind the port",
+            "pass everything below `/v2/` to the registry unchanged. nginx: `location /v2/ { proxy_pass http://registry:5000; }`, without a path after the port",
         ),
     })
 }
@@ -107,8 +103,7 @@ fn api_version(answer: &Answer) -> Finding {
         [] => Finding::warning(
             Check::ApiVersion,
             format!(
-                "`Docker-Distribution-Api-Version` is missing from the answer of {}: old clients take it \
-                 for no registry",
+                "`Docker-Distribution-Api-Version` is missing in the answer of {}: old clients do not recognise a registry",
                 answer.speaker()
             ),
         )
@@ -124,6 +119,6 @@ fn api_version(answer: &Answer) -> Finding {
                 super::client::shown(&values.join(", "))
             ),
         )
-        .server("it has to be `registry/2.0`"),
+        .server("it must be `registry/2.0`"),
     }
 }

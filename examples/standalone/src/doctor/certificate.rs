@@ -28,18 +28,22 @@ pub(super) async fn examine(client: &Client, door: &Door, found: &mut Vec<Findin
     let Ok(Handshake { chain, .. }) = client.handshake(origin, DEFAULT_VERSIONS).await else {
         found.push(Finding::skipped(
             Check::CertificateTrust,
-            "the server did not show one a second time",
+            "the server sent no certificate on a second connection",
         ));
         return Peers::Anybody;
     };
     let Some((own, above)) = chain.split_first() else {
-        found.push(Finding::fault(Check::CertificateTrust, "the server shows none"));
+        found.push(Finding::fault(
+            Check::CertificateTrust,
+            "the server sends no certificate",
+        ));
         return Peers::Anybody;
     };
     let Ok((_, parsed)) = X509Certificate::from_der(own) else {
         found.push(
-            Finding::fault(Check::CertificateTrust, "the server's certificate cannot be read")
-                .server("make a new one; `openssl x509 -text -noout -in FILE` shows what is in the file"),
+            Finding::fault(Check::CertificateTrust, "the server's certificate cannot be read").server(
+                "create a new one; `openssl x509 -text -noout -in FILE` shows the content of the file",
+            ),
         );
         return Peers::Anybody;
     };
@@ -74,8 +78,7 @@ async fn versions(client: &Client, origin: &Origin, found: &mut Vec<Finding>) {
     found.push(if spoken.contains(&ProtocolVersion::TLSv1_2) {
         Finding::ok(Check::TlsVersions, names.join(" and "))
     } else {
-        let seen = "only 1.3: proxies such as nginx before 1.23 speak no more than 1.2 to what is behind \
-                    them, and old clients, too";
+        let seen = "only 1.3: old clients, and proxies such as nginx before 1.23, support only up to 1.2";
         Finding::warning(Check::TlsVersions, seen)
             .server("nginx: `ssl_protocols TLSv1.2 TLSv1.3;`; the registry: `http.tls.minimumtls: tls1.2`")
     });
@@ -87,8 +90,7 @@ fn version(parsed: &X509Certificate<'_>, origin: &Origin) -> Option<Finding> {
     if parsed.version() != X509Version::V1 {
         return None;
     }
-    let seen = "the certificate is of X.509 version 1, in which no host name can be told: docker, podman \
-                and containerd refuse it";
+    let seen = "the certificate is X.509 version 1, which cannot contain host names: docker, podman and containerd refuse it";
     Some(Finding::fault(Check::CertificateVersion, seen).server(remake(origin)))
 }
 
@@ -98,19 +100,18 @@ fn name(own: &CertificateDer<'_>, parsed: &X509Certificate<'_>, origin: &Origin)
         ParsedCertificate::try_from(own).is_ok_and(|own| verify_server_name(&own, &name).is_ok())
     });
     if matches {
-        return Finding::ok(Check::CertificateName, format!("it is for {host}"));
+        return Finding::ok(Check::CertificateName, format!("valid for {host}"));
     }
     let names = names(parsed);
     let common = common_name(parsed.subject());
     let seen = match (names.is_empty(), common) {
         (true, Some(common)) => format!(
-            "the certificate has its name in the common name only (`CN={common}`), which clients do not \
-             look at any more: docker says `x509: certificate relies on legacy Common Name field, use SANs \
+            "the host is in the common name only (`CN={common}`), which clients ignore: docker says `x509: certificate relies on legacy Common Name field, use SANs \
              instead`"
         ),
         (true, None) => "the certificate names no host".to_owned(),
         (false, _) => format!(
-            "the certificate is for {}, and not for {host}: clients say \
+            "the certificate is for {}, not for {host}: clients say \
              `x509: certificate is valid for …, not {host}`",
             names.join(", ")
         ),
@@ -118,7 +119,7 @@ fn name(own: &CertificateDer<'_>, parsed: &X509Certificate<'_>, origin: &Origin)
     let finding = Finding::fault(Check::CertificateName, seen).server(remake(origin));
     match names.iter().find(|name| !name.contains('*')) {
         Some(name) => finding.client(format!(
-            "use the name that is in it, if it leads there: `docker login {}`",
+            "use the name in the certificate, if it resolves to this server: `docker login {}`",
             super::client::shown(name)
         )),
         None => finding,
@@ -131,30 +132,26 @@ fn validity(parsed: &X509Certificate<'_>, now: i64) -> Finding {
         parsed.validity().not_after.timestamp(),
     );
     let day = parsed.validity().not_after;
-    let renew = "renew it; where the files are renewed already, what ends TLS still has the old ones: nginx \
-                 wants a reload, the registry takes them by itself";
+    let renew = "renew it. If the files are already new, reload the server that terminates TLS, such as nginx; the registry reloads them by itself";
     if now < from {
         return Finding::fault(
             Check::CertificateValidity,
-            format!("it begins to hold at {}", parsed.validity().not_before),
+            format!("it is not valid before {}", parsed.validity().not_before),
         )
-        .client("is this machine's clock right?")
-        .server("was the clock right where it was made?");
+        .client("is the clock of this machine right?")
+        .server("was the clock right on the machine that created it?");
     }
     let days = (until - now) / DAY;
     if now > until {
-        Finding::fault(Check::CertificateValidity, format!("it ended at {day}")).server(renew)
+        Finding::fault(Check::CertificateValidity, format!("it expired at {day}")).server(renew)
     } else if until - now < SOON {
         Finding::warning(
             Check::CertificateValidity,
-            format!("it ends in {days} days, at {day}"),
+            format!("it expires in {days} days, at {day}"),
         )
         .server(renew)
     } else {
-        Finding::ok(
-            Check::CertificateValidity,
-            format!("it holds for {days} days more"),
-        )
+        Finding::ok(Check::CertificateValidity, format!("valid for {days} more days"))
     }
 }
 
@@ -172,7 +169,7 @@ fn order(chain: &[CertificateDer<'_>]) -> Option<Finding> {
         return (chain.len() > 1).then(|| {
             Finding::ok(
                 Check::CertificateOrder,
-                format!("{} certificates, each followed by who signed it", chain.len()),
+                format!("{} certificates, each followed by its issuer", chain.len()),
             )
         });
     }
@@ -181,13 +178,12 @@ fn order(chain: &[CertificateDer<'_>]) -> Option<Finding> {
         Finding::warning(
             Check::CertificateOrder,
             format!(
-                "the chain is not in order, or has strangers in it: {}; Go's clients sort it, others do not",
+                "the chain is not in order, or has unrelated certificates: {}; only clients written in Go sort it",
                 sent.join(", ")
             ),
         )
         .server(
-            "the server's own certificate first, then who signed it, and so on: \
-             `cat server.crt intermediate.crt > bundle.crt`, without the root",
+            "send the server's own certificate first, then its issuer, and so on, without the root: `cat server.crt intermediate.crt > bundle.crt`",
         ),
     )
 }
@@ -203,27 +199,32 @@ fn trust(
     if parsed.version() == X509Version::V1 {
         return Finding::skipped(
             Check::CertificateTrust,
-            "nobody gets that far with a certificate of version 1",
+            "not checked for a certificate of version 1",
         );
     }
-    // Judged at a time when it holds: that it does not now is another check.
+    // Checked at a time within its validity, which is another check.
     let validity = parsed.validity();
     let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     let at = now.min(until).max(from);
     let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.unsigned_abs()));
     let error = match trust.judge(own, above, at) {
-        Ok(()) => return Finding::ok(Check::CertificateTrust, "it is known here, or signed by who is"),
+        Ok(()) => {
+            return Finding::ok(
+                Check::CertificateTrust,
+                "it, or one of its issuers, is trusted on this machine",
+            );
+        }
         Err(error) => error,
     };
     if is_about_time(&error) {
         return if from <= now && now <= until {
             Finding::fault(
                 Check::CertificateTrust,
-                "it holds, but one of those above it does not any more, or not yet",
+                "it is valid, but one of its issuers has expired, or is not valid yet",
             )
-            .server("send the certificate of who signed it as it is today: the authority has a new one")
+            .server("send the current certificate of the issuer, which the authority publishes")
         } else {
-            Finding::skipped(Check::CertificateTrust, "it does not hold now")
+            Finding::skipped(Check::CertificateTrust, "it is not valid now")
         };
     }
     untrusted(&error, parsed, above, origin)
@@ -237,18 +238,18 @@ fn untrusted(
     origin: &Origin,
 ) -> Finding {
     let ca_of_client = format!(
-        "if that is right, put the certificate of the authority in `/etc/docker/certs.d/{0}/ca.crt` \
-         (podman: `/etc/containers/certs.d/{0}/ca.crt`), and give it to this command as --ca",
+        "if you trust it, put the certificate of its authority into `/etc/docker/certs.d/{0}/ca.crt` \
+         (podman: `/etc/containers/certs.d/{0}/ca.crt`), and into --ca FILE for this command",
         origin.authority()
     );
     if parsed.subject().as_raw() == parsed.issuer().as_raw() {
         return Finding::fault(
             Check::CertificateTrust,
-            "the certificate is signed by itself, and not known here",
+            "the certificate is self-signed, and not trusted on this machine",
         )
         .client(ca_of_client)
         .server(
-            "a certificate of an authority that everybody knows, such as Let's Encrypt: \
+            "use a certificate from a public authority, such as Let's Encrypt: \
              `http.tls.letsencrypt`",
         );
     }
@@ -284,26 +285,24 @@ fn unknown_issuer(
         .map_or_else(|| issuer.clone(), |last| holder_of(last.issuer()));
     if above.is_empty() {
         let seen = format!(
-            "the server sends its own certificate and none above it, and `{issuer}`, who signed it, is not \
-             known here: clients say `x509: certificate signed by unknown authority`"
+            "the server sends only its own certificate, and its issuer `{issuer}` is not trusted on this machine: clients say `x509: certificate signed by unknown authority`"
         );
         return Finding::fault(Check::CertificateTrust, seen)
             .client(ca_of_client)
             .server(format!(
                 "if `{issuer}` is an intermediate authority, send its certificate, too: \
-                 `cat server.crt intermediate.crt > bundle.crt`; with certbot, `fullchain.pem` in the place \
-                 of `cert.pem`"
+                 `cat server.crt intermediate.crt > bundle.crt`; with certbot, use `fullchain.pem` instead of `cert.pem`"
             ));
     }
     Finding::fault(
         Check::CertificateTrust,
         format!(
-            "the chain ends at `{missing}`, who is not known here: clients say \
+            "the chain ends at `{missing}`, which is not trusted on this machine: clients say \
              `x509: certificate signed by unknown authority`"
         ),
     )
     .client(ca_of_client)
-    .server("if that is an intermediate authority, its certificate is missing at the end of the bundle")
+    .server("if it is an intermediate authority, add its certificate at the end of the bundle")
 }
 
 fn is_about_time(error: &rustls::Error) -> bool {
@@ -324,7 +323,7 @@ fn remake(origin: &Origin) -> String {
         "DNS"
     };
     format!(
-        "a certificate for {host}; signed by itself: `openssl req -x509 -newkey rsa:4096 -nodes -days 365 \
+        "create a certificate for {host}. A self-signed one: `openssl req -x509 -newkey rsa:4096 -nodes -days 365 \
          -keyout tls.key -out tls.crt -subj /CN={host} -addext subjectAltName={kind}:{host}`"
     )
 }

@@ -56,13 +56,13 @@ fn unanswerable(answer: &Answer) -> Finding {
     let by = answer.speaker();
     let asked = answer.values(header::WWW_AUTHENTICATE);
     let seen = if asked.is_empty() {
-        format!("401 by {by} without `WWW-Authenticate`: clients do not know what to log in with")
+        format!("401 by {by} without `WWW-Authenticate`: clients do not know how to log in")
     } else {
         let asked = shown(&asked.join(", "));
-        format!("{by} asks for `{asked}`; clients know Basic and Bearer")
+        format!("{by} asks for `{asked}`; clients support Basic and Bearer only")
     };
     Finding::fault(Check::Challenge, seen)
-        .server("pass `WWW-Authenticate` on as the registry sends it: nginx: no `proxy_hide_header` for it")
+        .server("forward `WWW-Authenticate` unchanged. nginx: no `proxy_hide_header` for it")
 }
 
 fn judged(answer: &Answer, challenge: &Challenge) -> Finding {
@@ -70,7 +70,7 @@ fn judged(answer: &Answer, challenge: &Challenge) -> Finding {
     let Some(realm) = &challenge.realm else {
         return Finding::warning(
             Check::Challenge,
-            format!("{by} asks for {scheme} without a realm; some clients want one"),
+            format!("{by} asks for {scheme} without a realm, which some clients require"),
         )
         .server("nginx: `auth_basic \"Registry\";`; the registry: `auth.htpasswd.realm`");
     };
@@ -78,17 +78,17 @@ fn judged(answer: &Answer, challenge: &Challenge) -> Finding {
     if challenge.bearer && !is_url(realm) {
         return Finding::fault(
             Check::Challenge,
-            format!("{asks}, which has to be the URL of a token service"),
+            format!("{asks}, which must be the URL of a token service"),
         )
-        .server("`auth.token.realm` has the URL, as clients reach it");
+        .server("set `auth.token.realm` to the URL of the service for clients");
     }
     let lines = answer.values(header::WWW_AUTHENTICATE).len();
     if lines > 1 {
         return Finding::warning(
             Check::Challenge,
-            format!("{asks}, and there are {lines} such lines: clients differ in which one they answer"),
+            format!("{asks}, and there are {lines} such headers: clients differ in the one that they use"),
         )
-        .server("one login: either the proxy asks, or the registry");
+        .server("let only one server ask for a login: the proxy or the registry");
     }
     Finding::ok(Check::Challenge, asks)
 }

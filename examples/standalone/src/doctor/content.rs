@@ -57,7 +57,7 @@ pub(super) async fn examine(
     }
     found.push(Finding::skipped(
         Check::ContentHeaders,
-        "no image was found; --repository NAME names one that has some",
+        "no image was found; set --repository NAME to a repository with an image",
     ));
 }
 
@@ -108,14 +108,13 @@ fn judged(head: &Answer, image: &str) -> Finding {
     .map(|(_, consequence)| consequence)
     .collect();
     if missing.is_empty() {
-        return Finding::ok(Check::ContentHeaders, format!("of {image} are all there"));
+        return Finding::ok(Check::ContentHeaders, format!("{image} has all of them"));
     }
     Finding::fault(
         Check::ContentHeaders,
-        format!("of {image} are missing: {}", missing.join(", ")),
+        format!("missing in {image}: {}", missing.join(", ")),
     )
     .server(
-        "pass the registry's headers on as they are: no `proxy_hide_header`, no `Header unset`; and nothing \
-         that changes bodies, such as compression, on `HEAD`",
+        "forward the registry's headers unchanged, without `proxy_hide_header` or `Header unset`. Do not change bodies, for example by compression, for `HEAD`",
     )
 }

@@ -57,10 +57,10 @@ pub(super) async fn examine(
         found.push(Finding::ok(
             Check::Cors,
             match origin {
-                Some(origin) => format!("a page of {} may read, list and delete", text(origin)),
-                None if allowed.is_empty() => "no page of another address may read answers".to_owned(),
+                Some(origin) => format!("pages of {} may read, list and delete", text(origin)),
+                None if allowed.is_empty() => "pages of other origins may not read answers".to_owned(),
                 None => format!(
-                    "`Access-Control-Allow-Origin: {}`; --origin URL tries a web interface",
+                    "`Access-Control-Allow-Origin: {}`; use --origin URL to check a web interface",
                     allowed.join(", ")
                 ),
             },
@@ -79,14 +79,13 @@ fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
             Finding::fault(
                 Check::Cors,
                 format!(
-                    "`Access-Control-Allow-Origin` comes {} times (`{}`): browsers refuse more than one",
+                    "`Access-Control-Allow-Origin` occurs {} times (`{}`): browsers refuse more than one",
                     origins.len(),
                     shown(&origins.join(", "))
                 ),
             )
             .server(
-                "either the proxy adds it (`add_header`), or the registry (`http.headers`), and not both; \
-                 one origin in it",
+                "let either the proxy (`add_header`) or the registry (`http.headers`) add it, not both, with one origin",
             ),
         );
     }
@@ -94,13 +93,10 @@ fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
         found.push(
             Finding::fault(
                 Check::Cors,
-                "`Access-Control-Allow-Origin: *` together with `Access-Control-Allow-Credentials: true`: \
-                 browsers refuse every answer to a page that logs in",
+                "`Access-Control-Allow-Origin: *` together with `Access-Control-Allow-Credentials: true`: browsers hide all answers from pages that send a login",
             )
             .server(
-                "name the web interface: `Access-Control-Allow-Origin: ['https://ui.example.com']` in \
-                 `http.headers`; where it is served at the registry's own address, none of these headers \
-                 are needed",
+                "name the web interface: `Access-Control-Allow-Origin: ['https://ui.example.com']` in `http.headers`. At the registry's own address, it needs none of these headers",
             ),
         );
     }
@@ -113,8 +109,7 @@ fn permission(answer: &Answer, asker: &HeaderValue) -> Vec<Finding> {
         found.push(
             Finding::fault(
                 Check::Cors,
-                "every `Origin` is allowed by name, with credentials: any web page can act as whoever is \
-                 logged in",
+                "every `Origin` is allowed, with credentials: any web page can act as the user who is logged in",
             )
             .server(
                 "allow the web interface's origin only; nginx: no \
@@ -132,18 +127,17 @@ fn for_interface(answer: &Answer, origin: &HeaderValue) -> Vec<Finding> {
     let origin = text(origin);
     if found.is_empty() && !origins.iter().any(|value| value == "*" || *value == origin) {
         let allowed = if origins.is_empty() {
-            "nobody".to_owned()
+            "no origin".to_owned()
         } else {
             format!("`{}`", shown(&origins.join(", ")))
         };
         found.push(
             Finding::fault(
                 Check::Cors,
-                format!("a page of {origin} may not read {}: {allowed} may", answer.status),
+                format!("pages of {origin} may not read {}: allowed is {allowed}", answer.status),
             )
             .server(format!(
-                "`Access-Control-Allow-Origin: ['{origin}']` in `http.headers`; nginx needs `always` behind \
-                 `add_header` for answers such as 401"
+                "`Access-Control-Allow-Origin: ['{origin}']` in `http.headers`; in nginx, `add_header` needs `always` for answers such as 401"
             )),
         );
     }
@@ -152,7 +146,7 @@ fn for_interface(answer: &Answer, origin: &HeaderValue) -> Vec<Finding> {
         found.push(
             Finding::warning(
                 Check::Cors,
-                format!("a page of {origin} may not see `Docker-Content-Digest`, by which it deletes"),
+                format!("pages of {origin} may not see `Docker-Content-Digest`, which they need to delete"),
             )
             .server("`Access-Control-Expose-Headers: ['Docker-Content-Digest']`"),
         );
@@ -176,18 +170,16 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
     let answer = client.ask(door, question).await.ok()?;
     if answer.status == StatusCode::UNAUTHORIZED {
         let seen = format!(
-            "a browser's `OPTIONS` before it asks is answered with {}: it never has a login, so manifests \
-             can be neither read nor deleted",
+            "the preflight `OPTIONS` of a browser is answered with {}: it never has a login, so web interfaces can neither read nor delete manifests",
             answer.summary()
         );
         return Some(Finding::fault(Check::Cors, seen).server(
-            "answer `OPTIONS` before anybody has to log in: this registry does, registry:2 does not, and \
-             nginx does with `limit_except OPTIONS { auth_basic …; }`",
+            "answer `OPTIONS` without a login, as this registry does (registry:2 does not). nginx: `limit_except OPTIONS { auth_basic …; }`",
         ));
     }
     if answer.is_of_registry() && names_no_interface(&answer) {
         let seen = format!(
-            "a browser's `OPTIONS` is answered with {}: no web interface was named to it",
+            "the preflight `OPTIONS` of a browser is answered with {}: no web interface is configured",
             answer.summary()
         );
         return Some(Finding::fault(Check::Cors, seen).server(format!(
@@ -200,8 +192,11 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
         )));
     }
     if !answer.status.is_success() {
-        let seen = format!("a browser's `OPTIONS` is answered with {}", answer.summary());
-        return Some(Finding::fault(Check::Cors, seen).server("let `OPTIONS` through to the registry"));
+        let seen = format!(
+            "the preflight `OPTIONS` of a browser is answered with {}",
+            answer.summary()
+        );
+        return Some(Finding::fault(Check::Cors, seen).server("forward `OPTIONS` to the registry"));
     }
     let list = |name| answer.values(name).join(",");
     let methods = list(header::ACCESS_CONTROL_ALLOW_METHODS);
@@ -218,7 +213,7 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
         return for_preflight(&answer, origin);
     }
     let seen = format!(
-        "a page of {} is not allowed {}",
+        "pages of {} are not allowed {}",
         text(origin),
         missing.join(" and ")
     );

@@ -25,7 +25,7 @@ impl Credentials {
     /// If there is no password, or the name cannot be sent.
     pub(super) fn ask(user: String) -> Result<Self, String> {
         if user.contains(':') {
-            return Err("--user: a name with a colon in it cannot log in".to_owned());
+            return Err("--user: a user name cannot contain a colon".to_owned());
         }
         let password = match env::var_os(VARIABLE) {
             Some(password) => password.into_encoded_bytes(),
@@ -37,7 +37,7 @@ impl Credentials {
         };
         if password.is_empty() {
             return Err(format!(
-                "there is no password for {user}: {VARIABLE} or a line of standard input has it"
+                "there is no password for {user}: set {VARIABLE}, or write it to standard input"
             ));
         }
         Ok(Self { user, password })

@@ -46,7 +46,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
                 return Finding::skipped(
                     Check::BodyLimit,
                     format!(
-                        "a body of {} was announced, and {why}: whether it would be taken cannot be said",
+                        "a body of {} was announced, and {why}: the limit cannot be determined",
                         amount(size)
                     ),
                 );
@@ -57,7 +57,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
             (None, Passed::Answered(answer)) if !sessions => Finding::skipped(
                 Check::BodyLimit,
                 format!(
-                    "{}{} comes before the size is looked at, except with nginx",
+                    "{}{} is answered before the size is checked, except by nginx",
                     who(trial, &answer),
                     answer.summary()
                 ),
@@ -65,7 +65,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
             (None, passed) => Finding::ok(
                 Check::BodyLimit,
                 format!(
-                    "a body of more than {} was announced, and not refused: {}",
+                    "a body of more than {} was announced and not refused: {}",
                     amount(size),
                     passed.proof()
                 ),
@@ -74,7 +74,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
     }
     match refused {
         Some((size, answer)) => refusal(trial, how, 0, size, &answer).await,
-        None => Finding::skipped(Check::BodyLimit, "nothing was announced"),
+        None => Finding::skipped(Check::BodyLimit, "no size was announced"),
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn examine(trial: &Trial<'_>, sessions: bool) -> Finding {
 fn who(trial: &Trial<'_>, answer: &Answer) -> String {
     match trial.standing {
         Standing::User { name, .. } if answer.status == StatusCode::FORBIDDEN => {
-            format!("{name} may not push in {}: ", trial.repository)
+            format!("{name} may not push to {}: ", trial.repository)
         }
         Standing::User { .. } => String::new(),
         _ => "without a login, ".to_owned(),
@@ -115,10 +115,8 @@ enum Passed {
 impl Passed {
     fn proof(&self) -> String {
         match self {
-            Self::Answered(answer) => format!("{} comes without it", answer.summary()),
-            Self::Welcome => "whoever says `100 Continue` takes it; were there a smaller limit behind a \
-                              proxy that keeps bodies until they are whole, only a whole body would show it \
-                              (`--send SIZE` sends one)"
+            Self::Answered(answer) => format!("{} is answered without the body", answer.summary()),
+            Self::Welcome => "the server answers `100 Continue`. If a proxy buffers whole bodies, only a real upload (`--send SIZE`) shows a smaller limit behind it"
                 .to_owned(),
         }
     }
@@ -149,7 +147,7 @@ async fn told(trial: &Trial<'_>, how: How, size: u64) -> Told {
             Told::Passed(Passed::Answered(answer))
         }
         Ok(Announced::Welcome) => Told::Passed(Passed::Welcome),
-        Ok(Announced::Silence) => Told::Unknown("nobody says anything before it comes".to_owned()),
+        Ok(Announced::Silence) => Told::Unknown("there is no answer before the body".to_owned()),
         Ok(Announced::Closed(failure)) => Told::Unknown(format!("the connection was closed ({failure})")),
         Err(failure) => Told::Unknown(failure.to_string()),
     }
@@ -181,22 +179,19 @@ pub(super) fn too_large(check: Check, answer: &Answer, seen: &str) -> Finding {
     let summary = answer.summary();
     if answer.is_of_registry() {
         return Finding::fault(check, format!("{seen} ({summary})"))
-            .client("smaller layers")
-            .server("`http.maxblobsize` is the registry's own limit");
+            .client("use smaller layers")
+            .server("raise `http.maxblobsize`, the limit of the registry");
     }
     Finding::fault(
         check,
         format!(
-            "{seen} ({summary}). It is the proxy's own answer, which no registry can change: `docker push` \
-             says `error parsing HTTP 413 response body: invalid character '<'`"
+            "{seen} ({summary}). This answer is from the proxy, not from the registry: `docker push` says `error parsing HTTP 413 response body: invalid character '<'`"
         ),
     )
-    .client("smaller layers; docker and podman send each in one request")
+    .client("use smaller layers; docker and podman send each layer in one request")
     .server(
         "nginx: `client_max_body_size 0;` in the `server` or `location` (nginx-proxy: in a file of \
-         `vhost.d`). Apache has no limit for what it passes on, unless mod_security has one: \
-         `SecRequestBodyLimit`. Cloudflare: 100 MB is the limit of its plans; let a name that it does not \
-         proxy lead to the registry",
+         `vhost.d`). Apache has no limit for proxied requests, except `SecRequestBodyLimit` of mod_security. Cloudflare: the limit of its plans is 100 MB; use a host name that it does not proxy",
     )
 }
 
@@ -222,15 +217,14 @@ pub(super) async fn buffering(trial: &Trial<'_>) -> Option<Finding> {
             answer.is_of_registry().then(|| {
                 Finding::ok(
                     Check::RequestBuffering,
-                    "the registry sees an upload while it arrives",
+                    "the registry receives an upload while it is sent",
                 )
             })
         }
         Announced::Welcome => Some(
             Finding::warning(
                 Check::RequestBuffering,
-                "somebody before the registry keeps an upload until it is whole: each layer is written \
-                 twice, and takes twice as long",
+                "a proxy buffers each upload until it is complete: each layer is written twice, and takes twice as long",
             )
             .server("nginx: `proxy_request_buffering off;` with `proxy_http_version 1.1;`"),
         ),

@@ -84,20 +84,22 @@ impl Flaw {
     pub(super) fn consequence(&self, location: &str, at: &Door, port_80: Port80) -> String {
         // The query has the state of the session in it, which is nobody's business.
         let location = shown(location.split('?').next().unwrap_or_default());
-        let leads = format!("asked at {}, an upload is to go on at `{location}`", at.origin);
+        let leads = format!(
+            "an upload that was opened at {} continues at `{location}`",
+            at.origin
+        );
         match self {
             Self::Leaves(to) if to.host() == at.origin.host() && to.scheme != at.origin.scheme => {
                 let then = match (to.scheme, port_80) {
                     (Scheme::Http, Port80::Redirects) if to.has_default_port() => {
-                        "port 80 redirects, which makes a GET of their PATCH: `docker push` says \
+                        "port 80 redirects, and clients then send GET instead of PATCH: `docker push` says \
                          `unknown blob`, podman `authentication required`"
                     }
                     (Scheme::Http, Port80::Serves) if to.has_default_port() => {
-                        "port 80 serves the registry, too, but their login is for https: it succeeds, and \
-                         then `docker push` says `authentication required`"
+                        "port 80 serves the registry, too, but clients send their login to https only: the login succeeds, and then `docker push` says `authentication required`"
                     }
-                    (Scheme::Http, _) => "clients lose their way, or send a password that can be read",
-                    (Scheme::Https, _) => "where nobody does TLS, clients cannot go on",
+                    (Scheme::Http, _) => "clients fail, or send a password unencrypted",
+                    (Scheme::Https, _) => "without TLS on that port, clients fail",
                 };
                 format!(
                     "{leads}, over {} instead of {}: {then}",
@@ -105,56 +107,50 @@ impl Flaw {
                 )
             }
             Self::Leaves(to) if to.host() == at.origin.host() => {
-                format!(
-                    "{leads}, at another port: nobody is there (`connection refused`), or it is not the proxy"
-                )
+                format!("{leads}, at another port: clients get `connection refused`, or bypass the proxy")
             }
             Self::Leaves(_) => format!(
-                "{leads}, at another host: clients cannot resolve or reach it, and their login is not for it"
+                "{leads}, at another host: clients cannot resolve or reach it, and do not send their login to it"
             ),
-            Self::LosesPrefix => format!("{leads}, without the `{}` before it", at.prefix),
-            Self::EncodedSlash => format!("{leads}, with an encoded slash: Apache answers 404 to it"),
+            Self::LosesPrefix => format!("{leads}, without the prefix `{}`", at.prefix),
+            Self::EncodedSlash => format!("{leads}, with an encoded slash: Apache answers 404"),
             Self::DoubleSlash => format!(
-                "{leads}, with a double slash: clients take what follows for a host, proxies merge it"
+                "{leads}, with a double slash: clients take the next part for a host, and proxies merge the slashes"
             ),
-            Self::Unreadable => format!("{leads}, which leads nowhere"),
+            Self::Unreadable => format!("{leads}, which is not a valid URL below this registry"),
         }
     }
 
     /// Returns the remedy.
     pub(super) fn fix(&self, at: &Door) -> String {
-        let relative = "A registry whose links are relative needs none of that: `http.relativeurls: true` \
-                        (our default, and not registry:2's)";
+        let relative = "This is not necessary with relative links: `http.relativeurls: true` (the default of this registry, but not of registry:2)";
         match self {
             Self::Leaves(to) if to.host() == at.origin.host() && to.scheme != at.origin.scheme => format!(
-                "tell the registry by which scheme it was asked. nginx: \
+                "forward the scheme to the registry. nginx: \
                  `proxy_set_header X-Forwarded-Proto $scheme;` beside `proxy_set_header Host $http_host;` \
                  Apache: `RequestHeader set X-Forwarded-Proto \"https\"`. {relative}, or `http.host: {}`",
                 at.origin
             ),
             Self::Leaves(_) => format!(
-                "tell the registry which host and port it was asked for. nginx: \
-                 `proxy_set_header Host $http_host;` (`$host` loses the port) Apache: \
-                 `ProxyPreserveHost on`. {relative}. If `http.host` is set, it has to be `{}`",
+                "forward host and port to the registry. nginx: \
+                 `proxy_set_header Host $http_host;` (`$host` drops the port) Apache: \
+                 `ProxyPreserveHost on`. {relative}. If `http.host` is set, it must be `{}`",
                 at.origin
             ),
             Self::LosesPrefix => format!(
-                "`http.prefix: {}/` in the registry's configuration, and a proxy that takes nothing away \
-                 from the path (nginx: `proxy_pass` without a slash at its end)",
+                "set `http.prefix: {}/` in the registry's configuration, and let the proxy keep the path (nginx: `proxy_pass` without a slash at the end)",
                 at.prefix
             ),
             Self::EncodedSlash => {
-                "Apache: `AllowEncodedSlashes NoDecode` and `nocanon` at `ProxyPass`; a proxy that encodes \
-                 paths anew should not"
+                "Apache: `AllowEncodedSlashes NoDecode`, and `nocanon` for `ProxyPass`. Proxies must not encode paths again"
                     .to_owned()
             }
             Self::DoubleSlash => {
-                "`proxy_pass` and `ProxyPass` end with a slash on both sides or on none; `http.host` and \
-                 `http.prefix` have none too many"
+                "in `proxy_pass` and `ProxyPass`, let both sides end with a slash, or neither. `http.host` and `http.prefix` must not have a double slash"
                     .to_owned()
             }
             Self::Unreadable => {
-                "pass `Location` on as the registry sends it, or rewrite it as `proxy_redirect` does"
+                "forward `Location` unchanged, or rewrite it as `proxy_redirect` does"
                     .to_owned()
             }
         }

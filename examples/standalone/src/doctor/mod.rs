@@ -111,7 +111,7 @@ impl Examination {
                 let shaped = origin.contains("://") && !origin.ends_with('/');
                 let value = HeaderValue::try_from(&origin).ok().filter(|_| shaped);
                 value.ok_or_else(|| {
-                    format!("--origin {origin}: it is not an origin such as https://ui.example.com")
+                    format!("--origin {origin}: must be an origin such as https://ui.example.com")
                 })
             })
             .transpose()?;
@@ -140,7 +140,7 @@ impl Examination {
             found.push(Finding::skipped(
                 Check::Base,
                 format!(
-                    "after {} s the rest was left out: the answers take too long",
+                    "the time of {} s is over, because answers take too long; further checks were skipped",
                     TIME.as_secs()
                 ),
             ));

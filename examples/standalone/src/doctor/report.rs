@@ -76,7 +76,7 @@ fn add(text: &mut String, finding: &Finding, width: usize, colours: bool) {
     paragraph(text, &format!("{title}: {}", finding.seen), width, INDENT);
     let fixes = [("client: ", &finding.client), ("server: ", &finding.server)];
     for (whose, fix) in fixes {
-        let nothing = "nothing to change there".to_owned();
+        let nothing = "nothing to change".to_owned();
         let fix = match fix {
             // That there is nothing to do is worth saying where something is wrong.
             None if finding.verdict == Verdict::Fault => Some(&nothing),
@@ -152,7 +152,7 @@ mod tests {
             "https://r.example\n\n\
              fault    Location of an upload: it leads to\n         \
                       `http://registry:5000/v2/`\n         \
-                      client: nothing to change there\n         \
+                      client: nothing to change\n         \
                       server: nginx:\n                 \
                               `proxy_set_header X-Forwarded-Proto $scheme;`\n                 \
                               where the registry is\n\n\

@@ -28,9 +28,9 @@ pub(super) async fn examine(
     match push(client, door, repository).await {
         Some(Ok(())) => {
             let seen = if open {
-                "anybody who reaches this address can push without a login"
+                "everyone who can reach this address can push without a login"
             } else {
-                "a login is asked for at `/v2/`, and not for pushing: anybody can push"
+                "`/v2/` requires a login, but pushing does not: everyone can push"
             };
             // Whoever tries a registry out does it on their own machine.
             found.push(if Target::is_loopback(&door.origin) && open {
@@ -47,8 +47,7 @@ pub(super) async fn examine(
     }
 }
 
-const ASK: &str = "a login: `registry serve --htpasswd FILE`, or `auth.htpasswd` in the configuration; \
-                   `registry serve --access RULES.yml` says who may do what";
+const ASK: &str = "require a login: `registry serve --htpasswd FILE`, or `auth.htpasswd` in the configuration; to limit what users may do, `registry serve --access RULES.yml`";
 
 /// Judges the answer to a listing of the repositories without a login. With access rules, a registry lists those
 /// repositories that may be pulled, which can be none.
@@ -57,12 +56,17 @@ fn listing(answer: &Answer) -> Finding {
     let names = json.and_then(|json| json.get("repositories")?.as_array().map(Vec::len));
     let seen = match names {
         None => return Finding::ok(Check::AnonymousCatalog, format!("refused ({})", answer.summary())),
-        Some(0) => return Finding::ok(Check::AnonymousCatalog, "strangers see no repository in the list"),
-        Some(names) if answer.headers.contains_key(header::LINK) => {
-            format!("strangers see the names of more than {names} repositories")
+        Some(0) => {
+            return Finding::ok(
+                Check::AnonymousCatalog,
+                "clients without a login see no repositories",
+            );
         }
-        Some(1) => "strangers see the name of 1 repository".to_owned(),
-        Some(names) => format!("strangers see the names of {names} repositories"),
+        Some(names) if answer.headers.contains_key(header::LINK) => {
+            format!("clients without a login see the names of more than {names} repositories")
+        }
+        Some(1) => "clients without a login see the name of 1 repository".to_owned(),
+        Some(names) => format!("clients without a login see the names of {names} repositories"),
     };
     Finding::warning(Check::AnonymousCatalog, seen).server(ASK)
 }
@@ -152,14 +156,12 @@ async fn other_door(client: &Client, main: &Origin, port: u16, repository: &str,
 async fn judged(client: &Client, door: &Door, answer: &Answer, repository: &str, known: Known) -> Finding {
     let origin = &door.origin;
     let close = format!(
-        "publish it on loopback only, where the proxy is: `-p 127.0.0.1:{0}:5000` in the place of \
-         `-p {0}:5000`, or no port at all on a network of containers; without a container: \
-         `http.addr: 127.0.0.1:{0}`",
+        "publish the port on loopback only, for the proxy: `-p 127.0.0.1:{0}:5000` instead of `-p {0}:5000`. In a network of containers, publish no port. Without a container: `http.addr: 127.0.0.1:{0}`",
         origin.port()
     );
     if !answer.status.is_success() {
         let seen = format!(
-            "a registry is at {origin}, too, which asks for a login ({})",
+            "there is a registry at {origin}, too, which requires a login ({})",
             answer.summary()
         );
         return match origin.scheme {
@@ -177,16 +179,16 @@ async fn judged(client: &Client, door: &Door, answer: &Answer, repository: &str,
     if Target::is_loopback(origin) && !known.told {
         // Loopback belongs to a whole machine, on which there may be more registries than one.
         let seen = format!(
-            "a registry is at {origin}, where strangers can {push}: another registry, or this one by another \
-             door, which cannot be told from here. See from another machine whether the port is open"
+            "there is a registry at {origin}, where clients can {push} without a login. It may be this registry or another one, which cannot be determined from here. Check from another machine that the port is closed"
         );
-        let close = format!("nothing if it is closed there, or another registry; otherwise {close}");
+        let close =
+            format!("if the port is closed there, or it is another registry, nothing; otherwise {close}");
         return Finding::warning(Check::OtherDoor, seen).server(close);
     }
     if known.open {
-        let seen = format!("a registry is at {origin}, too, where strangers can {push}");
+        let seen = format!("there is a registry at {origin}, too, where clients can {push} without a login");
         return Finding::warning(Check::OtherDoor, seen).server(close);
     }
-    let seen = format!("{origin} bypasses the login: anybody who reaches it can {push}");
+    let seen = format!("{origin} bypasses the login: everyone who can reach it can {push}");
     Finding::fault(Check::OtherDoor, seen).server(close)
 }

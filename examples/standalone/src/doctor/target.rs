@@ -22,7 +22,8 @@ impl Target {
     ///
     /// If it has another form. The message does not repeat the text, which may contain a password.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let malformed = || "the URL is not one such as https://registry.example.com, or HOST:PORT".to_owned();
+        let malformed =
+            || "the URL must be one such as https://registry.example.com, or HOST:PORT".to_owned();
         let scheme_given = url.contains("://");
         let whole = if scheme_given {
             url.to_owned()
@@ -35,7 +36,7 @@ impl Target {
             .map(Authority::as_str)
             .is_some_and(|authority| authority.contains('@'))
         {
-            return Err("a URL with a user in it is not taken: --user has the name".to_owned());
+            return Err("the URL must not contain a user; use --user".to_owned());
         }
         let origin = Origin::of(&uri).ok_or_else(malformed)?;
         if uri.query().is_some() || origin.host().is_empty() {

@@ -54,24 +54,24 @@ impl Trial<'_> {
             found.push(
                 Finding::fault(
                     Check::UploadLocation,
-                    "the answer to `POST` has no `Location`: nobody can go on",
+                    "the answer to `POST` has no `Location`: clients cannot continue",
                 )
-                .server("pass `Location` on"),
+                .server("forward `Location`"),
             );
             return None;
         };
         let flawed = self.located(&answer, found);
         if !flawed {
-            found.push(Finding::ok(Check::UploadLocation, "stays where it was asked"));
+            found.push(Finding::ok(Check::UploadLocation, "at the same address"));
         }
         let has_id = answer.headers.contains_key(UPLOAD_ID);
         if !has_id {
             found.push(
                 Finding::warning(
                     Check::UploadHeaders,
-                    "`Docker-Upload-UUID` is missing; today's clients do without",
+                    "`Docker-Upload-UUID` is missing; current clients do not need it",
                 )
-                .server("pass the registry's headers on as they are"),
+                .server("forward the registry's headers unchanged"),
             );
         }
         Some((session, flawed))
@@ -94,10 +94,10 @@ impl Trial<'_> {
     const fn no_login(&self) -> Option<&'static str> {
         match self.standing {
             Standing::Stranger => {
-                Some(": --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on standard input")
+                Some(": use --user NAME, and the password in REGISTRY_DOCTOR_PASSWORD or on standard input")
             }
-            Standing::Untried => Some(", and none was tried: see `login` above"),
-            Standing::Refused => Some(", and the one above did not succeed"),
+            Standing::Untried => Some(", which was not tried: see `login` above"),
+            Standing::Refused => Some(", which was refused: see `login` above"),
             Standing::User { .. } => None,
         }
     }
@@ -113,17 +113,15 @@ impl Trial<'_> {
         match answer.status {
             StatusCode::UNAUTHORIZED => Finding::fault(
                 Check::UploadSession,
-                format!("{summary} to `POST`, although the login counts for `/v2/`"),
+                format!("{summary} to `POST`, although the login is accepted at `/v2/`"),
             )
             .server(
-                "does the proxy pass `Authorization` on, and ask for the same users everywhere below \
-                 `/v2/`?",
+                "does the proxy forward `Authorization`, and use the same users everywhere below `/v2/`?",
             ),
             StatusCode::FORBIDDEN => Finding::skipped(
                 Check::UploadSession,
                 format!(
-                    "{summary}: not allowed in {repository}; --repository NAME names one that this user may \
-                     push to"
+                    "{summary}: not allowed in {repository}; set --repository NAME to one that this user may push to"
                 ),
             ),
             StatusCode::METHOD_NOT_ALLOWED if answer.is_of_registry() => Finding::skipped(
@@ -141,8 +139,7 @@ impl Trial<'_> {
             )
             .server("redirect with 308, or not at all below `/v2/`"),
             _ => Finding::fault(Check::UploadSession, format!("{summary} to `POST`")).server(
-                "does the proxy let POST, PATCH, PUT and DELETE through (`limit_except`, a firewall for web \
-                 applications)?",
+                "does the proxy forward POST, PATCH, PUT and DELETE (`limit_except`, web application firewall)?",
             ),
         }
     }
@@ -157,12 +154,11 @@ impl Trial<'_> {
                     Finding::unanswered(
                         Check::UploadBody,
                         &failure,
-                        format!(
-                            "{} in chunks, and no answer: {failure}",
-                            limits::amount(self.size)
-                        ),
+                        format!("no answer to {} in chunks: {failure}", limits::amount(self.size)),
                     )
-                    .server("the proxy's error log; time enough for a layer: `proxy_read_timeout 900;`"),
+                    .server(
+                        "see the proxy's error log; allow enough time for a layer: `proxy_read_timeout 900;`",
+                    ),
                 );
                 return session.to_owned();
             }
@@ -171,7 +167,7 @@ impl Trial<'_> {
             found.push(self.not_sent(&answer));
             return session.to_owned();
         }
-        let seen = format!("{} went through", limits::amount(self.size));
+        let seen = format!("{} uploaded", limits::amount(self.size));
         found.push(Finding::ok(Check::UploadBody, seen));
         found.push(self.range(&answer));
         if !flawed {
@@ -193,16 +189,14 @@ impl Trial<'_> {
             StatusCode::NOT_FOUND => Finding::fault(
                 Check::UploadBody,
                 format!(
-                    "{summary} to `PATCH`: who answers does not know the session that was opened a moment \
-                     ago"
+                    "{summary} to `PATCH`: the server does not know the session that was just opened"
                 ),
             )
             .server(
-                "several registries behind one name have to share their storage; and nothing on the way may \
-                 change paths (Apache: `AllowEncodedSlashes NoDecode`, `nocanon`)",
+                "several registries behind one name need the same storage. Proxies must not change paths (Apache: `AllowEncodedSlashes NoDecode`, `nocanon`)",
             ),
             _ => Finding::fault(Check::UploadBody, format!("{summary} to {size} in chunks"))
-                .server("the log of who answered says why"),
+                .server("see the log of the server that answered"),
         }
     }
 
@@ -214,14 +208,13 @@ impl Trial<'_> {
             Some(range) => Finding::fault(
                 Check::UploadHeaders,
                 format!(
-                    "`Range` is `{range}` where docker expects `{wanted}`: its push fails with \
-                     `expected integer`, or starts anew"
+                    "`Range` is `{range}`, but docker expects `{wanted}`: its push fails with `expected integer`, or starts again"
                 ),
             )
-            .server("pass `Range` on as the registry sends it; what changes bodies on the way has to go"),
+            .server("forward `Range` unchanged, and do not change bodies"),
             None => Finding::fault(
                 Check::UploadHeaders,
-                "`Range` is missing from the answer to `PATCH`: `docker push` fails with `EOF`",
+                "`Range` is missing in the answer to `PATCH`: `docker push` fails with `EOF`",
             )
             .server("nginx: no `proxy_hide_header Range;` Apache: no `Header unset Range`"),
         }
@@ -231,7 +224,7 @@ impl Trial<'_> {
         let question = self.question(Method::DELETE, session);
         match self.client.tidying().ask(self.door, question).await {
             Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
-                Finding::ok(Check::UploadCancel, "nothing is left behind")
+                Finding::ok(Check::UploadCancel, "the session is removed")
             }
             Ok(answer) => Finding::warning(
                 Check::UploadCancel,
@@ -240,7 +233,7 @@ impl Trial<'_> {
                     answer.summary()
                 ),
             )
-            .server("does the proxy let DELETE through?"),
+            .server("does the proxy forward DELETE?"),
             Err(failure) => Finding::warning(
                 Check::UploadCancel,
                 format!("`DELETE` has no answer: {failure}; the session stays until the registry ends it"),
@@ -252,10 +245,9 @@ impl Trial<'_> {
 fn length_required(check: Check, summary: &str) -> Finding {
     Finding::fault(
         check,
-        format!("{summary}: bodies in chunks are not taken, and docker and podman send no others"),
+        format!("{summary}: chunked bodies are not accepted, and docker and podman always send them"),
     )
     .server(
-        "a newer proxy: nginx before 1.3.9 does not know them; what scans bodies on the way has to let them \
-         pass",
+        "use a newer proxy (nginx before 1.3.9 does not support them), and let security scanners pass them",
     )
 }

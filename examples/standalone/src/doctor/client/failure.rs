@@ -40,7 +40,7 @@ impl fmt::Display for Failure {
             Self::Tls(error) => write!(f, "no TLS: {error}"),
             Self::NoAnswer(error) => write!(f, "no answer in HTTP: {}", with_causes(error)),
             Self::Silent(patience) => write!(f, "no answer within {} s", patience.as_secs()),
-            Self::OutOfTime => f.write_str("there was no time left"),
+            Self::OutOfTime => f.write_str("no time was left"),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Trust {
             let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
             let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
             if read.is_empty() {
-                return Err(unusable(&"there is no certificate in it"));
+                return Err(unusable(&"it contains no certificate"));
             }
             certificates.extend(read);
         }

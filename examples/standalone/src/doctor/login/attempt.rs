@@ -27,10 +27,10 @@ impl Login<'_> {
             (Scheme::Https, Peers::Known) => None,
             (Scheme::Http, _) if Target::is_loopback(to) => None,
             (Scheme::Https, Peers::Anybody) => Some(format!(
-                "the password is not sent to {to}, whose certificate clients refuse; --ca FILE or --insecure"
+                "the password is not sent to {to}, whose certificate clients refuse; use --ca FILE or --insecure"
             )),
             (Scheme::Http, _) => Some(format!(
-                "the password is not sent to {to}, over plain HTTP; --insecure sends it"
+                "the password is not sent to {to} over plain HTTP; use --insecure"
             )),
         }
     }

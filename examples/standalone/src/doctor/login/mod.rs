@@ -85,9 +85,7 @@ impl Login<'_> {
     fn judged(&self, base: &Base, answer: &Answer) -> Finding {
         let user = self.credentials.user();
         if answer.status.is_success() && base.open {
-            let why = format!(
-                "`/v2/` asks nobody for a login: whether the password of {user} is right does not show there"
-            );
+            let why = format!("`/v2/` requires no login, so the password of {user} cannot be checked");
             return Finding::skipped(Check::Login, why);
         }
         if answer.status.is_success() {
@@ -95,16 +93,15 @@ impl Login<'_> {
         }
         if answer.status != StatusCode::UNAUTHORIZED {
             return Finding::fault(Check::Login, format!("as {user}: {}", answer.summary()))
-                .server("the log of the registry says why");
+                .server("see the log of the registry");
         }
         if base.challenge.as_ref().is_some_and(|challenge| challenge.bearer) {
             return Finding::fault(
                 Check::Login,
-                format!("{} refuses the token that its own service gave", answer.speaker()),
+                format!("{} refuses the token of its own service", answer.speaker()),
             )
             .server(
-                "the service and the registry have to agree: issuer, service, the service's certificate, \
-                 and their clocks",
+                "issuer, service, the certificate of the service, and the clocks must be the same for the service and the registry",
             );
         }
         if is_same_asker(base, answer) {
@@ -118,18 +115,16 @@ impl Login<'_> {
         let (by, user) = (answer.speaker(), self.credentials.user());
         let finding = Finding::fault(
             Check::Login,
-            format!("{by} does not know {user} by that password"),
+            format!("{by} does not accept {user} with this password"),
         )
-        .client("is it the right name and password?");
+        .client("are name and password right?");
         if answer.is_of_registry() {
             finding.server(
-                "`registry htpasswd -v FILE USER` tries a password; registry:2 verifies bcrypt only \
-                 (`htpasswd -B`)",
+                "check the password with `registry htpasswd -v FILE USER`; registry:2 supports bcrypt only (`htpasswd -B`)",
             )
         } else {
             finding.server(format!(
-                "{by} asks, not the registry: it is its password file that counts. If the registry has one, \
-                 too, both have to be the same file, since one `Authorization` serves both"
+                "{by} asks for the login, not the registry, so its password file counts. If the registry has a password file, too, both need the same file, because a request has one `Authorization`"
             ))
         }
     }
@@ -148,18 +143,15 @@ fn two_askers(first: &Answer, second: &Answer) -> Finding {
     Finding::fault(
         Check::Login,
         format!(
-            "there are two password files. {} (`{}`) takes the login and passes it on; then {} (`{}`) \
-             refuses it: both read the same `Authorization`",
+            "there are two password files. {} (`{}`) accepts the login and forwards it, then {} (`{}`) refuses it: both check the same `Authorization`",
             first.speaker(),
             realm(first),
             second.speaker(),
             realm(second),
         ),
     )
-    .client("only a user with the same password in both files gets through")
+    .client("use a user with the same password in both files")
     .server(
-        "let one of them ask: take `auth_basic` (Apache: `AuthType`) out of the proxy, as the registry asks \
-         itself; or take `auth.htpasswd` out of the registry, and let nobody reach it but the proxy; or \
-         give both the same file",
+        "let only one of them ask: remove `auth_basic` (Apache: `AuthType`) from the proxy; or remove `auth.htpasswd` from the registry, and allow only the proxy to reach it; or use the same file for both",
     )
 }

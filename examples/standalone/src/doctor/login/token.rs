@@ -19,7 +19,7 @@ pub(super) async fn fetch(login: &Login<'_>, challenge: &Challenge) -> Result<He
     let realm = challenge.realm.as_deref().unwrap_or_default();
     let url: Option<Uri> = realm.parse().ok();
     let Some((url, origin)) = url.and_then(|url| Origin::of(&url).map(|origin| (url, origin))) else {
-        return Err(Finding::skipped(Check::Login, "there is no token service to ask"));
+        return Err(Finding::skipped(Check::Login, "the realm names no token service"));
     };
     let service = Door {
         origin,
@@ -40,8 +40,8 @@ pub(super) async fn fetch(login: &Login<'_>, challenge: &Challenge) -> Result<He
         let seen = format!("the token service at {realm} has no answer: {failure}");
         let finding = Finding::unanswered(Check::Login, &failure, seen);
         match failure {
-            Failure::Tls(_) => finding.client("--ca FILE with the certificate of its authority, too"),
-            _ => finding.server("clients have to reach it by that URL: `auth.token.realm`"),
+            Failure::Tls(_) => finding.client("add the certificate of its authority to --ca FILE"),
+            _ => finding.server("clients must be able to reach this URL: `auth.token.realm`"),
         }
     })?;
     let token = answer.json().filter(|_| answer.status.is_success());
@@ -58,7 +58,7 @@ pub(super) async fn fetch(login: &Login<'_>, challenge: &Challenge) -> Result<He
             Check::Login,
             format!("{realm} gives no token to {user}: {}", answer.summary()),
         )
-        .client("is it the right name and password?")),
+        .client("are name and password right?")),
     }
 }
 

@@ -212,7 +212,7 @@ fn a_preflight_that_needs_a_login_is_found() {
         "{:#}",
         examined.report
     );
-    examined.says("cors", &["`OPTIONS`", "401", "before anybody has to log in"]);
+    examined.says("cors", &["`OPTIONS`", "401", "without a login"]);
 }
 
 fn an_origin_that_comes_twice_is_found() {
@@ -232,5 +232,5 @@ fn an_origin_that_comes_twice_is_found() {
         "{:#}",
         examined.report
     );
-    examined.says("cors", &["comes 2 times", "and not both"]);
+    examined.says("cors", &["occurs 2 times", "not both"]);
 }

@@ -66,10 +66,18 @@ fn a_second_port_without_a_login_is_a_fault() {
     );
     // Seen over loopback it may be bound to loopback, which is how it is closed.
     untold.is_at_fault(&[]);
-    let other = format!("http://{}:5000, where strangers can pull and push", site.host);
+    let other = format!(
+        "http://{}:5000, where clients can pull and push without a login",
+        site.host
+    );
     untold.says(
         "other-door",
-        &["warning\n", &other, "cannot be told", "from another machine"],
+        &[
+            "warning\n",
+            &other,
+            "cannot be determined",
+            "from another machine",
+        ],
     );
 }
 
@@ -86,7 +94,7 @@ fn a_second_port_with_a_login_is_none() {
     let examined = examine(&[&http(&site), "--also", "5000", "--also", "5999"], Some(LOGIN));
 
     examined.is_at_fault(&[]);
-    examined.says("other-door", &["which asks for a login", "port 5999 is closed"]);
+    examined.says("other-door", &["which requires a login", "port 5999 is closed"]);
 }
 
 fn pushing_without_a_login_is_found() {
@@ -110,7 +118,7 @@ fn pushing_without_a_login_is_found() {
     let examined = examine(&[&http(&site)], None);
 
     examined.is_at_fault(&["anonymous-push"]);
-    examined.says("anonymous-push", &["and not for pushing"]);
+    examined.says("anonymous-push", &["but pushing does not"]);
     examined.says("anonymous-catalog", &["warning\n", "the names of 2 repositories"]);
 }
 
@@ -121,9 +129,9 @@ fn an_open_registry_says_nothing_of_a_password() {
     let examined = examine(&[&server.address().to_string()], Some(("nobody", "anything")));
 
     examined.is_at_fault(&[]);
-    examined.says("login", &["skipped\n", "asks nobody for a login"]);
+    examined.says("login", &["skipped\n", "requires no login"]);
     // Nothing has been pushed yet.
-    examined.says("anonymous-catalog", &["ok\n", "no repository"]);
+    examined.says("anonymous-catalog", &["ok\n", "no repositories"]);
 }
 
 fn only_port_80_answering_is_a_fault() {
@@ -173,7 +181,7 @@ fn https_on_the_port_of_plain_http_is_found() {
     assert_eq!(examined.faults()[0], "address");
     examined.says(
         "address",
-        &["speaks TLS, and was asked in plain HTTP", "https://127.0.0.1:"],
+        &["speaks TLS, but the URL is plain HTTP", "https://127.0.0.1:"],
     );
 }
 
@@ -233,12 +241,9 @@ fn people_read_a_page_of_text() {
     assert_eq!((code, log.as_str()), (Some(0), ""), "{report}");
     let first = format!("http://{}\n\nok       address: ", server.address());
     assert!(report.starts_with(&first), "{report}");
+    assert!(report.contains("\nwarning  push without a login: "), "{report}");
     assert!(
-        report.contains("\nwarning  pushing without a login: "),
-        "{report}"
-    );
-    assert!(
-        report.contains("\n         server: a login: `registry serve --htpasswd FILE`"),
+        report.contains("\n         server: require a login: `registry serve --htpasswd FILE`"),
         "{report}"
     );
     assert!(

@@ -51,7 +51,7 @@ fn the_default_of_a_proxy_is_named() {
             check,
             &[
                 "by nginx",
-                "the proxy's own answer",
+                "from the proxy",
                 "client_max_body_size 0",
                 "invalid character '<'",
             ],
@@ -80,7 +80,7 @@ fn a_limit_is_narrowed_down_without_sending_it() {
     // What is sent is smaller, and passes.
     examined.is_at_fault(&["body-limit"]);
     examined.says("body-limit", &["more than 100 MiB", "Cloudflare"]);
-    examined.says("upload-body", &["2 MiB went through"]);
+    examined.says("upload-body", &["2 MiB uploaded"]);
 }
 
 fn a_limit_is_found_by_strangers_too() {
@@ -162,5 +162,5 @@ fn a_directive_of_apaches_is_no_limit() {
 
     examined.is_at_fault(&[]);
     examined.says("body-limit", &["ok\n"]);
-    examined.says("upload-body", &["2 MiB went through"]);
+    examined.says("upload-body", &["2 MiB uploaded"]);
 }

@@ -78,7 +78,7 @@ fn a_sound_deployment_has_no_fault() {
         examined.says(check, &["ok\n"]);
     }
     examined.says("port80", &["redirects to https://"]);
-    examined.says("request-buffering", &["while it arrives"]);
+    examined.says("request-buffering", &["while it is sent"]);
 }
 
 fn registry_2_behind_a_sound_proxy_has_no_fault() {
@@ -164,7 +164,7 @@ fn a_lost_scheme_beside_plain_http_is_found_with_what_clients_say() {
     examined.is_at_fault(&["upload-location"]);
     examined.says(
         "upload-location",
-        &["it succeeds, and then `docker push` says `authentication required`"],
+        &["the login succeeds, and then `docker push` says `authentication required`"],
     );
     examined.says("port80", &["warning", "without TLS"]);
 }
@@ -203,7 +203,7 @@ fn the_name_that_it_has_inside_is_found() {
     let examined = look(&site);
 
     examined.is_at_fault(&["upload-location"]);
-    let host = format!("it has to be `{}`", https(site.host));
+    let host = format!("it must be `{}`", https(site.host));
     examined.says(
         "upload-location",
         &["`http://registry:5000/v2/", "at another host", &host],
@@ -229,7 +229,7 @@ fn a_lost_prefix_is_found() {
     examined.is_at_fault(&["upload-location"]);
     examined.says(
         "upload-location",
-        &["without the `/images` before it", "`http.prefix: /images/`"],
+        &["without the prefix `/images`", "`http.prefix: /images/`"],
     );
     examined.says("upload-body", &["ok\n"]);
 }

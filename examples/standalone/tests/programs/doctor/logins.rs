@@ -45,7 +45,7 @@ fn two_password_files_are_named_as_the_cause() {
             "nginx",
             "Restricted",
             "the registry",
-            "take `auth_basic`",
+            "remove `auth_basic`",
         ],
     );
 }
@@ -58,8 +58,11 @@ fn a_password_that_the_proxy_refuses_is_its_to_check() {
     let examined = examine(&[&format!("http://{}", site.host)], Some(LOGIN));
 
     examined.is_at_fault(&["login"]);
-    examined.says("login", &["asks, not the registry", "the same file"]);
-    examined.says("upload-session", &["skipped", "the one above did not succeed"]);
+    examined.says(
+        "login",
+        &["asks for the login, not the registry", "the same file"],
+    );
+    examined.says("upload-session", &["skipped", "which was refused"]);
 }
 
 fn a_password_is_not_told_to_strangers() {
@@ -87,9 +90,9 @@ fn a_password_is_not_told_to_strangers() {
     );
 
     unknown.is_at_fault(&["certificate-trust"]);
-    unknown.says("certificate-trust", &["signed by itself", "certs.d", "--ca"]);
+    unknown.says("certificate-trust", &["self-signed", "certs.d", "--ca"]);
     unknown.says("login", &["skipped", "the password is not sent"]);
-    unknown.says("upload-session", &["skipped", "none was tried"]);
+    unknown.says("upload-session", &["skipped", "was not tried"]);
     insecure.says("login", &["ok\n"]);
     known.is_at_fault(&[]);
     known.says("login", &["ok\n"]);

@@ -20,7 +20,7 @@ impl Listen {
     /// Parses `HOST:PORT`, `:PORT` or `[ADDRESS]:PORT`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let malformed =
-            || "it is not an address and a port such as `:5000`, `127.0.0.1:5000` or `[::1]:5000`".to_owned();
+            || "must be an address and a port such as `:5000`, `127.0.0.1:5000` or `[::1]:5000`".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if bracketed.is_none() && host.contains([':', '[', ']']) {

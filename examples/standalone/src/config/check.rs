@@ -44,7 +44,7 @@ pub(crate) fn render(config: &Config) -> String {
     let width = width.unwrap_or_default();
     let mut text = String::new();
     let origin = config.file.as_ref().map_or_else(
-        || "no file: what a developer's machine wants".to_owned(),
+        || "no file: defaults for local use".to_owned(),
         |path| path.display().to_string(),
     );
     _ = writeln!(text, "# {origin}");

@@ -51,7 +51,7 @@ pub(super) fn checks(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Vec<Chec
         reader.section("health"),
     ) {
         let message =
-            "health: what it checks is told by the debug listener, and without `http.debug.addr` to nobody";
+            "health: no effect without `http.debug.addr`, because only the debug listener reports the checks";
         notices.push(Notice::new(value.origin.clone(), message.into()));
     }
     checks
@@ -69,7 +69,7 @@ fn http(section: &Section<'_, '_>) -> Option<(String, Probe)> {
         code => u16::try_from(code)
             .ok()
             .and_then(|code| StatusCode::from_u16(code).ok())
-            .ok_or_else(|| "it is no status of HTTP".into()),
+            .ok_or_else(|| "must be an HTTP status".into()),
     });
     let mut headers = HeaderMap::new();
     for (name, value) in section.texts("headers") {
@@ -81,7 +81,10 @@ fn http(section: &Section<'_, '_>) -> Option<(String, Probe)> {
             Some((name, value)) => {
                 headers.append(name, value);
             }
-            None => section.problem("headers", &format!("`{name}` or what it says is no header")),
+            None => section.problem(
+                "headers",
+                &format!("`{name}` or its value is not valid in a header"),
+            ),
         }
     }
     // What is wrong with it says itself what of it may be shown.
@@ -108,5 +111,5 @@ fn tcp(section: &Section<'_, '_>) -> Option<(String, Probe)> {
 fn number(text: &str) -> Result<u32, String> {
     units::count(text)?
         .try_into()
-        .map_err(|_huge| "it is too large".into())
+        .map_err(|_huge| "the number is too large".into())
 }

@@ -67,12 +67,12 @@ impl Config {
                 line: 1,
             };
             let message =
-                "there is no `version`, and `version: 0.1` is assumed; registry:2 does not start without";
+                "`version` is missing, and `version: 0.1` is assumed; registry:2 does not start without it";
             notices.push(Notice::new(origin, message.into()));
         }
         for (key, flag, text) in sources.flags {
             if text.is_empty() {
-                problems.push(Problem::new(Origin::Flag(flag), key, "it is empty"));
+                problems.push(Problem::new(Origin::Flag(flag), key, "the value is empty"));
                 continue;
             }
             let path: Vec<&str> = key.split('.').collect();
@@ -119,7 +119,7 @@ fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
         .map(|double| {
             Notice::new(
                 at(double.line),
-                format!("`{}` stands here twice; this one counts", double.key),
+                format!("duplicate key `{}`; this one takes effect", double.key),
             )
         })
         .collect();
@@ -128,7 +128,7 @@ fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
         _ => Err(Problem::new(
             at(1),
             "",
-            "this is no configuration; the least there is: `version: 0.1` and `storage: {filesystem: {rootdirectory: /var/lib/registry}}`",
+            "this is not a configuration; the minimum is `version: 0.1` and `storage: {filesystem: {rootdirectory: /var/lib/registry}}`",
         )
         .into()),
     }
@@ -171,7 +171,7 @@ fn survey<'a>(
                     && units::lacks_unit(text)
                 {
                     let message = format!(
-                        "{dotted}: `{text}` is that many nanoseconds, as it is without a unit; others are `s`, `m` and `h`"
+                        "{dotted}: `{text}` means nanoseconds, because it has no unit; use `s`, `m` or `h`"
                     );
                     notices.push(Notice::new(value.origin.clone(), message));
                 }
@@ -224,7 +224,7 @@ fn survey<'a>(
             Content::Scalar(_) | Content::List(_) => problems.push(Problem::new(
                 value.origin.clone(),
                 dotted,
-                format!("it is {}, and has to be a section", value.kind()),
+                format!("must be a section, but is {}", value.kind()),
             )),
         },
     }

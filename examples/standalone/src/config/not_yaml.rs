@@ -14,17 +14,18 @@ pub(super) fn explained(error: &Error) -> String {
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => {
-            "`*name` stands for so much text that this cannot be a configuration".into()
+            "aliases (`*name`) expand to too much text for a configuration".into()
         }
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            "`*name` stands inside of what `&name` marks, and would go on for ever".into()
+            "the alias `*name` is inside its own anchor `&name`".into()
         }
-        Error::UnknownAnchor { .. } => "`*name` stands for what `&name` marks, and nothing is marked so; a text that begins with `*` stands \
-             in quotes"
-            .into(),
-        Error::MergeValueNotMapOrSeqOfMaps { .. } => "`<<` adds a section, as in `<<: *name`".into(),
+        Error::UnknownAnchor { .. } => {
+            "`*name` refers to an anchor `&name`, and there is none; a text that begins with `*` needs quotes"
+                .into()
+        }
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => "`<<` requires a section, as in `<<: *name`".into(),
         Error::Unexpected { .. } | Error::NullIntoString { .. } => {
-            "a key is a text; a value that begins with `{` or `[` stands in quotes".into()
+            "a key must be a text; a value that begins with `{` or `[` needs quotes".into()
         }
         Error::UnsupportedTag { .. }
         | Error::InvalidBinaryBase64 { .. }
@@ -32,8 +33,7 @@ pub(super) fn explained(error: &Error) -> String {
         | Error::TaggedScalarCannotDeserializeIntoString { .. }
         | Error::UnsupportedIncludeForm { .. }
         | Error::InvalidScalar { .. } => {
-            "`!name` says what type a value has, and here there is no such type; a text that begins with `!` stands in quotes"
-                .into()
+            "this type (`!name`) is not supported here; a text that begins with `!` needs quotes".into()
         }
         other => {
             let said = said(other);
@@ -45,8 +45,8 @@ pub(super) fn explained(error: &Error) -> String {
 /// Names the bound that a text exceeds.
 const fn beyond(breach: &BudgetBreach) -> &'static str {
     match breach {
-        BudgetBreach::Depth { .. } => "sections and lists lie too deep in each other for a configuration",
-        _ => "there is too much text for a configuration; does `*name` stand for too much?",
+        BudgetBreach::Depth { .. } => "sections and lists are nested too deeply for a configuration",
+        _ => "there is too much text for a configuration; do aliases (`*name`) expand to too much?",
     }
 }
 
@@ -64,23 +64,23 @@ fn said(error: &Error) -> String {
 fn remedy(said: &str) -> &'static str {
     let is_about = |words: &str| said.contains(words);
     if is_about("tab") {
-        "; lines are indented by spaces, never by tabs"
+        "; indent lines with spaces, not with tabs"
     } else if is_about("escape character") || is_about("hexadecimal") {
-        "; between \"double quotes\" `\\` is written `\\\\`, and between 'single quotes' as it is"
+        "; write `\\\\` for `\\` in \"double quotes\", or use 'single quotes'"
     } else if is_about("mapping values are not allowed") || is_about("simple key expected") {
-        "; is a line before it indented wrongly or without its `: `? A text with `: ` in it stands in quotes"
+        "; does a line above it have a wrong indentation, or no `: `? A text with `: ` in it needs quotes"
     } else if is_about("unexpected character") {
-        "; a text that begins with it stands in quotes"
+        "; a text that begins with it needs quotes"
     } else if is_about("recursion limit") {
-        "; sections and lists lie too deep in each other"
+        "; sections and lists are nested too deeply"
     } else if is_about("quoted scalar") {
         "; is a quote not closed?"
     } else if is_about("bracket") || is_about("':' indicator") {
-        "; is a bracket not closed? A text that begins with one stands in quotes"
+        "; is a bracket not closed? A text that begins with one needs quotes"
     } else if is_about("expected <document start>") {
-        "; behind `%YAML` comes a line `---`"
+        "; a line `---` must follow `%YAML`"
     } else if is_about("expected key") || is_about("indentation") {
-        "; keys of one section begin in one column. A text that begins with `{` or `[` stands in quotes"
+        "; all keys of a section must begin in the same column. A text that begins with `{` or `[` needs quotes"
     } else {
         ""
     }

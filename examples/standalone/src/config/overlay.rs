@@ -77,7 +77,7 @@ pub(crate) fn overlay(root: &mut Value, variables: impl IntoIterator<Item = (Str
             Err(error) => overlaid.problems.push(Problem::new(
                 origin,
                 target.path.join("."),
-                format!("{}; quotes around the whole value may help", error.message),
+                format!("{}; try quotes around the whole value", error.message),
             )),
             Ok(value) => match target.set(root, value) {
                 Ok(()) => overlaid.used.push(name),
@@ -222,9 +222,7 @@ fn open<'a>(place: &'a mut Value, origin: &Origin, path: &str) -> Result<&'a mut
     let (kind, at) = (place.kind(), place.origin.clone());
     match &mut place.content {
         Content::Map(map) => Ok(map),
-        _ => Err(format!(
-            "`{path}` is {kind} at {at}, and nothing can be set in it"
-        )),
+        _ => Err(format!("`{path}` is {kind} at {at}, not a section")),
     }
 }
 
@@ -243,14 +241,14 @@ fn set_element(place: &mut Value, element: usize, value: Value) -> Result<(), St
 fn item(place: &mut Value, element: usize, absent: impl FnOnce() -> Value) -> Result<&mut Value, String> {
     let (kind, at) = (place.kind(), place.origin.clone());
     let Content::List(list) = &mut place.content else {
-        return Err(format!("it is {kind}, not a list, at {at}"));
+        return Err(format!("this is {kind} at {at}, not a list"));
     };
     let length = list.len();
     if element == length {
         list.push(absent());
     }
     list.get_mut(element)
-        .ok_or_else(|| format!("there is no element {element} in a list of {length}"))
+        .ok_or_else(|| format!("the list has {length} elements, so element {element} cannot be set"))
 }
 
 /// Returns the spelling in the tree of the key that equals `name` except for case.

@@ -51,7 +51,7 @@ pub(super) fn check(reader: &Reader<'_>, notices: &mut Vec<Notice>) {
     for path in OF_TLS {
         if let (false, Some(value)) = (certified, given(path)) {
             let what =
-                "without HTTPS this protects nothing: `http.tls.certificate` and `http.tls.key` are missing";
+                "this has no effect without HTTPS: `http.tls.certificate` and `http.tls.key` are missing";
             reader.problem(&value.origin, path, what);
         }
     }
@@ -60,25 +60,25 @@ pub(super) fn check(reader: &Reader<'_>, notices: &mut Vec<Notice>) {
         given("http.tls.clientauth"),
         given("http.tls.clientcas"),
     ) {
-        let what = "without `http.tls.clientcas` no client is asked for a certificate";
+        let what = "this has no effect without `http.tls.clientcas`";
         reader.problem(&value.origin, "http.tls.clientauth", what);
     }
     for path in LISTS {
         if let Some(Content::List(items)) = given(path).map(|value| &value.content) {
             for item in items.iter().filter(|item| item.is_empty()) {
-                reader.problem(&item.origin, path, "an item of the list is empty");
+                reader.problem(&item.origin, path, "the list has an empty item");
             }
         }
     }
     for path in NEED_VALUES {
         if let Some(value) = reader.section(path).filter(|value| is_blank(value)) {
-            let what = "it is empty; give it a value, or leave it out";
+            let what = "the value is empty; set a value, or remove the key";
             reader.problem(&value.origin, path, what);
         }
     }
     for path in MAY_BE_EMPTY {
         if let Some(value) = reader.section(path).filter(|value| is_blank(value)) {
-            let message = format!("{path}: it is empty, and counts as not given");
+            let message = format!("{path}: the value is empty, and counts as absent");
             notices.push(Notice::new(value.origin.clone(), message));
         }
     }

@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
                 }
             }),
             Content::List(_) | Content::Map(_) => {
-                Err(format!("it is {}, and has to be a single value", value.kind()))
+                Err(format!("must be a single value, but is {}", value.kind()))
             }
         };
         read.map_err(|message| self.problem(&value.origin, path, message))
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
                     self.problem(
                         &item.origin,
                         path,
-                        format!("it is {}, and has to be a single value", item.kind()),
+                        format!("must be a single value, but is {}", item.kind()),
                     );
                     None
                 }
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
                     read: RefCell::new(Vec::new()),
                 }),
                 _ => {
-                    let what = format!("it is {}, and has to be a section", value.kind());
+                    let what = format!("must be a section, but is {}", value.kind());
                     self.problem(&value.origin, &place, what);
                     None
                 }
@@ -238,7 +238,7 @@ impl<'a> Section<'_, 'a> {
             Content::Null => return None,
             Content::Scalar(text) => parse(text).map_err(|why| format!("`{text}`: {why}")),
             Content::List(_) | Content::Map(_) => {
-                Err(format!("it is {}, and has to be a single value", value.kind()))
+                Err(format!("must be a single value, but is {}", value.kind()))
             }
         };
         read.map_err(|why| self.reader.problem(&value.origin, &self.at(name), why))
@@ -252,7 +252,7 @@ impl<'a> Section<'_, 'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         if self.map.get(name).is_none_or(Value::is_empty) {
-            self.problem(name, "it is missing");
+            self.problem(name, "a value is required");
         }
         self.optional(name, parse)
     }
@@ -304,7 +304,7 @@ impl Reader<'_> {
                 self.problem(
                     &value.origin,
                     section,
-                    format!("there can be only one of {}", names.join(", ")),
+                    format!("only one of these may be set: {}", names.join(", ")),
                 );
             }
         }
@@ -341,7 +341,7 @@ impl Reader<'_> {
             self.problem(
                 origin,
                 section,
-                format!("there has to be exactly one of {}", names.join(", ")),
+                format!("exactly one of these must be set: {}", names.join(", ")),
             );
         }
     }

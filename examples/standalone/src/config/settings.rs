@@ -167,7 +167,7 @@ impl Settings {
     pub(super) fn from_reader(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Self {
         reader.parsed("version", |version| match version {
             "0.1" => Ok(()),
-            _ => Err("unsupported version; there is no other than `0.1`".into()),
+            _ => Err("unsupported version; must be `0.1`".into()),
         });
         protection::check(reader, notices);
         Self {
@@ -193,7 +193,7 @@ fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
     if path.is_none() {
         reader.lacks(
             "auth.htpasswd",
-            "`auth.htpasswd.path` is missing: who could log in?",
+            "`auth.htpasswd.path` is missing; nobody could log in",
         );
     }
     Some(Htpasswd {
@@ -229,7 +229,7 @@ impl Log {
         if let (Some(_), Some(value)) = (old, reader.given("loglevel")) {
             notices.push(Notice::new(
                 value.origin.clone(),
-                "loglevel: the old spelling of `log.level`".into(),
+                "loglevel: deprecated; use `log.level`".into(),
             ));
         }
         let new = reader.optional("log.level", level);
@@ -253,7 +253,7 @@ fn level(text: &str) -> Result<LevelFilter, String> {
         "info" => Ok(LevelFilter::INFO),
         "debug" => Ok(LevelFilter::DEBUG),
         "trace" => Ok(LevelFilter::TRACE),
-        _ => Err("it is none of `error`, `warn`, `info`, `debug` and `trace`".into()),
+        _ => Err("must be `error`, `warn`, `info`, `debug` or `trace`".into()),
     }
 }
 
@@ -263,7 +263,7 @@ fn format(text: &str) -> Result<Format, String> {
         "logfmt" => Ok(Format::Logfmt),
         "json" => Ok(Format::Json),
         "logstash" => Ok(Format::Logstash),
-        _ => Err("it is none of `text`, `logfmt`, `json` and `logstash`".into()),
+        _ => Err("must be `text`, `logfmt`, `json` or `logstash`".into()),
     }
 }
 
@@ -279,7 +279,7 @@ impl Storage {
         let read_only = reader.switch("storage.maintenance.readonly.enabled");
         let memory = reader.given("storage.inmemory").is_some();
         let repository_uploads = reader.parsed("limits.repositoryuploads", some);
-        reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: `storage.filesystem.rootdirectory` says where images are kept, and so does REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
+        reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: set `storage.filesystem.rootdirectory` or REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
         Self {
             kind: if memory {
                 StorageKind::Memory
@@ -308,14 +308,14 @@ impl Storage {
                 |platforms| match platforms {
                     "all" => Ok(true),
                     "none" => Ok(false),
-                    "list" => Err("it is all or none".into()),
-                    _ => Err("it is neither `all` nor `none`".into()),
+                    "list" => Err("must be `all` or `none`".into()),
+                    _ => Err("must be `all` or `none`".into()),
                 },
             ),
             exact_sizes: reader.parsed("validation.manifests.sizes", |sizes| match sizes {
                 "exact" => Ok(true),
                 "any" => Ok(false),
-                _ => Err("it is neither `exact` nor `any`".into()),
+                _ => Err("must be `exact` or `any`".into()),
             }),
             layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
@@ -337,7 +337,7 @@ impl Http {
         if tls.is_some() && matches!(socket, Socket::Unix(_)) {
             reader.lacks(
                 "http.tls",
-                "over a Unix socket (`http.net`) there is no TLS: it is the business of the proxy in front",
+                "TLS is not available over a Unix socket (`http.net`); configure it in the proxy",
             );
         }
         Self {
@@ -361,23 +361,20 @@ fn socket(reader: &Reader<'_>) -> Socket {
     let unix = reader.parsed("http.net", |net| match net {
         "tcp" | "" => Ok(false),
         "unix" => Ok(true),
-        _ => Err("it is neither `tcp` nor `unix`".into()),
+        _ => Err("must be `tcp` or `unix`".into()),
     });
     if !unix {
         return reader.parsed("http.addr", |text| match text.contains('/') {
-            true => Err("a path needs `http.net: unix`".into()),
+            true => Err("a path requires `http.net: unix`".into()),
             false => Listen::parse(text).map(Socket::Tcp),
         });
     }
     if reader.given("http.addr").is_none() {
-        reader.lacks(
-            "http",
-            "with `net: unix`, `addr` is the path of a socket, and missing",
-        );
+        reader.lacks("http", "`net: unix` requires `addr`, the path of a socket");
     }
     let path = reader.optional("http.addr", |text| match text.contains('/') {
         true => Ok(PathBuf::from(text)),
-        false => Err("with `http.net: unix` it is a path such as `/run/registry/registry.sock`".into()),
+        false => Err("with `http.net: unix`, it must be a path such as `/run/registry/registry.sock`".into()),
     });
     // Without one there is a problem, and no server.
     Socket::Unix(path.unwrap_or_default())
@@ -406,7 +403,7 @@ fn expiry(reader: &Reader<'_>) -> Option<UploadExpiry> {
 
 fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("it has to take some time".into()),
+        Duration::ZERO => Err("must be longer than 0".into()),
         some => Ok(some),
     }
 }
@@ -414,14 +411,14 @@ fn some_time(text: &str) -> Result<Duration, String> {
 /// Parses a count that must be at least 1.
 fn some(text: &str) -> Result<usize, String> {
     match count(text)? {
-        0 => Err("it is 1 at least, or nobody would be served".into()),
+        0 => Err("must be at least 1".into()),
         some => Ok(some),
     }
 }
 
 fn some_bytes(text: &str) -> Result<u64, String> {
     match size(text)? {
-        0 => Err("it is 1 at least, or nobody would be served".into()),
+        0 => Err("must be at least 1".into()),
         some => Ok(some),
     }
 }
@@ -433,7 +430,7 @@ fn storage_check(reader: &Reader<'_>) -> Option<StorageCheck> {
         let threshold: NonZeroU32 = text
             .parse()
             .ok()
-            .ok_or_else(|| "it is not a number from 1 on".to_owned())?;
+            .ok_or_else(|| "must be a number, at least 1".to_owned())?;
         Ok(threshold.get())
     });
     reader
@@ -458,15 +455,15 @@ fn debug(reader: &Reader<'_>) -> Option<debug::Settings> {
 fn admission(reader: &Reader<'_>) -> Admission {
     let hops = reader.parsed("http.proxies.hops", |text| {
         let hops: Option<NonZeroUsize> = text.parse().ok();
-        hops.ok_or_else(|| "it is not a number from 1 on".to_owned())
+        hops.ok_or_else(|| "must be a number, at least 1".to_owned())
     });
     let trusted = reader.items("http.proxies.trusted", network);
     if let (Some(hops), Some(_)) = (reader.given("http.proxies.hops"), &trusted) {
-        let what = "it counts proxies that nobody named, and `http.proxies.trusted` names them: leave one of the two out";
+        let what = "cannot be combined with `http.proxies.trusted`; remove one of them";
         reader.problem(&hops.origin, "http.proxies.hops", what);
     }
     let header = reader.parsed("http.proxies.header", |text| {
-        HeaderName::try_from(text).map_err(|_bad| "this is no name of a header".into())
+        HeaderName::try_from(text).map_err(|_bad| "not a valid header name".into())
     });
     Admission {
         proxies: trusted
@@ -487,19 +484,20 @@ impl Headers {
         for (name, value) in reader.named("http.headers.*") {
             let place = format!("http.headers.{name}");
             let Ok(name) = HeaderName::try_from(name) else {
-                reader.problem(&value.origin, &place, "this is no name of a header");
+                reader.problem(&value.origin, &place, "not a valid header name");
                 continue;
             };
             if let Some(meant) = with_dashes(name.as_str()) {
-                let message =
-                    format!("{place}: sent by this name, which nobody looks for; did you mean `{meant}`?");
+                let message = format!(
+                    "{place}: sent under this name, which clients do not know; did you mean `{meant}`?"
+                );
                 notices.push(Notice::new(value.origin.clone(), message));
             }
             let mut values = Vec::new();
             for (text, origin) in reader.texts(value, &place) {
                 match HeaderValue::from_str(text) {
                     Ok(value) => values.push(value),
-                    Err(_) => reader.problem(origin, &place, "this cannot stand in a header"),
+                    Err(_) => reader.problem(origin, &place, "not a valid header value"),
                 }
             }
             // `X-A` and `x-a` are one header.
@@ -527,7 +525,7 @@ fn external(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let malformed = || "it is not a URL such as `https://registry.example.com`".to_owned();
+    let malformed = || "must be a URL such as `https://registry.example.com`".to_owned();
     let uri: Uri = text.parse().ok().ok_or_else(malformed)?;
     match (uri.scheme_str(), uri.authority()) {
         (Some(scheme @ ("http" | "https")), Some(authority)) => Ok(Some(format!("{scheme}://{authority}"))),
@@ -537,7 +535,7 @@ fn external(text: &str) -> Result<Option<String>, String> {
 
 fn prefix(text: &str) -> Result<String, String> {
     if !text.is_empty() && !text.starts_with('/') {
-        return Err("it is not a path such as `/registry/`".into());
+        return Err("must be a path such as `/registry/`".into());
     }
     Links::below(text).map_err(|error| error.to_string())?;
     Ok(text.trim_end_matches('/').to_owned())

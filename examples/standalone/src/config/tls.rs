@@ -22,22 +22,19 @@ pub(super) fn settings(reader: &Reader<'_>) -> Option<Settings> {
         (None, Some(certificate), Some(key)) => Some(Certificates::Files(Files::new(certificate, key))),
         (None, None, None) => None,
         (None, ..) => {
-            reader.lacks("http.tls", "`certificate` and `key` are needed, both of them");
+            reader.lacks("http.tls", "both `certificate` and `key` are required");
             return None;
         }
         (Some(_), ..) => {
             reader.lacks(
                 "http.tls",
-                "certificates come from files (`certificate` and `key`) or from an authority (`letsencrypt`), not from both",
+                "set either `certificate` and `key`, or `letsencrypt`, not both",
             );
             return None;
         }
     };
     if certificates.is_none() && redirect.is_some() {
-        reader.lacks(
-            "http.redirect",
-            "without `http.tls` there is nowhere to redirect to",
-        );
+        reader.lacks("http.redirect", "no effect without `http.tls`");
     }
     Some(Settings {
         certificates: certificates?,
@@ -51,11 +48,11 @@ fn options(reader: &Reader<'_>) -> Options {
         "require-and-verify-client-cert" => Ok(ClientAuth::Required),
         "verify-client-cert-if-given" => Ok(ClientAuth::IfGiven),
         "request-client-cert" | "require-any-client-cert" => Err(
-            "anybody can make a certificate that nobody verifies; it is `require-and-verify-client-cert` or \
+            "this mode does not verify certificates; must be `require-and-verify-client-cert` or \
                  `verify-client-cert-if-given`"
                 .into(),
         ),
-        _ => Err("it is `require-and-verify-client-cert` or `verify-client-cert-if-given`".into()),
+        _ => Err("must be `require-and-verify-client-cert` or `verify-client-cert-if-given`".into()),
     });
     let http2 = !reader.switch("http.http2.disabled");
     reader
@@ -83,7 +80,7 @@ fn acme(reader: &Reader<'_>) -> Option<Acme> {
     let challenge = reader.parsed("http.tls.letsencrypt.challenge", |kind| match kind {
         "tls-alpn-01" => Ok(ChallengeKind::TlsAlpn01),
         "http-01" => Ok(ChallengeKind::Http01),
-        _ => Err("it is `tls-alpn-01` or `http-01`".into()),
+        _ => Err("must be `tls-alpn-01` or `http-01`".into()),
     });
     if cache.is_none() && is_asked_for {
         reader.lacks(
@@ -95,7 +92,7 @@ fn acme(reader: &Reader<'_>) -> Option<Acme> {
     if challenge == ChallengeKind::Http01 && reader.filled("http.redirect.addr").is_none() {
         reader.lacks(
             "http.tls.letsencrypt",
-            "the challenge `http-01` is answered on port 80: `http.redirect.addr: :80`",
+            "the challenge `http-01` uses port 80: set `http.redirect.addr: :80`",
         );
     }
     if let Some(email) = email {
@@ -115,8 +112,7 @@ fn acme(reader: &Reader<'_>) -> Option<Acme> {
 
 fn redirect(reader: &Reader<'_>) -> Option<Redirect> {
     let port = reader.optional("http.redirect.port", |port: &str| {
-        port.parse()
-            .map_err(|error| format!("it is not a port ({error})"))
+        port.parse().map_err(|error| format!("must be a port ({error})"))
     });
     let listen = reader.optional("http.redirect.addr", |addr| match addr {
         "" => Ok(None),

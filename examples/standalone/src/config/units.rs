@@ -7,7 +7,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => Ok(true),
         "false" | "no" | "off" | "n" => Ok(false),
-        _ => Err("it is neither `true` nor `false`".into()),
+        _ => Err("must be `true` or `false`".into()),
     }
 }
 
@@ -15,12 +15,12 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     text.replace('_', "")
         .parse()
         .ok()
-        .ok_or_else(|| "it is not a number from 0 on".into())
+        .ok_or_else(|| "must be a number, at least 0".into())
 }
 
 /// Parses a size in bytes, with an optional `k`, `m`, `g` or `t`. Each is 1024 times the one before; `gb` equals `GiB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let malformed = || "it is not a size such as `512m` or `10g`".to_owned();
+    let malformed = || "must be a size such as `512m` or `10g`".to_owned();
     let lower = text.to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);
@@ -48,7 +48,7 @@ pub(super) fn lacks_unit(text: &str) -> bool {
 
 /// Parses a duration of Go: `300ms`, `1.5h`, `1h30m`. A number without a unit counts nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let malformed = || "it is not a duration such as `30s`, `1h30m` or `1.5h`".to_owned();
+    let malformed = || "must be a duration such as `30s`, `1h30m` or `1.5h`".to_owned();
     if let Ok(nanoseconds) = text.parse() {
         return Ok(Duration::from_nanos(nanoseconds));
     }

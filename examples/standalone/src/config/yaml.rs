@@ -96,8 +96,7 @@ fn parse(text: &str, origin: &dyn Fn(u64) -> Origin) -> Result<(Value, Vec<Dupli
 }
 
 /// Message that refuses a second document. registry:2 reads the first document and ignores the rest.
-const SECOND: &str =
-    "a second document begins above, with `---`, and would not be read; a configuration is one document";
+const SECOND: &str = "a second document begins above, after `---`; a configuration must be one document";
 
 fn line(location: Location) -> Option<u64> {
     Some(location.line()).filter(|line| *line > 0)
@@ -343,58 +342,54 @@ mod tests {
             (
                 "a: 1\n  b: 2\n",
                 2,
-                "this is not YAML: mapping values are not allowed in this context; is a line before",
+                "this is not YAML: mapping values are not allowed in this context; does a line above it have a wrong",
             ),
-            ("a:1\nb: 2\n", 2, "A text with `: ` in it stands in quotes"),
-            ("a: b: c\n", 1, "A text with `: ` in it stands in quotes"),
-            ("a:\n\tb: 1\n", 2, "lines are indented by spaces, never by tabs"),
+            ("a:1\nb: 2\n", 2, "A text with `: ` in it needs quotes"),
+            ("a: b: c\n", 1, "A text with `: ` in it needs quotes"),
+            ("a:\n\tb: 1\n", 2, "indent lines with spaces, not with tabs"),
             (
                 "a:\n  b: 1\n\tc: 2\n",
                 2,
-                "lines are indented by spaces, never by tabs",
+                "indent lines with spaces, not with tabs",
             ),
-            ("a: \"C:\\data\"\n", 1, "`\\` is written `\\\\`"),
-            ("a: \"\\x\"\n", 1, "`\\` is written `\\\\`"),
+            ("a: \"C:\\data\"\n", 1, "write `\\\\` for `\\`"),
+            ("a: \"\\x\"\n", 1, "write `\\\\` for `\\`"),
             ("a: 'x\nb: 1\n", 2, "is a quote not closed?"),
             ("a: 'x' y\n", 1, "is a quote not closed?"),
             ("a: {b: 2\n", 1, "is a bracket not closed?"),
             ("b: [1, 2\nc: 3\n", 2, "is a bracket not closed?"),
-            ("a: ]\n", 1, "A text that begins with one stands in quotes"),
-            ("a: %x\n", 1, "a text that begins with it stands in quotes"),
-            ("a: @x\n", 1, "a text that begins with it stands in quotes"),
+            ("a: ]\n", 1, "A text that begins with one needs quotes"),
+            ("a: %x\n", 1, "a text that begins with it needs quotes"),
+            ("a: @x\n", 1, "a text that begins with it needs quotes"),
             (
                 "a:\n   b: 1\n  c: 2\n",
                 3,
-                "keys of one section begin in one column",
+                "keys of a section must begin in the same column",
             ),
             (
                 "a: {user}/x\n",
                 1,
-                "A text that begins with `{` or `[` stands in quotes",
+                "A text that begins with `{` or `[` needs quotes",
             ),
-            ("%YAML 1.1\na: 1\n", 2, "behind `%YAML` comes a line `---`"),
-            ("a: **\n", 1, "a text that begins with `*` stands in quotes"),
-            ("a: &a [*a]\n", 1, "would go on for ever"),
-            ("<<: 5\n", 1, "`<<` adds a section"),
-            ("? [a, b]\n: 1\n", 1, "a key is a text"),
-            ("~: 1\n", 1, "a key is a text"),
-            (
-                "a: !secret x\n",
-                1,
-                "a text that begins with `!` stands in quotes",
-            ),
-            ("a: !x\n", 1, "a text that begins with `!` stands in quotes"),
+            ("%YAML 1.1\na: 1\n", 2, "a line `---` must follow `%YAML`"),
+            ("a: **\n", 1, "a text that begins with `*` needs quotes"),
+            ("a: &a [*a]\n", 1, "is inside its own anchor"),
+            ("<<: 5\n", 1, "`<<` requires a section"),
+            ("? [a, b]\n: 1\n", 1, "a key must be a text"),
+            ("~: 1\n", 1, "a key must be a text"),
+            ("a: !secret x\n", 1, "a text that begins with `!` needs quotes"),
+            ("a: !x\n", 1, "a text that begins with `!` needs quotes"),
             (
                 "a: !include x.yml\n",
                 1,
-                "a text that begins with `!` stands in quotes",
+                "a text that begins with `!` needs quotes",
             ),
             (
                 "a: !!binary zzz=\n",
                 1,
-                "a text that begins with `!` stands in quotes",
+                "a text that begins with `!` needs quotes",
             ),
-            ("a: !!int x\n", 1, "a text that begins with `!` stands in quotes"),
+            ("a: !!int x\n", 1, "a text that begins with `!` needs quotes"),
         ] {
             let error = parse_file(text, Path::new("c.yml")).unwrap_err();
             assert_eq!(error.line, Some(line), "{text:?}: {error:?}");
@@ -419,8 +414,8 @@ mod tests {
                 "- x\n".repeat(60_000),
                 "there is too much text for a configuration",
             ),
-            ("[".repeat(40) + &"]".repeat(40), "too deep in each other"),
-            ("[".repeat(10_000), "too deep in each other"),
+            ("[".repeat(40) + &"]".repeat(40), "nested too deeply"),
+            ("[".repeat(10_000), "nested too deeply"),
         ] {
             let error = parse_file(&text, Path::new("c.yml")).unwrap_err();
             assert!(error.message.contains(expected), "{error:?}");

@@ -8,7 +8,7 @@ fn a_file_without_a_version_is_told() {
     let told = |text: &str, variables| {
         let told = notices(text, variables);
         told.iter()
-            .any(|notice| notice.starts_with("config.yml:1: there is no `version`, "))
+            .any(|notice| notice.starts_with("config.yml:1: `version` is missing, "))
     };
     assert!(told("storage: {filesystem: {rootdirectory: /data}}\n", &[]));
     assert!(told(
@@ -27,8 +27,7 @@ fn a_header_with_underscores_is_told_with_the_one_that_was_meant() {
     assert_eq!(
         notices(LEAST, &[origin]),
         [
-            "REGISTRY_HTTP_HEADERS_ACCESS_CONTROL_ALLOW_ORIGIN: http.headers.access_control_allow_origin: sent by this \
-             name, which nobody looks for; did you mean `Access-Control-Allow-Origin`?"
+            "REGISTRY_HTTP_HEADERS_ACCESS_CONTROL_ALLOW_ORIGIN: http.headers.access_control_allow_origin: sent under this name, which clients do not know; did you mean `Access-Control-Allow-Origin`?"
         ]
     );
     let told = notices(

@@ -14,13 +14,13 @@ fn every_problem_is_told_with_its_place() {
     .unwrap_err();
     for expected in [
         "config.yml:1: version: `0.2`: unsupported version",
-        "config.yml:3: log.level: `loud`: it is none of",
+        "config.yml:3: log.level: `loud`: must be `error`, ",
         "config.yml:5: storage.s3: not supported: object storage is not implemented yet",
-        "config.yml:6: storage.filesystem.rootdirectory: it is a list",
-        "config.yml:4: storage: there has to be exactly one of s3, filesystem",
-        "config.yml:8: http.addr: `5000`: it is not an address",
-        "config.yml:9: http.host: `example.com`: it is not a URL",
-        "config.yml:11: http.headers.a b: this is no name of a header",
+        "config.yml:6: storage.filesystem.rootdirectory: must be a single value, but is a list",
+        "config.yml:4: storage: exactly one of these must be set: s3, filesystem",
+        "config.yml:8: http.addr: `5000`: must be an address",
+        "config.yml:9: http.host: `example.com`: must be a URL",
+        "config.yml:11: http.headers.a b: not a valid header name",
         "config.yml:13: auth.token: not supported: token services are not implemented yet",
         "REGISTRY_HTTP_PREFIX: http.prefix: this is not YAML",
     ] {
@@ -46,7 +46,7 @@ fn a_limit_that_would_serve_nobody_is_refused() {
         let name = path.strip_prefix("limits.").unwrap();
         let with = |value: &str| load(&format!("{LEAST}limits: {{{name}: {value}}}\n"), &[]);
         let error = with("0").unwrap_err();
-        let expected = format!("config.yml:5: {path}: `0`: it is 1 at least");
+        let expected = format!("config.yml:5: {path}: `0`: must be at least 1");
         assert!(error.contains(&expected), "{error}");
         assert!(with("1").is_ok(), "{path}");
     }
@@ -55,12 +55,12 @@ fn a_limit_that_would_serve_nobody_is_refused() {
 #[test]
 fn a_file_that_is_none_is_refused_with_its_line() {
     for (text, expected) in [
-        ("", "config.yml:1: this is no configuration"),
-        ("just text", "config.yml:1: this is no configuration"),
+        ("", "config.yml:1: this is not a configuration"),
+        ("just text", "config.yml:1: this is not a configuration"),
         ("version: 0.1\nhttp: [\n", "config.yml:"),
         (
             "http: {addr: ':1'}\nlog: x\nstorage: inmemory\n",
-            "config.yml:2: log: it is a single value, and has to be a section",
+            "config.yml:2: log: must be a section, but is a single value",
         ),
     ] {
         let error = load(text, &[]).unwrap_err();

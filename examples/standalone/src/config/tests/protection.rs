@@ -82,8 +82,7 @@ fn no_server_protects_less_than_somebody_wrote() {
 #[test]
 fn a_duration_whose_unit_was_forgotten_is_told() {
     let with = |value: &str| notices(&format!("{LEAST}http: {{draintimeout: {value}}}\n"), &[]);
-    let expected = "config.yml:5: http.draintimeout: `30` is that many nanoseconds, as it is without a unit; others are \
-                    `s`, `m` and `h`";
+    let expected = "config.yml:5: http.draintimeout: `30` means nanoseconds, because it has no unit; use `s`, `m` or `h`";
     assert_eq!(with("30"), [expected]);
     for meant in ["0", "30s", "30000000000"] {
         assert!(with(meant).is_empty(), "{meant}");
@@ -201,7 +200,7 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
 #[expect(clippy::too_many_lines, reason = "a table: one configuration a row")]
 fn what_protects_and_cannot_take_effect_is_refused() {
     let none: &[(&str, &str)] = &[];
-    let without_https = "without HTTPS this protects nothing";
+    let without_https = "this has no effect without HTTPS";
     for (lines, variables, key, expected) in [
         (
             "http: {tls: {clientcas: [/ca]}}",
@@ -243,19 +242,19 @@ fn what_protects_and_cannot_take_effect_is_refused() {
             "http: {tls: {certificate: /c, key: /k, clientauth: require-and-verify-client-cert}}",
             none,
             "http.tls.clientauth",
-            "without `http.tls.clientcas`",
+            "this has no effect without `http.tls.clientcas`",
         ),
         (
             "http: {tls: {certificate: /c, key: /k, clientcas: ['']}}",
             none,
             "http.tls.clientcas",
-            "an item of the list is empty",
+            "the list has an empty item",
         ),
         (
             "http: {tls: {certificate: /c, key: /k, ciphersuites: ['']}}",
             none,
             "http.tls.ciphersuites",
-            "an item of the list is empty",
+            "the list has an empty item",
         ),
         (
             "http: {tls: {letsencrypt: {directoryurl: 'https://ca.example/'}}}",
@@ -263,27 +262,32 @@ fn what_protects_and_cannot_take_effect_is_refused() {
             "http.tls.letsencrypt",
             "`cachefile` is missing",
         ),
-        ("access: {rules: }", none, "access.rules", "it is empty"),
-        ("access: {rules: ''}", none, "access.rules", "it is empty"),
-        ("http: {allow: }", none, "http.allow", "it is empty"),
+        ("access: {rules: }", none, "access.rules", "the value is empty"),
+        ("access: {rules: ''}", none, "access.rules", "the value is empty"),
+        ("http: {allow: }", none, "http.allow", "the value is empty"),
         (
             "http: {proxies: {trusted: }}",
             none,
             "http.proxies.trusted",
-            "it is empty",
+            "the value is empty",
         ),
-        ("http: {maxblobsize: }", none, "http.maxblobsize", "it is empty"),
+        (
+            "http: {maxblobsize: }",
+            none,
+            "http.maxblobsize",
+            "the value is empty",
+        ),
         (
             "log: {level: info}",
             &[("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "")],
             "storage.maintenance.readonly.enabled",
-            "it is empty",
+            "the value is empty",
         ),
         (
             "log: {level: info}",
             &[("REGISTRY_ACCESS_RULES", "")],
             "access.rules",
-            "it is empty",
+            "the value is empty",
         ),
     ] {
         let error = load(&format!("{LEAST}{lines}\n"), variables).unwrap_err();
@@ -300,7 +304,7 @@ fn what_protects_and_cannot_take_effect_is_refused() {
         });
         assert_eq!(
             config.unwrap_err().to_string(),
-            format!("configuration error: {flag}: log.level: it is empty")
+            format!("configuration error: {flag}: log.level: the value is empty")
         );
     }
 }
@@ -326,8 +330,8 @@ fn certificates_that_are_set_to_nothing_are_told() {
     assert_eq!(
         told,
         [
-            "REGISTRY_HTTP_TLS_CERTIFICATE: http.tls.certificate: it is empty, and counts as not given",
-            "REGISTRY_HTTP_TLS_KEY: http.tls.key: it is empty, and counts as not given",
+            "REGISTRY_HTTP_TLS_CERTIFICATE: http.tls.certificate: the value is empty, and counts as absent",
+            "REGISTRY_HTTP_TLS_KEY: http.tls.key: the value is empty, and counts as absent",
         ]
     );
 }

@@ -40,10 +40,10 @@ fn a_check_that_cannot_be_made_is_a_problem_with_its_place() {
     )
     .unwrap_err();
     for expected in [
-        "config.yml:6: health.file[0]: it is a single value, and has to be a section",
-        "config.yml:8: health.http[0].statuscode: `99`: it is no status",
-        "config.yml:8: health.http[0].uri: it is missing",
-        "config.yml:10: health.tcp[0].addr: `6379`: it is not an address",
+        "config.yml:6: health.file[0]: must be a section, but is a single value",
+        "config.yml:8: health.http[0].statuscode: `99`: must be an HTTP status",
+        "config.yml:8: health.http[0].uri: a value is required",
+        "config.yml:10: health.tcp[0].addr: `6379`: must be an address",
     ] {
         assert!(error.contains(expected), "{expected}\n{error}");
     }
@@ -54,7 +54,7 @@ fn a_check_that_cannot_be_made_is_a_problem_with_its_place() {
         ),
         [
             "config.yml:5: health.file[0].every: there is no such key; ignored",
-            "config.yml:5: health: what it checks is told by the debug listener, and without `http.debug.addr` to nobody",
+            "config.yml:5: health: no effect without `http.debug.addr`, because only the debug listener reports the checks",
         ]
     );
 }
@@ -88,20 +88,20 @@ fn a_unix_socket_has_a_path_and_no_tls() {
     for (http, expected) in [
         (
             "net: unix, addr: ':5000'",
-            "http.addr: `:5000`: with `http.net: unix` it is a path",
+            "http.addr: `:5000`: with `http.net: unix`, it must be a path",
         ),
         (
             "net: unix",
-            "http: with `net: unix`, `addr` is the path of a socket",
+            "http: `net: unix` requires `addr`, the path of a socket",
         ),
         (
             "addr: /run/registry.sock",
-            "http.addr: `/run/registry.sock`: a path needs `http.net: unix`",
+            "http.addr: `/run/registry.sock`: a path requires `http.net: unix`",
         ),
-        ("net: udp", "http.net: `udp`: it is neither `tcp` nor `unix`"),
+        ("net: udp", "http.net: `udp`: must be `tcp` or `unix`"),
         (
             "net: unix, addr: /run/registry.sock, tls: {certificate: /c, key: /k}",
-            "http.tls: over a Unix socket",
+            "http.tls: TLS is not available over a Unix socket",
         ),
     ] {
         let error = with_http(http).unwrap_err();
@@ -151,8 +151,8 @@ fn proxies_are_counted_where_nobody_names_them() {
         assert!(proxies(fine).is_ok(), "{fine}");
     }
     for (wrong, said) in [
-        ("{hops: 0}", "from 1 on"),
-        ("{hops: 2, trusted: [10.0.0.0/8]}", "leave one of the two out"),
+        ("{hops: 0}", "at least 1"),
+        ("{hops: 2, trusted: [10.0.0.0/8]}", "remove one of them"),
     ] {
         let refused = proxies(wrong).err().unwrap_or_default();
         assert!(refused.contains(said), "{wrong}: {refused}");

@@ -30,7 +30,7 @@ fn problems_end_the_process_with_their_place() {
         let (status, said) = end_of(command);
         assert_eq!(status.code(), Some(1), "{said}");
         assert!(
-            said.contains("config.yml:2: http.addr: `5000`: it is not an address"),
+            said.contains("config.yml:2: http.addr: `5000`: must be an address"),
             "{said}"
         );
         assert!(said.contains("no storage configuration provided"), "{said}");

@@ -165,7 +165,7 @@ fn problems_name_file_line_and_key() {
     for (http, problem) in [
         (
             "  tls: { certificate: tls.crt }\n",
-            "http.tls: `certificate` and `key` are needed",
+            "http.tls: both `certificate` and `key` are required",
         ),
         (
             "  tls: { minimumtls: '1.2' }\n",
@@ -181,7 +181,7 @@ fn problems_name_file_line_and_key() {
         ),
         (
             "  redirect: { addr: ':80' }\n",
-            "http.redirect: without `http.tls`",
+            "http.redirect: no effect without `http.tls`",
         ),
     ] {
         place.configure(0, http);

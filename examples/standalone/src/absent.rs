@@ -23,7 +23,7 @@ pub(crate) fn warnings(rules: &Rules, users: &Snapshot) -> Vec<String> {
         .map(|warning| format!("{warning} in the htpasswd file"))
         .collect();
     if let more @ 1.. = absent.len().saturating_sub(TOLD) {
-        told.push(format!("the same goes for {more} more users"));
+        told.push(format!("and {more} more users"));
     }
     told
 }
@@ -124,6 +124,6 @@ mod tests {
         let names: Vec<String> = (0..50).map(|number| format!("user{number}")).collect();
         let told = warnings(&rules(&names.join(", ")), &users(&["ann"]));
         assert_eq!(told.len(), TOLD + 1);
-        assert_eq!(told[TOLD], "the same goes for 30 more users");
+        assert_eq!(told[TOLD], "and 30 more users");
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
             denied::hint(path)
         )
     })?;
-    tracing::info!(file = %path.display(), rules = file.rules().rules().len(), "access is by rules");
+    tracing::info!(file = %path.display(), rules = file.rules().rules().len(), "the access rules are in effect");
     Ok(file)
 }
 
@@ -30,8 +30,7 @@ pub(crate) fn remarks(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
     match users {
         Some(users) => remarks.extend(absent::warnings(rules, &users.snapshot())),
         None if rules.need_logins() => remarks.push(
-            "they tell users apart, but nobody can log in here: only what they say of `everyone` and `anonymous` counts; \
-             --htpasswd FILE lets people log in"
+            "they distinguish users, but nobody can log in here: only rules for `everyone` and `anonymous` apply; to let users log in, set --htpasswd FILE"
                 .into(),
         ),
         None => {}
@@ -64,9 +63,10 @@ pub(crate) fn explain(options: &Explain) -> Result<ExitCode, Box<dyn Error>> {
             Who::Anonymous => None,
             Who::User(name) => Some(name),
             _ => {
-                return Err(
-                    format!("`{user}` is no user: a name, or `-` for somebody who is not logged in").into(),
-                );
+                return Err(format!(
+                    "`{user}` is not a user name; use a name, or `-` for a client without a login"
+                )
+                .into());
             }
         },
     };

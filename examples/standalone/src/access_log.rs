@@ -76,7 +76,7 @@ fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write
         if let (Err(error), false) = (&written, failing) {
             tracing::warn!(
                 %error,
-                "standard output cannot be written: lines of the access log are lost until it can"
+                "cannot write to standard output: lines of the access log are lost until it works again"
             );
         }
         failing = written.is_err();

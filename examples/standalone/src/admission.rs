@@ -56,8 +56,8 @@ impl Admission {
         if let (Some(allowed), peer) = (&this.allowed, request.extensions().get::<Peer>())
             && !peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer.address)))
         {
-            tracing::debug!(?peer, "refused: `http.allow` does not have this network");
-            let why = "this network may not connect; `http.allow` in the registry's configuration has those that may";
+            tracing::debug!(?peer, "refused: this network is not in `http.allow`");
+            let why = "this network may not connect; `http.allow` in the registry's configuration lists those that may";
             return refusal((StatusCode::FORBIDDEN, ErrorCode::Denied), why);
         }
         let agent = request.headers().get(header::USER_AGENT);

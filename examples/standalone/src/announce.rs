@@ -13,7 +13,7 @@ pub(crate) fn announce(address: SocketAddr, settings: &Settings) -> io::Result<(
             .unwrap_or_else(|_| root.clone())
             .display()
             .to_string(),
-        StorageKind::Memory => "memory, and are gone when this process ends".to_owned(),
+        StorageKind::Memory => "memory, and are lost when this process ends".to_owned(),
     };
     let (scheme, skopeo, podman) = match settings.http.scheme() {
         "https" => ("https", "", ""),
@@ -30,8 +30,7 @@ pub(crate) fn announce(address: SocketAddr, settings: &Settings) -> io::Result<(
     if scheme == "https" {
         writeln!(
             out,
-            "clients trust it by its authority's certificate, if that is one of your own, as \
-             /etc/docker/certs.d/{near}/ca.crt"
+            "if the certificate is from your own authority, clients need the authority's certificate as /etc/docker/certs.d/{near}/ca.crt"
         )?;
     }
     writeln!(out, "push one:")?;

@@ -83,7 +83,7 @@ async fn open_as_owner(
 }
 
 /// Remedy for a directory that can be read and not written.
-const SERVES_IT_AS_IT_IS: &str = "`storage.maintenance.readonly.enabled: true` serves it as it is";
+const SERVES_IT_AS_IT_IS: &str = "to serve it as it is, set `storage.maintenance.readonly.enabled: true`";
 
 /// Explains why the directory cannot be opened, with the key that names it and a remedy.
 fn explained(error: &OpenError) -> String {
@@ -95,19 +95,18 @@ fn explained(error: &OpenError) -> String {
         OpenError::NotWritable { path, user, source } => match source.kind() {
             io::ErrorKind::PermissionDenied => {
                 format!(
-                    "{what}; `chown -R {user} {}` as root lets it, if the directory is there",
+                    "{what}; if the directory exists, run `chown -R {user} {}` as root",
                     path.display()
                 )
             }
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                format!("{what}; this or what it lies in is a file, and has to be a directory")
+                format!("{what}; it, or a part of its path, is a file, but must be a directory")
             }
             io::ErrorKind::ReadOnlyFilesystem => format!("{what}; {SERVES_IT_AS_IT_IS}"),
             _ => what,
         },
         OpenError::InUse { .. } => format!(
-            "{what}; `storage.filesystem.wait` says how long to wait for its end, and servers with \
-             `storage.maintenance.readonly.enabled` share the directory"
+            "{what}; `storage.filesystem.wait` sets how long to wait for it to end; servers with `storage.maintenance.readonly.enabled` can share the directory"
         ),
         OpenError::Full { .. } => format!("{what}; {SERVES_IT_AS_IT_IS}"),
         _ => what,

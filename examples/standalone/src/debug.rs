@@ -66,7 +66,7 @@ impl Debug {
         let Settings { addr, metrics } = settings;
         let listener = bind(&addr)
             .await
-            .map_err(|error| format!("cannot listen on {addr} for health and metrics: {error}; `http.debug.addr` and --debug-addr take another address and port"))?;
+            .map_err(|error| format!("cannot listen on {addr} for health and metrics: {error}; set another address or port with `http.debug.addr` or --debug-addr"))?;
         let mut instruments = Registry::default();
         gauges::build(&mut instruments, env!("CARGO_PKG_VERSION"));
         gauges::process_start(&mut instruments, SystemTime::now());

@@ -28,9 +28,9 @@ fn told(path: &Path, user: u32) -> String {
         format!("uid {owner} and gid {group}, with mode {mode:04o}, and the server runs as uid {user}");
     let shown = at.display();
     if at == path {
-        format!(" (it belongs to {of_whom}; `chown {user} {shown}` as root lets it)")
+        format!(" (it belongs to {of_whom}; run `chown {user} {shown}` as root)")
     } else {
-        format!(" (the directory {shown} belongs to {of_whom}; `chmod a+x {shown}` lets it)")
+        format!(" (the directory {shown} belongs to {of_whom}; run `chmod a+x {shown}`)")
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
         let shown = path.display();
         let said = told(&path, 65532);
         assert!(said.starts_with(" (it belongs to uid "), "{said}");
-        let end = format!("the server runs as uid 65532; `chown 65532 {shown}` as root lets it)");
+        let end = format!("the server runs as uid 65532; run `chown 65532 {shown}` as root)");
         assert!(said.ends_with(&end), "{said}");
 
         let said = told(&directory.path().join("secret/config.yml"), 65532);

@@ -21,7 +21,7 @@ impl Pattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Regex::new(text)
             .map(Self)
-            .map_err(|error| format!("`{text}` is no regular expression: {error}"))
+            .map_err(|error| format!("`{text}` is not a regular expression: {error}"))
     }
 }
 

@@ -74,8 +74,7 @@ fn main() -> ExitCode {
     }
 }
 
-const NO_COLLECTION: &str = "collecting garbage is not available yet, and nothing was removed; \
-    what clients delete stays on disk until then";
+const NO_COLLECTION: &str = "garbage collection is not available yet, and nothing was removed; deleted content stays on the disk until then";
 
 /// Runs `registry config check`: prints the effective configuration to standard output, and notices to standard error.
 ///
@@ -108,8 +107,8 @@ fn check(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     }
     match remarks {
         0 => {}
-        1 => writeln!(err, "1 remark above; it keeps no server from starting")?,
-        remarks => writeln!(err, "{remarks} remarks above; none keeps a server from starting")?,
+        1 => writeln!(err, "1 remark above; it does not prevent a start")?,
+        remarks => writeln!(err, "{remarks} remarks above; they do not prevent a start")?,
     }
     Ok(())
 }

@@ -29,9 +29,7 @@ impl ProxyWarnings {
             tracing::warn!(
                 %proxy,
                 %client,
-                "a proxy tells a private address: if that is a proxy's, too, all behind it count as one client, and \
-                 whoever is on such an address can claim any other; name your proxies in `http.proxies.trusted`, or say \
-                 in `http.proxies.hops` how many there are"
+                "a proxy reports a client with a private address; if this is another proxy, all its clients count as one. Clients with private addresses can claim any address: list your proxies in `http.proxies.trusted`, or set their number in `http.proxies.hops`"
             );
         }
     }
@@ -41,8 +39,7 @@ impl ProxyWarnings {
         if self.is_new(peer) {
             tracing::warn!(
                 %peer,
-                "`Forwarded`, `X-Forwarded-Proto` and `X-Forwarded-Host` from this network do not count: links have the \
-                 scheme and host of the request; if it is a proxy of yours, name it in `http.proxies.trusted`"
+                "`Forwarded`, `X-Forwarded-Proto` and `X-Forwarded-Host` from this network are ignored, and links have the scheme and host of the request; if this is your proxy, list it in `http.proxies.trusted`"
             );
         }
     }

@@ -13,7 +13,7 @@ const PAGE: &str = "<!doctype html>
 <h1>Container registry</h1>
 <p>This is a registry of container images. Programs such as docker, podman, skopeo and helm push to it and pull from it by
 this address, followed by the name of an image.</p>
-<p>There is nothing to look at here in a browser: people use a web interface of their own for that.</p>
+<p>This page has no user interface. To browse the images, use a separate web interface.</p>
 </html>
 ";
 

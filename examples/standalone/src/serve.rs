@@ -176,7 +176,7 @@ async fn serve(
     if let (true, Some(address)) = (tell_how, address) {
         // Nobody may read it, as behind a pipe that has closed.
         if let Err(error) = announce(address, settings) {
-            tracing::warn!(%error, "standard output cannot be written");
+            tracing::warn!(%error, "cannot write to standard output");
         }
     }
 
@@ -204,7 +204,7 @@ async fn serve(
     if ended.cut > 0 {
         tracing::warn!(
             connections = ended.cut,
-            "requests were still running and are cut off; their uploads can be resumed"
+            "requests were still running and are aborted; their uploads can be resumed"
         );
     }
     // Tasks outlive their connections: what was received is kept before the process ends.
@@ -233,8 +233,7 @@ fn warn_of_open_access(settings: &Settings, address: Option<SocketAddr>) {
     if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
         tracing::warn!(
             %address,
-            "anybody who reaches this address can pull and push: `auth.htpasswd` and --htpasswd FILE ask for a login, and \
-             `auth: none` says that nobody has to"
+            "everyone who can reach this address can pull and push; to require a login, set `auth.htpasswd` or --htpasswd FILE; if no login is intended, set `auth: none`"
         );
     }
 }

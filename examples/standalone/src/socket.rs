@@ -36,12 +36,12 @@ impl Socket {
                     Ok(Bound::Tcp(listener, address))
                 };
                 bound.await.map_err(|error: io::Error| {
-                    format!("cannot listen on {address}: {error}; `http.addr` and --addr take another address and port")
+                    format!("cannot listen on {address}: {error}; set another address or port with `http.addr` or --addr")
                 })
             }
-            Self::Unix(path) => UnixSocket::bind(path)
-                .map(Bound::Unix)
-                .map_err(|error| format!("cannot listen on {self}: {error}; `http.addr` takes another path")),
+            Self::Unix(path) => UnixSocket::bind(path).map(Bound::Unix).map_err(|error| {
+                format!("cannot listen on {self}: {error}; set another path with `http.addr`")
+            }),
         }
     }
 }
@@ -128,7 +128,7 @@ fn make_way(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::new(
             ErrorKind::AlreadyExists,
-            "there is a file that is no socket",
+            "a file that is not a socket exists",
         ));
     }
     if is_listened_on(path)? {
@@ -137,7 +137,7 @@ fn make_way(path: &Path) -> io::Result<()> {
             "another process listens there",
         ));
     }
-    tracing::info!(path = %path.display(), "nobody listens on this socket any more: it is replaced");
+    tracing::info!(path = %path.display(), "replacing a socket on which no process listens any more");
     fs::remove_file(path)
 }
 
@@ -196,7 +196,7 @@ mod tests {
 
         let refused = UnixSocket::bind(&path).unwrap_err();
 
-        assert_eq!(refused.to_string(), "there is a file that is no socket");
+        assert_eq!(refused.to_string(), "a file that is not a socket exists");
         assert_eq!(fs::read(&path).unwrap(), b"keep");
     }
 }

@@ -56,6 +56,6 @@ pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn
 
 async fn listen(address: &Listen) -> Result<TcpListener, String> {
     bind(address).await.map_err(|error| {
-        format!("cannot listen on {address} to redirect to https: {error}; `http.redirect.addr` takes another address and port")
+        format!("cannot listen on {address} to redirect to https: {error}; set another address or port with `http.redirect.addr`")
     })
 }

@@ -23,7 +23,7 @@ pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>,
         users = users.create_if_missing();
     }
     let users = users.open().map_err(|error| explained(&error))?;
-    tracing::info!(path = %path.display(), users = users.users(), "users log in by the htpasswd file");
+    tracing::info!(path = %path.display(), users = users.users(), "the users of the htpasswd file can log in");
     Ok(Some(users))
 }
 
@@ -36,7 +36,7 @@ fn explained(error: &LoadError) -> String {
                 [] => format!("there is no htpasswd file {path}"),
                 _ => error.to_string(),
             };
-            format!("{what}; `registry htpasswd -c {path} USER` makes one")
+            format!("{what}; `registry htpasswd -c {path} USER` creates one")
         }
         _ => with_causes(error),
     };

@@ -53,7 +53,7 @@ pub(crate) enum Probe {
 pub(crate) enum Unwell {
     #[error("the file exists")]
     Exists,
-    #[error("it cannot be said whether the file exists")]
+    #[error("cannot determine if the file exists")]
     Unknown(#[source] io::Error),
     #[error("no answer within {} s", .0.as_secs_f64())]
     Slow(Duration),

@@ -82,7 +82,7 @@ fn own(file: Option<PathBuf>) -> Result<Target> {
     let (scheme, prefix) = (http.scheme(), &http.prefix);
     let url = match http.socket {
         Socket::Tcp(Listen { port: 0, .. }) => {
-            return Err("`http.addr` leaves the port open: a URL says which it is".into());
+            return Err("`http.addr` has no fixed port; pass a URL".into());
         }
         Socket::Tcp(address) => format!("{scheme}://{}{prefix}/v2/", address.locally()),
         socket @ Socket::Unix(_) => format!("{socket}:{prefix}/v2/"),
@@ -114,7 +114,7 @@ async fn ask(target: &Target) -> Result<String> {
     match answer {
         // It has shown its certificate, and wants ours, which nobody gave to this command.
         Err(error) if any_certificate::alert(&*error) == Some(AlertDescription::CertificateRequired) => {
-            Ok("it wants a client certificate".into())
+            Ok("it requires a client certificate".into())
         }
         answer => answer,
     }
@@ -139,7 +139,7 @@ async fn get(
     }
     // This machine need not be among the networks that may connect.
     if status == StatusCode::FORBIDDEN && target.may_refuse {
-        return Ok("it lets in the networks of `http.allow`".into());
+        return Ok("it accepts only the networks in `http.allow`".into());
     }
     let body = to_bytes(Body::new(response.into_body()), REPORT)
         .await

@@ -48,7 +48,7 @@ impl Target {
             .next();
         if authority.is_some_and(|authority| authority.contains('@')) {
             // Not shown: there is a password in it.
-            return Err("it names a user, for whom there is no place here".into());
+            return Err("the URL must not contain a user".into());
         }
         let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
         let uri: Uri = url.parse().or(Err(malformed()))?;

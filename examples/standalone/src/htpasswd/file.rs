@@ -185,7 +185,7 @@ impl fmt::Display for Foreign {
         write!(
             f,
             "Warning: {path} belongs to uid {owner} and gid {group}, and its directory to uid {wanted} and gid \
-             {wanted_group}; if the server cannot read it, `chown {wanted}:{wanted_group} {path}` as root lets it."
+             {wanted_group}; if the server cannot read it, run `chown {wanted}:{wanted_group} {path}` as root."
         )
     }
 }
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(
             foreign.to_string(),
             "Warning: users belongs to uid 1000 and gid 1000, and its directory to uid 0 and gid 0; if the server cannot \
-             read it, `chown 0:0 users` as root lets it."
+             read it, run `chown 0:0 users` as root."
         );
     }
 

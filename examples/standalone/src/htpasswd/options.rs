@@ -130,12 +130,12 @@ impl Options {
     pub(super) fn job(self) -> Result<Job, Failure> {
         if self.plain {
             return Err(Failure::usage(
-                "-p is refused: nothing reads passwords in plain text; use -B",
+                "-p is refused: plain-text passwords are not accepted anywhere; use -B",
             ));
         }
         if self.des {
             return Err(Failure::usage(
-                "-d is refused: DES crypt reads eight characters of a password; use -B",
+                "-d is refused: DES crypt uses only eight characters of a password; use -B",
             ));
         }
         let modes = [self.create, self.print, self.verify, self.delete];
@@ -152,7 +152,7 @@ impl Options {
             .filter(|first| first.as_bytes().starts_with(b"-"));
         if let Some(option) = mistaken {
             return Err(Failure::usage(format!(
-                "unknown option {}; htpasswd --help shows what there is",
+                "unknown option {}; see htpasswd --help",
                 option.display()
             )));
         }
@@ -160,8 +160,7 @@ impl Options {
         let scheme = self.scheme();
         let mut operands = self.operands.into_iter();
         let mut next = |what: &str| {
-            let missing =
-                || Failure::usage(format!("the {what} is missing; htpasswd --help shows the forms"));
+            let missing = || Failure::usage(format!("the {what} is missing; see htpasswd --help"));
             operands.next().ok_or_else(missing)
         };
         let file = if self.print {

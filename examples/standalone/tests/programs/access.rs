@@ -106,7 +106,7 @@ fn what_cannot_be_explained_is_no_answer() {
             "possible values: pull, push, overwrite, delete",
         ),
         (&whole, ["ann", "pull", "A"], "`A`: a repository name is made of"),
-        (&whole, ["everyone", "pull", "a"], "`everyone` is no user"),
+        (&whole, ["everyone", "pull", "a"], "`everyone` is not a user name"),
         (
             &bench.path("none.yml"),
             ["ann", "pull", "a"],

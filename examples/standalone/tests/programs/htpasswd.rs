@@ -82,14 +82,14 @@ fn refuses_what_nothing_should_read() {
         refused("-pnb"),
         (
             2,
-            "htpasswd: -p is refused: nothing reads passwords in plain text; use -B\n".into()
+            "htpasswd: -p is refused: plain-text passwords are not accepted anywhere; use -B\n".into()
         )
     );
     assert_eq!(
         refused("-nbd"),
         (
             2,
-            "htpasswd: -d is refused: DES crypt reads eight characters of a password; use -B\n".into()
+            "htpasswd: -d is refused: DES crypt uses only eight characters of a password; use -B\n".into()
         )
     );
     for (user, problem) in [
@@ -107,10 +107,7 @@ fn knows_an_option_from_a_file() {
     let (code, said) = answer(ours().args(["-bx", "alice", "secret"]), "");
     assert_eq!(
         (code, &*said),
-        (
-            2,
-            "htpasswd: unknown option -bx; htpasswd --help shows what there is\n"
-        )
+        (2, "htpasswd: unknown option -bx; see htpasswd --help\n")
     );
     // What follows the first operand is taken as it is.
     let output = run(ours().args(["-nb", "alice", "-secret"]), "");

@@ -87,7 +87,7 @@ fn it_serves_though_standard_output_takes_nothing() {
         let server = Server::start(command, "listening on http://");
 
         server.get("/v2/");
-        server.says("standard output cannot be written");
+        server.says("cannot write to standard output");
         server.get("/v2/");
         assert_eq!(server.stop().code(), Some(0));
     }

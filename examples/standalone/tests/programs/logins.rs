@@ -167,7 +167,7 @@ fn does_not_start_without_its_users() {
         "{said}"
     );
     let made_by = format!(
-        "; `registry htpasswd -c {} USER` makes one",
+        "; `registry htpasswd -c {} USER` creates one",
         bench.path("auth/registry.password").display()
     );
     assert!(said.contains(&made_by), "{said}");

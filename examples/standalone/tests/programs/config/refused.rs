@@ -51,7 +51,7 @@ fn problems_end_the_process_with_their_place() {
         "# REGISTRY_HTTP_ADDR",
         "REGISTRY_TITLE: there is no such key; ignored",
         "http.secret: accepted without effect",
-        " remarks above; none keeps a server from starting",
+        " remarks above; they do not prevent a start",
     ] {
         assert!(said.contains(line), "{line} is missing in {said}");
     }
@@ -151,7 +151,7 @@ fn a_file_in_the_place_of_the_directory_is_named() {
     assert_eq!(status.code(), Some(1), "{said}");
     for part in [
         "storage.filesystem.rootdirectory (--root): ",
-        "is a file, and has to be a directory",
+        "is a file, but must be a directory",
     ] {
         assert!(said.contains(part), "{said}");
     }

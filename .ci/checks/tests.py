@@ -15,6 +15,7 @@ import crates
 import dependencies
 import features
 import packages
+import public_types
 
 
 class Dependencies(unittest.TestCase):
@@ -101,6 +102,32 @@ class Features(unittest.TestCase):
         self.assertEqual(
             list(features.choices(package)),
             [(), ("--no-default-features",), ("--no-default-features", "--features", "b")],
+        )
+
+
+class PublicTypes(unittest.TestCase):
+    def found(self, inner):
+        return public_types.foreign(
+            {
+                "index": {"1": {"crate_id": 0, "inner": inner}},
+                "paths": {"7": {"crate_id": 3, "path": ["other", "Thing"]}},
+                "external_crates": {"3": {"name": "other"}},
+            }
+        )
+
+    def test_types_traits_and_reexports_are_seen(self):
+        thing = {"id": 7, "path": "Thing", "args": None}
+        for inner in [
+            {"function": {"sig": {"inputs": [["x", {"borrowed_ref": {"type": {"resolved_path": thing}}}]]}}},
+            {"impl": {"trait": thing, "blanket_impl": None, "is_synthetic": False}},
+            {"use": {"source": "other::Thing", "id": 7}},
+        ]:
+            self.assertEqual(self.found(inner), {"other": {"other::Thing"}})
+
+    def test_what_others_implement_for_every_type_is_not_ours(self):
+        thing = {"id": 7, "path": "Thing", "args": None}
+        self.assertEqual(
+            self.found({"impl": {"trait": thing, "blanket_impl": {"generic": "T"}, "is_synthetic": False}}), {}
         )
 
 

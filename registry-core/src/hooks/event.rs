@@ -83,6 +83,9 @@ pub enum EventKind {
         digest: Digest,
         /// Its size.
         size: u64,
+        /// True if the repository did not hold the blob before. If it is pushed twice at once, both pushes may
+        /// report true.
+        created: bool,
     },
     /// A blob was mounted from another repository.
     #[non_exhaustive]
@@ -91,6 +94,8 @@ pub enum EventKind {
         digest: Digest,
         /// Its size.
         size: u64,
+        /// True if the repository did not hold the blob before.
+        created: bool,
         /// Source repository.
         from: RepositoryName,
     },

@@ -9,42 +9,64 @@
 //!     hooks::{Context, Event, EventKind, HookError, Hooks},
 //!     storage::MemoryStorage,
 //! };
-//! use std::sync::{
-//!     Arc,
-//!     atomic::{AtomicU64, Ordering},
+//! use std::{
+//!     collections::HashMap,
+//!     sync::{Arc, Mutex},
 //! };
 //!
-//! /// Refuses blobs when a number of bytes has been pushed.
-//! #[derive(Debug)]
+//! /// Refuses blobs beyond a number of bytes, however many are pushed at once.
+//! #[derive(Debug, Default)]
 //! struct Quota {
 //!     limit: u64,
-//!     pushed: AtomicU64,
+//!     counts: Mutex<Counts>,
+//! }
+//!
+//! #[derive(Debug, Default)]
+//! struct Counts {
+//!     used: u64,
+//!     /// Part of `used` that is reserved by operations that have not ended.
+//!     reserved: HashMap<u64, u64>,
 //! }
 //!
 //! #[async_trait]
 //! impl Hooks for Quota {
-//!     async fn before_add_blob(&self, _: &Context, _: &Digest, size: u64) -> Result<(), HookError> {
-//!         match self.pushed.load(Ordering::Relaxed) + size {
-//!             sum if sum > self.limit => Err(HookError::veto("the quota is used up")),
-//!             _ => Ok(()),
+//!     async fn before_add_blob(&self, context: &Context, _: &Digest, size: u64) -> Result<(), HookError> {
+//!         let mut counts = self.counts.lock().unwrap();
+//!         if counts.used + size > self.limit {
+//!             return Err(HookError::veto("the quota is used up"));
 //!         }
+//!         counts.used += size;
+//!         counts.reserved.insert(context.operation, size);
+//!         Ok(())
 //!     }
 //!
 //!     fn event(&self, event: &Arc<Event>) {
-//!         if let EventKind::BlobPushed { size, .. } = event.kind {
-//!             self.pushed.fetch_add(size, Ordering::Relaxed);
-//!         }
+//!         let mut counts = self.counts.lock().unwrap();
+//!         let reserved = counts.reserved.get(&event.context.operation).copied();
+//!         let unused = match event.kind {
+//!             EventKind::BlobPushed { created: true, .. } | EventKind::BlobMounted { created: true, .. } => 0,
+//!             EventKind::BlobPushed { .. } | EventKind::BlobMounted { .. } | EventKind::Abandoned => {
+//!                 reserved.unwrap_or_default()
+//!             }
+//!             EventKind::BlobDeleted { size, .. } => size.unwrap_or_default(),
+//!             _ => return,
+//!         };
+//!         counts.reserved.remove(&event.context.operation);
+//!         counts.used -= unused;
 //!     }
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let quota = Quota { limit: 10, pushed: AtomicU64::new(0) };
+//! let quota = Quota { limit: 10, ..Quota::default() };
 //! let registry = Registry::builder(MemoryStorage::new()).hooks(quota).build();
 //! let repository = registry.repository("team/app")?;
 //!
-//! repository.push_blob(String::from("12345678"), None).await?;
-//! let refused = repository.push_blob(String::from("345"), None).await.unwrap_err();
+//! let blob = repository.push_blob("12345678", None).await?;
+//! let refused = repository.push_blob("345", None).await.unwrap_err();
 //! assert_eq!(refused.to_string(), "the quota is used up");
+//!
+//! repository.delete_blob(&blob.digest).await?;
+//! repository.push_blob("345", None).await?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```

@@ -164,9 +164,7 @@ impl Repository {
         let appending = Appending::new(state.id, state.offset, body.size_hint().exact());
         operation.ask(Before::Append(&appending)).await?;
         let (state, proof) = receive(write, &self.name, state, body, expected).await?;
-        operation
-            .ask(Before::AddBlob(proof.digest(), proof.size()))
-            .await?;
+        operation.ask_to_add(proof.digest(), proof.size()).await?;
         Ok(write.commit(&self.name, state, proof).await?)
     }
 
@@ -208,11 +206,13 @@ impl Repository {
                 continue;
             };
             let mut operation = Operation::begin(self);
-            operation.ask(Before::AddBlob(digest, info.size)).await?;
+            operation.ask_to_add(digest, info.size).await?;
             if write.mount(&from, &self.name, digest).await?.is_some() {
+                let created = operation.creates();
                 operation.end(|| EventKind::BlobMounted {
                     digest: *digest,
                     size: info.size,
+                    created,
                     from: from.clone(),
                 });
                 return Ok(Some(from));

@@ -40,20 +40,25 @@ impl Before<'_> {
 /// If it is dropped before its end, the hooks that let it pass hear that it was abandoned: a later hook refused it, the
 /// storage failed, or its future was dropped.
 pub(super) struct Operation<'a> {
+    repository: &'a Repository,
     hooks: &'a [Arc<dyn Hooks>],
     /// `None` if there are no hooks.
     context: Option<Context>,
     /// Number of hooks, from the first one on, that let it pass and wait for its end.
     waiting: usize,
+    /// True if the repository did not hold the blob that is added. Only known if there are hooks.
+    creates: bool,
 }
 
 impl<'a> Operation<'a> {
     pub(super) fn begin(repository: &'a Repository) -> Self {
         let hooks = &repository.registry.inner.hooks;
         Self {
+            repository,
             hooks,
             context: (!hooks.is_empty()).then(|| repository.context()),
             waiting: 0,
+            creates: true,
         }
     }
 
@@ -79,6 +84,21 @@ impl<'a> Operation<'a> {
         Ok(())
     }
 
+    /// Asks the hooks about a blob of this size that is about to be added.
+    pub(super) async fn ask_to_add(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
+        self.ask(Before::AddBlob(digest, size)).await?;
+        if self.is_heard() {
+            let Repository { registry, name, .. } = self.repository;
+            self.creates = registry.storage().blob(name, digest).await?.is_none();
+        }
+        Ok(())
+    }
+
+    /// Returns true if the blob that is added is new to the repository.
+    pub(super) const fn creates(&self) -> bool {
+        self.creates
+    }
+
     /// Tells all hooks an event that is not the end of the operation.
     pub(super) fn tell(&self, kind: impl FnOnce() -> EventKind) {
         if let Some(context) = &self.context {
@@ -94,9 +114,13 @@ impl<'a> Operation<'a> {
 
     /// Tells all hooks that a session has become a blob, which ends the operation.
     pub(super) fn end_as_blob(self, upload: UploadId, info: &BlobInfo) {
-        let (digest, size) = (info.digest, info.size);
+        let (digest, size, created) = (info.digest, info.size, self.creates);
         self.tell(|| EventKind::UploadEnded { upload, digest, size });
-        self.end(|| EventKind::BlobPushed { digest, size });
+        self.end(|| EventKind::BlobPushed {
+            digest,
+            size,
+            created,
+        });
     }
 
     /// Ends the operation without an event.

@@ -256,7 +256,7 @@ impl Repository {
                 IngestError::Storage(error) => self.conflict(id, error),
                 mismatch => mismatch.into(),
             })?;
-        operation.ask(Before::AddBlob(digest, proof.size())).await?;
+        operation.ask_to_add(digest, proof.size()).await?;
         let committed = write.commit(&self.name, state, proof).await;
         committed.map_err(|error| self.conflict(id, error))
     }

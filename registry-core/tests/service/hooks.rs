@@ -116,8 +116,15 @@ impl Hooks for Recorder {
                 format!("manifest of {size:?} deleted with {tags:?}")
             }
             EventKind::TagDeleted { tag, .. } => format!("{tag} deleted"),
-            EventKind::BlobPushed { size, .. } => format!("blob of {size} pushed"),
-            EventKind::BlobMounted { from, size, .. } => format!("blob of {size} mounted from {from}"),
+            EventKind::BlobPushed {
+                size, created: true, ..
+            } => format!("blob of {size} pushed"),
+            EventKind::BlobPushed { size, .. } => format!("held blob of {size} pushed"),
+            EventKind::BlobMounted {
+                from, size, created, ..
+            } => {
+                format!("blob of {size} mounted from {from}, new: {created}")
+            }
             EventKind::BlobPulled { size, bytes, .. } => format!("{bytes} of {size} bytes pulled"),
             EventKind::BlobDeleted { size, .. } => format!("blob of {size:?} deleted"),
             EventKind::UploadOpened { .. } => "upload opened".into(),
@@ -220,7 +227,7 @@ async fn hooks_are_told_what_happened_and_how_much_of_it() {
             format!("manifest of {second} pushed, new: false, v1 after true"),
             "v1 deleted".into(),
             format!("manifest of Some({first}) deleted with []"),
-            "blob of 2 mounted from app".into(),
+            "blob of 2 mounted from app, new: true".into(),
             "blob of Some(2) deleted".into(),
         ]
     );
@@ -323,12 +330,20 @@ async fn a_blob_is_announced_with_its_exact_size_however_it_is_pushed() {
             "append Some(2) to 0?",
             "blob 4413 of 2?",
             "upload of 2 ended",
-            "blob of 2 pushed",
+            "held blob of 2 pushed",
         ]
     );
     let target = format!("/v2/other/blobs/uploads/?mount={}&from=app", digest());
-    send(&registry, None, Method::POST, &target, "").await;
-    assert_eq!(hooks.take(), ["blob 4413 of 2?", "blob of 2 mounted from app"]);
+    for created in [true, false] {
+        send(&registry, None, Method::POST, &target, "").await;
+        assert_eq!(
+            hooks.take(),
+            [
+                "blob 4413 of 2?".to_owned(),
+                format!("blob of 2 mounted from app, new: {created}"),
+            ]
+        );
+    }
 }
 
 #[tokio::test]

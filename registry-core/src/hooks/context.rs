@@ -16,9 +16,9 @@ pub struct Context {
     pub actor: Actor,
     /// Address of the client, if the listener reports it. `None` in process.
     pub client: Option<SocketAddr>,
-    /// Id of the request: [`RequestId`], or else its `X-Request-Id`. `None` in process.
+    /// Id of the request: [`RequestId`], or else its `X-Request-Id`, which a client may choose. `None` in process.
     pub request_id: Option<Arc<str>>,
-    /// `User-Agent` of the request. `None` in process.
+    /// `User-Agent` of the request, which a client may choose. `None` in process.
     pub user_agent: Option<Arc<str>>,
 }
 

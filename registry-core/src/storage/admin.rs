@@ -36,12 +36,13 @@ pub trait StorageAdmin: Send + Sync {
     /// Returns every repository with an open session, including those that do not exist for readers yet.
     async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>>;
 
-    /// Ends a session as [`cancel`](StorageWrite::cancel) does, if its state is still `seen` and it is not in
-    /// use. Returns false otherwise.
+    /// Ends a session as [`cancel`](super::StorageWrite::cancel) does, if its state is still `seen` and it
+    /// is not in use. Returns false otherwise.
     ///
     /// # Errors
     ///
-    /// [`StorageError::ReadOnly`] from a read-only handle. Nothing was changed, and its listings still work.
+    /// [`ReadOnly`](super::StorageError::ReadOnly) from a read-only handle. Nothing was changed, and its
+    /// listings still work.
     async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool>;
 }
 
@@ -51,8 +52,8 @@ pub trait StorageAdmin: Send + Sync {
 pub struct LinkInfo {
     /// Digest of the blob in this repository.
     pub digest: Digest,
-    /// Digest under which it is stored. It differs where registry:2 stored a sha512 blob under its sha256. A
-    /// collector marks both.
+    /// Digest under which it is stored. It differs where registry:2 stored a sha512 blob under its sha256.
+    /// A collector marks both.
     pub target: Digest,
 }
 

@@ -8,8 +8,8 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 
 /// Forwards the calls of one plane from a wrapper to the storage inside it.
 ///
-/// Stands in the `impl` of a plane, and provides every call of it that is not listed after `except`. These the
-/// wrapper provides itself:
+/// Stands in the `impl` of a plane, and provides every call of it that is not listed after `except`. These
+/// the wrapper provides itself:
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -48,19 +48,17 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// # assert!(storage.write().is_some() && storage.admin().is_some());
 /// ```
 ///
-/// The expression after `=>` is a reference to a storage for `Storage`, and an `Option` of the plane for every
-/// other plane. While that is `None`, the calls of the plane are [`Unsupported`](StorageError::Unsupported).
+/// The expression after `=>` is a reference to a storage for `Storage`, and an `Option` of the plane for
+/// every other plane. While that is `None`, the calls of the plane are
+/// [`Unsupported`](crate::storage::StorageError::Unsupported).
 ///
-/// The accessors of the planes (`write` and the others) are never forwarded, since a plane that is handed on
-/// as it is passes the wrapper by. `#[deny(clippy::missing_trait_methods)]` asks for a decision on each of
-/// them, also on those of later versions.
+/// The accessors of the planes (`write` and the others) are never forwarded, since a plane that is handed
+/// on as it is passes the wrapper by. `#[deny(clippy::missing_trait_methods)]` asks for a decision on each
+/// of them, also on those of later versions.
 ///
 /// `; around name` passes every forwarded call through a method of the wrapper, as for measuring:
 /// `async fn name<T: Send>(&self, call: &'static str, future: impl Future<Output = Result<T>> + Send) ->
 /// Result<T>`.
-///
-/// [`StorageError::Unsupported`]: crate::storage::StorageError::Unsupported
-/// [Unsupported]: crate::storage::StorageError::Unsupported
 #[macro_export]
 macro_rules! forward_storage {
     (Storage: $self:ident => $inner:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {

@@ -21,8 +21,8 @@ use std::fmt::Debug;
 ///
 /// # Contract
 ///
-/// - Every call is scoped to a repository. A blob of one repository is not readable through another until it
-///   is mounted or pushed there.
+/// - Every call is scoped to a repository. A blob of one repository is not readable through another until
+///   it is mounted or pushed there.
 /// - `Ok(None)` means that the item does not exist. An outage is an `Err`, never `None`.
 /// - A blob appears whole or not at all, regardless of the number of concurrent writers. The bytes under a
 ///   digest never change. An open reader can read to the end even if the blob is deleted meanwhile.
@@ -44,7 +44,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StorageError::RangeUnsatisfiable`] if the range has none of the blob's bytes.
+    /// [`RangeUnsatisfiable`](super::StorageError::RangeUnsatisfiable) if the range has none of the blob's
+    /// bytes.
     async fn open_blob(
         &self,
         repository: &RepositoryName,

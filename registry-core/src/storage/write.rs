@@ -28,13 +28,13 @@ pub trait StorageWrite: Send + Sync {
     /// Open sessions count against the bounds of `new`, exactly, even if many are opened at once. A backend
     /// maintains these counts: it does not list sessions to count them.
     ///
-    /// The uploader of a session need not outlive the process. After a restart, older sessions count only for
-    /// their repository and for the total. Sessions left by another program may count only after maintenance
-    /// has found them, so that no request waits for a search.
+    /// The uploader of a session need not outlive the process. After a restart, older sessions count only
+    /// for their repository and for the total. Sessions left by another program may count only after
+    /// maintenance has found them, so that no request waits for a search.
     ///
     /// # Errors
     ///
-    /// [`StorageError::TooManyUploads`]; no session was opened.
+    /// [`TooManyUploads`](super::StorageError::TooManyUploads); no session was opened.
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState>;
 
     /// Returns the state of an upload session, or `None` if this repository has no such session.
@@ -43,18 +43,21 @@ pub trait StorageWrite: Send + Sync {
     /// Appends the body, if `state.version` is still current. While one append runs, another is refused at
     /// once.
     ///
-    /// Offset and checkpoint are stored together, at the end and at least every 16 MiB. They survive the end
-    /// of the process, but not a power loss.
+    /// Offset and checkpoint are stored together, at the end and at least every 16 MiB. They survive the
+    /// end of the process, but not a power loss.
     ///
-    /// Bytes of a [`closing`](UploadBody::closing) body are stored only after the whole body was received. If
-    /// a closing request breaks off, the client sends its whole body again, at the same offset.
+    /// Bytes of a [`closing`](UploadBody::closing) body are stored only after the whole body was received.
+    /// If a closing request breaks off, the client sends its whole body again, at the same offset.
     ///
     /// # Errors
     ///
-    /// - [`StorageError::UploadUnknown`] if there is no such session.
-    /// - [`StorageError::UploadConflict`] if the session is at another offset, sealed or in use. No byte was appended.
-    /// - [`StorageError::Body`] if the body broke off. The bytes before that are kept, unless the body was closing.
-    /// - [`StorageError::Full`] if there is no space. The session is where it was before, and its new space is freed.
+    /// - [`UploadUnknown`](super::StorageError::UploadUnknown) if there is no such session.
+    /// - [`UploadConflict`](super::StorageError::UploadConflict) if the session is at another offset,
+    ///   sealed or in use. No byte was appended.
+    /// - [`Body`](super::StorageError::Body) if the body broke off. The bytes before that are kept, unless
+    ///   the body was closing.
+    /// - [`Full`](super::StorageError::Full) if there is no space. The session is where it was before, and
+    ///   its new space is freed.
     async fn append(
         &self,
         repository: &RepositoryName,
@@ -65,12 +68,13 @@ pub trait StorageWrite: Send + Sync {
     /// Feeds every byte of a session to `hasher`, from offset 0, and seals the session against further
     /// appends.
     ///
-    /// Needed if a session is closed with an algorithm that was not announced, or if its hash state is lost.
-    /// The backend hashes while it reads, not on an asynchronous runtime's threads.
+    /// Needed if a session is closed with an algorithm that was not announced, or if its hash state is
+    /// lost. The backend hashes while it reads, not on an asynchronous runtime's threads.
     ///
     /// # Errors
     ///
-    /// [`StorageError::UploadUnknown`] and [`StorageError::UploadConflict`] as for [`append`](Self::append).
+    /// [`UploadUnknown`](super::StorageError::UploadUnknown) and
+    /// [`UploadConflict`](super::StorageError::UploadConflict) as for [`append`](Self::append).
     async fn rehash(
         &self,
         repository: &RepositoryName,
@@ -80,18 +84,20 @@ pub trait StorageWrite: Send + Sync {
 
     /// Publishes a session as a blob of this repository, and ends the session.
     ///
-    /// The backend compares the size of the stored bytes with `proof.size()`. An existing blob is kept if its
-    /// size is right, and replaced otherwise. When the call returns, the blob is durable (unless the backend
-    /// was opened otherwise).
+    /// The backend compares the size of the stored bytes with `proof.size()`. An existing blob is kept if
+    /// its size is right, and replaced otherwise. When the call returns, the blob is durable (unless the
+    /// backend was opened otherwise).
     ///
-    /// The call is resumable: a retry continues it. A retry for a missing session succeeds if the repository
-    /// holds the blob. If that blob has been deleted since, the session is unknown, and the blob is not
-    /// restored.
+    /// The call is resumable: a retry continues it. A retry for a missing session succeeds if the
+    /// repository holds the blob. If that blob has been deleted since, the session is unknown, and the
+    /// blob is not restored.
     ///
     /// # Errors
     ///
-    /// [`StorageError::UploadUnknown`] and [`StorageError::UploadConflict`] as for [`append`](Self::append);
-    /// [`StorageError::Internal`] if the proof is not for this session or not for what is stored.
+    /// [`UploadUnknown`](super::StorageError::UploadUnknown) and
+    /// [`UploadConflict`](super::StorageError::UploadConflict) as for [`append`](Self::append);
+    /// [`Internal`](super::StorageError::Internal) if the proof is not for this session or not for what is
+    /// stored.
     async fn commit(
         &self,
         repository: &RepositoryName,
@@ -112,9 +118,10 @@ pub trait StorageWrite: Send + Sync {
 
     /// Stores a manifest and moves its tags.
     ///
-    /// References are checked inside the call, under the protection that a garbage collector respects. A blob
-    /// whose size differs from its descriptor's is hashed again. A damaged blob counts as absent. An
-    /// undamaged one refuses the manifest, unless [`PutManifest::sizes`] is [`SizePolicy::Any`]; then
+    /// References are checked inside the call, under the protection that a garbage collector respects. A
+    /// blob whose size differs from its descriptor's is hashed again. A damaged blob counts as absent. An
+    /// undamaged one refuses the manifest, unless [`PutManifest::sizes`] is
+    /// [`Any`](super::SizePolicy::Any); then
     /// [`PutOutcome::wrong_sizes`] lists it.
     ///
     /// Then the manifest and its referrer entry appear atomically. Then each tag moves atomically, in byte
@@ -126,17 +133,19 @@ pub trait StorageWrite: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StorageError::MissingReferences`] with every missing digest, [`StorageError::SizeMismatch`], or
-    /// [`StorageError::Unsupported`] for an expectation of a tag. Nothing was written.
+    /// [`MissingReferences`](super::StorageError::MissingReferences) with every missing digest,
+    /// [`SizeMismatch`](super::StorageError::SizeMismatch), or
+    /// [`Unsupported`](super::StorageError::Unsupported) for an expectation of a tag. Nothing was written.
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome>;
 
-    /// Deletes a tag and nothing else. Returns the digest that it pointed at, or `None` if there was no such
-    /// tag.
+    /// Deletes a tag and nothing else. Returns the digest that it pointed at, or `None` if there was no
+    /// such tag.
     ///
     /// # Errors
     ///
-    /// [`StorageError::TagConflict`] if the tag does not point where `expect` says;
-    /// [`StorageError::Unsupported`] if the backend has no conditional tags, and `expect` is a condition.
+    /// [`TagConflict`](super::StorageError::TagConflict) if the tag does not point where `expect` says;
+    /// [`Unsupported`](super::StorageError::Unsupported) if the backend has no conditional tags, and
+    /// `expect` is a condition.
     async fn delete_tag(
         &self,
         repository: &RepositoryName,
@@ -154,8 +163,8 @@ pub trait StorageWrite: Send + Sync {
     /// Removes a blob from this repository only. Returns false if this repository did not hold it.
     ///
     /// A manifest does not protect the blobs that it refers to: it stays, and can no longer be pulled
-    /// completely. If a manifest is put while a blob that it needs is deleted, it is refused or stored as if
-    /// put before. The caller that decides about deletions has to keep blobs that are in use. This call waits
-    /// for nothing.
+    /// completely. If a manifest is put while a blob that it needs is deleted, it is refused or stored as
+    /// if put before. The caller that decides about deletions has to keep blobs that are in use. This call
+    /// waits for nothing.
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;
 }

@@ -90,15 +90,15 @@ impl Builder {
             match who {
                 Who::Group(name) if !self.groups.contains_key(name) => warnings.push(warning(format!(
                     "rule {number} is about the group `{name}`, which the rules do not define: \
-                     it has the members that logins say"
+                     its members are those that logins provide"
                 ))),
                 _ => {}
             }
         }
-        let strangers_only = rule.who().iter().all(|who| *who == Who::Anonymous);
-        if strangers_only && rule.repositories().iter().all(Pattern::names_the_user) {
+        let anonymous_only = rule.who().iter().all(|who| *who == Who::Anonymous);
+        if anonymous_only && rule.repositories().iter().all(Pattern::names_the_user) {
             warnings.push(warning(format!(
-                "rule {number} never applies: strangers have no `{{user}}`"
+                "rule {number} never applies: anonymous clients have no `{{user}}`"
             )));
         } else if let Some(by) = overlap::shadow(rule, before, &self.groups) {
             let by: Vec<String> = by.into_iter().map(|index| (index + 1).to_string()).collect();

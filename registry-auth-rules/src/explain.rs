@@ -43,7 +43,7 @@ impl fmt::Display for Explanation<'_> {
                 write!(f, ": {rule}")
             }
             None => {
-                let user = self.user.as_deref().unwrap_or("strangers");
+                let user = self.user.as_deref().unwrap_or("anonymous clients");
                 write!(
                     f,
                     ": no rule allows {user} to {} in {}",

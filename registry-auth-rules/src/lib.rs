@@ -1,7 +1,7 @@
 //! Access rules: an [`Authorizer`](registry_core::Authorizer) with rules that read like sentences.
 //!
 //! Rules are ordered. The first rule that includes the user, the action and the repository decides. If none applies,
-//! access is refused: strangers are asked to log in (401), others are denied (403).
+//! access is refused: anonymous clients are asked to log in (401), users are denied (403).
 //!
 //! ```
 //! use registry_auth_rules::{Rule, Rules, Who};

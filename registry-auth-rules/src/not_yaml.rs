@@ -14,41 +14,39 @@ pub(crate) fn explained(error: &Error) -> String {
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => {
-            "`*name` stands for so much text that these cannot be rules".into()
+            "aliases (`*name`) expand to too much text for rules".into()
         }
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            "`*name` stands inside of what `&name` marks, and would go on for ever".into()
+            "the alias `*name` is inside its own anchor `&name`".into()
         }
         Error::UnknownAnchor { .. } => {
-            "`*name` stands for what `&name` marks, and nothing is marked so; a text that begins with `*` stands in quotes"
+            "`*name` refers to an anchor `&name`, and there is none; a text that begins with `*` needs quotes"
                 .into()
         }
-        Error::MergeValueNotMapOrSeqOfMaps { .. } => "`<<` adds a section, as in `<<: *name`".into(),
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => "`<<` requires a section, as in `<<: *name`".into(),
         Error::UnsupportedTag { .. }
         | Error::InvalidBinaryBase64 { .. }
         | Error::BinaryNotUtf8 { .. }
         | Error::TaggedScalarCannotDeserializeIntoString { .. }
         | Error::UnsupportedIncludeForm { .. }
         | Error::InvalidScalar { .. } => {
-            "`!name` says what type a value has, and here there is no such type; a text that begins with `!` stands in \
-             quotes"
-                .into()
+            "this type (`!name`) is not supported here; a text that begins with `!` needs quotes".into()
         }
         Error::SerdeUnknownField { field, expected, .. } => {
             let known: Vec<String> = expected.iter().map(|key| format!("`{key}`")).collect();
-            format!("there is no key `{field}` here; there are {}", known.join(", "))
+            format!("unknown key `{field}`; the keys here are {}", known.join(", "))
         }
         Error::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands twice"),
-        Error::DuplicateMappingKey { .. } => "a key stands twice".into(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key `{key}`"),
+        Error::DuplicateMappingKey { .. } => "duplicate key".into(),
         Error::Unexpected { expected, .. } => match *expected {
-            "mapping start" => "a section is expected here, of lines `key: value`".into(),
+            "mapping start" => "a section with lines `key: value` is expected here".into(),
             "sequence start" => "a list is expected here".into(),
-            _ => "a text is expected here; one that begins with `{` or `[` stands in quotes".into(),
+            _ => "a text is expected here; one that begins with `{` or `[` needs quotes".into(),
         },
-        Error::NullIntoString { .. } => "a text is expected here, and there is nothing".into(),
+        Error::NullIntoString { .. } => "a text is expected here, but the value is empty".into(),
         Error::SerdeInvalidType { .. } | Error::SerdeInvalidValue { .. } => {
-            "a text or a list of texts is expected here; a text that begins with `{` stands in quotes".into()
+            "a text or a list of texts is expected here; a text that begins with `{` needs quotes".into()
         }
         other => {
             let said = said(other);
@@ -60,8 +58,8 @@ pub(crate) fn explained(error: &Error) -> String {
 /// Describes the limit that a text exceeds.
 const fn beyond(breach: &BudgetBreach) -> &'static str {
     match breach {
-        BudgetBreach::Depth { .. } => "sections and lists lie too deep in each other for rules",
-        _ => "there is too much text for rules; does `*name` stand for too much?",
+        BudgetBreach::Depth { .. } => "sections and lists are nested too deeply for rules",
+        _ => "there is too much text for rules; do aliases (`*name`) expand to too much?",
     }
 }
 
@@ -79,23 +77,23 @@ fn said(error: &Error) -> String {
 fn remedy(said: &str) -> &'static str {
     let is_about = |words: &str| said.contains(words);
     if is_about("tab") {
-        "; lines are indented by spaces, never by tabs"
+        "; indent lines with spaces, not with tabs"
     } else if is_about("escape character") || is_about("hexadecimal") {
-        "; between \"double quotes\" `\\` is written `\\\\`, and between 'single quotes' as it is"
+        "; write `\\\\` for `\\` in \"double quotes\", or use 'single quotes'"
     } else if is_about("mapping values are not allowed") || is_about("simple key expected") {
-        "; is a line before it indented wrongly or without its `: `? A text with `: ` in it stands in quotes"
+        "; does a line above it have a wrong indentation, or no `: `? A text with `: ` in it needs quotes"
     } else if is_about("unexpected character") {
-        "; a text that begins with it stands in quotes"
+        "; a text that begins with it needs quotes"
     } else if is_about("recursion limit") {
-        "; sections and lists lie too deep in each other"
+        "; sections and lists are nested too deeply"
     } else if is_about("quoted scalar") {
         "; is a quote not closed?"
     } else if is_about("bracket") || is_about("':' indicator") {
-        "; is a bracket not closed? A text that begins with one stands in quotes"
+        "; is a bracket not closed? A text that begins with one needs quotes"
     } else if is_about("expected <document start>") {
-        "; behind `%YAML` comes a line `---`"
+        "; a line `---` must follow `%YAML`"
     } else if is_about("expected key") || is_about("indentation") {
-        "; keys of one section begin in one column. A text that begins with `{` or `[` stands in quotes"
+        "; all keys of a section must begin in the same column. A text that begins with `{` or `[` needs quotes"
     } else {
         ""
     }

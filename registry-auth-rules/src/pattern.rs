@@ -9,7 +9,7 @@ use std::fmt;
 /// |---|---|
 /// | `app` | itself |
 /// | `*` | one component, whatever it is; also in parts: `app-*` |
-/// | `{user}` | one component that is the name of whoever asks; nobody's for strangers |
+/// | `{user}` | one component that is the name of the user; never matches for anonymous clients |
 /// | `**` | any number of components, none included |
 ///
 /// So `team/*` is `team/app` but neither `team` nor `team/app/web`; `team/**` matches all three.
@@ -80,7 +80,7 @@ impl Pattern {
         &self.text
     }
 
-    /// Returns true if a repository matches, for `user`; `None` is a stranger.
+    /// Returns true if a repository matches, for `user`; `None` is an anonymous client.
     ///
     /// The number of steps is at most the bytes of the name times the components of the pattern, for any number of
     /// stars.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_is_one_whole_component_and_strangers_have_none() {
+    fn the_user_is_one_whole_component_and_anonymous_clients_have_none() {
         let pattern = Pattern::parse("users/{user}/**").unwrap();
         let of = |user: Option<&str>| {
             let names = [

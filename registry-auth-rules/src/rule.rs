@@ -24,7 +24,7 @@ pub struct Rule {
 pub enum Effect {
     /// Allows the action.
     Allow,
-    /// Refuses the action: strangers are asked to log in, others are denied.
+    /// Refuses the action: anonymous clients are asked to log in, users are denied.
     Deny,
     /// Refuses the action, and answers as if the repository did not exist.
     Hide,

@@ -113,7 +113,7 @@ impl Rules {
         warnings
     }
 
-    /// Explains which rule decides, and how. `user` is `None` for a stranger. `groups` are those of the login, in
+    /// Explains which rule decides, and how. `user` is `None` for an anonymous client. `groups` are those of the login, in
     /// addition to those of the rules.
     #[must_use]
     pub fn explain(

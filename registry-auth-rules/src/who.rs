@@ -123,7 +123,7 @@ pub(crate) type Groups = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
 /// User of a request, with their groups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller<'a> {
-    /// Name of the user; `None` is a stranger, who is in no group.
+    /// Name of the user; `None` is an anonymous client, who is in no group.
     pub(crate) user: Option<&'a str>,
     /// Groups of the login.
     pub(crate) groups: &'a [Arc<str>],

@@ -42,16 +42,16 @@ pub enum Problem {
         message: String,
     },
     /// A second document follows the rules.
-    #[error("a second document begins above, with `---`, and would not be read; rules are one document")]
+    #[error("a second document begins above, after `---`; rules must be one document")]
     SecondDocument,
     /// There are no rules, so every request would be refused.
     #[error("there are no rules: begin with `rules:` and a list")]
     Empty,
     /// The rule does not have exactly one of `allow`, `deny` and `hide`.
-    #[error("a rule has one of `allow`, `deny` and `hide`, this one has {0}")]
+    #[error("a rule must have exactly one of `allow`, `deny` and `hide`, but this one has {0}")]
     Effects(usize),
     /// The action is unknown.
-    #[error("`{0}` is no action: those are `pull`, `push`, `overwrite`, `delete` and `all`")]
+    #[error("`{0}` is not an action; the actions are `pull`, `push`, `overwrite`, `delete` and `all`")]
     Action(String),
     /// A pattern is malformed.
     #[error(transparent)]

@@ -66,7 +66,7 @@ rules:\r
     );
     assert_eq!(
         rules.explain(None, &[], Action::Pull, &app).to_string(),
-        "denied: no rule allows strangers to pull in app"
+        "denied: no rule allows anonymous clients to pull in app"
     );
 }
 
@@ -80,39 +80,37 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
         ("rules: []\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
         (
             "rules:\n  - repository: a\n    whom: ann\n    allow: pull\n".into(),
-            "rules.yml:3: there is no key `whom` here; there are `repository`, `who`, `allow`, `deny`, `hide`",
+            "rules.yml:3: unknown key `whom`; the keys here are `repository`, `who`, `allow`, `deny`, `hide`",
         ),
-        ("rulez: []\n".into(), "rules.yml:1: there is no key `rulez` here; there are `groups`, `rules`"),
+        ("rulez: []\n".into(), "rules.yml:1: unknown key `rulez`; the keys here are `groups`, `rules`"),
         ("rules:\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
         ("---\n".into(), "rules.yml: there are no rules: begin with `rules:` and a list"),
         ("rules: 5\n".into(), "rules.yml:1: a list is expected here"),
-        ("- rules\n".into(), "rules.yml:1: a section is expected here, of lines `key: value`"),
-        ("hello\n".into(), "rules.yml:1: a section is expected here, of lines `key: value`"),
+        ("- rules\n".into(), "rules.yml:1: a section with lines `key: value` is expected here"),
+        ("hello\n".into(), "rules.yml:1: a section with lines `key: value` is expected here"),
         (
             "rules:\n  - repository: a\n    allow: pull\n".into(),
             "rules.yml:3: `who` is missing",
         ),
         (
             "rules:\n  - repository: a\n    who:\n    allow: pull\n".into(),
-            "rules.yml:3: a text or a list of texts is expected here; a text that begins with `{` stands in quotes",
+            "rules.yml:3: a text or a list of texts is expected here; a text that begins with `{` needs quotes",
         ),
         (
             "rules:\n  - {repository: a, who: !ann, allow: pull}\n".into(),
-            "rules.yml:2: `!name` says what type a value has, and here there is no such type; a text that begins with `!` \
-             stands in quotes",
+            "rules.yml:2: this type (`!name`) is not supported here; a text that begins with `!` needs quotes",
         ),
         (
             "rules:\n\t- {repository: a, who: ann, allow: pull}\n".into(),
-            "rules.yml:2: this is not YAML: tabs disallowed within this context (block indentation); lines are indented by \
-             spaces, never by tabs",
+            "rules.yml:2: this is not YAML: tabs disallowed within this context (block indentation); indent lines with spaces, not with tabs",
         ),
         (
             "rules:\n  - {repository: a, who: ann, allow: pull}\n---\nrules: []\n".into(),
-            "rules.yml:4: a second document begins above, with `---`, and would not be read; rules are one document",
+            "rules.yml:4: a second document begins above, after `---`; rules must be one document",
         ),
         (
             rule("    allow: [pull,\n      read]"),
-            "rules.yml:5: `read` is no action: those are `pull`, `push`, `overwrite`, `delete` and `all`",
+            "rules.yml:5: `read` is not an action; the actions are `pull`, `push`, `overwrite`, `delete` and `all`",
         ),
         (rule("    allow: []"), "rules.yml:2: a rule needs at least one action"),
         (
@@ -123,10 +121,10 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
             "rules:\n  - repository: a\n    who: []\n    allow: pull\n".into(),
             "rules.yml:2: a rule needs at least one user, group or `everyone`",
         ),
-        (rule(""), "rules.yml:2: a rule has one of `allow`, `deny` and `hide`, this one has 0"),
+        (rule(""), "rules.yml:2: a rule must have exactly one of `allow`, `deny` and `hide`, but this one has 0"),
         (
             rule("    allow: pull\n    deny: push"),
-            "rules.yml:2: a rule has one of `allow`, `deny` and `hide`, this one has 2",
+            "rules.yml:2: a rule must have exactly one of `allow`, `deny` and `hide`, but this one has 2",
         ),
         (
             "groups:\n  ops: [ann]\nrules:\n  - repository: a\n    who:\n      - ops\n    allow: pull\n".into(),
@@ -152,19 +150,18 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
         ),
         (
             "rules:\n  - repository: **\n    who: ann\n    allow: pull\n".into(),
-            "rules.yml:2: `*name` stands for what `&name` marks, and nothing is marked so; a text that begins with `*` \
-             stands in quotes",
+            "rules.yml:2: `*name` refers to an anchor `&name`, and there is none; a text that begins with `*` needs quotes",
         ),
         (
             "rules:\n  - repository: a\n    repository: b\n    who: ann\n    allow: pull\n".into(),
-            "rules.yml:3: the key `repository` stands twice",
+            "rules.yml:3: duplicate key `repository`",
         ),
     ] {
         assert_eq!(refused(&yaml), message, "{yaml}");
     }
     let braces = refused("rules:\n  - repository: {user}/**\n    who: ann\n    allow: pull\n");
     assert!(
-        braces.starts_with("rules.yml:2: ") && braces.ends_with("stands in quotes"),
+        braces.starts_with("rules.yml:2: ") && braces.ends_with("needs quotes"),
         "{braces}"
     );
 }
@@ -317,9 +314,8 @@ rules:
             "rules.yml:6: rule 2 never decides: rule 1 decides before it",
             "rules.yml:8: rule 4 never decides: rule 1 decides before it",
             "rules.yml:10: rule 6 never decides: rule 5 decides before it",
-            "rules.yml:12: rule 8 never applies: strangers have no `{user}`",
-            "rules.yml:13: rule 9 is about the group `others`, which the rules do not define: it has the members that \
-             logins say",
+            "rules.yml:12: rule 8 never applies: anonymous clients have no `{user}`",
+            "rules.yml:13: rule 9 is about the group `others`, which the rules do not define: its members are those that logins provide",
         ]
     );
     assert_eq!(
@@ -451,7 +447,7 @@ fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
         "rules:\n  - {repository: two, who: everyone, permit: pull}\n",
     )
     .unwrap();
-    kept(":2: there is no key `permit`");
+    kept(":2: unknown key `permit`");
     fs::write(&path, "").unwrap();
     kept("there are no rules");
     fs::remove_file(&path).unwrap();

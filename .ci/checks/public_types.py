@@ -25,7 +25,7 @@ ALLOWED = {
     "registry-core": {"bytes", "futures_core", "http", "http_body", "tower_service"},
     "registry-axum": {"axum", "http", "registry_core", "registry_tls", "tokio"},
     "registry-storage-fs": {"registry_core"},
-    "registry-auth-htpasswd": {"getrandom", "registry_core"},
+    "registry-auth-htpasswd": {"registry_core"},
     "registry-auth-rules": {"registry_core"},
     # `pin_project_lite` writes a bound of its own, which nobody can name.
     "registry-metrics": {

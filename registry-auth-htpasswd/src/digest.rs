@@ -1,6 +1,10 @@
 //! [`DigestKey`]: makes the digests that stand for verified passwords.
 
-use crate::{remembered::Digest, table::Entry};
+use crate::{
+    random::{RandomError, fill},
+    remembered::Digest,
+    table::Entry,
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fmt;
@@ -10,9 +14,9 @@ use std::fmt;
 pub(crate) struct DigestKey(Hmac<Sha256>);
 
 impl DigestKey {
-    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+    pub(crate) fn random() -> Result<Self, RandomError> {
         let mut key = zeroize::Zeroizing::new([0; 64]);
-        getrandom::fill(&mut *key)?;
+        fill(&mut *key)?;
         Ok(Self(Hmac::new(&(*key).into())))
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     file::{Malformed, PasswordFile, Problem},
     hash::{MakeError, Scheme, hash},
+    random::{RandomError, fill},
 };
 use std::{
     fmt::{self, Write as _},
@@ -68,7 +69,7 @@ pub enum LoadError {
     },
     /// The system gave no random bytes, which keys and new passwords need.
     #[error("the system gives no random bytes")]
-    Random(#[source] getrandom::Error),
+    Random(#[source] RandomError),
 }
 
 /// Metadata that distinguishes one state of a file from another.
@@ -282,7 +283,7 @@ pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
         return Ok(());
     }
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(LoadError::Random)?;
+    fill(&mut random).map_err(LoadError::Random)?;
     let mut password = String::with_capacity(2 * random.len());
     for byte in random {
         // Writing to a string does not fail.

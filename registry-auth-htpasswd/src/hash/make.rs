@@ -7,6 +7,7 @@ use super::{
     sha_crypt::{FEWEST_ROUNDS, MOST_ROUNDS},
     sha1,
 };
+use crate::random::{RandomError, fill};
 use sha_crypt::{Algorithm, CustomizedPasswordHasher as _, Params, ShaCrypt};
 
 /// Hash function for a new password, with its cost.
@@ -53,7 +54,7 @@ pub enum MakeError {
     Rounds(u32),
     /// The system gave no randomness for a salt.
     #[error("the system gives no random bytes: {0}")]
-    Random(getrandom::Error),
+    Random(RandomError),
 }
 
 /// Hashes a password with a random salt, in the form that follows `user:` in a file.
@@ -106,6 +107,6 @@ fn sha_crypt(password: &[u8], algorithm: Algorithm, rounds: u32) -> Result<Strin
 
 fn random<const N: usize>() -> Result<[u8; N], MakeError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(MakeError::Random)?;
+    fill(&mut bytes).map_err(MakeError::Random)?;
     Ok(bytes)
 }

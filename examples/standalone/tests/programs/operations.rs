@@ -161,7 +161,8 @@ fn a_storage_that_cannot_be_written_is_told_and_goes_on_serving() {
     let bench = Workbench::new();
     let root = bench.path("data");
     let mut command = Server::ours_command(&root);
-    command.env("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "5ms");
+    // The interval is also the time for an answer.
+    command.env("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "1s");
     command.env("REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "1");
     let server = Observed::start_as(command);
     let blob = noise(63, 1000);

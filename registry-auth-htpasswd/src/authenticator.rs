@@ -1,7 +1,6 @@
 //! [`Htpasswd`]: the authenticator.
 
 use crate::{
-    credentials::{Credentials, Malformed},
     login::{self, Login},
     origin::Origin,
     reload::LookTurn,
@@ -10,7 +9,9 @@ use crate::{
     thread,
 };
 use async_trait::async_trait;
-use registry_core::auth::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
+use registry_core::auth::{
+    Access, AuthError, AuthRequest, Authenticator, Challenge, Identity, MalformedLogin,
+};
 use std::{
     fmt,
     sync::{
@@ -106,10 +107,10 @@ impl Htpasswd {
 impl Authenticator for Htpasswd {
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
         let origin = Origin::of(&request);
-        let credentials = match Credentials::of(request.headers) {
+        let credentials = match request.basic() {
             Ok(Some(credentials)) => credentials,
             Ok(None) => return Ok(None),
-            Err(Malformed) => {
+            Err(MalformedLogin) => {
                 return Err(login::unhashed(&self.shared, origin, "", "malformed credentials"));
             }
         };
@@ -131,10 +132,8 @@ impl Authenticator for Htpasswd {
             .map(Some)
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        vec![Challenge::Basic {
-            realm: self.shared.realm.clone(),
-        }]
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+        vec![Challenge::basic(self.shared.realm.clone())]
     }
 }
 

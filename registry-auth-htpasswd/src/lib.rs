@@ -58,7 +58,6 @@
 mod authenticator;
 mod builder;
 mod clock;
-mod credentials;
 mod digest;
 mod failure_limit;
 mod file;

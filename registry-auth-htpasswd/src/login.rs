@@ -1,10 +1,7 @@
 //! One login: answered from a remembered password, hashed when its turn comes, or refused.
 
-use crate::{
-    credentials::Credentials, limits::Party, origin::Origin, remembered::Digest, shared::Shared,
-    table::Candidate,
-};
-use registry_core::auth::{AuthError, Identity};
+use crate::{limits::Party, origin::Origin, remembered::Digest, shared::Shared, table::Candidate};
+use registry_core::auth::{AuthError, BasicLogin, Identity};
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
@@ -18,7 +15,7 @@ const FULL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Login {
     shared: Arc<Shared>,
-    credentials: Credentials,
+    credentials: BasicLogin,
     candidate: Candidate,
     digest: Digest,
     origin: Origin,
@@ -27,7 +24,7 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        credentials: Credentials,
+        credentials: BasicLogin,
         candidate: Candidate,
         origin: Origin,
     ) -> Self {

@@ -2,13 +2,13 @@
 
 use crate::{
     clock::Clock,
-    credentials::Credentials,
     digest::DigestKey,
     hashing::Hashing,
     limits::Failures,
     reload::{LookTurn, Source},
     table::Candidate,
 };
+use registry_core::auth::BasicLogin;
 use std::{
     hash::RandomState,
     sync::{Arc, atomic::AtomicU64},
@@ -43,7 +43,7 @@ impl Shared {
     }
 
     /// Returns true if these credentials were verified lately, for the users as last read.
-    pub(crate) fn is_verified(&self, credentials: &Credentials) -> bool {
+    pub(crate) fn is_verified(&self, credentials: &BasicLogin) -> bool {
         let candidate = self.source.table().candidate(credentials.user(), &self.stand_ins);
         candidate.is_some_and(|Candidate { entry, own }| {
             let digest = self.key.digest(&entry, credentials.password());

@@ -3,8 +3,8 @@
 use crate::{rules::Rules, yaml::InvalidRules};
 use async_trait::async_trait;
 use registry_core::{
-    Authorizer, Identity, RepositoryName,
-    auth::{Access, AuthError, Decision},
+    Authorizer, RepositoryName,
+    auth::{AuthError, Authorize, Decision},
 };
 use std::{
     fs::File,
@@ -233,15 +233,15 @@ fn parse(path: &Path, content: &Content) -> Result<Rules, OpenError> {
 
 #[async_trait]
 impl Authorizer for RulesFile {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
-        self.rules().authorize(who, access).await
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        self.rules().authorize(ask).await
     }
 
     async fn visible(
         &self,
-        who: Option<&Identity>,
+        ask: Authorize<'_>,
         repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
-        self.rules().visible(who, repositories).await
+        self.rules().visible(ask, repositories).await
     }
 }

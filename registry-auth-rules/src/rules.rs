@@ -9,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use registry_core::{
     Action, Authorizer, Identity, RepositoryName,
-    auth::{Access, AuthError, Decision},
+    auth::{AuthError, Authorize, Decision},
 };
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -193,7 +193,8 @@ fn is_component(name: &str) -> bool {
 
 #[async_trait]
 impl Authorizer for Rules {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        let Authorize { who, access, .. } = ask;
         Ok(match &access.repository {
             Some(repository) => self.decide_for(who, access.action, repository),
             None if access.action == Action::Catalog && self.may_list(who) => Decision::Allow,
@@ -203,10 +204,11 @@ impl Authorizer for Rules {
 
     async fn visible(
         &self,
-        who: Option<&Identity>,
+        ask: Authorize<'_>,
         mut repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
-        repositories.retain(|repository| self.decide_for(who, Action::Pull, repository) == Decision::Allow);
+        repositories
+            .retain(|repository| self.decide_for(ask.who, Action::Pull, repository) == Decision::Allow);
         Ok(repositories)
     }
 }

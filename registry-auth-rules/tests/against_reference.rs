@@ -14,7 +14,7 @@ use proptest::{
 use registry_auth_rules::{Effect, Pattern, Rule, Rules, Who};
 use registry_core::{
     Action, Authorizer as _, Identity, RepositoryName,
-    auth::{Access, Decision},
+    auth::{Access, Authorize, Decision},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -220,7 +220,7 @@ proptest! {
                     let explained = built.explain(user, login, action, repository);
                     prop_assert_eq!(explained.decision, decision);
                     prop_assert_eq!(explained.rule.map(|(number, _)| number), number);
-                    let answered = now(built.authorize(who, &Access::to(repository, action))).unwrap();
+                    let answered = now(built.authorize(Authorize::new(who, &Access::to(repository, action)))).unwrap();
                     prop_assert_eq!(answered, decision);
                     // A rule that decided is not reported as one that never does.
                     let never = number.map(|number| format!("rule {number} never "));
@@ -234,9 +234,10 @@ proptest! {
                 }
             }
             // The catalog is never refused to whom it would show something.
-            let catalog = now(built.authorize(who, &Access::catalog())).unwrap();
+            let listing = Access::catalog();
+            let catalog = now(built.authorize(Authorize::new(who, &listing))).unwrap();
             prop_assert!(visible.is_empty() || catalog == Decision::Allow);
-            prop_assert_eq!(now(built.visible(who, repositories)).unwrap(), visible);
+            prop_assert_eq!(now(built.visible(Authorize::new(who, &listing), repositories)).unwrap(), visible);
         }
     }
 }

@@ -13,7 +13,7 @@ use axum::{
 use libtest_mimic::{Arguments, Trial};
 use registry_core::{
     Algorithm, Digest, Registry,
-    auth::{AuthError, AuthRequest, Authenticator, Challenge, Identity},
+    auth::{Access, AuthError, AuthRequest, Authenticator, Challenge, Identity},
     storage::MemoryStorage,
 };
 use registry_testkit::tools;
@@ -202,8 +202,8 @@ impl Authenticator for OneUser {
         }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        vec![Challenge::Basic { realm: "test".into() }]
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+        vec![Challenge::basic("test")]
     }
 }
 

@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use registry_core::{
     Action, Algorithm, Authorizer, Digest, Identity, Limits, MediaType, Registry, RepositoryName, Tag,
-    auth::{Access, AuthError, ClientAddress, Decision, FromExtensions},
+    auth::{AuthError, Authorize, ClientAddress, Decision, FromExtensions},
     service::{BlobSource, ManifestPush, ResponseBody},
     storage::MemoryStorage,
 };
@@ -739,7 +739,8 @@ struct OnlyFromD(Mutex<Vec<String>>);
 
 #[async_trait]
 impl Authorizer for OnlyFromD {
-    async fn authorize(&self, _: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        let access = ask.access;
         let repository = access.repository.as_ref().map_or("", RepositoryName::as_str);
         if access.action == Action::Push {
             return Ok(Decision::Allow);
@@ -798,13 +799,13 @@ struct OnlyZ(Mutex<usize>);
 
 #[async_trait]
 impl Authorizer for OnlyZ {
-    async fn authorize(&self, _: Option<&Identity>, _: &Access) -> Result<Decision, AuthError> {
+    async fn authorize(&self, _: Authorize<'_>) -> Result<Decision, AuthError> {
         Ok(Decision::Allow)
     }
 
     async fn visible(
         &self,
-        _: Option<&Identity>,
+        _: Authorize<'_>,
         repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
         *self.0.lock().unwrap() += 1;

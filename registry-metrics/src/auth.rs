@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use prometheus_client::{encoding::EncodeLabelSet, metrics::histogram::Histogram, registry::Registry};
 use registry_core::{
     Authenticator, Identity,
-    auth::{AuthError, AuthRequest, Challenge},
+    auth::{Access, AuthError, AuthRequest, Challenge},
 };
 use std::time::Instant;
 
@@ -61,8 +61,8 @@ impl<A: Authenticator> Authenticator for MeasuredAuthenticator<A> {
         answer
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        self.inner.challenges()
+    fn challenges(&self, request: Option<AuthRequest<'_>>, needed: &[Access]) -> Vec<Challenge> {
+        self.inner.challenges(request, needed)
     }
 }
 

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use prometheus_client::registry::Registry as Instruments;
 use registry_core::{
     Algorithm, Authenticator, Digest, Identity, Reference, Registry, RepositoryName, Storage, Tag,
-    auth::{AuthError, AuthRequest, Challenge},
+    auth::{Access, AuthError, AuthRequest, Challenge},
     service::RegistryService,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob,
@@ -406,8 +406,8 @@ impl Authenticator for ByHeader {
         }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        vec![Challenge::Basic { realm: "test".into() }]
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+        vec![Challenge::basic("test")]
     }
 }
 

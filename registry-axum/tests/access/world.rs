@@ -7,7 +7,7 @@ use http::header;
 use registry_auth_rules::Rules;
 use registry_core::{
     Algorithm, Authenticator, Digest, Identity, MediaType, Registry, Tag,
-    auth::{AuthError, AuthRequest, Challenge},
+    auth::{Access, AuthError, AuthRequest, Challenge},
     protocol::PageQuery,
     service::ManifestPush,
     storage::{MemoryStorage, Page},
@@ -67,8 +67,8 @@ impl Authenticator for ByName {
         Ok(name.map(|name| Identity::new(name.to_str().unwrap())))
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        vec![Challenge::Basic { realm: "test".into() }]
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+        vec![Challenge::basic("test")]
     }
 }
 

@@ -1,6 +1,6 @@
-//! Permission for requested operations: [`Authorizer`].
+//! Permission for requested operations: [`Authorizer`], which answers [`Authorize`].
 
-use super::{Access, Action, AuthError, Identity};
+use super::{Access, Action, AuthError, AuthRequest, Identity};
 use crate::name::RepositoryName;
 use async_trait::async_trait;
 use std::{fmt::Debug, sync::Arc};
@@ -17,34 +17,75 @@ pub enum Decision {
     DenyHidden,
 }
 
+/// Question to an [`Authorizer`]: who wants to do what, and in which request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Authorize<'a> {
+    /// The user; `None` for an anonymous client.
+    pub who: Option<&'a Identity>,
+    /// The operation.
+    pub access: &'a Access,
+    /// The request, for decisions that depend on an address, a header, or a value of the host's own
+    /// middleware. `None` for calls in process.
+    pub request: Option<AuthRequest<'a>>,
+}
+
+impl<'a> Authorize<'a> {
+    /// Asks about a call in process.
+    #[must_use]
+    pub const fn new(who: Option<&'a Identity>, access: &'a Access) -> Self {
+        Self {
+            who,
+            access,
+            request: None,
+        }
+    }
+
+    /// Adds the request.
+    #[must_use]
+    pub const fn in_request(self, request: Option<AuthRequest<'a>>) -> Self {
+        Self { request, ..self }
+    }
+
+    /// Asks the same about another operation.
+    #[must_use]
+    pub const fn about<'b>(&self, access: &'b Access) -> Authorize<'b>
+    where
+        'a: 'b,
+    {
+        Authorize {
+            who: self.who,
+            access,
+            request: self.request,
+        }
+    }
+}
+
 /// Decides about permission for an operation.
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
-    /// Decides about one operation. `who` is `None` for an anonymous client.
+    /// Decides about one operation.
     ///
     /// # Errors
     ///
     /// [`AuthError::Failed`] if no decision can be made.
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError>;
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError>;
 
-    /// Returns the subset of `repositories` that a client may see in a listing. By default, these are the
-    /// ones from which it may pull.
+    /// Returns the subset of `repositories` that a client may see in a listing, for which it has asked with
+    /// `ask`. By default, these are the ones from which it may pull.
     ///
     /// # Errors
     ///
     /// [`AuthError::Failed`] if no decision can be made.
     async fn visible(
         &self,
-        who: Option<&Identity>,
+        ask: Authorize<'_>,
         repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
         let mut visible = Vec::with_capacity(repositories.len());
         for repository in repositories {
-            if self
-                .authorize(who, &Access::to(&repository, Action::Pull))
-                .await?
-                == Decision::Allow
-            {
+            let pull = Access::to(&repository, Action::Pull);
+            if self.authorize(ask.about(&pull)).await? == Decision::Allow {
                 visible.push(repository);
             }
         }
@@ -54,31 +95,31 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
 
 #[async_trait]
 impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
-        (**self).authorize(who, access).await
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        (**self).authorize(ask).await
     }
 
     async fn visible(
         &self,
-        who: Option<&Identity>,
+        ask: Authorize<'_>,
         repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
-        (**self).visible(who, repositories).await
+        (**self).visible(ask, repositories).await
     }
 }
 
 #[async_trait]
 impl<A: Authorizer + ?Sized> Authorizer for Box<A> {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
-        (**self).authorize(who, access).await
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        (**self).authorize(ask).await
     }
 
     async fn visible(
         &self,
-        who: Option<&Identity>,
+        ask: Authorize<'_>,
         repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
-        (**self).visible(who, repositories).await
+        (**self).visible(ask, repositories).await
     }
 }
 
@@ -92,9 +133,9 @@ pub(crate) struct DefaultRules {
 
 #[async_trait]
 impl Authorizer for DefaultRules {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
-        let allowed = who.is_some()
-            || match access.action {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        let allowed = ask.who.is_some()
+            || match ask.access.action {
                 Action::Pull | Action::Catalog => self.strangers_pull || self.strangers_push,
                 Action::Push | Action::Overwrite | Action::Delete => self.strangers_push,
             };

@@ -1,6 +1,6 @@
 //! Combination of several authenticators: [`Chain`].
 
-use super::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
+use super::{Access, AuthError, AuthRequest, Authenticator, Challenge, Identity};
 use async_trait::async_trait;
 
 /// Authenticators that are asked in order, until one identifies the sender.
@@ -47,10 +47,10 @@ impl Authenticator for Chain {
         Ok(None)
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
+    fn challenges(&self, request: Option<AuthRequest<'_>>, needed: &[Access]) -> Vec<Challenge> {
         self.authenticators
             .iter()
-            .flat_map(|authenticator| authenticator.challenges())
+            .flat_map(|authenticator| authenticator.challenges(request, needed))
             .collect()
     }
 }

@@ -8,30 +8,92 @@ use http::HeaderValue;
 #[non_exhaustive]
 pub enum Challenge {
     /// A user name and a password. See RFC 7617.
+    #[non_exhaustive]
     Basic {
         /// Text that clients show to users.
         realm: String,
     },
-    /// A token from a token service; the core adds the scope that the request needs.
+    /// A token from a token service; the core adds the scopes that the request needs.
+    #[non_exhaustive]
     Bearer {
         /// The URL of the token service.
         realm: String,
         /// Name of this registry at the token service.
         service: String,
+        /// Error of the token that the request carried, if any.
+        error: Option<TokenError>,
     },
 }
 
+/// Reason for which a token was refused, for [`Challenge::Bearer`]. See RFC 6750, section 3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The token is expired, revoked, malformed, or of another service.
+    InvalidToken,
+    /// The token is valid, and grants less than the request needs.
+    InsufficientScope,
+}
+
+impl TokenError {
+    /// Returns the error code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+        }
+    }
+}
+
 impl Challenge {
+    /// Asks for a user name and a password.
+    #[must_use]
+    pub fn basic(realm: impl Into<String>) -> Self {
+        Self::Basic { realm: realm.into() }
+    }
+
+    /// Asks for a token from the token service at the URL `realm`, which knows this registry as `service`.
+    #[must_use]
+    pub fn bearer(realm: impl Into<String>, service: impl Into<String>) -> Self {
+        Self::Bearer {
+            realm: realm.into(),
+            service: service.into(),
+            error: None,
+        }
+    }
+
+    /// Adds the reason for which a token was refused. Without effect on a Basic challenge.
+    #[must_use]
+    pub fn because(self, refused: TokenError) -> Self {
+        match self {
+            Self::Bearer { realm, service, .. } => Self::Bearer {
+                realm,
+                service,
+                error: Some(refused),
+            },
+            basic @ Self::Basic { .. } => basic,
+        }
+    }
+
     /// Returns the value of `WWW-Authenticate` for a request that needs `needed`.
     pub(crate) fn render(&self, needed: &[Access]) -> Option<HeaderValue> {
         let text = match self {
             Self::Basic { realm } => format!("Basic realm={}", quoted(realm)),
-            Self::Bearer { realm, service } => {
+            Self::Bearer {
+                realm,
+                service,
+                error,
+            } => {
                 let mut text = format!("Bearer realm={},service={}", quoted(realm), quoted(service));
                 let scopes: Vec<String> = Scope::of(needed).iter().map(ToString::to_string).collect();
                 if !scopes.is_empty() {
                     text.push_str(",scope=");
                     text.push_str(&quoted(&scopes.join(" ")));
+                }
+                if let Some(error) = error {
+                    text.push_str(",error=");
+                    text.push_str(&quoted(error.as_str()));
                 }
                 text
             }
@@ -55,21 +117,20 @@ mod tests {
     #[test]
     fn a_challenge_is_quoted_and_carries_the_scope() {
         let needed = [Access::to(&RepositoryName::parse("a/b").unwrap(), Action::Push)];
-        let bearer = Challenge::Bearer {
-            realm: "https://auth.example/token".into(),
-            service: "r\"x".into(),
-        };
+        let bearer = Challenge::bearer("https://auth.example/token", "r\"x");
         assert_eq!(
             bearer.render(&needed).unwrap(),
             r#"Bearer realm="https://auth.example/token",service="r\"x",scope="repository:a/b:pull,push""#
         );
-        let basic = Challenge::Basic {
-            realm: "Registry".into(),
-        };
+        let lacking = bearer.clone().because(TokenError::InsufficientScope);
+        assert_eq!(
+            lacking.render(&needed).unwrap(),
+            r#"Bearer realm="https://auth.example/token",service="r\"x",scope="repository:a/b:pull,push",error="insufficient_scope""#
+        );
+        let basic = Challenge::basic("Registry");
+        assert_eq!(basic.clone().because(TokenError::InvalidToken), basic);
         assert_eq!(basic.render(&needed).unwrap(), r#"Basic realm="Registry""#);
-        let odd = Challenge::Basic {
-            realm: "Équipe\nA".into(),
-        };
+        let odd = Challenge::basic("Équipe\nA");
         assert_eq!(
             odd.render(&needed).unwrap().as_bytes(),
             "Basic realm=\"Équipe A\"".as_bytes()

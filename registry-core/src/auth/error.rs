@@ -1,5 +1,6 @@
 //! Errors of authentication and authorization: [`AuthError`].
 
+use super::MalformedLogin;
 use crate::error::BoxError;
 use std::time::Duration;
 
@@ -19,4 +20,10 @@ pub enum AuthError {
     /// No decision can be made now. The client sees no further details.
     #[error("authentication or authorization failed to decide")]
     Failed(#[source] BoxError),
+}
+
+impl From<MalformedLogin> for AuthError {
+    fn from(_: MalformedLogin) -> Self {
+        Self::Rejected
+    }
 }

@@ -1,6 +1,6 @@
 //! Identities that the host has already determined: [`FromExtensions`], [`FromHost`].
 
-use super::{AuthError, AuthRequest, Authenticator, Challenge, Identity};
+use super::{Access, AuthError, AuthRequest, Authenticator, Challenge, Identity};
 use async_trait::async_trait;
 use http::Extensions;
 use std::{fmt, sync::Arc};
@@ -61,7 +61,7 @@ impl Authenticator for FromExtensions {
         Ok(request.extensions.get::<Identity>().cloned())
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
         Vec::new()
     }
 }
@@ -99,7 +99,7 @@ impl Authenticator for FromHost {
         Ok((self.identity)(request.extensions))
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
         self.challenges.clone()
     }
 }

@@ -8,22 +8,26 @@
 mod access;
 mod authenticator;
 mod authorizer;
+mod basic;
 mod chain;
 mod challenge;
 mod error;
 mod host;
 mod identity;
+mod request;
 mod scope;
 
 pub(crate) use self::authorizer::DefaultRules;
 pub use self::{
     access::{Access, Action},
-    authenticator::{AuthRequest, Authenticator, ClientAddress, PresumedProxy},
-    authorizer::{Authorizer, Decision},
+    authenticator::Authenticator,
+    authorizer::{Authorize, Authorizer, Decision},
+    basic::{BasicLogin, MalformedLogin},
     chain::Chain,
-    challenge::Challenge,
+    challenge::{Challenge, TokenError},
     error::AuthError,
     host::{FromExtensions, FromHost},
     identity::Identity,
+    request::{AuthRequest, ClientAddress, PresumedProxy},
     scope::{InvalidScope, Scope},
 };

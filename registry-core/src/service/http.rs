@@ -1,27 +1,27 @@
 //! Handling of an HTTP request: parse, authenticate, act and respond.
 
 use super::{
-    Authority, Origin, Registry, ResponseBody,
+    Authority, Registry, ResponseBody,
     answers::{Outcome, done, json, next},
     asked::Asked,
     body,
+    head::RequestHead,
     needs::needs,
 };
 use crate::{
-    auth::{AuthRequest, Identity},
+    auth::Identity,
     digest::Algorithm,
     error::Error,
-    hooks::RequestId,
     name::RepositoryName,
     protocol::{Endpoint, Links, PageQuery, Request, Response, normalized},
     reference::Reference,
     storage::{BoxError, IncomingBody, Uploader},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use http_body::Body;
 use serde::Serialize;
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::Future, pin::pin, sync::Arc};
 use tracing::Instrument as _;
 
 /// Information about a request besides its response.
@@ -65,11 +65,13 @@ impl Registry {
         }
     }
 
-    async fn answer(&self, mut parts: Parts, body: IncomingBody<'_>) -> http::Response<ResponseBody> {
+    async fn answer(&self, parts: Parts, body: IncomingBody<'_>) -> http::Response<ResponseBody> {
+        let head = Arc::new(RequestHead::new(parts));
+        let parts = head.parts();
         let links = parts.extensions.get::<Links>().or_else(|| self.links());
         let links = links.cloned().unwrap_or_default();
         let mut aside = Aside::default();
-        let outcome = self.run(&mut parts, body, &mut aside).await;
+        let outcome = self.run(&head, body, &mut aside).await;
         let outcome = outcome.and_then(|(response, body)| match parts.method {
             // What it would be is only measured.
             Method::HEAD => Ok((response, body)),
@@ -82,10 +84,10 @@ impl Registry {
                 if let Some(freshness) = aside.freshness.filter(|_| !redirect) {
                     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(freshness));
                 }
-                ((status, headers), body.asked(|| Asked::of(&parts)))
+                ((status, headers), body.asked(|| Asked::of(parts)))
             }
             Err(error) => {
-                Asked::of(&parts).refused(&error);
+                Asked::of(parts).refused(&error);
                 let unsatisfiable = matches!(error, Error::RangeUnsatisfiable { .. });
                 let body = if unsatisfiable {
                     Bytes::new()
@@ -105,7 +107,8 @@ impl Registry {
         response
     }
 
-    async fn run(&self, parts: &mut Parts, body: IncomingBody<'_>, aside: &mut Aside) -> Outcome {
+    async fn run(&self, head: &Arc<RequestHead>, body: IncomingBody<'_>, aside: &mut Aside) -> Outcome {
+        let parts = head.parts();
         self.inner.limits.admit_head(&parts.uri, &parts.headers)?;
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
         // The same for everybody, and browsers ask it without the login that they have.
@@ -113,7 +116,7 @@ impl Registry {
             return options(endpoint);
         }
         let needed = needs(&request);
-        let outcome = match self.authenticate(parts).await {
+        let outcome = match self.authenticate(head).await {
             Ok(authority) => {
                 aside.identity = authority.identity().cloned();
                 aside.client = authority.uploader();
@@ -124,7 +127,10 @@ impl Registry {
         };
         outcome.map_err(|error| match error {
             // Whatever it failed for, the next login shall do for the whole request.
-            Error::Unauthorized { challenges, .. } => Error::Unauthorized { challenges, needed },
+            Error::Unauthorized { .. } => Error::Unauthorized {
+                challenges: self.challenges(Some(head.auth_request()), &needed),
+                needed,
+            },
             other => other,
         })
     }
@@ -253,38 +259,26 @@ impl Registry {
         }
     }
 
-    /// Identifies the sender. `Og==`, an empty Basic login, counts as anonymous: some clients send it for "no
-    /// credentials".
-    async fn authenticate(&self, parts: &mut Parts) -> Result<Authority, Error> {
-        let client = AuthRequest::new(parts).client_address();
-        let origin = (!self.inner.hooks.is_empty()).then(|| Arc::new(Origin::of(parts, client)));
-        let caller = |who| Authority::Caller {
+    /// Identifies the sender.
+    async fn authenticate(&self, head: &Arc<RequestHead>) -> Result<Authority, Error> {
+        let request = head.auth_request();
+        let who = match &self.inner.authenticator {
+            Some(authenticator) => authenticator
+                .authenticate(request)
+                .await
+                .map_err(|error| self.auth_error(error, Some(request)))?,
+            None => None,
+        };
+        Ok(Authority::Caller {
             who,
-            address: client.map(|address| address.ip()),
-            origin,
-        };
-        let Some(authenticator) = &self.inner.authenticator else {
-            return Ok(caller(None));
-        };
-        let empty = parts.headers.get(header::AUTHORIZATION).is_some_and(|value| {
-            value
-                .as_bytes()
-                .split_at_checked(6)
-                .is_some_and(|(scheme, credentials)| {
-                    scheme.eq_ignore_ascii_case(b"basic ") && credentials.trim_ascii() == b"Og=="
-                })
-        });
-        if empty {
-            parts.headers.remove(header::AUTHORIZATION);
-        }
-        let identity = authenticator.authenticate(AuthRequest::new(parts)).await;
-        identity.map(caller).map_err(|error| self.auth_error(error))
+            request: Some(Arc::clone(head)),
+        })
     }
 
     /// Challenges an anonymous client that can log in. Docker sends its credentials only after this
     /// challenge.
     fn ping(&self, authority: &Authority) -> Outcome {
-        let challenges = self.challenges();
+        let challenges = self.challenges(authority.request(), &[]);
         if authority.identity().is_none() && !challenges.is_empty() {
             return Err(Error::Unauthorized {
                 challenges,
@@ -304,20 +298,6 @@ impl Registry {
         let next = next(&listing, |page| Request::Catalog { page });
         let repositories = listing.items.iter().map(AsRef::as_ref).collect();
         Ok((Response::List { next }, json(&Catalog { repositories })))
-    }
-}
-
-impl Origin {
-    fn of(parts: &Parts, client: Option<SocketAddr>) -> Self {
-        let text = |name: HeaderName| Some(Arc::from(parts.headers.get(name)?.to_str().ok()?));
-        let request_id = parts.extensions.get::<RequestId>();
-        Self {
-            client,
-            request_id: request_id
-                .map(|id| Arc::clone(&id.0))
-                .or_else(|| text(HeaderName::from_static("x-request-id"))),
-            user_agent: text(header::USER_AGENT),
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod blobs;
 mod body;
 mod builder;
 mod documents;
+mod head;
 mod hosted;
 mod http;
 mod layer_urls;
@@ -37,9 +38,12 @@ pub use self::{
     source::BlobSource,
 };
 
-use self::{documents::Documents, layer_urls::LayerUrls, remedies::Remedies};
+use self::{documents::Documents, head::RequestHead, layer_urls::LayerUrls, remedies::Remedies};
 use crate::{
-    auth::{Access, Action, AuthError, Authenticator, Authorizer, Challenge, Decision, Identity},
+    auth::{
+        Access, Action, AuthError, AuthRequest, Authenticator, Authorize, Authorizer, Challenge, Decision,
+        Identity,
+    },
     error::Error,
     hooks::{Actor, Context, Hooks},
     maintenance::Upkeep,
@@ -47,12 +51,9 @@ use crate::{
     protocol::Links,
     storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
 };
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// A registry: a storage with authentication, authorization and hooks. Cheap to clone; all clones share one
@@ -105,19 +106,9 @@ enum Authority {
     /// An authenticated or anonymous client: the authorizer decides.
     Caller {
         who: Option<Identity>,
-        /// Address of the client, if the listener reports it.
-        address: Option<IpAddr>,
-        /// Request, if there are hooks that want to know of it.
-        origin: Option<Arc<Origin>>,
+        /// Head of the request; `None` in process.
+        request: Option<Arc<RequestHead>>,
     },
-}
-
-/// Facts of a request that hooks are told.
-#[derive(Debug)]
-struct Origin {
-    client: Option<SocketAddr>,
-    request_id: Option<Arc<str>>,
-    user_agent: Option<Arc<str>>,
 }
 
 impl Authority {
@@ -128,14 +119,26 @@ impl Authority {
         }
     }
 
-    /// Returns the user or network that upload sessions and documents count for.
+    /// Returns the request, if this is not a call in process.
+    fn request(&self) -> Option<AuthRequest<'_>> {
+        match self {
+            Self::Caller {
+                request: Some(head), ..
+            } => Some(head.auth_request()),
+            Self::Host | Self::Caller { request: None, .. } => None,
+        }
+    }
+
+    /// Returns the user or network that upload sessions and documents count for. Anonymous clients count if the
+    /// listener reports their addresses.
     fn uploader(&self) -> Option<Uploader> {
         match self {
             Self::Host => None,
             Self::Caller { who: Some(who), .. } => Some(Uploader::User(Arc::clone(&who.subject))),
-            Self::Caller {
-                who: None, address, ..
-            } => address.map(Uploader::stranger),
+            Self::Caller { who: None, .. } => {
+                let client = self.request()?.client_address()?;
+                Some(Uploader::stranger(client.ip()))
+            }
         }
     }
 }
@@ -199,12 +202,11 @@ impl Registry {
         match authority {
             Authority::Host => Ok(Decision::Allow),
             Authority::Caller { who: Some(who), .. } if !who.is_granted(access) => Ok(Decision::Deny),
-            Authority::Caller { who, .. } => self
-                .inner
-                .authorizer
-                .authorize(who.as_ref(), access)
-                .await
-                .map_err(|e| self.auth_error(e)),
+            Authority::Caller { who, .. } => {
+                let ask = Authorize::new(who.as_ref(), access).in_request(authority.request());
+                let decision = self.inner.authorizer.authorize(ask).await;
+                decision.map_err(|error| self.auth_error(error, authority.request()))
+            }
         }
     }
 
@@ -218,7 +220,8 @@ impl Registry {
 
     /// Returns 401 if another login would help, and 403 otherwise.
     fn refusal(&self, authority: &Authority, access: &Access) -> Error {
-        let challenges = self.challenges();
+        let needed = vec![access.clone()];
+        let challenges = self.challenges(authority.request(), &needed);
         let login_helps = match authority.identity() {
             None => !challenges.is_empty(),
             // A token that lacks this can be exchanged for one that has it.
@@ -228,23 +231,23 @@ impl Registry {
             }
         };
         if login_helps {
-            Error::Unauthorized {
-                challenges,
-                needed: vec![access.clone()],
-            }
+            Error::Unauthorized { challenges, needed }
         } else {
             Error::Denied
         }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
+    /// Returns the ways in which a client can log in, to be allowed `needed`.
+    fn challenges(&self, request: Option<AuthRequest<'_>>, needed: &[Access]) -> Vec<Challenge> {
         let authenticator = self.inner.authenticator.as_ref();
-        authenticator.map(|a| a.challenges()).unwrap_or_default()
+        authenticator
+            .map(|authenticator| authenticator.challenges(request, needed))
+            .unwrap_or_default()
     }
 
-    fn auth_error(&self, error: AuthError) -> Error {
+    fn auth_error(&self, error: AuthError, request: Option<AuthRequest<'_>>) -> Error {
         match error {
-            AuthError::Rejected => match self.challenges() {
+            AuthError::Rejected => match self.challenges(request, &[]) {
                 nothing if nothing.is_empty() => Error::Denied,
                 challenges => Error::Unauthorized {
                     challenges,
@@ -278,8 +281,7 @@ impl Repository {
         Self {
             authority: Authority::Caller {
                 who: Some(identity),
-                address: None,
-                origin: None,
+                request: None,
             },
             ..self
         }
@@ -291,8 +293,7 @@ impl Repository {
         Self {
             authority: Authority::Caller {
                 who: None,
-                address: None,
-                origin: None,
+                request: None,
             },
             ..self
         }
@@ -354,12 +355,10 @@ impl Repository {
     fn context(&self) -> Context {
         let operation = self.registry.inner.operations.fetch_add(1, Ordering::Relaxed);
         let mut context = Context::new(operation, self.name.clone());
-        if let Authority::Caller { who, origin, .. } = &self.authority {
+        if let Authority::Caller { who, request } = &self.authority {
             context.actor = who.clone().map_or(Actor::Stranger, Actor::Known);
-            if let Some(origin) = origin {
-                context.client = origin.client;
-                context.request_id.clone_from(&origin.request_id);
-                context.user_agent.clone_from(&origin.user_agent);
+            if let Some(head) = request {
+                head.describe(&mut context);
             }
         }
         context

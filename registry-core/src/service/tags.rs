@@ -2,7 +2,7 @@
 
 use super::{Authority, Limits, Permission, Registry, Repository};
 use crate::{
-    auth::{Access, Action},
+    auth::{Access, Action, Authorize},
     error::Error,
     name::RepositoryName,
     protocol::PageQuery,
@@ -104,12 +104,12 @@ impl Registry {
     ) -> Result<Vec<RepositoryName>, Error> {
         match authority {
             Authority::Host => Ok(repositories),
-            Authority::Caller { who, .. } => self
-                .inner
-                .authorizer
-                .visible(who.as_ref(), repositories)
-                .await
-                .map_err(|error| self.auth_error(error)),
+            Authority::Caller { who, .. } => {
+                let catalog = Access::catalog();
+                let ask = Authorize::new(who.as_ref(), &catalog).in_request(authority.request());
+                let visible = self.inner.authorizer.visible(ask, repositories).await;
+                visible.map_err(|error| self.auth_error(error, authority.request()))
+            }
         }
     }
 }

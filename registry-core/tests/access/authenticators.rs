@@ -8,7 +8,7 @@ use std::sync::Arc;
 const PULL: &str = "/v2/team/app/manifests/v1";
 
 fn basic(realm: &str) -> Challenge {
-    Challenge::Basic { realm: realm.into() }
+    Challenge::basic(realm)
 }
 
 /// Allows everything to `ann`, and nothing to other users.
@@ -106,7 +106,7 @@ impl Authenticator for In {
         }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
         vec![basic(self.0)]
     }
 }
@@ -159,8 +159,8 @@ struct ShowsOne;
 
 #[async_trait]
 impl Authorizer for ShowsOne {
-    async fn authorize(&self, who: Option<&Identity>, _: &Access) -> Result<Decision, AuthError> {
-        Ok(if who.is_some() {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        Ok(if ask.who.is_some() {
             Decision::Allow
         } else {
             Decision::DenyHidden
@@ -169,7 +169,7 @@ impl Authorizer for ShowsOne {
 
     async fn visible(
         &self,
-        _: Option<&Identity>,
+        _: Authorize<'_>,
         _: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, AuthError> {
         Ok(vec![RepositoryName::parse("shown").unwrap()])
@@ -255,10 +255,7 @@ async fn a_granted_catalog_shows_what_the_subject_may_see() {
 
 #[tokio::test]
 async fn who_lacks_a_grant_is_asked_for_a_better_token_where_there_are_tokens() {
-    let tokens = FromExtensions.challenging(Challenge::Bearer {
-        realm: "https://auth.example/token".into(),
-        service: "test".into(),
-    });
+    let tokens = FromExtensions.challenging(Challenge::bearer("https://auth.example/token", "test"));
     let registry = for_ann(&Recording::default(), tokens);
     let granted = |who: &str| Identity::new(who).limited_to([to("team/app", Action::Pull)]);
     let open = |who: &str| {

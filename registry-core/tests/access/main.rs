@@ -7,6 +7,7 @@
 )]
 
 mod authenticators;
+mod context;
 mod decisions;
 mod recording;
 mod refusals;
@@ -19,7 +20,7 @@ use http_body_util::BodyExt as _;
 use recording::Recording;
 use registry_core::{
     Action, Algorithm, Authenticator, Authorizer, Digest, Identity, MediaType, Registry, RepositoryName,
-    auth::{Access, AuthError, AuthRequest, Challenge, Decision},
+    auth::{Access, AuthError, AuthRequest, Authorize, Challenge, Decision},
 };
 use serde_json::{Value, json};
 
@@ -120,11 +121,8 @@ impl Authenticator for ByHeader {
         }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        vec![Challenge::Bearer {
-            realm: "https://auth.example/token".into(),
-            service: "test".into(),
-        }]
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+        vec![Challenge::bearer("https://auth.example/token", "test")]
     }
 }
 
@@ -142,9 +140,10 @@ impl<F> Authorizer for Decides<F>
 where
     F: Fn(Option<&str>, &str, Action) -> Decision + Send + Sync + 'static,
 {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        let access = ask.access;
         let repository = access.repository.as_ref().map_or("", RepositoryName::as_str);
-        let subject = who.map(|identity| &*identity.subject);
+        let subject = ask.who.map(|identity| &*identity.subject);
         Ok((self.0)(subject, repository, access.action))
     }
 }

@@ -39,7 +39,8 @@ impl std::fmt::Debug for ByTag {
 
 #[async_trait]
 impl Authorizer for ByTag {
-    async fn authorize(&self, _: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        let access = ask.access;
         let tag = access.tag.as_ref().map(registry_core::Tag::as_str);
         let repository = access.repository.as_ref().map_or("", RepositoryName::as_str);
         let of_tag = tag.map_or_else(String::new, |tag| format!(":{tag}"));

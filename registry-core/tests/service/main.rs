@@ -26,7 +26,7 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use registry_core::{
     Action, Algorithm, Authenticator, Authorizer, Digest, Identity, Registry, RepositoryName, Storage, Tag,
-    auth::{Access, AuthError, AuthRequest, Challenge, Decision},
+    auth::{Access, AuthError, AuthRequest, Authorize, Challenge, Decision},
     service::ManifestPush,
     storage::MemoryStorage,
 };
@@ -91,8 +91,8 @@ impl Authenticator for ByHeader {
         }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
-        vec![Challenge::Basic { realm: "test".into() }]
+    fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+        vec![Challenge::basic("test")]
     }
 }
 
@@ -107,7 +107,8 @@ impl std::fmt::Debug for Rules {
 
 #[async_trait]
 impl Authorizer for Rules {
-    async fn authorize(&self, who: Option<&Identity>, access: &Access) -> Result<Decision, AuthError> {
+    async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+        let Authorize { who, access, .. } = ask;
         let repository = access.repository.as_ref().map_or("", RepositoryName::as_str);
         Ok((self.0)(
             who.map(|identity| &*identity.subject),

@@ -29,6 +29,7 @@ pub struct Builder {
     limits: Limits,
     links: Option<Links>,
     anonymous_push: bool,
+    base_login: bool,
     sparse_indexes: bool,
     sizes: SizePolicy,
     layer_urls: LayerUrls,
@@ -54,6 +55,7 @@ impl Builder {
             limits: Limits::default(),
             links: None,
             anonymous_push: false,
+            base_login: true,
             sparse_indexes: false,
             sizes: SizePolicy::Exact,
             layer_urls: LayerUrls::default(),
@@ -85,6 +87,19 @@ impl Builder {
     pub fn allow_anonymous_push(self) -> Self {
         Self {
             anonymous_push: true,
+            ..self
+        }
+    }
+
+    /// Answers `/v2/` with 200 for anonymous clients, although they could log in. By default they are asked to
+    /// log in there, with 401, whatever they may do without a login.
+    ///
+    /// docker sends credentials only after it was asked for them at `/v2/`, and pulls nothing without them if
+    /// it was. A registry for anonymous pulls by docker turns this off; pushes then need other clients, which
+    /// log in when an operation is refused.
+    pub fn without_base_login(self) -> Self {
+        Self {
+            base_login: false,
             ..self
         }
     }
@@ -206,6 +221,7 @@ impl Builder {
                 received: Documents::new(self.limits.document_bytes),
                 sent: Documents::new(self.limits.document_bytes),
                 links: self.links,
+                base_login: self.base_login,
                 sparse_indexes: self.sparse_indexes,
                 sizes: self.sizes,
                 layer_urls: self.layer_urls,

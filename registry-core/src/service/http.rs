@@ -275,15 +275,17 @@ impl Registry {
         })
     }
 
-    /// Challenges an anonymous client that can log in. Docker sends its credentials only after this
-    /// challenge.
+    /// Challenges an anonymous client that can log in, unless the host has turned that off. Docker sends its
+    /// credentials only after this challenge.
     fn ping(&self, authority: &Authority) -> Outcome {
-        let challenges = self.challenges(authority.request(), &[]);
-        if authority.identity().is_none() && !challenges.is_empty() {
-            return Err(Error::Unauthorized {
-                challenges,
-                needed: Vec::new(),
-            });
+        if self.inner.base_login && authority.identity().is_none() {
+            let challenges = self.challenges(authority.request(), &[]);
+            if !challenges.is_empty() {
+                return Err(Error::Unauthorized {
+                    challenges,
+                    needed: Vec::new(),
+                });
+            }
         }
         Ok((Response::Pong, ResponseBody::full(Bytes::from_static(b"{}"))))
     }

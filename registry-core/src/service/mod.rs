@@ -90,6 +90,8 @@ struct Inner {
     received: Documents,
     sent: Documents,
     links: Option<Links>,
+    /// True if anonymous clients are asked to log in at `/v2/`.
+    base_login: bool,
     sparse_indexes: bool,
     sizes: SizePolicy,
     layer_urls: LayerUrls,

@@ -113,3 +113,36 @@ async fn a_challenge_may_depend_on_the_request_and_on_what_it_needs() {
         [Challenge::bearer("https://in.process/token", "test")]
     );
 }
+
+#[tokio::test]
+async fn the_base_offers_a_login_unless_the_host_turns_that_off() {
+    let storage = filled(&["team/app"]).await;
+    let builder = || {
+        let public = |who: Option<&str>, _: &str, action| match (who, action) {
+            (Some(_), _) | (None, Action::Pull) => Decision::Allow,
+            _ => Decision::Deny,
+        };
+        Registry::builder(storage.clone())
+            .authenticator(ByHeader)
+            .authorizer(Decides(public))
+    };
+    let base = || Ask::new(Method::GET, "/v2/");
+    for (registry, strangers) in [
+        (builder().build(), StatusCode::UNAUTHORIZED),
+        (builder().without_base_login().build(), StatusCode::OK),
+    ] {
+        assert_eq!(base().send(&registry).await.status, strangers);
+        assert_eq!(base().by("Basic Og==").send(&registry).await.status, strangers);
+        assert_eq!(base().by("ann").send(&registry).await.status, StatusCode::OK);
+        assert_eq!(
+            base().by("wrong").send(&registry).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+        let pulled = Ask::new(Method::GET, "/v2/team/app/manifests/v1")
+            .send(&registry)
+            .await;
+        assert_eq!(pulled.status, StatusCode::OK);
+        let refused = put("v2", "second").send(&registry).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    }
+}

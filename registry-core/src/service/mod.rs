@@ -26,6 +26,7 @@ mod source;
 mod tag_moves;
 mod tags;
 mod uploads;
+mod view;
 
 pub use self::{
     body::ResponseBody,
@@ -36,6 +37,7 @@ pub use self::{
     referrers::ReferrersPage,
     remedies::Setting,
     source::BlobSource,
+    view::RegistryView,
 };
 
 use self::{documents::Documents, head::RequestHead, layer_urls::LayerUrls, remedies::Remedies};
@@ -114,6 +116,11 @@ enum Authority {
 }
 
 impl Authority {
+    /// Returns the authority of a user, or of an anonymous client, for calls in process.
+    const fn in_process(who: Option<Identity>) -> Self {
+        Self::Caller { who, request: None }
+    }
+
     const fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Host => None,
@@ -281,10 +288,7 @@ impl Repository {
     #[must_use]
     pub fn as_identity(self, identity: Identity) -> Self {
         Self {
-            authority: Authority::Caller {
-                who: Some(identity),
-                request: None,
-            },
+            authority: Authority::in_process(Some(identity)),
             ..self
         }
     }
@@ -293,10 +297,7 @@ impl Repository {
     #[must_use]
     pub fn as_stranger(self) -> Self {
         Self {
-            authority: Authority::Caller {
-                who: None,
-                request: None,
-            },
+            authority: Authority::in_process(None),
             ..self
         }
     }

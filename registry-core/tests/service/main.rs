@@ -18,6 +18,7 @@ mod options;
 mod outages;
 mod repositories;
 mod tags;
+mod view;
 mod wrapped;
 
 use async_trait::async_trait;

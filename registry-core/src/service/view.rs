@@ -1,0 +1,113 @@
+//! [`RegistryView`]: a registry with the authority of one user.
+
+use super::{Authority, Registry, Repository};
+use crate::{
+    auth::{Access, Action, Decision, Identity},
+    error::Error,
+    name::{InvalidName, RepositoryName},
+    protocol::PageQuery,
+    storage::Listing,
+};
+
+/// A registry with the authority of a user or of anonymous clients: the registry's authorizer decides. Created
+/// by [`Registry::as_identity`] and [`Registry::as_stranger`]; cheap to clone.
+///
+/// ```
+/// use registry_core::{
+///     Action, Identity, Registry, RepositoryName,
+///     auth::{Access, Decision},
+///     storage::MemoryStorage,
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let ann = registry.as_identity(Identity::new("ann"));
+/// let stranger = registry.as_stranger();
+///
+/// // A page that shows a button for what it would do.
+/// let push = Access::to(&RepositoryName::parse("team/app")?, Action::Push);
+/// assert_eq!(ann.decide(&push).await?, Decision::Allow);
+/// assert_eq!(stranger.decide(&push).await?, Decision::Deny);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct RegistryView {
+    registry: Registry,
+    authority: Authority,
+}
+
+impl Registry {
+    /// Uses the registry with the authority of a user.
+    #[must_use]
+    pub fn as_identity(&self, identity: Identity) -> RegistryView {
+        self.viewed(Authority::in_process(Some(identity)))
+    }
+
+    /// Uses the registry with the authority of an anonymous client.
+    #[must_use]
+    pub fn as_stranger(&self) -> RegistryView {
+        self.viewed(Authority::in_process(None))
+    }
+
+    fn viewed(&self, authority: Authority) -> RegistryView {
+        RegistryView {
+            registry: self.clone(),
+            authority,
+        }
+    }
+
+    /// Returns true if the host has not disabled the action for all clients.
+    fn enables(&self, action: Action) -> bool {
+        let inner = &self.inner;
+        let writable = !inner.read_only && inner.storage.write().is_some();
+        match action {
+            Action::Pull | Action::Catalog => true,
+            Action::Push | Action::Overwrite => writable,
+            Action::Delete => writable && inner.deletion,
+        }
+    }
+}
+
+impl RegistryView {
+    /// Returns a repository by name, with this authority. It need not exist. The name is a text or a
+    /// [`RepositoryName`].
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] if the name is malformed.
+    pub fn repository<N>(&self, name: N) -> Result<Repository, InvalidName>
+    where
+        N: TryInto<RepositoryName, Error: Into<InvalidName>>,
+    {
+        let name = name.try_into().map_err(Into::into)?;
+        Ok(self.registry.scope(name, self.authority.clone()))
+    }
+
+    /// Returns the repositories that the user may see, in byte order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the user may not list them, or the storage or the authorizer fails.
+    pub async fn repositories(
+        &self,
+        page: &PageQuery<RepositoryName>,
+    ) -> Result<Listing<RepositoryName>, Error> {
+        self.registry.repositories_for(&self.authority, page).await
+    }
+
+    /// Returns the decision about an operation, without performing it. What the host has disabled for all
+    /// clients is denied.
+    ///
+    /// The operation decides again when it is performed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Auth`] if the authorizer cannot decide.
+    pub async fn decide(&self, access: &Access) -> Result<Decision, Error> {
+        match self.registry.decide(&self.authority, access).await? {
+            Decision::Allow if !self.registry.enables(access.action) => Ok(Decision::Deny),
+            decision => Ok(decision),
+        }
+    }
+}

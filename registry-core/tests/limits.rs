@@ -637,6 +637,13 @@ async fn open_uploads_of_one_user() {
     }
 }
 
+/// Nobody closes a repository alone.
+#[test]
+fn a_user_has_a_quarter_of_a_repositorys_uploads() {
+    let limits = Limits::default();
+    assert_eq!(limits.uploads_of_user * 4, limits.uploads_in_repository);
+}
+
 #[tokio::test]
 async fn components_of_the_name_of_a_new_repository() {
     let storage = MemoryStorage::new();
@@ -689,6 +696,7 @@ async fn components_of_the_name_of_a_new_repository() {
         .body(String::new())
         .unwrap();
     assert_eq!(send(&now, get).await.status, StatusCode::OK);
+    assert_eq!(Limits::default().name_components, 32);
 }
 
 #[tokio::test]

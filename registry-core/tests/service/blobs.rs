@@ -3,6 +3,7 @@
 use crate::{ByHeader, digest, filled, logging::Failing, send, wrapped::Wrapped};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use registry_core::{
     Digest, Registry, Storage,
@@ -58,10 +59,15 @@ async fn with_content(storage: &MemoryStorage) -> Digest {
 }
 
 async fn ask(registry: &Registry, digest: &Digest, range: &str) -> http::Response<ResponseBody> {
-    let request = Request::get(format!("/v2/a/blobs/{digest}"))
-        .header(header::RANGE, range)
-        .body(String::new());
-    registry.handle(request.unwrap()).await
+    let mut request = Request::get(format!("/v2/a/blobs/{digest}"))
+        .body(String::new())
+        .unwrap();
+    if !range.is_empty() {
+        request
+            .headers_mut()
+            .insert(header::RANGE, range.parse().unwrap());
+    }
+    registry.handle(request).await
 }
 
 /// Reads the next frame as text.
@@ -86,6 +92,8 @@ async fn several_ranges_are_answered_here_part_by_part() {
     );
     assert!(!answer.headers().contains_key(header::CONTENT_RANGE));
     let length = answer.headers()[header::CONTENT_LENGTH].clone();
+    assert_eq!(answer.headers()[header::ACCEPT_RANGES], "bytes");
+    assert_eq!(answer.headers()[header::CACHE_CONTROL], "max-age=31536000");
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let part = |range: &str, bytes: &str| {
         format!(
@@ -152,12 +160,25 @@ async fn a_part_is_opened_when_the_one_before_it_was_sent() {
 #[tokio::test]
 async fn a_part_that_is_gone_or_short_cuts_the_answer() {
     type Break = fn(Option<BlobRead>) -> Result<Option<BlobRead>, StorageError>;
-    let breaks: [Break; 3] = [
+    let breaks: [Break; 5] = [
         |_| Ok(None),
         |_| Err(StorageError::internal("the disk is gone")),
         |read| {
             Ok(read.map(|mut read| {
                 read.body = BlobBody::Content(Content::bytes(Bytes::from_static(b"3")));
+                read
+            }))
+        },
+        |read| {
+            Ok(read.map(|mut read| {
+                read.body = BlobBody::Content(Content::bytes(Bytes::from_static(b"3456")));
+                read
+            }))
+        },
+        // The file has another size than when the first part was sent.
+        |read| {
+            Ok(read.map(|mut read| {
+                read.range = 3..5;
                 read
             }))
         },
@@ -187,7 +208,7 @@ async fn a_part_that_is_gone_or_short_cuts_the_answer() {
             }
         };
         assert!(
-            read.contains("\r\n\r\n012") && !read.contains("345"),
+            read.contains("\r\n\r\n012") && !read.contains("345") && !read.contains("678"),
             "{error}: {read}"
         );
         assert!(next(&mut body).await.is_none(), "{number}");
@@ -220,4 +241,38 @@ async fn a_blob_that_goes_before_its_first_part_is_unknown() {
     let answer = ask(&registry, &digest, "bytes=0-2,3-5").await;
 
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+/// RFC 9110, section 14.2: a HEAD has no part, so that of which part it speaks is not even read.
+#[tokio::test]
+async fn a_range_of_a_head_is_not_read() {
+    let storage = MemoryStorage::new();
+    let digest = with_content(&storage).await;
+    let registry = Registry::builder(storage).build();
+    for range in ["bytes=0-9", "bytes=0-9,20-29", "bytes=none", "bytes=99-"] {
+        let request = Request::head(format!("/v2/a/blobs/{digest}"))
+            .header(header::RANGE, range)
+            .body(String::new());
+        let answer = registry.handle(request.unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{range}");
+        assert_eq!(
+            answer.headers()[header::CONTENT_LENGTH],
+            CONTENT.len().to_string()
+        );
+    }
+}
+
+/// The first piece of a body has been read before there is a head.
+#[tokio::test]
+async fn a_body_says_how_long_it_is_with_what_has_been_read_of_it() {
+    let storage = MemoryStorage::new();
+    let digest = with_content(&storage).await;
+    let registry = Registry::builder(storage).build();
+    for (range, length) in [("", 36), ("bytes=3-9", 7)] {
+        let mut body = ask(&registry, &digest, range).await.into_body();
+        assert_eq!(body.size_hint().exact(), Some(length), "{range}");
+        assert!(!body.is_end_stream());
+        assert_eq!(next(&mut body).await.unwrap().unwrap().len() as u64, length);
+        assert_eq!(body.size_hint().exact(), Some(0));
+    }
 }

@@ -1,18 +1,23 @@
 //! Tests of the log after a storage failure: it names client and request.
 
+use crate::{IMAGE, digest, manifest, outages::Broken};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use registry_core::{
-    Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
+    Algorithm, Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, Tag,
     auth::ClientAddress,
+    manifest::Manifest,
+    protocol::PageQuery,
+    service::ManifestPush,
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, StorageError,
-        StoredManifest,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page,
+        PutManifest, ReadBlob, StorageError, StoredManifest, TagExpect, TagMove, Verified,
     },
 };
+use serde_json::json;
 use std::{
     fs::File,
     io,
@@ -20,7 +25,7 @@ use std::{
     sync::{Arc, Mutex},
     task::{Context, Poll},
 };
-use tracing::subscriber::DefaultGuard;
+use tracing::{Level, subscriber::DefaultGuard};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -182,6 +187,139 @@ async fn an_answer_whose_first_bytes_cannot_be_read_is_a_refusal() {
     }
 }
 
+/// One name, however a client spells it.
+#[tokio::test]
+async fn a_path_is_logged_as_it_is_read() {
+    let log = Log::at(Level::DEBUG);
+    let registry = Registry::builder(Unreadable { from: 1 }).build();
+
+    registry.handle(request("/v2/team%2F%61pp/manifests/v1")).await;
+    let target = format!("/v2/team%2Fapp/blobs/{DIGEST}");
+    let streamed = registry.handle(request(&target)).await.into_body();
+    streamed.collect().await.unwrap_err();
+
+    let [refused, broken_off] = &log.take()[..] else {
+        panic!("two lines");
+    };
+    let span = r#"request{method=GET path="/v2/team/app/manifests/v1"}: "#;
+    assert!(refused.contains(span), "{refused}");
+    for line in [refused, broken_off] {
+        assert!(line.contains(" repository=team/app "), "{line}");
+        assert!(line.contains(r#" method=GET path="/v2/team/app/"#), "{line}");
+        assert!(!line.contains('%'), "{line}");
+    }
+}
+
+/// Clients are told of it, and somebody has to do something about it.
+#[tokio::test]
+async fn a_disk_without_room_or_files_is_an_error_in_the_log() {
+    let errors: [fn() -> StorageError; 2] = [
+        || StorageError::io("cannot write /data", io::ErrorKind::StorageFull.into()),
+        || StorageError::OutOfFiles {
+            context: "cannot write /data".into(),
+            source: "no inodes".into(),
+        },
+    ];
+    for error in errors {
+        let log = Log::capture();
+        let registry = Registry::builder(Broken(error)).build();
+
+        registry.handle(request("/v2/team/app/manifests/v1")).await;
+
+        let line = log.take().concat();
+        assert!(
+            line.starts_with("ERROR ") && line.contains("cannot write /data"),
+            "{line}"
+        );
+        assert!(line.contains("status=403 Forbidden"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn sizes_that_are_accepted_although_they_are_wrong_are_told() {
+    let log = Log::capture();
+    let registry = Registry::builder(MemoryStorage::new())
+        .allow_wrong_sizes()
+        .build();
+    let repository = registry.repository("team/app").unwrap();
+    repository.push_blob(String::from("{}"), None).await.unwrap();
+    let lying = String::from_utf8(manifest("lying").to_vec()).unwrap();
+    let lying = lying.replace(r#""size":2"#, r#""size":7"#);
+
+    let push = ManifestPush::new(Tag::parse("v1").unwrap(), lying);
+    repository.put_manifest(push).await.unwrap();
+
+    let line = log.take().concat();
+    for part in [
+        "WARN ",
+        "gives other sizes than its content has, and is accepted",
+        "repository=team/app",
+        "stored=2 claimed=7 descriptors=1",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+const WITHOUT_ANNOTATIONS: &str = "a manifest is listed without its annotations";
+
+/// Accepted once, by whatever rules held then.
+#[tokio::test]
+async fn a_stored_manifest_whose_annotations_cannot_be_listed_is_told() {
+    let log = Log::capture();
+    let stored = json!({
+        "subject": {"mediaType": "a/b", "digest": digest().to_string(), "size": 2},
+        "annotations": {"number": 5},
+    });
+    let media_type = MediaType::parse(IMAGE).unwrap();
+    let stored = Manifest::parse_stored(stored.to_string().as_bytes(), &media_type).unwrap();
+
+    let (_, listed) = stored.referrer(Digest::of(Algorithm::Sha256, b"own"), 3).unwrap();
+
+    assert_eq!(listed.annotations, None);
+    let line = log.take().concat();
+    assert!(
+        line.starts_with("WARN ") && line.contains(WITHOUT_ANNOTATIONS),
+        "{line}"
+    );
+    assert!(line.contains(&format!("digest={}", listed.digest)), "{line}");
+}
+
+/// An older client keeps it in an index under a tag.
+#[tokio::test]
+async fn an_entry_that_was_kept_and_whose_annotations_cannot_be_listed_is_told() {
+    let log = Log::capture();
+    let storage = MemoryStorage::new();
+    let registry = Registry::builder(storage.clone()).build();
+    let repository = registry.repository("team/app").unwrap();
+    repository.push_blob(String::from("{}"), None).await.unwrap();
+    let kept = manifest("kept");
+    let (of_kept, size) = (Digest::of(Algorithm::Sha256, &kept), kept.len());
+    let push = ManifestPush::new(of_kept, kept);
+    repository.put_manifest(push).await.unwrap();
+    let entry = json!({
+        "mediaType": IMAGE, "digest": of_kept.to_string(), "size": size, "annotations": {"number": 5},
+    });
+    let index = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [entry]});
+    let verified = Verified::of(Algorithm::Sha256, index.to_string().into());
+    let mut put = PutManifest::new(verified, MediaType::parse(MediaType::OCI_INDEX).unwrap());
+    put.tags.push(TagMove {
+        tag: Tag::of_referrers(&digest()),
+        expect: TagExpect::Any,
+    });
+    let write = storage.write().unwrap();
+    write.put_manifest(repository.name(), put).await.unwrap();
+
+    let listed = repository.referrers(&digest(), None, &PageQuery::default()).await;
+
+    assert_eq!(listed.unwrap().items.len(), 1);
+    let line = log.take().concat();
+    assert!(
+        line.starts_with("WARN ") && line.contains(WITHOUT_ANNOTATIONS),
+        "{line}"
+    );
+    assert!(line.contains(&format!("digest={of_kept}")), "{line}");
+}
+
 /// Log of this thread, until it is dropped.
 struct Log {
     written: Arc<Mutex<Vec<u8>>>,
@@ -190,11 +328,16 @@ struct Log {
 
 impl Log {
     fn capture() -> Self {
+        Self::at(Level::INFO)
+    }
+
+    fn at(level: Level) -> Self {
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
         let writer = Arc::clone(&written);
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .without_time()
+            .with_max_level(level)
             .with_writer(move || Writer(Arc::clone(&writer)))
             .finish();
         Self {

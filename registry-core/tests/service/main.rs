@@ -16,6 +16,7 @@ mod in_process;
 mod logging;
 mod options;
 mod outages;
+mod remedies;
 mod repositories;
 mod tags;
 mod view;

@@ -11,12 +11,38 @@ use std::io;
 
 /// Storage whose reads all fail, as on a broken or a full disk.
 #[derive(Debug)]
-struct Broken(io::ErrorKind);
+pub(crate) struct Broken(pub(crate) fn() -> StorageError);
 
 impl Broken {
     fn error(&self) -> StorageError {
-        StorageError::io("/secret/path", io::Error::new(self.0, "secret cause"))
+        (self.0)()
     }
+}
+
+fn failed() -> StorageError {
+    StorageError::io("/secret/path", io::Error::other("secret cause"))
+}
+
+fn full() -> StorageError {
+    let cause = io::Error::new(io::ErrorKind::StorageFull, "secret cause");
+    StorageError::io("/secret/path", cause)
+}
+
+fn out_of_files() -> StorageError {
+    StorageError::OutOfFiles {
+        context: "/secret/path".into(),
+        source: "secret cause".into(),
+    }
+}
+
+fn unavailable() -> StorageError {
+    let context = "/secret/path was replaced".into();
+    StorageError::Unavailable { context }
+}
+
+/// A reader that somebody asks to write.
+const fn read_only() -> StorageError {
+    StorageError::ReadOnly
 }
 
 #[async_trait]
@@ -70,27 +96,47 @@ impl Storage for Broken {
 
 #[tokio::test]
 async fn an_outage_is_no_absence_and_its_cause_is_not_for_clients() {
-    for (kind, status, code) in [
-        (io::ErrorKind::Other, StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
-        (io::ErrorKind::StorageFull, StatusCode::FORBIDDEN, "DENIED"),
+    type Fails = fn() -> StorageError;
+    for (error, status, code, message) in [
+        (
+            failed as Fails,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "UNKNOWN",
+            "the storage failed",
+        ),
+        (full, StatusCode::FORBIDDEN, "DENIED", "no space left"),
+        (
+            out_of_files,
+            StatusCode::FORBIDDEN,
+            "DENIED",
+            "no files (inodes) left",
+        ),
+        (unavailable, StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", "for now"),
+        (
+            read_only,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "UNSUPPORTED",
+            "read-only",
+        ),
     ] {
-        let registry = Registry::builder(Broken(kind)).allow_anonymous_push().build();
+        let registry = Registry::builder(Broken(error)).allow_anonymous_push().build();
         let reads = every_request()
             .into_iter()
             .filter(|(method, target)| *method == Method::GET && !target.contains("uploads"));
         for (method, target) in reads.chain([(Method::GET, "/v2/_catalog".to_owned())]) {
             let answer = send(&registry, None, method, &target, "").await;
             assert_eq!((answer.status, &*answer.code()), (status, code), "{target}");
+            assert!(answer.message().contains(message), "{}", answer.message());
             assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
+            let later = answer.headers.contains_key(header::RETRY_AFTER);
+            assert_eq!(later, status == StatusCode::SERVICE_UNAVAILABLE, "{target}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_storage_without_a_writing_plane_is_read_only() {
-    let registry = Registry::builder(Broken(io::ErrorKind::Other))
-        .allow_anonymous_push()
-        .build();
+    let registry = Registry::builder(Broken(failed)).allow_anonymous_push().build();
     for (method, target) in every_request() {
         if method == Method::GET && !target.contains("uploads") || method == Method::HEAD {
             continue;

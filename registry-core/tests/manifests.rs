@@ -181,3 +181,110 @@ fn annotations_of_every_kind_of_descriptor_are_strings() {
     let value: Value = serde_json::from_str(&document("")).unwrap();
     assert!(Manifest::parse(value.to_string().as_bytes(), None).is_ok());
 }
+
+/// Go decodes a whole document or nothing of it.
+#[test]
+fn a_field_of_a_type_that_clients_cannot_decode_is_refused_by_its_name() {
+    let entry = |more: &str| entry_with(&format!(",{more}"));
+    let mut documents = vec![
+        ("data", entry(r#""data":5"#)),
+        ("data", entry(r#""data":["a"]"#)),
+        ("data", entry(r#""data":"a b""#)),
+        ("platform", entry(r#""platform":"linux/amd64""#)),
+        ("urls", entry(r#""urls":"https://a/""#)),
+        ("artifactType", entry(r#""artifactType":{}"#)),
+        ("size", entry("").replace(r#""size":1,"#, r#""size":"1""#)),
+        (
+            "size",
+            entry("").replace(r#""size":1,"#, r#""size":9223372036854775808"#),
+        ),
+        ("schemaVersion", document(r#","schemaVersion":"2""#)),
+        ("config", document(r#","config":"sha256:""#)),
+        ("layers", document(r#","layers":{}"#)),
+    ];
+    for (field, _) in PLATFORM {
+        let lists = ["os.features", "features"].contains(&field);
+        for value in ["5", "{}", if lists { r#""a""# } else { r#"["a"]"# }] {
+            let platform = format!(r#""platform":{{"{field}":{value}}}"#);
+            documents.push((field, entry(&platform)));
+        }
+    }
+    for (field, document) in documents {
+        let refused = refusal(&document).unwrap_or_else(|| panic!("{document}"));
+        let named = format!("`{field}`: ");
+        assert!(
+            refused.contains(&named) && refused.contains(" at line 1 column "),
+            "{document}: {refused}"
+        );
+        assert!(!refused.contains("line 0"), "{refused}");
+    }
+    let deep = entry(r#""platform":{"os":5}"#);
+    assert!(
+        refusal(&deep).unwrap().contains(
+            ": `manifests`: `platform`: `os`: invalid type: integer `5`, expected a string at line 1 "
+        ),
+        "{:?}",
+        refusal(&deep)
+    );
+}
+
+/// What was accepted once is served and listed.
+#[test]
+fn a_stored_document_may_have_fields_of_any_type() {
+    let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
+    for more in [
+        r#","data":5"#,
+        r#","data":"a b""#,
+        r#","platform":{"os":5,"features":"a"}"#,
+        r#","platform":7"#,
+        r#","\ud800":1,"\udc00key":{"\ud800":2}"#,
+    ] {
+        let stored = entry_with(more);
+        let manifest = Manifest::parse_stored(stored.as_bytes(), &media_type).unwrap();
+        assert_eq!(manifest.manifests().len(), 1, "{stored}");
+    }
+    let stored = document(r#","\ud800":{"a":1},"layers":[<descriptor>]"#);
+    let manifest = Manifest::parse_stored(stored.as_bytes(), &media_type).unwrap();
+    assert_eq!(manifest.blobs().len(), 1);
+    assert!(Manifest::parse(stored.as_bytes(), None).is_err());
+}
+
+/// Go's encoders write null for a list that there is none of.
+#[test]
+fn null_is_no_list_beside_those_of_the_other_kind() {
+    let typed = |media_type: &str, more: &str| {
+        let document = document(&format!(r#","schemaVersion":2{more}"#));
+        document.replace("application/vnd.example+json", media_type)
+    };
+    let image = r#","config":<descriptor>,"layers":[<descriptor>]"#;
+    let both = format!(r#"{image},"manifests":null"#);
+    for media_type in [MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST, "a/b+json"] {
+        for document in [
+            typed(media_type, &both),
+            typed(media_type, &format!(r#","manifests":null{image}"#)),
+            typed(
+                media_type,
+                r#","config":<descriptor>,"layers":null,"manifests":null"#,
+            ),
+        ] {
+            let manifest = Manifest::parse(document.as_bytes(), None).unwrap();
+            assert!(manifest.manifests().is_empty() && !manifest.blobs().is_empty());
+        }
+    }
+    for more in [
+        r#","manifests":null"#,
+        r#","manifests":null,"config":null,"layers":null"#,
+        r#","manifests":[<descriptor>],"config":null,"layers":null"#,
+    ] {
+        let document = typed(MediaType::OCI_INDEX, more);
+        assert!(Manifest::parse(document.as_bytes(), None).is_ok(), "{document}");
+    }
+    for (media_type, more) in [
+        (MediaType::OCI_INDEX, &*both),
+        (MediaType::OCI_MANIFEST, &format!(r#"{image},"manifests":[]"#)),
+        ("a/b+json", r#","layers":[],"manifests":[]"#),
+    ] {
+        let document = typed(media_type, more);
+        assert!(Manifest::parse(document.as_bytes(), None).is_err(), "{document}");
+    }
+}

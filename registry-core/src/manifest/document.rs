@@ -4,6 +4,7 @@ use super::{
     child::Child,
     invalid::InvalidManifest,
     keys::{self, Field, Keys, Reading},
+    values::{Base64, List, Nullable, Size, value},
 };
 use crate::{
     annotations::{Annotations, InvalidAnnotations},
@@ -13,7 +14,7 @@ use crate::{
 };
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt, marker::PhantomData, str, sync::Arc};
@@ -27,9 +28,9 @@ pub(super) struct Document<'a> {
     media_type: Option<Cow<'a, str>>,
     pub(super) artifact_type: Option<Cow<'a, str>>,
     pub(super) config: Vec<RawDescriptor<'a>>,
-    /// Absent or a list. Null is an empty list, as Go writes it.
-    pub(super) layers: Option<Vec<RawDescriptor<'a>>>,
-    pub(super) manifests: Option<Vec<RawDescriptor<'a>>>,
+    /// Absent, null, or a list.
+    pub(super) layers: Option<Option<Vec<RawDescriptor<'a>>>>,
+    pub(super) manifests: Option<Option<Vec<RawDescriptor<'a>>>>,
     /// Layers of the withdrawn type `application/vnd.oci.artifact.manifest.v1+json`, which is still in use.
     pub(super) blobs: Vec<RawDescriptor<'a>>,
     pub(super) subject: Option<RawDescriptor<'a>>,
@@ -86,6 +87,21 @@ impl<'a> Document<'a> {
             .deserialize_map(DocumentVisitor(reading))
             .and_then(|document| deserializer.end().map(|()| document));
         document.map_err(|error| InvalidManifest::Json(InvalidJson::new(&error)))
+    }
+
+    /// Returns true if this is written as an index. Go writes null for an empty list; beside the fields of an image it
+    /// counts as absent.
+    pub(super) const fn has_manifests(&self) -> bool {
+        match self.manifests {
+            None => false,
+            Some(None) => !self.has_image(),
+            Some(Some(_)) => true,
+        }
+    }
+
+    /// Returns true if this has the fields of an image.
+    pub(super) const fn has_image(&self) -> bool {
+        !self.config.is_empty() || matches!(self.layers, Some(Some(_)))
     }
 
     pub(super) fn media_type(&self, header: Option<&MediaType>) -> Result<MediaType, InvalidManifest> {
@@ -175,20 +191,6 @@ pub(super) fn quoted(text: &str) -> String {
     crate::text::cut(text.to_owned(), 128)
 }
 
-/// Reads the value of a field. Unless `must_fit` is set, a value of the wrong type counts as missing.
-pub(super) fn value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
-    map: &mut A,
-    must_fit: bool,
-    seed: S,
-) -> Result<Option<S::Value>, A::Error> {
-    if must_fit {
-        return map.next_value_seed(seed).map(Some);
-    }
-    let raw: &'de RawValue = map.next_value()?;
-    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-    Ok(seed.deserialize(&mut deserializer).ok())
-}
-
 struct DocumentVisitor(Reading);
 
 impl<'de> Visitor<'de> for DocumentVisitor {
@@ -208,33 +210,32 @@ impl<'de> Visitor<'de> for DocumentVisitor {
                 continue;
             };
             let is_pushed = reading == Reading::Pushed;
-            let list = |map: &mut A| {
-                let list = value(map, is_exact, Nullable(List(Descriptor(reading))))?;
-                Ok::<_, A::Error>(list.map(Option::unwrap_or_default))
-            };
+            let list = |map: &mut A| value(map, name, is_exact, Nullable(List(Descriptor(reading))));
             match name {
                 "schemaVersion" => {
-                    let version = value(&mut map, is_pushed, PhantomData::<Option<u64>>)?;
+                    let version = value(&mut map, name, is_pushed, PhantomData::<Option<u64>>)?;
                     document.schema_version = version.flatten().or(document.schema_version);
                 }
                 "mediaType" => set(
                     &mut document.media_type,
-                    value(&mut map, is_pushed, Nullable(Text))?,
+                    value(&mut map, name, is_pushed, Nullable(Text))?,
                 ),
                 "artifactType" => set(
                     &mut document.artifact_type,
-                    value(&mut map, is_pushed, Nullable(Text))?,
+                    value(&mut map, name, is_pushed, Nullable(Text))?,
                 ),
                 "config" => {
-                    let config = value(&mut map, is_exact, Nullable(Descriptor(reading)))?;
+                    let config = value(&mut map, name, is_exact, Nullable(Descriptor(reading)))?;
                     document.config.extend(config.flatten());
                 }
                 "layers" => add(&mut document.layers, list(&mut map)?),
                 "manifests" => add(&mut document.manifests, list(&mut map)?),
-                "blobs" => document.blobs.extend(list(&mut map)?.unwrap_or_default()),
+                "blobs" => document
+                    .blobs
+                    .extend(list(&mut map)?.flatten().unwrap_or_default()),
                 "subject" => set(
                     &mut document.subject,
-                    value(&mut map, is_exact, Nullable(Descriptor(reading)))?,
+                    value(&mut map, name, is_exact, Nullable(Descriptor(reading)))?,
                 ),
                 _ => document.annotations = Some(map.next_value()?),
             }
@@ -250,68 +251,12 @@ fn set<T>(field: &mut Option<T>, value: Option<Option<T>>) {
     }
 }
 
-fn add<T>(field: &mut Option<Vec<T>>, list: Option<Vec<T>>) {
-    if let Some(mut list) = list {
-        field.get_or_insert_default().append(&mut list);
-    }
-}
-
-/// Deserializes a value or null.
-pub(super) struct Nullable<S>(pub(super) S);
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Nullable<S> {
-    type Value = Option<S::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Nullable<S> {
-    type Value = Option<S::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value or null")
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        self.0.deserialize(deserializer).map(Some)
-    }
-}
-
-/// Deserializes a list of values that `S` reads.
-#[derive(Clone, Copy)]
-struct List<S>(S);
-
-impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for List<S> {
-    type Value = Vec<S::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for List<S> {
-    type Value = Vec<S::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = sequence.next_element_seed(self.0)? {
-            list.push(item);
+fn add<T>(field: &mut Option<Option<Vec<T>>>, list: Option<Option<Vec<T>>>) {
+    if let Some(list) = list {
+        let field = field.get_or_insert_default();
+        if let Some(mut list) = list {
+            field.get_or_insert_default().append(&mut list);
         }
-        Ok(list)
     }
 }
 
@@ -342,20 +287,26 @@ impl<'de> Visitor<'de> for Descriptor {
         let (mut artifact_type, mut annotations) = (None, None);
         let mut keys = Keys::of(keys::DESCRIPTOR, reading);
         while let Some(key) = map.next_key_seed(&mut keys)? {
-            match key.map(|field| field.name) {
-                Some("mediaType") => set(&mut media_type, value(&mut map, is_pushed, Text)?.map(Some)),
-                Some("digest") => set(&mut digest, value(&mut map, is_pushed, Text)?.map(Some)),
-                Some("size") => set(
-                    &mut size,
-                    value(&mut map, is_pushed, PhantomData::<u64>)?.map(Some),
+            let Some(Field { name, .. }) = key else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            match name {
+                "mediaType" => set(&mut media_type, value(&mut map, name, is_pushed, Text)?.map(Some)),
+                "digest" => set(&mut digest, value(&mut map, name, is_pushed, Text)?.map(Some)),
+                "size" => set(&mut size, value(&mut map, name, is_pushed, Size)?.map(Some)),
+                "urls" => set(&mut urls, value(&mut map, name, is_pushed, Nullable(List(Text)))?),
+                "artifactType" => set(
+                    &mut artifact_type,
+                    value(&mut map, name, is_pushed, Nullable(Text))?,
                 ),
-                Some("urls") => set(&mut urls, value(&mut map, is_pushed, Nullable(List(Text)))?),
-                Some("artifactType") => {
-                    set(&mut artifact_type, value(&mut map, is_pushed, Nullable(Text))?);
+                "annotations" => annotations = Some(map.next_value()?),
+                // Nothing of these is kept, but what is pushed has to be what clients can decode.
+                "data" if is_pushed => {
+                    value(&mut map, name, true, Nullable(Base64))?;
                 }
-                Some("annotations") => annotations = Some(map.next_value()?),
-                Some("platform") if is_pushed => {
-                    map.next_value_seed(Nullable(Platform))?;
+                "platform" if is_pushed => {
+                    value(&mut map, name, true, Nullable(Platform))?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -400,8 +351,18 @@ impl<'de> Visitor<'de> for Platform {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut keys = Keys::of(keys::PLATFORM, Reading::Pushed);
-        while map.next_key_seed(&mut keys)?.is_some() {
-            map.next_value::<IgnoredAny>()?;
+        while let Some(key) = map.next_key_seed(&mut keys)? {
+            match key.map(|field| field.name) {
+                Some(name @ ("os.features" | "features")) => {
+                    value(&mut map, name, true, Nullable(List(Text)))?;
+                }
+                Some(name) => {
+                    value(&mut map, name, true, Nullable(Text))?;
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
         }
         Ok(())
     }

@@ -107,7 +107,11 @@ impl<'de> DeserializeSeed<'de> for &mut Keys {
     type Value = Option<Field>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+        match self.reading {
+            Reading::Pushed => deserializer.deserialize_str(self),
+            // A key with half of a surrogate pair is no text, and no field either.
+            Reading::Stored => deserializer.deserialize_bytes(self),
+        }
     }
 }
 
@@ -120,6 +124,10 @@ impl Visitor<'_> for &mut Keys {
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
         self.find(key).map_err(E::custom)
+    }
+
+    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Self::Value, E> {
+        self.visit_str(&String::from_utf8_lossy(key))
     }
 }
 

@@ -12,6 +12,7 @@ mod document;
 mod invalid;
 mod keys;
 mod sniff;
+mod values;
 
 pub(crate) use self::depth::depth;
 pub use self::{child::Child, invalid::InvalidManifest};
@@ -65,10 +66,10 @@ impl Manifest {
         match shape {
             Shape::Image if document.config.is_empty() => return Err(missing("config")),
             Shape::Image if document.layers.is_none() => return Err(missing("layers")),
-            Shape::Index if document.manifests.is_none() => return Err(missing("manifests")),
+            Shape::Index if !document.has_manifests() => return Err(missing("manifests")),
             Shape::Image | Shape::Index | Shape::Unknown => {}
         }
-        if document.manifests.is_some() && (!document.config.is_empty() || document.layers.is_some()) {
+        if document.has_manifests() && document.has_image() {
             return Err(InvalidManifest::Ambiguous);
         }
         Self::of(document, media_type, shape)
@@ -105,7 +106,10 @@ impl Manifest {
         let (annotations, problem) = document::annotations("the manifest", document.annotations, reading)?;
         let children = |field, descriptors| document::children(field, descriptors, reading);
         let mut blobs = children("config", document.config)?;
-        blobs.append(&mut children("layers", document.layers.unwrap_or_default())?);
+        blobs.append(&mut children(
+            "layers",
+            document.layers.flatten().unwrap_or_default(),
+        )?);
         blobs.append(&mut children("blobs", document.blobs)?);
         let subject = children("subject", document.subject.into_iter().collect())?
             .pop()
@@ -113,7 +117,7 @@ impl Manifest {
         Ok(Self {
             media_type,
             blobs,
-            manifests: children("manifests", document.manifests.unwrap_or_default())?,
+            manifests: children("manifests", document.manifests.flatten().unwrap_or_default())?,
             subject,
             artifact_type,
             annotations,

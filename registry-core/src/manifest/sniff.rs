@@ -1,8 +1,8 @@
 //! Media type of a document whose push is unknown.
 
 use super::{
-    document::{Nullable, value},
     keys::{self, Field, Keys, Reading},
+    values::{Nullable, value},
 };
 use crate::{json::Text, media_type::MediaType};
 use serde::{
@@ -49,8 +49,8 @@ impl<'de> Visitor<'de> for SniffedVisitor {
         let mut keys = Keys::of(keys::DOCUMENT, Reading::Stored);
         while let Some(key) = map.next_key_seed(&mut keys)? {
             match key.map(|Field { name, .. }| name) {
-                Some("mediaType") => {
-                    if let Some(Some(own)) = value(&mut map, false, Nullable(Text))? {
+                Some(name @ "mediaType") => {
+                    if let Some(Some(own)) = value(&mut map, name, false, Nullable(Text))? {
                         sniffed.own = MediaType::parse(&own).ok();
                     }
                 }

@@ -273,7 +273,7 @@ where
 /// A change to a document that stays JSON, but is not an image manifest any more.
 type Bend = fn(&mut Value);
 
-const BENT_MANIFESTS: [(&str, Bend); 18] = [
+const BENT_MANIFESTS: [(&str, Bend); 19] = [
     ("with-manifests-too", |value| value["manifests"] = json!([])),
     ("of-schema-version-3", |value| value["schemaVersion"] = json!(3)),
     ("without-schema-version", |value| remove(value, "schemaVersion")),
@@ -312,6 +312,9 @@ const BENT_MANIFESTS: [(&str, Bend); 18] = [
     ("with-a-descriptor-that-is-a-list", |value| {
         let config = &value["config"];
         value["config"] = json!([config["mediaType"], config["digest"], config["size"], null])
+    }),
+    ("with-data-that-is-no-text", |value| {
+        value["config"]["data"] = json!(5)
     }),
     ("with-an-artifact-type-that-is-no-media-type", |value| {
         value["artifactType"] = json!("signature")

@@ -54,6 +54,10 @@ pub(super) fn add(list: &mut List) {
         let set = mixed_algorithms(&session);
         lives(session, set)
     });
+    list.add("manifests/null-lists", |session| {
+        let set = null_lists(&session);
+        lives(session, set)
+    });
     list.add("manifests/missing-by-digest", missing_by_digest);
     list.add("manifests/missing-by-tag", missing_by_tag);
     list.add("manifests/invalid-digest-format", invalid_digest_format);
@@ -145,6 +149,16 @@ fn set(session: &Session, blobs: Vec<Blob>, documents: Vec<Value>) -> DataSet {
 fn no_layers(session: &Session) -> DataSet {
     let config = config(session, "amd64");
     let manifest = image(&descriptor(OCI_CONFIG, &config), &[]);
+    set(session, vec![config], vec![manifest])
+}
+
+/// Returns an image with null for each list that is empty, as encoders in Go write it.
+fn null_lists(session: &Session) -> DataSet {
+    let config = config(session, "amd64");
+    let mut manifest = image(&descriptor(OCI_CONFIG, &config), &[]);
+    manifest["manifests"] = json!(null);
+    manifest["annotations"] = json!(null);
+    manifest["config"]["urls"] = json!(null);
     set(session, vec![config], vec![manifest])
 }
 

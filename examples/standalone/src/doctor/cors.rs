@@ -168,6 +168,13 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
         HeaderValue::from_static("accept,authorization"),
     );
     let answer = client.ask(door, question).await.ok()?;
+    refused_preflight(&answer, origin)
+        .or_else(|| lacking(&answer, origin, method))
+        .or_else(|| for_preflight(&answer, origin))
+}
+
+/// Reports a preflight that is refused, with the server that refuses it.
+fn refused_preflight(answer: &Answer, origin: &HeaderValue) -> Option<Finding> {
     if answer.status == StatusCode::UNAUTHORIZED {
         let seen = format!(
             "the preflight `OPTIONS` of a browser is answered with {}: it never has a login, so web interfaces can neither read nor delete manifests",
@@ -177,7 +184,7 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
             "answer `OPTIONS` without a login, as this registry does (registry:2 does not). nginx: `limit_except OPTIONS { auth_basic …; }`",
         ));
     }
-    if answer.is_of_registry() && names_no_interface(&answer) {
+    if answer.is_of_registry() && names_no_interface(answer) {
         let seen = format!(
             "the preflight `OPTIONS` of a browser is answered with {}: no web interface is configured",
             answer.summary()
@@ -198,6 +205,11 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
         );
         return Some(Finding::fault(Check::Cors, seen).server("forward `OPTIONS` to the registry"));
     }
+    None
+}
+
+/// Reports the permissions that a page needs for this method and a login, and does not get.
+fn lacking(answer: &Answer, origin: &HeaderValue, method: &Method) -> Option<Finding> {
     let list = |name| answer.values(name).join(",");
     let methods = list(header::ACCESS_CONTROL_ALLOW_METHODS);
     let headers = list(header::ACCESS_CONTROL_ALLOW_HEADERS);
@@ -210,7 +222,7 @@ async fn preflight(client: &Client, door: &Door, origin: &HeaderValue, method: &
     .flatten()
     .collect();
     if missing.is_empty() {
-        return for_preflight(&answer, origin);
+        return None;
     }
     let seen = format!(
         "pages of {} are not allowed {}",

@@ -1,6 +1,5 @@
 //! The one handler: the path and the links of a request, and bodies in both directions.
 
-use crate::Mount;
 use axum::{body::Body, extract::OriginalUri};
 use http::{Request, Response, Uri, uri::PathAndQuery};
 use registry_core::{
@@ -26,14 +25,11 @@ pub(crate) struct MountService {
 }
 
 impl MountService {
-    pub(crate) fn new(mount: &Mount) -> Self {
-        let tasks = mount.tasks.clone();
+    pub(crate) const fn new(registry: RegistryService<Body>, prefix: Arc<str>, links: Option<Links>) -> Self {
         Self {
-            registry: mount.registry.clone().into_service(move |task| {
-                tasks.spawn(task);
-            }),
-            prefix: Arc::clone(&mount.prefix),
-            links: mount.links.clone().or_else(|| mount.registry.links().cloned()),
+            registry,
+            prefix,
+            links,
         }
     }
 

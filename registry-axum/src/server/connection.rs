@@ -1,45 +1,22 @@
 //! One connection, from the handshake to its end.
 
 use super::{
-    admission::Admission,
     exchange::Host,
     handshake::{Established, Handshake, Protocol},
     http1, http2,
     places::Place,
-    refused::Observer,
     rewound::Rewound,
-    settings::{Limits, Timeouts},
-    tls_hint::TlsHint,
+    shared::Shared,
 };
-use axum::Router;
 use bytes::{Bytes, BytesMut};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
 /// Maximum duration of a connection that is refused.
 const REFUSAL: Duration = Duration::from_secs(5);
-
-/// State that all connections of a server share.
-#[derive(Debug)]
-pub(super) struct Shared<H> {
-    pub(super) router: Router,
-    pub(super) handshake: H,
-    pub(super) timeouts: Timeouts,
-    pub(super) limits: Limits,
-    /// Observer of requests that are refused here.
-    pub(super) observer: Observer,
-    /// True if files are sent by the system where possible.
-    pub(super) sendfile: bool,
-    /// Bound on requests over HTTP/2.
-    pub(super) admission: Arc<Admission>,
-    /// Cancelled when the server is to end: running requests finish, and no new one begins.
-    pub(super) stop: CancellationToken,
-    pub(super) tls_hint: TlsHint,
-}
 
 /// Serves a connection until it ends, or loses its slot.
 pub(super) async fn serve<Io, H: Handshake<Io>>(

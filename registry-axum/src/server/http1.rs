@@ -2,13 +2,13 @@
 
 use super::{
     activity::Activity,
-    connection::Shared,
     exchange::{self, Host},
     places::Place,
     refusal::Refusal,
     refused::Refused,
     rewound::Rewound,
     sendfile::Outlet,
+    shared::Shared,
     watchdog::Watchdog,
     watched::Watched,
 };

@@ -1,10 +1,10 @@
 //! An HTTP/2 connection, driven until it ends.
 
 use super::{
-    connection::Shared,
     exchange::{self, Host},
     places::Place,
     rewound::Rewound,
+    shared::Shared,
     streams::{Expired, Streams},
     watchdog::Watchdog,
 };

@@ -31,6 +31,7 @@ mod refused;
 mod rewound;
 pub(crate) mod sendfile;
 mod settings;
+mod shared;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
@@ -46,7 +47,7 @@ pub use self::{
 };
 
 use self::{
-    admission::Admission, connection::Shared, listener::Backoff, places::Places, refused::Observer,
+    admission::Admission, listener::Backoff, places::Places, refused::Observer, shared::Shared,
     tls_hint::TlsHint,
 };
 use axum::Router;

@@ -639,7 +639,7 @@ async fn open_uploads_of_one_user() {
 
 /// Nobody closes a repository alone.
 #[test]
-fn a_user_has_a_quarter_of_a_repositorys_uploads() {
+fn a_user_has_a_quarter_of_the_uploads_of_a_repository() {
     let limits = Limits::default();
     assert_eq!(limits.uploads_of_user * 4, limits.uploads_in_repository);
 }

@@ -131,7 +131,7 @@ fn each_field_may_be_there_once_and_be_null_where_it_is_not_required() {
     }
 }
 
-/// What was accepted once keeps all of its references from the collector.
+/// An accepted document keeps all of its references from the collector.
 #[test]
 fn every_reference_of_a_stored_document_counts_however_its_key_is_spelled() {
     let descriptor = |of: &str| {
@@ -228,7 +228,7 @@ fn a_field_of_a_type_that_clients_cannot_decode_is_refused_by_its_name() {
     );
 }
 
-/// What was accepted once is served and listed.
+/// Accepted documents are served and listed.
 #[test]
 fn a_stored_document_may_have_fields_of_any_type() {
     let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();

@@ -1,4 +1,4 @@
-//! What a host tells clients to do about a refusal: each setting that decides one has a word of its own.
+//! Remedies of a host for refusals: each setting that decides one has a word of its own.
 
 use crate::{IMAGE, Rules, digest, filled, manifest, outages::Broken, send};
 use http::{Method, Request};

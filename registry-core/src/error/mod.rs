@@ -36,7 +36,7 @@ pub enum Error {
     #[error(transparent)]
     Request(#[from] InvalidRequest),
     /// A push would create a repository with more components in its name than the limit.
-    #[error("the name of a new repository has at most {limit} components, this one has {components}")]
+    #[error("the name has {components} components, but a new repository may have at most {limit}")]
     NameTooDeep {
         /// Number of components in the name.
         components: usize,
@@ -44,21 +44,19 @@ pub enum Error {
         limit: usize,
     },
     /// `n` of the catalog is larger than the maximum.
-    #[error(
-        "a page of the catalog has at most {limit} repositories here: ask for a smaller `n`, or for none"
-    )]
+    #[error("`n` is larger than {limit}, the limit for a page of the catalog: use a smaller `n`, or none")]
     CatalogPage {
         /// Maximum number of repositories on a page.
         limit: usize,
     },
     /// Path and query are longer than the maximum.
-    #[error("path and query have at most {limit} bytes here")]
+    #[error("path and query are longer than {limit} bytes")]
     TargetTooLong {
         /// Maximum length in bytes.
         limit: usize,
     },
     /// The request has more or larger headers than the maximum.
-    #[error("a request has at most {limit} {unit} of headers here")]
+    #[error("the headers have more than {limit} {unit}")]
     HeadersTooLarge {
         /// Maximum number of lines or bytes.
         limit: usize,
@@ -66,7 +64,7 @@ pub enum Error {
         unit: &'static str,
     },
     /// The request has more tags than the maximum.
-    #[error("a manifest is put with at most {limit} tags in one request")]
+    #[error("the request has more than {limit} tags")]
     TooManyTags {
         /// Maximum number of tags.
         limit: usize,
@@ -102,7 +100,7 @@ pub enum Error {
     #[error("the repository has no such upload session")]
     UploadUnknown,
     /// The maximum number of upload sessions is open. A retry may succeed after some have ended or expired.
-    #[error("{scope} may have {limit} open upload sessions, and has")]
+    #[error("too many open upload sessions {scope} (limit {limit})")]
     TooManyUploads {
         /// Maximum number of sessions.
         limit: usize,
@@ -111,7 +109,7 @@ pub enum Error {
     },
     /// The memory budget is used up: by manifests that are being received, or by manifests and lists that are
     /// being sent.
-    #[error("more than {limit} bytes of manifests and lists are on their way")]
+    #[error("manifests and lists in transfer use more than {limit} bytes of memory")]
     TooManyDocuments {
         /// Maximum number of bytes.
         limit: usize,
@@ -156,19 +154,19 @@ pub enum Error {
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
     /// The blob is larger than the maximum.
-    #[error("a blob has at most {limit} bytes here")]
+    #[error("the blob is larger than {limit} bytes")]
     BlobTooLarge {
         /// Maximum size in bytes.
         limit: u64,
     },
     /// The manifest is larger than the maximum.
-    #[error("a manifest has at most {limit} bytes here")]
+    #[error("the manifest is larger than {limit} bytes")]
     ManifestTooLarge {
         /// Maximum size in bytes.
         limit: usize,
     },
     /// The manifest exceeds a limit.
-    #[error("a manifest has at most {limit} {what} here")]
+    #[error("the manifest has more than {limit} {what}")]
     ManifestLimit {
         /// Maximum number.
         limit: usize,
@@ -188,7 +186,7 @@ pub enum Error {
         Vec<AnyDigest>,
     ),
     /// A layer of the manifest has a URL that the host does not allow.
-    #[error("the manifest has a layer that lies at {url:?}, where this registry wants none")]
+    #[error("the manifest has a layer at {url:?}, which this registry does not allow")]
     LayerUrl {
         /// The URL, possibly cut.
         url: String,
@@ -204,7 +202,7 @@ pub enum Error {
         claimed: u64,
     },
     /// A tag does not satisfy `If-Match` or `If-None-Match`.
-    #[error("the tag {tag} is not where the precondition expects it")]
+    #[error("the tag {tag} does not satisfy the precondition")]
     Precondition {
         /// The tag.
         tag: Tag,
@@ -255,10 +253,10 @@ pub enum Error {
     #[error("authentication or authorization failed")]
     Auth(#[source] BoxError),
     /// No space is left, or none for uploads.
-    #[error("the registry has no space left for this; pulling and deleting go on")]
+    #[error("the registry has no space left for this; pulls and deletions still work")]
     Full(#[source] BoxError),
     /// No further file can be created, although space is left.
-    #[error("the registry has no files (inodes) left for this; pulling and deleting go on")]
+    #[error("the registry has no files (inodes) left for this; pulls and deletions still work")]
     OutOfFiles(#[source] BoxError),
     /// The storage accepts nothing until an operator intervenes. The source is for the log.
     #[error("the registry cannot store anything for now")]

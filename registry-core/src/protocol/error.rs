@@ -24,7 +24,7 @@ pub enum InvalidRequest {
     #[error("there is no such endpoint")]
     Endpoint,
     /// The endpoint does not support the method.
-    #[error("the endpoint does not know this method")]
+    #[error("the endpoint does not support this method")]
     Method {
         /// Supported methods.
         allowed: &'static [Method],

@@ -20,7 +20,7 @@ pub enum StorageError {
         offset: u64,
     },
     /// The maximum number of upload sessions is open. No session was opened.
-    #[error("{scope} may have {limit} open upload sessions, and has")]
+    #[error("too many open upload sessions {scope} (limit {limit})")]
     TooManyUploads {
         /// Maximum number.
         limit: usize,

@@ -112,19 +112,19 @@ impl UploadBounds {
         if of_uploader >= self.of_uploader {
             return Err(StorageError::TooManyUploads {
                 limit: self.of_uploader,
-                scope: "all repositories together by whoever asks",
+                scope: "of this client",
             });
         }
         if in_repository >= self.in_repository {
             return Err(StorageError::TooManyUploads {
                 limit: self.in_repository,
-                scope: "this repository",
+                scope: "in this repository",
             });
         }
         if in_all >= self.in_all {
             return Err(StorageError::TooManyUploads {
                 limit: self.in_all,
-                scope: "all repositories together",
+                scope: "in all repositories",
             });
         }
         Ok(())

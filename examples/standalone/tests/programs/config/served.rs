@@ -170,7 +170,7 @@ fn layers_lie_elsewhere_where_registry_2_lets_them() {
                 if ours.status != 201 {
                     let body = String::from_utf8(ours.expect_status(400).body).unwrap();
                     assert!(
-                        body.contains("where this registry wants none; `validation"),
+                        body.contains("which this registry does not allow; `validation"),
                         "{body}"
                     );
                 }

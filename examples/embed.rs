@@ -53,7 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let host = Router::new()
         .route("/images", get(images))
         .with_state(registry.clone());
-    let app = host.merge(registry_axum::router(registry));
+    let app = host.merge(registry_axum::router(registry.clone()));
+    tokio::spawn(registry_axum::upkeep(registry));
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -13,6 +13,8 @@ use std::{
 const EMPTY_AGE: Duration = Duration::from_secs(60 * 60);
 /// Maximum interval at which empty sessions are looked for. They count against a limit that all pushes share.
 const EMPTY_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// Minimum interval at which sessions are looked for. Without one, an interval of 0 would never rest.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,10 +45,12 @@ struct Schedule {
 }
 
 impl UploadExpiry {
-    /// Ends sessions that are idle for `age`, looking for them every `interval`. Empty sessions end after an
-    /// hour at the latest, and are looked for every five minutes: no client loses data.
+    /// Ends sessions that are idle for `age`, looking for them every `interval`, which is at least a second.
+    /// Empty sessions end after an hour at the latest, and are looked for every five minutes: no client loses
+    /// data.
     #[must_use]
     pub fn new(age: Duration, interval: Duration) -> Self {
+        let interval = interval.max(MIN_INTERVAL);
         Self {
             any: Schedule { age, interval },
             empty: Schedule {
@@ -174,6 +178,7 @@ mod tests {
 
         let eager = UploadExpiry::new(Duration::from_secs(60), Duration::from_secs(10));
         assert_eq!(eager.empty, eager.any);
+        assert_eq!(UploadExpiry::new(HOUR, Duration::ZERO).any.interval, MIN_INTERVAL);
     }
 
     /// Clock that advances while somebody sleeps, up to an end.

@@ -15,6 +15,8 @@ pub(crate) struct FsError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
+    /// True if only inodes were exhausted. Determined at once: whatever failed may give some back before this is told.
+    lacks_files: bool,
 }
 
 impl FsError {
@@ -62,7 +64,7 @@ impl From<FsError> for StorageError {
                 context: format!("{context}: {replaced}"),
             };
         }
-        if error.kind() == io::ErrorKind::StorageFull && is_out_of_files(&error.path) {
+        if error.lacks_files {
             return Self::OutOfFiles {
                 context,
                 source: error.source.into(),
@@ -90,6 +92,7 @@ impl<T> Context<T> for io::Result<T> {
         this.map_err(|source| FsError {
             action,
             path: path.to_path_buf(),
+            lacks_files: source.kind() == io::ErrorKind::StorageFull && is_out_of_files(path),
             source,
         })
     }

@@ -26,15 +26,21 @@ use support::*;
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 7] = [
         ("what_lies_in_a_lower_layer_is_deleted_and_closed", || {
             run(what_lies_in_a_lower_layer_is_deleted_and_closed())
         }),
         ("a_directory_of_a_lower_layer_is_set_aside", || {
             run(a_directory_of_a_lower_layer_is_set_aside())
         }),
-        ("blobs_on_another_file_system_open_with_a_warning", || {
-            run(blobs_on_another_file_system_open_with_a_warning())
+        ("content_on_another_file_system_opens_with_a_warning", || {
+            run(content_on_another_file_system_opens_with_a_warning())
+        }),
+        ("an_upload_without_inodes_leaves_no_directory", || {
+            run(an_upload_without_inodes_leaves_no_directory())
+        }),
+        ("whatever_ends_for_want_of_an_inode_says_so", || {
+            run(whatever_ends_for_want_of_an_inode_says_so())
         }),
         ("a_disk_without_inodes_is_not_called_full_of_bytes", || {
             run(a_disk_without_inodes_is_not_called_full_of_bytes())
@@ -205,22 +211,100 @@ async fn a_directory_of_a_lower_layer_is_set_aside() {
     assert_eq!(fs::read_to_string(aside).unwrap(), "not a blob");
 }
 
-async fn blobs_on_another_file_system_open_with_a_warning() {
-    let disk = Mount::tmpfs("size=16m").unwrap();
-    let blobs = top(&disk.at).join("blobs");
-    fs::create_dir_all(&blobs).unwrap();
-    let log = log::Log::capture();
-    drop(FsStorage::open(&disk.at).unwrap());
-    assert_eq!(log.take(), "");
-    let _blobs = Mount::new("tmpfs", "size=16m", blobs.clone()).unwrap();
-    fs::create_dir(blobs.join("sha256")).unwrap();
+async fn content_on_another_file_system_opens_with_a_warning() {
+    for elsewhere in ["blobs", "repositories"] {
+        let disk = Mount::tmpfs("size=16m").unwrap();
+        let content = top(&disk.at).join(elsewhere);
+        fs::create_dir_all(&content).unwrap();
+        let log = log::Log::capture();
+        drop(FsStorage::open(&disk.at).unwrap());
+        assert_eq!(log.take(), "");
+        let _content = Mount::new("tmpfs", "size=16m", content.clone()).unwrap();
+        fs::create_dir(content.join("sha256")).unwrap();
 
-    drop(FsStorage::open(&disk.at).unwrap());
+        drop(FsStorage::open(&disk.at).unwrap());
 
-    let said = log.take();
-    for path in [blobs, top(&disk.at).join("_staging")] {
-        assert!(said.contains(path.to_str().unwrap()), "{said}");
+        let said = log.take();
+        for path in [content, top(&disk.at).join("_staging")] {
+            assert!(said.contains(path.to_str().unwrap()), "{said}");
+        }
     }
+}
+
+/// A disk on which no file more can be made, and then a few.
+struct Scarce {
+    disk: Mount,
+    taken: usize,
+}
+
+impl Scarce {
+    fn new() -> Self {
+        let disk = Mount::tmpfs("size=16m,nr_inodes=160").unwrap();
+        Self { disk, taken: 0 }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.disk.at.join(self.taken.to_string())
+    }
+
+    fn take_all(&mut self) {
+        while fs::write(self.ballast(), "").is_ok() {
+            self.taken += 1;
+        }
+    }
+
+    fn give_one(&mut self) {
+        self.taken -= 1;
+        fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+async fn an_upload_without_inodes_leaves_no_directory() {
+    let mut scarce = Scarce::new();
+    let storage = FsStorage::open(&scarce.disk.at).unwrap();
+    let repository = name("a/b/c/d/e/f/g/h");
+    scarce.take_all();
+    let mut refused = 0;
+    // Each time one file more may be made, and so it ends at another one.
+    loop {
+        let new = NewUpload::hashed_by(Algorithm::Sha256);
+        match writer(&storage).open_upload(&repository, new).await {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error, StorageError::OutOfFiles { .. }), "{error:?}"),
+        }
+        let made = top(&scarce.disk.at).join("repositories/a");
+        assert!(!made.exists(), "{refused}");
+        refused += 1;
+        scarce.give_one();
+    }
+    assert!(refused > 8, "{refused}");
+}
+
+async fn whatever_ends_for_want_of_an_inode_says_so() {
+    let mut scarce = Scarce::new();
+    let storage = FsStorage::open(&scarce.disk.at).unwrap();
+    let (from, to) = (name("from"), name("a/b/c/d/e/f/g/h"));
+    let layer = push(&storage, &from, &content(1000)).await;
+    scarce.take_all();
+    let mut refused = 0;
+    loop {
+        let outcomes = [
+            try_put(&storage, &to, manifest("1"), &["v1"])
+                .await
+                .and_then(|put| put.failed.map_or(Ok(()), |(_, error)| Err(error))),
+            writer(&storage).mount(&from, &to, &layer.digest).await.map(drop),
+        ];
+        if outcomes.iter().all(Result::is_ok) {
+            break;
+        }
+        for outcome in outcomes {
+            let lacks_inodes = matches!(outcome, Ok(()) | Err(StorageError::OutOfFiles { .. }));
+            assert!(lacks_inodes, "{refused}: {outcome:?}");
+        }
+        refused += 1;
+        scarce.give_one();
+    }
+    assert!(refused > 16, "{refused}");
 }
 
 async fn a_disk_without_inodes_is_not_called_full_of_bytes() {

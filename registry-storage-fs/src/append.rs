@@ -171,6 +171,7 @@ mod tests {
     use bytes::Bytes;
     use http_body_util::{BodyExt as _, Full};
     use registry_core::{Algorithm, Digest, storage::NewUpload};
+    use rustix::io::Errno;
     use std::{fs, pin::pin};
 
     /// Size of the pieces: the largest, so that the free space is checked after 16 MiB.
@@ -270,6 +271,35 @@ mod tests {
     #[tokio::test]
     async fn also_what_was_recorded_of_it_goes() {
         assert_undone(&below_the_reserve(20 << 20, None).await);
+    }
+
+    /// The bytes fit, and the record that counts them does not.
+    #[tokio::test]
+    async fn an_append_whose_record_finds_no_room_gives_its_own_back() {
+        let root = tempfile::tempdir().unwrap();
+        let repository = RepositoryName::parse("a").unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let new = NewUpload::hashed_by(Algorithm::Sha256);
+        let opened = storage.store().open_upload(&repository, &new).unwrap();
+        let session = storage.store().layout.upload(&repository, &opened.id);
+        let append = async |state: UploadState| {
+            let bytes = pin!(zeros(1000));
+            let mut body = UploadBody::new(bytes, &state, None);
+            storage.append_body(&repository, state, &mut body).await
+        };
+        let begun = append(opened).await.unwrap();
+        // It is written before the record.
+        let state = session.hash_state(Algorithm::Sha256, 2 * BEFORE);
+        let full = crate::faults::fail(&state, Errno::NOSPC);
+
+        let refused = append(begun.clone()).await;
+
+        assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
+        assert_eq!(fs::metadata(session.data()).unwrap().len(), BEFORE);
+        drop(full);
+        let stands = storage.store().upload(&repository, &begun.id).unwrap().unwrap();
+        assert_eq!(stands.offset, BEFORE);
+        assert_eq!(append(stands).await.unwrap().offset, 2 * BEFORE);
     }
 
     #[tokio::test]

@@ -547,6 +547,8 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::fail;
+    use rustix::io::Errno;
 
     fn disk(top: &Path) -> Disk {
         let staging = top.join("_staging");
@@ -682,6 +684,86 @@ mod tests {
         assert!(!push());
         drop(leaving);
         assert!(push());
+    }
+
+    #[test]
+    fn a_file_that_goes_while_it_is_made_to_last_is_not_taken_to_last() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let target = top.path().join("a/link");
+
+        let mut changes = disk.changes();
+        changes.put(&target, b"one").unwrap();
+        assert!(disk.changes().remove(&target).unwrap());
+        changes.settle().unwrap();
+
+        assert!(!disk.lasts(&target));
+    }
+
+    /// An operation that finds it as durable in between would build upon a directory that is gone.
+    #[test]
+    fn a_directory_is_forgotten_before_it_is_removed() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let (emptied, discarded) = (top.path().join("all/emptied"), top.path().join("all/discarded"));
+        for directory in [&emptied, &discarded] {
+            let mut changes = disk.changes();
+            changes.make(directory).unwrap();
+            changes.settle().unwrap();
+            assert!(disk.directories.last(directory));
+        }
+        // A directory by its name, and it cannot be removed as one.
+        let elsewhere = top.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::remove_dir(&emptied).unwrap();
+        std::os::unix::fs::symlink(elsewhere, &emptied).unwrap();
+        let _fault = fail(&discarded, Errno::IO);
+
+        disk.remove_empty(&emptied, &top.path().join("all"));
+        assert!(
+            disk.changes()
+                .discard(&discarded, &discarded.join("link"))
+                .is_err()
+        );
+
+        assert!(emptied.exists());
+        assert!(!disk.directories.last(&emptied) && !disk.directories.last(&discarded));
+    }
+
+    #[test]
+    fn what_cannot_be_moved_away_for_want_of_a_staging_area_is_not_called_absent() {
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let (session, staging) = (top.path().join("session"), top.path().join("_staging"));
+        fs::create_dir(&session).unwrap();
+        // A name that leads nowhere, and cannot be made a directory.
+        fs::remove_dir(&staging).unwrap();
+        std::os::unix::fs::symlink(top.path().join("nowhere"), &staging).unwrap();
+
+        let absent = disk.discard(&top.path().join("absent"), &top.path().join("absent/link"));
+        let there = disk.discard(&session, &session.join("link"));
+
+        assert!(!absent.unwrap());
+        assert!(there.is_err() && session.exists(), "{there:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_renamed_is_gone_with_its_pointer_first() {
+        let top = tempfile::tempdir().unwrap();
+        let directory = top.path().join("tags/v1");
+        let (pointer, history) = (directory.join("current/link"), directory.join("index/link"));
+        for file in [&pointer, &history] {
+            fs::create_dir_all(parent(file)).unwrap();
+            fs::write(file, "x").unwrap();
+        }
+        let fault = fail(&pointer, Errno::IO);
+
+        assert!(remove_in_place(&directory, &pointer).is_err());
+        assert!(history.exists(), "nothing but the pointer was tried");
+
+        drop(fault);
+        remove_in_place(&directory, &pointer).unwrap();
+        assert!(!directory.exists());
     }
 
     #[test]

@@ -73,10 +73,12 @@ mod tests {
     use super::*;
     use crate::{
         Durability, FsStorage,
+        faults::fail,
         seams::Listed,
         support::{all, content, manifest, name, open_upload, push, put},
     };
     use registry_core::{Storage as _, storage::Page};
+    use rustix::io::Errno;
 
     #[test]
     fn a_walk_that_began_before_a_repository_appeared_adds_nothing() {
@@ -140,6 +142,33 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(catalog(&storage).await, expected);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_sees_what_the_owner_puts_where_it_found_no_repository() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let reader = FsStorage::options().read_only().open(root.path()).unwrap();
+        open_upload(&storage, &name("a/b")).await;
+        assert_eq!(catalog(&reader).await, [""; 0]);
+
+        put(&storage, &name("a/b"), manifest("1"), &[]).await;
+
+        assert_eq!(catalog(&reader).await, ["a/b"]);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_read_the_next_time() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let repositories = storage.store().layout.repositories();
+        put(&storage, &name("a/b/c"), manifest("1"), &[]).await;
+        for broken in ["a", "a/b", "a/b/c/_manifests"] {
+            let fault = fail(&repositories.join(broken), Errno::ACCESS);
+            assert_eq!(catalog(&storage).await, [""; 0], "{broken}");
+            drop(fault);
+            assert_eq!(catalog(&storage).await, ["a/b/c"], "{broken}");
         }
     }
 

@@ -134,3 +134,113 @@ fn ended_early() -> StorageError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        seams,
+        support::{manifest, name, put, writer},
+    };
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
+    use tempfile::TempDir;
+    use tokio::{runtime::Builder, sync::oneshot};
+
+    #[tokio::test]
+    async fn few_are_at_work_however_many_repositories_are_asked_for() {
+        const ASKED: usize = 40;
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let builds = Arc::new(Builds::new(Share::WhileItRuns, &turns()));
+        let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (begun, begins) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let goes_on = Arc::new(Mutex::new(goes_on));
+        let asking: Vec<_> = (0..ASKED)
+            .map(|number| {
+                let (storage, builds) = (storage.clone(), Arc::clone(&builds));
+                let (at_work, most, begun) = (Arc::clone(&at_work), Arc::clone(&most), begun.clone());
+                let goes_on = Arc::clone(&goes_on);
+                tokio::spawn(async move {
+                    let repository = name(&format!("r{number}"));
+                    let work = move |_: &Store| {
+                        most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        begun.send(()).unwrap();
+                        lock(&goes_on).recv().unwrap();
+                        at_work.fetch_sub(1, Ordering::SeqCst);
+                        Ok(number)
+                    };
+                    builds.outcome(&storage, &repository, work).await.unwrap()
+                })
+            })
+            .collect();
+        let releasing = tokio::task::spawn_blocking(move || {
+            for _ in 0..ASKED {
+                begins.recv().unwrap();
+                go_on.send(()).unwrap();
+            }
+        });
+
+        for (number, asked) in asking.into_iter().enumerate() {
+            assert_eq!(*asked.await.unwrap(), number);
+        }
+
+        releasing.await.unwrap();
+        assert!(most.load(Ordering::SeqCst) <= AT_ONCE, "{most:?}");
+        assert!(lock(&builds.shared).is_empty(), "nothing of it is kept");
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_ends_with_the_storage() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for number in 0..20 {
+            let image = manifest(&number.to_string());
+            put(&storage, &name("a"), image, &[&format!("t{number}")]).await;
+        }
+        let (begun, is_begun) = oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        storage.store().pauses.at("tag index: begun", move || {
+            begun.send(()).unwrap();
+            goes_on.recv().unwrap();
+        });
+        let handle = storage.clone();
+        let deleting = tokio::spawn(async move {
+            let image = manifest("1");
+            writer(&handle).delete_manifest(&name("a"), image.digest()).await
+        });
+        is_begun.await.unwrap();
+        seams::watch(root.path());
+
+        deleting.abort();
+        assert!(deleting.await.is_err());
+        drop(storage);
+        go_on.send(()).unwrap();
+        while FsStorage::open(root.path()).is_err() {
+            tokio::task::yield_now().await;
+        }
+
+        assert_eq!(seams::watch(root.path()).files, 0, "no tag was read");
+    }
+
+    #[test]
+    fn work_whose_runtime_has_ended_is_begun_again() {
+        let runtime = || Builder::new_current_thread().build().unwrap();
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let builds = Builds::new(Share::WhileItRuns, &turns());
+        let first = runtime();
+        first.block_on(async {
+            // Nobody gives it a chance to begin.
+            drop(builds.wait_for(&storage, &name("a"), |_| Ok(1)).unwrap());
+        });
+        drop(first);
+
+        let outcome = runtime().block_on(builds.outcome(&storage, &name("a"), |_| Ok(2)));
+
+        assert_eq!(*outcome.unwrap(), 2);
+    }
+}

@@ -36,8 +36,13 @@ pub(crate) fn is_out_of_files(path: &Path) -> bool {
     let measured = path
         .ancestors()
         .find_map(|existing| rustix::fs::statvfs(existing).ok());
-    // Some file systems make inodes as they go, and have no count of them.
-    measured.is_some_and(|room| room.f_files > 0 && room.f_favail == 0 && room.f_bavail > 0)
+    measured.is_some_and(|room| lacks_files_alone(room.f_files, room.f_favail, room.f_bavail))
+}
+
+/// Returns true if only inodes are exhausted. Some file systems create inodes on demand and do not count them; some report
+/// none free when their bytes are exhausted.
+fn lacks_files_alone(files: u64, free_files: u64, free_bytes: u64) -> bool {
+    files > 0 && free_files == 0 && free_bytes > 0
 }
 
 /// Logs a warning if content is on another file system than the staging area: files cannot be renamed from one to the
@@ -163,6 +168,20 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_lacking_where_they_are_counted_and_bytes_are_left() {
+        for (files, free_files, free_bytes, lacking) in [
+            (64, 0, 100, true),
+            (64, 1, 100, false),
+            (64, 0, 0, false),
+            (64, 1, 0, false),
+            (0, 0, 100, false),
+        ] {
+            let told = lacks_files_alone(files, free_files, free_bytes);
+            assert_eq!(told, lacking, "{files} {free_files} {free_bytes}");
+        }
+    }
 
     #[tokio::test]
     async fn a_probe_leaves_nothing_behind() {

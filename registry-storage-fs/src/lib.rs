@@ -84,6 +84,8 @@ mod listing;
 mod locks;
 mod manifest_scan;
 mod manifests;
+#[cfg(test)]
+mod meanwhile;
 mod open;
 mod open_uploads;
 #[cfg(test)]

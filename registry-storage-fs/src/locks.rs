@@ -100,6 +100,12 @@ impl Slots {
         }
     }
 
+    /// Returns the number of free slots.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for a slot. To be called only on the blocking pool, and only for operations that end by themselves.
     pub(crate) fn take(&self) -> Slot<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

@@ -128,6 +128,12 @@ impl KnownManifests {
     pub(crate) fn forget(&self, repository: &RepositoryName) {
         self.lock().forget(repository);
     }
+
+    /// Returns the memory in use, in bytes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
 }
 
 impl All {

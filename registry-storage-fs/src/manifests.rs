@@ -90,6 +90,7 @@ impl Store {
         let path = self.layout.blob(&target);
         // Until it has been looked at.
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
+        self.pauses.reach("manifest: in memory");
         if Digest::of(target.algorithm(), &bytes) != target {
             if self.remarks.is_news(&path, bytes.len() as u64) {
                 tracing::error!(
@@ -353,4 +354,65 @@ enum Found {
     /// Whole, but with this size.
     Size(u64),
     Missing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::{content, name, push, put, writer};
+    use registry_core::{
+        Algorithm,
+        storage::{Need, Verified},
+    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Without slots, as many large manifests would be in memory as there are threads, before the registry counts them.
+    #[tokio::test]
+    async fn a_large_manifest_has_a_slot_until_it_was_looked_at_and_a_small_one_needs_none() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let store = storage.shared_store();
+        let all = store.large_reads.free();
+        let large = usize::try_from(LARGE).unwrap();
+        for (size, slots) in [(large, 0), (large + 1, 1)] {
+            let document = Verified::of(Algorithm::Sha256, content(size));
+            let digest = *document.digest();
+            put(&storage, &name("a"), document, &[]).await;
+            let taken = Arc::new(AtomicUsize::new(usize::MAX));
+            let (seen, at_work) = (Arc::clone(&taken), Arc::clone(&store));
+            store.pauses.at("manifest: in memory", move || {
+                seen.store(all - at_work.large_reads.free(), Ordering::SeqCst);
+            });
+
+            store.revision(&name("a"), &digest).unwrap().unwrap();
+
+            assert_eq!(taken.load(Ordering::SeqCst), slots, "{size}");
+            assert_eq!(store.large_reads.free(), all);
+        }
+    }
+
+    /// A manifest may name the same one any number of times.
+    #[tokio::test]
+    async fn what_has_another_size_is_hashed_once_and_what_is_missing_told_once() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let here = push(&storage, &name("a"), &content(1000)).await;
+        let absent = Digest::of(Algorithm::Sha256, b"absent");
+        let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
+        let mut put = PutManifest::new(crate::support::manifest("1"), media_type);
+        for (digest, need) in [(here.digest, Need::Blob), (absent, Need::Blob)] {
+            let size = 999;
+            put.needs.extend([(); 50].map(|()| Needed { digest, size, need }));
+        }
+        let data = storage.store().layout.blob(&here.digest);
+        seams::watch(data.parent().unwrap());
+
+        let refused = writer(&storage).put_manifest(&name("a"), put).await;
+
+        assert!(
+            matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [absent]),
+            "{refused:?}"
+        );
+        assert_eq!(seams::watch(data.parent().unwrap()).files, 1);
+    }
 }

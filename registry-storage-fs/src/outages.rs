@@ -157,17 +157,38 @@ async fn files_and_loops_where_repositories_belong_are_left_out() {
 #[tokio::test]
 async fn the_log_has_it_once_until_it_changes() {
     let (root, storage) = filled().await;
-    let remarks = &storage.store().remarks;
-    let path = repository(&root, "b/_manifests");
-    let fault = fail(&path, Errno::ACCESS);
-    repositories(&storage).await.unwrap();
-    let said = |errno: Errno| !remarks.is_news(&path, u64::from(errno.raw_os_error().unsigned_abs()));
-    assert!(said(Errno::ACCESS));
-
-    drop(fault);
-    repositories(&storage).await.unwrap();
-
-    assert!(!said(Errno::ACCESS), "it is news again");
+    let store = storage.store();
+    let log = support::log::Log::capture();
+    let said = || {
+        store.repositories(&all()).unwrap();
+        // Where the repository itself may not be read, this fails.
+        let _ = store.tags(&name("c"), &all());
+        log.take().lines().count()
+    };
+    for broken in [
+        &["b/_manifests"][..],
+        &["a"],
+        // As when somebody takes all rights from a directory.
+        &["b/_manifests", "b"],
+        &["c/_manifests/tags/v1/current/link"],
+    ] {
+        let faults = |errno: Errno| -> Vec<Fault> {
+            let paths = broken.iter().map(|path| repository(&root, path));
+            paths.map(|path| fail(&path, errno)).collect()
+        };
+        for errno in [Errno::ACCESS, Errno::ACCESS, Errno::PERM, Errno::PERM] {
+            let fault = faults(errno);
+            assert_eq!([said(), said()], [1, 0], "{broken:?}");
+            drop(fault);
+            assert_eq!(said(), 0, "{broken:?}: it can be read again");
+        }
+        let fault = faults(Errno::ACCESS);
+        assert_eq!(said(), 1, "{broken:?}");
+        let other = faults(Errno::PERM);
+        assert_eq!(said(), 1, "{broken:?}: another reason is news");
+        drop((fault, other));
+        assert_eq!(said(), 0, "{broken:?}");
+    }
 }
 
 #[tokio::test]
@@ -205,11 +226,70 @@ async fn maintenance_goes_on_without_what_cannot_be_read() {
         assert_eq!(of_c.len(), 1, "{errno}");
     }
 
+    let reader = FsStorage::options().read_only().open(root.path()).unwrap();
+    for errno in OWN.into_iter().chain(OUTAGES) {
+        let _fault = fail(&repository(&root, "b/_uploads"), errno);
+        let _other = fail(&repository(&root, "a/b"), errno);
+        let uploading = reader.admin().unwrap().uploading(all()).await.unwrap().items;
+        assert_eq!(uploading, [name("a"), name("c")], "{errno}");
+    }
+
     let _fault = fail(&repository(&root, "b/_uploads"), Errno::IO);
     let _fault = fail(&session.started(), Errno::IO);
     let later = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
     let report = expire_uploads(&storage, later).await.unwrap();
     assert_eq!(report.expired, 2, "{report:?}");
+}
+
+#[tokio::test]
+async fn blobs_whose_directory_cannot_be_read_are_left_out_of_the_list_of_all() {
+    let (_root, storage) = filled().await;
+    let layout = &storage.store().layout;
+    let data = layout.blob(&Digest::of(Algorithm::Sha256, &content(10)));
+    let fan = data.ancestors().nth(2).unwrap();
+    let admin = storage.admin().unwrap();
+    let whole = admin.blobs(all()).await.unwrap().items.len();
+    for errno in OWN.into_iter().chain(OUTAGES) {
+        let _fault = fail(fan, errno);
+        assert_eq!(
+            admin.blobs(all()).await.unwrap().items.len(),
+            whole - 1,
+            "{errno}"
+        );
+    }
+}
+
+/// A move that failed may have been made or not.
+#[tokio::test]
+async fn a_tag_whose_move_failed_goes_with_the_manifest_that_it_points_at() {
+    let (b, second) = (name("b"), manifest("2"));
+    let to = *second.digest();
+    for (is_moved, gone) in [(false, ["v1", "v2"]), (true, ["v1", "v3"])] {
+        let (_root, storage) = filled().await;
+        put(&storage, &b, second.clone(), &["v3"]).await;
+        put(&storage, &b, manifest("0"), &["v0"]).await;
+        let write = support::writer(&storage);
+        // From now on the index is kept.
+        write.delete_manifest(&b, manifest("0").digest()).await.unwrap();
+        let paths = storage.store().layout.tag(&b, &tag("v1"));
+        let current = paths.current();
+        // Nothing is written before the first, and all is before the second.
+        let broken = if is_moved {
+            current.parent().unwrap().to_path_buf()
+        } else {
+            paths.index(&to)
+        };
+        let fault = fail(&broken, Errno::IO);
+        let outcome = support::try_put(&storage, &b, second.clone(), &["v1"]).await;
+        assert!(outcome.unwrap().failed.is_some());
+        drop(fault);
+        let points_at = if is_moved { to } else { *manifest("1").digest() };
+        assert_eq!(fs::read_to_string(&current).unwrap(), points_at.to_string());
+
+        let deleted = write.delete_manifest(&b, &points_at).await.unwrap();
+
+        assert_eq!(deleted.unwrap(), gone.map(tag));
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
     error::{Context, FsError},
     layout::QuarantinePaths,
     open::Store,
-    time,
+    seams, time,
 };
 use registry_core::{
     Algorithm, Digest,
@@ -90,6 +90,7 @@ impl Store {
     pub(crate) fn is_sound(&self, target: &Digest) -> Result<bool> {
         let path = self.layout.blob(target);
         for _ in 0..TRIES {
+            seams::opened(&path);
             let Some(file) = File::open(&path).if_there("open", &path)? else {
                 return Ok(false);
             };
@@ -286,6 +287,20 @@ mod tests {
 
         assert!(!store.disk.lasts(&path));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_set_aside_while_it_is_made_to_last_is_not_taken_to_last() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        let path = store.layout.blob(&digest);
+        let mut changes = store.disk.changes();
+        changes.put(&path, b"damaged again").unwrap();
+
+        assert!(!store.is_sound(&digest).unwrap());
+        changes.settle().unwrap();
+
+        assert!(!store.disk.lasts(&path));
     }
 
     #[test]

@@ -200,12 +200,17 @@ fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)> {
 mod tests {
     use super::*;
     use crate::{
+        faults::fail,
         seams,
         support::{files, name, top, writer},
     };
     use registry_core::{
         Algorithm, MediaType, Storage,
         storage::{Page, PutManifest, Verified},
+    };
+    use rustix::{
+        fs::{FlockOperation, flock},
+        io::Errno,
     };
     use std::{fs, path::Path, sync::mpsc};
     use tempfile::TempDir;
@@ -481,6 +486,68 @@ mod tests {
         fs::write(own.join("sha256"), "").unwrap();
         put(&storage, &signature(3)).await;
         assert_eq!(listed(&storage).await, sorted(&[&signature(3)]));
+    }
+
+    #[tokio::test]
+    async fn an_index_that_cannot_be_read_is_no_outage() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        let expected = sorted(&[&signature(0)]);
+        assert_eq!(listed(&storage).await, expected);
+        let own = top(root.path()).join("_index/a/_referrers");
+        let subject = own.join(format!("sha256/{}", subject().hex()));
+        let fan = format!("sha256-{}", &digest_of(&signature(0)).hex()[..2]);
+        let reader = read_only(root.path());
+        for unreadable in [own.join("complete"), subject.join(fan), subject] {
+            let _fault = fail(&unreadable, Errno::IO);
+            for storage in [&storage, &reader] {
+                assert_eq!(listed(storage).await, expected, "{}", unreadable.display());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_about_no_repository_leaves_nothing_behind() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let before = files(root.path());
+
+        assert_eq!(listed(&storage).await, []);
+
+        assert_eq!(files(root.path()), before);
+        assert!(!top(root.path()).join("_index/a").exists());
+    }
+
+    #[tokio::test]
+    async fn of_an_index_on_disk_nothing_stays_in_memory() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for seed in 0..10 {
+            put(&storage, &image(seed)).await;
+        }
+
+        listed(&storage).await;
+
+        assert_eq!(storage.store().known_manifests.bytes(), 0);
+    }
+
+    /// Its owner has locked the file and not written its name yet.
+    #[tokio::test]
+    async fn an_index_whose_owner_has_no_name_yet_does_not_count() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        let layout = &storage.store().layout;
+        let (owner, own) = (layout.index_owner(), layout.referrers(&name("a")));
+        drop(storage);
+        fs::remove_dir_all(&own).unwrap();
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("complete"), "").unwrap();
+        let owner = fs::File::create(owner).unwrap();
+        flock(&owner, FlockOperation::NonBlockingLockExclusive).unwrap();
+
+        assert_eq!(listed(&read_only(root.path())).await, sorted(&[&signature(0)]));
     }
 
     #[tokio::test]

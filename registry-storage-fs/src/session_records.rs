@@ -103,13 +103,16 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FsOptions, FsStorage, seams::Listed};
+    use crate::{FsOptions, FsStorage, faults::fail, seams::Listed};
     use registry_core::{
         Algorithm, Digest, Storage as _, StorageAdmin, StorageWrite as _,
         maintenance::expire_uploads,
         storage::{NewUpload, Page, Result, UploadBounds, UploadState},
     };
-    use rustix::fs::{CWD, FileType, Mode, OFlags};
+    use rustix::{
+        fs::{CWD, FileType, Mode, OFlags},
+        io::Errno,
+    };
     use std::{
         io::Write as _,
         os::unix::fs::OpenOptionsExt as _,
@@ -233,6 +236,40 @@ mod tests {
         for id in [first, second, third.id] {
             assert!(!storage.store().layout.session_record(&id).exists());
         }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_looked_at_again() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        open(&storage, "recorded").await;
+        let other = open(&storage, "a/other").await;
+        fs::remove_file(storage.store().layout.session_record(&other)).unwrap();
+        let storage = reopened(&root, storage).await;
+        let layout = &storage.store().layout;
+
+        let fault = fail(&layout.session_records(), Errno::IO);
+        open(&storage, "new").await;
+        drop(fault);
+        assert_eq!(storage.open_uploads(), 2, "with the one that has a record");
+
+        for unreadable in [layout.repositories().join("a"), layout.uploads(&name("a/other"))] {
+            let _fault = fail(&unreadable, Errno::IO);
+            assert_eq!(uploading(&storage).await, ["new", "recorded"]);
+        }
+        assert_eq!(uploading(&storage).await, ["a/other", "new", "recorded"]);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_goes_while_it_is_found_does_not_count() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let id = UploadId::from_random([1; 16]);
+
+        storage.store().adopt(&name("a"), id);
+
+        assert_eq!(storage.open_uploads(), 0);
+        assert!(!storage.store().layout.session_record(&id).exists());
     }
 
     #[tokio::test]

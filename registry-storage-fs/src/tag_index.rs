@@ -318,10 +318,13 @@ impl Store {
 mod tests {
     use super::*;
     use crate::{
-        FsStorage, seams,
+        FsStorage,
+        faults::fail,
+        seams,
         support::{manifest, name, put, tag, writer},
     };
     use registry_core::{Algorithm, Storage, storage::TagExpect};
+    use rustix::io::Errno;
     use std::path::Path;
     use tempfile::TempDir;
 
@@ -500,6 +503,21 @@ mod tests {
         assert_eq!(delete(&storage, "m2").await.unwrap(), ["t1", "t2"]);
     }
 
+    #[tokio::test]
+    async fn an_index_that_cannot_be_built_leaves_nothing_in_memory() {
+        let root = TempDir::new().unwrap();
+        let storage = tagged(root.path(), 2).await;
+        let store = storage.store();
+        let fault = fail(&store.layout.tags(&name("a")), Errno::IO);
+
+        let failed = writer(&storage).delete_manifest(&name("a"), &digest("m0")).await;
+
+        assert!(failed.is_err());
+        assert!(store.tag_index.lock().indexes.is_empty());
+        drop(fault);
+        assert_eq!(delete(&storage, "m0").await.unwrap(), ["t0"]);
+    }
+
     #[test]
     fn the_indexes_of_all_repositories_take_as_much_as_they_may() {
         let indexes = Arc::new(TagIndexes::bounded(50 * OVERHEAD));
@@ -518,6 +536,15 @@ mod tests {
         assert_eq!(leased.candidates(&digest("m")).len(), 20);
         assert!(indexes.lease(&name("r0")).is_none());
         assert!(indexes.lease(&name("r19")).is_some());
+
+        // Also of moves that no deletion asked for.
+        let growing = name("growing");
+        drop(built("growing", 1));
+        drop(built("last", 1));
+        for n in 0..100 {
+            indexes.moved(&growing, &tag(&format!("n{n}")), None, Some(&digest("m")));
+            assert!(indexes.lock().bytes <= 50 * OVERHEAD, "{n}");
+        }
 
         // One that takes more than that alone stays while it is the last one used.
         drop((leased, built("large", 100)));

@@ -198,6 +198,7 @@ impl Store {
             }
             other => other?,
         };
+        self.pauses.reach("commit: claimed");
         let session = &mut claimed.session;
         let target = self.layout.blob(&digest);
         let mut changes = self.disk.changes();

@@ -81,6 +81,21 @@ fn everything_below(directory: &Path) -> Vec<(std::path::PathBuf, std::time::Sys
     found
 }
 
+/// A reader hears of no deletion, so it must not remember who has what.
+#[tokio::test]
+async fn a_reader_names_no_holders() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let a = name("a");
+    let digest = push(&storage, &a, &content(10)).await.digest;
+    let reader = FsStorage::options().read_only().open(root.path()).unwrap();
+
+    assert!(reader.blob(&a, &digest).await.unwrap().is_some());
+
+    assert!(reader.holders(&digest, all()).await.unwrap().items.is_empty());
+    assert_eq!(storage.holders(&digest, all()).await.unwrap().items, [a]);
+}
+
 #[test]
 fn a_root_that_cannot_be_written_is_refused_with_path_and_user() {
     let directory = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{NewUpload, Result, StorageError, TagExpect},
+    storage::{NewUpload, Result, StorageError, TagExpect, Verified},
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, path::Path};
@@ -53,7 +53,15 @@ async fn assert_unavailable(storage: &FsStorage, pushed: &Digest) {
 async fn filled(root: &Path) -> (FsStorage, Digest) {
     let storage = FsStorage::open(root).unwrap();
     let digest = push(&storage, &name("a"), &content(1000)).await.digest;
-    put(&storage, &name("a"), manifest("1"), &["v1"]).await;
+    let image = manifest("1");
+    let subject = image.digest();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let signature = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{kind}","artifactType":"a/b","layers":[],"subject":{{"mediaType":"{kind}","digest":"{subject}","size":7}}}}"#
+    );
+    let signature = Verified::of(Algorithm::Sha256, signature.into());
+    put(&storage, &name("a"), signature, &[]).await;
+    put(&storage, &name("a"), image, &["v1"]).await;
     (storage, digest)
 }
 
@@ -110,7 +118,11 @@ async fn nothing_is_written_in_a_directory_that_took_the_place_of_the_owned_one(
     ] {
         assert!(is_unavailable(&refused), "{refused:?}");
     }
+    // Which would complete an index.
+    let listed = storage.referrers(&a, manifest("1").digest(), None, all()).await;
+    assert_eq!(listed.unwrap().items.len(), 1);
     assert_eq!(files(&here), before);
+    assert!(!top(root.path()).join("_index/a").exists());
     drop(other);
 
     // And when it is back, all goes on.

@@ -17,6 +17,7 @@ use crate::{
     directories::Directories,
     error::{Context, FsError},
     staging::{Staged, Staging},
+    stored_file,
 };
 use std::{
     collections::HashSet,
@@ -288,7 +289,7 @@ impl Changes<'_> {
 
     /// Ensures that a file has these bytes. An existing file that has them is kept.
     pub(crate) fn ensure(&mut self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
-        let Some(file) = File::open(target).if_there("open", target)? else {
+        let Some(file) = stored_file::open(target).if_there("open", target)? else {
             return self.put(target, bytes);
         };
         if !has_content(&file, bytes).at("read", target)? {
@@ -306,7 +307,9 @@ impl Changes<'_> {
         if !self.disk.syncs() || self.disk.lasts(target) {
             return Ok(());
         }
-        if let Some(file) = File::open(target).if_there("open", target)? {
+        if let Some(file) = stored_file::open(target).if_there("open", target)?
+            && file.metadata().at("look at", target)?.is_file()
+        {
             self.disk.sync_data(&file, target)?;
             self.give(target);
         }

@@ -8,6 +8,7 @@ use crate::{
     links,
     open::{Store, runtime},
     read::FileBody,
+    stored_file,
 };
 use registry_core::{
     Digest, RepositoryName,
@@ -57,7 +58,7 @@ impl Store {
             return Ok(None);
         };
         let path = self.layout.blob(&target);
-        let Some(file) = File::open(&path).if_there("open", &path)? else {
+        let Some(file) = stored_file::open(&path).if_there("open", &path)? else {
             return Ok(None);
         };
         let metadata = file.metadata().at("look at", &path)?;

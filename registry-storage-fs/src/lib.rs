@@ -103,6 +103,7 @@ mod seams;
 mod search;
 mod session_records;
 mod staging;
+mod stored_file;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;

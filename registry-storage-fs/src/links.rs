@@ -2,10 +2,13 @@
 
 use crate::{
     error::{Context, FsError},
-    seams,
+    seams, stored_file,
 };
 use registry_core::Digest;
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
 /// Maximum number of bytes read from a link file: more than any digest has.
 const LONGEST: u64 = 256;
@@ -16,12 +19,13 @@ const LONGEST: u64 = 256;
 /// target has to be pushed again, which repairs the link.
 pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
     seams::opened(path);
-    let Some(file) = File::open(path).if_there("open", path)? else {
+    let Some(file) = stored_file::open(path).if_there("open", path)? else {
         return Ok(None);
     };
     let mut content = Vec::new();
     match file.take(LONGEST).read_to_end(&mut content) {
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {}
+        // A directory, or a pipe that somebody has open for writing: no link either.
+        Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::WouldBlock) => {}
         read => {
             read.at("read", path)?;
         }

@@ -11,7 +11,7 @@ use crate::{
     locks::Slot,
     open::Store,
     referrers::entry_of,
-    seams,
+    seams, stored_file,
     tag_index::Lease,
 };
 use bytes::Bytes;
@@ -25,8 +25,7 @@ use registry_core::{
 };
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io::{self, Read as _},
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -115,7 +114,7 @@ impl Store {
     /// them.
     fn read_document(&self, path: &Path) -> Result<Option<(Vec<u8>, Option<Slot<'_>>)>> {
         seams::opened(path);
-        let Some(mut file) = File::open(path).if_there("open", path)? else {
+        let Some(mut file) = stored_file::open(path).if_there("open", path)? else {
             return Ok(None);
         };
         let metadata = file.metadata().at("look at", path)?;
@@ -132,11 +131,8 @@ impl Store {
     fn stored_media_type(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<MediaType>> {
         let path = self.layout.media_type(repository, digest);
         seams::opened(&path);
-        let text = match fs::read(&path) {
-            // In nobody's way: the next push sets it aside.
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
-            read => read.if_there("read", &path)?,
-        };
+        // What is no file is replaced or set aside by the next push.
+        let text = stored_file::read(&path).if_there("read", &path)?;
         Ok(text
             .and_then(|text| String::from_utf8(text).ok())
             .and_then(|text| MediaType::parse(&text).ok()))

@@ -10,7 +10,7 @@ use crate::{
     error::{Context, FsError},
     layout::QuarantinePaths,
     open::Store,
-    seams, time,
+    seams, stored_file, time,
 };
 use registry_core::{
     Algorithm, Digest,
@@ -91,10 +91,20 @@ impl Store {
         let path = self.layout.blob(target);
         for _ in 0..TRIES {
             seams::opened(&path);
-            let Some(file) = File::open(&path).if_there("open", &path)? else {
+            let Some(file) = stored_file::open(&path).if_there("open", &path)? else {
                 return Ok(false);
             };
-            let metadata = file.metadata().at("look at", &path)?;
+            let mut metadata = file.metadata().at("look at", &path)?;
+            if !metadata.is_file() {
+                // The null device may stand for what cannot be opened.
+                let Some(there) = fs::metadata(&path).if_there("look at", &path)? else {
+                    return Ok(false);
+                };
+                if there.is_file() {
+                    continue;
+                }
+                metadata = there;
+            }
             let Some(damage) = damage(&file, &metadata, target).at("read", &path)? else {
                 return Ok(true);
             };

@@ -19,6 +19,7 @@ use crate::{
     layout::Layout,
     listing::{names_after, parsed},
     open::Store,
+    stored_file,
 };
 use registry_core::{Algorithm, Digest, RepositoryName};
 use rustix::fs::FlockOperation;
@@ -159,7 +160,7 @@ fn running(layout: &Layout) -> Result<Option<String>, FsError> {
 
 /// Opens a file of the index; `None` if it is absent or its parent is not a directory.
 fn open_in_index(path: &Path) -> Result<Option<File>, FsError> {
-    match File::open(path) {
+    match stored_file::open(path) {
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None),
         opened => opened.if_there("open", path),
     }

@@ -8,6 +8,7 @@ use registry_core::{
     storage::{Need, Needed, PutManifest, Result, StorageError, Verified},
 };
 use registry_storage_fs::FsStorage;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -116,6 +117,78 @@ async fn a_directory_where_a_blob_belongs_is_damage() {
     push(&storage, &repository, &bytes).await;
     assert!(quarantine(root.path(), &digest).join("2/bytes/below").is_dir());
     assert_eq!(read(&storage, &repository, &digest).await, Some(bytes));
+}
+
+/// Opening or reading one of these as a file would wait forever.
+#[tokio::test]
+async fn pipes_sockets_and_devices_where_files_belong_are_damage_and_keep_nobody_waiting() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let a = name("a");
+    let bytes = content(1000);
+    let image = manifest("1");
+    let digest = *image.digest();
+    let v1 = Reference::Tag(tag("v1"));
+    let media_type = in_repository(
+        root.path(),
+        &a,
+        &format!("_manifests/media-types/sha256/{}", digest.hex()),
+    );
+    fs::create_dir_all(media_type.parent().unwrap()).unwrap();
+    for kind in ["pipe", "open pipe", "socket", "device"] {
+        let mut open = Vec::new();
+        let mut replace = |file: &Path| {
+            let _ = fs::remove_file(file);
+            match kind {
+                "device" => symlink("/dev/zero", file).unwrap(),
+                "socket" => mknodat(CWD, file, FileType::Socket, Mode::RWXU, 0).unwrap(),
+                _ => mknodat(CWD, file, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+            }
+            if kind == "open pipe" {
+                open.push(fs::File::options().read(true).write(true).open(file).unwrap());
+            }
+        };
+        let layer = push(&storage, &a, &bytes).await.digest;
+        put(&storage, &a, image.clone(), &["v1"]).await;
+        let files = [
+            layer_link(root.path(), &a, &layer),
+            blob_data(root.path(), &layer),
+            revision_link(root.path(), &a, &digest),
+            blob_data(root.path(), &digest),
+            in_repository(root.path(), &a, "_manifests/tags/v1/current/link"),
+        ];
+        // Each alone first, because nothing is read behind it.
+        for file in &files {
+            let whole = fs::read(file).unwrap();
+            replace(file);
+            let absent = [
+                storage.manifest(&a, &v1).await.unwrap().is_none(),
+                storage.blob(&a, &layer).await.unwrap().is_none(),
+                read(&storage, &a, &layer).await.is_none(),
+                is_missing(&look_at(&storage, &a, layer, 1000).await, &layer),
+            ];
+            let is_of_layer = files.iter().take(2).any(|of_layer| of_layer == file);
+            assert_eq!(
+                absent,
+                [!is_of_layer, is_of_layer, is_of_layer, is_of_layer],
+                "{kind}: {file:?}"
+            );
+            let _ = fs::remove_file(file);
+            fs::write(file, whole).unwrap();
+        }
+        replace(&media_type);
+        assert!(storage.manifest(&a, &v1).await.unwrap().is_some(), "{kind}");
+
+        for file in &files {
+            replace(file);
+        }
+        push(&storage, &a, &bytes).await;
+        put(&storage, &a, image.clone(), &["v1"]).await;
+
+        let found = storage.manifest(&a, &v1).await.unwrap().unwrap();
+        assert_eq!(found.bytes, *image.bytes(), "{kind}");
+        assert_eq!(read(&storage, &a, &layer).await, Some(bytes.clone()), "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,36 @@
+//! Opens what lies where a file of the layout belongs, whatever it is: a pipe or a device there must not block a thread.
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
+
+/// Opens a file for reading without waiting.
+///
+/// Directories, pipes and devices open as well: the caller sees by the metadata that there is no file. A socket cannot be
+/// opened, so the null device stands for it.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())) {
+        Err(Errno::NXIO | Errno::NODEV) if fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
+            File::open("/dev/null")
+        }
+        opened => Ok(opened.map(File::from)?),
+    }
+}
+
+/// Reads a small file whole. Anything that is no file counts as absent.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -303,11 +303,16 @@ impl Store {
         if !self.is_owned() {
             return Err(StorageError::ReadOnly);
         }
-        match self.claim(repository, seen) {
-            // The claim is held until the session is gone.
-            Ok(claimed) => Ok(self.end_upload(repository, claimed.session.directory())?),
-            Err(StorageError::UploadUnknown | StorageError::UploadConflict { .. }) => Ok(false),
-            Err(error) => Err(error),
+        // Held until the session is gone.
+        let Some(_lock) = self.uploads.try_lock(seen.id) else {
+            return Ok(false);
+        };
+        match self.load(repository, &seen.id)? {
+            // Also one that clients are not shown any more.
+            Some(session) if session.state().version == seen.version => {
+                Ok(self.end_upload(repository, session.directory())?)
+            }
+            _ => Ok(false),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     layout::UploadPaths,
     locks::Held,
     open::Store,
-    time,
+    stored_file, time,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use registry_core::{
@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -63,7 +64,8 @@ pub(crate) struct Session {
     sealed: bool,
     /// The blob that `data` has already become.
     became: Option<Digest>,
-    /// True if `data` has become a blob that is gone again, so that the session cannot continue.
+    /// True if the session cannot continue: `data` has become a blob that is gone again, or files are missing that a
+    /// session has from its beginning. Clients are not shown it, and maintenance ends it.
     spent: bool,
 }
 
@@ -309,23 +311,34 @@ impl Store {
     ) -> Result<Option<Session>, FsError> {
         let paths = self.layout.upload(repository, id);
         let path = paths.started();
-        let Some(started) = fs::read(&path).if_there("read", &path)? else {
-            return Ok(None);
-        };
-        let started = std::str::from_utf8(&started).ok().and_then(time::parse);
+        let begun = stored_file::read(&path).if_there("read", &path)?;
+        let started = begun.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+        let started = started.and_then(time::parse);
         let data = paths.data();
         let stored = fs::metadata(&data).if_there("look at", &data)?;
-        let touched = stored.as_ref().and_then(|data| data.modified().ok());
+        // A directory cannot be written, and writing to a pipe waits for a reader.
+        let is_data = |data: &fs::Metadata| !data.is_dir() && !data.file_type().is_fifo();
+        let is_whole = begun.is_some() && stored.as_ref().is_none_or(is_data);
+        let mut touched = stored.as_ref().and_then(|data| data.modified().ok());
+        touched = touched.max(started);
+        if !is_whole || touched.is_none() {
+            // Its directory tells its age, so that maintenance can end it.
+            let directory = fs::metadata(&paths.directory).if_there("look at", &paths.directory)?;
+            let Some(directory) = directory else {
+                return Ok(None);
+            };
+            touched = touched.max(directory.modified().ok());
+        }
         let stored = stored.map(|data| data.len());
         let mut session = Session {
             started,
-            touched: touched.max(started),
+            touched,
             version: 0,
             offset: stored.unwrap_or(0),
             checkpoint: None,
             sealed: false,
             became: None,
-            spent: false,
+            spent: !is_whole,
             id: *id,
             paths,
         };
@@ -451,7 +464,7 @@ impl Session {
 
     fn record(&self) -> Result<Option<Record>, FsError> {
         let path = self.paths.record();
-        let Some(bytes) = fs::read(&path).if_there("read", &path)? else {
+        let Some(bytes) = stored_file::read(&path).if_there("read", &path)? else {
             return Ok(None);
         };
         let record = serde_json::from_slice(&bytes).ok();
@@ -464,7 +477,7 @@ impl Session {
     /// Reads the stored hash of exactly the bytes that count.
     fn hash_state(&self, algorithm: Algorithm) -> Result<Option<Checkpoint>, FsError> {
         let path = self.paths.hash_state(algorithm, self.offset);
-        let bytes = fs::read(&path).if_there("read", &path)?;
+        let bytes = stored_file::read(&path).if_there("read", &path)?;
         Ok(bytes
             .and_then(|bytes| Checkpoint::parse(algorithm, bytes.into()))
             .filter(|checkpoint| checkpoint.offset() == self.offset))

@@ -9,10 +9,16 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, Storage,
+    maintenance::expire_uploads,
     storage::{ReadBlob, StorageError},
 };
 use registry_storage_fs::{FsStorage, OpenError};
-use std::{error::Error, fs, path::Path};
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 use support::*;
 
 /// Changes one field of the record of a session.
@@ -67,7 +73,7 @@ async fn read_only_a_directory_is_read_and_never_touched() {
 }
 
 /// The files and directories, with the times of their last change.
-fn everything_below(directory: &Path) -> Vec<(std::path::PathBuf, std::time::SystemTime)> {
+fn everything_below(directory: &Path) -> Vec<(std::path::PathBuf, SystemTime)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -407,6 +413,47 @@ async fn a_session_without_its_start_is_unknown() {
     );
     let refused = append(&storage, &repository, state, &content(1)).await;
     assert!(matches!(refused, Err(StorageError::UploadUnknown)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn whatever_is_left_of_a_session_expires_by_its_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = name("a/b");
+    let storage = FsStorage::open(root.path()).unwrap();
+    let hour = Duration::from_secs(3600);
+    let now = SystemTime::now();
+    let damages: [fn(&Path); 5] = [
+        |session| fs::remove_file(session.join("startedat")).unwrap(),
+        |session| {
+            fs::remove_file(session.join("data")).unwrap();
+            fs::remove_file(session.join("session")).unwrap();
+            fs::write(session.join("startedat"), "yesterday").unwrap();
+        },
+        |session| {
+            fs::remove_dir_all(session).unwrap();
+            fs::create_dir(session).unwrap();
+        },
+        |session| {
+            fs::remove_file(session.join("data")).unwrap();
+            fs::create_dir(session.join("data")).unwrap();
+        },
+        |session| {
+            fs::remove_file(session.join("startedat")).unwrap();
+            fs::create_dir(session.join("startedat")).unwrap();
+        },
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let state = open_upload(&storage, &repository).await;
+        damage(&session(root.path(), &repository, &state.id));
+
+        let early = expire_uploads(&storage, now - hour).await.unwrap();
+        assert_eq!((early.expired, early.open), (0, 1), "{number}: {early:?}");
+        let late = expire_uploads(&storage, now + hour).await.unwrap();
+
+        assert_eq!((late.expired, late.failed), (1, 0), "{number}: {late:?}");
+        assert!(!in_repository(root.path(), &repository, "").exists(), "{number}");
+        assert_eq!(storage.open_uploads(), 0);
+    }
 }
 
 #[tokio::test]

@@ -58,6 +58,19 @@ pub(crate) fn warn_of_mounts(layout: &Layout) {
     }
 }
 
+/// Warns if no file system of this size could have as many bytes free as uploads leave: each of them is refused.
+pub(crate) fn warn_of_reserve(layout: &Layout, min_free: u64) {
+    if let Ok(space) = Space::of(layout.top())
+        && space.size < min_free
+    {
+        tracing::warn!(
+            "uploads leave {min_free} bytes free, and the file system of {} has {} in all: every upload is refused",
+            layout.top().display(),
+            space.size
+        );
+    }
+}
+
 /// Returns the directories of content on another file system than the staging area, each with the staging area.
 fn on_other_file_systems(layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
     let device = |path: &Path| fs::metadata(path).ok().map(|there| there.dev());

@@ -4,7 +4,7 @@ use crate::{
     atomic::{Disk, Durability},
     bare::BareDirectories,
     builds::{self, Builds, Share},
-    condition::{is_out_of_files, warn_of_mounts},
+    condition::{is_out_of_files, warn_of_mounts, warn_of_reserve},
     error::{Context, FsError},
     holders::Holders,
     layout::Layout,
@@ -244,6 +244,7 @@ impl FsOptions {
             .at("create", &staging)
             .map_err(not_writable)?;
         warn_of_mounts(&layout);
+        warn_of_reserve(&layout, self.min_free);
         let locked = OwnerFile::of(&owner.file, &layout.owner())
             .at("look at", &layout.owner())
             .map_err(unusable)?;

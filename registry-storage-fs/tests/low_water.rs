@@ -46,6 +46,26 @@ async fn no_upload_is_opened_below_the_mark_and_the_log_learns_why() {
 }
 
 #[tokio::test]
+async fn a_reserve_that_is_larger_than_the_disk_is_warned_of() {
+    let root = tempfile::tempdir().unwrap();
+    let size = FsStorage::open(root.path()).unwrap().space().unwrap().size;
+    let log = log::Log::capture();
+    drop(reserving(root.path(), size).await);
+    assert_eq!(log.take(), "");
+
+    drop(reserving(root.path(), size + 1).await);
+
+    let said = log.take();
+    for part in [
+        root.path().to_str().unwrap(),
+        &size.to_string(),
+        "every upload is refused",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_is_announced_too_large_is_refused_before_a_byte_of_it() {
     let root = tempfile::tempdir().unwrap();
     let storage = reserving(root.path(), 1).await;

@@ -118,15 +118,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_volume_that_is_full_is_told_with_the_key_that_serves_it() {
+    fn a_volume_that_takes_nothing_is_told_with_the_key_that_serves_it() {
+        let path = || "/data".into();
         let full = OpenError::Full {
-            path: "/data".into(),
+            path: path(),
             lacking: "space",
             source: io::ErrorKind::StorageFull.into(),
         };
-        let told = explained(&full);
-        for part in ["/data", "no space left", "storage.maintenance.readonly.enabled"] {
-            assert!(told.contains(part), "{told}");
+        let snapshot = OpenError::NotWritable {
+            path: path(),
+            user: 0,
+            source: io::ErrorKind::ReadOnlyFilesystem.into(),
+        };
+        for (error, what) in [(full, "no space left"), (snapshot, "read-only filesystem")] {
+            let told = explained(&error);
+            for part in ["/data", what, "storage.maintenance.readonly.enabled"] {
+                assert!(told.contains(part), "{told}");
+            }
         }
     }
 }

@@ -227,15 +227,18 @@ fn open_rules(settings: &Settings, users: Option<&Htpasswd>) -> Result<Option<Ru
 
 /// Warns of a registry that anybody on the network can push to, unless the configuration asks for it.
 fn warn_of_open_access(settings: &Settings, address: Option<SocketAddr>) {
-    if settings.open_on_purpose {
-        return;
-    }
-    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+    if is_open_by_mistake(settings.open_on_purpose, address) {
         tracing::warn!(
-            %address,
+            address = address.map(tracing::field::display),
             "everyone who can reach this address can pull and push; to require a login, set `auth.htpasswd` or --htpasswd FILE; if no login is intended, set `auth: none`"
         );
     }
+}
+
+/// Returns true if others than this machine reach the address, and the configuration does not say that anybody may.
+fn is_open_by_mistake(on_purpose: bool, address: Option<SocketAddr>) -> bool {
+    let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
+    is_reachable && !on_purpose
 }
 
 /// Opens the listener for health and metrics, if one is configured, and starts the configured checks.
@@ -386,4 +389,23 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lets_everybody_in_is_warned_unless_that_was_said() {
+        let address = |text: &str| Some(text.parse().unwrap());
+        assert!(is_open_by_mistake(false, address("0.0.0.0:5000")));
+        for (on_purpose, address) in [
+            (true, address("0.0.0.0:5000")),
+            (false, address("127.0.0.1:5000")),
+            (false, address("[::1]:5000")),
+            (false, None),
+        ] {
+            assert!(!is_open_by_mistake(on_purpose, address), "{address:?}");
+        }
+    }
 }

@@ -43,6 +43,7 @@ mod operations;
 mod program;
 mod proxies;
 mod pulls;
+mod remedies;
 mod server;
 mod tls;
 
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         logins::trials(),
         proxies::trials(),
         pulls::trials(),
+        remedies::trials(),
         low_water::trials(),
         operations::trials(),
         tls::trials(),

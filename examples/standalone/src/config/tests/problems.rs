@@ -5,6 +5,28 @@ use crate::config::{Config, Sources, keys::KEYS, problem::ConfigError};
 use std::fs;
 
 #[test]
+fn what_a_value_may_be_is_told() {
+    for (lines, key, expected) in [
+        (
+            "validation: {manifests: {sizes: some}}",
+            "validation.manifests.sizes",
+            "`some`: must be `exact` or `any`",
+        ),
+        (
+            "catalog: {maxentries: 0}",
+            "catalog.maxentries",
+            "`0`: must be at least 1",
+        ),
+    ] {
+        let error = load(&format!("{LEAST}{lines}\n"), &[]).unwrap_err();
+        assert!(
+            error.contains(&format!(": {key}: {expected}")),
+            "{lines}: {error}"
+        );
+    }
+}
+
+#[test]
 fn every_problem_is_told_with_its_place() {
     let text = "version: 0.2\nlog:\n  level: loud\nstorage:\n  s3: {bucket: b}\n  filesystem: {rootdirectory: [a]}\nhttp:\n  addr: 5000\n  host: example.com\n  headers:\n    'a b': [x]\nauth:\n  token: {realm: x}\n";
     let error = load(

@@ -1,6 +1,12 @@
 //! The log, and the client addresses in it.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+};
 
 use libtest_mimic::Trial;
 use tempfile::TempDir;
@@ -12,6 +18,8 @@ pub(super) fn trials() -> Vec<Trial> {
     let mut trials = trials![[];
         log_lines_have_the_format_that_is_asked_for,
         pushes_and_pulls_are_told_unless_the_access_log_tells_them,
+        what_nobody_misses_is_told_without_a_warning,
+        what_is_no_request_has_a_line_in_the_access_log,
         the_client_that_a_proxy_tells_is_the_one_in_the_log,
         whoever_may_be_a_proxy_claims_one_address_and_is_told_of,
         only_the_networks_that_may_connect_are_let_in,
@@ -63,6 +71,33 @@ fn pushes_and_pulls_are_told_unless_the_access_log_tells_them() {
     server.terminate();
     let said = server.wait_and_listen();
     assert!(!said.contains("level=info"), "{said}");
+
+    let server = Server::ours_with(&root, &["--access-log"]);
+    server.get("/v2/team/app/manifests/v1");
+    server.says("\"GET /v2/team/app/manifests/v1 HTTP/1.1\" 200 ");
+    server.terminate();
+    let said = server.wait_and_listen();
+    assert!(!said.contains("pulled team/app"), "{said}");
+}
+
+fn what_nobody_misses_is_told_without_a_warning() {
+    let setup = with_http("secret: s3cret");
+    let server = setup.ours(&[]);
+    server.terminate();
+    let said = server.wait_and_listen();
+    let told = said
+        .lines()
+        .find(|line| line.contains("http.secret: accepted without effect"));
+    assert!(told.is_some_and(|line| line.contains("level=info")), "{said}");
+}
+
+fn what_is_no_request_has_a_line_in_the_access_log() {
+    let setup = with_http("");
+    let server = setup.ours(&[]);
+    let mut connection = TcpStream::connect(server.address()).unwrap();
+    connection.write_all(b"hello there\r\n\r\n").unwrap();
+    connection.read_to_end(&mut Vec::new()).unwrap();
+    server.says("\"hello there\" 400 ");
 }
 
 fn the_client_that_a_proxy_tells_is_the_one_in_the_log() {

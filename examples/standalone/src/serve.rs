@@ -379,16 +379,38 @@ fn routes(mount: &Mount, settings: &Settings, debug: Option<Debug>, access_log: 
     }))
 }
 
-/// Returns a future that ends with the first SIGTERM or SIGINT.
+/// Returns a future that ends with the first SIGTERM, SIGINT or SIGHUP. `nohup` ignores the last one, and so it stays.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+    let mut hangup = if is_hangup_ignored() {
+        None
+    } else {
+        Some(unix::signal(unix::SignalKind::hangup())?)
+    };
     Ok(async move {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => _ = hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = hung_up => {}
         }
     })
+}
+
+/// Returns true if whoever started this process made it ignore SIGHUP, as `nohup` does. False where the system does not
+/// tell.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Of the mask, the lowest bit is signal 1.
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

@@ -513,7 +513,7 @@ pub(crate) const KEYS: &[Key] = &[
         "http.draintimeout",
         Form::Duration,
         "8s",
-        "time for running requests to complete after SIGTERM or SIGINT; `docker stop` kills the process after 10 s",
+        "time for running requests to complete after SIGTERM, SIGINT or SIGHUP; `docker stop` kills the process after 10 s",
     ),
     honoured(
         "http.timeouts.firstbyte",

@@ -12,6 +12,7 @@ use std::{
 use libtest_mimic::Trial;
 use registry_core::{Algorithm, Digest};
 use registry_testkit::tools;
+use rustix::process::Signal;
 
 use crate::{
     http::Request,
@@ -35,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         what_was_pushed_is_there_after_a_restart,
         a_session_that_was_left_alone_for_a_week_expires,
         a_slow_upload_is_drained_on_sigterm,
-        it_ends_on_sigterm_though_the_disk_does_not_answer,
+        a_hangup_drains_too_unless_it_is_ignored,
         a_root_that_cannot_be_written_is_refused,
         a_second_server_on_a_directory_is_refused_after_a_time,
         a_second_server_takes_the_directory_over_when_the_first_one_ends,
@@ -131,6 +132,25 @@ fn a_session_that_was_left_alone_for_a_week_expires() {
 }
 
 fn a_slow_upload_is_drained_on_sigterm() {
+    drains(Server::terminate);
+}
+
+fn a_hangup_drains_too_unless_it_is_ignored() {
+    drains(|server| server.signal(Signal::HUP));
+
+    // As `nohup` starts it.
+    let bench = Workbench::new();
+    let mut command = bench.command("sh");
+    let script = "trap '' HUP; exec \"$0\" serve --addr 127.0.0.1:0 --root data";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_registry")]);
+    let server = Server::start(command, "http://");
+    server.signal(Signal::HUP);
+    server.get("/v2/");
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+/// Checks that an upload that is under way is taken to its end when the server is told to stop.
+fn drains(stop: impl FnOnce(&Server)) {
     let bench = Workbench::new();
     let root = bench.path("data");
     let server = Server::ours(&root);
@@ -142,7 +162,7 @@ fn a_slow_upload_is_drained_on_sigterm() {
     upload.wait_for_continue();
     upload.send(&blob[..1000]);
 
-    server.terminate();
+    stop(&server);
     wait_until_closed(address);
     upload.send(&blob[1000..]);
     let answer = upload.finish().expect_status(202);
@@ -158,33 +178,6 @@ fn a_slow_upload_is_drained_on_sigterm() {
         server.get(&format!("/v2/slow/one/blobs/{digest}")).body == blob,
         "nothing was lost"
     );
-}
-
-fn it_ends_on_sigterm_though_the_disk_does_not_answer() {
-    let bench = Workbench::new();
-    let root = bench.path("data");
-    let digest = sha256(b"never read");
-    let mut command = Server::ours_command(&root);
-    command.env("REGISTRY_HTTP_DRAINTIMEOUT", "100ms");
-    let server = Server::start(command, "http://");
-    server.push_blob("a", &digest.to_string(), b"never read");
-    // Who reads a pipe waits until somebody has written to it and closed it: as a network mount that has gone.
-    let link = root.join(format!(
-        "docker/registry/v2/repositories/a/_layers/sha256/{}/link",
-        digest.to_string().trim_start_matches("sha256:")
-    ));
-    fs::remove_file(&link).expect("the blob was pushed");
-    let made = Command::new("mkfifo").arg(&link).status();
-    assert!(made.expect("every system has mkfifo").success());
-    let target = format!("/v2/a/blobs/{digest}");
-    let reading = Request::open(server.address(), "GET", &target, &[], 0);
-    // Returns as soon as the server is in that call.
-    let silent = fs::File::options().write(true).open(&link);
-
-    let status = server.stop();
-
-    assert_eq!(status.code(), Some(0));
-    drop((reading, silent));
 }
 
 fn a_root_that_cannot_be_written_is_refused() {

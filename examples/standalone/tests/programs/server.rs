@@ -105,11 +105,15 @@ pub(crate) fn program(path: &str) -> Command {
 }
 
 fn terminate(process: &Child) {
+    signal(process, Signal::TERM);
+}
+
+fn signal(process: &Child, signal: Signal) {
     let id = i32::try_from(process.id())
         .ok()
         .and_then(Pid::from_raw)
         .expect("a child has a process id");
-    rustix::process::kill_process(id, Signal::TERM).expect("a child can be signalled");
+    rustix::process::kill_process(id, signal).expect("a child can be signalled");
 }
 
 impl Server {
@@ -212,6 +216,10 @@ impl Server {
     /// Sends SIGTERM, and returns at once.
     pub(crate) fn terminate(&self) {
         terminate(&self.process);
+    }
+
+    pub(crate) fn signal(&self, what: Signal) {
+        signal(&self.process, what);
     }
 
     /// Sends SIGTERM and waits until the process has released its directory.

@@ -63,12 +63,10 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // Nothing is left to tell it to if standard error is gone.
-            let _ = writeln!(
-                io::stderr(),
-                "registry: {}",
-                printable::Lines(with_causes(&*error))
-            );
+            for line in printable::Lines(with_causes(&*error)).to_string().lines() {
+                // Nothing is left to tell it to if standard error is gone.
+                let _ = writeln!(io::stderr(), "registry: {line}");
+            }
             failure
         }
     }

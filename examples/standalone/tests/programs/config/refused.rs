@@ -34,6 +34,11 @@ fn problems_end_the_process_with_their_place() {
             "{said}"
         );
         assert!(said.contains("no storage configuration provided"), "{said}");
+        assert!(
+            said.lines()
+                .all(|line| line.starts_with("registry: configuration error: ")),
+            "{said}"
+        );
         assert!(!said.contains("s3cret"));
     }
     // Nothing was listened on, and no directory made.

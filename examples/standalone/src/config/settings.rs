@@ -268,7 +268,7 @@ fn format(text: &str) -> Result<Format, String> {
 }
 
 /// Sections of `storage` that are not drivers.
-const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
+pub(super) const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
 
 impl Storage {
     fn from(reader: &Reader<'_>) -> Self {

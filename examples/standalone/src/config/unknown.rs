@@ -6,6 +6,7 @@
 
 use super::{
     keys::{self, Known, Role},
+    settings::NO_DRIVERS,
     value::{Content, Value},
 };
 
@@ -96,8 +97,8 @@ impl Unknown {
         let section: Vec<&str> = self.section.iter().map(String::as_str).collect();
         let told = match (self.protects, section.as_slice()) {
             (true, ["auth"]) => "there is no such way to log in",
-            (true, ["storage"]) => "there is no such storage",
-            (true, ["storage", "filesystem"]) => {
+            (true, ["storage"]) if !self.is_meant_beside_drivers() => "there is no such storage",
+            (true, ["storage"] | ["storage", "filesystem"]) => {
                 "there is no such key, and the server does not start, as images may be meant to be kept elsewhere"
             }
             (true, _) => "there is no such key, and the server does not start without what it may protect",
@@ -112,11 +113,18 @@ impl Unknown {
         }
         let names: Vec<String> = keys::below(&section)
             .into_iter()
+            .filter(|name| section != ["storage"] || !NO_DRIVERS.contains(name))
             .map(|name| [section.as_slice(), &[name]].concat())
             .filter(|path| !matches!(keys::find(path), Known::Key(key) if key.role == Role::Refused))
             .map(|path| format!("`{}`", shown(&path)))
             .collect();
         format!("{told}; what there is: {}", names.join(", "))
+    }
+
+    /// Returns true if the name resembles a key of `storage` that is no storage, such as `delete`.
+    fn is_meant_beside_drivers(&self) -> bool {
+        let meant = self.meant.as_ref().and_then(|meant| meant.get(1));
+        meant.is_some_and(|name| NO_DRIVERS.contains(&name.as_str()))
     }
 }
 

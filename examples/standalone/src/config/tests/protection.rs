@@ -129,7 +129,7 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
         (
             "{floppy: {drive: a}}",
             none,
-            "config.yml:2: storage.floppy: there is no such storage; what there is: `storage.filesystem`, ",
+            "config.yml:2: storage.floppy: there is no such storage; what there is: `storage.filesystem`, `storage.inmemory`",
         ),
         (
             "floppy",
@@ -149,7 +149,8 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
         (
             "{filesystem: {rootdirectory: /data}, delet: {enabled: true}}",
             none,
-            "storage.delet: there is no such storage, did you mean `storage.delete`?",
+            "storage.delet: there is no such key, and the server does not start, as images may be meant to be kept \
+             elsewhere, did you mean `storage.delete`?",
         ),
         (
             "{filesystem: {rootdir: /data}}",
@@ -187,6 +188,14 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
         let error = with(storage, variables).unwrap_err();
         assert!(error.contains(expected), "{storage}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
+        let offered = error
+            .rsplit_once("what there is: ")
+            .map_or("", |(_, names)| names);
+        let aside = ["delete", "maintenance", "cache", "DELETE", "MAINTENANCE", "CACHE"];
+        assert!(
+            !aside.iter().any(|name| offered.contains(name)),
+            "no storages: {error}"
+        );
     }
     // What Kubernetes sets for a service called `registry-storage`.
     let service = [

@@ -19,11 +19,36 @@ pub(crate) struct Pattern(Regex);
 
 impl Pattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Regex::new(text)
-            .map(Self)
-            .map_err(|error| format!("`{text}` is not a regular expression: {error}"))
+        Regex::new(text).map(Self).map_err(|error| {
+            format!(
+                "`{text}` is not a regular expression: {}",
+                explained(text, &error)
+            )
+        })
     }
 }
+
+/// Explains on one line what is wrong with a regular expression. The library shows the expression on several lines, with
+/// a mark below the character.
+fn explained(text: &str, error: &regex::Error) -> String {
+    let said = error.to_string();
+    let Some(what) = said.lines().find_map(|line| line.strip_prefix("error: ")) else {
+        return said.split_whitespace().collect::<Vec<_>>().join(" ");
+    };
+    let mark = said
+        .lines()
+        .find(|line| line.contains('^') && line.trim_matches([' ', '^']).is_empty());
+    // Of several lines each has a number before it.
+    let mark = mark.filter(|_| !text.contains('\n'));
+    let position = mark.and_then(|line| line.find('^')?.checked_sub(INDENT - 1));
+    position.map_or_else(
+        || what.to_owned(),
+        |position| format!("{what}, at character {position}"),
+    )
+}
+
+/// Number of spaces that the library puts before the expression.
+const INDENT: usize = 4;
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
@@ -57,6 +82,30 @@ mod tests {
             allow: patterns(allow),
             deny: patterns(deny),
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pattern_is_told_on_one_line_with_its_place() {
+        for (text, expected) in [
+            (
+                "(abc",
+                "`(abc` is not a regular expression: unclosed group, at character 1",
+            ),
+            (
+                "https://[^",
+                "`https://[^` is not a regular expression: unclosed character class, at character 9",
+            ),
+            (
+                "a**?[z-a]",
+                "`a**?[z-a]` is not a regular expression: invalid character class range, the start must be <= the end, at \
+                 character 6",
+            ),
+            ("a\n(", "`a\n(` is not a regular expression: unclosed group"),
+        ] {
+            assert_eq!(Pattern::parse(text).unwrap_err(), expected);
+        }
+        let large = Pattern::parse("(a{1000}){1000}").unwrap_err();
+        assert!(large.contains("size limit") && !large.contains('\n'), "{large}");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! HTTPS: certificates and their renewal, and the redirect on port 80.
 
-use crate::listen::{Listen, bind};
+use crate::{
+    denied,
+    listen::{Listen, bind},
+    with_causes,
+};
 use axum::{Router, extract::Request};
-use registry_tls::{Acme, Files, Options, Tls};
+use registry_tls::{Acme, Files, Options, Tls, TlsError};
 use std::error::Error;
 use tokio::net::TcpListener;
 
@@ -43,7 +47,8 @@ pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn
     let (tls, upkeep) = match certificates {
         Certificates::Files(files) => Tls::from_files(files, options),
         Certificates::Acme(acme) => Tls::from_acme(acme, options),
-    }?;
+    }
+    .map_err(|error| explained(&error))?;
     if let Some((listener, port)) = redirected {
         let redirect = tls.redirect(port);
         let app = Router::new().fallback(async move |request: Request| redirect.answer(&request));
@@ -52,6 +57,15 @@ pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn
     }
     tokio::spawn(upkeep.run());
     Ok(tls)
+}
+
+/// Explains why TLS cannot be set up. Of a file that may not be read, it names the owner and the command that helps.
+fn explained(error: &TlsError) -> String {
+    let hint = match error {
+        TlsError::Read { path, .. } => denied::hint(path),
+        _ => String::new(),
+    };
+    format!("{}{hint}", with_causes(error))
 }
 
 async fn listen(address: &Listen) -> Result<TcpListener, String> {

@@ -151,7 +151,11 @@ fn what_may_not_be_read_is_told_with_whose_it_is_and_what_helps() {
     let root = bench.path("data");
     fs::create_dir(&root).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
-    for (option, more) in [("--access", &[][..]), ("--htpasswd", &[])] {
+    for (option, more) in [
+        ("--access", &[][..]),
+        ("--htpasswd", &[]),
+        ("--tls-cert", &["--tls-key", "/nowhere"]),
+    ] {
         let path = secret(option);
         let mut command = as_nobody(&bench, "--clear-groups");
         command.args(["serve", "--addr", "127.0.0.1:0", "--root", argument(&root)]);

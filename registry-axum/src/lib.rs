@@ -1,4 +1,4 @@
-//! Mounts a registry in an axum [`Router`].
+//! Mounts a registry in an axum [`Router`](axum::Router).
 //!
 //! ```no_run
 //! use registry_core::{Registry, storage::MemoryStorage};
@@ -24,7 +24,7 @@
 //! | below a prefix that a proxy removes | [`Mount::external_path`] |
 //!
 //! Every `Location` and `Link` begins with the first of these that is known: a
-//! [`Links`] in the extensions of the request, [`Mount::external_path`],
+//! [`Links`](registry_core::protocol::Links) in the extensions of the request, [`Mount::external_path`],
 //! [`Builder::external_url`](registry_core::service::Builder::external_url), and the prefix that the routers of this
 //! service have removed from the path.
 //!

@@ -9,11 +9,11 @@ use std::fmt;
 pub enum Verdict {
     /// The case passed, as it must.
     Passed,
-    /// The case failed, as [`KnownFailures`] demands.
+    /// The case failed, as [`KnownFailures`](super::KnownFailures) demands.
     FailedAsKnown(Failure),
     /// The case failed.
     Failed(Failure),
-    /// The case passed, although it is one of the [`KnownFailures`].
+    /// The case passed, although it is one of the [`KnownFailures`](super::KnownFailures).
     PassedUnexpectedly,
     /// The case was left out by the filter.
     Skipped,

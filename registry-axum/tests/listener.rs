@@ -14,8 +14,8 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt as _;
-use registry_axum::server::{Established, Handshake, Limits, Overruled, Protocol, Server, Timeouts};
-use registry_core::auth::ClientAddress;
+use registry_axum::server::{Established, Handshake, Limits, Protocol, Server, Timeouts};
+use registry_core::{auth::ClientAddress, service::Overruled};
 use std::{
     io,
     net::SocketAddr,

@@ -9,6 +9,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use registry_core::service::Overruled;
 use std::{sync::Arc, time::Instant};
 
 #[derive(Debug)]
@@ -58,7 +59,13 @@ impl Instruments {
         }
     }
 
-    pub(crate) fn begin(self: &Arc<Self>, handler: Handler, method: Method) -> Exchange {
+    /// `overruled` tells whether the listener answers in place of the router.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        handler: Handler,
+        method: Method,
+        overruled: Option<Overruled>,
+    ) -> Exchange {
         self.in_flight.with(ByHandler { handler }, |in_flight| {
             in_flight.inc();
         });
@@ -66,6 +73,7 @@ impl Instruments {
             instruments: Arc::clone(self),
             handler,
             method,
+            overruled,
             code: Code::CLIENT_LEFT,
             sent: 0,
             started: Instant::now(),
@@ -79,6 +87,7 @@ pub(crate) struct Exchange {
     instruments: Arc<Instruments>,
     handler: Handler,
     method: Method,
+    overruled: Option<Overruled>,
     code: Code,
     sent: u64,
     started: Instant,
@@ -106,10 +115,16 @@ impl Drop for Exchange {
             instruments,
             handler,
             method,
+            overruled,
             code,
             sent,
             started,
         } = self;
+        if let Some(overruled) = overruled
+            && let (Some(status), Some(bytes)) = (overruled.status(), overruled.sent())
+        {
+            (*code, *sent) = (status.into(), bytes);
+        }
         let (handler, method, code) = (*handler, *method, *code);
         instruments.in_flight.with(ByHandler { handler }, |in_flight| {
             in_flight.dec();

@@ -20,7 +20,8 @@ use tower_service::Service;
 /// Counts and times requests by endpoint, method and status.
 ///
 /// Wrap the registry's routes with it, in axum by `Router::layer`. Other routes inside the layer count as
-/// `handler="other"`. A request ends when the last byte of its answer has been handed to the connection.
+/// `handler="other"`. A request ends when the last byte of its answer has been handed to the connection. If a listener answers
+/// in place of the router, its answer counts ([`Overruled`](registry_core::service::Overruled)).
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     instruments: Arc<Instruments>,
@@ -46,11 +47,14 @@ impl HttpMetrics {
         }
     }
 
-    fn begin(&self, method: &http::Method, path: &str) -> Exchange {
+    fn begin<A>(&self, request: &Request<A>) -> Exchange {
+        let path = request.uri().path();
         let handler = path
             .strip_prefix(&*self.prefix)
             .map_or(Handler::Other, Handler::of);
-        self.instruments.begin(handler, Method::of(method))
+        let overruled = request.extensions().get().cloned();
+        self.instruments
+            .begin(handler, Method::of(request.method()), overruled)
     }
 }
 
@@ -85,7 +89,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let exchange = self.metrics.begin(request.method(), request.uri().path());
+        let exchange = self.metrics.begin(&request);
         let received = exchange.received();
         MeasuredFuture {
             answer: self

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry as Instruments;
 use registry_core::{
     Algorithm, Authenticator, Digest, Identity, Reference, Registry, RepositoryName, Storage, Tag,
     auth::{Access, AuthError, AuthRequest, Challenge},
-    service::RegistryService,
+    service::{Overruled, RegistryService},
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob,
         Result, StorageError, StoredManifest,
@@ -210,6 +210,27 @@ async fn a_client_that_leaves_before_its_answer_is_counted_as_that() {
     assert_eq!(value(&instruments, left), Some(1.0));
     let in_flight = r#"registry_http_in_flight_requests{handler="catalog"}"#;
     assert_eq!(value(&instruments, in_flight), Some(0.0));
+}
+
+/// Such as 408 to a client whose body stopped coming, whatever the router made of that.
+#[tokio::test]
+async fn what_a_listener_answers_in_place_of_the_router_is_what_is_counted() {
+    let mut instruments = Instruments::default();
+    let mut host = HttpMetrics::register(&mut instruments).layer(Answering);
+    let overruled = Overruled::default();
+    let mut request = Request::get("/v2/").body(Body::default()).unwrap();
+    request.extensions_mut().insert(overruled.clone());
+
+    let answer = host.call(request).await.unwrap();
+    overruled.by(http::StatusCode::REQUEST_TIMEOUT, 120);
+    drop(answer);
+
+    let counted =
+        |code| format!(r#"registry_http_requests_total{{handler="base",method="get",code="{code}"}}"#);
+    assert_eq!(value(&instruments, &counted(408)), Some(1.0));
+    assert_eq!(value(&instruments, &counted(200)), None);
+    let sent = r#"registry_http_response_size_bytes_sum{handler="base"}"#;
+    assert_eq!(value(&instruments, sent), Some(120.0));
 }
 
 #[tokio::test]

@@ -14,11 +14,8 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
-use registry_axum::{
-    Proxies,
-    server::{Overruled, Refused},
-};
-use registry_core::{Identity, auth::ClientAddress, protocol::normalized};
+use registry_axum::{Proxies, server::Refused};
+use registry_core::{Identity, auth::ClientAddress, protocol::normalized, service::Overruled};
 use std::{
     convert::Infallible,
     fmt,

@@ -6,7 +6,7 @@ use super::{
     body_scan::BodyScan,
     checks,
     refusal::Refusal,
-    refused::{Observer, Overruled, Refused},
+    refused::{Observer, Refused},
     sendfile::{self, Sender},
     streams::{Stream, Streams},
 };
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, Response, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use registry_core::auth::ClientAddress;
+use registry_core::{auth::ClientAddress, service::Overruled};
 use std::{
     convert::Infallible,
     error::Error,
@@ -23,7 +23,10 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -98,25 +101,32 @@ async fn answer(
     mut request: Request<Incoming>,
     refusal: Option<Refusal>,
 ) -> Response<AnswerBody> {
-    let overruled = Overruled::default();
+    let stalled = Arc::new(AtomicBool::new(false));
     let sender = host.extensions.get::<Sender>().cloned();
     let response = match refusal {
         Some(refusal) => {
             host.observer
                 .tell(|| Refused::request(host.peer, &request, refusal));
             // The wrapper decides what becomes of the body.
-            drop(wrapped(request, &exchange, &overruled));
+            drop(wrapped(request, &exchange, &stalled));
             refusal.response()
         }
         None => {
             host_of_target(&mut request);
             request.extensions_mut().extend(host.extensions);
             request.extensions_mut().insert(ClientAddress(host.peer));
+            let overruled = Overruled::default();
             request.extensions_mut().insert(overruled.clone());
-            let request = wrapped(request, &exchange, &overruled);
+            let request = wrapped(request, &exchange, &stalled);
             let mut router = host.router;
             let answered = router.call(request).await.unwrap_or_else(|never| match never {});
-            overruled.answered().map_or(answered, Refusal::response)
+            if stalled.load(Ordering::Relaxed) {
+                let instead = Refusal::BodyIdle;
+                overruled.by(instead.status(), instead.body().len() as u64);
+                instead.response()
+            } else {
+                answered
+            }
         }
     };
     exchange.answered_by(response, sender)
@@ -133,7 +143,11 @@ fn host_of_target<B>(request: &mut Request<B>) {
     }
 }
 
-fn wrapped(request: Request<Incoming>, exchange: &Exchange, overruled: &Overruled) -> Request<RequestBody> {
+fn wrapped(
+    request: Request<Incoming>,
+    exchange: &Exchange,
+    stalled: &Arc<AtomicBool>,
+) -> Request<RequestBody> {
     let expects = request.headers().contains_key(header::EXPECT);
     let ended = request.body().is_end_stream();
     request.map(|body| RequestBody {
@@ -143,7 +157,7 @@ fn wrapped(request: Request<Incoming>, exchange: &Exchange, overruled: &Overrule
         idle: exchange.body_idle(),
         last: Instant::now(),
         timer: None,
-        overruled: overruled.clone(),
+        stalled: Arc::clone(stalled),
         untouched: expects,
     })
 }
@@ -283,7 +297,7 @@ pub(super) struct RequestBody {
     /// Time when something last arrived, or was first awaited.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    overruled: Overruled,
+    stalled: Arc<AtomicBool>,
     /// True if the client waits for `100 Continue`, which has not been sent.
     untouched: bool,
 }
@@ -353,7 +367,7 @@ impl HttpBody for RequestBody {
                 Poll::Ready(None)
             }
             Poll::Pending if this.poll_idle(context).is_ready() => {
-                this.overruled.stalled();
+                this.stalled.store(true, Ordering::Relaxed);
                 if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
                     activity.body_dropped(number, body, false);
                 }

@@ -42,7 +42,7 @@ mod watched;
 pub use self::{
     handshake::{Established, Handshake, Plain, Protocol},
     listener::Listener,
-    refused::{Overruled, Refused},
+    refused::Refused,
     settings::{Limits, Timeouts},
 };
 
@@ -139,7 +139,8 @@ impl<H> Server<H> {
     }
 
     /// Sets an observer of each request that the listener refuses by itself, with 400, 431, 501 or 503. No layer of
-    /// the router sees those. The observer must not block. See also [`Overruled`], for 408.
+    /// the router sees those. The observer must not block. See also [`Overruled`](registry_core::service::Overruled),
+    /// for 408.
     ///
     /// ```
     /// # fn server(app: axum::Router) -> registry_axum::server::Server {

@@ -1,15 +1,8 @@
-//! [`Refused`] and [`Overruled`]: facts for an access log that the router does not know.
+//! [`Refused`]: facts for an access log that the router does not know.
 
 use super::refusal::Refusal;
 use http::{HeaderMap, Method, Request, StatusCode};
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 /// A request that the listener refused by itself, before any router: for a log.
 #[derive(Clone, Debug)]
@@ -77,49 +70,5 @@ impl Observer {
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Observer").field(&self.0.is_some()).finish()
-    }
-}
-
-/// Tells whether the listener answers in place of the router, which has seen the request: an extension of every
-/// request, for a layer that logs. It is decided by the time the router's answer is dropped.
-///
-/// If the body of a request stops arriving, the listener answers 408 instead of the router's answer.
-#[derive(Clone, Debug, Default)]
-pub struct Overruled(Arc<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// True if the body has stopped arriving.
-    stalled: AtomicBool,
-    /// True if the answer was therefore replaced.
-    overruled: AtomicBool,
-}
-
-impl Overruled {
-    /// Returns the status of the answer that is sent in place of the router's.
-    #[must_use]
-    pub fn status(&self) -> Option<StatusCode> {
-        self.is_overruled().then(|| Refusal::BodyIdle.status())
-    }
-
-    /// Returns the number of bytes of that answer's body.
-    #[must_use]
-    pub fn sent(&self) -> Option<u64> {
-        self.is_overruled().then(|| Refusal::BodyIdle.body().len() as u64)
-    }
-
-    fn is_overruled(&self) -> bool {
-        self.0.overruled.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn stalled(&self) {
-        self.0.stalled.store(true, Ordering::Relaxed);
-    }
-
-    /// Records that there is an answer. Returns the one that replaces it, if any.
-    pub(super) fn answered(&self) -> Option<Refusal> {
-        let stalled = self.0.stalled.load(Ordering::Relaxed);
-        self.0.overruled.store(stalled, Ordering::Relaxed);
-        stalled.then_some(Refusal::BodyIdle)
     }
 }

@@ -18,6 +18,7 @@ mod manifests;
 mod needs;
 mod oneshot;
 mod operation;
+mod overruled;
 mod parts;
 mod referrers;
 mod referrers_tag;
@@ -34,6 +35,7 @@ pub use self::{
     hosted::{RegistryService, Task},
     limits::Limits,
     manifests::{ManifestPush, ManifestPushed},
+    overruled::Overruled,
     referrers::ReferrersPage,
     remedies::Setting,
     source::BlobSource,

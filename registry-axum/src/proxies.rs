@@ -371,6 +371,14 @@ mod tests {
         ] {
             assert_eq!(client(&proxies, peer, headers), expected, "{peer} {headers:?}");
         }
+
+        // Nor does a whole line on its left that cannot be read.
+        let mut lines = HeaderMap::new();
+        for line in [&b"1.2.3.4, \xff"[..], b"192.168.1.1"] {
+            lines.append(XFF, HeaderValue::from_bytes(line).unwrap());
+        }
+        let peer = SocketAddr::from(([10, 0, 0, 1], 1));
+        assert_eq!(proxies.client(peer, &lines).ip().to_string(), "192.168.1.1");
     }
 
     #[test]

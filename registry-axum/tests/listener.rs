@@ -476,8 +476,19 @@ async fn what_the_listener_refuses_by_itself_is_told() {
         let told = std::mem::take(&mut *told.lock().unwrap());
         assert_eq!(told, [(line.to_owned(), status, answer.body.len() as u64)]);
     }
-    assert_eq!(server.connect().ask(GET).await.body, "hello");
+    let mut again = server.connect();
+    assert_eq!(again.ask(GET).await.body, "hello");
     assert!(told.lock().unwrap().is_empty());
+    again
+        .ask("PUT /second HTTP/1.1\r\nX : y\r\n\r\n")
+        .await
+        .assert_refusal(400);
+    assert_eq!(told.lock().unwrap().remove(0).0, "PUT /second HTTP/1.1|");
+    let mut head = server.connect();
+    head.send("HEAD / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(head.head().await.status(), 400);
+    let (line, _, sent) = told.lock().unwrap().remove(0);
+    assert_eq!((line.as_str(), sent), ("HEAD / HTTP/1.1|", 0));
 
     let server = Running::start(app(), telling(&told, 1));
     let mut only = server.connect();
@@ -485,6 +496,38 @@ async fn what_the_listener_refuses_by_itself_is_told() {
     server.connect().ask(GET).await.assert_refusal(503);
     let (line, status, _) = told.lock().unwrap().remove(0);
     assert_eq!((line.as_str(), status), ("GET / HTTP/1.1|", 503));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_listener_refuses_over_http2_is_told() {
+    let told = Told::default();
+    let never = app().route("/never", get(std::future::pending::<&str>));
+    let server = Running::start(never, |server| {
+        let mut limits = Limits::default();
+        limits.all_streams = 1;
+        telling(&told, 100)(server).limits(limits)
+    });
+    let (client, connection) = h2::client::handshake(server.pipe()).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let contradicts = http::Request::get("http://x/a?b").header("host", "y").body(());
+    let (answer, _) = client.send_request(contradicts.unwrap(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 400);
+    let (line, status, sent) = told.lock().unwrap().remove(0);
+    assert_eq!((line.as_str(), status), ("GET /a?b HTTP/2.0|", 400));
+    assert!(sent > 0);
+
+    // One runs, and one more waits as long as it may.
+    let request = |path: &str| http::Request::get(format!("http://x{path}")).body(()).unwrap();
+    let (runs, _) = client.send_request(request("/never"), true).unwrap();
+    sleep(seconds(1)).await;
+    let (refused, _) = client.send_request(request("/"), true).unwrap();
+    assert_eq!(
+        refused.await.unwrap_err().reason(),
+        Some(h2::Reason::REFUSED_STREAM)
+    );
+    assert_eq!(*told.lock().unwrap(), [("GET / HTTP/2.0|".to_owned(), 503, 0)]);
+    drop(runs);
 }
 
 /// The router has seen that request, and has produced another answer.

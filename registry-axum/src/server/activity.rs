@@ -286,7 +286,9 @@ impl Activity {
     /// Records that a request has been answered, or its answer given up. The peer may still take long to receive the
     /// part that hyper holds: [`flushed`](Self::flushed) records the end of that.
     pub(super) fn end(&self) {
-        self.state().busy = false;
+        let mut state = self.state();
+        state.busy = false;
+        state.received = 0;
     }
 
     /// Receives a part of an unwanted body.

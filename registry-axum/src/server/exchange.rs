@@ -430,3 +430,38 @@ impl Error for BodyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{
+        places::{Occupant as _, Places},
+        settings::{Limits, Timeouts},
+    };
+    use std::{future::poll_fn, pin::pin};
+
+    /// What the system sends from its page cache takes no memory of the server.
+    #[tokio::test]
+    async fn a_piece_of_an_answer_is_held_in_memory_unless_it_stands_for_a_file() {
+        for (piece, holds) in [(Bytes::from_static(b"hello"), 5), (sendfile::stand_ins(1000), 0)] {
+            let place = Places::new(1).take().unwrap();
+            let activity = Activity::new(Timeouts::default(), Limits::default(), place);
+            let (number, _) = activity.begin(None);
+            let exchange = Exchange::Http1(Http1 {
+                activity: Arc::clone(&activity),
+                number,
+            });
+            let mut answer = pin!(AnswerBody {
+                body: Body::from(piece),
+                sender: None,
+                exchange,
+            });
+
+            let piece = poll_fn(|context| answer.as_mut().poll_frame(context)).await;
+
+            assert!(piece.is_some());
+            activity.blocked();
+            assert_eq!(activity.waits().unwrap().holds, holds);
+        }
+    }
+}

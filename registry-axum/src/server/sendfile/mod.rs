@@ -60,6 +60,12 @@ pub(super) fn are_stand_ins(bytes: &[u8]) -> bool {
     place(bytes).is_some()
 }
 
+/// Returns stand-ins, for tests of what passes them on.
+#[cfg(test)]
+pub(super) fn stand_ins(length: usize) -> Bytes {
+    REGION.slice(..length)
+}
+
 /// The outgoing parts of a connection, as an extension of its requests.
 pub(crate) type Sender = Arc<Outgoing>;
 
@@ -169,6 +175,29 @@ mod tests {
 
     fn file(length: u64) -> FileRange {
         FileRange::new(Arc::new(tempfile::tempfile().unwrap()), 0..length)
+    }
+
+    /// Only then may a segment leave that is not whole.
+    #[test]
+    fn a_body_is_through_when_its_last_byte_has_been_sent_or_it_gives_no_more() {
+        let outgoing = Outgoing::default();
+        assert!(outgoing.is_through());
+        let mut rest = file(PIECE as u64 + 5);
+        let first = outgoing.give(&mut rest);
+        outgoing.sent(first.len());
+        assert!(!outgoing.is_through(), "there is more to give");
+        let last = outgoing.give(&mut rest);
+        outgoing.sent(last.len() - 1);
+        assert!(!outgoing.is_through(), "one byte is not sent");
+        outgoing.sent(1);
+        assert!(outgoing.is_through());
+
+        let mut rest = file(PIECE as u64 + 5);
+        let given = outgoing.give(&mut rest);
+        outgoing.finished();
+        assert!(!outgoing.is_through());
+        outgoing.sent(given.len());
+        assert!(outgoing.is_through());
     }
 
     #[test]

@@ -1,0 +1,268 @@
+//! Which connection gives way where there are too many: whoever waits for its client, and nobody who is owed an answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+    routing::{get, post},
+};
+use futures_util::StreamExt as _;
+use registry_axum::server::Limits;
+use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use support::{Client, Running};
+use tokio::{sync::Notify, time::sleep};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const HUGE: &str = "GET /huge HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A server with so many places, and what lets `/owed`, `/kept` and `/after` go on.
+fn server(connections: usize) -> (Running, Arc<Notify>) {
+    let go = Arc::new(Notify::new());
+    let [owed, kept, after] = [(); 3].map(|()| Arc::clone(&go));
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/huge", get(|| async { Body::from(vec![b'x'; 32 << 20]) }))
+        .route("/large", get(|| async { Body::from(vec![b'x'; 1 << 20]) }))
+        .route("/echo", post(|body: Bytes| async move { body }))
+        .route(
+            "/owed",
+            get(move || async move {
+                owed.notified().await;
+                "done"
+            }),
+        )
+        .route(
+            "/kept",
+            post(move |request: Request| answers_while_a_body_comes(kept, request)),
+        )
+        .route(
+            "/after",
+            post(move |_: Bytes| async move {
+                after.notified().await;
+                "done"
+            }),
+        );
+    let server = Running::start(app, |server| {
+        let mut limits = Limits::default();
+        limits.connections = connections;
+        server.limits(limits)
+    });
+    (server, go)
+}
+
+/// Waits for the body once, and answers with something else for as long as it lasts.
+async fn answers_while_a_body_comes(go: Arc<Notify>, request: Request) -> Response {
+    let mut body = request.into_body().into_data_stream();
+    let first = poll_fn(|context| Poll::Ready(body.poll_next_unpin(context).is_pending())).await;
+    assert!(first, "nothing has come");
+    let answer = futures_util::stream::once(async move {
+        go.notified().await;
+        drop(body);
+        Ok::<_, Infallible>(Bytes::from_static(b"done"))
+    });
+    let mut response = Response::new(Body::from_stream(answer));
+    response.headers_mut().insert("content-length", 4.into());
+    response
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Whether the server has closed a connection from which nothing was read: it takes no more bytes.
+async fn has_ended(client: &mut Client) -> bool {
+    !client.try_send(b"G").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_head_is_the_first_of_those_that_do_not_come() {
+    let (server, _) = server(2);
+    let mut short = server.connect();
+    short.send("G").await;
+    sleep(seconds(1)).await;
+    let mut long = server.connect();
+    long.send(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(30_000)))
+        .await;
+    sleep(seconds(6)).await;
+
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+
+    assert_eq!(long.closed().await, "");
+    short.send("ET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(short.answer().await.body, "hello");
+}
+
+/// What a request held in memory has gone with it.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_request_held_does_not_count() {
+    let (server, _) = server(2);
+    let mut earlier = server.connect();
+    let body = "x".repeat(1 << 20);
+    earlier
+        .send(format!(
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ))
+        .await;
+    earlier.send(&body).await;
+    assert_eq!(earlier.answer().await.body, body);
+    earlier.send("G").await;
+    let mut long = server.connect();
+    long.send(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(30_000)))
+        .await;
+    sleep(seconds(6)).await;
+
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+
+    assert_eq!(long.closed().await, "");
+    earlier.send("ET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(earlier.answer().await.body, "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_a_little_all_the_time_is_not_waited_for() {
+    let (server, _) = server(1);
+    let mut slow = server.connect();
+    slow.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        .await;
+    for _ in 0..9 {
+        slow.send("x").await;
+        sleep(seconds(4)).await;
+    }
+    server.connect().ask(GET).await.assert_refusal(503);
+    slow.send("x").await;
+    assert_eq!(slow.answer().await.body, "xxxxxxxxxx");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_little_all_the_time_is_not_waited_for() {
+    let (server, _) = server(1);
+    let mut slow = server.connect();
+    slow.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    slow.head().await;
+    let mut some = vec![0; 128 << 10];
+    for _ in 0..8 {
+        sleep(seconds(4)).await;
+        server.connect().ask(GET).await.assert_refusal(503);
+        tokio::io::AsyncReadExt::read_exact(&mut slow.0, &mut some)
+            .await
+            .unwrap();
+    }
+    assert_eq!(slow.ask(GET).await.body, "hello");
+}
+
+/// The last byte of a chunked body comes with its end, and that may be late.
+#[tokio::test(start_paused = true)]
+async fn who_has_sent_the_end_of_a_body_is_owed_an_answer() {
+    let (server, go) = server(1);
+    let mut client = server.connect();
+    client
+        .send("POST /after HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        .await;
+    sleep(seconds(4)).await;
+    client.send("0\r\n\r\n").await;
+    sleep(seconds(4)).await;
+
+    server.connect().ask(GET).await.assert_refusal(503);
+    go.notify_one();
+    assert_eq!(client.answer().await.body, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_answer_has_begun_is_not_waited_for_to_send_more() {
+    let (server, go) = server(1);
+    let mut client = server.connect();
+    client
+        .send("POST /kept HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    assert_eq!(client.head().await.status(), 200);
+    sleep(seconds(8)).await;
+
+    server.connect().ask(GET).await.assert_refusal(503);
+    go.notify_one();
+    let mut body = [0; 4];
+    tokio::io::AsyncReadExt::read_exact(&mut client.0, &mut body)
+        .await
+        .unwrap();
+    assert_eq!(&body, b"done");
+}
+
+/// That somebody has taken one answer says nothing of the next one.
+#[tokio::test(start_paused = true)]
+async fn the_first_of_each_answer_has_its_time() {
+    let (server, _) = server(9);
+    let mut client = server.connect();
+    client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    sleep(seconds(50)).await;
+    assert_eq!(client.answer().await.body.len(), 1 << 20);
+
+    client.send(HUGE).await;
+    for (after, ended) in [(59, false), (2, true)] {
+        sleep(seconds(after)).await;
+        assert_eq!(has_ended(&mut client).await, ended);
+    }
+}
+
+// HTTP/2.
+
+type Http2 = h2::client::SendRequest<Bytes>;
+
+/// Its connection has room for whatever one request leaves of it.
+async fn http2(server: &Running) -> Http2 {
+    let (client, connection) = h2::client::Builder::new()
+        .initial_connection_window_size(1 << 20)
+        .handshake(server.pipe())
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client.ready().await.unwrap()
+}
+
+fn begin(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
+    let request = http::Request::get(format!("http://x{path}")).body(()).unwrap();
+    client.send_request(request, true).unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_one_answer_that_is_owed_keeps_the_place() {
+    for owed_first in [true, false] {
+        let (server, go) = server(1);
+        let mut client = http2(&server).await;
+        let (owed, untaken) = if owed_first {
+            let owed = begin(&mut client, "/owed");
+            (owed, begin(&mut client, "/huge").await.unwrap())
+        } else {
+            let untaken = begin(&mut client, "/huge").await.unwrap();
+            (begin(&mut client, "/owed"), untaken)
+        };
+        let owed = tokio::spawn(owed);
+        sleep(seconds(8)).await;
+
+        server.connect().ask(GET).await.assert_refusal(503);
+        go.notify_one();
+        let mut answer = owed.await.unwrap().unwrap().into_body();
+        assert_eq!(answer.data().await.unwrap().unwrap(), "done");
+        drop(untaken);
+    }
+}
+
+/// As long as the one that has waited the shortest.
+#[tokio::test(start_paused = true)]
+async fn over_http2_a_connection_waits_since_its_last_request_does() {
+    let (server, _) = server(1);
+    let mut client = http2(&server).await;
+    let first = begin(&mut client, "/huge").await.unwrap();
+    sleep(seconds(4)).await;
+    let second = begin(&mut client, "/huge").await.unwrap();
+    sleep(seconds(3)).await;
+    server.connect().ask(GET).await.assert_refusal(503);
+
+    sleep(seconds(3)).await;
+    assert_eq!(server.connect().ask(GET).await.body, "hello");
+    drop((first, second));
+}

@@ -227,6 +227,48 @@ mod tests {
         }
     }
 
+    /// Those who wait in the order of their turns.
+    async fn order<const N: usize>(paths: [Path; N]) -> Vec<usize> {
+        let hashing = hashing(1, N);
+        let mut turn = hashing.turn(at(1)).await.unwrap();
+        let mut waiting = paths.map(|path| waits(&hashing, path));
+        let mut order = Vec::new();
+        while order.len() < N {
+            drop(turn);
+            let next = waiting.iter_mut().enumerate();
+            let next = next.filter(|(number, _)| !order.contains(number));
+            let mut given = next.filter_map(|(number, waits)| match poll(waits) {
+                Poll::Ready(turn) => Some((number, turn.unwrap())),
+                Poll::Pending => None,
+            });
+            let (number, given) = given.next().unwrap();
+            order.push(number);
+            turn = given;
+        }
+        order
+    }
+
+    #[tokio::test]
+    async fn whoever_claims_many_addresses_has_the_turns_of_one() {
+        let claimed = |end: u8| Origin::new(Some(Ipv4Addr::new(198, 51, 100, end).into()));
+        let own = Ipv4Addr::new(10, 0, 0, 9).into();
+        let [first, second, third] = [1, 2, 3].map(|end| claimed(end).behind(own).path());
+        assert_eq!(order([first, second, third, at(2), at(2)]).await, [0, 3, 1, 4, 2]);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_many_networks_of_ipv6_has_the_turns_of_one() {
+        let within = |third: u16, fourth: u16| {
+            let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, third, fourth, 0, 0, 0, 1);
+            Origin::new(Some(address.into())).path()
+        };
+        let [first, second, third] = [0x100, 0x200, 0x201].map(|fourth| within(1, fourth));
+        assert_eq!(
+            order([first, second, third, within(2, 0), within(2, 0)]).await,
+            [0, 3, 1, 4, 2]
+        );
+    }
+
     #[tokio::test]
     async fn a_full_queue_has_room_for_networks_that_have_fewer_in_it() {
         let hashing = hashing(1, 4);

@@ -278,6 +278,49 @@ mod tests {
     }
 
     #[test]
+    fn names_that_change_with_the_network_do_not_help_either() {
+        let limit = FailureLimit::new(3, Duration::from_secs(10));
+        let first = u128::from(std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1));
+        for (shift, allowed) in [(64, 9), (72, 30)] {
+            let origin = |index: u128| {
+                let address = IpAddr::from((first + (index << shift)).to_be_bytes());
+                Origin::new(Some(address))
+            };
+            let failures = Failures::new(Some(limit), Some(limit), None);
+            let with_names = (0..200).take_while(|index| {
+                let admitted = failures.wait(Party::networks(origin(*index)), at(0)).is_none();
+                failures.count(Party::networks(origin(*index)), at(0));
+                admitted
+            });
+            assert_eq!(with_names.count(), allowed);
+            let without_names = (0..200).take_while(|index| {
+                let admitted = failures.wait(Party::nobody(origin(*index)), at(0)).is_none();
+                failures.count(Party::nobody(origin(*index)), at(0));
+                admitted
+            });
+            assert_eq!(without_names.count(), allowed);
+        }
+    }
+
+    #[test]
+    fn a_right_password_forgives_what_its_user_failed_in_the_larger_networks() {
+        let failures = failures();
+        let address = |network: u16| IpAddr::from([0x2001, 0xdb8, 1, network, 0, 0, 0, 1]);
+        for network in 0..5 {
+            for _ in 0..2 {
+                failures.count(user("eve", address(network)), at(0));
+                failures.count(user("bob", address(network)), at(0));
+            }
+        }
+        assert!(failures.wait(user("eve", address(9)), at(0)).is_some());
+
+        failures.forgive(user("eve", address(0)));
+
+        assert_eq!(failures.wait(user("eve", address(9)), at(0)), None);
+        assert!(failures.wait(user("bob", address(9)), at(0)).is_some());
+    }
+
+    #[test]
     fn whoever_claims_another_address_with_each_try_is_held_up_by_their_own() {
         let failures = failures();
         let own = IpAddr::from([10, 0, 0, 9]);

@@ -176,3 +176,22 @@ async fn whoever_claims_any_address_is_limited_by_their_own() {
     let answer = scene.login_through(own, "198.51.100.9:0", "alice", "right").await;
     assert_eq!(answer.status, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_tries_for_a_user_through_one_presumed_proxy_are_allowed_by_default() {
+    let scene = Scene::with(&lines(&[("alice", "right")]), |builder| {
+        builder.failure_limit(None).network_failure_limit(None)
+    });
+    let own = "10.0.0.9";
+    for number in 0..100 {
+        let claimed = format!("198.51.100.{number}:0");
+        let answer = scene.login_through(own, &claimed, "alice", "wrong").await;
+        assert_eq!(answer.status, 401, "{number}");
+    }
+
+    let again = scene.login_through(own, "203.0.113.1:0", "alice", "right").await;
+    assert_eq!(again, wait(3));
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let answer = scene.login_through(own, "203.0.113.1:0", "alice", "right").await;
+    assert_eq!(answer.status, 200);
+}

@@ -307,7 +307,10 @@ mod tests {
         provider::provider,
         test_certificates::{Authority, Issued},
     };
-    use std::os::unix::fs::symlink;
+    use std::{
+        os::unix::fs::{PermissionsExt as _, symlink},
+        sync::Mutex,
+    };
 
     struct Place {
         directory: tempfile::TempDir,
@@ -354,6 +357,55 @@ mod tests {
         match keeper.status(SystemTime::now()) {
             Status::Serving { problem, .. } => problem.unwrap_or_default(),
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Keeps what is written to any clone of it.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Returns what is logged while something is done.
+    fn logged(act: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let written = written.0.lock().unwrap();
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
+    #[test]
+    fn a_key_that_everybody_may_read_is_told_when_it_is_loaded() {
+        let place = Place::new();
+        place.write("", &place.authority.issue(&["a.example"]));
+        let key = place.path("tls.key");
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        mode(place.directory.path(), 0o755);
+        for (of_key, may_be_read) in [(0o644, true), (0o600, false)] {
+            mode(&key, of_key);
+            // A directory above the test's own may keep others out.
+            let told = exposed::warning(&key);
+            assert!(may_be_read || told.is_none());
+
+            let log = logged(|| drop(place.start()));
+
+            assert!(log.contains("TLS: serves the certificate for a.example"), "{log}");
+            assert_eq!(log.contains("this private key"), told.is_some(), "{log}");
+            assert!(told.is_none_or(|told| log.contains(&told)), "{log}");
         }
     }
 

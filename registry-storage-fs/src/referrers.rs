@@ -507,6 +507,48 @@ mod tests {
         }
     }
 
+    /// Another program may have written since.
+    #[tokio::test]
+    async fn an_index_whose_owner_has_ended_does_not_count() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let [indexed, other] = [0, 1].map(signature);
+        put(&storage, &indexed).await;
+        assert_eq!(listed(&storage).await, sorted(&[&indexed]));
+        let layout = &storage.store().layout;
+        let digest = digest_of(&other);
+        let (data, link) = (layout.blob(&digest), layout.revision(&name("a"), &digest));
+        drop(storage);
+        for (path, content) in [
+            (data, other.manifest.bytes().to_vec()),
+            (link, digest.to_string().into()),
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+
+        let reader = read_only(root.path());
+        assert_eq!(listed(&reader).await, sorted(&[&indexed, &other]));
+    }
+
+    #[tokio::test]
+    async fn the_entry_of_a_deleted_referrer_goes_with_its_directories() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        listed(&storage).await;
+        let own = top(root.path()).join("_index/a/_referrers");
+        assert_eq!(files(&own).len(), 2);
+
+        let write = writer(&storage);
+        let digest = digest_of(&signature(0));
+        write.delete_manifest(&name("a"), &digest).await.unwrap().unwrap();
+
+        assert_eq!(files(&own), ["complete"]);
+        let subject = own.join(format!("sha256/{}", subject().hex()));
+        assert!(!subject.exists());
+    }
+
     #[tokio::test]
     async fn a_question_about_no_repository_leaves_nothing_behind() {
         let root = TempDir::new().unwrap();

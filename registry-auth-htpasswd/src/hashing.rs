@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// Those who wait in the order of their turns.
+    /// Returns the waiting paths in the order of their turns.
     async fn order<const N: usize>(paths: [Path; N]) -> Vec<usize> {
         let hashing = hashing(1, N);
         let mut turn = hashing.turn(at(1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Which connection gives way where there are too many: whoever waits for its client, and nobody who is owed an answer.
+//! Connections that end when there are too many: those that wait for their clients, never one whose response is due.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -74,7 +74,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether the server has closed a connection from which nothing was read: it takes no more bytes.
+/// Returns true if the server has closed a connection from which nothing was read: it accepts no more bytes.
 async fn has_ended(client: &mut Client) -> bool {
     !client.try_send(b"G").await
 }
@@ -97,7 +97,7 @@ async fn the_longest_head_is_the_first_of_those_that_do_not_come() {
     assert_eq!(short.answer().await.body, "hello");
 }
 
-/// What a request held in memory has gone with it.
+/// The memory of a request is released with it.
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_request_held_does_not_count() {
     let (server, _) = server(2);
@@ -192,7 +192,7 @@ async fn whose_answer_has_begun_is_not_waited_for_to_send_more() {
     assert_eq!(&body, b"done");
 }
 
-/// That somebody has taken one answer says nothing of the next one.
+/// A client that has read one answer may not read the next one.
 #[tokio::test(start_paused = true)]
 async fn the_first_of_each_answer_has_its_time() {
     let (server, _) = server(9);
@@ -251,7 +251,7 @@ async fn over_http2_one_answer_that_is_owed_keeps_the_place() {
     }
 }
 
-/// As long as the one that has waited the shortest.
+/// Its waiting time is that of its latest request.
 #[tokio::test(start_paused = true)]
 async fn over_http2_a_connection_waits_since_its_last_request_does() {
     let (server, _) = server(1);

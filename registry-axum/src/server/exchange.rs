@@ -440,7 +440,7 @@ mod tests {
     };
     use std::{future::poll_fn, pin::pin};
 
-    /// What the system sends from its page cache takes no memory of the server.
+    /// Bytes that the system sends from its page cache take no memory of the server.
     #[tokio::test]
     async fn a_piece_of_an_answer_is_held_in_memory_unless_it_stands_for_a_file() {
         for (piece, holds) in [(Bytes::from_static(b"hello"), 5), (sendfile::stand_ins(1000), 0)] {

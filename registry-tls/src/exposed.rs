@@ -66,4 +66,25 @@ mod tests {
 
         assert_eq!(warning(&link), None);
     }
+
+    #[test]
+    fn a_closed_directory_further_up_keeps_others_out_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let above = directory.path().join("live");
+        let nearest = above.join("example");
+        fs::create_dir_all(&nearest).unwrap();
+        let key = nearest.join("tls.key");
+        fs::write(&key, "").unwrap();
+        let open = 0o755;
+        for (path, mode) in [
+            (&*key, 0o644),
+            (&nearest, open),
+            (&above, 0o700),
+            (directory.path(), open),
+        ] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+
+        assert_eq!(warning(&key), None);
+    }
 }

@@ -507,6 +507,69 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn entries_that_do_not_fit_their_manifest_show_nothing() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        let expected = sorted(&[&signature(0)]);
+        assert_eq!(listed(&storage).await, expected);
+        let store = storage.store();
+        let manifest = store.revision(&name("a"), &expected[0]).unwrap().unwrap();
+        let entry = entry_of(&manifest).unwrap();
+        let other = Digest::of(Algorithm::Sha256, b"other");
+        for wrong in [
+            Entry {
+                subject: other,
+                ..entry
+            },
+            Entry {
+                kind: Kind::of(Some("x/y")),
+                ..entry
+            },
+        ] {
+            store.add_referrer_entry(&name("a"), &wrong).unwrap();
+        }
+
+        let page = Page {
+            after: None,
+            limit: 10,
+        };
+        let of_other = storage.referrers(&name("a"), &other, None, page).await;
+
+        assert_eq!(listed(&storage).await, expected, "once");
+        assert!(of_other.unwrap().items.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_list_of_one_type_reads_no_manifest_of_another() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        put(&storage, &signature(0)).await;
+        for seed in 1..20 {
+            let text = String::from_utf8(signature(seed).manifest.bytes().to_vec()).unwrap();
+            put(
+                &storage,
+                &put_of(text.replace(TYPE, "application/vnd.example.sbom")),
+            )
+            .await;
+        }
+        assert_eq!(listed(&storage).await.len(), 20);
+        seams::watch(root.path());
+
+        let page = Page {
+            after: None,
+            limit: 10,
+        };
+        let listing = storage
+            .referrers(&name("a"), &subject(), Some(TYPE), page)
+            .await
+            .unwrap();
+
+        assert_eq!(listing.items.len(), 1);
+        assert_eq!(seams::watch(root.path()).files, 3);
+    }
+
     /// Another program may have written since.
     #[tokio::test]
     async fn an_index_whose_owner_has_ended_does_not_count() {

@@ -500,6 +500,12 @@ mod tests {
         assert_eq!(delete(&storage, "m1").await.unwrap(), [""; 0]);
 
         assert_eq!(target(&storage, "t1").await, Some(digest("m2")));
+        let write = writer(&storage);
+        let gone = write.delete_tag(&name("a"), &tag("t2"), TagExpect::Any).await;
+        assert!(gone.unwrap().is_some());
+        let built = storage.store().tag_index.lease(&name("a")).unwrap();
+        assert_eq!(built.candidates(&digest("m2")), [tag("t1")]);
+        put(&storage, &name("a"), manifest("m2"), &["t2"]).await;
         assert_eq!(delete(&storage, "m2").await.unwrap(), ["t1", "t2"]);
     }
 

@@ -1,12 +1,15 @@
 //! A custom storage that wraps another: it counts reads, and refuses to delete. `forward_storage!` hands on
-//! all calls that it does not name. It hands on no plane, and the maintenance plane stays closed here.
+//! all calls that it does not name. It hands on no plane, so all but writing stay closed here.
 //!
 //! `cargo run -p registry-examples --example own_storage`
 
 use async_trait::async_trait;
 use registry_core::{
-    Digest, Registry, RepositoryName, Storage, StorageAdmin, StorageWrite, Tag, forward_storage,
-    storage::{BlobRead, MemoryStorage, ReadBlob, Result, StorageError, TagExpect},
+    Digest, Registry, RepositoryName, Storage, StorageWrite, Tag, forward_storage,
+    storage::{
+        BlobRead, MemoryStorage, ReadBlob, Result, StorageError, StorageExpire, StorageHealth,
+        StorageInspect, TagExpect,
+    },
 };
 use std::{
     error::Error,
@@ -41,7 +44,15 @@ impl Storage for Archive {
         Some(self)
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        None
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
         None
     }
 }

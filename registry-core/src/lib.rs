@@ -32,6 +32,6 @@ pub use self::{
     range::RangeSpec,
     reference::{Reference, Tag},
     service::{Limits, Registry, Repository, ResponseBody},
-    storage::{Storage, StorageAdmin, StorageWrite},
+    storage::{Storage, StorageWrite},
     upload_id::UploadId,
 };

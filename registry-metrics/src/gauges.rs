@@ -10,6 +10,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use registry_core::storage::{self, Space};
 use std::{
     fmt, io,
     sync::atomic::AtomicU64,
@@ -113,11 +114,15 @@ pub fn certificate(registry: &mut Registry, until: impl Fn() -> Option<SystemTim
 }
 
 /// Registers `registry_storage_free_bytes` and `registry_storage_size_bytes`: the space of the storage, as `space`
-/// returns it at the scrape. While `space` fails, they are absent.
-pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Send + Sync + 'static) {
+/// returns it at the scrape. While `space` fails or is not known, they are absent.
+pub fn space(
+    registry: &mut Registry,
+    space: impl Fn() -> storage::Result<Option<Space>> + Send + Sync + 'static,
+) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
-        let Space { free, size } = match space() {
-            Ok(space) => space,
+        let space = match space() {
+            Ok(Some(space)) => space,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 tracing::warn!(%error, "the free space is not to be had");
                 return Ok(());
@@ -130,23 +135,14 @@ pub fn space(registry: &mut Registry, space: impl Fn() -> io::Result<Space> + Se
         show(
             "registry_storage_free_bytes",
             "Bytes that can still be stored.",
-            free,
+            space.bytes_free,
         )?;
         show(
             "registry_storage_size_bytes",
             "Bytes of the file system that holds the images.",
-            size,
+            space.bytes_total,
         )
     })));
-}
-
-/// Space of the storage's file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that can still be written.
-    pub free: u64,
-    /// Total number of bytes.
-    pub size: u64,
 }
 
 /// A collector that calls a closure at each scrape.

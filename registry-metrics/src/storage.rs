@@ -1,6 +1,6 @@
 //! [`StorageMetrics`]: a storage whose operations are timed one by one, and whose failures are counted by kind.
 //!
-//! All three planes are forwarded: the measured storage has the same planes as the storage inside.
+//! All planes are forwarded: the measured storage has the same planes as the storage inside.
 
 use crate::{
     buckets,
@@ -18,7 +18,7 @@ use registry_core::{
     Digest, RepositoryName, forward_storage,
     storage::{
         BlobBody, BlobRead, Content, ContentStream, PutManifest, PutOutcome, ReadBlob, Result, Storage,
-        StorageAdmin, StorageError, StorageWrite,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageWrite,
     },
 };
 use std::{
@@ -177,8 +177,16 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
         self.inner.write().map(|_| self as &dyn StorageWrite)
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
-        self.inner.admin().map(|_| self as &dyn StorageAdmin)
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        self.inner.inspect().map(|_| self as &dyn StorageInspect)
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        self.inner.expire().map(|_| self as &dyn StorageExpire)
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        self.inner.health().map(|_| self as &dyn StorageHealth)
     }
 }
 
@@ -202,8 +210,18 @@ impl<S: Storage> StorageWrite for MeasuredStorage<S> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: Storage> StorageAdmin for MeasuredStorage<S> {
-    forward_storage! { StorageAdmin: self => self.inner.admin(); around measured }
+impl<S: Storage> StorageInspect for MeasuredStorage<S> {
+    forward_storage! { StorageInspect: self => self.inner.inspect(); around measured }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: Storage> StorageExpire for MeasuredStorage<S> {
+    forward_storage! { StorageExpire: self => self.inner.expire(); around measured }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: Storage> StorageHealth for MeasuredStorage<S> {
+    forward_storage! { StorageHealth: self => self.inner.health(); around measured }
 }
 
 label! {
@@ -227,12 +245,19 @@ label! {
         DeleteTag: "delete_tag",
         DeleteManifest: "delete_manifest",
         DeleteBlob: "delete_blob",
+        AllRepositories: "all_repositories",
         AllBlobs: "blobs",
         Links: "links",
         AllManifests: "manifests",
+        Document: "document",
+        TagTargets: "tag_targets",
+        TagsOf: "tags_of",
         Uploads: "uploads",
         Uploading: "uploading",
         ExpireUpload: "expire_upload",
+        Probe: "probe",
+        Space: "space",
+        AcceptsUploads: "accepts_uploads",
         Other: "other",
     }
 }

@@ -12,7 +12,7 @@ use registry_core::{
     service::{Overruled, RegistryService},
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob,
-        Result, StorageError, StoredManifest,
+        Result, Space, StorageError, StoredManifest,
     },
 };
 use registry_metrics::{
@@ -21,7 +21,6 @@ use registry_metrics::{
 use std::{
     convert::Infallible,
     future::{Future, pending, poll_fn},
-    io,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -253,7 +252,7 @@ async fn operations_are_timed_and_errors_counted_by_kind() {
         storage.write().is_none(),
         "what the storage inside cannot do stays closed"
     );
-    assert!(storage.admin().is_none());
+    assert!(storage.inspect().is_none() && storage.expire().is_none() && storage.health().is_none());
 }
 
 #[tokio::test]
@@ -319,11 +318,8 @@ fn gauges_are_asked_at_the_scrape() {
         &mut instruments,
         SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
     );
-    let space = gauges::Space {
-        free: 7,
-        size: u64::MAX,
-    };
-    gauges::space(&mut instruments, move || Ok(space));
+    let space = Space::new(7, u64::MAX);
+    gauges::space(&mut instruments, move || Ok(Some(space)));
 
     gauges::open_uploads(&mut instruments, || 3);
     gauges::quarantined(&mut instruments, || Ok(2));
@@ -360,7 +356,7 @@ fn gauges_are_asked_at_the_scrape() {
 #[test]
 fn what_cannot_be_told_is_absent_and_the_rest_is_whole() {
     let mut instruments = Instruments::default();
-    gauges::space(&mut instruments, || Err(io::ErrorKind::TimedOut.into()));
+    gauges::space(&mut instruments, || Err(StorageError::internal("timed out")));
     gauges::certificate(&mut instruments, || None);
     gauges::build(&mut instruments, "1.2.3");
 

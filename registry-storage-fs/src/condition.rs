@@ -1,9 +1,10 @@
 //! Condition of the directory: its free space, whether that is enough for an upload, and whether it is writable.
 
 use crate::{FsStorage, error::Context as _, layout::Layout, open::Store};
+use async_trait::async_trait;
 use registry_core::{
     Algorithm,
-    storage::{Result, StorageError},
+    storage::{Result, Space, StorageError, StorageHealth},
 };
 use std::{
     fs, io,
@@ -11,24 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Size and free space of the file system of a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Space {
-    /// Bytes that this process may still write.
-    pub free: u64,
-    /// Total number of bytes.
-    pub size: u64,
-}
-
-impl Space {
-    fn of(directory: &Path) -> io::Result<Self> {
-        let file_system = rustix::fs::statvfs(directory)?;
-        Ok(Self {
-            free: file_system.f_bavail.saturating_mul(file_system.f_frsize),
-            size: file_system.f_blocks.saturating_mul(file_system.f_frsize),
-        })
-    }
+/// Measures the file system of a directory.
+fn measure(directory: &Path) -> io::Result<Space> {
+    let file_system = rustix::fs::statvfs(directory)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(file_system.f_frsize);
+    // Some file systems make inodes as they go, and have no count of them.
+    let files_free = (file_system.f_files > 0).then_some(file_system.f_favail);
+    Ok(Space::new(bytes(file_system.f_bavail), bytes(file_system.f_blocks)).with_files_free(files_free))
 }
 
 /// Returns true if a file system has room for bytes, but for no more files to put them in.
@@ -60,13 +50,13 @@ pub(crate) fn warn_of_mounts(layout: &Layout) {
 
 /// Warns if no file system of this size could have as many bytes free as uploads leave: each of them is refused.
 pub(crate) fn warn_of_reserve(layout: &Layout, min_free: u64) {
-    if let Ok(space) = Space::of(layout.top())
-        && space.size < min_free
+    if let Ok(space) = measure(layout.top())
+        && space.bytes_total < min_free
     {
         tracing::warn!(
             "uploads leave {min_free} bytes free, and the file system of {} has {} in all: every upload is refused",
             layout.top().display(),
-            space.size
+            space.bytes_total
         );
     }
 }
@@ -87,34 +77,21 @@ fn on_other_file_systems(layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
         .collect()
 }
 
-impl FsStorage {
-    /// Measures the free space and the size of the file system. Blocks until the file system answers.
-    ///
-    /// # Errors
-    ///
-    /// The error of the system call.
-    pub fn space(&self) -> io::Result<Space> {
-        Space::of(self.store().layout.top())
-    }
-
-    /// Checks that there is enough room for uploads: at least [`min_free`](crate::FsOptions::min_free). Blocks as
-    /// [`space`](Self::space) does.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Full`] if uploads are refused.
-    pub fn takes_uploads(&self) -> Result<()> {
-        self.store().require_room(0)
-    }
-
-    /// Writes a small file in the staging area for blobs, reads it back and removes it; for health checks. If the
-    /// storage was opened read-only, it lists the directory instead.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError`] that names the failed operation and its path.
-    pub async fn probe(&self) -> Result<()> {
+#[async_trait]
+impl StorageHealth for FsStorage {
+    /// Writes a small file in the staging area for blobs, reads it back and removes it. If the storage was opened
+    /// read-only, it lists the directory instead.
+    async fn probe(&self) -> Result<()> {
         self.blocking(Store::probe).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.blocking(|store| store.space().map(Some)).await
+    }
+
+    /// Checks that at least [`min_free`](crate::FsOptions::min_free) is free.
+    async fn accepts_uploads(&self) -> Result<()> {
+        self.blocking(|store| store.require_room(0)).await
     }
 }
 
@@ -127,17 +104,15 @@ struct LowWater {
     announced: u64,
 }
 
-impl Space {
-    fn require(self, min_free: u64, announced: u64) -> Result<(), LowWater> {
-        if self.free.saturating_sub(announced) >= min_free {
-            return Ok(());
-        }
-        Err(LowWater {
-            free: self.free,
-            min_free,
-            announced,
-        })
+fn require(free: u64, min_free: u64, announced: u64) -> Result<(), LowWater> {
+    if free.saturating_sub(announced) >= min_free {
+        return Ok(());
     }
+    Err(LowWater {
+        free,
+        min_free,
+        announced,
+    })
 }
 
 impl Store {
@@ -146,14 +121,16 @@ impl Store {
         if self.min_free == 0 || !self.is_owned() {
             return Ok(());
         }
+        let free = self.space()?.bytes_free;
+        require(free, self.min_free, announced).map_err(|low| StorageError::Full {
+            context: format!("cannot take an upload in {}", self.layout.top().display()),
+            source: low.into(),
+        })
+    }
+
+    fn space(&self) -> Result<Space> {
         let top = self.layout.top();
-        let space = Space::of(top).at("measure", top)?;
-        space
-            .require(self.min_free, announced)
-            .map_err(|low| StorageError::Full {
-                context: format!("cannot take an upload in {}", top.display()),
-                source: low.into(),
-            })
+        Ok(measure(top).at("measure", top)?)
     }
 
     fn probe(&self) -> Result<()> {
@@ -216,7 +193,7 @@ mod tests {
         reader.probe().await.unwrap();
 
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        reader.takes_uploads().unwrap();
+        reader.accepts_uploads().await.unwrap();
     }
 
     #[tokio::test]
@@ -239,10 +216,6 @@ mod tests {
 
     #[test]
     fn an_upload_leaves_the_reserve_alone() {
-        let space = Space {
-            free: 100,
-            size: 1000,
-        };
         for (min_free, announced, fits) in [
             (0, 0, true),
             (100, 0, true),
@@ -253,19 +226,19 @@ mod tests {
             (1, u64::MAX, false),
             (0, u64::MAX, true),
         ] {
-            let required = space.require(min_free, announced);
+            let required = require(100, min_free, announced);
             assert_eq!(required.is_ok(), fits, "{min_free} {announced}");
         }
     }
 
-    #[test]
-    fn there_is_no_more_room_than_the_file_system_has() {
+    #[tokio::test]
+    async fn there_is_no_more_room_than_the_file_system_has() {
         let directory = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(directory.path()).unwrap();
 
-        let space = storage.space().unwrap();
+        let space = storage.space().await.unwrap().unwrap();
 
-        assert!(space.size > 0);
-        assert!(space.free <= space.size, "{space:?}");
+        assert!(space.bytes_total > 0);
+        assert!(space.bytes_free <= space.bytes_total, "{space:?}");
     }
 }

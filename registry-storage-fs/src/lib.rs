@@ -59,14 +59,13 @@
 //! - Nothing is written to a directory that took the place of the opened one: all writes are refused until that is
 //!   back.
 //! - A system error is never "not found". Lists for readers leave out a repository that somebody made unreadable; lists
-//!   for maintenance leave out everything that cannot be read.
+//!   for inspection show it as unreadable.
 //! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
 //!   same, verified bytes, and open readers keep theirs.
 
 #[cfg(test)]
 extern crate self as registry_storage_fs;
 
-mod admin;
 mod append;
 mod atomic;
 mod bare;
@@ -78,6 +77,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod holders;
+mod inspect;
 mod layout;
 mod links;
 mod listing;
@@ -115,6 +115,5 @@ mod write_back;
 
 pub use self::{
     atomic::Durability,
-    condition::Space,
     open::{FsOptions, FsStorage, OpenError},
 };

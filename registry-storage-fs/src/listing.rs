@@ -14,7 +14,7 @@ use crate::{
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
-    storage::{Listing, Page, Result},
+    storage::{Listing, Page, Result, Seen},
 };
 use rustix::io::Errno;
 use std::{
@@ -115,11 +115,15 @@ impl Store {
     }
 
     pub(crate) fn repositories(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        self.repositories_where(page, Whom::Readers, &|path| {
+        let listed = self.repositories_where(page, Whom::Readers, &|path| {
             let manifests = path.join("_manifests");
             let exists = is_directory(&manifests)?;
             self.remarks.forget(&manifests);
             Ok(exists)
+        })?;
+        Ok(Listing {
+            items: listed.items.into_iter().filter_map(Seen::whole).collect(),
+            more: listed.more,
         })
     }
 
@@ -129,7 +133,7 @@ impl Store {
         page: &Page<'_, RepositoryName>,
         whom: Whom,
         counts: &dyn Fn(&Path) -> Result<bool, FsError>,
-    ) -> Result<Listing<RepositoryName>> {
+    ) -> Result<Listing<Seen<RepositoryName>>> {
         let mut walk = Walk {
             remarks: &self.remarks,
             bare: (whom == Whom::Readers && self.is_owned()).then_some(&self.bare),
@@ -170,8 +174,8 @@ pub(crate) enum Whom {
     /// Clients: directories that somebody made unreadable are left out, so that one repository does not hide all
     /// others. A failing disk fails the listing.
     Readers,
-    /// Maintenance: everything unreadable is left out, so that the rest is still maintained.
-    Maintenance,
+    /// Whoever decides about deletions: a directory that cannot be read is an item of its own.
+    Inspection,
 }
 
 /// A walk through `repositories/` in the order of names.
@@ -187,7 +191,7 @@ struct Walk<'a> {
     left_out: HashSet<PathBuf>,
     after: Option<&'a str>,
     wanted: usize,
-    found: Vec<RepositoryName>,
+    found: Vec<Seen<RepositoryName>>,
 }
 
 impl Walk<'_> {
@@ -249,15 +253,20 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            match (self.counts)(&path) {
+            match self.counts(&path) {
                 Ok(true) => {
                     all_are = false;
-                    self.found.push(repository);
+                    self.found.push(Seen::Whole(repository));
                 }
                 Ok(false) => {}
                 Err(error) => {
                     all_are = false;
-                    self.leave_out(path, error)?;
+                    if self.whom == Whom::Inspection {
+                        self.found.push(unreadable(repository, &error));
+                        self.left_out.insert(path);
+                    } else {
+                        self.leave_out(path, error)?;
+                    }
                 }
             }
         }
@@ -266,6 +275,17 @@ impl Walk<'_> {
         }
         self.remember(bare);
         Ok(None)
+    }
+
+    fn counts(&self, path: &Path) -> Result<bool, FsError> {
+        if self.whom == Whom::Inspection {
+            // What cannot be listed is told here, in its place; below it, nothing is found.
+            match read_dir(path).if_there("list", path) {
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(false),
+                listed => listed?,
+            };
+        }
+        (self.counts)(path)
     }
 
     fn visit_below(&mut self, directory: &Path, prefix: &str) -> Result<Option<Vec<PathBuf>>, FsError> {
@@ -282,7 +302,7 @@ impl Walk<'_> {
     fn is_none(&self, repository: &RepositoryName, directory: &Path) -> bool {
         !self.is_over(repository.as_str(), false)
             && !self.left_out.contains(directory)
-            && self.found.binary_search(repository).is_err()
+            && self.found.binary_search_by_key(&repository, Seen::key).is_err()
     }
 
     fn remember(&self, bare: Vec<PathBuf>) {
@@ -295,14 +315,22 @@ impl Walk<'_> {
 
     /// Continues without a directory, or returns the error if the audience needs it.
     fn leave_out(&mut self, directory: PathBuf, error: FsError) -> Result<(), FsError> {
-        if self.whom == Whom::Readers && !error.is_of_this_path() {
-            return Err(error);
+        match self.whom {
+            Whom::Readers if error.is_of_this_path() => {
+                if self.left_out.insert(directory) {
+                    self.remarks
+                        .unreadable(&error, "what is there is left out of the list of repositories");
+                }
+                Ok(())
+            }
+            // A file is no repository, and a directory that this page has as an item is told.
+            Whom::Inspection
+                if error.kind() == io::ErrorKind::NotADirectory || self.left_out.contains(&directory) =>
+            {
+                Ok(())
+            }
+            Whom::Readers | Whom::Inspection => Err(error),
         }
-        if self.left_out.insert(directory) {
-            self.remarks
-                .unreadable(&error, "what is there is left out of the list of repositories");
-        }
-        Ok(())
     }
 
     /// Returns true if the name, or every name that begins with it, was on an earlier page.
@@ -310,6 +338,11 @@ impl Walk<'_> {
         self.after
             .is_some_and(|after| key <= after && !(below && after.starts_with(key)))
     }
+}
+
+/// Describes an item of a strict listing that cannot be read.
+pub(crate) fn unreadable<T, K>(key: K, error: &FsError) -> Seen<T, K> {
+    Seen::unreadable(key, format!("{error}: {}", error.source()))
 }
 
 pub(crate) fn digests_in(

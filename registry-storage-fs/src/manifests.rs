@@ -19,8 +19,8 @@ use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
     storage::{
-        BlobInfo, Needed, PutManifest, PutOutcome, Result, SizePolicy, StorageError, StoredManifest,
-        TagExpect, WrongSize,
+        BlobInfo, Document, Needed, PutManifest, PutOutcome, Result, SizePolicy, StorageError,
+        StoredManifest, TagExpect, WrongSize,
     },
 };
 use std::{
@@ -34,27 +34,36 @@ use std::{
 const LARGE: u64 = 128 << 10;
 
 impl FsStorage {
+    /// Returns the index of the tags; `None` if it is not built, and the repository has no such manifest.
+    pub(crate) async fn tags_pointing_at(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Arc<Lease>>> {
+        if let Some(built) = self.store().tag_index.lease(repository) {
+            return Ok(Some(Arc::new(built)));
+        }
+        // All tags of a repository are not read for a manifest that it does not have.
+        let (name, digest) = (repository.clone(), *digest);
+        let has = self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
+        if has.await?.is_none() {
+            return Ok(None);
+        }
+        let name = repository.clone();
+        let builds = &self.store().tag_builds;
+        let built = builds.outcome(self, repository, move |store| store.build_tag_index(&name));
+        built.await.map(Some)
+    }
+
     /// Deletes a manifest, with the tags that the index names. Waiting for the index holds no thread.
     pub(crate) async fn delete_manifest_and_tags(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Vec<Tag>>> {
-        let tags = match self.store().tag_index.lease(repository) {
-            Some(built) => Arc::new(built),
-            None => {
-                // All tags of a repository are not read for a manifest that it does not have.
-                let (name, digest) = (repository.clone(), *digest);
-                let has = self.writing(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
-                if has.await?.is_none() {
-                    return Ok(None);
-                }
-                let name = repository.clone();
-                let builds = &self.store().tag_builds;
-                builds
-                    .outcome(self, repository, move |store| store.build_tag_index(&name))
-                    .await?
-            }
+        let Some(tags) = self.tags_pointing_at(repository, digest).await? else {
+            // It is absent only if this is still the directory that was opened.
+            return self.writing(|_| Ok(None)).await;
         };
         let (repository, digest) = (repository.clone(), *digest);
         self.writing(move |store| store.delete_manifest(&repository, &digest, &tags))
@@ -103,11 +112,38 @@ impl Store {
             return Ok(None);
         }
         self.remarks.forget(&path);
+        self.with_media_type(repository, digest, bytes).map(Some)
+    }
+
+    fn with_media_type(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        bytes: Vec<u8>,
+    ) -> Result<StoredManifest> {
         let media_type = match self.stored_media_type(repository, digest)? {
             Some(stored) => stored,
             None => Manifest::sniff_media_type(&bytes),
         };
-        Ok(Some(StoredManifest::new(*digest, media_type, Bytes::from(bytes))))
+        Ok(StoredManifest::new(*digest, media_type, Bytes::from(bytes)))
+    }
+
+    /// Reads a manifest for inspection, also a damaged one.
+    pub(crate) fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+        let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
+            return Ok(Document::Lost);
+        };
+        let Some((bytes, _slot)) = self.read_document(&self.layout.blob(&target))? else {
+            return Ok(Document::Lost);
+        };
+        if Digest::of(target.algorithm(), &bytes) != target {
+            return Ok(match bytes.is_empty() {
+                true => Document::Lost,
+                false => Document::Damaged(bytes.into()),
+            });
+        }
+        self.with_media_type(repository, digest, bytes)
+            .map(Document::Whole)
     }
 
     /// Reads a document. Large ones take a slot: otherwise many could be in memory at once before the registry counts

@@ -75,7 +75,7 @@ async fn a_session_that_is_being_opened_has_a_record_and_is_not_taken_for_gone()
         store.uploading(&all())
     });
 
-    assert_eq!(opened.unwrap().items, [a]);
+    assert_eq!(opened.unwrap().items, [registry_core::storage::Seen::Whole(a)]);
     assert_eq!(storage.open_uploads(), 1);
 }
 

@@ -10,12 +10,12 @@ use crate::{
     FsStorage,
     error::{Context as _, FsError},
     layout::{Layout, UploadPaths},
-    listing::{Whom, read_dir},
+    listing::{Whom, read_dir, unreadable},
     open::Store,
 };
 use registry_core::{
     RepositoryName, UploadId,
-    storage::{Listing, NewUpload, Page, Result, StorageError, UploadState, Uploader},
+    storage::{Listing, NewUpload, Page, Result, Seen, StorageError, UploadState, Uploader},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -222,7 +222,7 @@ impl Store {
     }
 
     /// Lists the repositories with a session, whether or not they exist for readers.
-    pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+    pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
         let mut found = Vec::new();
         let mut after = page.after.cloned();
         // One more than the page says that there is more.
@@ -237,11 +237,9 @@ impl Store {
                 break;
             };
             match self.drop_ended(&repository) {
-                Ok(true) => found.push(repository.clone()),
+                Ok(true) => found.push(Seen::Whole(repository.clone())),
                 Ok(false) => {}
-                Err(error) => self
-                    .remarks
-                    .unreadable(&error, "the upload sessions in it are left out of the list"),
+                Err(error) => found.push(unreadable(repository.clone(), &error)),
             }
             after = Some(repository);
         }
@@ -282,8 +280,8 @@ impl Store {
     pub(crate) fn uploading_on_disk(
         &self,
         page: &Page<'_, RepositoryName>,
-    ) -> Result<Listing<RepositoryName>> {
-        self.repositories_where(page, Whom::Maintenance, &|path| {
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.repositories_where(page, Whom::Inspection, &|path| {
             let uploads = path.join("_uploads");
             let Some(entries) = read_dir(&uploads).if_there("list", &uploads)? else {
                 return Ok(false);
@@ -300,9 +298,6 @@ impl Store {
 
     /// Ends a session if its state is still as in `seen` and nothing uses it.
     pub(crate) fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
-        if !self.is_owned() {
-            return Err(StorageError::ReadOnly);
-        }
         // Held until the session is gone.
         let Some(_lock) = self.uploads.try_lock(seen.id) else {
             return Ok(false);

@@ -9,7 +9,7 @@ use crate::{
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage, Tag,
     maintenance::expire_uploads,
-    storage::{Page, PutManifest, Result, StorageError},
+    storage::{Listing, Page, PutManifest, Result, Seen, StorageError},
 };
 use rustix::io::Errno;
 use std::{
@@ -191,13 +191,21 @@ async fn the_log_has_it_once_until_it_changes() {
     }
 }
 
+/// Counts the items that can be read, and those that cannot.
+fn counted<T, K>(listing: Result<Listing<Seen<T, K>>>) -> (usize, usize) {
+    let items = listing.unwrap().items;
+    let all = items.len();
+    let whole = items.into_iter().filter_map(Seen::whole).count();
+    (whole, all - whole)
+}
+
 #[tokio::test]
-async fn maintenance_goes_on_without_what_cannot_be_read() {
+async fn inspection_shows_what_cannot_be_read_and_expiry_goes_on() {
     let (root, storage) = filled().await;
-    let admin = storage.admin().unwrap();
+    let inspect = storage.inspect().unwrap();
     let digest = Digest::of(Algorithm::Sha256, &content(10));
     let layout = &storage.store().layout;
-    let blobs = admin.blobs(all()).await.unwrap().items.len();
+    let blobs = inspect.blobs(all()).await.unwrap().items.len();
     let mut sessions = Vec::new();
     for repository in ["a", "b", "c", "c"] {
         sessions.push(open_upload(&storage, &name(repository)).await.id);
@@ -211,51 +219,89 @@ async fn maintenance_goes_on_without_what_cannot_be_read() {
             &layout.layer(&name("a"), &digest),
             &layout.revision(&name("a"), manifest("1").digest()),
             &repository(&root, "b/_uploads"),
+            &repository(&root, "b/_manifests/tags/v1/current/link"),
             &session.started(),
         ]);
+        assert_eq!(counted(inspect.blobs(all()).await), (blobs - 1, 1), "{errno}");
+        assert_eq!(counted(inspect.links(&name("a"), all()).await), (0, 1), "{errno}");
         assert_eq!(
-            admin.blobs(all()).await.unwrap().items.len(),
-            blobs - 1,
+            counted(inspect.manifests(&name("a"), all()).await),
+            (0, 1),
             "{errno}"
         );
-        assert!(admin.links(&name("a"), all()).await.unwrap().items.is_empty());
-        assert!(admin.manifests(&name("a"), all()).await.unwrap().items.is_empty());
-        let uploading = admin.uploading(all()).await.unwrap().items;
-        assert_eq!(uploading, [name("a"), name("c")], "{errno}");
-        let of_c = admin.uploads(&name("c"), all()).await.unwrap().items;
-        assert_eq!(of_c.len(), 1, "{errno}");
+        assert_eq!(
+            counted(inspect.tag_targets(&name("b"), all()).await),
+            (1, 1),
+            "{errno}"
+        );
+        assert!(
+            is_outage(&inspect.tags_of(&name("b"), manifest("1").digest(), all()).await),
+            "{errno}"
+        );
+        let uploading = inspect.uploading(all()).await.unwrap().items;
+        let keys: Vec<_> = uploading.iter().map(Seen::key).collect();
+        assert_eq!(keys, [&name("a"), &name("b"), &name("c")], "{errno}");
+        assert!(matches!(uploading[1], Seen::Unreadable { .. }), "{errno}");
+        assert!(is_outage(&inspect.uploads(&name("b"), all()).await), "{errno}");
+        assert_eq!(
+            counted(inspect.uploads(&name("c"), all()).await),
+            (1, 1),
+            "{errno}"
+        );
     }
 
     let reader = FsStorage::options().read_only().open(root.path()).unwrap();
     for errno in OWN.into_iter().chain(OUTAGES) {
         let _fault = fail(&repository(&root, "b/_uploads"), errno);
         let _other = fail(&repository(&root, "a/b"), errno);
-        let uploading = reader.admin().unwrap().uploading(all()).await.unwrap().items;
-        assert_eq!(uploading, [name("a"), name("c")], "{errno}");
+        let uploading = reader.inspect().unwrap().uploading(all()).await.unwrap().items;
+        assert!(uploading.len() > 2, "{errno}");
+        let whole: Vec<_> = uploading.into_iter().filter_map(Seen::whole).collect();
+        assert_eq!(whole, [name("a"), name("c")], "{errno}");
     }
 
     let _fault = fail(&repository(&root, "b/_uploads"), Errno::IO);
     let _fault = fail(&session.started(), Errno::IO);
     let later = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
     let report = expire_uploads(&storage, later).await.unwrap();
-    assert_eq!(report.expired, 2, "{report:?}");
+    assert_eq!((report.expired, report.failed), (2, 2), "{report:?}");
 }
 
 #[tokio::test]
-async fn blobs_whose_directory_cannot_be_read_are_left_out_of_the_list_of_all() {
+async fn inspection_shows_a_repository_that_cannot_be_read_and_fails_where_more_may_be() {
+    let (root, storage) = filled().await;
+    fs::write(repository(&root, "notes"), "not a repository").unwrap();
+    let inspect = storage.inspect().unwrap();
+    let listed = async || inspect.all_repositories(all()).await;
+    assert_eq!(counted(listed().await), (4, 0), "a stray file is none");
+    for errno in OWN.into_iter().chain(OUTAGES) {
+        for (broken, whole) in [("b/_manifests", 3), ("b", 3), ("a", 2)] {
+            let _fault = fail(&repository(&root, broken), errno);
+            if errno != Errno::NOTDIR || broken == "b/_manifests" {
+                assert_eq!(counted(listed().await), (whole, 1), "{errno} at {broken}");
+            }
+        }
+        let _fault = fail(&repository(&root, ""), errno);
+        assert!(is_outage(&listed().await), "{errno}");
+    }
+}
+
+#[tokio::test]
+async fn blobs_whose_directory_cannot_be_read_fail_the_list_of_all() {
     let (_root, storage) = filled().await;
     let layout = &storage.store().layout;
     let data = layout.blob(&Digest::of(Algorithm::Sha256, &content(10)));
     let fan = data.ancestors().nth(2).unwrap();
-    let admin = storage.admin().unwrap();
-    let whole = admin.blobs(all()).await.unwrap().items.len();
+    let inspect = storage.inspect().unwrap();
+    let whole = inspect.blobs(all()).await.unwrap().items.len();
     for errno in OWN.into_iter().chain(OUTAGES) {
         let _fault = fail(fan, errno);
-        assert_eq!(
-            admin.blobs(all()).await.unwrap().items.len(),
-            whole - 1,
-            "{errno}"
-        );
+        let listed = inspect.blobs(all()).await;
+        if errno == Errno::NOTDIR {
+            assert_eq!(counted(listed), (whole - 1, 0), "a stray file holds no blobs");
+        } else {
+            assert!(is_outage(&listed), "{errno}");
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome, ReadBlob,
-        Result, Storage, StorageAdmin, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState,
-        Verified,
+        Abilities, BlobInfo, BlobRead, Document, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome,
+        ReadBlob, Result, Seen, Storage, StorageExpire, StorageHealth, StorageInspect, StorageWrite,
+        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::Arc;
@@ -113,7 +113,15 @@ impl Storage for FsStorage {
         self.store().is_owned().then_some(self as &dyn StorageWrite)
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        Some(self)
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        self.store().is_owned().then_some(self as &dyn StorageExpire)
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
         Some(self)
     }
 }
@@ -211,13 +219,52 @@ impl StorageWrite for FsStorage {
 }
 
 #[async_trait]
-impl StorageAdmin for FsStorage {
-    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
+impl StorageInspect for FsStorage {
+    async fn all_repositories(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        let page = OwnedPage::of(&page);
+        self.blocking(move |store| store.all_repositories(&page.page()))
+            .await
+    }
+
+    async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| store.document(&repository, &digest))
+            .await
+    }
+
+    async fn tag_targets(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.blocking(move |store| store.tag_targets(&repository, &page.page()))
+            .await
+    }
+
+    async fn tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Tag>> {
+        self.list_tags_of(repository, digest, page.after.cloned(), page.limit)
+            .await
+    }
+
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
         let page = OwnedPage::of(&page);
         self.blocking(move |store| store.all_blobs(&page.page())).await
     }
 
-    async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>> {
+    async fn links(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<LinkInfo, Digest>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
         self.blocking(move |store| store.links(&repository, &page.page()))
             .await
@@ -227,7 +274,7 @@ impl StorageAdmin for FsStorage {
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<BlobInfo>> {
+    ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
         self.blocking(move |store| store.manifests(&repository, &page.page()))
             .await
@@ -237,13 +284,13 @@ impl StorageAdmin for FsStorage {
         &self,
         repository: &RepositoryName,
         page: Page<'_, UploadId>,
-    ) -> Result<Listing<UploadState>> {
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
         self.blocking(move |store| store.uploads(&repository, &page.page()))
             .await
     }
 
-    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
         let page = OwnedPage::of(&page);
         if !self.store().is_owned() {
             // Sessions come and go without this process, and not all have a record.
@@ -255,7 +302,10 @@ impl StorageAdmin for FsStorage {
         self.search_uploads().await?;
         self.blocking(move |store| store.uploading(&page.page())).await
     }
+}
 
+#[async_trait]
+impl StorageExpire for FsStorage {
     async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
         let (repository, seen) = (repository.clone(), seen.clone());
         self.writing(move |store| store.expire_upload(&repository, &seen))

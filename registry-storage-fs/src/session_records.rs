@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::{FsOptions, FsStorage, faults::fail, seams::Listed};
     use registry_core::{
-        Algorithm, Digest, Storage as _, StorageAdmin, StorageWrite as _,
+        Algorithm, Digest, Storage as _, StorageWrite as _,
         maintenance::expire_uploads,
         storage::{NewUpload, Page, Result, UploadBounds, UploadState},
     };
@@ -123,10 +123,6 @@ mod tests {
 
     fn name(text: &str) -> RepositoryName {
         RepositoryName::parse(text).unwrap()
-    }
-
-    fn admin(storage: &FsStorage) -> &dyn StorageAdmin {
-        storage.admin().unwrap()
     }
 
     async fn open(storage: &FsStorage, repository: &str) -> UploadId {
@@ -148,8 +144,9 @@ mod tests {
             after: None,
             limit: 100,
         };
-        let listed = admin(storage).uploading(page).await.unwrap();
-        listed.items.iter().map(ToString::to_string).collect()
+        let inspect = storage.inspect().unwrap();
+        let listed = inspect.uploading(page).await.unwrap();
+        listed.items.iter().map(|seen| seen.key().to_string()).collect()
     }
 
     /// Opens the storage again, as another process would.

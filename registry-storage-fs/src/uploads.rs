@@ -64,6 +64,8 @@ pub(crate) struct Session {
     sealed: bool,
     /// The blob that `data` has already become.
     became: Option<Digest>,
+    /// Blob that a commit has begun to make of it.
+    committing: Option<Digest>,
     /// True if the session cannot continue: `data` has become a blob that is gone again, or files are missing that a
     /// session has from its beginning. Clients are not shown it, and maintenance ends it.
     spent: bool,
@@ -108,6 +110,7 @@ impl Store {
             checkpoint: Some(new.checkpoint.clone()),
             sealed: false,
             became: None,
+            committing: None,
             spent: false,
         };
         let write = |path: PathBuf, bytes: &[u8]| fs::write(&path, bytes).at("write", &path);
@@ -338,6 +341,7 @@ impl Store {
             checkpoint: None,
             sealed: false,
             became: None,
+            committing: None,
             spent: !is_whole,
             id: *id,
             paths,
@@ -353,6 +357,7 @@ impl Store {
         session.sealed = record.sealed;
         let mut there = stored.unwrap_or(0);
         let committing = record.committing.and_then(|digest| Digest::parse(&digest).ok());
+        session.committing = committing;
         if let (Some(digest), None) = (committing, stored) {
             match self.stored(&digest)? {
                 Some(blob) if blob.size == record.offset => {
@@ -413,6 +418,7 @@ impl Session {
             .with_checkpoint(self.checkpoint.clone())
             .with_started(self.started)
             .with_touched(self.touched)
+            .with_committing(self.committing)
     }
 
     /// Directory of the session.

@@ -61,7 +61,7 @@ async fn relaxed() -> Backend {
     directory(Durability::Relaxed).await
 }
 
-storage_tests!(relaxed, admin, damage, read_only, restart);
+storage_tests!(relaxed, damage, expire, health, inspect, read_only, restart);
 
 /// Opened as by default.
 mod durable {
@@ -71,5 +71,5 @@ mod durable {
         directory(Durability::Full).await
     }
 
-    storage_tests!(durable, admin, damage, read_only, restart);
+    storage_tests!(durable, damage, expire, health, inspect, read_only, restart);
 }

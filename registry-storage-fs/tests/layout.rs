@@ -6,7 +6,7 @@ mod support;
 use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
-    storage::{Need, Needed, PutManifest, StorageError, TagExpect, Verified, ingest},
+    storage::{LinkInfo, Need, Needed, PutManifest, Seen, StorageError, TagExpect, Verified, ingest},
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, os::unix::fs::MetadataExt, path::Path, pin::pin};
@@ -143,11 +143,13 @@ async fn an_alias_of_registry_2_is_followed() {
     let found = storage.blob(&repository, &alias).await.unwrap().unwrap();
     assert_eq!((found.digest, found.size), (alias, 10));
     assert_eq!(read(&storage, &repository, &alias).await, Some(content(10)));
-    let links = storage.admin().unwrap().links(&repository, all()).await.unwrap();
-    assert_eq!(
-        (links.items[1].digest, links.items[1].target),
-        (alias, blob.digest)
-    );
+    let links = storage
+        .inspect()
+        .unwrap()
+        .links(&repository, all())
+        .await
+        .unwrap();
+    assert_eq!(links.items[1], Seen::Whole(LinkInfo::new(alias, blob.digest)));
 
     let mounted = writer(&storage).mount(&repository, &other, &alias).await.unwrap();
     assert_eq!(mounted.unwrap().digest, alias);
@@ -379,7 +381,7 @@ async fn uploads_that_come_to_nothing_leave_no_directory() {
     let idle = open_upload(&storage, &expired).await;
     assert!(
         storage
-            .admin()
+            .expire()
             .unwrap()
             .expire_upload(&expired, &idle)
             .await
@@ -431,14 +433,17 @@ async fn what_others_left_behind_is_in_nobodys_way() {
     write(&top(root.path()).join("blobs/sha256/.keep"), "x");
     write(&top(root.path()).join("blobs/sha256/ab/stray/data"), "x");
 
-    let admin = storage.admin().unwrap();
+    let inspect = storage.inspect().unwrap();
     let tags = storage.tags(&repository, all()).await.unwrap().unwrap();
     assert_eq!(tags.items, [tag("v1")]);
     assert_eq!(storage.repositories(all()).await.unwrap().items[..], [name("a")]);
-    assert_eq!(admin.links(&repository, all()).await.unwrap().items.len(), 1);
-    assert_eq!(admin.manifests(&repository, all()).await.unwrap().items.len(), 1);
-    assert_eq!(admin.uploads(&repository, all()).await.unwrap().items.len(), 0);
-    assert_eq!(admin.blobs(all()).await.unwrap().items.len(), 2);
+    assert_eq!(inspect.links(&repository, all()).await.unwrap().items.len(), 1);
+    assert_eq!(
+        inspect.manifests(&repository, all()).await.unwrap().items.len(),
+        1
+    );
+    assert_eq!(inspect.uploads(&repository, all()).await.unwrap().items.len(), 0);
+    assert_eq!(inspect.blobs(all()).await.unwrap().items.len(), 2);
 
     // A directory that points at nothing is no tag, so it can become one.
     for unfinished in ["empty", "only-history"] {

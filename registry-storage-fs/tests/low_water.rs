@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest,
-    storage::{NewUpload, Result, StorageError, TagExpect, UploadState},
+    storage::{NewUpload, Result, StorageError, StorageHealth as _, TagExpect, UploadState},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{error::Error, path::Path};
@@ -48,7 +48,9 @@ async fn no_upload_is_opened_below_the_mark_and_the_log_learns_why() {
 #[tokio::test]
 async fn a_reserve_that_is_larger_than_the_disk_is_warned_of() {
     let root = tempfile::tempdir().unwrap();
-    let size = FsStorage::open(root.path()).unwrap().space().unwrap().size;
+    let storage = FsStorage::open(root.path()).unwrap();
+    let size = storage.space().await.unwrap().unwrap().bytes_total;
+    drop(storage);
     let log = log::Log::capture();
     drop(reserving(root.path(), size).await);
     assert_eq!(log.take(), "");

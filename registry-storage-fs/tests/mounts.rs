@@ -169,13 +169,13 @@ async fn what_lies_in_a_lower_layer_is_deleted_and_closed() {
     assert!(!write.cancel(&a, &sessions[0].id).await.unwrap());
     let standing = standing(&storage, &a, &sessions[1].id).await;
     let blob = close(&storage, &a, standing).await.unwrap();
-    let expired = storage.admin().unwrap().expire_upload(&a, &sessions[2]).await;
+    let expired = storage.expire().unwrap().expire_upload(&a, &sessions[2]).await;
     assert!(expired.unwrap());
 
     assert_eq!(read(&storage, &a, &blob.digest).await, Some(bytes.clone()));
     let tags = async |storage: &FsStorage| storage.tags(&a, all()).await.unwrap().unwrap().items;
     assert_eq!(tags(&storage).await, [tag("v2")]);
-    let left = storage.admin().unwrap().uploads(&a, all()).await.unwrap();
+    let left = storage.inspect().unwrap().uploads(&a, all()).await.unwrap();
     assert!(left.items.is_empty());
     put(&storage, &a, manifest("2"), &["v1", "v3"]).await;
     assert_eq!(tags(&storage).await, [tag("v1"), tag("v2"), tag("v3")]);

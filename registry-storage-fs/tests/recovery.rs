@@ -174,7 +174,7 @@ async fn a_session_whose_blob_is_gone_again_is_unknown_and_leaves_no_link() {
 
     let shown = writer(&storage).upload(&repository, &state.id).await.unwrap();
     let listed = storage
-        .admin()
+        .inspect()
         .unwrap()
         .uploads(&repository, all())
         .await
@@ -183,7 +183,9 @@ async fn a_session_whose_blob_is_gone_again_is_unknown_and_leaves_no_link() {
     let committed = writer(&storage).commit(&repository, state, proof).await;
 
     assert!(shown.is_none());
-    assert_eq!(listed.items.len(), 1, "maintenance sees it, and ends it");
+    assert_eq!(listed.items.len(), 1, "inspection sees it, and expiry ends it");
+    let seen = listed.items[0].clone().whole().unwrap();
+    assert_eq!(seen.committing, Some(digest), "a collector keeps its blob");
     for refused in [appended.map(drop), committed.map(drop)] {
         assert!(matches!(refused, Err(StorageError::UploadUnknown)), "{refused:?}");
     }
@@ -660,7 +662,7 @@ async fn what_registry_2_wrote_while_we_were_closed_is_found() {
         .unwrap();
     assert_eq!(found.digest, *second.digest());
     let still = storage
-        .admin()
+        .inspect()
         .unwrap()
         .manifests(&repository, all())
         .await

@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{NewUpload, Result, StorageError, TagExpect, Verified},
+    storage::{NewUpload, Result, StorageError, StorageHealth as _, TagExpect, Verified},
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, path::Path};

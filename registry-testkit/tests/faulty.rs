@@ -6,9 +6,10 @@ use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest,
-        PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest,
-        TagExpect, UploadBody, UploadBounds, UploadState, Verified,
+        Abilities, BlobBody, BlobInfo, BlobRead, Document, Listing, MemoryStorage, NewUpload, Page,
+        PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageError, StorageExpire, StorageHealth,
+        StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadBounds, UploadState,
+        Verified,
     },
     upload_id::UploadId,
 };
@@ -78,6 +79,12 @@ enum Fault {
     HoldersOverstated,
     /// Chunks below the declared size are refused.
     SmallChunksRefused,
+    /// Inspection shows only the repositories that readers see.
+    EmptyRepositoriesHidden,
+    /// A lost document is called a damaged one.
+    LossHidden,
+    /// The tags of a manifest are those of its repository.
+    TargetsIgnored,
 }
 
 use Fault::*;
@@ -144,6 +151,9 @@ noticed! {
     RedirectsUndeclared: redirects_undeclared by abilities::a_blob_is_redirected_if_declared_and_allowed;
     HoldersOverstated: holders_overstated by abilities::declared_holders_are_listed;
     SmallChunksRefused: small_chunks_refused by abilities::chunks_of_the_announced_size_and_smaller_ones_are_kept;
+    EmptyRepositoriesHidden: empty_repositories_hidden by inspect::every_repository_is_listed_also_without_a_manifest;
+    LossHidden: loss_hidden by inspect::a_document_is_whole_or_lost;
+    TargetsIgnored: targets_ignored by inspect::the_tags_of_a_manifest_are_listed_as_they_move;
 }
 
 /// A storage in memory with one fault.
@@ -322,8 +332,16 @@ impl Storage for Faulty {
         Some(self)
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
-        self.memory.admin()
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        Some(self)
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        self.memory.expire()
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        self.memory.health()
     }
 }
 
@@ -457,5 +475,46 @@ impl StorageWrite for Faulty {
             }
         }
         Ok(deleted)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StorageInspect for Faulty {
+    forward_storage! {
+        StorageInspect: self => self.memory.inspect();
+        except all_repositories, document, tags_of
+    }
+
+    async fn all_repositories(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        if self.has(EmptyRepositoriesHidden) {
+            let Listing { items, more } = self.memory.repositories(page).await?;
+            let items = items.into_iter().map(Seen::Whole).collect();
+            return Ok(Listing { items, more });
+        }
+        self.memory.all_repositories(page).await
+    }
+
+    async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+        match self.memory.document(repository, digest).await? {
+            Document::Lost if self.has(LossHidden) => Ok(Document::Damaged(bytes::Bytes::new())),
+            found => Ok(found),
+        }
+    }
+
+    async fn tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Tag>> {
+        if self.has(TargetsIgnored) {
+            let all = self.memory.tags(repository, page).await?;
+            return Ok(all.unwrap_or_default());
+        }
+        self.memory.tags_of(repository, digest, page).await
     }
 }

@@ -14,6 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use registry_auth_htpasswd::Htpasswd;
+use registry_core::{
+    Storage,
+    storage::{StorageError, StorageHealth},
+};
 use registry_health::{Health, Watch};
 use registry_metrics::{
     AuthMetrics, HttpMetrics, MeasuredAuthenticator, MeasuredStorage, StorageMetrics, gauges,
@@ -27,7 +31,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio::{net::TcpListener, runtime::Handle, task::spawn_blocking};
 
 /// Path of health, as with registry:2.
 const HEALTH: &str = "/debug/health";
@@ -85,34 +89,39 @@ impl Debug {
         storage: FsStorage,
         check: Option<StorageCheck>,
     ) -> MeasuredStorage<FsStorage> {
-        if let Some(StorageCheck { interval, threshold }) = check {
-            let watch = Watch::new(interval, threshold);
-            // registry:2's name for it.
-            self.health.register("storagedriver_filesystem", watch.verdict());
-            let probed = storage.clone();
-            tokio::spawn(watch.run(move || {
-                let storage = probed.clone();
-                async move { storage.probe().await }
-            }));
-        }
-
-        let asked = storage.clone();
-        self.health.register("free_space", move || {
-            asked.takes_uploads().map_err(|error| with_causes(&error))
-        });
+        self.watch_health(Arc::new(storage.clone()), check);
         let asked = storage.clone();
         gauges::open_uploads(&mut self.instruments, move || asked.open_uploads());
         let asked = storage.clone();
         gauges::quarantined(&mut self.instruments, move || asked.quarantined());
-        let asked = storage.clone();
-        gauges::space(&mut self.instruments, move || {
-            let space = asked.space()?;
-            Ok(gauges::Space {
-                free: space.free,
-                size: space.size,
-            })
-        });
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
+    }
+
+    /// Registers what any storage tells of its health. Reports and scrapes wait for the storage, on threads where they
+    /// may: see [`Shown::answer`].
+    fn watch_health(&mut self, storage: Arc<dyn Storage>, check: Option<StorageCheck>) {
+        if storage.health().is_none() {
+            return;
+        }
+        if let Some(StorageCheck { interval, threshold }) = check {
+            let watch = Watch::new(interval, threshold);
+            // registry:2's name for it.
+            self.health.register("storagedriver_filesystem", watch.verdict());
+            let probed = Arc::clone(&storage);
+            tokio::spawn(watch.run(move || {
+                let storage = Arc::clone(&probed);
+                async move { health(&*storage)?.probe().await }
+            }));
+        }
+        let (asked, runtime) = (Arc::clone(&storage), Handle::current());
+        self.health.register("free_space", move || {
+            let accepts = runtime.block_on(async { health(&*asked)?.accepts_uploads().await });
+            accepts.map_err(|error| with_causes(&error))
+        });
+        let runtime = Handle::current();
+        gauges::space(&mut self.instruments, move || {
+            runtime.block_on(async { health(&*storage)?.space().await })
+        });
     }
 
     /// Registers a health check of TLS, and the expiry of the certificate as a metric.
@@ -168,6 +177,12 @@ impl Debug {
         tokio::spawn(registry_axum::serve(self.listener, app));
         http
     }
+}
+
+fn health(storage: &dyn Storage) -> Result<&dyn StorageHealth, StorageError> {
+    storage
+        .health()
+        .ok_or(StorageError::Unsupported("tell its health"))
 }
 
 /// State of the handlers.

@@ -10,7 +10,7 @@ use registry_core::{
     auth::{Access, AuthError, AuthRequest, Challenge},
     protocol::PageQuery,
     service::ManifestPush,
-    storage::{MemoryStorage, Page},
+    storage::{MemoryStorage, Page, Seen},
 };
 use serde_json::json;
 use tokio::{
@@ -143,8 +143,8 @@ impl World {
                 let digest = repository.manifest(&tag).await.unwrap().unwrap().digest;
                 content.push_str(&format!("{name}:{tag} {digest}\n"));
             }
-            let admin = self.registry.storage().admin().unwrap();
-            let links = admin
+            let inspect = self.registry.storage().inspect().unwrap();
+            let links = inspect
                 .links(
                     &name,
                     Page {
@@ -154,7 +154,7 @@ impl World {
                 )
                 .await
                 .unwrap();
-            let manifests = admin
+            let manifests = inspect
                 .manifests(
                     &name,
                     Page {
@@ -164,7 +164,7 @@ impl World {
                 )
                 .await
                 .unwrap();
-            let uploads = admin
+            let uploads = inspect
                 .uploads(
                     &name,
                     Page {
@@ -175,10 +175,18 @@ impl World {
                 .await
                 .unwrap();
             content.push_str(&format!("{name} {:?} {:?}\n", links.items, manifests.items));
-            let uploads = uploads.items.iter().map(|upload| (upload.id, upload.offset));
+            let uploads = uploads.items.into_iter().filter_map(Seen::whole);
+            let uploads = uploads.map(|upload| (upload.id, upload.offset));
             content.push_str(&format!("{name} {:?}\n", uploads.collect::<Vec<_>>()));
         }
-        let blobs = self.registry.storage().admin().unwrap().blobs(all).await.unwrap();
+        let blobs = self
+            .registry
+            .storage()
+            .inspect()
+            .unwrap()
+            .blobs(all)
+            .await
+            .unwrap();
         content.push_str(&format!("{:?}", blobs.items));
         content
     }

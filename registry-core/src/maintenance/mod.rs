@@ -2,7 +2,8 @@
 //!
 //! [`Upkeep`] is all that recurs, as one future. The functions here are its steps.
 //!
-//! It uses the plane [`StorageAdmin`](crate::StorageAdmin), concurrently with traffic. It reads no clock: the
+//! It uses the planes [`inspect`](crate::Storage::inspect) and [`expire`](crate::Storage::expire), concurrently
+//! with traffic. It reads no clock: the
 //! host passes points in time.
 
 mod upkeep;

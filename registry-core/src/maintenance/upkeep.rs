@@ -129,7 +129,7 @@ impl Upkeep {
     ///
     /// Does nothing if the storage is read-only. Dropping the future stops between two steps.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
-        let can_expire = self.storage.write().is_some() && self.storage.admin().is_some();
+        let can_expire = self.storage.expire().is_some() && self.storage.inspect().is_some();
         let Some(UploadExpiry { any, empty }) = self.uploads.filter(|_| can_expire) else {
             return std::future::pending().await;
         };

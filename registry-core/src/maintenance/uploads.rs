@@ -2,7 +2,7 @@
 
 use crate::{
     name::RepositoryName,
-    storage::{Page, Storage, StorageAdmin, StorageError, UploadState},
+    storage::{Page, Seen, Storage, StorageError, StorageExpire, StorageInspect, UploadState},
 };
 use std::time::SystemTime;
 
@@ -44,8 +44,8 @@ pub struct ExpiredUploads {
 ///
 /// # Errors
 ///
-/// - [`StorageError::Unsupported`] if the storage has no plane for maintenance.
-/// - [`StorageError::ReadOnly`] if there is a session to end and the handle is read-only.
+/// - [`StorageError::Unsupported`] if the storage cannot be inspected, or expires no sessions: a read-only one
+///   does not.
 /// - Any other error if the repositories cannot be listed.
 pub async fn expire_uploads(
     storage: &dyn Storage,
@@ -81,9 +81,10 @@ async fn expire_if(
     storage: &dyn Storage,
     is_abandoned: &(dyn Fn(&UploadState) -> bool + Sync),
 ) -> Result<ExpiredUploads, StorageError> {
-    let admin = storage
-        .admin()
-        .ok_or(StorageError::Unsupported("expire upload sessions"))?;
+    let (Some(inspect), Some(expire)) = (storage.inspect(), storage.expire()) else {
+        return Err(StorageError::Unsupported("expire upload sessions"));
+    };
+    let planes = Planes { inspect, expire };
     let mut report = ExpiredUploads::default();
     let mut after: Option<RepositoryName> = None;
     loop {
@@ -91,72 +92,82 @@ async fn expire_if(
             after: after.as_ref(),
             limit: PAGE,
         };
-        let listed = admin.uploading(page).await?;
+        let listed = inspect.uploading(page).await?;
         for repository in &listed.items {
-            match in_repository(admin, repository, is_abandoned, &mut report).await {
-                Ok(()) => {}
-                Err(StorageError::ReadOnly) => return Err(StorageError::ReadOnly),
-                Err(error) => {
-                    tracing::warn!(%repository, %error, "cannot list the upload sessions of a repository");
-                    report.failed += 1;
-                }
+            let ended = match repository {
+                Seen::Whole(repository) => planes.expire_in(repository, is_abandoned, &mut report).await,
+                Seen::Unreadable { reason, .. } => Err(StorageError::internal(reason.clone())),
+            };
+            if let Err(error) = ended {
+                let repository = repository.key();
+                tracing::warn!(%repository, %error, "cannot list the upload sessions of a repository");
+                report.failed += 1;
             }
         }
-        after = listed.items.into_iter().next_back();
+        after = listed.items.last().map(|last| last.key().clone());
         if !listed.more {
             return Ok(report);
         }
     }
 }
 
-async fn in_repository(
-    admin: &dyn StorageAdmin,
-    repository: &RepositoryName,
-    is_abandoned: &(dyn Fn(&UploadState) -> bool + Sync),
-    report: &mut ExpiredUploads,
-) -> Result<(), StorageError> {
-    let mut after = None;
-    loop {
-        let page = Page {
-            after: after.as_ref(),
-            limit: PAGE,
-        };
-        let listed = admin.uploads(repository, page).await?;
-        for session in &listed.items {
-            if !is_abandoned(session) {
-                report.open += 1;
-                continue;
-            }
-            expire(admin, repository, session, report).await?;
-        }
-        after = listed.items.last().map(|last| last.id);
-        if !listed.more {
-            return Ok(());
-        }
-    }
+/// Planes of a storage that expiry needs.
+#[derive(Clone, Copy)]
+struct Planes<'a> {
+    inspect: &'a dyn StorageInspect,
+    expire: &'a dyn StorageExpire,
 }
 
-async fn expire(
-    admin: &dyn StorageAdmin,
-    repository: &RepositoryName,
-    session: &UploadState,
-    report: &mut ExpiredUploads,
-) -> Result<(), StorageError> {
-    let UploadState { id, offset, .. } = session;
-    match admin.expire_upload(repository, session).await {
-        Ok(true) => {
-            tracing::info!(%repository, %id, bytes = offset, "an abandoned upload session has expired");
-            report.expired += 1;
-            report.bytes += offset;
-        }
-        // A client was quicker: to go on with it, or to end it.
-        Ok(false) => report.open += 1,
-        // So it is for all of them.
-        Err(StorageError::ReadOnly) => return Err(StorageError::ReadOnly),
-        Err(error) => {
-            tracing::warn!(%repository, %id, %error, "cannot end an abandoned upload session");
-            report.failed += 1;
+impl Planes<'_> {
+    async fn expire_in(
+        self,
+        repository: &RepositoryName,
+        is_abandoned: &(dyn Fn(&UploadState) -> bool + Sync),
+        report: &mut ExpiredUploads,
+    ) -> Result<(), StorageError> {
+        let mut after = None;
+        loop {
+            let page = Page {
+                after: after.as_ref(),
+                limit: PAGE,
+            };
+            let listed = self.inspect.uploads(repository, page).await?;
+            for session in &listed.items {
+                match session {
+                    Seen::Whole(session) if is_abandoned(session) => {
+                        self.expire(repository, session, report).await;
+                    }
+                    Seen::Whole(_) => report.open += 1,
+                    Seen::Unreadable { key: id, reason } => {
+                        tracing::warn!(%repository, %id, error = reason, "cannot read an upload session");
+                        report.failed += 1;
+                    }
+                }
+            }
+            after = listed.items.last().map(|last| match last {
+                Seen::Whole(session) => session.id,
+                Seen::Unreadable { key, .. } => *key,
+            });
+            if !listed.more {
+                return Ok(());
+            }
         }
     }
-    Ok(())
+
+    async fn expire(self, repository: &RepositoryName, session: &UploadState, report: &mut ExpiredUploads) {
+        let UploadState { id, offset, .. } = session;
+        match self.expire.expire_upload(repository, session).await {
+            Ok(true) => {
+                tracing::info!(%repository, %id, bytes = offset, "an abandoned upload session has expired");
+                report.expired += 1;
+                report.bytes += offset;
+            }
+            // A client was quicker: to go on with it, or to end it.
+            Ok(false) => report.open += 1,
+            Err(error) => {
+                tracing::warn!(%repository, %id, %error, "cannot end an abandoned upload session");
+                report.failed += 1;
+            }
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Wrappers of storages: [`forward_storage!`](crate::forward_storage), and shared storages, which use it.
 
-use super::{admin::StorageAdmin, error::Result, read::Storage, write::StorageWrite};
+use super::{
+    error::Result, expire::StorageExpire, health::StorageHealth, inspect::StorageInspect, read::Storage,
+    write::StorageWrite,
+};
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// Future of a call of a storage, as `async_trait` makes it.
@@ -14,8 +17,8 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// ```
 /// use async_trait::async_trait;
 /// use registry_core::{
-///     Digest, RepositoryName, Storage, StorageAdmin, StorageWrite, forward_storage,
-///     storage::{Result, StorageError},
+///     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
+///     storage::{Result, StorageError, StorageExpire, StorageHealth, StorageInspect},
 /// };
 ///
 /// /// Keeps every blob.
@@ -30,8 +33,16 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 ///         self.0.write().map(|_| self as &dyn StorageWrite)
 ///     }
 ///
-///     fn admin(&self) -> Option<&dyn StorageAdmin> {
-///         self.0.admin()
+///     fn inspect(&self) -> Option<&dyn StorageInspect> {
+///         self.0.inspect()
+///     }
+///
+///     fn expire(&self) -> Option<&dyn StorageExpire> {
+///         self.0.expire()
+///     }
+///
+///     fn health(&self) -> Option<&dyn StorageHealth> {
+///         self.0.health()
 ///     }
 /// }
 ///
@@ -45,7 +56,7 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 ///     }
 /// }
 /// # let storage = Archive(registry_core::storage::MemoryStorage::new());
-/// # assert!(storage.write().is_some() && storage.admin().is_some());
+/// # assert!(storage.write().is_some() && storage.inspect().is_some());
 /// ```
 ///
 /// The expression after `=>` is a reference to a storage for `Storage`, and an `Option` of the plane for
@@ -136,29 +147,60 @@ macro_rules! forward_storage {
             delete_blob<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest) -> bool;
         }
     };
-    (StorageAdmin: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+    (StorageInspect: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
         $crate::__forward_calls! {
-            [StorageAdmin $self $plane] [$($around)?] [$($($except)+)?]
-            blobs<'a>(page: $crate::storage::Page<'a, $crate::Digest>)
-                -> $crate::storage::Listing<$crate::storage::BlobInfo>;
+            [StorageInspect $self $plane] [$($around)?] [$($($except)+)?]
+            all_repositories<'a>(
+                page: $crate::storage::Page<'a, $crate::RepositoryName>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::RepositoryName>>;
+            blobs<'a>(
+                page: $crate::storage::Page<'a, $crate::Digest>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::BlobInfo, $crate::Digest>>;
             links<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Digest>
-            ) -> $crate::storage::Listing<$crate::storage::LinkInfo>;
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::LinkInfo, $crate::Digest>>;
             manifests<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Digest>
-            ) -> $crate::storage::Listing<$crate::storage::BlobInfo>;
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::BlobInfo, $crate::Digest>>;
+            document<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                digest: &'b $crate::Digest
+            ) -> $crate::storage::Document;
+            tag_targets<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::Tag>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<($crate::Tag, $crate::Digest), $crate::Tag>>;
+            tags_of<'a, 'b, 'c>(
+                repository: &'a $crate::RepositoryName,
+                digest: &'b $crate::Digest,
+                page: $crate::storage::Page<'c, $crate::Tag>
+            ) -> $crate::storage::Listing<$crate::Tag>;
+            uploading<'a>(
+                page: $crate::storage::Page<'a, $crate::RepositoryName>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::RepositoryName>>;
             uploads<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::UploadId>
-            ) -> $crate::storage::Listing<$crate::storage::UploadState>;
-            uploading<'a>(page: $crate::storage::Page<'a, $crate::RepositoryName>)
-                -> $crate::storage::Listing<$crate::RepositoryName>;
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::UploadState, $crate::UploadId>>;
+        }
+    };
+    (StorageExpire: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [StorageExpire $self $plane] [$($around)?] [$($($except)+)?]
             expire_upload<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 seen: &'b $crate::storage::UploadState
             ) -> bool;
+        }
+    };
+    (StorageHealth: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [StorageHealth $self $plane] [$($around)?] [$($($except)+)?]
+            probe<>() -> ();
+            space<>() -> Option<$crate::storage::Space>;
+            accepts_uploads<>() -> ();
         }
     };
 }
@@ -241,12 +283,19 @@ macro_rules! __forward_unless_own {
     (delete_tag [delete_tag $($others:ident)*] $($function:tt)*) => {};
     (delete_manifest [delete_manifest $($others:ident)*] $($function:tt)*) => {};
     (delete_blob [delete_blob $($others:ident)*] $($function:tt)*) => {};
+    (all_repositories [all_repositories $($others:ident)*] $($function:tt)*) => {};
     (blobs [blobs $($others:ident)*] $($function:tt)*) => {};
     (links [links $($others:ident)*] $($function:tt)*) => {};
     (manifests [manifests $($others:ident)*] $($function:tt)*) => {};
-    (uploads [uploads $($others:ident)*] $($function:tt)*) => {};
+    (document [document $($others:ident)*] $($function:tt)*) => {};
+    (tag_targets [tag_targets $($others:ident)*] $($function:tt)*) => {};
+    (tags_of [tags_of $($others:ident)*] $($function:tt)*) => {};
     (uploading [uploading $($others:ident)*] $($function:tt)*) => {};
+    (uploads [uploads $($others:ident)*] $($function:tt)*) => {};
     (expire_upload [expire_upload $($others:ident)*] $($function:tt)*) => {};
+    (probe [probe $($others:ident)*] $($function:tt)*) => {};
+    (space [space $($others:ident)*] $($function:tt)*) => {};
+    (accepts_uploads [accepts_uploads $($others:ident)*] $($function:tt)*) => {};
     ($name:ident [] $($function:tt)*) => {
         $($function)*
     };
@@ -264,7 +313,15 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         (**self).write()
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
-        (**self).admin()
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        (**self).inspect()
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        (**self).expire()
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        (**self).health()
     }
 }

@@ -1,17 +1,26 @@
 //! Storage contracts for the repositories of a registry.
 //!
-//! There are three planes. [`Storage`] reads, [`Storage::write`] gives the plane that changes content, and
-//! [`Storage::admin`] gives the plane for maintenance. A plane that a wrapper does not forward is closed. A
-//! storage speaks of blobs, uploads, manifests and tags, never of paths. It knows neither HTTP nor requests.
+//! [`Storage`] reads. Everything else is a plane of its own, behind an accessor of it that is `None` by
+//! default:
+//!
+//! - [`write`](Storage::write) changes content.
+//! - [`inspect`](Storage::inspect) lists everything that is stored.
+//! - [`expire`](Storage::expire) ends abandoned upload sessions.
+//! - [`health`](Storage::health) tells the condition of the storage.
+//!
+//! A plane that a wrapper does not forward is closed. A storage speaks of blobs, uploads, manifests and tags,
+//! never of paths. It knows neither HTTP nor requests.
 //!
 //! `registry-testkit` has a test for every promise made here, for any backend.
 
 mod abilities;
-mod admin;
 mod content;
 mod error;
+mod expire;
 mod forward;
+mod health;
 mod ingest;
+mod inspect;
 mod memory;
 mod new_upload;
 mod page;
@@ -22,11 +31,13 @@ mod write;
 
 pub use self::{
     abilities::Abilities,
-    admin::{LinkInfo, StorageAdmin},
     content::{BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, ReadBlob, StoredManifest},
     error::{Result, StorageError},
+    expire::StorageExpire,
     forward::StorageCall,
+    health::{Space, StorageHealth},
     ingest::{IngestError, ingest},
+    inspect::{Document, LinkInfo, Seen, StorageInspect},
     memory::MemoryStorage,
     new_upload::{NewUpload, UploadBounds, Uploader},
     page::{Listing, Page},

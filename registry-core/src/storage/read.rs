@@ -2,9 +2,11 @@
 
 use super::{
     abilities::Abilities,
-    admin::StorageAdmin,
     content::{BlobInfo, BlobRead, ReadBlob, StoredManifest},
     error::Result,
+    expire::StorageExpire,
+    health::StorageHealth,
+    inspect::StorageInspect,
     page::{Listing, Page},
     write::StorageWrite,
 };
@@ -17,7 +19,7 @@ use crate::{
 use async_trait::async_trait;
 use std::fmt::Debug;
 
-/// Reads the repositories of a registry. Writing and maintenance are separate planes.
+/// Reads the repositories of a registry. Everything else is a plane of its own.
 ///
 /// # Contract
 ///
@@ -99,8 +101,18 @@ pub trait Storage: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Returns the plane for maintenance, which no request can reach.
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    /// Returns the plane that lists everything that is stored. Read-only storages have it as well.
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        None
+    }
+
+    /// Returns the plane that ends abandoned upload sessions. `None` where [`write`](Self::write) is.
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    /// Returns the plane for health checks and gauges.
+    fn health(&self) -> Option<&dyn StorageHealth> {
         None
     }
 }

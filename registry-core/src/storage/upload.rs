@@ -39,6 +39,8 @@ pub struct UploadState {
     /// Hash state of the first `offset` bytes. `None` if it is lost or not trusted (after a reboot). The
     /// session is then hashed by [`rehash`](super::StorageWrite::rehash) when it is closed.
     pub checkpoint: Option<Checkpoint>,
+    /// Digest as which a commit of the session has begun to publish it, if it has. A collector keeps that blob.
+    pub committing: Option<Digest>,
     /// Version that the backend assigns (a generation, an ETag). An append succeeds only if it is unchanged.
     pub version: Bytes,
 }
@@ -53,6 +55,7 @@ impl UploadState {
             started: None,
             touched: None,
             checkpoint: None,
+            committing: None,
             version,
         }
     }
@@ -61,6 +64,12 @@ impl UploadState {
     #[must_use]
     pub fn with_checkpoint(self, checkpoint: Option<Checkpoint>) -> Self {
         Self { checkpoint, ..self }
+    }
+
+    /// Sets the digest as which a commit has begun to publish it.
+    #[must_use]
+    pub fn with_committing(self, committing: Option<Digest>) -> Self {
+        Self { committing, ..self }
     }
 
     /// Sets the time at which it was opened.

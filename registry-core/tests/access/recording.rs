@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Descriptor, Digest, Reference, RepositoryName, Storage, StorageAdmin, StorageWrite, Tag, UploadId,
+    Descriptor, Digest, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome,
-        ReadBlob, Result, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        ReadBlob, Result, StorageExpire, StorageHealth, StorageInspect, StoredManifest, TagExpect,
+        UploadBody, UploadState, Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -98,7 +99,15 @@ impl Storage for Recording {
         Some(self)
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        None
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
         None
     }
 }

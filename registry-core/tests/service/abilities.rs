@@ -4,8 +4,10 @@ use crate::{digest, filled, send, wrapped::Wrapped};
 use async_trait::async_trait;
 use http::{Method, StatusCode};
 use registry_core::{
-    Digest, Registry, RepositoryName, Storage, StorageAdmin, StorageWrite, forward_storage,
-    storage::{Abilities, Listing, MemoryStorage, Page, Result},
+    Digest, Registry, RepositoryName, Storage, StorageWrite, forward_storage,
+    storage::{
+        Abilities, Listing, MemoryStorage, Page, Result, StorageExpire, StorageHealth, StorageInspect,
+    },
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,7 +55,15 @@ impl Storage for Declaring {
         self.storage.write()
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        None
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
         None
     }
 }

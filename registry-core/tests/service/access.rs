@@ -4,11 +4,11 @@ use crate::{ByHeader, digest, every_request, filled, ruled, send};
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
 use registry_core::{
-    Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageAdmin, StorageWrite,
-    Tag,
+    Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
     auth::Decision,
     storage::{
-        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StoredManifest,
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StorageExpire,
+        StorageHealth, StorageInspect, StoredManifest,
     },
 };
 use serde_json::json;
@@ -78,8 +78,16 @@ impl Storage for Untouchable {
         panic!("the storage was asked to write")
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
-        panic!("the storage was asked for maintenance")
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        panic!("the storage was asked for inspection")
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        panic!("the storage was asked for expiry")
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        panic!("the storage was asked for its health")
     }
 }
 

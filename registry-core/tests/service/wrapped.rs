@@ -2,8 +2,11 @@
 
 use async_trait::async_trait;
 use registry_core::{
-    Digest, RepositoryName, Storage, StorageAdmin, StorageWrite, forward_storage,
-    storage::{Abilities, BlobRead, MemoryStorage, ReadBlob, StorageError},
+    Digest, RepositoryName, Storage, StorageWrite, forward_storage,
+    storage::{
+        Abilities, BlobRead, MemoryStorage, ReadBlob, StorageError, StorageExpire, StorageHealth,
+        StorageInspect,
+    },
 };
 use std::fmt;
 
@@ -66,7 +69,15 @@ where
         None
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        None
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
         None
     }
 }

@@ -98,8 +98,10 @@ impl Backend {
     #[must_use]
     pub fn means(&self) -> Vec<&'static str> {
         [
-            ("admin", self.first.admin().is_some()),
             ("damage", self.damage.is_some()),
+            ("expire", self.first.expire().is_some()),
+            ("health", self.first.health().is_some()),
+            ("inspect", self.first.inspect().is_some()),
             ("read_only", self.read_only.is_some()),
             ("restart", self.reopen.is_some()),
         ]

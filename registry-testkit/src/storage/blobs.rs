@@ -96,8 +96,8 @@ pub async fn bytes_of_another_digest_leave_neither_a_blob_nor_a_session(backend:
     );
     assert!(!holds(&backend.second, &a, &expected).await);
     assert!(!holds(&backend.second, &a, &actual).await);
-    if let Some(admin) = backend.second.admin() {
-        assert!(admin.uploads(&a, all()).await.unwrap().items.is_empty());
+    if let Some(inspect) = backend.second.inspect() {
+        assert!(inspect.uploads(&a, all()).await.unwrap().items.is_empty());
     }
 }
 

@@ -2,9 +2,9 @@
 
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
-/// Takes an `async fn() -> Backend`, and the means of that backend among `admin`, `damage`,
-/// `read_only` and `restart`:
-/// `storage_tests!(factory, admin, restart)`. See [`storage`](crate::storage).
+/// Takes an `async fn() -> Backend`, and the means of that backend among `damage`, `expire`,
+/// `health`, `inspect`, `read_only` and `restart`:
+/// `storage_tests!(factory, inspect, restart)`. See [`storage`](crate::storage).
 #[macro_export]
 macro_rules! storage_tests {
     ($factory:expr $(, $means:ident)* $(,)?) => {
@@ -218,15 +218,24 @@ macro_rules! __storage_cases {
             }
         }
     };
-    (admin [$($with:tt)*] $($args:tt)*) => {
+    (inspect [$($with:tt)*] $($args:tt)*) => {
         $($with)*! {
             [$($args)*]
-            admin {
+            inspect {
                 every_stored_blob_is_listed_once
                 the_blobs_of_a_repository_are_listed
                 the_manifests_of_a_repository_are_listed_tagged_or_not
                 the_open_sessions_of_a_repository_are_listed
+                every_repository_is_listed_also_without_a_manifest
+                every_tag_is_listed_with_its_target
+                the_tags_of_a_manifest_are_listed_as_they_move
+                a_document_is_whole_or_lost
             }
+        }
+    };
+    (expire [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
             expiry {
                 repositories_with_open_sessions_are_listed
                 a_session_says_when_it_was_touched
@@ -234,6 +243,16 @@ macro_rules! __storage_cases {
                 a_session_that_is_being_added_to_does_not_expire
                 idle_sessions_expire_in_every_repository
                 sessions_without_a_byte_expire_alone
+            }
+        }
+    };
+    (health [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            health {
+                a_probe_succeeds_and_leaves_nothing_behind
+                no_more_is_free_than_there_is
+                a_storage_that_accepts_uploads_takes_one
             }
         }
     };
@@ -248,6 +267,7 @@ macro_rules! __storage_cases {
                 a_size_that_does_not_match_makes_the_blob_be_hashed_again
                 a_blob_that_was_found_damaged_is_absent_for_everybody
                 a_damaged_manifest_is_absent_until_it_is_put_again
+                a_damaged_document_is_shown_as_damaged
                 a_damaged_child_is_asked_for_and_put_again
                 whoever_reads_a_damaged_blob_reads_on_when_it_is_found
             }
@@ -292,7 +312,9 @@ mod tests {
     #[test]
     fn every_case_is_in_the_list_and_so_is_a_test_of_every_backend() {
         let mut groups = crate::__storage_cases! { any [listed] };
-        groups.extend(crate::__storage_cases! { admin [listed] });
+        groups.extend(crate::__storage_cases! { inspect [listed] });
+        groups.extend(crate::__storage_cases! { expire [listed] });
+        groups.extend(crate::__storage_cases! { health [listed] });
         groups.extend(crate::__storage_cases! { damage [listed] });
         groups.extend(crate::__storage_cases! { read_only [listed] });
         groups.extend(crate::__storage_cases! { restart [listed] });

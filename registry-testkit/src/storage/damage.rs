@@ -3,7 +3,7 @@
 use super::{Backend, Damage, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{Need, ReadBlob, SizePolicy, StorageError},
+    storage::{Document, Need, ReadBlob, SizePolicy, StorageError},
 };
 
 pub async fn a_blob_of_which_nothing_is_left_is_absent(backend: Backend) {
@@ -191,6 +191,26 @@ pub async fn a_damaged_manifest_is_absent_until_it_is_put_again(backend: Backend
             );
         }
     }
+}
+
+pub async fn a_damaged_document_is_shown_as_damaged(backend: Backend) {
+    let a = repository("a");
+    let image = Image::new(1);
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    let Some(inspect) = backend.second.inspect() else {
+        return;
+    };
+
+    backend.inflict(Damage::Truncated, &image.digest());
+    let damaged = inspect.document(&a, &image.digest()).await.unwrap();
+    backend.inflict(Damage::Emptied, &image.digest());
+    let lost = inspect.document(&a, &image.digest()).await.unwrap();
+
+    let Document::Damaged(bytes) = damaged else {
+        panic!("{damaged:?}");
+    };
+    assert!(image.bytes().starts_with(&bytes), "what is left of it");
+    assert!(matches!(lost, Document::Lost), "{lost:?}");
 }
 
 pub async fn a_damaged_child_is_asked_for_and_put_again(backend: Backend) {

@@ -1,10 +1,10 @@
-//! Sessions that clients abandoned: found, and ended if no client resumes them.
+//! With the means `expire`: sessions that clients abandoned: found, and ended if no client resumes them.
 
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, RepositoryName,
     maintenance::{expire_empty_uploads, expire_uploads},
-    storage::{NewUpload, Page, StorageError, UploadBounds},
+    storage::{Listing, NewUpload, Page, Seen, StorageError, UploadBounds},
 };
 use std::time::{Duration, SystemTime};
 
@@ -29,11 +29,16 @@ pub async fn repositories_with_open_sessions_are_listed(backend: Backend) {
         .cancel(&repository("ended"), &ended.id)
         .await
         .unwrap();
-    let admin = maintenance(&backend.second);
+    let inspect = inspection(&backend.second);
 
     for (position, limit) in (0..=model.len()).flat_map(|at| [0, 1, 2, 100].map(|limit| (at, limit))) {
         let after = position.checked_sub(1).map(|last| &model[last]);
-        let listing = admin.uploading(Page { after, limit }).await.unwrap();
+        let listing = inspect.uploading(Page { after, limit }).await.unwrap();
+        let names: Vec<RepositoryName> = listing.items.into_iter().filter_map(Seen::whole).collect();
+        let listing = Listing {
+            items: names,
+            more: listing.more,
+        };
         assert_page(&listing, &model[position..], limit);
     }
 }
@@ -45,13 +50,13 @@ pub async fn a_session_says_when_it_was_touched(backend: Backend) {
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
     let added = appended(&backend.first, &a, &opened, &content(1, 100)).await;
 
-    let listed = maintenance(&backend.second).uploads(&a, all()).await.unwrap();
+    let listed = inspection(&backend.second).uploads(&a, all()).await.unwrap();
 
-    let [listed] = &listed.items[..] else {
+    let [Seen::Whole(listed)] = &listed.items[..] else {
         panic!("one session: {listed:?}");
     };
     for state in [&opened, &added, listed] {
-        let touched = state.touched.expect("a backend with maintenance knows when");
+        let touched = state.touched.expect("a backend that expires sessions knows when");
         assert!((before..=SystemTime::now() + Duration::from_secs(2)).contains(&touched));
     }
 }
@@ -62,13 +67,13 @@ pub async fn an_idle_session_expires_and_one_that_moved_on_stays(backend: Backen
     let idle = appended(&backend.first, &a, &opened, &content(1, 100)).await;
     let seen = open(&backend.first, &a, Algorithm::Sha256).await;
     let moved_on = appended(&backend.first, &a, &seen, &content(2, 100)).await;
-    let admin = maintenance(&backend.second);
+    let expire = expiry(&backend.second);
 
-    assert!(admin.expire_upload(&a, &idle).await.unwrap());
-    assert!(!admin.expire_upload(&a, &seen).await.unwrap());
+    assert!(expire.expire_upload(&a, &idle).await.unwrap());
+    assert!(!expire.expire_upload(&a, &seen).await.unwrap());
 
     assert!(state_of(&backend.first, &a, &idle.id).await.is_none());
-    assert!(!admin.expire_upload(&a, &idle).await.unwrap(), "it has gone");
+    assert!(!expire.expire_upload(&a, &idle).await.unwrap(), "it has gone");
     let (unknown, _) = append(&backend.first, &a, &idle, Incoming::whole(&content(1, 1))).await;
     assert!(matches!(unknown, Err(StorageError::UploadUnknown)));
     let blob = close(&backend.first, &a, moved_on, Algorithm::Sha256).await;
@@ -85,10 +90,7 @@ pub async fn a_session_that_is_being_added_to_does_not_expire(backend: Backend) 
     let expire = async {
         waiting.reached().await;
         let seen = state_of(&backend.second, &a, &opened.id).await.unwrap();
-        let expired = maintenance(&backend.second)
-            .expire_upload(&a, &seen)
-            .await
-            .unwrap();
+        let expired = expiry(&backend.second).expire_upload(&a, &seen).await.unwrap();
         waiting.resume();
         expired
     };

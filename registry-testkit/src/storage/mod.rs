@@ -13,13 +13,14 @@
 //!     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 //! }
 //!
-//! registry_testkit::storage_tests!(memory, admin);
+//! registry_testkit::storage_tests!(memory, expire, health, inspect);
 //! ```
 //!
 //! Promises that not every backend makes are its [abilities](registry_core::storage::Abilities). The suite tests those
 //! that it declares, and that the others are refused.
 //!
-//! Means that not every backend has are declared after the factory: `admin` has the maintenance plane, `restart`
+//! Means that not every backend has are declared after the factory: `inspect`, `expire` and `health` have
+//! the plane of that name, `restart`
 //! keeps its state beyond its handles ([`Backend::reopening`]), `damage` can be damaged from outside
 //! ([`Backend::damaging`]), `read_only` opens handles for reading only ([`Backend::reading`]). A declaration that does
 //! not match the backend fails a case too.
@@ -37,7 +38,6 @@ mod cases;
 mod support;
 
 pub mod abilities;
-pub mod admin;
 pub mod blobs;
 pub mod bounds;
 pub mod commits;
@@ -45,6 +45,8 @@ pub mod damage;
 pub mod deletions;
 pub mod dropping;
 pub mod expiry;
+pub mod health;
+pub mod inspect;
 pub mod isolation;
 pub mod listings;
 pub mod manifests;

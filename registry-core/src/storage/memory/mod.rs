@@ -5,14 +5,15 @@
 //! elsewhere. Content is freed as soon as no repository holds it, so that no garbage collection is needed.
 
 mod append;
+mod inspect;
 mod repository;
 mod state;
 mod upload;
 
 use super::{
-    Abilities, BlobBody, BlobInfo, BlobRead, Content, LinkInfo, Listing, Moved, NewUpload, Page, PutManifest,
-    PutOutcome, ReadBlob, Result, Storage, StorageAdmin, StorageError, StorageWrite, StoredManifest,
-    TagExpect, TagMove, UploadBody, UploadState, Verified,
+    Abilities, BlobBody, BlobInfo, BlobRead, Content, Listing, Moved, NewUpload, Page, PutManifest,
+    PutOutcome, ReadBlob, Result, Storage, StorageError, StorageExpire, StorageHealth, StorageInspect,
+    StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -44,7 +45,7 @@ const PIECE: usize = 256 << 10;
 /// use registry_core::storage::{MemoryStorage, Storage};
 ///
 /// let storage = MemoryStorage::new();
-/// assert!(storage.write().is_some() && storage.admin().is_some());
+/// assert!(storage.write().is_some() && storage.inspect().is_some());
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
@@ -183,7 +184,15 @@ impl Storage for MemoryStorage {
         Some(self)
     }
 
-    fn admin(&self) -> Option<&dyn StorageAdmin> {
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        Some(self)
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        Some(self)
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
         Some(self)
     }
 }
@@ -350,72 +359,6 @@ impl StorageWrite for MemoryStorage {
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         Ok(self.state().release(repository, digest))
-    }
-}
-
-#[async_trait]
-impl StorageAdmin for MemoryStorage {
-    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<BlobInfo>> {
-        let state = self.state();
-        let blobs = state.blobs.range(beyond(page.after));
-        Ok(Listing::first(
-            page.limit,
-            blobs.map(|(digest, blob)| info(digest, &blob.bytes)),
-        ))
-    }
-
-    async fn links(&self, repository: &RepositoryName, page: Page<'_, Digest>) -> Result<Listing<LinkInfo>> {
-        let state = self.state();
-        let found = state.repositories.get(repository);
-        Ok(found.map_or_else(Listing::default, |repository| {
-            let held = repository.blobs.range(beyond(page.after));
-            Listing::first(page.limit, held.map(|digest| LinkInfo::new(*digest, *digest)))
-        }))
-    }
-
-    async fn manifests(
-        &self,
-        repository: &RepositoryName,
-        page: Page<'_, Digest>,
-    ) -> Result<Listing<BlobInfo>> {
-        let state = self.state();
-        let found = state.repositories.get(repository);
-        Ok(found.map_or_else(Listing::default, |repository| {
-            let manifests = repository.manifests.range(beyond(page.after));
-            Listing::first(
-                page.limit,
-                manifests.map(|(digest, manifest)| info(digest, &manifest.bytes)),
-            )
-        }))
-    }
-
-    async fn uploads(
-        &self,
-        repository: &RepositoryName,
-        page: Page<'_, UploadId>,
-    ) -> Result<Listing<UploadState>> {
-        let state = self.state();
-        let found = state.repositories.get(repository);
-        Ok(found.map_or_else(Listing::default, |repository| {
-            let uploads = repository.uploads.range(beyond(page.after));
-            Listing::first(page.limit, uploads.map(|(id, upload)| upload.state(*id)))
-        }))
-    }
-
-    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        let state = self.state();
-        let uploading = state
-            .repositories
-            .range(beyond(page.after))
-            .filter(|(_, repository)| !repository.uploads.is_empty())
-            .map(|(name, _)| name.clone());
-        Ok(Listing::first(page.limit, uploading))
-    }
-
-    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
-        let mut state = self.state();
-        let idle = state.upload_at(repository, seen).is_ok();
-        Ok(idle && state.end_upload(repository, &seen.id))
     }
 }
 

@@ -34,6 +34,11 @@ pub(super) struct Manifest {
 }
 
 impl Repository {
+    /// Returns true if there is anything in it, or if it exists for readers.
+    pub(super) fn holds_anything(&self) -> bool {
+        self.exists || !self.blobs.is_empty() || !self.uploads.is_empty()
+    }
+
     pub(super) fn manifest(&self, reference: &Reference) -> Option<StoredManifest> {
         let digest = match reference {
             Reference::Tag(tag) => self.tags.get(tag)?,

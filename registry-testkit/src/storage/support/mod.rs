@@ -20,7 +20,7 @@ pub(crate) use self::{
 use bytes::Bytes;
 use registry_core::{
     MediaType, RepositoryName, Tag,
-    storage::{Storage, StorageAdmin, StorageWrite},
+    storage::{Storage, StorageExpire, StorageHealth, StorageInspect, StorageWrite},
 };
 
 pub(crate) fn repository(name: &str) -> RepositoryName {
@@ -74,8 +74,20 @@ pub(crate) fn writer(storage: &dyn Storage) -> &dyn StorageWrite {
         .expect("the suite is for backends that can be written to")
 }
 
-pub(crate) fn maintenance(storage: &dyn Storage) -> &dyn StorageAdmin {
+pub(crate) fn inspection(storage: &dyn Storage) -> &dyn StorageInspect {
     storage
-        .admin()
-        .expect("a backend that declares `admin` has the plane")
+        .inspect()
+        .expect("a backend that declares `inspect` has the plane")
+}
+
+pub(crate) fn expiry(storage: &dyn Storage) -> &dyn StorageExpire {
+    storage
+        .expire()
+        .expect("a backend that declares `expire` has the plane")
+}
+
+pub(crate) fn condition(storage: &dyn Storage) -> &dyn StorageHealth {
+    storage
+        .health()
+        .expect("a backend that declares `health` has the plane")
 }

@@ -1,0 +1,154 @@
+//! [`StorageInspect`]: the contract for looking at everything that is stored.
+
+use super::{
+    content::{BlobInfo, StoredManifest},
+    error::Result,
+    page::{Listing, Page},
+    upload::UploadState,
+};
+use crate::{digest::Digest, name::RepositoryName, reference::Tag, upload_id::UploadId};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Lists the stored content, for scrubs, expiry, garbage collection and mirrors. It changes nothing, so
+/// read-only handles have it as well.
+///
+/// # Contract
+///
+/// The listings are strict, because deletions are decided by them: an item that exists and cannot be read is
+/// [`Seen::Unreadable`], and a listing that cannot be complete is an `Err`. Nothing is left out. Content that
+/// counts as absent for readers, such as a blob of a wrong size, need not be listed.
+#[async_trait]
+pub trait StorageInspect: Send + Sync {
+    /// Returns every repository that holds anything, including those that do not exist for readers yet.
+    async fn all_repositories(&self, page: Page<'_, RepositoryName>)
+    -> Result<Listing<Seen<RepositoryName>>>;
+
+    /// Returns every stored blob of all repositories, including manifests if the backend stores them as
+    /// blobs.
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>>;
+
+    /// Returns the blobs that a repository holds.
+    async fn links(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<LinkInfo, Digest>>>;
+
+    /// Returns the manifests of a repository, tagged or not.
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<BlobInfo, Digest>>>;
+
+    /// Reads a manifest of a repository, and tells a damaged one from one whose content is lost.
+    async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document>;
+
+    /// Returns the tags of a repository, each with the digest that it points at.
+    async fn tag_targets(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>>;
+
+    /// Returns the tags that point at a manifest. The cost does not grow with the number of other tags, once
+    /// the backend has an index.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StorageError`](super::StorageError) if it is not known for each tag whether it does.
+    async fn tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Tag>>;
+
+    /// Returns every repository with an open upload session, including those that do not exist for readers
+    /// yet.
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>>;
+
+    /// Returns the open upload sessions of a repository, in the order of their ids.
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>>;
+}
+
+/// Item of a strict listing. `K` is the key by which the listing is ordered and paged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Seen<T, K = T> {
+    /// An item that was read.
+    Whole(T),
+    /// An item that exists and cannot be read.
+    #[non_exhaustive]
+    Unreadable {
+        /// Key of the item.
+        key: K,
+        /// Cause and place of the failure, for an operator.
+        reason: String,
+    },
+}
+
+impl<T, K> Seen<T, K> {
+    /// Describes an item that cannot be read.
+    #[must_use]
+    pub fn unreadable(key: K, reason: impl Into<String>) -> Self {
+        Self::Unreadable {
+            key,
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns the item if it was read.
+    #[must_use]
+    pub fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(item) => Some(item),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+impl<K> Seen<K> {
+    /// Returns the key of an item that is its own key.
+    #[must_use]
+    pub const fn key(&self) -> &K {
+        match self {
+            Self::Whole(key) | Self::Unreadable { key, .. } => key,
+        }
+    }
+}
+
+/// State of a manifest's content.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Document {
+    /// The bytes have the digest.
+    Whole(StoredManifest),
+    /// The bytes have another digest. They may still say what the manifest referred to.
+    Damaged(Bytes),
+    /// The repository has no such manifest, or its bytes are gone.
+    Lost,
+}
+
+/// A blob that a repository holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkInfo {
+    /// Digest of the blob in this repository.
+    pub digest: Digest,
+    /// Digest under which its bytes are stored, usually the same. A collector keeps both.
+    pub target: Digest,
+}
+
+impl LinkInfo {
+    /// Describes the blob `digest`, stored as `target`.
+    #[must_use]
+    pub const fn new(digest: Digest, target: Digest) -> Self {
+        Self { digest, target }
+    }
+}

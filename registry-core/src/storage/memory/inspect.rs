@@ -1,0 +1,151 @@
+//! Planes for looking at the content in memory, for expiry and for health checks.
+
+use super::{MemoryStorage, beyond, state::info};
+use crate::{
+    digest::Digest,
+    name::RepositoryName,
+    reference::{Reference, Tag},
+    storage::{
+        BlobInfo, Document, LinkInfo, Listing, Page, Result, Seen, Space, StorageExpire, StorageHealth,
+        StorageInspect, UploadState,
+    },
+    upload_id::UploadId,
+};
+use async_trait::async_trait;
+
+#[async_trait]
+impl StorageInspect for MemoryStorage {
+    async fn all_repositories(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        let state = self.state();
+        let all = state.repositories.range(beyond(page.after));
+        let holding = all.filter(|(_, repository)| repository.holds_anything());
+        Ok(Listing::first(
+            page.limit,
+            holding.map(|(name, _)| Seen::Whole(name.clone())),
+        ))
+    }
+
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+        let state = self.state();
+        let blobs = state.blobs.range(beyond(page.after));
+        Ok(Listing::first(
+            page.limit,
+            blobs.map(|(digest, blob)| Seen::Whole(info(digest, &blob.bytes))),
+        ))
+    }
+
+    async fn links(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<LinkInfo, Digest>>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let held = repository.blobs.range(beyond(page.after));
+            let links = held.map(|digest| Seen::Whole(LinkInfo::new(*digest, *digest)));
+            Listing::first(page.limit, links)
+        }))
+    }
+
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let manifests = repository.manifests.range(beyond(page.after));
+            let manifests = manifests.map(|(digest, manifest)| Seen::Whole(info(digest, &manifest.bytes)));
+            Listing::first(page.limit, manifests)
+        }))
+    }
+
+    async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        let found = found.and_then(|repository| repository.manifest(&Reference::Digest(*digest)));
+        Ok(found.map_or(Document::Lost, Document::Whole))
+    }
+
+    async fn tag_targets(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let tags = repository.tags.range(beyond(page.after));
+            let targets = tags.map(|(tag, target)| Seen::Whole((tag.clone(), *target)));
+            Listing::first(page.limit, targets)
+        }))
+    }
+
+    async fn tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Tag>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let tags = repository.tags.range(beyond(page.after));
+            let pointing = tags.filter(|(_, target)| *target == digest);
+            Listing::first(page.limit, pointing.map(|(tag, _)| tag.clone()))
+        }))
+    }
+
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        let state = self.state();
+        let uploading = state
+            .repositories
+            .range(beyond(page.after))
+            .filter(|(_, repository)| !repository.uploads.is_empty())
+            .map(|(name, _)| Seen::Whole(name.clone()));
+        Ok(Listing::first(page.limit, uploading))
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let uploads = repository.uploads.range(beyond(page.after));
+            let uploads = uploads.map(|(id, upload)| Seen::Whole(upload.state(*id)));
+            Listing::first(page.limit, uploads)
+        }))
+    }
+}
+
+#[async_trait]
+impl StorageExpire for MemoryStorage {
+    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        let mut state = self.state();
+        let idle = state.upload_at(repository, seen).is_ok();
+        Ok(idle && state.end_upload(repository, &seen.id))
+    }
+}
+
+#[async_trait]
+impl StorageHealth for MemoryStorage {
+    async fn probe(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+
+    async fn accepts_uploads(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! The plane for inspection: everything stored, including content that readers are not shown, and what cannot be read.
+
+use crate::{
+    FsStorage,
+    error::{Context as _, FsError},
+    links,
+    listing::{Whom, digests_in, names_after, unreadable},
+    open::Store,
+};
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Tag, UploadId,
+    storage::{BlobInfo, LinkInfo, Listing, Page, Result, Seen, UploadState},
+};
+use std::{cmp::Reverse, fs, io};
+
+/// A tag with its target.
+type SeenTag = Seen<(Tag, Digest), Tag>;
+
+impl Store {
+    /// Lists the repositories that hold anything.
+    pub(crate) fn all_repositories(
+        &self,
+        page: &Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.repositories_where(page, Whom::Inspection, &|path| {
+            for part in ["_manifests", "_layers", "_uploads"] {
+                let part = path.join(part);
+                if fs::symlink_metadata(&part).if_there("look at", &part)?.is_some() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    pub(crate) fn all_blobs(&self, page: &Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+        let fans = self.fans(page.after)?;
+        let blobs = fans.into_iter().map(|(algorithm, fan)| {
+            let directory = self.layout.blobs(algorithm).join(fan);
+            let digests = match digests_in(&directory, algorithm, page.after) {
+                // A stray file.
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
+                digests => Some(digests?),
+            };
+            Ok(digests
+                .into_iter()
+                .flatten()
+                .map(|digest| (digest, self.stored(&digest))))
+        });
+        first(page.limit, blobs)
+    }
+
+    /// Returns the directories of the blobs after `after`, in order: they are named for the first two digits.
+    fn fans(&self, after: Option<&Digest>) -> Result<Vec<(Algorithm, String)>, FsError> {
+        let mut all = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let mut fans = names_after(&self.layout.blobs(algorithm), None)?;
+            while let Some(Reverse(fan)) = fans.pop() {
+                // Sorts with the digests in it, or before the first of them.
+                let bound = format!("{algorithm}:{fan}");
+                let passed = after.is_some_and(|after| {
+                    let after = after.to_string();
+                    bound < after && !after.starts_with(&bound)
+                });
+                if !passed {
+                    all.push((algorithm, fan));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn links(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, Digest>,
+    ) -> Result<Listing<Seen<LinkInfo, Digest>>> {
+        let links = Algorithm::ALL.into_iter().map(|algorithm| {
+            let digests = self.layer_digests(repository, algorithm, page.after)?;
+            Ok(digests.map(|digest| {
+                let target = links::read(&self.layout.layer(repository, &digest));
+                let link = target.map(|target| target.map(|target| LinkInfo::new(digest, target)));
+                (digest, link)
+            }))
+        });
+        first(page.limit, links)
+    }
+
+    pub(crate) fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, Digest>,
+    ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+        let manifests = Algorithm::ALL.into_iter().map(|algorithm| {
+            let digests = self.revision_digests(repository, algorithm, page.after)?;
+            Ok(digests.map(|digest| (digest, self.manifest_info(repository, &digest))))
+        });
+        first(page.limit, manifests)
+    }
+
+    pub(crate) fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        let ids = self.upload_ids(repository, page.after)?;
+        let uploads = ids.map(|id| (id, self.any_upload(repository, &id)));
+        first(page.limit, [Ok(uploads)])
+    }
+
+    /// Lists the tags that readers see, with their targets. A pointer that cannot be read or holds no digest makes an
+    /// item that is unreadable.
+    pub(crate) fn tag_targets(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, Tag>,
+    ) -> Result<Listing<SeenTag>> {
+        let mut found = Vec::new();
+        for tag in self.tag_names(repository, page.after)? {
+            // One more than the page says that there is more.
+            if found.len() > page.limit {
+                break;
+            }
+            match self.tag_target(repository, &tag) {
+                Ok(target) => found.extend(target),
+                Err(error) => found.push(unreadable(tag, &error)),
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+
+    /// Returns a tag with its target; `None` if the directory holds no pointer, so that it is no tag.
+    fn tag_target(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<SeenTag>, FsError> {
+        let path = self.layout.tag(repository, tag).current();
+        if let Some(target) = links::read(&path)? {
+            return Ok(Some(Seen::Whole((tag.clone(), target))));
+        }
+        let pointer = fs::metadata(&path).if_there("look at", &path)?;
+        let garbled = pointer.is_some_and(|pointer| pointer.len() > 0);
+        let reason = || format!("{} holds no digest", path.display());
+        Ok(garbled.then(|| Seen::unreadable(tag.clone(), reason())))
+    }
+
+    /// Lists those of the tags, in order, that point at a manifest.
+    pub(crate) fn tags_among(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: &Page<'_, Tag>,
+        tags: impl IntoIterator<Item = Tag>,
+    ) -> Result<Listing<Tag>> {
+        let mut found = Vec::new();
+        for tag in tags {
+            // One more than the page says that there is more.
+            if found.len() > page.limit {
+                break;
+            }
+            let is_beyond = page.after.is_none_or(|after| tag > *after);
+            if is_beyond && links::read(&self.layout.tag(repository, &tag).current())? == Some(*digest) {
+                found.push(tag);
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+}
+
+impl FsStorage {
+    /// Lists the tags that point at a manifest, by the index if this process has one. Waiting for that holds no thread.
+    pub(crate) async fn list_tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        after: Option<Tag>,
+        limit: usize,
+    ) -> Result<Listing<Tag>> {
+        let index = if self.store().is_owned() {
+            self.tags_pointing_at(repository, digest).await?
+        } else {
+            None
+        };
+        let (repository, digest) = (repository.clone(), *digest);
+        self.blocking(move |store| {
+            let page = Page {
+                after: after.as_ref(),
+                limit,
+            };
+            match index {
+                Some(index) => {
+                    let candidates = index.candidates(&digest);
+                    store.tags_among(&repository, &digest, &page, candidates)
+                }
+                None => {
+                    let all = store.tag_names(&repository, page.after)?;
+                    store.tags_among(&repository, &digest, &page, all)
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Returns one page of the items in several directories, one after the other; directories after the page are not
+/// opened.
+fn first<K, T, I>(
+    limit: usize,
+    directories: impl IntoIterator<Item = Result<I, FsError>>,
+) -> Result<Listing<Seen<T, K>>>
+where
+    I: Iterator<Item = (K, Result<Option<T>, FsError>)>,
+{
+    let mut found = Vec::new();
+    for directory in directories {
+        for (key, item) in directory? {
+            match item {
+                Ok(item) => found.extend(item.map(Seen::Whole)),
+                Err(error) => found.push(unreadable(key, &error)),
+            }
+            // One more than the page says that there is more.
+            if found.len() > limit {
+                return Ok(Listing::first(limit, found));
+            }
+        }
+    }
+    Ok(Listing::first(limit, found))
+}

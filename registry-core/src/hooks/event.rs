@@ -143,8 +143,8 @@ pub enum EventKind {
         /// Size of the blob.
         size: u64,
     },
-    /// An upload session ended, and its bytes were dropped: the client cancelled it, it expired, or its blob was
-    /// refused.
+    /// An upload session ended, and its bytes were dropped: the client cancelled it, its blob was refused, or
+    /// [`Registry::upkeep`](crate::Registry::upkeep) ended it on behalf of the host, because it had expired.
     #[non_exhaustive]
     UploadAbandoned {
         /// The session.

@@ -1,10 +1,14 @@
 //! [`Upkeep`]: all recurring maintenance of a registry, as one future.
 
-use super::{expire_empty_uploads, expire_uploads};
-use crate::storage::{Storage, StorageError};
+use super::uploads::{ExpiredUploads, expire_empty_uploads_telling, expire_uploads_telling};
+use crate::{
+    name::RepositoryName,
+    storage::{Storage, StorageError, UploadState},
+};
 use async_trait::async_trait;
 use std::{
     convert::Infallible,
+    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -102,17 +106,25 @@ impl Schedule {
 /// tokio::spawn(async move { registry.upkeep().run(&Host).await });
 /// # });
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Upkeep {
     storage: Arc<dyn Storage>,
     uploads: Option<UploadExpiry>,
+    told: Arc<Told>,
 }
 
+/// Function that is called with each upload session that has expired.
+type Told = dyn Fn(&RepositoryName, &UploadState) + Send + Sync;
+
 impl Upkeep {
-    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        told: impl Fn(&RepositoryName, &UploadState) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             storage,
+            told: Arc::new(told),
             uploads: Some(UploadExpiry::default()),
         }
     }
@@ -136,11 +148,13 @@ impl Upkeep {
         let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
         loop {
             if until_any.is_zero() {
-                log(expire_uploads(&*self.storage, any.idle_since(clock.now())).await);
+                let idle_since = any.idle_since(clock.now());
+                log(expire_uploads_telling(&*self.storage, idle_since, &*self.told).await);
                 until_any = any.interval;
             }
             if until_empty.is_zero() {
-                log(expire_empty_uploads(&*self.storage, empty.idle_since(clock.now())).await);
+                let idle_since = empty.idle_since(clock.now());
+                log(expire_empty_uploads_telling(&*self.storage, idle_since, &*self.told).await);
                 until_empty = empty.interval;
             }
             let wait = until_any.min(until_empty);
@@ -150,7 +164,16 @@ impl Upkeep {
     }
 }
 
-fn log(ended: Result<super::ExpiredUploads, StorageError>) {
+impl fmt::Debug for Upkeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upkeep")
+            .field("storage", &self.storage)
+            .field("uploads", &self.uploads)
+            .finish_non_exhaustive()
+    }
+}
+
+fn log(ended: Result<ExpiredUploads, StorageError>) {
     match ended {
         Ok(report) if report.expired > 0 || report.failed > 0 => {
             let (expired, bytes, failed) = (report.expired, report.bytes, report.failed);

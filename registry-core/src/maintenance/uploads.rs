@@ -51,7 +51,16 @@ pub async fn expire_uploads(
     storage: &dyn Storage,
     idle_since: SystemTime,
 ) -> Result<ExpiredUploads, StorageError> {
-    expire_if(storage, &|session| is_idle(session, idle_since)).await
+    expire_uploads_telling(storage, idle_since, &|_, _| {}).await
+}
+
+/// Ends sessions as [`expire_uploads`] does, and tells each of them to `told`.
+pub(super) async fn expire_uploads_telling(
+    storage: &dyn Storage,
+    idle_since: SystemTime,
+    told: Told<'_>,
+) -> Result<ExpiredUploads, StorageError> {
+    expire_if(storage, &|session| is_idle(session, idle_since), told).await
 }
 
 /// Ends only sessions without any byte, like [`expire_uploads`]. No client loses data, so these sessions may
@@ -67,10 +76,17 @@ pub async fn expire_empty_uploads(
     storage: &dyn Storage,
     idle_since: SystemTime,
 ) -> Result<ExpiredUploads, StorageError> {
-    expire_if(storage, &|session| {
-        session.offset == 0 && is_idle(session, idle_since)
-    })
-    .await
+    expire_empty_uploads_telling(storage, idle_since, &|_, _| {}).await
+}
+
+/// Ends sessions as [`expire_empty_uploads`] does, and tells each of them to `told`.
+pub(super) async fn expire_empty_uploads_telling(
+    storage: &dyn Storage,
+    idle_since: SystemTime,
+    told: Told<'_>,
+) -> Result<ExpiredUploads, StorageError> {
+    let is_abandoned = |session: &UploadState| session.offset == 0 && is_idle(session, idle_since);
+    expire_if(storage, &is_abandoned, told).await
 }
 
 fn is_idle(session: &UploadState, since: SystemTime) -> bool {
@@ -80,11 +96,16 @@ fn is_idle(session: &UploadState, since: SystemTime) -> bool {
 async fn expire_if(
     storage: &dyn Storage,
     is_abandoned: &(dyn Fn(&UploadState) -> bool + Sync),
+    told: Told<'_>,
 ) -> Result<ExpiredUploads, StorageError> {
     let (Some(inspect), Some(expire)) = (storage.inspect(), storage.expire()) else {
         return Err(StorageError::Unsupported("expire upload sessions"));
     };
-    let planes = Planes { inspect, expire };
+    let planes = Planes {
+        inspect,
+        expire,
+        told,
+    };
     let mut report = ExpiredUploads::default();
     let mut after: Option<RepositoryName> = None;
     loop {
@@ -111,11 +132,15 @@ async fn expire_if(
     }
 }
 
-/// Planes of a storage that expiry needs.
+/// Function that is called with each session that was ended.
+pub(super) type Told<'a> = &'a (dyn Fn(&RepositoryName, &UploadState) + Sync);
+
+/// Planes of a storage that expiry needs, and who is told.
 #[derive(Clone, Copy)]
 struct Planes<'a> {
     inspect: &'a dyn StorageInspect,
     expire: &'a dyn StorageExpire,
+    told: Told<'a>,
 }
 
 impl Planes<'_> {
@@ -161,6 +186,7 @@ impl Planes<'_> {
                 tracing::info!(%repository, %id, bytes = offset, "an abandoned upload session has expired");
                 report.expired += 1;
                 report.bytes += offset;
+                (self.told)(repository, session);
             }
             // A client was quicker: to go on with it, or to end it.
             Ok(false) => report.open += 1,

@@ -26,6 +26,7 @@ mod remedies;
 mod source;
 mod tag_moves;
 mod tags;
+mod upkeep;
 mod uploads;
 mod view;
 
@@ -50,7 +51,6 @@ use crate::{
     },
     error::Error,
     hooks::{Actor, Context, Hooks},
-    maintenance::Upkeep,
     name::{InvalidName, RepositoryName},
     protocol::Links,
     storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
@@ -181,17 +181,6 @@ impl Registry {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.inner.storage
-    }
-
-    /// Returns all recurring maintenance, as a future that the host has to drive. A registry that refuses
-    /// changes keeps all upload sessions, so that their clients can continue later.
-    pub fn upkeep(&self) -> Upkeep {
-        let upkeep = Upkeep::new(Arc::clone(&self.inner.storage));
-        if self.inner.read_only {
-            upkeep.uploads(None)
-        } else {
-            upkeep
-        }
     }
 
     /// Returns the configured external location, see [`Builder::external_url`].

@@ -1,6 +1,8 @@
 //! Tests of the events of pushes, deletions and upload sessions.
 
 use super::*;
+use registry_core::maintenance::Clock;
+use std::time::SystemTime;
 
 #[tokio::test]
 async fn hooks_are_told_what_happened_and_how_much_of_it() {
@@ -98,6 +100,51 @@ async fn hooks_hear_that_an_upload_was_abandoned() {
     assert_eq!(
         hooks.take_events(),
         ["upload opened", "upload of None abandoned", "abandoned"]
+    );
+}
+
+/// Clock that is far ahead, and stops.
+struct Ahead;
+
+#[async_trait]
+impl Clock for Ahead {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 36)
+    }
+
+    async fn sleep(&self, _: Duration) {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn hooks_hear_that_a_session_has_expired() {
+    let hooks = Recorder::default();
+    let registry = hooked(&hooks).await;
+    for body in ["12345", ""] {
+        let session = opened(&registry).await;
+        send(&registry, None, Method::PATCH, &session, body).await;
+    }
+    hooks.take();
+
+    {
+        let upkeep = registry.upkeep();
+        let running = pin!(upkeep.run(&Ahead));
+        let polled = running.poll(&mut task::Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+
+    assert!(
+        hooks
+            .seen()
+            .iter()
+            .all(|(context, _)| context.actor == Actor::Host)
+    );
+    let mut told = hooks.take();
+    told.sort();
+    assert_eq!(
+        told,
+        ["upload of Some(0) abandoned", "upload of Some(5) abandoned"]
     );
 }
 

@@ -596,6 +596,25 @@ mod tests {
         assert!(is_staged_empty(&disk));
     }
 
+    /// A pipe cannot be synced; its name says nothing about the file that will replace it.
+    #[test]
+    fn pipes_and_directories_where_files_belong_are_not_made_to_last() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let top = tempfile::tempdir().unwrap();
+        let disk = disk(top.path());
+        let [pipe, directory] = ["pipe", "directory"].map(|name| top.path().join(name));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        fs::create_dir(&directory).unwrap();
+
+        for path in [&pipe, &directory] {
+            let mut changes = disk.changes();
+            changes.last(path).unwrap();
+            changes.settle().unwrap();
+
+            assert!(!disk.lasts(path), "{path:?}");
+        }
+    }
+
     #[test]
     fn a_file_that_has_the_bytes_stays_and_any_other_is_replaced() {
         use std::os::unix::fs::MetadataExt;

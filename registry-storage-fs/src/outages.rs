@@ -359,6 +359,26 @@ async fn a_damaged_manifest_is_logged_once_and_again_when_it_was_whole_meanwhile
 }
 
 #[tokio::test]
+async fn a_blob_that_is_no_file_or_empty_is_logged_once_until_that_changes() {
+    let (_root, storage) = filled().await;
+    let store = storage.store();
+    let digest = Digest::of(Algorithm::Sha256, &content(10));
+    let data = store.layout.blob(&digest);
+    let log = support::log::Log::capture();
+    let looked = || {
+        let found = store.blob(&name("a"), &digest).unwrap();
+        (found.is_some(), log.take().lines().count())
+    };
+
+    fs::remove_file(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    assert_eq!([looked(), looked()], [(false, 1), (false, 0)]);
+    fs::remove_dir(&data).unwrap();
+    fs::write(&data, "").unwrap();
+    assert_eq!([looked(), looked()], [(false, 1), (false, 0)]);
+}
+
+#[tokio::test]
 async fn a_manifest_that_cannot_be_written_makes_no_repository() {
     let (root, storage) = filled().await;
     let image = manifest("new");

@@ -247,7 +247,7 @@ fn damage(file: &File, metadata: &Metadata, expected: &Digest) -> io::Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Durability;
+    use crate::{Durability, support::name};
 
     /// A storage with damaged bytes under a digest, and that digest.
     fn damaged() -> (tempfile::TempDir, FsStorage, Digest) {
@@ -283,6 +283,49 @@ mod tests {
         assert!(!done);
         assert_eq!(fs::read(&path).unwrap(), b"sound");
         assert!(store.is_sound(&digest).unwrap());
+        assert_eq!(storage.quarantined().unwrap(), 0);
+    }
+
+    #[test]
+    fn damaged_bytes_that_another_has_set_aside_are_done_with() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        let path = store.layout.blob(&digest);
+        let file = File::open(&path).unwrap();
+        let metadata = file.metadata().unwrap();
+        let damage = damage(&file, &metadata, &digest).unwrap().unwrap();
+        assert!(!store.is_sound(&digest).unwrap());
+
+        let done = store
+            .set_aside_if_same(&digest, &path, &metadata, &damage)
+            .unwrap();
+
+        assert!(done);
+        assert_eq!(storage.quarantined().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_file_that_has_replaced_a_directory_since_stays() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        let path = store.layout.layer(&name("a"), &digest);
+        fs::create_dir_all(&path).unwrap();
+        let mut changes = store.disk.changes();
+
+        store
+            .place(&digest, &path, || {
+                let placed = changes.ensure(&path, b"link");
+                if placed.is_err() {
+                    // Another push has set the directory aside.
+                    fs::remove_dir(&path).unwrap();
+                    fs::write(&path, b"link").unwrap();
+                }
+                placed
+            })
+            .unwrap();
+
+        changes.settle().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"link");
         assert_eq!(storage.quarantined().unwrap(), 0);
     }
 

@@ -307,6 +307,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_reads_again_a_manifest_whose_link_named_other_content() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (other, wanted) = (image(0), signature(0));
+        put(&storage, &other).await;
+        put(&storage, &wanted).await;
+        let link = storage.store().layout.revision(&name("a"), &digest_of(&wanted));
+        fs::write(&link, digest_of(&other).to_string()).unwrap();
+        let reader = read_only(root.path());
+        assert_eq!(listed(&reader).await, []);
+
+        put(&storage, &wanted).await;
+
+        assert_eq!(listed(&reader).await, sorted(&[&wanted]));
+    }
+
+    #[tokio::test]
     async fn requests_that_come_at_once_read_the_manifests_once() {
         let root = TempDir::new().unwrap();
         let storage = FsStorage::open(root.path()).unwrap();

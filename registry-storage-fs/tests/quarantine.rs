@@ -238,6 +238,57 @@ async fn a_directory_where_a_link_or_a_manifest_belongs_is_in_nobodys_way() {
 }
 
 #[tokio::test]
+async fn a_directory_where_a_link_belongs_is_set_aside_by_a_push_and_by_a_mount() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let (a, b) = (name("a"), name("b"));
+    let bytes = content(1000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    for repository in [&a, &b] {
+        fs::create_dir_all(layer_link(root.path(), repository, &digest).join("below")).unwrap();
+    }
+
+    push(&storage, &a, &bytes).await;
+    assert_eq!(read(&storage, &a, &digest).await, Some(bytes.clone()));
+    assert!(quarantine(root.path(), &digest).join("1/bytes/below").is_dir());
+
+    let mounted = writer(&storage).mount(&a, &b, &digest).await.unwrap();
+    assert_eq!(mounted.unwrap().digest, digest);
+    assert_eq!(read(&storage, &b, &digest).await, Some(bytes));
+    assert!(quarantine(root.path(), &digest).join("2/bytes/below").is_dir());
+}
+
+#[tokio::test]
+async fn a_directory_where_a_media_type_belongs_is_set_aside_by_a_push_and_by_a_deletion() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let a = name("a");
+    let image = manifest("1");
+    let digest = *image.digest();
+    let file = in_repository(
+        root.path(),
+        &a,
+        &format!("_manifests/media-types/sha256/{}", digest.hex()),
+    );
+    // The bytes say another one.
+    let media_type = MediaType::parse("application/vnd.example").unwrap();
+    fs::create_dir_all(file.join("below")).unwrap();
+
+    let put = PutManifest::new(image, media_type.clone());
+    writer(&storage).put_manifest(&a, put).await.unwrap();
+    let found = storage.manifest(&a, &Reference::Digest(digest)).await.unwrap();
+    assert_eq!(found.unwrap().media_type, media_type);
+    assert!(quarantine(root.path(), &digest).join("1/bytes/below").is_dir());
+
+    fs::remove_file(&file).unwrap();
+    fs::create_dir_all(file.join("below")).unwrap();
+    let deleted = writer(&storage).delete_manifest(&a, &digest).await.unwrap();
+    assert!(deleted.is_some());
+    assert!(!file.exists());
+    assert!(quarantine(root.path(), &digest).join("2/bytes/below").is_dir());
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_neither_damaged_nor_set_aside() {
     let root = tempfile::tempdir().unwrap();
     let storage = FsStorage::open(root.path()).unwrap();

@@ -324,6 +324,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_reads_again_a_manifest_that_was_put_as_another_type() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let subject = subject();
+        // Only an image has the type of its config.
+        let as_image = put_of(format!(
+            r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{"mediaType":"{TYPE}","digest":"{subject}","size":7}},"layers":[],"subject":{{"mediaType":"{kind}","digest":"{subject}","size":7}}}}"#,
+            kind = MediaType::OCI_MANIFEST,
+        ));
+        let mut as_index = as_image.clone();
+        as_index.media_type = media_type(MediaType::OCI_INDEX);
+        let page = Page {
+            after: None,
+            limit: 10,
+        };
+        let reader = read_only(root.path());
+        let of_type = async || {
+            let listing = reader.referrers(&name("a"), &subject, Some(TYPE), page).await;
+            listing.unwrap().items.len()
+        };
+        put(&storage, &as_index).await;
+        assert_eq!(of_type().await, 0);
+
+        put(&storage, &as_image).await;
+
+        assert_eq!(of_type().await, 1);
+    }
+
+    #[tokio::test]
     async fn requests_that_come_at_once_read_the_manifests_once() {
         let root = TempDir::new().unwrap();
         let storage = FsStorage::open(root.path()).unwrap();

@@ -423,6 +423,23 @@ mod tests {
         assert!(line.contains("\\u{202e}"), "{line}");
     }
 
+    #[test]
+    fn an_answer_of_the_listener_replaces_that_of_the_router() {
+        let (log, written) = log();
+        let overruled = Overruled::default();
+        let mut request = Request::get("/").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(overruled.clone());
+
+        let mut line = Line::begin(log, &request);
+        line.status = Some(StatusCode::BAD_REQUEST);
+        line.sent = 91;
+        overruled.by(StatusCode::REQUEST_TIMEOUT, 120);
+        drop(line);
+
+        let line = written.recv().unwrap();
+        assert!(line.contains("\"GET / HTTP/1.1\" 408 120 "), "{line}");
+    }
+
     /// Returns the line for bytes that reach no router.
     async fn line_for(request: &[u8]) -> String {
         let (log, written) = log();

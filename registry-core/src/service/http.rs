@@ -126,10 +126,16 @@ impl Registry {
             Err(error) => Err(error),
         };
         outcome.map_err(|error| match error {
-            // Whatever it failed for, the next login shall do for the whole request.
-            Error::Unauthorized { .. } => Error::Unauthorized {
-                challenges: self.challenges(Some(head.auth_request()), &needed),
-                needed,
+            // Whatever it failed for, the next login shall do for the whole request, if there is such a login.
+            Error::Unauthorized {
+                challenges,
+                needed: refused,
+            } => match self.challenges(Some(head.auth_request()), &needed) {
+                none if none.is_empty() => Error::Unauthorized {
+                    challenges,
+                    needed: refused,
+                },
+                challenges => Error::Unauthorized { challenges, needed },
             },
             other => other,
         })

@@ -146,3 +146,34 @@ async fn the_base_offers_a_login_unless_the_host_turns_that_off() {
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     }
 }
+
+/// Offers a login for one access only, never for several at once.
+#[derive(Debug)]
+struct OneAtATime;
+
+#[async_trait]
+impl Authenticator for OneAtATime {
+    async fn authenticate(&self, _: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+        Ok(None)
+    }
+
+    fn challenges(&self, _: Option<AuthRequest<'_>>, needed: &[Access]) -> Vec<Challenge> {
+        match needed {
+            [_] => vec![Challenge::bearer("https://r.example/token", "one")],
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_for_the_refused_access_is_kept_if_there_is_none_for_the_whole_request() {
+    let registry = Registry::builder(Recording::default())
+        .authenticator(OneAtATime)
+        .build();
+    let mount = format!("/v2/team/app/blobs/uploads/?mount={}&from=other/app", digest());
+
+    let refused = Ask::new(Method::POST, mount).send(&registry).await;
+
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused.challenges().len(), 1, "{refused:?}");
+}

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod early;
+mod over_http2;
+#[path = "../support/mod.rs"]
 mod support;
+mod told;
 
 use axum::{
     Router,
@@ -58,6 +62,33 @@ async fn open_for(client: &mut Client) -> u64 {
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+type Http2 = hyper::client::conn::http2::SendRequest<Body>;
+
+async fn http2(pipe: DuplexStream) -> Http2 {
+    let io = hyper_util::rt::TokioIo::new(pipe);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn h2_request(path: &str) -> http::Request<Body> {
+    let uri = format!("http://x{path}");
+    http::Request::get(uri).body(Body::empty()).unwrap()
+}
+
+async fn h2_get(client: &mut Http2, path: &str) -> String {
+    client.ready().await.unwrap();
+    let answer = client.send_request(h2_request(path)).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// Refuses every upload without reading it.
+fn refusing() -> Router {
+    app().route("/refused", post(|| async { (StatusCode::UNAUTHORIZED, "no") }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -419,453 +450,6 @@ async fn a_handshake_shares_the_time_of_the_first_byte_and_may_negotiate() {
     connection.send("hello!").await;
     let mut client = http2(connection.0).await;
     assert_eq!(h2_get(&mut client, "/").await, "hello");
-}
-
-// What a log learns.
-
-type Told = Arc<Mutex<Vec<(String, u16, u64)>>>;
-
-fn telling(told: &Told, connections: usize) -> impl FnOnce(Server) -> Server {
-    let told = Arc::clone(told);
-    move |server| {
-        let mut limits = Limits::default();
-        limits.connections = connections;
-        server.limits(limits).on_refusal(move |refused| {
-            assert_eq!(refused.peer.to_string(), PEER);
-            let agent = refused.headers.get("user-agent");
-            let agent = agent.map_or("", |agent| agent.to_str().unwrap());
-            let line = format!("{}|{agent}", refused.line);
-            told.lock()
-                .unwrap()
-                .push((line, refused.status.as_u16(), refused.sent));
-        })
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_listener_refuses_by_itself_is_told() {
-    let told = Told::default();
-    let server = Running::start(app(), telling(&told, 100));
-    for (request, line, status) in [
-        (
-            "GET /a?b HTTP/1.1\r\nUser-Agent: c\r\n\r\n",
-            "GET /a?b HTTP/1.1|c",
-            400,
-        ),
-        (
-            "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "PUT / HTTP/1.1|",
-            400,
-        ),
-        (
-            "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-            "PUT / HTTP/1.1|",
-            501,
-        ),
-        ("\r\n\u{16}\u{3}\u{1}\n\n", "\u{16}\u{3}\u{1}|", 400),
-        ("GET /v2/ HTTP/1.1\r\nX : y\r\n\r\n", "GET /v2/ HTTP/1.1|", 400),
-        (
-            &format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)),
-            &format!("GET /{}|", "x".repeat(507)),
-            431,
-        ),
-    ] {
-        let answer = server.connect().ask(request).await;
-
-        answer.assert_refusal(status);
-        let told = std::mem::take(&mut *told.lock().unwrap());
-        assert_eq!(told, [(line.to_owned(), status, answer.body.len() as u64)]);
-    }
-    let mut again = server.connect();
-    assert_eq!(again.ask(GET).await.body, "hello");
-    assert!(told.lock().unwrap().is_empty());
-    again
-        .ask("PUT /second HTTP/1.1\r\nX : y\r\n\r\n")
-        .await
-        .assert_refusal(400);
-    assert_eq!(told.lock().unwrap().remove(0).0, "PUT /second HTTP/1.1|");
-    let mut head = server.connect();
-    head.send("HEAD / HTTP/1.1\r\n\r\n").await;
-    assert_eq!(head.head().await.status(), 400);
-    let (line, _, sent) = told.lock().unwrap().remove(0);
-    assert_eq!((line.as_str(), sent), ("HEAD / HTTP/1.1|", 0));
-
-    let server = Running::start(app(), telling(&told, 1));
-    let mut only = server.connect();
-    assert_eq!(only.ask(GET).await.body, "hello");
-    server.connect().ask(GET).await.assert_refusal(503);
-    let (line, status, _) = told.lock().unwrap().remove(0);
-    assert_eq!((line.as_str(), status), ("GET / HTTP/1.1|", 503));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_listener_refuses_over_http2_is_told() {
-    let told = Told::default();
-    let never = app().route("/never", get(std::future::pending::<&str>));
-    let server = Running::start(never, |server| {
-        let mut limits = Limits::default();
-        limits.all_streams = 1;
-        telling(&told, 100)(server).limits(limits)
-    });
-    let (client, connection) = h2::client::handshake(server.pipe()).await.unwrap();
-    tokio::spawn(connection);
-    let mut client = client.ready().await.unwrap();
-    let contradicts = http::Request::get("http://x/a?b").header("host", "y").body(());
-    let (answer, _) = client.send_request(contradicts.unwrap(), true).unwrap();
-    assert_eq!(answer.await.unwrap().status(), 400);
-    let (line, status, sent) = told.lock().unwrap().remove(0);
-    assert_eq!((line.as_str(), status), ("GET /a?b HTTP/2.0|", 400));
-    assert!(sent > 0);
-
-    // One runs, and one more waits as long as it may.
-    let request = |path: &str| http::Request::get(format!("http://x{path}")).body(()).unwrap();
-    let (runs, _) = client.send_request(request("/never"), true).unwrap();
-    sleep(seconds(1)).await;
-    let (refused, _) = client.send_request(request("/"), true).unwrap();
-    assert_eq!(
-        refused.await.unwrap_err().reason(),
-        Some(h2::Reason::REFUSED_STREAM)
-    );
-    assert_eq!(*told.lock().unwrap(), [("GET / HTTP/2.0|".to_owned(), 503, 0)]);
-    drop(runs);
-}
-
-/// The router has seen that request, and has produced another answer.
-#[tokio::test(start_paused = true)]
-async fn a_layer_learns_that_a_body_stopped_coming() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
-    let note = move |request: Request, next: Next| {
-        let noted = Arc::clone(&noted);
-        async move {
-            let overruled: Overruled = request.extensions().get().cloned().unwrap();
-            let mut response = next.run(request).await;
-            let last = Noting(overruled, response.status().as_u16(), noted);
-            response.extensions_mut().insert(Arc::new(last));
-            response
-        }
-    };
-    let server = Running::of(app().layer(from_fn(note)));
-    assert_eq!(server.connect().ask(GET).await.body, "hello");
-    let answer = server
-        .connect()
-        .ask("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
-        .await;
-
-    answer.assert_refusal(408);
-    let length = answer.body.len() as u64;
-    assert_eq!(
-        *seen.lock().unwrap(),
-        [(200, None, None), (400, Some(408), Some(length))]
-    );
-}
-
-/// The router's status, and the status and length of the listener's answer in its place.
-type Noted = (u16, Option<u16>, Option<u64>);
-
-/// Records the known facts when the answer has been sent, or dropped.
-struct Noting(Overruled, u16, Arc<Mutex<Vec<Noted>>>);
-
-impl Drop for Noting {
-    fn drop(&mut self) {
-        let status = self.0.status().map(|status| status.as_u16());
-        self.2.lock().unwrap().push((self.1, status, self.0.sent()));
-    }
-}
-
-// Early answers.
-
-/// Refuses every upload without reading it.
-fn refusing() -> Router {
-    app().route("/refused", post(|| async { (StatusCode::UNAUTHORIZED, "no") }))
-}
-
-const REFUSED: &str = "POST /refused HTTP/1.1\r\nHost: x\r\n";
-
-/// A body in chunks of a mebibyte, as it goes over the wire.
-fn chunked(body: &[u8]) -> Vec<u8> {
-    let mut chunks = Vec::new();
-    for piece in body.chunks(1 << 20) {
-        chunks.extend(format!("{:x}\r\n", piece.len()).as_bytes());
-        chunks.extend(piece);
-        chunks.extend(b"\r\n");
-    }
-    chunks.extend(b"0\r\n\r\n");
-    chunks
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_early_answer_reaches_those_who_read_only_after_they_have_sent() {
-    let server = Running::of(refusing());
-    let body = vec![b'x'; 30 << 20];
-    let sized = format!("{REFUSED}Content-Length: {}\r\n\r\n", body.len());
-    let in_chunks = format!("{REFUSED}Transfer-Encoding: chunked\r\n\r\n");
-    for (head, body) in [(sized, body.clone()), (in_chunks, chunked(&body))] {
-        let mut client = server.connect();
-        client.send(head).await;
-        client.send(body).await;
-
-        let answer = client.answer().await;
-
-        assert_eq!((answer.status(), answer.body.as_str()), (401, "no"));
-        assert_eq!(answer.header("connection"), Some("close"));
-        assert_eq!(client.closed().await, "");
-    }
-}
-
-/// The length of the rest is unknown, or it is long, or it may never arrive.
-#[tokio::test(start_paused = true)]
-async fn an_early_answer_ends_the_connection_unless_the_rest_is_short() {
-    let server = Running::of(refusing());
-    for (headers, sent) in [
-        ("Content-Length: 262145\r\n", ""),
-        ("Content-Length: 262155\r\n", "0123456789"),
-        ("Transfer-Encoding: chunked\r\n", ""),
-        ("Transfer-Encoding: chunked\r\n", "2\r\n01\r\n"),
-        ("Content-Length: 2\r\nExpect: 100-continue\r\n", ""),
-    ] {
-        let mut client = server.connect();
-        let answer = client.ask(&format!("{REFUSED}{headers}\r\n{sent}")).await;
-
-        assert_eq!(
-            (answer.status(), answer.header("connection")),
-            (401, Some("close")),
-            "{headers}"
-        );
-        // Nothing follows the answer, and it is known at once that nothing does.
-        assert_eq!(open_for(&mut client).await, 0, "{headers}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_short_rest_is_received_and_the_connection_kept() {
-    let server = Running::of(refusing());
-    let mut client = server.connect();
-    let body = vec![b'x'; 256 << 10];
-
-    let answer = client
-        .ask(&format!("{REFUSED}Content-Length: {}\r\n\r\n", body.len()))
-        .await;
-
-    assert_eq!((answer.status(), answer.header("connection")), (401, None));
-    client.send(&body).await;
-    assert_eq!(client.ask(GET).await.body, "hello");
-}
-
-/// The next request may arrive before the end of the last one's body was noticed.
-#[tokio::test(start_paused = true)]
-async fn what_follows_a_useless_body_is_the_next_request() {
-    let server = Running::of(refusing());
-    let mut client = server.connect();
-    let body = "x".repeat(200 << 10);
-    let sized = format!("{REFUSED}Content-Length: {}\r\n\r\n{body}", body.len());
-    for _ in 0..3 {
-        client.send(format!("{sized}{sized}{GET}")).await;
-        assert_eq!(client.answer().await.status(), 401);
-        assert_eq!(client.answer().await.status(), 401);
-        assert_eq!(client.answer().await.body, "hello");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_early_answer_does_not_wait_for_the_body() {
-    let server = Running::of(refusing());
-    let mut client = server.connect();
-
-    let answer = client
-        .ask(&format!("{REFUSED}Content-Length: 100\r\n\r\nx"))
-        .await;
-
-    assert_eq!(answer.status(), 401);
-    // And the body is not waited for much longer.
-    assert_eq!(open_for(&mut client).await, 5);
-}
-
-/// Returns the bytes and seconds for which a body is received after its answer, from a client that pauses after each
-/// piece.
-async fn received(server: &Running, pause: Duration) -> (usize, u64) {
-    let mut client = server.connect();
-    client
-        .send(format!("{REFUSED}Content-Length: 1073741824\r\n\r\n"))
-        .await;
-    assert_eq!(client.answer().await.status(), 401);
-    let begun = Instant::now();
-    let piece = vec![b'x'; 256 << 10];
-    let mut sent = 0;
-    while client.try_send(&piece).await {
-        sent += piece.len();
-        sleep(pause).await;
-    }
-    (sent, begun.elapsed().as_secs())
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_an_early_answer_makes_useless_is_received_within_bounds() {
-    let server = Running::start(refusing(), |server| {
-        let mut limits = Limits::default();
-        limits.discarded_body = 1 << 20;
-        server.limits(limits)
-    });
-    let (sent, _) = received(&server, Duration::ZERO).await;
-    assert!((1 << 20..2 << 20).contains(&sent), "{sent}");
-
-    let server = Running::of(refusing());
-    let (sent, _) = received(&server, Duration::ZERO).await;
-    assert!((64 << 20..65 << 20).contains(&sent), "{sent}");
-    let (_, seconds) = received(&server, Duration::from_millis(500)).await;
-    assert_eq!(seconds, 5);
-}
-
-/// A client that sends a short rest slowly gets no more time, since the answer was sent long ago.
-#[tokio::test(start_paused = true)]
-async fn a_short_rest_that_does_not_come_has_the_same_time() {
-    let server = Running::of(refusing());
-    let mut client = server.connect();
-    let answer = client.ask(&format!("{REFUSED}Content-Length: 100\r\n\r\n")).await;
-    assert_eq!(answer.status(), 401);
-    let begun = Instant::now();
-
-    while client.try_send(b"x").await {
-        sleep(Duration::from_millis(500)).await;
-    }
-
-    assert_eq!(begun.elapsed().as_secs(), 5);
-}
-
-// HTTP/2.
-
-type Http2 = hyper::client::conn::http2::SendRequest<Body>;
-
-async fn http2(pipe: DuplexStream) -> Http2 {
-    let io = hyper_util::rt::TokioIo::new(pipe);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
-fn h2_request(path: &str) -> http::Request<Body> {
-    let uri = format!("http://x{path}");
-    http::Request::get(uri).body(Body::empty()).unwrap()
-}
-
-async fn h2_get(client: &mut Http2, path: &str) -> String {
-    client.ready().await.unwrap();
-    let answer = client.send_request(h2_request(path)).await.unwrap();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    String::from_utf8(body.to_vec()).unwrap()
-}
-
-/// The first bytes of an HTTP/2 client before its first request.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-#[tokio::test(start_paused = true)]
-async fn http2_with_prior_knowledge() {
-    let server = Running::of(app());
-    let mut client = http2(server.pipe()).await;
-
-    assert_eq!(h2_get(&mut client, "/").await, "hello");
-    assert_eq!(h2_get(&mut client, "/large").await.len(), 1 << 20);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silent_http2_peer_is_asked_for_a_sign_of_life() {
-    let server = Running::of(app());
-    let mut client = server.connect();
-    client.send(PREFACE).await;
-
-    assert_eq!(open_for(&mut client).await, 80);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_http2_peer_that_lives_may_idle_as_long_as_any_other() {
-    let server = Running::of(app());
-    let mut client = http2(server.pipe()).await;
-    assert_eq!(h2_get(&mut client, "/").await, "hello");
-
-    sleep(seconds(299)).await;
-    assert_eq!(h2_get(&mut client, "/").await, "hello");
-    sleep(seconds(301)).await;
-    assert!(client.is_closed());
-}
-
-/// RFC 9113, 8.1: first the whole answer, then the reset that says that the rest of the request is not wanted.
-#[tokio::test(start_paused = true)]
-async fn an_early_answer_over_http2_is_whole_before_the_request_is_reset() {
-    let server = Running::of(refusing());
-    let (mut client, connection) = h2::client::handshake(server.pipe()).await.unwrap();
-    tokio::spawn(connection);
-    let request = http::Request::post("http://x/refused").body(()).unwrap();
-    let (answer, mut body) = client.send_request(request, false).unwrap();
-    body.send_data(Bytes::from(vec![b'x'; 16 << 10]), false).unwrap();
-
-    let answer = answer.await.unwrap();
-
-    assert_eq!(answer.status(), 401);
-    let mut received = answer.into_body();
-    assert_eq!(received.data().await.unwrap().unwrap(), "no");
-    let reason = std::future::poll_fn(|context| body.poll_reset(context)).await;
-    assert_eq!(reason.unwrap(), h2::Reason::NO_ERROR);
-}
-
-/// The client's first frames and the GOAWAY have crossed.
-#[tokio::test(start_paused = true)]
-async fn an_http2_request_that_meets_the_goodbye_is_finished() {
-    let server = Running::start(app(), |server| {
-        let mut timeouts = Timeouts::default();
-        timeouts.keep_alive = seconds(10);
-        server.timeouts(timeouts)
-    });
-    let mut client = server.connect();
-    client.send(PREFACE).await;
-    sleep(seconds(11)).await;
-
-    // `POST http://x/echo`, and its body in two pieces. RFC 9113, 6.1 and 6.2; RFC 7541, appendix A.
-    client
-        .send(b"\0\0\x0c\x01\x04\0\0\0\x01\x83\x86\x04\x05/echo\x01\x01x")
-        .await;
-    client.send(b"\0\0\x05\0\0\0\0\0\x01hello").await;
-    sleep(seconds(30)).await;
-    client.send(b"\0\0\x06\0\x01\0\0\0\x01 again").await;
-
-    let begun = Instant::now();
-    let said = client.closed().await;
-    assert!(said.contains("hello again"), "{said:?}");
-    assert!(begun.elapsed() <= seconds(15));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_http2_answer_that_gets_no_window_is_given_up() {
-    let server = Running::of(app());
-    let mut client = http2(server.pipe()).await;
-    client.ready().await.unwrap();
-    // Held and not read: it has its first window, answers pings, and grants no more.
-    let held = client.send_request(h2_request("/huge")).await.unwrap();
-
-    sleep(seconds(2 * 900 + 10)).await;
-
-    assert!(client.is_closed());
-    assert!(held.into_body().collect().await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_too_many_over_http2_is_told_so_as_well() {
-    let server = Running::start(app(), |server| {
-        let mut limits = Limits::default();
-        limits.connections = 1;
-        server.limits(limits)
-    });
-    let mut only = server.connect();
-    assert_eq!(only.ask(GET).await.body, "hello");
-
-    let mut client = http2(server.pipe()).await;
-    client.ready().await.unwrap();
-    let answer = client.send_request(h2_request("/")).await.unwrap();
-
-    assert_eq!(answer.status(), 503);
-    assert_eq!(answer.headers()["retry-after"], "5");
-    sleep(seconds(1)).await;
-    assert!(client.is_closed());
 }
 
 // The end.

@@ -1,9 +1,10 @@
 //! Values of single keys and their defaults.
 
 use super::{LEAST, load, notices, settings};
-use crate::config::{Location, render};
+use crate::config::{Location, remedies, render};
 use crate::health::Probe;
 use crate::socket::Socket;
+use registry_core::service::Setting;
 use std::time::Duration;
 
 #[test]
@@ -157,4 +158,18 @@ fn proxies_are_counted_where_nobody_names_them() {
         let refused = proxies(wrong).err().unwrap_or_default();
         assert!(refused.contains(said), "{wrong}: {refused}");
     }
+}
+
+#[test]
+fn remedies_name_only_keys_that_decide() {
+    let said = |minfree: &str, access: &str| {
+        let text = format!("{LEAST}    minfree: {minfree}\n{access}");
+        let settings = settings(&text, &[]);
+        let told: Vec<Setting> = remedies(&settings).map(|(setting, _)| setting).collect();
+        (told.contains(&Setting::Space), told.contains(&Setting::Access))
+    };
+    assert_eq!(said("0", ""), (false, false));
+    assert_eq!(said("1g", ""), (true, false));
+    let access = "auth: {htpasswd: {realm: r, path: /users}}\naccess: {rules: /rules.yml}\n";
+    assert_eq!(said("0", access), (false, true));
 }

@@ -383,6 +383,9 @@ mod tests {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
+        // With a single subscriber, `tracing` decides whether an event is logged by the thread that reaches it first,
+        // which may be another test's. With two it asks both.
+        let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
         tracing::subscriber::with_default(subscriber, act);
         let written = written.0.lock().unwrap();
         String::from_utf8_lossy(&written).into_owned()

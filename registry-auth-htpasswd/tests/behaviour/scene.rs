@@ -137,6 +137,9 @@ pub(crate) fn lines(users: &[(&str, &str)]) -> String {
 /// Captured log of this thread, and of those it starts, until it is dropped.
 pub(crate) struct Log {
     written: Arc<Mutex<Vec<u8>>>,
+    /// With a single subscriber, `tracing` decides whether an event is logged by the thread that reaches it
+    /// first, which may be another test's. With two it asks both.
+    _second: tracing::Dispatch,
     _guard: DefaultGuard,
 }
 
@@ -152,6 +155,7 @@ impl Log {
             .finish();
         Self {
             written,
+            _second: tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()),
             _guard: tracing::subscriber::set_default(subscriber),
         }
     }

@@ -323,6 +323,9 @@ async fn an_entry_that_was_kept_and_whose_annotations_cannot_be_listed_is_told()
 /// Log of this thread, until it is dropped.
 struct Log {
     written: Arc<Mutex<Vec<u8>>>,
+    /// With a single subscriber, `tracing` decides whether an event is logged by the thread that reaches it
+    /// first, which may be another test's. With two it asks both.
+    _second: tracing::Dispatch,
     _guard: DefaultGuard,
 }
 
@@ -342,6 +345,7 @@ impl Log {
             .finish();
         Self {
             written,
+            _second: tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()),
             _guard: tracing::subscriber::set_default(subscriber),
         }
     }

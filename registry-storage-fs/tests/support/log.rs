@@ -9,6 +9,9 @@ use tracing::{Level, subscriber::DefaultGuard};
 /// Warnings and errors of this thread, until it is dropped.
 pub(crate) struct Log {
     written: Arc<Mutex<Vec<u8>>>,
+    /// With a single subscriber, `tracing` decides whether an event is logged by the thread that reaches it
+    /// first, which may be another test's. With two it asks both.
+    _second: tracing::Dispatch,
     _guard: DefaultGuard,
 }
 
@@ -24,6 +27,7 @@ impl Log {
             .finish();
         Self {
             written,
+            _second: tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()),
             _guard: tracing::subscriber::set_default(subscriber),
         }
     }

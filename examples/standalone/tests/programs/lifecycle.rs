@@ -18,7 +18,7 @@ use crate::{
     http::Request,
     image::{noise, sha256},
     program::{Workbench, argument},
-    server::{OCTETS, Server, Starting, closing, end_of},
+    server::{self, OCTETS, Server, Starting, closing, end_of},
 };
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -153,7 +153,13 @@ fn a_hangup_drains_too_unless_it_is_ignored() {
 fn drains(stop: impl FnOnce(&Server)) {
     let bench = Workbench::new();
     let root = bench.path("data");
-    let server = Server::ours(&root);
+    // Whoever runs the tests may ignore SIGHUP, as `nohup` does, and processes inherit that.
+    let mut command = server::program("env");
+    command
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_registry")])
+        .args(["serve", "--addr", "127.0.0.1:0", "--root"])
+        .arg(&root);
+    let server = Server::start(command, "http://");
     let address = server.address();
     let blob = noise(52, 100_000);
     let session = server.open_upload("slow/one");

@@ -508,7 +508,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use registry_testkit::{storage::Backend, storage_tests};
+    use registry_conformance::{storage::Backend, storage_tests};
 
     async fn database() -> Backend {
         let first = Database::default();

@@ -45,7 +45,9 @@ CRATES = {
     "registry-tls": Rule(never=frozenset({"axum"})),
     "registry-health": Rule(never=SERVERS | {"rustix"}),
     # Suites for backends and registries.
-    "registry-testkit": Rule(may_use=CORE, never=SERVERS),
+    "registry-conformance": Rule(may_use=CORE | {"registry-test"}, never=SERVERS),
+    # A fixture of other programs' tests: a small tree.
+    "registry-test": Rule(may_use=CORE, never=SERVERS | {"clap"}, packages=40),
     # Hosts, on the public API of the others.
     "registry-standalone": Rule(may_use=ANY, names_axum=True),
     "registry-examples": Rule(may_use=ANY, names_axum=True),

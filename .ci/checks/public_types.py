@@ -39,7 +39,8 @@ ALLOWED = {
     },
     "registry-tls": {"http", "tokio"},
     "registry-health": set(),
-    "registry-testkit": {"http", "libtest_mimic", "registry_core"},
+    "registry-conformance": {"http", "libtest_mimic", "registry_core"},
+    "registry-test": {"http", "registry_core"},
 }
 
 

@@ -8,8 +8,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{Request, StatusCode, header};
 use libtest_mimic::Arguments;
 use registry_auth_htpasswd::{FailureLimit, Htpasswd};
+use registry_conformance::tools;
 use registry_core::{Registry, storage::MemoryStorage};
-use registry_testkit::tools;
 use std::{
     path::Path,
     process::{Command, ExitCode},

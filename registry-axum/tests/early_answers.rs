@@ -11,12 +11,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use libtest_mimic::{Arguments, Trial};
+use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Registry,
     auth::{Access, AuthError, AuthRequest, Authenticator, Challenge, Identity},
     storage::MemoryStorage,
 };
-use registry_testkit::tools;
 use std::{
     fs,
     net::SocketAddr,

@@ -6,9 +6,9 @@
 )]
 
 use libtest_mimic::{Arguments, Trial};
+use registry_conformance::wire::{self, Options};
 use registry_core::{Registry, Storage, storage::MemoryStorage};
 use registry_storage_fs::FsStorage;
-use registry_testkit::wire::{self, Options};
 use std::process::ExitCode;
 use tokio::{net::TcpListener, runtime::Runtime};
 

@@ -1,8 +1,8 @@
 //! The storage contract for a measured storage: every operation, on every plane, is forwarded.
 
+use registry_conformance::{storage::Backend, storage_tests};
 use registry_core::{Storage, storage::MemoryStorage};
 use registry_metrics::{StorageMetrics, prometheus_client::registry::Registry};
-use registry_testkit::{storage::Backend, storage_tests};
 use std::sync::Arc;
 
 async fn measured() -> Backend {

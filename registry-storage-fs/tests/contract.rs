@@ -1,12 +1,12 @@
 //! The storage contract, kept by a directory on disk.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use registry_core::Digest;
-use registry_storage_fs::{Durability, FsStorage, OpenError};
-use registry_testkit::{
+use registry_conformance::{
     storage::{Backend, Damage, Handles},
     storage_tests,
 };
+use registry_core::Digest;
+use registry_storage_fs::{Durability, FsStorage, OpenError};
 use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 

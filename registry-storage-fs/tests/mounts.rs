@@ -10,12 +10,12 @@
 mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Storage,
     storage::{NewUpload, StorageError, TagExpect},
 };
 use registry_storage_fs::{FsStorage, OpenError};
-use registry_testkit::tools;
 use std::{
     error::Error as _,
     fs,

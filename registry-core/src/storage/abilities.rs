@@ -2,7 +2,7 @@
 
 /// Promises of a backend beyond those that every backend makes.
 ///
-/// They are constant while the storage is open. The contract suite of `registry-testkit` tests each declared
+/// They are constant while the storage is open. The contract suite of `registry-conformance` tests each declared
 /// ability, and fails if it is missing. The service relies on no ability that is not declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@
 //! A plane that a wrapper does not forward is closed. A storage speaks of blobs, uploads, manifests and tags,
 //! never of paths. It knows neither HTTP nor requests.
 //!
-//! `registry-testkit` has a test for every promise made here, for any backend.
+//! `registry-conformance` has a test for every promise made here, for any backend.
 
 mod abilities;
 mod content;

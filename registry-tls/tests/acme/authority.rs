@@ -3,7 +3,7 @@
 use crate::host::Host;
 use libtest_mimic::Failed;
 use rcgen::{CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
-use registry_testkit::tools::{Process, free_port};
+use registry_conformance::tools::{Process, free_port};
 use std::{
     fs,
     net::SocketAddr,

@@ -7,7 +7,7 @@ mod host;
 use authority::{Authority, Rules};
 use host::{HELLO, Host, listen};
 use libtest_mimic::{Arguments, Failed, Trial};
-use registry_testkit::tools;
+use registry_conformance::tools;
 use registry_tls::{ChallengeKind, Status};
 use std::{fs, future::Future, time::Duration};
 

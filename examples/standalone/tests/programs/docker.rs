@@ -17,7 +17,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use registry_testkit::tools::{self, Process};
+use registry_conformance::tools::{self, Process};
 
 use crate::program::{Printed, Workbench, argument, output_of};
 

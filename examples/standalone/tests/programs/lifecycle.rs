@@ -10,8 +10,8 @@ use std::{
 };
 
 use libtest_mimic::Trial;
+use registry_conformance::tools;
 use registry_core::{Algorithm, Digest};
-use registry_testkit::tools;
 use rustix::process::Signal;
 
 use crate::{

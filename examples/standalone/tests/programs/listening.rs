@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use libtest_mimic::Trial;
-use registry_testkit::tools::Process;
+use registry_conformance::tools::Process;
 
 use crate::{
     docker::where_engines_start,

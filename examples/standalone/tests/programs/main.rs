@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 /// Makes a test that needs `programs`, and fails by panicking. Its path begins with the name of this crate.
 fn trial(path: &str, programs: &[&str], test: impl FnOnce() + Send + 'static) -> Trial {
     let name = path.split_once("::").map_or(path, |(_, name)| name);
-    registry_testkit::tools::trial(name, programs, move || -> Result<(), Failed> {
+    registry_conformance::tools::trial(name, programs, move || -> Result<(), Failed> {
         test();
         Ok(())
     })

@@ -11,8 +11,8 @@ use std::{
 };
 
 use libtest_mimic::Trial;
+use registry_conformance::tools::Process;
 use registry_core::Digest;
-use registry_testkit::tools::Process;
 
 use crate::{
     http::{self, Request, Response},

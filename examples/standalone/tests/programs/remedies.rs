@@ -8,7 +8,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use registry_testkit::tools;
+use registry_conformance::tools;
 
 use crate::{
     program::{Workbench, argument},

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use registry_testkit::tools::REQUIRE_TOOLS;
+use registry_conformance::tools::REQUIRE_TOOLS;
 use rustix::process::{Pid, Signal};
 
 use crate::{

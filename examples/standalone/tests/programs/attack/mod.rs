@@ -15,7 +15,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use registry_testkit::tools;
+use registry_conformance::tools;
 
 use crate::{
     http::{self, connect},

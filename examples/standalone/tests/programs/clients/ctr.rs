@@ -7,8 +7,8 @@ use std::{
 };
 
 use libtest_mimic::Trial;
+use registry_conformance::tools::Process;
 use registry_core::{Digest, protocol::Request};
-use registry_testkit::tools::Process;
 
 use super::Scene;
 use crate::{

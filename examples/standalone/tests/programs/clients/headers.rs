@@ -6,11 +6,9 @@
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use libtest_mimic::{Failed, Trial};
+use registry_conformance::tools::{self, Process};
 use registry_core::protocol::Request;
-use registry_testkit::{
-    tap::{Exchange, Fault, Rule},
-    tools::{self, Process},
-};
+use registry_test::tap::{Exchange, Fault, Rule};
 
 use super::{Scene, ctr::Containerd, helm};
 use crate::{

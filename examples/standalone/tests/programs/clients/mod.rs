@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use libtest_mimic::Trial;
 use registry_core::{Digest, protocol::Request};
-use registry_testkit::tap::{Exchange, Fault, Rule, Side, Tap};
+use registry_test::tap::{Exchange, Fault, Rule, Side, Tap};
 use serde_json::Value;
 
 use crate::{

@@ -3,8 +3,8 @@
 use std::{fs, process::Command};
 
 use libtest_mimic::Trial;
+use registry_conformance::tools;
 use registry_core::protocol::Request;
-use registry_testkit::tools;
 
 use super::Scene;
 use crate::{

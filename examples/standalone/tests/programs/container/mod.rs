@@ -271,5 +271,5 @@ impl<'a> Context<'a> {
 
 /// Returns the path of a program that the test needs and its list of programs names.
 fn program(name: &str) -> PathBuf {
-    registry_testkit::tools::find(name).expect("the test runs only where its programs are")
+    registry_conformance::tools::find(name).expect("the test runs only where its programs are")
 }

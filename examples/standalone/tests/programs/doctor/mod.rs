@@ -6,7 +6,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use registry_testkit::tools;
+use registry_conformance::tools;
 use serde_json::Value;
 
 mod answers;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use registry_testkit::tools::Process;
+use registry_conformance::tools::Process;
 
 use crate::{
     docker::Engine,

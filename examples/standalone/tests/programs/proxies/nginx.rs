@@ -4,7 +4,7 @@
 use std::fs;
 
 use libtest_mimic::Trial;
-use registry_testkit::tools::Process;
+use registry_conformance::tools::Process;
 
 use super::{LOGIN, Proxy, Site, large_image, make_password_file};
 use crate::{

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, process::Command};
 
 use libtest_mimic::Trial;
-use registry_testkit::tools::{Process, free_port};
+use registry_conformance::tools::{Process, free_port};
 
 use super::{Place, Secured};
 use crate::program::output_of;

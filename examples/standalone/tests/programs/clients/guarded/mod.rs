@@ -7,7 +7,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use libtest_mimic::Trial;
-use registry_testkit::tap::Tap;
+use registry_test::tap::Tap;
 
 use super::Scene;
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use registry_testkit::tools::Process;
+use registry_conformance::tools::Process;
 use serde_json::json;
 
 use super::{HOST, Place, Tour, USER};

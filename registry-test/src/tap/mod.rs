@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use http::Method;
-//! use registry_testkit::tap::{Fault, Rule, Side, Tap};
+//! use registry_test::tap::{Fault, Rule, Side, Tap};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! # let registry = std::net::TcpListener::bind("127.0.0.1:0")?;

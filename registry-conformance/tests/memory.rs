@@ -1,7 +1,7 @@
 //! The storage contract for the backend in memory, alone and behind a pointer.
 
+use registry_conformance::{storage::Backend, storage_tests};
 use registry_core::storage::{MemoryStorage, Storage};
-use registry_testkit::{storage::Backend, storage_tests};
 use std::sync::Arc;
 
 async fn memory() -> Backend {

@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use registry_core::storage::MemoryStorage;
-//! use registry_testkit::storage::Backend;
+//! use registry_conformance::storage::Backend;
 //! use std::sync::Arc;
 //!
 //! /// Returns a fresh backend with two handles on it.
@@ -13,7 +13,7 @@
 //!     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 //! }
 //!
-//! registry_testkit::storage_tests!(memory, expire, health, inspect);
+//! registry_conformance::storage_tests!(memory, expire, health, inspect);
 //! ```
 //!
 //! Promises that not every backend makes are its [abilities](registry_core::storage::Abilities). The suite tests those

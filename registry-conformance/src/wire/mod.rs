@@ -6,7 +6,7 @@
 //! its own, so that a registry can be tested repeatedly. On failure it reports the request, the expected answer and
 //! the received one.
 //!
-//! - On the command line: `cargo run -p registry-testkit --bin registry-wire -- http://127.0.0.1:5000`.
+//! - On the command line: `cargo run -p registry-conformance --bin registry-wire -- http://127.0.0.1:5000`.
 //! - From a program: [`run`], which returns a [`Report`].
 //! - As tests: [`trials`], one `libtest_mimic` test for each case.
 //!

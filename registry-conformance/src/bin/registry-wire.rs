@@ -7,7 +7,7 @@
 )]
 
 use clap::Parser;
-use registry_testkit::wire::{self, KnownFailures, Options, Verdict};
+use registry_conformance::wire::{self, KnownFailures, Options, Verdict};
 use std::{fs, path::PathBuf, process::ExitCode};
 
 /// Test a registry against the OCI Distribution Specification, from outside.

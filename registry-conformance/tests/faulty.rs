@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use async_trait::async_trait;
+use registry_conformance::storage::{Backend, run};
 use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
@@ -13,7 +14,6 @@ use registry_core::{
     },
     upload_id::UploadId,
 };
-use registry_testkit::storage::{Backend, run};
 use std::sync::Arc;
 
 /// A fault of the backend.
@@ -99,12 +99,12 @@ macro_rules! noticed {
                 #[test]
                 #[should_panic]
                 fn is_noticed() {
-                    run(async || Faulty::backend($fault), registry_testkit::storage::$group::$case);
+                    run(async || Faulty::backend($fault), registry_conformance::storage::$group::$case);
                 }
 
                 #[test]
                 fn alone_is_what_is_noticed() {
-                    run(async || Faulty::backend(Nothing), registry_testkit::storage::$group::$case);
+                    run(async || Faulty::backend(Nothing), registry_conformance::storage::$group::$case);
                 }
             }
         )*

@@ -7,7 +7,7 @@
 )]
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use registry_testkit::{
+use registry_conformance::{
     tools::{self, Process},
     wire::{self, KnownFailures, Options},
 };

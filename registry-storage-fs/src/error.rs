@@ -1,6 +1,6 @@
 //! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`].
 
-use crate::{condition::is_out_of_files, staging::Replaced};
+use crate::condition::is_out_of_files;
 use registry_core::storage::StorageError;
 use rustix::io::Errno;
 use std::{
@@ -72,6 +72,16 @@ impl From<FsError> for StorageError {
         }
         Self::io(context, error.source)
     }
+}
+
+/// The directory at the path is no longer the one that this process owns.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the directory was replaced or emptied while it was served: {} is not the file any more that this process has locked; restart it",
+    owner.display()
+)]
+pub(crate) struct Replaced {
+    pub(crate) owner: PathBuf,
 }
 
 /// Says what was being done when a system call failed.

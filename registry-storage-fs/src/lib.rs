@@ -76,6 +76,7 @@ mod directories;
 mod error;
 #[cfg(test)]
 mod faults;
+mod health;
 mod holders;
 mod inspect;
 mod layout;

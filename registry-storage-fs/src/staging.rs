@@ -4,7 +4,7 @@
 //! place is not locked, and this process knows nothing of it. Each write therefore begins with a check that the owner
 //! file is still the locked one. If it is, a missing staging area is created again.
 
-use crate::error::{Context as _, FsError};
+use crate::error::{Context as _, FsError, Replaced};
 use std::{
     fs::{self, File, Metadata},
     io,
@@ -62,16 +62,6 @@ impl OwnerFile {
         let there = fs::metadata(&self.path).if_there("look at", &self.path)?;
         Ok(there.is_some_and(|there| FileId::of(&there) == self.id))
     }
-}
-
-/// The directory at the path is no longer the one that this process owns.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the directory was replaced or emptied while it was served: {} is not the file any more that this process has locked; restart it",
-    owner.display()
-)]
-pub(crate) struct Replaced {
-    owner: PathBuf,
 }
 
 impl Staging {

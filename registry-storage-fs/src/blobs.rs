@@ -6,8 +6,9 @@
 use crate::{
     error::{Context, FsError},
     links,
-    open::{Store, runtime},
+    open::Store,
     read::FileBody,
+    runtime::runtime,
     stored_file,
 };
 use registry_core::{

@@ -5,10 +5,7 @@
 //! blocking pool stays free for reads. It goes on to its end when nobody waits any more, because the next client would
 //! begin it again, and ends early only when the storage is closed.
 
-use crate::{
-    FsStorage,
-    open::{Store, runtime},
-};
+use crate::runtime::runtime;
 use registry_core::{
     RepositoryName,
     storage::{Result, StorageError},
@@ -59,11 +56,10 @@ impl<T: Send + Sync + 'static> Builds<T> {
     /// Returns the outcome of `work` on a repository, or that of another request's work if it may be shared.
     pub(crate) async fn outcome(
         &self,
-        storage: &FsStorage,
         repository: &RepositoryName,
-        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<Arc<T>> {
-        let mut waiting = self.wait_for(storage, repository, work)?;
+        let mut waiting = self.wait_for(repository, work)?;
         let outcome = waiting.wait_for(Option::is_some).await;
         let outcome = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref());
         match outcome {
@@ -78,9 +74,8 @@ impl<T: Send + Sync + 'static> Builds<T> {
 
     fn wait_for(
         &self,
-        storage: &FsStorage,
         repository: &RepositoryName,
-        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<Waiting<T>> {
         let runtime = runtime()?;
         let mut shared = lock(&self.shared);
@@ -95,7 +90,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
         drop(shared);
 
         let (turns, shared, share) = (Arc::clone(&self.turns), Arc::clone(&self.shared), self.share);
-        let (store, repository) = (storage.shared_store(), repository.clone());
+        let repository = repository.clone();
         let span = tracing::Span::current();
         runtime.spawn(async move {
             let turn = turns.acquire_owned().await;
@@ -104,7 +99,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
             }
             let work = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                span.in_scope(|| work(&store))
+                span.in_scope(work)
             });
             let outcome = match work.await {
                 Ok(done) => done.map(Arc::new).map_err(Arc::new),
@@ -139,7 +134,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::{
-        seams,
+        FsStorage, seams,
         support::{manifest, name, put, writer},
     };
     use std::sync::{
@@ -152,8 +147,6 @@ mod tests {
     #[tokio::test]
     async fn few_are_at_work_however_many_repositories_are_asked_for() {
         const ASKED: usize = 40;
-        let root = TempDir::new().unwrap();
-        let storage = FsStorage::open(root.path()).unwrap();
         let builds = Arc::new(Builds::new(Share::WhileItRuns, &turns()));
         let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (begun, begins) = mpsc::channel();
@@ -161,19 +154,19 @@ mod tests {
         let goes_on = Arc::new(Mutex::new(goes_on));
         let asking: Vec<_> = (0..ASKED)
             .map(|number| {
-                let (storage, builds) = (storage.clone(), Arc::clone(&builds));
+                let builds = Arc::clone(&builds);
                 let (at_work, most, begun) = (Arc::clone(&at_work), Arc::clone(&most), begun.clone());
                 let goes_on = Arc::clone(&goes_on);
                 tokio::spawn(async move {
                     let repository = name(&format!("r{number}"));
-                    let work = move |_: &Store| {
+                    let work = move || {
                         most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         begun.send(()).unwrap();
                         lock(&goes_on).recv().unwrap();
                         at_work.fetch_sub(1, Ordering::SeqCst);
                         Ok(number)
                     };
-                    builds.outcome(&storage, &repository, work).await.unwrap()
+                    builds.outcome(&repository, work).await.unwrap()
                 })
             })
             .collect();
@@ -229,17 +222,15 @@ mod tests {
     #[test]
     fn work_whose_runtime_has_ended_is_begun_again() {
         let runtime = || Builder::new_current_thread().build().unwrap();
-        let root = TempDir::new().unwrap();
-        let storage = FsStorage::open(root.path()).unwrap();
         let builds = Builds::new(Share::WhileItRuns, &turns());
         let first = runtime();
         first.block_on(async {
             // Nobody gives it a chance to begin.
-            drop(builds.wait_for(&storage, &name("a"), |_| Ok(1)).unwrap());
+            drop(builds.wait_for(&name("a"), || Ok(1)).unwrap());
         });
         drop(first);
 
-        let outcome = runtime().block_on(builds.outcome(&storage, &name("a"), |_| Ok(2)));
+        let outcome = runtime().block_on(builds.outcome(&name("a"), || Ok(2)));
 
         assert_eq!(*outcome.unwrap(), 2);
     }

@@ -100,6 +100,7 @@ mod read;
 mod referrer_index;
 mod referrers;
 mod remarks;
+mod runtime;
 mod seams;
 mod search;
 mod session_records;

@@ -51,7 +51,7 @@ impl FsStorage {
         }
         let name = repository.clone();
         let builds = &self.store().tag_builds;
-        let built = builds.outcome(self, repository, move |store| store.build_tag_index(&name));
+        let built = self.build(builds, repository, move |store| store.build_tag_index(&name));
         built.await.map(Some)
     }
 

@@ -15,6 +15,7 @@ use crate::{
     read::Buffers,
     referrer_index::Keeper,
     remarks::Remarks,
+    runtime::{joined, runtime},
     seams::Pauses,
     staging::{OwnerFile, Staging},
     tag_index::{Lease, TagIndexes},
@@ -37,7 +38,6 @@ use std::{
     thread,
 };
 use tokio::{
-    runtime::Handle,
     sync::{Semaphore, oneshot},
     task::JoinHandle,
 };
@@ -377,6 +377,17 @@ impl FsStorage {
         .await
     }
 
+    /// Returns the outcome of `work` on a repository, which other requests may share.
+    pub(crate) async fn build<T: Send + Sync + 'static>(
+        &self,
+        builds: &Builds<T>,
+        repository: &RepositoryName,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<Arc<T>> {
+        let store = self.shared_store();
+        builds.outcome(repository, move || work(&store)).await
+    }
+
     /// Begins an operation as [`blocking`](Self::blocking) does, without waiting for it.
     pub(crate) fn start<T: Send + 'static>(
         &self,
@@ -387,22 +398,6 @@ impl FsStorage {
         let span = tracing::Span::current();
         Ok(runtime.spawn_blocking(move || span.in_scope(|| work(&store))))
     }
-}
-
-/// Waits for an operation and returns its result.
-pub(crate) async fn joined<T>(begun: JoinHandle<Result<T>>) -> Result<T> {
-    begun.await.map_err(|source| StorageError::Internal {
-        context: "a storage operation did not run to its end".into(),
-        source: Some(source.into()),
-    })?
-}
-
-/// Returns the runtime that an operation is called in.
-pub(crate) fn runtime() -> Result<Handle> {
-    Handle::try_current().map_err(|source| StorageError::Internal {
-        context: "the storage is used outside of a tokio runtime".into(),
-        source: Some(source.into()),
-    })
 }
 
 impl fmt::Debug for FsStorage {

@@ -46,7 +46,9 @@ impl FsStorage {
         if self.store().is_owned() {
             let (asked, name) = (question.clone(), repository.clone());
             let builds = &self.store().referrer_builds;
-            let built = builds.outcome(self, &repository, move |store| store.build_referrer_index(&name));
+            let built = self.build(builds, &repository, move |store| {
+                store.build_referrer_index(&name)
+            });
             match built.await {
                 Ok(_) => {
                     let listed = self.blocking(move |store| store.indexed_referrers(&asked, true));
@@ -59,8 +61,8 @@ impl FsStorage {
         }
         let name = repository.clone();
         let scans = &self.store().scans;
-        let scanned = scans
-            .outcome(self, &repository, move |store| store.scan_manifests(&name))
+        let scanned = self
+            .build(scans, &repository, move |store| store.scan_manifests(&name))
             .await?;
         self.blocking(move |store| store.scanned_referrers(&question, &scanned))
             .await

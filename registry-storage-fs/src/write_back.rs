@@ -7,7 +7,8 @@
 
 use crate::{
     error::Context as _,
-    open::{FsStorage, Store, joined},
+    open::{FsStorage, Store},
+    runtime::joined,
     uploads::Claimed,
 };
 use registry_core::{RepositoryName, storage::Result};

@@ -19,7 +19,6 @@ use crate::{
     seams::Pauses,
     staging::{OwnerFile, Staging},
     tag_index::{Lease, TagIndexes},
-    write_back,
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
@@ -44,6 +43,9 @@ use tokio::{
 
 /// Maximum number of large manifests read at once, about as many as a disk reads well.
 const LARGE_READS: usize = 8;
+/// Maximum number of uploads synced at the same time. More do not make a disk faster, and each occupies a thread of
+/// the blocking pool. Without a bound, a slow disk would leave no thread for pulls.
+pub(crate) const UPLOAD_SYNCS: usize = 8;
 
 /// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
 ///
@@ -291,7 +293,7 @@ impl FsOptions {
                 holders: Holders::default(),
                 remarks: Remarks::default(),
                 buffers: Arc::new(Buffers::default()),
-                write_back: write_back::turns(),
+                write_back: Arc::new(Semaphore::new(UPLOAD_SYNCS)),
                 receiving: Arc::default(),
                 pauses: Pauses::default(),
                 keeper,
@@ -434,6 +436,7 @@ pub(crate) struct Store {
     pub(crate) holders: Holders,
     pub(crate) remarks: Remarks,
     pub(crate) buffers: Arc<Buffers>,
+    /// Bounds concurrent syncs of uploads that are being received.
     pub(crate) write_back: Arc<Semaphore>,
     pub(crate) receiving: Arc<Receiving>,
     pub(crate) pauses: Pauses,

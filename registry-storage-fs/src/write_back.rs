@@ -13,20 +13,11 @@ use crate::{
 };
 use registry_core::{RepositoryName, storage::Result};
 use std::{fs::File, sync::Arc};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 /// Number of bytes after which the next sync begins. At this size its cost, a few milliseconds of a fast disk, is
 /// negligible.
 const STEP: u64 = 64 << 20;
-
-/// Maximum number of uploads synced at the same time. More do not make a disk faster, and each occupies a thread of
-/// the blocking pool. Without a bound, a slow disk would leave no thread for pulls.
-const AT_ONCE: usize = 8;
-
-/// Returns the semaphore that bounds concurrent syncs of a storage.
-pub(crate) fn turns() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(AT_ONCE))
-}
 
 /// The syncs of one append.
 pub(crate) struct WriteBack {
@@ -88,7 +79,7 @@ impl WriteBack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Durability, FsOptions, pieces};
+    use crate::{Durability, FsOptions, open::UPLOAD_SYNCS, pieces};
     use bytes::Bytes;
     use http_body::{Body, Frame};
     use registry_core::{
@@ -187,7 +178,10 @@ mod tests {
         let zeros = pin!(Zeros(2 * STEP));
         let mut body = UploadBody::new(zeros, &state, None);
         let turns = &storage.store().write_back;
-        let all = turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+        let all = turns
+            .acquire_many(u32::try_from(UPLOAD_SYNCS).unwrap())
+            .await
+            .unwrap();
         let mut appending = pin!(storage.append_body(&repository, state, &mut body));
 
         // The clock goes on by itself when nothing else does.

@@ -4,8 +4,9 @@ use crate::{
     FsStorage,
     error::{Context as _, FsError},
     links,
-    listing::{Whom, digests_in, names_after, unreadable},
+    names::{digests_in, names_after},
     open::Store,
+    walk::{Whom, unreadable},
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,

@@ -87,6 +87,7 @@ mod manifest_scan;
 mod manifests;
 #[cfg(test)]
 mod meanwhile;
+mod names;
 mod open;
 mod open_uploads;
 #[cfg(test)]
@@ -113,6 +114,7 @@ mod tag_index;
 mod tags;
 mod time;
 mod uploads;
+mod walk;
 mod write_back;
 
 pub use self::{

@@ -4,7 +4,7 @@
 //! only once, since the bytes of a digest never change, nor do their references. They are remembered, and each scan
 //! only lists the manifests. A manifest that has gone is noticed when it is read for a page.
 
-use crate::{error::FsError, listing::names_after, open::Store, referrer_index::Entry, referrers::entry_of};
+use crate::{error::FsError, names::names_after, open::Store, referrer_index::Entry, referrers::entry_of};
 use registry_core::{Algorithm, Digest, RepositoryName, manifest::Manifest, storage::Result};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

@@ -10,8 +10,9 @@ use crate::{
     FsStorage,
     error::{Context as _, FsError},
     layout::{Layout, UploadPaths},
-    listing::{Whom, read_dir, unreadable},
+    names::read_dir,
     open::Store,
+    walk::{Whom, unreadable},
 };
 use registry_core::{
     RepositoryName, UploadId,

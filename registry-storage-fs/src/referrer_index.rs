@@ -17,7 +17,7 @@
 use crate::{
     error::{Context, FsError},
     layout::Layout,
-    listing::{names_after, parsed},
+    names::{names_after, parsed},
     open::Store,
     stored_file,
 };

@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Context as _, FsError},
-    listing::read_dir,
+    names::read_dir,
     open::Store,
 };
 use registry_core::{RepositoryName, UploadId};

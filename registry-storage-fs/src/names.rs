@@ -1,0 +1,92 @@
+//! Names in a directory, in byte order.
+
+use crate::{
+    error::{Context, FsError},
+    seams,
+};
+use registry_core::{Algorithm, Digest};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Returns the digests of an algorithm in a directory that sort after `after`, in order.
+pub(crate) fn digests_in(
+    directory: &Path,
+    algorithm: Algorithm,
+    after: Option<&Digest>,
+) -> Result<impl Iterator<Item = Digest> + use<>, FsError> {
+    let after = match after {
+        // The order of digests begins with the algorithm.
+        Some(after) if after.algorithm() > algorithm => return Ok(None.into_iter().flatten()),
+        Some(after) if after.algorithm() == algorithm => Some(after.hex()),
+        _ => None,
+    };
+    let names = names_after(directory, after.as_deref())?;
+    let digests = parsed(directory.to_path_buf(), names, move |name| {
+        Digest::from_hex(algorithm, name).ok()
+    });
+    Ok(Some(digests).into_iter().flatten())
+}
+
+/// Returns the names in a directory that sort after `after`; none if there is no directory.
+///
+/// They are in a heap: a page takes the names that it needs, and the rest is never sorted.
+pub(crate) fn names_after(
+    directory: &Path,
+    after: Option<&str>,
+) -> Result<BinaryHeap<Reverse<String>>, FsError> {
+    names_where(directory, after, &|_| true)
+}
+
+/// Does the same for the names of the entries that `counts` accepts.
+pub(crate) fn names_where(
+    directory: &Path,
+    after: Option<&str>,
+    counts: &dyn Fn(&fs::DirEntry) -> bool,
+) -> Result<BinaryHeap<Reverse<String>>, FsError> {
+    let Some(entries) = read_dir(directory).if_there("list", directory)? else {
+        return Ok(BinaryHeap::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        seams::entries(directory, 1);
+        let entry = entry.at("list", directory)?;
+        if !counts(&entry) {
+            continue;
+        }
+        match entry.file_name().into_string() {
+            Ok(name) if after.is_none_or(|after| name.as_str() > after) => names.push(Reverse(name)),
+            Ok(_) => {}
+            Err(name) => tracing::warn!(?name, directory = %directory.display(), "a name is not text"),
+        }
+    }
+    Ok(BinaryHeap::from(names))
+}
+
+/// Lists a directory; tests count how often.
+pub(crate) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
+    seams::listed(directory);
+    fs::read_dir(directory)
+}
+
+/// Parses names in order. Names that do not parse were left by others, and are skipped.
+pub(crate) fn parsed<T>(
+    directory: PathBuf,
+    mut names: BinaryHeap<Reverse<String>>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || {
+        loop {
+            let Reverse(name) = names.pop()?;
+            match parse(&name) {
+                Some(item) => return Some(item),
+                None => {
+                    tracing::warn!(name, directory = %directory.display(), "a name that means nothing here");
+                }
+            }
+        }
+    })
+}

@@ -5,12 +5,11 @@
 //! bytes of magic, eight state words, one block of pending bytes, and the number of hashed bytes. All words
 //! are big-endian. A checkpoint has 108 bytes for sha256 and 204 for sha512.
 
+mod sha2_state;
+
+use self::sha2_state::{Sha256State, Sha512State};
 use crate::digest::{Algorithm, Digest};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use sha2::{
-    Digest as _, Sha256, Sha512,
-    digest::common::hazmat::{SerializableState, SerializedState},
-};
+use bytes::Bytes;
 use std::fmt;
 
 impl Digest {
@@ -48,7 +47,7 @@ impl Checkpoint {
     /// The caller has to make sure that the hashed bytes still exist.
     #[must_use]
     pub fn parse(algorithm: Algorithm, bytes: Bytes) -> Option<Self> {
-        let offset = State::decode(algorithm, &bytes)?.1;
+        let offset = State::decode(algorithm, &bytes)?.offset();
         Some(Self {
             algorithm,
             offset,
@@ -85,61 +84,56 @@ impl fmt::Debug for Checkpoint {
 /// digest.
 #[derive(Clone)]
 pub struct Hasher {
-    offset: u64,
     state: State,
 }
 
 #[derive(Clone)]
 enum State {
-    Sha256(Sha256),
-    Sha512(Sha512),
-    /// The state of earlier bytes is lost, so there is no digest.
-    Lost,
+    Sha256(Sha256State),
+    Sha512(Sha512State),
+    /// The state of the earlier bytes is lost, so there is no digest. Only their number is known.
+    Lost(u64),
 }
 
 impl Hasher {
     /// Creates a hasher before the first byte.
     #[must_use]
-    pub fn new(algorithm: Algorithm) -> Self {
+    pub const fn new(algorithm: Algorithm) -> Self {
         let state = match algorithm {
-            Algorithm::Sha256 => State::Sha256(Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+            Algorithm::Sha256 => State::Sha256(Sha256State::new()),
+            Algorithm::Sha512 => State::Sha512(Sha512State::new()),
         };
-        Self { offset: 0, state }
+        Self { state }
     }
 
     /// Continues from a checkpoint.
     #[must_use]
     pub fn resume(checkpoint: &Checkpoint) -> Self {
-        match State::decode(checkpoint.algorithm, &checkpoint.bytes) {
-            Some((state, offset)) => Self { offset, state },
-            None => Self::lost(checkpoint.offset),
-        }
+        State::decode(checkpoint.algorithm, &checkpoint.bytes)
+            .map_or_else(|| Self::lost(checkpoint.offset), |state| Self { state })
     }
 
     /// Continues to count from `offset` without a state. Earlier bytes have to be read again to be hashed.
     pub(crate) const fn lost(offset: u64) -> Self {
         Self {
-            offset,
-            state: State::Lost,
+            state: State::Lost(offset),
         }
     }
 
     /// Adds bytes. It needs about one second of CPU time per gigabyte: call it on the thread that writes, not
     /// on the reactor.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.offset += bytes.len() as u64;
         match &mut self.state {
             State::Sha256(state) => state.update(bytes),
             State::Sha512(state) => state.update(bytes),
-            State::Lost => {}
+            State::Lost(offset) => *offset += bytes.len() as u64,
         }
     }
 
     /// Returns the number of counted bytes.
     #[must_use]
     pub const fn offset(&self) -> u64 {
-        self.offset
+        self.state.offset()
     }
 
     /// Returns the algorithm, or `None` if it only counts.
@@ -148,7 +142,7 @@ impl Hasher {
         match self.state {
             State::Sha256(_) => Some(Algorithm::Sha256),
             State::Sha512(_) => Some(Algorithm::Sha512),
-            State::Lost => None,
+            State::Lost(_) => None,
         }
     }
 
@@ -156,13 +150,13 @@ impl Hasher {
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let (algorithm, bytes) = match &self.state {
-            State::Sha256(state) => (Algorithm::Sha256, encode::<_, 4>(b"sha\x03", state, self.offset)),
-            State::Sha512(state) => (Algorithm::Sha512, encode::<_, 8>(b"sha\x07", state, self.offset)),
-            State::Lost => return None,
+            State::Sha256(state) => (Algorithm::Sha256, state.encode()),
+            State::Sha512(state) => (Algorithm::Sha512, state.encode()),
+            State::Lost(_) => return None,
         };
         Some(Checkpoint {
             algorithm,
-            offset: self.offset,
+            offset: self.offset(),
             bytes,
         })
     }
@@ -172,9 +166,9 @@ impl Hasher {
     #[must_use]
     pub fn digest(self) -> Option<Digest> {
         match self.state {
-            State::Sha256(state) => Some(Digest::from_hash(Algorithm::Sha256, &state.finalize())),
-            State::Sha512(state) => Some(Digest::from_hash(Algorithm::Sha512, &state.finalize())),
-            State::Lost => None,
+            State::Sha256(state) => Some(Digest::from_hash(Algorithm::Sha256, &state.finish())),
+            State::Sha512(state) => Some(Digest::from_hash(Algorithm::Sha512, &state.finish())),
+            State::Lost(_) => None,
         }
     }
 
@@ -187,88 +181,30 @@ impl Hasher {
 
 impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hasher({:?} at {})", self.algorithm(), self.offset)
+        write!(f, "Hasher({:?} at {})", self.algorithm(), self.offset())
     }
-}
-
-impl State {
-    fn decode(algorithm: Algorithm, bytes: &[u8]) -> Option<(Self, u64)> {
-        match algorithm {
-            Algorithm::Sha256 => {
-                let (state, offset) = decode::<Sha256, 4>(b"sha\x03", bytes)?;
-                Some((Self::Sha256(state), offset))
-            }
-            Algorithm::Sha512 => {
-                let (state, offset) = decode::<Sha512, 8>(b"sha\x07", bytes)?;
-                Some((Self::Sha512(state), offset))
-            }
-        }
-    }
-}
-
-/// Converts sha2's layout to Go's. sha2 has eight little-endian words of `WORD` bytes, the number of whole
-/// blocks in `2 * WORD` bytes, and a buffer of one block. The first byte of the buffer is the number of
-/// pending bytes.
-fn encode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], state: &H, offset: u64) -> Bytes {
-    let serialized = state.serialize();
-    let mut from = serialized.as_slice();
-    let mut to = BytesMut::with_capacity(4 + 8 * WORD + 16 * WORD + 8);
-    to.put_slice(magic);
-    for _ in 0..8 {
-        let mut word = from.split_to_array::<WORD>();
-        word.reverse();
-        to.put_slice(&word);
-    }
-    from.advance(2 * WORD + 1);
-    let block = 16 * WORD as u64;
-    let pending = usize::try_from(offset % block).unwrap_or(0);
-    to.put_slice(from.get(..pending).unwrap_or_default());
-    to.put_bytes(0, 16 * WORD - pending);
-    to.put_u64(offset);
-    to.freeze()
 }
 
 /// Maximum number of hashed bytes in a valid record: an exbibyte, more than any disk has. sha256 counts bits
 /// in 64 bits and would overflow soon after.
 const LONGEST: u64 = 1 << 60;
 
-/// Converts Go's layout to sha2's. Returns `None` unless length and magic are right and the number of bytes
-/// is possible.
-fn decode<H: SerializableState, const WORD: usize>(magic: &[u8; 4], bytes: &[u8]) -> Option<(H, u64)> {
-    let mut from = bytes.strip_prefix(magic)?;
-    if from.len() != 8 * WORD + 16 * WORD + 8 {
-        return None;
+impl State {
+    /// Reads a stored record. Returns `None` if it is none of `algorithm`, or if its number of bytes is not possible.
+    fn decode(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        let state = match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256State::decode(bytes)?),
+            Algorithm::Sha512 => Self::Sha512(Sha512State::decode(bytes)?),
+        };
+        (state.offset() <= LONGEST).then_some(state)
     }
-    let offset = u64::from_be_bytes(*from.last_chunk()?);
-    if offset > LONGEST {
-        return None;
-    }
-    let block = 16 * WORD as u64;
-    let pending = usize::try_from(offset % block).ok()?;
-    let mut to = BytesMut::new();
-    for _ in 0..8 {
-        let mut word = from.split_to_array::<WORD>();
-        word.reverse();
-        to.put_slice(&word);
-    }
-    to.put_slice(&(offset / block).to_le_bytes());
-    to.put_bytes(0, 2 * WORD - 8);
-    to.put_u8(u8::try_from(pending).ok()?);
-    to.put_slice(from.get(..pending)?);
-    to.put_bytes(0, 16 * WORD - 1 - pending);
-    let serialized = SerializedState::<H>::try_from(to.as_ref()).ok()?;
-    Some((H::deserialize(&serialized).ok()?, offset))
-}
 
-trait SplitToArray {
-    fn split_to_array<const N: usize>(&mut self) -> [u8; N];
-}
-
-impl SplitToArray for &[u8] {
-    fn split_to_array<const N: usize>(&mut self) -> [u8; N] {
-        let mut array = [0; N];
-        self.copy_to_slice(&mut array);
-        array
+    const fn offset(&self) -> u64 {
+        match self {
+            Self::Sha256(state) => state.length(),
+            Self::Sha512(state) => state.length(),
+            Self::Lost(offset) => *offset,
+        }
     }
 }
 
@@ -297,43 +233,6 @@ mod tests {
                 assert_eq!(checkpoint.offset(), cut as u64);
                 assert_eq!(second.finish(), whole, "{algorithm} cut at {cut}");
             }
-        }
-    }
-
-    /// Checkpoints made by Go 1.26: `h.Write(sequence); h.(encoding.BinaryMarshaler).MarshalBinary()`, over
-    /// 100 and 200 bytes.
-    #[test]
-    fn the_layout_is_that_of_go() {
-        for (algorithm, length, words, pending) in [
-            (
-                Algorithm::Sha256,
-                100,
-                "73686103fc99a2df88f42a7a7bb9d18033cdc6a20256755f9d5b9a5044a9cc315abe84a7",
-                64..100,
-            ),
-            (
-                Algorithm::Sha512,
-                200,
-                "736861078e03953cd57cd6879321270afa70c5827bb5b69be59a8f0130147e94f2aedf7bdc01c56c92343ca8bd837bb7f0208f5a23e155694516b6f147099d491a30b151",
-                128..200,
-            ),
-        ] {
-            let mut hasher = Hasher::new(algorithm);
-            hasher.update(&sequence(length));
-
-            let stored = hasher.checkpoint().unwrap();
-
-            let head = words.len() / 2;
-            let hex: String = stored.as_bytes()[..head]
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect();
-            assert_eq!(hex, words);
-            assert_eq!(
-                stored.as_bytes()[head..head + pending.len()],
-                sequence(length)[pending]
-            );
-            assert_eq!(*stored.as_bytes().last().unwrap() as usize, length);
         }
     }
 

@@ -63,7 +63,7 @@ impl Annotations {
     /// Returns the annotations by their names.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, String> {
-        // They were read before.
+        // The JSON was checked when the annotations were read.
         serde_json::from_str(self.as_json()).unwrap_or_default()
     }
 

@@ -6,6 +6,23 @@ use crate::{annotations::Annotations, digest::Digest, media_type::MediaType};
 use std::sync::Arc;
 
 /// Media type, digest and size of some content, for the list of referrers.
+///
+/// ```
+/// use registry_core::{Algorithm, Descriptor, Digest, MediaType};
+///
+/// let manifest = br#"{"schemaVersion":2}"#;
+/// let mut descriptor = Descriptor::new(
+///     MediaType::parse(MediaType::OCI_MANIFEST)?,
+///     Digest::of(Algorithm::Sha256, manifest),
+///     manifest.len() as u64,
+/// );
+/// descriptor.artifact_type = Some("application/vnd.example.sbom+json".into());
+/// descriptor.annotations = Some([("org.example.tool", "scan 1.2")].into_iter().collect());
+///
+/// assert!(descriptor.is_of(None));
+/// assert!(!descriptor.is_of(Some("application/vnd.example.signature+json")));
+/// # Ok::<(), registry_core::media_type::InvalidMediaType>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Descriptor {

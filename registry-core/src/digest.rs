@@ -8,6 +8,13 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// Hash algorithm that this registry computes and verifies.
+///
+/// ```
+/// use registry_core::Algorithm;
+///
+/// assert_eq!("sha512".parse(), Ok(Algorithm::Sha512));
+/// assert!("md5".parse::<Algorithm>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -64,10 +71,12 @@ impl fmt::Display for Algorithm {
 /// Digests sort in the byte order of their text.
 ///
 /// ```
-/// use registry_core::Digest;
+/// use registry_core::{Algorithm, Digest};
 ///
-/// let empty = Digest::of(registry_core::Algorithm::Sha256, b"");
-/// assert_eq!(Digest::parse(&empty.to_string()), Ok(empty));
+/// let claimed = Digest::parse("sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")?;
+/// assert_eq!(Digest::of(Algorithm::Sha256, b"abc"), claimed);
+/// assert_ne!(Digest::of(Algorithm::Sha256, b"abd"), claimed);
+/// # Ok::<(), registry_core::digest::InvalidDigest>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
@@ -202,6 +211,15 @@ impl fmt::Debug for Digest {
 }
 
 /// Digest in a descriptor, whose algorithm need not be supported here.
+///
+/// ```
+/// use registry_core::AnyDigest;
+///
+/// let digest = AnyDigest::parse("blake3:af1349b9f5f9a1a6")?;
+/// assert!(digest.known().is_none());
+/// assert_eq!(digest.to_string(), "blake3:af1349b9f5f9a1a6");
+/// # Ok::<(), registry_core::digest::InvalidDigest>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AnyDigest {
     /// A digest with a supported algorithm.

@@ -3,6 +3,15 @@
 use std::{fmt, sync::Arc};
 
 /// Media type without parameters, such as `application/vnd.oci.image.manifest.v1+json`, as it was written.
+///
+/// ```
+/// use registry_core::MediaType;
+///
+/// let media_type = MediaType::parse("application/vnd.oci.image.index.v1+json; charset=utf-8")?;
+/// assert_eq!(media_type.as_str(), MediaType::OCI_INDEX);
+/// assert!(media_type.is_index() && media_type.is_manifest());
+/// # Ok::<(), registry_core::media_type::InvalidMediaType>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Arc<str>);
 

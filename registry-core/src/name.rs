@@ -15,8 +15,10 @@ pub const MAX_NAME: usize = 255;
 /// ```
 /// use registry_core::RepositoryName;
 ///
-/// assert!(RepositoryName::parse("team/app").is_ok());
+/// let name = RepositoryName::parse("team/app")?;
+/// assert_eq!(name.as_str(), "team/app");
 /// assert!(RepositoryName::parse("Team/../app").is_err());
+/// # Ok::<(), registry_core::name::InvalidName>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(Arc<str>);

@@ -12,6 +12,14 @@ pub const MAX_TAG: usize = 128;
 const REFERRERS_DIGITS: usize = 64;
 
 /// Mutable pointer to a manifest, such as `latest`. Tags sort in byte order.
+///
+/// ```
+/// use registry_core::Tag;
+///
+/// assert_eq!(Tag::parse("1.2-rc")?.as_str(), "1.2-rc");
+/// assert!(Tag::parse("team/app:1.2").is_err());
+/// # Ok::<(), registry_core::reference::InvalidTag>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Arc<str>);
 
@@ -45,6 +53,15 @@ impl Tag {
 
     /// Returns the tag under which clients store an index of a manifest's referrers if a registry does not
     /// list them: `sha256-<hex>`, with at most 64 digits.
+    ///
+    /// ```
+    /// use registry_core::{Digest, Tag};
+    ///
+    /// let subject = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    /// let tag = Tag::of_referrers(&Digest::parse(subject)?);
+    /// assert_eq!(tag.as_str(), subject.replace(':', "-"));
+    /// # Ok::<(), registry_core::digest::InvalidDigest>(())
+    /// ```
     #[must_use]
     pub fn of_referrers(subject: &Digest) -> Self {
         let hex = subject.hex();
@@ -104,6 +121,14 @@ impl fmt::Debug for Tag {
 }
 
 /// Reference to a manifest in a repository.
+///
+/// ```
+/// use registry_core::{Reference, Tag};
+///
+/// assert_eq!(Reference::parse("latest")?, Reference::Tag(Tag::parse("latest")?));
+/// assert!(Reference::parse("sha256:too-short").is_err());
+/// # Ok::<(), registry_core::reference::InvalidReference>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
     /// The manifest that the tag points at now.

@@ -3,6 +3,15 @@
 use std::{fmt, str::FromStr};
 
 /// Id of an upload session: 128 bits, created by the backend and written as a UUID.
+///
+/// ```
+/// use registry_core::UploadId;
+///
+/// // Take the bytes from a source of randomness: whoever guesses an id may continue the session.
+/// let id = UploadId::from_random([0x5a; 16]);
+/// assert_eq!(id.to_string(), "5a5a5a5a-5a5a-4a5a-9a5a-5a5a5a5a5a5a");
+/// assert_eq!(UploadId::parse(&id.to_string()), Ok(id));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId(u128);
 
@@ -30,7 +39,7 @@ impl UploadId {
         let id = u128::from_str_radix(&hex, 16)
             .map(Self)
             .or(Err(InvalidUploadId))?;
-        // One spelling only: what prints differently (upper case, a sign, dashes elsewhere) names nothing.
+        // An id has one spelling. Upper case, a sign or dashes at other places are refused.
         if id.to_string() == text {
             Ok(id)
         } else {

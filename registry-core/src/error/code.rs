@@ -5,6 +5,12 @@
 use std::fmt;
 
 /// Error codes of the specification, and Docker's for errors without one.
+///
+/// ```
+/// use registry_core::ErrorCode;
+///
+/// assert_eq!(ErrorCode::ManifestUnknown.to_string(), "MANIFEST_UNKNOWN");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the names are the specification's own")]

@@ -29,6 +29,22 @@ use http::StatusCode;
 use std::{convert::Infallible, time::Duration};
 
 /// Reason for which a request was refused.
+///
+/// ```
+/// use registry_core::{Error, ErrorCode, Registry, storage::MemoryStorage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let stranger = registry.repository("team/app")?.as_stranger();
+///
+/// let refused = stranger.push_blob("content", None).await.unwrap_err();
+/// assert!(matches!(refused, Error::Denied));
+/// assert_eq!(refused.wire(), (http::StatusCode::FORBIDDEN, ErrorCode::Denied));
+/// assert_eq!(refused.body(), br#"{"errors":[{"code":"DENIED","message":"access is denied"}]}"#);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

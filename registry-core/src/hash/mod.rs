@@ -25,6 +25,21 @@ impl Digest {
 /// State of a hash over the first [`offset`](Self::offset) bytes of some content. Only bytes that
 /// [`Checkpoint::parse`] accepts become a checkpoint, so that a truncated or foreign record is detected
 /// before it is used.
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, hash::{Checkpoint, Hasher}};
+///
+/// let mut hasher = Hasher::new(Algorithm::Sha256);
+/// hasher.update(b"first ");
+/// let stored = hasher.checkpoint().unwrap().as_bytes().clone();
+///
+/// // After a restart, the hash continues where it was stored.
+/// let checkpoint = Checkpoint::parse(Algorithm::Sha256, stored).unwrap();
+/// assert_eq!(checkpoint.offset(), 6);
+/// let mut hasher = Hasher::resume(&checkpoint);
+/// hasher.update(b"second");
+/// assert_eq!(hasher.digest(), Some(Digest::of(Algorithm::Sha256, b"first second")));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     algorithm: Algorithm,
@@ -82,6 +97,17 @@ impl fmt::Debug for Checkpoint {
 
 /// Running hash. It counts the bytes, even if the state of earlier bytes is lost. In that case it has no
 /// digest.
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, hash::Hasher};
+///
+/// let mut hasher = Hasher::new(Algorithm::Sha512);
+/// for chunk in ["lay", "er"] {
+///     hasher.update(chunk.as_bytes());
+/// }
+/// assert_eq!(hasher.offset(), 5);
+/// assert_eq!(hasher.digest(), Some(Digest::of(Algorithm::Sha512, b"layer")));
+/// ```
 #[derive(Clone)]
 pub struct Hasher {
     state: State,

@@ -31,6 +31,30 @@ use crate::{
 use std::sync::Arc;
 
 /// Parsed manifest or index, with the fields that a registry needs.
+///
+/// ```
+/// use registry_core::{MediaType, manifest::Manifest};
+///
+/// let document = r#"{
+///     "schemaVersion": 2,
+///     "mediaType": "application/vnd.oci.image.manifest.v1+json",
+///     "config": {
+///         "mediaType": "application/vnd.oci.empty.v1+json",
+///         "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+///         "size": 2
+///     },
+///     "layers": []
+/// }"#;
+/// let manifest = Manifest::parse(document.as_bytes(), None)?;
+///
+/// assert_eq!(manifest.media_type().as_str(), MediaType::OCI_MANIFEST);
+/// let sizes: Vec<u64> = manifest.blobs().iter().map(|blob| blob.size).collect();
+/// assert_eq!(sizes, [2]);
+///
+/// let refused = Manifest::parse(document.replace("config", "Config").as_bytes(), None).unwrap_err();
+/// assert!(refused.to_string().contains("at line 4 column"));
+/// # Ok::<(), registry_core::manifest::InvalidManifest>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Manifest {
     media_type: MediaType,
@@ -79,6 +103,18 @@ impl Manifest {
     ///
     /// Keys are read regardless of case, as clients in Go do. If a key appears several times, all of its
     /// references count, and the last value of any other field.
+    ///
+    /// ```
+    /// use registry_core::{MediaType, manifest::Manifest};
+    ///
+    /// // Another registry has accepted this document, which has neither config nor layers.
+    /// let document = br#"{"schemaVersion":2}"#;
+    /// let media_type = MediaType::parse(MediaType::OCI_MANIFEST)?;
+    ///
+    /// assert!(Manifest::parse(document, Some(&media_type)).is_err());
+    /// assert!(Manifest::parse_stored(document, &media_type)?.blobs().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -175,6 +211,27 @@ impl Manifest {
     /// Returns its subject, and the descriptor of this manifest for the list of the subject's referrers. This
     /// manifest has `digest` and `size` bytes. Returns `None` without a subject, or if the subject's digest
     /// algorithm is not supported here.
+    ///
+    /// ```
+    /// use registry_core::{Algorithm, Digest, MediaType, manifest::Manifest};
+    ///
+    /// let subject = Digest::of(Algorithm::Sha256, b"the signed manifest");
+    /// let signature = format!(
+    ///     r#"{{
+    ///         "mediaType": "application/vnd.example.signature+json",
+    ///         "artifactType": "application/vnd.example.signature",
+    ///         "subject": {{"mediaType": "{}", "digest": "{subject}", "size": 19}}
+    ///     }}"#,
+    ///     MediaType::OCI_MANIFEST,
+    /// );
+    /// let digest = Digest::of(Algorithm::Sha256, signature.as_bytes());
+    ///
+    /// let manifest = Manifest::parse(signature.as_bytes(), None)?;
+    /// let (found, descriptor) = manifest.referrer(digest, signature.len() as u64).unwrap();
+    /// assert_eq!(found, subject);
+    /// assert_eq!(descriptor.artifact_type.as_deref(), Some("application/vnd.example.signature"));
+    /// # Ok::<(), registry_core::manifest::InvalidManifest>(())
+    /// ```
     #[must_use]
     pub fn referrer(&self, digest: Digest, size: u64) -> Option<(Digest, Descriptor)> {
         Some((*self.subject.as_ref()?.known()?, self.descriptor(digest, size)))

@@ -10,7 +10,7 @@ use crate::{
     links,
     locks::Slot,
     open::Store,
-    referrers::entry_of,
+    referrer_entry::Entry,
     seams, stored_file,
     tag_index::Lease,
 };
@@ -209,8 +209,8 @@ impl Store {
         if put.referrer.is_some() {
             // Of the bytes, as whoever completes the index reads them. Before anybody can see the manifest.
             let stored = StoredManifest::new(digest, put.media_type, bytes.clone());
-            if let Some(entry) = entry_of(&stored) {
-                self.add_referrer_entry(repository, &entry)?;
+            if let Some(entry) = Entry::of(&stored) {
+                self.referrer_index().add(repository, &entry)?;
             }
         }
         self.pauses.reach("put manifest: entry added");
@@ -366,7 +366,7 @@ impl Store {
         }
         // One that cannot be read keeps its entry, which does no harm.
         let entry = self.revision(repository, digest).ok().flatten();
-        let entry = entry.as_ref().and_then(entry_of);
+        let entry = entry.as_ref().and_then(Entry::of);
         let link = self.layout.revision(repository, digest);
         let mut changes = self.disk.changes();
         changes.remove(&link)?;
@@ -374,7 +374,7 @@ impl Store {
         self.place(digest, &media_type, || changes.remove(&media_type))?;
         changes.settle()?;
         if let Some(entry) = entry {
-            self.remove_referrer_entry(repository, &entry);
+            self.referrer_index().remove(repository, &entry);
         }
         Ok(Some(gone))
     }

@@ -7,13 +7,13 @@ use crate::{
     condition::{is_out_of_files, warn_of_mounts, warn_of_reserve},
     error::{Context, FsError},
     holders::Holders,
+    known_manifests::{KnownManifests, Scanned},
     layout::Layout,
     locks::{KeyedLocks, Slots},
-    manifest_scan::{KnownManifests, Scanned},
     open_uploads::OpenUploads,
     pieces::Receiving,
     read::Buffers,
-    referrer_index::Keeper,
+    referrer_index::{Keeper, ReferrerIndex},
     remarks::Remarks,
     runtime::{joined, runtime},
     seams::Pauses,
@@ -454,9 +454,13 @@ impl Store {
         self.owner.is_some()
     }
 
-    /// Returns proof that this process maintains the index, which only the owner of the directory does.
-    pub(crate) const fn keeper(&self) -> Option<&Keeper> {
-        self.keeper.as_ref()
+    /// Returns the indexes of referrers, which only the owner of the directory maintains.
+    pub(crate) const fn referrer_index(&self) -> ReferrerIndex<'_> {
+        ReferrerIndex {
+            layout: &self.layout,
+            disk: &self.disk,
+            keeper: self.keeper.as_ref(),
+        }
     }
 
     /// Fails once the storage is closed, which ends long work.

@@ -15,10 +15,11 @@
 //! that by the lock, because a process id means nothing in another container.
 
 use crate::{
+    atomic::Disk,
     error::{Context, FsError},
     layout::Layout,
     names::{names_after, parsed},
-    open::Store,
+    referrer_entry::{Entry, subject_directory},
     stored_file,
 };
 use registry_core::{Algorithm, Digest, RepositoryName};
@@ -28,7 +29,7 @@ use std::{
     collections::{BTreeSet, BinaryHeap},
     fs::{self, File},
     io::{self, ErrorKind, Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -38,64 +39,6 @@ const TRIES: usize = 64;
 /// Pause between attempts to lock the file while readers probe the lock, each for a moment.
 const PROBES_END: Duration = Duration::from_millis(5);
 const PROBES: usize = 200;
-
-/// A manifest that may name `subject`, with a number for its artifact type. Sorts in the order of listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Entry {
-    pub(crate) subject: Digest,
-    pub(crate) referrer: Digest,
-    pub(crate) kind: Kind,
-}
-
-/// Number for an artifact type, or for none. Two types may have the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Kind(u64);
-
-impl Kind {
-    pub(crate) fn of(artifact_type: Option<&str>) -> Self {
-        let text = artifact_type.unwrap_or_default();
-        let hash = Digest::of(Algorithm::Sha256, text.as_bytes());
-        let first = hash.as_bytes().first_chunk().copied().unwrap_or_default();
-        Self(u64::from_be_bytes(first))
-    }
-}
-
-impl Entry {
-    fn path(&self, layout: &Layout, repository: &RepositoryName) -> PathBuf {
-        let hex = self.referrer.hex();
-        let fan = hex.get(..2).unwrap_or_default();
-        subject_directory(layout, repository, &self.subject)
-            .join(format!("{}-{fan}", self.referrer.algorithm()))
-            .join(format!("{hex}-{:016x}", self.kind.0))
-    }
-
-    /// Returns a bound that sorts before every entry of a subject.
-    pub(crate) fn before(subject: Digest) -> Self {
-        Self {
-            subject,
-            referrer: Digest::from_hex(Algorithm::Sha256, &"0".repeat(64)).unwrap_or(subject),
-            kind: Kind(0),
-        }
-    }
-
-    /// Parses the name of an entry's file.
-    fn parse(subject: &Digest, algorithm: Algorithm, name: &str) -> Option<Self> {
-        let (hex, kind) = name.split_once('-')?;
-        let lower = kind.len() == 16 && kind.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        Some(Self {
-            subject: *subject,
-            referrer: Digest::from_hex(algorithm, hex).ok()?,
-            kind: Kind(lower.then(|| u64::from_str_radix(kind, 16).ok())??),
-        })
-    }
-}
-
-fn subject_directory(layout: &Layout, repository: &RepositoryName, subject: &Digest) -> PathBuf {
-    layout
-        .referrers(repository)
-        .join(subject.algorithm().as_str())
-        .join(subject.hex())
-}
 
 /// Proof that this process maintains the index, held while it owns the directory.
 #[derive(Debug)]
@@ -173,12 +116,20 @@ fn read_short(file: &File) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_default())
 }
 
-impl Store {
+/// The indexes of a storage.
+pub(crate) struct ReferrerIndex<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) disk: &'a Disk,
+    /// `None` if this process does not maintain the indexes.
+    pub(crate) keeper: Option<&'a Keeper>,
+}
+
+impl ReferrerIndex<'_> {
     /// Returns true if the index of a repository names every referrer, now and as long as the owner runs.
-    pub(crate) fn has_referrer_index(&self, repository: &RepositoryName) -> Result<bool, FsError> {
-        let opening = match self.keeper() {
+    pub(crate) fn is_complete(&self, repository: &RepositoryName) -> Result<bool, FsError> {
+        let opening = match self.keeper {
             Some(keeper) => Some(keeper.opening.clone()),
-            None => running(&self.layout)?,
+            None => running(self.layout)?,
         };
         let Some(opening) = opening.filter(|opening| !opening.is_empty()) else {
             return Ok(false);
@@ -191,30 +142,27 @@ impl Store {
     }
 
     /// Makes the index of a repository count until this process ends.
-    pub(crate) fn complete_referrer_index(&self, repository: &RepositoryName) -> Result<(), FsError> {
-        let Some(keeper) = self.keeper() else {
+    pub(crate) fn complete(&self, repository: &RepositoryName) -> Result<(), FsError> {
+        let Some(keeper) = self.keeper else {
             return Ok(());
         };
         self.disk.require_owned()?;
-        self.make_index_directory(&self.layout.referrers(repository))?;
+        self.make_directory(&self.layout.referrers(repository))?;
         self.disk.replace(
             &self.layout.referrers_complete(repository),
             keeper.opening.as_bytes(),
         )
     }
 
-    pub(crate) fn add_referrer_entry(
-        &self,
-        repository: &RepositoryName,
-        entry: &Entry,
-    ) -> Result<(), FsError> {
+    /// Adds an entry before its manifest becomes visible.
+    pub(crate) fn add(&self, repository: &RepositoryName, entry: &Entry) -> Result<(), FsError> {
         self.disk.require_owned()?;
-        let path = entry.path(&self.layout, repository);
+        let path = entry.path(self.layout, repository);
         let create = || File::options().create(true).append(true).open(&path).map(drop);
         for _ in 1..TRIES {
             match create() {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                    self.make_index_directory(path.parent().unwrap_or(&path))?;
+                    self.make_directory(path.parent().unwrap_or(&path))?;
                 }
                 created => return created.at("create", &path),
             }
@@ -224,7 +172,7 @@ impl Store {
 
     /// Creates a directory of the index. Tries again if others remove it while it is empty, and replaces anything that
     /// is not a directory.
-    fn make_index_directory(&self, directory: &Path) -> Result<(), FsError> {
+    fn make_directory(&self, directory: &Path) -> Result<(), FsError> {
         for _ in 1..TRIES {
             match fs::create_dir_all(directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -243,8 +191,8 @@ impl Store {
     }
 
     /// Removes an entry whose manifest is gone, and the directories left empty. A remaining entry does no harm.
-    pub(crate) fn remove_referrer_entry(&self, repository: &RepositoryName, entry: &Entry) {
-        let path = entry.path(&self.layout, repository);
+    pub(crate) fn remove(&self, repository: &RepositoryName, entry: &Entry) {
+        let path = entry.path(self.layout, repository);
         match fs::remove_file(&path).if_there("remove", &path) {
             Ok(_) => {
                 let emptied = path.ancestors().skip(1).take(2);
@@ -256,13 +204,13 @@ impl Store {
 
     /// Returns the entries of a subject whose referrers sort after `after`, in order. Directories after the page are
     /// not read.
-    pub(crate) fn referrer_entries(
+    pub(crate) fn entries(
         &self,
         repository: &RepositoryName,
         subject: &Digest,
         after: Option<&Digest>,
     ) -> Result<impl Iterator<Item = Result<Entry, FsError>> + use<>, FsError> {
-        let directory = subject_directory(&self.layout, repository, subject);
+        let directory = subject_directory(self.layout, repository, subject);
         let after = after.copied();
         // The directory that `after` lies in, and a name that sorts after its own, whatever its type, and before others.
         let bound = after.map(|after| (fan_of(&after), format!("{}.", after.hex())));
@@ -289,16 +237,13 @@ impl Store {
     }
 
     /// Returns every entry of a repository.
-    pub(crate) fn all_referrer_entries(
-        &self,
-        repository: &RepositoryName,
-    ) -> Result<BTreeSet<Entry>, FsError> {
+    pub(crate) fn all_entries(&self, repository: &RepositoryName) -> Result<BTreeSet<Entry>, FsError> {
         let mut all = BTreeSet::new();
         for algorithm in Algorithm::ALL {
             let directory = self.layout.referrers(repository).join(algorithm.as_str());
             let names = names_in(&directory, None)?;
             for subject in parsed(directory, names, |name| Digest::from_hex(algorithm, name).ok()) {
-                for entry in self.referrer_entries(repository, &subject, None)? {
+                for entry in self.entries(repository, &subject, None)? {
                     all.insert(entry?);
                 }
             }

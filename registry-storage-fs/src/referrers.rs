@@ -8,14 +8,13 @@
 use crate::{
     FsStorage,
     error::FsError,
-    manifest_scan::Scanned,
+    known_manifests::Scanned,
     open::Store,
-    referrer_index::{Entry, Kind},
+    referrer_entry::{Entry, Kind, referrer},
 };
 use registry_core::{
     Descriptor, Digest, RepositoryName,
-    manifest::Manifest,
-    storage::{Listing, Result, StoredManifest},
+    storage::{Listing, Result},
 };
 use std::{error::Error, sync::Arc};
 
@@ -85,9 +84,9 @@ impl Store {
             ..
         } = question;
         let entries = || {
-            if complete || self.has_referrer_index(repository)? {
-                self.referrer_entries(repository, subject, after.as_ref())
-                    .map(Some)
+            let index = self.referrer_index();
+            if complete || index.is_complete(repository)? {
+                index.entries(repository, subject, after.as_ref()).map(Some)
             } else {
                 Ok(None)
             }
@@ -150,51 +149,30 @@ impl Store {
     /// Manifests come and go meanwhile. A new one has an entry before it can be seen here. An entry without a manifest
     /// is checked again under the manifest's lock, since the manifest may be about to appear.
     fn build_referrer_index(&self, repository: &RepositoryName) -> Result<()> {
-        if self.has_referrer_index(repository)? {
+        let index = self.referrer_index();
+        if index.is_complete(repository)? {
             return Ok(());
         }
-        let mut leftover = self.all_referrer_entries(repository)?;
+        let mut leftover = index.all_entries(repository)?;
         let scanned = self.scan_manifests(repository)?;
         self.pauses.reach("referrer index: manifests read");
         for entry in scanned.all() {
             if !leftover.remove(entry) {
                 self.require_open()?;
-                self.add_referrer_entry(repository, entry)?;
+                index.add(repository, entry)?;
             }
         }
         for entry in leftover {
             self.require_open()?;
             let _lock = self.manifests.lock((repository.clone(), entry.referrer));
             let manifest = self.revision(repository, &entry.referrer)?;
-            if manifest.as_ref().and_then(entry_of) != Some(entry) {
-                self.remove_referrer_entry(repository, &entry);
+            if manifest.as_ref().and_then(Entry::of) != Some(entry) {
+                index.remove(repository, &entry);
             }
         }
-        self.complete_referrer_index(repository)?;
+        index.complete(repository)?;
         self.known_manifests.forget(repository);
         Ok(())
-    }
-}
-
-/// Returns the entry of a manifest in the index.
-pub(crate) fn entry_of(manifest: &StoredManifest) -> Option<Entry> {
-    let (subject, descriptor) = referrer(manifest)?;
-    Some(Entry {
-        subject,
-        referrer: manifest.digest,
-        kind: Kind::of(descriptor.artifact_type.as_deref()),
-    })
-}
-
-/// Returns a manifest's subject, and the descriptor shown in the list of that subject's referrers.
-fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)> {
-    match Manifest::parse_stored(&manifest.bytes, &manifest.media_type) {
-        Ok(parsed) => parsed.referrer(manifest.digest, manifest.bytes.len() as u64),
-        Err(error) => {
-            // registry:2 took kinds of manifests that nobody puts any more. Those have no subject.
-            tracing::debug!(digest = %manifest.digest, %error, "a stored manifest cannot be read");
-            None
-        }
     }
 }
 
@@ -208,6 +186,7 @@ mod tests {
     };
     use registry_core::{
         Algorithm, MediaType, Storage,
+        manifest::Manifest,
         storage::{Page, PutManifest, Verified},
     };
     use rustix::{
@@ -444,7 +423,7 @@ mod tests {
 
         let expected = sorted(&[&stays, &comes, &returns]);
         assert_eq!(listed(&storage).await, expected);
-        assert!(storage.store().has_referrer_index(&name("a")).unwrap());
+        assert!(storage.store().referrer_index().is_complete(&name("a")).unwrap());
         assert_eq!(listed(&read_only(root.path())).await, expected);
     }
 
@@ -474,7 +453,7 @@ mod tests {
         listed_while(&storage, move |_| go_on.send(()).unwrap()).await;
         push.await.unwrap();
 
-        assert!(storage.store().has_referrer_index(&name("a")).unwrap());
+        assert!(storage.store().referrer_index().is_complete(&name("a")).unwrap());
         assert_eq!(listed(&storage).await, sorted(&[&signature(0), &coming]));
     }
 
@@ -529,7 +508,7 @@ mod tests {
         fs::remove_dir_all(&own).unwrap();
         fs::write(&own, "").unwrap();
         assert_eq!(listed(&storage).await, expected);
-        assert!(storage.store().has_referrer_index(&name("a")).unwrap());
+        assert!(storage.store().referrer_index().is_complete(&name("a")).unwrap());
         fs::remove_dir_all(own.join("sha256")).unwrap();
         fs::write(own.join("sha256"), "").unwrap();
         put(&storage, &signature(3)).await;
@@ -564,7 +543,7 @@ mod tests {
         assert_eq!(listed(&storage).await, expected);
         let store = storage.store();
         let manifest = store.revision(&name("a"), &expected[0]).unwrap().unwrap();
-        let entry = entry_of(&manifest).unwrap();
+        let entry = Entry::of(&manifest).unwrap();
         let other = Digest::of(Algorithm::Sha256, b"other");
         for wrong in [
             Entry {
@@ -576,7 +555,7 @@ mod tests {
                 ..entry
             },
         ] {
-            store.add_referrer_entry(&name("a"), &wrong).unwrap();
+            store.referrer_index().add(&name("a"), &wrong).unwrap();
         }
 
         let page = Page {

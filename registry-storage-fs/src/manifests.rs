@@ -27,34 +27,12 @@ use std::{
     collections::HashSet,
     io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// Maximum size of a manifest that any number of threads may read at once, in bytes.
 const LARGE: u64 = 128 << 10;
 
 impl FsStorage {
-    /// Returns the index of the tags; `None` if it is not built, and the repository has no such manifest.
-    pub(crate) async fn tags_pointing_at(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<Arc<Lease>>> {
-        if let Some(built) = self.store().tag_index.lease(repository) {
-            return Ok(Some(Arc::new(built)));
-        }
-        // All tags of a repository are not read for a manifest that it does not have.
-        let (name, digest) = (repository.clone(), *digest);
-        let has = self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
-        if has.await?.is_none() {
-            return Ok(None);
-        }
-        let name = repository.clone();
-        let builds = &self.store().tag_builds;
-        let built = self.build(builds, repository, move |store| store.build_tag_index(&name));
-        built.await.map(Some)
-    }
-
     /// Deletes a manifest, with the tags that the index names. Waiting for the index holds no thread.
     pub(crate) async fn delete_manifest_and_tags(
         &self,
@@ -396,7 +374,10 @@ mod tests {
         Algorithm,
         storage::{Need, Verified},
     };
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     /// Without slots, as many large manifests would be in memory as there are threads, before the registry counts them.
     #[tokio::test]

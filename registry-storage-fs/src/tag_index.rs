@@ -11,7 +11,6 @@
 //! - A deletion holds the manifest's lock, which every move of a tag to that manifest needs. So no such move is in
 //!   progress.
 
-use crate::{links, open::Store};
 use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Result, StorageError},
@@ -131,6 +130,31 @@ impl TagIndexes {
             indexes: Arc::clone(self),
             repository: repository.clone(),
         })
+    }
+
+    /// Returns the index of a repository. Unless it is built, builds it: `read` passes every tag and its target.
+    pub(crate) fn build(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        read: impl FnOnce(&mut dyn FnMut(&Tag, &Digest)) -> Result<()>,
+    ) -> Result<Lease> {
+        if let Some(built) = self.lease(repository) {
+            return Ok(built);
+        }
+        let number = self.begin(repository);
+        let mut entries = BTreeSet::new();
+        let mut add = |tag: &Tag, digest: &Digest| {
+            entries.insert(self.entry(digest, tag));
+        };
+        match read(&mut add) {
+            Ok(()) => self.finish(repository, number, entries).ok_or_else(|| {
+                StorageError::internal(format!("the index of the tags of {repository} is lost"))
+            }),
+            Err(error) => {
+                self.give_up(repository, number);
+                Err(error)
+            }
+        }
     }
 
     /// Begins a build, for which moves are kept from now on. Returns the number of the build.
@@ -281,45 +305,13 @@ impl Drop for Lease {
     }
 }
 
-impl Store {
-    /// Builds the index from every tag of a repository, unless it is built.
-    pub(crate) fn build_tag_index(&self, repository: &RepositoryName) -> Result<Lease> {
-        if let Some(built) = self.tag_index.lease(repository) {
-            return Ok(built);
-        }
-        let number = self.tag_index.begin(repository);
-        self.pauses.reach("tag index: begun");
-        let read = self.read_tags(repository);
-        self.pauses.reach("tag index: read");
-        match read {
-            Ok(read) => self.tag_index.finish(repository, number, read).ok_or_else(|| {
-                StorageError::internal(format!("the index of the tags of {repository} is lost"))
-            }),
-            Err(error) => {
-                self.tag_index.give_up(repository, number);
-                Err(error)
-            }
-        }
-    }
-
-    fn read_tags(&self, repository: &RepositoryName) -> Result<BTreeSet<Entry>> {
-        let mut read = BTreeSet::new();
-        for tag in self.tag_names(repository, None)? {
-            self.require_open()?;
-            if let Some(digest) = links::read(&self.layout.tag(repository, &tag).current())? {
-                read.insert(self.tag_index.entry(&digest, &tag));
-            }
-        }
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         FsStorage,
         faults::fail,
+        open::Store,
         seams,
         support::{manifest, name, put, tag, writer},
     };

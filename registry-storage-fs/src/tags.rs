@@ -5,11 +5,12 @@
 //! writing into that file. If it were a hard link to another link file, that one would change too. Nothing here reads
 //! the history, so its directories are not synced.
 
-use crate::{layout::TagPaths, links, open::Store};
+use crate::{FsStorage, layout::TagPaths, links, open::Store, tag_index::Lease};
 use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
 };
+use std::sync::Arc;
 
 impl Store {
     /// Moves tags in byte order, each under its own lock, until one cannot be.
@@ -99,6 +100,49 @@ impl Store {
             self.tag_index.moved(repository, tag, current.as_ref(), None);
         }
         Ok(current)
+    }
+
+    /// Builds the index from every tag of a repository, unless it is built.
+    pub(crate) fn build_tag_index(&self, repository: &RepositoryName) -> Result<Lease> {
+        self.tag_index.build(repository, |add| {
+            self.pauses.reach("tag index: begun");
+            let read = self.read_tags(repository, add);
+            self.pauses.reach("tag index: read");
+            read
+        })
+    }
+
+    fn read_tags(&self, repository: &RepositoryName, add: &mut dyn FnMut(&Tag, &Digest)) -> Result<()> {
+        for tag in self.tag_names(repository, None)? {
+            self.require_open()?;
+            if let Some(digest) = links::read(&self.layout.tag(repository, &tag).current())? {
+                add(&tag, &digest);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FsStorage {
+    /// Returns the index of the tags; `None` if it is not built, and the repository has no such manifest.
+    pub(crate) async fn tags_pointing_at(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Arc<Lease>>> {
+        if let Some(built) = self.store().tag_index.lease(repository) {
+            return Ok(Some(Arc::new(built)));
+        }
+        // All tags of a repository are not read for a manifest that it does not have.
+        let (name, digest) = (repository.clone(), *digest);
+        let has = self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
+        if has.await?.is_none() {
+            return Ok(None);
+        }
+        let name = repository.clone();
+        let builds = &self.store().tag_builds;
+        let built = self.build(builds, repository, move |store| store.build_tag_index(&name));
+        built.await.map(Some)
     }
 }
 

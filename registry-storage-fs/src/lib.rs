@@ -80,6 +80,7 @@ mod health;
 mod holders;
 mod inspect;
 mod known_manifests;
+mod known_uploads;
 mod layout;
 mod links;
 mod listing;

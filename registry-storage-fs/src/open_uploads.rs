@@ -1,4 +1,4 @@
-//! [`OpenUploads`]: the open upload sessions, so that opening one need not search for the others.
+//! The open upload sessions are [known](crate::known_uploads), so that opening one need not search for the others.
 //!
 //! Sessions from before the start have [records](crate::session_records), which are read once. Sessions without a
 //! record come from registry:2 and older versions. A [walk](crate::search) through the repositories finds them:
@@ -9,113 +9,16 @@
 use crate::{
     FsStorage,
     error::{Context as _, FsError},
-    layout::{Layout, UploadPaths},
+    layout::UploadPaths,
     names::read_dir,
     open::Store,
     walk::{Whom, unreadable},
 };
 use registry_core::{
     RepositoryName, UploadId,
-    storage::{Listing, NewUpload, Page, Result, Seen, StorageError, UploadState, Uploader},
+    storage::{Listing, NewUpload, Page, Result, Seen, StorageError, UploadState},
 };
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
-    fs,
-    ops::Bound::{Excluded, Unbounded},
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
-
-/// Known upload sessions of a directory.
-#[derive(Debug)]
-pub(crate) struct OpenUploads {
-    known: Mutex<Known>,
-    /// Set once the records have been read.
-    recorded: OnceCell<()>,
-    /// Directories among the repositories that may contain sessions without a record, at any depth.
-    unsearched: AsyncMutex<Vec<PathBuf>>,
-}
-
-/// Open sessions by repository. A repository without one is absent.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    open: BTreeMap<RepositoryName, HashMap<UploadId, Option<Uploader>>>,
-    all: usize,
-    /// Number of sessions by uploader, if known. The uploader of a session from before the start is not.
-    by_uploader: HashMap<Uploader, usize>,
-}
-
-impl Known {
-    fn begin(&mut self, repository: &RepositoryName, id: UploadId, new: &NewUpload) -> Result<()> {
-        let own = new.uploader.as_ref().and_then(|who| self.by_uploader.get(who));
-        let own = own.copied().unwrap_or(0);
-        let here = self.open.get(repository).map_or(0, HashMap::len);
-        new.bounds.admit(here, self.all, own)?;
-        self.add(repository, id, new.uploader.clone());
-        Ok(())
-    }
-
-    /// Adds a session; returns false if it was known.
-    pub(crate) fn add(
-        &mut self,
-        repository: &RepositoryName,
-        id: UploadId,
-        uploader: Option<Uploader>,
-    ) -> bool {
-        let sessions = self.open.entry(repository.clone()).or_default();
-        let Entry::Vacant(session) = sessions.entry(id) else {
-            return false;
-        };
-        if let Some(who) = &uploader {
-            *self.by_uploader.entry(who.clone()).or_default() += 1;
-        }
-        session.insert(uploader);
-        self.all += 1;
-        true
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn all(&self) -> usize {
-        self.all
-    }
-
-    /// Removes a session, if it is known.
-    pub(crate) fn end(&mut self, repository: &RepositoryName, id: &UploadId) {
-        let Some(sessions) = self.open.get_mut(repository) else {
-            return;
-        };
-        let Some(uploader) = sessions.remove(id) else {
-            return;
-        };
-        if sessions.is_empty() {
-            self.open.remove(repository);
-        }
-        self.all -= 1;
-        if let Some(who) = uploader
-            && let Entry::Occupied(mut own) = self.by_uploader.entry(who)
-        {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
-    }
-}
-
-impl OpenUploads {
-    pub(crate) fn new(layout: &Layout) -> Self {
-        Self {
-            known: Mutex::default(),
-            recorded: OnceCell::new(),
-            unsearched: AsyncMutex::new(vec![layout.repositories()]),
-        }
-    }
-
-    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use std::{collections::HashSet, fs, path::Path};
 
 impl FsStorage {
     /// Returns the number of open upload sessions in all repositories, as far as they are known. Sessions of another
@@ -132,7 +35,7 @@ impl FsStorage {
             // Unless somebody else reads them now.
             let _ = store.open_uploads.recorded.set(());
         }
-        store.open_uploads.known().all
+        store.open_uploads.known().all()
     }
 
     /// Counts the sessions from before the start, once. Waiting for it holds no thread, and the records are read on a
@@ -228,12 +131,7 @@ impl Store {
         let mut after = page.after.cloned();
         // One more than the page says that there is more.
         while found.len() <= page.limit {
-            let next = {
-                let known = self.open_uploads.known();
-                let bounds = (after.as_ref().map_or(Unbounded, Excluded), Unbounded);
-                let next = known.open.range::<RepositoryName, _>(bounds).next();
-                next.map(|(repository, _)| repository.clone())
-            };
+            let next = self.open_uploads.known().next(after.as_ref()).cloned();
             let Some(repository) = next else {
                 break;
             };
@@ -253,14 +151,16 @@ impl Store {
         let there: HashSet<UploadId> = self.upload_ids(repository, None)?.collect();
         let missing: Vec<UploadId> = {
             let known = self.open_uploads.known();
-            let sessions = known.open.get(repository).into_iter().flatten();
-            let missing = sessions.filter(|(id, _)| !there.contains(id));
-            missing.map(|(id, _)| *id).collect()
+            known
+                .of(repository)
+                .filter(|id| !there.contains(id))
+                .copied()
+                .collect()
         };
         for id in missing {
             self.drop_if_ended(repository, id)?;
         }
-        Ok(self.open_uploads.known().open.contains_key(repository))
+        Ok(self.open_uploads.known().has(repository))
     }
 
     /// Forgets a known session whose directory is gone.

@@ -9,6 +9,18 @@ use crate::{
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 /// Status and headers of a response, read by a client.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, StatusCode, header};
+/// use registry_core::protocol::Answer;
+///
+/// let link = r#"</v2/_catalog?n=100&last=team/app>; rel="next""#;
+/// let headers = HeaderMap::from_iter([(header::LINK, HeaderValue::from_static(link))]);
+///
+/// let answer = Answer::new(StatusCode::OK, &headers);
+/// assert_eq!(answer.next(), Some("/v2/_catalog?n=100&last=team/app"));
+/// assert_eq!(answer.digest(), None);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// The status.

@@ -6,6 +6,16 @@ use http::{HeaderMap, HeaderName, header};
 use std::fmt;
 
 /// Required target of a tag before a `PUT`: `If-Match` and `If-None-Match: *`, beyond the specification.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Method, header};
+/// use registry_core::protocol::{Precondition, Request};
+///
+/// let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static("*"))]);
+/// let request = Request::parse(&Method::PUT, "/v2/team/app/manifests/v1", None, &headers)?;
+/// assert!(matches!(request, Request::PutManifest { precondition: Some(Precondition::Absent), .. }));
+/// # Ok::<(), registry_core::protocol::InvalidRequest>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// `If-None-Match: *`

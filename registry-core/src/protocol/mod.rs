@@ -3,6 +3,32 @@
 //!
 //! It uses no clock, storage or sockets. It works in both directions: [`Request`] also builds requests, and
 //! [`Answer`] reads responses. Test suites, mirrors and replication thus use the same types.
+//!
+//! ```
+//! use registry_core::{
+//!     Algorithm, Digest, RepositoryName,
+//!     protocol::{Answer, Links, Request, Response},
+//! };
+//!
+//! let repository = RepositoryName::parse("team/app")?;
+//! let digest = Digest::of(Algorithm::Sha256, b"content");
+//!
+//! // A client builds a request.
+//! let push = Request::PushBlob { repository: repository.clone(), digest };
+//! let target = push.target();
+//!
+//! // The server parses it, and responds.
+//! let (path, query) = target.split_once('?').unwrap();
+//! let parsed = Request::parse(&push.method(), path, Some(query), &push.headers())?;
+//! assert_eq!(parsed, push);
+//! let (status, headers) = Response::BlobCreated { repository, digest }.head(&Links::default());
+//!
+//! // The client reads the response.
+//! let answer = Answer::new(status, &headers);
+//! assert_eq!(answer.status, http::StatusCode::CREATED);
+//! assert_eq!(answer.location(), Some(&*format!("/v2/team/app/blobs/{digest}")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod answer;
 mod condition;

@@ -1,6 +1,19 @@
 //! [`PageQuery`]: `n` and `last`, the pagination of every listing.
 
 /// Requested page of a listing.
+///
+/// ```
+/// use registry_core::{Tag, protocol::PageQuery};
+///
+/// // Let the registry choose the size of the first page.
+/// let first = PageQuery::<Tag>::default();
+/// assert_eq!((first.n, first.last), (None, None));
+///
+/// // Continue after the last tag of the previous page.
+/// let next = PageQuery::first(50).after(Tag::parse("v1.9")?);
+/// assert_eq!(next.n, Some(50));
+/// # Ok::<(), registry_core::reference::InvalidTag>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageQuery<K> {
     /// Maximum number of items; `None` leaves it to the registry.

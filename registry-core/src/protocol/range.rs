@@ -11,6 +11,15 @@ const CONTENT_RANGE: &str = "`<first>-<last>`, both inclusive";
 /// Returns no ranges if the header has to be ignored: for another unit than bytes, or a list with a malformed
 /// item. At most one range more than the maximum for a response is parsed.
 ///
+/// ```
+/// use registry_core::{RangeSpec, protocol::parse_ranges};
+///
+/// assert_eq!(parse_ranges("bytes=0-99,-10")?, [RangeSpec::FromTo(0, 99), RangeSpec::Last(10)]);
+/// assert_eq!(parse_ranges("lines=1-2")?, []);
+/// assert!(parse_ranges("bytes=x").is_err());
+/// # Ok::<(), registry_core::protocol::InvalidRequest>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`InvalidRequest::Header`] for a single malformed range of bytes.
@@ -47,6 +56,15 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Position of a chunk in the blob: `Content-Range: <first>-<last>`, both inclusive, never empty.
+///
+/// ```
+/// use registry_core::protocol::ContentRange;
+///
+/// let chunk = ContentRange::parse("100-149")?;
+/// assert_eq!((chunk.first(), chunk.length(), chunk.end()), (100, 50, 150));
+/// assert_eq!(Some(chunk), ContentRange::of(100, 50));
+/// # Ok::<(), registry_core::protocol::InvalidRequest>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentRange {
     first: u64,

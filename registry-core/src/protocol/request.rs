@@ -20,6 +20,32 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::sync::Arc;
 
 /// Parsed request.
+///
+/// A client builds its requests from the same type:
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, RangeSpec, RepositoryName, protocol::Request};
+///
+/// let digest = Digest::of(Algorithm::Sha256, b"content");
+/// let request = Request::Blob {
+///     repository: RepositoryName::parse("team/app")?,
+///     digest,
+///     head: false,
+///     ranges: vec![RangeSpec::From(1 << 20)],
+///     known: None,
+/// };
+///
+/// let mut sent = http::Request::builder()
+///     .method(request.method())
+///     .uri(format!("https://registry.example{}", request.target()));
+/// for (name, value) in &request.headers() {
+///     sent = sent.header(name, value);
+/// }
+/// let sent = sent.body(())?;
+/// assert_eq!(sent.uri().path(), format!("/v2/team/app/blobs/{digest}"));
+/// assert_eq!(sent.headers()["range"], "bytes=1048576-");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(
@@ -121,6 +147,19 @@ pub enum Request {
 
 impl Request {
     /// Parses method, raw path, query and headers.
+    ///
+    /// ```
+    /// use http::{HeaderMap, Method};
+    /// use registry_core::protocol::{InvalidRequest, Request};
+    ///
+    /// let (path, headers) = ("/v2/team/app/tags/list", HeaderMap::new());
+    /// let request = Request::parse(&Method::GET, path, Some("n=50"), &headers)?;
+    /// assert!(matches!(request, Request::Tags { page, .. } if page.n == Some(50)));
+    ///
+    /// let refused = Request::parse(&Method::DELETE, path, None, &headers).unwrap_err();
+    /// assert!(matches!(refused, InvalidRequest::Method { allowed } if allowed.contains(&Method::GET)));
+    /// # Ok::<(), InvalidRequest>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -388,7 +427,7 @@ fn open(repository: RepositoryName, query: Query<'_>) -> Result<Request, Invalid
     {
         return Ok(mount(repository, digest, query));
     }
-    // A digest that nothing here can have is one that cannot be mounted: the client pushes the blob.
+    // A `mount` with an unsupported digest counts as no mount, so that the client pushes the blob.
     if query.first("digest").is_some() {
         return Ok(Request::PushBlob {
             repository,

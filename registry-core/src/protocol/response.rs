@@ -23,6 +23,18 @@ const KEEPS_REFERRERS: &str = concat!(
 );
 
 /// Successful response, before conversion into status and headers.
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, protocol::{Links, Response}};
+///
+/// let digest = Digest::of(Algorithm::Sha256, b"content");
+/// let response = Response::Blob { digest, size: 7, part: Some(2..4) };
+///
+/// let (status, headers) = response.head(&Links::default());
+/// assert_eq!(status, 206);
+/// assert_eq!(headers["content-range"], "bytes 2-3/7");
+/// assert_eq!(headers["docker-content-digest"], digest.to_string());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[expect(
@@ -129,7 +141,7 @@ impl Response {
             Self::Redirect { digest, to } => {
                 headers.content(digest);
                 headers.set(header::LOCATION, to);
-                // It is for whoever asked, and for a time.
+                // The URL may contain a signature for this client, which expires.
                 headers.set(header::CACHE_CONTROL, "no-store");
                 StatusCode::TEMPORARY_REDIRECT
             }

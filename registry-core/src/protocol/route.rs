@@ -14,6 +14,15 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use std::{borrow::Cow, fmt};
 
 /// Endpoint that a path under `/v2/` names.
+///
+/// ```
+/// use registry_core::protocol::Endpoint;
+///
+/// let endpoint = Endpoint::parse("/v2/team%2Fapp/manifests/v1")?;
+/// assert_eq!(endpoint.repository().unwrap().as_str(), "team/app");
+/// assert_eq!(endpoint.to_string(), "/v2/team/app/manifests/v1");
+/// # Ok::<(), registry_core::protocol::InvalidRequest>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -53,7 +62,7 @@ impl Endpoint {
             Route::Manifest => Self::Manifest(name()?, Reference::parse(last)?),
             Route::Blob => Self::Blob(name()?, Digest::parse(last)?),
             Route::Uploads => Self::Uploads(name()?),
-            // What is no id was never given out, so it is as unknown as any other.
+            // No session can have a malformed id, so it gets the answer for an unknown session.
             Route::Upload => Self::Upload(name()?, UploadId::parse(last).or(Err(InvalidRequest::UploadId))?),
             Route::Referrers => Self::Referrers(name()?, Digest::parse(last)?),
         })
@@ -263,12 +272,21 @@ pub(super) fn encode(text: &str) -> impl fmt::Display + '_ {
 /// It is empty by default, which makes links path-relative; that works behind every proxy. As in registry:2,
 /// a `Link` to the next page never has a scheme and host, because some clients append it to the address that
 /// they know. A value in a request's extensions replaces it for that request.
+///
+/// ```
+/// use registry_core::protocol::{Endpoint, Links};
+///
+/// let links = Links::below("https://example.com/registry")?;
+/// assert_eq!(links.to(&Endpoint::Base), "https://example.com/registry/v2/");
+/// assert_eq!(Links::default().to(&Endpoint::Base), "/v2/");
+/// # Ok::<(), registry_core::protocol::InvalidBase>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     base: String,
 }
 
-/// InvalidRequest for a base that cannot precede `/v2/` in a URL.
+/// Error for a base that cannot precede `/v2/` in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is neither a path such as `/registry` nor a URL such as `https://example.com/registry`, in ASCII and \

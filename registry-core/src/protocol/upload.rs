@@ -8,6 +8,16 @@
 use super::range::ContentRange;
 
 /// An upload session, as the protocol sees it: the number of its bytes.
+///
+/// ```
+/// use registry_core::protocol::{ChunkRefused, ContentRange, Upload};
+///
+/// let upload = Upload::at(0).advanced(5);
+/// assert_eq!(upload.begin_chunk(ContentRange::of(5, 10), Some(10)), Ok(Some(15)));
+///
+/// let gap = upload.begin_chunk(ContentRange::of(9, 1), Some(1));
+/// assert_eq!(gap, Err(ChunkRefused::OutOfOrder { start: 9, offset: 5 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upload {
     offset: u64,

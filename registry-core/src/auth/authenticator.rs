@@ -5,6 +5,41 @@ use async_trait::async_trait;
 use std::{fmt::Debug, sync::Arc};
 
 /// Identifies the sender of a request.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use registry_core::{
+///     Authenticator, Identity,
+///     auth::{Access, AuthError, AuthRequest, Challenge, TokenError},
+/// };
+/// # #[derive(Debug)]
+/// # struct Tokens;
+/// # impl Tokens {
+/// #     async fn user(&self, token: &str) -> std::io::Result<Option<String>> {
+/// #         Ok(Some(token.to_owned()))
+/// #     }
+/// # }
+///
+/// #[async_trait]
+/// impl Authenticator for Tokens {
+///     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+///         let Some(token) = request.bearer()? else {
+///             return Ok(None);
+///         };
+///         // A database that is down has decided nothing.
+///         let user = self.user(token).await.map_err(|error| AuthError::Failed(error.into()))?;
+///         user.map(|user| Some(Identity::new(user))).ok_or(AuthError::Rejected)
+///     }
+///
+///     fn challenges(&self, request: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
+///         let challenge = Challenge::bearer("https://example.com/token", "registry.example.com");
+///         match request.map(|request| request.bearer()) {
+///             Some(Ok(Some(_refused))) => vec![challenge.because(TokenError::InvalidToken)],
+///             _ => vec![challenge],
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Returns the sender, or `None` if the request carries no credentials.

@@ -62,6 +62,39 @@ impl<'a> Authorize<'a> {
 }
 
 /// Decides about permission for an operation.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use registry_core::{
+///     Authorizer, Identity, Registry,
+///     auth::{AuthError, Authorize, Decision},
+///     storage::MemoryStorage,
+/// };
+///
+/// /// Gives each team the repositories below its name, and hides all others.
+/// #[derive(Debug)]
+/// struct Teams;
+///
+/// #[async_trait]
+/// impl Authorizer for Teams {
+///     async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
+///         let team = ask.access.repository.as_ref().and_then(|name| name.as_str().split('/').next());
+///         let groups = ask.who.map_or(&[][..], |user| &user.groups);
+///         let allowed = team.is_none_or(|team| groups.iter().any(|group| **group == *team));
+///         Ok(if allowed { Decision::Allow } else { Decision::DenyHidden })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::builder(MemoryStorage::new()).authorizer(Teams).build();
+/// let ann = registry.as_identity(Identity::new("ann").in_groups(["web"]));
+///
+/// assert!(ann.repository("web/shop")?.push_blob("content", None).await.is_ok());
+/// assert!(ann.repository("data/model")?.push_blob("content", None).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
     /// Decides about one operation.

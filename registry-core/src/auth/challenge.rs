@@ -4,6 +4,26 @@ use super::{Access, Scope};
 use http::HeaderValue;
 
 /// Login method for `WWW-Authenticate`.
+///
+/// ```
+/// use registry_core::{
+///     Registry,
+///     auth::{Challenge, FromExtensions},
+///     storage::MemoryStorage,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::builder(MemoryStorage::new())
+///     .authenticator(FromExtensions.challenging(Challenge::basic("my service")))
+///     .build();
+///
+/// let response = registry.handle(http::Request::get("/v2/").body(String::new())?).await;
+/// assert_eq!(response.status(), 401);
+/// assert_eq!(response.headers()["www-authenticate"], r#"Basic realm="my service""#);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Challenge {

@@ -4,6 +4,23 @@ use super::Access;
 use std::sync::Arc;
 
 /// Authenticated user or service: a subject, its groups, and optionally a limit to the use of this login.
+///
+/// ```
+/// use registry_core::{Identity, Registry, auth::Scope, storage::MemoryStorage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // A token that allows less than its user may do.
+/// let scope: Scope = "repository:team/app:pull".parse()?;
+/// let robot = Identity::new("robot").limited_to(scope.accesses());
+///
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let repository = registry.as_identity(robot).repository("team/app")?;
+/// assert!(repository.manifest("v1").await.is_ok());
+/// assert!(repository.push_blob("content", None).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {

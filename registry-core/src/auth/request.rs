@@ -23,6 +23,15 @@ pub struct AuthRequest<'a> {
 
 /// Address of the client, in a request's extensions. The listener sets it, or a host that knows its trusted
 /// proxies. Failed logins are logged and limited by this address.
+///
+/// ```
+/// use registry_core::auth::ClientAddress;
+///
+/// let peer = "192.0.2.7:49152".parse()?;
+/// let request = http::Request::get("/v2/").extension(ClientAddress(peer)).body(())?;
+/// # assert_eq!(request.extensions().get(), Some(&ClientAddress(peer)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub SocketAddr);
 
@@ -53,29 +62,13 @@ impl<'a> AuthRequest<'a> {
     /// scheme: another authenticator may accept it.
     ///
     /// ```
-    /// use async_trait::async_trait;
-    /// use registry_core::{
-    ///     Authenticator, Identity,
-    ///     auth::{Access, AuthError, AuthRequest, Challenge},
-    /// };
+    /// use registry_core::{Identity, auth::{AuthError, AuthRequest}};
     ///
-    /// #[derive(Debug)]
-    /// struct OneUser;
-    ///
-    /// #[async_trait]
-    /// impl Authenticator for OneUser {
-    ///     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
-    ///         match request.basic()? {
-    ///             Some(login) if login.user() == "ann" && login.password() == b"secret" => {
-    ///                 Ok(Some(Identity::new("ann")))
-    ///             }
-    ///             Some(_) => Err(AuthError::Rejected),
-    ///             None => Ok(None),
-    ///         }
-    ///     }
-    ///
-    ///     fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
-    ///         vec![Challenge::basic("my service")]
+    /// fn identify(request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
+    ///     match request.basic()? {
+    ///         Some(login) if login.password() == b"secret" => Ok(Some(Identity::new(login.user()))),
+    ///         Some(_) => Err(AuthError::Rejected),
+    ///         None => Ok(None),
     ///     }
     /// }
     /// ```

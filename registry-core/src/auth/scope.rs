@@ -37,6 +37,15 @@ impl Scope {
     /// order of the first permission for each.
     ///
     /// `push` comes with `pull`, because clients look before they push. Moving a tag is `push`, too.
+    ///
+    /// ```
+    /// use registry_core::{Action, RepositoryName, auth::{Access, Scope}};
+    ///
+    /// let needed = [Access::to(&RepositoryName::parse("team/app")?, Action::Push), Access::catalog()];
+    /// let scopes: Vec<String> = Scope::of(&needed).iter().map(ToString::to_string).collect();
+    /// assert_eq!(scopes, ["repository:team/app:pull,push", "registry:catalog:*"]);
+    /// # Ok::<(), registry_core::name::InvalidName>(())
+    /// ```
     #[must_use]
     pub fn of(needed: &[Access]) -> Vec<Self> {
         let mut scopes: Vec<Self> = Vec::new();

@@ -1,4 +1,4 @@
-//! [`Context`]: who does what an operation does, and where.
+//! [`Context`]: repository, originator and request of an operation.
 
 use crate::{auth::Identity, name::RepositoryName};
 use std::{net::SocketAddr, sync::Arc};
@@ -24,6 +24,32 @@ pub struct Context {
 
 impl Context {
     /// Describes an operation of the host on a repository. Meant for tests of hooks.
+    ///
+    /// ```
+    /// use async_trait::async_trait;
+    /// use registry_core::{RepositoryName, hooks::{Context, HookError, Hooks}};
+    ///
+    /// #[derive(Debug)]
+    /// struct Small;
+    ///
+    /// #[async_trait]
+    /// impl Hooks for Small {
+    ///     async fn before_open_upload(&self, _: &Context, announced: Option<u64>) -> Result<(), HookError> {
+    ///         match announced {
+    ///             Some(1_000_000..) => Err(HookError::veto("push small layers only")),
+    ///             _ => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let context = Context::new(1, RepositoryName::parse("team/app")?);
+    /// assert!(Small.before_open_upload(&context, Some(5)).await.is_ok());
+    /// assert!(Small.before_open_upload(&context, Some(2_000_000)).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn new(operation: u64, repository: RepositoryName) -> Self {
         Self {
@@ -61,5 +87,13 @@ impl Actor {
 }
 
 /// Id of a request, in its extensions. A host sets it to find the same request in its own log.
+///
+/// ```
+/// use registry_core::hooks::RequestId;
+///
+/// let request = http::Request::get("/v2/").extension(RequestId("7f3a".into())).body(())?;
+/// # assert_eq!(request.extensions().get(), Some(&RequestId("7f3a".into())));
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub Arc<str>);

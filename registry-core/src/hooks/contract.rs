@@ -1,4 +1,4 @@
-//! The trait [`Hooks`], and what it is asked about.
+//! The trait [`Hooks`], and the operations that it is asked about.
 
 use super::{Context, Event, HookError};
 use crate::{digest::Digest, manifest::Manifest, reference::Tag, storage::PutManifest, upload_id::UploadId};
@@ -16,6 +16,43 @@ use std::{fmt::Debug, sync::Arc};
 ///
 /// An operation waits for `before_*`, so a host has to limit the duration of these methods.
 /// [`event`](Self::event) must not block: a host delegates longer work to another task.
+///
+/// ```
+/// use registry_core::{
+///     Registry,
+///     hooks::{Event, EventKind, Hooks},
+///     storage::MemoryStorage,
+/// };
+/// use std::sync::{Arc, mpsc};
+///
+/// /// Passes each push of a tag to the thread that deploys it.
+/// #[derive(Debug)]
+/// struct Deploy(mpsc::Sender<String>);
+///
+/// impl Hooks for Deploy {
+///     fn event(&self, event: &Arc<Event>) {
+///         if let EventKind::ManifestPushed { tags, .. } = &event.kind {
+///             for moved in tags {
+///                 let _ = self.0.send(format!("{}:{}", event.context.repository, moved.tag));
+///             }
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (sender, receiver) = mpsc::channel();
+/// let registry = Registry::builder(MemoryStorage::new()).hooks(Deploy(sender)).build();
+/// # use registry_core::{Tag, service::ManifestPush};
+/// # let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// # let push = ManifestPush::new(Tag::parse("v1")?, index);
+/// # registry.repository("team/app")?.put_manifest(push).await?;
+///
+/// // After a push of team/app:v1:
+/// assert_eq!(receiver.recv()?, "team/app:v1");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
     /// Runs before an upload session is opened. `announced` is the size of the blob in bytes, if the client sends it

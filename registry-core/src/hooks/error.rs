@@ -5,6 +5,18 @@ use http::StatusCode;
 use std::time::Duration;
 
 /// Refusal or failure of a hook. Either ends the operation.
+///
+/// ```
+/// use http::StatusCode;
+/// use registry_core::{Error, ErrorCode, hooks::HookError};
+/// use std::time::Duration;
+///
+/// let too_large = HookError::veto_as(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, "at most 1 GiB");
+/// assert_eq!(Error::from(too_large).wire().0, StatusCode::PAYLOAD_TOO_LARGE);
+///
+/// let outage = HookError::failed("the quota service does not answer").retry_after(Duration::from_secs(30));
+/// assert_eq!(Error::from(outage).wire().0, StatusCode::SERVICE_UNAVAILABLE);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HookError {

@@ -49,7 +49,7 @@ CRATES = {
     # A fixture of other programs' tests: a small tree.
     "registry-test": Rule(may_use=CORE, never=SERVERS | {"clap"}, packages=40),
     # Hosts, on the public API of the others.
-    "registry-standalone": Rule(may_use=ANY, names_axum=True),
+    "registry-server": Rule(may_use=ANY, names_axum=True),
     "registry-examples": Rule(may_use=ANY, names_axum=True),
     "registry-fuzz": Rule(may_use=CORE, never=SERVERS),
 }

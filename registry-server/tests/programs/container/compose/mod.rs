@@ -1,5 +1,5 @@
 //! The guide of deployments, `docs/deploying.md`, command by command. docker-compose runs the five set-ups in
-//! `examples/standalone/compose` behind real nginx and Apache, then the part about clients, and the chores.
+//! `registry-server/compose` behind real nginx and Apache, then the part about clients, and the chores.
 //!
 //! In each set-up the image is swapped, as its users would do it, from this registry to the real registry:2 and back.
 //! The content of both is kept. Then settings that became unnecessary are left out.

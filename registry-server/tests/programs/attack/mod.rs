@@ -278,7 +278,7 @@ fn nonsense(address: SocketAddr, seed: u64) {
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/corpus")
+        .join("../fuzz/corpus")
         .join(target);
     let mut inputs: Vec<_> = fs::read_dir(&directory)
         .expect("there is a corpus")

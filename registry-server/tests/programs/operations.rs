@@ -25,7 +25,7 @@ use crate::{
 const USERS: &str = "user:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\n";
 const LOGIN: (&str, &str) = ("Authorization", "Basic dXNlcjpwYXNzd29yZA==");
 
-const MANUAL: &str = include_str!("../../../../docs/operating.md");
+const MANUAL: &str = include_str!("../../../docs/operating.md");
 
 /// Time for which a count may lag behind the answer that it counts; only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,4 +1,6 @@
-//! `registry`: an OCI / Docker registry server, made from the public API of the registry crates.
+//! An OCI / Docker registry server, made from the public API of the registry crates.
+//!
+//! [`main`] is the binary `registry`.
 
 mod absent;
 mod access;
@@ -43,7 +45,9 @@ use std::{
     process::ExitCode,
 };
 
-fn main() -> ExitCode {
+/// Runs the command line of the binary `registry`, and returns the exit code of the process.
+#[must_use]
+pub fn main() -> ExitCode {
     // A link of that name is all that a container needs for `--entrypoint htpasswd`.
     if called("htpasswd") {
         return htpasswd::run(htpasswd::Program::parse().options);

@@ -9,7 +9,7 @@ pub(super) struct Guide {
 
 impl Guide {
     pub(super) fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploying.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deploying.md");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut blocks = BTreeMap::new();
         let mut lines = text.lines();

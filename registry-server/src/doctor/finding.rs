@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn every_check_is_explained() {
-        let page = include_str!("../../../../docs/doctor.md");
+        let page = include_str!("../../../docs/doctor.md");
         for check in Check::ALL {
             let name = serde_json::to_value(check).unwrap();
             let name = format!("`{}`", name.as_str().unwrap());

@@ -1,6 +1,6 @@
 //! Asserts that the table of all keys in `docs/configuration.md` matches [`KEYS`].
 //!
-//! `UPDATE_DOCS=1 cargo test -p registry-standalone documentation` regenerates it.
+//! `UPDATE_DOCS=1 cargo test -p registry-server documentation` regenerates it.
 
 use super::keys::{Form, KEYS, Key, Role};
 use std::{fmt::Write as _, fs, path::Path};
@@ -10,7 +10,7 @@ const END: &str = "<!-- keys: end -->\n";
 
 #[test]
 fn the_documentation_has_every_key_as_the_code_does() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (table, after) = rest.split_once(END).unwrap();

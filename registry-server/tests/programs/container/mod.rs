@@ -97,7 +97,7 @@ impl<'a> Yard<'a> {
 
     /// Builds a stage of the repository's own `Dockerfile`, by default the last.
     fn build(&self, stage: &str, tag: &str) {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut arguments = vec![
             "build",
             "--tag",
@@ -191,10 +191,10 @@ const AUTHORITIES: &str = "-----BEGIN CERTIFICATE-----\n";
 
 const CARGO: &str = r#"#!/bin/sh
 set -e
-test "$*" = "build --locked --release --package registry-standalone --target here"
+test "$*" = "build --locked --release --package registry-server --target here"
 test "$RUSTFLAGS" = "-C target-feature=+crt-static"
 grep -q '^members' Cargo.toml
-test -f Cargo.lock -a -f examples/standalone/Cargo.toml -a -d registry-core
+test -f Cargo.lock -a -f registry-server/Cargo.toml -a -d registry-core
 mkdir -p target/here/release
 cp /registry target/here/release/registry
 "#;

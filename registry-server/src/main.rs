@@ -1,0 +1,7 @@
+//! `registry`: an OCI / Docker registry server.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    registry_server::main()
+}

@@ -44,6 +44,30 @@ impl Repository {
 
     /// Opens a blob for reading, whole or in part.
     ///
+    /// ```
+    /// use http_body_util::BodyExt as _;
+    /// use registry_core::{
+    ///     RangeSpec, Registry,
+    ///     storage::{BlobBody, MemoryStorage, ReadBlob},
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    /// let blob = repository.push_blob("0123456789", None).await?;
+    ///
+    /// let last_three = ReadBlob::part(Some(RangeSpec::Last(3)));
+    /// let read = repository.open_blob(&blob.digest, last_three).await?.ok_or("no such blob")?;
+    /// assert_eq!(read.range, 7..10);
+    /// let BlobBody::Content(content) = read.body else {
+    ///     return Err("a redirect that was not allowed".into());
+    /// };
+    /// assert_eq!(content.into_stream().collect().await?.to_bytes(), "789");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::RangeUnsatisfiable`] if the range has none of the blob's bytes; [`Error`] if the blob may not
@@ -76,6 +100,24 @@ impl Repository {
     /// Reads a whole blob into memory, if it has at most `limit` bytes. Returns `None` if the repository does
     /// not hold it.
     ///
+    /// ```
+    /// use registry_core::{Error, Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    /// let blob = repository.push_blob(r#"{"os":"linux"}"#, None).await?;
+    ///
+    /// let config = repository.read_blob(&blob.digest, 4 << 20).await?.ok_or("no such blob")?;
+    /// assert_eq!(config, r#"{"os":"linux"}"#);
+    ///
+    /// let refused = repository.read_blob(&blob.digest, 5).await;
+    /// assert!(matches!(refused, Err(Error::BlobTooLarge { limit: 5 })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::BlobTooLarge`] if it has more bytes, none of which are read; [`Error`] if the blob may not be
@@ -104,6 +146,24 @@ impl Repository {
 
     /// Pushes a whole blob. Its digest must be `expected`, if that is given. Otherwise it is stored under its
     /// sha256.
+    ///
+    /// ```
+    /// use registry_core::{Algorithm, Digest, Error, Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    ///
+    /// let expected = Digest::of(Algorithm::Sha512, b"content");
+    /// let blob = repository.push_blob("content", Some(expected)).await?;
+    /// assert_eq!((blob.digest, blob.size), (expected, 7));
+    ///
+    /// let refused = repository.push_blob("other content", Some(expected)).await;
+    /// assert!(matches!(refused, Err(Error::DigestMismatch { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -173,6 +233,22 @@ impl Repository {
     ///
     /// Without `from`, the repositories that hold the blob are tried. The caller must be allowed to pull from
     /// the source.
+    ///
+    /// ```
+    /// use registry_core::{Registry, RepositoryName, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let base = RepositoryName::parse("library/base")?;
+    /// let layer = registry.repository(&base)?.push_blob("layer", None).await?;
+    ///
+    /// let repository = registry.repository("team/app")?;
+    /// assert_eq!(repository.mount(&layer.digest, Some(&base)).await?, Some(base));
+    /// assert!(repository.blob(&layer.digest).await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -19,6 +19,21 @@ use std::{
 };
 
 /// Builder for a registry, created by [`Registry::builder`].
+///
+/// ```
+/// use registry_core::{Limits, Registry, auth::FromExtensions, storage::MemoryStorage};
+///
+/// let mut limits = Limits::default();
+/// limits.blob_bytes = Some(10 << 30);
+///
+/// let registry = Registry::builder(MemoryStorage::new())
+///     .authenticator(FromExtensions)
+///     .limits(limits)
+///     .without_deletion()
+///     .external_url("https://registry.example.com")?
+///     .build();
+/// # Ok::<(), registry_core::protocol::InvalidBase>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Builder {
@@ -84,6 +99,22 @@ impl Builder {
 
     /// Allows anonymous clients to push, overwrite and delete, if there is no authorizer. It is explicit
     /// because on a network it allows these operations to everybody.
+    ///
+    /// ```
+    /// use registry_core::{Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// for (builder, status) in [
+    ///     (Registry::builder(MemoryStorage::new()), 403),
+    ///     (Registry::builder(MemoryStorage::new()).allow_anonymous_push(), 202),
+    /// ] {
+    ///     let push = http::Request::post("/v2/team/app/blobs/uploads/").body(String::new())?;
+    ///     assert_eq!(builder.build().handle(push).await.status(), status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn allow_anonymous_push(self) -> Self {
         Self {
             anonymous_push: true,
@@ -94,9 +125,31 @@ impl Builder {
     /// Answers `/v2/` with 200 for anonymous clients, although they could log in. By default they are asked to
     /// log in there, with 401, whatever they may do without a login.
     ///
-    /// docker sends credentials only after it was asked for them at `/v2/`, and pulls nothing without them if
-    /// it was. A registry for anonymous pulls by docker turns this off; pushes then need other clients, which
-    /// log in when an operation is refused.
+    /// docker logs in at `/v2/` only. If it is challenged there, it cannot pull without a login. Use this option
+    /// to allow anonymous pulls by docker. Pushes then need other clients, which log in when an operation is
+    /// refused.
+    ///
+    /// ```
+    /// use registry_core::{
+    ///     Registry,
+    ///     auth::{Challenge, FromExtensions},
+    ///     storage::MemoryStorage,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new())
+    ///     .authenticator(FromExtensions.challenging(Challenge::basic("my service")))
+    ///     .without_base_login()
+    ///     .build();
+    ///
+    /// let base = http::Request::get("/v2/").body(String::new())?;
+    /// assert_eq!(registry.handle(base).await.status(), 200);
+    /// let push = http::Request::post("/v2/team/app/blobs/uploads/").body(String::new())?;
+    /// assert_eq!(registry.handle(push).await.status(), 401);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn without_base_login(self) -> Self {
         Self {
             base_login: false,
@@ -104,7 +157,8 @@ impl Builder {
         }
     }
 
-    /// Adds hooks of the host. They are asked and told after those that were added before.
+    /// Adds hooks of the host. They are called after those that were added before. [`hooks`](crate::hooks) has an
+    /// example.
     pub fn hooks(mut self, hooks: impl Hooks) -> Self {
         self.hooks.push(Arc::new(hooks));
         self
@@ -116,6 +170,28 @@ impl Builder {
     }
 
     /// Accepts an index with manifests that are not in the repository, as in a mirror of some platforms.
+    ///
+    /// ```
+    /// use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let index = r#"{
+    ///     "schemaVersion": 2,
+    ///     "mediaType": "application/vnd.oci.image.index.v1+json",
+    ///     "manifests": [{
+    ///         "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    ///         "digest": "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    ///         "size": 3,
+    ///         "platform": {"os": "linux", "architecture": "riscv64"}
+    ///     }]
+    /// }"#;
+    /// let registry = Registry::builder(MemoryStorage::new()).allow_sparse_indexes().build();
+    /// let repository = registry.repository("mirror/app")?;
+    /// repository.put_manifest(ManifestPush::new(Tag::parse("v1")?, index)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn allow_sparse_indexes(self) -> Self {
         Self {
             sparse_indexes: true,
@@ -155,6 +231,23 @@ impl Builder {
 
     /// Refuses every change by a client, for example during maintenance: 405 `UNSUPPORTED`, regardless of the
     /// authorizer. The host itself may still change content in process.
+    ///
+    /// ```
+    /// use registry_core::{Error, Identity, Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).read_only().build();
+    ///
+    /// let ann = registry.as_identity(Identity::new("ann")).repository("team/app")?;
+    /// let refused = ann.push_blob("content", None).await;
+    /// assert!(matches!(refused, Err(Error::ReadOnly)));
+    ///
+    /// let host = registry.repository("team/app")?;
+    /// assert!(host.push_blob("content", None).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_only(self) -> Self {
         Self {
             read_only: true,
@@ -189,6 +282,24 @@ impl Builder {
     /// Sets the external location of the registry: a path (`/registry`) if a proxy strips one, or a URL
     /// (`https://example.com`) for absolute links. By default links are path-relative, which works behind any
     /// proxy that does not change paths.
+    ///
+    /// ```
+    /// use registry_core::{Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new())
+    ///     .allow_anonymous_push()
+    ///     .external_url("https://example.com/images")?
+    ///     .build();
+    ///
+    /// let push = http::Request::post("/v2/team/app/blobs/uploads/").body(String::new())?;
+    /// let response = registry.handle(push).await;
+    /// let location = response.headers()["location"].to_str()?;
+    /// assert!(location.starts_with("https://example.com/images/v2/team/app/blobs/uploads/"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -40,6 +40,24 @@ impl Registry {
     /// that the registry was built with, for this request. If the client is known, its [`Identity`] is in the
     /// response's extensions.
     ///
+    /// ```
+    /// use http_body_util::BodyExt as _;
+    /// use registry_core::{Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    ///
+    /// let request = http::Request::get("/v2/team/app/tags/list").body(String::new())?;
+    /// let response = registry.handle(request).await;
+    ///
+    /// assert_eq!(response.status(), 404);
+    /// let body = response.into_body().collect().await?.to_bytes();
+    /// assert!(body.starts_with(br#"{"errors":[{"code":"NAME_UNKNOWN","#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Dropping the future of a request that changes content is safe for the storage, but cuts the operation and
     /// loses its events. A server drops it when its client vanishes: use
     /// [`into_service`](Self::into_service) there, or `registry-axum`.

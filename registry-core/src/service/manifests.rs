@@ -120,6 +120,30 @@ impl Repository {
 
     /// Puts a manifest and moves its tags.
     ///
+    /// ```
+    /// use registry_core::{
+    ///     Error, Registry, Tag, protocol::Precondition, service::ManifestPush, storage::MemoryStorage,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    /// let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    ///
+    /// let mut push = ManifestPush::new(Tag::parse("1.2")?, index);
+    /// push.tags = vec![Tag::parse("latest")?];
+    /// let pushed = repository.put_manifest(push).await?;
+    /// assert_eq!(pushed.moved.len(), 2);
+    ///
+    /// let mut again = ManifestPush::new(Tag::parse("1.2")?, index);
+    /// again.precondition = Some(Precondition::Absent);
+    /// let refused = repository.put_manifest(again).await;
+    /// assert!(matches!(refused, Err(Error::Precondition { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Error::Manifest`] if it violates the image specification.
@@ -269,6 +293,26 @@ impl Repository {
 
     /// Deletes a tag and nothing else, or a manifest with every tag that points at it. Returns false if there
     /// was no such tag or manifest. The reference is a text or a value.
+    ///
+    /// ```
+    /// # use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    /// # let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    /// # let pushed = repository.put_manifest(ManifestPush::new(Tag::parse("v1")?, index)).await?;
+    ///
+    /// // Delete the tag. The manifest stays.
+    /// assert!(repository.delete_manifest("v1").await?);
+    /// assert!(repository.manifest(pushed.digest).await?.is_some());
+    ///
+    /// // Delete the manifest.
+    /// assert!(repository.delete_manifest(pushed.digest).await?);
+    /// assert!(!repository.delete_manifest(pushed.digest).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -166,6 +166,17 @@ impl Registry {
     /// Returns a repository by name, with the authority of the host. It need not exist yet. The name is a
     /// text or a [`RepositoryName`].
     ///
+    /// ```
+    /// use registry_core::{Registry, RepositoryName, storage::MemoryStorage};
+    ///
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    ///
+    /// let name = RepositoryName::parse("team/app")?;
+    /// assert_eq!(registry.repository(&name)?.name(), registry.repository("team/app")?.name());
+    /// assert!(registry.repository("Team/App").is_err());
+    /// # Ok::<(), registry_core::name::InvalidName>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InvalidName`] if the name is malformed.

@@ -34,6 +34,37 @@ impl Repository {
     /// listed too. They have to be read, at most [`Limits::referrers_bytes`](super::Limits) of them for one
     /// page.
     ///
+    /// ```
+    /// use registry_core::{
+    ///     Algorithm, Digest, MediaType, Registry, Tag, protocol::PageQuery, service::ManifestPush,
+    ///     storage::MemoryStorage,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    /// let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    /// let image = repository.put_manifest(ManifestPush::new(Tag::parse("v1")?, index)).await?.digest;
+    ///
+    /// let signature = serde_json::json!({
+    ///     "schemaVersion": 2,
+    ///     "mediaType": MediaType::OCI_INDEX,
+    ///     "artifactType": "application/vnd.example.signature",
+    ///     "manifests": [],
+    ///     "subject": {"mediaType": MediaType::OCI_INDEX, "digest": image.to_string(), "size": index.len()},
+    /// })
+    /// .to_string();
+    /// let digest = Digest::of(Algorithm::Sha256, signature.as_bytes());
+    /// repository.put_manifest(ManifestPush::new(digest, signature)).await?;
+    ///
+    /// let signatures = Some("application/vnd.example.signature");
+    /// let found = repository.referrers(&image, signatures, &PageQuery::default()).await?;
+    /// assert_eq!(found.items[0].digest, digest);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error`] if they may not be pulled, or the storage fails.

@@ -44,6 +44,21 @@ impl BlobSource {
     }
 
     /// Takes the items of a stream. Its size is not known in advance.
+    ///
+    /// ```
+    /// use http_body_util::BodyExt as _;
+    /// use registry_core::{Registry, service::BlobSource, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = Registry::builder(MemoryStorage::new()).build();
+    /// # let response = http::Response::new(String::from("content of another server"));
+    /// let stream = response.into_body().into_data_stream();
+    /// let blob = registry.repository("mirror/app")?.push_blob(BlobSource::stream(stream), None).await?;
+    /// assert_eq!(blob.size, 25);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stream<S, T, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E>> + Send + 'static,

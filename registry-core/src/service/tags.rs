@@ -27,6 +27,26 @@ impl Limits {
 impl Repository {
     /// Returns the tags in byte order, or `None` if the repository does not exist.
     ///
+    /// ```
+    /// use registry_core::{Registry, Tag, protocol::PageQuery, service::ManifestPush, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    /// assert!(repository.tags(&PageQuery::default()).await?.is_none());
+    ///
+    /// let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    /// for tag in ["v1", "v2", "v3"] {
+    ///     repository.put_manifest(ManifestPush::new(Tag::parse(tag)?, index)).await?;
+    /// }
+    /// let first = repository.tags(&PageQuery::first(2)).await?.ok_or("no such repository")?;
+    /// assert_eq!(first.items, [Tag::parse("v1")?, Tag::parse("v2")?]);
+    /// assert!(first.more);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error`] if they may not be pulled, or the storage fails.
@@ -51,6 +71,28 @@ impl Repository {
 
 impl Registry {
     /// Returns every repository in byte order, with the authority of the host.
+    ///
+    /// ```
+    /// use registry_core::{Registry, protocol::PageQuery, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    ///
+    /// let mut page = PageQuery::first(100);
+    /// loop {
+    ///     let listing = registry.repositories(&page).await?;
+    ///     for repository in &listing.items {
+    ///         println!("{repository}");
+    ///     }
+    ///     match listing.items.last() {
+    ///         Some(last) if listing.more => page = page.after(last.clone()),
+    ///         _ => break,
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -27,6 +27,26 @@ use std::pin::pin;
 impl Repository {
     /// Opens a session that is hashed with `algorithm` while it receives.
     ///
+    /// ```
+    /// use registry_core::{Algorithm, Digest, Registry, protocol::ContentRange, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let repository = registry.repository("team/app")?;
+    ///
+    /// let upload = repository.open_upload(Algorithm::Sha256).await?;
+    /// let offset = repository.append(&upload.id, None, "first ").await?;
+    /// assert_eq!(offset, 6);
+    ///
+    /// let digest = Digest::of(Algorithm::Sha256, b"first second");
+    /// let range = ContentRange::of(offset, 6);
+    /// let blob = repository.close(&upload.id, &digest, range, "second").await?;
+    /// assert_eq!(blob.size, 12);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::TooManyUploads`]; [`Error`] if the caller may not push to this repository, or the storage

@@ -4,6 +4,18 @@
 ///
 /// They are constant while the storage is open. The contract suite of `registry-conformance` tests each declared
 /// ability, and fails if it is missing. The service relies on no ability that is not declared.
+///
+/// ```
+/// use registry_core::storage::Abilities;
+///
+/// // A bucket that several processes share.
+/// let abilities = Abilities::none()
+///     .with_durable(true)
+///     .with_shared_sessions(true)
+///     .with_redirects(true)
+///     .with_min_chunk(Some(5 << 20));
+/// assert!(!abilities.exclusive);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abilities {

@@ -48,6 +48,19 @@ impl BlobInfo {
 pub type ContentStream = Pin<Box<dyn Body<Data = Bytes, Error = StorageError> + Send>>;
 
 /// Bytes to send. The stream always works. The file, if any, allows a caller to use sendfile instead.
+///
+/// ```
+/// use http_body_util::BodyExt as _;
+/// use registry_core::storage::Content;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let content = Content::bytes("layer".into());
+/// assert!(content.file().is_none());
+/// assert_eq!(content.into_stream().collect().await?.to_bytes(), "layer");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Content {
     stream: ContentStream,
     file: Option<FileRange>,
@@ -57,6 +70,18 @@ pub struct Content {
 ///
 /// A caller that sends the file instead of the stream reports read errors to [`failed`](Self::failed). A
 /// watcher of the storage sees only the errors of the stream.
+///
+/// ```
+/// use registry_core::storage::{Content, FileRange};
+/// use std::{fs::File, sync::Arc};
+///
+/// fn with_file(stream: Content) -> std::io::Result<Content> {
+///     let file = Arc::new(File::open("blob")?);
+///     let size = file.metadata()?.len();
+///     let range = FileRange::new(file, 0..size).watched(|error| eprintln!("a blob is unreadable: {error}"));
+///     Ok(stream.with_file(range))
+/// }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FileRange {

@@ -3,7 +3,24 @@
 use super::error::Result;
 use async_trait::async_trait;
 
-/// Tells the condition of a storage.
+/// Reports the condition of a storage.
+///
+/// ```
+/// use registry_core::storage::{MemoryStorage, Storage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let health = storage.health().ok_or("this storage has no health checks")?;
+///
+/// health.probe().await?;
+/// match health.space().await? {
+///     Some(space) => println!("{} of {} bytes are free", space.bytes_free, space.bytes_total),
+///     None => println!("there is no known limit"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait StorageHealth: Send + Sync {
     /// Checks that the storage can be used: writes a little, reads it back and removes it. A read-only storage

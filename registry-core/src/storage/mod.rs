@@ -6,10 +6,13 @@
 //! - [`write`](Storage::write) changes content.
 //! - [`inspect`](Storage::inspect) lists everything that is stored.
 //! - [`expire`](Storage::expire) ends abandoned upload sessions.
-//! - [`health`](Storage::health) tells the condition of the storage.
+//! - [`health`](Storage::health) reports the condition of the storage.
 //!
-//! A plane that a wrapper does not forward is closed. A storage speaks of blobs, uploads, manifests and tags,
-//! never of paths. It knows neither HTTP nor requests.
+//! A plane that a wrapper does not forward is closed. The calls name blobs, uploads, manifests and tags, never
+//! paths. A storage depends neither on HTTP nor on requests.
+//!
+//! [`MemoryStorage`] is a complete backend, and the workspace has the example `own_backend`. A wrapper of another
+//! storage is made with [`forward_storage!`](crate::forward_storage).
 //!
 //! `registry-conformance` has a test for every promise made here, for any backend.
 

@@ -226,7 +226,7 @@ impl StorageWrite for MemoryStorage {
     ) -> Result<UploadState> {
         let append = Append::begin(&self.state, repository, &state)?;
         let mut hasher = body.take_hasher()?;
-        // What closes the session is kept when it has ended well, and not before.
+        // A closing body is stored only after it was received completely.
         let mut pieces = Vec::new();
         while let Some(piece) = body.next(PIECE).await? {
             piece.hash(&mut hasher)?;
@@ -271,7 +271,7 @@ impl StorageWrite for MemoryStorage {
             Committable::Session(upload) => upload.pieces(),
             Committable::Done(info) => return Ok(info),
         };
-        // Outside the lock, for this may be long; the session is looked at again below.
+        // Joining may take long, so it runs without the lock. The session is checked again below.
         let bytes = join(&pieces);
         if bytes.len() as u64 != proof.size() {
             return Err(StorageError::internal(format!(

@@ -38,7 +38,7 @@ pub struct Annotations {
 
 /// Error for annotations that are not a JSON object of strings with distinct names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("annotations are strings by name: {0}")]
+#[error("annotations must be an object of strings: {0}")]
 pub struct InvalidAnnotations(InvalidJson);
 
 impl Annotations {
@@ -97,7 +97,7 @@ impl FromStr for Annotations {
     fn from_str(json: &str) -> Result<Self, InvalidAnnotations> {
         let invalid = |error| InvalidAnnotations(InvalidJson::new(&error));
         let read = Self::read(serde_json::from_str(json).map_err(invalid)?)?;
-        read.ok_or_else(|| InvalidAnnotations(InvalidJson::new(&Error::custom("null is none"))))
+        read.ok_or_else(|| InvalidAnnotations(InvalidJson::new(&Error::custom("null is not an object"))))
     }
 }
 
@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for Strings {
         while let Some(name) = map.next_key_seed(Text)? {
             map.next_value_seed(Value(&name))?;
             if let Some(twice) = names.replace(name) {
-                return Err(Error::custom(format!("{} is there twice", quoted(&twice))));
+                return Err(Error::custom(format!("{} appears twice", quoted(&twice))));
             }
         }
         Ok(names.len())
@@ -165,7 +165,7 @@ impl Visitor<'_> for Value<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a string as {}", quoted(self.0))
+        write!(f, "a string for {}", quoted(self.0))
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
@@ -184,15 +184,15 @@ mod tests {
     #[test]
     fn annotations_are_strings_each_under_a_name_of_its_own() {
         for (json, problem) in [
-            (r#"{"c":5}"#, r#"expected a string as "c""#),
-            (r#"{"a":"b","c":null}"#, r#"expected a string as "c""#),
-            (r#"{"c":["d"]}"#, r#"expected a string as "c""#),
-            (r#"{"a":"1","b":"2","\u0061":"3"}"#, r#""a" is there twice"#),
+            (r#"{"c":5}"#, r#"expected a string for "c""#),
+            (r#"{"a":"b","c":null}"#, r#"expected a string for "c""#),
+            (r#"{"c":["d"]}"#, r#"expected a string for "c""#),
+            (r#"{"a":"1","b":"2","\u0061":"3"}"#, r#""a" appears twice"#),
             (r#"{"a":"\ud800"}"#, "hex escape"),
             (r#"{"\udc00":"a"}"#, "hex escape"),
             ("[]", "expected a JSON object"),
             (r#""text""#, "expected a JSON object"),
-            ("null", "null is none"),
+            ("null", "null is not an object"),
             ("{}{}", "trailing"),
             ("{", "EOF"),
             ("", "EOF"),

@@ -75,7 +75,7 @@ impl fmt::Display for Algorithm {
 ///
 /// let claimed = Digest::parse("sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")?;
 /// assert_eq!(Digest::of(Algorithm::Sha256, b"abc"), claimed);
-/// assert_ne!(Digest::of(Algorithm::Sha256, b"abd"), claimed);
+/// assert_ne!(Digest::of(Algorithm::Sha256, b"other"), claimed);
 /// # Ok::<(), registry_core::digest::InvalidDigest>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,10 +90,10 @@ pub struct Digest {
 #[non_exhaustive]
 pub enum InvalidDigest {
     /// The string does not have the form `algorithm:encoded`.
-    #[error("a digest reads `algorithm:hex`")]
+    #[error("a digest has the form `algorithm:hex`")]
     Grammar,
     /// The digest is well formed, but its algorithm is not supported.
-    #[error("the algorithm {0:?} is not supported; sha256 and sha512 are")]
+    #[error("the algorithm {0:?} is not supported; use sha256 or sha512")]
     UnknownAlgorithm(String),
     /// The algorithm is supported, but the hash does not have its lower-case hexadecimal form.
     #[error("a {0} digest has {hex} lower-case hexadecimal characters after the colon", hex = 2 * .0.len())]

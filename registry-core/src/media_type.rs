@@ -17,7 +17,7 @@ pub struct MediaType(Arc<str>);
 
 /// Error for a string that is not a media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a media type reads `type/subtype` (RFC 6838, section 4.2)")]
+#[error("a media type has the form `type/subtype` (RFC 6838, section 4.2)")]
 pub struct InvalidMediaType;
 
 /// Maximum length of a media type, in bytes. RFC 6838 allows 127 for each half.

@@ -17,7 +17,7 @@ pub struct UploadId(u128);
 
 /// Error for a string that is not the id of an upload session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an upload session is named by a UUID in lower case, with dashes")]
+#[error("the id of an upload session is a UUID in lower case, with dashes")]
 pub struct InvalidUploadId;
 
 impl UploadId {

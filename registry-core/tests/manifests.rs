@@ -91,7 +91,7 @@ fn no_field_of_any_object_may_be_in_another_case() {
     let upper = |field: &str, value: &str| format!("\"{}\":{value}", field.to_uppercase());
     for (of, field, document) in spelled(upper) {
         let refused = refusal(&document).unwrap_or_else(|| panic!("{of}: {document}"));
-        assert!(refused.contains(&format!("for `{field}`")), "{of}: {refused}");
+        assert!(refused.contains(&format!("as `{field}`")), "{of}: {refused}");
     }
     // The letters beyond ASCII that fold into it, where there are such fields.
     for letter in ["\u{17f}", "\\u017f"] {
@@ -99,7 +99,7 @@ fn no_field_of_any_object_may_be_in_another_case() {
         for (of, field, document) in spelled(long) {
             if field.contains('s') {
                 let refused = refusal(&document).unwrap_or_else(|| panic!("{of}: {document}"));
-                assert!(refused.contains(&format!("for `{field}`")), "{of}: {refused}");
+                assert!(refused.contains(&format!("as `{field}`")), "{of}: {refused}");
             }
         }
     }
@@ -111,7 +111,7 @@ fn no_field_of_any_object_may_be_there_twice() {
     for (of, field, document) in spelled(twice) {
         let refused = refusal(&document).unwrap_or_else(|| panic!("{of}: {document}"));
         assert!(
-            refused.contains(&format!("`{field}` is there twice")),
+            refused.contains(&format!("`{field}` appears twice")),
             "{of}: {refused}"
         );
     }

@@ -40,7 +40,8 @@ impl BasicLogin {
         }
         let decoded = Zeroizing::new(BASE64.decode(encoded).ok()?);
         let colon = decoded.iter().position(|&byte| byte == b':')?;
-        // A C program would end a password at the NUL, and bcrypt repeats what comes before it.
+        // Hash functions disagree about a NUL: programs in C end the password there, and bcrypt repeats the bytes
+        // before it.
         let plausible = decoded.len() <= MAX_LOGIN && !decoded.contains(&0);
         let user = decoded.get(..colon)?;
         (plausible && str::from_utf8(user).is_ok()).then_some(Self { decoded, colon })

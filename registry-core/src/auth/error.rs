@@ -12,13 +12,13 @@ pub enum AuthError {
     #[error("the credentials were rejected")]
     Rejected,
     /// Too many failed attempts.
-    #[error("too many attempts, the next one in {} seconds", retry_after.as_secs())]
+    #[error("too many failed attempts; retry after {} seconds", retry_after.as_secs())]
     Throttled {
         /// Time after which the client may try again.
         retry_after: Duration,
     },
     /// No decision can be made now. The client sees no further details.
-    #[error("authentication or authorization failed to decide")]
+    #[error("authentication or authorization failed")]
     Failed(#[source] BoxError),
 }
 

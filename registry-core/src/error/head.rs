@@ -13,7 +13,7 @@ impl Error {
         headers.set(header::CONTENT_TYPE, "application/json");
         match self {
             Self::Request(InvalidRequest::Method { allowed }) => headers.allow(allowed),
-            // A read-only registry answers what reads; which those are is the same for every endpoint that writes.
+            // Only methods that read are left. One list serves all endpoints.
             Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
                 headers.allow(&[Method::GET, Method::HEAD, Method::OPTIONS]);
             }
@@ -41,9 +41,9 @@ impl Error {
                 retry_after: Some(time),
                 ..
             } => headers.set(header::RETRY_AFTER, time.as_secs().max(1)),
-            // Nobody knows when one ends; soon, where pushes are under way.
+            // The time until a session ends is unknown. It is short while clients push.
             Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
-            // An operator is needed first.
+            // An operator has to intervene first.
             Self::Unavailable(_) => headers.set(header::RETRY_AFTER, 60),
             Self::TooManyDocuments { .. } => headers.set(header::RETRY_AFTER, 5),
             _ => {}

@@ -60,7 +60,9 @@ pub enum Error {
         limit: usize,
     },
     /// `n` of the catalog is larger than the maximum.
-    #[error("`n` is larger than {limit}, the limit for a page of the catalog: use a smaller `n`, or none")]
+    #[error(
+        "`n` is larger than {limit}, the maximum for a page of the catalog; use a smaller `n`, or omit it"
+    )]
     CatalogPage {
         /// Maximum number of repositories on a page.
         limit: usize,
@@ -89,7 +91,7 @@ pub enum Error {
     #[error("this registry is read-only")]
     ReadOnly,
     /// The host has disabled deletion.
-    #[error("this registry cannot delete: deletion is off")]
+    #[error("deletion is disabled in this registry")]
     DeletionOff,
     /// The storage does not support the operation.
     #[error("this registry cannot {0}")]
@@ -131,7 +133,7 @@ pub enum Error {
         limit: usize,
     },
     /// A chunk does not start at the session's offset, or another chunk is being received.
-    #[error("the chunk does not continue the upload session, which stands at {offset}")]
+    #[error("the chunk does not start at {offset}, the offset of the upload session")]
     ChunkOutOfOrder {
         /// The repository.
         repository: RepositoryName,
@@ -141,7 +143,7 @@ pub enum Error {
         offset: u64,
     },
     /// The announced length of a body differs from its `Content-Range`.
-    #[error("the Content-Range has {range} bytes, the Content-Length says {length}")]
+    #[error("the Content-Range has {range} bytes, but the Content-Length is {length}")]
     LengthMismatch {
         /// Length in `Content-Range`, in bytes.
         range: u64,
@@ -208,7 +210,7 @@ pub enum Error {
         url: String,
     },
     /// A descriptor in the manifest gives the wrong size.
-    #[error("{digest} has {stored} bytes, its descriptor says {claimed}")]
+    #[error("{digest} has {stored} bytes, but its descriptor gives {claimed}")]
     DescriptorSize {
         /// Digest of the content.
         digest: Digest,
@@ -251,7 +253,7 @@ pub enum Error {
         message: String,
     },
     /// A hook could not decide. The response has no further details; the source is for the log.
-    #[error("the registry cannot decide about this for now")]
+    #[error("the registry cannot decide about this request now")]
     Hook {
         /// Time after which the client may retry, if known.
         retry_after: Option<Duration>,
@@ -321,8 +323,8 @@ impl Error {
             Self::Throttled { .. } | Self::TooManyUploads { .. } | Self::TooManyDocuments { .. } => {
                 (S::TOO_MANY_REQUESTS, C::TooManyRequests)
             }
-            // 507 would be the word for it, but docker tries that for 50 seconds and then shows the status alone, as
-            // skopeo and podman do at once. This one they all show, with the message, and nobody tries again.
+            // 507 fits better, but docker retries it for 50 seconds, and docker, skopeo and podman show only the
+            // status. With 403 all of them show the message, and none retries.
             Self::Full(_) | Self::OutOfFiles(_) => (S::FORBIDDEN, C::Denied),
             Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, C::Unknown),
             Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
@@ -464,7 +466,7 @@ mod tests {
             "{} characters",
             logged.chars().count()
         );
-        assert!(logged.starts_with("the manifest is not valid JSON of its type") && logged.contains('…'));
+        assert!(logged.starts_with("the manifest is malformed") && logged.contains('…'));
         assert!(logged.contains(" at line 1 column "), "{logged}");
     }
 

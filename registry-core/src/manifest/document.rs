@@ -301,7 +301,7 @@ impl<'de> Visitor<'de> for Descriptor {
                     value(&mut map, name, is_pushed, Nullable(Text))?,
                 ),
                 "annotations" => annotations = Some(map.next_value()?),
-                // Nothing of these is kept, but what is pushed has to be what clients can decode.
+                // Both are dropped. They are checked, because clients that cannot decode one refuse the manifest.
                 "data" if is_pushed => {
                     value(&mut map, name, true, Nullable(Base64))?;
                 }

@@ -17,13 +17,13 @@ pub enum InvalidManifest {
     Utf8(#[from] str::Utf8Error),
     /// The document is not JSON, has a field of the wrong type, or a key that clients read differently; with
     /// line and column.
-    #[error("the manifest is not valid JSON of its type: {0}")]
+    #[error("the manifest is malformed: {0}")]
     Json(#[source] InvalidJson),
     /// Neither the document nor the request has a media type.
-    #[error("neither the manifest's mediaType nor the Content-Type header says what it is")]
+    #[error("neither the manifest's mediaType nor the Content-Type header gives a media type")]
     NoMediaType,
     /// A media type is malformed.
-    #[error("{text:?} is no media type: {source}")]
+    #[error("{text:?} is not a media type: {source}")]
     MediaType {
         /// Text in the document.
         text: String,
@@ -31,7 +31,7 @@ pub enum InvalidManifest {
         source: InvalidMediaType,
     },
     /// An artifact type is not a media type.
-    #[error("the artifactType {text:?} is no media type: {source}")]
+    #[error("the artifactType {text:?} is not a media type: {source}")]
     ArtifactType {
         /// Text in the document.
         text: String,
@@ -42,7 +42,7 @@ pub enum InvalidManifest {
     #[error("a manifest cannot have the media type {0}")]
     NotAManifest(MediaType),
     /// The media types of the document and the request differ.
-    #[error("the manifest's mediaType is {own}, the Content-Type header says {header}")]
+    #[error("the manifest's mediaType is {own}, but the Content-Type header is {header}")]
     MediaTypeMismatch {
         /// Media type in the document.
         own: MediaType,
@@ -61,7 +61,7 @@ pub enum InvalidManifest {
         field: &'static str,
     },
     /// Annotations are malformed, so that lists of referrers could not show them.
-    #[error("{of} has annotations that cannot be read: {source}")]
+    #[error("the annotations of {of} are malformed: {source}")]
     Annotations {
         /// Field of the descriptor that has them, or the manifest itself.
         of: &'static str,
@@ -72,7 +72,7 @@ pub enum InvalidManifest {
     #[error("a manifest has either `manifests`, or `config` and `layers`, not both")]
     Ambiguous,
     /// The digest of a descriptor is malformed.
-    #[error("`{field}` has a descriptor with the digest {text:?}: {source}")]
+    #[error("`{field}` has a descriptor with the malformed digest {text:?}: {source}")]
     Digest {
         /// Field with the descriptor.
         field: &'static str,

@@ -88,10 +88,10 @@ impl Keys {
         let bit = 1 << index;
         if self.reading == Reading::Pushed {
             if exact.is_none() {
-                return Err(format!("some clients take the key {key:?} for `{name}`"));
+                return Err(format!("some clients read the key {key:?} as `{name}`"));
             }
             if self.seen & bit != 0 {
-                return Err(format!("the key `{name}` is there twice"));
+                return Err(format!("the key `{name}` appears twice"));
             }
         }
         self.seen |= bit;
@@ -109,7 +109,7 @@ impl<'de> DeserializeSeed<'de> for &mut Keys {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         match self.reading {
             Reading::Pushed => deserializer.deserialize_str(self),
-            // A key with half of a surrogate pair is no text, and no field either.
+            // Bytes, because Go accepts unpaired surrogates in a key. Such a key matches no field.
             Reading::Stored => deserializer.deserialize_bytes(self),
         }
     }

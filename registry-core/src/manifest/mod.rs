@@ -443,12 +443,12 @@ mod tests {
             (&text, "{", r#"{"CONFIG":null,"#, "`config`"),
             (&text, "{", r#"{"\u017fubject":null,"#, "`subject`"),
             (&text, "{", "{\"\u{17f}ubject\":null,", "`subject`"),
-            (&text, "{", r#"{"\u0063onfig":null,"#, "`config` is there twice"),
+            (&text, "{", r#"{"\u0063onfig":null,"#, "`config` appears twice"),
             (
                 &text,
                 "{",
                 r#"{"annotations":{},"annotations":{},"#,
-                "`annotations` is there twice",
+                "`annotations` appears twice",
             ),
             (&text, r#""layers""#, r#""Layers""#, "`layers`"),
             (&text, r#""size":6"#, r#""size":6,"Size":7"#, "`size`"),
@@ -456,7 +456,7 @@ mod tests {
                 &text,
                 r#""size":6"#,
                 r#""size":6,"size":6"#,
-                "`size` is there twice",
+                "`size` appears twice",
             ),
             (&text, r#""size":5"#, r#""size":5,"URLS":[]"#, "`urls`"),
             (
@@ -469,7 +469,7 @@ mod tests {
                 &text,
                 r#""size":5"#,
                 r#""size":5,"data":"","data":"""#,
-                "`data` is there twice",
+                "`data` appears twice",
             ),
             (&index, r#""size":1"#, r#""size":1,"Platform":null"#, "`platform`"),
             (&platform, r#""os":"#, r#""OS":"#, "`os`"),
@@ -483,7 +483,7 @@ mod tests {
                 &platform,
                 r#""os":"#,
                 r#""os":"linux","os":"#,
-                "`os` is there twice",
+                "`os` appears twice",
             ),
         ] {
             let changed = document.replacen(from, to, 1);

@@ -16,7 +16,7 @@ pub(super) fn value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     seed: S,
 ) -> Result<Option<S::Value>, A::Error> {
     if must_fit {
-        // The place is at the end of the message, and stays there.
+        // `custom` takes line and column from the end of the message.
         let within = |error| A::Error::custom(format_args!("`{field}`: {error}"));
         return map.next_value_seed(seed).map(Some).map_err(within);
     }

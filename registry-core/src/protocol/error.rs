@@ -53,7 +53,7 @@ pub enum InvalidRequest {
         second: Digest,
     },
     /// A parameter of the query is malformed.
-    #[error("the parameter `{name}` is malformed: {expected}")]
+    #[error("the parameter `{name}` is malformed: expected {expected}")]
     Parameter {
         /// Name of the parameter.
         name: &'static str,
@@ -61,7 +61,7 @@ pub enum InvalidRequest {
         expected: &'static str,
     },
     /// `n` of a listing, or `last` of the catalog, is malformed.
-    #[error("the parameter `{name}` is malformed: {expected}")]
+    #[error("the parameter `{name}` is malformed: expected {expected}")]
     PageParameter {
         /// Name of the parameter.
         name: &'static str,
@@ -69,7 +69,7 @@ pub enum InvalidRequest {
         expected: &'static str,
     },
     /// A header is malformed.
-    #[error("the header {name} is malformed: {expected}")]
+    #[error("the header {name} is malformed: expected {expected}")]
     Header {
         /// Name of the header.
         name: &'static str,

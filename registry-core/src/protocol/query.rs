@@ -66,7 +66,7 @@ impl<'q> Query<'q> {
             Ok(count) if decimal => Ok(Some(usize::try_from(count).unwrap_or(usize::MAX))),
             _ => Err(InvalidRequest::PageParameter {
                 name,
-                expected: "a decimal number of at most 64 bits that is not negative",
+                expected: "a non-negative decimal number of at most 64 bits",
             }),
         }
     }

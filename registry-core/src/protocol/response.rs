@@ -19,7 +19,7 @@ use std::ops::Range;
 /// Warning in the form of the specification: code 299, a dash and the text.
 const KEEPS_REFERRERS: &str = concat!(
     "299 - \"this registry lists referrers (GET /v2/<name>/referrers/<digest>), ",
-    "and includes those of this index: it need not be kept\""
+    "and includes those of this index; the index is not needed\""
 );
 
 /// Successful response, before conversion into status and headers.

@@ -27,7 +27,7 @@ pub struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkRefused {
     /// The chunk does not start at the session's offset.
-    #[error("the chunk starts at {start}, the upload session stands at {offset}")]
+    #[error("the chunk starts at {start}, but the offset of the upload session is {offset}")]
     OutOfOrder {
         /// First byte that the client announced.
         start: u64,
@@ -35,7 +35,7 @@ pub enum ChunkRefused {
         offset: u64,
     },
     /// `Content-Range` and `Content-Length` contradict each other.
-    #[error("the Content-Range has {range} bytes, the Content-Length says {length}")]
+    #[error("the Content-Range has {range} bytes, but the Content-Length is {length}")]
     LengthMismatch {
         /// Length in `Content-Range`, in bytes.
         range: u64,

@@ -49,7 +49,7 @@ impl Repository {
             repository: self.name,
             subject,
             artifact_type,
-            // A page that was cut short says nothing of how many items the next one has.
+            // A page may end before `n` items, so the next one requests `n` again, not the length of this one.
             page: PageQuery {
                 last: Some(last),
                 ..page
@@ -162,7 +162,7 @@ impl Repository {
         precondition: Option<Precondition>,
         body: IncomingBody<'_>,
     ) -> Outcome {
-        // Before the body is read: what is refused is not collected.
+        // Decided before the body is read, so that a refused manifest is not received.
         let permits = self.permit_put(&reference, &tags).await?;
         let registry = &self.registry.inner;
         let mut share = registry.received.share(self.authority.uploader());

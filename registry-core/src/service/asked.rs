@@ -35,7 +35,7 @@ impl Asked {
     /// Logs a refusal, including the details for the operator that the client may not see.
     pub(super) fn refused(&self, error: &Error) {
         let (status, code) = error.wire();
-        // A full disk is the client's to hear about and the operator's to do something about.
+        // The client gets 403 for a full disk, but only the operator can resolve it.
         if !(status.is_server_error() || matches!(error, Error::Full(_) | Error::OutOfFiles(_))) {
             tracing::debug!(%status, %code, %error, "refused");
             return;
@@ -58,7 +58,7 @@ impl Asked {
             path = &*normalized(self.uri.path()),
             repository = self.repository().map(display),
             client = self.client.map(display),
-            "an answer breaks off: {}",
+            "a response broke off: {}",
             with_causes(error)
         );
     }

@@ -271,7 +271,7 @@ pub(super) async fn collect(
             return Err(too_large);
         }
         share.grow_to(there)?;
-        // One frame is the common case, and then nothing is copied.
+        // Most documents arrive in one frame, which is not copied.
         if first.is_empty() && whole.is_empty() {
             first = data;
         } else {

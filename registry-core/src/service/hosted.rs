@@ -88,7 +88,7 @@ where
         (self.spawn)(Box::pin(async move { sender.send(response.await) }));
         Box::pin(async move {
             Ok(receiver.await.unwrap_or_else(|| {
-                tracing::error!(%method, path = &*normalized(uri.path()), "a request's task ended without an answer");
+                tracing::error!(%method, path = &*normalized(uri.path()), "the task of a request ended without a response");
                 failed()
             }))
         })

@@ -75,7 +75,7 @@ impl Registry {
             let (parts, body) = request.into_parts();
             let path = normalized(parts.uri.path());
             let span = tracing::debug_span!("request", method = %parts.method, path = &*path);
-            // One copy of the code below, whatever `B` is.
+            // `Erased` makes the rest independent of `B`, so that it is compiled once.
             registry
                 .answer(parts, pin!(body::Erased(Box::pin(body))))
                 .instrument(span)
@@ -91,7 +91,7 @@ impl Registry {
         let mut aside = Aside::default();
         let outcome = self.run(&head, body, &mut aside).await;
         let outcome = outcome.and_then(|(response, body)| match parts.method {
-            // What it would be is only measured.
+            // Only the length of this body is used, and `finish` removes it.
             Method::HEAD => Ok((response, body)),
             _ => Ok((response, body.held(&self.inner.sent, aside.client.take())?)),
         });
@@ -129,7 +129,7 @@ impl Registry {
         let parts = head.parts();
         self.inner.limits.admit_head(&parts.uri, &parts.headers)?;
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
-        // The same for everybody, and browsers ask it without the login that they have.
+        // Every client gets the same answer, and browsers send this request without credentials.
         if let Request::Options { endpoint } = &request {
             return options(endpoint);
         }
@@ -144,7 +144,8 @@ impl Registry {
             Err(error) => Err(error),
         };
         outcome.map_err(|error| match error {
-            // Whatever it failed for, the next login shall do for the whole request, if there is such a login.
+            // The challenge is for all that the request needs, not only for the refused access, so that one login
+            // suffices.
             Error::Unauthorized {
                 challenges,
                 needed: refused,

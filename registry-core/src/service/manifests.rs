@@ -238,7 +238,7 @@ impl Repository {
                 stored = first.stored,
                 claimed = first.claimed,
                 descriptors = wrong.len(),
-                "a manifest gives other sizes than its content has, and is accepted"
+                "accepted a manifest with wrong sizes in its descriptors"
             );
         }
     }
@@ -250,7 +250,7 @@ impl Repository {
             return false;
         };
         let repository = &self.name;
-        tracing::info!(%repository, %tag, "a client keeps an index of referrers, which the API would list without");
+        tracing::info!(%repository, %tag, "a client maintains an index of referrers, although the registry lists them itself");
         true
     }
 
@@ -280,7 +280,7 @@ impl Repository {
                     size: child.size,
                     need,
                 }),
-                // Nobody can have pushed it here.
+                // No content with an unsupported algorithm can have been pushed here.
                 AnyDigest::Foreign(_) => foreign.push(child.digest.clone()),
             }
         }
@@ -338,7 +338,7 @@ impl Repository {
         let mut size = None;
         if operation.is_heard() {
             let stored = match (self.storage().manifest(&self.name, reference).await, reference) {
-                // It can be deleted although it cannot be read.
+                // An unreadable manifest can still be deleted.
                 (Err(_), Reference::Digest(_)) => None,
                 (stored, _) => stored?,
             };

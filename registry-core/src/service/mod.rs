@@ -235,7 +235,7 @@ impl Registry {
         let challenges = self.challenges(authority.request(), &needed);
         let login_helps = match authority.identity() {
             None => !challenges.is_empty(),
-            // A token that lacks this can be exchanged for one that has it.
+            // The client can exchange its token for one that includes this access.
             Some(who) => {
                 let token = |challenge: &Challenge| matches!(challenge, Challenge::Bearer { .. });
                 !who.is_granted(access) && challenges.iter().any(token)

@@ -1,4 +1,4 @@
-//! A channel for one value: the core has no runtime that brings one.
+//! Channel for one value. The core has no runtime that provides one.
 
 use std::{
     future::Future,

@@ -37,7 +37,7 @@ impl Before<'_> {
 
 /// One operation of a repository, as the hooks see it.
 ///
-/// If it is dropped before its end, the hooks that let it pass hear that it was abandoned: a later hook refused it, the
+/// If it is dropped before its end, the hooks that let it pass receive `Abandoned`: a later hook refused it, the
 /// storage failed, or its future was dropped.
 pub(super) struct Operation<'a> {
     repository: &'a Repository,
@@ -62,7 +62,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Returns true if somebody listens. Otherwise nothing need be found out for the hooks.
+    /// Returns true if there are hooks. Otherwise facts that only hooks need are not determined.
     pub(super) const fn is_heard(&self) -> bool {
         self.context.is_some()
     }
@@ -74,7 +74,7 @@ impl<'a> Operation<'a> {
         };
         for (number, hooks) in self.hooks.iter().enumerate() {
             let earlier = self.waiting;
-            // If this future is dropped meanwhile, the hook that is being asked hears of it, too.
+            // Counted before the call: if this future is dropped during it, the hook receives `Abandoned`, too.
             self.waiting = earlier.max(number + 1);
             if let Err(error) = before.ask(&**hooks, context).await {
                 self.waiting = earlier.max(number);

@@ -1,4 +1,4 @@
-//! [`Overruled`]: the answer that a listener sends in place of the router's.
+//! [`Overruled`]: response that a listener sends in place of the router's.
 
 use http::StatusCode;
 use std::sync::{Arc, OnceLock};

@@ -107,7 +107,7 @@ impl PartsBody {
                 Some(read) if read.range != range => Err(broken("has another size than before")),
                 Some(read) => match read.body {
                     BlobBody::Content(content) => Ok(Some(content)),
-                    BlobBody::Redirect(_) => Err(broken("is a redirect, which nobody asked for")),
+                    BlobBody::Redirect(_) => Err(broken("is a redirect, which was not allowed")),
                 },
             }
         }))
@@ -153,7 +153,7 @@ impl PartsBody {
                     };
                     let data = frame.into_data().unwrap_or_default();
                     let left = left.checked_sub(data.len() as u64);
-                    let left = left.ok_or_else(|| broken("has more bytes than were asked for"))?;
+                    let left = left.ok_or_else(|| broken("has more bytes than requested"))?;
                     self.state = State::Sending { stream, left };
                     if !data.is_empty() {
                         return Poll::Ready(Ok(Some(data)));

@@ -49,7 +49,7 @@ impl Repository {
         let read = read(&stored, limits.manifest_bytes, limits.referrers_in_tag);
         Ok(read.unwrap_or_else(|problem| {
             let repository = &self.name;
-            tracing::warn!(%repository, %tag, %problem, "an index of referrers is left out");
+            tracing::warn!(%repository, %tag, %problem, "an index of referrers is ignored");
             Vec::new()
         }))
     }
@@ -90,7 +90,7 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
     }
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
-        // Nobody could ask for another one here.
+        // No manifest with an unsupported algorithm can be in this repository.
         let AnyDigest::Known(digest) = entry.digest else {
             continue;
         };

@@ -95,14 +95,14 @@ impl Repository {
         Ok(match (precondition, permit.overwrite) {
             (Some(Precondition::Absent), _) => TagExpect::Absent,
             (None, false) => TagExpect::AbsentOrIs(digest),
-            // To say where the tag points is to say that it is moved, unless it points here.
+            // A put with `If-Match` for another manifest overwrites the tag.
             (Some(Precondition::Is(current)), false) if current != digest => {
                 return Err(self.overwrite_refused(tag.clone()));
             }
             (Some(Precondition::Is(_) | Precondition::Present), false) => TagExpect::Is(digest),
             (None, true) => TagExpect::Any,
             (Some(Precondition::Is(current)), true) => TagExpect::Is(current),
-            // Wherever it points now: if it moves before we do, the client is told so.
+            // The tag may have any target. If the target changes before the put, the put fails.
             (Some(Precondition::Present), true) => {
                 let current = self.target(tag).await?;
                 TagExpect::Is(current.ok_or_else(|| Error::Precondition { tag: tag.clone() })?)

@@ -117,15 +117,15 @@ impl Registry {
         let limit = self.inner.limits.catalog_page(page.n);
         let mut visible: Vec<RepositoryName> = Vec::new();
         let mut after = page.last.clone();
-        // One more than wanted, to know whether there is more that the caller may see.
+        // One more than requested, to know if the caller may see another repository.
         let mut ask = limit.saturating_add(1);
         while limit > 0 && visible.len() <= limit {
             let wanted = Page {
                 after: after.as_ref(),
                 limit: ask,
             };
-            // Each costs a search for where it begins: in small steps, somebody who sees nothing would make as many of
-            // them as there are repositories.
+            // Each page of the storage costs a search for its start. Growing pages bound the number of searches
+            // for a caller that sees few repositories.
             ask = ask
                 .saturating_mul(2)
                 .min(self.inner.limits.page_max.saturating_add(1));

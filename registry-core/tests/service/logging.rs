@@ -155,7 +155,7 @@ async fn an_answer_that_breaks_off_names_the_request_and_the_client() {
     sent.file().unwrap().failed(&failure());
 
     let line = format!(
-        "ERROR registry_core::service::asked: an answer breaks off: cannot read /data: input/output error method=GET \
+        "ERROR registry_core::service::asked: a response broke off: cannot read /data: input/output error method=GET \
          path=\"/v2/team/app/blobs/{DIGEST}\" repository=team/app client=192.0.2.7"
     );
     assert_eq!(log.take(), [line.clone(), line]);
@@ -252,7 +252,7 @@ async fn sizes_that_are_accepted_although_they_are_wrong_are_told() {
     let line = log.take().concat();
     for part in [
         "WARN ",
-        "gives other sizes than its content has, and is accepted",
+        "accepted a manifest with wrong sizes in its descriptors",
         "repository=team/app",
         "stored=2 claimed=7 descriptors=1",
     ] {

@@ -221,7 +221,7 @@ async fn wrong_sizes_are_a_choice() {
     assert_eq!(refused.wire().1.as_str(), "MANIFEST_INVALID");
     assert_eq!(
         refused.to_string(),
-        format!("{} has 2 bytes, its descriptor says 7", digest())
+        format!("{} has 2 bytes, but its descriptor gives 7", digest())
     );
     let wrong = accepted.wrong_sizes[0];
     assert_eq!((wrong.digest, wrong.stored, wrong.claimed), (digest(), 2, 7));

@@ -103,7 +103,7 @@ async fn a_hook_chooses_the_answer_to_a_veto_and_a_failure_is_unavailable() {
             || HookError::failed("secret").retry_after(Duration::from_secs(7)),
             503,
             "UNAVAILABLE",
-            "the registry cannot decide about this for now",
+            "the registry cannot decide about this request now",
         ),
     ] {
         let storage = MemoryStorage::new();

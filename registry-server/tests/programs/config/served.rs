@@ -217,12 +217,14 @@ fn a_manifest_with_wrong_sizes_is_refused_unless_the_configuration_accepts_it() 
 
         if accepted {
             answer.expect_status(201);
-            server
-                .says("other sizes than its content has, and is accepted\" claimed=3 descriptors=1 digest=");
+            server.says(
+                "accepted a manifest with wrong sizes in its descriptors\" claimed=3 descriptors=1 digest=",
+            );
         } else {
             let body = String::from_utf8(answer.expect_status(400).body).unwrap();
-            let sizes =
-                format!("{digest} has 2 bytes, its descriptor says 3; `validation.manifests.sizes: any`");
+            let sizes = format!(
+                "{digest} has 2 bytes, but its descriptor gives 3; `validation.manifests.sizes: any`"
+            );
             assert!(body.contains(&sizes), "{body}");
         }
     }

@@ -1,6 +1,7 @@
 //! Bodies: [`ResponseBody`], a stream that a file may replace, and the adapters that read a request's body.
 
 use super::{
+    FileSender,
     asked::Asked,
     documents::{Documents, Share},
 };
@@ -96,6 +97,18 @@ impl ResponseBody {
                     ..self
                 }
             }
+        }
+    }
+
+    /// Replaces a file by the frames of a listener that sends it by itself, if the listener accepts this file.
+    pub(super) fn sent_by(self, sender: &FileSender) -> Self {
+        match self.file.as_ref().and_then(|file| sender.frames(file)) {
+            Some(rest) => Self {
+                kind: Kind::Stream { first: None, rest },
+                file: None,
+                asked: self.asked,
+            },
+            None => self,
         }
     }
 

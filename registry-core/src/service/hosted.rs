@@ -1,6 +1,6 @@
 //! [`RegistryService`]: a registry as a service for any server, whose operations outlive their clients.
 
-use super::{Registry, ResponseBody, oneshot::oneshot};
+use super::{FileSender, Registry, ResponseBody, oneshot::oneshot};
 use crate::{
     error::Error,
     protocol::normalized,
@@ -53,7 +53,8 @@ impl Registry {
     /// # }).unwrap();
     /// ```
     ///
-    /// The body type is that of the server: `registry.into_service::<hyper::body::Incoming>(…)`.
+    /// The body type is that of the server: `registry.into_service::<hyper::body::Incoming>(…)`. A server that can send
+    /// files by itself adds a [`FileSender`] to the extensions of its requests.
     pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
         RegistryService {
             registry: self,
@@ -77,12 +78,18 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let sender: Option<FileSender> = request.extensions_mut().remove();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let response = self.registry.handle(request);
         if reads {
-            return Box::pin(async move { Ok(response.await) });
+            return Box::pin(async move {
+                Ok(match sender {
+                    Some(sender) => response.await.map(|body| body.sent_by(&sender)),
+                    None => response.await,
+                })
+            });
         }
         let (sender, receiver) = oneshot();
         (self.spawn)(Box::pin(async move { sender.send(response.await) }));

@@ -9,6 +9,7 @@ mod blobs;
 mod body;
 mod builder;
 mod documents;
+mod file_sender;
 mod head;
 mod hosted;
 mod http;
@@ -33,6 +34,7 @@ mod view;
 pub use self::{
     body::ResponseBody,
     builder::Builder,
+    file_sender::FileSender,
     hosted::{RegistryService, Task},
     limits::Limits,
     manifests::{ManifestPush, ManifestPushed},

@@ -1,6 +1,6 @@
 //! Tests of the service for servers: operations that outlive their clients, and tasks that end early.
 
-use crate::{every_request, filled, manifest};
+use crate::{digest, every_request, filled, logging::Unreadable, manifest};
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -8,8 +8,8 @@ use registry_core::{
     Hooks, Registry,
     hooks::{Context, HookError},
     manifest::Manifest,
-    service::{RegistryService, Task},
-    storage::{MemoryStorage, PutManifest},
+    service::{FileSender, RegistryService, Task},
+    storage::{Content, FileRange, MemoryStorage, PutManifest},
 };
 use std::sync::{
     Arc,
@@ -104,5 +104,30 @@ async fn a_task_that_ends_without_an_answer_is_a_failure_of_the_registry() {
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(body.starts_with(br#"{"errors":[{"code":"UNKNOWN""#), "{body:?}");
+    }
+}
+
+/// The storage offers an open file, and a stream of the same content that breaks off.
+#[tokio::test]
+async fn a_listener_that_sends_files_receives_its_own_frames_for_each_file_that_it_accepts() {
+    for (accepts, expected) in [(true, Some("bytes")), (false, None)] {
+        let mut service = spawned(Registry::builder(Unreadable { from: 1 }).build());
+        let sender = FileSender::new(move |file: &FileRange| {
+            assert_eq!(file.range, 0..5);
+            accepts.then(|| Content::bytes("bytes".into()).into_stream())
+        });
+        let request = Request::get(format!("/v2/team/app/blobs/{}", digest())).extension(sender);
+
+        let response = service
+            .call(request.body(Body::default()).unwrap())
+            .await
+            .unwrap();
+
+        assert_eq!(response.body().file().is_none(), accepts);
+        let body = response.into_body().collect().await.ok();
+        assert_eq!(
+            body.map(|body| body.to_bytes()).as_deref(),
+            expected.map(str::as_bytes)
+        );
     }
 }

@@ -31,8 +31,8 @@ const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 
 /// Opens blobs whose bytes cannot be read from offset `from` on, and supports nothing else.
 #[derive(Debug)]
-struct Unreadable {
-    from: usize,
+pub(crate) struct Unreadable {
+    pub(crate) from: usize,
 }
 
 fn failure() -> StorageError {

@@ -1,11 +1,8 @@
-//! The one handler: the path and the links of a request, and bodies in both directions.
+//! The one handler: the path and the links of a request.
 
 use axum::{body::Body, extract::OriginalUri};
 use http::{Request, Response, Uri, uri::PathAndQuery};
-use registry_core::{
-    protocol::Links,
-    service::{RegistryService, ResponseBody},
-};
+use registry_core::{protocol::Links, service::RegistryService};
 use std::{
     convert::Infallible,
     future::Future,
@@ -70,22 +67,9 @@ impl Service<Request<Body>> for MountService {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         self.prepare(&mut request);
-        let into_body = into_body(&mut request);
         let response = self.registry.call(request);
-        Box::pin(async move { response.await.map(|response| response.map(into_body)) })
+        Box::pin(async move { response.await.map(|response| response.map(Body::new)) })
     }
-}
-
-/// Returns the conversion of a response body into axum's. The listener of this crate sends files more efficiently.
-#[cfg(feature = "serve")]
-fn into_body(request: &mut Request<Body>) -> impl FnOnce(ResponseBody) -> Body + Send + use<> {
-    let sender = request.extensions_mut().remove();
-    move |body| crate::server::sendfile::body(sender, body)
-}
-
-#[cfg(not(feature = "serve"))]
-fn into_body(_: &mut Request<Body>) -> impl FnOnce(ResponseBody) -> Body + Send + use<> {
-    Body::new
 }
 
 /// Removes the prefix that the router has matched from the target.

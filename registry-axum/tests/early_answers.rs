@@ -2,19 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use async_trait::async_trait;
-use axum::{
-    Router,
-    extract::Request,
-    http::{Method, StatusCode},
-    middleware::{Next, from_fn},
-    response::{IntoResponse as _, Response},
-};
+use http::{Method, Request, Response};
 use libtest_mimic::{Arguments, Trial};
+use registry_axum::server::RequestBody;
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Registry,
     auth::{Access, AuthError, AuthRequest, Authenticator, Challenge, Identity},
+    service::{RegistryService, ResponseBody},
     storage::MemoryStorage,
 };
 use std::{
@@ -25,8 +23,10 @@ use std::{
     process::{Child, Command},
     sync::LazyLock,
 };
+use support::app::Around;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
+use tower_service::Service as _;
 
 const SIZE: usize = 30_000_000;
 
@@ -73,12 +73,12 @@ const CASES: [(&str, &str, &str, u16); 4] = [
 ];
 
 fn curl(arguments: &[&str]) {
-    asks_with_curl(&World::new(|router| router), arguments);
+    asks_with_curl(&World::new(None), arguments);
 }
 
 /// Without buffering, nginx also stops forwarding a body early.
 fn nginx() {
-    let world = World::new(|router| router);
+    let world = World::new(None);
     let nginx = Nginx::before(&world);
     let socket = nginx.socket.to_str().unwrap();
     for framing in [&[][..], &["--header", "Transfer-Encoding: chunked"]] {
@@ -134,7 +134,7 @@ for how in (body, chunks):
 connection.request("GET", "/v2/", headers={"Authorization": "Basic " + base64.b64encode(b"user:right").decode()})
 print(connection.getresponse().status, connection.sock is socket)
 "#;
-    let world = World::new(|router| router);
+    let world = World::new(None);
     for (user, method, path, status) in CASES {
         let printed = output(
             Command::new("python3")
@@ -154,11 +154,7 @@ print(connection.getresponse().status, connection.sock is socket)
 /// skopeo sends layers in chunks, and only to sessions that it opened, so these are refused in the middle of a push.
 fn skopeo() {
     for status in [401, 404, 405, 413] {
-        let world = World::new(move |router| {
-            router.layer(from_fn(move |request: Request, next: Next| async move {
-                early(status, request, next).await
-            }))
-        });
+        let world = World::new(Some(status));
         let image = world.image();
         let mut command = Command::new("skopeo");
         command
@@ -178,14 +174,25 @@ fn skopeo() {
     }
 }
 
-/// Answers a PATCH without reading it.
-async fn early(status: u16, request: Request, next: Next) -> Response {
-    if request.method() != Method::PATCH {
-        return next.run(request).await;
+/// Answers a PATCH with this status, if any, without reading it.
+async fn early(
+    status: Option<u16>,
+    mut service: RegistryService<RequestBody>,
+    request: Request<RequestBody>,
+) -> Response<ResponseBody> {
+    match status {
+        Some(status) if request.method() == Method::PATCH => {
+            let body = r#"{"errors":[{"code":"DENIED","message":"refused early"}]}"#;
+            let response = Response::builder()
+                .status(status)
+                .header("content-type", "application/json");
+            response.body(ResponseBody::full(body.into())).unwrap()
+        }
+        _ => {
+            let Ok(response) = service.call(request).await;
+            response
+        }
     }
-    let body = r#"{"errors":[{"code":"DENIED","message":"refused early"}]}"#;
-    let status = StatusCode::from_u16(status).unwrap();
-    (status, [("content-type", "application/json")], body).into_response()
 }
 
 /// Accepts the login `user:right`.
@@ -216,15 +223,19 @@ struct World {
 }
 
 impl World {
-    fn new(around: impl FnOnce(Router) -> Router) -> Self {
+    /// Serves the registry. With `status`, a PATCH is answered with it.
+    fn new(status: Option<u16>) -> Self {
         let runtime = Runtime::new().unwrap();
         let registry = Registry::builder(MemoryStorage::new())
             .authenticator(OneUser)
             .build();
-        let router = around(registry_axum::router(registry));
+        let service = registry.into_service(|task| {
+            tokio::spawn(task);
+        });
+        let service = Around(service, move |service, request| early(status, service, request));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(registry_axum::serve(listener, router));
+        runtime.spawn(registry_axum::serve(listener, service));
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("body"), noise()).unwrap();
         Self {

@@ -4,17 +4,16 @@
 
 mod support;
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::Request,
-    response::Response,
-    routing::{get, post},
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use registry_axum::server::{Limits, RequestBody};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use support::{
+    Client, Running,
+    app::{App, Body, full},
 };
-use futures_util::StreamExt as _;
-use registry_axum::server::Limits;
-use std::{convert::Infallible, future::poll_fn, sync::Arc, task::Poll, time::Duration};
-use support::{Client, Running};
 use tokio::{sync::Notify, time::sleep};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -24,29 +23,16 @@ const HUGE: &str = "GET /huge HTTP/1.1\r\nHost: x\r\n\r\n";
 fn server(connections: usize) -> (Running, Arc<Notify>) {
     let go = Arc::new(Notify::new());
     let [owed, kept, after] = [(); 3].map(|()| Arc::clone(&go));
-    let app = Router::new()
-        .route("/", get(|| async { "hello" }))
-        .route("/huge", get(|| async { Body::from(vec![b'x'; 32 << 20]) }))
-        .route("/large", get(|| async { Body::from(vec![b'x'; 1 << 20]) }))
-        .route("/echo", post(|body: Bytes| async move { body }))
-        .route(
-            "/owed",
-            get(move || async move {
-                owed.notified().await;
-                "done"
-            }),
-        )
-        .route(
-            "/kept",
-            post(move |request: Request| answers_while_a_body_comes(kept, request)),
-        )
-        .route(
-            "/after",
-            post(move |_: Bytes| async move {
-                after.notified().await;
-                "done"
-            }),
-        );
+    let app = App::default()
+        .get("/", || async { full("hello") })
+        .get("/huge", || async { full(vec![b'x'; 32 << 20]) })
+        .get("/large", || async { full(vec![b'x'; 1 << 20]) })
+        .post("/echo", |body| async { full(body) })
+        .get("/owed", move || done_after(Arc::clone(&owed)))
+        .on(Method::POST, "/kept", move |request| {
+            answers_while_a_body_comes(Arc::clone(&kept), request)
+        })
+        .post("/after", move |_| done_after(Arc::clone(&after)));
     let server = Running::start(app, |server| {
         let mut limits = Limits::default();
         limits.connections = connections;
@@ -55,17 +41,22 @@ fn server(connections: usize) -> (Running, Arc<Notify>) {
     (server, go)
 }
 
+async fn done_after(go: Arc<Notify>) -> Body {
+    go.notified().await;
+    full("done")
+}
+
 /// Waits for the body once, and answers with something else for as long as it lasts.
-async fn answers_while_a_body_comes(go: Arc<Notify>, request: Request) -> Response {
-    let mut body = request.into_body().into_data_stream();
-    let first = poll_fn(|context| Poll::Ready(body.poll_next_unpin(context).is_pending())).await;
+async fn answers_while_a_body_comes(go: Arc<Notify>, request: Request<RequestBody>) -> Response<Body> {
+    let mut body = request.into_body();
+    let first = poll_fn(|context| Poll::Ready(Pin::new(&mut body).poll_frame(context).is_pending())).await;
     assert!(first, "nothing has come");
     let answer = futures_util::stream::once(async move {
         go.notified().await;
         drop(body);
-        Ok::<_, Infallible>(Bytes::from_static(b"done"))
+        Ok(Frame::data(Bytes::from_static(b"done")))
     });
-    let mut response = Response::new(Body::from_stream(answer));
+    let mut response = Response::new(StreamBody::new(answer).boxed_unsync());
     response.headers_mut().insert("content-length", 4.into());
     response
 }
@@ -224,7 +215,7 @@ async fn http2(server: &Running) -> Http2 {
 }
 
 fn begin(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
-    let request = http::Request::get(format!("http://x{path}")).body(()).unwrap();
+    let request = Request::get(format!("http://x{path}")).body(()).unwrap();
     client.send_request(request, true).unwrap().0
 }
 

@@ -4,18 +4,13 @@
 
 mod support;
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    response::Response,
-    routing::{get, post},
-};
+use bytes::Bytes;
 use http::Request;
-use http_body_util::BodyExt as _;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
 use registry_axum::server::{Limits, Timeouts};
 use std::{
-    convert::Infallible,
     error::Error,
     future::Future,
     sync::{
@@ -24,7 +19,10 @@ use std::{
     },
     time::Duration,
 };
-use support::Running;
+use support::{
+    Running,
+    app::{App, Body, full, pieces},
+};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
@@ -33,25 +31,24 @@ use tokio::{
 const PIECE: usize = 16 << 10;
 
 /// Returns an app whose `/pieces` is an answer of four pieces, and counts the pieces that were polled.
-fn app(made: &Arc<AtomicUsize>) -> Router {
+fn app(made: &Arc<AtomicUsize>) -> App {
     let made = Arc::clone(made);
-    let pieces = move || {
+    let counted = move || {
         let made = Arc::clone(&made);
         async move {
-            let pieces = (0..4).map(move |_| {
+            pieces((0..4).map(move |_| {
                 made.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, Infallible>(Bytes::from(vec![b'x'; PIECE]))
-            });
-            Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
+                Bytes::from(vec![b'x'; PIECE])
+            }))
         }
     };
-    Router::new()
-        .route("/", get(|| async { "hello" }))
-        .route("/echo", post(|body: Bytes| async move { body }))
-        .route("/pieces", get(pieces))
+    App::default()
+        .get("/", || async { full("hello") })
+        .post("/echo", |body| async { full(body) })
+        .get("/pieces", counted)
 }
 
-fn serve(app: Router, all_streams: usize) -> Running {
+fn serve(app: App, all_streams: usize) -> Running {
     Running::start(app, |server| {
         let mut limits = Limits::default();
         limits.all_streams = all_streams;
@@ -78,13 +75,13 @@ async fn client(server: &Running, window: u32) -> Client {
 type Answer = hyper::Result<http::Response<Incoming>>;
 
 fn get_of(client: &mut Client, path: &str) -> impl Future<Output = Answer> + use<> {
-    let request = Request::get(format!("http://x{path}")).body(Body::empty());
+    let request = Request::get(format!("http://x{path}")).body(full(Bytes::new()));
     client.send_request(request.unwrap())
 }
 
 /// Sends a request whose body never arrives.
 fn silent_upload(client: &mut Client) -> impl Future<Output = Answer> + use<> {
-    let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+    let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, _>>()).boxed_unsync();
     client.send_request(Request::post("http://x/echo").body(body).unwrap())
 }
 
@@ -157,10 +154,13 @@ async fn one_too_many_waits_and_is_refused_as_it_can_be_sent_again() {
         let go = Arc::clone(&go);
         move || {
             let go = Arc::clone(&go);
-            async move { go.notified().await }
+            async move {
+                go.notified().await;
+                full("")
+            }
         }
     };
-    let server = serve(app(&Arc::default()).route("/slow", get(slow)), 2);
+    let server = serve(app(&Arc::default()).get("/slow", slow), 2);
     let mut busy = client(&server, 1 << 20).await;
     let first = tokio::spawn(get_of(&mut busy, "/slow"));
     let second = tokio::spawn(get_of(&mut busy, "/slow"));

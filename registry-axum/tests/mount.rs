@@ -9,7 +9,14 @@ use axum::{
     routing::get,
 };
 use registry_axum::{Mount, router, router_at};
-use registry_core::{Algorithm, Registry, protocol::Links, storage::MemoryStorage, upload_id::UploadId};
+use registry_core::{
+    Algorithm, Registry,
+    protocol::Links,
+    service::FileSender,
+    storage::{Content, MemoryStorage},
+    upload_id::UploadId,
+};
+use registry_storage_fs::FsStorage;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -224,6 +231,27 @@ async fn a_path_that_is_no_prefix_is_refused() {
         let refused = Mount::new(registry()).at(prefix).unwrap_err();
         assert!(refused.to_string().contains("ASCII"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn the_offer_of_a_listener_to_send_files_reaches_the_registry() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::builder(FsStorage::open(directory.path()).unwrap()).build();
+    let repository = registry.repository("team/app").unwrap();
+    let digest = repository.push_blob("content", None).await.unwrap().digest;
+    let sender = FileSender::new(|file| {
+        assert_eq!(file.range, 0..7);
+        Some(Content::bytes("replace".into()).into_stream())
+    });
+    let offering = map_request(move |mut request: Request| {
+        request.extensions_mut().insert(sender.clone());
+        std::future::ready(request)
+    });
+    let address = serve(router(registry).layer(offering)).await;
+
+    let answer = exchange(&address, &format!("GET /v2/team/app/blobs/{digest}")).await;
+
+    assert!(answer.ends_with("\r\n\r\nreplace"), "{answer}");
 }
 
 #[tokio::test]

@@ -7,14 +7,12 @@
 
 mod support;
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, Version},
-    routing::get,
-};
+use http::{Method, Request, Response, Version};
 use registry_core::{Algorithm, Digest, Registry, Repository, storage::MemoryStorage};
-use support::{Answer, Client, Running};
+use support::{
+    Answer, Client, Running,
+    app::{App, full},
+};
 use tokio::io::AsyncWriteExt as _;
 
 const CONTENT: &str = "0123456789";
@@ -29,9 +27,11 @@ impl World {
         let registry = Registry::builder(MemoryStorage::new())
             .allow_anonymous_push()
             .build();
-        let router = registry_axum::router(registry.clone());
+        let service = registry.clone().into_service(|task| {
+            tokio::spawn(task);
+        });
         Self {
-            server: Running::of(router),
+            server: Running::of(service),
             registry,
         }
     }
@@ -296,9 +296,9 @@ async fn an_absolute_target_is_its_path() {
 
 #[tokio::test]
 async fn an_absolute_target_names_the_host_whatever_the_header_says() {
-    let host =
-        |request: Request<Body>| std::future::ready(request.headers()["host"].to_str().unwrap().to_owned());
-    let server = Running::of(Router::new().route("/", get(host)));
+    let server = Running::of(App::default().on(Method::GET, "/", |request| async move {
+        Response::new(full(request.headers()["host"].to_str().unwrap().to_owned()))
+    }));
 
     let answer = server
         .connect()

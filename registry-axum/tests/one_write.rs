@@ -3,9 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use axum::Router;
-use registry_axum::server::{Listener, Server};
-use registry_core::Registry;
+use registry_axum::server::{Listener, RequestBody, Server};
+use registry_core::{Registry, service::RegistryService};
 use registry_storage_fs::FsStorage;
 use std::{
     future::pending,
@@ -89,11 +88,11 @@ impl Listener for One {
     }
 }
 
-fn serve(router: Router) -> (DuplexStream, Writes) {
+fn serve(service: RegistryService<RequestBody>) -> (DuplexStream, Writes) {
     let (client, server) = duplex(1 << 20);
     let writes = Writes::default();
     let connection = Counting(server, Arc::clone(&writes));
-    tokio::spawn(Server::new(router).serve(One(Some(connection))));
+    tokio::spawn(Server::new(service).serve(One(Some(connection))));
     (client, writes)
 }
 
@@ -111,7 +110,9 @@ async fn small_blobs_manifests_and_errors_are_one_write_each() {
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::builder(FsStorage::open(directory.path()).unwrap()).build();
     let repository = registry.repository("team/app").unwrap();
-    let (mut client, writes) = serve(registry_axum::router(registry));
+    let (mut client, writes) = serve(registry.into_service(|task| {
+        tokio::spawn(task);
+    }));
     for size in [1, 2_000, 10 << 10, 100 << 10] {
         let content = "x".repeat(size);
         let digest = repository.push_blob(content.clone(), None).await.unwrap().digest;

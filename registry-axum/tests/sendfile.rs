@@ -5,13 +5,17 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use async_trait::async_trait;
-use axum::{Router, body::Body, middleware, response::Response};
 use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
-use registry_axum::server::{Established, Handshake, Listener, Plain, Server};
+use registry_axum::server::{Established, Handshake, Listener, Plain, RequestBody, Server};
 use registry_core::{
-    Algorithm, Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
+    Algorithm, BoxError, Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
+    service::{RegistryService, ResponseBody},
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result,
         StoredManifest,
@@ -20,6 +24,7 @@ use registry_core::{
 use rustix::net::sockopt::tcp_cork;
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fs::File,
     io::{self, Write as _},
     net::SocketAddr,
@@ -31,10 +36,12 @@ use std::{
     },
     time::Duration,
 };
+use support::app::Around;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream},
     net::{TcpListener, TcpSocket, TcpStream},
 };
+use tower_service::Service as _;
 
 /// The byte that streams consist of. The files do not contain it.
 const STREAMED: u8 = b's';
@@ -132,15 +139,44 @@ fn digest(content: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, content)
 }
 
-fn registry(storage: TwoFaced) -> Router {
-    registry_axum::router(Registry::builder(storage).build())
+type Service = RegistryService<RequestBody>;
+
+fn registry(storage: TwoFaced) -> Service {
+    Registry::builder(storage).build().into_service(|task| {
+        tokio::spawn(task);
+    })
+}
+
+/// A layer that sees each response.
+fn map_response<B>(
+    service: Service,
+    map: impl Fn(Response<ResponseBody>) -> Response<B> + Clone + Send + 'static,
+) -> impl tower_service::Service<Request<RequestBody>, Response = Response<B>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static
+where
+    B: 'static,
+{
+    Around(service, move |mut service: Service, request| {
+        let map = map.clone();
+        async move {
+            let Ok(response) = service.call(request).await;
+            map(response)
+        }
+    })
 }
 
 /// Serves until the test's runtime ends.
-async fn serve<H: Handshake<TcpStream>>(
-    app: Router,
-    with: impl FnOnce(Server<Plain>) -> Server<H>,
-) -> SocketAddr {
+async fn serve<S, B, H>(app: S, with: impl FnOnce(Server<Plain>) -> Server<H>) -> SocketAddr
+where
+    S: tower_service::Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Error: Into<BoxError>,
+    H: Handshake<TcpStream>,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(with(Server::new(app)).serve(listener));
@@ -326,11 +362,11 @@ async fn a_file_that_has_become_shorter_cuts_the_connection_and_is_told() {
     let storage = TwoFaced::default().with(&blob);
     let (file, failures) = (storage.file(&blob), Arc::clone(&storage.failures));
     // Where the answer begins the file is whole.
-    let shorten = middleware::map_response(move |response: Response| {
+    let shortening = map_response(registry(storage), move |response| {
         file.set_len(1_000_000).unwrap();
-        std::future::ready(response)
+        response
     });
-    let address = serve(registry(storage).layer(shorten), Server::sendfile).await;
+    let address = serve(shortening, Server::sendfile).await;
     let mut client = Client::of(address).await;
 
     client.send("GET", &blob, "").await;
@@ -457,7 +493,7 @@ async fn http_2_is_streamed() {
     tokio::spawn(connection);
 
     let target = format!("http://a/v2/a/blobs/{}", digest(&blob));
-    let request = http::Request::get(target).body(Empty::<Bytes>::new()).unwrap();
+    let request = Request::get(target).body(Empty::<Bytes>::new()).unwrap();
     let response = client.send_request(request).await.unwrap();
     let received = response.into_body().collect().await.unwrap().to_bytes();
 
@@ -469,46 +505,33 @@ async fn a_layer_that_counts_frames_counts_the_bytes_that_are_sent() {
     let blob = content(1, LARGE);
     let counted = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&counted);
-    let count = middleware::map_response(move |response: Response| {
+    let app = map_response(registry(TwoFaced::default().with(&blob)), move |response| {
         let counter = Arc::clone(&counter);
-        std::future::ready(response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
+        response.map(|body| {
+            body.map_frame(move |frame| {
                 counter.fetch_add(frame.data_ref().unwrap().len() as u64, Ordering::Relaxed);
                 frame
-            }))
-        }))
+            })
+        })
     });
-    let app = registry(TwoFaced::default().with(&blob)).layer(count);
     let address = serve(app, Server::sendfile).await;
 
     assert_same(&Client::of(address).await.get(&blob, None).await, &blob);
     assert_eq!(counted.load(Ordering::Relaxed), LARGE as u64);
 }
 
-/// Replaces each frame by a copy of its own with the same bytes.
-fn copying() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
-    |response| {
-        std::future::ready(response.map(|body| {
-            Body::new(body.map_frame(|frame| frame.map_data(|data| Bytes::copy_from_slice(&data))))
-        }))
-    }
-}
-
-/// Removes the beginning of each frame.
-fn cutting() -> impl Fn(Response) -> std::future::Ready<Response> + Clone {
-    |response| {
-        std::future::ready(
-            response.map(|body| Body::new(body.map_frame(|frame| frame.map_data(|data| data.slice(1..))))),
-        )
-    }
-}
-
 #[tokio::test]
 async fn a_layer_that_changes_bodies_breaks_pulls_and_never_makes_them_wrong() {
     let blob = content(1, 1 << 20);
-    let copying = registry(TwoFaced::default().with(&blob)).layer(middleware::map_response(copying()));
-    let cutting = registry(TwoFaced::default().with(&blob)).layer(middleware::map_response(cutting()));
-    for app in [copying.clone(), cutting] {
+    type Layer = fn(Bytes) -> Bytes;
+    let copying: Layer = |data| Bytes::copy_from_slice(&data);
+    let cutting: Layer = |data| data.slice(1..);
+    let around = |layer: Layer| {
+        map_response(registry(TwoFaced::default().with(&blob)), move |response| {
+            response.map(|body| body.map_frame(move |frame| frame.map_data(layer)))
+        })
+    };
+    for app in [around(copying), around(cutting)] {
         let address = serve(app, Server::sendfile).await;
         let mut client = Client::of(address).await;
         client.send("GET", &blob, "").await;
@@ -523,7 +546,7 @@ async fn a_layer_that_changes_bodies_breaks_pulls_and_never_makes_them_wrong() {
     }
 
     // Where the host does not claim that there is no such layer, it works.
-    let address = serve(copying, |server| server).await;
+    let address = serve(around(copying), |server| server).await;
     let received = Client::of(address).await.get(&blob, None).await;
     assert_same(&received, &vec![STREAMED; blob.len()]);
 }

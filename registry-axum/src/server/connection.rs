@@ -6,6 +6,7 @@ use super::{
     http1, http2,
     places::Place,
     rewound::Rewound,
+    service::AnyService,
     shared::Shared,
 };
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,7 @@ const REFUSAL: Duration = Duration::from_secs(5);
 /// Serves a connection until it ends, or loses its slot.
 pub(super) async fn serve<Io, H: Handshake<Io>>(
     shared: &Shared<H>,
+    service: AnyService,
     io: Io,
     peer: SocketAddr,
     place: &Arc<Place>,
@@ -28,15 +30,20 @@ pub(super) async fn serve<Io, H: Handshake<Io>>(
     tokio::select! {
         biased;
         () = place.lost() => tracing::debug!(%peer, "a connection whose client did nothing gave way to a new one"),
-        () = run(shared, io, peer, place, false) => {}
+        () = run(shared, service, io, peer, place, false) => {}
     }
     place.leave();
 }
 
 /// Answers every request with 503, and soon ends the connection.
-pub(super) async fn refuse<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, peer: SocketAddr) {
+pub(super) async fn refuse<Io, H: Handshake<Io>>(
+    shared: &Shared<H>,
+    service: AnyService,
+    io: Io,
+    peer: SocketAddr,
+) {
     let place = Place::to_be_refused();
-    if timeout(REFUSAL, run(shared, io, peer, &place, true))
+    if timeout(REFUSAL, run(shared, service, io, peer, &place, true))
         .await
         .is_err()
     {
@@ -46,6 +53,7 @@ pub(super) async fn refuse<Io, H: Handshake<Io>>(shared: &Shared<H>, io: Io, pee
 
 async fn run<Io, H: Handshake<Io>>(
     shared: &Shared<H>,
+    service: AnyService,
     io: Io,
     peer: SocketAddr,
     place: &Arc<Place>,
@@ -70,9 +78,10 @@ async fn run<Io, H: Handshake<Io>>(
     }
     shared.tls_hint.look_at(&begun.read, peer);
     let host = Host {
-        router: shared.router.clone(),
+        service,
         peer,
         extensions: begun.extensions,
+        outgoing: None,
         refusing,
         observer: shared.observer.clone(),
     };

@@ -1,21 +1,23 @@
-//! One request and its answer: through the router, with bodies that notice an idle client.
+//! One request and its answer, through the service.
 
 use super::{
     activity::Activity,
     admission::Admission,
+    any_body::AnyBody,
     body_scan::BodyScan,
     checks,
     refusal::Refusal,
     refused::{Observer, Refused},
-    sendfile::{self, Sender},
+    request_body::{RequestBody, Source},
+    sendfile::{self, Outgoing},
+    service::AnyService,
     streams::{Stream, Streams},
 };
-use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, Response, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use registry_core::{auth::ClientAddress, service::Overruled};
+use registry_core::{BoxError, auth::ClientAddress, service::Overruled};
 use std::{
     convert::Infallible,
     error::Error,
@@ -28,17 +30,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
 };
-use tokio::time::{Instant, Sleep};
-use tower_service::Service as _;
 
 /// State that all requests of a connection share.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    pub(super) router: Router,
+    pub(super) service: AnyService,
     pub(super) peer: SocketAddr,
     pub(super) extensions: Extensions,
+    /// Files on their way to a connection that the system sends them on.
+    pub(super) outgoing: Option<Arc<Outgoing>>,
     /// True if the connection exceeds the limit: every request is answered 503.
     pub(super) refusing: bool,
     pub(super) observer: Observer,
@@ -102,13 +103,12 @@ async fn answer(
     refusal: Option<Refusal>,
 ) -> Response<AnswerBody> {
     let stalled = Arc::new(AtomicBool::new(false));
-    let sender = host.extensions.get::<Sender>().cloned();
     let response = match refusal {
         Some(refusal) => {
             host.observer
                 .tell(|| Refused::request(host.peer, &request, refusal));
             // The wrapper decides what becomes of the body.
-            drop(wrapped(request, &exchange, &stalled));
+            drop(exchange.received(request, &stalled));
             refusal.response()
         }
         None => {
@@ -117,19 +117,25 @@ async fn answer(
             request.extensions_mut().insert(ClientAddress(host.peer));
             let overruled = Overruled::default();
             request.extensions_mut().insert(overruled.clone());
-            let request = wrapped(request, &exchange, &stalled);
-            let mut router = host.router;
-            let answered = router.call(request).await.unwrap_or_else(|never| match never {});
-            if stalled.load(Ordering::Relaxed) {
-                let instead = Refusal::BodyIdle;
-                overruled.by(instead.status(), instead.body().len() as u64);
-                instead.response()
-            } else {
-                answered
+            let request = exchange.received(request, &stalled);
+            match host.service.answer(request).await {
+                Ok(answered) if !stalled.load(Ordering::Relaxed) => answered,
+                unusable => {
+                    let instead = match &unusable {
+                        Err(error) if !stalled.load(Ordering::Relaxed) => {
+                            tracing::error!(peer = %host.peer, %error, "the service failed to answer a request");
+                            Refusal::Failed
+                        }
+                        _ => Refusal::BodyIdle,
+                    };
+                    // Before the unusable answer is dropped, upon which layers record what has become of it.
+                    overruled.by(instead.status(), instead.body().len() as u64);
+                    instead.response()
+                }
             }
         }
     };
-    exchange.answered_by(response, sender)
+    exchange.answered_by(response, host.outgoing)
 }
 
 /// Sets the host of a request to the one that its target names, which overrides `Host`. RFC 9112, 3.2.2.
@@ -141,25 +147,6 @@ fn host_of_target<B>(request: &mut Request<B>) {
     if let Some(host) = named.and_then(|authority| HeaderValue::try_from(authority.as_str()).ok()) {
         request.headers_mut().insert(header::HOST, host);
     }
-}
-
-fn wrapped(
-    request: Request<Incoming>,
-    exchange: &Exchange,
-    stalled: &Arc<AtomicBool>,
-) -> Request<RequestBody> {
-    let expects = request.headers().contains_key(header::EXPECT);
-    let ended = request.body().is_end_stream();
-    request.map(|body| RequestBody {
-        body: (!ended).then_some(body),
-        connection: exchange.connection(),
-        stream: exchange.stream(),
-        idle: exchange.body_idle(),
-        last: Instant::now(),
-        timer: None,
-        stalled: Arc::clone(stalled),
-        untouched: expects,
-    })
 }
 
 /// A request that is being answered; dropped when its answer has been passed on or given up.
@@ -182,28 +169,29 @@ impl Drop for Http1 {
 }
 
 impl Exchange {
-    fn connection(&self) -> Option<(Arc<Activity>, u64)> {
-        match self {
-            Self::Http1(http1) => Some((Arc::clone(&http1.activity), http1.number)),
-            Self::Http2(_) => None,
-        }
+    /// Wraps the body of a request.
+    fn received(&self, request: Request<Incoming>, stalled: &Arc<AtomicBool>) -> Request<RequestBody> {
+        let source = match self {
+            Self::Http1(http1) => Source {
+                connection: Some((Arc::clone(&http1.activity), http1.number)),
+                stream: Weak::new(),
+                idle: http1.activity.timeouts().body_idle,
+            },
+            Self::Http2(stream) => Source {
+                connection: None,
+                stream: Arc::downgrade(stream),
+                idle: stream.timeouts().body_idle,
+            },
+        };
+        let expects = request.headers().contains_key(header::EXPECT);
+        request.map(|body| RequestBody::new(body, source, Arc::clone(stalled), expects))
     }
 
-    fn stream(&self) -> Weak<Stream> {
-        match self {
-            Self::Http1(_) => Weak::new(),
-            Self::Http2(stream) => Arc::downgrade(stream),
-        }
-    }
-
-    fn body_idle(&self) -> Duration {
-        match self {
-            Self::Http1(http1) => http1.activity.timeouts().body_idle,
-            Self::Http2(stream) => stream.timeouts().body_idle,
-        }
-    }
-
-    fn answered_by(self, mut response: Response<Body>, sender: Option<Sender>) -> Response<AnswerBody> {
+    fn answered_by(
+        self,
+        mut response: Response<AnyBody>,
+        outgoing: Option<Arc<Outgoing>>,
+    ) -> Response<AnswerBody> {
         match &self {
             Self::Http1(http1) if http1.activity.answered() => {
                 let close = HeaderValue::from_static("close");
@@ -214,7 +202,7 @@ impl Exchange {
         }
         response.map(|body| AnswerBody {
             body,
-            sender,
+            outgoing,
             exchange: self,
         })
     }
@@ -225,34 +213,37 @@ impl Exchange {
 /// Over HTTP/2 only one piece is in flight. hyper polls for a piece before it knows whether the client has room for
 /// it. hyper then holds it in addition to the previous one, which is held whole while there is room for only a part of
 /// it.
-#[derive(Debug)]
 pub(super) struct AnswerBody {
-    body: Body,
-    /// Sender of a connection on which frames may be stand-ins for bytes of a file.
-    sender: Option<Sender>,
+    body: AnyBody,
+    /// Files of a connection on which frames may be stand-ins for bytes of a file.
+    outgoing: Option<Arc<Outgoing>>,
     exchange: Exchange,
 }
 
 impl HttpBody for AnswerBody {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         match &this.exchange {
             Exchange::Http1(http1) => {
-                let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+                let frame = ready!(this.body.as_mut().poll_frame(context));
                 let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
                 if let Some(data) = data {
-                    if this.sender.as_ref().is_some_and(|sender| !sender.pass(data)) {
+                    if this
+                        .outgoing
+                        .as_ref()
+                        .is_some_and(|outgoing| !outgoing.pass(data))
+                    {
                         tracing::error!(
                             "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
                              the connection is cut"
                         );
-                        return Poll::Ready(Some(Err(axum::Error::new(BodyError::Changed))));
+                        return Poll::Ready(Some(Err(Changed.into())));
                     }
                     if !sendfile::are_stand_ins(data) {
                         http1.activity.queued(data.len());
@@ -263,7 +254,7 @@ impl HttpBody for AnswerBody {
             Exchange::Http2(stream) => {
                 ready!(stream.poll_taken(context));
                 stream.making();
-                let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+                let frame = ready!(this.body.as_mut().poll_frame(context));
                 Poll::Ready(frame.map(|frame| {
                     frame.map(|frame| match frame.into_data() {
                         Ok(data) if !data.is_empty() => Frame::data(stream.sending(data)),
@@ -284,160 +275,27 @@ impl HttpBody for AnswerBody {
     }
 }
 
-/// The body of a request; fails if nothing arrives for too long.
+/// Failure of a body whose frames were replaced between the registry and the listener.
 #[derive(Debug)]
-pub(super) struct RequestBody {
-    /// `None` once it has been read to its end.
-    body: Option<Incoming>,
-    /// Over HTTP/1, the activity that receives the rest of the body, and the number of its request.
-    connection: Option<(Arc<Activity>, u64)>,
-    /// Over HTTP/2, the stream that records when the body is awaited.
-    stream: Weak<Stream>,
-    idle: Duration,
-    /// Time when something last arrived, or was first awaited.
-    last: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-    stalled: Arc<AtomicBool>,
-    /// True if the client waits for `100 Continue`, which has not been sent.
-    untouched: bool,
-}
+struct Changed;
 
-impl RequestBody {
-    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        let timer = self.timer.get_or_insert_with(|| {
-            self.last = Instant::now();
-            Box::pin(tokio::time::sleep_until(self.last + idle))
-        });
-        while timer.as_mut().poll(context).is_ready() {
-            let until = self.last + idle;
-            if until <= Instant::now() {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(until);
-        }
-        Poll::Pending
-    }
-
-    fn ended(&mut self) {
-        self.body = None;
-        if let Some((activity, number)) = self.connection.take() {
-            activity.body_ended(number);
-        }
-    }
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        this.untouched = false;
-        let Some(body) = &mut this.body else {
-            return Poll::Ready(None);
-        };
-        match Pin::new(&mut *body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(stream) = this.stream.upgrade() {
-                    stream.receiving(false);
-                }
-                if let Some((activity, number)) = &this.connection {
-                    activity.received_body(*number, frame.data_ref().map_or(0, Bytes::len));
-                }
-                if body.is_end_stream() {
-                    this.ended();
-                } else if this.timer.is_some() {
-                    this.last = Instant::now();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                // The client may still be sending, and has to see the answer.
-                if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
-                    activity.body_dropped(number, body, false);
-                }
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
-            }
-            Poll::Ready(None) => {
-                this.ended();
-                Poll::Ready(None)
-            }
-            Poll::Pending if this.poll_idle(context).is_ready() => {
-                this.stalled.store(true, Ordering::Relaxed);
-                if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
-                    activity.body_dropped(number, body, false);
-                }
-                Poll::Ready(Some(Err(BodyError::Idle)))
-            }
-            Poll::Pending => {
-                if let Some(stream) = this.stream.upgrade() {
-                    stream.receiving(true);
-                }
-                if let Some((activity, number)) = &this.connection {
-                    activity.receiving(*number);
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        if let (Some(body), Some((activity, number))) = (self.body.take(), self.connection.take()) {
-            activity.body_dropped(number, body, !self.untouched);
-        }
-    }
-}
-
-/// Reason for the early end of a body.
-#[derive(Debug)]
-pub(super) enum BodyError {
-    Broken(hyper::Error),
-    Idle,
-    Changed,
-}
-
-impl fmt::Display for BodyError {
+impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Broken(_) => "the connection broke",
-            Self::Idle => "nothing has come for too long",
-            Self::Changed => "a layer has changed it",
-        })
+        f.write_str("a layer has changed it")
     }
 }
 
-impl Error for BodyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Broken(error) => Some(error),
-            Self::Idle | Self::Changed => None,
-        }
-    }
-}
+impl Error for Changed {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::server::{
+        any_body::any_body,
         places::{Occupant as _, Places},
         settings::{Limits, Timeouts},
     };
+    use registry_core::service::ResponseBody;
     use std::{future::poll_fn, pin::pin};
 
     /// Bytes that the system sends from its page cache take no memory of the server.
@@ -452,8 +310,8 @@ mod tests {
                 number,
             });
             let mut answer = pin!(AnswerBody {
-                body: Body::from(piece),
-                sender: None,
+                body: any_body(ResponseBody::full(piece)),
+                outgoing: None,
                 exchange,
             });
 

@@ -7,7 +7,7 @@ use super::{
     refusal::Refusal,
     refused::Refused,
     rewound::Rewound,
-    sendfile::Outlet,
+    sendfile::{self, Outlet},
     shared::Shared,
     watchdog::Watchdog,
     watched::Watched,
@@ -47,14 +47,18 @@ where
     let peer = host.peer;
     let activity = Activity::new(shared.timeouts, shared.limits, Arc::clone(place));
     let io = Outlet::new(io, shared.sendfile);
-    let buffer = match io.sender() {
-        Some(sender) => {
-            host.extensions.insert(Arc::clone(sender));
+    let buffer = match io.outgoing() {
+        Some(outgoing) => {
+            host.extensions.insert(sendfile::sender(outgoing));
+            host.outgoing = Some(Arc::clone(outgoing));
             BUFFER_BESIDE_FILES
         }
         None => BUFFER,
     };
-    let service = service_fn(|request| exchange::http1(host.clone(), Arc::clone(&activity), request));
+    let service = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request| exchange::http1(host.clone(), Arc::clone(&activity), request))
+    };
     let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
     let mut connection = Builder::new()
         // Its timers know heads only; `Activity` has them all.

@@ -1,4 +1,4 @@
-//! The listener: serves a router to real clients on real networks.
+//! The listener: serves any tower service to real clients on real networks.
 //!
 //! [`serve`] takes one line; [`Server`] has settings. Hosts with a listener of their own need neither.
 //!
@@ -16,6 +16,7 @@
 
 mod activity;
 mod admission;
+mod any_body;
 mod body_scan;
 mod checks;
 mod connection;
@@ -28,8 +29,10 @@ mod listener;
 mod places;
 mod refusal;
 mod refused;
+mod request_body;
 mod rewound;
-pub(crate) mod sendfile;
+mod sendfile;
+mod service;
 mod settings;
 mod shared;
 mod streams;
@@ -43,14 +46,17 @@ pub use self::{
     handshake::{Established, Handshake, Plain, Protocol},
     listener::Listener,
     refused::Refused,
+    request_body::{BodyError, RequestBody},
     settings::{Limits, Timeouts},
 };
 
 use self::{
-    admission::Admission, listener::Backoff, places::Places, refused::Observer, shared::Shared,
-    tls_hint::TlsHint,
+    admission::Admission, listener::Backoff, places::Places, refused::Observer, service::AnyService,
+    shared::Shared, tls_hint::TlsHint,
 };
-use axum::Router;
+use http::{Request, Response};
+use http_body::Body;
+use registry_core::BoxError;
 use std::{
     fmt,
     future::{Future, pending},
@@ -64,21 +70,38 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 /// Maximum number of connections that are refused at the same time. Further ones are closed without an answer.
 const REFUSALS: usize = 64;
 
-/// Serves a router on a listener, until the future is dropped.
+/// Serves a tower service on a listener, until the future is dropped: a router of axum, a registry, or any other.
 ///
 /// ```no_run
-/// # async fn serve(app: axum::Router) -> std::io::Result<()> {
+/// use registry_core::{Registry, storage::MemoryStorage};
+///
+/// # async fn serve() -> std::io::Result<()> {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let service = registry.into_service(|task| {
+///     tokio::spawn(task);
+/// });
+///
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-/// registry_axum::serve(listener, app).await;
+/// registry_axum::serve(listener, service).await;
 /// # Ok(())
 /// # }
 /// ```
-pub async fn serve(listener: impl Listener, router: Router) {
-    Server::new(router).serve(listener).await;
+///
+/// For what the service has to be, see [`Server::new`].
+pub async fn serve<S, B>(listener: impl Listener, service: S)
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Server::new(service).serve(listener).await;
 }
 
 /// A listener with settings, not yet started.
@@ -87,12 +110,14 @@ pub async fn serve(listener: impl Listener, router: Router) {
 /// use registry_axum::server::{Server, Timeouts};
 /// use std::time::Duration;
 ///
-/// # async fn serve(app: axum::Router) -> std::io::Result<()> {
+/// # use registry_core::{Registry, storage::MemoryStorage};
+/// # async fn serve(registry: Registry) -> std::io::Result<()> {
+/// # let service = registry.into_service(|task| { tokio::spawn(task); });
 /// let mut timeouts = Timeouts::default();
 /// timeouts.keep_alive = Duration::from_secs(60);
 ///
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-/// let ended = Server::new(app)
+/// let ended = Server::new(service)
 ///     .timeouts(timeouts)
 ///     .until(async { tokio::signal::ctrl_c().await.unwrap_or(()) })
 ///     .serve(listener)
@@ -103,7 +128,7 @@ pub async fn serve(listener: impl Listener, router: Router) {
 /// ```
 #[must_use = "nothing is served before `serve` is called"]
 pub struct Server<H = Plain> {
-    router: Router,
+    service: AnyService,
     handshake: H,
     timeouts: Timeouts,
     limits: Limits,
@@ -113,10 +138,20 @@ pub struct Server<H = Plain> {
 }
 
 impl Server {
-    /// Returns a server for a router, with default settings and without an end.
-    pub fn new(router: Router) -> Self {
+    /// Returns a server for a service, with default settings and without an end.
+    ///
+    /// The service gets a clone of itself for each request, and is called when it is ready. If it fails instead of
+    /// answering, that is logged, and the client gets 500 in the registry's error format.
+    pub fn new<S, B>(service: S) -> Self
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         Self {
-            router,
+            service: AnyService::new(service),
             handshake: Plain,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -139,13 +174,14 @@ impl<H> Server<H> {
     }
 
     /// Sets an observer of each request that the listener refuses by itself, with 400, 431, 501 or 503. No layer of
-    /// the router sees those. The observer must not block. See also [`Overruled`](registry_core::service::Overruled),
+    /// the service sees those. The observer must not block. See also [`Overruled`](registry_core::service::Overruled),
     /// for 408.
     ///
     /// ```
-    /// # fn server(app: axum::Router) -> registry_axum::server::Server {
-    /// registry_axum::server::Server::new(app)
-    ///     .on_refusal(|refused| println!("{} {:?}: {}", refused.peer, refused.line, refused.status))
+    /// use registry_axum::server::Server;
+    ///
+    /// # fn with_a_log(server: Server) -> Server {
+    /// server.on_refusal(|refused| println!("{} {:?}: {}", refused.peer, refused.line, refused.status))
     /// # }
     /// ```
     pub fn on_refusal(self, observer: impl Fn(Refused) + Send + Sync + 'static) -> Self {
@@ -156,7 +192,8 @@ impl<H> Server<H> {
     }
 
     /// Lets the system send blobs that are files, from its page cache directly to the connection (`sendfile(2)`). This
-    /// applies to plain TCP with HTTP/1, on Linux, from 64 KiB on. Everything else is streamed as usual.
+    /// applies to plain TCP with HTTP/1, on Linux, from 64 KiB on. Everything else is streamed as usual. The offer
+    /// reaches the registry as a [`FileSender`](registry_core::service::FileSender) in the extensions of a request.
     ///
     /// It costs a fraction of the CPU time. It is not the default because of one condition: no layer around the
     /// registry may read the bytes of these bodies. Their frames have the right lengths, so they can be counted, but
@@ -164,6 +201,7 @@ impl<H> Server<H> {
     /// receives wrong bytes.
     ///
     /// A body that the registry produces for anything but a client of this server is not affected.
+    #[cfg(feature = "sendfile")]
     pub fn sendfile(self) -> Self {
         Self {
             sendfile: true,
@@ -174,7 +212,7 @@ impl<H> Server<H> {
     /// Sets the step before HTTP on each connection, such as TLS.
     pub fn handshake<Other>(self, handshake: Other) -> Server<Other> {
         Server {
-            router: self.router,
+            service: self.service,
             handshake,
             timeouts: self.timeouts,
             limits: self.limits,
@@ -196,8 +234,9 @@ impl<H> Server<H> {
     /// Serves until the end. Failures to accept are logged, and serving continues. Dropping the future cuts off
     /// everything.
     ///
-    /// Requests that may change something continue when their connection is cut off:
-    /// [`Mount::drained`](crate::Mount::drained) waits for those.
+    /// Requests to a registry that may change something are tasks of their own, and continue when their connection is
+    /// cut off. The host waits for these tasks, see
+    /// [`Registry::into_service`](registry_core::Registry::into_service).
     pub async fn serve<L>(self, mut listener: L) -> Ended
     where
         L: Listener,
@@ -205,7 +244,7 @@ impl<H> Server<H> {
     {
         let stop = CancellationToken::new();
         let Self {
-            router,
+            service,
             handshake,
             timeouts,
             limits,
@@ -215,7 +254,6 @@ impl<H> Server<H> {
         } = self;
         let mut connections = Connections {
             shared: Arc::new(Shared {
-                router,
                 handshake,
                 timeouts,
                 limits,
@@ -225,6 +263,7 @@ impl<H> Server<H> {
                 stop: stop.clone(),
                 tls_hint: TlsHint::default(),
             }),
+            service,
             running: JoinSet::new(),
             places: Places::new(limits.connections),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
@@ -287,6 +326,7 @@ pub struct Ended {
 /// The open connections, each a task.
 struct Connections<H> {
     shared: Arc<Shared<H>>,
+    service: AnyService,
     running: JoinSet<()>,
     places: Places,
     refusals: Arc<Semaphore>,
@@ -300,11 +340,11 @@ impl<H> Connections<H> {
         Io: Send + 'static,
         H: Handshake<Io>,
     {
-        let shared = Arc::clone(&self.shared);
+        let (shared, service) = (Arc::clone(&self.shared), self.service.clone());
         if let Some(place) = self.places.take() {
             self.full = false;
             self.running.spawn(async move {
-                connection::serve(&shared, io, peer, &place).await;
+                connection::serve(&shared, service, io, peer, &place).await;
             });
             return;
         }
@@ -314,7 +354,7 @@ impl<H> Connections<H> {
         }
         if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.running.spawn(async move {
-                connection::refuse(&shared, io, peer).await;
+                connection::refuse(&shared, service, io, peer).await;
                 drop(place);
             });
         }

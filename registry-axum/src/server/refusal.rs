@@ -1,9 +1,12 @@
 //! The answers that the listener gives itself, in the error format of the specification.
 
-use axum::body::Body;
+use super::any_body::{AnyBody, any_body};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use registry_core::error::{ErrorCode, error_body};
+use registry_core::{
+    error::{ErrorCode, error_body},
+    service::ResponseBody,
+};
 
 /// Reasons why the listener refuses a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(super) enum Refusal {
     Host,
     /// The body stopped arriving.
     BodyIdle,
+    /// The service failed instead of answering.
+    Failed,
 }
 
 impl Refusal {
@@ -69,6 +74,11 @@ impl Refusal {
                 ErrorCode::SizeInvalid,
                 "the body stopped arriving",
             ),
+            Self::Failed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                ErrorCode::Unknown,
+                "internal error",
+            ),
         }
     }
 
@@ -82,8 +92,8 @@ impl Refusal {
     }
 
     /// Returns the answer to a request. It ends an HTTP/1 connection.
-    pub(super) fn response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body()));
+    pub(super) fn response(self) -> Response<AnyBody> {
+        let mut response = Response::new(any_body(ResponseBody::full(self.body().into())));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -6,14 +6,12 @@ use super::{
     settings::{Limits, Timeouts},
     tls_hint::TlsHint,
 };
-use axum::Router;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// State that all connections of a server share.
 #[derive(Debug)]
 pub(super) struct Shared<H> {
-    pub(super) router: Router,
     pub(super) handshake: H,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,

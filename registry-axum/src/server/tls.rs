@@ -13,12 +13,14 @@ use tokio::net::TcpStream;
 /// use registry_axum::server::Server;
 /// use registry_tls::{Files, Options, Tls};
 ///
-/// # async fn serve(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+/// # use registry_core::{Registry, storage::MemoryStorage};
+/// # async fn serve(registry: Registry) -> Result<(), Box<dyn std::error::Error>> {
+/// # let service = registry.into_service(|task| { tokio::spawn(task); });
 /// let (tls, upkeep) = Tls::from_files(Files::new("tls.crt", "tls.key"), Options::new())?;
 /// tokio::spawn(upkeep.run());
 ///
 /// let listener = tokio::net::TcpListener::bind("[::]:443").await?;
-/// Server::new(app).handshake(tls).serve(listener).await;
+/// Server::new(service).handshake(tls).serve(listener).await;
 /// # Ok(())
 /// # }
 /// ```

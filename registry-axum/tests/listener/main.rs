@@ -4,20 +4,14 @@
 
 mod early;
 mod over_http2;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::Request,
-    http::StatusCode,
-    middleware::{Next, from_fn},
-    response::Response,
-    routing::{get, post},
-};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
 use registry_axum::server::{Established, Handshake, Limits, Protocol, Server, Timeouts};
 use registry_core::{auth::ClientAddress, service::Overruled};
 use std::{
@@ -26,7 +20,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use support::{Client, PEER, Running};
+use support::{
+    Client, PEER, Running,
+    app::{App, Body, full, pieces, status},
+};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
     sync::Notify,
@@ -35,20 +32,19 @@ use tokio::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-fn app() -> Router {
-    Router::new()
-        .route("/", get(|| async { "hello" }))
-        .route("/echo", post(|body: Bytes| async move { body }))
-        .route("/large", get(|| async { Body::from(vec![b'x'; 1 << 20]) }))
-        .route("/frames", get(frames))
-        .route("/huge", get(|| async { Body::from(vec![b'x'; 32 << 20]) }))
+fn app() -> App {
+    App::default()
+        .get("/", || async { full("hello") })
+        .post("/echo", |body| async { full(body) })
+        .get("/large", || async { full(vec![b'x'; 1 << 20]) })
+        .on(Method::GET, "/frames", |_| frames())
+        .get("/huge", || async { full(vec![b'x'; 32 << 20]) })
 }
 
 /// Returns as many bytes as `/large`, in pieces.
-async fn frames() -> Response {
+async fn frames() -> Response<Body> {
     let piece = Bytes::from(vec![b'x'; 8 << 10]);
-    let pieces = futures_util::stream::iter((0..128).map(move |_| Ok::<_, io::Error>(piece.clone())));
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(pieces((0..128).map(move |_| piece.clone())));
     response.headers_mut().insert("content-length", (1 << 20).into());
     response
 }
@@ -64,7 +60,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-type Http2 = hyper::client::conn::http2::SendRequest<Body>;
+type Http2 = hyper::client::conn::http2::SendRequest<Empty<Bytes>>;
 
 async fn http2(pipe: DuplexStream) -> Http2 {
     let io = hyper_util::rt::TokioIo::new(pipe);
@@ -74,9 +70,9 @@ async fn http2(pipe: DuplexStream) -> Http2 {
     client
 }
 
-fn h2_request(path: &str) -> http::Request<Body> {
+fn h2_request(path: &str) -> http::Request<Empty<Bytes>> {
     let uri = format!("http://x{path}");
-    http::Request::get(uri).body(Body::empty()).unwrap()
+    http::Request::get(uri).body(Empty::new()).unwrap()
 }
 
 async fn h2_get(client: &mut Http2, path: &str) -> String {
@@ -87,8 +83,10 @@ async fn h2_get(client: &mut Http2, path: &str) -> String {
 }
 
 /// Refuses every upload without reading it.
-fn refusing() -> Router {
-    app().route("/refused", post(|| async { (StatusCode::UNAUTHORIZED, "no") }))
+fn refusing() -> App {
+    app().on(Method::POST, "/refused", |_| async {
+        status(StatusCode::UNAUTHORIZED, "no")
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,12 +316,15 @@ async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
     let go = Arc::new(Notify::new());
     let owed = {
         let go = Arc::clone(&go);
-        move || async move {
-            go.notified().await;
-            "done"
+        move || {
+            let go = Arc::clone(&go);
+            async move {
+                go.notified().await;
+                full("done")
+            }
         }
     };
-    let server = Running::start(app().route("/owed", get(owed)), |server| {
+    let server = Running::start(app().get("/owed", owed), |server| {
         let mut limits = Limits::default();
         limits.connections = 5;
         server.limits(limits)
@@ -398,23 +399,22 @@ async fn a_failure_to_accept_is_got_over() {
 
 #[tokio::test(start_paused = true)]
 async fn every_request_carries_the_clients_address() {
-    let server = Running::of(Router::new().route(
-        "/",
-        get(|request: Request| async move {
-            let address = request.extensions().get::<ClientAddress>();
-            address.map_or_else(String::new, |address| address.0.to_string())
-        }),
-    ));
+    let server = Running::of(App::default().on(Method::GET, "/", |request| async move {
+        let address = request.extensions().get::<ClientAddress>();
+        Response::new(full(
+            address.map_or_else(String::new, |address| address.0.to_string()),
+        ))
+    }));
 
     assert_eq!(server.connect().ask(GET).await.body, PEER);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_takes_its_connection_and_no_other() {
-    async fn panics() -> &'static str {
+    async fn panics() -> Body {
         panic!("on purpose")
     }
-    let server = Running::of(app().route("/panic", get(panics)));
+    let server = Running::of(app().get("/panic", panics));
     let mut other = server.connect();
     assert_eq!(other.ask(GET).await.body, "hello");
     let mut client = server.connect();
@@ -463,11 +463,11 @@ async fn at_the_end_the_idle_are_closed_at_once_and_the_busy_finish() {
             let go = Arc::clone(&go);
             async move {
                 go.notified().await;
-                "done"
+                full("done")
             }
         }
     };
-    let mut server = Running::of(app().route("/slow", get(slow)));
+    let mut server = Running::of(app().get("/slow", slow));
     let mut silent = server.connect();
     let mut idle = server.connect();
     assert_eq!(idle.ask(GET).await.body, "hello");
@@ -494,7 +494,7 @@ async fn at_the_end_the_idle_are_closed_at_once_and_the_busy_finish() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_done_by_the_deadline_is_cut_off() {
-    let mut server = Running::of(app().route("/never", get(std::future::pending::<&str>)));
+    let mut server = Running::of(app().get("/never", std::future::pending::<Body>));
     let mut busy = server.connect();
     busy.send("GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let mut head = server.connect();

@@ -1,6 +1,10 @@
 //! Events that a log and a layer learn from the listener.
 
 use super::*;
+use crate::support::app::Around;
+use http::Request;
+use registry_axum::server::RequestBody;
+use tower_service::Service as _;
 
 type Told = Arc<Mutex<Vec<(String, u16, u64)>>>;
 
@@ -80,7 +84,7 @@ async fn what_the_listener_refuses_by_itself_is_told() {
 #[tokio::test(start_paused = true)]
 async fn what_the_listener_refuses_over_http2_is_told() {
     let told = Told::default();
-    let never = app().route("/never", get(std::future::pending::<&str>));
+    let never = app().get("/never", std::future::pending::<Body>);
     let server = Running::start(never, |server| {
         let mut limits = Limits::default();
         limits.all_streams = 1;
@@ -89,7 +93,7 @@ async fn what_the_listener_refuses_over_http2_is_told() {
     let (client, connection) = h2::client::handshake(server.pipe()).await.unwrap();
     tokio::spawn(connection);
     let mut client = client.ready().await.unwrap();
-    let contradicts = http::Request::get("http://x/a?b").header("host", "y").body(());
+    let contradicts = Request::get("http://x/a?b").header("host", "y").body(());
     let (answer, _) = client.send_request(contradicts.unwrap(), true).unwrap();
     assert_eq!(answer.await.unwrap().status(), 400);
     let (line, status, sent) = told.lock().unwrap().remove(0);
@@ -97,7 +101,7 @@ async fn what_the_listener_refuses_over_http2_is_told() {
     assert!(sent > 0);
 
     // One runs, and one more waits as long as it may.
-    let request = |path: &str| http::Request::get(format!("http://x{path}")).body(()).unwrap();
+    let request = |path: &str| Request::get(format!("http://x{path}")).body(()).unwrap();
     let (runs, _) = client.send_request(request("/never"), true).unwrap();
     sleep(seconds(1)).await;
     let (refused, _) = client.send_request(request("/"), true).unwrap();
@@ -109,22 +113,22 @@ async fn what_the_listener_refuses_over_http2_is_told() {
     drop(runs);
 }
 
-/// The router has seen that request, and has produced another answer.
+/// The service has seen that request, and has produced another answer.
 #[tokio::test(start_paused = true)]
 async fn a_layer_learns_that_a_body_stopped_coming() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
-    let note = move |request: Request, next: Next| {
+    let note = move |mut app: App, request: Request<RequestBody>| {
         let noted = Arc::clone(&noted);
         async move {
             let overruled: Overruled = request.extensions().get().cloned().unwrap();
-            let mut response = next.run(request).await;
+            let Ok(mut response) = app.call(request).await;
             let last = Noting(overruled, response.status().as_u16(), noted);
             response.extensions_mut().insert(Arc::new(last));
             response
         }
     };
-    let server = Running::of(app().layer(from_fn(note)));
+    let server = Running::of(Around(app(), note));
     assert_eq!(server.connect().ask(GET).await.body, "hello");
     let answer = server
         .connect()
@@ -139,7 +143,7 @@ async fn a_layer_learns_that_a_body_stopped_coming() {
     );
 }
 
-/// The router's status, and the status and length of the listener's answer in its place.
+/// The service's status, and the status and length of the listener's answer in its place.
 type Noted = (u16, Option<u16>, Option<u64>);
 
 /// Records the known facts when the answer has been sent, or dropped.

@@ -3,14 +3,19 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use axum::Router;
-use registry_axum::server::{Ended, Handshake, Listener, Plain, Server};
+pub(crate) mod app;
+
+use http::{Request, Response};
+use http_body::Body;
+use registry_axum::server::{Ended, Handshake, Listener, Plain, RequestBody, Server};
+use registry_core::BoxError;
 use std::{future::pending, io, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
+use tower_service::Service;
 
 /// Number of bytes that a pipe holds before its reader has to read.
 const PIPE: usize = 64 << 10;
@@ -39,17 +44,29 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn of(router: Router) -> Self {
-        Self::start(router, |server| server)
+    pub(crate) fn of<S, B>(service: S) -> Self
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self::start(service, |server| server)
     }
 
-    pub(crate) fn start<H: Handshake<DuplexStream>>(
-        router: Router,
-        with: impl FnOnce(Server<Plain>) -> Server<H>,
-    ) -> Self {
+    pub(crate) fn start<S, B, H>(service: S, with: impl FnOnce(Server<Plain>) -> Server<H>) -> Self
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+        H: Handshake<DuplexStream>,
+    {
         let (connect, connections) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let server = with(Server::new(router)).until(async {
+        let server = with(Server::new(service)).until(async {
             if stopped.await.is_err() {
                 pending::<()>().await;
             }

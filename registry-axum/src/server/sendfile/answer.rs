@@ -1,30 +1,31 @@
 //! [`FileAnswer`]: a body of frames that stand for bytes of a file.
 
-use super::{LEAST, Outgoing, Sender, system};
-use axum::body::Body;
+use super::{LEAST, Outgoing, system};
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use registry_core::{service::ResponseBody, storage::FileRange};
+use http_body::{Body, Frame, SizeHint};
+use registry_core::{
+    service::FileSender,
+    storage::{FileRange, StorageError},
+};
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-/// Returns the body of an answer: stand-ins for a file's bytes if the connection supports them and the file is large
-/// enough, otherwise the registry's own body.
-pub(crate) fn body(sender: Option<Sender>, body: ResponseBody) -> Body {
-    let file = body.file().filter(|file| {
-        file.range.end.saturating_sub(file.range.start) >= LEAST && system::can_tell_what_is_cached(file)
-    });
-    match (sender, file) {
-        (Some(outgoing), Some(file)) => Body::new(FileAnswer {
-            outgoing,
-            rest: file.clone(),
-        }),
-        _ => Body::new(body),
-    }
+/// Returns the offer to send files on a connection: stand-ins for the bytes of each file that is large enough.
+pub(in super::super) fn sender(outgoing: &Arc<Outgoing>) -> FileSender {
+    let outgoing = Arc::clone(outgoing);
+    FileSender::new(move |file| {
+        let worth_it =
+            file.range.end.saturating_sub(file.range.start) >= LEAST && system::can_tell_what_is_cached(file);
+        worth_it.then(|| {
+            Box::pin(FileAnswer {
+                outgoing: Arc::clone(&outgoing),
+                rest: file.clone(),
+            }) as _
+        })
+    })
 }
 
 struct FileAnswer {
@@ -38,14 +39,14 @@ impl Drop for FileAnswer {
     }
 }
 
-impl HttpBody for FileAnswer {
+impl Body for FileAnswer {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = StorageError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
         let this = &mut *self;
         let more = !this.rest.range.is_empty();
         Poll::Ready(more.then(|| Ok(Frame::data(this.outgoing.give(&mut this.rest)))))

@@ -29,15 +29,14 @@ mod answer;
 mod outlet;
 mod system;
 
-pub(crate) use self::answer::body;
-pub(super) use self::outlet::Outlet;
+pub(super) use self::{answer::sender, outlet::Outlet};
 
 use bytes::Bytes;
 use registry_core::storage::FileRange;
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 /// Minimum size of a file that is sent this way.
@@ -66,12 +65,9 @@ pub(super) fn stand_ins(length: usize) -> Bytes {
     REGION.slice(..length)
 }
 
-/// The outgoing parts of a connection, as an extension of its requests.
-pub(crate) type Sender = Arc<Outgoing>;
-
 /// The parts of files to be sent on a connection, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing {
+pub(super) struct Outgoing {
     state: Mutex<State>,
 }
 
@@ -172,6 +168,7 @@ fn number_in_region(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn file(length: u64) -> FileRange {
         FileRange::new(Arc::new(tempfile::tempfile().unwrap()), 0..length)

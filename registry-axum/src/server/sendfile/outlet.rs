@@ -1,7 +1,6 @@
 //! [`Outlet`]: the outgoing bytes of a connection, with stand-ins replaced by the bytes of their files.
 
-use super::{Outgoing, Sender, place, system};
-use crate::server::rewound::Rewound;
+use super::{super::rewound::Rewound, Outgoing, place, system};
 use registry_core::storage::{FileRange, StorageError};
 use std::{
     any::Any,
@@ -18,7 +17,7 @@ use tokio::{
 };
 
 #[derive(Debug)]
-pub(in crate::server) struct Outlet<Io> {
+pub(in super::super) struct Outlet<Io> {
     io: Rewound<Io>,
     /// `None` if nothing is ever replaced.
     outgoing: Option<Arc<Outgoing>>,
@@ -32,7 +31,7 @@ pub(in crate::server) struct Outlet<Io> {
 
 impl<Io: Any> Outlet<Io> {
     /// Wraps a connection. With `sendfile`, the system sends files if the connection is TCP.
-    pub(in crate::server) fn new(io: Rewound<Io>, sendfile: bool) -> Self {
+    pub(in super::super) fn new(io: Rewound<Io>, sendfile: bool) -> Self {
         let can = sendfile && tcp(&io).is_some();
         Self {
             io,
@@ -43,17 +42,17 @@ impl<Io: Any> Outlet<Io> {
         }
     }
 
-    /// Returns the sender for the requests' answers, if the system sends files.
-    pub(in crate::server) const fn sender(&self) -> Option<&Sender> {
+    /// Returns the files that are on their way, if the system sends files on this connection.
+    pub(in super::super) const fn outgoing(&self) -> Option<&Arc<Outgoing>> {
         self.outgoing.as_ref()
     }
 
     /// Returns true if nothing is sent because the next bytes are being read into memory, and not because of the peer.
-    pub(in crate::server) const fn waits_for_disk(&self) -> bool {
+    pub(in super::super) const fn waits_for_disk(&self) -> bool {
         self.reading.is_some()
     }
 
-    pub(in crate::server) fn into_inner(self) -> Rewound<Io> {
+    pub(in super::super) fn into_inner(self) -> Rewound<Io> {
         self.io
     }
 

@@ -1,11 +1,11 @@
 //! The system calls. Only Linux has them all; elsewhere no file is sent this way.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sendfile"))]
 pub(super) use self::linux::{can_tell_what_is_cached, cork, is_cached, read_in, send};
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "sendfile")))]
 pub(super) use self::other::{can_tell_what_is_cached, cork, is_cached, read_in, send};
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sendfile"))]
 mod linux {
     use registry_core::storage::FileRange;
     use rustix::{
@@ -77,7 +77,7 @@ mod linux {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "sendfile")))]
 mod other {
     use registry_core::storage::FileRange;
     use std::io;

@@ -91,7 +91,7 @@ pub fn absent(name: &str, program: &str) -> Trial {
 /// ignored, or failed if [`required`] returns true, as with [`absent`].
 #[must_use]
 pub fn unavailable(name: &str, reason: &str) -> Trial {
-    let failure = format!("{reason}, and {REQUIRE_TOOLS}=1 demands it or the test was asked for by name");
+    let failure = format!("{reason}; the test was selected by name, or {REQUIRE_TOOLS}=1 requires it");
     Trial::test(format!("{name} ({reason})"), move || Err(Failed::from(failure)))
         .with_ignored_flag(!required())
 }
@@ -192,7 +192,7 @@ impl Process {
     pub fn wait_for_connections(&mut self, address: SocketAddr) -> io::Result<()> {
         for _ in 0..CONNECT_TRIES {
             let connected = TcpStream::connect(address).is_ok();
-            // Asked after the connection: were the process gone, a stranger on its port would have answered.
+            // Checked after the connection: if the process has ended, another program may have taken its port.
             if let Some(status) = self.child.try_wait()? {
                 self.join_readers();
                 return Err(self.failed(io::ErrorKind::BrokenPipe, &format!("ended with {status}")));
@@ -212,7 +212,7 @@ impl Process {
     /// [`io::ErrorKind::BrokenPipe`] if it closed its outputs first, which a process does when it ends;
     /// [`io::ErrorKind::TimedOut`] after a minute. The message contains its output.
     pub fn wait_for_output(&self, text: &str) -> io::Result<()> {
-        // Looked through from its beginning each time: what a server prints until it is ready is short.
+        // Each search begins at the start. The output of a server until it is ready is short.
         let state = self.output.wait(OUTPUT_PATIENCE, |printed| {
             printed.open == 0 || String::from_utf8_lossy(&printed.bytes).contains(text)
         });
@@ -290,7 +290,7 @@ impl Process {
 
     fn join_readers(&mut self) {
         for reader in self.readers.drain(..) {
-            // A reader that panicked has kept what it read.
+            // The output that a reader stored before a panic is kept.
             let _ = reader.join();
         }
     }
@@ -298,7 +298,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The readers are not waited for: a grandchild may hold the outputs open for ever.
+        // The readers are not joined: a grandchild may keep the outputs open.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_process_that_is_stopped_may_tidy_up() {
         let mut command = Command::new("sh");
-        // Something to wait for that the signal interrupts.
+        // The signal interrupts the `wait` for the child.
         command.args([
             "-c",
             "sleep 600 & trap 'kill $!; echo tidied; exit 7' TERM; echo ready; wait",

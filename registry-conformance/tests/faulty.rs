@@ -111,7 +111,7 @@ macro_rules! noticed {
 
         #[test]
         fn every_fault_is_tried() {
-            // No `_` arm: a new fault needs a line here, and the line above.
+            // There is no `_` arm, so that a new fault does not compile without a test.
             let tried = |fault| match fault {
                 Nothing => false,
                 $($fault => true,)*

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     ));
 
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // `exit_code` does not run destructors of what outlives it, so the server is stopped here.
+    // `exit_code` runs no destructors, so the server is stopped here.
     drop(server);
     conclusion.exit_code()
 }

@@ -76,7 +76,7 @@ pub async fn the_proof_of_another_session_is_refused(backend: Backend) {
     );
     assert!(!holds(&backend.second, &a, proof.digest()).await);
     assert!(!holds(&backend.second, &a, &Digest::of(Algorithm::Sha256, &bytes)).await);
-    // Both sessions are as they were.
+    // Both sessions are unchanged.
     let found = state_of(backend.sharing(), &a, &one.id).await.unwrap();
     assert_eq!((found.offset, found.version), (1000, one.version));
     writer.commit(&a, other, proof).await.unwrap();
@@ -120,7 +120,7 @@ pub async fn writers_that_race_with_the_same_blob_all_succeed(backend: Backend) 
             let opened = open(&storage, &a, Algorithm::Sha256).await;
             let state = appended(&storage, &a, &opened, &bytes).await;
             let blob = close(&storage, &a, state, Algorithm::Sha256).await;
-            // Whoever was told so finds it whole, whatever the others are doing.
+            // Each acknowledged push is readable at once, while the others still run.
             (opened.id, read(&storage, &a, &blob.digest).await == Some(bytes))
         });
     }

@@ -132,7 +132,7 @@ pub async fn a_blob_that_was_found_damaged_is_absent_for_everybody(backend: Back
                 try_push(&backend.first, name, &bytes, digest).await.unwrap();
             }
             backend.inflict(damage, &digest);
-            // A flipped byte shows where a size makes somebody look.
+            // A flipped byte is detected only if a wrong size causes the content to be hashed.
             let size = if damage == Damage::Flipped { 999 } else { 1000 };
             let looked = Image::new(1).needing(digest, size, Need::Blob);
 

@@ -69,7 +69,7 @@ pub async fn a_tag_is_deleted_only_if_it_is_as_expected(backend: Backend) {
 pub async fn deleting_what_is_not_there_says_so(backend: Backend) {
     let a = repository("a");
     let digest = Digest::of(Algorithm::Sha256, b"absent");
-    // In a repository that is not there, then in one that is.
+    // In a repository that does not exist, then in one that does.
     for _ in 0..2 {
         let writer = writer(&backend.first);
         assert_eq!(

@@ -36,7 +36,7 @@ pub async fn a_commit_that_is_dropped_can_be_repeated(backend: Backend) {
                 .await
             {
                 Ok(_) => break,
-                // What was dropped may still be under way.
+                // The dropped call may still be running.
                 Err(StorageError::UploadConflict { .. }) => tokio::task::yield_now().await,
                 Err(error) => panic!("dropped at wait {point}: {error:?}"),
             }
@@ -66,7 +66,7 @@ pub async fn a_manifest_whose_put_is_dropped_is_there_with_its_referrer_entry_or
         )
         .await;
 
-        // It may appear while we look, so what is seen first must bring the rest with it.
+        // The dropped call may finish meanwhile, so the item that appears last is checked first.
         if resolve(&backend.second, &a, &name).await.is_some() {
             assert!(
                 manifest(&backend.second, &a, image.digest()).await.is_some(),
@@ -109,7 +109,7 @@ pub async fn a_manifest_whose_deletion_is_dropped_takes_its_tags_along_or_stays(
         for name in ["v1", "v2"] {
             assert_eq!(resolve(&backend.second, &a, name).await, None, "wait {point}");
         }
-        // What was dropped may still be clearing up.
+        // The dropped call may still be removing files.
         while tags(&backend.second, &a).await != ["stays"] {
             tokio::task::yield_now().await;
         }

@@ -45,7 +45,7 @@ pub async fn repositories_with_open_sessions_are_listed(backend: Backend) {
 
 pub async fn a_session_says_when_it_was_touched(backend: Backend) {
     let a = repository("a");
-    // Some file systems keep whole seconds.
+    // Some file systems store times in whole seconds.
     let before = SystemTime::now() - Duration::from_secs(2);
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
     let added = appended(&backend.first, &a, &opened, &content(1, 100)).await;

@@ -9,7 +9,7 @@ use registry_core::{
 pub async fn a_blob_of_one_repository_is_absent_from_another(backend: Backend) {
     let (a, b) = (repository("a"), repository("b"));
     let blob = push(&backend.first, &a, &content(1, 100)).await;
-    // The second repository exists, which alone must not give it the blob.
+    // The second repository exists, so that its absence is not the reason for the answer.
     put(&backend.first, &b, Image::new(1).tagged(&["v1"])).await;
 
     assert!(holds(&backend.second, &a, &blob.digest).await);

@@ -143,7 +143,7 @@ pub async fn names_that_come_and_go_while_paging_shift_no_page(backend: Backend)
     let first = backend.first.tags(&a, page(None)).await.unwrap().unwrap();
     assert_eq!(texts(&first.items), ["b", "d"]);
 
-    // Before the position, at it, and after it.
+    // Changes before, at and after the position of the page.
     put(&backend.second, &a, Image::new(2).tagged(&["a", "c", "e"])).await;
     let expect = registry_core::storage::TagExpect::Any;
     writer(&backend.second)

@@ -278,7 +278,7 @@ pub async fn referrers_that_come_and_go_while_paging_shift_no_page(backend: Back
     };
     assert_eq!(page(None, 2).await, (vec![digests[1], digests[3]], true));
 
-    // Before the position, at it, and after it.
+    // Changes before, at and after the position of the page.
     for added in [0, 2, 4] {
         put(&backend.first, &a, images[added].tagged(&[])).await;
     }

@@ -82,7 +82,7 @@ pub async fn a_blob_that_the_source_does_not_hold_is_not_mounted(backend: Backen
     let blob = push(&backend.first, &a, &content(1, 100)).await;
     let writer = writer(&backend.first);
 
-    // Stored it is, but not in the repository that is named.
+    // The blob is stored, but not in the source repository.
     assert!(writer.mount(&b, &c, &blob.digest).await.unwrap().is_none());
     let absent = Digest::of(Algorithm::Sha256, b"absent");
     assert!(writer.mount(&a, &c, &absent).await.unwrap().is_none());
@@ -138,7 +138,7 @@ pub async fn whoever_is_listed_as_a_holder_holds_the_blob(backend: Backend) {
 
     let holders = backend.second.holders(&digest, all()).await.unwrap();
 
-    // A hint may leave out, not invent.
+    // The list may be incomplete, but every entry must be true.
     assert!(holders.items.is_sorted(), "{holders:?}");
     for holder in holders.items {
         assert!(holds(&backend.second, &holder, &digest).await, "{holder}");

@@ -40,7 +40,7 @@ pub async fn a_closing_body_that_breaks_off_or_is_dropped_counts_for_nothing(bac
     let rest = bytes.slice(1000..);
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
     let before = appended(&backend.first, &a, &opened, &bytes.slice(..1000)).await;
-    // The last one is beyond what an append that is not the last has to keep.
+    // The longest part is longer than the interval at which other appends store their bytes.
     for cut in [0, 1, 262_145, rest.len()] {
         let part = || Incoming::in_chunks(&rest.slice(..cut), 100_000);
         let state = settled(backend.sharing(), &a, &opened.id).await;
@@ -58,7 +58,7 @@ pub async fn a_closing_body_that_breaks_off_or_is_dropped_counts_for_nothing(bac
         assert_eq!(state.offset, before.offset, "dropped at {cut}");
     }
 
-    // The client sends the same once more.
+    // The client repeats the request.
     let state = settled(backend.sharing(), &a, &opened.id).await;
     let whole = Incoming::in_chunks(&rest, 100_000);
     let (state, _) = append_closing(&backend.first, &a, &state, whole, Some(digest)).await;
@@ -121,7 +121,7 @@ pub async fn a_session_whose_append_was_dropped_closes_at_what_it_kept(backend: 
 pub async fn an_append_that_dies_loses_less_than_16_mebibytes(backend: Backend) {
     let a = repository("a");
     let bytes = content(1, 1 << 20).repeat(41);
-    // Not a multiple of anything, so that bytes in the wrong place are noticed.
+    // The length is no multiple of a block or piece, so that misplaced bytes are detected.
     let bytes = Bytes::from(bytes).slice(..(40 << 20) + 54_321);
     let sent = bytes.len() as u64;
     let opened = open(&backend.first, &a, Algorithm::Sha256).await;
@@ -140,7 +140,7 @@ pub async fn an_append_that_dies_loses_less_than_16_mebibytes(backend: Backend) 
         .as_ref()
         .expect("what is kept is kept with its hash");
     assert_eq!(checkpoint.offset(), state.offset);
-    // The client goes on, with something else and shorter than what was cut off.
+    // The client continues with other bytes, and fewer than were cut off.
     let kept = bytes.slice(..usize::try_from(state.offset).unwrap());
     let whole = Bytes::from([kept, content(2, 1000)].concat());
     let state = appended(backend.sharing(), &a, &state, &content(2, 1000)).await;

@@ -134,7 +134,7 @@ pub async fn a_session_that_has_moved_on_refuses_and_stays_as_it_is(backend: Bac
         (found.offset, found.version),
         (current.offset, current.version.clone())
     );
-    // Neither sealed nor spoilt: the session goes on, and is right at the end.
+    // The session is neither sealed nor damaged: it continues, and its content is right.
     let state = appended(&backend.first, &a, &current, &content(3, 10)).await;
     let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
     let whole: Bytes = [bytes, content(3, 10)].concat().into();
@@ -152,7 +152,7 @@ pub async fn while_an_append_runs_everything_else_is_refused_at_once(backend: Ba
     });
     waiting.reached().await;
 
-    // The first waits for its client until it is told otherwise, so an answer now is an answer at once.
+    // The first append waits until the test lets it continue, so these answers cannot depend on its end.
     for storage in [&backend.first, backend.sharing()] {
         let seen = state_of(storage, &a, &opened.id).await.unwrap();
         for state in [&opened, &seen] {
@@ -259,7 +259,7 @@ pub async fn a_rehash_seals_the_session_and_can_be_repeated(backend: Backend) {
         let conflict = matches!(refused, Err(StorageError::UploadConflict { offset: 1000 }));
         assert!(conflict, "{refused:?}");
     }
-    // Whoever closed it died before the commit; the next one asks where the session stands, and goes on.
+    // The process ended between rehash and commit. Another one reads the state and continues.
     let found = state_of(backend.sharing(), &a, &sealed.id).await.unwrap();
     let (state, hasher) = writer.rehash(&a, found, hasher).await.unwrap();
     let proof = Verified::from_hasher(state.id, hasher).unwrap();

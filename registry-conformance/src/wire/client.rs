@@ -158,7 +158,7 @@ impl Client {
         } = self.begin(request).await?;
         let body = request.body.clone();
         let writing = async {
-            // A server that has answered may stop reading; what it answered is what counts.
+            // A server may stop reading after its answer. Only the answer counts.
             let _ = write_body(&mut write, &body).await;
             write
         };
@@ -332,7 +332,7 @@ impl Exchange {
     /// Ends the sending side in the middle of the body, and waits until the server has closed the connection.
     pub(super) async fn cut(mut self) -> Result<(), Failure> {
         let gone = async {
-            // Whatever it answers, or if it resets: only the end of the connection matters.
+            // An answer and a reset are ignored: only the end of the connection matters.
             let _ = self.write.shutdown().await;
             let mut ignored = Vec::new();
             let _ = self.reader.read.read_to_end(&mut ignored).await;
@@ -452,7 +452,7 @@ impl Reader {
     async fn nothing_more(&mut self) -> io::Result<Bytes> {
         match self.more().await {
             Ok(_) if !self.buffer.is_empty() => Err(invalid("bytes after the end of the answer")),
-            // A reset after a whole answer is how some servers close on a body they refused.
+            // Some servers reset the connection after a complete answer to a refused body.
             Ok(_) | Err(_) => Ok(Bytes::new()),
         }
     }

@@ -62,7 +62,7 @@ impl Connection {
     /// Closes both sockets, even if a thread reads or writes.
     pub(super) fn close(&self) {
         for stream in [&self.client, &self.upstream] {
-            // One that is closed already is closed.
+            // An error means that it is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -82,13 +82,13 @@ impl Connection {
                 if self.answers(expected).is_err() {
                     self.cut();
                 }
-                // The client has the whole answer; it is told that no other comes.
+                // The client has the complete answer. The end of the stream shows that no other follows.
                 let _ = self.client.shutdown(Shutdown::Write);
             });
             match self.requests(journal, &expect) {
                 Ok(()) => _ = self.upstream.shutdown(Shutdown::Write),
                 Err(error) => {
-                    // The registry reads no more, and has perhaps answered why: that answer still has to pass.
+                    // The registry has stopped reading, and may have answered: that answer still has to pass.
                     let refused = matches!(
                         error.kind(),
                         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
@@ -96,8 +96,8 @@ impl Connection {
                     if !refused {
                         self.cut();
                     }
-                    // What the client still sends is read and dropped: to close on it would be a reset, which takes
-                    // away from the client what it has not read yet.
+                    // Further bytes of the client are read and dropped. Closing the socket instead would cause a reset,
+                    // which discards the part of the answer that the client has not read yet.
                     let _ = io::copy(&mut &self.client, &mut io::sink());
                 }
             }
@@ -247,7 +247,7 @@ impl Ongoing {
 }
 
 fn tell(expect: &mpsc::Sender<Expected>, expected: Expected) -> io::Result<()> {
-    // Nobody waits for answers any more: the registry has closed its side.
+    // The thread of answers has ended, because the registry has closed its side.
     expect
         .send(expected)
         .map_err(|_ended| io::ErrorKind::BrokenPipe.into())

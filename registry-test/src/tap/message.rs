@@ -117,9 +117,8 @@ impl Framing {
     }
 }
 
-/// Passes a body on as it arrives. `allow` is told the length of each next piece, and returns the number of bytes that
-/// may pass now, at least one. With `rechunk`, a body that is not in chunks is sent in
-/// chunks of the tap's own.
+/// Passes a body on as it arrives. `allow` receives the length of each next piece, and returns the number of bytes that
+/// may pass now, at least one. With `rechunk`, a body without chunked encoding is sent in chunks.
 pub(super) fn copy(
     from: &mut impl BufRead,
     to: &mut impl Write,
@@ -188,7 +187,7 @@ fn copy_chunks(
         copy_length(from, to, Some(size), false, allow)?;
         copy_line(from, to)?;
     }
-    // Trailers, to the empty line.
+    // Trailers, up to the empty line.
     while !copy_line(from, to)?.trim_ascii().is_empty() {}
     Ok(())
 }

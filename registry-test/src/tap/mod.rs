@@ -129,10 +129,10 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
-        // The acceptor looks at `ended` when somebody comes.
+        // The acceptor checks `ended` after each new connection.
         let woken = TcpStream::connect(self.address);
         if let (Ok(_), Some(acceptor)) = (woken, self.acceptor.take()) {
-            // One that panicked has accepted nothing more.
+            // An acceptor that panicked has ended, too.
             let _ = acceptor.join();
         }
         for connection in lock(&self.shared.connections).drain(..) {
@@ -158,7 +158,7 @@ impl Shared {
             if self.ended.load(Ordering::SeqCst) {
                 return;
             }
-            // A client that is gone already, or a registry that is not there: the client sees its connection closed.
+            // If the client has left, or the registry does not listen, the connection is closed.
             let Ok(connection) = client.and_then(|client| Connection::open(number, client, self.upstream))
             else {
                 continue;

@@ -61,7 +61,7 @@ fn serve(mut stream: &TcpStream, seen: &mpsc::Sender<String>, answer: &[u8]) {
 /// Sends bytes on a connection of their own, and returns everything received until the other side closes.
 fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    // A cut shows here or there, as the sockets will have it.
+    // A cut may cause an error of writing or of reading, or none.
     let _ = stream.write_all(request.as_bytes());
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -164,7 +164,7 @@ fn a_request_is_cut_as_often_as_the_rule_says() {
         .collect();
     let cut = Some(Side::Request);
     assert_eq!(sent, [(4, None), (4, cut), (4, cut), (10, None)]);
-    // Everything before the cut has gone on to the registry.
+    // All bytes before the cut have reached the registry.
     let arrived: [_; 4] = upstream.requests();
     let cut = patch("0123456789").replace("456789", "");
     assert_eq!(arrived, [cut.clone(), cut, patch("0123456789"), patch("0123")]);
@@ -302,11 +302,11 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
         Head::read(&mut BufReader::new(&stream)).unwrap();
         stream.write_all(refusal.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        // A registry with manners reads on for a while.
+        // Like most registries, it continues to read for a while.
         std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
     });
 
-    // The client reads only when it has sent everything.
+    // The client reads only after it has sent everything.
     assert_eq!(ask(tap.address(), &patch(&"x".repeat(4 << 20))), refusal);
     registry.join().unwrap();
 }

@@ -287,7 +287,7 @@ const BENT_MANIFESTS: [(&str, Bend); 19] = [
     ("with-a-type-that-is-not-its-own", |value| {
         value["mediaType"] = json!(OCI_INDEX)
     }),
-    // Clients in Go take a key in any case for the field.
+    // Clients in Go match keys with fields regardless of case.
     ("with-manifests-in-another-case", |value| {
         value["Manifests"] = json!([])
     }),

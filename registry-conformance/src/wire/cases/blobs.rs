@@ -187,12 +187,12 @@ async fn out_of_order(session: Session, last_chunk: LastChunk) -> Outcome {
     let [first, second, last] = &chunks;
     let mut upload = repository.open_upload().await?;
 
-    // Ahead of an empty session.
+    // A chunk that leaves a gap in an empty session.
     upload.chunk(second.0, &second.1).await?.is(416)?;
     stands_at(&mut upload, &blob, None).await?;
     upload.append(first.0, &first.1).await?;
 
-    // The last chunk, too early.
+    // The last chunk before the second one.
     let early = match last_chunk {
         LastChunk::InPatch => upload.chunk(last.0, &last.1).await?,
         LastChunk::InPut => upload.close_with_chunk(&blob.digest, last.0, &last.1).await?,
@@ -201,7 +201,7 @@ async fn out_of_order(session: Session, last_chunk: LastChunk) -> Outcome {
     stands_at(&mut upload, &blob, Some(second.0)).await?;
     upload.append(second.0, &second.1).await?;
 
-    // From the start again.
+    // The first chunk again.
     upload.chunk(first.0, &first.1).await?.is(416)?;
     stands_at(&mut upload, &blob, Some(last.0)).await?;
 
@@ -235,7 +235,7 @@ async fn mount_of(session: &Session, query: &str, from: &Repository, blob: &Blob
     let request = to.request("POST", &format!("blobs/uploads/?{query}"));
     let mounted = to.send(request.sized(Bytes::new())).await?;
     lives(session, &to, blob, mounted).await?;
-    // What was deleted there is still here.
+    // `lives` has deleted the blob in the target only.
     from.head_blob(&blob.digest).await?.is(200)?;
     Ok(())
 }

@@ -157,7 +157,7 @@ async fn put_if_match(session: Session) -> Outcome {
     push(&repository, &second).await?;
     let etag = etag(&repository.get_manifest("moved").await?.is(200)?)?;
     let same = ("If-Match", etag.as_str());
-    // Nothing is there to match: whether `*` is understood (412) or not (400), no tag comes to be.
+    // The tag does not exist. A registry that supports `*` answers 412, any other 400, and none creates the tag.
     let any = put_conditionally(&repository, "absent", &second, ("If-Match", "*")).await?;
     any.one_of(&[400, 412])?.json_error()?;
     put_conditionally(&repository, "moved", &second, same)

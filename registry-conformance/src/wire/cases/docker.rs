@@ -195,7 +195,7 @@ async fn follow_catalog(session: &Session, filled: &[Repository]) -> Outcome {
         }
         match answer.next_link()? {
             Some(link) => target = session.follow(&answer, &link)?,
-            // Nothing sorts behind the last one of an otherwise empty registry.
+            // In a registry without other repositories, none sorts after the last one.
             None if filled.last().is_some_and(|last| last.name == name) => return Ok(()),
             None => return Err(answer.fail("Link: <…>; rel=\"next\"")),
         }

@@ -420,7 +420,7 @@ async fn put_with_tags(repository: &Repository, document: &Document, tags: &[Str
     let reference = format!("{}?{}", document.digest, query.join("&"));
     let answer = put(repository, reference, document).await?;
     let answer = answer.has("docker-content-digest", &document.digest.to_string())?;
-    // One header with a list, or one header for each, or both.
+    // A list in one header, one header for each tag, or both.
     let values = answer
         .headers
         .get_all("oci-tag")

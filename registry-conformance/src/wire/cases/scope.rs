@@ -94,7 +94,7 @@ async fn names_like_endpoints(session: Session) -> Outcome {
 
 async fn longest_name(session: Session) -> Outcome {
     let start = "wire-{run}/";
-    // `{run}` becomes sixteen characters.
+    // `{run}` is replaced by 16 characters.
     let rest = 255 - (start.len() - "{run}".len() + 16);
     is_usable(&session, &format!("{start}{}", "x".repeat(rest))).await
 }

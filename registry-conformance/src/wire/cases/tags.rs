@@ -89,7 +89,7 @@ async fn all_listed(session: Session) -> Outcome {
 }
 
 async fn byte_order(session: Session) -> Outcome {
-    // Neither in order nor in reverse: a store that lists as it was filled must not pass by chance.
+    // Neither sorted nor reversed, so that a store that lists in the order of pushes does not pass.
     let shuffled = ["2", "Z", "1.2", "a", "1", "_x", "10", "1-alpine", "A"];
     let (repository, _) = tagged_image(&session, &shuffled).await?;
     is_list(&repository, "", &NAMES).await

@@ -290,7 +290,7 @@ async fn cut_chunked_body(session: Session) -> Outcome {
     exchange.write(b"10000\r\nnot sixty-four KiB").await?;
     exchange.cut().await?;
 
-    // The beginning of the last piece may have been kept too; it is what the blob does not have there.
+    // The registry may also have stored a part of the last piece, whose bytes differ from those of the blob.
     let answer = upload.status().await?.is(204)?;
     let kept = answer.kept()?;
     if kept > 300_000 + "not sixty-four KiB".len() {
@@ -307,7 +307,7 @@ async fn cut_thrice(session: Session) -> Outcome {
     let mut upload = repository.open_upload().await?;
     let mut end = 0;
     for length in [100_001, 250_007, 70_003] {
-        // What an accident left is settled by a small chunk that is whole.
+        // A small complete chunk follows each cut, at the offset that the session reports.
         end += 1000;
         resume(&mut upload, &blob, end).await?;
         let request = upload
@@ -335,7 +335,7 @@ async fn cut_close_is_sent_again(session: Session) -> Outcome {
         exchange.write(&rest.slice(..length)).await?;
         exchange.cut().await?;
         let mut tries = 0;
-        // The server may still be busy letting go of what was cut.
+        // The server may still be processing the request that was cut.
         while upload.stream(&Bytes::new()).await?.status == 416 && tries < RESUME_TRIES {
             tries += 1;
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -1,7 +1,27 @@
-//! External programs in tests: found or reported as missing, started and waited for, killed at the end.
+//! External programs in tests. They are found or reported as missing, started, waited for, and killed at the end.
 //!
-//! `cargo test` must pass on a machine that has only Rust, and must not pretend. A test that needs a missing program
-//! is *ignored*, with the reason in its name. If [`required`] returns true, as in CI, the test fails instead.
+//! `cargo test` passes on a machine that has only Rust, without hiding what was not tested. A test that needs a missing
+//! program is *ignored*, with the reason in its name. If [`required`] returns true, as in CI, the test fails instead.
+//!
+//! ```no_run
+//! use registry_conformance::tools::{self, Process};
+//! use std::process::Command;
+//!
+//! /// A test target with `harness = false`.
+//! fn main() {
+//!     let arguments = libtest_mimic::Arguments::from_args();
+//!     let trial = tools::trial("a registry answers", &["docker-registry"], || {
+//!         let (_server, address) = Process::listening(|address| {
+//!             let mut command = Command::new("docker-registry");
+//!             command.args(["serve", "config.yml"]).env("REGISTRY_HTTP_ADDR", address.to_string());
+//!             command
+//!         })?;
+//!         println!("it listens on {address}, until `_server` is dropped");
+//!         Ok(())
+//!     });
+//!     libtest_mimic::run(&arguments, vec![trial]).exit();
+//! }
+//! ```
 
 use libtest_mimic::{Failed, Trial};
 use std::{
@@ -107,6 +127,16 @@ pub fn free_port() -> io::Result<u16> {
 }
 
 /// A child process, killed and reaped on drop. Its output is kept for the report of a failed test.
+///
+/// ```
+/// use registry_conformance::tools::Process;
+/// use std::process::Command;
+///
+/// let mut process = Process::start(Command::new("cargo").arg("--version"))?;
+/// process.wait_for_output("cargo ")?;
+/// assert!(process.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Process {
     child: Child,
     output: Arc<Kept>,

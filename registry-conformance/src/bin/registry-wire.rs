@@ -78,7 +78,7 @@ fn print(name: &str, verdict: &Verdict) {
         Verdict::FailedAsKnown(_) => println!("ok      {name} (fails, as known)"),
         Verdict::Failed(failure) => println!("FAILED  {name}\n{failure}"),
         Verdict::PassedUnexpectedly => {
-            println!("FAILED  {name}\n  it passes, and is listed as a known failure")
+            println!("FAILED  {name}\n  the case passes, but is listed as a known failure")
         }
         _ => {}
     }

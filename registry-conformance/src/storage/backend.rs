@@ -10,6 +10,22 @@ pub type Handles = (Arc<dyn Storage>, Arc<dyn Storage>);
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A fresh, empty backend with two handles on it, and the means to change it from outside.
+///
+/// ```
+/// use registry_conformance::storage::Backend;
+/// use registry_core::storage::{MemoryStorage, Storage};
+/// use std::sync::Arc;
+///
+/// // This storage stands for one on a disk, whose content outlives its handles.
+/// let disk = MemoryStorage::new();
+/// let open = move || Arc::new(disk.clone()) as Arc<dyn Storage>;
+///
+/// let backend = Backend::new(open(), open()).reopening(move || {
+///     let handles = (open(), open());
+///     async move { handles }
+/// });
+/// assert_eq!(backend.means(), ["expire", "health", "inspect", "restart"]);
+/// ```
 pub struct Backend {
     pub(super) first: Arc<dyn Storage>,
     pub(super) second: Arc<dyn Storage>,
@@ -183,7 +199,7 @@ impl fmt::Debug for Backend {
 ///
 /// # Panics
 ///
-/// Panics if the case fails or hangs, which reports the failure.
+/// Panics if the case fails or hangs.
 pub fn run(factory: impl AsyncFnOnce() -> Backend, case: impl AsyncFnOnce(Backend)) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

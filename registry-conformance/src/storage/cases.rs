@@ -2,9 +2,21 @@
 
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
-/// Takes an `async fn() -> Backend`, and the means of that backend among `damage`, `expire`,
-/// `health`, `inspect`, `read_only` and `restart`:
-/// `storage_tests!(factory, inspect, restart)`. See [`storage`](crate::storage).
+/// Takes an `async fn() -> Backend`, and the means of that backend among `damage`, `expire`, `health`, `inspect`,
+/// `read_only` and `restart`. See [`storage`](crate::storage).
+///
+/// ```
+/// use registry_conformance::{storage::Backend, storage_tests};
+/// # use registry_core::storage::MemoryStorage as MyStorage;
+/// use std::sync::Arc;
+///
+/// async fn fresh() -> Backend {
+///     let storage = MyStorage::new();
+///     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
+/// }
+///
+/// storage_tests!(fresh, expire, health, inspect);
+/// ```
 #[macro_export]
 macro_rules! storage_tests {
     ($factory:expr $(, $means:ident)* $(,)?) => {

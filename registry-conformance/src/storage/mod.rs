@@ -1,31 +1,34 @@
 //! The storage contract as a test suite: every promise in the docs of [`registry_core::storage`] is a case.
 //!
-//! A backend runs them all with one line, each case as a test of its own, so none is left out:
+//! [`storage_tests!`](crate::storage_tests) runs all of them with one line, each case as a test of its own.
+//!
+//! Promises that not every backend makes are its [abilities](registry_core::storage::Abilities). The suite tests those
+//! that it declares, and that the others are refused.
+//!
+//! Means that not every backend has are declared after the factory. A declaration that does not match the backend
+//! fails a case too.
+//!
+//! | means | the backend |
+//! |---|---|
+//! | `inspect`, `expire`, `health` | has the plane of that name |
+//! | `restart` | keeps its state after its handles are dropped: [`Backend::reopening`] |
+//! | `damage` | can be damaged from outside: [`Backend::damaging`] |
+//! | `read_only` | opens handles for reading only: [`Backend::reading`] |
+//!
+//! Each case is a function of a backend, which panics on failure. [`run`] runs a single one:
 //!
 //! ```
+//! use registry_conformance::storage::{self, Backend};
 //! use registry_core::storage::MemoryStorage;
-//! use registry_conformance::storage::Backend;
 //! use std::sync::Arc;
 //!
-//! /// Returns a fresh backend with two handles on it.
 //! async fn memory() -> Backend {
 //!     let storage = MemoryStorage::new();
 //!     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 //! }
 //!
-//! registry_conformance::storage_tests!(memory, expire, health, inspect);
+//! storage::run(memory, storage::isolation::a_blob_of_one_repository_is_absent_from_another);
 //! ```
-//!
-//! Promises that not every backend makes are its [abilities](registry_core::storage::Abilities). The suite tests those
-//! that it declares, and that the others are refused.
-//!
-//! Means that not every backend has are declared after the factory: `inspect`, `expire` and `health` have
-//! the plane of that name, `restart`
-//! keeps its state beyond its handles ([`Backend::reopening`]), `damage` can be damaged from outside
-//! ([`Backend::damaging`]), `read_only` opens handles for reading only ([`Backend::reading`]). A declaration that does
-//! not match the backend fails a case too.
-//!
-//! Each case is a function from a backend that panics on failure; [`run`] runs a single one.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

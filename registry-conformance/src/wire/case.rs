@@ -7,6 +7,13 @@ use std::{fmt, future::Future, pin::Pin};
 type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// One promise, and its test.
+///
+/// ```
+/// use registry_conformance::wire;
+///
+/// let cases = wire::cases().iter().filter(|case| case.name().starts_with("referrers/"));
+/// assert!(cases.count() > 5);
+/// ```
 pub struct Case {
     name: String,
     algorithm: Algorithm,

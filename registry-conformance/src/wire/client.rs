@@ -220,7 +220,7 @@ impl Client {
 }
 
 fn silent(sent: &str) -> Failure {
-    Failure::transport(sent, "no answer in the time allowed")
+    Failure::transport(sent, "no answer within the time limit")
 }
 
 async fn write_body(write: &mut OwnedWriteHalf, body: &Body) -> io::Result<()> {

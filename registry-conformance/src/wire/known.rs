@@ -6,6 +6,22 @@ use std::{collections::BTreeSet, str::FromStr};
 /// The names of the cases that must fail.
 ///
 /// Text form: one name on each line, sorted between two comments; `#` begins a comment, which states the reason.
+///
+/// ```
+/// use registry_conformance::wire::KnownFailures;
+///
+/// let known: KnownFailures = "
+///     ## Tags are listed in the order of their creation.
+///     tags/byte-order
+///     tags/n
+/// "
+/// .parse()?;
+/// assert!(known.contains("tags/n"));
+///
+/// let misspelt = "tags/nn".parse::<KnownFailures>();
+/// assert!(misspelt.is_err());
+/// # Ok::<(), registry_conformance::wire::InvalidKnownFailures>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct KnownFailures {
     names: BTreeSet<String>,
@@ -28,7 +44,7 @@ impl std::fmt::Display for InvalidKnownFailures {
         match self {
             Self::NoSuchCase(name) => write!(f, "there is no case {name:?}"),
             Self::Twice(name) => write!(f, "{name:?} is listed twice"),
-            Self::Unsorted(name) => write!(f, "{name:?} is not in the order of the names"),
+            Self::Unsorted(name) => write!(f, "{name:?} sorts before the name above it"),
         }
     }
 }

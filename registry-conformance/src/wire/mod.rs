@@ -12,6 +12,24 @@
 //!
 //! A registry that is known to fail some cases is run with a [`KnownFailures`] list. Then exactly these must
 //! fail: a case that passes against the list is an error too.
+//!
+//! ```no_run
+//! use registry_conformance::wire::{self, Options};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut options = Options::default();
+//! options.user = Some("ann:secret".to_owned());
+//! options.filter = "blobs/".to_owned();
+//! options.known_failures = std::fs::read_to_string("known-failures.txt")?.parse()?;
+//!
+//! let report = wire::run("http://127.0.0.1:5000", &options).await;
+//! for (name, verdict) in report.verdicts() {
+//!     println!("{name}: {verdict:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod case;
 #[expect(
@@ -79,7 +97,20 @@ where
 /// Returns the suite as tests for `libtest_mimic::run`, one for each case that [`Options::filter`] selects.
 ///
 /// `base` is called for the base URL when a test runs, so that listing the tests starts no server. Each test has its
-/// own small runtime. A known failure is named `… (fails, as known)` and passes by failing.
+/// own small runtime. A known failure is named `… (fails, as known)`, and the test passes if the case fails.
+///
+/// A test target with `harness = false` that runs them:
+///
+/// ```no_run
+/// use registry_conformance::wire::{self, Options};
+///
+/// fn main() {
+///     let arguments = libtest_mimic::Arguments::from_args();
+///     let base = || Ok("http://127.0.0.1:5000".to_owned());
+///     let trials = wire::trials(base, &Options::default());
+///     libtest_mimic::run(&arguments, trials).exit();
+/// }
+/// ```
 pub fn trials<F>(base: F, options: &Options) -> Vec<Trial>
 where
     F: Fn() -> Result<String, Failed> + Send + Sync + 'static,
@@ -104,7 +135,7 @@ where
                 .build()?;
             match (runtime.block_on(case.run(&base, &options)), known) {
                 (Ok(()), false) | (Err(_), true) => Ok(()),
-                (Ok(()), true) => Err("it passes: take it off the list of known failures".into()),
+                (Ok(()), true) => Err("the case passes; remove it from the list of known failures".into()),
                 (Err(failure), false) => Err(Failed::from(format!("\n{failure}"))),
             }
         })

@@ -6,7 +6,31 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-/// A gate that is closed until the test opens it, once and for all. Clones are the same gate.
+/// A gate that is closed until the test opens it. It stays open then. Clones are the same gate.
+///
+/// ```
+/// use registry_test::tap::{Fault, Gate, Rule, Side, Tap};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/exchange.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let registry = registry()?;
+///
+/// let tap = Tap::start(registry)?;
+/// let gate = Gate::new();
+/// tap.add(Rule::new(Fault::Hold { side: Side::Response, after: 0, gate: gate.clone() }));
+///
+/// // A client requests `/v2/` of the tap. Its response is held at the gate.
+/// # let address = tap.address();
+/// # let client = std::thread::spawn(move || client(address));
+/// assert!(gate.reached(1));
+/// assert_eq!(tap.exchanges()[0].status(), None);
+///
+/// // Let it pass.
+/// gate.open();
+/// # client.join().unwrap()?;
+/// assert_eq!(tap.exchanges()[0].status(), Some(200));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Shared>);
 

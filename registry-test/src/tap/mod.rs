@@ -2,22 +2,29 @@
 //! test.
 //!
 //! No specification states what a client needs of a registry, or does when the network fails. The tap between the two
-//! shows it. The registry is started on one loopback port, and the client is given the port of the tap.
+//! shows it. Start the registry on one loopback port, and give the client the port of the tap.
 //!
 //! ```
-//! use http::Method;
 //! use registry_test::tap::{Fault, Rule, Side, Tap};
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/exchange.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let registry = registry()?;
 //!
-//! # fn main() -> std::io::Result<()> {
-//! # let registry = std::net::TcpListener::bind("127.0.0.1:0")?;
-//! # let registry = registry.local_addr()?;
+//! // `registry` is the address of a registry.
 //! let tap = Tap::start(registry)?;
-//! // The first two PATCH requests end after 100 000 bytes, with both connections closed.
-//! let cut = Fault::Cut { side: Side::Request, after: 100_000 };
-//! tap.add(Rule::new(cut).when(|exchange| exchange.method == Method::PATCH).times(2));
-//! // … a client pushes to `tap.address()` …
-//! let patches = tap.exchanges().into_iter().filter(|exchange| exchange.method == Method::PATCH);
-//! # assert_eq!(patches.count(), 0);
+//!
+//! // Close both connections before the first response.
+//! tap.add(Rule::new(Fault::Cut { side: Side::Response, after: 0 }).times(1));
+//!
+//! // A client requests `/v2/` of the tap, twice.
+//! assert_eq!(client(tap.address())?, "");
+//! assert!(client(tap.address())?.starts_with("HTTP/1.1 200"));
+//!
+//! let [cut, passed] = &tap.exchanges()[..] else {
+//!     return Err("there were two requests".into());
+//! };
+//! assert_eq!((cut.status(), cut.cut), (None, Some(Side::Response)));
+//! assert_eq!((passed.status(), passed.cut), (Some(200), None));
 //! # Ok(())
 //! # }
 //! ```

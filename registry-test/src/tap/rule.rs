@@ -39,6 +39,19 @@ pub enum Fault {
 }
 
 /// A fault, the exchanges that it applies to, and the number of times.
+///
+/// ```
+/// use http::{Method, header};
+/// use registry_test::tap::{Fault, Rule, Side};
+///
+/// // Cut the first two chunks of a push after 100 000 bytes.
+/// let cut = Fault::Cut { side: Side::Request, after: 100_000 };
+/// let twice = Rule::new(cut).when(|exchange| exchange.method == Method::PATCH).times(2);
+///
+/// // Remove the digest from every response to the pull of a manifest.
+/// let digest = header::HeaderName::from_static("docker-content-digest");
+/// let bare = Rule::new(Fault::RemoveHeader(digest)).when(|exchange| exchange.target.contains("/manifests/"));
+/// ```
 pub struct Rule {
     pub(super) fault: Fault,
     applies: Box<dyn Fn(&Exchange) -> bool + Send + Sync>,

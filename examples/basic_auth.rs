@@ -19,6 +19,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("docker login {}", listener.local_addr()?);
-    registry_axum::serve(listener, registry_axum::router(registry)).await;
+    registry_listener::serve(listener, registry_axum::router(registry)).await;
     Ok(())
 }

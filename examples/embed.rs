@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!("the host listens on http://{address}");
-    tokio::spawn(registry_axum::serve(listener, app));
+    tokio::spawn(registry_listener::serve(listener, app));
 
     push(&format!("http://{address}")).await?;
 

@@ -11,6 +11,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    registry_axum::serve(listener, registry_axum::router(registry)).await;
+    registry_listener::serve(listener, registry_axum::router(registry)).await;
     Ok(())
 }

@@ -85,7 +85,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(registry_axum::serve(listener, app));
+    tokio::spawn(registry_listener::serve(listener, app));
 
     for (who, cookie) in [("ann", "session=s-1"), ("bob", "session=s-2"), ("a stranger", "")] {
         for (method, target) in [

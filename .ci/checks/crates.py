@@ -36,7 +36,8 @@ CORE = frozenset({"registry-core"})
 CRATES = {
     "registry-core": Rule(never=RUNTIMES | SERVERS | {"rustix"}, packages=40),
     # Adapters, backends and authenticators: the core, and never each other.
-    "registry-axum": Rule(may_use=CORE | {"registry-tls"}, names_axum=True, packages=75),
+    "registry-axum": Rule(may_use=CORE, names_axum=True, packages=60),
+    "registry-listener": Rule(may_use=CORE | {"registry-tls"}, never=frozenset({"axum"}), packages=65),
     "registry-storage-fs": Rule(may_use=CORE, never=SERVERS),
     "registry-auth-htpasswd": Rule(may_use=CORE, never=SERVERS),
     "registry-auth-rules": Rule(may_use=CORE, never=SERVERS),

@@ -214,7 +214,10 @@ fn serve(file: Option<&String>) {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(registry_axum::serve(listener, registry_axum::router(registry)));
+        tokio::spawn(registry_listener::serve(
+            listener,
+            registry_axum::router(registry),
+        ));
         address
     });
     println!("{address}");

@@ -9,7 +9,7 @@
 //! tokio::spawn(registry_axum::upkeep(registry));
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-//! registry_axum::serve(listener, app).await;
+//! registry_listener::serve(listener, app).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -34,26 +34,25 @@
 //!
 //! The host drives [`upkeep`], all recurring maintenance as one future. At a shutdown it waits for [`Mount::drained`].
 //!
-//! [`serve`] is a listener for the open network (feature `serve`, on by default), see [`server`]. Any other listener
-//! that runs an axum router works too.
+//! The crate `registry-listener` serves a router on the open network. Any other listener that runs an axum router works
+//! too.
 
 mod mount;
 mod proxies;
-#[cfg(feature = "serve")]
-pub mod server;
 mod service;
 mod upkeep;
 /// Examples of the manual.
-#[cfg(all(doctest, feature = "tls"))]
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/tls.md")]
 mod manual {}
-/// Example of the README.
-#[cfg(all(doctest, feature = "serve"))]
+/// Example of the README of the workspace.
+#[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
-
-#[cfg(feature = "serve")]
-pub use self::server::serve;
+/// Example of the README of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme_of_the_crate {}
 
 pub use self::{
     mount::{Mount, router, router_at},

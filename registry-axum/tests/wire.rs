@@ -37,6 +37,9 @@ fn serve(runtime: &Runtime, storage: impl Storage) -> String {
     let registry = Registry::builder(storage).allow_anonymous_push().build();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    runtime.spawn(registry_axum::serve(listener, registry_axum::router(registry)));
+    runtime.spawn(registry_listener::serve(
+        listener,
+        registry_axum::router(registry),
+    ));
     format!("http://{address}")
 }

@@ -14,8 +14,9 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
-use registry_axum::{Proxies, server::Refused};
+use registry_axum::Proxies;
 use registry_core::{Identity, auth::ClientAddress, protocol::normalized, service::Overruled};
+use registry_listener::Refused;
 use std::{
     convert::Infallible,
     fmt,
@@ -448,7 +449,7 @@ mod tests {
             .await
             .unwrap();
         let proxies = Proxies::default();
-        let serving = registry_axum::server::Server::new(axum::Router::new())
+        let serving = registry_listener::Server::new(axum::Router::new())
             .on_refusal(move |refused| log.refused(&proxies, refused))
             .serve(listener);
         tokio::spawn(serving);

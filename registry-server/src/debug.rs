@@ -174,7 +174,7 @@ impl Debug {
             let shown = Arc::clone(&shown);
             async move { shown.answer(&method, target.path()).await }
         });
-        tokio::spawn(registry_axum::serve(self.listener, app));
+        tokio::spawn(registry_listener::serve(self.listener, app));
         http
     }
 }

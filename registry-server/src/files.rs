@@ -1,6 +1,6 @@
 //! Limit on the number of open files.
 
-use registry_axum::server::Limits;
+use registry_listener::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Number of files needed besides connections and requests: for the storage and the runtime.

@@ -23,11 +23,12 @@ use crate::{
 use axum::{Router, extract::Request, middleware, routing::get};
 use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::RulesFile;
-use registry_axum::{Mount, TokioClock, server::Server};
+use registry_axum::{Mount, TokioClock};
 use registry_core::{
     Registry, Storage,
     service::{Builder, Limits},
 };
+use registry_listener::Server;
 use std::{
     error::Error,
     future::Future,

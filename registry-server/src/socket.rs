@@ -1,7 +1,7 @@
 //! Listening sockets: an address, or, with `http.net: unix`, a file for a proxy on the same machine.
 
 use crate::listen::{self, Listen};
-use registry_axum::server::Listener;
+use registry_listener::Listener;
 use std::{
     fmt, fs,
     io::{self, ErrorKind},

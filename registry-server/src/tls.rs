@@ -53,7 +53,7 @@ pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn
         let redirect = tls.redirect(port);
         let app = Router::new().fallback(async move |request: Request| redirect.answer(&request));
         tracing::info!("redirecting to https from http://{}", listener.local_addr()?);
-        tokio::spawn(registry_axum::serve(listener, app));
+        tokio::spawn(registry_listener::serve(listener, app));
     }
     tokio::spawn(upkeep.run());
     Ok(tls)

@@ -19,11 +19,9 @@ use crate::{
     tls,
 };
 use axum::http::{HeaderName, HeaderValue, Uri};
-use registry_axum::{
-    InvalidNetwork, Network, Proxies,
-    server::{Limits, Timeouts},
-};
+use registry_axum::{InvalidNetwork, Network, Proxies};
 use registry_core::{maintenance::UploadExpiry, protocol::Links};
+use registry_listener::{Limits, Timeouts};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,

@@ -290,7 +290,7 @@ impl Error for Changed {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{
+    use crate::{
         any_body::any_body,
         places::{Occupant as _, Places},
         settings::{Limits, Timeouts},

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
-use registry_axum::server::RequestBody;
+use registry_listener::RequestBody;
 use std::{
     convert::Infallible,
     future::Future,

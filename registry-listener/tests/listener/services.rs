@@ -4,7 +4,7 @@ use super::*;
 use crate::support::app::Around;
 use http::Request;
 use http_body_util::Full;
-use registry_axum::server::RequestBody;
+use registry_listener::RequestBody;
 use std::{
     collections::VecDeque,
     convert::Infallible,

@@ -7,8 +7,8 @@ pub(crate) mod app;
 
 use http::{Request, Response};
 use http_body::Body;
-use registry_axum::server::{Ended, Handshake, Listener, Plain, RequestBody, Server};
 use registry_core::BoxError;
+use registry_listener::{Ended, Handshake, Listener, Plain, RequestBody, Server};
 use std::{future::pending, io, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use registry_axum::server::{Limits, RequestBody};
+use registry_listener::{Limits, RequestBody};
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use support::{
     Client, Running,

@@ -7,7 +7,6 @@ mod support;
 use async_trait::async_trait;
 use http::{Method, Request, Response};
 use libtest_mimic::{Arguments, Trial};
-use registry_axum::server::RequestBody;
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Registry,
@@ -15,6 +14,7 @@ use registry_core::{
     service::{RegistryService, ResponseBody},
     storage::MemoryStorage,
 };
+use registry_listener::RequestBody;
 use std::{
     fs,
     net::SocketAddr,
@@ -235,7 +235,7 @@ impl World {
         let service = Around(service, move |service, request| early(status, service, request));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(registry_axum::serve(listener, service));
+        runtime.spawn(registry_listener::serve(listener, service));
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("body"), noise()).unwrap();
         Self {

@@ -9,7 +9,7 @@ use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
-use registry_axum::server::{Limits, Timeouts};
+use registry_listener::{Limits, Timeouts};
 use std::{
     error::Error,
     future::Future,

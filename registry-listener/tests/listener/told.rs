@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::app::Around;
 use http::Request;
-use registry_axum::server::RequestBody;
+use registry_listener::RequestBody;
 use tower_service::Service as _;
 
 type Told = Arc<Mutex<Vec<(String, u16, u64)>>>;

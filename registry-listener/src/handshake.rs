@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// safe to drop at any point. `Io` is the listener's connection.
 ///
 /// ```
-/// use registry_axum::server::{Established, Handshake};
+/// use registry_listener::{Established, Handshake};
 /// use std::{io, net::SocketAddr};
 /// use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 ///

@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use registry_axum::server::{Listener, RequestBody, Server};
 use registry_core::{Registry, service::RegistryService};
+use registry_listener::{Listener, RequestBody, Server};
 use registry_storage_fs::FsStorage;
 use std::{
     future::pending,

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// [`FromExtensions::of`](registry_core::auth::FromExtensions::of).
 ///
 /// ```no_run
-/// use registry_axum::server::Server;
+/// use registry_listener::Server;
 /// use registry_tls::{Files, Options, Tls};
 ///
 /// # use registry_core::{Registry, storage::MemoryStorage};

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
-use registry_axum::server::{Established, Handshake, Listener, Plain, RequestBody, Server};
 use registry_core::{
     Algorithm, BoxError, Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     service::{RegistryService, ResponseBody},
@@ -21,6 +20,7 @@ use registry_core::{
         StoredManifest,
     },
 };
+use registry_listener::{Established, Handshake, Listener, Plain, RequestBody, Server};
 use rustix::net::sockopt::tcp_cork;
 use std::{
     collections::HashMap,

@@ -12,8 +12,8 @@ mod told;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
-use registry_axum::server::{Established, Handshake, Limits, Protocol, Server, Timeouts};
 use registry_core::{auth::ClientAddress, service::Overruled};
+use registry_listener::{Established, Handshake, Limits, Protocol, Server, Timeouts};
 use std::{
     io,
     net::SocketAddr,

@@ -1,4 +1,19 @@
-//! The listener: serves any tower service to real clients on real networks.
+//! Serves any tower service to real clients on real networks: a registry, with the router of a framework or without.
+//!
+//! ```no_run
+//! use registry_core::{Registry, storage::MemoryStorage};
+//!
+//! # async fn serve() -> std::io::Result<()> {
+//! let registry = Registry::builder(MemoryStorage::new()).build();
+//! let service = registry.into_service(|task| {
+//!     tokio::spawn(task);
+//! });
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+//! registry_listener::serve(listener, service).await;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! [`serve`] takes one line; [`Server`] has settings. Hosts with a listener of their own need neither.
 //!
@@ -41,6 +56,10 @@ mod tls;
 mod tls_hint;
 mod watchdog;
 mod watched;
+/// Example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub use self::{
     handshake::{Established, Handshake, Plain, Protocol},
@@ -87,7 +106,7 @@ const REFUSALS: usize = 64;
 /// });
 ///
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-/// registry_axum::serve(listener, service).await;
+/// registry_listener::serve(listener, service).await;
 /// # Ok(())
 /// # }
 /// ```
@@ -107,7 +126,7 @@ where
 /// A listener with settings, not yet started.
 ///
 /// ```no_run
-/// use registry_axum::server::{Server, Timeouts};
+/// use registry_listener::{Server, Timeouts};
 /// use std::time::Duration;
 ///
 /// # use registry_core::{Registry, storage::MemoryStorage};
@@ -178,7 +197,7 @@ impl<H> Server<H> {
     /// for 408.
     ///
     /// ```
-    /// use registry_axum::server::Server;
+    /// use registry_listener::Server;
     ///
     /// # fn with_a_log(server: Server) -> Server {
     /// server.on_refusal(|refused| println!("{} {:?}: {}", refused.peer, refused.line, refused.status))

@@ -1,4 +1,4 @@
-//! The room for documents in memory: what one client may have of it, while they come and while they go.
+//! Tests of the memory budget for documents: the share of one client, for receiving and for sending.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Checkpoints are the states of Go's hashes, as registry:2 writes them to `hashstates/`.
+//! Tests that checkpoints are the states of Go's hashes, as registry:2 writes them to `hashstates/`.
 //!
 //! `golden/` has states made by Go. Their lengths are around the ends of blocks and of their padding.
 

@@ -1,4 +1,4 @@
-//! Documents that clients read differently: each field of each kind of object, in every spelling that Go takes for it.
+//! Tests of documents that clients read differently: each field of each object, in every spelling that Go accepts.
 
 use registry_core::{
     Algorithm, Digest, MediaType,
@@ -93,7 +93,7 @@ fn no_field_of_any_object_may_be_in_another_case() {
         let refused = refusal(&document).unwrap_or_else(|| panic!("{of}: {document}"));
         assert!(refused.contains(&format!("as `{field}`")), "{of}: {refused}");
     }
-    // The letters beyond ASCII that fold into it, where there are such fields.
+    // Letters beyond ASCII that fold to a letter of the field.
     for letter in ["\u{17f}", "\\u017f"] {
         let long = |field: &str, value: &str| format!("\"{}\":{value}", field.replacen('s', letter, 1));
         for (of, field, document) in spelled(long) {
@@ -117,14 +117,14 @@ fn no_field_of_any_object_may_be_there_twice() {
     }
 }
 
-/// Null is how Go writes what is empty.
+/// Go writes null for an empty list.
 #[test]
 fn each_field_may_be_there_once_and_be_null_where_it_is_not_required() {
     let required = ["mediaType", "digest", "size"];
     let once = spelled(|field, value| format!("\"{field}\":{value}"));
     let null = spelled(|field, _| format!("\"{field}\":null"));
     for (of, field, document) in once.into_iter().chain(null) {
-        // Those are there already.
+        // These fields are in the document already.
         if of == "platform" || !required.contains(&field) {
             assert_eq!(refusal(&document), None, "{of}: {document}");
         }

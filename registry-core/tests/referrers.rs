@@ -188,7 +188,7 @@ async fn an_index_that_was_kept_under_the_tag_is_merged() {
         .get(&format!("{target}?artifactType=application/vnd.example.own"))
         .await;
     assert_eq!(own_type, [own(&names_it, "names it")]);
-    // A filter that was not filled in.
+    // An empty filter.
     let (_, unfiltered) = all.get(&format!("{target}?artifactType=")).await;
     assert_eq!(unfiltered, expected);
 }

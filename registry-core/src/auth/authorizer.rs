@@ -17,7 +17,7 @@ pub enum Decision {
     DenyHidden,
 }
 
-/// Question to an [`Authorizer`]: who wants to do what, and in which request.
+/// Question to an [`Authorizer`]: a user, an operation, and the request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Authorize<'a> {
@@ -104,8 +104,8 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
     /// [`AuthError::Failed`] if no decision can be made.
     async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError>;
 
-    /// Returns the subset of `repositories` that a client may see in a listing, for which it has asked with
-    /// `ask`. By default, these are the ones from which it may pull.
+    /// Returns the subset of `repositories` that a client may see in the listing that `ask` is about. By default,
+    /// these are the repositories from which it may pull.
     ///
     /// # Errors
     ///

@@ -3,12 +3,12 @@
 use crate::{auth::Identity, name::RepositoryName};
 use std::{net::SocketAddr, sync::Arc};
 
-/// Operation that hooks are asked and told about.
+/// Operation that hooks decide about, and receive events of.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Context {
-    /// Number of the operation. All questions and events of one operation have the same number, and no other
-    /// operation of this registry in this process has it.
+    /// Number of the operation. All calls and events of one operation have the same number. It is unique in this
+    /// registry and process.
     pub operation: u64,
     /// The repository.
     pub repository: RepositoryName,

@@ -1,6 +1,6 @@
 //! [`Hooks`]: refusals before an operation, and events after it.
 //!
-//! A registry may have several hooks. They are asked and told in the order in which the builder got them.
+//! A registry may have several hooks. They are called in the order in which they were added to the builder.
 //!
 //! ```
 //! use async_trait::async_trait;

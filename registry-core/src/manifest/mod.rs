@@ -1,4 +1,4 @@
-//! [`Manifest`]: content that a manifest refers to.
+//! [`Manifest`]: parsed manifest or index, and the content that it refers to.
 //!
 //! Only the fields that a registry needs are read. Unknown fields, media types and annotations are ignored.
 //! The bytes themselves are never rewritten.
@@ -161,7 +161,7 @@ impl Manifest {
         })
     }
 
-    /// Returns the media type of a document whose push is unknown, as registry:2 reads it.
+    /// Returns the media type of a document that was stored without one, as registry:2 determines it.
     ///
     /// It is its own `mediaType`. Without one, it is an OCI index if it has `manifests`, and an OCI manifest
     /// otherwise.

@@ -1,4 +1,4 @@
-//! Media type of a document whose push is unknown.
+//! Media type of a document that was stored without one.
 
 use super::{
     keys::{self, Field, Keys, Reading},

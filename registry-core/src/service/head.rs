@@ -1,4 +1,4 @@
-//! [`RequestHead`]: everything of a request but its body, for authorizers and hooks.
+//! [`RequestHead`]: method, target, headers and extensions of a request, for authorizers and hooks.
 
 use crate::{
     auth::AuthRequest,

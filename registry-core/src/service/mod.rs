@@ -89,7 +89,7 @@ struct Inner {
     authenticator: Option<Arc<dyn Authenticator>>,
     authorizer: Arc<dyn Authorizer>,
     hooks: Vec<Arc<dyn Hooks>>,
-    /// Number of operations that hooks were asked or told about.
+    /// Number of operations so far, counted if there are hooks.
     operations: AtomicU64,
     limits: Limits,
     /// Memory budgets for documents in flight, per direction.

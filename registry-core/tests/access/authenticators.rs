@@ -41,7 +41,7 @@ async fn the_host_says_who_asks_in_one_line() {
         pull_with(&registry, Identity::new("eve")).await.status,
         StatusCode::FORBIDDEN
     );
-    // Nobody can log in here, so nobody is asked to; and a header is no identity.
+    // There is no way to log in, so there is no challenge, and a header gives no identity.
     let stranger = Ask::new(Method::GET, PULL).by("ann").send(&registry).await;
     assert_eq!(
         (stranger.status, stranger.challenges()),
@@ -239,7 +239,7 @@ async fn a_login_is_good_for_nothing_but_its_grants() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN);
     }
     assert_eq!(storage.asked(), [""; 0]);
-    // They give nothing that the authorizer does not.
+    // A grant allows nothing that the authorizer denies.
     let eve = Identity::new("eve").limited_to([to("team/app", Action::Pull)]);
     assert_eq!(pull_with(&registry, eve).await.status, StatusCode::FORBIDDEN);
 }
@@ -265,7 +265,7 @@ async fn who_lacks_a_grant_is_asked_for_a_better_token_where_there_are_tokens() 
     let refused = answer(&registry, open("ann")).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     assert_eq!(refused.scope(), "repository:team/app:pull,push");
-    // For eve it is not the token that refuses, so another one would not help.
+    // For eve the authorizer denies the access, so another token would not help.
     assert_eq!(
         pull_with(&registry, granted("eve")).await.status,
         StatusCode::FORBIDDEN

@@ -15,7 +15,7 @@ async fn every_request_asks_for_its_own_action_before_any_storage_call() {
     let storage = filled(&["team/app"]).await;
     for no in [Decision::Deny, Decision::DenyHidden] {
         for (ask, refused, _) in every_request() {
-            // Everything else is allowed, so a request that asked for another action would go through.
+            // All other actions are allowed, so a request that asked for another one would succeed.
             let registry = ruled(
                 &storage,
                 move |_, _, action| {
@@ -111,7 +111,7 @@ impl Hooks for Meanwhile {
         _: &Manifest,
         _: &PutManifest,
     ) -> Result<(), HookError> {
-        // The host's own push comes through here too, as nobody.
+        // The host's own push calls this hook, too, without an identity.
         if let (Some(registry), Some(_)) = (self.0.get(), context.actor.identity()) {
             let repository = registry.repository(&context.repository).unwrap();
             let push = ManifestPush::new(Tag::parse("v2").unwrap(), manifest("first"));
@@ -162,17 +162,17 @@ async fn preconditions_hold_for_those_who_may_not_overwrite() {
     };
     let (first, second) = (tag_of("first"), tag_of("second"));
     for (ask, status) in [
-        // There is no `v2` yet, and these say that there is.
+        // `v2` does not exist, and these conditions require that it does.
         (put("v2", "second").with("if-match", "*"), 403),
         (put("v2", "second").with("if-match", &*first), 403),
         (put("v2", "second").with("if-match", &*second), 403),
-        // `v1` is there, and is not moved.
+        // `v1` exists, and is not moved.
         (put("v1", "second").with("if-match", "*"), 403),
         (put("v1", "second").with("if-match", &*first), 403),
         (put("v1", "first").with("if-match", &*second), 403),
         (put("v1", "first").with("if-match", "*"), 201),
         (put("v1", "first").with("if-match", &*first), 201),
-        // Whoever says that it must be new is told that it is not.
+        // `If-None-Match: *` requires that the tag does not exist.
         (put("v1", "first").with("if-none-match", "*"), 412),
         (put("v2", "second").with("if-none-match", "*"), 201),
     ] {

@@ -138,7 +138,7 @@ async fn several_tags_are_moved_if_all_of_them_may_be() {
     let second = Digest::of(Algorithm::Sha256, manifest("second").as_bytes()).to_string();
     let if_none_match = |ask: Ask| ask.with("if-none-match", "*");
     let if_match = |ask: Ask| ask.with("if-match", format!("\"{second}\""));
-    // `v1` is there, and sorts between the others.
+    // `v1` exists, and sorts between the others.
     for (registry, ask, status) in [
         (&immutable, put("v0?tag=v1&tag=v2", "second"), 403),
         (&open, if_none_match(put("v0?tag=v1&tag=v2", "second")), 412),
@@ -170,7 +170,7 @@ async fn a_login_for_one_tag_is_good_for_that_tag() {
     for (grants, target, status) in [
         (vec![push.clone()], "v3", 201),
         (scope.accesses(), "v1", 201),
-        // It must be allowed to push to the repository at all.
+        // The grant must also allow pushes to the repository itself.
         (vec![push_v2.clone()], "v2", 403),
     ] {
         let request = Request::put(format!("/v2/team/app/manifests/{target}"))

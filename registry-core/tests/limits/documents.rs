@@ -204,7 +204,7 @@ async fn document_bytes_that_are_taken() {
     assert_eq!(get(large).await.status(), StatusCode::OK);
     drop(second);
 
-    // One alone may be of any size.
+    // A single document may have any size.
     let alone = get(larger).await;
     assert_eq!(alone.status(), StatusCode::OK);
     assert_eq!(refusal(large).await, refused(429, "TOOMANYREQUESTS"));
@@ -246,7 +246,7 @@ async fn document_bytes_of_one_client() {
         (answer.status().as_u16(), answer.into_body())
     };
 
-    // A quarter of the room has one of them, and not two.
+    // A quarter of the budget suffices for one of these documents, and not for two.
     let mut held = Vec::new();
     for (user, address, status) in [
         (None, "192.0.2.1:1", 200),
@@ -291,7 +291,7 @@ async fn document_bytes_that_are_sent() {
     let (_small, mut does_not_count) = put(100 << 10);
     assert!(waits(&mut does_not_count).await);
 
-    // What it is does not matter: it was received.
+    // The status does not matter: the budget is free once the document was received.
     drop(first);
     assert_eq!(putting.await.status(), StatusCode::BAD_REQUEST);
     let (_third, mut fits) = put(200 << 10);

@@ -168,7 +168,7 @@ async fn blob_bytes() {
         refused(413, "SIZE_INVALID")
     );
 
-    // Together, and without a word about the size before.
+    // Chunks that exceed the limit together, without an announced size.
     for chunk in [
         Unannounced(VecDeque::from(["5678", "9"])),
         Unannounced(VecDeque::from(["56789"])),
@@ -181,7 +181,7 @@ async fn blob_bytes() {
             .await
             .unwrap_err();
         assert_eq!(refused.wire().0, 413);
-        // It could never be closed.
+        // The session is ended, because it could never be closed.
         assert!(repository.upload(&upload.id).await.unwrap().is_none());
     }
     let chunk = BlobSource::body(Unannounced(VecDeque::from(["1234", "5678", "9"])));

@@ -50,14 +50,14 @@ async fn open_uploads_of_one_user() {
         StatusCode::ACCEPTED
     );
 
-    // What the host does in its own name is bounded by the totals alone.
+    // Only the totals limit the host itself.
     let repository = registry.repository("a").unwrap();
     for _ in 0..2 {
         repository.open_upload(Algorithm::Sha256).await.unwrap();
     }
 }
 
-/// Nobody closes a repository alone.
+/// Checks that a single user cannot use up a repository's limit.
 #[test]
 fn a_user_has_a_quarter_of_the_uploads_of_a_repository() {
     let limits = Limits::default();

@@ -115,7 +115,7 @@ async fn what_is_hidden_is_answered_like_what_does_not_exist() {
     let empty = ruled(MemoryStorage::new(), |_, _, _| Decision::Allow);
     for (method, target) in every_request() {
         let refused = send(&hidden, Some("eve"), method.clone(), &target, "").await;
-        // What would make the repository has no such answer; a repository that does not exist cannot be added to.
+        // Requests that create a repository succeed for an absent one, so the answer to them is a fixed one.
         if method == Method::POST || (method == Method::PUT && target.contains("/manifests/")) {
             assert_eq!(
                 (refused.status, &*refused.code()),
@@ -150,7 +150,7 @@ async fn a_stranger_learns_at_the_base_that_there_is_a_login() {
         send(&registry, None, Method::GET, "/v2/", "").await.status,
         StatusCode::UNAUTHORIZED
     );
-    // `Og==` is an empty user and password: nobody.
+    // `Og==` is an empty user and password, which counts as anonymous.
     assert_eq!(
         send(&registry, Some("Basic Og=="), Method::GET, "/v2/", "")
             .await

@@ -143,7 +143,7 @@ async fn a_part_is_opened_when_the_one_before_it_was_sent() {
     let mut body = ask(&registry, &digest, "bytes=0-2,3-5,6-8").await.into_body();
 
     for (number, expected) in ["012", "345", "678"].iter().enumerate() {
-        // With the first, so that what cannot be opened has a status of its own.
+        // The first part is opened before the response, so that a failure is answered with 500.
         let before = number.max(1);
         assert_eq!(opened(), before);
         assert!(next(&mut body).await.unwrap().unwrap().contains("Content-Range"));

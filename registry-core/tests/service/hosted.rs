@@ -41,7 +41,7 @@ async fn an_operation_whose_response_is_dropped_is_completed() {
     let registry = registry().await;
     let mut service = spawned(registry.clone());
 
-    // As a server does when the client is gone.
+    // Servers drop the future when the client has left.
     drop(service.call(put("v2")));
 
     let repository = registry.repository("team/app").unwrap();

@@ -133,7 +133,7 @@ async fn a_refusal_names_the_remedy_of_the_host() {
         (&closed, Method::DELETE, "/v2/a/manifests/v1", "", "; --write"),
         (&open, Method::PUT, "/v2/a/manifests/v3", &index, "; --sparse"),
         (&ruled, Method::POST, post, "", "; --rules"),
-        // Nobody's choice.
+        // A refusal that no setting causes.
         (&open, Method::GET, "/v2/a/manifests/v2", "", "no such manifest"),
     ] {
         let refused = send(registry, None, method, target, body).await;

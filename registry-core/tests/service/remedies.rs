@@ -1,4 +1,4 @@
-//! Remedies of a host for refusals: each setting that decides one has a word of its own.
+//! Tests of the remedies of a host: each setting that causes a refusal has a text of its own.
 
 use crate::{IMAGE, Rules, digest, filled, manifest, outages::Broken, send};
 use http::{Method, Request};
@@ -55,7 +55,7 @@ async fn what_is_wrong_with_a_manifest_by_choice_of_the_host_has_a_remedy() {
         (image(large, json!([])), Some("; --sizes")),
         (image(config.clone(), json!([elsewhere])), Some("; --urls")),
         (index.to_string(), Some("; --sparse")),
-        // An image lacks nothing by anybody's choice.
+        // No setting decides about missing content of an image.
         (image(absent, json!([])), None),
     ] {
         let message = put(&registry, &document).await;

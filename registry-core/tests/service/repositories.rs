@@ -32,7 +32,7 @@ async fn a_mount_asks_for_pull_on_its_source_and_degrades_to_a_session() {
         StatusCode::NOT_FOUND
     );
 
-    // Without a source the holders are tried one by one: `secret` is refused, `shared` is not.
+    // Without a source the holders are tried in order: `secret` is denied, `shared` is allowed.
     let mounted = mount("").await;
     assert_eq!(mounted.status, StatusCode::CREATED);
     assert_eq!(mounted.headers[header::LOCATION], blob);

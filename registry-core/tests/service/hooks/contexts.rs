@@ -1,4 +1,4 @@
-//! Tests of who and what hooks are told about an operation.
+//! Tests of the context of an operation: actor, client and request.
 
 use super::*;
 

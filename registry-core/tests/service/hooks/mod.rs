@@ -1,4 +1,4 @@
-//! Tests of what hooks are asked and told, and of their refusals.
+//! Tests of hooks: their calls before an operation, its events, and refusals.
 
 mod contexts;
 mod reads;

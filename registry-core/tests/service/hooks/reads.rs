@@ -1,4 +1,4 @@
-//! Tests of the questions and events of reads.
+//! Tests of the calls and events of reads.
 
 use super::*;
 

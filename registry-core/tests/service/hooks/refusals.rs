@@ -1,4 +1,4 @@
-//! Tests of refusals: what is left, what is answered, and who hears of it.
+//! Tests of refusals by hooks: the response, the stored content, and the events.
 
 use super::*;
 

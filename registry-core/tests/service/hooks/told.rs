@@ -154,7 +154,7 @@ async fn a_blob_is_announced_with_its_exact_size_however_it_is_pushed() {
     let registry = hooked(&hooks).await;
     let app = registry.repository("app").unwrap();
 
-    // Neither its digest nor its size is known before all of it has arrived.
+    // Digest and size are unknown until the whole body has arrived.
     let body = Frames {
         frames: vec!["45678", "123"],
         ends: true,

@@ -19,7 +19,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// With room for 4 MiB, of which one client has a quarter.
+/// Creates a registry with a budget of 4 MiB, a quarter of it for each client.
 fn registry() -> Registry {
     let mut limits = Limits::default();
     limits.document_bytes = 4 << 20;
@@ -39,7 +39,7 @@ fn of_client<B>(mut request: Request<B>, user: Option<&str>, address: &str) -> R
     request
 }
 
-/// The beginning of a manifest, of which the rest never comes.
+/// The beginning of a manifest whose rest never arrives.
 struct Beginning(Option<Bytes>);
 
 impl Body for Beginning {
@@ -59,7 +59,7 @@ impl Body for Beginning {
 
 type Putting = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
 
-/// Begins to put a manifest; returns its answer if there is one so far.
+/// Begins to put a manifest, and returns the response if there is one already.
 async fn begin(putting: &mut Putting) -> Option<u16> {
     poll_fn(|context| {
         Poll::Ready(match putting.as_mut().poll(context) {
@@ -70,7 +70,7 @@ async fn begin(putting: &mut Putting) -> Option<u16> {
     .await
 }
 
-/// Somebody who sends manifests and never ends them leaves room for others.
+/// Checks that a client that sends incomplete manifests leaves memory for others.
 #[tokio::test]
 async fn what_one_client_sends_is_a_quarter() {
     let registry = registry();
@@ -98,7 +98,7 @@ async fn what_one_client_sends_is_a_quarter() {
     assert_eq!(begin(&mut put(None, "192.0.2.1:1")).await, None);
 }
 
-/// Nobody could be sent it otherwise.
+/// Checks that the share of a client does not make a large document unreadable.
 #[tokio::test]
 async fn one_that_is_larger_than_a_quarter_is_sent_where_its_client_has_nothing_else() {
     let registry = registry();

@@ -43,7 +43,7 @@ fn digest() -> Digest {
     Digest::of(Algorithm::Sha256, b"a")
 }
 
-/// A document of a type that may have all fields but those of the other kind, and one more text at its end.
+/// Returns a document that may have any field of its kind, with `more` at its end.
 fn document(more: &str) -> String {
     let descriptor = json!({"mediaType": "a/b", "digest": digest().to_string(), "size": 1});
     format!(r#"{{"mediaType":"application/vnd.example+json"{more}}}"#)
@@ -51,14 +51,14 @@ fn document(more: &str) -> String {
         .replace("<digest>", &format!("\"{}\"", digest()))
 }
 
-/// An index with one entry, and one more text at the end of that.
+/// Returns an index of one entry, with `more` at the end of the entry.
 fn entry_with(more: &str) -> String {
     document(&format!(
         r#","manifests":[{{"mediaType":"a/b","digest":<digest>,"size":1{more}}}]"#
     ))
 }
 
-/// Every document that has a field spelled in a way, or twice: (of what, field, document).
+/// Returns a document for each field of each object, with the field as `spell` writes it: (object, field, document).
 fn spelled(spell: impl Fn(&str, &str) -> String) -> Vec<(&'static str, &'static str, String)> {
     let mut documents = Vec::new();
     for (field, value) in DOCUMENT {
@@ -157,7 +157,7 @@ fn every_reference_of_a_stored_document_counts_however_its_key_is_spelled() {
     assert_eq!(names(manifest.manifests()), digests(&["a", "b"]));
 }
 
-/// One bad entry of an index hides all of them from clients that decode the whole.
+/// Checks each entry of an index: one that is malformed makes all of them unreadable for clients.
 #[test]
 fn annotations_of_every_kind_of_descriptor_are_strings() {
     let bad = r#","annotations":{"number":5}"#;
@@ -182,7 +182,7 @@ fn annotations_of_every_kind_of_descriptor_are_strings() {
     assert!(Manifest::parse(value.to_string().as_bytes(), None).is_ok());
 }
 
-/// Go decodes a whole document or nothing of it.
+/// Clients in Go decode a document completely or not at all.
 #[test]
 fn a_field_of_a_type_that_clients_cannot_decode_is_refused_by_its_name() {
     let entry = |more: &str| entry_with(&format!(",{more}"));
@@ -249,7 +249,7 @@ fn a_stored_document_may_have_fields_of_any_type() {
     assert!(Manifest::parse(stored.as_bytes(), None).is_err());
 }
 
-/// Go's encoders write null for a list that there is none of.
+/// Go writes null for a list that was never filled.
 #[test]
 fn null_is_no_list_beside_those_of_the_other_kind() {
     let typed = |media_type: &str, more: &str| {

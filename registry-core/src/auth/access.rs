@@ -85,8 +85,7 @@ impl Access {
         }
     }
 
-    /// Returns true if a permission for `self` is one for `asked`. A permission without a tag is one for
-    /// every tag.
+    /// Returns true if a permission for `self` includes `asked`. A permission without a tag includes every tag.
     ///
     /// ```
     /// use registry_core::{Action, RepositoryName, Tag, auth::Access};

@@ -26,7 +26,7 @@ use std::{fmt::Debug, sync::Arc};
 ///         let Some(token) = request.bearer()? else {
 ///             return Ok(None);
 ///         };
-///         // A database that is down has decided nothing.
+///         // A failure of the database is neither a success nor a rejection.
 ///         let user = self.user(token).await.map_err(|error| AuthError::Failed(error.into()))?;
 ///         user.map(|user| Some(Identity::new(user))).ok_or(AuthError::Rejected)
 ///     }
@@ -50,8 +50,8 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// anonymous.
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError>;
 
-    /// Returns the ways in which a client can log in, to be allowed `needed`. If there are none, no client is
-    /// ever asked to log in.
+    /// Returns the login methods with which a client can get `needed`. If there are none, refused clients get 403
+    /// instead of a challenge.
     ///
     /// `request` is the request that is refused; it is `None` for calls in process. An authenticator can tell
     /// from it where its token service is for this client, or which token did not suffice. The core adds the

@@ -1,4 +1,4 @@
-//! The trait [`Hooks`], and the operations that it is asked about.
+//! [`Hooks`]: the trait, and descriptions of the operations that it decides about.
 
 use super::{Context, Event, HookError};
 use crate::{digest::Digest, manifest::Manifest, reference::Tag, storage::PutManifest, upload_id::UploadId};
@@ -8,7 +8,7 @@ use std::{fmt::Debug, sync::Arc};
 /// Extension points for a host. Every method does nothing by default.
 ///
 /// A `before_*` method runs after authorization and before anything is changed or sent. It applies to clients and to
-/// the host itself, in process. Its error ends the operation, and no later hook is asked.
+/// the host itself, in process. Its error ends the operation, and no later hook is called.
 ///
 /// Events come after the commit. If a hook has let an operation pass, it receives an event about the end of that
 /// operation, or [`Abandoned`](super::EventKind::Abandoned). A hook that reserves something in `before_*` releases it

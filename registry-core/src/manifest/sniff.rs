@@ -12,7 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Fields that tell the media type of a document.
+/// Fields that determine the media type of a document.
 #[derive(Default)]
 struct Sniffed {
     own: Option<MediaType>,

@@ -111,7 +111,7 @@ impl Visitor<'_> for Size {
     }
 }
 
-/// Checks bytes in base64 (RFC 4648, section 4), and keeps nothing of them.
+/// Checks bytes in base64 (RFC 4648, section 4), and drops them.
 #[derive(Clone, Copy)]
 pub(super) struct Base64;
 

@@ -87,7 +87,7 @@ pub enum Response {
         repository: RepositoryName,
         digest: Digest,
     },
-    /// 201; `tags` are those of the query. With `keeps_referrers`, a warning tells the client that it need
+    /// 201; `tags` are those of the query. With `keeps_referrers`, a warning states that the client need
     /// not store an index of referrers under a tag.
     ManifestCreated {
         repository: RepositoryName,

@@ -122,8 +122,8 @@ impl Builder {
         }
     }
 
-    /// Answers `/v2/` with 200 for anonymous clients, although they could log in. By default they are asked to
-    /// log in there, with 401, whatever they may do without a login.
+    /// Answers `/v2/` with 200 for anonymous clients, although they could log in. By default the answer is 401 with
+    /// a challenge, regardless of what they may do without a login.
     ///
     /// docker logs in at `/v2/` only. If it is challenged there, it cannot pull without a login. Use this option
     /// to allow anonymous pulls by docker. Pushes then need other clients, which log in when an operation is
@@ -209,8 +209,8 @@ impl Builder {
     }
 
     /// Sets a function of the host that decides about every URL in the `urls` of a layer. A layer whose URLs
-    /// are all allowed need not be in the repository. A manifest with any other URL is refused, whatever the
-    /// layer's type: 400 `MANIFEST_INVALID`.
+    /// are all allowed need not be in the repository. A manifest with any other URL is refused, for every
+    /// type of layer: 400 `MANIFEST_INVALID`.
     ///
     /// By default every URL is accepted, and only layers with a non-distributable media type need not be in
     /// the repository.

@@ -36,7 +36,7 @@ impl RequestHead {
         AuthRequest::new(&self.0)
     }
 
-    /// Adds the facts of the request that hooks are told.
+    /// Adds the facts of the request to the context for hooks.
     pub(super) fn describe(&self, context: &mut Context) {
         let text = |name: HeaderName| Some(Arc::from(self.0.headers.get(name)?.to_str().ok()?));
         let request_id = self.0.extensions.get::<RequestId>();

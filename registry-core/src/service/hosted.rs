@@ -32,10 +32,9 @@ pub struct RegistryService<B> {
 impl Registry {
     /// Converts the registry into a service for a server without axum.
     ///
-    /// Servers drop the future of a request when its client vanishes. Every request that may change something
-    /// therefore runs as a task of its own, which `spawn` has to run to its end, whatever becomes of the
-    /// client. The task then keeps what was received, completes the operation and sends its events. At a
-    /// shutdown the host waits for these tasks.
+    /// Servers drop the future of a request when its client disconnects. Every request that may change something
+    /// therefore runs as a task of its own, which `spawn` has to run to its end. The task stores the bytes that
+    /// were received, completes the operation and sends its events. At a shutdown the host waits for these tasks.
     ///
     /// ```
     /// use registry_core::{Registry, storage::MemoryStorage};

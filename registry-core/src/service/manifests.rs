@@ -151,8 +151,8 @@ impl Repository {
     ///   be pushed first.
     /// - [`Error::DigestMismatch`] if its digest differs from the given one.
     /// - [`Error::Precondition`] and [`Error::Overwrite`] if a tag may not be moved. All tags are checked before
-    ///   any is moved. If a tag is moved by somebody else meanwhile, the manifest and the tags before it may be
-    ///   stored already.
+    ///   any is moved. If another client moves a tag meanwhile, the manifest and the tags before it may be stored
+    ///   already.
     /// - [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn put_manifest(&self, push: ManifestPush) -> Result<ManifestPushed, Error> {
         let permits = self.permit_put(&push.reference, &push.tags).await?;

@@ -11,7 +11,7 @@ enum State<T> {
     /// Not sent yet; the waker is that of a waiting receiver.
     Waiting(Option<Waker>),
     Sent(T),
-    /// The sender is gone, or the value was received.
+    /// The sender was dropped, or the value was received.
     Closed,
 }
 
@@ -31,7 +31,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Sends a value. Dropping it unsent tells the receiver that none will come.
+/// Sends a value. If it is dropped before, the receiver resolves to `None`.
 pub(super) struct Sender<T>(Option<Arc<Shared<T>>>);
 
 /// Resolves to the value, or to `None` if the sender was dropped.

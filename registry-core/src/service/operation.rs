@@ -99,20 +99,20 @@ impl<'a> Operation<'a> {
         self.creates
     }
 
-    /// Tells all hooks an event that is not the end of the operation.
+    /// Sends all hooks an event that does not end the operation.
     pub(super) fn tell(&self, kind: impl FnOnce() -> EventKind) {
         if let Some(context) = &self.context {
             tell(self.hooks, context, kind());
         }
     }
 
-    /// Tells all hooks the event that ends the operation.
+    /// Sends all hooks the event that ends the operation.
     pub(super) fn end(mut self, kind: impl FnOnce() -> EventKind) {
         self.tell(kind);
         self.waiting = 0;
     }
 
-    /// Tells all hooks that a session has become a blob, which ends the operation.
+    /// Sends all hooks the events of a session that has become a blob, and ends the operation.
     pub(super) fn end_as_blob(self, upload: UploadId, info: &BlobInfo) {
         let (digest, size, created) = (info.digest, info.size, self.creates);
         self.tell(|| EventKind::UploadEnded { upload, digest, size });

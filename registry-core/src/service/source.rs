@@ -33,7 +33,7 @@ use std::{
 pub struct BlobSource(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>);
 
 impl BlobSource {
-    /// Takes the data of a body. Its size is known in advance if the body knows it.
+    /// Takes the data of a body. Its size is known in advance if the body has an exact size hint.
     pub fn body<B>(body: B) -> Self
     where
         B: Body + Send + 'static,

@@ -52,7 +52,7 @@ async fn a_decision_may_depend_on_the_request() {
     }
 }
 
-/// Accepts `limited` as a token for nothing, and offers a token service beside the host that was asked.
+/// Accepts `limited` as a token without grants, and offers a token service on the host of the request.
 #[derive(Debug)]
 struct Tokens;
 

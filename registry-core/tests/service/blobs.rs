@@ -243,7 +243,7 @@ async fn a_blob_that_goes_before_its_first_part_is_unknown() {
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
 }
 
-/// RFC 9110, section 14.2: a HEAD has no part, so that of which part it speaks is not even read.
+/// Checks that `HEAD` ignores `Range`, also a malformed one (RFC 9110, section 14.2).
 #[tokio::test]
 async fn a_range_of_a_head_is_not_read() {
     let storage = MemoryStorage::new();
@@ -262,7 +262,7 @@ async fn a_range_of_a_head_is_not_read() {
     }
 }
 
-/// The first piece of a body has been read before there is a head.
+/// Checks that the first piece of a body is read before the head of the response.
 #[tokio::test]
 async fn a_body_says_how_long_it_is_with_what_has_been_read_of_it() {
     let storage = MemoryStorage::new();

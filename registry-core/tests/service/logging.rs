@@ -187,7 +187,7 @@ async fn an_answer_whose_first_bytes_cannot_be_read_is_a_refusal() {
     }
 }
 
-/// One name, however a client spells it.
+/// Checks that the path in the log is the same for every spelling of a name.
 #[tokio::test]
 async fn a_path_is_logged_as_it_is_read() {
     let log = Log::at(Level::DEBUG);
@@ -210,7 +210,7 @@ async fn a_path_is_logged_as_it_is_read() {
     }
 }
 
-/// Clients are told of it, and somebody has to do something about it.
+/// Checks that the log has an error, because an operator has to act, although clients get 403.
 #[tokio::test]
 async fn a_disk_without_room_or_files_is_an_error_in_the_log() {
     let errors: [fn() -> StorageError; 2] = [
@@ -262,7 +262,7 @@ async fn sizes_that_are_accepted_although_they_are_wrong_are_told() {
 
 const WITHOUT_ANNOTATIONS: &str = "a manifest is listed without its annotations";
 
-/// Accepted once, by whatever rules held then.
+/// Reads a stored manifest, which an earlier version may have accepted.
 #[tokio::test]
 async fn a_stored_manifest_whose_annotations_cannot_be_listed_is_told() {
     let log = Log::capture();
@@ -284,7 +284,7 @@ async fn a_stored_manifest_whose_annotations_cannot_be_listed_is_told() {
     assert!(line.contains(&format!("digest={}", listed.digest)), "{line}");
 }
 
-/// An older client keeps it in an index under a tag.
+/// Lists a manifest of an index that an older client maintains under a tag.
 #[tokio::test]
 async fn an_entry_that_was_kept_and_whose_annotations_cannot_be_listed_is_told() {
     let log = Log::capture();

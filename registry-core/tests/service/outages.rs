@@ -40,7 +40,7 @@ fn unavailable() -> StorageError {
     StorageError::Unavailable { context }
 }
 
-/// A reader that somebody asks to write.
+/// Returns the error of a read-only storage that is asked to write.
 const fn read_only() -> StorageError {
     StorageError::ReadOnly
 }

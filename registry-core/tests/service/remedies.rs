@@ -10,7 +10,7 @@ use registry_core::{
 };
 use serde_json::json;
 
-/// A host that has something to say about each of its settings.
+/// Creates a registry with a remedy for each of its settings.
 fn host(storage: impl Storage) -> Builder {
     [
         (Setting::Access, "--rules"),

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-/// Records questions and events, each with its context, and refuses one kind of question.
+/// Records calls and events, each with its context, and refuses one kind of call.
 #[derive(Clone, Debug, Default)]
 struct Recorder {
     seen: Arc<Mutex<Vec<(Context, String)>>>,
@@ -143,7 +143,7 @@ impl Hooks for Recorder {
     }
 }
 
-/// Body of frames, from the last one on. It announces no size, and may never end.
+/// Body of these frames, the last one first. It announces no size, and may never end.
 struct Frames {
     frames: Vec<&'static str>,
     ends: bool,

@@ -2,8 +2,8 @@
 
 use crate::{
     error::Context,
-    open::{FsStorage, Store},
     pieces::{self, write_all_at},
+    store::{FsStorage, Store},
     uploads::Claimed,
     write_back::WriteBack,
 };

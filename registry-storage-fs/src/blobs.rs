@@ -6,9 +6,9 @@
 use crate::{
     error::{Context, FsError},
     links,
-    open::Store,
     read::FileBody,
     runtime::runtime,
+    store::Store,
     stored_file,
 };
 use registry_core::{

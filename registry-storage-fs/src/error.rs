@@ -1,4 +1,5 @@
-//! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`].
+//! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`]. [`OpenError`]: the
+//! failures of opening a directory.
 
 use crate::condition::is_out_of_files;
 use registry_core::storage::StorageError;
@@ -111,6 +112,87 @@ impl<T> Context<T> for io::Result<T> {
         match self.at(action, path) {
             Err(error) if error.is_absence() => Ok(None),
             other => other.map(Some),
+        }
+    }
+}
+
+/// Reasons why a directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be written.
+    #[error("{} cannot be written by user id {user}", path.display())]
+    NotWritable {
+        /// The root directory.
+        path: PathBuf,
+        /// The effective user id of this process.
+        user: u32,
+        /// The error of the system call.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no room for the few files that an owner keeps there. It can be opened
+    /// [read-only](crate::FsOptions::read_only).
+    #[error(
+        "{} has no {lacking} left for the files that a registry keeps there; make room, or open it read-only",
+        path.display()
+    )]
+    Full {
+        /// The root directory.
+        path: PathBuf,
+        /// The exhausted resource: space, or files.
+        lacking: &'static str,
+        /// The error of the system call.
+        #[source]
+        source: io::Error,
+    },
+    /// Another storage has the directory open, in this process or another. A host that expects that one to end should
+    /// retry.
+    #[error(
+        "{} is in use by process {}{}; one process owns a directory, any number read it beside that one, and maintenance beside a running registry asks that registry",
+        path.display(),
+        process.map_or_else(|| "of an unknown id".to_owned(), |id| id.to_string()),
+        host.as_ref().map_or_else(String::new, |host| format!(" on {host}"))
+    )]
+    InUse {
+        /// The root directory.
+        path: PathBuf,
+        /// The id of the process that has it open, valid only on its host or in its container.
+        process: Option<u32>,
+        /// The name of that host or container.
+        host: Option<String>,
+    },
+    /// The directory cannot be locked or prepared.
+    #[error("{} cannot be opened as a registry: {action}", path.display())]
+    Unusable {
+        /// The root directory.
+        path: PathBuf,
+        /// The action that failed.
+        action: String,
+        /// The error of the system call.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn not_writable(root: &Path, source: io::Error) -> Self {
+        let path = root.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                lacking: if is_out_of_files(root) {
+                    "files (inodes)"
+                } else {
+                    "space"
+                },
+                path,
+                source,
+            },
+            _ => Self::NotWritable {
+                path,
+                user: rustix::process::geteuid().as_raw(),
+                source,
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     condition::{measure, require},
     error::Context as _,
-    open::{FsStorage, Store},
+    store::{FsStorage, Store},
 };
 use async_trait::async_trait;
 use registry_core::storage::{Result, Space, StorageError, StorageHealth};

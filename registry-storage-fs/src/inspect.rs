@@ -5,7 +5,7 @@ use crate::{
     error::{Context as _, FsError},
     links,
     names::{digests_in, names_after},
-    open::Store,
+    store::Store,
     walk::{Whom, unreadable},
 };
 use registry_core::{

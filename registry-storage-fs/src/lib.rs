@@ -85,15 +85,17 @@ mod layout;
 mod links;
 mod listing;
 mod locks;
+mod machine;
 mod manifest_scan;
 mod manifests;
 #[cfg(test)]
 mod meanwhile;
 mod names;
-mod open;
 mod open_uploads;
+mod options;
 #[cfg(test)]
 mod outages;
+mod owner;
 mod pieces;
 mod planes;
 #[cfg(test)]
@@ -109,6 +111,7 @@ mod seams;
 mod search;
 mod session_records;
 mod staging;
+mod store;
 mod stored_file;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
@@ -120,7 +123,4 @@ mod uploads;
 mod walk;
 mod write_back;
 
-pub use self::{
-    atomic::Durability,
-    open::{FsOptions, FsStorage, OpenError},
-};
+pub use self::{atomic::Durability, error::OpenError, options::FsOptions, store::FsStorage};

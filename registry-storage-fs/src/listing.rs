@@ -3,7 +3,7 @@
 use crate::{
     error::{Context, FsError},
     names::{digests_in, names_after, names_where, parsed},
-    open::Store,
+    store::Store,
     walk::{Walk, Whom},
 };
 use registry_core::{

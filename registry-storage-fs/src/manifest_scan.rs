@@ -4,7 +4,7 @@
 //! [remembered](crate::known_manifests), so that each later scan only lists the manifests.
 
 use crate::{
-    error::FsError, known_manifests::Scanned, names::names_after, open::Store, referrer_entry::Entry,
+    error::FsError, known_manifests::Scanned, names::names_after, referrer_entry::Entry, store::Store,
 };
 use registry_core::{Algorithm, Digest, RepositoryName, manifest::Manifest, storage::Result};
 use std::collections::HashSet;

@@ -9,9 +9,10 @@ use crate::{
     error::{Context, FsError},
     links,
     locks::Slot,
-    open::Store,
     referrer_entry::Entry,
-    seams, stored_file,
+    seams,
+    store::Store,
+    stored_file,
     tag_index::Lease,
 };
 use bytes::Bytes;

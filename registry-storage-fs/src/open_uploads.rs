@@ -11,7 +11,7 @@ use crate::{
     error::{Context as _, FsError},
     layout::UploadPaths,
     names::read_dir,
-    open::Store,
+    store::Store,
     walk::{Whom, unreadable},
 };
 use registry_core::{

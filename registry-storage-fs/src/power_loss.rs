@@ -6,7 +6,7 @@
 
 use crate::{
     Durability, FsStorage,
-    open::Store,
+    store::Store,
     support::{self, manifest, name, push, put, read, tag, writer},
 };
 use bytes::Bytes;

@@ -9,8 +9,9 @@ use crate::{
     blobs::hash_file,
     error::{Context, FsError},
     layout::QuarantinePaths,
-    open::Store,
-    seams, stored_file, time,
+    seams,
+    store::Store,
+    stored_file, time,
 };
 use registry_core::{
     Algorithm, Digest,

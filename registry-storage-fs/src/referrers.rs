@@ -9,8 +9,8 @@ use crate::{
     FsStorage,
     error::FsError,
     known_manifests::Scanned,
-    open::Store,
     referrer_entry::{Entry, Kind, referrer},
+    store::Store,
 };
 use registry_core::{
     Descriptor, Digest, RepositoryName,

@@ -4,7 +4,7 @@
 use crate::{
     error::{Context as _, FsError},
     names::read_dir,
-    open::Store,
+    store::Store,
 };
 use registry_core::{RepositoryName, UploadId};
 use std::{

@@ -311,8 +311,8 @@ mod tests {
     use crate::{
         FsStorage,
         faults::fail,
-        open::Store,
         seams,
+        store::Store,
         support::{manifest, name, put, tag, writer},
     };
     use registry_core::{Algorithm, Storage, storage::TagExpect};

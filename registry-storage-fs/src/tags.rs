@@ -5,7 +5,7 @@
 //! writing into that file. If it were a hard link to another link file, that one would change too. Nothing here reads
 //! the history, so its directories are not synced.
 
-use crate::{FsStorage, layout::TagPaths, links, open::Store, tag_index::Lease};
+use crate::{FsStorage, layout::TagPaths, links, store::Store, tag_index::Lease};
 use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},

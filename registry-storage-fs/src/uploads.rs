@@ -15,7 +15,7 @@ use crate::{
     error::{Context, FsError},
     layout::UploadPaths,
     locks::Held,
-    open::Store,
+    store::Store,
     stored_file, time,
 };
 use bytes::{BufMut, Bytes, BytesMut};

@@ -7,8 +7,8 @@
 
 use crate::{
     error::Context as _,
-    open::{FsStorage, Store},
     runtime::joined,
+    store::{FsStorage, Store},
     uploads::Claimed,
 };
 use registry_core::{RepositoryName, storage::Result};
@@ -79,7 +79,7 @@ impl WriteBack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Durability, FsOptions, open::UPLOAD_SYNCS, pieces};
+    use crate::{Durability, FsOptions, pieces, store::UPLOAD_SYNCS};
     use bytes::Bytes;
     use http_body::{Body, Frame};
     use registry_core::{

@@ -1,0 +1,148 @@
+//! [`FsOptions`]: opening a directory.
+
+use crate::{
+    atomic::{Disk, Durability},
+    condition::{warn_of_mounts, warn_of_reserve},
+    error::{Context as _, FsError, OpenError},
+    layout::Layout,
+    owner::{DirectoryLock, Owner},
+    referrer_index::Keeper,
+    staging::Staging,
+    store::FsStorage,
+};
+use std::{fs, path::Path};
+
+/// Options for opening an [`FsStorage`].
+///
+/// ```
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let root = directory.path();
+/// use registry_storage_fs::{Durability, FsStorage};
+///
+/// let storage = FsStorage::options().durability(Durability::Relaxed).open(root)?;
+/// # Ok::<(), registry_storage_fs::OpenError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FsOptions {
+    durability: Durability,
+    min_free: u64,
+    read_only: bool,
+}
+
+impl FsOptions {
+    /// Sets the failures that an acknowledged write survives. [`Durability::Full`] unless set.
+    #[must_use]
+    pub const fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Sets the number of bytes of the file system that uploads must leave free. 0 unless set.
+    ///
+    /// An upload that would leave less is refused with [`StorageError::Full`](registry_core::storage::StorageError::Full): when it is opened, when it continues,
+    /// and while it is received, to within 16 MiB for each upload in progress. Nothing of the refused request stays; a
+    /// session can still be closed with the bytes of earlier requests. Manifests, mounts and deletions continue, so
+    /// everything else works on a disk that fills up.
+    #[must_use]
+    pub const fn min_free(self, min_free: u64) -> Self {
+        Self { min_free, ..self }
+    }
+
+    /// Opens the directory for reading only. Nothing is written, created or locked, so the directory may be one that
+    /// this process cannot write, such as a mounted snapshot. Any number of such storages share a directory with its
+    /// owner and see its changes: nothing that may change is remembered.
+    ///
+    /// Referrers are found by the index that the owner maintains beside the repositories. Without a running owner,
+    /// each manifest of a repository is read once, when the repository is first asked for referrers.
+    #[must_use]
+    pub const fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
+
+    /// Opens the storage in `root`, which is created if it does not exist; registry:2 calls it `rootdirectory`.
+    ///
+    /// Does not wait for another process that has it open. A host that starts while its predecessor ends retries for
+    /// some time after [`OpenError::InUse`].
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing but possibly empty directories was changed.
+    pub fn open(self, root: impl AsRef<Path>) -> Result<FsStorage, OpenError> {
+        let root = root.as_ref();
+        let layout = Layout::new(root);
+        let not_writable = |error: FsError| OpenError::not_writable(root, error.into_source());
+        let unusable = |error: FsError| OpenError::Unusable {
+            path: root.to_path_buf(),
+            action: error.to_string(),
+            source: error.into_source(),
+        };
+        if self.read_only {
+            fs::read_dir(root).at("read", root).map_err(unusable)?;
+            let disk = Disk::new(
+                layout.top(),
+                Staging::new(layout.staging(), None),
+                self.durability,
+            );
+            return Ok(FsStorage::new(layout, disk, self.min_free, None));
+        }
+        fs::create_dir_all(layout.top())
+            .at("create", layout.top())
+            .map_err(not_writable)?;
+        let lock = DirectoryLock::take(&layout, root)?;
+
+        // Whatever was staged belongs to an operation that was never acknowledged.
+        let staging = layout.staging();
+        fs::remove_dir_all(&staging)
+            .if_there("empty", &staging)
+            .map_err(unusable)?;
+        fs::create_dir(&staging)
+            .at("create", &staging)
+            .map_err(not_writable)?;
+        warn_of_mounts(&layout);
+        warn_of_reserve(&layout, self.min_free);
+        let locked = lock.locked_file(&layout).map_err(unusable)?;
+        let disk = Disk::new(layout.top(), Staging::new(staging, locked), self.durability);
+        for directory in layout.top().ancestors().take(4) {
+            let directory = if directory.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                directory
+            };
+            disk.sync_directory(directory).map_err(unusable)?;
+        }
+        let index = Keeper::take(&layout)
+            .at("name this opening in", layout.top())
+            .map_err(unusable)?;
+        let owner = Owner::new(lock, index);
+        Ok(FsStorage::new(layout, disk, self.min_free, Some(owner)))
+    }
+}
+
+impl FsStorage {
+    /// Opens the storage in `root` with [`Durability::Full`]; the directory is created if it does not exist.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root = directory.path();
+    /// use registry_core::storage::Storage;
+    ///
+    /// let storage = registry_storage_fs::FsStorage::open(root)?;
+    /// assert!(storage.write().is_some());
+    /// # Ok::<(), registry_storage_fs::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the directory cannot be written, or another process has it open.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::options().open(root)
+    }
+
+    /// Returns the options, at their defaults.
+    #[must_use]
+    pub fn options() -> FsOptions {
+        FsOptions::default()
+    }
+}

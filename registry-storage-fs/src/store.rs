@@ -1,0 +1,243 @@
+//! [`FsStorage`], a handle on a directory, and [`Store`], the state that all its operations share.
+
+use crate::{
+    atomic::Disk,
+    bare::BareDirectories,
+    builds::{self, Builds, Share},
+    holders::Holders,
+    known_manifests::{KnownManifests, Scanned},
+    known_uploads::OpenUploads,
+    layout::Layout,
+    locks::{KeyedLocks, Slots},
+    machine::boot_id,
+    owner::Owner,
+    pieces::Receiving,
+    read::Buffers,
+    referrer_index::ReferrerIndex,
+    remarks::Remarks,
+    runtime::{joined, runtime},
+    seams::Pauses,
+    tag_index::{Lease, TagIndexes},
+};
+use registry_core::{
+    Digest, RepositoryName, Tag, UploadId,
+    storage::{Result, StorageError},
+};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
+
+/// Maximum number of large manifests read at once, about as many as a disk reads well.
+const LARGE_READS: usize = 8;
+/// Maximum number of uploads synced at the same time. More do not make a disk faster, and each occupies a thread of
+/// the blocking pool. Without a bound, a slow disk would leave no thread for pulls.
+pub(crate) const UPLOAD_SYNCS: usize = 8;
+
+/// Repositories in a directory, in the layout of registry:2. Clones are handles on the same storage.
+///
+/// Its operations run on the blocking pool of the tokio runtime that they are called in.
+#[derive(Clone)]
+pub struct FsStorage {
+    store: Arc<Store>,
+    _handle: Arc<OpenHandle>,
+}
+
+/// Marker of open handles, dropped with the last one. Work that nobody waits for holds the store itself, and ends soon
+/// afterwards.
+struct OpenHandle {
+    closed: Arc<AtomicBool>,
+}
+
+impl Drop for OpenHandle {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl FsStorage {
+    /// Returns a storage in a directory, for reading only if `owner` is `None`.
+    pub(crate) fn new(layout: Layout, disk: Disk, min_free: u64, owner: Option<Owner>) -> Self {
+        let turns = builds::turns();
+        let closed = Arc::<AtomicBool>::default();
+        Self {
+            _handle: Arc::new(OpenHandle {
+                closed: Arc::clone(&closed),
+            }),
+            store: Arc::new(Store {
+                closed,
+                open_uploads: OpenUploads::new(&layout),
+                bare: BareDirectories::default(),
+                layout,
+                disk,
+                min_free,
+                boot: boot_id(),
+                uploads: KeyedLocks::new(),
+                manifests: KeyedLocks::new(),
+                blobs: KeyedLocks::new(),
+                tags: KeyedLocks::new(),
+                large_reads: Slots::new(LARGE_READS),
+                tag_index: Arc::default(),
+                tag_builds: Builds::new(Share::WhileItRuns, &turns),
+                referrer_builds: Builds::new(Share::WhileItRuns, &turns),
+                scans: Builds::new(Share::UntilItBegins, &turns),
+                known_manifests: KnownManifests::default(),
+                holders: Holders::default(),
+                remarks: Remarks::default(),
+                buffers: Arc::new(Buffers::default()),
+                write_back: Arc::new(Semaphore::new(UPLOAD_SYNCS)),
+                receiving: Arc::default(),
+                pauses: Pauses::default(),
+                owner,
+            }),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns the store, for work that continues without a handle.
+    pub(crate) fn shared_store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Runs one operation: one closure on the blocking pool, which runs to its end even if this future is dropped. The
+    /// closure owns the locks that it takes.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        joined(self.start(work)?).await
+    }
+
+    /// Does the same on a thread of its own, for rare and long work, which then occupies no thread of the blocking
+    /// pool.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (store, span) = (Arc::clone(&self.store), tracing::Span::current());
+        let (done, result) = oneshot::channel();
+        let spawned = thread::Builder::new().spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = done.send(span.in_scope(|| work(&store)));
+        });
+        spawned.map_err(|source| StorageError::io("cannot start a thread", source))?;
+        result.await.map_err(|source| StorageError::Internal {
+            context: "a storage operation did not run to its end".into(),
+            source: Some(source.into()),
+        })
+    }
+
+    /// Does the same as [`blocking`](Self::blocking) for work that writes, provided that the directory is still the
+    /// one that this process owns. In another directory, everything stored would count as absent.
+    pub(crate) async fn writing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking(move |store| {
+            store.disk.require_owned()?;
+            work(store)
+        })
+        .await
+    }
+
+    /// Returns the outcome of `work` on a repository, which other requests may share.
+    pub(crate) async fn build<T: Send + Sync + 'static>(
+        &self,
+        builds: &Builds<T>,
+        repository: &RepositoryName,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<Arc<T>> {
+        let store = self.shared_store();
+        builds.outcome(repository, move || work(&store)).await
+    }
+
+    /// Begins an operation as [`blocking`](Self::blocking) does, without waiting for it.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<JoinHandle<Result<T>>> {
+        let runtime = runtime()?;
+        let store = Arc::clone(&self.store);
+        let span = tracing::Span::current();
+        Ok(runtime.spawn_blocking(move || span.in_scope(|| work(&store))))
+    }
+}
+
+impl fmt::Debug for FsStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FsStorage")
+            .field("top", &self.store.layout.top())
+            .finish_non_exhaustive()
+    }
+}
+
+/// State that every operation works on. Each module adds the operations that it is named for.
+pub(crate) struct Store {
+    pub(crate) layout: Layout,
+    pub(crate) disk: Disk,
+    /// Number of bytes that uploads leave free.
+    pub(crate) min_free: u64,
+    /// Identifies this boot of the machine.
+    pub(crate) boot: String,
+    pub(crate) uploads: KeyedLocks<UploadId>,
+    pub(crate) open_uploads: OpenUploads,
+    pub(crate) bare: BareDirectories,
+    /// Taken before `tags` if both are needed.
+    pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
+    pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
+    /// Held while bytes are put in place or set aside; no other lock is taken meanwhile.
+    pub(crate) blobs: KeyedLocks<Digest>,
+    /// Slots for large manifests in memory that the registry has not counted yet.
+    pub(crate) large_reads: Slots,
+    pub(crate) tag_index: Arc<TagIndexes>,
+    pub(crate) tag_builds: Builds<Lease>,
+    pub(crate) referrer_builds: Builds<()>,
+    pub(crate) scans: Builds<Scanned>,
+    pub(crate) known_manifests: KnownManifests,
+    pub(crate) holders: Holders,
+    pub(crate) remarks: Remarks,
+    pub(crate) buffers: Arc<Buffers>,
+    /// Bounds concurrent syncs of uploads that are being received.
+    pub(crate) write_back: Arc<Semaphore>,
+    pub(crate) receiving: Arc<Receiving>,
+    pub(crate) pauses: Pauses,
+    /// True once the last handle is dropped.
+    closed: Arc<AtomicBool>,
+    /// `None` if the storage was opened read-only.
+    owner: Option<Owner>,
+}
+
+impl Store {
+    /// Returns true if this process owns the directory, and so may write it.
+    pub(crate) const fn is_owned(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Returns the indexes of referrers, which only the owner of the directory maintains.
+    pub(crate) fn referrer_index(&self) -> ReferrerIndex<'_> {
+        ReferrerIndex {
+            layout: &self.layout,
+            disk: &self.disk,
+            keeper: self.owner.as_ref().map(|owner| &owner.index),
+        }
+    }
+
+    /// Fails once the storage is closed, which ends long work.
+    pub(crate) fn require_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StorageError::internal("the storage was closed"));
+        }
+        Ok(())
+    }
+}

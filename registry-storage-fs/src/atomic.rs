@@ -8,7 +8,7 @@
 //! A name is durable once each directory on the way to it was synced after it got its own name. A new directory may
 //! come from an operation that still runs, or from a process that died before its sync. Its existence therefore proves
 //! nothing, and [`Disk`] remembers the directories that it has synced itself. The same holds for files that an
-//! operation finds and builds upon, such as the blobs of a manifest: [`Changes::last`].
+//! operation finds and builds upon, such as the blobs of a manifest: [`Changes::ensure_durable`].
 //!
 //! [`Disk::remove_empty`] removes empty directories while other operations create entries in them. An operation that
 //! creates an entry therefore creates its directories again whenever they disappear.
@@ -54,12 +54,12 @@ pub(crate) struct Disk {
     staging: Staging,
     durability: Durability,
     directories: Directories,
-    files: Mutex<LastingFiles>,
+    files: Mutex<DurableFiles>,
 }
 
 /// Files whose content and name are durable, as far as this process knows.
 #[derive(Debug, Default)]
-struct LastingFiles {
+struct DurableFiles {
     /// Hashes of their paths.
     known: HashSet<u64>,
     hasher: RandomState,
@@ -69,7 +69,7 @@ struct LastingFiles {
     leaving: usize,
 }
 
-impl LastingFiles {
+impl DurableFiles {
     fn number(&self, path: &Path) -> u64 {
         self.hasher.hash_one(path)
     }
@@ -212,12 +212,12 @@ impl Disk {
         }
     }
 
-    fn files(&self) -> MutexGuard<'_, LastingFiles> {
+    fn files(&self) -> MutexGuard<'_, DurableFiles> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns true if the content and the name of a file are known to be durable.
-    pub(crate) fn lasts(&self, path: &Path) -> bool {
+    pub(crate) fn is_durable(&self, path: &Path) -> bool {
         let files = self.files();
         files.known.contains(&files.number(path))
     }
@@ -303,8 +303,8 @@ impl Changes<'_> {
 
     /// Makes an existing file durable, whoever left it: a process that died before the sync, one that never syncs, or
     /// a running operation. A file that builds upon it must not be durable before it is.
-    pub(crate) fn last(&mut self, target: &Path) -> Result<(), FsError> {
-        if !self.disk.syncs() || self.disk.lasts(target) {
+    pub(crate) fn ensure_durable(&mut self, target: &Path) -> Result<(), FsError> {
+        if !self.disk.syncs() || self.disk.is_durable(target) {
             return Ok(());
         }
         if let Some(file) = stored_file::open(target).if_there("open", target)?
@@ -361,7 +361,7 @@ impl Changes<'_> {
 
     /// Creates a directory, even if it stays empty. Returns false if it is known to exist and to be durable.
     pub(crate) fn make(&mut self, directory: &Path) -> Result<bool, FsError> {
-        if self.disk.directories.last(directory) {
+        if self.disk.directories.is_durable(directory) {
             return Ok(false);
         }
         create_all(directory)?;
@@ -434,7 +434,7 @@ impl Changes<'_> {
                     synced.push(directory);
                 }
                 // One that is gone took its entries with it: then the one above it has changed.
-                if directory == self.disk.top || is_there && self.disk.directories.last(directory) {
+                if directory == self.disk.top || is_there && self.disk.directories.is_durable(directory) {
                     break;
                 }
                 directory = parent(directory);
@@ -580,7 +580,7 @@ mod tests {
         assert!(
             ["a", "a/b"]
                 .iter()
-                .all(|directory| disk.directories.last(&top.path().join(directory)))
+                .all(|directory| disk.directories.is_durable(&top.path().join(directory)))
         );
     }
 
@@ -608,10 +608,10 @@ mod tests {
 
         for path in [&pipe, &directory] {
             let mut changes = disk.changes();
-            changes.last(path).unwrap();
+            changes.ensure_durable(path).unwrap();
             changes.settle().unwrap();
 
-            assert!(!disk.lasts(path), "{path:?}");
+            assert!(!disk.is_durable(path), "{path:?}");
         }
     }
 
@@ -663,7 +663,7 @@ mod tests {
         let mut changes = disk.changes();
         changes.put(&directory.join("current/link"), b"one").unwrap();
         changes.settle().unwrap();
-        assert!(disk.directories.last(&directory));
+        assert!(disk.directories.is_durable(&directory));
 
         assert!(
             disk.changes()
@@ -672,8 +672,8 @@ mod tests {
         );
 
         assert!(!directory.exists() && is_staged_empty(&disk));
-        assert!(!disk.directories.last(&directory));
-        assert!(!disk.directories.last(&directory.join("current")));
+        assert!(!disk.directories.is_durable(&directory));
+        assert!(!disk.directories.is_durable(&directory.join("current")));
         assert!(
             !disk
                 .changes()
@@ -691,7 +691,7 @@ mod tests {
             let mut changes = disk.changes();
             changes.ensure(&target, b"one").unwrap();
             changes.settle().unwrap();
-            disk.lasts(&target)
+            disk.is_durable(&target)
         };
         assert!(push());
 
@@ -699,7 +699,7 @@ mod tests {
         fs::remove_file(&target).unwrap();
         fs::create_dir(&target).unwrap();
         assert!(disk.changes().remove(&target).is_err());
-        assert!(!disk.lasts(&target));
+        assert!(!disk.is_durable(&target));
 
         fs::remove_dir(&target).unwrap();
         let leaving = disk.leave(&target);
@@ -719,7 +719,7 @@ mod tests {
         assert!(disk.changes().remove(&target).unwrap());
         changes.settle().unwrap();
 
-        assert!(!disk.lasts(&target));
+        assert!(!disk.is_durable(&target));
     }
 
     /// An operation that finds it as durable in between would build upon a directory that is gone.
@@ -732,7 +732,7 @@ mod tests {
             let mut changes = disk.changes();
             changes.make(directory).unwrap();
             changes.settle().unwrap();
-            assert!(disk.directories.last(directory));
+            assert!(disk.directories.is_durable(directory));
         }
         // A directory by its name, and it cannot be removed as one.
         let elsewhere = top.path().join("elsewhere");
@@ -749,7 +749,7 @@ mod tests {
         );
 
         assert!(emptied.exists());
-        assert!(!disk.directories.last(&emptied) && !disk.directories.last(&discarded));
+        assert!(!disk.directories.is_durable(&emptied) && !disk.directories.is_durable(&discarded));
     }
 
     #[test]
@@ -801,7 +801,7 @@ mod tests {
 
         disk.remove_empty(&gone, &top.path().join("all"));
         assert!(
-            gone.exists() && disk.directories.last(&gone),
+            gone.exists() && disk.directories.is_durable(&gone),
             "it holds something"
         );
 
@@ -812,9 +812,9 @@ mod tests {
 
         assert!(!top.path().join("all/a/b").exists() && kept.exists());
         for directory in ["all/a/b", "all/a/b/c", "all/a/b/c/d"] {
-            assert!(!disk.directories.last(&top.path().join(directory)));
+            assert!(!disk.directories.is_durable(&top.path().join(directory)));
         }
-        assert!(disk.directories.last(&top.path().join("all/a")));
+        assert!(disk.directories.is_durable(&top.path().join("all/a")));
 
         assert!(disk.changes().remove(&kept).unwrap());
         disk.remove_empty(&top.path().join("all/a"), &top.path().join("all"));

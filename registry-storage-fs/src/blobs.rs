@@ -114,7 +114,7 @@ impl Store {
         };
         let mut changes = self.disk.changes();
         // The push that brought the data may still be on its way to making its name last.
-        changes.last(&self.layout.blob(&target))?;
+        changes.ensure_durable(&self.layout.blob(&target))?;
         let link = self.layout.layer(to, digest);
         self.place(digest, &link, || {
             changes.ensure(&link, target.to_string().as_bytes())
@@ -140,7 +140,7 @@ impl Store {
         if is_file && (metadata.len() > 0 || *target == Digest::of(target.algorithm(), b"")) {
             return Some(BlobInfo::new(*target, metadata.len()).with_modified(metadata.modified().ok()));
         }
-        if self.remarks.is_news(path, u64::from(!is_file)) {
+        if self.reported.is_news(path, u64::from(!is_file)) {
             tracing::warn!(
                 path = %path.display(),
                 "a stored blob is {} and counts as absent until it is pushed again",

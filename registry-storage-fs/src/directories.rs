@@ -43,7 +43,7 @@ impl Directories {
     }
 
     /// Returns true if a directory is known to be durable.
-    pub(crate) fn last(&self, directory: &Path) -> bool {
+    pub(crate) fn is_durable(&self, directory: &Path) -> bool {
         self.memory().known.contains(directory)
     }
 
@@ -146,8 +146,8 @@ mod tests {
         directories.remember(paths.iter().map(|path| Path::new(*path)), began);
     }
 
-    fn last(directories: &Directories, path: &str) -> bool {
-        directories.last(Path::new(path))
+    fn is_durable(directories: &Directories, path: &str) -> bool {
+        directories.is_durable(Path::new(path))
     }
 
     #[test]
@@ -160,9 +160,13 @@ mod tests {
         assert!(
             ["/a", "/a/b-c", "/a.b"]
                 .iter()
-                .all(|kept| last(&directories, kept))
+                .all(|kept| is_durable(&directories, kept))
         );
-        assert!(["/a/b", "/a/b/c"].iter().all(|gone| !last(&directories, gone)));
+        assert!(
+            ["/a/b", "/a/b/c"]
+                .iter()
+                .all(|gone| !is_durable(&directories, gone))
+        );
     }
 
     #[test]
@@ -172,16 +176,16 @@ mod tests {
 
         let leaving = directories.forget(Path::new("/a/b"));
         remember(&directories, &["/a", "/a/b", "/a/b/c"], began);
-        assert!(last(&directories, "/a"));
-        assert!(!last(&directories, "/a/b") && !last(&directories, "/a/b/c"));
+        assert!(is_durable(&directories, "/a"));
+        assert!(!is_durable(&directories, "/a/b") && !is_durable(&directories, "/a/b/c"));
 
         leaving.gone();
         remember(&directories, &["/a/b", "/a/b/c", "/a/c"], began);
-        assert!(!last(&directories, "/a/b") && !last(&directories, "/a/b/c"));
-        assert!(last(&directories, "/a/c"));
+        assert!(!is_durable(&directories, "/a/b") && !is_durable(&directories, "/a/b/c"));
+        assert!(is_durable(&directories, "/a/c"));
 
         remember(&directories, &["/a/b"], directories.removals());
-        assert!(last(&directories, "/a/b"));
+        assert!(is_durable(&directories, "/a/b"));
     }
 
     #[test]
@@ -192,7 +196,7 @@ mod tests {
         drop(directories.forget(Path::new("/a")));
 
         remember(&directories, &["/a"], began);
-        assert!(last(&directories, "/a"));
+        assert!(is_durable(&directories, "/a"));
     }
 
     #[test]
@@ -204,10 +208,10 @@ mod tests {
         }
 
         remember(&directories, &["/a"], began);
-        assert!(!last(&directories, "/a"));
+        assert!(!is_durable(&directories, "/a"));
         assert!(directories.memory().removed.len() <= REMOVALS);
 
         remember(&directories, &["/a"], directories.removals());
-        assert!(last(&directories, "/a"));
+        assert!(is_durable(&directories, "/a"));
     }
 }

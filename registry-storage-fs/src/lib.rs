@@ -105,7 +105,7 @@ mod read;
 mod referrer_entry;
 mod referrer_index;
 mod referrers;
-mod remarks;
+mod reported_problems;
 mod runtime;
 mod seams;
 mod search;

@@ -42,13 +42,13 @@ impl Store {
         let path = self.layout.tag(repository, tag).current();
         match fs::metadata(&path).if_there("look at", &path) {
             Err(error) if error.is_of_this_path() => {
-                self.remarks
+                self.reported
                     .unreadable(&error, "the tag is left out of the list of tags");
                 Ok(false)
             }
             found => {
                 let found = found?;
-                self.remarks.forget(&path);
+                self.reported.forget(&path);
                 Ok(found.is_some_and(|current| current.is_file() && current.len() > 0))
             }
         }
@@ -107,7 +107,7 @@ impl Store {
         let listed = self.repositories_where(page, Whom::Readers, &|path| {
             let manifests = path.join("_manifests");
             let exists = is_directory(&manifests)?;
-            self.remarks.forget(&manifests);
+            self.reported.forget(&manifests);
             Ok(exists)
         })?;
         Ok(Listing {
@@ -125,7 +125,7 @@ impl Store {
     ) -> Result<Listing<Seen<RepositoryName>>> {
         // Inspection reads everything, and only the owner is told of new repositories.
         let bare = (whom == Whom::Readers && self.is_owned()).then_some(&self.bare);
-        Walk::new(page, whom, counts, &self.remarks, bare).list(&self.layout.repositories())
+        Walk::new(page, whom, counts, &self.reported, bare).list(&self.layout.repositories())
     }
 }
 

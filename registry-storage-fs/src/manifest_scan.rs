@@ -39,9 +39,9 @@ impl Store {
         };
         let entry = Entry::of(&manifest);
         // One that is damaged may be pushed again, and one of another type than its bytes say may be put as another.
-        let is_lasting = Digest::of(digest.algorithm(), &manifest.bytes) == *digest
+        let is_final = Digest::of(digest.algorithm(), &manifest.bytes) == *digest
             && manifest.media_type == Manifest::sniff_media_type(&manifest.bytes);
-        if is_lasting {
+        if is_final {
             self.known_manifests.remember(repository, digest, entry);
         }
         Ok(entry)

@@ -79,7 +79,7 @@ impl Store {
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
         self.pauses.reach("manifest: in memory");
         if Digest::of(target.algorithm(), &bytes) != target {
-            if self.remarks.is_news(&path, bytes.len() as u64) {
+            if self.reported.is_news(&path, bytes.len() as u64) {
                 tracing::error!(
                     %repository,
                     %digest,
@@ -90,7 +90,7 @@ impl Store {
             }
             return Ok(None);
         }
-        self.remarks.forget(&path);
+        self.reported.forget(&path);
         self.with_media_type(repository, digest, bytes).map(Some)
     }
 
@@ -172,7 +172,7 @@ impl Store {
         // Against a deletion of the same manifest: its search for tags must not miss one that is just moved here.
         let _lock = self.manifests.lock((repository.clone(), digest));
         let wrong_sizes = self.check_needs(repository, &put.needs, put.sizes)?;
-        self.make_last(repository, &put.needs)?;
+        self.ensure_durable(repository, &put.needs)?;
 
         let created = self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();
@@ -216,19 +216,21 @@ impl Store {
 
     /// Makes everything that a manifest refers to durable, before the manifest becomes visible. Whoever stored it may
     /// not have synced it yet, and a client that finds it does not push it again.
-    fn make_last(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+    fn ensure_durable(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
         let mut changes = self.disk.changes();
         for needed in needs {
             let blob = self.layout.blob(&needed.digest);
             let links = self.links_of(repository, needed);
-            if self.disk.lasts(&blob) && links.iter().any(|link| self.disk.lasts(link)) {
+            if self.disk.is_durable(&blob) && links.iter().any(|link| self.disk.is_durable(link)) {
                 continue;
             }
             for link in links {
-                changes.last(&link)?;
+                changes.ensure_durable(&link)?;
                 match links::read(&link)? {
-                    Some(target) if target != needed.digest => changes.last(&self.layout.blob(&target))?,
-                    _ => changes.last(&blob)?,
+                    Some(target) if target != needed.digest => {
+                        changes.ensure_durable(&self.layout.blob(&target))?
+                    }
+                    _ => changes.ensure_durable(&blob)?,
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::{
     error::{Context as _, FsError, OpenError},
     layout::Layout,
     owner::{DirectoryLock, Owner},
-    referrer_index::Keeper,
+    referrer_index::IndexOwner,
     staging::Staging,
     store::FsStorage,
 };
@@ -112,7 +112,7 @@ impl FsOptions {
             };
             disk.sync_directory(directory).map_err(unusable)?;
         }
-        let index = Keeper::take(&layout)
+        let index = IndexOwner::take(&layout)
             .at("name this opening in", layout.top())
             .map_err(unusable)?;
         let owner = Owner::new(lock, index);

@@ -4,7 +4,7 @@ use crate::{
     error::{Context as _, FsError, OpenError},
     layout::Layout,
     machine::host_name,
-    referrer_index::Keeper,
+    referrer_index::IndexOwner,
     staging::OwnerFile,
 };
 use rustix::fs::FlockOperation;
@@ -17,12 +17,12 @@ use std::{
 /// Proof that this process owns a directory, held while it is open.
 pub(crate) struct Owner {
     /// Released before the directory is.
-    pub(crate) index: Keeper,
+    pub(crate) index: IndexOwner,
     _directory: DirectoryLock,
 }
 
 impl Owner {
-    pub(crate) const fn new(directory: DirectoryLock, index: Keeper) -> Self {
+    pub(crate) const fn new(directory: DirectoryLock, index: IndexOwner) -> Self {
         Self {
             index,
             _directory: directory,

@@ -478,24 +478,24 @@ async fn what_this_process_has_made_last_is_not_synced_again() {
     let image = media_type(MediaType::OCI_MANIFEST);
     let store = storage.store();
     let paths = [store.layout.blob(&digest), store.layout.layer(&a, &digest)];
-    let last = || paths.iter().all(|path| store.disk.lasts(path));
+    let are_durable = || paths.iter().all(|path| store.disk.is_durable(path));
 
     push(&storage, &a, &layer).await;
-    assert!(last());
+    assert!(are_durable());
     assert!(writer(&storage).delete_blob(&a, &digest).await.unwrap());
-    assert!(!last());
+    assert!(!are_durable());
     push(&storage, &a, &layer).await;
-    assert!(last());
+    assert!(are_durable());
     let child = manifest("child");
     put_with(&storage, &a, &child, &image, &[&layer], "v1").await;
     let link = store.layout.revision(&a, child.digest());
-    assert!(store.disk.lasts(&link) && store.disk.lasts(&store.layout.blob(child.digest())));
+    assert!(store.disk.is_durable(&link) && store.disk.is_durable(&store.layout.blob(child.digest())));
 
     let relaxed = FsStorage::options().durability(Durability::Relaxed);
     drop(storage);
     let storage = relaxed.open(root.path()).unwrap();
     put_with(&storage, &a, &manifest("needing"), &image, &[&layer], "v1").await;
-    assert!(!storage.store().disk.lasts(&paths[0]), "nothing was synced");
+    assert!(!storage.store().disk.is_durable(&paths[0]), "nothing was synced");
 }
 
 /// A directory is removed after its sync and before it is remembered as durable. An operation that creates it again

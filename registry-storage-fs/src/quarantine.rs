@@ -152,7 +152,7 @@ impl Store {
             }
             placed => placed,
         };
-        self.remarks.forget(&target);
+        self.reported.forget(&target);
         placed
     }
 
@@ -335,11 +335,11 @@ mod tests {
         let (_root, storage, digest) = damaged();
         let store = storage.store();
         let path = store.layout.blob(&digest);
-        assert!(store.disk.lasts(&path));
+        assert!(store.disk.is_durable(&path));
 
         assert!(!store.is_sound(&digest).unwrap());
 
-        assert!(!store.disk.lasts(&path));
+        assert!(!store.disk.is_durable(&path));
         assert!(!path.exists());
     }
 
@@ -354,7 +354,7 @@ mod tests {
         assert!(!store.is_sound(&digest).unwrap());
         changes.settle().unwrap();
 
-        assert!(!store.disk.lasts(&path));
+        assert!(!store.disk.is_durable(&path));
     }
 
     #[test]

@@ -42,13 +42,13 @@ const PROBES: usize = 200;
 
 /// Proof that this process maintains the index, held while it owns the directory.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct IndexOwner {
     /// The locked file. Without one, readers do not see that the index is maintained.
     _file: Option<File>,
     opening: String,
 }
 
-impl Keeper {
+impl IndexOwner {
     /// Locks the index. The caller has locked the directory.
     pub(crate) fn take(layout: &Layout) -> io::Result<Self> {
         let mut random = [0; 16];
@@ -121,14 +121,14 @@ pub(crate) struct ReferrerIndex<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) disk: &'a Disk,
     /// `None` if this process does not maintain the indexes.
-    pub(crate) keeper: Option<&'a Keeper>,
+    pub(crate) owner: Option<&'a IndexOwner>,
 }
 
 impl ReferrerIndex<'_> {
     /// Returns true if the index of a repository names every referrer, now and as long as the owner runs.
     pub(crate) fn is_complete(&self, repository: &RepositoryName) -> Result<bool, FsError> {
-        let opening = match self.keeper {
-            Some(keeper) => Some(keeper.opening.clone()),
+        let opening = match self.owner {
+            Some(owner) => Some(owner.opening.clone()),
             None => running(self.layout)?,
         };
         let Some(opening) = opening.filter(|opening| !opening.is_empty()) else {
@@ -143,14 +143,14 @@ impl ReferrerIndex<'_> {
 
     /// Makes the index of a repository count until this process ends.
     pub(crate) fn complete(&self, repository: &RepositoryName) -> Result<(), FsError> {
-        let Some(keeper) = self.keeper else {
+        let Some(owner) = self.owner else {
             return Ok(());
         };
         self.disk.require_owned()?;
         self.make_directory(&self.layout.referrers(repository))?;
         self.disk.replace(
             &self.layout.referrers_complete(repository),
-            keeper.opening.as_bytes(),
+            owner.opening.as_bytes(),
         )
     }
 

@@ -87,8 +87,8 @@ impl Search<'_> {
             Ok(entries) => Some(entries),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
             Err(error) => {
-                let remarks = &self.store.remarks;
-                remarks.unreadable(&error, "upload sessions in it are not looked for");
+                let reported = &self.store.reported;
+                reported.unreadable(&error, "upload sessions in it are not looked for");
                 self.unreadable.push(again.to_path_buf());
                 None
             }

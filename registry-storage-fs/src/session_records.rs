@@ -56,7 +56,7 @@ impl Store {
         match self.recorded() {
             Ok(recorded) => recorded.len(),
             Err(error) => {
-                self.remarks
+                self.reported
                     .unreadable(&error, "open upload sessions do not count");
                 0
             }
@@ -95,7 +95,7 @@ impl Store {
         };
         let is_new = self.open_uploads.known().add(&repository, *id, None);
         if is_new && let Err(error) = self.drop_if_ended(&repository, *id) {
-            self.remarks.unreadable(&error, "an upload session there counts");
+            self.reported.unreadable(&error, "an upload session there counts");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     pieces::Receiving,
     read::Buffers,
     referrer_index::ReferrerIndex,
-    remarks::Remarks,
+    reported_problems::ReportedProblems,
     runtime::{joined, runtime},
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
@@ -91,7 +91,7 @@ impl FsStorage {
                 scans: Builds::new(Share::UntilItBegins, &turns),
                 known_manifests: KnownManifests::default(),
                 holders: Holders::default(),
-                remarks: Remarks::default(),
+                reported: ReportedProblems::default(),
                 buffers: Arc::new(Buffers::default()),
                 write_back: Arc::new(Semaphore::new(UPLOAD_SYNCS)),
                 receiving: Arc::default(),
@@ -206,7 +206,7 @@ pub(crate) struct Store {
     pub(crate) scans: Builds<Scanned>,
     pub(crate) known_manifests: KnownManifests,
     pub(crate) holders: Holders,
-    pub(crate) remarks: Remarks,
+    pub(crate) reported: ReportedProblems,
     pub(crate) buffers: Arc<Buffers>,
     /// Bounds concurrent syncs of uploads that are being received.
     pub(crate) write_back: Arc<Semaphore>,
@@ -229,7 +229,7 @@ impl Store {
         ReferrerIndex {
             layout: &self.layout,
             disk: &self.disk,
-            keeper: self.owner.as_ref().map(|owner| &owner.index),
+            owner: self.owner.as_ref().map(|owner| &owner.index),
         }
     }
 

@@ -196,8 +196,8 @@ impl Store {
                 let held = held.ok_or(StorageError::UploadUnknown)?;
                 // Or a push of somebody else did, and is not through yet.
                 let mut changes = self.disk.changes();
-                changes.last(&self.layout.layer(repository, &digest))?;
-                changes.last(&self.layout.blob(&digest))?;
+                changes.ensure_durable(&self.layout.layer(repository, &digest))?;
+                changes.ensure_durable(&self.layout.blob(&digest))?;
                 changes.settle()?;
                 return Ok(held);
             }
@@ -209,7 +209,7 @@ impl Store {
         let mut changes = self.disk.changes();
         match session.became {
             Some(became) if became == digest && session.offset == proof.size() => {
-                changes.last(&target)?;
+                changes.ensure_durable(&target)?;
                 if self.stored(&digest)?.is_none() {
                     // It went between the claim and now. A link to it would promise what nobody can send again.
                     self.end_upload(repository, session.directory())?;

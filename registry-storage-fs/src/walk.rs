@@ -9,7 +9,7 @@ use crate::{
     bare::BareDirectories,
     error::{Context, FsError},
     names::{names_after, read_dir},
-    remarks::Remarks,
+    reported_problems::ReportedProblems,
 };
 use registry_core::{
     RepositoryName,
@@ -34,7 +34,7 @@ pub(crate) enum Whom {
 
 /// A walk through `repositories/` in the order of names, for one page.
 pub(crate) struct Walk<'a> {
-    remarks: &'a Remarks,
+    reported: &'a ReportedProblems,
     /// Directories without a repository, if they may be remembered.
     bare: Option<&'a BareDirectories>,
     /// Number of repositories that had appeared when the walk began.
@@ -55,11 +55,11 @@ impl<'a> Walk<'a> {
         page: &Page<'a, RepositoryName>,
         whom: Whom,
         counts: &'a dyn Fn(&Path) -> Result<bool, FsError>,
-        remarks: &'a Remarks,
+        reported: &'a ReportedProblems,
         bare: Option<&'a BareDirectories>,
     ) -> Self {
         Self {
-            remarks,
+            reported,
             bare,
             began: bare.map_or(0, BareDirectories::appeared),
             whom,
@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
     fn visit_below(&mut self, directory: &Path, prefix: &str) -> Result<Option<Vec<PathBuf>>, FsError> {
         match names_after(directory, None) {
             Ok(names) => {
-                self.remarks.forget(directory);
+                self.reported.forget(directory);
                 self.visit(directory, prefix, names)
             }
             Err(error) => self.leave_out(directory.to_path_buf(), error).map(|()| None),
@@ -208,7 +208,7 @@ impl<'a> Walk<'a> {
         match self.whom {
             Whom::Readers if error.is_of_this_path() => {
                 if self.left_out.insert(directory) {
-                    self.remarks
+                    self.reported
                         .unreadable(&error, "what is there is left out of the list of repositories");
                 }
                 Ok(())

@@ -11,6 +11,16 @@ use std::{borrow::Cow, fmt};
 const PROBLEM: usize = 256;
 
 /// Problem in a JSON document, with its position.
+///
+/// ```
+/// use registry_core::manifest::{InvalidManifest, Manifest};
+///
+/// let refused = Manifest::parse(b"{\n  \"schemaVersion\": two\n}", None);
+/// let Err(InvalidManifest::Json(problem)) = refused else {
+///     panic!("this is not JSON");
+/// };
+/// assert_eq!(problem.line(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at line {line} column {column}")]
 pub struct InvalidJson {

@@ -43,6 +43,16 @@ impl fmt::Display for Action {
 ///
 /// Permissions are compared by [`covers`](Self::covers). Equality is only for tests and lists: a grant for a
 /// whole repository is not equal to a request for one tag of it, and covers it.
+///
+/// ```
+/// use registry_core::{Action, RepositoryName, auth::Access};
+///
+/// let access = Access::to(&RepositoryName::parse("team/app")?, Action::Delete);
+/// assert_eq!(access.action.to_string(), "delete");
+/// assert!(access.tag.is_none());
+/// assert!(Access::catalog().repository.is_none());
+/// # Ok::<(), registry_core::name::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {

@@ -5,6 +5,23 @@ use crate::error::BoxError;
 use std::time::Duration;
 
 /// Failure to authenticate or authorize a request.
+///
+/// ```
+/// use registry_core::auth::AuthError;
+/// use std::time::Duration;
+///
+/// fn check(failures: u32, password: std::io::Result<bool>) -> Result<(), AuthError> {
+///     if failures > 5 {
+///         return Err(AuthError::Throttled { retry_after: Duration::from_secs(30) });
+///     }
+///     match password {
+///         Ok(true) => Ok(()),
+///         Ok(false) => Err(AuthError::Rejected),
+///         // The password file cannot be read.
+///         Err(error) => Err(AuthError::Failed(error.into())),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {

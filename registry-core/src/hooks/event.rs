@@ -29,6 +29,21 @@ impl Event {
 }
 
 /// Kind of an event, with its details. All sizes are in bytes.
+///
+/// ```
+/// use registry_core::hooks::{Event, EventKind};
+///
+/// fn audit(event: &Event) -> Option<String> {
+///     let repository = &event.context.repository;
+///     match &event.kind {
+///         EventKind::ManifestPushed { digest, size, .. } => {
+///             Some(format!("pushed {repository}@{digest}, {size} bytes"))
+///         }
+///         EventKind::TagDeleted { tag, .. } => Some(format!("deleted {repository}:{tag}")),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {

@@ -8,6 +8,26 @@ use crate::{
 use std::sync::Arc;
 
 /// Content that a manifest refers to: one of its descriptors.
+///
+/// ```
+/// use registry_core::manifest::Manifest;
+///
+/// let index = br#"{
+///     "schemaVersion": 2,
+///     "mediaType": "application/vnd.oci.image.index.v1+json",
+///     "manifests": [{
+///         "mediaType": "application/vnd.oci.image.manifest.v1+json",
+///         "digest": "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+///         "size": 3,
+///         "annotations": {"org.opencontainers.image.ref.name": "v1"}
+///     }]
+/// }"#;
+/// let index = Manifest::parse(index, None)?;
+/// let entry = &index.manifests()[0];
+/// assert!(entry.is_manifest() && entry.size == 3);
+/// assert_eq!(entry.annotations.as_ref().unwrap().to_map()["org.opencontainers.image.ref.name"], "v1");
+/// # Ok::<(), registry_core::manifest::InvalidManifest>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Child {

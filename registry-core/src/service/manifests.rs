@@ -21,6 +21,19 @@ use crate::{
 use bytes::Bytes;
 
 /// Manifest to put.
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, Tag, protocol::Precondition, service::ManifestPush};
+///
+/// let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// let digest = Digest::of(Algorithm::Sha512, index.as_bytes());
+///
+/// // Store it under its sha512, and create a tag that does not exist yet.
+/// let mut push = ManifestPush::new(digest, index);
+/// push.tags = vec![Tag::parse("1.2.3")?];
+/// push.precondition = Some(Precondition::Absent);
+/// # Ok::<(), registry_core::reference::InvalidTag>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ManifestPush {

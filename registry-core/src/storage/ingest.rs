@@ -31,6 +31,27 @@ pub enum IngestError {
 ///
 /// The digest of the bytes must be `expected`, if that is given. Otherwise it is their sha256.
 ///
+/// ```
+/// use http_body_util::{BodyExt as _, Full};
+/// use registry_core::{
+///     RepositoryName,
+///     storage::{MemoryStorage, Storage, ingest},
+/// };
+/// use std::pin::pin;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let write = storage.write().ok_or("the storage is read-only")?;
+///
+/// let body = Full::new(bytes::Bytes::from_static(b"layer")).map_err(Into::into);
+/// let repository = RepositoryName::parse("mirror/app")?;
+/// let blob = ingest(write, &repository, pin!(body), None).await?;
+/// assert_eq!(storage.blob(&repository, &blob.digest).await?, Some(blob));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// [`IngestError`]. The upload session is cancelled on every failure.

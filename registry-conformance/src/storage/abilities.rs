@@ -1,4 +1,4 @@
-//! Declared abilities: what a backend declares it has, and what it does not declare it refuses.
+//! Abilities: a backend has those that it declares, and refuses what needs another one.
 
 use super::{Backend, support::*};
 use registry_core::{

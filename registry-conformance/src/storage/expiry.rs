@@ -1,4 +1,4 @@
-//! With the means `expire`: sessions that clients abandoned: found, and ended if no client resumes them.
+//! With the means `expire`: abandoned sessions are found, and ended if no client resumes them.
 
 use super::{Backend, support::*};
 use registry_core::{

@@ -3,7 +3,7 @@
 use super::{case::Case, client::Client, failure::Failure, known::KnownFailures};
 use std::time::Duration;
 
-/// Maximum duration of a single request: a safety net for servers that hang, far from the needs of any case.
+/// Maximum duration of a single request. It is far longer than any case needs, and ends cases if a server hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Options of a run of the suite.

@@ -404,7 +404,7 @@ async fn errors_have_no_secrets(session: Session) -> Outcome {
             "0x",
         ];
         if leaks.iter().any(|leak| text.contains(leak)) {
-            return Err(answer.fail("nothing of the server's insides"));
+            return Err(answer.fail("no internals of the server"));
         }
     }
     Ok(())

@@ -77,7 +77,7 @@ async fn api_version_on_errors(session: Session) -> Outcome {
     Ok(())
 }
 
-/// The same id on every answer about a session.
+/// Every answer about a session has the same id.
 async fn upload_uuid(session: Session) -> Outcome {
     let (repository, blob) = (session.repository(), session.blob(512));
     let request = repository.request("POST", "blobs/uploads/").sized(Bytes::new());

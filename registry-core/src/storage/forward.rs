@@ -11,8 +11,8 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 
 /// Forwards the calls of one plane from a wrapper to the storage inside it.
 ///
-/// Stands in the `impl` of a plane, and provides every call of it that is not listed after `except`. These
-/// the wrapper provides itself:
+/// Use it in the `impl` of a plane. It provides every call that is not listed after `except`. The wrapper provides
+/// those itself:
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -60,14 +60,14 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// ```
 ///
 /// The expression after `=>` is a reference to a storage for `Storage`, and an `Option` of the plane for
-/// every other plane. While that is `None`, the calls of the plane are
+/// every other plane. If that is `None`, the calls of the plane are
 /// [`Unsupported`](crate::storage::StorageError::Unsupported).
 ///
-/// The accessors of the planes (`write` and the others) are never forwarded, since a plane that is handed
-/// on as it is passes the wrapper by. `#[deny(clippy::missing_trait_methods)]` asks for a decision on each
-/// of them, also on those of later versions.
+/// The accessors of the planes (`write` and the others) are never forwarded, because calls of a forwarded plane
+/// would bypass the wrapper. `#[deny(clippy::missing_trait_methods)]` makes sure that the wrapper defines each of
+/// them, also those of later versions.
 ///
-/// `; around name` passes every forwarded call through a method of the wrapper, as for measuring:
+/// `; around name` passes every forwarded call through a method of the wrapper, for example to measure it:
 /// `async fn name<T: Send>(&self, call: &'static str, future: impl Future<Output = Result<T>> + Send) ->
 /// Result<T>`.
 #[macro_export]
@@ -205,8 +205,8 @@ macro_rules! forward_storage {
     };
 }
 
-/// Forwards each of the calls, with the lifetimes and bounds that `async_trait` gives them. It sees no
-/// `async fn` that a macro makes.
+/// Forwards each of the calls, with the lifetimes and bounds that `async_trait` gives them: `async_trait` does not
+/// see an `async fn` that a macro creates.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_calls {
@@ -233,7 +233,7 @@ macro_rules! __forward_calls {
     };
 }
 
-/// Calls the storage inside, or its plane if that is open.
+/// Calls the inner storage, or its plane if it has that.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_call {
@@ -248,7 +248,7 @@ macro_rules! __forward_call {
     };
 }
 
-/// Passes a call through the wrapper's method, if it has one for that.
+/// Passes a call through the method of the wrapper after `around`, if there is one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_around {
@@ -260,7 +260,7 @@ macro_rules! __forward_around {
     };
 }
 
-/// Defines a function, unless its name is in the brackets: then the wrapper has one of its own.
+/// Defines a function, unless its name is in the brackets, because the wrapper defines it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_unless_own {

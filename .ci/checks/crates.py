@@ -32,6 +32,8 @@ class Rule:
 
 
 CORE = frozenset({"registry-core"})
+# The same rules for reading and reloading a file in three places: users, access rules, certificates.
+RELOAD = frozenset({"registry-reload"})
 
 CRATES = {
     "registry-core": Rule(never=RUNTIMES | SERVERS | {"rustix"}, packages=40),
@@ -39,11 +41,12 @@ CRATES = {
     "registry-axum": Rule(may_use=CORE, names_axum=True, packages=60),
     "registry-listener": Rule(may_use=CORE | {"registry-tls"}, never=frozenset({"axum"}), packages=65),
     "registry-storage-fs": Rule(may_use=CORE, never=SERVERS),
-    "registry-auth-htpasswd": Rule(may_use=CORE, never=SERVERS),
-    "registry-auth-rules": Rule(may_use=CORE, never=SERVERS),
+    "registry-auth-htpasswd": Rule(may_use=CORE | RELOAD, never=SERVERS),
+    "registry-auth-rules": Rule(may_use=CORE | RELOAD, never=SERVERS),
     "registry-metrics": Rule(may_use=CORE, never=RUNTIMES | SERVERS | {"rustix"}),
     # Of use without a registry.
-    "registry-tls": Rule(never=frozenset({"axum"})),
+    "registry-reload": Rule(never=RUNTIMES | SERVERS, packages=2),
+    "registry-tls": Rule(may_use=RELOAD, never=frozenset({"axum"})),
     "registry-health": Rule(never=SERVERS | {"rustix"}),
     # Suites for backends and registries.
     "registry-conformance": Rule(may_use=CORE | {"registry-test"}, never=SERVERS),

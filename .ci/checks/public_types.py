@@ -38,6 +38,7 @@ ALLOWED = {
         "tower_layer",
         "tower_service",
     },
+    "registry-reload": set(),
     "registry-tls": {"http", "tokio"},
     "registry-health": set(),
     "registry-conformance": {"http", "libtest_mimic", "registry_core"},

@@ -3,7 +3,7 @@
 use crate::{
     login::{self, Login},
     origin::Origin,
-    reload::LookTurn,
+    reload::CheckTurn,
     shared::Shared,
     snapshot::Snapshot,
     thread,
@@ -58,18 +58,16 @@ impl Htpasswd {
     /// Only one check runs at a time. If the file system hangs, this waits for the check that hangs.
     pub async fn refresh(&self) {
         let turn = self.shared.source.turn().await;
-        self.look(turn).await;
+        self.start_check(turn).await;
     }
 
     /// Starts a check on a thread of its own. The check continues even if the returned future is dropped.
-    fn look(&self, mut turn: LookTurn) -> impl Future<Output = ()> + use<> {
+    fn start_check(&self, turn: CheckTurn) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
-        let looked = thread::start("htpasswd-look", move || {
-            shared.look(&mut turn, now);
-        });
+        let started = thread::start("htpasswd-look", move || shared.check(&turn, now));
         async {
-            match looked {
+            match started {
                 // An end without an answer is a panic, and has been told of as such.
                 Ok(done) => drop(done.await),
                 Err(error) => tracing::error!(%error, "no thread to look at the htpasswd file"),
@@ -115,10 +113,10 @@ impl Authenticator for Htpasswd {
             }
         };
         if let Some(turn) = self.shared.source.due_turn(self.shared.clock.now()) {
-            let looked = self.look(turn);
+            let checked = self.start_check(turn);
             // A file system that hangs holds up nobody who is at work.
             if !self.shared.is_verified(&credentials) {
-                looked.await;
+                checked.await;
             }
         }
         let table = self.shared.source.table();
@@ -156,17 +154,23 @@ mod tests {
         future::Future,
         num::NonZeroUsize,
         pin::pin,
+        sync::mpsc,
         task::{Context, Waker},
         time::Duration,
     };
+    use tokio::time::timeout;
 
     /// Opens a file with the user `a` and the password `b`, one thread, and room for one waiting login.
     fn users() -> Htpasswd {
+        users_checked_every(Duration::MAX)
+    }
+
+    fn users_checked_every(interval: Duration) -> Htpasswd {
         let file = tempfile::NamedTempFile::new().unwrap();
         let hash = hash(b"b", Scheme::Bcrypt { cost: 4 }).unwrap();
         std::fs::write(file.path(), format!("a:{hash}")).unwrap();
         let builder = Htpasswd::builder(file.path()).threads(NonZeroUsize::MIN).queue(1);
-        builder.look_every(Duration::MAX).open().unwrap()
+        builder.look_every(interval).open().unwrap()
     }
 
     async fn ping(users: &Htpasswd, credentials: &str) -> http::Response<()> {
@@ -224,5 +228,27 @@ mod tests {
             failures.count(party(), Duration::ZERO);
         }
         assert!(failures.wait(party(), Duration::ZERO).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_that_hangs_delays_nobody_who_is_verified() {
+        let users = users_checked_every(Duration::from_secs(1));
+        assert_eq!(ping(&users, RIGHT).await.status(), 200);
+        let [(hangs, is_hanging), (end, ends)] = [mpsc::channel(), mpsc::channel()];
+        let shared = Arc::clone(&users.shared);
+        let hanging = std::thread::spawn(move || shared.source.hang(&hangs, &ends));
+        is_hanging.recv().unwrap();
+
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let login = timeout(Duration::from_millis(1), ping(&users, RIGHT));
+            assert_eq!(login.await.unwrap().status(), 200);
+        }
+        // One check hangs, and no other login waits for it.
+        assert_eq!(ping(&users, WRONG).await.status(), 401);
+
+        end.send(()).unwrap();
+        hanging.join().unwrap();
+        users.refresh().await;
     }
 }

@@ -5,12 +5,12 @@ use crate::{
     hash::{MakeError, Scheme, hash},
     random::{RandomError, fill},
 };
+use registry_reload::{Reading, Unreadable, is_utf16};
 use std::{
     fmt::{self, Write as _},
-    fs::{self, File, Metadata, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
 /// Reason why no users could be read.
@@ -72,59 +72,9 @@ pub enum LoadError {
     Random(#[source] RandomError),
 }
 
-/// Metadata that distinguishes one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    size: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: (u64, u64),
-    #[cfg(unix)]
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt as _;
-        Self {
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-            #[cfg(unix)]
-            inode: (metadata.dev(), metadata.ino()),
-            #[cfg(unix)]
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// Returns true if both are of one file, as far as the system tells files apart.
-    #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "the same shape as on Unix"))]
-    pub(crate) fn is_same_file(&self, other: Self) -> bool {
-        #[cfg(unix)]
-        return self.inode == other.inode;
-        #[cfg(not(unix))]
-        true
-    }
-
-    /// Returns the time since the last change of the file, by the wall clock; `None` if that clock was set back since.
-    pub(crate) fn age(&self) -> Option<Duration> {
-        #[cfg(unix)]
-        let changed = {
-            let (seconds, nanoseconds) = self.changed;
-            SystemTime::UNIX_EPOCH.checked_add(Duration::new(
-                seconds.try_into().ok()?,
-                nanoseconds.try_into().ok()?,
-            ))
-        };
-        #[cfg(not(unix))]
-        let changed = self.modified;
-        SystemTime::now().duration_since(changed?).ok()
-    }
-}
-
-/// Reads and parses the file. The stamp is that of the contents read, or `None` if the file changed meanwhile.
-pub(crate) fn load(path: &Path, strict: bool) -> Result<(PasswordFile, Option<Stamp>), LoadError> {
-    let (bytes, stamp) = read(path).map_err(|source| match source.kind() {
+/// Parses the contents of the file, or explains why it could not be read.
+pub(crate) fn load(path: &Path, reading: Reading, strict: bool) -> Result<PasswordFile, LoadError> {
+    let bytes = reading.map_err(|Unreadable { source, .. }| match source.kind() {
         io::ErrorKind::NotFound => LoadError::Missing {
             path: path.to_owned(),
             similar: similar(path),
@@ -137,43 +87,17 @@ pub(crate) fn load(path: &Path, strict: bool) -> Result<(PasswordFile, Option<St
             source,
         },
     })?;
+    let bytes = bytes.concat();
     if is_utf16(&bytes) {
         return Err(LoadError::Utf16 {
             path: path.to_owned(),
         });
     }
-    let file =
-        PasswordFile::parse(&bytes, strict).map_err(|Malformed { line, problem }| LoadError::Malformed {
-            path: path.to_owned(),
-            line,
-            problem,
-        })?;
-    Ok((file, stamp))
-}
-
-fn read(path: &Path) -> io::Result<(Vec<u8>, Option<Stamp>)> {
-    let mut file = File::open(path)?;
-    let before = Stamp::of(&file.metadata()?);
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let after = Stamp::of(&file.metadata()?);
-    Ok((bytes, (before == after).then_some(before)))
-}
-
-/// Returns true if a text file is UTF-16, by its byte order mark or because every second of the first bytes is mostly
-/// zero.
-fn is_utf16(bytes: &[u8]) -> bool {
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return true;
-    }
-    let pairs = bytes
-        .get(..bytes.len().min(64))
-        .unwrap_or_default()
-        .chunks_exact(2);
-    let half = pairs.len().div_ceil(2);
-    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
-    let (first, second) = (zeros(0), zeros(1));
-    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
+    PasswordFile::parse(&bytes, strict).map_err(|Malformed { line, problem }| LoadError::Malformed {
+        path: path.to_owned(),
+        line,
+        problem,
+    })
 }
 
 /// Finds users' files beside `path`, for a hint in case the configured name is wrong.
@@ -371,31 +295,5 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with(&format!("`chmod a+x {shown}` lets it)")), "{said}");
-    }
-
-    #[test]
-    fn utf_16_is_known_with_a_mark_and_without_and_nothing_else_is_taken_for_it() {
-        let units = || "ann:$2y$10$abc\n".encode_utf16();
-        let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
-        let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
-        for bytes in [
-            &little,
-            &big,
-            &[b"\xff\xfe", &*little].concat(),
-            &[b"\xfe\xff", &*big].concat(),
-        ] {
-            assert!(is_utf16(bytes), "{bytes:?}");
-        }
-        for bytes in [
-            &b""[..],
-            b"a",
-            b"ann:x\n",
-            b"\xef\xbb\xbfann:x\n",
-            b"b\xf6b:x\n",
-            b"\0\0\0\0",
-            b"ann:x\0y\n",
-        ] {
-            assert!(!is_utf16(bytes), "{bytes:?}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     digest::DigestKey,
     hashing::Hashing,
     limits::Failures,
-    reload::{LookTurn, Source},
+    reload::{CheckTurn, Source},
     table::Candidate,
 };
 use registry_core::auth::BasicLogin;
@@ -37,8 +37,9 @@ pub(crate) struct Counters {
 }
 
 impl Shared {
-    pub(crate) fn look(&self, turn: &mut LookTurn, now: Duration) {
-        self.source.look(turn, now);
+    /// Checks the file, and drops the verified passwords that were not used lately.
+    pub(crate) fn check(&self, turn: &CheckTurn, now: Duration) {
+        self.source.check(turn, now);
         self.source.table().forget(now, self.remember_for);
     }
 

@@ -64,7 +64,7 @@ pub use self::{
 };
 #[cfg(feature = "yaml")]
 pub use self::{
-    reload::{Look, OpenError, RulesFile},
+    reload::{FileCheck, OpenError, RulesFile},
     yaml::{InvalidRules, Problem},
 };
 

@@ -6,12 +6,11 @@ use registry_core::{
     Authorizer, RepositoryName,
     auth::{AuthError, Authorize, Decision},
 };
+use registry_reload::{Change, Files, Followed, NotUtf8, Reading, utf8};
 use std::{
-    fs::File,
-    io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// Interval at which [`RulesFile::watch`] checks the file.
@@ -22,8 +21,8 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Rules from a file. Clones are handles on the same rules.
 ///
-/// The host drives [`watch`](Self::watch), or calls [`look`](Self::look) itself; without that, the file is not read
-/// again. If the file becomes invalid or missing, the previous rules stay in force.
+/// The host drives [`watch`](Self::watch), or calls [`check_now`](Self::check_now) itself; without that, the file is
+/// not read again. If the file becomes invalid or missing, the previous rules stay in force.
 ///
 /// ```no_run
 /// use registry_auth_rules::RulesFile;
@@ -40,31 +39,14 @@ const MAX_BYTES: u64 = 16 << 20;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RulesFile {
-    inner: Arc<Inner>,
+    path: Arc<Path>,
+    followed: Arc<Followed<Rules>>,
 }
-
-#[derive(Debug)]
-struct Inner {
-    path: PathBuf,
-    rules: RwLock<Arc<Rules>>,
-    seen: Mutex<Seen>,
-}
-
-/// Last content of the file. It is kept whole: times and sizes miss a second change within a clock tick.
-#[derive(Debug)]
-struct Seen {
-    content: Content,
-    /// True if the rules were made from this content, or if it was found to be invalid.
-    judged: bool,
-}
-
-/// Text of the file, or the reason why it could not be read.
-type Content = Result<String, String>;
 
 /// Result of a check of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Look {
+pub enum FileCheck {
     /// The file has not changed.
     Unchanged,
     /// The file has changed since the last check, and may still be written. It is loaded if the next check finds the
@@ -100,52 +82,33 @@ impl RulesFile {
     ///
     /// [`OpenError`] names the file, and the line of the fault if its content is invalid.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
-        let path = path.into();
-        let content = read(&path);
-        let rules = parse(&path, &content)?;
-        let seen = Seen {
-            content,
-            judged: true,
-        };
-        Ok(Self {
-            inner: Arc::new(Inner {
-                path,
-                rules: RwLock::new(Arc::new(rules)),
-                seen: Mutex::new(seen),
-            }),
-        })
+        let path: Arc<Path> = path.into().into();
+        let followed = Followed::open(Files::new([&*path], MAX_BYTES), |reading| load(&path, reading))?;
+        // A program may still be writing the file: two checks have to find the same content.
+        let followed = Arc::new(followed.settling(Duration::ZERO));
+        Ok(Self { path, followed })
     }
 
     /// Returns the rules in force.
     #[must_use]
     pub fn rules(&self) -> Arc<Rules> {
-        let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&rules)
+        self.followed.current()
     }
 
     /// Checks the file, and loads its rules if it has changed and then stayed the same between two checks. Blocks while
     /// the file is read.
     #[must_use]
-    pub fn look(&self) -> Look {
-        let content = read(&self.inner.path);
-        let mut seen = self.seen();
-        if seen.content != content {
-            *seen = Seen {
-                content,
-                judged: false,
-            };
-            return Look::Changing;
-        }
-        if seen.judged {
-            return Look::Unchanged;
-        }
-        seen.judged = true;
-        match parse(&self.inner.path, &content) {
-            Ok(rules) => {
-                *self.inner.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-                Look::Reloaded
-            }
-            Err(error) => Look::Kept(error.to_string()),
+    pub fn check_now(&self) -> FileCheck {
+        let load = |reading, _: &Arc<Rules>| load(&self.path, reading).map(Arc::new);
+        match self.followed.check(Instant::now(), load) {
+            Change::Settling => FileCheck::Changing,
+            Change::Loaded(_) => FileCheck::Reloaded,
+            Change::Failed(error) => FileCheck::Kept(error.to_string()),
+            Change::Panicked(message) => FileCheck::Kept(format!(
+                "the check of {} panicked: {message}",
+                self.path.display()
+            )),
+            _ => FileCheck::Unchanged,
         }
     }
 
@@ -156,79 +119,46 @@ impl RulesFile {
         loop {
             period.tick().await;
             let file = self.clone();
-            // The task is lost only when the runtime ends.
-            let Ok(look) = tokio::task::spawn_blocking(move || file.look()).await else {
-                return;
-            };
-            self.tell(&look);
+            match tokio::task::spawn_blocking(move || file.check_now()).await {
+                Ok(check) => self.log(&check),
+                // A panic was told by the process; the next check may succeed.
+                Err(error) if error.is_panic() => {}
+                Err(_) => return,
+            }
         }
     }
 
-    fn tell(&self, look: &Look) {
-        let file = self.inner.path.display();
-        match look {
-            Look::Unchanged | Look::Changing => {}
-            Look::Reloaded => {
+    fn log(&self, check: &FileCheck) {
+        let file = self.path.display();
+        match check {
+            FileCheck::Unchanged | FileCheck::Changing => {}
+            FileCheck::Reloaded => {
                 let rules = self.rules();
                 tracing::info!(%file, rules = rules.rules().len(), "the access rules were read again");
                 for warning in rules.warnings() {
                     tracing::warn!("access rules: {warning}");
                 }
             }
-            Look::Kept(reason) => {
+            FileCheck::Kept(reason) => {
                 tracing::error!(%file, "the access rules have changed and cannot be used, the old ones still count: {reason}");
             }
         }
     }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn read(path: &Path) -> Content {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(io::Error::other("too large for access rules"));
-        }
-        if is_utf16(&bytes) {
-            return Err(io::Error::other("this file is UTF-16: save it as UTF-8"));
-        }
-        String::from_utf8(bytes).map_err(|error| {
-            let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-            let line = line.filter(|byte| **byte == b'\n').count() + 1;
-            io::Error::other(format!("line {line}: this file is not UTF-8: save it as UTF-8"))
-        })
+fn load(path: &Path, reading: Reading) -> Result<Rules, OpenError> {
+    let unreadable = |reason| OpenError::Unreadable {
+        path: path.to_owned(),
+        reason,
     };
-    read().map_err(|error| error.to_string())
-}
-
-/// Returns true if a text file is UTF-16, by its byte order mark or because every second of the first bytes is mostly
-/// zero.
-fn is_utf16(bytes: &[u8]) -> bool {
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return true;
-    }
-    let pairs = bytes
-        .get(..bytes.len().min(64))
-        .unwrap_or_default()
-        .chunks_exact(2);
-    let half = pairs.len().div_ceil(2);
-    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
-    let (first, second) = (zeros(0), zeros(1));
-    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
-}
-
-fn parse(path: &Path, content: &Content) -> Result<Rules, OpenError> {
-    match content {
-        Ok(text) => Ok(Rules::parse(text, &path.display().to_string())?),
-        Err(reason) => Err(OpenError::Unreadable {
-            path: path.to_owned(),
-            reason: reason.clone(),
-        }),
-    }
+    let contents = reading.map_err(|error| unreadable(error.source.to_string()))?;
+    let text = utf8(contents.concat()).map_err(|error| {
+        unreadable(match error {
+            NotUtf8::Invalid { line } => format!("line {line}: {error}"),
+            _ => error.to_string(),
+        })
+    })?;
+    Ok(Rules::parse(&text, &path.display().to_string())?)
 }
 
 #[async_trait]

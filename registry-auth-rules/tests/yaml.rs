@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use registry_auth_rules::{Look, Rules, RulesFile};
+use registry_auth_rules::{FileCheck, Rules, RulesFile};
 use registry_core::{Action, RepositoryName};
 use std::{fs, os::unix::fs::symlink, time::Duration};
 use tempfile::TempDir;
@@ -386,23 +386,32 @@ fn a_file_is_followed_however_it_is_replaced() {
     let path = directory.path().join("rules.yml");
     fs::write(&path, ONE).unwrap();
     let file = RulesFile::open(&path).unwrap();
-    assert_eq!((file.look(), first(&file)), (Look::Unchanged, "one".into()));
+    assert_eq!(
+        (file.check_now(), first(&file)),
+        (FileCheck::Unchanged, "one".into())
+    );
 
-    // In place: only what two looks found alike counts.
+    // In place: only contents that two checks find alike count.
     fs::write(&path, &TWO[..20]).unwrap();
-    assert_eq!(file.look(), Look::Changing);
+    assert_eq!(file.check_now(), FileCheck::Changing);
     fs::write(&path, TWO).unwrap();
-    assert_eq!((file.look(), first(&file)), (Look::Changing, "one".into()));
-    assert_eq!((file.look(), first(&file)), (Look::Reloaded, "two".into()));
-    assert_eq!(file.look(), Look::Unchanged);
+    assert_eq!(
+        (file.check_now(), first(&file)),
+        (FileCheck::Changing, "one".into())
+    );
+    assert_eq!(
+        (file.check_now(), first(&file)),
+        (FileCheck::Reloaded, "two".into())
+    );
+    assert_eq!(file.check_now(), FileCheck::Unchanged);
 
     // By rename.
     let new = directory.path().join("new.yml");
     fs::write(&new, ONE).unwrap();
     fs::rename(&new, &path).unwrap();
     assert_eq!(
-        (file.look(), file.look(), first(&file)),
-        (Look::Changing, Look::Reloaded, "one".into())
+        (file.check_now(), file.check_now(), first(&file)),
+        (FileCheck::Changing, FileCheck::Reloaded, "one".into())
     );
 }
 
@@ -422,8 +431,8 @@ fn a_file_behind_swapped_links_is_followed() {
     symlink("v2", at("..next")).unwrap();
     fs::rename(at("..next"), at("..data")).unwrap();
     assert_eq!(
-        (file.look(), file.look(), first(&file)),
-        (Look::Changing, Look::Reloaded, "two".into())
+        (file.check_now(), file.check_now(), first(&file)),
+        (FileCheck::Changing, FileCheck::Reloaded, "two".into())
     );
 }
 
@@ -434,12 +443,15 @@ fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
     fs::write(&path, ONE).unwrap();
     let file = RulesFile::open(&path).unwrap();
     let kept = |reason: &str| {
-        assert_eq!(file.look(), Look::Changing);
-        let Look::Kept(said) = file.look() else {
+        assert_eq!(file.check_now(), FileCheck::Changing);
+        let FileCheck::Kept(said) = file.check_now() else {
             panic!("{reason}: it was not kept")
         };
         assert!(said.contains("rules.yml") && said.contains(reason), "{said}");
-        assert_eq!((file.look(), first(&file)), (Look::Unchanged, "one".into()));
+        assert_eq!(
+            (file.check_now(), first(&file)),
+            (FileCheck::Unchanged, "one".into())
+        );
     };
 
     fs::write(
@@ -458,8 +470,8 @@ fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
     fs::remove_dir(&path).unwrap();
     fs::write(&path, TWO).unwrap();
     assert_eq!(
-        (file.look(), file.look(), first(&file)),
-        (Look::Changing, Look::Reloaded, "two".into())
+        (file.check_now(), file.check_now(), first(&file)),
+        (FileCheck::Changing, FileCheck::Reloaded, "two".into())
     );
 }
 

@@ -32,7 +32,6 @@ mod socket;
 mod tls;
 mod transfers;
 mod users;
-mod utf16;
 
 use causes::with_causes;
 use clap::Parser as _;

@@ -1,18 +1,29 @@
 //! Authorities that sign client certificates, from files that change.
 
 use crate::{error::TlsError, options::Options, shelf::Shelf};
+use registry_reload::{self as reload, Change, Followed, Reading, Unreadable};
 use rustls::{ServerConfig, crypto::CryptoProvider, server::ResolvesServerCert};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Settings of handshakes besides the certificate: the options, and the authorities for client certificates.
 pub(crate) struct ClientCas {
+    source: Source,
+    followed: Followed<Loaded>,
+    /// Last reported fault of the files, so that it is reported once.
+    problem: Option<String>,
+}
+
+/// Everything from which a configuration is made, besides the contents of the files.
+struct Source {
     options: Options,
     provider: Arc<CryptoProvider>,
     shelf: Arc<Shelf>,
-    /// Contents of the files when they were last accepted.
+}
+
+/// A configuration, and the contents of the files that it was made from.
+struct Loaded {
     contents: Vec<Vec<u8>>,
-    /// Last reported fault of the files, so that it is reported once.
-    problem: Option<String>,
+    config: Arc<ServerConfig>,
 }
 
 impl ClientCas {
@@ -21,22 +32,29 @@ impl ClientCas {
         options: Options,
         provider: Arc<CryptoProvider>,
         shelf: Arc<Shelf>,
-    ) -> Result<(Self, ServerConfig), TlsError> {
+    ) -> Result<Self, TlsError> {
         options.warn();
-        let contents = options.read_client_cas()?;
-        let this = Self {
+        let files = options.client_ca_files();
+        let source = Source {
             options,
             provider,
             shelf,
-            contents,
-            problem: None,
         };
-        let config = this.config(&this.contents)?;
-        Ok((this, config))
+        Ok(Self {
+            followed: Followed::open(files, |reading| source.load(contents(reading)?))?,
+            source,
+            problem: None,
+        })
     }
 
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
+    /// Returns the files to read for a check.
+    pub(crate) const fn files(&self) -> &reload::Files {
+        self.followed.files()
+    }
+
+    /// Returns the configuration with the authorities as last read.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.followed.current().config)
     }
 
     pub(crate) fn problem(&self) -> Option<&str> {
@@ -46,34 +64,53 @@ impl ClientCas {
     /// Checks what was read, and returns a new configuration if the authorities changed.
     ///
     /// A new configuration has no sessions to resume, so that a removed authority admits no client.
-    pub(crate) fn check(&mut self, read: Result<Vec<Vec<u8>>, TlsError>) -> Option<ServerConfig> {
-        let taken = read.and_then(|contents| match contents == self.contents {
-            true => Ok(None),
-            false => Ok(Some((self.config(&contents)?, contents))),
-        });
-        match taken {
-            Ok(changed) => {
+    pub(crate) fn check(&mut self, reading: Reading) -> Option<Arc<ServerConfig>> {
+        let source = &self.source;
+        let load = |reading, before: &Arc<Loaded>| {
+            let contents = contents(reading)?;
+            Ok(match contents == before.contents {
+                true => Arc::clone(before),
+                false => Arc::new(source.load(contents)?),
+            })
+        };
+        match self.followed.check_read(reading, Instant::now(), load) {
+            Change::Loaded(loaded) => {
                 self.problem = None;
-                let (config, contents) = changed?;
-                tracing::info!("TLS: the authorities for client certificates were changed and are in force");
-                self.contents = contents;
-                Some(config)
-            }
-            Err(error) => {
-                let story = error.story();
-                if self.problem.as_ref() != Some(&story) {
-                    tracing::error!(
-                        "TLS: {story}; the authorities for client certificates stay as they were"
-                    );
-                    self.problem = Some(story);
+                // They may be the same as before a failure.
+                if Arc::ptr_eq(&loaded.value, &loaded.previous) {
+                    return None;
                 }
-                None
+                tracing::info!("TLS: the authorities for client certificates were changed and are in force");
+                return Some(Arc::clone(&loaded.value.config));
             }
+            Change::Failed(error) => self.complain(TlsError::story(&error)),
+            Change::Panicked(message) => {
+                self.complain(format!("the check of their files panicked: {message}"))
+            }
+            _ => {}
         }
+        None
     }
 
-    fn config(&self, contents: &[Vec<u8>]) -> Result<ServerConfig, TlsError> {
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Shelf>::clone(&self.shelf);
-        self.options.config(&self.provider, contents, resolver)
+    fn complain(&mut self, problem: String) {
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::error!("TLS: {problem}; the authorities for client certificates stay as they were");
+            self.problem = Some(problem);
+        }
     }
+}
+
+impl Source {
+    fn load(&self, contents: Vec<Vec<u8>>) -> Result<Loaded, TlsError> {
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Shelf>::clone(&self.shelf);
+        let config = self.options.config(&self.provider, &contents, resolver)?;
+        Ok(Loaded {
+            contents,
+            config: Arc::new(config),
+        })
+    }
+}
+
+fn contents(reading: Reading) -> Result<Vec<Vec<u8>>, TlsError> {
+    reading.map_err(|Unreadable { path, source, .. }| TlsError::Read { path, source })
 }

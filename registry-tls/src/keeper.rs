@@ -1,8 +1,7 @@
 //! Choice of the pair to serve: that of the files while they are valid, else the last valid one.
 //!
-//! Files are read at intervals, not watched. Two small reads every few seconds notice what notifications and time
-//! stamps miss: a symbolic link replaced somewhere on the path (certbot's `live/`, Kubernetes' `..data`), a network
-//! file system, a clock that was set back.
+//! [`Followed`] finds changes by comparing contents. This notices a symbolic link that is replaced anywhere on the path
+//! (certbot's `live/`, Kubernetes' `..data`), also on a network file system.
 
 use crate::{
     certificate::utc,
@@ -11,16 +10,20 @@ use crate::{
     pair::{File, Pair},
     status::Status,
 };
+use registry_reload::{self as reload, Change, Followed, Reading, Unreadable};
 use rustls::crypto::CryptoProvider;
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Default interval between two checks of the files.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// Maximum size of a file, far more than any chain or list of authorities needs.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
 /// Files with a certificate and its private key: PEM, a chain in any order, optionally one file for both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,55 +50,27 @@ impl Files {
         self.check_every = period;
         self
     }
-
-    pub(crate) fn read(&self) -> Result<Contents, Unread> {
-        Ok(Contents {
-            certificate: read(&self.certificate)?,
-            key: read(&self.key)?,
-        })
-    }
 }
 
-/// Contents of both files.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-}
-
-/// Reason why one of the files was not read.
-pub(crate) enum Unread {
-    /// The file does not exist or is empty: it may come later.
+/// Reason why the files are not served.
+enum Unusable {
+    /// A file does not exist or is empty: it may come later.
     Missing { path: PathBuf, what: &'static str },
-    /// The file cannot be read.
+    /// The files cannot be used.
     Failed(TlsError),
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Unread> {
-    let missing = |what| Unread::Missing {
-        path: path.to_owned(),
-        what,
-    };
-    match fs::read(path) {
-        Ok(content) if content.is_empty() => Err(missing("is empty")),
-        Ok(content) => Ok(content),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing("does not exist yet")),
-        Err(source) => Err(Unread::Failed(TlsError::Read {
-            path: path.to_owned(),
-            source,
-        })),
-    }
+    /// The pair is not valid now, while the previous one is.
+    OutOfDate(String),
 }
 
 /// The pair that is served, and the state of the files.
 pub(crate) struct Keeper {
     files: Files,
     provider: Arc<CryptoProvider>,
-    serving: Option<Pair>,
+    /// The pair that is served; `None` until there is one. It is loaded without settling: a pair shows by itself if it
+    /// is complete.
+    serving: Followed<Option<Pair>>,
     /// Last reported fault of the files, so that it is reported once.
     problem: Option<Problem>,
-    /// Contents that were already checked, with any result, and need no second check.
-    judged: Option<Contents>,
     /// True if it was reported that the served pair has expired.
     told_expired: bool,
 }
@@ -125,29 +100,33 @@ impl Keeper {
         provider: Arc<CryptoProvider>,
         now: SystemTime,
     ) -> Result<Self, TlsError> {
+        let paths = [&files.certificate, &files.key];
+        let serving = Followed::new(reload::Files::new(paths, MAX_BYTES), None);
         let mut keeper = Self {
             files,
             provider,
-            serving: None,
+            serving,
             problem: None,
-            judged: None,
             told_expired: false,
         };
-        match keeper.files.read() {
-            Ok(contents) => {
-                let pair = keeper.parse(&contents)?;
-                keeper.judged = Some(contents);
-                keeper.serve(pair, now);
+        let reading = keeper.followed_files().read();
+        match keeper.change(reading, now) {
+            Change::Failed(Unusable::Failed(error)) => Err(error),
+            change => {
+                keeper.report(change, now);
+                Ok(keeper)
             }
-            Err(Unread::Missing { path, what }) => keeper.missing(&path, what),
-            Err(Unread::Failed(error)) => return Err(error),
         }
-        Ok(keeper)
     }
 
     /// Returns the pair to serve, if there was ever one.
-    pub(crate) fn pair(&self) -> Option<&Pair> {
-        self.serving.as_ref()
+    pub(crate) fn pair(&self) -> Arc<Option<Pair>> {
+        self.serving.current()
+    }
+
+    /// Returns the files to read for a check.
+    pub(crate) const fn followed_files(&self) -> &reload::Files {
+        self.serving.files()
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -156,7 +135,7 @@ impl Keeper {
 
     pub(crate) fn status(&self, now: SystemTime) -> Status {
         let problem = self.problem.as_ref().map(|problem| problem.text().to_owned());
-        match (&self.serving, &self.problem) {
+        match (&*self.pair(), &self.problem) {
             (Some(pair), _) => match pair.out_of_date(now) {
                 None => Status::Serving {
                     until: pair.validity.until,
@@ -174,65 +153,75 @@ impl Keeper {
     }
 
     /// Checks what was read. Returns true if another pair is to be served from now on.
-    pub(crate) fn check(&mut self, read: Result<Contents, Unread>, now: SystemTime) -> bool {
-        let changed = match read {
-            Ok(contents) if self.judged.as_ref() == Some(&contents) => false,
-            Ok(contents) => self.judge(contents, now),
-            Err(Unread::Missing { path, what }) => {
-                self.judged = None;
-                self.missing(&path, what);
-                false
-            }
-            Err(Unread::Failed(error)) => {
-                self.judged = None;
-                self.broken(error.story());
-                false
-            }
-        };
+    pub(crate) fn check(&mut self, reading: Reading, now: SystemTime) -> bool {
+        let change = self.change(reading, now);
+        let is_loaded = matches!(change, Change::Loaded(_));
+        self.report(change, now);
         self.tell_of_expiry(now);
-        changed
+        is_loaded
     }
 
-    fn judge(&mut self, contents: Contents, now: SystemTime) -> bool {
-        let pair = match self.parse(&contents) {
-            Ok(pair) => pair,
-            Err(error) => {
-                self.judged = Some(contents);
-                self.broken(error.story());
-                return false;
+    fn change(&self, reading: Reading, now: SystemTime) -> Change<Option<Pair>, Unusable> {
+        self.serving
+            .check_read(reading, Instant::now(), |reading, serving| {
+                let pair = self.load(reading)?;
+                let serves_valid = (**serving)
+                    .as_ref()
+                    .is_some_and(|old| old.out_of_date(now).is_none());
+                match pair.out_of_date(now) {
+                    Some(problem) if serves_valid => Err(Unusable::OutOfDate(problem)),
+                    _ => Ok(Arc::new(Some(pair))),
+                }
+            })
+    }
+
+    fn report(&mut self, change: Change<Option<Pair>, Unusable>, now: SystemTime) {
+        let certificate = self.files.certificate.display();
+        match change {
+            Change::Loaded(loaded) => {
+                if let Some(pair) = &*loaded.value {
+                    self.serves(pair, now);
+                }
             }
-        };
-        let keeps = self
-            .serving
-            .as_ref()
-            .is_some_and(|old| old.out_of_date(now).is_none());
-        match pair.out_of_date(now) {
-            // Not remembered as judged: one that is not valid yet will be.
-            Some(problem) if keeps => {
-                self.broken(format!("{}: {problem}", self.files.certificate.display()));
-                false
+            Change::Failed(Unusable::Missing { path, what }) => self.missing(&path, what),
+            Change::Failed(Unusable::Failed(error)) => self.broken(error.story()),
+            Change::Failed(Unusable::OutOfDate(problem)) => {
+                // A pair that is not valid yet will be.
+                self.serving.load_again();
+                self.broken(format!("{certificate}: {problem}"));
             }
-            _ => {
-                self.judged = Some(contents);
-                self.serve(pair, now);
-                true
+            Change::Panicked(message) => {
+                self.broken(format!(
+                    "{certificate}: the check of the files panicked: {message}"
+                ));
             }
+            _ => {}
         }
     }
 
-    fn parse(&self, contents: &Contents) -> Result<Pair, TlsError> {
-        let certificate = File {
-            path: &self.files.certificate,
-            content: &contents.certificate,
-        };
-        let key = File {
-            path: &self.files.key,
-            content: &contents.key,
-        };
-        Pair::parse(certificate, key, &self.provider)
+    fn load(&self, reading: Reading) -> Result<Pair, Unusable> {
+        let contents = reading.map_err(|Unreadable { path, source, .. }| match source.kind() {
+            io::ErrorKind::NotFound => Unusable::Missing {
+                path,
+                what: "does not exist yet",
+            },
+            _ => Unusable::Failed(TlsError::Read { path, source }),
+        })?;
+        let files = self.followed_files().paths().iter().zip(&contents);
+        let mut files = files.map(|(path, content)| match content.is_empty() {
+            true => Err(Unusable::Missing {
+                path: path.clone(),
+                what: "is empty",
+            }),
+            false => Ok(File { path, content }),
+        });
+        let mut next = || files.next().expect("two files are read");
+        let [certificate, key] = [next()?, next()?];
+        Pair::parse(certificate, key, &self.provider).map_err(Unusable::Failed)
     }
 
-    fn serve(&mut self, pair: Pair, now: SystemTime) {
+    /// Reports that a pair is served.
+    fn serves(&mut self, pair: &Pair, now: SystemTime) {
         let file = self.files.certificate.display();
         for warning in &pair.warnings {
             tracing::warn!("{file}: {warning}");
@@ -251,7 +240,6 @@ impl Keeper {
                 utc(pair.validity.until)
             );
         }
-        self.serving = Some(pair);
         self.problem = None;
         self.told_expired = false;
         self.tell_of_expiry(now);
@@ -259,7 +247,7 @@ impl Keeper {
 
     fn missing(&mut self, path: &Path, what: &str) {
         let text = format!("{}, which {what}", path.display());
-        if self.serving.is_some() {
+        if self.pair().is_some() {
             return self.broken(format!("{} {what}", path.display()));
         }
         let problem = Problem::Missing(text);
@@ -277,7 +265,7 @@ impl Keeper {
         if self.problem.as_ref() == Some(&problem) {
             return;
         }
-        match &self.serving {
+        match &*self.pair() {
             Some(pair) => tracing::error!(
                 "TLS: {}; the certificate for {} that was loaded before is served on, until {}",
                 problem.text(),
@@ -293,7 +281,8 @@ impl Keeper {
         if self.told_expired {
             return;
         }
-        if let Some(problem) = self.serving.as_ref().and_then(|pair| pair.out_of_date(now)) {
+        let problem = (*self.pair()).as_ref().and_then(|pair| pair.out_of_date(now));
+        if let Some(problem) = problem {
             tracing::error!("{}: {problem}", self.files.certificate.display());
             self.told_expired = true;
         }
@@ -308,6 +297,7 @@ mod tests {
         test_certificates::{Authority, Issued},
     };
     use std::{
+        fs,
         os::unix::fs::{PermissionsExt as _, symlink},
         sync::Mutex,
     };
@@ -345,12 +335,12 @@ mod tests {
     }
 
     fn check(keeper: &mut Keeper) -> bool {
-        let read = keeper.files.read();
-        keeper.check(read, SystemTime::now())
+        let reading = keeper.followed_files().read();
+        keeper.check(reading, SystemTime::now())
     }
 
-    fn holder(keeper: &Keeper) -> &str {
-        &keeper.pair().unwrap().holder
+    fn holder(keeper: &Keeper) -> String {
+        (*keeper.pair()).as_ref().unwrap().holder.clone()
     }
 
     fn problem(keeper: &Keeper) -> String {
@@ -542,8 +532,8 @@ mod tests {
 
         let then = SystemTime::now() + Duration::from_secs(900 * 366 * 24 * 3600);
 
-        let read = keeper.files.read();
-        assert!(keeper.check(read, then));
+        let reading = keeper.followed_files().read();
+        assert!(keeper.check(reading, then));
         assert_eq!(holder(&keeper), "new.example");
     }
 }

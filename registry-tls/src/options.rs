@@ -2,15 +2,17 @@
 
 use crate::{
     error::TlsError,
+    keeper::MAX_BYTES,
     pair::{File, certificates},
 };
+use registry_reload::Files;
 use rustls::{
     CipherSuite, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::CryptoProvider,
     server::{ResolvesServerCert, WebPkiClientVerifier},
     version::TLS13,
 };
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// TLS settings. The default: TLS 1.2 and 1.3, every suite of the provider (all of them with forward secrecy), HTTP/2
 /// and HTTP/1.1, no client certificates.
@@ -141,15 +143,9 @@ impl Options {
         }
     }
 
-    /// Reads the files with authorities.
-    pub(crate) fn read_client_cas(&self) -> Result<Vec<Vec<u8>>, TlsError> {
-        let read = |path: &PathBuf| {
-            fs::read(path).map_err(|source| TlsError::Read {
-                path: path.clone(),
-                source,
-            })
-        };
-        self.client_cas.iter().map(read).collect()
+    /// Returns the files with the authorities that sign client certificates.
+    pub(crate) fn client_ca_files(&self) -> Files {
+        Files::new(&self.client_cas, MAX_BYTES)
     }
 
     /// Builds the server configuration with these options and the contents of the files with authorities.

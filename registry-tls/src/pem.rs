@@ -6,6 +6,7 @@
 //! section that the decoder refuses is an error with a line.
 
 use crate::error::FileProblem;
+use registry_reload::is_utf16;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
 const BEGIN: &str = "-----BEGIN ";
@@ -167,22 +168,6 @@ fn looks_like(content: &[u8]) -> &'static str {
         _ if is_utf16(content) => ": this file is UTF-16: save it as UTF-8",
         _ => "",
     }
-}
-
-/// Returns true if a text file is UTF-16, by its byte order mark or because every second of the first bytes is mostly
-/// zero.
-fn is_utf16(bytes: &[u8]) -> bool {
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return true;
-    }
-    let pairs = bytes
-        .get(..bytes.len().min(64))
-        .unwrap_or_default()
-        .chunks_exact(2);
-    let half = pairs.len().div_ceil(2);
-    let zeros = |place: usize| pairs.clone().filter(|pair| pair.get(place) == Some(&0)).count();
-    let (first, second) = (zeros(0), zeros(1));
-    half > 0 && ((first >= half && second == 0) || (second >= half && first == 0))
 }
 
 /// Describes the contents of a file: `a private key and 2 certificates`.

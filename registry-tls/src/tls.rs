@@ -33,7 +33,7 @@ struct Report {
 
 impl Tls {
     pub(crate) fn new(
-        config: ServerConfig,
+        config: Arc<ServerConfig>,
         validation: Option<Arc<ServerConfig>>,
         shelf: Arc<Shelf>,
         challenges: Arc<Challenges>,
@@ -44,7 +44,7 @@ impl Tls {
             client_cas: None,
         };
         Self(Arc::new(Shared {
-            config: RwLock::new(Arc::new(config)),
+            config: RwLock::new(config),
             validation,
             shelf,
             challenges,
@@ -102,8 +102,8 @@ impl Tls {
         Arc::clone(&self.0.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn replace_config(&self, config: ServerConfig) {
-        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    pub(crate) fn replace_config(&self, config: Arc<ServerConfig>) {
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     pub(crate) fn validation(&self) -> Option<Arc<ServerConfig>> {

@@ -48,9 +48,15 @@ impl Tls {
         let now = SystemTime::now();
         let keeper = Keeper::start(files, Arc::clone(&provider), now)?;
         let shelf = Arc::new(Shelf::for_any_name());
-        let (client_cas, config) = ClientCas::start(options, provider, Arc::clone(&shelf))?;
-        let tls = Self::new(config, None, shelf, Arc::default(), keeper.status(now));
-        if let Some(pair) = keeper.pair() {
+        let client_cas = ClientCas::start(options, provider, Arc::clone(&shelf))?;
+        let tls = Self::new(
+            client_cas.config(),
+            None,
+            shelf,
+            Arc::default(),
+            keeper.status(now),
+        );
+        if let Some(pair) = &*keeper.pair() {
             tls.serve("", &pair.certified);
         }
         let upkeep = Upkeep {
@@ -81,9 +87,9 @@ impl Tls {
             Arc::clone(&challenges),
             SystemTime::now(),
         )?;
-        let (client_cas, config) = ClientCas::start(options, provider, Arc::clone(&shelf))?;
+        let client_cas = ClientCas::start(options, provider, Arc::clone(&shelf))?;
         let status = renewal.status();
-        let tls = Self::new(config, Some(validation), shelf, challenges, status);
+        let tls = Self::new(client_cas.config(), Some(validation), shelf, challenges, status);
         for (host, pair) in renewal.pairs() {
             tls.serve(host, &pair.certified);
         }
@@ -127,13 +133,13 @@ impl Upkeep {
     pub async fn check(&mut self) {
         match &mut self.source {
             Source::Files(keeper) => {
-                let files = keeper.files().clone();
-                let Some(read) = off_the_reactor(move || files.read()).await else {
+                let files = keeper.followed_files().clone();
+                let Some(reading) = off_the_reactor(move || files.read()).await else {
                     return;
                 };
                 let now = SystemTime::now();
-                if keeper.check(read, now)
-                    && let Some(pair) = keeper.pair()
+                if keeper.check(reading, now)
+                    && let Some(pair) = &*keeper.pair()
                 {
                     self.tls.serve("", &pair.certified);
                 }
@@ -155,11 +161,11 @@ impl fmt::Debug for Upkeep {
 }
 
 async fn check_client_cas(tls: &Tls, client_cas: &mut ClientCas) {
-    let options = client_cas.options().clone();
-    let Some(read) = off_the_reactor(move || options.read_client_cas()).await else {
+    let files = client_cas.files().clone();
+    let Some(reading) = off_the_reactor(move || files.read()).await else {
         return;
     };
-    if let Some(config) = client_cas.check(read) {
+    if let Some(config) = client_cas.check(reading) {
         tls.replace_config(config);
     }
     tls.report_client_cas(client_cas.problem().map(str::to_owned));

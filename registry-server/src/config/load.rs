@@ -12,7 +12,7 @@ use super::{
     value::{Content, Map, Origin, Value},
     yaml,
 };
-use crate::utf16::{UTF_16, is_utf16};
+use registry_reload::{NotUtf8, utf8};
 use std::path::{Path, PathBuf};
 
 /// Sources of a configuration.
@@ -104,13 +104,12 @@ fn read_file(path: &Path) -> Result<(Value, Vec<Notice>), ConfigError> {
         path: path.into(),
         line,
     };
-    if is_utf16(&bytes) {
-        return Err(Problem::new(at(1), "", UTF_16).into());
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-        let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        Problem::new(at(line as u64), "", "this file is not UTF-8: save it as UTF-8")
+    let text = utf8(bytes).map_err(|error| {
+        let line = match error {
+            NotUtf8::Invalid { line } => line as u64,
+            _ => 1,
+        };
+        Problem::new(at(line), "", error.to_string())
     })?;
     let (root, duplicates) = yaml::parse_file(&text, path)
         .map_err(|error| Problem::new(at(error.line.unwrap_or(1)), "", error.message))?;

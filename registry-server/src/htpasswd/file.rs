@@ -1,7 +1,7 @@
 //! Changes users in a password file, and preserves everything else in it.
 
 use super::message::{Failure, say};
-use crate::utf16::{UTF_16, is_utf16};
+use registry_reload::{NotUtf8, is_utf16};
 use std::{
     fmt,
     fs::{self, File, Metadata, OpenOptions, Permissions},
@@ -38,7 +38,7 @@ impl UserFile {
             })
         })?;
         if is_utf16(&bytes) {
-            return Err(Failure::invalid_file(format!("{shown}: {UTF_16}")));
+            return Err(Failure::invalid_file(format!("{shown}: {}", NotUtf8::Utf16)));
         }
         let lines: Vec<_> = bytes
             .split_inclusive(|&byte| byte == b'\n')

@@ -22,7 +22,7 @@
 //! registry_conformance::storage_tests!(memory, expire, health, inspect);
 //! ```
 //!
-//! A registry of any kind runs the wire suite:
+//! The wire suite tests any registry:
 //!
 //! ```no_run
 //! use registry_conformance::wire::{self, Options};

@@ -5,7 +5,11 @@
 //!
 //! ```
 //! use http_body_util::BodyExt as _;
-//! use registry_core::{MediaType, Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+//! use registry_core::{
+//!     MediaType, Registry, Tag,
+//!     service::ManifestPush,
+//!     storage::MemoryStorage,
+//! };
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,8 +37,8 @@
 //!     // Read both in process.
 //!     let stored = repository.manifest("v1").await?.ok_or("no such tag")?;
 //!     assert_eq!(stored.digest, pushed.digest);
-//!     let blob = repository.read_blob(&config.digest, 1024).await?.ok_or("no such blob")?;
-//!     assert_eq!(blob, "{}");
+//!     let blob = repository.read_blob(&config.digest, 1024).await?;
+//!     assert_eq!(blob.as_deref(), Some(&b"{}"[..]));
 //!
 //!     // Read the manifest as a client does, with a request from any server.
 //!     let request = http::Request::get("/v2/team/app/manifests/v1").body(String::new())?;
@@ -76,9 +80,9 @@
 //!   sessions stay open until the [limit](Limits::uploads) of open sessions refuses all pushes.
 //! - **Finish writes at a shutdown.** Stop accepting requests, then wait for the tasks of `into_service`.
 //! - **Leave bodies alone.** A layer around `/v2/` must not compress, decompress, buffer or limit bodies.
-//! - **Collect the log.** A client sees no details of a failure. They are events of the [`tracing`] crate.
+//! - **Collect the log.** A client sees no details of a failure. They are events of the crate `tracing`.
 //!
-//! `registry-axum` does the first four for a service that uses axum.
+//! `registry-axum` provides the first three for a service that uses axum.
 //!
 //! # Features
 //!

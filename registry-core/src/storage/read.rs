@@ -31,6 +31,42 @@ use std::fmt::Debug;
 /// - A blob whose stored size is wrong counts as absent, so that pushing it again repairs it. A backend
 ///   detects at least a zero-byte file under a digest that is not of the empty string.
 /// - Once a write is acknowledged, every handle sees it.
+///
+/// # Example
+///
+/// ```
+/// use http_body_util::BodyExt as _;
+/// use registry_core::{
+///     Digest, RepositoryName, Storage,
+///     storage::{BlobBody, ReadBlob, StorageError},
+/// };
+///
+/// /// Reads a blob of any storage into memory.
+/// async fn bytes(
+///     storage: &dyn Storage,
+///     repository: &RepositoryName,
+///     digest: &Digest,
+/// ) -> Result<Option<bytes::Bytes>, StorageError> {
+///     let Some(read) = storage.open_blob(repository, digest, ReadBlob::default()).await? else {
+///         return Ok(None);
+///     };
+///     match read.body {
+///         BlobBody::Content(content) => Ok(Some(content.into_stream().collect().await?.to_bytes())),
+///         _ => Err(StorageError::internal("a redirect that was not allowed")),
+///     }
+/// }
+///
+/// # use registry_core::{Registry, storage::MemoryStorage};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let registry = Registry::builder(MemoryStorage::new()).build();
+/// # let repository = registry.repository("team/app")?;
+/// # let blob = repository.push_blob("layer", None).await?;
+/// let read = bytes(registry.storage(), repository.name(), &blob.digest).await?;
+/// assert_eq!(read.as_deref(), Some(&b"layer"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Storage: Debug + Send + Sync + 'static {
     /// Declares what this backend promises beyond the contract, such as conditional moves of tags.

@@ -42,10 +42,17 @@ const PIECE: usize = 256 << 10;
 /// Content of a registry in memory. Clones are handles to the same content.
 ///
 /// ```
-/// use registry_core::storage::{MemoryStorage, Storage};
+/// use registry_core::{Registry, storage::MemoryStorage};
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let storage = MemoryStorage::new();
-/// assert!(storage.write().is_some() && storage.inspect().is_some());
+/// let (first, second) = (Registry::builder(storage.clone()).build(), Registry::builder(storage).build());
+///
+/// let blob = first.repository("team/app")?.push_blob("content", None).await?;
+/// assert_eq!(second.repository("team/app")?.blob(&blob.digest).await?, Some(blob));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryStorage {

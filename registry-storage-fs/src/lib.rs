@@ -67,12 +67,14 @@
 extern crate self as registry_storage_fs;
 
 mod append;
-mod atomic;
 mod bare;
 mod blobs;
 mod builds;
+mod changes;
 mod condition;
 mod directories;
+mod disk;
+mod durable_files;
 mod error;
 #[cfg(test)]
 mod faults;
@@ -90,6 +92,7 @@ mod manifest_scan;
 mod manifests;
 #[cfg(test)]
 mod meanwhile;
+mod moves;
 mod names;
 mod open_uploads;
 mod options;
@@ -123,4 +126,4 @@ mod uploads;
 mod walk;
 mod write_back;
 
-pub use self::{atomic::Durability, error::OpenError, options::FsOptions, store::FsStorage};
+pub use self::{disk::Durability, error::OpenError, options::FsOptions, store::FsStorage};

@@ -1,8 +1,8 @@
 //! [`FsOptions`]: opening a directory.
 
 use crate::{
-    atomic::{Disk, Durability},
     condition::{warn_of_mounts, warn_of_reserve},
+    disk::{Disk, Durability},
     error::{Context as _, FsError, OpenError},
     layout::Layout,
     owner::{DirectoryLock, Owner},

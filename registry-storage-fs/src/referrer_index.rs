@@ -15,7 +15,7 @@
 //! that by the lock, because a process id means nothing in another container.
 
 use crate::{
-    atomic::Disk,
+    disk::Disk,
     error::{Context, FsError},
     layout::Layout,
     names::{names_after, parsed},

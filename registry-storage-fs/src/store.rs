@@ -1,9 +1,9 @@
 //! [`FsStorage`], a handle on a directory, and [`Store`], the state that all its operations share.
 
 use crate::{
-    atomic::Disk,
     bare::BareDirectories,
     builds::{self, Builds, Share},
+    disk::Disk,
     holders::Holders,
     known_manifests::{KnownManifests, Scanned},
     known_uploads::OpenUploads,

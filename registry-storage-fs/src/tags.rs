@@ -69,7 +69,7 @@ impl Store {
     /// Places a new tag, whole; returns false if its directory exists after all, possibly without a pointer.
     fn place_tag(
         &self,
-        changes: &mut crate::atomic::Changes<'_>,
+        changes: &mut crate::changes::Changes<'_>,
         paths: &TagPaths,
         to: &Digest,
     ) -> Result<bool> {

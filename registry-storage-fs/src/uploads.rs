@@ -10,11 +10,11 @@
 //! count.
 
 use crate::{
-    atomic::rename_making_way,
     blobs::hash_file,
     error::{Context, FsError},
     layout::UploadPaths,
     locks::Held,
+    moves::rename_making_way,
     store::Store,
     stored_file, time,
 };

@@ -112,7 +112,7 @@ impl Appending {
             self.keep(store)
         };
         if let Err(also) = left {
-            tracing::debug!(error = %also, "cannot record what was kept of a failed append");
+            tracing::debug!(error = %also, "cannot record the state of an upload session after a failed append");
         }
         error
     }
@@ -137,7 +137,7 @@ impl Appending {
         let session = &mut self.claimed.session;
         let path = session.data();
         let (offset, checkpoint) = &self.begun;
-        self.file.set_len(*offset).at("cut", &path)?;
+        self.file.set_len(*offset).at("truncate", &path)?;
         if session.offset == *offset {
             return Ok(());
         }

@@ -45,7 +45,7 @@ impl Store {
     /// Returns the blob stored under a digest, whichever repository holds it.
     pub(crate) fn stored(&self, target: &Digest) -> Result<Option<BlobInfo>, FsError> {
         let path = self.layout.blob(target);
-        let metadata = fs::metadata(&path).if_there("look at", &path)?;
+        let metadata = fs::metadata(&path).if_there("read the metadata of", &path)?;
         Ok(metadata.and_then(|metadata| self.whole(target, &metadata, &path)))
     }
 
@@ -62,7 +62,7 @@ impl Store {
         let Some(file) = stored_file::open(&path).if_there("open", &path)? else {
             return Ok(None);
         };
-        let metadata = file.metadata().at("look at", &path)?;
+        let metadata = file.metadata().at("read the metadata of", &path)?;
         let Some(found) = self.whole(&target, &metadata, &path) else {
             return Ok(None);
         };
@@ -143,8 +143,8 @@ impl Store {
         if self.reported.is_news(path, u64::from(!is_file)) {
             tracing::warn!(
                 path = %path.display(),
-                "a stored blob is {} and counts as absent until it is pushed again",
-                if is_file { "empty" } else { "no file" }
+                "a stored blob is {}; it counts as absent until it is pushed again",
+                if is_file { "empty" } else { "not a regular file" }
             );
         }
         None

@@ -90,7 +90,7 @@ impl Changes<'_> {
             return Ok(());
         }
         if let Some(file) = stored_file::open(target).if_there("open", target)?
-            && file.metadata().at("look at", target)?.is_file()
+            && file.metadata().at("read the metadata of", target)?.is_file()
         {
             self.disk.sync_data(&file, target)?;
             self.give(target);
@@ -167,7 +167,7 @@ impl Changes<'_> {
         let leaving = self.disk.files.forget(from);
         match fs::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => move_entries(from, to)?,
-            moved => moved.at("set aside", from)?,
+            moved => moved.at("quarantine", from)?,
         }
         leaving.gone();
         self.touch(from);

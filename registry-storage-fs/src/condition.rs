@@ -36,7 +36,7 @@ fn lacks_files_alone(files: u64, free_files: u64, free_bytes: u64) -> bool {
 pub(crate) fn warn_of_mounts(layout: &Layout) {
     for (directory, staging) in on_other_file_systems(layout) {
         tracing::warn!(
-            "{} and {} are on two file systems, and every push moves files from one to the other, which fails; mount one at {}",
+            "{} and {} are on different file systems, so every push fails when it renames a file; mount one file system at {}",
             directory.display(),
             staging.display(),
             layout.top().display()
@@ -50,7 +50,7 @@ pub(crate) fn warn_of_reserve(layout: &Layout, min_free: u64) {
         && space.bytes_total < min_free
     {
         tracing::warn!(
-            "uploads leave {min_free} bytes free, and the file system of {} has {} in all: every upload is refused",
+            "the file system of {} has {} bytes, fewer than the {min_free} that must stay free; every upload is refused",
             layout.top().display(),
             space.bytes_total
         );
@@ -75,7 +75,7 @@ fn on_other_file_systems(layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
 
 /// Reason for which an upload is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{free} bytes are free, uploads leave {min_free} of them, and {announced} were to come")]
+#[error("{free} bytes are free, {min_free} of them are reserved, and the upload announces {announced}")]
 pub(crate) struct LowWater {
     free: u64,
     min_free: u64,

@@ -60,7 +60,7 @@ impl Disk {
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         let staged = self.stage()?;
         fs::write(&staged.path, bytes).at("write", &staged.path)?;
-        fs::rename(&staged.path, target).at("rename into place", target)
+        fs::rename(&staged.path, target).at("publish", target)
     }
 
     /// Syncs the content of an open file.
@@ -92,7 +92,7 @@ impl Disk {
                 remove_in_place(directory, pointer)?;
                 Ok(true)
             }
-            moved => moved.at("move away", directory).map(|()| true),
+            moved => moved.at("remove", directory).map(|()| true),
         }
     }
 
@@ -105,7 +105,7 @@ impl Disk {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "a directory that holds nothing stays");
+                    tracing::debug!(%error, "cannot remove an empty directory");
                     return;
                 }
             }

@@ -78,7 +78,7 @@ impl From<FsError> for StorageError {
 /// The directory at the path is no longer the one that this process owns.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the directory was replaced or emptied while it was served: {} is not the file any more that this process has locked; restart it",
+    "the directory was replaced or emptied while it was in use: {} is not the file that this process has locked; restore the directory, or restart this process",
     owner.display()
 )]
 pub(crate) struct Replaced {
@@ -121,7 +121,7 @@ impl<T> Context<T> for io::Result<T> {
 #[non_exhaustive]
 pub enum OpenError {
     /// The directory cannot be written.
-    #[error("{} cannot be written by user id {user}", path.display())]
+    #[error("cannot write {} as user id {user}", path.display())]
     NotWritable {
         /// The root directory.
         path: PathBuf,
@@ -134,7 +134,7 @@ pub enum OpenError {
     /// There is no room for the few files that an owner keeps there. It can be opened
     /// [read-only](crate::FsOptions::read_only).
     #[error(
-        "{} has no {lacking} left for the files that a registry keeps there; make room, or open it read-only",
+        "{} has no {lacking} left for the files of the lock and the staging directory; make room, or open it read-only",
         path.display()
     )]
     Full {
@@ -149,9 +149,9 @@ pub enum OpenError {
     /// Another storage has the directory open, in this process or another. A host that expects that one to end should
     /// retry.
     #[error(
-        "{} is in use by process {}{}; one process owns a directory, any number read it beside that one, and maintenance beside a running registry asks that registry",
+        "{} is in use by process {}{}; stop that process, or open the directory read-only",
         path.display(),
-        process.map_or_else(|| "of an unknown id".to_owned(), |id| id.to_string()),
+        process.map_or_else(|| "of unknown id".to_owned(), |id| id.to_string()),
         host.as_ref().map_or_else(String::new, |host| format!(" on {host}"))
     )]
     InUse {
@@ -163,7 +163,7 @@ pub enum OpenError {
         host: Option<String>,
     },
     /// The directory cannot be locked or prepared.
-    #[error("{} cannot be opened as a registry: {action}", path.display())]
+    #[error("cannot open {} as a registry: {action}", path.display())]
     Unusable {
         /// The root directory.
         path: PathBuf,

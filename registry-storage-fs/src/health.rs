@@ -35,18 +35,18 @@ impl Store {
         }
         let free = self.space()?.bytes_free;
         require(free, self.min_free, announced).map_err(|low| StorageError::Full {
-            context: format!("cannot take an upload in {}", self.layout.top().display()),
+            context: format!("cannot accept an upload in {}", self.layout.top().display()),
             source: low.into(),
         })
     }
 
     fn space(&self) -> Result<Space> {
         let top = self.layout.top();
-        Ok(measure(top).at("measure", top)?)
+        Ok(measure(top).at("measure the free space of", top)?)
     }
 
     fn probe(&self) -> Result<()> {
-        const CONTENT: &[u8] = b"is this directory fit to be used?\n";
+        const CONTENT: &[u8] = b"written by a health check\n";
         if !self.is_owned() {
             let repositories = self.layout.repositories();
             fs::read_dir(&repositories).if_there("list", &repositories)?;
@@ -60,7 +60,7 @@ impl Store {
             Ok(())
         } else {
             Err(StorageError::internal(format!(
-                "{} does not read as it was written",
+                "{} has other content than was written to it",
                 staged.path.display()
             )))
         }

@@ -26,7 +26,10 @@ impl Store {
         self.repositories_where(page, Whom::Inspection, &|path| {
             for part in ["_manifests", "_layers", "_uploads"] {
                 let part = path.join(part);
-                if fs::symlink_metadata(&part).if_there("look at", &part)?.is_some() {
+                if fs::symlink_metadata(&part)
+                    .if_there("read the metadata of", &part)?
+                    .is_some()
+                {
                     return Ok(true);
                 }
             }
@@ -136,9 +139,9 @@ impl Store {
         if let Some(target) = links::read(&path)? {
             return Ok(Some(Seen::Whole((tag.clone(), target))));
         }
-        let pointer = fs::metadata(&path).if_there("look at", &path)?;
+        let pointer = fs::metadata(&path).if_there("read the metadata of", &path)?;
         let garbled = pointer.is_some_and(|pointer| pointer.len() > 0);
-        let reason = || format!("{} holds no digest", path.display());
+        let reason = || format!("{} contains no digest", path.display());
         Ok(garbled.then(|| Seen::unreadable(tag.clone(), reason())))
     }
 

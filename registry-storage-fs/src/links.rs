@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
         .ok()
         .and_then(|text| Digest::parse(text).ok());
     if digest.is_none() {
-        tracing::warn!(path = %path.display(), "a link file holds no digest and counts as absent");
+        tracing::warn!(path = %path.display(), "a link file contains no digest; it counts as absent");
     }
     Ok(digest)
 }

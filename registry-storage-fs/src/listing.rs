@@ -40,7 +40,7 @@ impl Store {
     /// unreadable pointer counts as none, because an error would keep all other tags from being listed.
     fn points(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, FsError> {
         let path = self.layout.tag(repository, tag).current();
-        match fs::metadata(&path).if_there("look at", &path) {
+        match fs::metadata(&path).if_there("read the metadata of", &path) {
             Err(error) if error.is_of_this_path() => {
                 self.reported
                     .unreadable(&error, "the tag is left out of the list of tags");
@@ -131,9 +131,9 @@ impl Store {
 
 /// Returns true if the directory exists. Something else in its place is an error, since nobody could use it.
 fn is_directory(path: &Path) -> Result<bool, FsError> {
-    match fs::metadata(path).if_there("look at", path)? {
+    match fs::metadata(path).if_there("read the metadata of", path)? {
         Some(there) if there.is_dir() => Ok(true),
-        Some(_) => Err(io::Error::from(Errno::NOTDIR)).at("look into", path),
+        Some(_) => Err(io::Error::from(Errno::NOTDIR)).at("use as a directory", path),
         None => Ok(false),
     }
 }

@@ -85,7 +85,7 @@ impl Store {
                     %digest,
                     path = %path.display(),
                     size = bytes.len(),
-                    "the bytes of a manifest are damaged or lost; it counts as absent until it is pushed again"
+                    "a manifest is damaged or lost; it counts as absent until it is pushed again"
                 );
             }
             return Ok(None);
@@ -132,7 +132,7 @@ impl Store {
         let Some(mut file) = stored_file::open(path).if_there("open", path)? else {
             return Ok(None);
         };
-        let metadata = file.metadata().at("look at", path)?;
+        let metadata = file.metadata().at("read the metadata of", path)?;
         if !metadata.is_file() {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ const TRIES: usize = 1000;
 
 /// Returns true if there is anything at a path, even a link that leads nowhere.
 pub(crate) fn is_there(path: &Path) -> Result<bool, FsError> {
-    let there = fs::symlink_metadata(path).if_there("look at", path)?;
+    let there = fs::symlink_metadata(path).if_there("read the metadata of", path)?;
     Ok(there.is_some())
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn move_entries(from: &Path, to: &Path) -> Result<(), FsError> {
         let (path, to) = (entry.path(), to.join(entry.file_name()));
         match fs::rename(&path, &to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => move_entries(&path, &to)?,
-            moved => moved.at("set aside", &path)?,
+            moved => moved.at("quarantine", &path)?,
         }
     }
     fs::remove_dir(from).at("remove", from)
@@ -49,11 +49,11 @@ pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
         match fs::rename(from, to) {
             // Of the two that may be missing, only the one is made.
             Err(error) if error.kind() == io::ErrorKind::NotFound && from.symlink_metadata().is_ok() => {}
-            renamed => return renamed.at("rename into place", to),
+            renamed => return renamed.at("publish", to),
         }
         create_all(directory)?;
     }
-    fs::rename(from, to).at("rename into place", to)
+    fs::rename(from, to).at("publish", to)
 }
 
 /// Creates a directory and its missing parents.

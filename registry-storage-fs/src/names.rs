@@ -60,7 +60,9 @@ pub(crate) fn names_where(
         match entry.file_name().into_string() {
             Ok(name) if after.is_none_or(|after| name.as_str() > after) => names.push(Reverse(name)),
             Ok(_) => {}
-            Err(name) => tracing::warn!(?name, directory = %directory.display(), "a name is not text"),
+            Err(name) => {
+                tracing::warn!(?name, directory = %directory.display(), "ignoring an entry whose name is not UTF-8")
+            }
         }
     }
     Ok(BinaryHeap::from(names))
@@ -84,7 +86,7 @@ pub(crate) fn parsed<T>(
             match parse(&name) {
                 Some(item) => return Some(item),
                 None => {
-                    tracing::warn!(name, directory = %directory.display(), "a name that means nothing here");
+                    tracing::warn!(name, directory = %directory.display(), "ignoring an entry with an invalid name");
                 }
             }
         }

@@ -62,7 +62,7 @@ impl FsStorage {
 }
 
 fn unread() -> StorageError {
-    StorageError::internal("the records of upload sessions cannot be listed")
+    StorageError::internal("cannot list the records of upload sessions")
 }
 
 impl Store {
@@ -169,7 +169,7 @@ impl Store {
         // Nobody is opening it, and it has not just been.
         if let Some(_nobody) = self.uploads.try_lock(id)
             && fs::symlink_metadata(&directory)
-                .if_there("look at", &directory)?
+                .if_there("read the metadata of", &directory)?
                 .is_none()
         {
             self.forget_upload(repository, &id);

@@ -113,7 +113,7 @@ impl FsOptions {
             disk.sync_directory(directory).map_err(unusable)?;
         }
         let index = IndexOwner::take(&layout)
-            .at("name this opening in", layout.top())
+            .at("generate a random id for", layout.top())
             .map_err(unusable)?;
         let owner = Owner::new(lock, index);
         Ok(FsStorage::new(layout, disk, self.min_free, Some(owner)))

@@ -79,6 +79,6 @@ impl DirectoryLock {
     /// Identifies the locked file, so that a check finds one that took its place.
     pub(crate) fn locked_file(&self, layout: &Layout) -> Result<Option<OwnerFile>, FsError> {
         let path = layout.owner();
-        OwnerFile::of(&self.file, &path).at("look at", &path)
+        OwnerFile::of(&self.file, &path).at("read the metadata of", &path)
     }
 }

@@ -40,7 +40,7 @@ enum Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoFile => f.write_str("no file, where a file belongs"),
+            Self::NoFile => f.write_str("not a regular file"),
             Self::Digest {
                 size,
                 actual: Some(actual),
@@ -95,10 +95,10 @@ impl Store {
             let Some(file) = stored_file::open(&path).if_there("open", &path)? else {
                 return Ok(false);
             };
-            let mut metadata = file.metadata().at("look at", &path)?;
+            let mut metadata = file.metadata().at("read the metadata of", &path)?;
             if !metadata.is_file() {
                 // The null device may stand for what cannot be opened.
-                let Some(there) = fs::metadata(&path).if_there("look at", &path)? else {
+                let Some(there) = fs::metadata(&path).if_there("read the metadata of", &path)? else {
                     return Ok(false);
                 };
                 if there.is_file() {
@@ -158,7 +158,7 @@ impl Store {
 
     /// Sets a directory aside. The caller holds the digest's lock: otherwise this could be a file put there since.
     fn set_directory_aside(&self, digest: &Digest, path: &Path) -> Result<(), FsError> {
-        let there = fs::symlink_metadata(path).if_there("look at", path)?;
+        let there = fs::symlink_metadata(path).if_there("read the metadata of", path)?;
         if there.is_some_and(|there| there.is_dir()) {
             self.set_aside(digest, path, &Damage::NoFile)?;
         }
@@ -174,7 +174,7 @@ impl Store {
         damage: &Damage,
     ) -> Result<bool, FsError> {
         let _lock = self.blobs.lock(*target);
-        let Some(now) = fs::metadata(path).if_there("look at", path)? else {
+        let Some(now) = fs::metadata(path).if_there("read the metadata of", path)? else {
             // Somebody else has set it aside.
             return Ok(true);
         };
@@ -205,7 +205,7 @@ impl Store {
             path = %path.display(),
             %damage,
             quarantine = %place.directory.display(),
-            "stored content is damaged and was set aside; it is absent until it is pushed again"
+            "stored content is damaged and was moved to quarantine; it counts as absent until it is pushed again"
         );
         Ok(())
     }

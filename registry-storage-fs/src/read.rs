@@ -125,7 +125,7 @@ impl FileBody {
             let missing = self.rest.end - self.rest.start;
             self.rest.start = self.rest.end;
             return Err(StorageError::internal(format!(
-                "a blob's file ended {missing} bytes early while it was read"
+                "the file of a blob ended {missing} bytes early"
             )));
         }
         self.rest.start += length as u64;

@@ -81,7 +81,7 @@ pub(crate) fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)
         Ok(parsed) => parsed.referrer(manifest.digest, manifest.bytes.len() as u64),
         Err(error) => {
             // registry:2 took kinds of manifests that nobody puts any more. Those have no subject.
-            tracing::debug!(digest = %manifest.digest, %error, "a stored manifest cannot be read");
+            tracing::debug!(digest = %manifest.digest, %error, "cannot parse a stored manifest; it has no subject");
             None
         }
     }

@@ -55,7 +55,7 @@ impl IndexOwner {
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let opening = format!("{:032x}", u128::from_ne_bytes(random));
         let file = Self::announce(layout, &opening).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot keep the index of referrers for servers that only read; they read the manifests");
+            tracing::warn!(%error, "cannot maintain the referrer index for read-only servers; they read every manifest instead");
             None
         });
         Ok(Self { _file: file, opening })
@@ -82,7 +82,7 @@ impl IndexOwner {
                 Err(error) => return Err(io::Error::from(error)).at("lock", &path),
             }
         }
-        tracing::warn!(path = %path.display(), "another process keeps this file locked; servers that only read do not use the index");
+        tracing::warn!(path = %path.display(), "another process holds the lock on this file; read-only servers read every manifest instead of the referrer index");
         Ok(None)
     }
 }
@@ -198,7 +198,9 @@ impl ReferrerIndex<'_> {
                 let emptied = path.ancestors().skip(1).take(2);
                 let _ = emptied.map(fs::remove_dir).take_while(Result::is_ok).count();
             }
-            Err(error) => tracing::warn!(%repository, %error, "an entry of the index of referrers stays"),
+            Err(error) => {
+                tracing::warn!(%repository, %error, "cannot remove an entry of the referrer index; it has no effect")
+            }
         }
     }
 
@@ -256,7 +258,7 @@ impl ReferrerIndex<'_> {
 fn names_in(directory: &Path, after: Option<&str>) -> Result<BinaryHeap<Reverse<String>>, FsError> {
     match names_after(directory, after) {
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            tracing::warn!(path = %directory.display(), "no directory, where the index has directories only");
+            tracing::warn!(path = %directory.display(), "the referrer index contains a file in place of a directory; it counts as empty");
             Ok(BinaryHeap::new())
         }
         names => names,
@@ -277,7 +279,7 @@ fn entries_in(
 ) -> Result<Option<impl Iterator<Item = Entry> + use<>>, FsError> {
     let algorithm = fan.split_once('-').and_then(|(name, _)| name.parse().ok());
     let Some(algorithm) = algorithm else {
-        tracing::warn!(directory = %directory.display(), name = fan, "a name that means nothing here");
+        tracing::warn!(directory = %directory.display(), name = fan, "ignoring an entry with an invalid name");
         return Ok(None);
     };
     let directory = directory.join(fan);

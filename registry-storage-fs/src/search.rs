@@ -88,7 +88,7 @@ impl Search<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
             Err(error) => {
                 let reported = &self.store.reported;
-                reported.unreadable(&error, "upload sessions in it are not looked for");
+                reported.unreadable(&error, "upload sessions in it are not found until it can be read");
                 self.unreadable.push(again.to_path_buf());
                 None
             }

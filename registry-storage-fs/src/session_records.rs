@@ -17,7 +17,7 @@ impl Store {
     /// Records the repository of a session. Not synced, like the session.
     pub(crate) fn record(&self, repository: &RepositoryName, id: &UploadId) {
         if let Err(error) = self.write_record(repository, id) {
-            tracing::warn!(%repository, %id, %error, "an upload session has no record; after a restart it counts when maintenance has found it");
+            tracing::warn!(%repository, %id, %error, "cannot record an upload session; after a restart it does not count until maintenance finds it");
         }
     }
 
@@ -46,7 +46,7 @@ impl Store {
     pub(crate) fn read_records_or_warn(&self) -> bool {
         let read = self.read_records();
         if let Err(error) = &read {
-            tracing::warn!(%error, "cannot count the open upload sessions; those of before do not count");
+            tracing::warn!(%error, "cannot read the records of upload sessions; sessions from before the start do not count");
         }
         read.is_ok()
     }
@@ -57,7 +57,7 @@ impl Store {
             Ok(recorded) => recorded.len(),
             Err(error) => {
                 self.reported
-                    .unreadable(&error, "open upload sessions do not count");
+                    .unreadable(&error, "open upload sessions are not counted");
                 0
             }
         }
@@ -95,7 +95,8 @@ impl Store {
         };
         let is_new = self.open_uploads.known().add(&repository, *id, None);
         if is_new && let Err(error) = self.drop_if_ended(&repository, *id) {
-            self.reported.unreadable(&error, "an upload session there counts");
+            self.reported
+                .unreadable(&error, "the upload session there counts as open");
         }
     }
 }

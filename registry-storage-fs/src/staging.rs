@@ -59,7 +59,7 @@ impl OwnerFile {
     }
 
     fn is_still_there(&self) -> Result<bool, FsError> {
-        let there = fs::metadata(&self.path).if_there("look at", &self.path)?;
+        let there = fs::metadata(&self.path).if_there("read the metadata of", &self.path)?;
         Ok(there.is_some_and(|there| FileId::of(&there) == self.id))
     }
 }
@@ -77,10 +77,10 @@ impl Staging {
     pub(crate) fn stage(&self) -> Result<Staged, FsError> {
         self.require_owned()?;
         if fs::metadata(&self.directory)
-            .if_there("look at", &self.directory)?
+            .if_there("read the metadata of", &self.directory)?
             .is_none()
         {
-            tracing::warn!(directory = %self.directory.display(), "the staging area was removed, and is made again");
+            tracing::warn!(directory = %self.directory.display(), "the staging directory was removed; creating it again");
             match fs::create_dir(&self.directory) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => made.at("create", &self.directory)?,
@@ -103,7 +103,7 @@ impl Staging {
         let replaced = Replaced {
             owner: owner.path.clone(),
         };
-        Err(io::Error::other(replaced)).at("write in", &self.directory)
+        Err(io::Error::other(replaced)).at("write to", &self.directory)
     }
 }
 

@@ -148,7 +148,9 @@ impl TagIndexes {
         };
         match read(&mut add) {
             Ok(()) => self.finish(repository, number, entries).ok_or_else(|| {
-                StorageError::internal(format!("the index of the tags of {repository} is lost"))
+                StorageError::internal(format!(
+                    "another build of the tag index of {repository} has begun"
+                ))
             }),
             Err(error) => {
                 self.give_up(repository, number);

@@ -83,7 +83,7 @@ impl Store {
         self.require_room(new.size.unwrap_or(0))?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
-            context: "cannot draw the id of an upload session".into(),
+            context: "cannot generate the id of an upload session".into(),
             source: Some(source.into()),
         })?;
         let id = UploadId::from_random(random);
@@ -221,10 +221,10 @@ impl Store {
             None => {
                 let data = session.paths.data();
                 let file = session.cut()?;
-                let stored = file.metadata().at("look at", &data)?.len();
+                let stored = file.metadata().at("read the metadata of", &data)?.len();
                 if stored != proof.size() {
                     return Err(StorageError::internal(format!(
-                        "the proof is for {} bytes, the session holds {stored}",
+                        "the proof is for {} bytes, the session has {stored}",
                         proof.size()
                     )));
                 }
@@ -266,7 +266,7 @@ impl Store {
             tracing::error!(
                 directory = %directory.display(),
                 error = %also,
-                "an upload session whose bytes may be lost cannot be removed"
+                "cannot remove an upload session whose bytes may be lost"
             );
         }
         Ok(synced?)
@@ -318,7 +318,7 @@ impl Store {
         let started = begun.as_deref().and_then(|text| std::str::from_utf8(text).ok());
         let started = started.and_then(time::parse);
         let data = paths.data();
-        let stored = fs::metadata(&data).if_there("look at", &data)?;
+        let stored = fs::metadata(&data).if_there("read the metadata of", &data)?;
         // A directory cannot be written, and writing to a pipe waits for a reader.
         let is_data = |data: &fs::Metadata| !data.is_dir() && !data.file_type().is_fifo();
         let is_whole = begun.is_some() && stored.as_ref().is_none_or(is_data);
@@ -326,7 +326,8 @@ impl Store {
         touched = touched.max(started);
         if !is_whole || touched.is_none() {
             // Its directory tells its age, so that maintenance can end it.
-            let directory = fs::metadata(&paths.directory).if_there("look at", &paths.directory)?;
+            let directory =
+                fs::metadata(&paths.directory).if_there("read the metadata of", &paths.directory)?;
             let Some(directory) = directory else {
                 return Ok(None);
             };
@@ -457,8 +458,8 @@ impl Session {
             .open(&path)
             .at("open", &path)
             .map_err(ended)?;
-        if file.metadata().at("look at", &path)?.len() > self.offset {
-            file.set_len(self.offset).at("cut", &path)?;
+        if file.metadata().at("read the metadata of", &path)?.len() > self.offset {
+            file.set_len(self.offset).at("truncate", &path)?;
         }
         Ok(file)
     }
@@ -475,7 +476,7 @@ impl Session {
         };
         let record = serde_json::from_slice(&bytes).ok();
         if record.is_none() {
-            tracing::warn!(path = %path.display(), "the record of an upload session is unreadable");
+            tracing::warn!(path = %path.display(), "cannot parse the record of an upload session; all of its data counts, and is hashed again");
         }
         Ok(record)
     }

@@ -118,7 +118,7 @@ impl<'a> Walk<'a> {
                 if !below {
                     tracing::warn!(
                         name,
-                        "a directory among the repositories has no repository's name"
+                        "ignoring a directory whose name is not valid for a repository"
                     );
                 }
                 continue;
@@ -209,7 +209,7 @@ impl<'a> Walk<'a> {
             Whom::Readers if error.is_of_this_path() => {
                 if self.left_out.insert(directory) {
                     self.reported
-                        .unreadable(&error, "what is there is left out of the list of repositories");
+                        .unreadable(&error, "it is left out of the list of repositories");
                 }
                 Ok(())
             }

@@ -62,7 +62,12 @@ impl WriteBack {
         let (repository, lock) = (self.repository.clone(), Arc::clone(&claimed.lock));
         self.running = Some(storage.start(move |store: &Store| {
             let (_lock, _turn) = (lock, turn);
-            store.sync_upload(&repository, &directory, &file.at("share", &data)?, &data)
+            store.sync_upload(
+                &repository,
+                &directory,
+                &file.at("duplicate the descriptor of", &data)?,
+                &data,
+            )
         })?);
         Ok(())
     }

@@ -69,7 +69,7 @@ impl FsStorage {
 }
 
 fn warn_of_index(repository: &RepositoryName, error: &(dyn Error + 'static)) {
-    tracing::warn!(%repository, error, "cannot use the index of referrers; the manifests are read instead");
+    tracing::warn!(%repository, error, "cannot use the referrer index; reading every manifest instead");
 }
 
 impl Store {

@@ -40,3 +40,7 @@
 pub mod storage;
 pub mod tools;
 pub mod wire;
+/// Example of the package's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -32,3 +32,7 @@
 //! The suites that test a registry itself, or a storage, are in `registry-conformance`.
 
 pub mod tap;
+/// Example of the package's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -7,10 +7,10 @@ mod access;
 mod access_log;
 mod admission;
 mod announce;
-mod any_certificate;
 mod backend;
 mod causes;
 mod cli;
+mod command;
 mod config;
 mod debug;
 mod denied;
@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
         cli::Command::Config(cli::Config::Check { config }) => (done(check(config)), ExitCode::FAILURE),
         cli::Command::Health(options) => (done(health::run(options)), ExitCode::FAILURE),
         // 1 is an answer there, and below.
-        cli::Command::Doctor(options) => (doctor::run(options), ExitCode::from(2)),
+        cli::Command::Doctor(options) => (command::doctor::run(options), ExitCode::from(2)),
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
         cli::Command::Access(cli::Access::Explain(options)) => (access::explain(&options), ExitCode::from(2)),
         cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),

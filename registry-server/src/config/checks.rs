@@ -6,7 +6,8 @@ use super::{
     units::{self, duration},
 };
 use crate::{
-    health::{Check, Probe, Target},
+    doctor::ServerUrl,
+    health::{Check, CheckProbe as Probe},
     listen::Listen,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -88,8 +89,10 @@ fn http(section: &Section<'_, '_>) -> Option<(String, Probe)> {
         }
     }
     // What is wrong with it says itself what of it may be shown.
-    let target = Target::parse(&section.required("uri", |text| Ok(text.to_owned()))?, "/");
-    let target = target.map_err(|why| section.problem("uri", &why)).ok()?;
+    let target = ServerUrl::parse(&section.required("uri", |text| Ok(text.to_owned()))?, "/");
+    let target = target
+        .map_err(|why| section.problem("uri", &why.to_string()))
+        .ok()?;
     let name = target.to_string();
     let probe = Probe::Http {
         target,

@@ -1,35 +1,58 @@
 //! [`Finding`]: the outcome of one check, with its remedies.
 
 use super::client::Failure;
-use serde::Serialize;
 
-/// Check that the doctor makes. The names are part of the JSON output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Check {
+/// Check that the doctor makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum Check {
+    /// The registry answers at its address, by HTTPS or HTTP.
     Address,
+    /// Answer at port 80 of a registry with HTTPS.
     Port80,
+    /// Versions of TLS that the server supports.
     TlsVersions,
+    /// Version of the certificate: clients refuse version 1.
     CertificateVersion,
+    /// Names of the certificate.
     CertificateName,
+    /// Time in which the certificate is valid.
     CertificateValidity,
+    /// Order of the certificates in the chain.
     CertificateOrder,
+    /// Trust in the certificate.
     CertificateTrust,
+    /// Answer at `/v2/`.
     Base,
+    /// Header `Docker-Distribution-Api-Version`.
     ApiVersion,
+    /// Challenge with which a login is asked for.
     Challenge,
+    /// Login with the given user.
     Login,
+    /// Catalog without a login.
     AnonymousCatalog,
+    /// Push without a login.
     AnonymousPush,
+    /// Other ports of the host, which bypass the login.
     OtherDoor,
+    /// Opening of an upload session.
     UploadSession,
+    /// `Location` of an upload session.
     UploadLocation,
+    /// Other headers of an upload session.
     UploadHeaders,
+    /// Upload in chunks of the transfer encoding.
     UploadBody,
+    /// Cancelling of the upload session.
     UploadCancel,
+    /// Limit of a proxy on the size of bodies.
     BodyLimit,
+    /// Buffering of uploads in a proxy.
     RequestBuffering,
+    /// Headers of manifests and blobs.
     ContentHeaders,
+    /// Permissions for a web interface of another origin (CORS).
     Cors,
 }
 
@@ -62,8 +85,40 @@ impl Check {
         Self::Cors,
     ];
 
+    /// Returns the name in JSON, such as `port80`. Names do not change.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Port80 => "port80",
+            Self::TlsVersions => "tls-versions",
+            Self::CertificateVersion => "certificate-version",
+            Self::CertificateName => "certificate-name",
+            Self::CertificateValidity => "certificate-validity",
+            Self::CertificateOrder => "certificate-order",
+            Self::CertificateTrust => "certificate-trust",
+            Self::Base => "base",
+            Self::ApiVersion => "api-version",
+            Self::Challenge => "challenge",
+            Self::Login => "login",
+            Self::AnonymousCatalog => "anonymous-catalog",
+            Self::AnonymousPush => "anonymous-push",
+            Self::OtherDoor => "other-door",
+            Self::UploadSession => "upload-session",
+            Self::UploadLocation => "upload-location",
+            Self::UploadHeaders => "upload-headers",
+            Self::UploadBody => "upload-body",
+            Self::UploadCancel => "upload-cancel",
+            Self::BodyLimit => "body-limit",
+            Self::RequestBuffering => "request-buffering",
+            Self::ContentHeaders => "content-headers",
+            Self::Cors => "cors",
+        }
+    }
+
     /// Returns the title for the text output.
-    pub(super) const fn title(self) -> &'static str {
+    #[must_use]
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Address => "address",
             Self::Port80 => "port 80",
@@ -93,9 +148,11 @@ impl Check {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+/// Outcome of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum Verdict {
+    /// Nothing is wrong.
     Ok,
     /// Works, but not as well as it could, or not for every client.
     Warning,
@@ -106,7 +163,9 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    pub(super) const fn name(self) -> &'static str {
+    /// Returns the name in text and JSON, such as `fault`.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -117,17 +176,22 @@ impl Verdict {
 }
 
 /// Observation and remedies. Text between backticks is to be typed literally.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Finding {
-    pub(super) check: Check,
-    pub(super) verdict: Verdict,
-    pub(super) seen: String,
+///
+/// Options such as `--ca` in a remedy are those of the command `registry doctor`. A text may contain parts of what a
+/// server has sent; a [`Report`](super::Report) escapes what is not visible in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) struct Finding {
+    /// Check that was made.
+    pub(crate) check: Check,
+    /// Outcome of it.
+    pub(crate) verdict: Verdict,
+    /// Observation behind the verdict.
+    pub(crate) seen: String,
     /// Remedy for users who push and pull.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client: Option<String>,
-    /// Remedy for the administrator of the registry or of the proxy in front.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) server: Option<String>,
+    pub(crate) client: Option<String>,
+    /// Remedy for the operator of the registry or of the proxy in front.
+    pub(crate) server: Option<String>,
 }
 
 impl Finding {
@@ -188,8 +252,7 @@ mod tests {
     fn every_check_is_explained() {
         let page = include_str!("../../../docs/doctor.md");
         for check in Check::ALL {
-            let name = serde_json::to_value(check).unwrap();
-            let name = format!("`{}`", name.as_str().unwrap());
+            let name = format!("`{}`", check.name());
             assert!(page.contains(&name), "docs/doctor.md does not explain {name}");
             let title = check.title();
             let explained = |line: &str| line.contains(&name) && line.contains(title);

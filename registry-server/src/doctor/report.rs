@@ -1,62 +1,106 @@
 //! Report of the findings, as text and as JSON.
 
-use super::finding::{Finding, Verdict};
-use crate::printable;
+use super::{
+    escape,
+    finding::{Finding, Verdict},
+};
 use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Indentation of the text after a verdict, in columns.
 const INDENT: usize = 9;
 
-/// Maximum width of a report, and its width outside of a terminal.
-pub(super) const WIDTH: usize = 100;
-
 /// All findings at one address.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
-    /// URL that was examined.
-    pub(super) url: String,
-    pub(super) faults: usize,
-    pub(super) warnings: usize,
-    pub(super) checks: Vec<Finding>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    url: String,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// A report in JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    url: &'a str,
+    faults: usize,
+    warnings: usize,
+    checks: Vec<Entry<'a>>,
+}
+
+/// A finding in JSON.
+#[derive(Serialize)]
+struct Entry<'a> {
+    check: &'static str,
+    verdict: &'static str,
+    seen: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        Self {
+            check: finding.check.name(),
+            verdict: finding.verdict.name(),
+            seen: &finding.seen,
+            client: finding.client.as_deref(),
+            server: finding.server.as_deref(),
+        }
+    }
 }
 
 impl Report {
-    pub(super) fn new(url: String, checks: Vec<Finding>) -> Self {
-        let count = |verdict| checks.iter().filter(|finding| finding.verdict == verdict).count();
-        Self {
-            url,
-            faults: count(Verdict::Fault),
-            warnings: count(Verdict::Warning),
-            checks,
-        }
+    pub(super) const fn new(url: String, findings: Vec<Finding>) -> Self {
+        Self { url, findings }
     }
 
-    pub(super) fn json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("texts and numbers are JSON");
+    /// Returns the number of faults.
+    #[must_use]
+    pub(crate) fn faults(&self) -> usize {
+        self.count(Verdict::Fault)
+    }
+
+    /// Returns the number of warnings.
+    #[must_use]
+    pub(crate) fn warnings(&self) -> usize {
+        self.count(Verdict::Warning)
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        let findings = self.findings.iter();
+        findings.filter(|finding| finding.verdict == verdict).count()
+    }
+
+    /// Renders the report as JSON, with a line feed at the end. Invisible characters are escaped.
+    #[must_use]
+    pub(crate) fn json(&self) -> String {
+        let document = Document {
+            url: &self.url,
+            faults: self.faults(),
+            warnings: self.warnings(),
+            checks: self.findings.iter().map(Entry::of).collect(),
+        };
+        let mut text = serde_json::to_string_pretty(&document).expect("texts and numbers are JSON");
         text.push('\n');
-        printable::json(&text)
+        escape::json(&text)
     }
 
-    /// Renders the report in lines of at most `width` columns, in colours if `colours` is true.
-    pub(super) fn text(&self, width: usize, colours: bool) -> String {
-        let mut text = format!("{}\n\n", printable::Line(&self.url));
-        for finding in &self.checks {
+    /// Renders the report in lines of at most `width` columns, in colours if `colours` is true. Invisible characters are
+    /// escaped.
+    #[must_use]
+    pub(crate) fn text(&self, width: usize, colours: bool) -> String {
+        let mut text = format!("{}\n\n", escape::Line(&self.url));
+        for finding in &self.findings {
             add(&mut text, finding, width, colours);
         }
-        let count = |verdict| {
-            self.checks
-                .iter()
-                .filter(|finding| finding.verdict == verdict)
-                .count()
-        };
         let _ = writeln!(
             text,
             "\n{}, {}, {} ok, {} skipped",
-            counted(self.faults, "fault"),
-            counted(self.warnings, "warning"),
-            count(Verdict::Ok),
-            count(Verdict::Skipped),
+            counted(self.faults(), "fault"),
+            counted(self.warnings(), "warning"),
+            self.count(Verdict::Ok),
+            self.count(Verdict::Skipped),
         );
         text
     }
@@ -100,7 +144,7 @@ fn counted(number: usize, what: &str) -> String {
 /// Fills lines with words. The first line already begins at `indent`; the others are indented as far.
 fn paragraph(text: &mut String, words: &str, width: usize, indent: usize) {
     let mut column = indent;
-    let words = printable::Line(words).to_string();
+    let words = escape::Line(words).to_string();
     for word in unbroken(&words) {
         let length = word.chars().count();
         if column > indent && column + 1 + length > width {
@@ -139,7 +183,10 @@ fn unbroken(text: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::doctor::finding::Check;
+
+    const WIDTH: usize = 100;
 
     #[test]
     fn a_finding_is_a_verdict_what_was_seen_and_what_to_do() {
@@ -170,14 +217,11 @@ mod tests {
 
     #[test]
     fn what_a_server_says_can_neither_begin_a_line_nor_turn_one_around() {
-        let said = || Finding::ok(Check::Base, format!("it says a{}b", printable::UNSEEN));
+        let said = || Finding::ok(Check::Base, format!("it says a{}b", escape::UNSEEN));
         let report = Report::new("https://r.example".to_owned(), vec![said()]);
 
         for text in [report.text(WIDTH, false), report.json()] {
-            assert!(
-                text.chars().all(|c| printable::is_seen(c) || c == '\n'),
-                "{text:?}"
-            );
+            assert!(text.chars().all(|c| escape::is_seen(c) || c == '\n'), "{text:?}");
             assert!(text.contains("202e"), "{text}");
         }
         let read: serde_json::Value = serde_json::from_str(&report.json()).unwrap();

@@ -1,6 +1,9 @@
-//! [`Target`]: the registry to examine, as given on the command line.
+//! [`Target`]: the registry to examine, as the user gives it.
 
-use super::origin::{Origin, Scheme};
+use super::{
+    error::InvalidOption,
+    origin::{Origin, Scheme},
+};
 use axum::http::{Uri, uri::Authority};
 
 /// Address of a registry.
@@ -21,26 +24,24 @@ impl Target {
     /// # Errors
     ///
     /// If it has another form. The message does not repeat the text, which may contain a password.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let malformed =
-            || "the URL must be one such as https://registry.example.com, or HOST:PORT".to_owned();
+    pub(super) fn parse(url: &str) -> Result<Self, InvalidOption> {
         let scheme_given = url.contains("://");
         let whole = if scheme_given {
             url.to_owned()
         } else {
             format!("{}://{url}", Scheme::Https)
         };
-        let uri: Uri = whole.parse().or(Err(malformed()))?;
+        let uri: Uri = whole.parse().or(Err(InvalidOption::Url))?;
         if uri
             .authority()
             .map(Authority::as_str)
             .is_some_and(|authority| authority.contains('@'))
         {
-            return Err("the URL must not contain a user; use --user".to_owned());
+            return Err(InvalidOption::UserInUrl);
         }
-        let origin = Origin::of(&uri).ok_or_else(malformed)?;
+        let origin = Origin::of(&uri).ok_or(InvalidOption::Url)?;
         if uri.query().is_some() || origin.host().is_empty() {
-            return Err(malformed());
+            return Err(InvalidOption::Url);
         }
         let path = uri.path().trim_end_matches('/');
         // No prefix has a tag or a digest behind its last slash.
@@ -49,10 +50,9 @@ impl Target {
             .next()
             .is_some_and(|last| last.contains([':', '@']))
         {
-            return Err(format!(
-                "this is the name of an image; the registry is {}",
-                origin.authority()
-            ));
+            return Err(InvalidOption::ImageName {
+                registry: origin.authority(),
+            });
         }
         Ok(Self {
             origin,
@@ -110,7 +110,7 @@ mod tests {
             "r.example:5000/team/app:latest",
             "https://r.example:5000/app@sha256:e3b0",
         ] {
-            let refused = Target::parse(url).unwrap_err();
+            let refused = Target::parse(url).unwrap_err().to_string();
             assert!(refused.ends_with("the registry is r.example:5000"), "{refused}");
         }
     }
@@ -124,7 +124,7 @@ mod tests {
             "https://ann:secret@r.example",
             "https://r.example?secret",
         ] {
-            let refused = Target::parse(url).unwrap_err();
+            let refused = Target::parse(url).unwrap_err().to_string();
             assert!(!refused.contains("secret"), "{refused}");
         }
     }

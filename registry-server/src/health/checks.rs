@@ -1,17 +1,16 @@
 //! `health.file`, `health.http` and `health.tcp`: further checks of the server's health, as with registry:2.
 
-use super::{
-    exchange::send,
-    target::{Target, Transport},
-};
+use crate::doctor::{ServerUrl, Transport};
 use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use registry_health::{Health, Watch};
 use std::{convert::Infallible, future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     time::timeout,
 };
@@ -40,7 +39,7 @@ pub(crate) enum Probe {
     File(PathBuf),
     /// Fails unless a HEAD request is answered with this status. Redirects are not followed.
     Http {
-        target: Target,
+        target: ServerUrl,
         headers: HeaderMap,
         status: StatusCode,
     },
@@ -119,7 +118,11 @@ impl Probe {
     }
 }
 
-async fn head(target: &Target, headers: &HeaderMap, tls: Option<TlsConnector>) -> Result<StatusCode, Unwell> {
+async fn head(
+    target: &ServerUrl,
+    headers: &HeaderMap,
+    tls: Option<TlsConnector>,
+) -> Result<StatusCode, Unwell> {
     let mut request = Request::head(target.path())
         .header(header::HOST, target.authority())
         .body(Body::empty())
@@ -150,6 +153,16 @@ async fn head(target: &Target, headers: &HeaderMap, tls: Option<TlsConnector>) -
 
 fn answered(answer: hyper::Result<Response<Incoming>>) -> Result<StatusCode, Unwell> {
     answer.map(|answer| answer.status()).map_err(Unwell::Http)
+}
+
+/// Sends one request over a connection of its own.
+async fn send(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Body>,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
+    tokio::spawn(connection);
+    sender.send_request(request).await
 }
 
 /// Returns a TLS client that trusts the authorities of the system.

@@ -1,7 +1,7 @@
 //! Bodies that are announced and never sent, and bodies of zeros.
 
 use super::{Answer, Failure};
-use axum::body::Bytes;
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::{
     convert::Infallible,

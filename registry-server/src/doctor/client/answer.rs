@@ -1,10 +1,9 @@
 //! [`Answer`]: an HTTP response, and the server that it probably comes from.
 
-use crate::printable;
-use axum::{
-    body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, HeaderName, Response, StatusCode, Version, header},
-};
+use crate::doctor::escape;
+use axum::http::{HeaderMap, HeaderName, Response, StatusCode, Version, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
@@ -35,7 +34,10 @@ impl Answer {
             status: head.status,
             headers: head.headers,
             // What breaks off is judged by what is missing in it.
-            body: to_bytes(Body::new(body), BODY).await.unwrap_or_default(),
+            body: match Limited::new(body, BODY).collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(_) => Bytes::new(),
+            },
         }
     }
 
@@ -100,7 +102,7 @@ impl Answer {
 /// Returns a server's text for a line of a report: truncated, and with invisible characters escaped.
 pub(in crate::doctor) fn shown(text: &str) -> String {
     let start: String = text.chars().take(SHOWN).collect();
-    let mut shown = printable::Line(start).to_string();
+    let mut shown = escape::Line(start).to_string();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }

@@ -1,7 +1,7 @@
 //! Failures of a request: there is no answer.
 
-use crate::{any_certificate, causes::with_causes};
-use std::{fmt, io, time::Duration};
+use crate::doctor::any_certificate;
+use std::{error::Error, fmt, io, time::Duration};
 use tokio_rustls::rustls::AlertDescription;
 
 /// Reason for which there is no answer.
@@ -43,4 +43,10 @@ impl fmt::Display for Failure {
             Self::OutOfTime => f.write_str("no time was left"),
         }
     }
+}
+
+/// Renders an error and its sources on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -17,14 +17,13 @@ pub(super) use self::{
 
 use self::announced::{Held, Repeated};
 use super::origin::{Origin, Scheme};
-use crate::any_certificate;
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header},
-};
+use crate::doctor::any_certificate;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, combinators::BoxBody};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -32,6 +31,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_rustls::rustls::{ProtocolVersion, SupportedProtocolVersion, pki_types::CertificateDer};
+
+/// Body of a request.
+type Body = BoxBody<Bytes, Infallible>;
 
 /// Timeout for connecting, and for the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -139,9 +141,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(trust: Trust, time: Duration) -> Self {
+    pub(super) fn new(trust: Arc<Trust>, time: Duration) -> Self {
         Self {
-            trust: Arc::new(trust),
+            trust,
             ends: Instant::now() + time,
         }
     }
@@ -165,7 +167,7 @@ impl Client {
 
     /// Sends a request without a body.
     pub(super) async fn ask(&self, door: &Door, question: Question) -> Result<Answer, Failure> {
-        self.send(door, question, Body::empty(), ANSWER).await
+        self.send(door, question, Empty::new().boxed(), ANSWER).await
     }
 
     /// Sends a request with `size` zero bytes, in chunks as docker does.
@@ -174,7 +176,7 @@ impl Client {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),
         );
-        self.send(door, question, Body::new(Repeated::new(size)), time_for(size))
+        self.send(door, question, Repeated::new(size).boxed(), time_for(size))
             .await
     }
 
@@ -187,7 +189,7 @@ impl Client {
         patience: Patience,
     ) -> Result<Announced, Failure> {
         let question = question.header(header::EXPECT, HeaderValue::from_static("100-continue"));
-        let mut request = prepared(door, question, Body::new(Held::new(size)));
+        let mut request = prepared(door, question, Held::new(size).boxed());
         let welcome = Arc::new(Notify::new());
         hyper::ext::on_informational(&mut request, {
             let welcome = Arc::clone(&welcome);

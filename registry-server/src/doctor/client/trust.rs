@@ -3,7 +3,8 @@
 //! Unlike with rustls alone, a server may use a trusted certificate itself, even if it is marked as an authority.
 //! `openssl req -x509` makes such certificates, and `certs.d/HOST/ca.crt` often holds one.
 
-use std::{io, path::Path, sync::Arc};
+use crate::doctor::error::InvalidOption;
+use std::{fmt, io, path::Path, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -22,7 +23,7 @@ use tokio_rustls::{
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Trusted authorities and certificates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::doctor) struct Trust {
     roots: RootCertStore,
     certificates: Vec<CertificateDer<'static>>,
@@ -30,31 +31,44 @@ pub(in crate::doctor) struct Trust {
 }
 
 impl Trust {
-    /// Loads the certificates of this machine, and those of a file.
+    /// Returns a trust in nobody.
+    pub(in crate::doctor) fn none() -> Self {
+        Self {
+            roots: RootCertStore::empty(),
+            certificates: Vec::new(),
+            provider: Arc::new(aws_lc_rs::default_provider()),
+        }
+    }
+
+    /// Adds the certificates of this machine.
+    pub(in crate::doctor) fn add_system(&mut self) {
+        // A machine without any is no reason to stop: what is signed by them is then not known, and that is
+        // said.
+        self.add(rustls_native_certs::load_native_certs().certs);
+    }
+
+    /// Adds the certificates of a file in PEM.
     ///
     /// # Errors
     ///
     /// If the file cannot be read, or contains no certificate.
-    pub(in crate::doctor) fn load(ca: Option<&Path>) -> Result<Self, String> {
-        // A machine without any is no reason to stop: what is signed by them is then not known, and that is
-        // said.
-        let mut certificates = rustls_native_certs::load_native_certs().certs;
-        if let Some(path) = ca {
-            let unusable = |error: &dyn std::fmt::Display| format!("--ca {}: {error}", path.display());
-            let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
-            let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
-            if read.is_empty() {
-                return Err(unusable(&"it contains no certificate"));
-            }
-            certificates.extend(read);
+    pub(in crate::doctor) fn add_file(&mut self, path: &Path) -> Result<(), InvalidOption> {
+        let unusable = |error: &dyn fmt::Display| InvalidOption::Certificates {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
+        let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
+        if read.is_empty() {
+            return Err(unusable(&"it contains no certificate"));
         }
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates.iter().cloned());
-        Ok(Self {
-            roots,
-            certificates,
-            provider: Arc::new(aws_lc_rs::default_provider()),
-        })
+        self.add(read);
+        Ok(())
+    }
+
+    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) {
+        self.roots.add_parsable_certificates(certificates.iter().cloned());
+        self.certificates.extend(certificates);
     }
 
     /// Verifies that a chain leads to a trusted certificate at that time. The name is not checked.

@@ -1,33 +1,51 @@
-//! [`Target`]: the server to ask.
+//! [`ServerUrl`]: the address of the server to ask.
 
 use axum::http::{Uri, uri::Authority};
 use std::{fmt, path::PathBuf};
 
-/// Path that every registry answers.
-pub(super) const BASE: &str = "/v2/";
-
-/// Parsed URL.
+/// Parsed address of a server, with the path to request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ServerUrl {
     url: String,
     transport: Transport,
     authority: Authority,
     path: String,
-    /// True if only some networks may connect, so that a refusal also shows that the server is alive.
-    pub(super) may_refuse: bool,
 }
 
+/// Transport to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+#[non_exhaustive]
+pub(crate) enum Transport {
+    /// HTTP over TCP.
     Plain,
+    /// HTTPS.
     Tls,
-    /// Unix socket with this path.
+    /// HTTP over the Unix socket with this path.
     Unix(PathBuf),
 }
 
-impl Target {
+/// Reason for which a text is no [`ServerUrl`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum InvalidServerUrl {
+    /// The URL contains a user, and possibly a password. It is not shown.
+    #[error("the URL must not contain a user")]
+    User,
+    /// The text has another form.
+    #[error("{url:?} is not a URL such as http://127.0.0.1:5000")]
+    Form {
+        /// The text.
+        url: String,
+    },
+}
+
+impl ServerUrl {
     /// Parses `http://HOST:PORT`, `https://…`, or, as nginx spells it, `unix:SOCKET:PATH`. The default path is `base`.
-    pub(crate) fn parse(url: &str, base: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidServerUrl`] if it has another form, or contains a user.
+    pub(crate) fn parse(url: &str, base: &str) -> Result<Self, InvalidServerUrl> {
         if let Some(socket) = url.strip_prefix("unix:") {
             let (socket, path) = match socket.split_once(":/") {
                 Some((socket, path)) => (socket, format!("/{path}")),
@@ -38,7 +56,6 @@ impl Target {
                 transport: Transport::Unix(socket.into()),
                 authority: Authority::from_static("localhost"),
                 path,
-                may_refuse: false,
             });
         }
         let authority = url
@@ -47,10 +64,9 @@ impl Target {
             .split('/')
             .next();
         if authority.is_some_and(|authority| authority.contains('@')) {
-            // Not shown: there is a password in it.
-            return Err("the URL must not contain a user".into());
+            return Err(InvalidServerUrl::User);
         }
-        let malformed = || format!("{url:?} is not a URL such as http://127.0.0.1:5000");
+        let malformed = || InvalidServerUrl::Form { url: url.to_owned() };
         let uri: Uri = url.parse().or(Err(malformed()))?;
         let transport = match uri.scheme_str() {
             // `HOST:PORT` alone.
@@ -68,40 +84,48 @@ impl Target {
             transport,
             authority,
             path: path.to_owned(),
-            may_refuse: false,
         })
     }
 
-    pub(super) const fn transport(&self) -> &Transport {
+    /// Returns the transport.
+    #[must_use]
+    pub(crate) const fn transport(&self) -> &Transport {
         &self.transport
     }
 
     /// Returns the host in the form for the resolver: an IPv6 address is without brackets.
-    pub(super) fn host(&self) -> &str {
+    #[must_use]
+    pub(crate) fn host(&self) -> &str {
         let host = self.authority.host();
         host.strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    /// Returns the port, by default that of the scheme.
+    #[must_use]
+    pub(crate) fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(match self.transport {
             Transport::Plain | Transport::Unix(_) => 80,
             Transport::Tls => 443,
         })
     }
 
-    pub(super) fn authority(&self) -> &str {
+    /// Returns the value of `Host`.
+    #[must_use]
+    pub(crate) fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    pub(super) fn path(&self) -> &str {
+    /// Returns the path to request, with its query.
+    #[must_use]
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 }
 
 /// Writes the URL as it was given.
-impl fmt::Display for Target {
+impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
@@ -146,7 +170,7 @@ mod tests {
                 "/debug/health",
             ),
         ] {
-            let target = Target::parse(url, BASE).unwrap();
+            let target = ServerUrl::parse(url, "/v2/").unwrap();
             assert_eq!(target.transport(), &transport, "{url}");
             assert_eq!(
                 (target.host(), target.port(), target.path()),
@@ -158,14 +182,16 @@ mod tests {
             ("unix:/run/r.sock", "/v2/"),
             ("unix:/run/r.sock:/registry/v2/", "/registry/v2/"),
         ] {
-            let target = Target::parse(url, BASE).unwrap();
+            let target = ServerUrl::parse(url, "/v2/").unwrap();
             assert_eq!(target.transport(), &Transport::Unix("/run/r.sock".into()));
             assert_eq!(target.path(), path);
         }
-        let error = Target::parse("http://ann:secret@r.example/", BASE).unwrap_err();
+        let error = ServerUrl::parse("http://ann:secret@r.example/", "/v2/")
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("secret"), "{error}");
         for url in ["", "/v2/", "ftp://x", "http://"] {
-            assert!(Target::parse(url, BASE).is_err(), "{url}");
+            assert!(ServerUrl::parse(url, "/v2/").is_err(), "{url}");
         }
     }
 }

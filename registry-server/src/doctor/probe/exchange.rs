@@ -1,9 +1,8 @@
-//! One request and its answer.
+//! One request without a body, and its answer.
 
-use axum::{
-    body::Body,
-    http::{Request, Response},
-};
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Sends one request over a connection of its own.
 pub(super) async fn send(
     connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request<Body>,
+    request: Request<Empty<Bytes>>,
 ) -> hyper::Result<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
     tokio::spawn(connection);

@@ -47,6 +47,7 @@ CRATES = {
     # Of use without a registry.
     "registry-reload": Rule(never=RUNTIMES | SERVERS, packages=2),
     "registry-tls": Rule(may_use=RELOAD, never=frozenset({"axum"})),
+    "registry-doctor": Rule(never=frozenset({"axum"})),
     "registry-health": Rule(never=SERVERS | {"rustix"}),
     # Suites for backends and registries.
     "registry-conformance": Rule(may_use=CORE | {"registry-test"}, never=SERVERS),

@@ -40,6 +40,7 @@ ALLOWED = {
     },
     "registry-reload": set(),
     "registry-tls": {"http", "tokio"},
+    "registry-doctor": set(),
     "registry-health": set(),
     "registry-conformance": {"http", "libtest_mimic", "registry_core"},
     "registry-test": {"http", "registry_core"},

@@ -14,7 +14,6 @@ mod command;
 mod config;
 mod debug;
 mod denied;
-mod doctor;
 mod files;
 mod headers;
 mod health;

@@ -1,11 +1,8 @@
 //! `registry doctor`: examines a registry from outside, as its clients see it, and reports faults with remedies.
 
-use crate::{
-    cli,
-    doctor::{Doctor, User},
-    prompt,
-};
+use crate::{cli, prompt};
 use registry_core::RepositoryName;
+use registry_doctor::{Doctor, User};
 use rustix::termios::tcgetwinsize;
 use std::{
     env,

@@ -6,11 +6,11 @@ use super::{
     units::{self, duration},
 };
 use crate::{
-    doctor::ServerUrl,
     health::{Check, CheckProbe as Probe},
     listen::Listen,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use registry_doctor::ServerUrl;
 use std::{path::PathBuf, time::Duration};
 
 /// Default interval of registry:2.

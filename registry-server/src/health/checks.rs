@@ -1,12 +1,12 @@
 //! `health.file`, `health.http` and `health.tcp`: further checks of the server's health, as with registry:2.
 
-use crate::doctor::{ServerUrl, Transport};
 use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use registry_doctor::{ServerUrl, Transport};
 use registry_health::{Health, Watch};
 use std::{convert::Infallible, future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{

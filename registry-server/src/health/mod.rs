@@ -10,11 +10,11 @@ use crate::{
     causes::with_causes,
     cli::Health,
     config::{self, Config, Settings, Sources},
-    doctor::{Probe, ServerUrl},
     listen::Listen,
     printable,
     socket::Socket,
 };
+use registry_doctor::{Probe, ServerUrl};
 use std::{
     error::Error,
     io::{self, Write as _},

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 /// ```
 /// use registry_core::UploadId;
 ///
-/// // Take the bytes from a source of randomness: whoever guesses an id may continue the session.
+/// // Use random bytes, so that clients cannot guess the ids of other sessions.
 /// let id = UploadId::from_random([0x5a; 16]);
 /// assert_eq!(id.to_string(), "5a5a5a5a-5a5a-4a5a-9a5a-5a5a5a5a5a5a");
 /// assert_eq!(UploadId::parse(&id.to_string()), Ok(id));

@@ -117,6 +117,13 @@ impl<T> Context<T> for io::Result<T> {
 }
 
 /// Reasons why a directory cannot be opened.
+///
+/// ```
+/// use registry_storage_fs::{FsStorage, OpenError};
+///
+/// let refused = FsStorage::options().read_only().open("/no/such/directory");
+/// assert!(matches!(refused, Err(OpenError::Unusable { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

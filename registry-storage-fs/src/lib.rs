@@ -1,67 +1,106 @@
-//! A directory on disk as the storage of a registry, in the layout of registry:2.
+//! Storage of a registry in a directory on disk, in the layout of registry:2.
 //!
-//! An existing volume of registry:2 is served as it is, and can be handed back. [`FsStorage`] implements the
-//! contracts of [`registry_core::storage`]. One process owns a directory, and a second is refused; any number of others
-//! [read](FsOptions::read_only) beside it.
+//! [`FsStorage`] implements the contracts of [`registry_core::storage`]. It serves an existing volume of registry:2
+//! without a conversion, and registry:2 can serve the directory again later.
 //!
 //! ```
-//! # let directory = tempfile::tempdir()?;
-//! # let root = directory.path();
-//! use registry_core::{RepositoryName, storage::{Page, Storage}};
+//! use registry_core::{MediaType, Registry, Tag, service::ManifestPush};
 //! use registry_storage_fs::FsStorage;
 //!
-//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-//! let storage = FsStorage::open(root)?;
-//! let all = storage.repositories(Page { after: None, limit: 100 }).await?;
-//! assert!(all.items.is_empty());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     # let directory = tempfile::tempdir()?;
+//!     # let root = directory.path();
+//!     // Open the directory, which is created if it does not exist. Uploads leave 16 MiB of the disk free.
+//!     let storage = FsStorage::options().min_free(16 << 20).open(root)?;
+//!
+//!     // Push an image to a registry on it.
+//!     let registry = Registry::builder(storage).build();
+//!     let repository = registry.repository("team/app")?;
+//!     let config = repository.push_blob("{}", None).await?;
+//!     let manifest = serde_json::json!({
+//!         "schemaVersion": 2,
+//!         "mediaType": MediaType::OCI_MANIFEST,
+//!         "config": {
+//!             "mediaType": "application/vnd.oci.empty.v1+json",
+//!             "digest": config.digest.to_string(),
+//!             "size": config.size,
+//!         },
+//!         "layers": [],
+//!     });
+//!     let push = ManifestPush::new(Tag::parse("v1")?, manifest.to_string());
+//!     let pushed = repository.put_manifest(push).await?;
+//!
+//!     // Everything survives the end of the process.
+//!     drop((repository, registry));
+//!     let registry = Registry::builder(FsStorage::open(root)?).build();
+//!     let stored = registry.repository("team/app")?.manifest("v1").await?;
+//!     assert_eq!(stored.ok_or("no such tag")?.digest, pushed.digest);
+//!     Ok(())
+//! }
 //! ```
+//!
+//! # Where to start
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`FsStorage::open`] | opens a directory with the default options |
+//! | [`FsStorage::options`] | options: [durability](FsOptions::durability), [free space](FsOptions::min_free), [read-only](FsOptions::read_only) |
+//! | [`OpenError`] | reasons why a directory cannot be opened, such as another process that has it open |
+//! | [`FsStorage::quarantined`] | number of damaged items, for a metric or a health check |
+//! | [`registry_core::storage`] | the operations of a storage |
+//!
+//! The operations of a storage need a tokio runtime, and run on its blocking pool. This crate starts no task that
+//! recurs; [`Registry::upkeep`](registry_core::Registry::upkeep) ends abandoned upload sessions.
+//!
+//! # Processes
+//!
+//! One process owns a directory, and a second one is [refused](OpenError::InUse). Any number of processes can
+//! [read](FsOptions::read_only) it at the same time. Clones of an [`FsStorage`] share one storage, which stays open until
+//! the last clone is dropped.
 //!
 //! # Layout
 //!
-//! All paths are below `<root>/docker/registry/v2`. registry:2 ignores the paths marked with `+`, which it does not know:
+//! All paths are below `<root>/docker/registry/v2`. registry:2 does not know the paths marked with `+`, and ignores them:
 //!
 //! ```text
 //! blobs/<algorithm>/<first two digits>/<hex>/data             every blob and manifest, once
-//! repositories/<name>/_layers/<algorithm>/<hex>/link          the repository holds the blob
-//! repositories/<name>/_manifests/revisions/<algorithm>/<hex>/link   … the manifest
+//! repositories/<name>/_layers/<algorithm>/<hex>/link          the repository has the blob
+//! repositories/<name>/_manifests/revisions/<algorithm>/<hex>/link   the repository has the manifest
 //! repositories/<name>/_manifests/tags/<tag>/current/link      the target of the tag
-//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   each target it ever had; not read here
+//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   each earlier target; not read here
 //! + repositories/<name>/_manifests/media-types/<algorithm>/<hex>   the media type, if the manifest does not state it
 //! repositories/<name>/_uploads/<id>/{data,startedat,hashstates/<algorithm>/<offset>}   an upload session
 //! + repositories/<name>/_uploads/<id>/session                 offset and state of the session
 //! + _staging/                                                 files being written; emptied at opening
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             damaged content, for the operator
 //! + _sessions/<id>                                            the repository of an open session; derived
-//! + _owner                                                    locked by the process that has the directory; its id and host
+//! + _owner                                                    locked by the owner; its process id and host
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
 //! + _index/_owner                                             locked while its process maintains that index
 //! ```
 //!
-//! A link file holds the text of a digest and nothing else. A blob pushed by its sha512 is stored under it;
-//! registry:2 stores it under its sha256, with a link to that, which is read too. Referrers are derived
-//! from the manifests; their index counts while its owner runs, and is built again if it is missing.
+//! A link file contains the text of a digest and nothing else. A blob that was pushed by its sha512 is stored under
+//! that digest. registry:2 stores it under its sha256, with a link to that, which can be read here, too. Referrers are
+//! derived from the manifests. Their index counts while its owner runs, and is built again if it is missing.
 //!
 //! # Guarantees
 //!
-//! - Data of an acknowledged call survives a power loss, unless [`Durability::Relaxed`] was chosen.
-//!   Upload sessions survive the process.
-//! - No reader sees half a file, and a crash at any point leaves a directory that opens and serves what was
-//!   acknowledged. Files that a crash of another program left empty or garbled count as absent, and the next push
-//!   of the same content replaces them.
-//! - An upload that fails or is cancelled leaves no directory behind: empty directories are removed, upwards, until
-//!   one has content or another upload.
-//! - Content with another digest than the one it is stored under is absent for everybody once that is found, and the
-//!   next push of it succeeds. It moves to `_quarantine`, whose items [`FsStorage::quarantined`] counts. A disk error
-//!   moves nothing.
-//! - Nothing is written to a directory that took the place of the opened one: all writes are refused until that is
-//!   back.
-//! - A system error is never "not found". Lists for readers leave out a repository that somebody made unreadable; lists
-//!   for inspection show it as unreadable.
-//! - Blobs are written once and never changed: a push of content that is there replaces the file by one with the
-//!   same, verified bytes, and open readers keep theirs.
+//! - Acknowledged data survives a power loss, unless [`Durability::Relaxed`] is set. Upload sessions survive the
+//!   process.
+//! - A reader never sees a part of a file. After a crash at any point, the directory can be opened and serves all
+//!   acknowledged content. Files that a crash of another program left empty or garbled count as absent. The next push of
+//!   the same content replaces them.
+//! - A failed or cancelled upload leaves no directory behind. Its empty directories are removed, upwards, up to the
+//!   first one with content or another upload.
+//! - Content with another digest than its name counts as absent as soon as that is found, and can be pushed again. It
+//!   moves to `_quarantine`. A disk error moves nothing.
+//! - Nothing is written to a directory that was put in the place of the opened one. All writes are refused until the
+//!   opened one is back.
+//! - A system error is never "not found". Lists for readers leave out an unreadable repository; lists for inspection
+//!   show it as unreadable.
+//! - The bytes of a stored blob never change. A push of existing content replaces the file by one with the same,
+//!   verified bytes. Open readers keep the old file.
 
 #[cfg(test)]
 extern crate self as registry_storage_fs;

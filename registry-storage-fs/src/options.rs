@@ -1,4 +1,4 @@
-//! [`FsOptions`]: opening a directory.
+//! [`FsOptions`]: options for opening a directory, and the steps of opening it.
 
 use crate::{
     condition::{warn_of_mounts, warn_of_reserve},
@@ -30,29 +30,71 @@ pub struct FsOptions {
 }
 
 impl FsOptions {
-    /// Sets the failures that an acknowledged write survives. [`Durability::Full`] unless set.
+    /// Sets the failures that an acknowledged write survives. Default: [`Durability::Full`].
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_core::storage::Storage;
+    /// use registry_storage_fs::{Durability, FsStorage};
+    ///
+    /// let storage = FsStorage::options().durability(Durability::Relaxed).open(root)?;
+    /// assert!(!storage.abilities().durable);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
     }
 
-    /// Sets the number of bytes of the file system that uploads must leave free. 0 unless set.
+    /// Sets the number of bytes of the file system that uploads must leave free. Default: 0.
     ///
-    /// An upload that would leave less is refused with [`StorageError::Full`](registry_core::storage::StorageError::Full): when it is opened, when it continues,
-    /// and while it is received, to within 16 MiB for each upload in progress. Nothing of the refused request stays; a
-    /// session can still be closed with the bytes of earlier requests. Manifests, mounts and deletions continue, so
-    /// everything else works on a disk that fills up.
+    /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it continues, and
+    /// while it is received, with a tolerance of 16 MiB for each upload in progress. The bytes of the refused request are
+    /// removed. A session can still be closed with the bytes of earlier requests. Manifests, mounts and deletions are not
+    /// refused.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_core::storage::{StorageError, StorageHealth};
+    /// use registry_storage_fs::FsStorage;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// // No disk has as much.
+    /// let storage = FsStorage::options().min_free(u64::MAX).open(root)?;
+    /// let refused = storage.accepts_uploads().await;
+    /// assert!(matches!(refused, Err(StorageError::Full { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`StorageError::Full`]: registry_core::storage::StorageError::Full
     #[must_use]
     pub const fn min_free(self, min_free: u64) -> Self {
         Self { min_free, ..self }
     }
 
-    /// Opens the directory for reading only. Nothing is written, created or locked, so the directory may be one that
-    /// this process cannot write, such as a mounted snapshot. Any number of such storages share a directory with its
-    /// owner and see its changes: nothing that may change is remembered.
+    /// Opens the directory for reading only. Nothing is written, created or locked. The directory may be one that this
+    /// process cannot write, such as a mounted snapshot. Any number of such storages share a directory with its owner,
+    /// and see its changes at once.
     ///
-    /// Referrers are found by the index that the owner maintains beside the repositories. Without a running owner,
-    /// each manifest of a repository is read once, when the repository is first asked for referrers.
+    /// Referrers are found by the index that the owner maintains. Without a running owner, the first request for the
+    /// referrers of a repository reads each manifest of that repository once.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_core::storage::Storage;
+    /// use registry_storage_fs::FsStorage;
+    ///
+    /// let owner = FsStorage::open(root)?;
+    /// let reader = FsStorage::options().read_only().open(root)?;
+    /// assert!(owner.write().is_some());
+    /// assert!(reader.write().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn read_only(self) -> Self {
         Self {
@@ -61,14 +103,26 @@ impl FsOptions {
         }
     }
 
-    /// Opens the storage in `root`, which is created if it does not exist; registry:2 calls it `rootdirectory`.
+    /// Opens the storage in `root`, which is created if it does not exist. The configuration of registry:2 calls it
+    /// `rootdirectory`.
     ///
-    /// Does not wait for another process that has it open. A host that starts while its predecessor ends retries for
+    /// Does not wait for another process that has it open. A host that starts while its predecessor ends should retry for
     /// some time after [`OpenError::InUse`].
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_storage_fs::{FsStorage, OpenError};
+    ///
+    /// let storage = FsStorage::options().open(root)?;
+    /// let second = FsStorage::options().open(root);
+    /// assert!(matches!(second, Err(OpenError::InUse { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing but possibly empty directories was changed.
+    /// [`OpenError`]. At most empty directories were created.
     pub fn open(self, root: impl AsRef<Path>) -> Result<FsStorage, OpenError> {
         let root = root.as_ref();
         let layout = Layout::new(root);
@@ -141,6 +195,15 @@ impl FsStorage {
     }
 
     /// Returns the options, at their defaults.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_storage_fs::FsStorage;
+    ///
+    /// let storage = FsStorage::options().min_free(1 << 20).open(root)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn options() -> FsOptions {
         FsOptions::default()

@@ -54,6 +54,14 @@ impl FsStorage {
     /// Counts the items in quarantine: content that was found damaged and moved to `_quarantine`. Blocks while it
     /// lists that directory.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// let storage = registry_storage_fs::FsStorage::open(root)?;
+    /// assert_eq!(storage.quarantined()?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The error of the system call.

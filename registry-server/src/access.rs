@@ -1,15 +1,10 @@
-//! Access rules: `--access RULES.yml`, and `registry access explain`.
+//! Access rules: `access.rules` and `--access RULES.yml`.
 
-use crate::{absent, cli::Explain, denied, printable};
+use crate::{absent, denied};
 use registry_auth_htpasswd::Htpasswd;
-use registry_auth_rules::{Rules, RulesFile, Who};
-use registry_core::{RepositoryName, auth::Decision, service::Builder};
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use registry_auth_rules::{Rules, RulesFile};
+use registry_core::service::Builder;
+use std::{error::Error, path::Path};
 
 /// Opens the rules for a server.
 pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
@@ -52,34 +47,4 @@ pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>, logins: bool)
     let watched = rules.clone();
     tokio::spawn(async move { watched.watch().await });
     registry.authorizer(rules)
-}
-
-/// Prints the rule that decides. The exit code is 0 if it allows the action, or else 1.
-pub(crate) fn explain(options: &Explain) -> Result<ExitCode, Box<dyn Error>> {
-    let rules = RulesFile::open(&options.rules)?.rules();
-    let user = match &*options.user {
-        "-" => None,
-        user => match user.parse()? {
-            Who::Anonymous => None,
-            Who::User(name) => Some(name),
-            _ => {
-                return Err(format!(
-                    "`{user}` is not a user name; use a name, or `-` for a client without a login"
-                )
-                .into());
-            }
-        },
-    };
-    let repository = RepositoryName::parse(&options.repository)
-        .map_err(|error| format!("`{}`: {error}", options.repository))?;
-
-    for warning in rules.warnings() {
-        writeln!(io::stderr(), "warning: {}", printable::Lines(warning))?;
-    }
-    let explanation = rules.explain(user.as_deref(), &[], options.action.into(), &repository);
-    writeln!(io::stdout(), "{}", printable::Lines(&explanation))?;
-    Ok(match explanation.decision {
-        Decision::Allow => ExitCode::SUCCESS,
-        _ => ExitCode::from(1),
-    })
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     causes::with_causes,
-    health::Check,
+    health_checks::Check,
     listen::{Listen, bind},
 };
 use axum::{

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    registry_server::main()
+    registry_server::command_line::main()
 }

@@ -1,9 +1,9 @@
 //! HTTPS: certificates and their renewal, and the redirect on port 80.
 
 use crate::{
+    causes::with_causes,
     denied,
     listen::{Listen, bind},
-    with_causes,
 };
 use axum::{Router, extract::Request};
 use registry_tls::{Acme, Files, Options, Tls, TlsError};

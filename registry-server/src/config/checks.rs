@@ -6,7 +6,7 @@ use super::{
     units::{self, duration},
 };
 use crate::{
-    health::{Check, CheckProbe as Probe},
+    health_checks::{Check, Probe},
     listen::Listen,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     admission::Admission,
     debug::{self, StorageCheck},
-    health::Check,
+    health_checks::Check,
     layer_urls::{LayerUrls, Pattern},
     listen::Listen,
     socket::Socket,

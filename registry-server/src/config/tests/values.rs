@@ -2,7 +2,7 @@
 
 use super::{LEAST, load, notices, settings};
 use crate::config::{Location, remedies, render};
-use crate::health::CheckProbe as Probe;
+use crate::health_checks::Probe;
 use crate::socket::Socket;
 use registry_core::service::Setting;
 use std::time::Duration;

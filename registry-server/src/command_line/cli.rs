@@ -1,6 +1,7 @@
 //! Command line: the forms of registry:2, and our own.
 
-use crate::{config, htpasswd};
+use super::htpasswd;
+use crate::config;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
 

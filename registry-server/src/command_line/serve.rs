@@ -1,18 +1,15 @@
 //! `registry serve`: opens the directory, listens, and drains connections after a signal.
 
+use super::{announce::announce, cli::Serve, files, log};
 use crate::{
     absent, access,
     access_log::AccessLog,
     admission::Admission,
-    announce::announce,
     backend,
-    cli::Serve,
     config::{self, Config, Location, Settings, Sources, StorageKind},
     debug::Debug,
-    files,
     headers::AnswerHeaders,
     links::LinksFromRequest,
-    log,
     proxies::ProxyWarnings,
     root,
     socket::Bound,

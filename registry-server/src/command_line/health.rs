@@ -1,14 +1,8 @@
 //! `registry health`: checks that a server is alive, for a container's `HEALTHCHECK`.
-//!
-//! [`Check`] is for the opposite direction: a check that contributes to the server's own health.
 
-mod checks;
-
-pub(crate) use self::checks::{Check, Probe as CheckProbe};
-
+use super::cli::Health;
 use crate::{
     causes::with_causes,
-    cli::Health,
     config::{self, Config, Settings, Sources},
     listen::Listen,
     printable,

@@ -1,7 +1,7 @@
 //! Reads passwords from the command line, from standard input, or from a terminal without echo.
 
 use super::{message::Failure, options::PasswordFrom};
-use crate::prompt::{self, line_of};
+use crate::command_line::prompt::{self, line_of};
 use std::io::{self, IsTerminal as _};
 
 /// Maximum length in bytes, as in Apache's `htpasswd`.

@@ -1,6 +1,6 @@
 //! `registry doctor`: examines a registry from outside, as its clients see it, and reports faults with remedies.
 
-use crate::{cli, prompt};
+use super::{cli, prompt};
 use registry_core::RepositoryName;
 use registry_doctor::{Doctor, User};
 use rustix::termios::tcgetwinsize;

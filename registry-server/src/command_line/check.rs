@@ -1,0 +1,49 @@
+//! `registry config check`: prints the effective configuration to standard output, and notices to standard error.
+
+use crate::{
+    access,
+    config::{self, Config, Sources},
+    printable, users,
+};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+/// Prints the effective configuration, and what is remarkable in it.
+///
+/// Checks that the files of users and rules can be read. A file of users that the server would create may be missing.
+pub(crate) fn run(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(Sources {
+        file,
+        variables: config::variables(),
+        flags: Vec::new(),
+    })?;
+    let mut out = io::stdout().lock();
+    out.write_all(config::render(&config).as_bytes())?;
+    out.flush()?;
+    let mut err = io::stderr().lock();
+    for notice in &config.notices {
+        writeln!(err, "{notice}")?;
+    }
+    let login = config.settings.login.as_ref();
+    let users = users::open(login.filter(|login| !login.autocreate))?;
+    let mut remarks = config.notices.len();
+    if let Some(path) = &config.settings.access {
+        let rules = access::open(path)?.rules();
+        // What a file of users will hold that the server makes is not known.
+        if users.is_some() || login.is_none() {
+            for remark in access::remarks(&rules, users.as_ref()) {
+                writeln!(err, "access rules: {}", printable::Line(remark))?;
+                remarks += 1;
+            }
+        }
+    }
+    match remarks {
+        0 => {}
+        1 => writeln!(err, "1 remark above; it does not prevent a start")?,
+        remarks => writeln!(err, "{remarks} remarks above; they do not prevent a start")?,
+    }
+    Ok(())
+}

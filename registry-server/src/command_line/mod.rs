@@ -1,0 +1,65 @@
+//! The command line of the binary `registry`: sets up the log, waits for signals, reads the environment and prints.
+//!
+//! The rest of the crate does none of this. A host that has a command line of its own starts a server from a
+//! configuration instead.
+
+mod announce;
+mod check;
+mod cli;
+mod doctor;
+mod explain;
+mod files;
+mod health;
+mod htpasswd;
+mod log;
+mod prompt;
+mod serve;
+
+use crate::{causes::with_causes, printable};
+use clap::Parser as _;
+use std::{
+    ffi::OsStr,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+/// Runs the command line of the binary `registry`, and returns the exit code of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // A link of that name is all that a container needs for `--entrypoint htpasswd`.
+    if called("htpasswd") {
+        return htpasswd::run(htpasswd::Program::parse().options);
+    }
+    let cli::Cli { command, .. } = cli::Cli::parse_from(cli::arguments(std::env::args_os()));
+    let done = |result: Result<(), _>| result.map(|()| ExitCode::SUCCESS);
+    let (result, failure) = match command {
+        cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
+        cli::Command::Config(cli::Config::Check { config }) => (done(check::run(config)), ExitCode::FAILURE),
+        cli::Command::Health(options) => (done(health::run(options)), ExitCode::FAILURE),
+        // 1 is an answer there, and below.
+        cli::Command::Doctor(options) => (doctor::run(options), ExitCode::from(2)),
+        cli::Command::Htpasswd(options) => return htpasswd::run(options),
+        cli::Command::Access(cli::Access::Explain(options)) => (explain::run(&options), ExitCode::from(2)),
+        cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            for line in printable::Lines(with_causes(&*error)).to_string().lines() {
+                // Nothing is left to tell it to if standard error is gone.
+                let _ = writeln!(io::stderr(), "registry: {line}");
+            }
+            failure
+        }
+    }
+}
+
+const NO_COLLECTION: &str = "garbage collection is not available yet, and nothing was removed; deleted content stays on the disk until then";
+
+/// Returns true if this program was started under that name.
+fn called(name: &str) -> bool {
+    std::env::args_os()
+        .next()
+        .is_some_and(|path| Path::new(&path).file_name() == Some(OsStr::new(name)))
+}

@@ -1,4 +1,4 @@
-//! Appending to an upload session: receiving the next piece while this one is written and hashed.
+//! Appends to an upload session. The next piece is received while the last one is written and hashed.
 
 use crate::{
     error::Context,
@@ -54,7 +54,7 @@ impl FsStorage {
         let mut received = body.next(share.piece()).await;
         while let Ok(Some(piece)) = received {
             let write = self.blocking(move |store| appending.write(store, &piece));
-            // A failed write is told at once; only a good one waits for the next piece.
+            // A failed write returns at once. A successful one waits for the next piece.
             let receive = async { Ok(body.next(share.piece()).await) };
             (appending, received) = tokio::try_join!(write, receive)?;
             let written = appending.hasher.offset();
@@ -94,7 +94,7 @@ impl Appending {
 
     fn write_and_record(&mut self, store: &Store, piece: &Piece) -> Result<()> {
         self.write_and_hash(piece)?;
-        // The next piece may be as large as any.
+        // The next piece may have the maximum size.
         if self.hasher.offset() - self.paused > PAUSE_EVERY - pieces::MOST as u64 {
             self.pause(store)?;
         }
@@ -104,10 +104,10 @@ impl Appending {
     /// Brings the session into the state that an append leaves when it fails with `error`, and returns the error.
     fn failed(&mut self, store: &Store, error: StorageError) -> StorageError {
         let left = if self.closing || matches!(error, StorageError::Full { .. }) {
-            // Were it kept, the disk would stay full until somebody ends the session.
+            // Kept bytes would fill the disk until the session ends.
             self.undo(store)
         } else {
-            // The hasher stands at the last piece that was written whole; that much is worth keeping.
+            // The hasher contains all pieces that were written completely. Those are kept.
             let _ = self.file.set_len(self.hasher.offset());
             self.keep(store)
         };
@@ -123,7 +123,7 @@ impl Appending {
         piece.hash(&mut self.hasher)
     }
 
-    /// Records what was received, unless the body closes the session, and checks that there is room for more.
+    /// Records the received bytes, unless the body closes the session, and checks that there is space for more.
     fn pause(&mut self, store: &Store) -> Result<()> {
         self.paused = self.hasher.offset();
         if !self.closing {
@@ -132,7 +132,8 @@ impl Appending {
         store.require_room(0)
     }
 
-    /// Drops what was appended, which frees space, and then records that. The order matters: the record needs space.
+    /// Truncates the data to its length before the append, and then records that. The order matters: the record needs
+    /// the freed space.
     fn undo(&mut self, store: &Store) -> Result<()> {
         let session = &mut self.claimed.session;
         let path = session.data();
@@ -209,7 +210,7 @@ mod tests {
         let state = storage.append_body(&repository, state, &mut body).await.unwrap();
         assert_eq!(state.offset, BEFORE);
 
-        // Unannounced, as a chunked body is: only what is looked at on the way can stop it.
+        // Without a length, as a chunked body: only a check while it is received can refuse it.
         let endless = pin!(zeros(80 << 20));
         let mut body = UploadBody::new(endless, &state, closing);
         let hasher = body.take_hasher().unwrap();

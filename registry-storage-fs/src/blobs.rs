@@ -1,7 +1,7 @@
-//! Blobs: looking one up, opening it, mounting it, letting go of it, and checking one that looks wrong.
+//! Blobs of a repository: finding, opening, mounting and deleting them.
 //!
-//! A repository holds a blob by a link file, whose content says what the blob is stored as: for most blobs their
-//! own digest, for the sha512 blobs of registry:2 the sha256 of the same bytes.
+//! A repository has a blob by a link file. It contains the digest that the blob is stored under. That is the digest of
+//! the blob, or, for the sha512 blobs of registry:2, the sha256 of the same bytes.
 
 use crate::{
     error::{Context, FsError},
@@ -35,7 +35,7 @@ impl Store {
             return Ok(None);
         };
         let found = self.stored(&target)?;
-        // Only the owner hears of deletions.
+        // Only the owner removes the entry at a deletion.
         if found.is_some() && self.is_owned() {
             self.holders.add(digest, repository);
         }
@@ -73,7 +73,7 @@ impl Store {
                 .resolve(info.size)
                 .ok_or(StorageError::RangeUnsatisfiable { size: info.size })?,
         };
-        // A hint: reads that do wait for the disk bring in what follows them.
+        // A hint for the kernel: reads from the disk also read the following bytes.
         let _ = rustix::fs::fadvise(&file, range.start, None, rustix::fs::Advice::Sequential);
         let file = Arc::new(file);
         let stream = FileBody::new(
@@ -113,7 +113,7 @@ impl Store {
             return Ok(None);
         };
         let mut changes = self.disk.changes();
-        // The push that brought the data may still be on its way to making its name last.
+        // The push of the data may be in progress, and its name not durable yet.
         changes.ensure_durable(&self.layout.blob(&target))?;
         let link = self.layout.layer(to, digest);
         self.place(digest, &link, || {

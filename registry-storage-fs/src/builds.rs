@@ -1,9 +1,12 @@
 //! [`Builds`]: work that reads a whole repository, for requests that wait for its outcome.
 //!
-//! Such work takes seconds where a repository is large, and requests for it come in crowds. So it is done once for
-//! all that wait, only [`AT_ONCE`] of it runs at a time in all repositories, and whoever waits holds no thread: the
-//! blocking pool stays free for reads. It goes on to its end when nobody waits any more, because the next client would
-//! begin it again, and ends early only when the storage is closed.
+//! Such work takes seconds for a large repository, and many requests may need it at the same time. Therefore:
+//!
+//! - It is done once for all waiting requests.
+//! - At most [`AT_ONCE`] builds run at the same time, in all repositories.
+//! - A waiting request occupies no thread, so that the blocking pool stays free for reads.
+//! - A build continues when no request waits any more, because the next request would start it again. It ends early
+//!   only when the storage is closed.
 
 use crate::runtime::runtime;
 use registry_core::{
@@ -79,7 +82,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
     ) -> Result<Waiting<T>> {
         let runtime = runtime()?;
         let mut shared = lock(&self.shared);
-        // One whose runtime was shut down will never have an outcome.
+        // A build whose runtime was shut down will never have an outcome.
         if let Some(waiting) = shared.get(repository)
             && waiting.has_changed().is_ok()
         {
@@ -225,7 +228,7 @@ mod tests {
         let builds = Builds::new(Share::WhileItRuns, &turns());
         let first = runtime();
         first.block_on(async {
-            // Nobody gives it a chance to begin.
+            // The runtime ends before the build starts.
             drop(builds.wait_for(&name("a"), || Ok(1)).unwrap());
         });
         drop(first);

@@ -2,8 +2,8 @@
 //!
 //! Every visible file appears by a rename, so no reader and no crash ever shows half of one. [`Changes`] is what one
 //! operation does to the directory: its files are synced before they get their names, and [`Changes::settle`] makes
-//! the names durable. Only then may the operation be acknowledged. With [`Durability::Relaxed`](crate::Durability::Relaxed) the order is the same
-//! and nothing is synced.
+//! the names durable. Only then may the operation be acknowledged. With
+//! [`Durability::Relaxed`](crate::Durability::Relaxed) the order is the same and nothing is synced.
 //!
 //! A name is durable once each directory on the way to it was synced after it got its own name. A new directory may
 //! come from an operation that still runs, or from a process that died before its sync. Its existence therefore proves
@@ -62,8 +62,8 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Does the same for a file on which no promise rests. If it exists it is whole, but it may be gone after a power
-    /// loss, because its directories are not synced.
+    /// Does the same for a derived file. If it exists it is complete, but it may be missing after a power loss, because
+    /// its directories are not synced.
     pub(crate) fn put_derived(&self, target: &Path, bytes: &[u8]) -> Result<(), FsError> {
         let staged = self.write_staged(bytes)?;
         rename_making_way(&staged.path, target)
@@ -77,14 +77,14 @@ impl Changes<'_> {
         if !has_content(&file, bytes).at("read", target)? {
             return self.put(target, bytes);
         }
-        // Whoever wrote it may not have synced it yet, or never meant to.
+        // Another process or operation may have written it without a sync.
         self.disk.sync_data(&file, target)?;
         self.give(target);
         Ok(())
     }
 
-    /// Makes an existing file durable, whoever left it: a process that died before the sync, one that never syncs, or
-    /// a running operation. A file that builds upon it must not be durable before it is.
+    /// Makes an existing file durable. It may come from a process that died before the sync, from one that never syncs,
+    /// or from a running operation. Call this before a file that depends on it becomes durable.
     pub(crate) fn ensure_durable(&mut self, target: &Path) -> Result<(), FsError> {
         if !self.disk.syncs() || self.disk.is_durable(target) {
             return Ok(());
@@ -98,15 +98,14 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Gives a file its name, in place of an existing one. The file was written and synced elsewhere below the same
-    /// root.
+    /// Publishes a file, in place of an existing one. It was written and synced elsewhere below the same root.
     pub(crate) fn publish(&mut self, from: &Path, target: &Path) -> Result<(), FsError> {
         rename_making_way(from, target)?;
         self.give(target);
         Ok(())
     }
 
-    /// Gives a staged directory its name; returns false if there is a directory already that is not empty.
+    /// Publishes a staged directory; returns false if there is already a directory that is not empty.
     ///
     /// The kernel renames a directory only over an empty one, so nothing is replaced. `inside` is the one file in it
     /// whose name must be durable.
@@ -186,7 +185,7 @@ impl Changes<'_> {
         Ok(discarded)
     }
 
-    /// Records that a file whose content is synced has got a name.
+    /// Records that a file with synced content was published.
     fn give(&mut self, target: &Path) {
         self.touch(target);
         self.given.push(target.to_path_buf());
@@ -200,8 +199,8 @@ impl Changes<'_> {
         }
     }
 
-    /// Makes all names durable: syncs each directory that got or lost an entry, and its parents that are not known to
-    /// be durable, each once.
+    /// Makes all names durable. Syncs each directory in which an entry was added or removed, and its parents that are
+    /// not known to be durable, each once.
     pub(crate) fn settle(self) -> Result<(), FsError> {
         if !self.disk.syncs() {
             return Ok(());
@@ -215,7 +214,7 @@ impl Changes<'_> {
                 if is_there && !is_synced {
                     synced.push(directory);
                 }
-                // One that is gone took its entries with it: then the one above it has changed.
+                // If the directory is gone, its parent has changed instead.
                 if directory == self.disk.top || is_there && self.disk.directories.is_durable(directory) {
                     break;
                 }
@@ -400,7 +399,7 @@ mod tests {
         };
         assert!(push());
 
-        // It cannot be removed; until that is known, it may be gone.
+        // The removal fails. Until that is known, the file counts as removed.
         fs::remove_file(&target).unwrap();
         fs::create_dir(&target).unwrap();
         assert!(disk.changes().remove(&target).is_err());

@@ -12,12 +12,12 @@ use std::{
 pub(crate) fn measure(directory: &Path) -> io::Result<Space> {
     let file_system = rustix::fs::statvfs(directory)?;
     let bytes = |blocks: u64| blocks.saturating_mul(file_system.f_frsize);
-    // Some file systems make inodes as they go, and have no count of them.
+    // Some file systems create inodes on demand, and do not count them.
     let files_free = (file_system.f_files > 0).then_some(file_system.f_favail);
     Ok(Space::new(bytes(file_system.f_bavail), bytes(file_system.f_blocks)).with_files_free(files_free))
 }
 
-/// Returns true if a file system has room for bytes, but for no more files to put them in.
+/// Returns true if a file system has free bytes, but no free inodes.
 pub(crate) fn is_out_of_files(path: &Path) -> bool {
     let measured = path
         .ancestors()
@@ -25,8 +25,8 @@ pub(crate) fn is_out_of_files(path: &Path) -> bool {
     measured.is_some_and(|room| lacks_files_alone(room.f_files, room.f_favail, room.f_bavail))
 }
 
-/// Returns true if only inodes are exhausted. Some file systems create inodes on demand and do not count them; some report
-/// none free when their bytes are exhausted.
+/// Returns true if only inodes are exhausted. Some file systems create inodes on demand and do not count them; some
+/// report none free when their bytes are exhausted.
 fn lacks_files_alone(files: u64, free_files: u64, free_bytes: u64) -> bool {
     files > 0 && free_files == 0 && free_bytes > 0
 }
@@ -44,7 +44,7 @@ pub(crate) fn warn_of_mounts(layout: &Layout) {
     }
 }
 
-/// Warns if no file system of this size could have as many bytes free as uploads leave: each of them is refused.
+/// Warns if the file system is smaller than the space that uploads must leave free, so that every upload is refused.
 pub(crate) fn warn_of_reserve(layout: &Layout, min_free: u64) {
     if let Ok(space) = measure(layout.top())
         && space.bytes_total < min_free

@@ -27,7 +27,7 @@ pub enum Durability {
 /// The writing side of a directory.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    /// Directory that contains everything. It and its parents are durable from opening on.
+    /// Directory that contains everything. It and its parents are made durable at opening.
     pub(crate) top: PathBuf,
     staging: Staging,
     durability: Durability,
@@ -86,7 +86,7 @@ impl Disk {
     pub(crate) fn discard(&self, directory: &Path, pointer: &Path) -> Result<bool, FsError> {
         let staged = self.stage()?;
         match fs::rename(directory, &staged.path) {
-            // Also where the staging area has gone.
+            // A missing staging directory has the same error.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(directory)? => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 remove_in_place(directory, pointer)?;
@@ -114,7 +114,7 @@ impl Disk {
 
     /// Removes a directory if it is empty. Returns true if it is gone.
     fn remove_if_empty(&self, directory: &Path) -> Result<bool, FsError> {
-        // Before it is forgotten: most are not empty, and would be synced again.
+        // A directory that is not empty must not be forgotten, since it would be synced again.
         let Some(mut entries) = fs::read_dir(directory).if_there("list", directory)? else {
             return Ok(true);
         };
@@ -127,7 +127,7 @@ impl Disk {
                 leaving.gone();
                 Ok(true)
             }
-            // It has got something, or is a link to a directory elsewhere.
+            // Another operation has added an entry, or it is a symbolic link to a directory.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -191,7 +191,7 @@ mod tests {
             changes.settle().unwrap();
             assert!(disk.directories.is_durable(directory));
         }
-        // A directory by its name, and it cannot be removed as one.
+        // A symbolic link to a directory cannot be removed as a directory.
         let elsewhere = top.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         fs::remove_dir(&emptied).unwrap();
@@ -215,7 +215,7 @@ mod tests {
         let disk = disk(top.path());
         let (session, staging) = (top.path().join("session"), top.path().join("_staging"));
         fs::create_dir(&session).unwrap();
-        // A name that leads nowhere, and cannot be made a directory.
+        // A dangling symbolic link, in whose place no directory can be created.
         fs::remove_dir(&staging).unwrap();
         std::os::unix::fs::symlink(top.path().join("nowhere"), &staging).unwrap();
 
@@ -245,7 +245,7 @@ mod tests {
 
         assert!(disk.changes().remove(&gone.join("file")).unwrap());
         disk.remove_empty(&gone, &top.path().join("all"));
-        // Somebody else was quicker with some of them.
+        // Others have removed some of them.
         disk.remove_empty(&gone, &top.path().join("all"));
 
         assert!(!top.path().join("all/a/b").exists() && kept.exists());

@@ -1,5 +1,5 @@
-//! [`FsError`]: an I/O failure with what was being done, on its way to becoming a [`StorageError`]. [`OpenError`]: the
-//! failures of opening a directory.
+//! [`FsError`]: an I/O failure with its action and path, which becomes a [`StorageError`]. [`OpenError`]: the failures
+//! of opening a directory.
 
 use crate::condition::is_out_of_files;
 use registry_core::storage::StorageError;
@@ -16,7 +16,7 @@ pub(crate) struct FsError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
-    /// True if only inodes were exhausted. Determined at once: whatever failed may give some back before this is told.
+    /// True if only inodes were exhausted. Determined at the failure, because the failed operation may free some.
     lacks_files: bool,
 }
 
@@ -39,7 +39,7 @@ impl FsError {
         )
     }
 
-    /// Returns the system's number of the failure, which distinguishes it from others.
+    /// Returns the error number of the system.
     pub(crate) fn code(&self) -> u64 {
         u64::from(self.source.raw_os_error().unwrap_or_default().unsigned_abs())
     }
@@ -85,12 +85,12 @@ pub(crate) struct Replaced {
     pub(crate) owner: PathBuf,
 }
 
-/// Says what was being done when a system call failed.
+/// Adds the action and the path to the error of a system call.
 pub(crate) trait Context<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, FsError>;
 
-    /// Does the same if absence is a valid result: `None`. A file where a directory belongs is an error, since nobody
-    /// could create anything below it.
+    /// Does the same, and returns `None` if the path does not exist. A file in place of a directory is an error, since
+    /// nothing can be created below it.
     fn if_there(self, action: &'static str, path: &Path) -> Result<Option<T>, FsError>;
 }
 
@@ -138,7 +138,7 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// There is no room for the few files that an owner keeps there. It can be opened
+    /// There is no space for the few files of an owner. The directory can be opened
     /// [read-only](crate::FsOptions::read_only).
     #[error(
         "{} has no {lacking} left for the files of the lock and the staging directory; make room, or open it read-only",

@@ -98,7 +98,7 @@ mod tests {
     async fn a_probe_says_what_it_could_not_do_and_where() {
         let directory = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(directory.path()).unwrap();
-        // Permission bits do not stop root; a file where a directory belongs stops everybody.
+        // Permission bits have no effect for root. A file in place of the directory fails for every user.
         let staging = storage.store().layout.staging();
         fs::remove_dir(&staging).unwrap();
         fs::write(&staging, "in the way").unwrap();

@@ -1,8 +1,8 @@
 //! [`Holders`]: the repositories that were recently seen to hold a blob.
 //!
-//! A hint, for mounts that name no source. It is only in memory, and contains blobs that were pushed, mounted or
-//! requested since opening. A missing entry costs an upload that could have been avoided. registry:2's layout cannot
-//! answer the question without reading every repository.
+//! A hint for mounts that name no source. It is only in memory, and contains blobs that were pushed, mounted or
+//! requested since opening. A missing entry costs an upload. In registry:2's layout, finding all holders needs a read
+//! of every repository.
 
 use registry_core::{Digest, RepositoryName};
 use std::{

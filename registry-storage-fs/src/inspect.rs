@@ -42,7 +42,7 @@ impl Store {
         let blobs = fans.into_iter().map(|(algorithm, fan)| {
             let directory = self.layout.blobs(algorithm).join(fan);
             let digests = match digests_in(&directory, algorithm, page.after) {
-                // A stray file.
+                // A file of another program.
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
                 digests => Some(digests?),
             };
@@ -60,7 +60,7 @@ impl Store {
         for algorithm in Algorithm::ALL {
             let mut fans = names_after(&self.layout.blobs(algorithm), None)?;
             while let Some(Reverse(fan)) = fans.pop() {
-                // Sorts with the digests in it, or before the first of them.
+                // Sorts before the digests in it.
                 let bound = format!("{algorithm}:{fan}");
                 let passed = after.is_some_and(|after| {
                     let after = after.to_string();

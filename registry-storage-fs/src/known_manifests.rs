@@ -102,7 +102,8 @@ impl KnownManifests {
         Some(known.as_deref().copied())
     }
 
-    /// Remembers a manifest; of what does not fit, the repositories go first that were not scanned for the longest time.
+    /// Remembers a manifest. If the memory is full, evicts the repositories that were not scanned for the longest
+    /// time.
     pub(crate) fn remember(&self, repository: &RepositoryName, digest: &Digest, entry: Option<Entry>) {
         let bytes = EACH + entry.map_or(0, |_| REFERRER);
         let mut all = self.lock();

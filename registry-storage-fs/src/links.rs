@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
     };
     let mut content = Vec::new();
     match file.take(LONGEST).read_to_end(&mut content) {
-        // A directory, or a pipe that somebody has open for writing: no link either.
+        // A directory, or a pipe that another process has open for writing, is no link.
         Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::WouldBlock) => {}
         read => {
             read.at("read", path)?;

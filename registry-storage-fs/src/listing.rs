@@ -36,8 +36,8 @@ impl Store {
         Ok(Some(Listing::first(page.limit, tags)))
     }
 
-    /// Returns true if a tag has a pointer. A directory without one is left over from a registry that died. An
-    /// unreadable pointer counts as none, because an error would keep all other tags from being listed.
+    /// Returns true if a tag has a link to a manifest. A directory without one was left by a process that died. An
+    /// unreadable link counts as none, because an error would hide all other tags.
     fn points(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, FsError> {
         let path = self.layout.tag(repository, tag).current();
         match fs::metadata(&path).if_there("read the metadata of", &path) {
@@ -66,13 +66,13 @@ impl Store {
         after: Option<&Tag>,
     ) -> Result<impl Iterator<Item = Tag> + use<>, FsError> {
         let directory = self.layout.tags(repository);
-        // A stray file there is no tag, and keeps nobody from listing and deleting those that are.
+        // A file is no tag, and must not prevent the listing and deletion of tags.
         let is_no_file = |entry: &fs::DirEntry| !entry.file_type().is_ok_and(|file_type| file_type.is_file());
         let names = names_where(&directory, after.map(Tag::as_str), &is_no_file)?;
         Ok(parsed(directory, names, |name| Tag::parse(name).ok()))
     }
 
-    /// Returns the manifests that have a directory, in order; some may have lost their link since.
+    /// Returns the manifests that have a directory, in order; some may have no link.
     pub(crate) fn revision_digests(
         &self,
         repository: &RepositoryName,
@@ -129,7 +129,7 @@ impl Store {
     }
 }
 
-/// Returns true if the directory exists. Something else in its place is an error, since nobody could use it.
+/// Returns true if the directory exists. Anything else in its place is an error.
 fn is_directory(path: &Path) -> Result<bool, FsError> {
     match fs::metadata(path).if_there("read the metadata of", path)? {
         Some(there) if there.is_dir() => Ok(true),

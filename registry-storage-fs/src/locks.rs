@@ -1,4 +1,4 @@
-//! [`KeyedLocks`]: one lock per key, as long as it is used.
+//! [`KeyedLocks`]: one lock per key. [`Slots`]: a limit of concurrent operations.
 
 use std::{
     collections::HashSet,

@@ -8,13 +8,14 @@ pub(crate) fn host_name() -> String {
     system.nodename().to_string_lossy().into_owned()
 }
 
-/// Returns an identifier of this boot, or of this process if the system names none; that one is valid for less long.
+/// Returns an identifier of this boot. If the system has none, returns one of this process, which is valid for a
+/// shorter time.
 pub(crate) fn boot_id() -> String {
     match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
         _ => {
             let mut random = [0; 16];
-            // Without randomness no two processes may trust each other's checkpoints, and 0 is nobody's id.
+            // Without randomness, the process id alone distinguishes this process from others.
             let _ = getrandom::fill(&mut random);
             format!(
                 "process-{}-{:032x}",

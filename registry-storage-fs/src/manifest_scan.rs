@@ -38,7 +38,7 @@ impl Store {
             return Ok(None);
         };
         let entry = Entry::of(&manifest);
-        // One that is damaged may be pushed again, and one of another type than its bytes say may be put as another.
+        // A damaged manifest may be pushed again. One whose media type differs from its bytes may be put with another.
         let is_final = Digest::of(digest.algorithm(), &manifest.bytes) == *digest
             && manifest.media_type == Manifest::sniff_media_type(&manifest.bytes);
         if is_final {
@@ -47,7 +47,7 @@ impl Store {
         Ok(entry)
     }
 
-    /// Manifests that have a media type which their bytes do not say: it may change.
+    /// Returns the manifests whose media type is not the one of their bytes, and may change.
     fn retyped(&self, repository: &RepositoryName, algorithm: Algorithm) -> Result<HashSet<Digest>, FsError> {
         let directory = self.layout.media_types(repository, algorithm);
         let names = names_after(&directory, None)?;

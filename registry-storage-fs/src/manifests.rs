@@ -41,7 +41,7 @@ impl FsStorage {
         digest: &Digest,
     ) -> Result<Option<Vec<Tag>>> {
         let Some(tags) = self.tags_pointing_at(repository, digest).await? else {
-            // It is absent only if this is still the directory that was opened.
+            // In another directory than the opened one, everything would seem absent.
             return self.writing(|_| Ok(None)).await;
         };
         let (repository, digest) = (repository.clone(), *digest);
@@ -75,7 +75,7 @@ impl Store {
             return Ok(None);
         };
         let path = self.layout.blob(&target);
-        // Until it has been looked at.
+        // The slot is held until the document is verified.
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
         self.pauses.reach("manifest: in memory");
         if Digest::of(target.algorithm(), &bytes) != target {
@@ -107,7 +107,7 @@ impl Store {
         Ok(StoredManifest::new(*digest, media_type, Bytes::from(bytes)))
     }
 
-    /// Reads a manifest for inspection, also a damaged one.
+    /// Reads a manifest for inspection, even a damaged one.
     pub(crate) fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
         let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
             return Ok(Document::Lost);
@@ -125,8 +125,7 @@ impl Store {
             .map(Document::Whole)
     }
 
-    /// Reads a document. Large ones take a slot: otherwise many could be in memory at once before the registry counts
-    /// them.
+    /// Reads a document. A large one takes a slot, which bounds the memory that the registry has not counted yet.
     fn read_document(&self, path: &Path) -> Result<Option<(Vec<u8>, Option<Slot<'_>>)>> {
         seams::opened(path);
         let Some(mut file) = stored_file::open(path).if_there("open", path)? else {
@@ -146,14 +145,14 @@ impl Store {
     fn stored_media_type(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<MediaType>> {
         let path = self.layout.media_type(repository, digest);
         seams::opened(&path);
-        // What is no file is replaced or set aside by the next push.
+        // Anything that is no file is replaced or quarantined by the next push.
         let text = stored_file::read(&path).if_there("read", &path)?;
         Ok(text
             .and_then(|text| String::from_utf8(text).ok())
             .and_then(|text| MediaType::parse(&text).ok()))
     }
 
-    /// Returns the information on a manifest that is known without reading it.
+    /// Returns the size and the time of a manifest, without reading it.
     pub(crate) fn manifest_info(
         &self,
         repository: &RepositoryName,
@@ -169,7 +168,7 @@ impl Store {
     pub(crate) fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
         let digest = *put.manifest.digest();
         let bytes = put.manifest.bytes();
-        // Against a deletion of the same manifest: its search for tags must not miss one that is just moved here.
+        // A concurrent deletion of the manifest must find every tag that moves here.
         let _lock = self.manifests.lock((repository.clone(), digest));
         let wrong_sizes = self.check_needs(repository, &put.needs, put.sizes)?;
         self.ensure_durable(repository, &put.needs)?;
@@ -186,26 +185,26 @@ impl Store {
             })?;
         }
         if put.referrer.is_some() {
-            // Of the bytes, as whoever completes the index reads them. Before anybody can see the manifest.
+            // Parsed from the bytes, as at the completion of the index. Added before the manifest is visible.
             let stored = StoredManifest::new(digest, put.media_type, bytes.clone());
             if let Some(entry) = Entry::of(&stored) {
                 self.referrer_index().add(repository, &entry)?;
             }
         }
         self.pauses.reach("put manifest: entry added");
-        // Without the one, registry:2's collector takes the repository for none, and its content for garbage; without the
-        // other it ends, or deletes the manifest's bytes and leaves its link. A push of blobs, or a tag, makes them as well.
-        // Not sooner: a manifest that cannot be written makes no repository.
+        // Without `_layers`, the collector of registry:2 ignores the repository, and removes its content. Without
+        // `tags`, it fails, or deletes the bytes of the manifest and leaves its link. Created only now, because a
+        // manifest that cannot be written creates no repository.
         changes.make(&self.layout.all_layers(repository))?;
         let link = self.layout.revision(repository, &digest);
         self.place(&digest, &link, || {
             changes.ensure(&link, digest.to_string().as_bytes())
         })?;
         if changes.make(&self.layout.tags(repository))? {
-            // Before anybody is told that it is there.
+            // Before the push is acknowledged.
             self.bare.appear(&self.layout.manifests(repository));
         }
-        // Before a tag moves: else a power loss could take a tag from a manifest that lasts to one that does not.
+        // Before a tag moves: otherwise a tag could point at a manifest that a power loss removes.
         changes.settle()?;
 
         let mut outcome = PutOutcome::of_manifest(created);
@@ -326,7 +325,7 @@ impl Store {
         }
     }
 
-    /// Deletes a manifest, after its tags, so that no tag ever points at nothing.
+    /// Deletes the tags of a manifest, and then the manifest. No tag ever points at a missing manifest.
     pub(crate) fn delete_manifest(
         &self,
         repository: &RepositoryName,
@@ -345,7 +344,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        // One that cannot be read keeps its entry, which does no harm.
+        // The entry of an unreadable manifest stays, and has no effect.
         let entry = self.revision(repository, digest).ok().flatten();
         let entry = entry.as_ref().and_then(Entry::of);
         let link = self.layout.revision(repository, digest);
@@ -364,7 +363,7 @@ impl Store {
 /// Result of the search for an item that a manifest refers to.
 enum Found {
     Fits,
-    /// Whole, but with this size.
+    /// Undamaged, but with this size.
     Size(u64),
     Missing,
 }

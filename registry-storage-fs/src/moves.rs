@@ -4,10 +4,10 @@ use crate::error::{Context as _, FsError};
 use std::{fs, io, path::Path};
 
 /// Maximum number of attempts to create the directories on the way to an entry. Other operations remove only empty
-/// directories, so each attempt is likely to succeed. The bound is for file systems that give wrong answers.
+/// directories, so each attempt is likely to succeed. The limit is for faulty file systems.
 const TRIES: usize = 1000;
 
-/// Returns true if there is anything at a path, even a link that leads nowhere.
+/// Returns true if there is anything at a path, even a dangling symbolic link.
 pub(crate) fn is_there(path: &Path) -> Result<bool, FsError> {
     let there = fs::symlink_metadata(path).if_there("read the metadata of", path)?;
     Ok(there.is_some())
@@ -19,7 +19,7 @@ pub(crate) fn remove_in_place(directory: &Path, pointer: &Path) -> Result<(), Fs
     fs::remove_file(pointer).if_there("remove", pointer)?;
     for _ in 1..TRIES {
         match fs::remove_dir_all(directory) {
-            // Somebody who had found it before made one more file.
+            // Another operation, which had found the directory before, has created a file.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
             removed => return removed.if_there("remove", directory).map(|_| ()),
         }
@@ -47,7 +47,7 @@ pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
     let directory = parent(to);
     for _ in 1..TRIES {
         match fs::rename(from, to) {
-            // Of the two that may be missing, only the one is made.
+            // Only a missing target directory is created. A missing source is an error.
             Err(error) if error.kind() == io::ErrorKind::NotFound && from.symlink_metadata().is_ok() => {}
             renamed => return renamed.at("publish", to),
         }
@@ -60,7 +60,7 @@ pub(crate) fn rename_making_way(from: &Path, to: &Path) -> Result<(), FsError> {
 pub(crate) fn create_all(directory: &Path) -> Result<(), FsError> {
     for _ in 1..TRIES {
         match fs::create_dir_all(directory) {
-            // One above it has gone while the next was made, or it was there and has gone before it was looked at.
+            // Another operation has removed the directory or one of its parents meanwhile.
             Err(error)
                 if matches!(
                     error.kind(),

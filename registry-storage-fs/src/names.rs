@@ -19,7 +19,7 @@ pub(crate) fn digests_in(
     after: Option<&Digest>,
 ) -> Result<impl Iterator<Item = Digest> + use<>, FsError> {
     let after = match after {
-        // The order of digests begins with the algorithm.
+        // Digests sort by algorithm first.
         Some(after) if after.algorithm() > algorithm => return Ok(None.into_iter().flatten()),
         Some(after) if after.algorithm() == algorithm => Some(after.hex()),
         _ => None,
@@ -33,7 +33,7 @@ pub(crate) fn digests_in(
 
 /// Returns the names in a directory that sort after `after`; none if there is no directory.
 ///
-/// They are in a heap: a page takes the names that it needs, and the rest is never sorted.
+/// They are in a heap. A page takes the names that it needs, and the rest is not sorted.
 pub(crate) fn names_after(
     directory: &Path,
     after: Option<&str>,
@@ -74,7 +74,7 @@ pub(crate) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
     fs::read_dir(directory)
 }
 
-/// Parses names in order. Names that do not parse were left by others, and are skipped.
+/// Parses names in order. Skips names that do not parse, which other programs left.
 pub(crate) fn parsed<T>(
     directory: PathBuf,
     mut names: BinaryHeap<Reverse<String>>,

@@ -49,10 +49,10 @@ impl FsOptions {
 
     /// Sets the number of bytes of the file system that uploads must leave free. Default: 0.
     ///
-    /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it continues, and
-    /// while it is received, with a tolerance of 16 MiB for each upload in progress. The bytes of the refused request are
-    /// removed. A session can still be closed with the bytes of earlier requests. Manifests, mounts and deletions are not
-    /// refused.
+    /// An upload that would leave less is refused with [`StorageError::Full`]: when it is opened, when it continues,
+    /// and while it is received, with a tolerance of 16 MiB for each upload in progress. The bytes of the refused
+    /// request are removed. A session can still be closed with the bytes of earlier requests. Manifests, mounts and
+    /// deletions are not refused.
     ///
     /// ```
     /// # let directory = tempfile::tempdir()?;
@@ -106,8 +106,8 @@ impl FsOptions {
     /// Opens the storage in `root`, which is created if it does not exist. The configuration of registry:2 calls it
     /// `rootdirectory`.
     ///
-    /// Does not wait for another process that has it open. A host that starts while its predecessor ends should retry for
-    /// some time after [`OpenError::InUse`].
+    /// Does not wait for another process that has it open. A host that starts while its predecessor ends should retry
+    /// for some time after [`OpenError::InUse`].
     ///
     /// ```
     /// # let directory = tempfile::tempdir()?;
@@ -146,7 +146,7 @@ impl FsOptions {
             .map_err(not_writable)?;
         let lock = DirectoryLock::take(&layout, root)?;
 
-        // Whatever was staged belongs to an operation that was never acknowledged.
+        // Staged files belong to operations that were never acknowledged.
         let staging = layout.staging();
         fs::remove_dir_all(&staging)
             .if_there("empty", &staging)

@@ -1,4 +1,4 @@
-//! Size of the pieces in which an upload is received, written and hashed.
+//! Sizes and writes of the pieces in which an upload is received.
 //!
 //! Each piece passes from the receiving thread to one that may block, and back. Large pieces cost fewer such passes,
 //! and the system's buffer fills meanwhile, so that each read takes more. The memory of all uploads together is
@@ -59,7 +59,7 @@ impl Share {
     pub(crate) fn piece(&mut self) -> usize {
         let mut state = self.receiving.state();
         state.taken -= self.extra;
-        // In steps, so that pieces begin where pages do.
+        // In steps of whole pages.
         let fair = EXTRA / state.uploads.max(1) / LEAST * LEAST;
         self.extra = fair.min(MOST - LEAST).min(EXTRA - state.taken);
         state.taken += self.extra;
@@ -112,7 +112,7 @@ pub(crate) fn write_all_at(file: &File, chunks: &[Bytes], mut at: u64) -> io::Re
 /// Writes all slices and returns their total length.
 fn write_all_vectored_at(file: &File, mut slices: &mut [IoSlice<'_>], at: u64) -> io::Result<u64> {
     let mut length = 0;
-    // Empty ones in front would look like a disk that takes nothing.
+    // Leading empty slices would look like a disk that accepts no bytes.
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match rustix::io::pwritev(file, slices, at + length) {

@@ -94,8 +94,8 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
 }
 
 impl Store {
-    /// Returns true if the bytes stored under a digest match it. Reads and hashes all of them; damaged ones are set
-    /// aside.
+    /// Returns true if the bytes stored under a digest match it. Reads and hashes all of them, and quarantines
+    /// damaged ones.
     pub(crate) fn is_sound(&self, target: &Digest) -> Result<bool> {
         let path = self.layout.blob(target);
         for _ in 0..TRIES {
@@ -105,7 +105,7 @@ impl Store {
             };
             let mut metadata = file.metadata().at("read the metadata of", &path)?;
             if !metadata.is_file() {
-                // The null device may stand for what cannot be opened.
+                // `stored_file::open` opens the null device in place of a socket.
                 let Some(there) = fs::metadata(&path).if_there("read the metadata of", &path)? else {
                     return Ok(false);
                 };
@@ -117,7 +117,7 @@ impl Store {
             let Some(damage) = damage(&file, &metadata, target).at("read", &path)? else {
                 return Ok(true);
             };
-            // The file stays open until then, so that no other has its inode.
+            // The file stays open, so that its inode is not reused.
             if self.set_aside_if_same(target, &path, &metadata, &damage)? {
                 return Ok(false);
             }
@@ -127,8 +127,7 @@ impl Store {
         )))
     }
 
-    /// Gives `target`, a file about that digest, its name by `place`. A directory in its place is damage, and is set
-    /// aside.
+    /// Publishes `target`, a file about a digest, by `place`. A directory in its place is damage, and is quarantined.
     pub(crate) fn place<T>(
         &self,
         digest: &Digest,
@@ -145,7 +144,7 @@ impl Store {
         }
     }
 
-    /// Does the same for the bytes of a digest, under a lock that keeps them from being set aside meanwhile.
+    /// Does the same for the bytes of a digest, under a lock against a concurrent quarantine.
     pub(crate) fn place_blob<T>(
         &self,
         digest: &Digest,
@@ -164,7 +163,7 @@ impl Store {
         placed
     }
 
-    /// Sets a directory aside. The caller holds the digest's lock: otherwise this could be a file put there since.
+    /// Quarantines a directory. The caller holds the digest's lock. Without it, a file could be there meanwhile.
     fn set_directory_aside(&self, digest: &Digest, path: &Path) -> Result<(), FsError> {
         let there = fs::symlink_metadata(path).if_there("read the metadata of", path)?;
         if there.is_some_and(|there| there.is_dir()) {
@@ -173,7 +172,7 @@ impl Store {
         Ok(())
     }
 
-    /// Sets damaged content aside; returns false if a push has replaced it since it was read.
+    /// Quarantines damaged content; returns false if a push has replaced it since it was read.
     fn set_aside_if_same(
         &self,
         target: &Digest,
@@ -183,7 +182,7 @@ impl Store {
     ) -> Result<bool, FsError> {
         let _lock = self.blobs.lock(*target);
         let Some(now) = fs::metadata(path).if_there("read the metadata of", path)? else {
-            // Somebody else has set it aside.
+            // Another operation has quarantined it.
             return Ok(true);
         };
         if (now.dev(), now.ino()) != (found.dev(), found.ino()) {
@@ -203,7 +202,7 @@ impl Store {
         );
         let moved = self.move_to(&place, path, &why);
         if moved.is_err() && fs::symlink_metadata(place.bytes()).is_err() {
-            // Best effort: else each push that meets a full disk leaves one, and all of them count.
+            // Best effort. Otherwise each push on a full disk would leave an item that counts.
             let _ = fs::remove_file(place.why());
             let _ = fs::remove_dir(&place.directory);
         }
@@ -325,7 +324,7 @@ mod tests {
             .place(&digest, &path, || {
                 let placed = changes.ensure(&path, b"link");
                 if placed.is_err() {
-                    // Another push has set the directory aside.
+                    // Another push has quarantined the directory.
                     fs::remove_dir(&path).unwrap();
                     fs::write(&path, b"link").unwrap();
                 }

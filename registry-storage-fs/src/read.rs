@@ -121,7 +121,7 @@ impl FileBody {
 
     fn deliver(&mut self, buffer: Vec<u8>, length: usize) -> Result<Frame<Bytes>, StorageError> {
         if length == 0 {
-            // Never silently short: the length has been announced.
+            // The length was announced, so a short body is an error.
             let missing = self.rest.end - self.rest.start;
             self.rest.start = self.rest.end;
             return Err(StorageError::internal(format!(

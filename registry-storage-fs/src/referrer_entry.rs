@@ -80,7 +80,7 @@ pub(crate) fn referrer(manifest: &StoredManifest) -> Option<(Digest, Descriptor)
     match Manifest::parse_stored(&manifest.bytes, &manifest.media_type) {
         Ok(parsed) => parsed.referrer(manifest.digest, manifest.bytes.len() as u64),
         Err(error) => {
-            // registry:2 took kinds of manifests that nobody puts any more. Those have no subject.
+            // registry:2 accepted obsolete kinds of manifests, which have no subject.
             tracing::debug!(digest = %manifest.digest, %error, "cannot parse a stored manifest; it has no subject");
             None
         }

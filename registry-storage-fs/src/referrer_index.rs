@@ -1,9 +1,9 @@
 //! The index of referrers on disk, below `_index`: the manifests that may name another one as their subject.
 //!
 //! ```text
-//! _index/_owner                                       locked while its process keeps the index; the name of this opening
-//! _index/<name>/_referrers/complete                   the opening in which every manifest was read, and none was missed since
-//! _index/<name>/_referrers/<algorithm>/<subject>/<algorithm>-<first two digits>/<hex>-<type>    empty
+//! _index/_owner                                       locked while its process keeps the index; the name of this
+//! opening _index/<name>/_referrers/complete                   the opening in which every manifest was read, and none
+//! was missed since _index/<name>/_referrers/<algorithm>/<subject>/<algorithm>-<first two digits>/<hex>-<type>    empty
 //! ```
 //!
 //! It is derived from the manifests, and a list of candidates: each is read before it is listed. An entry exists
@@ -70,7 +70,7 @@ impl IndexOwner {
             .write(true)
             .open(&path)
             .at("create", &path)?;
-        // What an earlier process called itself must not be read once the file is locked again.
+        // The id of an earlier process must not be read once the file is locked again.
         file.set_len(0).at("write", &path)?;
         for _ in 0..PROBES {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -94,7 +94,7 @@ fn running(layout: &Layout) -> Result<Option<String>, FsError> {
         return Ok(None);
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        // Nobody does. The lock goes with the file.
+        // There is no such process. The lock ends with the open file.
         Ok(()) => Ok(None),
         Err(rustix::io::Errno::WOULDBLOCK) => read_short(&file).at("read", &path).map(Some),
         Err(error) => Err(io::Error::from(error)).at("lock", &path),
@@ -181,7 +181,7 @@ impl ReferrerIndex<'_> {
                     let above = directory
                         .ancestors()
                         .take_while(|above| above.starts_with(&index));
-                    // No directory goes by this.
+                    // This removes no directory.
                     let _ = above.map(fs::remove_file).filter(Result::is_ok).count();
                 }
                 made => return made.at("create", directory),
@@ -214,7 +214,8 @@ impl ReferrerIndex<'_> {
     ) -> Result<impl Iterator<Item = Result<Entry, FsError>> + use<>, FsError> {
         let directory = subject_directory(self.layout, repository, subject);
         let after = after.copied();
-        // The directory that `after` lies in, and a name that sorts after its own, whatever its type, and before others.
+        // The directory of `after`, and a bound that sorts after its names of any type and before those of other
+        // digests.
         let bound = after.map(|after| (fan_of(&after), format!("{}.", after.hex())));
         let mut fans = names_in(&directory, None)?;
         let subject = *subject;

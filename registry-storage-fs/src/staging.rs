@@ -115,7 +115,7 @@ pub(crate) struct Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Best effort: the staging area is emptied at opening. A file is by far the most common.
+        // Best effort: the staging directory is emptied at opening. Most staged names are files.
         let removed = match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&self.path),
             other => other,

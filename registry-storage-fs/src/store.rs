@@ -128,7 +128,7 @@ impl FsStorage {
         let (store, span) = (Arc::clone(&self.store), tracing::Span::current());
         let (done, result) = oneshot::channel();
         let spawned = thread::Builder::new().spawn(move || {
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = done.send(span.in_scope(|| work(&store)));
         });
         spawned.map_err(|source| StorageError::io("cannot start a thread", source))?;
@@ -196,7 +196,7 @@ pub(crate) struct Store {
     /// Taken before `tags` if both are needed.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
-    /// Held while bytes are put in place or set aside; no other lock is taken meanwhile.
+    /// Held while bytes are published or quarantined. No other lock is taken meanwhile.
     pub(crate) blobs: KeyedLocks<Digest>,
     /// Slots for large manifests in memory that the registry has not counted yet.
     pub(crate) large_reads: Slots,
@@ -219,7 +219,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Returns true if this process owns the directory, and so may write it.
+    /// Returns true if this process owns the directory, and may write it.
     pub(crate) const fn is_owned(&self) -> bool {
         self.owner.is_some()
     }

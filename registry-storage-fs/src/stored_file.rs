@@ -1,4 +1,4 @@
-//! Opens what lies where a file of the layout belongs, whatever it is: a pipe or a device there must not block a thread.
+//! Opens files of the layout. A pipe or a device in place of a file must not block a thread.
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -12,8 +12,8 @@ use std::{
 
 /// Opens a file for reading without waiting.
 ///
-/// Directories, pipes and devices open as well: the caller sees by the metadata that there is no file. A socket cannot be
-/// opened, so the null device stands for it.
+/// Directories, pipes and devices can be opened, too. The caller checks the metadata. A socket cannot be opened; the
+/// null device is opened in its place.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     match rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())) {

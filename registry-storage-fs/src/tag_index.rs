@@ -195,7 +195,7 @@ impl TagIndexes {
         index.bytes += OVERHEAD + repository.as_str().len();
         let bytes = index.bytes;
         all.bytes = all.bytes - before + bytes;
-        // Before anybody else has the lock: until it is used, it is the first to go.
+        // Under the same lock: an unused index would be the first to be evicted.
         let is_leased = all.lease(repository);
         all.evict(self.bound);
         is_leased.then(|| Lease {
@@ -466,7 +466,7 @@ mod tests {
             at_that_point(&storage, point, |store| {
                 moves(store, "new", "m1");
                 moves(store, "t2", "m1");
-                // Away, and back again.
+                // To another manifest, and back.
                 moves(store, "t1", "m3");
                 moves(store, "t1", "m1");
                 store.delete_tag(&name("a"), &tag("t3"), TagExpect::Any).unwrap();
@@ -537,7 +537,7 @@ mod tests {
         assert!(indexes.lease(&name("r0")).is_none());
         assert!(indexes.lease(&name("r19")).is_some());
 
-        // Also of moves that no deletion asked for.
+        // Moves without a deletion count, too.
         let growing = name("growing");
         drop(built("growing", 1));
         drop(built("last", 1));
@@ -546,7 +546,7 @@ mod tests {
             assert!(indexes.lock().bytes <= 50 * OVERHEAD, "{n}");
         }
 
-        // One that takes more than that alone stays while it is the last one used.
+        // An index above the bound stays while it is the last one used.
         drop((leased, built("large", 100)));
         assert_eq!(indexes.lock().indexes.len(), 1);
         drop(built("small", 1));

@@ -13,7 +13,7 @@ use registry_core::{
 use std::sync::Arc;
 
 impl Store {
-    /// Moves tags in byte order, each under its own lock, until one cannot be.
+    /// Moves tags in byte order, each under its own lock, until one fails.
     pub(crate) fn move_tags(
         &self,
         repository: &RepositoryName,
@@ -46,7 +46,7 @@ impl Store {
         let previous = links::read(&paths.current())?;
         admit(tag, previous, expect)?;
         let pointed = self.point_tag(&paths, previous, to);
-        // It may point there even if something failed; then it counts as pointing at both.
+        // After a failure the tag may point at either manifest, so it is a candidate of both.
         let from = previous.as_ref().filter(|_| pointed.is_ok());
         self.tag_index.moved(repository, tag, from, Some(to));
         pointed.map(|()| previous)
@@ -66,7 +66,7 @@ impl Store {
         Ok(changes.settle()?)
     }
 
-    /// Places a new tag, whole; returns false if its directory exists after all, possibly without a pointer.
+    /// Publishes a new tag as a whole; returns false if its directory exists, possibly without a link to a manifest.
     fn place_tag(
         &self,
         changes: &mut crate::changes::Changes<'_>,
@@ -133,7 +133,7 @@ impl FsStorage {
         if let Some(built) = self.store().tag_index.lease(repository) {
             return Ok(Some(Arc::new(built)));
         }
-        // All tags of a repository are not read for a manifest that it does not have.
+        // For a manifest that the repository does not have, its tags are not read.
         let (name, digest) = (repository.clone(), *digest);
         let has = self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
         if has.await?.is_none() {

@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     let days = days(number(0..4)?, number(5..7)?, number(8..10)?)?;
     let seconds = days * DAY + number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
     let time = UNIX_EPOCH + Duration::from_secs(seconds);
-    // What does not print as it was read (a 31st of February, an offset, a fraction) is not in the format.
+    // A 31st of February, an offset or a fraction is formatted differently, and is not in the format.
     (format(time) == text).then_some(time)
 }
 

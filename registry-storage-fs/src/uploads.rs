@@ -145,8 +145,8 @@ impl Store {
     }
 
     pub(crate) fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
-        // Without the lock: a client that gives up need not wait for its own append, which then finds nothing
-        // left to be kept in.
+        // Without the lock, so that the client does not wait for its own append. The append fails, because its session
+        // is gone.
         Ok(self.end_upload(repository, &self.layout.upload(repository, id).directory)?)
     }
 
@@ -170,7 +170,7 @@ impl Store {
                 hasher.offset()
             )));
         }
-        // Kept with the new hash, so that a retry of the close reads nothing.
+        // Recorded with the new hash, so that a retry of the close reads nothing.
         session.checkpoint = hasher.checkpoint();
         session.sealed = true;
         let became = session.became;
@@ -189,12 +189,12 @@ impl Store {
         }
         let digest = *proof.digest();
         let mut claimed = match self.claim(repository, seen) {
-            // An earlier try got through, and its answer got lost.
+            // An earlier attempt succeeded, and its response was lost.
             Err(StorageError::UploadUnknown) => {
                 let held = self.blob(repository, &digest)?;
                 let held = held.filter(|held| held.size == proof.size());
                 let held = held.ok_or(StorageError::UploadUnknown)?;
-                // Or a push of somebody else did, and is not through yet.
+                // Another push may be storing the blob, and not have synced it yet.
                 let mut changes = self.disk.changes();
                 changes.ensure_durable(&self.layout.layer(repository, &digest))?;
                 changes.ensure_durable(&self.layout.blob(&digest))?;
@@ -211,12 +211,12 @@ impl Store {
             Some(became) if became == digest && session.offset == proof.size() => {
                 changes.ensure_durable(&target)?;
                 if self.stored(&digest)?.is_none() {
-                    // It went between the claim and now. A link to it would promise what nobody can send again.
+                    // It was removed since the claim. A link to it would acknowledge bytes that are gone.
                     self.end_upload(repository, session.directory())?;
                     return Err(StorageError::UploadUnknown);
                 }
             }
-            // Its bytes are a blob under one digest already, and are not moved to another.
+            // The bytes are already stored under another digest.
             Some(_) => return Err(session.conflict()),
             None => {
                 let data = session.paths.data();
@@ -230,13 +230,13 @@ impl Store {
                 }
                 self.keep(session, Some(&digest))?;
                 self.sync_upload(repository, session.directory(), &file, &data)?;
-                // In place of what is there, if something is: these bytes are verified, those may be damaged in
-                // ways that their length does not show. Who reads the old file keeps it.
+                // Replaces an existing file. These bytes are verified, and the existing ones may be damaged. Open
+                // readers keep the old file.
                 self.place_blob(&digest, |target| changes.publish(&data, target))
                     .map_err(ended)?;
             }
         }
-        // Data before link: who sees the link finds the data, also after a crash in between.
+        // Data before link: whenever the link exists, the data exists, even after a crash.
         let link = self.layout.layer(repository, &digest);
         self.place(&digest, &link, || {
             changes.ensure(&link, digest.to_string().as_bytes())
@@ -274,7 +274,7 @@ impl Store {
 
     /// Claims the session for this caller alone, if its state is the one that the caller saw.
     pub(crate) fn claim(&self, repository: &RepositoryName, seen: &UploadState) -> Result<Claimed> {
-        // At once, before any waiting: with two appends one is refused.
+        // Without waiting: of two concurrent appends one is refused.
         let lock = self.uploads.try_lock(seen.id);
         let session = self
             .load(repository, &seen.id)?
@@ -319,13 +319,13 @@ impl Store {
         let started = started.and_then(time::parse);
         let data = paths.data();
         let stored = fs::metadata(&data).if_there("read the metadata of", &data)?;
-        // A directory cannot be written, and writing to a pipe waits for a reader.
+        // A directory cannot be written, and a write to a pipe waits for a reader.
         let is_data = |data: &fs::Metadata| !data.is_dir() && !data.file_type().is_fifo();
         let is_whole = begun.is_some() && stored.as_ref().is_none_or(is_data);
         let mut touched = stored.as_ref().and_then(|data| data.modified().ok());
         touched = touched.max(started);
         if !is_whole || touched.is_none() {
-            // Its directory tells its age, so that maintenance can end it.
+            // Its age is that of its directory, so that maintenance can end it.
             let directory =
                 fs::metadata(&paths.directory).if_there("read the metadata of", &paths.directory)?;
             let Some(directory) = directory else {

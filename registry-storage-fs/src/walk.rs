@@ -93,7 +93,8 @@ impl<'a> Walk<'a> {
         let (mut bare, mut all_are) = (Vec::new(), true);
         let mut keys = Vec::new();
         for Reverse(name) in names {
-            // `_layers` and its like belong to the repository above; dotfiles to nobody.
+            // `_layers` and similar directories belong to the repository above them. Names with a leading dot are
+            // ignored.
             if !name.starts_with(['_', '.']) {
                 let key = format!("{prefix}{name}");
                 keys.push(format!("{key}/"));
@@ -164,7 +165,7 @@ impl<'a> Walk<'a> {
 
     fn counts(&self, path: &Path) -> Result<bool, FsError> {
         if self.whom == Whom::Inspection {
-            // What cannot be listed is told here, in its place; below it, nothing is found.
+            // A directory that cannot be listed is an item here; nothing below it is found.
             match read_dir(path).if_there("list", path) {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(false),
                 listed => listed?,
@@ -213,7 +214,7 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
-            // A file is no repository, and a directory that this page has as an item is told.
+            // A file is no repository. A directory that is an item of this page is reported by it.
             Whom::Inspection
                 if error.kind() == io::ErrorKind::NotADirectory || self.left_out.contains(&directory) =>
             {

@@ -155,7 +155,7 @@ mod tests {
         let (appended, received, is_there) = append_to_it(Durability::Full, 1 << 30).await;
 
         assert!(appended.is_err());
-        // A piece is on its way while another is written.
+        // One piece is received while another one is written.
         let most = 2 * STEP + 2 * pieces::MOST as u64;
         assert!((STEP..=most).contains(&received), "{received}");
         assert!(!is_there);
@@ -189,7 +189,7 @@ mod tests {
             .unwrap();
         let mut appending = pin!(storage.append_body(&repository, state, &mut body));
 
-        // The clock goes on by itself when nothing else does.
+        // The paused clock advances when all tasks wait.
         timeout(Duration::from_secs(60), appending.as_mut())
             .await
             .unwrap_err();

@@ -32,7 +32,7 @@ impl FsStorage {
     pub(crate) async fn list_referrers(&self, question: Question) -> Result<Listing<Descriptor>> {
         let asked = question.clone();
         let listed = self.blocking(move |store| {
-            // A question about a repository that does not exist leaves nothing behind.
+            // No index is created for a repository that does not exist.
             if !store.has_manifests(&asked.repository)? {
                 return Ok(Some(Listing::default()));
             }
@@ -125,7 +125,7 @@ impl Store {
                     return Ok(None);
                 }
             };
-            // One that was put as another type before has two entries.
+            // A manifest that was put with another type before has two entries.
             let is_listed = found.last().is_some_and(|last| last.digest == entry.referrer);
             if is_listed || kind.is_some_and(|kind| kind != entry.kind) {
                 continue;

@@ -24,7 +24,7 @@ STANDARD = frozenset({"alloc", "core", "proc_macro", "std"})
 ALLOWED = {
     "registry-core": {"bytes", "futures_core", "http", "http_body", "tower_service"},
     "registry-axum": {"axum", "http", "registry_core"},
-    "registry-listener": {"bytes", "http", "http_body", "registry_tls", "tokio", "tower_service"},
+    "registry-listener": {"bytes", "http", "http_body", "registry_core", "registry_tls", "tokio", "tower_service"},
     "registry-storage-fs": {"registry_core"},
     "registry-auth-htpasswd": {"registry_core"},
     "registry-auth-rules": {"registry_core"},

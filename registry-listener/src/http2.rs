@@ -74,45 +74,29 @@ where
     );
     let mut stopped = pin!(shared.stop.cancelled());
     let mut watchdog = Watchdog::new(Instant::now() + shared.timeouts.keep_alive);
-    // It was told that this is the end, and, unless the whole server ends, until when it may stay.
-    let mut leaving = false;
-    let mut until: Option<Instant> = None;
+    let mut phase = Phase::Serving;
 
     let ended = poll_fn(|context| {
         streams.wake_with(context.waker());
-        if !leaving && stopped.as_mut().poll(context).is_ready() {
-            leaving = true;
+        if phase == Phase::Serving && stopped.as_mut().poll(context).is_ready() {
             connection.as_mut().graceful_shutdown();
+            phase = Phase::Finishing;
         }
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(Some(ended));
             }
-            // One that is refused is heard once.
-            let mut leave = refusing && streams.any();
-            if !leave || leaving {
-                let deadline = until.unwrap_or_else(|| streams.deadline());
-                let Poll::Ready(now) = watchdog.poll(context, Some(deadline)) else {
-                    return Poll::Pending;
-                };
-                if until.take().is_some() {
-                    if refusing || !streams.any_open() {
-                        return Poll::Ready(None);
-                    }
-                    continue;
-                }
-                match streams.expire(now) {
-                    Some(Expired::Stalled | Expired::GivesWay) => return Poll::Ready(None),
-                    Some(Expired::Idle) => leave = true,
-                    None => {}
-                }
+            let deadline = phase.deadline(&streams, refusing);
+            let Poll::Ready(now) = watchdog.poll(context, Some(deadline)) else {
+                return Poll::Pending;
+            };
+            let Some(next) = phase.next(&streams, refusing, now) else {
+                return Poll::Ready(None);
+            };
+            if phase == Phase::Serving && next != Phase::Serving {
+                connection.as_mut().graceful_shutdown();
             }
-            if leave {
-                until = Some(Instant::now() + GOODBYE);
-                if !std::mem::replace(&mut leaving, true) {
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
+            phase = next;
         }
     })
     .await;
@@ -121,5 +105,93 @@ where
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
         None => tracing::debug!(%peer, "a connection took too long"),
+    }
+}
+
+/// Phases of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are accepted.
+    Serving,
+    /// The peer has been told that the connection ends. It keeps the connection without a request until this time, as
+    /// a request may be in transit.
+    Goodbye { until: Instant },
+    /// The peer has been told that the connection ends, and its open requests finish.
+    Finishing,
+}
+
+impl Phase {
+    /// Returns the time at which the phase has to be checked.
+    fn deadline(self, streams: &Streams, refusing: bool) -> Instant {
+        match self {
+            // A connection that is refused gets one answer.
+            Self::Serving if refusing && streams.any() => Instant::now(),
+            Self::Serving | Self::Finishing => streams.deadline(),
+            Self::Goodbye { until } => until,
+        }
+    }
+
+    /// Returns the phase after the deadline, or `None` if the connection is to be closed.
+    fn next(self, streams: &Streams, refusing: bool, now: Instant) -> Option<Self> {
+        let goodbye = Self::Goodbye { until: now + GOODBYE };
+        match self {
+            Self::Serving if refusing && streams.any() => Some(goodbye),
+            Self::Serving | Self::Finishing => match streams.expire(now) {
+                Some(Expired::Stalled | Expired::GivesWay) => None,
+                Some(Expired::Idle) => Some(goodbye),
+                None => Some(self),
+            },
+            Self::Goodbye { .. } => (!refusing && streams.any_open()).then_some(Self::Finishing),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{places::Places, settings::Timeouts};
+    use tokio::time::advance;
+
+    fn streams() -> Arc<Streams> {
+        Streams::new(Timeouts::default(), Places::new(1).take().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_peer_is_told_of_the_end_and_an_open_request_finishes_after_that() {
+        let streams = streams();
+        let idle = Phase::Serving.deadline(&streams, false);
+        assert_eq!(
+            Phase::Serving.next(&streams, false, Instant::now()),
+            Some(Phase::Serving)
+        );
+
+        let told = Phase::Serving.next(&streams, false, idle).unwrap();
+
+        let until = idle + GOODBYE;
+        assert_eq!(told, Phase::Goodbye { until });
+        assert_eq!(told.deadline(&streams, false), until);
+        assert_eq!(told.next(&streams, false, until), None);
+        let open = streams.begin();
+        assert_eq!(told.next(&streams, false, until), Some(Phase::Finishing));
+        drop(open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_refused_is_told_of_the_end_after_its_first_request() {
+        let streams = streams();
+        advance(GOODBYE).await;
+        assert!(Phase::Serving.deadline(&streams, true) > Instant::now());
+
+        let _open = streams.begin();
+
+        assert_eq!(Phase::Serving.deadline(&streams, true), Instant::now());
+        let until = Instant::now() + GOODBYE;
+        let told = Phase::Serving.next(&streams, true, Instant::now()).unwrap();
+        assert_eq!(told, Phase::Goodbye { until });
+        assert_eq!(
+            told.next(&streams, true, until),
+            None,
+            "an open request does not count"
+        );
     }
 }

@@ -5,7 +5,7 @@ use super::{
     handshake::{Established, Handshake, Protocol},
     http1, http2,
     places::Place,
-    rewound::Rewound,
+    prefixed_io::PrefixedIo,
     service::AnyService,
     shared::Shared,
 };
@@ -85,7 +85,7 @@ async fn run<Io, H: Handshake<Io>>(
         refusing,
         observer: shared.observer.clone(),
     };
-    let io = Rewound::new(begun.io, begun.read);
+    let io = PrefixedIo::new(begun.io, begun.read);
     match begun.protocol {
         Protocol::Http1 => http1::serve(shared, host, place, io).await,
         Protocol::Http2 => http2::serve(shared, host, place, io).await,

@@ -4,9 +4,9 @@ use super::{
     activity::Activity,
     exchange::{self, Host},
     places::Place,
+    prefixed_io::PrefixedIo,
     refusal::Refusal,
     refused::Refused,
-    rewound::Rewound,
     sendfile::{self, Outlet},
     shared::Shared,
     watchdog::Watchdog,
@@ -39,7 +39,7 @@ const BUFFER: usize = 128 << 10;
 /// The same limit if large answers are files and need no memory.
 const BUFFER_BESIDE_FILES: usize = 256 << 10;
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, mut host: Host, place: &Arc<Place>, io: Rewound<Io>)
+pub(super) async fn serve<H, Io>(shared: &Shared<H>, mut host: Host, place: &Arc<Place>, io: PrefixedIo<Io>)
 where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -3,7 +3,7 @@
 use super::{
     exchange::{self, Host},
     places::Place,
-    rewound::Rewound,
+    prefixed_io::PrefixedIo,
     shared::Shared,
     streams::{Expired, Streams},
     watchdog::Watchdog,
@@ -37,7 +37,7 @@ const ERRORS: usize = 256;
 /// Time for which a peer that was told of the end may keep the connection without a request: one may be in transit.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: Rewound<Io>)
+pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: PrefixedIo<Io>)
 where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,

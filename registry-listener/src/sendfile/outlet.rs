@@ -1,6 +1,6 @@
 //! [`Outlet`]: the outgoing bytes of a connection, with stand-ins replaced by the bytes of their files.
 
-use super::{super::rewound::Rewound, Outgoing, place, system};
+use super::{super::prefixed_io::PrefixedIo, Outgoing, place, system};
 use registry_core::storage::{FileRange, StorageError};
 use std::{
     any::Any,
@@ -18,7 +18,7 @@ use tokio::{
 
 #[derive(Debug)]
 pub(in super::super) struct Outlet<Io> {
-    io: Rewound<Io>,
+    io: PrefixedIo<Io>,
     /// `None` if nothing is ever replaced.
     outgoing: Option<Arc<Outgoing>>,
     /// The read of the next bytes into memory, in progress.
@@ -31,7 +31,7 @@ pub(in super::super) struct Outlet<Io> {
 
 impl<Io: Any> Outlet<Io> {
     /// Wraps a connection. With `sendfile`, the system sends files if the connection is TCP.
-    pub(in super::super) fn new(io: Rewound<Io>, sendfile: bool) -> Self {
+    pub(in super::super) fn new(io: PrefixedIo<Io>, sendfile: bool) -> Self {
         let can = sendfile && tcp(&io).is_some();
         Self {
             io,
@@ -52,7 +52,7 @@ impl<Io: Any> Outlet<Io> {
         self.reading.is_some()
     }
 
-    pub(in super::super) fn into_inner(self) -> Rewound<Io> {
+    pub(in super::super) fn into_inner(self) -> PrefixedIo<Io> {
         self.io
     }
 
@@ -138,7 +138,7 @@ fn failed(file: &FileRange, error: io::Error) -> io::Error {
     kind.into()
 }
 
-fn tcp<Io: Any>(io: &Rewound<Io>) -> Option<&TcpStream> {
+fn tcp<Io: Any>(io: &PrefixedIo<Io>) -> Option<&TcpStream> {
     (io.get_ref() as &dyn Any).downcast_ref()
 }
 

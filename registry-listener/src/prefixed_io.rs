@@ -1,4 +1,4 @@
-//! [`Rewound`]: a connection whose first bytes were read to recognize its protocol, and are read again.
+//! [`PrefixedIo`]: a connection whose first bytes were read to recognize its protocol, and are read again.
 
 use bytes::Bytes;
 use std::{
@@ -9,14 +9,14 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[derive(Debug)]
-pub(super) struct Rewound<Io> {
+pub(super) struct PrefixedIo<Io> {
     io: Io,
-    read: Bytes,
+    prefix: Bytes,
 }
 
-impl<Io> Rewound<Io> {
-    pub(super) const fn new(io: Io, read: Bytes) -> Self {
-        Self { io, read }
+impl<Io> PrefixedIo<Io> {
+    pub(super) const fn new(io: Io, prefix: Bytes) -> Self {
+        Self { io, prefix }
     }
 
     /// Returns the connection. Only writes may bypass the wrapper.
@@ -25,22 +25,22 @@ impl<Io> Rewound<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Rewound<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for PrefixedIo<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
+        if self.prefix.is_empty() {
             return Pin::new(&mut self.io).poll_read(context, buffer);
         }
-        let length = self.read.len().min(buffer.remaining());
-        buffer.put_slice(&self.read.split_to(length));
+        let length = self.prefix.len().min(buffer.remaining());
+        buffer.put_slice(&self.prefix.split_to(length));
         Poll::Ready(Ok(()))
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Rewound<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for PrefixedIo<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

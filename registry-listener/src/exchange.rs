@@ -1,11 +1,11 @@
 //! One request and its answer, through the service.
 
 use super::{
-    activity::Activity,
     admission::Admission,
     any_body::AnyBody,
     body_scan::BodyScan,
     checks,
+    connection_state::ConnectionState,
     refusal::Refusal,
     refused::{Observer, Refused},
     request_body::{RequestBody, Source},
@@ -49,13 +49,13 @@ pub(super) struct Host {
 /// before it polls.
 pub(super) fn http1(
     host: Host,
-    activity: Arc<Activity>,
+    state: Arc<ConnectionState>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let body = request.body();
     let scan = (!body.is_end_stream()).then(|| BodyScan::of(body.size_hint().exact()));
-    let (number, refusal) = activity.begin(scan);
-    let exchange = Exchange::Http1(Http1 { activity, number });
+    let (number, refusal) = state.begin(scan);
+    let exchange = Exchange::Http1(Http1 { state, number });
     let refusal = if host.refusing {
         Some(Refusal::Busy)
     } else {
@@ -158,13 +158,13 @@ enum Exchange {
 
 #[derive(Debug)]
 struct Http1 {
-    activity: Arc<Activity>,
+    state: Arc<ConnectionState>,
     number: u64,
 }
 
 impl Drop for Http1 {
     fn drop(&mut self) {
-        self.activity.end();
+        self.state.end();
     }
 }
 
@@ -173,9 +173,9 @@ impl Exchange {
     fn received(&self, request: Request<Incoming>, stalled: &Arc<AtomicBool>) -> Request<RequestBody> {
         let source = match self {
             Self::Http1(http1) => Source {
-                connection: Some((Arc::clone(&http1.activity), http1.number)),
+                connection: Some((Arc::clone(&http1.state), http1.number)),
                 stream: Weak::new(),
-                idle: http1.activity.timeouts().body_idle,
+                idle: http1.state.timeouts().body_idle,
             },
             Self::Http2(stream) => Source {
                 connection: None,
@@ -193,7 +193,7 @@ impl Exchange {
         outgoing: Option<Arc<Outgoing>>,
     ) -> Response<AnswerBody> {
         match &self {
-            Self::Http1(http1) if http1.activity.answered() => {
+            Self::Http1(http1) if http1.state.answered() => {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
@@ -246,7 +246,7 @@ impl HttpBody for AnswerBody {
                         return Poll::Ready(Some(Err(Changed.into())));
                     }
                     if !sendfile::are_stand_ins(data) {
-                        http1.activity.queued(data.len());
+                        http1.state.queued(data.len());
                     }
                 }
                 Poll::Ready(frame)
@@ -303,10 +303,10 @@ mod tests {
     async fn a_piece_of_an_answer_is_held_in_memory_unless_it_stands_for_a_file() {
         for (piece, holds) in [(Bytes::from_static(b"hello"), 5), (sendfile::stand_ins(1000), 0)] {
             let place = Places::new(1).take().unwrap();
-            let activity = Activity::new(Timeouts::default(), Limits::default(), place);
-            let (number, _) = activity.begin(None);
+            let state = ConnectionState::new(Timeouts::default(), Limits::default(), place);
+            let (number, _) = state.begin(None);
             let exchange = Exchange::Http1(Http1 {
-                activity: Arc::clone(&activity),
+                state: Arc::clone(&state),
                 number,
             });
             let mut answer = pin!(AnswerBody {
@@ -318,8 +318,8 @@ mod tests {
             let piece = poll_fn(|context| answer.as_mut().poll_frame(context)).await;
 
             assert!(piece.is_some());
-            activity.blocked();
-            assert_eq!(activity.waits().unwrap().holds, holds);
+            state.blocked();
+            assert_eq!(state.waits().unwrap().holds, holds);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An HTTP/1 connection, driven until it ends.
 
 use super::{
-    activity::Activity,
+    connection_state::ConnectionState,
     exchange::{self, Host},
     places::Place,
     prefixed_io::PrefixedIo,
@@ -45,7 +45,7 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = host.peer;
-    let activity = Activity::new(shared.timeouts, shared.limits, Arc::clone(place));
+    let state = ConnectionState::new(shared.timeouts, shared.limits, Arc::clone(place));
     let io = Outlet::new(io, shared.sendfile);
     let buffer = match io.outgoing() {
         Some(outgoing) => {
@@ -56,12 +56,12 @@ where
         None => BUFFER,
     };
     let service = {
-        let activity = Arc::clone(&activity);
-        service_fn(move |request| exchange::http1(host.clone(), Arc::clone(&activity), request))
+        let state = Arc::clone(&state);
+        service_fn(move |request| exchange::http1(host.clone(), Arc::clone(&state), request))
     };
-    let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
+    let io = TokioIo::new(Watched::new(io, Arc::clone(&state)));
     let mut connection = Builder::new()
-        // Its timers know heads only; `Activity` has them all.
+        // Its timers know heads only; `ConnectionState` has them all.
         .header_read_timeout(None)
         .max_buf_size(buffer)
         .max_headers(HEADER_LINES)
@@ -80,9 +80,9 @@ where
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
             return Poll::Ready(Some(ended));
         }
-        activity.poll_leftover(context);
-        while let Poll::Ready(now) = watchdog.poll(context, activity.deadline()) {
-            if activity.expire(now) {
+        state.poll_leftover(context);
+        while let Poll::Ready(now) = watchdog.poll(context, state.deadline()) {
+            if state.expire(now) {
                 return Poll::Ready(None);
             }
         }
@@ -95,11 +95,11 @@ where
         Some(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
         None => tracing::debug!(%peer, "a connection took too long"),
     }
-    let (refusal, unread) = activity.ended();
+    let (refusal, unread) = state.ended();
     if let Some(refusal) = refusal {
         shared
             .observer
-            .tell(|| Refused::line(peer, activity.first_line(), refusal));
+            .tell(|| Refused::line(peer, state.first_line(), refusal));
     }
     let mut io = connection.into_parts().io.into_inner().into_inner().into_inner();
     // What is not done by then is cut off.

@@ -29,12 +29,12 @@
 //! Every request carries a [`ClientAddress`](registry_core::auth::ClientAddress). An answer whose body is ready is
 //! sent in one piece with its head.
 
-mod activity;
 mod admission;
 mod any_body;
 mod body_scan;
 mod checks;
 mod connection;
+mod connection_state;
 mod exchange;
 mod handshake;
 mod head;

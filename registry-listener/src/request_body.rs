@@ -1,6 +1,6 @@
 //! [`RequestBody`]: the body of a request, which notices an idle client.
 
-use super::{activity::Activity, streams::Stream};
+use super::{connection_state::ConnectionState, streams::Stream};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -25,7 +25,7 @@ pub struct RequestBody {
     /// `None` once it has been read to its end.
     body: Option<Incoming>,
     /// Over HTTP/1, until the body has ended.
-    connection: Option<(Arc<Activity>, u64)>,
+    connection: Option<(Arc<ConnectionState>, u64)>,
     stream: Weak<Stream>,
     idle: Duration,
     /// Time when something last arrived, or was first awaited.
@@ -39,8 +39,8 @@ pub struct RequestBody {
 /// The request of a body.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// Over HTTP/1, the activity that receives the rest of the body, and the number of its request.
-    pub(super) connection: Option<(Arc<Activity>, u64)>,
+    /// Over HTTP/1, the state that receives the rest of the body, and the number of its request.
+    pub(super) connection: Option<(Arc<ConnectionState>, u64)>,
     /// Over HTTP/2, the stream that records when the body is awaited.
     pub(super) stream: Weak<Stream>,
     /// Maximum time without a byte.
@@ -81,8 +81,8 @@ impl RequestBody {
 
     fn ended(&mut self) {
         self.body = None;
-        if let Some((activity, number)) = self.connection.take() {
-            activity.body_ended(number);
+        if let Some((state, number)) = self.connection.take() {
+            state.body_ended(number);
         }
     }
 }
@@ -105,8 +105,8 @@ impl Body for RequestBody {
                 if let Some(stream) = this.stream.upgrade() {
                     stream.receiving(false);
                 }
-                if let Some((activity, number)) = &this.connection {
-                    activity.received_body(*number, frame.data_ref().map_or(0, Bytes::len));
+                if let Some((state, number)) = &this.connection {
+                    state.received_body(*number, frame.data_ref().map_or(0, Bytes::len));
                 }
                 if body.is_end_stream() {
                     this.ended();
@@ -117,8 +117,8 @@ impl Body for RequestBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 // The client may still be sending, and has to see the answer.
-                if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
-                    activity.body_dropped(number, body, false);
+                if let (Some(body), Some((state, number))) = (this.body.take(), this.connection.take()) {
+                    state.body_dropped(number, body, false);
                 }
                 Poll::Ready(Some(Err(BodyError(Reason::Broken(error)))))
             }
@@ -128,8 +128,8 @@ impl Body for RequestBody {
             }
             Poll::Pending if this.poll_idle(context).is_ready() => {
                 this.stalled.store(true, Ordering::Relaxed);
-                if let (Some(body), Some((activity, number))) = (this.body.take(), this.connection.take()) {
-                    activity.body_dropped(number, body, false);
+                if let (Some(body), Some((state, number))) = (this.body.take(), this.connection.take()) {
+                    state.body_dropped(number, body, false);
                 }
                 Poll::Ready(Some(Err(BodyError(Reason::Idle))))
             }
@@ -137,8 +137,8 @@ impl Body for RequestBody {
                 if let Some(stream) = this.stream.upgrade() {
                     stream.receiving(true);
                 }
-                if let Some((activity, number)) = &this.connection {
-                    activity.receiving(*number);
+                if let Some((state, number)) = &this.connection {
+                    state.receiving(*number);
                 }
                 Poll::Pending
             }
@@ -158,8 +158,8 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let (Some(body), Some((activity, number))) = (self.body.take(), self.connection.take()) {
-            activity.body_dropped(number, body, !self.untouched);
+        if let (Some(body), Some((state, number))) = (self.body.take(), self.connection.take()) {
+            state.body_dropped(number, body, !self.untouched);
         }
     }
 }

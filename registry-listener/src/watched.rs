@@ -1,6 +1,6 @@
-//! [`Watched`]: an HTTP/1 connection's bytes, reported to its [`Activity`].
+//! [`Watched`]: an HTTP/1 connection's bytes, reported to its [`ConnectionState`].
 
-use super::{activity::Activity, sendfile::Outlet};
+use super::{connection_state::ConnectionState, sendfile::Outlet};
 use bytes::BytesMut;
 use std::{
     any::Any,
@@ -18,16 +18,16 @@ pub(super) struct Watched<Io> {
     rest: BytesMut,
     /// True if bytes were written since the last flush.
     written: bool,
-    activity: Arc<Activity>,
+    state: Arc<ConnectionState>,
 }
 
 impl<Io: Any> Watched<Io> {
-    pub(super) fn new(io: Outlet<Io>, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(io: Outlet<Io>, state: Arc<ConnectionState>) -> Self {
         Self {
             io,
             rest: BytesMut::new(),
             written: false,
-            activity,
+            state,
         }
     }
 
@@ -36,7 +36,7 @@ impl<Io: Any> Watched<Io> {
     }
 
     fn received(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.activity
+        self.state
             .received(bytes)
             .ok_or_else(|| io::Error::other("the head of a request is too large"))
     }
@@ -44,12 +44,12 @@ impl<Io: Any> Watched<Io> {
     fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
             Poll::Ready(result) => {
-                self.activity.wrote(*result.as_ref().unwrap_or(&0));
+                self.state.wrote(*result.as_ref().unwrap_or(&0));
                 self.written = true;
             }
             // The disk may be slow; nobody has to pay for that.
             Poll::Pending if self.io.waits_for_disk() => {}
-            Poll::Pending => self.activity.blocked(),
+            Poll::Pending => self.state.blocked(),
         }
         result
     }
@@ -84,7 +84,7 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.activity.replaces_answer(bytes) {
+        if self.state.replaces_answer(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
         let result = Pin::new(&mut self.io).poll_write(context, bytes);
@@ -97,7 +97,7 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = slices.iter().find(|slice| !slice.is_empty());
-        if self.activity.replaces_answer(first.map_or(&[], |slice| slice)) {
+        if self.state.replaces_answer(first.map_or(&[], |slice| slice)) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         let result = Pin::new(&mut self.io).poll_write_vectored(context, slices);
@@ -112,15 +112,15 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
         let result = Pin::new(&mut self.io).poll_flush(context);
         match &result {
             Poll::Ready(Ok(())) => {
-                self.activity.flushed();
+                self.state.flushed();
                 // hyper may have read the next request while this answer was on its way, and waits until it has left:
                 // but where that happens in a flush, it does not look again by itself.
-                if std::mem::take(&mut self.written) && self.activity.is_busy() {
+                if std::mem::take(&mut self.written) && self.state.is_busy() {
                     context.waker().wake_by_ref();
                 }
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.activity.blocked(),
+            Poll::Pending => self.state.blocked(),
         }
         result
     }

@@ -1,7 +1,7 @@
-//! [`Activity`]: the current activity of an HTTP/1 connection, and the time until which it may last.
+//! [`ConnectionState`]: the state of an HTTP/1 connection, and the time until which it may last.
 //!
 //! The connection's bytes ([`Watched`](super::watched::Watched)) and its requests ([`exchange`](super::exchange))
-//! report here. The task that drives the connection reads the [`deadline`](Activity::deadline). Reports record a time
+//! report here. The task that drives the connection reads the [`deadline`](ConnectionState::deadline). Reports record a time
 //! and reset no timer.
 
 use super::{
@@ -27,15 +27,15 @@ const MOST_RECEIVED: usize = 4 << 20;
 const WORTH_KEEPING: u64 = 256 << 10;
 
 #[derive(Debug)]
-pub(super) struct Activity {
-    state: Mutex<State>,
+pub(super) struct ConnectionState {
+    inner: Mutex<Inner>,
     place: Arc<Place>,
     timeouts: Timeouts,
     limits: Limits,
 }
 
 #[derive(Debug)]
-struct State {
+struct Inner {
     /// Number of requests so far. The body of an ended request says nothing about the bytes that arrive now.
     requests: u64,
     /// True while a request is being answered.
@@ -78,12 +78,12 @@ struct Leftover {
     until: Instant,
 }
 
-impl Activity {
+impl ConnectionState {
     /// Begins with a connection whose first byte has arrived.
     pub(super) fn new(timeouts: Timeouts, limits: Limits, place: Arc<Place>) -> Arc<Self> {
         let now = Instant::now();
         let this = Arc::new(Self {
-            state: Mutex::new(State {
+            inner: Mutex::new(Inner {
                 requests: 0,
                 busy: false,
                 waiting: now,
@@ -111,8 +111,8 @@ impl Activity {
         this
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) const fn timeouts(&self) -> &Timeouts {
@@ -124,7 +124,7 @@ impl Activity {
     /// are a head, and are scanned even if hyper reads them together with the body. `None` if the head grows beyond
     /// its limit, or the connection has lost its slot.
     pub(super) fn received(&self, bytes: &[u8]) -> Option<usize> {
-        let mut state = self.state();
+        let mut state = self.lock();
         if let Some(body) = &mut state.body {
             let taken = body.take(bytes);
             if body.is_over() {
@@ -151,12 +151,12 @@ impl Activity {
 
     /// Records that the peer takes no bytes.
     pub(super) fn blocked(&self) {
-        self.state().blocked.get_or_insert_with(Instant::now);
+        self.lock().blocked.get_or_insert_with(Instant::now);
     }
 
     /// Records that the peer has taken this number of bytes.
     pub(super) fn wrote(&self, bytes: usize) {
-        let mut state = self.state();
+        let mut state = self.lock();
         state.taken |= state.blocked.take().is_some();
         // Heads and what stands for files were not counted.
         state.queued = state.queued.saturating_sub(bytes);
@@ -164,12 +164,12 @@ impl Activity {
 
     /// Records that a piece of an answer has been passed to hyper.
     pub(super) fn queued(&self, bytes: usize) {
-        self.state().queued += bytes;
+        self.lock().queued += bytes;
     }
 
     /// Records that more of a request's body is awaited.
     pub(super) fn receiving(&self, request: u64) {
-        let mut state = self.state();
+        let mut state = self.lock();
         if state.requests == request {
             state.receiving.get_or_insert_with(Instant::now);
         }
@@ -177,7 +177,7 @@ impl Activity {
 
     /// Records that a piece of a request's body has arrived.
     pub(super) fn received_body(&self, request: u64, bytes: usize) {
-        let mut state = self.state();
+        let mut state = self.lock();
         if state.requests == request {
             state.receiving = None;
             state.received = state.received.saturating_add(bytes).min(MOST_RECEIVED);
@@ -186,12 +186,12 @@ impl Activity {
 
     /// Returns true while a request is being answered.
     pub(super) fn is_busy(&self) -> bool {
-        self.state().busy
+        self.lock().busy
     }
 
     /// Records that everything written has been passed to the system.
     pub(super) fn flushed(&self) {
-        let mut state = self.state();
+        let mut state = self.lock();
         state.taken |= state.blocked.take().is_some();
         state.queued = 0;
         if !state.busy && !state.flushed {
@@ -204,7 +204,7 @@ impl Activity {
     /// Returns true if hyper's answer must not be sent, because a better one will be. If hyper writes without a
     /// request, it sends its own empty answer to a head that it cannot parse, or that has too many lines.
     pub(super) fn replaces_answer(&self, answer: &[u8]) -> bool {
-        let mut state = self.state();
+        let mut state = self.lock();
         let replaces = !state.busy && state.flushed;
         if replaces {
             let refusal = if answer.starts_with(b"HTTP/1.1 431") {
@@ -220,7 +220,7 @@ impl Activity {
     /// Records that a request was read. Returns its number, and the reason if it is refused: its head gives two
     /// lengths of its body, or the connection has lost its slot.
     pub(super) fn begin(&self, body: Option<BodyScan>) -> (u64, Option<Refusal>) {
-        let mut state = self.state();
+        let mut state = self.lock();
         state.requests += 1;
         // The body before it has come to its end, whether that was noticed or not.
         state.leftover = None;
@@ -246,7 +246,7 @@ impl Activity {
 
     /// Records that a request's body has been read to its end.
     pub(super) fn body_ended(&self, request: u64) {
-        let mut state = self.state();
+        let mut state = self.lock();
         if state.requests == request {
             state.receiving = None;
             state.in_head = true;
@@ -257,7 +257,7 @@ impl Activity {
     /// Records that a request's body is no longer wanted. The rest is received if it is known to be short and
     /// expected; otherwise the connection ends with this request's answer.
     pub(super) fn body_dropped(&self, request: u64, body: Incoming, comes: bool) {
-        let mut state = self.state();
+        let mut state = self.lock();
         if state.requests != request {
             return;
         }
@@ -278,7 +278,7 @@ impl Activity {
 
     /// Records that there is an answer. Returns true if the connection ends with it.
     pub(super) fn answered(&self) -> bool {
-        let mut state = self.state();
+        let mut state = self.lock();
         state.receiving = None;
         state.unread.is_some()
     }
@@ -286,14 +286,14 @@ impl Activity {
     /// Records that a request has been answered, or its answer given up. The peer may still take long to receive the
     /// part that hyper holds: [`flushed`](Self::flushed) records the end of that.
     pub(super) fn end(&self) {
-        let mut state = self.state();
+        let mut state = self.lock();
         state.busy = false;
         state.received = 0;
     }
 
     /// Receives a part of an unwanted body.
     pub(super) fn poll_leftover(&self, context: &mut Context<'_>) {
-        let mut state = self.state();
+        let mut state = self.lock();
         if !state
             .waker
             .as_ref()
@@ -318,7 +318,7 @@ impl Activity {
     }
 
     /// Makes the slot available to others if nothing is being requested, received or sent.
-    fn rest(&self, state: &State) {
+    fn rest(&self, state: &Inner) {
         let resting = !state.busy
             && state.flushed
             && state.in_head
@@ -329,14 +329,14 @@ impl Activity {
         }
     }
 
-    /// Returns the time at which the current activity has taken too long.
+    /// Returns the time at which the current state has taken too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.state().deadline(&self.timeouts)
+        self.lock().deadline(&self.timeouts)
     }
 
     /// Handles deadlines that have passed. Returns true if the connection is to be closed.
     pub(super) fn expire(&self, now: Instant) -> bool {
-        let mut state = self.state();
+        let mut state = self.lock();
         if state
             .leftover
             .as_ref()
@@ -353,33 +353,33 @@ impl Activity {
 
     /// Returns the first line of a head that never became a request.
     pub(super) fn first_line(&self) -> String {
-        self.state().head.first_line()
+        self.lock().head.first_line()
     }
 
     /// Handles the end of the connection. Returns the refusal that is still to be sent, and, if the peer is still
     /// sending, the time until which its bytes are received.
     pub(super) fn ended(&self) -> (Option<Refusal>, Option<Instant>) {
-        let state = self.state();
+        let state = self.lock();
         let leftover = state.leftover.as_ref().map(|leftover| leftover.until);
         let refused = state.refused.map(|_| Instant::now() + self.timeouts.discard);
         (state.refused, state.unread.or(leftover).or(refused))
     }
 }
 
-impl Occupant for Activity {
+impl Occupant for ConnectionState {
     fn waits(&self) -> Option<Waits> {
-        self.state().waits()
+        self.lock().waits()
     }
 
     fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
         // Whatever happens next on the connection waits for this, and finds that the place is lost.
-        let state = self.state();
+        let state = self.lock();
         state.waits().filter(|waits| waits.since <= since)?;
         self.place.surrender()
     }
 }
 
-impl State {
+impl Inner {
     fn waits(&self) -> Option<Waits> {
         let leftover = self.leftover.as_ref().map(|leftover| leftover.since);
         let since = match self.blocked {

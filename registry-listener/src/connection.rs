@@ -1,10 +1,10 @@
 //! One connection, from the handshake to its end.
 
 use super::{
+    connection_slots::ConnectionSlot,
     exchange::Host,
     handshake::{Established, Handshake, Protocol},
     http1, http2,
-    places::Place,
     prefixed_io::PrefixedIo,
     service::AnyService,
     shared::Shared,
@@ -25,14 +25,14 @@ pub(super) async fn serve<Io, H: Handshake<Io>>(
     service: AnyService,
     io: Io,
     peer: SocketAddr,
-    place: &Arc<Place>,
+    slot: &Arc<ConnectionSlot>,
 ) {
     tokio::select! {
         biased;
-        () = place.lost() => tracing::debug!(%peer, "a connection whose client did nothing gave way to a new one"),
-        () = run(shared, service, io, peer, place, false) => {}
+        () = slot.lost() => tracing::debug!(%peer, "a connection whose client did nothing gave way to a new one"),
+        () = run(shared, service, io, peer, slot, false) => {}
     }
-    place.leave();
+    slot.leave();
 }
 
 /// Answers every request with 503, and soon ends the connection.
@@ -42,8 +42,8 @@ pub(super) async fn refuse<Io, H: Handshake<Io>>(
     io: Io,
     peer: SocketAddr,
 ) {
-    let place = Place::to_be_refused();
-    if timeout(REFUSAL, run(shared, service, io, peer, &place, true))
+    let slot = ConnectionSlot::to_be_refused();
+    if timeout(REFUSAL, run(shared, service, io, peer, &slot, true))
         .await
         .is_err()
     {
@@ -56,7 +56,7 @@ async fn run<Io, H: Handshake<Io>>(
     service: AnyService,
     io: Io,
     peer: SocketAddr,
-    place: &Arc<Place>,
+    slot: &Arc<ConnectionSlot>,
     refusing: bool,
 ) {
     let begun = timeout(shared.timeouts.first_byte, async {
@@ -73,7 +73,7 @@ async fn run<Io, H: Handshake<Io>>(
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended before HTTP"),
         Err(_) => return tracing::debug!(%peer, "a connection said nothing"),
     };
-    if !place.busy() {
+    if !slot.busy() {
         return;
     }
     shared.tls_hint.look_at(&begun.read, peer);
@@ -87,8 +87,8 @@ async fn run<Io, H: Handshake<Io>>(
     };
     let io = PrefixedIo::new(begun.io, begun.read);
     match begun.protocol {
-        Protocol::Http1 => http1::serve(shared, host, place, io).await,
-        Protocol::Http2 => http2::serve(shared, host, place, io).await,
+        Protocol::Http1 => http1::serve(shared, host, slot, io).await,
+        Protocol::Http2 => http2::serve(shared, host, slot, io).await,
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::{
     body_scan::BodyScan,
+    connection_slots::{ConnectionSlot, Occupant, Waits},
     head::HeadScan,
-    places::{Occupant, Place, Waits},
     refusal::Refusal,
     settings::{Limits, Timeouts},
 };
@@ -29,7 +29,7 @@ const WORTH_KEEPING: u64 = 256 << 10;
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     inner: Mutex<Inner>,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     timeouts: Timeouts,
     limits: Limits,
 }
@@ -80,7 +80,7 @@ struct Leftover {
 
 impl ConnectionState {
     /// Begins with a connection whose first byte has arrived.
-    pub(super) fn new(timeouts: Timeouts, limits: Limits, place: Arc<Place>) -> Arc<Self> {
+    pub(super) fn new(timeouts: Timeouts, limits: Limits, slot: Arc<ConnectionSlot>) -> Arc<Self> {
         let now = Instant::now();
         let this = Arc::new(Self {
             inner: Mutex::new(Inner {
@@ -102,12 +102,12 @@ impl ConnectionState {
                 unread: None,
                 waker: None,
             }),
-            place,
+            slot,
             timeouts,
             limits,
         });
         let occupant: Weak<dyn Occupant> = Arc::<Self>::downgrade(&this);
-        this.place.occupied_by(occupant);
+        this.slot.occupied_by(occupant);
         this
     }
 
@@ -135,7 +135,7 @@ impl ConnectionState {
         if state.head.is_complete() || bytes.is_empty() {
             return Some(bytes.len());
         }
-        if !self.place.busy() {
+        if !self.slot.busy() {
             return None;
         }
         let taken = state.head.take(bytes);
@@ -234,7 +234,7 @@ impl ConnectionState {
         state.body = body;
         let two_lengths = state.head.has_two_lengths();
         state.head.reset();
-        let refusal = if !self.place.busy() {
+        let refusal = if !self.slot.busy() {
             Some(Refusal::Busy)
         } else if two_lengths {
             Some(Refusal::TwoLengths)
@@ -325,7 +325,7 @@ impl ConnectionState {
             && state.head_began.is_none()
             && state.leftover.is_none();
         if resting {
-            self.place.idle();
+            self.slot.idle();
         }
     }
 
@@ -372,10 +372,10 @@ impl Occupant for ConnectionState {
     }
 
     fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
-        // Whatever happens next on the connection waits for this, and finds that the place is lost.
+        // Whatever happens next on the connection waits for this, and finds that the slot is lost.
         let state = self.lock();
         state.waits().filter(|waits| waits.since <= since)?;
-        self.place.surrender()
+        self.slot.surrender()
     }
 }
 

@@ -74,8 +74,8 @@ pub(super) async fn http2(
     streams: Arc<Streams>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, h2::Error> {
-    let (mut stream, in_place) = streams.begin();
-    let mut refusal = if host.refusing || !in_place {
+    let (mut stream, has_slot) = streams.begin();
+    let mut refusal = if host.refusing || !has_slot {
         Some(Refusal::Busy)
     } else {
         checks::refusal(&request)
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use crate::{
         any_body::any_body,
-        places::{Occupant as _, Places},
+        connection_slots::{ConnectionSlots, Occupant as _},
         settings::{Limits, Timeouts},
     };
     use registry_core::service::ResponseBody;
@@ -302,8 +302,8 @@ mod tests {
     #[tokio::test]
     async fn a_piece_of_an_answer_is_held_in_memory_unless_it_stands_for_a_file() {
         for (piece, holds) in [(Bytes::from_static(b"hello"), 5), (sendfile::stand_ins(1000), 0)] {
-            let place = Places::new(1).take().unwrap();
-            let state = ConnectionState::new(Timeouts::default(), Limits::default(), place);
+            let slot = ConnectionSlots::new(1).take().unwrap();
+            let state = ConnectionState::new(Timeouts::default(), Limits::default(), slot);
             let (number, _) = state.begin(None);
             let exchange = Exchange::Http1(Http1 {
                 state: Arc::clone(&state),

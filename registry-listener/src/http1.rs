@@ -1,9 +1,9 @@
 //! An HTTP/1 connection, driven until it ends.
 
 use super::{
+    connection_slots::ConnectionSlot,
     connection_state::ConnectionState,
     exchange::{self, Host},
-    places::Place,
     prefixed_io::PrefixedIo,
     refusal::Refusal,
     refused::Refused,
@@ -39,13 +39,17 @@ const BUFFER: usize = 128 << 10;
 /// The same limit if large answers are files and need no memory.
 const BUFFER_BESIDE_FILES: usize = 256 << 10;
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, mut host: Host, place: &Arc<Place>, io: PrefixedIo<Io>)
-where
+pub(super) async fn serve<H, Io>(
+    shared: &Shared<H>,
+    mut host: Host,
+    slot: &Arc<ConnectionSlot>,
+    io: PrefixedIo<Io>,
+) where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = host.peer;
-    let state = ConnectionState::new(shared.timeouts, shared.limits, Arc::clone(place));
+    let state = ConnectionState::new(shared.timeouts, shared.limits, Arc::clone(slot));
     let io = Outlet::new(io, shared.sendfile);
     let buffer = match io.outgoing() {
         Some(outgoing) => {

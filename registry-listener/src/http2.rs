@@ -1,8 +1,8 @@
 //! An HTTP/2 connection, driven until it ends.
 
 use super::{
+    connection_slots::ConnectionSlot,
     exchange::{self, Host},
-    places::Place,
     prefixed_io::PrefixedIo,
     shared::Shared,
     streams::{Expired, Streams},
@@ -37,13 +37,17 @@ const ERRORS: usize = 256;
 /// Time for which a peer that was told of the end may keep the connection without a request: one may be in transit.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-pub(super) async fn serve<H, Io>(shared: &Shared<H>, host: Host, place: &Arc<Place>, io: PrefixedIo<Io>)
-where
+pub(super) async fn serve<H, Io>(
+    shared: &Shared<H>,
+    host: Host,
+    slot: &Arc<ConnectionSlot>,
+    io: PrefixedIo<Io>,
+) where
     H: Sync,
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, refusing) = (host.peer, host.refusing);
-    let streams = Streams::new(shared.timeouts, Arc::clone(place));
+    let streams = Streams::new(shared.timeouts, Arc::clone(slot));
     shared.admission.join(&streams);
     let service = {
         let (admission, streams) = (Arc::clone(&shared.admission), Arc::clone(&streams));
@@ -149,11 +153,11 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{places::Places, settings::Timeouts};
+    use crate::{connection_slots::ConnectionSlots, settings::Timeouts};
     use tokio::time::advance;
 
     fn streams() -> Arc<Streams> {
-        Streams::new(Timeouts::default(), Places::new(1).take().unwrap())
+        Streams::new(Timeouts::default(), ConnectionSlots::new(1).take().unwrap())
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,9 @@
 use crate::{
     admission::Admission,
     connection,
+    connection_slots::ConnectionSlots,
     handshake::{Handshake, Plain},
     listener::{Backoff, Listener},
-    places::Places,
     refused::{Observer, Refused},
     request_body::RequestBody,
     service::AnyService,
@@ -224,7 +224,7 @@ impl<H> Server<H> {
             }),
             service,
             running: JoinSet::new(),
-            places: Places::new(limits.connections),
+            slots: ConnectionSlots::new(limits.connections),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             full: false,
         };
@@ -287,7 +287,7 @@ struct Connections<H> {
     shared: Arc<Shared<H>>,
     service: AnyService,
     running: JoinSet<()>,
-    places: Places,
+    slots: ConnectionSlots,
     refusals: Arc<Semaphore>,
     /// True if there was no slot for the last connection.
     full: bool,
@@ -300,10 +300,10 @@ impl<H> Connections<H> {
         H: Handshake<Io>,
     {
         let (shared, service) = (Arc::clone(&self.shared), self.service.clone());
-        if let Some(place) = self.places.take() {
+        if let Some(slot) = self.slots.take() {
             self.full = false;
             self.running.spawn(async move {
-                connection::serve(&shared, service, io, peer, &place).await;
+                connection::serve(&shared, service, io, peer, &slot).await;
             });
             return;
         }
@@ -311,10 +311,10 @@ impl<H> Connections<H> {
             let limit = shared.limits.connections;
             tracing::warn!(%peer, limit, "too many connections, and none waits for its client: new ones are refused");
         }
-        if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+        if let Ok(slot) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.running.spawn(async move {
                 connection::refuse(&shared, service, io, peer).await;
-                drop(place);
+                drop(slot);
             });
         }
     }

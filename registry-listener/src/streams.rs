@@ -4,7 +4,7 @@
 //! be sent is not polled. Each request therefore records since when it waits for its client.
 
 use super::{
-    places::{Occupant, Place, Waits},
+    connection_slots::{ConnectionSlot, Occupant, Waits},
     settings::Timeouts,
 };
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 #[derive(Debug)]
 pub(super) struct Streams {
     state: Mutex<State>,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     timeouts: Timeouts,
 }
 
@@ -66,8 +66,8 @@ impl Open {
 }
 
 impl Streams {
-    pub(super) fn new(timeouts: Timeouts, place: Arc<Place>) -> Arc<Self> {
-        place.idle();
+    pub(super) fn new(timeouts: Timeouts, slot: Arc<ConnectionSlot>) -> Arc<Self> {
+        slot.idle();
         let now = Instant::now();
         let this = Arc::new(Self {
             state: Mutex::new(State {
@@ -78,11 +78,11 @@ impl Streams {
                 gives_way: false,
                 waker: None,
             }),
-            place,
+            slot,
             timeouts,
         });
         let occupant: Weak<dyn Occupant> = Arc::<Self>::downgrade(&this);
-        this.place.occupied_by(occupant);
+        this.slot.occupied_by(occupant);
         this
     }
 
@@ -105,7 +105,7 @@ impl Streams {
             number,
             admitted: None,
         };
-        (stream, self.place.busy())
+        (stream, self.slot.busy())
     }
 
     fn end(&self, number: u64) {
@@ -113,7 +113,7 @@ impl Streams {
         state.open.remove(&number);
         if state.open.is_empty() {
             state.waiting = Instant::now();
-            self.place.idle();
+            self.slot.idle();
             // Requests have tasks of their own; that of the connection has a deadline now.
             if let Some(waker) = state.waker.take() {
                 waker.wake();
@@ -196,7 +196,7 @@ impl Occupant for Streams {
     fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
         let state = self.state();
         state.waits().filter(|waits| waits.since <= since)?;
-        self.place.surrender()
+        self.slot.surrender()
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Places`]: the slots for connections, and the choice of the one that is closed when all are taken.
+//! [`ConnectionSlots`]: the slots for connections, and the choice of the one that is closed when all are taken.
 //!
 //! A connection costs nothing to open and little to keep. If no slot is free, a new connection gets the slot of the
 //! one that has been idle longest. If none is idle, one that waits for its client in the middle of a request gives
@@ -40,14 +40,14 @@ pub(super) struct Waits {
 }
 
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     free: Arc<Semaphore>,
     limit: usize,
     /// Slots that are taken, and some that were.
-    taken: Vec<Weak<Place>>,
+    taken: Vec<Weak<ConnectionSlot>>,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(super) fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Self {
@@ -58,30 +58,30 @@ impl Places {
     }
 
     /// Takes a slot for a new connection, possibly one whose client is idle. `None` if all are busy.
-    pub(super) fn take(&mut self) -> Option<Arc<Place>> {
+    pub(super) fn take(&mut self) -> Option<Arc<ConnectionSlot>> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => self.make_room()?,
         };
-        // At most every so many connections, so that each pays for one look at one place.
+        // At most every so many connections, so that each pays for one look at one slot.
         if self.taken.len() >= self.limit.saturating_mul(2) {
-            self.taken.retain(|place| place.strong_count() > 0);
+            self.taken.retain(|slot| slot.strong_count() > 0);
         }
-        let place = Arc::new(Place::new(Some(permit)));
-        self.taken.push(Arc::downgrade(&place));
-        Some(place)
+        let slot = Arc::new(ConnectionSlot::new(Some(permit)));
+        self.taken.push(Arc::downgrade(&slot));
+        Some(slot)
     }
 
     fn make_room(&self) -> Option<OwnedSemaphorePermit> {
-        let idle = self.longest_idle().and_then(|place| place.give_way());
+        let idle = self.longest_idle().and_then(|slot| slot.give_way());
         idle.or_else(|| self.heaviest_waiting())
     }
 
     /// Ends the connection that holds the most memory while it waits for its client.
     fn heaviest_waiting(&self) -> Option<OwnedSemaphorePermit> {
         let since = Instant::now().checked_sub(PATIENCE)?;
-        let waiting = self.taken.iter().filter_map(|place| {
-            let occupant = place.upgrade()?.occupant.get()?.upgrade()?;
+        let waiting = self.taken.iter().filter_map(|slot| {
+            let occupant = slot.upgrade()?.occupant.get()?.upgrade()?;
             let waits = occupant.waits().filter(|waits| waits.since <= since)?;
             Some((waits, occupant))
         });
@@ -91,20 +91,20 @@ impl Places {
     }
 
     /// Returns the slot that has been idle longest. Reads all of them, which is done only if none is free.
-    fn longest_idle(&self) -> Option<Arc<Place>> {
-        let longest = self.taken.iter().filter_map(|place| {
-            let place = place.upgrade()?;
-            let since = place.state().idle?;
-            Some((since, place))
+    fn longest_idle(&self) -> Option<Arc<ConnectionSlot>> {
+        let longest = self.taken.iter().filter_map(|slot| {
+            let slot = slot.upgrade()?;
+            let since = slot.state().idle?;
+            Some((since, slot))
         });
-        let (since, place) = longest.min_by_key(|(since, _)| *since)?;
-        (since.elapsed() >= RESPITE).then_some(place)
+        let (since, slot) = longest.min_by_key(|(since, _)| *since)?;
+        (since.elapsed() >= RESPITE).then_some(slot)
     }
 }
 
 /// The slot of an open connection.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     state: Mutex<State>,
     lost: Notify,
     /// Set after the first request.
@@ -120,7 +120,7 @@ struct State {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Creates the slot of a connection that has sent nothing yet.
     fn new(permit: Option<OwnedSemaphorePermit>) -> Self {
         Self {
@@ -205,54 +205,54 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_one_that_is_idle_longest_gives_way() {
-        let mut places = Places::new(3);
-        let busy = places.take().unwrap();
+        let mut slots = ConnectionSlots::new(3);
+        let busy = slots.take().unwrap();
         assert!(busy.busy());
         advance(RESPITE).await;
-        let silent = places.take().unwrap();
+        let silent = slots.take().unwrap();
         advance(RESPITE / 2).await;
-        let answered = places.take().unwrap();
+        let answered = slots.take().unwrap();
         assert!(answered.busy());
         answered.idle();
-        assert!(places.take().is_none(), "neither has been idle for long");
+        assert!(slots.take().is_none(), "neither has been idle for long");
 
         advance(RESPITE / 2).await;
-        let first = places.take().unwrap();
+        let first = slots.take().unwrap();
         silent.lost().await;
         assert!(!silent.busy(), "what arrives now is too late");
-        assert!(places.take().is_none());
+        assert!(slots.take().is_none());
 
         advance(RESPITE / 2).await;
-        let second = places.take().unwrap();
+        let second = slots.take().unwrap();
         answered.lost().await;
         assert!(busy.busy() && first.busy() && second.busy());
         advance(RESPITE * 2).await;
-        assert!(places.take().is_none(), "all are busy");
+        assert!(slots.take().is_none(), "all are busy");
         second.leave();
-        assert!(places.take().is_some());
+        assert!(slots.take().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_byte_that_came_first_keeps_the_place() {
-        let mut places = Places::new(1);
-        let place = places.take().unwrap();
+        let mut slots = ConnectionSlots::new(1);
+        let slot = slots.take().unwrap();
         advance(RESPITE).await;
-        let found = places.longest_idle().unwrap();
-        assert!(place.busy());
+        let found = slots.longest_idle().unwrap();
+        assert!(slot.busy());
 
         assert!(found.give_way().is_none());
-        assert!(place.busy());
+        assert!(slot.busy());
     }
 
     /// Waits for its client since a given time and holds some memory, or does not wait.
     #[derive(Debug)]
-    struct Holding(Arc<Place>, Option<Waits>);
+    struct Holding(Arc<ConnectionSlot>, Option<Waits>);
 
     impl Holding {
-        fn of(place: &Arc<Place>, waits: Option<Waits>) -> Arc<dyn Occupant> {
-            assert!(place.busy());
-            let occupant: Arc<dyn Occupant> = Arc::new(Self(Arc::clone(place), waits));
-            place.occupied_by(Arc::downgrade(&occupant));
+        fn of(slot: &Arc<ConnectionSlot>, waits: Option<Waits>) -> Arc<dyn Occupant> {
+            assert!(slot.busy());
+            let occupant: Arc<dyn Occupant> = Arc::new(Self(Arc::clone(slot), waits));
+            slot.occupied_by(Arc::downgrade(&occupant));
             occupant
         }
     }
@@ -270,8 +270,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_those_that_wait_for_their_clients_the_heaviest_gives_way() {
-        let mut places = Places::new(5);
-        let taken: Vec<_> = (0..5).map(|_| places.take().unwrap()).collect();
+        let mut slots = ConnectionSlots::new(5);
+        let taken: Vec<_> = (0..5).map(|_| slots.take().unwrap()).collect();
         let begun = Instant::now();
         let waits = |seconds, holds| {
             Some(Waits {
@@ -290,32 +290,32 @@ mod tests {
         let _occupants: Vec<_> = taken
             .iter()
             .zip(kinds)
-            .map(|(place, waits)| Holding::of(place, waits))
+            .map(|(slot, waits)| Holding::of(slot, waits))
             .collect();
 
         advance(PATIENCE - Duration::from_millis(1)).await;
-        assert!(places.take().is_none(), "none has waited for long");
+        assert!(slots.take().is_none(), "none has waited for long");
         advance(Duration::from_secs(2)).await;
         let mut new = Vec::new();
         for gives_way in [2, 1, 0] {
-            let place = places.take().unwrap();
-            assert!(place.busy());
-            new.push(place);
+            let slot = slots.take().unwrap();
+            assert!(slot.busy());
+            new.push(slot);
             taken[gives_way].lost().await;
             assert!(!taken[gives_way].busy());
         }
         assert!(
-            places.take().is_none(),
+            slots.take().is_none(),
             "one has not waited for long, and one is owed an answer"
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_that_have_left_are_forgotten() {
-        let mut places = Places::new(4);
+        let mut slots = ConnectionSlots::new(4);
         for _ in 0..100 {
-            drop(places.take().unwrap());
+            drop(slots.take().unwrap());
         }
-        assert!(places.taken.len() <= 8);
+        assert!(slots.taken.len() <= 8);
     }
 }

@@ -35,12 +35,12 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxies {
-    believed: Believed,
+    trusted: Trusted,
     header: HeaderName,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Believed {
+enum Trusted {
     /// Peers in these networks, for everything that they and other trusted proxies wrote.
     Named(Vec<Network>),
     /// Any peer in a local network, for this number of addresses from the right.
@@ -64,19 +64,19 @@ impl Proxies {
     /// them.
     #[must_use]
     pub fn of(trusted: impl IntoIterator<Item = Network>) -> Self {
-        Self::new(Believed::Named(trusted.into_iter().collect()))
+        Self::new(Trusted::Named(trusted.into_iter().collect()))
     }
 
     /// Trusts any peer in a [local network](Network::LOCAL), as the last one of `hops` proxies. The client is that
     /// many addresses from the right in `X-Forwarded-For`, or the leftmost one if there are fewer.
     #[must_use]
     pub const fn presumed(hops: NonZeroUsize) -> Self {
-        Self::new(Believed::Presumed(hops))
+        Self::new(Trusted::Presumed(hops))
     }
 
-    const fn new(believed: Believed) -> Self {
+    const fn new(trusted: Trusted) -> Self {
         Self {
-            believed,
+            trusted,
             header: FORWARDED_FOR,
         }
     }
@@ -84,16 +84,16 @@ impl Proxies {
     /// Reads the address from another header. Unless that is `X-Forwarded-For`, it has one address, as in Cloudflare's
     /// `CF-Connecting-IP`.
     #[must_use]
-    pub fn telling_in(self, header: HeaderName) -> Self {
+    pub fn with_header(self, header: HeaderName) -> Self {
         Self { header, ..self }
     }
 
     /// Returns true if the headers of this peer count.
     #[must_use]
-    pub fn believes(&self, peer: IpAddr) -> bool {
-        let networks = match &self.believed {
-            Believed::Named(networks) => networks.as_slice(),
-            Believed::Presumed(_) => &Network::LOCAL,
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let networks = match &self.trusted {
+            Trusted::Named(networks) => networks.as_slice(),
+            Trusted::Presumed(_) => &Network::LOCAL,
         };
         networks.iter().any(|network| network.contains(peer))
     }
@@ -107,7 +107,7 @@ impl Proxies {
             let told = self.told(peer, request.headers());
             let client = told.unwrap_or(peer);
             request.extensions_mut().insert(ClientAddress(client));
-            if told.is_some() && matches!(self.believed, Believed::Presumed(_)) {
+            if told.is_some() && matches!(self.trusted, Trusted::Presumed(_)) {
                 request.extensions_mut().insert(PresumedProxy(peer.ip()));
             }
         }
@@ -121,7 +121,7 @@ impl Proxies {
     }
 
     fn told(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<SocketAddr> {
-        if !self.believes(peer.ip()) {
+        if !self.trusts(peer.ip()) {
             return None;
         }
         let told = if self.header == FORWARDED_FOR {
@@ -151,9 +151,9 @@ impl Proxies {
                 };
                 client = Some(told);
                 hops += 1;
-                let last = match self.believed {
-                    Believed::Named(_) => !self.believes(told),
-                    Believed::Presumed(most) => hops == most.get(),
+                let last = match self.trusted {
+                    Trusted::Named(_) => !self.trusts(told),
+                    Trusted::Presumed(most) => hops == most.get(),
                 };
                 if last {
                     return client;
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn another_header_has_one_address() {
         const CF: &str = "cf-connecting-ip";
-        let proxies = Proxies::default().telling_in(HeaderName::from_static(CF));
+        let proxies = Proxies::default().with_header(HeaderName::from_static(CF));
         for (peer, headers, expected) in [
             ("10.0.0.1", &[(CF, "198.51.100.1")][..], "198.51.100.1"),
             ("203.0.113.9", &[(CF, "198.51.100.1")], "203.0.113.9"),

@@ -9,7 +9,7 @@ use super::{
     connection_slots::{ConnectionSlot, Occupant, Waits},
     head::HeadScan,
     refusal::Refusal,
-    settings::{Limits, Timeouts},
+    settings::{ConnectionLimits, Timeouts},
 };
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -31,7 +31,7 @@ pub(super) struct ConnectionState {
     inner: Mutex<Inner>,
     slot: Arc<ConnectionSlot>,
     timeouts: Timeouts,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ struct Leftover {
 
 impl ConnectionState {
     /// Begins with a connection whose first byte has arrived.
-    pub(super) fn new(timeouts: Timeouts, limits: Limits, slot: Arc<ConnectionSlot>) -> Arc<Self> {
+    pub(super) fn new(timeouts: Timeouts, limits: ConnectionLimits, slot: Arc<ConnectionSlot>) -> Arc<Self> {
         let now = Instant::now();
         let this = Arc::new(Self {
             inner: Mutex::new(Inner {
@@ -405,7 +405,7 @@ impl Inner {
         let allowed = if self.taken {
             timeouts.body_idle
         } else {
-            timeouts.untaken.min(timeouts.body_idle)
+            timeouts.first_write_timeout.min(timeouts.body_idle)
         };
         let blocked = self.blocked.map(|since| since + allowed);
         let leftover = self.leftover.as_ref().map(|leftover| leftover.until);

@@ -293,7 +293,7 @@ mod tests {
     use crate::{
         any_body::any_body,
         connection_slots::{ConnectionSlots, Occupant as _},
-        settings::{Limits, Timeouts},
+        settings::{ConnectionLimits, Timeouts},
     };
     use registry_core::service::ResponseBody;
     use std::{future::poll_fn, pin::pin};
@@ -303,7 +303,7 @@ mod tests {
     async fn a_piece_of_an_answer_is_held_in_memory_unless_it_stands_for_a_file() {
         for (piece, holds) in [(Bytes::from_static(b"hello"), 5), (sendfile::stand_ins(1000), 0)] {
             let slot = ConnectionSlots::new(1).take().unwrap();
-            let state = ConnectionState::new(Timeouts::default(), Limits::default(), slot);
+            let state = ConnectionState::new(Timeouts::default(), ConnectionLimits::default(), slot);
             let (number, _) = state.begin(None);
             let exchange = Exchange::Http1(Http1 {
                 state: Arc::clone(&state),

@@ -21,7 +21,7 @@
 //! |---|---|
 //! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with peers that begin with it; TLS is a [`Handshake`], available with the feature `tls` |
 //! | timeouts | for the first byte, for a request's head, between requests, and for an idle body, each its own ([`Timeouts`]); none for a whole body |
-//! | limits | on connections, on the bytes of a head, on concurrent requests ([`Limits`]); idle connections give way to active ones |
+//! | limits | on connections, on the bytes of a head, on concurrent requests ([`ConnectionLimits`]); idle connections give way to active ones |
 //! | early answers | sent at once; the rest of the body is received within bounds, so that the client sees the answer |
 //! | odd requests | two lengths, two hosts, unknown codings, folded headers: refused in the registry's error format, and the connection closed |
 //! | the end | no more connections are accepted, idle ones are closed, requests finish, and the rest is cut off at the deadline |
@@ -68,5 +68,5 @@ pub use self::{
     refused::Refused,
     request_body::{BodyError, RequestBody},
     server::{Ended, Server, serve},
-    settings::{Limits, Timeouts},
+    settings::{ConnectionLimits, Timeouts},
 };

@@ -9,7 +9,7 @@ use crate::{
     refused::{Observer, Refused},
     request_body::RequestBody,
     service::AnyService,
-    settings::{Limits, Timeouts},
+    settings::{ConnectionLimits, Timeouts},
     shared::Shared,
     tls_hint::TlsHint,
 };
@@ -90,7 +90,7 @@ pub struct Server<H = Plain> {
     service: AnyService,
     handshake: H,
     timeouts: Timeouts,
-    limits: Limits,
+    limits: ConnectionLimits,
     observer: Observer,
     sendfile: bool,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -113,7 +113,7 @@ impl Server {
             service: AnyService::new(service),
             handshake: Plain,
             timeouts: Timeouts::default(),
-            limits: Limits::default(),
+            limits: ConnectionLimits::default(),
             observer: Observer::default(),
             sendfile: false,
             until: Box::pin(pending()),
@@ -128,7 +128,7 @@ impl<H> Server<H> {
     }
 
     /// Sets the limits on connections and requests.
-    pub fn limits(self, limits: Limits) -> Self {
+    pub fn limits(self, limits: ConnectionLimits) -> Self {
         Self { limits, ..self }
     }
 

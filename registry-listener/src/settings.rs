@@ -1,4 +1,4 @@
-//! [`Timeouts`] and [`Limits`]: bounds on connections and requests.
+//! [`Timeouts`] and [`ConnectionLimits`]: bounds on connections and requests.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub struct Timeouts {
     /// everything beyond the initial room of its connection. 60 s, since such a request costs the client only a few
     /// bytes. A client that has taken some may pause for [`body_idle`](Self::body_idle). At the end of this time the
     /// connection is closed.
-    pub untaken: Duration,
-    /// Time for which a request over HTTP/2 waits while there are [`Limits::all_streams`]. 10 s. It is then refused
+    pub first_write_timeout: Duration,
+    /// Time for which a request over HTTP/2 waits while there are [`ConnectionLimits::all_streams`]. 10 s. It is then refused
     /// with the reset that says that nothing was done (`REFUSED_STREAM`), upon which HTTP clients repeat it. If it has
     /// a body, it is answered 503 with `Retry-After`.
     pub queue: Duration,
@@ -31,7 +31,7 @@ pub struct Timeouts {
     pub ping_interval: Duration,
     /// Time within which an HTTP/2 peer has to answer a ping. 20 s.
     pub ping: Duration,
-    /// Time for receiving the rest of a body after an early answer, see [`Limits::discarded_body`]. 5 s.
+    /// Time for receiving the rest of a body after an early answer, see [`ConnectionLimits::discarded_body`]. 5 s.
     pub discard: Duration,
     /// Time from the signal to stop until running requests are cut off. 8 s: most supervisors kill after 10.
     pub drain: Duration,
@@ -43,7 +43,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(30),
             header: Duration::from_secs(30),
             body_idle: Duration::from_secs(900),
-            untaken: Duration::from_secs(60),
+            first_write_timeout: Duration::from_secs(60),
             queue: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             ping_interval: Duration::from_secs(60),
@@ -57,7 +57,7 @@ impl Default for Timeouts {
 /// Maximum numbers and sizes of connections and requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Number of concurrent connections. 4,096. A further one takes the place of the one that has been idle longest,
     /// for at least 1 s. If there is none, one gives way that has waited for its client for 5 s, in the middle of a
     /// request or an answer. The one that holds the most memory goes first. If there is none either, the new
@@ -81,7 +81,7 @@ pub struct Limits {
     pub all_streams: usize,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 4_096,

@@ -3,7 +3,7 @@
 use super::{
     admission::Admission,
     refused::Observer,
-    settings::{Limits, Timeouts},
+    settings::{ConnectionLimits, Timeouts},
     tls_hint::TlsHint,
 };
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Shared<H> {
     pub(super) handshake: H,
     pub(super) timeouts: Timeouts,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
     /// Observer of requests that are refused here.
     pub(super) observer: Observer,
     /// True if files are sent by the system where possible.

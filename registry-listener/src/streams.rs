@@ -59,7 +59,7 @@ impl Open {
         let allowed = if self.taken {
             timeouts.body_idle
         } else {
-            timeouts.untaken.min(timeouts.body_idle)
+            timeouts.first_write_timeout.min(timeouts.body_idle)
         };
         self.idle.filter(|_| self.answered).map(|since| since + allowed)
     }

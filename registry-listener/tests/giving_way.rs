@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use registry_listener::{Limits, RequestBody};
+use registry_listener::{ConnectionLimits, RequestBody};
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use support::{
     Client, Running,
@@ -34,7 +34,7 @@ fn server(connections: usize) -> (Running, Arc<Notify>) {
         })
         .post("/after", move |_| done_after(Arc::clone(&after)));
     let server = Running::start(app, |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = connections;
         server.limits(limits)
     });

@@ -9,7 +9,7 @@ use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
-use registry_listener::{Limits, Timeouts};
+use registry_listener::{ConnectionLimits, Timeouts};
 use std::{
     error::Error,
     future::Future,
@@ -50,7 +50,7 @@ fn app(made: &Arc<AtomicUsize>) -> App {
 
 fn serve(app: App, all_streams: usize) -> Running {
     Running::start(app, |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.all_streams = all_streams;
         server.limits(limits)
     })
@@ -250,9 +250,9 @@ async fn as_many_as_a_client_opens_at_once_are_served_at_once() {
 async fn times_and_limits_can_be_set() {
     let server = Running::start(app(&Arc::default()), |server| {
         let mut timeouts = Timeouts::default();
-        timeouts.untaken = seconds(3);
+        timeouts.first_write_timeout = seconds(3);
         timeouts.queue = seconds(2);
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.all_streams = 1;
         server.timeouts(timeouts).limits(limits)
     });

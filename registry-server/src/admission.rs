@@ -42,7 +42,7 @@ impl Admission {
             return;
         };
         let address = peer.ip().to_canonical();
-        let believed = self.proxies.believes(address);
+        let believed = self.proxies.trusts(address);
         request.extensions_mut().insert(Peer { address, believed });
         self.proxies.resolve(request);
         let told = (request.extensions().get(), request.extensions().get());

@@ -124,7 +124,7 @@ async fn received(server: &Running, pause: Duration) -> (usize, u64) {
 #[tokio::test(start_paused = true)]
 async fn what_an_early_answer_makes_useless_is_received_within_bounds() {
     let server = Running::start(refusing(), |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.discarded_body = 1 << 20;
         server.limits(limits)
     });

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use registry_core::{auth::ClientAddress, service::Overruled};
-use registry_listener::{Established, Handshake, Limits, Protocol, Server, Timeouts};
+use registry_listener::{ConnectionLimits, Established, Handshake, Protocol, Server, Timeouts};
 use std::{
     io,
     net::SocketAddr,
@@ -244,7 +244,7 @@ async fn a_request_that_overtakes_an_answer_is_answered_without_delay() {
 #[tokio::test(start_paused = true)]
 async fn one_too_many_is_told_so_and_there_is_room_again_later() {
     let server = Running::start(app(), |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = 2;
         server.limits(limits)
     });
@@ -268,7 +268,7 @@ async fn one_too_many_is_told_so_and_there_is_room_again_later() {
 #[tokio::test(start_paused = true)]
 async fn where_there_is_no_room_the_longest_idle_makes_some() {
     let server = Running::start(app(), |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = 5;
         server.limits(limits)
     });
@@ -325,7 +325,7 @@ async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
         }
     };
     let server = Running::start(app().get("/owed", owed), |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = 5;
         server.limits(limits)
     });
@@ -365,7 +365,7 @@ async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
 #[tokio::test(start_paused = true)]
 async fn refusing_is_bounded_in_time_and_in_number() {
     let server = Running::start(app(), |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = 1;
         server.limits(limits)
     });

@@ -97,7 +97,7 @@ async fn an_http2_answer_that_gets_no_window_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn one_too_many_over_http2_is_told_so_as_well() {
     let server = Running::start(app(), |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = 1;
         server.limits(limits)
     });

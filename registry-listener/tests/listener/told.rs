@@ -11,7 +11,7 @@ type Told = Arc<Mutex<Vec<(String, u16, u64)>>>;
 fn telling(told: &Told, connections: usize) -> impl FnOnce(Server) -> Server {
     let told = Arc::clone(told);
     move |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections = connections;
         server.limits(limits).on_refusal(move |refused| {
             assert_eq!(refused.peer.to_string(), PEER);
@@ -86,7 +86,7 @@ async fn what_the_listener_refuses_over_http2_is_told() {
     let told = Told::default();
     let never = app().get("/never", std::future::pending::<Body>);
     let server = Running::start(never, |server| {
-        let mut limits = Limits::default();
+        let mut limits = ConnectionLimits::default();
         limits.all_streams = 1;
         telling(&told, 100)(server).limits(limits)
     });

@@ -1,6 +1,6 @@
 //! Limit on the number of open files.
 
-use registry_listener::Limits;
+use registry_listener::ConnectionLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Number of files needed besides connections and requests: for the storage and the runtime.
@@ -9,7 +9,7 @@ const OWN: u64 = 512;
 /// Raises the limit to the maximum of the process: many systems start with 1,024 and allow far more.
 ///
 /// Logs a warning if the limit is too low for these numbers of connections and requests, as each may have a blob open.
-pub(crate) fn allow_for(limits: &Limits) {
+pub(crate) fn allow_for(limits: &ConnectionLimits) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -19,7 +19,7 @@ pub(crate) fn allow_for(limits: &Limits) {
         Ok(()) => raised.current,
         Err(_) => limit.current,
     };
-    let Limits {
+    let ConnectionLimits {
         connections,
         all_streams,
         ..

@@ -21,7 +21,7 @@ use crate::{
 use axum::http::{HeaderName, HeaderValue, Uri};
 use registry_axum::{InvalidNetwork, Network, Proxies};
 use registry_core::{maintenance::UploadExpiry, protocol::Links};
-use registry_listener::{Limits, Timeouts};
+use registry_listener::{ConnectionLimits, Timeouts};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     /// Timeouts of a connection.
     pub(crate) timeouts: Timeouts,
     /// Limits on connections and HTTP/2 streams.
-    pub(crate) limits: Limits,
+    pub(crate) limits: ConnectionLimits,
     /// Users that can log in; `None` if nobody can.
     pub(crate) login: Option<Htpasswd>,
     /// True if `auth.none` states that nobody logs in.
@@ -206,15 +206,15 @@ fn timeouts(reader: &Reader<'_>) -> Timeouts {
     timeouts.first_byte = reader.duration("http.timeouts.firstbyte");
     timeouts.header = reader.duration("http.timeouts.header");
     timeouts.body_idle = reader.duration("http.timeouts.bodyidle");
-    timeouts.untaken = reader.duration("http.timeouts.untaken");
+    timeouts.first_write_timeout = reader.duration("http.timeouts.untaken");
     timeouts.queue = reader.duration("http.timeouts.queue");
     timeouts.keep_alive = reader.duration("http.timeouts.keepalive");
     timeouts.drain = reader.duration("http.draintimeout");
     timeouts
 }
 
-fn limits(reader: &Reader<'_>) -> Limits {
-    let mut limits = Limits::default();
+fn limits(reader: &Reader<'_>) -> ConnectionLimits {
+    let mut limits = ConnectionLimits::default();
     limits.connections = reader.parsed("limits.connections", some);
     limits.streams = u32::try_from(reader.parsed("limits.http2streams", some)).unwrap_or(u32::MAX);
     limits.all_streams = reader.parsed("limits.http2requests", some);
@@ -466,7 +466,7 @@ fn admission(reader: &Reader<'_>) -> Admission {
     Admission {
         proxies: trusted
             .map_or_else(|| Proxies::presumed(hops), Proxies::of)
-            .telling_in(header),
+            .with_header(header),
         allowed: reader.items("http.allow", network),
         refuse_old_clients: reader.switch("compatibility.refuseoldclients"),
     }

@@ -35,7 +35,7 @@ pub struct Statistics {
     /// Number of passwords hashed. Hashing takes most of the time of a login.
     pub hashed: u64,
     /// Number of requests whose password was verified before and needed no hashing.
-    pub remembered: u64,
+    pub cached: u64,
     /// Number of failed logins. Each of them is one line in the log.
     pub failed: u64,
     /// Number of requests refused before the password was hashed: after too many failures, or with too many logins at
@@ -56,7 +56,7 @@ impl Htpasswd {
     /// meets it.
     ///
     /// Only one check runs at a time. If the file system hangs, this waits for the check that hangs.
-    pub async fn refresh(&self) {
+    pub async fn check_now(&self) {
         let turn = self.shared.source.turn().await;
         self.start_check(turn).await;
     }
@@ -65,7 +65,7 @@ impl Htpasswd {
     fn start_check(&self, turn: CheckTurn) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
-        let started = thread::start("htpasswd-look", move || shared.check(&turn, now));
+        let started = thread::start("htpasswd-check", move || shared.check(&turn, now));
         async {
             match started {
                 // An end without an answer is a panic, and has been told of as such.
@@ -94,7 +94,7 @@ impl Htpasswd {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Statistics {
             hashed: self.shared.hashing.done(),
-            remembered: read(&counters.remembered),
+            cached: read(&counters.cached),
             failed: read(&counters.failed),
             throttled: read(&counters.throttled),
         }
@@ -170,7 +170,7 @@ mod tests {
         let hash = hash(b"b", Scheme::Bcrypt { cost: 4 }).unwrap();
         std::fs::write(file.path(), format!("a:{hash}")).unwrap();
         let builder = Htpasswd::builder(file.path()).threads(NonZeroUsize::MIN).queue(1);
-        builder.look_every(interval).open().unwrap()
+        builder.check_every(interval).open().unwrap()
     }
 
     async fn ping(users: &Htpasswd, credentials: &str) -> http::Response<()> {
@@ -249,6 +249,6 @@ mod tests {
 
         end.send(()).unwrap();
         hanging.join().unwrap();
-        users.refresh().await;
+        users.check_now().await;
     }
 }

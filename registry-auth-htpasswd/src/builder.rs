@@ -21,8 +21,8 @@ pub struct Builder {
     realm: String,
     strict: bool,
     create: bool,
-    look_every: Duration,
-    remember_for: Duration,
+    check_every: Duration,
+    cache_for: Duration,
     failure_limit: Option<FailureLimit>,
     network_failure_limit: Option<FailureLimit>,
     presumed_failure_limit: Option<FailureLimit>,
@@ -55,8 +55,8 @@ impl Builder {
             realm: "Registry".into(),
             strict: false,
             create: false,
-            look_every: Duration::from_secs(1),
-            remember_for: Duration::from_secs(300),
+            check_every: Duration::from_secs(1),
+            cache_for: Duration::from_secs(300),
             failure_limit: Some(FailureLimit::default()),
             network_failure_limit: Some(FailureLimit::MANY),
             presumed_failure_limit: Some(FailureLimit::MANY),
@@ -85,9 +85,9 @@ impl Builder {
     }
 
     /// Sets the shortest interval between two checks of the file. Default: 1 second.
-    pub fn look_every(self, interval: Duration) -> Self {
+    pub fn check_every(self, interval: Duration) -> Self {
         Self {
-            look_every: interval,
+            check_every: interval,
             ..self
         }
     }
@@ -96,9 +96,9 @@ impl Builder {
     ///
     /// Only a digest under a random key of this process is kept. It is dropped earlier if the user's line in the file
     /// changes.
-    pub fn remember_for(self, unused: Duration) -> Self {
+    pub fn cache_for(self, unused: Duration) -> Self {
         Self {
-            remember_for: unused,
+            cache_for: unused,
             ..self
         }
     }
@@ -166,7 +166,7 @@ impl Builder {
         }
         Ok(Htpasswd::new(Shared {
             realm: self.realm,
-            source: Source::open(self.path, self.strict, self.look_every)?,
+            source: Source::open(self.path, self.strict, self.check_every)?,
             clock: Clock::start(),
             key: DigestKey::random().map_err(LoadError::Random)?,
             stand_ins: RandomState::new(),
@@ -176,7 +176,7 @@ impl Builder {
                 self.network_failure_limit,
                 self.presumed_failure_limit,
             ),
-            remember_for: self.remember_for,
+            cache_for: self.cache_for,
             counters: Counters::default(),
         }))
     }

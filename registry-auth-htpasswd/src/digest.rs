@@ -2,8 +2,8 @@
 
 use crate::{
     random::{RandomError, fill},
-    remembered::Digest,
     table::Entry,
+    verified_password::Digest,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;

@@ -69,7 +69,7 @@ impl Hashing {
 
     /// Waits for a turn; `None` if the queue is full, or if this login had to make room for one of a smaller group.
     pub(crate) async fn turn(self: &Arc<Self>, path: Path) -> Option<Turn> {
-        let (place, turn) = {
+        let (slot, turn) = {
             let mut queue = self.queue();
             if let Some(idle) = queue.idle.checked_sub(1) {
                 queue.idle = idle;
@@ -82,15 +82,15 @@ impl Hashing {
             let number = queue.numbers;
             queue.numbers += 1;
             queue.waiting.enter(&path, Waiting { number, turn });
-            let place = Place {
+            let slot = QueueSlot {
                 hashing: self,
                 path,
                 number,
             };
-            (place, waits)
+            (slot, waits)
         };
         let turn = turn.await.ok();
-        drop(place);
+        drop(slot);
         turn
     }
 
@@ -115,13 +115,13 @@ impl Hashing {
 }
 
 /// A place in the queue, given up on drop.
-struct Place<'a> {
+struct QueueSlot<'a> {
     hashing: &'a Hashing,
     path: Path,
     number: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.hashing.queue().waiting.leave(&self.path, self.number);
     }

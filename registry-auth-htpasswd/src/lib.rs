@@ -23,13 +23,13 @@
 //! # When it is read
 //!
 //! The file is read when it is opened, and again when it has changed: rewritten in place, replaced, or exchanged by a
-//! symbolic link that points elsewhere. Requests check for a change once a second ([`Builder::look_every`]), and hosts
-//! can call [`Htpasswd::refresh`]. If a new file is broken or missing, one error is logged, and the users that were
+//! symbolic link that points elsewhere. Requests check for a change once a second ([`Builder::check_every`]), and hosts
+//! can call [`Htpasswd::check_now`]. If a new file is broken or missing, one error is logged, and the users that were
 //! read before stay.
 //!
 //! # What it costs
 //!
-//! A password is hashed when it is first used, and remembered while it is in use ([`Builder::remember_for`]), so that
+//! A password is hashed when it is first used, and remembered while it is in use ([`Builder::cache_for`]), so that
 //! all requests of a push cost one hash. Hashing runs on a few threads of its own ([`Builder::threads`]), never on the
 //! async runtime. The queue for it is bounded ([`Builder::queue`]). The clients' networks take turns, so that none
 //! keeps the others waiting. IPv6 networks of 48 bits take turns first, then those of 56 and 64 bits in each. At most
@@ -70,11 +70,11 @@ mod origin;
 mod queue;
 mod random;
 mod reload;
-mod remembered;
 mod shared;
 mod snapshot;
 mod table;
 mod thread;
+mod verified_password;
 
 pub use authenticator::{Htpasswd, Statistics};
 pub use builder::Builder;

@@ -1,6 +1,6 @@
 //! One login: answered from a remembered password, hashed when its turn comes, or refused.
 
-use crate::{limits::Party, origin::Origin, remembered::Digest, shared::Shared, table::Candidate};
+use crate::{limits::Party, origin::Origin, shared::Shared, table::Candidate, verified_password::Digest};
 use registry_core::auth::{AuthError, BasicLogin, Identity};
 use std::{
     fmt,
@@ -43,7 +43,7 @@ impl Login {
     /// queue.
     pub(crate) async fn verify(self) -> Result<Identity, AuthError> {
         let identity = Identity::new(Arc::clone(&self.candidate.entry.user));
-        if self.is_remembered() {
+        if self.is_cached() {
             return Ok(identity);
         }
         self.admit()?;
@@ -51,7 +51,7 @@ impl Login {
         let turn = shared.hashing.turn(self.origin.path()).await;
         let turn = turn.ok_or_else(|| self.throttled(FULL, "too many logins at once"))?;
         // While this one waited, another request may have brought the same password, or too many wrong ones.
-        if self.is_remembered() {
+        if self.is_cached() {
             return Ok(identity);
         }
         self.admit()?;
@@ -64,12 +64,12 @@ impl Login {
         }
     }
 
-    fn is_remembered(&self) -> bool {
-        let remembered = &self.candidate.entry.remembered;
-        let found = self.candidate.own
-            && remembered.is(self.digest, self.shared.clock.now(), self.shared.remember_for);
+    fn is_cached(&self) -> bool {
+        let remembered = &self.candidate.entry.verified;
+        let found =
+            self.candidate.own && remembered.is(self.digest, self.shared.clock.now(), self.shared.cache_for);
         if found {
-            self.shared.counters.remembered.fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.cached.fetch_add(1, Ordering::Relaxed);
         }
         found
     }
@@ -108,7 +108,7 @@ impl Login {
         let user = self.credentials.user();
         let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
         if right {
-            self.candidate.entry.remembered.keep(self.digest, now);
+            self.candidate.entry.verified.cache(self.digest, now);
             // Not those of the network: whoever has a password could forgive their own tries of others.
             self.shared.failures.forgive(Party::user(user, self.origin));
             return true;

@@ -25,13 +25,13 @@ pub(crate) struct Shared {
     pub(crate) stand_ins: RandomState,
     pub(crate) hashing: Arc<Hashing>,
     pub(crate) failures: Failures,
-    pub(crate) remember_for: Duration,
+    pub(crate) cache_for: Duration,
     pub(crate) counters: Counters,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) remembered: AtomicU64,
+    pub(crate) cached: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) throttled: AtomicU64,
 }
@@ -40,7 +40,7 @@ impl Shared {
     /// Checks the file, and drops the verified passwords that were not used lately.
     pub(crate) fn check(&self, turn: &CheckTurn, now: Duration) {
         self.source.check(turn, now);
-        self.source.table().forget(now, self.remember_for);
+        self.source.table().drop_unused_passwords(now, self.cache_for);
     }
 
     /// Returns true if these credentials were verified lately, for the users as last read.
@@ -48,7 +48,7 @@ impl Shared {
         let candidate = self.source.table().candidate(credentials.user(), &self.stand_ins);
         candidate.is_some_and(|Candidate { entry, own }| {
             let digest = self.key.digest(&entry, credentials.password());
-            own && entry.remembered.is(digest, self.clock.now(), self.remember_for)
+            own && entry.verified.is(digest, self.clock.now(), self.cache_for)
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     file::{Lines, PasswordFile, SetAside},
     hash::{Kind, PasswordHash},
-    remembered::Remembered,
+    verified_password::VerifiedPassword,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,7 +26,7 @@ pub(crate) struct Table {
 pub(crate) struct Entry {
     pub(crate) user: Arc<str>,
     pub(crate) hash: PasswordHash,
-    pub(crate) remembered: Remembered,
+    pub(crate) verified: VerifiedPassword,
 }
 
 /// Line to verify a login against.
@@ -52,7 +52,7 @@ impl Table {
                 Arc::new(Entry {
                     user,
                     hash,
-                    remembered: Remembered::default(),
+                    verified: VerifiedPassword::default(),
                 })
             }));
         }
@@ -99,9 +99,9 @@ impl Table {
     }
 
     /// Forgets the passwords that were not used within `unused`.
-    pub(crate) fn forget(&self, now: Duration, unused: Duration) {
+    pub(crate) fn drop_unused_passwords(&self, now: Duration, unused: Duration) {
         for entry in &self.entries {
-            entry.remembered.forget(now, unused);
+            entry.verified.drop_unused(now, unused);
         }
     }
 
@@ -127,16 +127,16 @@ mod tests {
     const OTHER: &str = "{SHA}hKUWhBuneltGSN4s0N/LMOpG27Q=";
 
     #[test]
-    fn a_line_that_stays_keeps_what_is_remembered_and_one_that_changes_does_not() {
+    fn a_line_that_stays_keeps_what_is_cached_and_one_that_changes_does_not() {
         let now = Duration::from_secs(1);
         let before = table(&format!("a:{ONE}\nb:{ONE}\n"), &Table::default());
         for entry in &before.entries {
-            entry.remembered.keep([7; 32], now);
+            entry.verified.cache([7; 32], now);
         }
 
         let after = table(&format!("b:{OTHER}\n\na:{ONE}\n"), &before);
 
-        let remembers = |user| after.entry(user).unwrap().remembered.is([7; 32], now, now);
+        let remembers = |user| after.entry(user).unwrap().verified.is([7; 32], now, now);
         assert!(remembers("a"));
         assert!(!remembers("b"));
         assert!(!before.is_same(&after));

@@ -52,7 +52,7 @@ pub(crate) fn follow(users: &Htpasswd) {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            users.refresh().await;
+            users.check_now().await;
         }
     });
 }

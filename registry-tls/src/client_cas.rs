@@ -1,6 +1,6 @@
 //! Authorities that sign client certificates, from files that change.
 
-use crate::{error::TlsError, options::Options, shelf::Shelf};
+use crate::{cert_resolver::CertResolver, error::TlsError, options::Options};
 use registry_reload::{self as reload, Change, Followed, Reading, Unreadable};
 use rustls::{ServerConfig, crypto::CryptoProvider, server::ResolvesServerCert};
 use std::{sync::Arc, time::Instant};
@@ -17,7 +17,7 @@ pub(crate) struct ClientCas {
 struct Source {
     options: Options,
     provider: Arc<CryptoProvider>,
-    shelf: Arc<Shelf>,
+    resolver: Arc<CertResolver>,
 }
 
 /// A configuration, and the contents of the files that it was made from.
@@ -31,14 +31,14 @@ impl ClientCas {
     pub(crate) fn start(
         options: Options,
         provider: Arc<CryptoProvider>,
-        shelf: Arc<Shelf>,
+        resolver: Arc<CertResolver>,
     ) -> Result<Self, TlsError> {
         options.warn();
         let files = options.client_ca_files();
         let source = Source {
             options,
             provider,
-            shelf,
+            resolver,
         };
         Ok(Self {
             followed: Followed::open(files, |reading| source.load(contents(reading)?))?,
@@ -102,7 +102,7 @@ impl ClientCas {
 
 impl Source {
     fn load(&self, contents: Vec<Vec<u8>>) -> Result<Loaded, TlsError> {
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Shelf>::clone(&self.shelf);
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<CertResolver>::clone(&self.resolver);
         let config = self.options.config(&self.provider, &contents, resolver)?;
         Ok(Loaded {
             contents,

@@ -161,7 +161,7 @@ async fn answer_plain_http(stream: &mut TcpStream) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        keeper::Files,
+        cert_reloader::Files,
         options::{ClientAuth, Options},
         provider::provider,
         stream::ClientCertificate,
@@ -178,14 +178,14 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     /// Both ends of a handshake, in one process.
-    struct Place {
+    struct Scene {
         directory: tempfile::TempDir,
         authority: Authority,
     }
 
     type Client = tokio_rustls::client::TlsStream<TcpStream>;
 
-    impl Place {
+    impl Scene {
         fn new() -> Self {
             Self {
                 directory: tempfile::tempdir().unwrap(),
@@ -264,12 +264,12 @@ mod tests {
 
     #[tokio::test]
     async fn both_versions_are_spoken_with_and_without_a_name() {
-        let place = Place::new();
-        let (tls, _upkeep) = place.serving(Options::new());
+        let scene = Scene::new();
+        let (tls, _upkeep) = scene.serving(Options::new());
         for version in [&TLS12, &TLS13] {
             // No server name is sent for an address.
             for name in ["localhost", "127.0.0.1"] {
-                let config = place.client_with(&[version], None);
+                let config = scene.client_with(&[version], None);
 
                 let (server, client) = connect(&tls, config, name).await;
 
@@ -284,9 +284,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_minimum_version_keeps_older_ones_out() {
-        let place = Place::new();
-        let (tls, _upkeep) = place.serving(Options::new().minimum_version("tls1.3").unwrap());
-        let config = place.client_with(&[&TLS12], None);
+        let scene = Scene::new();
+        let (tls, _upkeep) = scene.serving(Options::new().minimum_version("tls1.3").unwrap());
+        let config = scene.client_with(&[&TLS12], None);
 
         let (server, client) = connect(&tls, config, "localhost").await;
 
@@ -296,10 +296,10 @@ mod tests {
 
     #[tokio::test]
     async fn http2_is_chosen_by_alpn_unless_turned_off() {
-        let place = Place::new();
+        let scene = Scene::new();
         for (options, expected) in [(Options::new(), true), (Options::new().http2(false), false)] {
-            let (tls, _upkeep) = place.serving(options);
-            let mut config = place.client();
+            let (tls, _upkeep) = scene.serving(options);
+            let mut config = scene.client();
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
 
             let (server, client) = connect(&tls, config, "localhost").await;
@@ -311,35 +311,35 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_certificate_the_client_gets_an_alert_and_later_a_connection() {
-        let place = Place::new();
-        let (tls, mut upkeep) = place.tls(Options::new());
+        let scene = Scene::new();
+        let (tls, mut upkeep) = scene.tls(Options::new());
 
-        let (server, client) = connect(&tls, place.client(), "localhost").await;
+        let (server, client) = connect(&tls, scene.client(), "localhost").await;
         assert_eq!(
             server.unwrap_err().to_string(),
             "there is no certificate for \"localhost\""
         );
         assert!(client.unwrap_err().to_string().contains("fatal alert"));
 
-        place.write(&place.authority.issue(&["localhost"]));
+        scene.write(&scene.authority.issue(&["localhost"]));
         upkeep.check().await;
         tls.serving().await;
-        let (server, client) = connect(&tls, place.client(), "localhost").await;
+        let (server, client) = connect(&tls, scene.client(), "localhost").await;
         assert!(server.is_ok() && client.is_ok());
     }
 
     #[tokio::test]
     async fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
-        let place = Place::new();
-        let (tls, mut upkeep) = place.serving(Options::new());
-        let (server, open) = connect(&tls, place.client(), "localhost").await;
+        let scene = Scene::new();
+        let (tls, mut upkeep) = scene.serving(Options::new());
+        let (server, open) = connect(&tls, scene.client(), "localhost").await;
         let (mut server, mut open) = (server.unwrap(), open.unwrap());
-        let renewed = place.authority.issue(&["localhost"]);
+        let renewed = scene.authority.issue(&["localhost"]);
 
-        place.write(&renewed);
+        scene.write(&renewed);
         upkeep.check().await;
 
-        let (_, client) = connect(&tls, place.client(), "localhost").await;
+        let (_, client) = connect(&tls, scene.client(), "localhost").await;
         assert_eq!(shown(&client.unwrap()), renewed.certificate().der.to_vec());
         open.write_all(b"still here").await.unwrap();
         open.flush().await.unwrap();
@@ -350,11 +350,11 @@ mod tests {
 
     #[tokio::test]
     async fn run_looks_at_the_files_when_it_is_told_to() {
-        let place = Place::new();
-        let (tls, upkeep) = place.tls(Options::new());
+        let scene = Scene::new();
+        let (tls, upkeep) = scene.tls(Options::new());
         let running = tokio::spawn(upkeep.run());
 
-        place.write(&place.authority.issue(&["localhost"]));
+        scene.write(&scene.authority.issue(&["localhost"]));
         tls.check_now();
 
         tls.serving().await;
@@ -363,11 +363,11 @@ mod tests {
 
     #[tokio::test]
     async fn client_certificates_are_asked_for_and_checked() {
-        let place = Place::new();
-        fs::write(place.path("ca.crt"), place.authority.pem()).unwrap();
-        let right = place.authority.issue(&["client"]);
+        let scene = Scene::new();
+        fs::write(scene.path("ca.crt"), scene.authority.pem()).unwrap();
+        let right = scene.authority.issue(&["client"]);
         let wrong = Authority::new("stranger").issue(&["client"]);
-        let options = Options::new().client_cas([place.path("ca.crt")]);
+        let options = Options::new().client_cas([scene.path("ca.crt")]);
         let optional = options.clone().client_auth(ClientAuth::IfGiven);
         let cases = [
             (&options, Some(&right), Ok(true)),
@@ -386,8 +386,8 @@ mod tests {
             (&optional, None, Ok(false)),
         ];
         for (options, certificate, expected) in cases {
-            let (tls, _upkeep) = place.serving(options.clone());
-            let config = place.client_with(rustls::ALL_VERSIONS, certificate);
+            let (tls, _upkeep) = scene.serving(options.clone());
+            let config = scene.client_with(rustls::ALL_VERSIONS, certificate);
 
             let (server, _client) = connect(&tls, config, "localhost").await;
 
@@ -405,22 +405,22 @@ mod tests {
 
     #[tokio::test]
     async fn authorities_of_clients_are_reloaded_and_broken_files_change_nothing() {
-        let place = Place::new();
+        let scene = Scene::new();
         let other = Authority::new("other");
-        fs::write(place.path("ca.crt"), place.authority.pem()).unwrap();
-        let (tls, mut upkeep) = place.serving(Options::new().client_cas([place.path("ca.crt")]));
+        fs::write(scene.path("ca.crt"), scene.authority.pem()).unwrap();
+        let (tls, mut upkeep) = scene.serving(Options::new().client_cas([scene.path("ca.crt")]));
         let issued = other.issue(&["client"]);
         let connects = async || {
-            let config = place.client_with(rustls::ALL_VERSIONS, Some(&issued));
+            let config = scene.client_with(rustls::ALL_VERSIONS, Some(&issued));
             connect(&tls, config, "localhost").await.0.is_ok()
         };
         assert!(!connects().await);
 
-        fs::write(place.path("ca.crt"), other.pem()).unwrap();
+        fs::write(scene.path("ca.crt"), other.pem()).unwrap();
         upkeep.check().await;
         assert!(connects().await);
 
-        fs::write(place.path("ca.crt"), "rubbish").unwrap();
+        fs::write(scene.path("ca.crt"), "rubbish").unwrap();
         upkeep.check().await;
         assert!(connects().await);
         assert!(format!("{:?}", tls.status()).contains("ca.crt: holds no PEM"));
@@ -428,9 +428,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_does_not_trust_the_certificate_is_explained() {
-        let place = Place::new();
-        let (tls, _upkeep) = place.serving(Options::new());
-        let stranger = Place::new();
+        let scene = Scene::new();
+        let (tls, _upkeep) = scene.serving(Options::new());
+        let stranger = Scene::new();
 
         let (server, _) = connect(&tls, stranger.client(), "localhost").await;
 
@@ -440,8 +440,8 @@ mod tests {
 
     #[tokio::test]
     async fn plain_http_is_answered_400_with_what_to_do() {
-        let place = Place::new();
-        let (tls, _upkeep) = place.serving(Options::new());
+        let scene = Scene::new();
+        let (tls, _upkeep) = scene.serving(Options::new());
         let (server, mut client) = pair().await;
         let request = async {
             client
@@ -463,8 +463,8 @@ mod tests {
 
     #[tokio::test]
     async fn rubbish_and_silence_are_told_apart() {
-        let place = Place::new();
-        let (tls, _upkeep) = place.serving(Options::new());
+        let scene = Scene::new();
+        let (tls, _upkeep) = scene.serving(Options::new());
 
         let (server, mut client) = pair().await;
         client.write_all(b"\0\0").await.unwrap();

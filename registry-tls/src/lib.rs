@@ -54,6 +54,8 @@
 
 #[cfg(feature = "acme")]
 mod acme;
+mod cert_reloader;
+mod cert_resolver;
 mod certificate;
 mod chain;
 mod challenges;
@@ -61,13 +63,11 @@ mod client_cas;
 mod error;
 mod exposed;
 mod handshake;
-mod keeper;
 mod options;
 mod pair;
 mod pem;
 mod provider;
 mod redirect;
-mod shelf;
 mod status;
 mod stream;
 #[cfg(test)]
@@ -78,9 +78,9 @@ mod upkeep;
 #[cfg(feature = "acme")]
 pub use self::acme::{Acme, ChallengeKind};
 pub use self::{
+    cert_reloader::Files,
     error::{FileProblem, TlsError},
     handshake::HandshakeError,
-    keeper::Files,
     options::{ClientAuth, Options},
     redirect::Redirect,
     status::Status,

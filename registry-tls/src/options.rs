@@ -1,8 +1,8 @@
 //! TLS settings: versions, cipher suites, protocols, and client certificates.
 
 use crate::{
+    cert_reloader::MAX_BYTES,
     error::TlsError,
-    keeper::MAX_BYTES,
     pair::{File, certificates},
 };
 use registry_reload::Files;

@@ -1,6 +1,6 @@
 //! [`Tls`]: certificates and settings as handshakes use them.
 
-use crate::{certificate::utc, challenges::Challenges, shelf::Shelf, status::Status};
+use crate::{cert_resolver::CertResolver, certificate::utc, challenges::Challenges, status::Status};
 use rustls::{ServerConfig, sign::CertifiedKey};
 use std::{
     fmt,
@@ -18,7 +18,7 @@ struct Shared {
     config: RwLock<Arc<ServerConfig>>,
     /// Configuration for the handshakes of a validating authority, if one is used.
     validation: Option<Arc<ServerConfig>>,
-    shelf: Arc<Shelf>,
+    resolver: Arc<CertResolver>,
     challenges: Arc<Challenges>,
     report: watch::Sender<Report>,
     check_now: Notify,
@@ -35,7 +35,7 @@ impl Tls {
     pub(crate) fn new(
         config: Arc<ServerConfig>,
         validation: Option<Arc<ServerConfig>>,
-        shelf: Arc<Shelf>,
+        resolver: Arc<CertResolver>,
         challenges: Arc<Challenges>,
         certificates: Status,
     ) -> Self {
@@ -46,7 +46,7 @@ impl Tls {
         Self(Arc::new(Shared {
             config: RwLock::new(config),
             validation,
-            shelf,
+            resolver,
             challenges,
             report: watch::Sender::new(report),
             check_now: Notify::new(),
@@ -111,7 +111,7 @@ impl Tls {
     }
 
     pub(crate) fn has_certificate_for(&self, name: Option<&str>) -> bool {
-        self.0.shelf.get(name).is_some()
+        self.0.resolver.get(name).is_some()
     }
 
     pub(crate) fn key_authorization(&self, token: &str) -> Option<String> {
@@ -119,7 +119,7 @@ impl Tls {
     }
 
     pub(crate) fn serve(&self, host: &str, certificate: &Arc<CertifiedKey>) {
-        self.0.shelf.put(host, Arc::clone(certificate));
+        self.0.resolver.put(host, Arc::clone(certificate));
     }
 
     pub(crate) fn report(&self, certificates: Status) {

@@ -3,16 +3,16 @@
 #[cfg(feature = "acme")]
 use crate::{
     acme::{Acme, Renewal},
+    cert_reloader::CHECK_EVERY,
     challenges::Challenges,
-    keeper::CHECK_EVERY,
 };
 use crate::{
+    cert_reloader::{CertReloader, Files},
+    cert_resolver::CertResolver,
     client_cas::ClientCas,
     error::TlsError,
-    keeper::{Files, Keeper},
     options::Options,
     provider::provider,
-    shelf::Shelf,
     tls::{Tls, off_the_reactor},
 };
 use std::{convert::Infallible, fmt, sync::Arc, time::SystemTime};
@@ -29,7 +29,7 @@ pub struct Upkeep {
 
 /// Source of the certificates.
 enum Source {
-    Files(Box<Keeper>),
+    Files(Box<CertReloader>),
     #[cfg(feature = "acme")]
     Acme(Box<Renewal>),
 }
@@ -46,22 +46,22 @@ impl Tls {
     pub fn from_files(files: Files, options: Options) -> Result<(Self, Upkeep), TlsError> {
         let provider = provider()?;
         let now = SystemTime::now();
-        let keeper = Keeper::start(files, Arc::clone(&provider), now)?;
-        let shelf = Arc::new(Shelf::for_any_name());
-        let client_cas = ClientCas::start(options, provider, Arc::clone(&shelf))?;
+        let reloader = CertReloader::start(files, Arc::clone(&provider), now)?;
+        let resolver = Arc::new(CertResolver::for_any_name());
+        let client_cas = ClientCas::start(options, provider, Arc::clone(&resolver))?;
         let tls = Self::new(
             client_cas.config(),
             None,
-            shelf,
+            resolver,
             Arc::default(),
-            keeper.status(now),
+            reloader.status(now),
         );
-        if let Some(pair) = &*keeper.pair() {
+        if let Some(pair) = &*reloader.pair() {
             tls.serve("", &pair.certified);
         }
         let upkeep = Upkeep {
             tls: tls.clone(),
-            source: Source::Files(Box::new(keeper)),
+            source: Source::Files(Box::new(reloader)),
             client_cas,
         };
         Ok((tls, upkeep))
@@ -78,7 +78,7 @@ impl Tls {
     #[cfg(feature = "acme")]
     pub fn from_acme(acme: Acme, options: Options) -> Result<(Self, Upkeep), TlsError> {
         let provider = provider()?;
-        let shelf = Arc::new(Shelf::for_known_names());
+        let resolver = Arc::new(CertResolver::for_known_names());
         let challenges: Arc<Challenges> = Arc::default();
         let validation = Arc::new(crate::acme::validation_config(&provider, &challenges)?);
         let renewal = Renewal::start(
@@ -87,9 +87,15 @@ impl Tls {
             Arc::clone(&challenges),
             SystemTime::now(),
         )?;
-        let client_cas = ClientCas::start(options, provider, Arc::clone(&shelf))?;
+        let client_cas = ClientCas::start(options, provider, Arc::clone(&resolver))?;
         let status = renewal.status();
-        let tls = Self::new(client_cas.config(), Some(validation), shelf, challenges, status);
+        let tls = Self::new(
+            client_cas.config(),
+            Some(validation),
+            resolver,
+            challenges,
+            status,
+        );
         for (host, pair) in renewal.pairs() {
             tls.serve(host, &pair.certified);
         }
@@ -106,7 +112,7 @@ impl Upkeep {
     /// Keeps certificates up to date while it is driven. It never ends.
     pub async fn run(mut self) -> Infallible {
         let period = match &self.source {
-            Source::Files(keeper) => keeper.files().check_every,
+            Source::Files(reloader) => reloader.files().check_every,
             #[cfg(feature = "acme")]
             Source::Acme(_) => CHECK_EVERY,
         };
@@ -132,18 +138,18 @@ impl Upkeep {
     /// Checks the files once. ([`run`](Self::run) alone contacts an ACME authority.)
     pub async fn check(&mut self) {
         match &mut self.source {
-            Source::Files(keeper) => {
-                let files = keeper.followed_files().clone();
+            Source::Files(reloader) => {
+                let files = reloader.followed_files().clone();
                 let Some(reading) = off_the_reactor(move || files.read()).await else {
                     return;
                 };
                 let now = SystemTime::now();
-                if keeper.check(reading, now)
-                    && let Some(pair) = &*keeper.pair()
+                if reloader.check(reading, now)
+                    && let Some(pair) = &*reloader.pair()
                 {
                     self.tls.serve("", &pair.certified);
                 }
-                self.tls.report(keeper.status(now));
+                self.tls.report(reloader.status(now));
             }
             #[cfg(feature = "acme")]
             Source::Acme(_) => {}

@@ -14,12 +14,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// A digest, and the salt that follows it.
-pub(super) struct Kept {
+pub(super) struct Salted {
     digest: [u8; 20],
     salt: Vec<u8>,
 }
 
-impl Kept {
+impl Salted {
     pub(super) fn verify(&self, password: &[u8]) -> bool {
         let computed = Sha1::new()
             .chain_update(password)
@@ -30,19 +30,19 @@ impl Kept {
 }
 
 /// Parses the content of `{SHA}`: a digest and nothing else.
-pub(super) fn bare(text: &str) -> Option<Kept> {
-    kept(text, "{SHA}").filter(|kept| kept.salt.is_empty())
+pub(super) fn bare(text: &str) -> Option<Salted> {
+    parse(text, "{SHA}").filter(|hash| hash.salt.is_empty())
 }
 
 /// Parses the content of `{SSHA}`: a digest and a salt.
-pub(super) fn salted(text: &str) -> Option<Kept> {
-    kept(text, "{SSHA}").filter(|kept| !kept.salt.is_empty())
+pub(super) fn salted(text: &str) -> Option<Salted> {
+    parse(text, "{SSHA}").filter(|hash| !hash.salt.is_empty())
 }
 
-fn kept(text: &str, mark: &str) -> Option<Kept> {
+fn parse(text: &str, mark: &str) -> Option<Salted> {
     let decoded = BASE64.decode(text.strip_prefix(mark)?).ok()?;
     let (&digest, salt) = decoded.split_first_chunk()?;
-    Some(Kept {
+    Some(Salted {
         digest,
         salt: salt.to_owned(),
     })

@@ -4,9 +4,9 @@
     reason = "a test fails by panicking; the harness reports where"
 )]
 
+mod caching;
 mod limiting;
 mod logging;
 mod opening;
 mod reloading;
-mod remembering;
 mod scene;

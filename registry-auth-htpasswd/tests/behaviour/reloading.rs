@@ -10,7 +10,7 @@ async fn a_file_rewritten_in_place_is_read_when_it_has_stopped_changing() {
     let (half, _) = text.split_at(text.len() - 20);
 
     fs::write(&scene.path, half).unwrap();
-    scene.users.refresh().await;
+    scene.users.check_now().await;
     assert_eq!(scene.users.users(), 1);
     fs::write(&scene.path, &text).unwrap();
     scene.settle().await;

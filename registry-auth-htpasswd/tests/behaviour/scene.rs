@@ -107,9 +107,9 @@ impl Scene {
 
     /// Looks at the file until a change has settled.
     pub(crate) async fn settle(&self) {
-        self.users.refresh().await;
+        self.users.check_now().await;
         tokio::time::advance(Duration::from_secs(1)).await;
-        self.users.refresh().await;
+        self.users.check_now().await;
     }
 }
 

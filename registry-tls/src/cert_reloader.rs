@@ -63,7 +63,7 @@ enum Unusable {
 }
 
 /// The pair that is served, and the state of the files.
-pub(crate) struct Keeper {
+pub(crate) struct CertReloader {
     files: Files,
     provider: Arc<CryptoProvider>,
     /// The pair that is served; `None` until there is one. It is loaded without settling: a pair shows by itself if it
@@ -89,7 +89,7 @@ impl Problem {
     }
 }
 
-impl Keeper {
+impl CertReloader {
     /// Reads the files for the first time. Missing files are waited for.
     ///
     /// # Errors
@@ -102,19 +102,19 @@ impl Keeper {
     ) -> Result<Self, TlsError> {
         let paths = [&files.certificate, &files.key];
         let serving = Followed::new(reload::Files::new(paths, MAX_BYTES), None);
-        let mut keeper = Self {
+        let mut reloader = Self {
             files,
             provider,
             serving,
             problem: None,
             told_expired: false,
         };
-        let reading = keeper.followed_files().read();
-        match keeper.change(reading, now) {
+        let reading = reloader.followed_files().read();
+        match reloader.change(reading, now) {
             Change::Failed(Unusable::Failed(error)) => Err(error),
             change => {
-                keeper.report(change, now);
-                Ok(keeper)
+                reloader.report(change, now);
+                Ok(reloader)
             }
         }
     }
@@ -302,12 +302,12 @@ mod tests {
         sync::Mutex,
     };
 
-    struct Place {
+    struct Scene {
         directory: tempfile::TempDir,
         authority: Authority,
     }
 
-    impl Place {
+    impl Scene {
         fn new() -> Self {
             Self {
                 directory: tempfile::tempdir().unwrap(),
@@ -329,22 +329,22 @@ mod tests {
             fs::write(self.path(directory).join("tls.key"), issued.key_pem()).unwrap();
         }
 
-        fn start(&self) -> Keeper {
-            Keeper::start(self.files(), provider().unwrap(), SystemTime::now()).unwrap()
+        fn start(&self) -> CertReloader {
+            CertReloader::start(self.files(), provider().unwrap(), SystemTime::now()).unwrap()
         }
     }
 
-    fn check(keeper: &mut Keeper) -> bool {
-        let reading = keeper.followed_files().read();
-        keeper.check(reading, SystemTime::now())
+    fn check(reloader: &mut CertReloader) -> bool {
+        let reading = reloader.followed_files().read();
+        reloader.check(reading, SystemTime::now())
     }
 
-    fn holder(keeper: &Keeper) -> String {
-        (*keeper.pair()).as_ref().unwrap().holder.clone()
+    fn holder(reloader: &CertReloader) -> String {
+        (*reloader.pair()).as_ref().unwrap().holder.clone()
     }
 
-    fn problem(keeper: &Keeper) -> String {
-        match keeper.status(SystemTime::now()) {
+    fn problem(reloader: &CertReloader) -> String {
+        match reloader.status(SystemTime::now()) {
             Status::Serving { problem, .. } => problem.unwrap_or_default(),
             other => panic!("{other:?}"),
         }
@@ -383,18 +383,18 @@ mod tests {
 
     #[test]
     fn a_key_that_everybody_may_read_is_told_when_it_is_loaded() {
-        let place = Place::new();
-        place.write("", &place.authority.issue(&["a.example"]));
-        let key = place.path("tls.key");
+        let scene = Scene::new();
+        scene.write("", &scene.authority.issue(&["a.example"]));
+        let key = scene.path("tls.key");
         let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        mode(place.directory.path(), 0o755);
+        mode(scene.directory.path(), 0o755);
         for (of_key, may_be_read) in [(0o644, true), (0o600, false)] {
             mode(&key, of_key);
             // A directory above the test's own may keep others out.
             let told = exposed::warning(&key);
             assert!(may_be_read || told.is_none());
 
-            let log = logged(|| drop(place.start()));
+            let log = logged(|| drop(scene.start()));
 
             assert!(log.contains("TLS: serves the certificate for a.example"), "{log}");
             assert_eq!(log.contains("this private key"), told.is_some(), "{log}");
@@ -404,136 +404,143 @@ mod tests {
 
     #[test]
     fn missing_files_are_waited_for_and_picked_up() {
-        let place = Place::new();
-        let mut keeper = place.start();
+        let scene = Scene::new();
+        let mut reloader = scene.start();
         assert_eq!(
-            keeper.status(SystemTime::now()),
+            reloader.status(SystemTime::now()),
             Status::Waiting {
-                what_for: format!("{}, which does not exist yet", place.path("tls.crt").display())
+                what_for: format!("{}, which does not exist yet", scene.path("tls.crt").display())
             }
         );
-        assert!(!check(&mut keeper));
+        assert!(!check(&mut reloader));
 
-        place.write("", &place.authority.issue(&["a.example"]));
+        scene.write("", &scene.authority.issue(&["a.example"]));
 
-        assert!(check(&mut keeper));
-        assert!(keeper.status(SystemTime::now()).is_serving());
-        assert!(!check(&mut keeper), "nothing changed since");
+        assert!(check(&mut reloader));
+        assert!(reloader.status(SystemTime::now()).is_serving());
+        assert!(!check(&mut reloader), "nothing changed since");
     }
 
     #[test]
     fn files_that_cannot_be_used_at_the_start_are_refused() {
-        let place = Place::new();
-        let [one, other] = [place.authority.issue(&["one"]), place.authority.issue(&["other"])];
-        place.write("", &one);
-        fs::write(place.path("tls.key"), other.key_pem()).unwrap();
+        let scene = Scene::new();
+        let [one, other] = [scene.authority.issue(&["one"]), scene.authority.issue(&["other"])];
+        scene.write("", &one);
+        fs::write(scene.path("tls.key"), other.key_pem()).unwrap();
 
-        let refused = Keeper::start(place.files(), provider().unwrap(), SystemTime::now());
+        let refused = CertReloader::start(scene.files(), provider().unwrap(), SystemTime::now());
 
         assert!(matches!(refused, Err(TlsError::Mismatch { .. })));
     }
 
     #[test]
     fn a_renewed_pair_replaces_the_old_one_only_when_it_is_whole() {
-        let place = Place::new();
-        place.write("", &place.authority.issue(&["old.example"]));
-        let mut keeper = place.start();
-        let renewed = place.authority.issue(&["new.example"]);
+        let scene = Scene::new();
+        scene.write("", &scene.authority.issue(&["old.example"]));
+        let mut reloader = scene.start();
+        let renewed = scene.authority.issue(&["new.example"]);
 
-        fs::write(place.path("tls.crt"), renewed.pem()).unwrap();
-        assert!(!check(&mut keeper));
-        assert_eq!(holder(&keeper), "old.example");
+        fs::write(scene.path("tls.crt"), renewed.pem()).unwrap();
+        assert!(!check(&mut reloader));
+        assert_eq!(holder(&reloader), "old.example");
         assert!(
-            problem(&keeper).contains("does not belong"),
+            problem(&reloader).contains("does not belong"),
             "{}",
-            problem(&keeper)
+            problem(&reloader)
         );
 
-        fs::write(place.path("tls.key"), renewed.key_pem()).unwrap();
-        assert!(check(&mut keeper));
-        assert_eq!(holder(&keeper), "new.example");
-        assert_eq!(problem(&keeper), "");
+        fs::write(scene.path("tls.key"), renewed.key_pem()).unwrap();
+        assert!(check(&mut reloader));
+        assert_eq!(holder(&reloader), "new.example");
+        assert_eq!(problem(&reloader), "");
     }
 
     #[test]
     fn files_that_vanish_or_break_keep_the_old_pair() {
-        let place = Place::new();
-        place.write("", &place.authority.issue(&["old.example"]));
-        let mut keeper = place.start();
+        let scene = Scene::new();
+        scene.write("", &scene.authority.issue(&["old.example"]));
+        let mut reloader = scene.start();
 
-        fs::remove_file(place.path("tls.key")).unwrap();
-        assert!(!check(&mut keeper));
+        fs::remove_file(scene.path("tls.key")).unwrap();
+        assert!(!check(&mut reloader));
         assert!(
-            problem(&keeper).ends_with("tls.key does not exist yet"),
+            problem(&reloader).ends_with("tls.key does not exist yet"),
             "{}",
-            problem(&keeper)
+            problem(&reloader)
         );
 
-        fs::write(place.path("tls.key"), "rubbish").unwrap();
-        assert!(!check(&mut keeper));
-        assert!(problem(&keeper).contains("holds no PEM"), "{}", problem(&keeper));
-        assert_eq!(holder(&keeper), "old.example");
+        fs::write(scene.path("tls.key"), "rubbish").unwrap();
+        assert!(!check(&mut reloader));
+        assert!(
+            problem(&reloader).contains("holds no PEM"),
+            "{}",
+            problem(&reloader)
+        );
+        assert_eq!(holder(&reloader), "old.example");
     }
 
     #[test]
     fn a_swapped_symlink_is_noticed_although_no_file_changed() {
-        let place = Place::new();
-        place.write("first", &place.authority.issue(&["first.example"]));
-        place.write("second", &place.authority.issue(&["second.example"]));
-        symlink("first", place.path("..data")).unwrap();
+        let scene = Scene::new();
+        scene.write("first", &scene.authority.issue(&["first.example"]));
+        scene.write("second", &scene.authority.issue(&["second.example"]));
+        symlink("first", scene.path("..data")).unwrap();
         for name in ["tls.crt", "tls.key"] {
-            symlink(format!("..data/{name}"), place.path(name)).unwrap();
+            symlink(format!("..data/{name}"), scene.path(name)).unwrap();
         }
-        let mut keeper = place.start();
-        assert_eq!(holder(&keeper), "first.example");
+        let mut reloader = scene.start();
+        assert_eq!(holder(&reloader), "first.example");
 
-        symlink("second", place.path("..data_tmp")).unwrap();
-        fs::rename(place.path("..data_tmp"), place.path("..data")).unwrap();
+        symlink("second", scene.path("..data_tmp")).unwrap();
+        fs::rename(scene.path("..data_tmp"), scene.path("..data")).unwrap();
 
-        assert!(check(&mut keeper));
-        assert_eq!(holder(&keeper), "second.example");
+        assert!(check(&mut reloader));
+        assert_eq!(holder(&reloader), "second.example");
     }
 
     #[test]
     fn an_expired_pair_does_not_replace_one_that_holds_and_is_served_if_there_is_no_other() {
-        let place = Place::new();
-        place.write("", &place.authority.issue(&["valid.example"]));
-        let mut keeper = place.start();
-        let expired = place.authority.issue_from(&["expired.example"], |params| {
+        let scene = Scene::new();
+        scene.write("", &scene.authority.issue(&["valid.example"]));
+        let mut reloader = scene.start();
+        let expired = scene.authority.issue_from(&["expired.example"], |params| {
             params.not_after = rcgen::date_time_ymd(2020, 1, 1);
         });
 
-        place.write("", &expired);
-        assert!(!check(&mut keeper));
-        assert_eq!(holder(&keeper), "valid.example");
+        scene.write("", &expired);
+        assert!(!check(&mut reloader));
+        assert_eq!(holder(&reloader), "valid.example");
         assert!(
-            problem(&keeper).contains("expired at 2020-01-01 00:00:00 UTC"),
+            problem(&reloader).contains("expired at 2020-01-01 00:00:00 UTC"),
             "{}",
-            problem(&keeper)
+            problem(&reloader)
         );
 
-        let keeper = place.start();
-        assert_eq!(holder(&keeper), "expired.example");
-        assert!(matches!(keeper.status(SystemTime::now()), Status::Failing { .. }));
+        let reloader = scene.start();
+        assert_eq!(holder(&reloader), "expired.example");
+        assert!(matches!(
+            reloader.status(SystemTime::now()),
+            Status::Failing { .. }
+        ));
     }
 
     #[test]
     fn a_pair_that_is_not_valid_yet_is_taken_when_its_time_comes() {
-        let place = Place::new();
-        place.write("", &place.authority.issue(&["old.example"]));
-        let mut keeper = place.start();
-        place.write(
+        let scene = Scene::new();
+        scene.write("", &scene.authority.issue(&["old.example"]));
+        let mut reloader = scene.start();
+        scene.write(
             "",
-            &place.authority.issue_from(&["new.example"], |params| {
+            &scene.authority.issue_from(&["new.example"], |params| {
                 params.not_before = rcgen::date_time_ymd(2900, 1, 1);
             }),
         );
-        assert!(!check(&mut keeper));
+        assert!(!check(&mut reloader));
 
         let then = SystemTime::now() + Duration::from_secs(900 * 366 * 24 * 3600);
 
-        let reading = keeper.followed_files().read();
-        assert!(keeper.check(reading, then));
-        assert_eq!(holder(&keeper), "new.example");
+        let reading = reloader.followed_files().read();
+        assert!(reloader.check(reading, then));
+        assert_eq!(holder(&reloader), "new.example");
     }
 }

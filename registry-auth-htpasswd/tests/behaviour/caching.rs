@@ -11,7 +11,7 @@ async fn a_verified_password_is_hashed_once() {
     }
 
     let statistics = scene.users.statistics();
-    assert_eq!((statistics.hashed, statistics.remembered), (1, 19));
+    assert_eq!((statistics.hashed, statistics.cached), (1, 19));
     // And is of no use to others.
     assert_eq!(scene.login("alice", "wrong").await, 401);
     assert_eq!(scene.login("bob", "right").await, 401);
@@ -38,7 +38,7 @@ async fn requests_that_come_together_are_hashed_once() {
 #[tokio::test(start_paused = true)]
 async fn a_password_is_forgotten_when_it_was_not_used_for_a_while() {
     let scene = Scene::with(&lines(&[("alice", "right")]), |builder| {
-        builder.remember_for(Duration::from_secs(60))
+        builder.cache_for(Duration::from_secs(60))
     });
     scene.login("alice", "right").await;
     tokio::time::advance(Duration::from_secs(60)).await;

@@ -8,13 +8,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Certificates for handshakes, which [`Upkeep`](crate::Upkeep) replaces.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct CertResolver {
     /// True if the first certificate answers requests for any name.
     any_name: bool,
     certificates: RwLock<Vec<(String, Arc<CertifiedKey>)>>,
 }
 
-impl Shelf {
+impl CertResolver {
     /// Makes a resolver for the certificate of files, which every client gets: the client decides.
     pub(crate) fn for_any_name() -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Shelf {
     }
 }
 
-impl ResolvesServerCert for Shelf {
+impl ResolvesServerCert for CertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.get(hello.server_name())
     }

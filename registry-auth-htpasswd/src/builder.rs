@@ -5,6 +5,8 @@ use crate::{
     clock::Clock,
     digest::DigestKey,
     failure_limit::FailureLimit,
+    formats::Formats,
+    hash::Kind,
     hashing::Hashing,
     limits::Failures,
     load::{LoadError, create_if_missing},
@@ -19,7 +21,7 @@ use std::{hash::RandomState, num::NonZeroUsize, path::PathBuf, thread, time::Dur
 pub struct Builder {
     path: PathBuf,
     realm: String,
-    strict: bool,
+    formats: Formats,
     create: bool,
     check_every: Duration,
     cache_for: Duration,
@@ -53,7 +55,7 @@ impl Builder {
         Self {
             path,
             realm: "Registry".into(),
-            strict: false,
+            formats: Formats::default(),
             create: false,
             check_every: Duration::from_secs(1),
             cache_for: Duration::from_secs(300),
@@ -73,9 +75,18 @@ impl Builder {
         }
     }
 
+    /// Accepts only users whose password has one of these formats. Other users cannot log in, and a warning names
+    /// their lines. Default: all formats.
+    pub fn formats(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self {
+            formats: kinds.into_iter().collect(),
+            ..self
+        }
+    }
+
     /// Accepts only users whose password is hashed by bcrypt, as registry:2 does.
     pub fn strict(self) -> Self {
-        Self { strict: true, ..self }
+        self.formats([Kind::Bcrypt])
     }
 
     /// Creates the file if it is missing or empty, as registry:2 does. Its owner alone can read it. Its only user is
@@ -166,7 +177,7 @@ impl Builder {
         }
         Ok(Htpasswd::new(Shared {
             realm: self.realm,
-            source: Source::open(self.path, self.strict, self.check_every)?,
+            source: Source::open(self.path, self.formats, self.check_every)?,
             clock: Clock::start(),
             key: DigestKey::random().map_err(LoadError::Random)?,
             stand_ins: RandomState::new(),

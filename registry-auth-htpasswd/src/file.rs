@@ -5,7 +5,10 @@
 //! malformed line makes the whole file invalid, so that half a file is never taken for a whole one. A user whose hash
 //! is of an unknown kind, or costs too much, is set aside with a warning and cannot log in.
 
-use crate::hash::{HashError, Kind, PasswordHash};
+use crate::{
+    formats::Formats,
+    hash::{HashError, Kind, PasswordHash},
+};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -22,8 +25,8 @@ pub(crate) struct PasswordFile {
 }
 
 impl PasswordFile {
-    /// Parses the bytes of a file; in `strict` mode only bcrypt hashes are accepted.
-    pub(crate) fn parse(bytes: &[u8], strict: bool) -> Result<Self, Malformed> {
+    /// Parses the bytes of a file. Users with a hash of another format than `formats` cannot log in.
+    pub(crate) fn parse(bytes: &[u8], formats: &Formats) -> Result<Self, Malformed> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut file = Self::default();
         let mut seen = HashSet::new();
@@ -32,7 +35,7 @@ impl PasswordFile {
             let Some((user, hash)) = split(line).map_err(|problem| problem.at(number))? else {
                 continue;
             };
-            let why = match understood(user, hash, strict).map_err(|problem| problem.at(number))? {
+            let why = match understood(user, hash, formats).map_err(|problem| problem.at(number))? {
                 _ if !seen.insert(user) => SetAside::Duplicate,
                 Ok(user) => {
                     file.users.push(user);
@@ -70,7 +73,7 @@ fn split(line: &[u8]) -> Result<Option<Fields<'_>>, Problem> {
 type User = (Arc<str>, PasswordHash);
 
 /// Returns the user of a line, or the reason why the line is set aside.
-fn understood(user: &[u8], hash: &[u8], strict: bool) -> Result<Result<User, SetAside>, Problem> {
+fn understood(user: &[u8], hash: &[u8], formats: &Formats) -> Result<Result<User, SetAside>, Problem> {
     let Ok(user) = str::from_utf8(user) else {
         return Ok(Err(SetAside::NotUtf8));
     };
@@ -78,7 +81,7 @@ fn understood(user: &[u8], hash: &[u8], strict: bool) -> Result<Result<User, Set
         return Ok(Err(SetAside::UnknownKind));
     };
     Ok(match PasswordHash::parse(hash) {
-        Ok(hash) if strict && hash.kind() != Kind::Bcrypt => Err(SetAside::NotStrict(hash.kind())),
+        Ok(hash) if !formats.accept(hash.kind()) => Err(SetAside::NotAccepted(hash.kind())),
         Ok(hash) => Ok((user.into(), hash)),
         Err(HashError::UnknownKind) => Err(SetAside::UnknownKind),
         Err(HashError::NotBuiltIn(kind)) => Err(SetAside::NotBuiltIn(kind)),
@@ -127,7 +130,7 @@ pub(crate) enum SetAside {
     UnknownKind,
     NotBuiltIn(Kind),
     TooCostly(Kind),
-    NotStrict(Kind),
+    NotAccepted(Kind),
 }
 
 impl fmt::Display for SetAside {
@@ -138,7 +141,7 @@ impl fmt::Display for SetAside {
             Self::UnknownKind => HashError::UnknownKind.fmt(f),
             Self::NotBuiltIn(kind) => HashError::NotBuiltIn(*kind).fmt(f),
             Self::TooCostly(kind) => HashError::TooCostly(*kind).fmt(f),
-            Self::NotStrict(kind) => write!(f, "{kind}, and only bcrypt is accepted"),
+            Self::NotAccepted(kind) => write!(f, "{kind}, which is not an accepted format"),
         }
     }
 }
@@ -170,12 +173,13 @@ mod tests {
     const BOB: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
 
     fn users(text: &[u8]) -> Vec<String> {
-        let file = PasswordFile::parse(text, false).unwrap();
+        let file = PasswordFile::parse(text, &Formats::default()).unwrap();
         file.users.iter().map(|(user, _)| user.to_string()).collect()
     }
 
     fn problem(text: &str) -> String {
-        let Malformed { line, problem } = PasswordFile::parse(text.as_bytes(), false).unwrap_err();
+        let Malformed { line, problem } =
+            PasswordFile::parse(text.as_bytes(), &Formats::default()).unwrap_err();
         format!("{line}: {problem}")
     }
 
@@ -191,7 +195,11 @@ mod tests {
 
     #[test]
     fn the_first_line_of_a_user_counts() {
-        let file = PasswordFile::parse(format!("a:{BOB}\nb:{BOB}\na:{ALICE}\n").as_bytes(), false).unwrap();
+        let file = PasswordFile::parse(
+            format!("a:{BOB}\nb:{BOB}\na:{ALICE}\n").as_bytes(),
+            &Formats::default(),
+        )
+        .unwrap();
 
         assert_eq!(file.users.len(), 2);
         assert_eq!(file.users[0].1.kind(), Kind::Sha1);
@@ -204,11 +212,14 @@ mod tests {
         let mut text = text.into_bytes();
         text.extend_from_slice(b"b\xf6b:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n");
 
-        let file = PasswordFile::parse(&text, true).unwrap();
+        let file = PasswordFile::parse(&text, &[Kind::Bcrypt].into_iter().collect()).unwrap();
 
         assert_eq!(file.users.len(), 1);
         assert_eq!(file.set_aside[&SetAside::UnknownKind].to_string(), "1, 2");
-        assert_eq!(file.set_aside[&SetAside::NotStrict(Kind::Sha1)].to_string(), "4");
+        assert_eq!(
+            file.set_aside[&SetAside::NotAccepted(Kind::Sha1)].to_string(),
+            "4"
+        );
         assert_eq!(file.set_aside[&SetAside::NotUtf8].to_string(), "5");
     }
 
@@ -228,7 +239,8 @@ mod tests {
     #[test]
     fn a_hash_that_costs_too_much_keeps_nobody_else_out_and_is_nobodys_stand_in() {
         let costly = ALICE.replace("$04$", "$16$");
-        let file = PasswordFile::parse(format!("a:{costly}\nb:{ALICE}").as_bytes(), false).unwrap();
+        let file =
+            PasswordFile::parse(format!("a:{costly}\nb:{ALICE}").as_bytes(), &Formats::default()).unwrap();
 
         assert_eq!(file.users.len(), 1);
         let costly = SetAside::TooCostly(Kind::Bcrypt);
@@ -273,13 +285,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), strict in any::<bool>()) {
-            let _ = PasswordFile::parse(&bytes, strict);
+        fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = PasswordFile::parse(&bytes, &Formats::default());
         }
 
         #[test]
         fn what_is_parsed_can_be_verified_against(bytes in lines_of_users()) {
-            if let Ok(file) = PasswordFile::parse(&bytes, false) {
+            if let Ok(file) = PasswordFile::parse(&bytes, &Formats::default()) {
                 for (user, hash) in &file.users {
                     prop_assert!(!user.is_empty());
                     // Whatever it is, no password that has a NUL in it was ever hashed by a C program.

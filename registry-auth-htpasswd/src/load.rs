@@ -2,6 +2,7 @@
 
 use crate::{
     file::{Malformed, PasswordFile, Problem},
+    formats::Formats,
     hash::{MakeError, Scheme, hash},
     random::{RandomError, fill},
 };
@@ -73,7 +74,7 @@ pub enum LoadError {
 }
 
 /// Parses the contents of the file, or explains why it could not be read.
-pub(crate) fn load(path: &Path, reading: Reading, strict: bool) -> Result<PasswordFile, LoadError> {
+pub(crate) fn load(path: &Path, reading: Reading, formats: &Formats) -> Result<PasswordFile, LoadError> {
     let bytes = reading.map_err(|Unreadable { source, .. }| match source.kind() {
         io::ErrorKind::NotFound => LoadError::Missing {
             path: path.to_owned(),
@@ -93,7 +94,7 @@ pub(crate) fn load(path: &Path, reading: Reading, strict: bool) -> Result<Passwo
             path: path.to_owned(),
         });
     }
-    PasswordFile::parse(&bytes, strict).map_err(|Malformed { line, problem }| LoadError::Malformed {
+    PasswordFile::parse(&bytes, formats).map_err(|Malformed { line, problem }| LoadError::Malformed {
         path: path.to_owned(),
         line,
         problem,
@@ -116,7 +117,7 @@ fn similar(path: &Path) -> Vec<PathBuf> {
             let metadata = fs::metadata(&path).ok()?;
             let small = metadata.is_file() && metadata.len() <= LARGEST;
             let bytes = small.then(|| fs::read(&path).ok()).flatten()?;
-            let file = PasswordFile::parse(&bytes, false).ok()?;
+            let file = PasswordFile::parse(&bytes, &Formats::default()).ok()?;
             (!file.users.is_empty()).then_some(path)
         })
         .collect();

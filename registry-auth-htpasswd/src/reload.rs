@@ -5,8 +5,9 @@
 
 use crate::{
     clock::millis,
+    formats::Formats,
     load::{LoadError, load},
-    table::Table,
+    table::{Table, WeakUsers},
 };
 use registry_reload::{Change, Files, Followed, Loaded};
 use std::{
@@ -33,7 +34,7 @@ pub(crate) type CheckTurn = OwnedMutexGuard<()>;
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    strict: bool,
+    formats: Formats,
     /// Interval between two checks of the file.
     every: Duration,
     /// Time of the next check, in milliseconds.
@@ -46,13 +47,13 @@ pub(crate) struct Source {
 
 impl Source {
     /// Reads the file for the first time.
-    pub(crate) fn open(path: PathBuf, strict: bool, every: Duration) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: PathBuf, formats: Formats, every: Duration) -> Result<Self, LoadError> {
         let followed = Followed::open(Files::new([&path], MAX_BYTES), |reading| {
-            Ok(Table::new(load(&path, reading, strict)?, &Table::default()))
+            Ok(Table::new(load(&path, reading, &formats)?, &Table::default()))
         })?;
         let source = Self {
             path,
-            strict,
+            formats,
             every,
             due: AtomicU64::new(0),
             turn: Arc::default(),
@@ -88,7 +89,7 @@ impl Source {
     /// does.
     pub(crate) fn check(&self, _turn: &CheckTurn, now: Duration) {
         let load = |reading, before: &Arc<Table>| {
-            let after = Table::new(load(&self.path, reading, self.strict)?, before);
+            let after = Table::new(load(&self.path, reading, &self.formats)?, before);
             // The same users keep their table, so that a snapshot of them stays the last reading.
             Ok(match after.is_same(before) {
                 true => Arc::clone(before),
@@ -129,13 +130,13 @@ impl Source {
     /// Logs warnings about the users for the operator.
     fn warn(&self, table: &Table) {
         let path = self.path.display();
-        for (kind, users) in table.kinds() {
-            if kind.is_weak() {
-                tracing::warn!(
-                    %path, users,
-                    "passwords are kept as {kind}, which is soon guessed where the file leaks; `htpasswd -B` replaces them"
-                );
-            }
+        if let users @ 1.. = table.weak().len() {
+            tracing::warn!(
+                %path, users,
+                "weak formats of passwords: {}; who can read this file can find out most of these passwords: set new \
+                 ones with `htpasswd -B`",
+                WeakUsers(table)
+            );
         }
         for (why, lines) in &table.set_aside {
             tracing::warn!(%path, %lines, "lines of the htpasswd file let nobody in: {why}");
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_check_that_hangs_holds_up_no_other() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let source = Source::open(file.path().to_owned(), false, SETTLED).unwrap();
+        let source = Source::open(file.path().to_owned(), Formats::default(), SETTLED).unwrap();
         let hangs = source.due_turn(at(0));
 
         assert!(hangs.is_some());
@@ -194,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_that_settles_is_checked_again_soon() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let source = Source::open(file.path().to_owned(), false, at(1000)).unwrap();
+        let source = Source::open(file.path().to_owned(), Formats::default(), at(1000)).unwrap();
         let turn = source.due_turn(at(0)).unwrap();
         fs::write(file.path(), "a:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").unwrap();
         source.check(&turn, at(0));
@@ -210,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn lines_that_change_nothing_keep_the_table() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let source = Source::open(file.path().to_owned(), false, SETTLED).unwrap();
+        let source = Source::open(file.path().to_owned(), Formats::default(), SETTLED).unwrap();
         let turn = source.turn().await;
         let before = source.table();
         for text in ["# one\n", "# one\n# two\n"] {

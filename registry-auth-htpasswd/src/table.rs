@@ -2,11 +2,12 @@
 
 use crate::{
     file::{Lines, PasswordFile, SetAside},
-    hash::{Kind, PasswordHash},
+    hash::PasswordHash,
     verified_password::VerifiedPassword,
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::Duration,
@@ -89,13 +90,12 @@ impl Table {
             && self.set_aside == other.set_aside
     }
 
-    /// Returns the number of users for each kind of hash.
-    pub(crate) fn kinds(&self) -> BTreeMap<Kind, usize> {
-        let mut kinds = BTreeMap::new();
-        for entry in &self.entries {
-            *kinds.entry(entry.hash.kind()).or_default() += 1;
-        }
-        kinds
+    /// Returns the users with a weak hash, by its kind.
+    pub(crate) fn weak(&self) -> Vec<&Entry> {
+        let mut weak: Vec<&Entry> = self.entries.iter().map(Arc::as_ref).collect();
+        weak.retain(|entry| entry.hash.kind().is_weak());
+        weak.sort_by_key(|entry| entry.hash.kind());
+        weak
     }
 
     /// Forgets the passwords that were not used within `unused`.
@@ -115,12 +115,42 @@ impl Table {
     }
 }
 
+/// Names of the users with a weak hash, for a message: `ann, bob (DES crypt)`.
+pub(crate) struct WeakUsers<'a>(pub(crate) &'a Table);
+
+impl fmt::Display for WeakUsers<'_> {
+    /// Shows the first few names only, to keep log lines short. Characters that could forge a line are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        let weak = self.0.weak();
+        let shown = weak.get(..weak.len().min(SHOWN)).unwrap_or_default();
+        let kinds = shown.chunk_by(|one, other| one.hash.kind() == other.hash.kind());
+        for (index, users) in kinds.enumerate() {
+            for (place, entry) in users.iter().enumerate() {
+                let before = if index + place == 0 { "" } else { ", " };
+                write!(f, "{before}{}", entry.user.escape_debug())?;
+            }
+            if let Some(entry) = users.first() {
+                write!(f, " ({})", entry.hash.kind())?;
+            }
+        }
+        match weak.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::Formats;
 
     fn table(text: &str, before: &Table) -> Table {
-        Table::new(PasswordFile::parse(text.as_bytes(), false).unwrap(), before)
+        Table::new(
+            PasswordFile::parse(text.as_bytes(), &Formats::default()).unwrap(),
+            before,
+        )
     }
 
     const ONE: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
@@ -169,5 +199,24 @@ mod tests {
         );
         assert!(table.candidate("user2", &key).unwrap().own);
         assert!(Table::default().candidate("user2", &key).is_none());
+    }
+
+    #[test]
+    fn users_with_a_weak_hash_are_named_by_its_kind() {
+        const APR1: &str = "$apr1$Mxfd5gnm$AsfPCWkXkCR5NDfW3vFLU/";
+        let bcrypt = "$2y$04$lfx3DjWrmUNhcQAQhkr3OugQHtjmIGnj8rVyZlnSMLiQSuERxwiHm";
+        let text = format!("a:{ONE}\nb:{APR1}\nc:{bcrypt}\nd\u{1b}:{ONE}\n");
+
+        assert_eq!(
+            WeakUsers(&table(&text, &Table::default())).to_string(),
+            "b (Apache's MD5 ($apr1$)), a, d\\u{1b} (SHA-1 without a salt ({SHA}))"
+        );
+        let many: String = (1..=22).map(|number| format!("{number}:{ONE}\n")).collect();
+        let told = WeakUsers(&table(&many, &Table::default())).to_string();
+        assert!(told.starts_with("1, 2, 3"), "{told}");
+        assert!(
+            told.ends_with(", 20 (SHA-1 without a salt ({SHA})) and 2 more"),
+            "{told}"
+        );
     }
 }

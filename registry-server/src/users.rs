@@ -14,6 +14,7 @@ pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>,
         path,
         realm,
         autocreate,
+        formats,
     }) = login
     else {
         return Ok(None);
@@ -21,6 +22,9 @@ pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>,
     let mut users = Htpasswd::builder(path).realm(realm);
     if *autocreate {
         users = users.create_if_missing();
+    }
+    if let Some(formats) = formats {
+        users = users.formats(formats.iter().copied());
     }
     let users = users.open().map_err(|error| explained(&error))?;
     tracing::info!(path = %path.display(), users = users.users(), "the users of the htpasswd file can log in");

@@ -4,9 +4,19 @@ use super::{
     digits::digit,
     md5_crypt::{APR1, MD5_CRYPT},
 };
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// Kind of a password hash.
+///
+/// Configurations name a kind by its [`key`](Self::key):
+///
+/// ```
+/// use registry_auth_htpasswd::Kind;
+///
+/// assert_eq!("sha512-crypt".parse(), Ok(Kind::Sha512Crypt));
+/// assert_eq!(Kind::Apr1.key(), "apr1");
+/// assert!("md5".parse::<Kind>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
@@ -29,6 +39,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, the strongest first.
+    pub const ALL: [Self; 8] = [
+        Self::Bcrypt,
+        Self::Sha512Crypt,
+        Self::Sha256Crypt,
+        Self::Apr1,
+        Self::SaltedSha1,
+        Self::Sha1,
+        Self::Md5Crypt,
+        Self::DesCrypt,
+    ];
+
+    /// Returns the name in configurations.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Bcrypt => "bcrypt",
+            Self::Sha256Crypt => "sha256-crypt",
+            Self::Sha512Crypt => "sha512-crypt",
+            Self::Apr1 => "apr1",
+            Self::SaltedSha1 => "ssha",
+            Self::Sha1 => "sha",
+            Self::Md5Crypt => "md5-crypt",
+            Self::DesCrypt => "des-crypt",
+        }
+    }
+
     /// Returns the name for people, with the mark of this kind in a file.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -76,6 +113,32 @@ impl Kind {
         marked
             .map(|(_, kind)| kind)
             .or_else(|| looks_like_des(text).then_some(Self::DesCrypt))
+    }
+}
+
+/// Error for a text that is not the key of a kind. Its message lists the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownKind;
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("must be one of: ")?;
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            write!(f, "{}`{}`", if index == 0 { "" } else { ", " }, kind.key())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for UnknownKind {}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(key: &str) -> Result<Self, UnknownKind> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.key() == key);
+        kind.ok_or(UnknownKind)
     }
 }
 

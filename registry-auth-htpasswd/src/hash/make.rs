@@ -3,6 +3,7 @@
 use super::{
     bcrypt::COSTLIEST,
     digits::to_digit,
+    kind::Kind,
     md5_crypt,
     sha_crypt::{FEWEST_ROUNDS, MOST_ROUNDS},
     sha1,
@@ -33,6 +34,20 @@ pub enum Scheme {
     Apr1,
     /// SHA-1 without a salt. The weakest: only for programs that support nothing better.
     Sha1,
+}
+
+impl Scheme {
+    /// Returns the kind of the hashes that it makes.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Bcrypt { .. } => Kind::Bcrypt,
+            Self::Sha256 { .. } => Kind::Sha256Crypt,
+            Self::Sha512 { .. } => Kind::Sha512Crypt,
+            Self::Apr1 => Kind::Apr1,
+            Self::Sha1 => Kind::Sha1,
+        }
+    }
 }
 
 impl Default for Scheme {

@@ -16,7 +16,7 @@ mod sha_crypt;
 
 pub use self::{
     error::HashError,
-    kind::Kind,
+    kind::{Kind, UnknownKind},
     make::{MakeError, Scheme, hash},
     password_hash::PasswordHash,
 };

@@ -9,4 +9,5 @@ mod limiting;
 mod logging;
 mod opening;
 mod reloading;
+mod restricting;
 mod scene;

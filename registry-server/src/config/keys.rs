@@ -336,6 +336,13 @@ pub(crate) const KEYS: &[Key] = &[
         "extension: creates a missing file, with a user `docker` whose random password is logged once; registry:2 always \
          does this",
     ),
+    honoured(
+        "auth.htpasswd.formats",
+        Form::List,
+        "",
+        "extension: formats of passwords with which users can log in: `bcrypt`, `sha512-crypt`, `sha256-crypt`, `apr1`, \
+         `ssha`, `sha`, `md5-crypt`, `des-crypt`. Without this key all are; registry:2 reads only `bcrypt`",
+    ),
     refused(
         "auth.silly",
         "this accepts any credentials; use `auth.htpasswd`, or no login",

@@ -28,8 +28,9 @@ const CERTIFICATES: [&str; 3] = [
 const LISTS: [&str; 2] = ["http.tls.clientcas", "http.tls.ciphersuites"];
 
 /// Keys that must have a value. Without one, they would allow what they are meant to forbid.
-const NEED_VALUES: [&str; 5] = [
+const NEED_VALUES: [&str; 6] = [
     "access.rules",
+    "auth.htpasswd.formats",
     "http.allow",
     "http.proxies.trusted",
     "http.maxblobsize",

@@ -19,6 +19,7 @@ use crate::{
     tls,
 };
 use axum::http::{HeaderName, HeaderValue, Uri};
+use registry_auth_htpasswd::Kind;
 use registry_axum::{InvalidNetwork, Network, Proxies};
 use registry_core::{maintenance::UploadExpiry, protocol::Links};
 use registry_listener::{ConnectionLimits, Timeouts};
@@ -140,6 +141,8 @@ pub(crate) struct Htpasswd {
     pub(crate) path: PathBuf,
     pub(crate) realm: String,
     pub(crate) autocreate: bool,
+    /// Formats of passwords that are accepted; `None` for all.
+    pub(crate) formats: Option<Vec<Kind>>,
 }
 
 /// Form of the `Location` header.
@@ -188,6 +191,7 @@ fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
     let path = reader.path("auth.htpasswd.path");
     let realm = reader.text("auth.htpasswd.realm");
     let autocreate = reader.switch("auth.htpasswd.autocreate");
+    let formats = formats(reader, autocreate);
     if path.is_none() {
         reader.lacks(
             "auth.htpasswd",
@@ -198,7 +202,32 @@ fn login(reader: &Reader<'_>) -> Option<Htpasswd> {
         path: path?,
         realm,
         autocreate,
+        formats,
     })
+}
+
+/// Reads `auth.htpasswd.formats`. A list with which nobody could log in is a problem.
+fn formats(reader: &Reader<'_>, autocreate: bool) -> Option<Vec<Kind>> {
+    const KEY: &str = "auth.htpasswd.formats";
+    let formats = reader.items(KEY, |name| {
+        name.parse::<Kind>()
+            .map_err(|error| format!("`{name}` is not a format; {error}"))
+    })?;
+    let problem = match reader.given(KEY) {
+        Some(value) if value.is_empty() => Some((
+            value,
+            "the list is empty; nobody could log in: name a format, or remove the key",
+        )),
+        Some(value) if autocreate && !formats.contains(&Kind::Bcrypt) => Some((
+            value,
+            "`bcrypt` is missing; the user that `auth.htpasswd.autocreate` creates could not log in",
+        )),
+        _ => None,
+    };
+    if let Some((value, what)) = problem {
+        reader.problem(&value.origin, KEY, what);
+    }
+    Some(formats)
 }
 
 fn timeouts(reader: &Reader<'_>) -> Timeouts {

@@ -22,6 +22,9 @@ const KINDS: [(&str, &str); 5] = [
 
 const PASSWORD: &str = "größe:72";
 
+/// Warning about `-s`.
+const WEAK: &str = "Warning: SHA-1 without a salt ({SHA}) is a weak format, `sha` in `auth.htpasswd.formats` of a server; use -B";
+
 pub(crate) fn trials() -> Vec<Trial> {
     [
         trials!([];
@@ -294,11 +297,11 @@ fn asks_at_a_terminal_without_showing_the_answer() {
 
     assert_eq!(
         at_terminal(&["-cs"], "secret,secret"),
-        "0 New password: |/Re-type new password: |/Adding password for user alice/"
+        format!("0 New password: |/Re-type new password: |/Adding password for user alice/{WEAK}/")
     );
     assert_eq!(
         at_terminal(&["-v"], "secret"),
-        "0 Enter password: |/Password for user alice correct./"
+        format!("0 Enter password: |/Password for user alice correct./{WEAK}/")
     );
     assert_eq!(
         at_terminal(&["-s"], "secret,other"),

@@ -13,7 +13,7 @@ pub(crate) use options::{Options, Program};
 use file::UserFile;
 use message::{Failure, say};
 use options::{Job, Task};
-use registry_auth_htpasswd::{MakeError, PasswordHash, Scheme, hash};
+use registry_auth_htpasswd::{Kind, MakeError, PasswordHash, Scheme, hash};
 use std::{
     io::{self, Write as _},
     process::ExitCode,
@@ -36,7 +36,9 @@ fn run_job(Job { task, user, password }: Job) -> Result<(), Failure> {
             let line = line(&user, &password.chosen()?, scheme)?;
             // Nothing but the line: it is redirected to files.
             writeln!(io::stdout(), "{line}")
-                .map_err(|error| Failure::file(format!("cannot print the line: {error}")))
+                .map_err(|error| Failure::file(format!("cannot print the line: {error}")))?;
+            warn_of(scheme.kind());
+            Ok(())
         }
         Task::Set { file, create, scheme } => {
             // Before anybody types a password for nothing.
@@ -52,6 +54,7 @@ fn run_job(Job { task, user, password }: Job) -> Result<(), Failure> {
                 "{} password for user {user}",
                 if added { "Adding" } else { "Updating" }
             ));
+            warn_of(scheme.kind());
             Ok(())
         }
         Task::Delete { file } => {
@@ -76,11 +79,22 @@ fn run_job(Job { task, user, password }: Job) -> Result<(), Failure> {
             })?;
             if kept.verify(&password.known()?) {
                 say(format_args!("Password for user {user} correct."));
+                warn_of(kept.kind());
                 Ok(())
             } else {
                 Err(Failure::plain(3, "password verification failed"))
             }
         }
+    }
+}
+
+/// Warns if a format is weak, with its name in the configuration.
+fn warn_of(kind: Kind) {
+    if kind.is_weak() {
+        say(format_args!(
+            "Warning: {kind} is a weak format, `{}` in `auth.htpasswd.formats` of a server; use -B",
+            kind.key()
+        ));
     }
 }
 

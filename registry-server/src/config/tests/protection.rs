@@ -97,7 +97,8 @@ fn where_nothing_is_ignored_what_there_is_is_told() {
     )
     .unwrap_err();
     let expected = "config.yml:5: auth.htpasswd.file: there is no such key, and the server does not start without what it \
-                    may protect; what there is: `auth.htpasswd.path`, `auth.htpasswd.realm`, `auth.htpasswd.autocreate`";
+                    may protect; what there is: `auth.htpasswd.path`, `auth.htpasswd.realm`, `auth.htpasswd.autocreate`, \
+                    `auth.htpasswd.formats`";
     assert!(error.ends_with(expected), "{error}");
     let error = load(LEAST, &[("REGISTRY_AUTH_USERS", "/users")]).unwrap_err();
     let expected = "REGISTRY_AUTH_USERS: there is no such way to log in; what there is: `REGISTRY_AUTH_NONE`, \
@@ -272,6 +273,30 @@ fn what_protects_and_cannot_take_effect_is_refused() {
             "`cachefile` is missing",
         ),
         ("access: {rules: }", none, "access.rules", "the value is empty"),
+        (
+            "auth: {htpasswd: {path: /users, formats: }}",
+            none,
+            "auth.htpasswd.formats",
+            "the value is empty",
+        ),
+        (
+            "auth: {htpasswd: {path: /users, formats: []}}",
+            none,
+            "auth.htpasswd.formats",
+            "the list is empty; nobody could log in",
+        ),
+        (
+            "auth: {htpasswd: {path: /users, formats: [bcrypt, md5]}}",
+            none,
+            "auth.htpasswd.formats",
+            "`md5` is not a format; must be one of: `bcrypt`, `sha512-crypt`",
+        ),
+        (
+            "auth: {htpasswd: {path: /users, autocreate: true, formats: apr1}}",
+            none,
+            "auth.htpasswd.formats",
+            "`bcrypt` is missing; the user that `auth.htpasswd.autocreate` creates could not log in",
+        ),
         ("access: {rules: ''}", none, "access.rules", "the value is empty"),
         ("http: {allow: }", none, "http.allow", "the value is empty"),
         (

@@ -4,6 +4,7 @@ use super::{LEAST, load, notices, settings};
 use crate::config::{Location, remedies, render};
 use crate::health_checks::Probe;
 use crate::socket::Socket;
+use registry_auth_htpasswd::Kind;
 use registry_core::service::Setting;
 use std::time::Duration;
 
@@ -172,4 +173,29 @@ fn remedies_name_only_keys_that_decide() {
     assert_eq!(said("1g", ""), (true, false));
     let access = "auth: {htpasswd: {realm: r, path: /users}}\naccess: {rules: /rules.yml}\n";
     assert_eq!(said("0", access), (false, true));
+}
+
+#[test]
+fn formats_of_passwords_are_a_list_of_names() {
+    let formats = |lines: &str, variables: &[(&str, &str)]| {
+        let text = format!("{LEAST}auth: {{htpasswd: {{path: /users{lines}}}}}\n");
+        settings(&text, variables).login.unwrap().formats
+    };
+
+    assert_eq!(formats("", &[]), None);
+    assert_eq!(formats(", formats: bcrypt", &[]), Some(vec![Kind::Bcrypt]));
+    for kind in Kind::ALL {
+        assert_eq!(
+            formats(&format!(", formats: [{}]", kind.key()), &[]),
+            Some(vec![kind])
+        );
+    }
+    let variables = [
+        ("REGISTRY_AUTH_HTPASSWD_FORMATS_0", "bcrypt"),
+        ("REGISTRY_AUTH_HTPASSWD_FORMATS_1", "sha512-crypt"),
+    ];
+    assert_eq!(
+        formats("", &variables),
+        Some(vec![Kind::Bcrypt, Kind::Sha512Crypt])
+    );
 }

@@ -55,7 +55,7 @@ struct Session {
     sealed: bool,
     appending: bool,
     touched: SystemTime,
-    uploader: Option<Uploader>,
+    opened_by: Option<Uploader>,
 }
 
 /// A handle on the tables.
@@ -113,6 +113,7 @@ impl Session {
         UploadState::new(id, self.offset(), version)
             .with_checkpoint(self.checkpoint.clone())
             .with_touched(Some(self.touched))
+            .with_opened_by(self.opened_by.clone())
     }
 }
 
@@ -310,14 +311,9 @@ impl StorageWrite for Database {
             sealed: false,
             appending: false,
             touched: SystemTime::now(),
-            uploader: new.uploader,
+            opened_by: new.uploader,
         };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = sessions.keys().filter(|(name, _)| name == repository).count();
-        let own = sessions
-            .values()
-            .filter(|other| other.uploader.is_some() && other.uploader == session.uploader);
-        new.bounds.admit(here, sessions.len(), own.count())?;
         let state = session.state(id);
         sessions.insert((repository.clone(), id), session);
         Ok(state)

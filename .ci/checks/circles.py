@@ -27,7 +27,7 @@ TYPES = (
     *("annotations", "descriptor", "digest", "error/body", "error/boxed", "error/code", "hash", "json", "manifest/"),
     *("media_type", "name", "range", "reference", "text", "upload_id"),
 )
-ABOVE = ("service/", "maintenance/", "error/mod.rs")
+ABOVE = ("service/", "ledger/", "maintenance/", "error/mod.rs")
 LAYERS = {
     f"{CORE}{layer}": tuple(f"{CORE}{kept_away}" for kept_away in away)
     for layer, away in {

@@ -9,8 +9,7 @@ use registry_core::{
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Document, Listing, MemoryStorage, NewUpload, Page,
         PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageError, StorageExpire, StorageHealth,
-        StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadBounds, UploadState,
-        Verified,
+        StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -31,8 +30,8 @@ enum Fault {
     BlobsDeletedEverywhere,
     /// The source that a mount names is ignored.
     MountSourceIgnored,
-    /// Any number of sessions may be open.
-    BoundsIgnored,
+    /// Sessions do not keep their uploader.
+    UploadersForgotten,
     /// Any state of a session is accepted.
     VersionsIgnored,
     /// A commit whose answer was lost cannot be retried.
@@ -127,7 +126,7 @@ noticed! {
     RangesIgnored: ranges_ignored by ranges::every_kind_of_range_gives_its_bytes;
     BlobsDeletedEverywhere: blobs_deleted_everywhere by isolation::deleting_in_one_repository_leaves_the_others;
     MountSourceIgnored: mount_source_ignored by repositories::a_blob_that_the_source_does_not_hold_is_not_mounted;
-    BoundsIgnored: bounds_ignored by bounds::a_repository_has_as_many_sessions_as_allowed;
+    UploadersForgotten: uploaders_forgotten by uploads::a_session_has_its_uploader;
     VersionsIgnored: versions_ignored by uploads::a_session_that_has_moved_on_refuses_and_stays_as_it_is;
     CommitsNotRepeatable: commits_not_repeatable by commits::a_commit_that_is_retried_succeeds;
     ProofsTransferable: proofs_transferable by commits::the_proof_of_another_session_is_refused;
@@ -355,7 +354,7 @@ impl StorageWrite for Faulty {
 
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
         let new = match self.fault {
-            BoundsIgnored => new.within(UploadBounds::NONE),
+            UploadersForgotten => new.by(None),
             _ => new,
         };
         self.writer().open_upload(repository, new).await

@@ -107,6 +107,7 @@ pub mod error;
 pub mod hash;
 pub mod hooks;
 mod json;
+pub mod ledger;
 pub mod maintenance;
 pub mod manifest;
 pub mod media_type;
@@ -130,6 +131,7 @@ pub use self::{
     digest::{Algorithm, AnyDigest, Digest},
     error::{BoxError, Error, ErrorCode},
     hooks::{Event, Hooks},
+    ledger::UploadLedger,
     media_type::MediaType,
     name::RepositoryName,
     range::RangeSpec,

@@ -283,7 +283,6 @@ label! {
         Unsupported: "unsupported",
         ReadOnly: "read_only",
         Unavailable: "unavailable",
-        TooManyUploads: "too_many_uploads",
         Full: "full",
         Internal: "internal",
     }
@@ -302,7 +301,6 @@ impl Kind {
             StorageError::Unsupported(_) => Self::Unsupported,
             StorageError::ReadOnly => Self::ReadOnly,
             StorageError::Unavailable { .. } => Self::Unavailable,
-            StorageError::TooManyUploads { .. } => Self::TooManyUploads,
             StorageError::Full { .. } | StorageError::OutOfFiles { .. } => Self::Full,
             // Internal, and what is added to the contract until it has a name here.
             _ => Self::Internal,

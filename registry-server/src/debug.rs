@@ -15,7 +15,7 @@ use axum::{
 };
 use registry_auth_htpasswd::Htpasswd;
 use registry_core::{
-    Storage,
+    Storage, UploadLedger,
     storage::{StorageError, StorageHealth},
 };
 use registry_health::{Health, Watch};
@@ -91,10 +91,13 @@ impl Debug {
     ) -> MeasuredStorage<FsStorage> {
         self.watch_health(Arc::new(storage.clone()), check);
         let asked = storage.clone();
-        gauges::open_uploads(&mut self.instruments, move || asked.open_uploads());
-        let asked = storage.clone();
         gauges::quarantined(&mut self.instruments, move || asked.quarantined());
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
+    }
+
+    /// Registers the number of open upload sessions as a metric.
+    pub(crate) fn uploads(&mut self, ledger: UploadLedger) {
+        gauges::open_uploads(&mut self.instruments, move || ledger.open_uploads());
     }
 
     /// Registers what any storage tells of its health. Reports and scrapes wait for the storage, on threads where they

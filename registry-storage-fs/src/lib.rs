@@ -71,7 +71,7 @@
 //! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   each earlier target; not read here
 //! + repositories/<name>/_manifests/media-types/<algorithm>/<hex>   the media type, if the manifest does not state it
 //! repositories/<name>/_uploads/<id>/{data,startedat,hashstates/<algorithm>/<offset>}   an upload session
-//! + repositories/<name>/_uploads/<id>/session                 offset and state of the session
+//! + repositories/<name>/_uploads/<id>/session                 offset and state of the session, and who opened it
 //! + _staging/                                                 files being written; emptied at opening
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             damaged content, for the operator
 //! + _sessions/<id>                                            the repository of an open session; derived

@@ -9,7 +9,7 @@ use crate::{
 };
 use registry_core::{
     Algorithm, Digest, UploadId,
-    storage::{NewUpload, StorageError, UploadState},
+    storage::{StorageError, UploadState},
 };
 use std::{fs, path::Path};
 
@@ -69,28 +69,28 @@ async fn a_session_that_is_being_opened_has_a_record_and_is_not_taken_for_gone()
     let storage = FsStorage::open(root.path()).unwrap();
     let (store, a, id) = (storage.store(), name("a"), UploadId::from_random([1; 16]));
 
-    let opened = store.counted(&a, id, &NewUpload::hashed_by(Algorithm::Sha256), || {
+    let opened = store.recorded(&a, id, || {
         assert!(store.layout.session_record(&id).exists());
         // Maintenance comes by, and finds no directory yet.
         store.uploading(&all())
     });
 
     assert_eq!(opened.unwrap().items, [registry_core::storage::Seen::Whole(a)]);
-    assert_eq!(storage.open_uploads(), 1);
+    assert_eq!(store.open_uploads.known().all(), 1);
 }
 
 #[tokio::test]
-async fn a_session_that_cannot_be_opened_neither_counts_nor_has_a_record() {
+async fn a_session_that_cannot_be_opened_has_no_record() {
     let root = tempfile::tempdir().unwrap();
     let storage = FsStorage::open(root.path()).unwrap();
     let store = storage.store();
     let id = UploadId::from_random([1; 16]);
 
-    let failed = store.counted(&name("a"), id, &NewUpload::hashed_by(Algorithm::Sha256), || {
+    let failed = store.recorded(&name("a"), id, || {
         Err::<(), _>(StorageError::internal("the disk is full"))
     });
 
     assert!(failed.is_err());
     assert!(!store.layout.session_record(&id).exists());
-    assert_eq!(storage.open_uploads(), 0);
+    assert_eq!(store.open_uploads.known().all(), 0);
 }

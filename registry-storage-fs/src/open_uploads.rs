@@ -1,14 +1,15 @@
-//! The open upload sessions are [known](crate::known_uploads), so that opening one need not search for the others.
+//! The open upload sessions are [known](crate::known_uploads), so that maintenance need not search for them each time.
 //!
 //! Sessions from before the start have [records](crate::session_records), which are read once. Sessions without a
-//! record come from registry:2 and older versions. A [walk](crate::search) through the repositories finds them:
-//! maintenance requests it, and opening a session does not wait for it. Until then they do not count.
+//! record come from registry:2 and older versions. A [walk](crate::search) through the repositories finds them.
+//! Maintenance requests both; opening a session waits for neither.
 //!
 //! The lock on the directory makes this process the only one that opens and ends sessions.
 
 use crate::{
     FsStorage,
     error::{Context as _, FsError},
+    known_uploads::Unread,
     layout::UploadPaths,
     names::read_dir,
     store::Store,
@@ -16,68 +17,39 @@ use crate::{
 };
 use registry_core::{
     RepositoryName, UploadId,
-    storage::{Listing, NewUpload, Page, Result, Seen, StorageError, UploadState},
+    storage::{Listing, Page, Result, Seen, UploadState},
 };
 use std::{collections::HashSet, fs, path::Path};
 
 impl FsStorage {
-    /// Returns the number of open upload sessions in all repositories, as far as they are known. Sessions of another
-    /// program count once maintenance has found them. The first call blocks while it lists the records of sessions
-    /// from before the start, unless a session was opened meanwhile. If the storage was opened read-only, each call
-    /// counts the sessions with a record.
-    #[must_use]
-    pub fn open_uploads(&self) -> usize {
-        let store = self.store();
-        if !store.is_owned() {
-            return store.count_records();
-        }
-        if !store.open_uploads.recorded.initialized() && store.read_records_or_warn() {
-            // Unless somebody else reads them now.
-            let _ = store.open_uploads.recorded.set(());
-        }
-        store.open_uploads.known().all()
-    }
-
-    /// Counts the sessions from before the start, once. Waiting for it holds no thread, and the records are read on a
-    /// thread of its own.
-    pub(crate) async fn count_uploads(&self) {
-        let counting = self.store().open_uploads.recorded.get_or_try_init(async || {
-            let read = self.apart(Store::read_records_or_warn).await;
-            read.and_then(|is_read| if is_read { Ok(()) } else { Err(unread()) })
-        });
-        // Otherwise the next one tries again. It must not stand in the way of a push.
-        let _ = counting.await;
-    }
-
-    /// Finds the sessions that have no record, once. Directories that cannot be read are tried again by the next call.
-    pub(crate) async fn search_uploads(&self) -> Result<()> {
-        let mut unsearched = self.store().open_uploads.unsearched.lock().await;
-        if !unsearched.is_empty() {
+    /// Finds the sessions from before the start, once. What cannot be read is tried again by the next call.
+    pub(crate) async fn find_uploads(&self) -> Result<()> {
+        let mut unread = self.store().open_uploads.unread.lock().await;
+        if unread.records || !unread.directories.is_empty() {
             // It stays as it is if this future is dropped.
-            let directories = unsearched.clone();
-            *unsearched = self.apart(move |store| store.search(directories)).await?;
+            let Unread { records, directories } = unread.clone();
+            *unread = self
+                .apart(move |store| Unread {
+                    records: records && !store.read_records_or_warn(),
+                    directories: store.search(directories),
+                })
+                .await?;
         }
         Ok(())
     }
 }
 
-fn unread() -> StorageError {
-    StorageError::internal("cannot list the records of upload sessions")
-}
-
 impl Store {
-    /// Opens a session with `open` if the bounds allow one more. It is counted first, so that of two concurrent
-    /// requests only one takes the last slot.
-    pub(crate) fn counted<T>(
+    /// Opens a session with `open`, and makes it known before, so that maintenance does not miss it.
+    pub(crate) fn recorded<T>(
         &self,
         repository: &RepositoryName,
         id: UploadId,
-        new: &NewUpload,
         open: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         // Until it is there nobody may take it for one that is gone.
         let _opening = self.uploads.try_lock(id);
-        self.open_uploads.known().begin(repository, id, new)?;
+        self.open_uploads.known().add(repository, id);
         self.record(repository, &id);
         let opened = open();
         if opened.is_err() {
@@ -86,7 +58,7 @@ impl Store {
         opened
     }
 
-    /// Ends a session: removes its whole directory, and counts it no longer. Returns false if there was none.
+    /// Ends a session: removes its whole directory and its record. Returns false if there was none.
     pub(crate) fn end_upload(&self, repository: &RepositoryName, directory: &Path) -> Result<bool, FsError> {
         let started = UploadPaths::below(directory.to_path_buf()).started();
         let ended = self.disk.discard(directory, &started)?;
@@ -113,9 +85,9 @@ impl Store {
         self.open_uploads.known().end(repository, id);
     }
 
-    /// Counts a session seen on disk, and writes a record of it, unless it is known.
+    /// Adds a session seen on disk, and writes a record of it, unless it is known.
     pub(crate) fn adopt(&self, repository: &RepositoryName, id: UploadId) {
-        if !self.open_uploads.known().add(repository, id, None) {
+        if !self.open_uploads.known().add(repository, id) {
             return;
         }
         self.record(repository, &id);

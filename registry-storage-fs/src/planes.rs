@@ -129,7 +129,6 @@ impl Storage for FsStorage {
 #[async_trait]
 impl StorageWrite for FsStorage {
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
-        self.count_uploads().await;
         let repository = repository.clone();
         self.writing(move |store| store.open_upload(&repository, &new))
             .await
@@ -298,8 +297,7 @@ impl StorageInspect for FsStorage {
                 .blocking(move |store| store.uploading_on_disk(&page.page()))
                 .await;
         }
-        self.count_uploads().await;
-        self.search_uploads().await?;
+        self.find_uploads().await?;
         self.blocking(move |store| store.uploading(&page.page())).await
     }
 }

@@ -17,7 +17,7 @@ impl Store {
     /// Records the repository of a session. Not synced, like the session.
     pub(crate) fn record(&self, repository: &RepositoryName, id: &UploadId) {
         if let Err(error) = self.write_record(repository, id) {
-            tracing::warn!(%repository, %id, %error, "cannot record an upload session; after a restart it does not count until maintenance finds it");
+            tracing::warn!(%repository, %id, %error, "cannot record an upload session; after a restart a walk through the repositories finds it");
         }
     }
 
@@ -46,40 +46,22 @@ impl Store {
     pub(crate) fn read_records_or_warn(&self) -> bool {
         let read = self.read_records();
         if let Err(error) = &read {
-            tracing::warn!(%error, "cannot read the records of upload sessions; sessions from before the start do not count");
+            tracing::warn!(%error, "cannot read the records of upload sessions; a walk through the repositories finds the sessions");
         }
         read.is_ok()
     }
 
-    /// Counts the records, for a handle that is not told when sessions begin and end.
-    pub(crate) fn count_records(&self) -> usize {
-        match self.recorded() {
-            Ok(recorded) => recorded.len(),
-            Err(error) => {
-                self.reported
-                    .unreadable(&error, "open upload sessions are not counted");
-                0
-            }
-        }
-    }
-
-    /// Counts the sessions that have a record.
+    /// Adds the sessions that have a record.
     fn read_records(&self) -> Result<(), FsError> {
-        for id in self.recorded()? {
-            self.read_record(&id);
-        }
-        Ok(())
-    }
-
-    fn recorded(&self) -> Result<Vec<UploadId>, FsError> {
         let directory = self.layout.session_records();
         let entries = read_dir(&directory).if_there("list", &directory)?;
-        let mut recorded = Vec::new();
         for entry in entries.into_iter().flatten() {
             let name = entry.at("list", &directory)?.file_name();
-            recorded.extend(name.to_str().and_then(|name| UploadId::parse(name).ok()));
+            if let Some(id) = name.to_str().and_then(|name| UploadId::parse(name).ok()) {
+                self.read_record(&id);
+            }
         }
-        Ok(recorded)
+        Ok(())
     }
 
     fn read_record(&self, id: &UploadId) {
@@ -93,7 +75,7 @@ impl Store {
             self.remove_record(id);
             return;
         };
-        let is_new = self.open_uploads.known().add(&repository, *id, None);
+        let is_new = self.open_uploads.known().add(&repository, *id);
         if is_new && let Err(error) = self.drop_if_ended(&repository, *id) {
             self.reported
                 .unreadable(&error, "the upload session there counts as open");
@@ -106,9 +88,9 @@ mod tests {
     use super::*;
     use crate::{FsOptions, FsStorage, faults::fail, seams::Listed};
     use registry_core::{
-        Algorithm, Digest, Storage as _, StorageWrite as _,
+        Algorithm, Storage as _, StorageWrite as _,
         maintenance::expire_uploads,
-        storage::{NewUpload, Page, Result, UploadBounds, UploadState},
+        storage::{NewUpload, Page, Seen},
     };
     use rustix::{
         fs::{CWD, FileType, Mode, OFlags},
@@ -131,15 +113,6 @@ mod tests {
         storage.open_upload(&name(repository), new).await.unwrap().id
     }
 
-    async fn open_within(storage: &FsStorage, in_all: usize) -> Result<UploadState> {
-        let bounds = UploadBounds {
-            in_all,
-            ..UploadBounds::NONE
-        };
-        let new = NewUpload::hashed_by(Algorithm::Sha256).within(bounds);
-        storage.open_upload(&name("within"), new).await
-    }
-
     async fn uploading(storage: &FsStorage) -> Vec<String> {
         let page = Page {
             after: None,
@@ -148,6 +121,22 @@ mod tests {
         let inspect = storage.inspect().unwrap();
         let listed = inspect.uploading(page).await.unwrap();
         listed.items.iter().map(|seen| seen.key().to_string()).collect()
+    }
+
+    /// Lists the open sessions of all repositories.
+    async fn sessions(storage: &FsStorage) -> Vec<UploadId> {
+        let mut found = Vec::new();
+        for repository in uploading(storage).await {
+            let page = Page {
+                after: None,
+                limit: 100,
+            };
+            let inspect = storage.inspect().unwrap();
+            let listed = inspect.uploads(&name(&repository), page).await.unwrap();
+            let whole = listed.items.into_iter().filter_map(Seen::whole);
+            found.extend(whole.map(|session| session.id));
+        }
+        found
     }
 
     /// Opens the storage again, as another process would.
@@ -175,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_upload_after_a_start_looks_into_no_repository() {
+    async fn opening_a_session_lists_nothing() {
         let root = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(root.path()).unwrap();
         make_repositories(&storage, 100);
@@ -184,11 +173,10 @@ mod tests {
 
         let listed = Listed::below(root.path());
         open(&storage, "group-1/1").await;
-
-        assert_eq!(listed.take(), [storage.store().layout.session_records()]);
-        assert_eq!(storage.open_uploads(), 2);
         open(&storage, "group-1/1").await;
+
         assert!(listed.take().is_empty());
+        assert_eq!(sessions(&storage).await.len(), 3);
     }
 
     #[tokio::test]
@@ -211,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_without_a_record_counts_when_maintenance_has_found_it() {
+    async fn a_session_without_a_record_is_found_and_gets_one() {
         let root = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(root.path()).unwrap();
         let (first, second) = (open(&storage, "a").await, open(&storage, "b/c").await);
@@ -219,21 +207,15 @@ mod tests {
         fs::remove_dir_all(storage.store().layout.session_records()).unwrap();
         let storage = reopened(&root, storage).await;
 
-        assert_eq!(storage.open_uploads(), 0);
-        let third = open_within(&storage, 1).await.unwrap();
-        assert_eq!(uploading(&storage).await, ["a", "b/c", "within"]);
-        assert_eq!(storage.open_uploads(), 3);
-        assert!(open_within(&storage, 3).await.is_err());
+        let third = open(&storage, "new").await;
+        assert_eq!(sessions(&storage).await, [first, second, third]);
 
-        // From now on they have one.
-        let storage = reopened(&root, storage).await;
-        assert_eq!(storage.open_uploads(), 3);
+        let records = [first, second, third].map(|id| storage.store().layout.session_record(&id));
+        assert!(records.iter().all(|record| record.exists()));
         let expired = expire_uploads(&storage, SystemTime::now() + Duration::from_secs(3600));
         assert_eq!(expired.await.unwrap().expired, 3);
-        assert_eq!(storage.open_uploads(), 0);
-        for id in [first, second, third.id] {
-            assert!(!storage.store().layout.session_record(&id).exists());
-        }
+        assert!(!records.iter().any(|record| record.exists()));
+        assert_eq!(storage.store().open_uploads.known().all(), 0);
     }
 
     #[tokio::test]
@@ -246,27 +228,24 @@ mod tests {
         let storage = reopened(&root, storage).await;
         let layout = &storage.store().layout;
 
-        let fault = fail(&layout.session_records(), Errno::IO);
         open(&storage, "new").await;
-        drop(fault);
-        assert_eq!(storage.open_uploads(), 2, "with the one that has a record");
 
         for unreadable in [layout.repositories().join("a"), layout.uploads(&name("a/other"))] {
-            let _fault = fail(&unreadable, Errno::IO);
+            let _faults = [&unreadable, &layout.session_records()].map(|path| fail(path, Errno::IO));
             assert_eq!(uploading(&storage).await, ["new", "recorded"]);
         }
         assert_eq!(uploading(&storage).await, ["a/other", "new", "recorded"]);
     }
 
     #[tokio::test]
-    async fn a_session_that_goes_while_it_is_found_does_not_count() {
+    async fn a_session_that_goes_while_it_is_found_is_forgotten() {
         let root = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(root.path()).unwrap();
         let id = UploadId::from_random([1; 16]);
 
         storage.store().adopt(&name("a"), id);
 
-        assert_eq!(storage.open_uploads(), 0);
+        assert_eq!(storage.store().open_uploads.known().all(), 0);
         assert!(!storage.store().layout.session_record(&id).exists());
     }
 
@@ -285,45 +264,12 @@ mod tests {
         fs::write(layout.session_record(&torn), "").unwrap();
         let storage = reopened(&root, storage).await;
 
-        // Without maintenance, which may be off, or come in a day: a version without records leaves one of each session
-        // that it ends.
-        assert_eq!(storage.open_uploads(), 1);
-        open_within(&storage, 2).await.unwrap();
-        assert_eq!(uploading(&storage).await, ["a/b", "within"]);
+        // A version without records leaves one of each session that it ends.
+        assert_eq!(sessions(&storage).await, [open_one]);
 
         let layout = &storage.store().layout;
-        assert_eq!(fs::read_dir(layout.session_records()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(layout.session_records()).unwrap().count(), 1);
         assert!(layout.session_record(&open_one).exists());
-    }
-
-    #[tokio::test]
-    async fn a_handle_for_reading_alone_counts_the_sessions_as_they_are_now() {
-        let root = tempfile::tempdir().unwrap();
-        let storage = FsStorage::open(root.path()).unwrap();
-        let reading = FsOptions::default().read_only().open(root.path()).unwrap();
-        assert_eq!(reading.open_uploads(), 0);
-        let id = open(&storage, "a").await;
-        open(&storage, "b").await;
-        assert_eq!(reading.open_uploads(), 2);
-
-        assert!(storage.cancel(&name("a"), &id).await.unwrap());
-
-        assert_eq!(reading.open_uploads(), 1);
-        assert_eq!(reading.store().open_uploads.known().all(), 0);
-    }
-
-    #[tokio::test]
-    async fn the_records_are_read_once_whoever_asks_first() {
-        let root = tempfile::tempdir().unwrap();
-        let storage = FsStorage::open(root.path()).unwrap();
-        open(&storage, "a").await;
-        let storage = reopened(&root, storage).await;
-        let listed = Listed::below(root.path());
-        for _ in 0..3 {
-            assert_eq!(storage.open_uploads(), 1);
-        }
-        open(&storage, "b").await;
-        assert_eq!(listed.take(), [storage.store().layout.session_records()]);
     }
 
     #[tokio::test]
@@ -371,9 +317,9 @@ mod tests {
         }
     }
 
-    /// Otherwise a slow disk at the start would occupy every thread, and reads would wait.
+    /// Otherwise a slow disk at the start would occupy every thread, and requests would wait.
     #[test]
-    fn who_waits_for_the_records_holds_no_thread() {
+    fn while_the_records_are_read_uploads_are_opened_and_no_thread_waits() {
         let root = tempfile::tempdir().unwrap();
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(1)
@@ -387,10 +333,10 @@ mod tests {
             let record = storage.store().layout.session_record(&before);
             fs::remove_file(&record).unwrap();
             rustix::fs::mknodat(CWD, &record, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-            let opening: Vec<_> = (0..8)
+            let listing: Vec<_> = (0..8)
                 .map(|_| {
                     let storage = storage.clone();
-                    tokio::spawn(async move { open(&storage, "b").await })
+                    tokio::spawn(async move { uploading(&storage).await })
                 })
                 .collect();
             let mut opening_for_writing = fs::File::options();
@@ -404,16 +350,14 @@ mod tests {
                 }
             };
 
-            let digest = Digest::of(Algorithm::Sha256, b"");
-            assert!(storage.blob(&name("a"), &digest).await.unwrap().is_none());
-            assert!(opening.iter().all(|opening| !opening.is_finished()));
+            open(&storage, "b").await;
+            assert!(listing.iter().all(|listing| !listing.is_finished()));
 
             writing.write_all(b"a").unwrap();
             drop(writing);
-            for opening in opening {
-                opening.await.unwrap();
+            for listing in listing {
+                assert_eq!(listing.await.unwrap(), ["a", "b"]);
             }
-            assert_eq!(storage.open_uploads(), 9);
         });
     }
 }

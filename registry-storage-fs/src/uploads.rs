@@ -22,7 +22,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use registry_core::{
     Algorithm, Digest, RepositoryName, UploadId,
     hash::{Checkpoint, Hasher},
-    storage::{BlobInfo, NewUpload, Result, StorageError, UploadState, Verified},
+    storage::{BlobInfo, NewUpload, Result, StorageError, UploadState, Uploader, Verified},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -49,6 +49,9 @@ struct Record {
     sealed: bool,
     /// Set before `data` becomes this blob, so that an interrupted commit can continue.
     committing: Option<String>,
+    /// Uploader that opened the session, if it is known. Older versions neither write nor keep it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened_by: Option<String>,
 }
 
 /// State of a session according to its files.
@@ -66,6 +69,7 @@ pub(crate) struct Session {
     became: Option<Digest>,
     /// Blob that a commit has begun to make of it.
     committing: Option<Digest>,
+    opened_by: Option<Uploader>,
     /// True if the session cannot continue: `data` has become a blob that is gone again, or files are missing that a
     /// session has from its beginning. Clients are not shown it, and maintenance ends it.
     spent: bool,
@@ -87,7 +91,7 @@ impl Store {
             source: Some(source.into()),
         })?;
         let id = UploadId::from_random(random);
-        self.counted(repository, id, new, || self.open_session(repository, id, new))
+        self.recorded(repository, id, || self.open_session(repository, id, new))
     }
 
     fn open_session(
@@ -111,6 +115,7 @@ impl Store {
             sealed: false,
             became: None,
             committing: None,
+            opened_by: new.uploader.clone(),
             spent: false,
         };
         let write = |path: PathBuf, bytes: &[u8]| fs::write(&path, bytes).at("write", &path);
@@ -343,6 +348,7 @@ impl Store {
             sealed: false,
             became: None,
             committing: None,
+            opened_by: None,
             spent: !is_whole,
             id: *id,
             paths,
@@ -356,6 +362,7 @@ impl Store {
     fn apply(&self, record: Record, stored: Option<u64>, session: &mut Session) -> Result<(), FsError> {
         session.version = record.version;
         session.sealed = record.sealed;
+        session.opened_by = record.opened_by.as_deref().and_then(Uploader::parse);
         let mut there = stored.unwrap_or(0);
         let committing = record.committing.and_then(|digest| Digest::parse(&digest).ok());
         session.committing = committing;
@@ -400,6 +407,7 @@ impl Store {
             boot: self.boot.clone(),
             sealed: session.sealed,
             committing: committing.map(Digest::to_string),
+            opened_by: session.opened_by.as_ref().map(Uploader::to_string),
         };
         let record = serde_json::to_vec(&record).map_err(|source| StorageError::Internal {
             context: "cannot write the record of an upload session".into(),
@@ -420,6 +428,7 @@ impl Session {
             .with_started(self.started)
             .with_touched(self.touched)
             .with_committing(self.committing)
+            .with_opened_by(self.opened_by.clone())
     }
 
     /// Directory of the session.

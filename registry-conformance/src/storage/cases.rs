@@ -99,6 +99,7 @@ macro_rules! __storage_cases {
             uploads {
                 a_session_begins_at_0_with_the_announced_algorithm
                 sessions_have_different_ids
+                a_session_has_its_uploader
                 a_session_that_was_never_opened_is_unknown
                 appends_add_up_and_offset_and_checkpoint_agree
                 the_running_hash_is_given_back_and_proves_the_bytes
@@ -112,12 +113,13 @@ macro_rules! __storage_cases {
                 a_cancelled_session_is_gone_for_every_handle
                 cancelling_one_session_leaves_the_others
             }
-            bounds {
-                a_repository_has_as_many_sessions_as_allowed
-                all_repositories_together_have_as_many_sessions_as_allowed
-                one_uploader_has_as_many_sessions_as_allowed
-                a_session_that_ended_makes_room
-                of_many_opened_at_once_as_many_as_allowed_succeed
+            counting {
+                each_bound_counts_the_sessions_in_its_scope
+                a_session_makes_room_however_it_ends
+                a_session_that_ends_while_it_is_used_makes_room
+                a_push_in_one_piece_is_not_refused_and_leaves_no_count
+                of_many_that_race_for_the_last_seat_one_opens_a_session
+                an_opening_that_is_dropped_keeps_no_seat
             }
             resuming {
                 a_body_that_breaks_off_keeps_what_came_before
@@ -243,6 +245,17 @@ macro_rules! __storage_cases {
                 the_tags_of_a_manifest_are_listed_as_they_move
                 a_document_is_whole_or_lost
             }
+            uploaders {
+                a_session_is_listed_with_its_uploader
+                the_uploader_stays_the_same_while_the_session_changes
+                of_many_sessions_opened_at_once_each_is_listed_once
+                a_session_that_stays_open_is_listed_whatever_others_do
+            }
+            reconciling {
+                what_another_process_opens_and_ends_is_counted
+                sessions_that_are_found_count_for_their_uploaders
+                counting_beside_openers_is_exact
+            }
         }
     };
     (expire [$($with:tt)*] $($args:tt)*) => {
@@ -305,7 +318,7 @@ macro_rules! __storage_cases {
                 a_session_whose_append_was_dropped_goes_on_after_the_restart
                 a_sealed_session_stays_sealed
                 a_commit_is_retried_after_the_restart
-                sessions_of_before_count_as_open
+                a_session_of_before_has_its_uploader
             }
         }
     };

@@ -42,8 +42,8 @@ mod support;
 
 pub mod abilities;
 pub mod blobs;
-pub mod bounds;
 pub mod commits;
+pub mod counting;
 pub mod damage;
 pub mod deletions;
 pub mod dropping;
@@ -55,11 +55,13 @@ pub mod listings;
 pub mod manifests;
 pub mod ranges;
 pub mod read_only;
+pub mod reconciling;
 pub mod referrers;
 pub mod repositories;
 pub mod restart;
 pub mod resuming;
 pub mod tags;
+pub mod uploaders;
 pub mod uploads;
 pub mod wrappers;
 

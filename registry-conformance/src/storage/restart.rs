@@ -4,7 +4,7 @@ use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
-    storage::{Need, NewUpload, PutManifest, StorageError, TagExpect, UploadBounds, Verified},
+    storage::{Need, NewUpload, PutManifest, StorageError, TagExpect, Uploader, Verified},
 };
 
 pub async fn blobs_manifests_tags_and_referrers_survive(backend: Backend) {
@@ -186,26 +186,25 @@ pub async fn a_commit_is_retried_after_the_restart(backend: Backend) {
     assert_eq!(read(&backend.second, &a, &again.digest).await, Some(bytes));
 }
 
-pub async fn sessions_of_before_count_as_open(backend: Backend) {
-    let (a, b) = (repository("a"), repository("b"));
-    let kept = open(&backend.first, &a, Algorithm::Sha256).await;
-    open(&backend.first, &b, Algorithm::Sha256).await;
-    let bounds = |in_repository, in_all| UploadBounds {
-        in_repository,
-        in_all,
-        ..UploadBounds::NONE
-    };
+pub async fn a_session_of_before_has_its_uploader(backend: Backend) {
+    let a = repository("a");
+    let mut opened = Vec::new();
+    for uploader in [
+        Some(Uploader::User("ann".into())),
+        Some(Uploader::stranger([192, 0, 2, 1].into())),
+        None,
+    ] {
+        let new = NewUpload::hashed_by(Algorithm::Sha256).by(uploader.clone());
+        let state = writer(&backend.first).open_upload(&a, new).await.unwrap();
+        opened.push((state.id, uploader));
+    }
 
     let backend = backend.restarted().await;
 
-    let open = async |name, bounds| {
-        let new = NewUpload::hashed_by(Algorithm::Sha256).within(bounds);
-        writer(&backend.first).open_upload(name, new).await
-    };
-    let full = |opened| matches!(opened, Err(StorageError::TooManyUploads { .. }));
-    assert!(full(open(&a, bounds(1, 100)).await));
-    assert!(full(open(&a, bounds(100, 2)).await));
-    assert!(writer(&backend.first).cancel(&a, &kept.id).await.unwrap());
-    assert!(open(&a, bounds(1, 2)).await.is_ok());
-    assert!(full(open(&b, bounds(1, 100)).await));
+    for (id, uploader) in opened {
+        let state = state_of(&backend.first, &a, &id).await.unwrap();
+        assert_eq!(state.opened_by, uploader);
+        let added = appended(&backend.first, &a, &state, &content(1, 100)).await;
+        assert_eq!(added.opened_by, uploader);
+    }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest,
     hash::Hasher,
-    storage::{StorageError, Verified},
+    storage::{NewUpload, StorageError, Uploader, Verified},
     upload_id::UploadId,
 };
 use std::sync::Arc;
@@ -34,6 +34,19 @@ pub async fn sessions_have_different_ids(backend: Backend) {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 20);
+}
+
+pub async fn a_session_has_its_uploader(backend: Backend) {
+    let a = repository("a");
+    for uploader in [Some(Uploader::User("ann".into())), None] {
+        let new = NewUpload::hashed_by(Algorithm::Sha256).by(uploader.clone());
+        let opened = writer(&backend.first).open_upload(&a, new).await.unwrap();
+        let found = state_of(backend.sharing(), &a, &opened.id).await.unwrap();
+        let added = appended(backend.sharing(), &a, &found, &content(1, 100)).await;
+        for state in [opened, found, added] {
+            assert_eq!(state.opened_by, uploader);
+        }
+    }
 }
 
 pub async fn a_session_that_was_never_opened_is_unknown(backend: Backend) {

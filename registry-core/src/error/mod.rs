@@ -394,7 +394,6 @@ impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::UploadUnknown => Self::UploadUnknown,
-            StorageError::TooManyUploads { limit, scope } => Self::TooManyUploads { limit, scope },
             StorageError::MissingReferences(missing) => {
                 Self::MissingReferences(missing.into_iter().map(AnyDigest::from).collect())
             }

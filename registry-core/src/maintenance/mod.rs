@@ -3,13 +3,16 @@
 //! [`Upkeep`] is all that recurs, as one future. The functions here are its steps.
 //!
 //! It uses the planes [`inspect`](crate::Storage::inspect) and [`expire`](crate::Storage::expire), concurrently
-//! with traffic. It reads no clock: the
-//! host passes points in time.
+//! with traffic. It reads no clock: the host passes points in time.
 
+mod reconcile;
+mod scan;
 mod upkeep;
 mod uploads;
 
 pub use self::{
+    reconcile::reconcile_uploads,
+    scan::ExpiredUploads,
     upkeep::{Clock, Upkeep, UploadExpiry},
-    uploads::{ExpiredUploads, expire_empty_uploads, expire_uploads},
+    uploads::{expire_empty_uploads, expire_uploads},
 };

@@ -1,9 +1,14 @@
 //! [`Upkeep`]: all recurring maintenance of a registry, as one future.
 
-use super::uploads::{ExpiredUploads, expire_empty_uploads_telling, expire_uploads_telling};
+use super::{
+    reconcile::drop_ended,
+    scan::{Ending, ExpiredUploads, Scan},
+    uploads::{is_idle, is_idle_and_empty},
+};
 use crate::{
+    ledger::UploadLedger,
     name::RepositoryName,
-    storage::{Storage, StorageError, UploadState},
+    storage::{Storage, StorageError, StorageInspect, UploadState},
 };
 use async_trait::async_trait;
 use std::{
@@ -17,6 +22,8 @@ use std::{
 const EMPTY_AGE: Duration = Duration::from_secs(60 * 60);
 /// Maximum interval at which empty sessions are looked for. They count against a limit that all pushes share.
 const EMPTY_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// Interval at which sessions are counted if none expire. Otherwise they are counted when they are looked for.
+const RECONCILE_INTERVAL: Duration = EMPTY_INTERVAL;
 /// Minimum interval at which sessions are looked for. Without one, an interval of 0 would never rest.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,8 +86,10 @@ impl Schedule {
     }
 }
 
-/// All recurring maintenance of a registry, created by [`Registry::upkeep`](crate::Registry::upkeep). Today
-/// this is the expiry of abandoned upload sessions.
+/// All recurring maintenance of a registry, created by [`Registry::upkeep`](crate::Registry::upkeep):
+///
+/// - Abandoned upload sessions end.
+/// - The [`UploadLedger`] of the registry counts the sessions of other processes, and of before the start.
 ///
 /// The host drives it, with the clock of its runtime:
 ///
@@ -110,6 +119,7 @@ impl Schedule {
 #[must_use]
 pub struct Upkeep {
     storage: Arc<dyn Storage>,
+    ledger: UploadLedger,
     uploads: Option<UploadExpiry>,
     told: Arc<Told>,
 }
@@ -120,16 +130,18 @@ type Told = dyn Fn(&RepositoryName, &UploadState) + Send + Sync;
 impl Upkeep {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
+        ledger: UploadLedger,
         told: impl Fn(&RepositoryName, &UploadState) + Send + Sync + 'static,
     ) -> Self {
         Self {
             storage,
+            ledger,
             told: Arc::new(told),
             uploads: Some(UploadExpiry::default()),
         }
     }
 
-    /// Sets when abandoned upload sessions are ended. `None` keeps all sessions.
+    /// Sets when abandoned upload sessions are ended. `None` keeps all sessions; they are counted.
     pub fn uploads(self, expiry: Option<UploadExpiry>) -> Self {
         Self {
             uploads: expiry,
@@ -141,26 +153,59 @@ impl Upkeep {
     ///
     /// Does nothing if the storage is read-only. Dropping the future stops between two steps.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
-        let can_expire = self.storage.expire().is_some() && self.storage.inspect().is_some();
-        let Some(UploadExpiry { any, empty }) = self.uploads.filter(|_| can_expire) else {
+        let Some(write) = self.storage.write() else {
             return std::future::pending().await;
         };
         let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
         loop {
-            if until_any.is_zero() {
-                let idle_since = any.idle_since(clock.now());
-                log(expire_uploads_telling(&*self.storage, idle_since, &*self.told).await);
-                until_any = any.interval;
+            let now = clock.now();
+            let mut due = Due::default();
+            if let Some(UploadExpiry { any, empty }) = self.uploads {
+                if until_any.is_zero() {
+                    due.any = Some(any.idle_since(now));
+                    until_any = any.interval;
+                }
+                if until_empty.is_zero() {
+                    due.empty = Some(empty.idle_since(now));
+                    until_empty = empty.interval;
+                }
+            } else {
+                (until_any, until_empty) = (RECONCILE_INTERVAL, RECONCILE_INTERVAL);
             }
-            if until_empty.is_zero() {
-                let idle_since = empty.idle_since(clock.now());
-                log(expire_empty_uploads_telling(&*self.storage, idle_since, &*self.told).await);
-                until_empty = empty.interval;
+            match self.storage.inspect() {
+                Some(inspect) => log(self.scan(inspect, due).await),
+                None => drop_ended(write, &self.ledger).await,
             }
             let wait = until_any.min(until_empty);
             clock.sleep(wait).await;
             (until_any, until_empty) = (until_any - wait, until_empty - wait);
         }
+    }
+
+    /// Compares the ledger with the open sessions, and ends those that are due, in one pass.
+    async fn scan(&self, inspect: &dyn StorageInspect, due: Due) -> Result<ExpiredUploads, StorageError> {
+        let is_abandoned = |session: &UploadState| due.is_due(session);
+        let ending = self.storage.expire().map(|expire| Ending {
+            expire,
+            is_abandoned: &is_abandoned,
+            told: &*self.told,
+        });
+        let scan = Scan::of(inspect).counting(self.ledger.walk());
+        scan.ending(ending).run().await
+    }
+}
+
+/// Sessions that are to end in one pass: those without an append since a time.
+#[derive(Clone, Copy, Default)]
+struct Due {
+    any: Option<SystemTime>,
+    empty: Option<SystemTime>,
+}
+
+impl Due {
+    fn is_due(self, session: &UploadState) -> bool {
+        self.any.is_some_and(|since| is_idle(session, since))
+            || self.empty.is_some_and(|since| is_idle_and_empty(session, since))
     }
 }
 
@@ -168,6 +213,7 @@ impl fmt::Debug for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upkeep")
             .field("storage", &self.storage)
+            .field("ledger", &self.ledger)
             .field("uploads", &self.uploads)
             .finish_non_exhaustive()
     }
@@ -275,10 +321,12 @@ mod tests {
         assert!(open(&empty).await && open(&begun).await);
         run_for(&registry, start, HOUR + EMPTY_INTERVAL).await;
         assert!(!open(&empty).await && open(&begun).await);
+        assert_eq!(registry.upload_ledger().open_uploads(), 1);
         run_for(&registry, start, 7 * DAY).await;
         assert!(open(&begun).await);
         run_for(&registry, start, 8 * DAY).await;
         assert!(!open(&begun).await);
+        assert_eq!(registry.upload_ledger().open_uploads(), 0);
     }
 
     #[tokio::test]
@@ -290,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_refuses_changes_keeps_all_sessions() {
+    async fn a_registry_that_refuses_changes_keeps_and_counts_all_sessions() {
         let storage = MemoryStorage::new();
         let (empty, _, start) = opened(&Registry::builder(storage.clone()).build()).await;
         let registry = Registry::builder(storage).read_only().build();
@@ -304,5 +352,6 @@ mod tests {
 
         let repository = registry.repository("a").unwrap();
         assert!(repository.upload(&empty).await.unwrap().is_some());
+        assert_eq!(registry.upload_ledger().open_uploads(), 2);
     }
 }

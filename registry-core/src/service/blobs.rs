@@ -4,16 +4,18 @@ use super::{
     BlobSource, Permission, Repository,
     body::Capped,
     operation::{Before, Operation},
+    sessions::Sessions,
 };
 use crate::{
     auth::{Access, Action, Decision},
     digest::{Algorithm, Digest},
     error::Error,
     hooks::{Appending, EventKind, Target},
+    ledger::UploadBounds,
     name::RepositoryName,
     storage::{
         BlobBody, BlobInfo, BlobRead, Content, IncomingBody, NewUpload, Page, ReadBlob, StorageError,
-        UploadState, receive,
+        UploadBody, UploadState,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -183,7 +185,7 @@ impl Repository {
         expected: Option<Digest>,
     ) -> Result<BlobInfo, Error> {
         self.require_push().await?;
-        let write = self.write()?;
+        let sessions = self.sessions()?;
         let limits = &self.registry.inner.limits;
         let announced = body.size_hint().exact();
         let left = limits.admit_blob(0, announced)?;
@@ -193,18 +195,23 @@ impl Repository {
             || NewUpload::hashed_by(Algorithm::Sha256),
             |digest| NewUpload::of(digest, announced),
         );
-        let state = write.open_upload(&self.name, new).await?;
+        let new = new.by(self.authority.uploader());
+        // It ends with this request, so it is never refused. Until then it counts for the others.
+        let state = sessions.open(new, UploadBounds::NONE).await?;
         let upload = state.id;
         operation.tell(|| EventKind::UploadOpened { upload });
         let body = pin!(Capped::new(body, left));
-        match self.push_into(&mut operation, state, body, expected).await {
+        match self
+            .push_into(&mut operation, sessions, state, body, expected)
+            .await
+        {
             Ok(info) => {
                 operation.end_as_blob(upload, &info);
                 Ok(info)
             }
             Err(error) => {
                 // The client never learned of this session, so nobody would resume it.
-                if let Ok(true) = write.cancel(&self.name, &upload).await {
+                if let Ok(true) = sessions.cancel(&upload).await {
                     operation.tell(|| EventKind::UploadAbandoned { upload, size: None });
                 }
                 Err(limits.too_large(error))
@@ -216,16 +223,18 @@ impl Repository {
     async fn push_into(
         &self,
         operation: &mut Operation<'_>,
+        sessions: Sessions<'_>,
         state: UploadState,
         body: IncomingBody<'_>,
         expected: Option<Digest>,
     ) -> Result<BlobInfo, Error> {
-        let write = self.write()?;
         let appending = Appending::new(state.id, state.offset, body.size_hint().exact());
         operation.ask(Before::Append(&appending)).await?;
-        let (state, proof) = receive(write, &self.name, state, body, expected).await?;
+        let mut body = UploadBody::begin(body, &state, None, expected);
+        let state = sessions.append(state, &mut body).await?;
+        let (state, proof) = sessions.verify(state, body.into_hasher(), expected).await?;
         operation.ask_to_add(proof.digest(), proof.size()).await?;
-        Ok(write.commit(&self.name, state, proof).await?)
+        Ok(sessions.commit(state, proof).await?)
     }
 
     /// Makes a blob of `from` a blob of this repository as well. Returns the source repository, or `None` if

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     auth::{Authenticator, Authorizer, DefaultRules},
     hooks::Hooks,
+    ledger::UploadLedger,
     protocol::{InvalidBase, Links},
     storage::{SizePolicy, Storage},
 };
@@ -42,6 +43,7 @@ pub struct Builder {
     authorizer: Option<Arc<dyn Authorizer>>,
     hooks: Vec<Arc<dyn Hooks>>,
     limits: Limits,
+    ledger: UploadLedger,
     links: Option<Links>,
     anonymous_push: bool,
     base_login: bool,
@@ -68,6 +70,7 @@ impl Builder {
             authorizer: None,
             hooks: Vec::new(),
             limits: Limits::default(),
+            ledger: UploadLedger::new(),
             links: None,
             anonymous_push: false,
             base_login: true,
@@ -167,6 +170,12 @@ impl Builder {
     /// Sets the limits for requests and content.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Sets the ledger that counts the open upload sessions of the storage, for registries that share the storage.
+    /// By default each registry has its own.
+    pub fn upload_ledger(self, ledger: UploadLedger) -> Self {
+        Self { ledger, ..self }
     }
 
     /// Accepts an index with manifests that are not in the repository, as in a mirror of some platforms.
@@ -329,6 +338,7 @@ impl Builder {
                 hooks: self.hooks,
                 operations: AtomicU64::new(0),
                 limits: self.limits,
+                ledger: self.ledger,
                 received: Documents::new(self.limits.document_bytes),
                 sent: Documents::new(self.limits.document_bytes),
                 links: self.links,

@@ -4,8 +4,8 @@ use super::body::TooLarge;
 use crate::{
     annotations::Annotations,
     error::Error,
+    ledger::UploadBounds,
     manifest::{self, Manifest},
-    storage::UploadBounds,
 };
 use http::{HeaderMap, Uri};
 
@@ -58,14 +58,14 @@ pub struct Limits {
     pub annotation_bytes: usize,
     /// Maximum number of `tag` parameters when a manifest is put. 414 `UNSUPPORTED`. Default: 64.
     pub tags_per_put: usize,
-    /// Maximum number of open upload sessions in one repository. Abandoned sessions count until they expire
-    /// (see [`maintenance`](crate::maintenance)). 429 `TOOMANYREQUESTS`. Default: 10 000.
+    /// Maximum number of open upload sessions in one repository, as an [`UploadLedger`](crate::UploadLedger)
+    /// counts them. Abandoned sessions count until they expire (see [`maintenance`](crate::maintenance)). 429 `TOOMANYREQUESTS`. Default: 10 000.
     pub uploads_in_repository: usize,
     /// Maximum number of open upload sessions in all repositories. 429 `TOOMANYREQUESTS`. Default: 100 000.
     pub uploads: usize,
     /// Maximum number of open upload sessions of one user in all repositories. The anonymous clients of one
     /// network (an IPv4 address, or 64 bits of an IPv6 address) count together, if the listener reports
-    /// addresses. Sessions opened before a restart count for no user. 429 `TOOMANYREQUESTS`. Default: 2 500,
+    /// addresses. 429 `TOOMANYREQUESTS`. Default: 2 500,
     /// a quarter of a repository's maximum, so that one user cannot use all of it.
     pub uploads_of_user: usize,
     /// Maximum number of manifests in an index that a client stores under the tag of a subject's referrers. A
@@ -124,7 +124,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the maximum numbers of open upload sessions, for the storage.
+    /// Returns the maximum numbers of open upload sessions.
     pub(super) const fn upload_bounds(&self) -> UploadBounds {
         UploadBounds {
             in_repository: self.uploads_in_repository,

@@ -24,6 +24,7 @@ mod parts;
 mod referrers;
 mod referrers_tag;
 mod remedies;
+mod sessions;
 mod source;
 mod tag_moves;
 mod tags;
@@ -45,7 +46,9 @@ pub use self::{
     view::RegistryView,
 };
 
-use self::{documents::Documents, head::RequestHead, layer_urls::LayerUrls, remedies::Remedies};
+use self::{
+    documents::Documents, head::RequestHead, layer_urls::LayerUrls, remedies::Remedies, sessions::Sessions,
+};
 use crate::{
     auth::{
         Access, Action, AuthError, AuthRequest, Authenticator, Authorize, Authorizer, Challenge, Decision,
@@ -53,6 +56,7 @@ use crate::{
     },
     error::Error,
     hooks::{Actor, Context, Hooks},
+    ledger::UploadLedger,
     name::{InvalidName, RepositoryName},
     protocol::Links,
     storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
@@ -92,6 +96,7 @@ struct Inner {
     /// Number of operations so far, counted if there are hooks.
     operations: AtomicU64,
     limits: Limits,
+    ledger: UploadLedger,
     /// Memory budgets for documents in flight, per direction.
     received: Documents,
     sent: Documents,
@@ -316,6 +321,15 @@ impl Repository {
             return Err(Error::ReadOnly);
         }
         self.registry.inner.storage.write().ok_or(Error::ReadOnly)
+    }
+
+    /// Returns the upload sessions of the repository, unless the storage or the registry is read-only.
+    fn sessions(&self) -> Result<Sessions<'_>, Error> {
+        Ok(Sessions {
+            write: self.write()?,
+            ledger: &self.registry.inner.ledger,
+            repository: &self.name,
+        })
     }
 
     /// Returns the plane that deletes content, unless deletion or any change is disabled.

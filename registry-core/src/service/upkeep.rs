@@ -1,7 +1,9 @@
-//! Recurring maintenance of a registry, of which its hooks hear.
+//! Recurring maintenance of a registry, of which its hooks hear, and the ledger that it corrects.
 
 use super::{Authority, Registry, operation::Operation};
-use crate::{hooks::EventKind, maintenance::Upkeep, name::RepositoryName, storage::UploadState};
+use crate::{
+    hooks::EventKind, ledger::UploadLedger, maintenance::Upkeep, name::RepositoryName, storage::UploadState,
+};
 use std::sync::Arc;
 
 impl Registry {
@@ -9,7 +11,8 @@ impl Registry {
     /// changes keeps all upload sessions, so that their clients can continue later.
     pub fn upkeep(&self) -> Upkeep {
         let registry = self.clone();
-        let upkeep = Upkeep::new(Arc::clone(&self.inner.storage), move |repository, session| {
+        let (storage, ledger) = (Arc::clone(&self.inner.storage), self.inner.ledger.clone());
+        let upkeep = Upkeep::new(storage, ledger, move |repository, session| {
             registry.tell_expired(repository, session);
         });
         if self.inner.read_only {
@@ -17,6 +20,12 @@ impl Registry {
         } else {
             upkeep
         }
+    }
+
+    /// Returns the ledger that counts the open upload sessions.
+    #[must_use]
+    pub fn upload_ledger(&self) -> &UploadLedger {
+        &self.inner.ledger
     }
 
     /// Tells the hooks that an upload session has expired.

@@ -7,6 +7,7 @@ use super::{
     BlobSource, Permission, Repository,
     body::Capped,
     operation::{Before, Operation},
+    sessions::Sessions,
 };
 use crate::{
     auth::{Access, Action, Decision},
@@ -15,10 +16,7 @@ use crate::{
     hash::Hasher,
     hooks::{Appending, EventKind},
     protocol::{ChunkRefused, ContentRange, Upload},
-    storage::{
-        BlobInfo, IncomingBody, IngestError, NewUpload, StorageError, StorageWrite, UploadBody, UploadState,
-        verify,
-    },
+    storage::{BlobInfo, IncomingBody, IngestError, NewUpload, StorageError, UploadBody, UploadState},
     upload_id::UploadId,
 };
 use http_body::Body as _;
@@ -53,13 +51,12 @@ impl Repository {
     /// fails.
     pub async fn open_upload(&self, algorithm: Algorithm) -> Result<UploadState, Error> {
         self.require_push().await?;
-        let new = NewUpload::hashed_by(algorithm)
-            .within(self.registry.inner.limits.upload_bounds())
-            .by(self.authority.uploader());
-        let write = self.write()?;
+        let new = NewUpload::hashed_by(algorithm).by(self.authority.uploader());
+        let bounds = self.registry.inner.limits.upload_bounds();
+        let sessions = self.sessions()?;
         let mut operation = Operation::begin(self);
         operation.ask(Before::OpenUpload(None)).await?;
-        let state = write.open_upload(&self.name, new).await?;
+        let state = sessions.open(new, bounds).await?;
         operation.end(|| EventKind::UploadOpened { upload: state.id });
         Ok(state)
     }
@@ -71,7 +68,7 @@ impl Repository {
     /// [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn upload(&self, id: &UploadId) -> Result<Option<UploadState>, Error> {
         self.require_session().await?;
-        Ok(self.write()?.upload(&self.name, id).await?)
+        Ok(self.sessions()?.find(id).await?)
     }
 
     /// Appends a chunk, and returns the number of bytes that the session then holds. `range` is the position
@@ -97,12 +94,12 @@ impl Repository {
         body: IncomingBody<'_>,
     ) -> Result<u64, Error> {
         self.require_session().await?;
-        let write = self.write()?;
-        let state = write.upload(&self.name, id).await?.ok_or(Error::UploadUnknown)?;
+        let sessions = self.sessions()?;
+        let state = sessions.find(id).await?.ok_or(Error::UploadUnknown)?;
         let held = state.offset;
         let mut operation = Operation::begin(self);
         let received = self
-            .receive(&mut operation, write, state, range, body, None)
+            .receive(&mut operation, sessions, state, range, body, None)
             .await;
         let (state, _) = received?;
         operation.end(|| appended(&state, held));
@@ -137,8 +134,8 @@ impl Repository {
         body: IncomingBody<'_>,
     ) -> Result<BlobInfo, Error> {
         self.require_session().await?;
-        let write = self.write()?;
-        let Some(state) = write.upload(&self.name, id).await? else {
+        let sessions = self.sessions()?;
+        let Some(state) = sessions.find(id).await? else {
             return self.closed_before(digest).await;
         };
         let mut operation = Operation::begin(self);
@@ -147,19 +144,22 @@ impl Repository {
         } else {
             let held = state.offset;
             let received = self
-                .receive(&mut operation, write, state, range, body, Some(*digest))
+                .receive(&mut operation, sessions, state, range, body, Some(*digest))
                 .await?;
             operation.tell(|| appended(&received.0, held));
             received
         };
         let size = state.offset;
-        match self.publish(&mut operation, write, state, hasher, digest).await {
+        match self
+            .publish(&mut operation, sessions, state, hasher, digest)
+            .await
+        {
             Ok(info) => {
                 operation.end_as_blob(*id, &info);
                 Ok(info)
             }
             Err(refused @ (Error::DigestMismatch { .. } | Error::Vetoed { .. })) => {
-                self.abandon(&operation, write, id, size).await?;
+                Self::abandon(&operation, sessions, id, size).await?;
                 Err(refused)
             }
             Err(error) => Err(error),
@@ -168,13 +168,12 @@ impl Repository {
 
     /// Ends a session that can no longer become the client's blob.
     async fn abandon(
-        &self,
         operation: &Operation<'_>,
-        write: &dyn StorageWrite,
+        sessions: Sessions<'_>,
         id: &UploadId,
         size: u64,
     ) -> Result<bool, Error> {
-        let ended = write.cancel(&self.name, id).await?;
+        let ended = sessions.cancel(id).await?;
         if ended {
             operation.tell(|| EventKind::UploadAbandoned {
                 upload: *id,
@@ -202,13 +201,13 @@ impl Repository {
     /// [`Error`] if the caller may not push to this repository, or the storage fails.
     pub async fn cancel(&self, id: &UploadId) -> Result<bool, Error> {
         self.require_session().await?;
-        let write = self.write()?;
+        let sessions = self.sessions()?;
         let operation = Operation::begin(self);
         let mut size = None;
         if operation.is_heard() {
-            size = write.upload(&self.name, id).await?.map(|state| state.offset);
+            size = sessions.find(id).await?.map(|state| state.offset);
         }
-        let ended = write.cancel(&self.name, id).await?;
+        let ended = sessions.cancel(id).await?;
         if ended {
             operation.end(|| EventKind::UploadAbandoned { upload: *id, size });
         }
@@ -227,7 +226,7 @@ impl Repository {
     async fn receive(
         &self,
         operation: &mut Operation<'_>,
-        write: &dyn StorageWrite,
+        sessions: Sessions<'_>,
         state: UploadState,
         range: Option<ContentRange>,
         body: IncomingBody<'_>,
@@ -246,7 +245,7 @@ impl Repository {
                 operation.ask(Before::Append(&appending)).await?;
                 let body = pin!(Capped::new(body, left));
                 let mut body = UploadBody::begin(body, &state, end, closing);
-                match write.append(&self.name, state, &mut body).await {
+                match sessions.append(state, &mut body).await {
                     Ok(state) => Ok((state, body.into_hasher())),
                     Err(error) => Err(limits.too_large(self.conflict(id, error))),
                 }
@@ -255,7 +254,7 @@ impl Repository {
         };
         // It could only ever be closed with another content than the client's.
         if matches!(received, Err(Error::BlobTooLarge { .. })) {
-            self.abandon(operation, write, &id, held).await?;
+            Self::abandon(operation, sessions, &id, held).await?;
         }
         received
     }
@@ -264,20 +263,19 @@ impl Repository {
     async fn publish(
         &self,
         operation: &mut Operation<'_>,
-        write: &dyn StorageWrite,
+        sessions: Sessions<'_>,
         state: UploadState,
         hasher: Option<Hasher>,
         digest: &Digest,
     ) -> Result<BlobInfo, Error> {
         let id = state.id;
-        let (state, proof) = verify(write, &self.name, state, hasher, Some(*digest))
-            .await
-            .map_err(|error| match error {
-                IngestError::Storage(error) => self.conflict(id, error),
-                mismatch => mismatch.into(),
-            })?;
+        let verified = sessions.verify(state, hasher, Some(*digest)).await;
+        let (state, proof) = verified.map_err(|error| match error {
+            IngestError::Storage(error) => self.conflict(id, error),
+            mismatch => mismatch.into(),
+        })?;
         operation.ask_to_add(digest, proof.size()).await?;
-        let committed = write.commit(&self.name, state, proof).await;
+        let committed = sessions.commit(state, proof).await;
         committed.map_err(|error| self.conflict(id, error))
     }
 

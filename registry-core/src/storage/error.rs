@@ -19,14 +19,6 @@ pub enum StorageError {
         /// Number of bytes that the session holds now.
         offset: u64,
     },
-    /// The maximum number of upload sessions is open. No session was opened.
-    #[error("too many open upload sessions {scope} (limit {limit})")]
-    TooManyUploads {
-        /// Maximum number.
-        limit: usize,
-        /// Scope of the limit, for people to read.
-        scope: &'static str,
-    },
     /// A tag does not point where its [`TagExpect`](super::TagExpect) says. It was not changed.
     #[error("the tag {tag} does not stand where it was expected")]
     TagConflict {

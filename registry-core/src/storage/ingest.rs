@@ -87,7 +87,7 @@ pub async fn ingest(
 /// # Errors
 ///
 /// [`IngestError`]. The session is still open, and the caller has to end it.
-pub(crate) async fn receive(
+async fn receive(
     storage: &dyn StorageWrite,
     repository: &RepositoryName,
     state: UploadState,

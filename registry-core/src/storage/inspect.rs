@@ -69,7 +69,9 @@ pub trait StorageInspect: Send + Sync {
     /// yet.
     async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>>;
 
-    /// Returns the open upload sessions of a repository, in the order of their ids.
+    /// Returns the open upload sessions of a repository, in the order of their ids. Each has the uploader that
+    /// [opened](super::StorageWrite::open_upload) it, by whichever handle or process. A session that is open
+    /// during the whole listing is on one of the pages.
     async fn uploads(
         &self,
         repository: &RepositoryName,

@@ -42,7 +42,7 @@ pub use self::{
     ingest::{IngestError, ingest},
     inspect::{Document, LinkInfo, Seen, StorageInspect},
     memory::MemoryStorage,
-    new_upload::{NewUpload, UploadBounds, Uploader},
+    new_upload::{NewUpload, Uploader},
     page::{Listing, Page},
     put::{Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, WrongSize},
     read::Storage,
@@ -51,4 +51,4 @@ pub use self::{
 };
 
 pub use crate::{error::BoxError, range::RangeSpec};
-pub(crate) use ingest::{receive, verify};
+pub(crate) use ingest::verify;

@@ -1,11 +1,11 @@
-//! [`NewUpload`]: an upload session to open, its uploader and the bounds on open sessions.
+//! [`NewUpload`]: an upload session to open, and its [`Uploader`].
 
-use super::error::{Result, StorageError};
 use crate::{
     digest::{Algorithm, Digest},
     hash::Checkpoint,
 };
 use std::{
+    fmt,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
@@ -20,9 +20,7 @@ pub struct NewUpload {
     pub expected: Option<Digest>,
     /// Size in bytes, if the client announced it when it opened the upload.
     pub size: Option<u64>,
-    /// Maximum numbers of open sessions, including this one.
-    pub bounds: UploadBounds,
-    /// Uploader that the session counts for. `None` for the host itself and for unknown clients.
+    /// Uploader that opens the session. `None` for the host itself and for unknown clients.
     pub uploader: Option<Uploader>,
 }
 
@@ -34,21 +32,14 @@ impl NewUpload {
             checkpoint: Checkpoint::start(algorithm),
             expected: None,
             size: None,
-            bounds: UploadBounds::NONE,
             uploader: None,
         }
     }
 
-    /// Sets the uploader that the session counts for.
+    /// Sets the uploader that opens the session.
     #[must_use]
     pub fn by(self, uploader: Option<Uploader>) -> Self {
         Self { uploader, ..self }
-    }
-
-    /// Sets the maximum numbers of open sessions.
-    #[must_use]
-    pub fn within(self, bounds: UploadBounds) -> Self {
-        Self { bounds, ..self }
     }
 
     /// Describes an upload with the expected `digest`, and with `size` bytes if known.
@@ -81,52 +72,48 @@ impl Uploader {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         })
     }
+
+    /// Parses the text form, in which backends store the uploader of a session. Returns `None` for other texts.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("user", name) => Some(Self::User(name.into())),
+            ("network", address) => Some(Self::stranger(address.parse().ok()?)),
+            _ => None,
+        }
+    }
 }
 
-/// Maximum numbers of upload sessions that may be open at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UploadBounds {
-    /// Maximum number in one repository.
-    pub in_repository: usize,
-    /// Maximum number in all repositories together.
-    pub in_all: usize,
-    /// Maximum number for one uploader, in all repositories together.
-    pub of_uploader: usize,
+/// Writes the text form that [`parse`](Uploader::parse) reads: `user:ann`, `network:192.0.2.1`.
+impl fmt::Display for Uploader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Network(address) => write!(f, "network:{address}"),
+        }
+    }
 }
 
-impl UploadBounds {
-    /// No bounds.
-    pub const NONE: Self = Self {
-        in_repository: usize::MAX,
-        in_all: usize::MAX,
-        of_uploader: usize::MAX,
-    };
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Checks that one more session may be opened, given the numbers of open ones. `of_uploader` is 0 if the
-    /// uploader is unknown.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::TooManyUploads`] with the bound that is reached.
-    pub const fn admit(&self, in_repository: usize, in_all: usize, of_uploader: usize) -> Result<()> {
-        if of_uploader >= self.of_uploader {
-            return Err(StorageError::TooManyUploads {
-                limit: self.of_uploader,
-                scope: "of this client",
-            });
+    #[test]
+    fn an_uploader_comes_back_from_its_text() {
+        for (uploader, text) in [
+            (Uploader::User("ann".into()), "user:ann"),
+            (Uploader::User("user:a b\n".into()), "user:user:a b\n"),
+            (Uploader::stranger([192, 0, 2, 1].into()), "network:192.0.2.1"),
+            (
+                Uploader::stranger(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6).into()),
+                "network:2001:db8:1:2::",
+            ),
+        ] {
+            assert_eq!(uploader.to_string(), text);
+            assert_eq!(Uploader::parse(text), Some(uploader));
         }
-        if in_repository >= self.in_repository {
-            return Err(StorageError::TooManyUploads {
-                limit: self.in_repository,
-                scope: "in this repository",
-            });
+        for other in ["", "ann", "network:", "network:ann", "token:ann"] {
+            assert_eq!(Uploader::parse(other), None, "{other}");
         }
-        if in_all >= self.in_all {
-            return Err(StorageError::TooManyUploads {
-                limit: self.in_all,
-                scope: "in all repositories",
-            });
-        }
-        Ok(())
     }
 }

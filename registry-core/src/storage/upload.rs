@@ -13,7 +13,7 @@
 //! body.return_hasher(hasher);                      // without it there is no proof
 //! ```
 
-use super::error::StorageError;
+use super::{error::StorageError, new_upload::Uploader};
 use crate::{
     digest::{Algorithm, Digest},
     error::BoxError,
@@ -41,6 +41,8 @@ pub struct UploadState {
     pub checkpoint: Option<Checkpoint>,
     /// Digest as which a commit of the session has begun to publish it, if it has. A collector keeps that blob.
     pub committing: Option<Digest>,
+    /// Uploader that opened it. `None` if it is not known.
+    pub opened_by: Option<Uploader>,
     /// Version that the backend assigns (a generation, an ETag). An append succeeds only if it is unchanged.
     pub version: Bytes,
 }
@@ -56,6 +58,7 @@ impl UploadState {
             touched: None,
             checkpoint: None,
             committing: None,
+            opened_by: None,
             version,
         }
     }
@@ -82,6 +85,12 @@ impl UploadState {
     #[must_use]
     pub fn with_touched(self, touched: Option<SystemTime>) -> Self {
         Self { touched, ..self }
+    }
+
+    /// Sets the uploader that opened it.
+    #[must_use]
+    pub fn with_opened_by(self, opened_by: Option<Uploader>) -> Self {
+        Self { opened_by, ..self }
     }
 
     /// Returns the running hash of the session's bytes. If it is lost, the returned hasher only counts bytes.

@@ -25,16 +25,8 @@ use async_trait::async_trait;
 pub trait StorageWrite: Send + Sync {
     /// Opens an upload session at offset 0 with the given checkpoint.
     ///
-    /// Open sessions count against the bounds of `new`, exactly, even if many are opened at once. A backend
-    /// maintains these counts: it does not list sessions to count them.
-    ///
-    /// The uploader of a session need not outlive the process. After a restart, older sessions count only
-    /// for their repository and for the total. Sessions left by another program may count only after
-    /// maintenance has found them, so that no request waits for a search.
-    ///
-    /// # Errors
-    ///
-    /// [`TooManyUploads`](super::StorageError::TooManyUploads); no session was opened.
+    /// The session is stored with its uploader, which [`UploadState::opened_by`] returns as long as the session
+    /// is open. The service counts open sessions; a backend need not.
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState>;
 
     /// Returns the state of an upload session, or `None` if this repository has no such session.

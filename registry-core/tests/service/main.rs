@@ -13,6 +13,7 @@ mod blobs;
 mod hooks;
 mod hosted;
 mod in_process;
+mod ledger;
 mod logging;
 mod options;
 mod outages;

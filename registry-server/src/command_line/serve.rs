@@ -249,14 +249,15 @@ async fn open_debug(settings: &Settings) -> Result<Option<Debug>, Box<dyn Error>
     Ok(Some(debug))
 }
 
-/// Builds the registry, and follows the files of users and rules.
+/// Builds the registry, follows the files of users and rules, and registers its metrics.
 fn build_registry(
     storage: Arc<dyn Storage>,
     settings: &Settings,
     users: Option<Htpasswd>,
     rules: Option<RulesFile>,
-    debug: Option<&mut Debug>,
+    mut debug: Option<&mut Debug>,
 ) -> Registry {
+    let is_writable = storage.write().is_some();
     if let (Some(rules), Some(users)) = (&rules, &users) {
         absent::follow(rules.clone(), users.clone());
     }
@@ -265,14 +266,18 @@ fn build_registry(
         rules,
         users.is_some(),
     );
-    let Some(users) = users else {
-        return registry.build();
-    };
-    users::follow(&users);
-    match debug {
-        Some(debug) => registry.authenticator(debug.logins(users)).build(),
-        None => registry.authenticator(users).build(),
+    if let Some(users) = &users {
+        users::follow(users);
     }
+    let registry = match (users, &mut debug) {
+        (Some(users), Some(debug)) => registry.authenticator(debug.logins(users)).build(),
+        (Some(users), None) => registry.authenticator(users).build(),
+        (None, _) => registry.build(),
+    };
+    if let Some(debug) = debug.filter(|_| is_writable) {
+        debug.uploads(registry.upload_ledger().clone());
+    }
+    registry
 }
 
 fn build_server(app: Router, settings: &Settings, access_log: Option<AccessLog>) -> Server {

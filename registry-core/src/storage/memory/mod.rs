@@ -213,10 +213,9 @@ impl StorageWrite for MemoryStorage {
             source: Some(Box::new(source)),
         })?;
         let id = UploadId::from_random(random);
-        let bounds = new.bounds;
         let upload = Upload::open(new);
         let opened = upload.state(id);
-        self.state().begin_upload(repository, id, upload, bounds)?;
+        self.state().repository(repository).uploads.insert(id, upload);
         Ok(opened)
     }
 

@@ -1,22 +1,18 @@
 //! State that all handles to a [`MemoryStorage`](super::MemoryStorage) share, with the operations that change
 //! several maps at once.
 //!
-//! A blob and its digest in a repository change together, and so do a session and the count of sessions. No
-//! other module adds or removes one of such a pair.
+//! A blob and its digest in a repository change together. No other module adds or removes one of such a pair.
 
 use super::{repository::Repository, upload::Upload};
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{
-        BlobInfo, Needed, Result, SizePolicy, StorageError, UploadBounds, UploadState, Uploader, Verified,
-        WrongSize,
-    },
+    storage::{BlobInfo, Needed, Result, SizePolicy, StorageError, UploadState, Verified, WrongSize},
     upload_id::UploadId,
 };
 use bytes::Bytes;
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -37,10 +33,6 @@ pub(super) struct State {
     /// Blobs, each stored once for all its holders. A blob without a holder is removed.
     pub(super) blobs: BTreeMap<Digest, Blob>,
     pub(super) repositories: BTreeMap<RepositoryName, Repository>,
-    /// Number of open sessions in all repositories.
-    uploads: usize,
-    /// Number of open sessions of each known uploader.
-    uploads_by: BTreeMap<Uploader, usize>,
 }
 
 pub(super) struct Blob {
@@ -97,43 +89,9 @@ impl State {
         self.repositories.get_mut(repository)?.uploads.get_mut(id)
     }
 
-    /// Adds a session, if the bounds admit one more.
-    pub(super) fn begin_upload(
-        &mut self,
-        repository: &RepositoryName,
-        id: UploadId,
-        upload: Upload,
-        bounds: UploadBounds,
-    ) -> Result<()> {
-        let open = self
-            .repositories
-            .get(repository)
-            .map_or(0, |found| found.uploads.len());
-        let own = upload.uploader.as_ref().and_then(|who| self.uploads_by.get(who));
-        bounds.admit(open, self.uploads, own.copied().unwrap_or(0))?;
-        if let Some(who) = &upload.uploader {
-            *self.uploads_by.entry(who.clone()).or_default() += 1;
-        }
-        self.repository(repository).uploads.insert(id, upload);
-        self.uploads += 1;
-        Ok(())
-    }
-
     pub(super) fn end_upload(&mut self, repository: &RepositoryName, id: &UploadId) -> bool {
         let found = self.repositories.get_mut(repository);
-        let Some(ended) = found.and_then(|repository| repository.uploads.remove(id)) else {
-            return false;
-        };
-        self.uploads -= 1;
-        if let Some(who) = ended.uploader
-            && let Entry::Occupied(mut own) = self.uploads_by.entry(who)
-        {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
-        true
+        found.is_some_and(|repository| repository.uploads.remove(id).is_some())
     }
 
     /// Returns the session, if it is in the state that the caller saw and no append is running.

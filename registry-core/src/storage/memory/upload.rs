@@ -1,7 +1,6 @@
 //! Upload session in memory.
 //!
-//! The [state](super::state) has the list of sessions and their bounds. This module has the changes of one
-//! session.
+//! The [state](super::state) has the list of sessions. This module has the changes of one session.
 
 use crate::{
     hash::{Checkpoint, Hasher},
@@ -22,7 +21,7 @@ pub(super) struct Upload {
     appending: bool,
     started: SystemTime,
     touched: SystemTime,
-    pub(super) uploader: Option<Uploader>,
+    opened_by: Option<Uploader>,
 }
 
 impl Upload {
@@ -38,7 +37,7 @@ impl Upload {
             appending: false,
             started,
             touched: started,
-            uploader: new.uploader,
+            opened_by: new.uploader,
         }
     }
 
@@ -47,6 +46,7 @@ impl Upload {
             .with_checkpoint(self.checkpoint.clone())
             .with_started(Some(self.started))
             .with_touched(Some(self.touched))
+            .with_opened_by(self.opened_by.clone())
     }
 
     /// Returns handles to its pieces, without copying them.

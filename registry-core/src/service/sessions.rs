@@ -1,0 +1,88 @@
+//! [`Sessions`]: the upload sessions of a repository, counted by the ledger.
+
+use crate::{
+    digest::Digest,
+    error::Error,
+    hash::Hasher,
+    ledger::{UploadBounds, UploadLedger},
+    name::RepositoryName,
+    storage::{
+        BlobInfo, IngestError, NewUpload, Result, StorageError, StorageWrite, UploadBody, UploadState,
+        Verified, verify,
+    },
+    upload_id::UploadId,
+};
+
+/// Upload sessions of a repository. Each call of the storage that opens, ends or misses a session tells it to the
+/// ledger. Nothing else in the service calls the storage for them.
+#[derive(Clone, Copy)]
+pub(super) struct Sessions<'a> {
+    pub(super) write: &'a dyn StorageWrite,
+    pub(super) ledger: &'a UploadLedger,
+    pub(super) repository: &'a RepositoryName,
+}
+
+impl Sessions<'_> {
+    /// Opens a session if the bounds allow one more.
+    pub(super) async fn open(self, new: NewUpload, bounds: UploadBounds) -> Result<UploadState, Error> {
+        // If this future is dropped, the seat is free again. A walk finds the session, if there is one.
+        let seat = self
+            .ledger
+            .admit(self.repository, new.uploader.as_ref(), bounds)?;
+        let state = self.write.open_upload(self.repository, new).await?;
+        seat.opened(state.id);
+        Ok(state)
+    }
+
+    pub(super) async fn find(self, id: &UploadId) -> Result<Option<UploadState>> {
+        let found = self.write.upload(self.repository, id).await?;
+        if found.is_none() {
+            self.ledger.ended(self.repository, id);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn append(self, state: UploadState, body: &mut UploadBody<'_>) -> Result<UploadState> {
+        let id = state.id;
+        let appended = self.write.append(self.repository, state, body).await;
+        self.unless_unknown(&id, appended)
+    }
+
+    /// Verifies a session, as the first step of its commit.
+    pub(super) async fn verify(
+        self,
+        state: UploadState,
+        hasher: Option<Hasher>,
+        expected: Option<Digest>,
+    ) -> Result<(UploadState, Verified), IngestError> {
+        let id = state.id;
+        let verified = verify(self.write, self.repository, state, hasher, expected).await;
+        if let Err(IngestError::Storage(StorageError::UploadUnknown)) = verified {
+            self.ledger.ended(self.repository, &id);
+        }
+        verified
+    }
+
+    pub(super) async fn commit(self, state: UploadState, proof: Verified) -> Result<BlobInfo> {
+        let id = state.id;
+        let committed = self.write.commit(self.repository, state, proof).await;
+        if committed.is_ok() {
+            self.ledger.ended(self.repository, &id);
+        }
+        self.unless_unknown(&id, committed)
+    }
+
+    pub(super) async fn cancel(self, id: &UploadId) -> Result<bool> {
+        let was_open = self.write.cancel(self.repository, id).await?;
+        self.ledger.ended(self.repository, id);
+        Ok(was_open)
+    }
+
+    /// Counts the session no longer if the storage does not have it.
+    fn unless_unknown<T>(self, id: &UploadId, result: Result<T>) -> Result<T> {
+        if let Err(StorageError::UploadUnknown) = result {
+            self.ledger.ended(self.repository, id);
+        }
+        result
+    }
+}

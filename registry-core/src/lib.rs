@@ -59,7 +59,7 @@
 //! | types | [`name`], [`reference`](mod@reference), [`digest`], [`hash`], [`range`], [`media_type`], [`descriptor`], [`annotations`], [`manifest`], [`upload_id`] | names and documents. Text is parsed once, where it arrives |
 //! | protocol | [`protocol`] | requests and responses as values, for servers and for clients. No I/O, no clock, no storage |
 //! | contracts | [`storage`], [`auth`], [`hooks`] | traits that backends and hosts implement |
-//! | service | [`service`], [`error`] | runs a request against the contracts: authorizes, acts, responds. Each refusal has a status, a code and a body |
+//! | service | [`service`], [`ledger`], [`error`] | runs a request against the contracts: authorizes, acts, responds. Counts open uploads. Each refusal has a status, a code and a body |
 //! | maintenance | [`maintenance`] | recurring work, as futures that the host drives |
 //!
 //! Where to start:

@@ -1,9 +1,9 @@
 //! [`UploadLedger`]: the count of open upload sessions of a storage, and the bounds on it.
 //!
-//! The service takes a [`Seat`] before it opens a session, and gives it back when the session has ended. The bounds
-//! therefore hold at any time for the sessions of this process, however many are opened at once.
+//! The service counts a session before it opens it, until it has ended. The bounds therefore hold at any time for the
+//! sessions of this process, however many are opened at once.
 //!
-//! Sessions of an earlier process, or of another one, are found by a [`Walk`] through the storage, which
+//! Sessions of an earlier process, or of another one, are found by a walk through the storage, which
 //! [maintenance](crate::maintenance::reconcile_uploads) does in the background. It also drops sessions that ended
 //! elsewhere. Nothing here performs I/O or reads a clock.
 

@@ -12,24 +12,52 @@ use tokio_util::task::TaskTracker;
 /// Returns the routes of a registry: `/v2`, `/v2/` and `/v2/{*registry}`.
 ///
 /// Merge them into the router of a host, or nest them below a prefix: every `Location` and `Link` then begins with
-/// that prefix. A router that still lacks its state takes a [`Mount`] instead.
+/// that prefix. For a router that still lacks its state, use a [`Mount`] instead.
 ///
 /// ```
-/// use axum::Router;
+/// use axum::{Router, routing::get};
 /// use registry_core::{Registry, storage::MemoryStorage};
+/// use tower_service::Service as _;
 ///
-/// # let registry = || Registry::builder(MemoryStorage::new()).build();
-/// let at_the_root = registry_axum::router(registry());
-/// let below_images = Router::<()>::new().nest("/images", registry_axum::router(registry()));
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::builder(MemoryStorage::new()).allow_anonymous_push().build();
+/// let mut app = Router::new()
+///     .route("/", get(|| async { "my service" }))
+///     .nest("/images", registry_axum::router(registry));
+///
+/// let request = http::Request::post("/images/v2/team/app/blobs/uploads/").body(String::new())?;
+/// let response = app.call(request).await?;
+///
+/// assert_eq!(response.status(), 202);
+/// let location = response.headers()["location"].to_str()?;
+/// assert!(location.starts_with("/images/v2/team/app/blobs/uploads/"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 ///
-/// Two registries, or a registry and a route of the host, cannot share one root. `merge` and `nest` panic with the name
-/// of the path, such as `/v2/{*registry}`.
+/// Two registries, or a registry and a route of the host, cannot share one root. `merge` and `nest` panic with the
+/// path, such as `/v2/{*registry}`.
 pub fn router(registry: Registry) -> Router {
     Mount::new(registry).router()
 }
 
-/// Returns the routes of a registry below `prefix`, such as `/registry`: every `Location` and `Link` begins with it.
+/// Returns the routes of a registry below `prefix`. Every `Location` and `Link` begins with the prefix.
+///
+/// ```
+/// use registry_core::{Registry, storage::MemoryStorage};
+/// use tower_service::Service as _;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let mut app = registry_axum::router_at("/registry", registry.clone())?;
+///
+/// let request = http::Request::get("/registry/v2/").body(String::new())?;
+/// assert_eq!(app.call(request).await?.status(), 200);
+///
+/// assert!(registry_axum::router_at("no slash", registry).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 ///
 /// # Errors
 ///
@@ -38,13 +66,12 @@ pub fn router_at(prefix: &str, registry: Registry) -> Result<Router, InvalidBase
     Ok(Mount::new(registry).at(prefix)?.router())
 }
 
-/// A registry that is to be mounted in a router.
+/// A registry for a router of the host.
 ///
-/// Every request that may change something runs as a task of its own. If its client vanishes, its body ends with an
-/// error, and the operation is not cut in the middle. The tasks are tracked; [`drained`](Self::drained) waits for
-/// them.
+/// Every request that may change something runs as a task of its own. If the client disconnects, the body ends with an
+/// error, and the operation continues to its end. The tasks are tracked, and [`drained`](Self::drained) waits for them.
 ///
-/// A mount can be merged into a router whatever the state of that router:
+/// A mount can be merged into a router with any state:
 ///
 /// ```
 /// use axum::{Router, extract::State, routing::get};
@@ -80,7 +107,8 @@ impl Mount {
         }
     }
 
-    /// Sets a prefix that is part of the requests' paths. Without a configured location, links begin with it.
+    /// Sets a prefix that is part of the paths of requests. Links begin with it, unless an external location is
+    /// configured.
     ///
     /// # Errors
     ///
@@ -88,7 +116,7 @@ impl Mount {
     pub fn at(self, prefix: &str) -> Result<Self, InvalidBase> {
         Links::below(prefix)?;
         let path = prefix.trim_end_matches('/');
-        // Axum gives these a meaning, or panics.
+        // Axum interprets these, or panics.
         let special = path.contains(['{', '}']) || path.contains("/:") || path.contains("/*");
         if !(path.is_empty() || path.starts_with('/')) || special {
             return Err(InvalidBase::new(prefix));
@@ -99,9 +127,27 @@ impl Mount {
         })
     }
 
-    /// Sets a path (or URL) that only clients see, because a proxy changes paths. It replaces the
-    /// [`external_url`](registry_core::service::Builder::external_url) of the registry. Routers in which this one is
-    /// nested need no such setting.
+    /// Sets the path or URL of the registry as clients see it, if a proxy changes paths. It replaces the
+    /// [`external_url`](registry_core::service::Builder::external_url) of the registry. It is not necessary if the
+    /// routes are nested in another router.
+    ///
+    /// ```
+    /// # use registry_core::{Registry, storage::MemoryStorage};
+    /// use registry_axum::Mount;
+    /// use tower_service::Service as _;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let registry = Registry::builder(MemoryStorage::new()).allow_anonymous_push().build();
+    /// // The proxy forwards /images/v2/ as /v2/.
+    /// let mut app = Mount::new(registry).external_path("/images")?.router();
+    ///
+    /// let request = http::Request::post("/v2/team/app/blobs/uploads/").body(String::new())?;
+    /// let response = app.call(request).await?;
+    ///
+    /// assert!(response.headers()["location"].to_str()?.starts_with("/images/v2/team/app/"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -113,7 +159,7 @@ impl Mount {
         })
     }
 
-    /// Returns the routes. It can be called for several routers; all of them share the tasks of this mount.
+    /// Returns the routes. Several routers may have them; all share the tasks of this mount.
     pub fn router(&self) -> Router {
         self.routes()
     }
@@ -137,7 +183,19 @@ impl Mount {
         })
     }
 
-    /// Waits until no request that may change something is in progress. For a shutdown: stop accepting first.
+    /// Waits until no request that may change something is in progress. At a shutdown, stop accepting requests first.
+    ///
+    /// ```
+    /// # use registry_core::{Registry, storage::MemoryStorage};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let mount = registry_axum::Mount::new(registry);
+    /// let app = mount.router();
+    /// // Serve the router until the shutdown.
+    /// drop(app);
+    /// mount.drained().await;
+    /// # });
+    /// ```
     pub async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,7 +1,7 @@
-//! [`Proxies`]: the proxies that are trusted to tell a client's address; and [`Network`].
+//! [`Proxies`]: the proxies that are trusted to report the address of a client; and [`Network`].
 //!
-//! A registry behind a proxy sees the proxy's address. The proxy tells the client's address in a header, but anybody
-//! else could write that header too. A header is therefore believed only as far as trusted proxies wrote it.
+//! A registry behind a proxy is connected to the proxy, which reports the address of the client in a header. Any client
+//! can send such a header, too. It is therefore used only as far as trusted proxies wrote it.
 
 use http::{HeaderMap, HeaderName, Request};
 use registry_core::auth::{ClientAddress, PresumedProxy};
@@ -14,12 +14,12 @@ use std::{
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Proxies that are trusted to tell a client's address, and the header in which they tell it.
+/// Proxies that are trusted to report the address of a client, and the header in which they report it.
 ///
-/// By default any peer on a loopback or private address is presumed to be a proxy. It is believed for the rightmost
-/// address in `X-Forwarded-For`, which it wrote itself. A client on such an address could claim any other one, so
-/// [`resolve`](Self::resolve) marks a presumed address: [`PresumedProxy`]. Nothing is presumed if you name the
-/// networks of your proxies ([`of`](Self::of)), or state that there is none ([`none`](Self::none)).
+/// By default any peer on a loopback or private address is presumed to be a proxy. It is trusted for the rightmost
+/// address in `X-Forwarded-For`, which it wrote itself. A client on such an address could claim any other one.
+/// [`resolve`](Self::resolve) therefore marks such a request with a [`PresumedProxy`]. Nothing is presumed if you name
+/// the networks of your proxies ([`of`](Self::of)), or state that there is none ([`none`](Self::none)).
 ///
 /// ```
 /// use axum::{Router, extract::Request, middleware::map_request};
@@ -33,6 +33,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// }));
 /// # Ok::<(), registry_axum::InvalidNetwork>(())
 /// ```
+///
+/// The listener has to put a [`ClientAddress`] into the extensions of each request. `registry-listener` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxies {
     trusted: Trusted,
@@ -41,9 +43,9 @@ pub struct Proxies {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trusted {
-    /// Peers in these networks, for everything that they and other trusted proxies wrote.
+    /// Peers in these networks are trusted for all addresses that they and other trusted proxies wrote.
     Named(Vec<Network>),
-    /// Any peer in a local network, for this number of addresses from the right.
+    /// Any peer in a local network is trusted for this number of addresses from the right.
     Presumed(NonZeroUsize),
 }
 
@@ -54,14 +56,30 @@ impl Default for Proxies {
 }
 
 impl Proxies {
-    /// Trusts nobody: the client is the connected peer.
+    /// Trusts no peer: the client is the connected peer.
     #[must_use]
     pub fn none() -> Self {
         Self::of([])
     }
 
-    /// Trusts peers in these networks: the client is the rightmost address in `X-Forwarded-For` that is in none of
+    /// Trusts peers in these networks. The client is the rightmost address in `X-Forwarded-For` that is in none of
     /// them.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use registry_axum::Proxies;
+    ///
+    /// let proxies = Proxies::of(["10.0.0.0/8".parse()?]);
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("x-forwarded-for", "192.0.2.1, 198.51.100.7, 10.0.0.2".parse()?);
+    ///
+    /// let client = proxies.client("10.0.0.1:4711".parse()?, &headers);
+    /// assert_eq!(client.ip().to_string(), "198.51.100.7");
+    ///
+    /// let stranger = proxies.client("203.0.113.9:4711".parse()?, &headers);
+    /// assert_eq!(stranger.ip().to_string(), "203.0.113.9");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn of(trusted: impl IntoIterator<Item = Network>) -> Self {
         Self::new(Trusted::Named(trusted.into_iter().collect()))
@@ -81,14 +99,14 @@ impl Proxies {
         }
     }
 
-    /// Reads the address from another header. Unless that is `X-Forwarded-For`, it has one address, as in Cloudflare's
-    /// `CF-Connecting-IP`.
+    /// Reads the address from another header, which has a single address, such as Cloudflare's `CF-Connecting-IP`.
+    /// `X-Forwarded-For` may have several.
     #[must_use]
     pub fn with_header(self, header: HeaderName) -> Self {
         Self { header, ..self }
     }
 
-    /// Returns true if the headers of this peer count.
+    /// Returns true if the headers of this peer are used.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let networks = match &self.trusted {
@@ -98,16 +116,16 @@ impl Proxies {
         networks.iter().any(|network| network.contains(peer))
     }
 
-    /// Sets the client's address in a request whose [`ClientAddress`] is its peer's. If the peer told another address
-    /// and no configuration names the peer, the request also gets the peer as its [`PresumedProxy`]. A request without
-    /// an address is left alone.
+    /// Sets the [`ClientAddress`] of a request, which is the address of the peer before, to that of the client. If a
+    /// peer that is only presumed to be a proxy reported the client, the request also gets a [`PresumedProxy`]. A
+    /// request without an address is not changed.
     pub fn resolve<B>(&self, request: &mut Request<B>) {
         if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
             let peer = canonical(peer);
-            let told = self.told(peer, request.headers());
-            let client = told.unwrap_or(peer);
+            let reported = self.reported(peer, request.headers());
+            let client = reported.unwrap_or(peer);
             request.extensions_mut().insert(ClientAddress(client));
-            if told.is_some() && matches!(self.trusted, Trusted::Presumed(_)) {
+            if reported.is_some() && matches!(self.trusted, Trusted::Presumed(_)) {
                 request.extensions_mut().insert(PresumedProxy(peer.ip()));
             }
         }
@@ -117,24 +135,24 @@ impl Proxies {
     #[must_use]
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
         let peer = canonical(peer);
-        self.told(peer, headers).unwrap_or(peer)
+        self.reported(peer, headers).unwrap_or(peer)
     }
 
-    fn told(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<SocketAddr> {
+    fn reported(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<SocketAddr> {
         if !self.trusts(peer.ip()) {
             return None;
         }
-        let told = if self.header == FORWARDED_FOR {
+        let reported = if self.header == FORWARDED_FOR {
             self.forwarded_for(headers)
         } else {
-            // Twice means that somebody added one.
+            // If there are two, a client added one.
             let mut values = headers.get_all(&self.header).iter();
             match (values.next(), values.next()) {
                 (Some(only), None) => only.to_str().ok().and_then(address),
                 _ => None,
             }
         };
-        told.map(|told| SocketAddr::new(told, 0))
+        reported.map(|reported| SocketAddr::new(reported, 0))
     }
 
     /// Reads the addresses from the right, where trusted proxies wrote, up to the client or to an unreadable address.
@@ -146,13 +164,13 @@ impl Proxies {
                 return client;
             };
             for item in line.rsplit(',') {
-                let Some(told) = address(item) else {
+                let Some(reported) = address(item) else {
                     return client;
                 };
-                client = Some(told);
+                client = Some(reported);
                 hops += 1;
                 let last = match self.trusted {
-                    Trusted::Named(_) => !self.trusts(told),
+                    Trusted::Named(_) => !self.trusts(reported),
                     Trusted::Presumed(most) => hops == most.get(),
                 };
                 if last {
@@ -183,6 +201,15 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// A range of addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+///
+/// ```
+/// use registry_axum::Network;
+///
+/// let network: Network = "10.0.0.0/8".parse()?;
+/// assert!(network.contains("10.1.2.3".parse()?));
+/// assert!(!network.contains("192.0.2.1".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -198,7 +225,7 @@ impl fmt::Display for InvalidNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no network such as `10.0.0.0/8`, and no address",
+            "{:?} is neither a network such as `10.0.0.0/8` nor an address",
             self.0
         )
     }
@@ -238,7 +265,7 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |own: u128, other: u128, width: u8| {
             let ignored = u32::from(width.saturating_sub(self.bits));
-            // All of 128 bits at once cannot be shifted away.
+            // A shift by all 128 bits overflows.
             own.checked_shr(ignored).unwrap_or(0) == other.checked_shr(ignored).unwrap_or(0)
         };
         match (self.address, address.to_canonical()) {
@@ -295,29 +322,29 @@ mod tests {
     const XFF: &str = "x-forwarded-for";
 
     #[test]
-    fn a_presumed_proxy_is_believed_for_what_it_wrote_itself() {
+    fn a_presumed_proxy_is_trusted_for_the_address_that_it_wrote() {
         let proxies = Proxies::default();
         for (peer, headers, expected) in [
             ("203.0.113.9", &[][..], "203.0.113.9"),
-            // Whoever is connected by themselves is believed nothing.
+            // A peer on a public address is not trusted.
             ("203.0.113.9", &[(XFF, "198.51.100.1")], "203.0.113.9"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "198.51.100.1")], "198.51.100.1"),
             ("::ffff:10.0.0.1", &[(XFF, "198.51.100.1")], "198.51.100.1"),
             ("::1", &[(XFF, "2001:db8::7")], "2001:db8::7"),
-            // What the client wrote itself stands on the left.
+            // An address that the client wrote is on the left.
             ("10.0.0.1", &[(XFF, "1.2.3.4, 198.51.100.1")], "198.51.100.1"),
             (
                 "10.0.0.1",
                 &[(XFF, "1.2.3.4"), (XFF, "198.51.100.1")],
                 "198.51.100.1",
             ),
-            // Whatever it is: a client behind the proxy may be on a private address, and claim another one.
+            // Also a private one: a client behind the proxy may have a private address, and claim another one.
             ("10.0.0.1", &[(XFF, "198.51.100.1, 192.168.1.1")], "192.168.1.1"),
             ("10.0.0.1", &[(XFF, "198.51.100.1:5000")], "198.51.100.1"),
             ("10.0.0.1", &[(XFF, "[2001:db8::7]:5000")], "2001:db8::7"),
             ("10.0.0.1", &[(XFF, "[2001:db8::7]")], "2001:db8::7"),
-            // Where it cannot be read it says nothing, and nothing on its left counts.
+            // An unreadable address is ignored, with all addresses on its left.
             ("10.0.0.1", &[(XFF, "1.2.3.4, unknown")], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "")], "10.0.0.1"),
             ("10.0.0.1", &[("cf-connecting-ip", "198.51.100.1")], "10.0.0.1"),
@@ -347,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn named_proxies_are_believed_to_the_rightmost_address_that_none_of_them_has() {
+    fn named_proxies_are_trusted_up_to_the_rightmost_address_that_none_of_them_has() {
         let proxies = Proxies::of(["10.0.0.0/8", "192.168.1.1"].map(|network| network.parse().unwrap()));
         for (peer, headers, expected) in [
             (
@@ -362,7 +389,7 @@ mod tests {
             ),
             ("10.0.0.1", &[(XFF, "10.0.0.2, 192.168.1.1")], "10.0.0.2"),
             ("192.168.1.7", &[(XFF, "198.51.100.1")], "192.168.1.7"),
-            // Where it cannot be read it says no more.
+            // Addresses on the left of an unreadable one are ignored.
             (
                 "10.0.0.1",
                 &[(XFF, "1.2.3.4, unknown, 192.168.1.1")],
@@ -372,7 +399,7 @@ mod tests {
             assert_eq!(client(&proxies, peer, headers), expected, "{peer} {headers:?}");
         }
 
-        // Nor does a whole line on its left that cannot be read.
+        // So is a line that cannot be read.
         let mut lines = HeaderMap::new();
         for line in [&b"1.2.3.4, \xff"[..], b"192.168.1.1"] {
             lines.append(XFF, HeaderValue::from_bytes(line).unwrap());
@@ -382,28 +409,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_presumed_is_said() {
-        let presumed = |proxies: &Proxies, peer: &str, told: Option<&'static str>| {
+    fn a_request_by_a_presumed_proxy_is_marked() {
+        let presumed = |proxies: &Proxies, peer: &str, reported: Option<&'static str>| {
             let mut request = Request::new(());
             let peer: IpAddr = peer.parse().unwrap();
             request.extensions_mut().insert(ClientAddress((peer, 1).into()));
-            if let Some(told) = told {
-                request.headers_mut().insert(XFF, HeaderValue::from_static(told));
+            if let Some(reported) = reported {
+                request
+                    .headers_mut()
+                    .insert(XFF, HeaderValue::from_static(reported));
             }
             proxies.resolve(&mut request);
             let proxy = request.extensions().get().copied();
             proxy.map(|PresumedProxy(address)| address.to_string())
         };
-        let (by_default, told) = (Proxies::default(), Some("198.51.100.1"));
+        let (by_default, reported) = (Proxies::default(), Some("198.51.100.1"));
         assert_eq!(
-            presumed(&by_default, "::ffff:10.0.0.1", told).as_deref(),
+            presumed(&by_default, "::ffff:10.0.0.1", reported).as_deref(),
             Some("10.0.0.1")
         );
         assert_eq!(presumed(&by_default, "10.0.0.1", None), None);
         assert_eq!(presumed(&by_default, "10.0.0.1", Some("unknown")), None);
-        assert_eq!(presumed(&by_default, "203.0.113.9", told), None);
+        assert_eq!(presumed(&by_default, "203.0.113.9", reported), None);
         let named = Proxies::of(["10.0.0.0/8".parse().unwrap()]);
-        assert_eq!(presumed(&named, "10.0.0.1", told), None);
+        assert_eq!(presumed(&named, "10.0.0.1", reported), None);
     }
 
     #[test]
@@ -422,13 +451,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_where_no_proxy_is() {
-        let told = [("x-forwarded-for", "198.51.100.1")];
-        assert_eq!(client(&Proxies::none(), "127.0.0.1", &told), "127.0.0.1");
+    fn no_peer_is_trusted_without_proxies() {
+        let reported = [("x-forwarded-for", "198.51.100.1")];
+        assert_eq!(client(&Proxies::none(), "127.0.0.1", &reported), "127.0.0.1");
     }
 
     #[test]
-    fn a_network_has_the_addresses_that_begin_like_it() {
+    fn a_network_contains_the_addresses_with_its_leading_bits() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("192.168.1.1", "192.168.1.1", "192.168.1.2"),

@@ -39,7 +39,7 @@ impl MountService {
         if !self.prefix.is_empty() {
             *request.uri_mut() = without_prefix(request.uri(), &self.prefix);
         }
-        // A host's own middleware knows better, as it sees the request.
+        // Links of the host's own middleware take precedence, because it sees the request.
         if request.extensions().get::<Links>().is_none()
             && let Some(links) = self.links_for(&received, request.uri())
         {
@@ -50,7 +50,7 @@ impl MountService {
     /// Returns the configured links, or links below the prefix that routers have removed from the path.
     fn links_for(&self, received: &Uri, seen: &Uri) -> Option<Links> {
         let removed = || Links::below_removed(received.path(), seen.path());
-        // A middleware may have changed the path. The prefix of this mount is known nevertheless.
+        // If a middleware has changed the path, only the prefix of this mount is known.
         let own = || Links::below_removed(&self.prefix, "");
         self.links.clone().or_else(removed).or_else(own)
     }

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Runs all recurring maintenance of a registry as long as it is polled, with the default schedules: abandoned
-/// upload sessions end. Without it they stay for ever, and count against the limits of all pushes.
+/// Runs all recurring maintenance of a registry while it is polled, with the default schedules. It expires abandoned
+/// upload sessions. Without it they stay, and count towards the limits of all pushes.
 ///
 /// ```no_run
 /// use registry_core::{Registry, storage::MemoryStorage};
@@ -19,12 +19,26 @@ use std::{
 /// # }
 /// ```
 ///
-/// For other schedules, call [`Registry::upkeep`] and run it with [`TokioClock`].
+/// For another schedule, call [`Registry::upkeep`] and run it with [`TokioClock`].
 pub async fn upkeep(registry: Registry) -> Infallible {
     registry.upkeep().run(&TokioClock).await
 }
 
 /// Clock for [`Upkeep::run`](registry_core::maintenance::Upkeep::run) in a tokio runtime.
+///
+/// ```no_run
+/// use registry_axum::TokioClock;
+/// use registry_core::{Registry, maintenance::UploadExpiry, storage::MemoryStorage};
+/// use std::time::Duration;
+///
+/// # async fn run() {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let hour = Duration::from_secs(3600);
+/// // Upload sessions end after a day, by a search once an hour.
+/// let upkeep = registry.upkeep().uploads(Some(UploadExpiry::new(24 * hour, hour)));
+/// tokio::spawn(async move { upkeep.run(&TokioClock).await });
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioClock;
 

@@ -67,6 +67,7 @@
 //! normalizes paths, or limits the duration of a request.
 
 mod mount;
+mod network;
 mod proxies;
 mod service;
 mod upkeep;
@@ -85,6 +86,7 @@ mod readme_of_the_crate {}
 
 pub use self::{
     mount::{Mount, router, router_at},
-    proxies::{InvalidNetwork, Network, Proxies},
+    network::{InvalidNetwork, Network},
+    proxies::Proxies,
     upkeep::{TokioClock, upkeep},
 };

@@ -1,33 +1,82 @@
-//! Serves any tower service to real clients on real networks: a registry, with the router of a framework or without.
+//! Serves any tower service on the open network: a registry, the router of a framework, or a service of your own.
+//!
+//! A complete server, with settings and an orderly shutdown:
 //!
 //! ```no_run
 //! use registry_core::{Registry, storage::MemoryStorage};
+//! use registry_listener::{ConnectionLimits, Server, Timeouts};
+//! use std::time::Duration;
+//! use tokio_util::task::TaskTracker;
 //!
-//! # async fn serve() -> std::io::Result<()> {
-//! let registry = Registry::builder(MemoryStorage::new()).build();
-//! let service = registry.into_service(|task| {
-//!     tokio::spawn(task);
-//! });
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let registry = Registry::builder(MemoryStorage::new()).allow_anonymous_push().build();
 //!
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-//! registry_listener::serve(listener, service).await;
-//! # Ok(())
-//! # }
+//!     // The registry as a service. Operations that change something continue if their clients disconnect.
+//!     let operations = TaskTracker::new();
+//!     let spawner = operations.clone();
+//!     let service = registry.into_service(move |operation| {
+//!         spawner.spawn(operation);
+//!     });
+//!
+//!     let mut timeouts = Timeouts::default();
+//!     timeouts.drain = Duration::from_secs(30);
+//!     let mut limits = ConnectionLimits::default();
+//!     limits.connections = 1000;
+//!
+//!     // Serve until Ctrl-C.
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+//!     let ended = Server::new(service)
+//!         .timeouts(timeouts)
+//!         .limits(limits)
+//!         .on_refusal(|refused| println!("{} {:?} {}", refused.peer, refused.line, refused.status))
+//!         .until(async { tokio::signal::ctrl_c().await.unwrap_or(()) })
+//!         .serve(listener)
+//!         .await;
+//!     println!("{} connections were cut off", ended.cut);
+//!
+//!     // Complete the operations whose clients have disconnected.
+//!     operations.close();
+//!     operations.wait().await;
+//!     Ok(())
+//! }
 //! ```
 //!
-//! [`serve`] takes one line; [`Server`] has settings. Hosts with a listener of their own need neither.
+//! A router of axum is a tower service, too. With the crate `registry-axum`:
+//! `registry_listener::serve(listener, registry_axum::router(registry))`.
 //!
-//! | | |
+//! # Map
+//!
+//! | item | purpose |
 //! |---|---|
-//! | protocols | HTTP/1.1, HTTP/1.0, and HTTP/2 with peers that begin with it; TLS is a [`Handshake`], available with the feature `tls` |
-//! | timeouts | for the first byte, for a request's head, between requests, and for an idle body, each its own ([`Timeouts`]); none for a whole body |
-//! | limits | on connections, on the bytes of a head, on concurrent requests ([`ConnectionLimits`]); idle connections give way to active ones |
-//! | early answers | sent at once; the rest of the body is received within bounds, so that the client sees the answer |
-//! | odd requests | two lengths, two hosts, unknown codings, folded headers: refused in the registry's error format, and the connection closed |
-//! | the end | no more connections are accepted, idle ones are closed, requests finish, and the rest is cut off at the deadline |
+//! | [`serve`] | a server with default settings, in one line |
+//! | [`Server`], [`Ended`] | a server with settings, and its outcome |
+//! | [`Timeouts`], [`ConnectionLimits`] | bounds on connections and requests |
+//! | [`Refused`] | a request that the server has refused by itself, for a log |
+//! | [`Listener`] | the source of connections: TCP, a Unix socket, or your own |
+//! | [`Handshake`], [`Plain`], [`Established`], [`Protocol`] | the step before HTTP, such as TLS |
+//! | [`RequestBody`], [`BodyError`] | the body that the service receives |
 //!
-//! Every request carries a [`ClientAddress`](registry_core::auth::ClientAddress). An answer whose body is ready is
-//! sent in one piece with its head.
+//! # Features
+//!
+//! | feature | purpose |
+//! |---|---|
+//! | `tls` | the TLS of the crate `registry-tls` is a [`Handshake`] |
+//! | `sendfile` | `Server::sendfile`: Linux sends blobs from its page cache |
+//!
+//! # Behaviour
+//!
+//! | subject | behaviour |
+//! |---|---|
+//! | protocols | HTTP/1.1 and HTTP/1.0. HTTP/2 with peers that negotiate it or begin with its preface |
+//! | timeouts | separate ones for the first byte, the head of a request, the time between requests, and a body without progress ([`Timeouts`]). The duration of a body is not limited |
+//! | limits | on connections, on the size of a head, on concurrent requests ([`ConnectionLimits`]). An idle connection is closed for a new one |
+//! | early answers | sent at once. The rest of the body is received within bounds, so that the client sees the answer |
+//! | malformed requests | two lengths, two hosts, unknown codings, folded headers: refused in the error format of the registry, and the connection is closed |
+//! | shutdown | no more connections are accepted, idle ones are closed, and requests finish. At the deadline the remaining connections are cut off |
+//!
+//! Every request has a [`ClientAddress`](registry_core::auth::ClientAddress) in its extensions. An answer whose body is
+//! ready is sent in one piece with its head.
 
 mod admission;
 mod any_body;

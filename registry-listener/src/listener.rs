@@ -10,18 +10,38 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Source of a [`Server`](super::Server)'s connections: a socket, or, in tests, pipes in memory.
+/// Source of the connections of a [`Server`](super::Server): a socket, or, in tests, pipes in memory.
+///
+/// ```
+/// use registry_listener::Listener;
+/// use std::{future::pending, io, net::SocketAddr};
+/// use tokio::io::DuplexStream;
+///
+/// /// A single connection in memory.
+/// struct Once(Option<DuplexStream>);
+///
+/// impl Listener for Once {
+///     type Io = DuplexStream;
+///
+///     async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
+///         match self.0.take() {
+///             Some(connection) => Ok((connection, SocketAddr::from(([127, 0, 0, 1], 1)))),
+///             None => pending().await,
+///         }
+///     }
+/// }
+/// ```
 pub trait Listener: Send {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Accepts the next connection, and returns it with the peer's address. Dropping the future must lose no
+    /// Accepts the next connection, and returns it with the address of the peer. Dropping the future must not lose a
     /// connection.
     ///
     /// # Errors
     ///
-    /// The server continues in any case: at once after the failure of one connection, and after a pause if the system
-    /// has run out of a resource.
+    /// The server continues after any error: at once if a single connection failed, and after a pause if the system has
+    /// run out of a resource.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
 }
 
@@ -36,7 +56,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Reports `127.0.0.1` as the address of every peer, since all are on this machine: by default a trusted proxy.
+/// Reports `127.0.0.1` as the address of every peer, because all are on this machine. A peer is then a presumed proxy by
+/// default.
 #[cfg(unix)]
 impl Listener for UnixListener {
     type Io = UnixStream;
@@ -62,8 +83,8 @@ impl Backoff {
         self.pause = Duration::ZERO;
     }
 
-    /// Returns the pause after a failure; `None` if only one connection has failed. Otherwise a resource has run out
-    /// (file descriptors, memory). Trying again at once would spin, and giving up would turn a full table into an
+    /// Returns the pause after a failure, or `None` if only one connection has failed. Otherwise a resource has run out,
+    /// such as file descriptors or memory. A retry without a pause would be a busy loop, and giving up would be an
     /// outage.
     pub(super) fn after(&mut self, error: &io::Error) -> Option<Duration> {
         use io::ErrorKind as Kind;
@@ -74,7 +95,7 @@ impl Backoff {
             return None;
         }
         if self.pause.is_zero() {
-            tracing::error!(%error, "cannot accept connections; trying again until it works");
+            tracing::error!(%error, "cannot accept connections; retrying");
         }
         self.pause = (self.pause * 2).clamp(Self::FIRST, Self::LONGEST);
         Some(self.pause)

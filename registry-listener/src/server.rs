@@ -34,7 +34,7 @@ use tower_service::Service;
 /// Maximum number of connections that are refused at the same time. Further ones are closed without an answer.
 const REFUSALS: usize = 64;
 
-/// Serves a tower service on a listener, until the future is dropped: a router of axum, a registry, or any other.
+/// Serves a tower service on a listener until the future is dropped.
 ///
 /// ```no_run
 /// use registry_core::{Registry, storage::MemoryStorage};
@@ -51,7 +51,7 @@ const REFUSALS: usize = 64;
 /// # }
 /// ```
 ///
-/// For what the service has to be, see [`Server::new`].
+/// [`Server::new`] describes the requirements on the service.
 pub async fn serve<S, B>(listener: impl Listener, service: S)
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -63,7 +63,7 @@ where
     Server::new(service).serve(listener).await;
 }
 
-/// A listener with settings, not yet started.
+/// A server with settings, which [`serve`](Self::serve) runs.
 ///
 /// ```no_run
 /// use registry_listener::{Server, Timeouts};
@@ -97,10 +97,44 @@ pub struct Server<H = Plain> {
 }
 
 impl Server {
-    /// Returns a server for a service, with default settings and without an end.
+    /// Returns a server with default settings, which serves until its future is dropped.
     ///
-    /// The service gets a clone of itself for each request, and is called when it is ready. If it fails instead of
-    /// answering, that is logged, and the client gets 500 in the registry's error format.
+    /// The service is cloned for each request, and called when it is ready. If it fails, the error is logged, and the
+    /// response is 500 in the error format of the registry.
+    ///
+    /// ```no_run
+    /// use http::{Request, Response};
+    /// use registry_listener::{RequestBody, Server};
+    /// use std::{
+    ///     convert::Infallible,
+    ///     future::{Ready, ready},
+    ///     task::{Context, Poll},
+    /// };
+    ///
+    /// /// Returns the path of each request.
+    /// #[derive(Clone)]
+    /// struct Echo;
+    ///
+    /// impl tower_service::Service<Request<RequestBody>> for Echo {
+    ///     type Response = Response<String>;
+    ///     type Error = Infallible;
+    ///     type Future = Ready<Result<Response<String>, Infallible>>;
+    ///
+    ///     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    ///         Poll::Ready(Ok(()))
+    ///     }
+    ///
+    ///     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    ///         ready(Ok(Response::new(request.uri().path().to_owned())))
+    ///     }
+    /// }
+    ///
+    /// # async fn serve() -> std::io::Result<()> {
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+    /// Server::new(Echo).serve(listener).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new<S, B>(service: S) -> Self
     where
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -132,9 +166,9 @@ impl<H> Server<H> {
         Self { limits, ..self }
     }
 
-    /// Sets an observer of each request that the listener refuses by itself, with 400, 431, 501 or 503. No layer of
-    /// the service sees those. The observer must not block. See also [`Overruled`](registry_core::service::Overruled),
-    /// for 408.
+    /// Sets an observer of the requests that the server refuses by itself, with 400, 431, 501 or 503. No layer of the
+    /// service sees these requests. The observer must not block. For 408 and 500, layers read
+    /// [`Overruled`](registry_core::service::Overruled).
     ///
     /// ```
     /// use registry_listener::Server;
@@ -150,16 +184,26 @@ impl<H> Server<H> {
         }
     }
 
-    /// Lets the system send blobs that are files, from its page cache directly to the connection (`sendfile(2)`). This
-    /// applies to plain TCP with HTTP/1, on Linux, from 64 KiB on. Everything else is streamed as usual. The offer
-    /// reaches the registry as a [`FileSender`](registry_core::service::FileSender) in the extensions of a request.
+    /// Lets the system send blobs in files from its page cache directly to the connection, with `sendfile(2)`. This
+    /// applies to plain TCP with HTTP/1, on Linux, from 64 KiB on. All other bodies are streamed. The offer reaches the
+    /// registry as a [`FileSender`](registry_core::service::FileSender) in the extensions of a request.
     ///
     /// It costs a fraction of the CPU time. It is not the default because of one condition: no layer around the
-    /// registry may read the bytes of these bodies. Their frames have the right lengths, so they can be counted, but
-    /// they do not contain the blob. If a layer changes or replaces such a body, the connection is cut, so that nobody
-    /// receives wrong bytes.
+    /// registry may read the bytes of these bodies. Their frames have the right lengths, so that a layer can count them,
+    /// but they do not contain the blob. If a layer changes or replaces such a body, the connection is cut, so that no
+    /// client receives wrong bytes.
     ///
-    /// A body that the registry produces for anything but a client of this server is not affected.
+    /// ```no_run
+    /// # use registry_core::{Registry, storage::MemoryStorage};
+    /// # async fn serve(registry: Registry) -> std::io::Result<()> {
+    /// # let service = registry.into_service(|task| { tokio::spawn(task); });
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+    /// registry_listener::Server::new(service).sendfile().serve(listener).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Other bodies of the registry, such as those of in-process requests, are not affected.
     #[cfg(feature = "sendfile")]
     pub fn sendfile(self) -> Self {
         Self {
@@ -181,8 +225,8 @@ impl<H> Server<H> {
         }
     }
 
-    /// Sets the signal to end. Then no more connections are accepted, idle ones are closed, HTTP/2 peers are told, and
-    /// running requests finish. The rest is cut off after [`Timeouts::drain`].
+    /// Sets the signal for the shutdown. Then no more connections are accepted, idle ones are closed, HTTP/2 peers
+    /// receive a `GOAWAY`, and running requests finish. Remaining connections are cut off after [`Timeouts::drain`].
     pub fn until(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             until: Box::pin(signal),
@@ -190,8 +234,8 @@ impl<H> Server<H> {
         }
     }
 
-    /// Serves until the end. Failures to accept are logged, and serving continues. Dropping the future cuts off
-    /// everything.
+    /// Serves until the shutdown. Failures to accept a connection are logged, and serving continues. Dropping the
+    /// future cuts off all connections.
     ///
     /// Requests to a registry that may change something are tasks of their own, and continue when their connection is
     /// cut off. The host waits for these tasks, see
@@ -254,7 +298,7 @@ impl<H> Server<H> {
                 }
             }
         }
-        // New connections are refused by the system from here on.
+        // From here on the system refuses new connections.
         drop(listener);
         stop.cancel();
         drain(connections.running, timeouts).await
@@ -272,11 +316,11 @@ impl<H: fmt::Debug> fmt::Debug for Server<H> {
     }
 }
 
-/// Outcome for the connections that were open when the server was told to end.
+/// Outcome for the connections that were open at the signal for the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Number of connections that ended in time.
+    /// Number of connections that ended before the deadline.
     pub finished: usize,
     /// Number of connections that were cut off at the deadline.
     pub cut: usize,
@@ -309,7 +353,7 @@ impl<H> Connections<H> {
         }
         if !std::mem::replace(&mut self.full, true) {
             let limit = shared.limits.connections;
-            tracing::warn!(%peer, limit, "too many connections, and none waits for its client: new ones are refused");
+            tracing::warn!(%peer, limit, "too many connections, and none is idle; new ones are refused");
         }
         if let Ok(slot) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.running.spawn(async move {
@@ -337,7 +381,7 @@ async fn drain(mut running: JoinSet<()>, timeouts: Timeouts) -> Ended {
     }
 }
 
-/// Logs a panic of a handler, which ends its connection and nothing else.
+/// Logs a panic of a handler, which ends only its connection.
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

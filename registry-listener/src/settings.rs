@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
-/// Maximum durations on a connection. No time bounds a whole body or a whole connection.
+/// Maximum durations on a connection. The duration of a whole body or connection is not limited.
+///
+/// ```
+/// use registry_listener::Timeouts;
+/// use std::time::Duration;
+///
+/// let mut timeouts = Timeouts::default();
+/// timeouts.keep_alive = Duration::from_secs(60);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {

@@ -12,7 +12,7 @@ use registry_core::{
     Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::{Checkpoint, Hasher},
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Content, Listing, Moved, Needed, NewUpload, Page,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Moved, Needed, NewUpload, Page,
         PutManifest, PutOutcome, ReadBlob, Result, SizePolicy, StorageError, StoredManifest, TagExpect,
         UploadBody, UploadState, Uploader, Verified, WrongSize,
     },
@@ -452,6 +452,7 @@ impl StorageWrite for Database {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        _: Deletion,
     ) -> Result<Option<Digest>> {
         unconditional(expect)?;
         let mut tables = self.transaction();
@@ -462,6 +463,7 @@ impl StorageWrite for Database {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        _: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         let mut tables = self.transaction();
         let Some(row) = tables.manifests.remove(&(repository.clone(), *digest)) else {
@@ -476,7 +478,7 @@ impl StorageWrite for Database {
         Ok(Some(pointing.map(|((_, tag), _)| tag).collect()))
     }
 
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, _: Deletion) -> Result<bool> {
         // The bytes stay, for other repositories and for the next push.
         Ok(self.transaction().links.remove(&(repository.clone(), *digest)))
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, Tag, forward_storage,
     storage::{
-        BlobRead, MemoryStorage, ReadBlob, Result, StorageError, StorageExpire, StorageHealth,
+        BlobRead, Deletion, MemoryStorage, ReadBlob, Result, StorageError, StorageExpire, StorageHealth,
         StorageInspect, TagExpect,
     },
 };
@@ -65,15 +65,21 @@ impl StorageWrite for Archive {
         except delete_tag, delete_manifest, delete_blob
     }
 
-    async fn delete_tag(&self, _: &RepositoryName, _: &Tag, _: TagExpect) -> Result<Option<Digest>> {
+    async fn delete_tag(
+        &self,
+        _: &RepositoryName,
+        _: &Tag,
+        _: TagExpect,
+        _: Deletion,
+    ) -> Result<Option<Digest>> {
         Err(StorageError::Unsupported("delete"))
     }
 
-    async fn delete_manifest(&self, _: &RepositoryName, _: &Digest) -> Result<Option<Vec<Tag>>> {
+    async fn delete_manifest(&self, _: &RepositoryName, _: &Digest, _: Deletion) -> Result<Option<Vec<Tag>>> {
         Err(StorageError::Unsupported("delete"))
     }
 
-    async fn delete_blob(&self, _: &RepositoryName, _: &Digest) -> Result<bool> {
+    async fn delete_blob(&self, _: &RepositoryName, _: &Digest, _: Deletion) -> Result<bool> {
         Err(StorageError::Unsupported("delete"))
     }
 }

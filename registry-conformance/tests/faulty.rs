@@ -7,7 +7,7 @@ use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Document, Listing, MemoryStorage, NewUpload, Page,
+        Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, NewUpload, Page,
         PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageError, StorageExpire, StorageHealth,
         StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
@@ -453,24 +453,25 @@ impl StorageWrite for Faulty {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        how: Deletion,
     ) -> Result<Option<Digest>> {
         let expect = if self.has(DeletionsUnconditional) {
             TagExpect::Any
         } else {
             expect
         };
-        self.writer().delete_tag(repository, tag, expect).await
+        self.writer().delete_tag(repository, tag, expect, how).await
     }
 
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        let deleted = self.writer().delete_blob(repository, digest).await?;
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool> {
+        let deleted = self.writer().delete_blob(repository, digest, how.clone()).await?;
         if self.has(BlobsDeletedEverywhere) {
             let everybody = Page {
                 after: None,
                 limit: usize::MAX,
             };
             for holder in self.memory.holders(digest, everybody).await?.items {
-                self.writer().delete_blob(&holder, digest).await?;
+                self.writer().delete_blob(&holder, digest, how.clone()).await?;
             }
         }
         Ok(deleted)

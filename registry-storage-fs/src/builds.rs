@@ -140,6 +140,7 @@ mod tests {
         FsStorage, seams,
         support::{manifest, name, put, writer},
     };
+    use registry_core::storage::Deletion;
     use std::sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -206,7 +207,9 @@ mod tests {
         let handle = storage.clone();
         let deleting = tokio::spawn(async move {
             let image = manifest("1");
-            writer(&handle).delete_manifest(&name("a"), image.digest()).await
+            writer(&handle)
+                .delete_manifest(&name("a"), image.digest(), Deletion::new())
+                .await
         });
         is_begun.await.unwrap();
         seams::watch(root.path());

@@ -9,7 +9,7 @@ use crate::{
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage, Tag,
     maintenance::expire_uploads,
-    storage::{Listing, Page, PutManifest, Result, Seen, StorageError},
+    storage::{Deletion, Listing, Page, PutManifest, Result, Seen, StorageError},
 };
 use rustix::io::Errno;
 use std::{
@@ -149,7 +149,7 @@ async fn files_and_loops_where_repositories_belong_are_left_out() {
     fs::remove_file(repository(&root, "b/_manifests/tags/v3")).unwrap();
     let digest = *manifest("1").digest();
     let deleted = support::writer(&storage)
-        .delete_manifest(&name("b"), &digest)
+        .delete_manifest(&name("b"), &digest, Deletion::new())
         .await;
     assert_eq!(deleted.unwrap().unwrap(), [tag("v1"), tag("v2")]);
 }
@@ -316,7 +316,10 @@ async fn a_tag_whose_move_failed_goes_with_the_manifest_that_it_points_at() {
         put(&storage, &b, manifest("0"), &["v0"]).await;
         let write = support::writer(&storage);
         // From now on the index is kept.
-        write.delete_manifest(&b, manifest("0").digest()).await.unwrap();
+        write
+            .delete_manifest(&b, manifest("0").digest(), Deletion::new())
+            .await
+            .unwrap();
         let paths = storage.store().layout.tag(&b, &tag("v1"));
         let current = paths.current();
         // Nothing is written before the first, and all is before the second.
@@ -332,7 +335,10 @@ async fn a_tag_whose_move_failed_goes_with_the_manifest_that_it_points_at() {
         let points_at = if is_moved { to } else { *manifest("1").digest() };
         assert_eq!(fs::read_to_string(&current).unwrap(), points_at.to_string());
 
-        let deleted = write.delete_manifest(&b, &points_at).await.unwrap();
+        let deleted = write
+            .delete_manifest(&b, &points_at, Deletion::new())
+            .await
+            .unwrap();
 
         assert_eq!(deleted.unwrap(), gone.map(tag));
     }

@@ -6,9 +6,9 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Document, LinkInfo, Listing, NewUpload, Page, PutManifest, PutOutcome,
-        ReadBlob, Result, Seen, Storage, StorageExpire, StorageHealth, StorageInspect, StorageWrite,
-        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Deletion, Document, LinkInfo, Listing, NewUpload, Page, PutManifest,
+        PutOutcome, ReadBlob, Result, Seen, Storage, StorageExpire, StorageHealth, StorageInspect,
+        StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::Arc;
@@ -196,6 +196,7 @@ impl StorageWrite for FsStorage {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        _: Deletion,
     ) -> Result<Option<Digest>> {
         let (repository, tag) = (repository.clone(), tag.clone());
         self.writing(move |store| store.delete_tag(&repository, &tag, expect))
@@ -206,11 +207,12 @@ impl StorageWrite for FsStorage {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        _: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         self.delete_manifest_and_tags(repository, digest).await
     }
 
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, _: Deletion) -> Result<bool> {
         let (repository, digest) = (repository.clone(), *digest);
         self.writing(move |store| store.delete_blob(&repository, &digest))
             .await

@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage,
-    storage::{Need, Needed, PutManifest, TagExpect, TagMove, Verified},
+    storage::{Deletion, Need, Needed, PutManifest, TagExpect, TagMove, Verified},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -340,14 +340,23 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
     put_with(storage, &b, &first, &image, &[&layer], "v2").await;
     watched.acknowledged(); // 6
     write
-        .delete_tag(&b, &tag("v2"), TagExpect::Any)
+        .delete_tag(&b, &tag("v2"), TagExpect::Any, Deletion::new())
         .await
         .unwrap()
         .unwrap();
     watched.acknowledged(); // 7
-    write.delete_manifest(&a, second.digest()).await.unwrap().unwrap();
+    write
+        .delete_manifest(&a, second.digest(), Deletion::new())
+        .await
+        .unwrap()
+        .unwrap();
     watched.acknowledged(); // 8
-    assert!(write.delete_blob(&a, &digest_of(&config)).await.unwrap());
+    assert!(
+        write
+            .delete_blob(&a, &digest_of(&config), Deletion::new())
+            .await
+            .unwrap()
+    );
     watched.acknowledged(); // 9
 
     let fact = |from, until, what| Fact { from, until, what };
@@ -482,7 +491,12 @@ async fn what_this_process_has_made_last_is_not_synced_again() {
 
     push(&storage, &a, &layer).await;
     assert!(are_durable());
-    assert!(writer(&storage).delete_blob(&a, &digest).await.unwrap());
+    assert!(
+        writer(&storage)
+            .delete_blob(&a, &digest, Deletion::new())
+            .await
+            .unwrap()
+    );
     assert!(!are_durable());
     push(&storage, &a, &layer).await;
     assert!(are_durable());

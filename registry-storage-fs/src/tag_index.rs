@@ -317,7 +317,10 @@ mod tests {
         store::Store,
         support::{manifest, name, put, tag, writer},
     };
-    use registry_core::{Algorithm, Storage, storage::TagExpect};
+    use registry_core::{
+        Algorithm, Storage,
+        storage::{Deletion, TagExpect},
+    };
     use rustix::io::Errno;
     use std::path::Path;
     use tempfile::TempDir;
@@ -344,7 +347,10 @@ mod tests {
 
     async fn delete(storage: &FsStorage, seed: &str) -> Option<Vec<String>> {
         let write = writer(storage);
-        let gone = write.delete_manifest(&name("a"), &digest(seed)).await.unwrap();
+        let gone = write
+            .delete_manifest(&name("a"), &digest(seed), Deletion::new())
+            .await
+            .unwrap();
         gone.map(|gone| gone.iter().map(|tag| tag.as_str().to_owned()).collect())
     }
 
@@ -495,7 +501,9 @@ mod tests {
 
         assert_eq!(target(&storage, "t1").await, Some(digest("m2")));
         let write = writer(&storage);
-        let gone = write.delete_tag(&name("a"), &tag("t2"), TagExpect::Any).await;
+        let gone = write
+            .delete_tag(&name("a"), &tag("t2"), TagExpect::Any, Deletion::new())
+            .await;
         assert!(gone.unwrap().is_some());
         let built = storage.store().tag_index.lease(&name("a")).unwrap();
         assert_eq!(built.candidates(&digest("m2")), [tag("t1")]);
@@ -510,7 +518,9 @@ mod tests {
         let store = storage.store();
         let fault = fail(&store.layout.tags(&name("a")), Errno::IO);
 
-        let failed = writer(&storage).delete_manifest(&name("a"), &digest("m0")).await;
+        let failed = writer(&storage)
+            .delete_manifest(&name("a"), &digest("m0"), Deletion::new())
+            .await;
 
         assert!(failed.is_err());
         assert!(store.tag_index.lock().indexes.is_empty());

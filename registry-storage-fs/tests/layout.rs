@@ -6,7 +6,9 @@ mod support;
 use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
-    storage::{LinkInfo, Need, Needed, PutManifest, Seen, StorageError, TagExpect, Verified, ingest},
+    storage::{
+        Deletion, LinkInfo, Need, Needed, PutManifest, Seen, StorageError, TagExpect, Verified, ingest,
+    },
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, os::unix::fs::MetadataExt, path::Path, pin::pin};
@@ -263,7 +265,7 @@ async fn referrers_that_registry_2_took_are_listed() {
     assert_eq!(descriptor.annotations.as_ref().unwrap().as_json(), r#"{"a":"b"}"#);
 
     writer(&storage)
-        .delete_manifest(&repository, &digest)
+        .delete_manifest(&repository, &digest, Deletion::new())
         .await
         .unwrap()
         .unwrap();
@@ -321,12 +323,12 @@ async fn deleting_removes_links_and_whole_tags_and_no_data() {
 
     assert!(
         writer(&storage)
-            .delete_blob(&repository, &blob.digest)
+            .delete_blob(&repository, &blob.digest, Deletion::new())
             .await
             .unwrap()
     );
     let tags = writer(&storage)
-        .delete_manifest(&repository, &digest)
+        .delete_manifest(&repository, &digest, Deletion::new())
         .await
         .unwrap();
 
@@ -463,7 +465,7 @@ async fn a_tag_moves_only_from_where_it_is_expected() {
     let before = fs::read(&current).unwrap();
 
     let refused = writer(&storage)
-        .delete_tag(&repository, &tag("v1"), TagExpect::Absent)
+        .delete_tag(&repository, &tag("v1"), TagExpect::Absent, Deletion::new())
         .await;
 
     assert!(matches!(refused, Err(StorageError::TagConflict { .. })));

@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest,
-    storage::{NewUpload, Result, StorageError, StorageHealth as _, TagExpect, UploadState},
+    storage::{Deletion, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, UploadState},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{error::Error, path::Path};
@@ -111,11 +111,16 @@ async fn below_the_mark_what_is_there_is_closed_tagged_read_and_deleted() {
     );
     assert_eq!(read(&storage, &b, &blob.digest).await, Some(bytes.clone()));
     let deleted = writer(&storage)
-        .delete_tag(&a, &tag("v1"), TagExpect::Any)
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
         .await
         .unwrap();
     assert!(deleted.is_some());
-    assert!(writer(&storage).delete_blob(&b, &blob.digest).await.unwrap());
+    assert!(
+        writer(&storage)
+            .delete_blob(&b, &blob.digest, Deletion::new())
+            .await
+            .unwrap()
+    );
     assert!(writer(&storage).cancel(&a, &going_on.id).await.unwrap());
     drop(storage);
 

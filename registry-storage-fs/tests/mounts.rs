@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{NewUpload, StorageError, TagExpect},
+    storage::{Deletion, NewUpload, StorageError, TagExpect},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{
@@ -161,9 +161,15 @@ async fn what_lies_in_a_lower_layer_is_deleted_and_closed() {
     let storage = FsStorage::open(&overlay.root).unwrap();
     let write = writer(&storage);
 
-    let gone = write.delete_tag(&a, &tag("v1"), TagExpect::Any).await.unwrap();
+    let gone = write
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
     assert_eq!(gone, Some(*manifest("1").digest()));
-    let gone = write.delete_manifest(&a, manifest("2").digest()).await.unwrap();
+    let gone = write
+        .delete_manifest(&a, manifest("2").digest(), Deletion::new())
+        .await
+        .unwrap();
     assert_eq!(gone.unwrap(), [tag("v3")]);
     assert!(write.cancel(&a, &sessions[0].id).await.unwrap());
     assert!(!write.cancel(&a, &sessions[0].id).await.unwrap());
@@ -180,7 +186,10 @@ async fn what_lies_in_a_lower_layer_is_deleted_and_closed() {
     put(&storage, &a, manifest("2"), &["v1", "v3"]).await;
     assert_eq!(tags(&storage).await, [tag("v1"), tag("v2"), tag("v3")]);
     // What a deletion takes and a push brings back can be deleted again.
-    write.delete_tag(&a, &tag("v1"), TagExpect::Any).await.unwrap();
+    write
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
     drop(storage);
     let storage = FsStorage::open(&overlay.root).unwrap();
     assert_eq!(tags(&storage).await, [tag("v2"), tag("v3")]);

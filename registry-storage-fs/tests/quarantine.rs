@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Storage,
-    storage::{Need, Needed, PutManifest, Result, StorageError, Verified},
+    storage::{Deletion, Need, Needed, PutManifest, Result, StorageError, Verified},
 };
 use registry_storage_fs::FsStorage;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -225,7 +225,12 @@ async fn a_directory_where_a_link_or_a_manifest_belongs_is_in_nobodys_way() {
     assert!(storage.manifest(&repository, &v1).await.unwrap().is_none());
     assert!(storage.blob(&repository, &layer).await.unwrap().is_none());
 
-    assert!(!writer(&storage).delete_blob(&repository, &layer).await.unwrap());
+    assert!(
+        !writer(&storage)
+            .delete_blob(&repository, &layer, Deletion::new())
+            .await
+            .unwrap()
+    );
     push(&storage, &repository, &bytes).await;
     put(&storage, &repository, image.clone(), &["v1"]).await;
 
@@ -282,7 +287,10 @@ async fn a_directory_where_a_media_type_belongs_is_set_aside_by_a_push_and_by_a_
 
     fs::remove_file(&file).unwrap();
     fs::create_dir_all(file.join("below")).unwrap();
-    let deleted = writer(&storage).delete_manifest(&a, &digest).await.unwrap();
+    let deleted = writer(&storage)
+        .delete_manifest(&a, &digest, Deletion::new())
+        .await
+        .unwrap();
     assert!(deleted.is_some());
     assert!(!file.exists());
     assert!(quarantine(root.path(), &digest).join("2/bytes/below").is_dir());

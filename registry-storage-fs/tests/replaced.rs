@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{NewUpload, Result, StorageError, StorageHealth as _, TagExpect, Verified},
+    storage::{Deletion, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, Verified},
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, path::Path};
@@ -30,15 +30,19 @@ async fn writes(storage: &FsStorage, pushed: &Digest) -> Vec<(&'static str, bool
         ),
         (
             "delete_tag",
-            is_unavailable(&write.delete_tag(&a, &tag("v1"), TagExpect::Any).await),
+            is_unavailable(
+                &write
+                    .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+                    .await,
+            ),
         ),
         (
             "delete_manifest",
-            is_unavailable(&write.delete_manifest(&a, media.digest()).await),
+            is_unavailable(&write.delete_manifest(&a, media.digest(), Deletion::new()).await),
         ),
         (
             "delete_blob",
-            is_unavailable(&write.delete_blob(&a, pushed).await),
+            is_unavailable(&write.delete_blob(&a, pushed, Deletion::new()).await),
         ),
         ("probe", is_unavailable(&storage.probe().await)),
     ]
@@ -84,7 +88,9 @@ async fn a_staging_area_that_was_removed_is_made_again() {
     remove();
     assert!(writer(&storage).cancel(&a, &session.id).await.unwrap());
     remove();
-    let gone = writer(&storage).delete_tag(&a, &tag("v2"), TagExpect::Any).await;
+    let gone = writer(&storage)
+        .delete_tag(&a, &tag("v2"), TagExpect::Any, Deletion::new())
+        .await;
 
     assert!(gone.unwrap().is_some());
     assert_eq!(read(&storage, &a, &pushed.digest).await, Some(content(2000)));

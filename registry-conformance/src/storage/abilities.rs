@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{BlobBody, Need, ReadBlob, StorageError, TagExpect},
+    storage::{BlobBody, Deletion, Need, ReadBlob, StorageError, TagExpect},
 };
 
 pub async fn all_handles_declare_the_same_abilities(backend: Backend) {
@@ -36,7 +36,7 @@ pub async fn a_condition_on_a_tag_is_kept_or_refused(backend: Backend) {
         .put_manifest(&a, new.expecting([("v1", TagExpect::Absent)]))
         .await;
     let deleted = writer
-        .delete_tag(&a, &tag("v1"), TagExpect::Is(new.digest()))
+        .delete_tag(&a, &tag("v1"), TagExpect::Is(new.digest()), Deletion::new())
         .await;
 
     if backend.first.abilities().conditional_tags {

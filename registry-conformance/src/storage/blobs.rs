@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{IngestError, ReadBlob},
+    storage::{Deletion, IngestError, ReadBlob},
 };
 
 /// Sizes around the ends of pieces, of hash blocks and of pages of files.
@@ -53,7 +53,12 @@ pub async fn the_same_bytes_are_two_blobs_under_two_algorithms(backend: Backend)
     try_push(&backend.first, &a, &bytes, sha512).await.unwrap();
     assert_eq!(read(&backend.second, &a, &sha512).await, Some(bytes.clone()));
 
-    assert!(writer(&backend.first).delete_blob(&a, &sha512).await.unwrap());
+    assert!(
+        writer(&backend.first)
+            .delete_blob(&a, &sha512, Deletion::new())
+            .await
+            .unwrap()
+    );
     assert!(!holds(&backend.second, &a, &sha512).await);
     assert_eq!(read(&backend.second, &a, &sha256).await, Some(bytes));
 }
@@ -112,7 +117,7 @@ pub async fn a_blob_that_is_being_read_stays_whole_when_it_is_deleted(backend: B
 
     assert!(
         writer(&backend.second)
-            .delete_blob(&a, &blob.digest)
+            .delete_blob(&a, &blob.digest, Deletion::new())
             .await
             .unwrap()
     );
@@ -127,7 +132,7 @@ pub async fn a_blob_that_was_deleted_can_be_pushed_again(backend: Backend) {
     let bytes = content(1, 1000);
     let blob = push(&backend.first, &a, &bytes).await;
     writer(&backend.first)
-        .delete_blob(&a, &blob.digest)
+        .delete_blob(&a, &blob.digest, Deletion::new())
         .await
         .unwrap();
 

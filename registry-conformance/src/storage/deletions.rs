@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{Need, StorageError, TagExpect},
+    storage::{Deletion, Need, StorageError, TagExpect},
 };
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub async fn deleting_a_tag_leaves_the_manifest_and_the_other_tags(backend: Back
     put(&backend.first, &a, image.tagged(&["v1", "v1.0", "v1-alpine"])).await;
 
     let was = writer(&backend.first)
-        .delete_tag(&a, &tag("v1"), TagExpect::Any)
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
         .await
         .unwrap();
 
@@ -45,7 +45,9 @@ pub async fn a_tag_is_deleted_only_if_it_is_as_expected(backend: Backend) {
         let before: &[&str] = if current.is_some() { &["v1"] } else { &[] };
         put(&backend.first, &a, Image::new(1).tagged(before)).await;
 
-        let result = writer(&backend.second).delete_tag(&a, &tag("v1"), expect).await;
+        let result = writer(&backend.second)
+            .delete_tag(&a, &tag("v1"), expect, Deletion::new())
+            .await;
 
         let context = format!("{current:?}, {expect:?}: {result:?}");
         let now = resolve(&backend.first, &a, "v1").await;
@@ -60,7 +62,7 @@ pub async fn a_tag_is_deleted_only_if_it_is_as_expected(backend: Backend) {
             assert_eq!(now, current, "{context}");
         }
         let _ = writer(&backend.first)
-            .delete_tag(&a, &tag("v1"), TagExpect::Any)
+            .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
             .await
             .unwrap();
     }
@@ -74,13 +76,19 @@ pub async fn deleting_what_is_not_there_says_so(backend: Backend) {
         let writer = writer(&backend.first);
         assert_eq!(
             writer
-                .delete_tag(&a, &tag("absent"), TagExpect::Any)
+                .delete_tag(&a, &tag("absent"), TagExpect::Any, Deletion::new())
                 .await
                 .unwrap(),
             None
         );
-        assert_eq!(writer.delete_manifest(&a, &digest).await.unwrap(), None);
-        assert!(!writer.delete_blob(&a, &digest).await.unwrap());
+        assert_eq!(
+            writer
+                .delete_manifest(&a, &digest, Deletion::new())
+                .await
+                .unwrap(),
+            None
+        );
+        assert!(!writer.delete_blob(&a, &digest, Deletion::new()).await.unwrap());
         put(&backend.first, &a, Image::new(1).tagged(&["v1"])).await;
     }
     assert_eq!(tags(&backend.second, &a).await, ["v1"]);
@@ -98,7 +106,7 @@ pub async fn deleting_a_manifest_deletes_exactly_its_tags(backend: Backend) {
     put(&backend.first, &a, stays.tagged(&["a", "moved", "z"])).await;
 
     let removed = writer(&backend.second)
-        .delete_manifest(&a, &gone.digest())
+        .delete_manifest(&a, &gone.digest(), Deletion::new())
         .await
         .unwrap();
 
@@ -115,7 +123,7 @@ pub async fn deleting_a_manifest_deletes_exactly_its_tags(backend: Backend) {
         );
     }
     let again = writer(&backend.second)
-        .delete_manifest(&a, &gone.digest())
+        .delete_manifest(&a, &gone.digest(), Deletion::new())
         .await
         .unwrap();
     assert_eq!(again, None);
@@ -130,7 +138,7 @@ pub async fn deleting_a_manifest_leaves_its_blobs_and_children(backend: Backend)
     put(&backend.first, &a, index.tagged(&["v1"])).await;
 
     writer(&backend.first)
-        .delete_manifest(&a, &index.digest())
+        .delete_manifest(&a, &index.digest(), Deletion::new())
         .await
         .unwrap()
         .unwrap();
@@ -144,7 +152,7 @@ pub async fn a_manifest_can_no_longer_refer_to_what_was_deleted(backend: Backend
     let blob = push(&backend.first, &a, &content(1, 100)).await;
     let image = Image::new(1).needing(blob.digest, blob.size, Need::Blob);
     writer(&backend.first)
-        .delete_blob(&a, &blob.digest)
+        .delete_blob(&a, &blob.digest, Deletion::new())
         .await
         .unwrap();
 
@@ -167,7 +175,11 @@ pub async fn a_blob_is_deleted_before_a_manifest_that_needs_it_is_put_or_after(b
         };
         let deleting = {
             let (backend, a) = (Arc::clone(&backend.second), a.clone());
-            tokio::spawn(async move { writer(&backend).delete_blob(&a, &blob.digest).await })
+            tokio::spawn(async move {
+                writer(&backend)
+                    .delete_blob(&a, &blob.digest, Deletion::new())
+                    .await
+            })
         };
 
         let (put, deleted) = (putting.await.unwrap(), deleting.await.unwrap());

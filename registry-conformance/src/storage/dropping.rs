@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{StorageError, TagExpect},
+    storage::{Deletion, StorageError, TagExpect},
 };
 
 /// Number of waits that exceeds those of any operation of a backend that is not remote.
@@ -99,10 +99,14 @@ pub async fn a_manifest_whose_deletion_is_dropped_takes_its_tags_along_or_stays(
         let image = Image::new(point as u64).referring_to(subject, "application/vnd.example.signature");
         put(&backend.first, &a, image.tagged(&["v1", "v2"])).await;
 
-        dropped_at(point, writer(&backend.first).delete_manifest(&a, &image.digest())).await;
+        dropped_at(
+            point,
+            writer(&backend.first).delete_manifest(&a, &image.digest(), Deletion::new()),
+        )
+        .await;
 
         let _ = writer(&backend.second)
-            .delete_manifest(&a, &image.digest())
+            .delete_manifest(&a, &image.digest(), Deletion::new())
             .await
             .unwrap();
         assert!(manifest(&backend.second, &a, image.digest()).await.is_none());
@@ -133,11 +137,21 @@ pub async fn deletions_that_are_dropped_can_be_repeated(backend: Backend) {
         put(&backend.first, &a, Image::new(1).tagged(&["v1", "v2"])).await;
         let writer = writer(&backend.first);
 
-        dropped_at(point, writer.delete_blob(&a, &blob.digest)).await;
-        dropped_at(point, writer.delete_tag(&a, &tag("v1"), TagExpect::Any)).await;
+        dropped_at(point, writer.delete_blob(&a, &blob.digest, Deletion::new())).await;
+        dropped_at(
+            point,
+            writer.delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new()),
+        )
+        .await;
 
-        let _ = writer.delete_blob(&a, &blob.digest).await.unwrap();
-        let _ = writer.delete_tag(&a, &tag("v1"), TagExpect::Any).await.unwrap();
+        let _ = writer
+            .delete_blob(&a, &blob.digest, Deletion::new())
+            .await
+            .unwrap();
+        let _ = writer
+            .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+            .await
+            .unwrap();
         assert!(!holds(&backend.second, &a, &blob.digest).await);
         assert_eq!(tags(&backend.second, &a).await, ["v2"], "wait {point}");
     }

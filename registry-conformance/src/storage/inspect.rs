@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Document, Listing, Page, Seen},
+    storage::{Deletion, Document, Listing, Page, Seen},
 };
 
 /// Returns the items of a strict listing, all of which can be read.
@@ -83,7 +83,10 @@ pub async fn the_blobs_of_a_repository_are_listed(backend: Backend) {
         .unwrap();
     held.push(foreign);
     let gone = held.remove(0);
-    writer(&backend.first).delete_blob(&a, &gone).await.unwrap();
+    writer(&backend.first)
+        .delete_blob(&a, &gone, Deletion::new())
+        .await
+        .unwrap();
     held.sort();
     let inspect = inspection(&backend.second);
 
@@ -117,7 +120,10 @@ pub async fn the_manifests_of_a_repository_are_listed_tagged_or_not(backend: Bac
         model.push((image.digest(), image.size()));
     }
     let (gone, _) = model.remove(0);
-    writer(&backend.first).delete_manifest(&a, &gone).await.unwrap();
+    writer(&backend.first)
+        .delete_manifest(&a, &gone, Deletion::new())
+        .await
+        .unwrap();
     put(&backend.first, &repository("b"), Image::new(9).tagged(&[])).await;
     model.sort();
     let inspect = inspection(&backend.second);
@@ -211,7 +217,9 @@ pub async fn every_tag_is_listed_with_its_target(backend: Backend) {
     put(&backend.first, &a, one.tagged(&["1.2", "1", "gone"])).await;
     put(&backend.first, &a, two.tagged(&["1-alpine"])).await;
     let expect = registry_core::storage::TagExpect::Any;
-    let deleted = writer(&backend.first).delete_tag(&a, &tag("gone"), expect).await;
+    let deleted = writer(&backend.first)
+        .delete_tag(&a, &tag("gone"), expect, Deletion::new())
+        .await;
     assert_eq!(deleted.unwrap(), Some(one.digest()));
     let model: Vec<(Tag, Digest)> = [("1", &one), ("1-alpine", &two), ("1.2", &one)]
         .map(|(name, image)| (tag(name), image.digest()))
@@ -271,7 +279,7 @@ pub async fn a_document_is_whole_or_lost(backend: Backend) {
         other => panic!("{other:?}"),
     }
     writer(&backend.first)
-        .delete_manifest(&a, &image.digest())
+        .delete_manifest(&a, &image.digest(), Deletion::new())
         .await
         .unwrap();
     for absent in [image.digest(), blob.digest] {

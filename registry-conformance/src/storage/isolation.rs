@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm,
-    storage::{Need, StorageError, TagExpect},
+    storage::{Deletion, Need, StorageError, TagExpect},
 };
 
 pub async fn a_blob_of_one_repository_is_absent_from_another(backend: Backend) {
@@ -102,17 +102,22 @@ pub async fn deleting_in_one_repository_leaves_the_others(backend: Backend) {
         put(&backend.first, repository, image.tagged(&["v1", "v2"])).await;
     }
 
-    assert!(writer.delete_blob(&a, &blob.digest).await.unwrap());
     assert!(
         writer
-            .delete_tag(&a, &tag("v2"), TagExpect::Any)
+            .delete_blob(&a, &blob.digest, Deletion::new())
+            .await
+            .unwrap()
+    );
+    assert!(
+        writer
+            .delete_tag(&a, &tag("v2"), TagExpect::Any, Deletion::new())
             .await
             .unwrap()
             .is_some()
     );
     assert!(
         writer
-            .delete_manifest(&a, &image.digest())
+            .delete_manifest(&a, &image.digest(), Deletion::new())
             .await
             .unwrap()
             .is_some()

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     RepositoryName, Tag,
-    storage::{Page, Storage},
+    storage::{Deletion, Page, Storage},
 };
 use std::collections::BTreeSet;
 
@@ -147,7 +147,7 @@ pub async fn names_that_come_and_go_while_paging_shift_no_page(backend: Backend)
     put(&backend.second, &a, Image::new(2).tagged(&["a", "c", "e"])).await;
     let expect = registry_core::storage::TagExpect::Any;
     writer(&backend.second)
-        .delete_tag(&a, &tag("d"), expect)
+        .delete_tag(&a, &tag("d"), expect, Deletion::new())
         .await
         .unwrap();
 

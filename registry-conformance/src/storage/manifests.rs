@@ -4,7 +4,7 @@ use super::{Backend, support::*};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{Need, PutManifest, SizePolicy, Storage, StorageError, Verified, WrongSize},
+    storage::{Deletion, Need, PutManifest, SizePolicy, Storage, StorageError, Verified, WrongSize},
 };
 
 /// Asserts that a put of `image` with the tag `v1` left nothing new in a repository.
@@ -98,7 +98,7 @@ pub async fn sha512_manifests_are_equals(backend: Backend) {
         "under its sha256 nobody put it"
     );
     let gone = writer(&backend.first)
-        .delete_manifest(&a, &image.digest())
+        .delete_manifest(&a, &image.digest(), Deletion::new())
         .await
         .unwrap();
     assert_eq!(gone, Some(vec![tag("v1")]));
@@ -138,7 +138,7 @@ pub async fn a_manifest_that_was_deleted_can_be_put_again(backend: Backend) {
     let image = Image::new(1);
     put(&backend.first, &a, image.tagged(&["v1"])).await;
     writer(&backend.first)
-        .delete_manifest(&a, &image.digest())
+        .delete_manifest(&a, &image.digest(), Deletion::new())
         .await
         .unwrap();
 

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Annotations, Digest,
-    storage::{Page, Storage},
+    storage::{Deletion, Page, Storage},
 };
 
 const SIGNATURE: &str = "application/vnd.example.signature";
@@ -146,7 +146,7 @@ pub async fn a_deleted_referrer_is_no_longer_listed(backend: Backend) {
     }
 
     writer(&backend.first)
-        .delete_manifest(&a, &gone.digest())
+        .delete_manifest(&a, &gone.digest(), Deletion::new())
         .await
         .unwrap()
         .unwrap();
@@ -166,7 +166,7 @@ pub async fn referrers_stay_when_their_subject_is_deleted(backend: Backend) {
     put(&backend.first, &a, signature.tagged(&["signed"])).await;
 
     writer(&backend.first)
-        .delete_manifest(&a, &subject.digest())
+        .delete_manifest(&a, &subject.digest(), Deletion::new())
         .await
         .unwrap()
         .unwrap();
@@ -283,7 +283,7 @@ pub async fn referrers_that_come_and_go_while_paging_shift_no_page(backend: Back
         put(&backend.first, &a, images[added].tagged(&[])).await;
     }
     let deleted = writer(&backend.first)
-        .delete_manifest(&a, &digests[3])
+        .delete_manifest(&a, &digests[3], Deletion::new())
         .await
         .unwrap();
     assert!(deleted.is_some());

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{Need, Storage, TagExpect},
+    storage::{Deletion, Need, Storage, TagExpect},
 };
 
 async fn existing(storage: &dyn Storage) -> Vec<String> {
@@ -43,11 +43,11 @@ pub async fn a_repository_still_exists_when_everything_in_it_has_gone(backend: B
     let image = Image::new(1);
     put(&backend.first, &a, image.tagged(&["v1", "v2"])).await;
     writer(&backend.first)
-        .delete_tag(&a, &tag("v1"), TagExpect::Any)
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
         .await
         .unwrap();
     writer(&backend.first)
-        .delete_manifest(&a, &image.digest())
+        .delete_manifest(&a, &image.digest(), Deletion::new())
         .await
         .unwrap()
         .unwrap();
@@ -104,7 +104,7 @@ pub async fn a_mounted_blob_stays_when_the_source_deletes_it(backend: Backend) {
 
     assert!(
         writer(&backend.first)
-            .delete_blob(&a, &blob.digest)
+            .delete_blob(&a, &blob.digest, Deletion::new())
             .await
             .unwrap()
     );
@@ -132,7 +132,7 @@ pub async fn whoever_is_listed_as_a_holder_holds_the_blob(backend: Backend) {
     }
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     writer(&backend.first)
-        .delete_blob(&repository("b"), &digest)
+        .delete_blob(&repository("b"), &digest, Deletion::new())
         .await
         .unwrap();
 

@@ -4,7 +4,7 @@ use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
-    storage::{Need, NewUpload, PutManifest, StorageError, TagExpect, Uploader, Verified},
+    storage::{Deletion, Need, NewUpload, PutManifest, StorageError, TagExpect, Uploader, Verified},
 };
 
 pub async fn blobs_manifests_tags_and_referrers_survive(backend: Backend) {
@@ -68,15 +68,15 @@ pub async fn deletions_survive(backend: Backend) {
     put(&backend.first, &a, image.tagged(&["v1"])).await;
     put(&backend.first, &a, Image::new(2).tagged(&["v2"])).await;
     writer(&backend.first)
-        .delete_blob(&a, &blob.digest)
+        .delete_blob(&a, &blob.digest, Deletion::new())
         .await
         .unwrap();
     writer(&backend.first)
-        .delete_manifest(&a, &image.digest())
+        .delete_manifest(&a, &image.digest(), Deletion::new())
         .await
         .unwrap();
     writer(&backend.first)
-        .delete_tag(&a, &tag("v2"), TagExpect::Any)
+        .delete_tag(&a, &tag("v2"), TagExpect::Any, Deletion::new())
         .await
         .unwrap();
 

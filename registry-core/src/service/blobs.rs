@@ -325,7 +325,7 @@ impl Repository {
             let target = blob_target(digest, size);
             operation.ask(Before::Delete(&target)).await?;
         }
-        let deleted = write.delete_blob(&self.name, digest).await?;
+        let deleted = write.delete_blob(&self.name, digest, self.deletion()).await?;
         if deleted {
             operation.end(|| EventKind::BlobDeleted {
                 digest: *digest,

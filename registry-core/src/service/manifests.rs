@@ -361,7 +361,10 @@ impl Repository {
         }
         match reference {
             Reference::Tag(tag) => {
-                let Some(digest) = write.delete_tag(&self.name, tag, TagExpect::Any).await? else {
+                let Some(digest) = write
+                    .delete_tag(&self.name, tag, TagExpect::Any, self.deletion())
+                    .await?
+                else {
                     return Ok(false);
                 };
                 operation.end(|| EventKind::TagDeleted {
@@ -370,7 +373,7 @@ impl Repository {
                 });
             }
             Reference::Digest(digest) => {
-                let Some(tags) = write.delete_manifest(&self.name, digest).await? else {
+                let Some(tags) = write.delete_manifest(&self.name, digest, self.deletion()).await? else {
                     return Ok(false);
                 };
                 operation.end(|| EventKind::ManifestDeleted {

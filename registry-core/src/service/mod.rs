@@ -59,7 +59,7 @@ use crate::{
     ledger::UploadLedger,
     name::{InvalidName, RepositoryName},
     protocol::Links,
-    storage::{Page, SizePolicy, Storage, StorageWrite, Uploader},
+    storage::{Deletion, Page, SizePolicy, Storage, StorageWrite, Uploader},
 };
 use std::sync::{
     Arc,
@@ -338,6 +338,19 @@ impl Repository {
             return Err(Error::DeletionOff);
         }
         self.write()
+    }
+
+    /// Returns the name of the user that the repository is used for.
+    fn user(&self) -> Option<Arc<str>> {
+        match &self.authority {
+            Authority::Caller { who: Some(who), .. } => Some(Arc::clone(&who.subject)),
+            Authority::Caller { who: None, .. } | Authority::Host => None,
+        }
+    }
+
+    /// Describes a deletion for the storage.
+    fn deletion(&self) -> Deletion {
+        Deletion::new().by(self.user())
     }
 
     async fn permit(&self, action: Action) -> Result<Permission, Error> {

@@ -18,7 +18,7 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// use async_trait::async_trait;
 /// use registry_core::{
 ///     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
-///     storage::{Result, StorageError, StorageExpire, StorageHealth, StorageInspect},
+///     storage::{Deletion, Result, StorageError, StorageExpire, StorageHealth, StorageInspect},
 /// };
 ///
 /// /// Keeps every blob.
@@ -51,7 +51,7 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// impl<S: Storage> StorageWrite for Archive<S> {
 ///     forward_storage! { StorageWrite: self => self.0.write(); except delete_blob }
 ///
-///     async fn delete_blob(&self, _: &RepositoryName, _: &Digest) -> Result<bool> {
+///     async fn delete_blob(&self, _: &RepositoryName, _: &Digest, _: Deletion) -> Result<bool> {
 ///         Err(StorageError::Unsupported("delete blobs"))
 ///     }
 /// }
@@ -140,11 +140,19 @@ macro_rules! forward_storage {
             delete_tag<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 tag: &'b $crate::Tag,
-                expect: $crate::storage::TagExpect
+                expect: $crate::storage::TagExpect,
+                how: $crate::storage::Deletion
             ) -> Option<$crate::Digest>;
-            delete_manifest<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest)
-                -> Option<Vec<$crate::Tag>>;
-            delete_blob<'a, 'b>(repository: &'a $crate::RepositoryName, digest: &'b $crate::Digest) -> bool;
+            delete_manifest<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                digest: &'b $crate::Digest,
+                how: $crate::storage::Deletion
+            ) -> Option<Vec<$crate::Tag>>;
+            delete_blob<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                digest: &'b $crate::Digest,
+                how: $crate::storage::Deletion
+            ) -> bool;
         }
     };
     (StorageInspect: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {

@@ -18,6 +18,7 @@
 
 mod abilities;
 mod content;
+mod deletion;
 mod error;
 mod expire;
 mod forward;
@@ -35,6 +36,7 @@ mod write;
 pub use self::{
     abilities::Abilities,
     content::{BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, ReadBlob, StoredManifest},
+    deletion::Deletion,
     error::{Result, StorageError},
     expire::StorageExpire,
     forward::StorageCall,

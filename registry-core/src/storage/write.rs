@@ -2,6 +2,7 @@
 
 use super::{
     content::BlobInfo,
+    deletion::Deletion,
     error::Result,
     new_upload::NewUpload,
     put::{PutManifest, PutOutcome, TagExpect},
@@ -143,14 +144,19 @@ pub trait StorageWrite: Send + Sync {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        how: Deletion,
     ) -> Result<Option<Digest>>;
 
     /// Deletes a manifest, its referrer entry and every tag that points at it.
     ///
     /// Returns these tags, or `None` if there was no such manifest. Manifests that name it as their subject
     /// stay, and so do indexes that contain it, as with [blobs](Self::delete_blob).
-    async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest)
-    -> Result<Option<Vec<Tag>>>;
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: Deletion,
+    ) -> Result<Option<Vec<Tag>>>;
 
     /// Removes a blob from this repository only. Returns false if this repository did not hold it.
     ///
@@ -158,5 +164,5 @@ pub trait StorageWrite: Send + Sync {
     /// completely. If a manifest is put while a blob that it needs is deleted, it is refused or stored as
     /// if put before. The caller that decides about deletions has to keep blobs that are in use. This call
     /// waits for nothing.
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool>;
 }

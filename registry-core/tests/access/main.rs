@@ -12,6 +12,7 @@ mod decisions;
 mod recording;
 mod refusals;
 mod tags;
+mod users;
 
 use async_trait::async_trait;
 use bytes::Bytes;

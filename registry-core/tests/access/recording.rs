@@ -5,9 +5,9 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, NewUpload, Page, PutManifest, PutOutcome,
-        ReadBlob, Result, StorageExpire, StorageHealth, StorageInspect, StoredManifest, TagExpect,
-        UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, NewUpload, Page, PutManifest,
+        PutOutcome, ReadBlob, Result, StorageExpire, StorageHealth, StorageInspect, StoredManifest,
+        TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -17,12 +17,29 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Recording {
     pub(crate) storage: MemoryStorage,
     asked: Arc<Mutex<Vec<String>>>,
+    users: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recording {
     /// Takes the calls since the last call of this method: operation and place.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    /// Takes the changes since the last call of this method: operation, and the user who is recorded for it.
+    pub(crate) fn users(&self) -> Vec<String> {
+        std::mem::take(&mut *self.users.lock().unwrap())
+    }
+
+    fn change_by(
+        &self,
+        user: Option<&str>,
+        operation: &str,
+        repository: &RepositoryName,
+    ) -> &dyn StorageWrite {
+        let user = format!("{operation} {}", user.unwrap_or("nobody"));
+        self.users.lock().unwrap().push(user);
+        self.change(operation, repository)
     }
 
     fn ask(&self, operation: &str, place: &str) -> &MemoryStorage {
@@ -177,22 +194,24 @@ impl StorageWrite for Recording {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        how: Deletion,
     ) -> Result<Option<Digest>> {
-        let write = self.change("delete_tag", repository);
-        write.delete_tag(repository, tag, expect).await
+        let write = self.change_by(how.by.as_deref(), "delete_tag", repository);
+        write.delete_tag(repository, tag, expect, how).await
     }
 
     async fn delete_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        how: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
-        let write = self.change("delete_manifest", repository);
-        write.delete_manifest(repository, digest).await
+        let write = self.change_by(how.by.as_deref(), "delete_manifest", repository);
+        write.delete_manifest(repository, digest, how).await
     }
 
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        let write = self.change("delete_blob", repository);
-        write.delete_blob(repository, digest).await
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool> {
+        let write = self.change_by(how.by.as_deref(), "delete_blob", repository);
+        write.delete_blob(repository, digest, how).await
     }
 }

@@ -11,7 +11,7 @@ mod state;
 mod upload;
 
 use super::{
-    Abilities, BlobBody, BlobInfo, BlobRead, Content, Listing, Moved, NewUpload, Page, PutManifest,
+    Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Moved, NewUpload, Page, PutManifest,
     PutOutcome, ReadBlob, Result, Storage, StorageError, StorageExpire, StorageHealth, StorageInspect,
     StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
@@ -343,6 +343,7 @@ impl StorageWrite for MemoryStorage {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        _: Deletion,
     ) -> Result<Option<Digest>> {
         let mut state = self.state();
         let mut repository = state.repositories.get_mut(repository);
@@ -355,6 +356,7 @@ impl StorageWrite for MemoryStorage {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        _: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         let mut state = self.state();
         Ok(state
@@ -363,7 +365,7 @@ impl StorageWrite for MemoryStorage {
             .and_then(|repository| repository.remove_manifest(digest)))
     }
 
-    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, _: Deletion) -> Result<bool> {
         Ok(self.state().release(repository, digest))
     }
 }
@@ -414,10 +416,20 @@ mod tests {
         assert_eq!(push(&storage, &b, b"content").await, blob);
         assert_eq!(storage.state().blobs.len(), 1);
 
-        assert!(storage.delete_blob(&a, &blob.digest).await.unwrap());
+        assert!(
+            storage
+                .delete_blob(&a, &blob.digest, Deletion::new())
+                .await
+                .unwrap()
+        );
         assert_eq!(storage.blob(&b, &blob.digest).await.unwrap(), Some(blob));
 
-        assert!(storage.delete_blob(&b, &blob.digest).await.unwrap());
+        assert!(
+            storage
+                .delete_blob(&b, &blob.digest, Deletion::new())
+                .await
+                .unwrap()
+        );
         assert!(storage.state().blobs.is_empty());
     }
 
@@ -445,7 +457,7 @@ mod tests {
         assert!(storage.upload(&a, &id).await.unwrap().is_none());
         assert!(!storage.cancel(&a, &id).await.unwrap());
         assert!(storage.mount(&a, &b, &digest).await.unwrap().is_none());
-        assert!(!storage.delete_blob(&a, &digest).await.unwrap());
+        assert!(!storage.delete_blob(&a, &digest, Deletion::new()).await.unwrap());
 
         assert!(storage.state().repositories.is_empty());
     }

@@ -98,7 +98,11 @@ async fn the_entry_of_a_deleted_referrer_goes_with_its_directories() {
 
     let write = writer(&storage);
     let digest = digest_of(&signature(0));
-    write.delete_manifest(&name("a"), &digest).await.unwrap().unwrap();
+    write
+        .delete_manifest(&name("a"), &digest, Deletion::new())
+        .await
+        .unwrap()
+        .unwrap();
 
     assert_eq!(files(&own), ["complete"]);
     let subject = own.join(format!("sha256/{}", subject().hex()));

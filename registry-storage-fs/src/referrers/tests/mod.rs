@@ -14,7 +14,7 @@ use crate::{
 use registry_core::{
     Algorithm, MediaType, Storage,
     manifest::Manifest,
-    storage::{Page, PutManifest, Verified},
+    storage::{Deletion, Page, PutManifest, Verified},
 };
 use rustix::{
     fs::{FlockOperation, flock},

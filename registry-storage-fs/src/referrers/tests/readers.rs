@@ -115,7 +115,7 @@ async fn readers_without_an_owner_read_each_manifest_once_and_see_what_changes()
     put(&storage, &comes).await;
     let write = writer(&storage);
     write
-        .delete_manifest(&name("a"), &digest_of(&goes))
+        .delete_manifest(&name("a"), &digest_of(&goes), Deletion::new())
         .await
         .unwrap();
     drop(storage);

@@ -12,8 +12,8 @@ use registry_core::{
     Descriptor, Digest, MediaType, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::{Checkpoint, Hasher},
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Moved, Needed, NewUpload, Page,
-        PutManifest, PutOutcome, ReadBlob, Result, SizePolicy, StorageError, StoredManifest, TagExpect,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, Needed, NewUpload,
+        Page, PutManifest, PutOutcome, ReadBlob, Result, SizePolicy, StorageError, StoredManifest, TagExpect,
         UploadBody, UploadState, Uploader, Verified, WrongSize,
     },
 };
@@ -407,15 +407,10 @@ impl StorageWrite for Database {
         Ok(sessions.remove(&(repository.clone(), *id)).is_some())
     }
 
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
         let mut tables = self.transaction();
-        let found = tables.blob(from, digest);
-        Ok(found.map(|bytes| tables.publish(to, *digest, bytes)))
+        let found = tables.blob(mount.from, mount.digest);
+        Ok(found.map(|bytes| tables.publish(to, *mount.digest, bytes)))
     }
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {

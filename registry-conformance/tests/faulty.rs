@@ -7,9 +7,10 @@ use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, NewUpload, Page,
-        PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageError, StorageExpire, StorageHealth,
-        StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, Mount,
+        NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageError,
+        StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody,
+        UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -417,14 +418,10 @@ impl StorageWrite for Faulty {
         self.writer().cancel(repository, id).await
     }
 
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
-        let from = self.holder(MountSourceIgnored, from, digest).await;
-        self.writer().mount(&from, to, digest).await
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
+        let from = self.holder(MountSourceIgnored, mount.from, mount.digest).await;
+        let from_holder = Mount::new(&from, mount.digest).by(mount.by);
+        self.writer().mount(to, from_holder).await
     }
 
     async fn put_manifest(&self, repository: &RepositoryName, mut put: PutManifest) -> Result<PutOutcome> {

@@ -6,9 +6,9 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Deletion, Document, LinkInfo, Listing, NewUpload, Page, PutManifest,
-        PutOutcome, ReadBlob, Result, Seen, Storage, StorageExpire, StorageHealth, StorageInspect,
-        StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Deletion, Document, LinkInfo, Listing, Mount, NewUpload, Page,
+        PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageExpire, StorageHealth,
+        StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::Arc;
@@ -175,13 +175,8 @@ impl StorageWrite for FsStorage {
         self.writing(move |store| store.cancel(&repository, &id)).await
     }
 
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
-        let (from, to, digest) = (from.clone(), to.clone(), *digest);
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
+        let (from, to, digest) = (mount.from.clone(), to.clone(), *mount.digest);
         self.writing(move |store| store.mount(&from, &to, &digest)).await
     }
 

@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage,
-    storage::{Deletion, Need, Needed, PutManifest, TagExpect, TagMove, Verified},
+    storage::{Deletion, Mount, Need, Needed, PutManifest, TagExpect, TagMove, Verified},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -335,7 +335,11 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
     // Of another type than its bytes say, which a file of its own keeps; and a tag that moves.
     put_with(storage, &a, &second, &odd, &[&layer], "v1").await;
     watched.acknowledged(); // 4
-    write.mount(&a, &b, &digest_of(&layer)).await.unwrap().unwrap();
+    write
+        .mount(&b, Mount::new(&a, &digest_of(&layer)))
+        .await
+        .unwrap()
+        .unwrap();
     watched.acknowledged(); // 5
     put_with(storage, &b, &first, &image, &[&layer], "v2").await;
     watched.acknowledged(); // 6
@@ -406,7 +410,11 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     put_with(storage, &a, &needing, &image, &[&layer], "v1").await;
     watched.acknowledged();
     let digest = Digest::of(Algorithm::Sha256, &mounted);
-    writer(storage).mount(&b, &a, &digest).await.unwrap().unwrap();
+    writer(storage)
+        .mount(&a, Mount::new(&b, &digest))
+        .await
+        .unwrap()
+        .unwrap();
     watched.acknowledged();
     let index = manifest("index");
     let mut put = PutManifest::new(index.clone(), image.clone());

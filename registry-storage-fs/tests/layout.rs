@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
     storage::{
-        Deletion, LinkInfo, Need, Needed, PutManifest, Seen, StorageError, TagExpect, Verified, ingest,
+        Deletion, LinkInfo, Mount, Need, Needed, PutManifest, Seen, StorageError, TagExpect, Verified, ingest,
     },
 };
 use registry_storage_fs::FsStorage;
@@ -153,7 +153,10 @@ async fn an_alias_of_registry_2_is_followed() {
         .unwrap();
     assert_eq!(links.items[1], Seen::Whole(LinkInfo::new(alias, blob.digest)));
 
-    let mounted = writer(&storage).mount(&repository, &other, &alias).await.unwrap();
+    let mounted = writer(&storage)
+        .mount(&other, Mount::new(&repository, &alias))
+        .await
+        .unwrap();
     assert_eq!(mounted.unwrap().digest, alias);
     assert_eq!(read(&storage, &other, &alias).await, Some(content(10)));
 }

@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest,
-    storage::{Deletion, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, UploadState},
+    storage::{Deletion, Mount, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, UploadState},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{error::Error, path::Path};
@@ -104,7 +104,7 @@ async fn below_the_mark_what_is_there_is_closed_tagged_read_and_deleted() {
     put(&storage, &a, manifest("x"), &["v1"]).await;
     assert!(
         writer(&storage)
-            .mount(&a, &b, &blob.digest)
+            .mount(&b, Mount::new(&a, &blob.digest))
             .await
             .unwrap()
             .is_some()

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{Deletion, NewUpload, StorageError, TagExpect},
+    storage::{self, Deletion, NewUpload, StorageError, TagExpect},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{
@@ -301,7 +301,10 @@ async fn whatever_ends_for_want_of_an_inode_says_so() {
             try_put(&storage, &to, manifest("1"), &["v1"])
                 .await
                 .and_then(|put| put.failed.map_or(Ok(()), |(_, error)| Err(error))),
-            writer(&storage).mount(&from, &to, &layer.digest).await.map(drop),
+            writer(&storage)
+                .mount(&to, storage::Mount::new(&from, &layer.digest))
+                .await
+                .map(drop),
         ];
         if outcomes.iter().all(Result::is_ok) {
             break;

@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Storage,
-    storage::{Deletion, Need, Needed, PutManifest, Result, StorageError, Verified},
+    storage::{Deletion, Mount, Need, Needed, PutManifest, Result, StorageError, Verified},
 };
 use registry_storage_fs::FsStorage;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -257,7 +257,7 @@ async fn a_directory_where_a_link_belongs_is_set_aside_by_a_push_and_by_a_mount(
     assert_eq!(read(&storage, &a, &digest).await, Some(bytes.clone()));
     assert!(quarantine(root.path(), &digest).join("1/bytes/below").is_dir());
 
-    let mounted = writer(&storage).mount(&a, &b, &digest).await.unwrap();
+    let mounted = writer(&storage).mount(&b, Mount::new(&a, &digest)).await.unwrap();
     assert_eq!(mounted.unwrap().digest, digest);
     assert_eq!(read(&storage, &b, &digest).await, Some(bytes));
     assert!(quarantine(root.path(), &digest).join("2/bytes/below").is_dir());

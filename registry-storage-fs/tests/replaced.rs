@@ -5,7 +5,7 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{Deletion, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, Verified},
+    storage::{Deletion, Mount, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, Verified},
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, path::Path};
@@ -26,7 +26,7 @@ async fn writes(storage: &FsStorage, pushed: &Digest) -> Vec<(&'static str, bool
         ("put", is_unavailable(&put)),
         (
             "mount",
-            is_unavailable(&write.mount(&a, &name("b"), pushed).await),
+            is_unavailable(&write.mount(&name("b"), Mount::new(&a, pushed)).await),
         ),
         (
             "delete_tag",

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{BlobBody, Deletion, Need, ReadBlob, StorageError, TagExpect},
+    storage::{BlobBody, Deletion, Mount, Need, ReadBlob, StorageError, TagExpect},
 };
 
 pub async fn all_handles_declare_the_same_abilities(backend: Backend) {
@@ -121,7 +121,7 @@ pub async fn declared_holders_are_listed(backend: Backend) {
     let (a, b) = (repository("a"), repository("b"));
     let blob = push(&backend.first, &a, &content(1, 100)).await;
     writer(&backend.first)
-        .mount(&a, &b, &blob.digest)
+        .mount(&b, Mount::new(&a, &blob.digest))
         .await
         .unwrap()
         .unwrap();

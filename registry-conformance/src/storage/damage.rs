@@ -3,7 +3,7 @@
 use super::{Backend, Damage, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{Document, Need, ReadBlob, SizePolicy, StorageError},
+    storage::{Document, Mount, Need, ReadBlob, SizePolicy, StorageError},
 };
 
 pub async fn a_blob_of_which_nothing_is_left_is_absent(backend: Backend) {
@@ -17,7 +17,7 @@ pub async fn a_blob_of_which_nothing_is_left_is_absent(backend: Backend) {
 
         assert!(!holds(&backend.second, &a, &digest).await);
         let mounted = writer(&backend.first)
-            .mount(&a, &repository("b"), &digest)
+            .mount(&repository("b"), Mount::new(&a, &digest))
             .await
             .unwrap();
         assert!(mounted.is_none());
@@ -147,7 +147,9 @@ pub async fn a_blob_that_was_found_damaged_is_absent_for_everybody(backend: Back
             for (storage, name) in [(&backend.first, &b), (&backend.second, &a)] {
                 assert!(!holds(storage, name, &digest).await, "{damage:?}");
                 assert!(read(storage, name, &digest).await.is_none(), "{damage:?}");
-                let mounted = writer(storage).mount(name, &repository("c"), &digest).await;
+                let mounted = writer(storage)
+                    .mount(&repository("c"), Mount::new(name, &digest))
+                    .await;
                 assert!(mounted.unwrap().is_none(), "{damage:?}");
             }
 

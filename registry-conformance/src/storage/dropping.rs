@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{Deletion, StorageError, TagExpect},
+    storage::{Deletion, Mount, StorageError, TagExpect},
 };
 
 /// Number of waits that exceeds those of any operation of a backend that is not remote.
@@ -164,12 +164,19 @@ pub async fn a_mount_that_is_dropped_can_be_repeated(backend: Backend) {
     for point in 0..POINTS {
         let b = repository(&format!("b{point}"));
 
-        dropped_at(point, writer(&backend.first).mount(&a, &b, &blob.digest)).await;
+        dropped_at(
+            point,
+            writer(&backend.first).mount(&b, Mount::new(&a, &blob.digest)),
+        )
+        .await;
 
         if let Some(found) = read(&backend.second, &b, &blob.digest).await {
             assert_eq!(found, bytes);
         }
-        let mounted = writer(&backend.second).mount(&a, &b, &blob.digest).await.unwrap();
+        let mounted = writer(&backend.second)
+            .mount(&b, Mount::new(&a, &blob.digest))
+            .await
+            .unwrap();
         assert!(mounted.is_some());
         assert_eq!(
             read(&backend.first, &b, &blob.digest).await.as_ref(),

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Deletion, Document, Listing, Page, Seen},
+    storage::{Deletion, Document, Listing, Mount, Page, Seen},
 };
 
 /// Returns the items of a strict listing, all of which can be read.
@@ -77,7 +77,7 @@ pub async fn the_blobs_of_a_repository_are_listed(backend: Backend) {
     }
     let foreign = push(&backend.first, &b, &content(9, 100)).await.digest;
     writer(&backend.first)
-        .mount(&b, &a, &foreign)
+        .mount(&a, Mount::new(&b, &foreign))
         .await
         .unwrap()
         .unwrap();

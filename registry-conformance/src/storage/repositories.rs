@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{Deletion, Need, Storage, TagExpect},
+    storage::{Deletion, Mount, Need, Storage, TagExpect},
 };
 
 async fn existing(storage: &dyn Storage) -> Vec<String> {
@@ -14,7 +14,7 @@ pub async fn blobs_and_mounts_do_not_make_a_repository_exist(backend: Backend) {
     let (a, b) = (repository("a"), repository("b"));
     let blob = push(&backend.first, &a, &content(1, 100)).await;
     writer(&backend.first)
-        .mount(&a, &b, &blob.digest)
+        .mount(&b, Mount::new(&a, &blob.digest))
         .await
         .unwrap()
         .unwrap();
@@ -64,7 +64,7 @@ pub async fn a_mounted_blob_is_a_blob_of_both(backend: Backend) {
         let blob = try_push(&backend.first, &a, &bytes, digest).await.unwrap();
 
         let mounted = writer(&backend.first)
-            .mount(&a, &b, &digest)
+            .mount(&b, Mount::new(&a, &digest))
             .await
             .unwrap()
             .unwrap();
@@ -83,9 +83,15 @@ pub async fn a_blob_that_the_source_does_not_hold_is_not_mounted(backend: Backen
     let writer = writer(&backend.first);
 
     // The blob is stored, but not in the source repository.
-    assert!(writer.mount(&b, &c, &blob.digest).await.unwrap().is_none());
+    assert!(
+        writer
+            .mount(&c, Mount::new(&b, &blob.digest))
+            .await
+            .unwrap()
+            .is_none()
+    );
     let absent = Digest::of(Algorithm::Sha256, b"absent");
-    assert!(writer.mount(&a, &c, &absent).await.unwrap().is_none());
+    assert!(writer.mount(&c, Mount::new(&a, &absent)).await.unwrap().is_none());
 
     for digest in [blob.digest, absent] {
         assert!(!holds(&backend.second, &c, &digest).await);
@@ -97,7 +103,7 @@ pub async fn a_mounted_blob_stays_when_the_source_deletes_it(backend: Backend) {
     let bytes = content(1, 100);
     let blob = push(&backend.first, &a, &bytes).await;
     writer(&backend.first)
-        .mount(&a, &b, &blob.digest)
+        .mount(&b, Mount::new(&a, &blob.digest))
         .await
         .unwrap()
         .unwrap();
@@ -119,7 +125,10 @@ pub async fn mounting_where_the_blob_is_already_succeeds(backend: Backend) {
     let blob = push(&backend.first, &a, &bytes).await;
 
     for _ in 0..2 {
-        let mounted = writer(&backend.first).mount(&a, &a, &blob.digest).await.unwrap();
+        let mounted = writer(&backend.first)
+            .mount(&a, Mount::new(&a, &blob.digest))
+            .await
+            .unwrap();
         assert_eq!(mounted.map(|info| info.digest), Some(blob.digest));
     }
     assert_eq!(read(&backend.second, &a, &blob.digest).await, Some(bytes));

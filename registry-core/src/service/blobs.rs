@@ -14,7 +14,7 @@ use crate::{
     ledger::UploadBounds,
     name::RepositoryName,
     storage::{
-        BlobBody, BlobInfo, BlobRead, Content, IncomingBody, NewUpload, Page, ReadBlob, StorageError,
+        BlobBody, BlobInfo, BlobRead, Content, IncomingBody, Mount, NewUpload, Page, ReadBlob, StorageError,
         UploadBody, UploadState,
     },
 };
@@ -292,7 +292,8 @@ impl Repository {
             };
             let mut operation = Operation::begin(self);
             operation.ask_to_add(digest, info.size).await?;
-            if write.mount(&from, &self.name, digest).await?.is_some() {
+            let mount = Mount::new(&from, digest).by(self.user());
+            if write.mount(&self.name, mount).await?.is_some() {
                 let created = operation.creates();
                 operation.end(|| EventKind::BlobMounted {
                     digest: *digest,

@@ -130,11 +130,8 @@ macro_rules! forward_storage {
                 proof: $crate::storage::Verified
             ) -> $crate::storage::BlobInfo;
             cancel<'a, 'b>(repository: &'a $crate::RepositoryName, id: &'b $crate::UploadId) -> bool;
-            mount<'a, 'b, 'c>(
-                from: &'a $crate::RepositoryName,
-                to: &'b $crate::RepositoryName,
-                digest: &'c $crate::Digest
-            ) -> Option<$crate::storage::BlobInfo>;
+            mount<'a, 'b>(to: &'a $crate::RepositoryName, mount: $crate::storage::Mount<'b>)
+                -> Option<$crate::storage::BlobInfo>;
             put_manifest<'a>(repository: &'a $crate::RepositoryName, put: $crate::storage::PutManifest)
                 -> $crate::storage::PutOutcome;
             delete_tag<'a, 'b>(

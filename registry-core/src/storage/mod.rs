@@ -26,6 +26,7 @@ mod health;
 mod ingest;
 mod inspect;
 mod memory;
+mod mount;
 mod new_upload;
 mod page;
 mod put;
@@ -44,6 +45,7 @@ pub use self::{
     ingest::{IngestError, ingest},
     inspect::{Document, LinkInfo, Seen, StorageInspect},
     memory::MemoryStorage,
+    mount::Mount,
     new_upload::{NewUpload, Uploader},
     page::{Listing, Page},
     put::{Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, WrongSize},

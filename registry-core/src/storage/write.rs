@@ -4,6 +4,7 @@ use super::{
     content::BlobInfo,
     deletion::Deletion,
     error::Result,
+    mount::Mount,
     new_upload::NewUpload,
     put::{PutManifest, PutOutcome, TagExpect},
     upload::{UploadBody, UploadState, Verified},
@@ -101,13 +102,9 @@ pub trait StorageWrite: Send + Sync {
     /// Ends a session and drops its bytes. Returns false if there is no such session.
     async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool>;
 
-    /// Makes a blob of `from` a blob of `to` as well. Returns `None` if `from` does not hold it.
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>>;
+    /// Makes a blob of another repository a blob of `to` as well. Returns `None` if that repository does not
+    /// hold it.
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>>;
 
     /// Stores a manifest and moves its tags.
     ///

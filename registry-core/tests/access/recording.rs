@@ -5,7 +5,7 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, NewUpload, Page, PutManifest,
+        Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest,
         PutOutcome, ReadBlob, Result, StorageExpire, StorageHealth, StorageInspect, StoredManifest,
         TagExpect, UploadBody, UploadState, Verified,
     },
@@ -175,13 +175,9 @@ impl StorageWrite for Recording {
         self.change("cancel", repository).cancel(repository, id).await
     }
 
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
-        self.change("mount", from).mount(from, to, digest).await
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
+        let write = self.change_by(mount.by.as_deref(), "mount", mount.from);
+        write.mount(to, mount).await
     }
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {

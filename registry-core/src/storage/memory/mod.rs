@@ -11,9 +11,9 @@ mod state;
 mod upload;
 
 use super::{
-    Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Moved, NewUpload, Page, PutManifest,
-    PutOutcome, ReadBlob, Result, Storage, StorageError, StorageExpire, StorageHealth, StorageInspect,
-    StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
+    Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
+    PutManifest, PutOutcome, ReadBlob, Result, Storage, StorageError, StorageExpire, StorageHealth,
+    StorageInspect, StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -300,18 +300,13 @@ impl StorageWrite for MemoryStorage {
         Ok(self.state().end_upload(repository, id))
     }
 
-    async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<BlobInfo>> {
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
         let mut state = self.state();
-        let Some(bytes) = state.blob(from, digest).cloned() else {
+        let Some(bytes) = state.blob(mount.from, mount.digest).cloned() else {
             return Ok(None);
         };
-        let info = info(digest, &bytes);
-        state.hold(to, digest, bytes);
+        let info = info(mount.digest, &bytes);
+        state.hold(to, mount.digest, bytes);
         Ok(Some(info))
     }
 
@@ -456,7 +451,13 @@ mod tests {
 
         assert!(storage.upload(&a, &id).await.unwrap().is_none());
         assert!(!storage.cancel(&a, &id).await.unwrap());
-        assert!(storage.mount(&a, &b, &digest).await.unwrap().is_none());
+        assert!(
+            storage
+                .mount(&b, Mount::new(&a, &digest))
+                .await
+                .unwrap()
+                .is_none()
+        );
         assert!(!storage.delete_blob(&a, &digest, Deletion::new()).await.unwrap());
 
         assert!(storage.state().repositories.is_empty());

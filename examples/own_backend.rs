@@ -13,8 +13,8 @@ use registry_core::{
     hash::{Checkpoint, Hasher},
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, Needed, NewUpload,
-        Page, PutManifest, PutOutcome, ReadBlob, Result, SizePolicy, StorageError, StoredManifest, TagExpect,
-        UploadBody, UploadState, Uploader, Verified, WrongSize,
+        Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, SizePolicy, StorageError, StoredManifest,
+        TagExpect, UploadBody, UploadState, Uploader, Verified, WrongSize,
     },
 };
 use std::{
@@ -239,19 +239,18 @@ impl Storage for Database {
     async fn referrers(
         &self,
         repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
+        of: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let tables = self.transaction();
         let wanted = tables
             .referrers
             .iter()
-            .filter(|((name, of, digest), descriptor)| {
+            .filter(|((name, subject, digest), descriptor)| {
                 name == repository
-                    && of == subject
+                    && subject == of.subject
                     && page.after.is_none_or(|after| digest > after)
-                    && descriptor.is_of(artifact_type)
+                    && descriptor.is_of(of.artifact_type)
             });
         Ok(Listing::first(
             page.limit,

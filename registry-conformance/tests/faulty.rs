@@ -8,7 +8,7 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, Mount,
-        NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageError,
+        NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageError,
         StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody,
         UploadState, Verified,
     },
@@ -290,13 +290,12 @@ impl Storage for Faulty {
     async fn referrers(
         &self,
         repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
+        of: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
-        let artifact_type = artifact_type.filter(|_| !self.has(FilterIgnored));
+        let artifact_type = of.artifact_type.filter(|_| !self.has(FilterIgnored));
         self.memory
-            .referrers(repository, subject, artifact_type, page)
+            .referrers(repository, of.of_type(artifact_type), page)
             .await
     }
 

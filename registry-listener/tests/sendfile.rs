@@ -16,8 +16,8 @@ use registry_core::{
     Algorithm, BoxError, Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
     service::{RegistryService, ResponseBody},
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result,
-        StoredManifest,
+        Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Referring,
+        Result, StoredManifest,
     },
 };
 use registry_listener::{Established, Handshake, Listener, Plain, RequestBody, Server};
@@ -110,8 +110,7 @@ impl Storage for TwoFaced {
     async fn referrers(
         &self,
         _: &RepositoryName,
-        _: &Digest,
-        _: Option<&str>,
+        _: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         Ok(Listing::first(page.limit, []))

@@ -12,7 +12,7 @@ use registry_core::{
     service::{Overruled, RegistryService},
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob,
-        Result, Space, StorageError, StoredManifest,
+        Referring, Result, Space, StorageError, StoredManifest,
     },
 };
 use registry_metrics::{
@@ -482,8 +482,7 @@ impl Storage for Broken {
     async fn referrers(
         &self,
         _: &RepositoryName,
-        _: &Digest,
-        _: Option<&str>,
+        _: Referring<'_>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<registry_core::Descriptor>> {
         broken()

@@ -9,7 +9,7 @@ use crate::{
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage, Tag,
     maintenance::expire_uploads,
-    storage::{Deletion, Listing, Page, PutManifest, Result, Seen, StorageError},
+    storage::{Deletion, Listing, Page, PutManifest, Referring, Result, Seen, StorageError},
 };
 use rustix::io::Errno;
 use std::{
@@ -82,7 +82,9 @@ async fn a_repository_that_may_not_be_read_is_left_out_and_asking_for_it_is_an_e
 
         let _fault = fail(&repository(&root, "b/_manifests"), errno);
         assert!(is_outage(&tags(&storage, "b").await), "{errno}");
-        let referrers = storage.referrers(&name("b"), &subject, None, all()).await;
+        let referrers = storage
+            .referrers(&name("b"), Referring::new(&subject), all())
+            .await;
         assert!(is_outage(&referrers), "{errno}");
         let _fault = fail(&repository(&root, "b/_manifests/tags/v1/current/link"), errno);
         assert!(is_outage(&storage.manifest(&name("b"), &v1).await), "{errno}");

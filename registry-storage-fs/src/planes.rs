@@ -7,7 +7,7 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Document, LinkInfo, Listing, Mount, NewUpload, Page,
-        PutManifest, PutOutcome, ReadBlob, Result, Seen, Storage, StorageExpire, StorageHealth,
+        PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageExpire, StorageHealth,
         StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
@@ -82,14 +82,13 @@ impl Storage for FsStorage {
     async fn referrers(
         &self,
         repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
+        of: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         self.list_referrers(Question {
             repository: repository.clone(),
-            subject: *subject,
-            artifact_type: artifact_type.map(Arc::from),
+            subject: *of.subject,
+            artifact_type: of.artifact_type.map(Arc::from),
             after: page.after.copied(),
             limit: page.limit,
         })

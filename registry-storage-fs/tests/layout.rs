@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
     storage::{
-        Deletion, LinkInfo, Mount, Need, Needed, PutManifest, Seen, StorageError, TagExpect, Verified, ingest,
+        Deletion, LinkInfo, Mount, Need, Needed, PutManifest, Referring, Seen, StorageError, TagExpect,
+        Verified, ingest,
     },
 };
 use registry_storage_fs::FsStorage;
@@ -253,7 +254,7 @@ async fn referrers_that_registry_2_took_are_listed() {
     );
 
     let found = storage
-        .referrers(&repository, &subject, None, all())
+        .referrers(&repository, Referring::new(&subject), all())
         .await
         .unwrap();
 
@@ -273,7 +274,7 @@ async fn referrers_that_registry_2_took_are_listed() {
         .unwrap()
         .unwrap();
     let found = storage
-        .referrers(&repository, &subject, None, all())
+        .referrers(&repository, Referring::new(&subject), all())
         .await
         .unwrap();
     assert!(found.items.is_empty());
@@ -288,7 +289,7 @@ async fn a_referrer_that_is_put_after_the_first_question_is_listed() {
     put(&storage, &repository, manifest("1"), &[]).await;
     assert!(
         storage
-            .referrers(&repository, &subject, None, all())
+            .referrers(&repository, Referring::new(&subject), all())
             .await
             .unwrap()
             .items
@@ -307,7 +308,7 @@ async fn a_referrer_that_is_put_after_the_first_question_is_listed() {
     writer(&storage).put_manifest(&repository, put).await.unwrap();
 
     let found = storage
-        .referrers(&repository, &subject, None, all())
+        .referrers(&repository, Referring::new(&subject), all())
         .await
         .unwrap();
     assert_eq!(found.items[0].digest, *image.digest());

@@ -5,7 +5,9 @@ mod support;
 
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{Deletion, Mount, NewUpload, Result, StorageError, StorageHealth as _, TagExpect, Verified},
+    storage::{
+        Deletion, Mount, NewUpload, Referring, Result, StorageError, StorageHealth as _, TagExpect, Verified,
+    },
 };
 use registry_storage_fs::FsStorage;
 use std::{fs, path::Path};
@@ -125,7 +127,9 @@ async fn nothing_is_written_in_a_directory_that_took_the_place_of_the_owned_one(
         assert!(is_unavailable(&refused), "{refused:?}");
     }
     // Which would complete an index.
-    let listed = storage.referrers(&a, manifest("1").digest(), None, all()).await;
+    let listed = storage
+        .referrers(&a, Referring::new(manifest("1").digest()), all())
+        .await;
     assert_eq!(listed.unwrap().items.len(), 1);
     assert_eq!(files(&here), before);
     assert!(!top(root.path()).join("_index/a").exists());

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
-    storage::{Deletion, Mount, StorageError, TagExpect},
+    storage::{Deletion, Mount, Referring, StorageError, TagExpect},
 };
 
 /// Number of waits that exceeds those of any operation of a backend that is not remote.
@@ -56,7 +56,11 @@ pub async fn a_manifest_whose_put_is_dropped_is_there_with_its_referrer_entry_or
         let image = Image::new(seed).referring_to(subject, "application/vnd.example.signature");
         let name = format!("v{point}");
         let listed = async || {
-            let listing = backend.second.referrers(&a, &subject, None, all()).await.unwrap();
+            let listing = backend
+                .second
+                .referrers(&a, Referring::new(&subject), all())
+                .await
+                .unwrap();
             !listing.items.is_empty()
         };
 
@@ -119,7 +123,7 @@ pub async fn a_manifest_whose_deletion_is_dropped_takes_its_tags_along_or_stays(
         }
         while !backend
             .second
-            .referrers(&a, &subject, None, all())
+            .referrers(&a, Referring::new(&subject), all())
             .await
             .unwrap()
             .items

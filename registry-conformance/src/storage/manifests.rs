@@ -4,7 +4,9 @@ use super::{Backend, support::*};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{Deletion, Need, PutManifest, SizePolicy, Storage, StorageError, Verified, WrongSize},
+    storage::{
+        Deletion, Need, PutManifest, Referring, SizePolicy, Storage, StorageError, Verified, WrongSize,
+    },
 };
 
 /// Asserts that a put of `image` with the tag `v1` left nothing new in a repository.
@@ -20,7 +22,7 @@ async fn assert_without_a_trace(storage: &dyn Storage, image: &Image) {
     let subject = Image::new(99).digest();
     assert!(
         storage
-            .referrers(&a, &subject, None, all())
+            .referrers(&a, Referring::new(&subject), all())
             .await
             .unwrap()
             .items

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Annotations, Digest,
-    storage::{Deletion, Page, Storage},
+    storage::{Deletion, Page, Referring, Storage},
 };
 
 const SIGNATURE: &str = "application/vnd.example.signature";
@@ -11,7 +11,11 @@ const SBOM: &str = "application/vnd.example.sbom";
 
 async fn listed(storage: &dyn Storage, subject: &Digest, artifact_type: Option<&str>) -> Vec<Digest> {
     let listing = storage
-        .referrers(&repository("a"), subject, artifact_type, all())
+        .referrers(
+            &repository("a"),
+            Referring::new(subject).of_type(artifact_type),
+            all(),
+        )
         .await
         .unwrap();
     assert!(!listing.more);
@@ -34,7 +38,7 @@ pub async fn a_referrer_is_listed_as_its_descriptor_says(backend: Backend) {
 
     let listing = backend
         .second
-        .referrers(&a, &subject.digest(), None, all())
+        .referrers(&a, Referring::new(&subject.digest()), all())
         .await
         .unwrap();
     let expected = signature.descriptor();
@@ -246,7 +250,7 @@ pub async fn pages_of_referrers_match_a_sorted_model(backend: Backend) {
                 };
                 let listing = backend
                     .second
-                    .referrers(&a, &subject, filter, page)
+                    .referrers(&a, Referring::new(&subject).of_type(filter), page)
                     .await
                     .unwrap();
                 let listing = registry_core::storage::Listing {
@@ -272,7 +276,11 @@ pub async fn referrers_that_come_and_go_while_paging_shift_no_page(backend: Back
     }
     let page = async |after, limit| {
         let page = Page { after, limit };
-        let listing = backend.second.referrers(&a, &subject, None, page).await.unwrap();
+        let listing = backend
+            .second
+            .referrers(&a, Referring::new(&subject), page)
+            .await
+            .unwrap();
         let items: Vec<Digest> = listing.items.into_iter().map(|item| item.digest).collect();
         (items, listing.more)
     };

@@ -4,7 +4,9 @@ use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
-    storage::{Deletion, Need, NewUpload, PutManifest, StorageError, TagExpect, Uploader, Verified},
+    storage::{
+        Deletion, Need, NewUpload, PutManifest, Referring, StorageError, TagExpect, Uploader, Verified,
+    },
 };
 
 pub async fn blobs_manifests_tags_and_referrers_survive(backend: Backend) {
@@ -30,7 +32,7 @@ pub async fn blobs_manifests_tags_and_referrers_survive(backend: Backend) {
     assert_eq!(tags(&backend.first, &a).await, ["latest", "v1"]);
     let referrers = backend
         .first
-        .referrers(&a, &subject.digest(), None, all())
+        .referrers(&a, Referring::new(&subject.digest()), all())
         .await
         .unwrap();
     let listed: Vec<_> = referrers
@@ -87,7 +89,7 @@ pub async fn deletions_survive(backend: Backend) {
     assert!(
         backend
             .first
-            .referrers(&a, &subject, None, all())
+            .referrers(&a, Referring::new(&subject), all())
             .await
             .unwrap()
             .items

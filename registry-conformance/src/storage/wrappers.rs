@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     forward_storage,
-    storage::{Need, Storage},
+    storage::{Need, Referring, Storage},
 };
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub async fn a_wrapper_that_hands_on_no_writing_is_read_only(backend: Backend) {
     assert_eq!(tags(&storage, &a).await, ["v1"]);
     assert_eq!(texts(&storage.repositories(all()).await.unwrap().items), ["a"]);
     let referrers = storage
-        .referrers(&a, &Image::new(2).digest(), None, all())
+        .referrers(&a, Referring::new(&Image::new(2).digest()), all())
         .await
         .unwrap();
     assert_eq!(referrers.items.len(), 1);

@@ -2,8 +2,13 @@
 
 use super::{Limits, Permission, Repository, referrers_tag::StillRefers};
 use crate::{
-    auth::Action, descriptor::Descriptor, digest::Digest, error::Error, media_type::MediaType,
-    protocol::PageQuery, storage::Page,
+    auth::Action,
+    descriptor::Descriptor,
+    digest::Digest,
+    error::Error,
+    media_type::MediaType,
+    protocol::PageQuery,
+    storage::{Page, Referring},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -94,10 +99,8 @@ impl Repository {
                 after: after.as_ref(),
                 limit: filling.batch(),
             };
-            let listed = self
-                .storage()
-                .referrers(&self.name, subject, artifact_type, batch)
-                .await?;
+            let referring = Referring::new(subject).of_type(artifact_type);
+            let listed = self.storage().referrers(&self.name, referring, batch).await?;
             for descriptor in listed.items {
                 while let Some(earlier) = kept.next_if(|kept| kept.digest < descriptor.digest) {
                     if filling.is_spent() {

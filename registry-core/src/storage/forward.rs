@@ -93,11 +93,10 @@ macro_rules! forward_storage {
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Tag>
             ) -> Option<$crate::storage::Listing<$crate::Tag>>;
-            referrers<'a, 'b, 'c, 'd>(
+            referrers<'a, 'b, 'c>(
                 repository: &'a $crate::RepositoryName,
-                subject: &'b $crate::Digest,
-                artifact_type: Option<&'c str>,
-                page: $crate::storage::Page<'d, $crate::Digest>
+                of: $crate::storage::Referring<'b>,
+                page: $crate::storage::Page<'c, $crate::Digest>
             ) -> $crate::storage::Listing<$crate::Descriptor>;
             repositories<'a>(page: $crate::storage::Page<'a, $crate::RepositoryName>)
                 -> $crate::storage::Listing<$crate::RepositoryName>;

@@ -31,6 +31,7 @@ mod new_upload;
 mod page;
 mod put;
 mod read;
+mod referring;
 mod upload;
 mod write;
 
@@ -50,6 +51,7 @@ pub use self::{
     page::{Listing, Page},
     put::{Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, WrongSize},
     read::Storage,
+    referring::Referring,
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
     write::StorageWrite,
 };

@@ -8,6 +8,7 @@ use super::{
     health::StorageHealth,
     inspect::StorageInspect,
     page::{Listing, Page},
+    referring::Referring,
     write::StorageWrite,
 };
 use crate::{
@@ -104,15 +105,14 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// since.
     async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>>;
 
-    /// Returns the manifests whose `subject` field names `subject`, in the order of their digests.
+    /// Returns the manifests whose `subject` field names the subject of `of`, in the order of their digests.
     ///
-    /// With `artifact_type`, only manifests of exactly that type are returned. The type need not be a media
-    /// type. Neither the repository nor the subject need exist.
+    /// If `of` has an artifact type, only manifests of exactly that type are returned. Neither the repository
+    /// nor the subject need exist.
     async fn referrers(
         &self,
         repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
+        of: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>>;
 

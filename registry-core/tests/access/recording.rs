@@ -6,8 +6,8 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest,
-        PutOutcome, ReadBlob, Result, StorageExpire, StorageHealth, StorageInspect, StoredManifest,
-        TagExpect, UploadBody, UploadState, Verified,
+        PutOutcome, ReadBlob, Referring, Result, StorageExpire, StorageHealth, StorageInspect,
+        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -92,12 +92,11 @@ impl Storage for Recording {
     async fn referrers(
         &self,
         repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
+        of: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let storage = self.ask("referrers", repository.as_str());
-        storage.referrers(repository, subject, artifact_type, page).await
+        storage.referrers(repository, of, page).await
     }
 
     async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {

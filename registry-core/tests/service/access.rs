@@ -7,8 +7,8 @@ use registry_core::{
     Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
     auth::Decision,
     storage::{
-        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, StoredManifest,
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageError,
+        StorageExpire, StorageHealth, StorageInspect, StoredManifest,
     },
 };
 use serde_json::json;
@@ -52,8 +52,7 @@ impl Storage for Untouchable {
     async fn referrers(
         &self,
         _: &RepositoryName,
-        _: &Digest,
-        _: Option<&str>,
+        _: Referring<'_>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         panic!("the storage was asked for referrers")

@@ -14,7 +14,7 @@ use registry_core::{
     service::ManifestPush,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page,
-        PutManifest, ReadBlob, StorageError, StoredManifest, TagExpect, TagMove, Verified,
+        PutManifest, ReadBlob, Referring, StorageError, StoredManifest, TagExpect, TagMove, Verified,
     },
 };
 use serde_json::json;
@@ -77,8 +77,7 @@ impl Storage for Unreadable {
     async fn referrers(
         &self,
         _: &RepositoryName,
-        _: &Digest,
-        _: Option<&str>,
+        _: Referring<'_>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         Err(failure())

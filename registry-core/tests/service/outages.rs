@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use registry_core::{
     Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
-    storage::{Abilities, BlobInfo, BlobRead, Listing, Page, ReadBlob, StorageError, StoredManifest},
+    storage::{
+        Abilities, BlobInfo, BlobRead, Listing, Page, ReadBlob, Referring, StorageError, StoredManifest,
+    },
 };
 use std::io;
 
@@ -79,8 +81,7 @@ impl Storage for Broken {
     async fn referrers(
         &self,
         _: &RepositoryName,
-        _: &Digest,
-        _: Option<&str>,
+        _: Referring<'_>,
         _: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>, StorageError> {
         Err(self.error())

@@ -12,8 +12,9 @@ mod upload;
 
 use super::{
     Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
-    PutManifest, PutOutcome, ReadBlob, Result, Storage, StorageError, StorageExpire, StorageHealth,
-    StorageInspect, StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState, Verified,
+    PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageError, StorageExpire,
+    StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState,
+    Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -147,22 +148,21 @@ impl Storage for MemoryStorage {
     async fn referrers(
         &self,
         repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
+        of: Referring<'_>,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Descriptor>> {
         let state = self.state();
         let Some(referrers) = state
             .repositories
             .get(repository)
-            .and_then(|repository| repository.referrers.get(subject))
+            .and_then(|repository| repository.referrers.get(of.subject))
         else {
             return Ok(Listing::default());
         };
         let wanted = referrers
             .range(beyond(page.after))
             .map(|(_, descriptor)| descriptor)
-            .filter(|descriptor| descriptor.is_of(artifact_type));
+            .filter(|descriptor| descriptor.is_of(of.artifact_type));
         Ok(Listing::first(page.limit, wanted.cloned()))
     }
 

@@ -63,7 +63,7 @@ async fn a_page_reads_as_many_manifests_as_it_shows() {
         seams::watch(root.path());
         let page = Page { after, limit: 5 };
         let listing = storage
-            .referrers(&name("a"), &subject(), Some(TYPE), page)
+            .referrers(&name("a"), Referring::new(&subject()).of_type(Some(TYPE)), page)
             .await
             .unwrap();
 
@@ -96,7 +96,7 @@ async fn a_list_of_one_type_reads_no_manifest_of_another() {
         limit: 10,
     };
     let listing = storage
-        .referrers(&name("a"), &subject(), Some(TYPE), page)
+        .referrers(&name("a"), Referring::new(&subject()).of_type(Some(TYPE)), page)
         .await
         .unwrap();
 

@@ -86,7 +86,7 @@ async fn entries_that_do_not_fit_their_manifest_show_nothing() {
         after: None,
         limit: 10,
     };
-    let of_other = storage.referrers(&name("a"), &other, None, page).await;
+    let of_other = storage.referrers(&name("a"), Referring::new(&other), page).await;
 
     assert_eq!(listed(&storage).await, expected, "once");
     assert!(of_other.unwrap().items.is_empty());

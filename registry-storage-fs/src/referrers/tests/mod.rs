@@ -14,7 +14,7 @@ use crate::{
 use registry_core::{
     Algorithm, MediaType, Storage,
     manifest::Manifest,
-    storage::{Deletion, Page, PutManifest, Verified},
+    storage::{Deletion, Page, PutManifest, Referring, Verified},
 };
 use rustix::{
     fs::{FlockOperation, flock},
@@ -77,7 +77,7 @@ async fn listed(storage: &FsStorage) -> Vec<Digest> {
         limit: 1000,
     };
     let listing = storage
-        .referrers(&name("a"), &subject(), None, page)
+        .referrers(&name("a"), Referring::new(&subject()), page)
         .await
         .unwrap();
     listing.items.iter().map(|item| item.digest).collect()

@@ -37,7 +37,9 @@ async fn a_reader_reads_again_a_manifest_that_was_put_as_another_type() {
     };
     let reader = read_only(root.path());
     let of_type = async || {
-        let listing = reader.referrers(&name("a"), &subject, Some(TYPE), page).await;
+        let listing = reader
+            .referrers(&name("a"), Referring::new(&subject).of_type(Some(TYPE)), page)
+            .await;
         listing.unwrap().items.len()
     };
     put(&storage, &as_index).await;

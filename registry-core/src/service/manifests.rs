@@ -206,7 +206,7 @@ impl Repository {
         };
         let (digest, size) = (*verified.digest(), verified.size());
 
-        let mut put = PutManifest::new(verified, manifest.media_type().clone());
+        let mut put = PutManifest::new(verified, manifest.media_type().clone()).by(self.user());
         put.tags = self.tag_moves(&permits, precondition, digest).await?;
         let lacking = |error| of_index(error, &manifest);
         put.needs = self.needs(&manifest).map_err(lacking)?;

@@ -3,6 +3,7 @@
 use super::{error::StorageError, upload::Verified};
 use crate::{descriptor::Descriptor, digest::Digest, media_type::MediaType, reference::Tag};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Required target of a tag before a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +133,13 @@ pub struct PutManifest {
     /// Subject of the manifest, and the descriptor that the subject's referrers listing shows. A backend may
     /// also read both from the document.
     pub referrer: Option<(Digest, Descriptor)>,
+    /// Name of the user who puts the manifest, for a backend that keeps a history. `None` for the host itself
+    /// and for anonymous clients.
+    pub by: Option<Arc<str>>,
 }
 
 impl PutManifest {
-    /// Describes a manifest without tags, needs and subject.
+    /// Describes a manifest of the host without tags, needs and subject.
     #[must_use]
     pub const fn new(manifest: Verified<Bytes>, media_type: MediaType) -> Self {
         Self {
@@ -145,7 +149,14 @@ impl PutManifest {
             needs: Vec::new(),
             sizes: SizePolicy::Exact,
             referrer: None,
+            by: None,
         }
+    }
+
+    /// Sets the name of the user who puts the manifest.
+    #[must_use]
+    pub fn by(self, user: Option<Arc<str>>) -> Self {
+        Self { by: user, ..self }
     }
 }
 

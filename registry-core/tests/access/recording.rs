@@ -180,7 +180,7 @@ impl StorageWrite for Recording {
     }
 
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
-        let write = self.change("put_manifest", repository);
+        let write = self.change_by(put.by.as_deref(), "put_manifest", repository);
         write.put_manifest(repository, put).await
     }
 

@@ -59,7 +59,7 @@
 //! | types | [`name`], [`reference`](mod@reference), [`digest`], [`hash`], [`range`], [`media_type`], [`descriptor`], [`annotations`], [`manifest`], [`upload_id`] | names and documents. Text is parsed once, where it arrives |
 //! | protocol | [`protocol`] | requests and responses as values, for servers and for clients. No I/O, no clock, no storage |
 //! | contracts | [`storage`], [`auth`], [`hooks`] | traits that backends and hosts implement |
-//! | service | [`service`], [`ledger`], [`error`] | runs a request against the contracts: authorizes, acts, responds. Counts open uploads. Each refusal has a status, a code and a body |
+//! | service | [`service`], [`ledger`], [`error`] | runs a request against the contracts: authorizes, acts, responds. The ledger counts open upload sessions. Each refusal has a status, a code and a body |
 //! | maintenance | [`maintenance`] | recurring work, as futures that the host drives |
 //!
 //! Where to start:
@@ -77,7 +77,8 @@
 //! - **Serve requests.** [`Registry::into_service`] is a `tower` service for any server. It completes an operation
 //!   whose client has disconnected; a server that calls [`Registry::handle`] has to do that itself.
 //! - **Drive the upkeep.** Run [`Registry::upkeep`] with the clock of your runtime. Without it, abandoned upload
-//!   sessions stay open until the [limit](Limits::uploads) of open sessions refuses all pushes.
+//!   sessions stay open until the [limit](Limits::uploads) of open sessions refuses all pushes, and sessions of
+//!   other processes do not count.
 //! - **Finish writes at a shutdown.** Stop accepting requests, then wait for the tasks of `into_service`.
 //! - **Leave bodies alone.** A layer around `/v2/` must not compress, decompress, buffer or limit bodies.
 //! - **Collect the log.** A client sees no details of a failure. They are events of the crate `tracing`.

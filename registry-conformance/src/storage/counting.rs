@@ -1,5 +1,5 @@
-//! Bounds on open upload sessions, kept by registries on the backend: exactly and at once within one process, however
-//! sessions end.
+//! Limits of open upload sessions, for registries on the backend: within one process the count is exact at any time,
+//! for every way in which a session ends.
 
 use super::{Backend, support::*};
 use bytes::Bytes;
@@ -71,26 +71,26 @@ pub async fn a_session_makes_room_however_it_ends(backend: Backend) {
         opened.id
     };
 
-    // Closed, and closed again.
+    // A session that is closed, and closed again.
     let id = open().await;
     for _ in 0..2 {
         a.close(&id, &digest, None, bytes.clone()).await.unwrap();
         assert_eq!(ledger.open_uploads(), 0);
     }
-    // Cancelled, and cancelled again.
+    // A session that is cancelled, and cancelled again.
     let id = open().await;
     assert!(a.cancel(&id).await.unwrap());
     assert!(!a.cancel(&id).await.unwrap());
     assert_eq!(ledger.open_uploads(), 0);
-    // Closed with another content.
+    // A session that is closed with another digest.
     let id = open().await;
     let other = a.close(&id, &digest, None, content(2, 100)).await;
     assert!(matches!(other, Err(Error::DigestMismatch { .. })));
-    // Grown too large.
+    // A session that grows beyond the limit of a blob.
     let id = open().await;
     let large = a.append(&id, None, content(1, 1001)).await;
     assert!(matches!(large, Err(Error::BlobTooLarge { .. })));
-    // Ended by another process: in each way in which this one can learn of it.
+    // A session that another process ended, found by each call that can notice it.
     let end_elsewhere = async |id| assert!(writer(backend.sharing()).cancel(a.name(), id).await.unwrap());
     let id = open().await;
     end_elsewhere(&id).await;
@@ -182,7 +182,7 @@ pub async fn an_opening_that_is_dropped_keeps_no_seat(backend: Backend) {
     let registry = registry(&backend.first, &ledger, Bounds(1, 1, 1));
     let a = registry.repository("a").unwrap();
     for wait in 0..8 {
-        // What the storage opens nevertheless is found by a reconciliation.
+        // A reconciliation finds a session that the storage has opened nevertheless.
         if let Some(opened) = dropped_at(wait, a.open_upload(Algorithm::Sha256)).await {
             assert!(a.cancel(&opened.unwrap().id).await.unwrap());
         }

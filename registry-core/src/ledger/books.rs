@@ -136,7 +136,7 @@ impl Books {
 
     /// Turns a seat into an open session.
     pub(super) fn opened(&mut self, seat: u64, place: &Place, id: UploadId) {
-        // A walk may have listed it already. What is known here is more certain.
+        // A walk may have listed the session already. The opening knows its uploader.
         self.found.remove(&(place.repository.clone(), id));
         let session = Session {
             uploader: place.uploader.clone(),

@@ -1,6 +1,6 @@
-//! Maintenance of a storage, as futures that the host drives: nothing runs by itself.
+//! Maintenance of a storage, as futures that the host drives. No task runs by itself.
 //!
-//! [`Upkeep`] is all that recurs, as one future. The functions here are its steps.
+//! [`Upkeep`] is all recurring maintenance as one future, and has an example. The functions here are its steps.
 //!
 //! It uses the planes [`inspect`](crate::Storage::inspect) and [`expire`](crate::Storage::expire), concurrently
 //! with traffic. It reads no clock: the host passes points in time.

@@ -11,6 +11,23 @@ use crate::{
 const PAGE: usize = 256;
 
 /// Report of [`expire_uploads`](super::expire_uploads) or [`expire_empty_uploads`](super::expire_empty_uploads).
+///
+/// ```
+/// use registry_core::{Algorithm, Registry, maintenance::expire_empty_uploads, storage::MemoryStorage};
+/// use std::time::{Duration, SystemTime};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let registry = Registry::builder(storage.clone()).build();
+/// registry.repository("team/app")?.open_upload(Algorithm::Sha256).await?;
+///
+/// // As seen an hour later:
+/// let report = expire_empty_uploads(&storage, SystemTime::now() + Duration::from_secs(3600)).await?;
+/// assert_eq!((report.expired, report.open), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpiredUploads {
@@ -156,7 +173,7 @@ impl<'a> Scan<'a> {
                 }
                 told(repository, session);
             }
-            // A client was quicker: to go on with it, or to end it.
+            // A client has continued or ended the session meanwhile.
             Ok(false) => self.report.open += 1,
             Err(error) => {
                 tracing::warn!(%repository, %id, %error, "cannot end an abandoned upload session");

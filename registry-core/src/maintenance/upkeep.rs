@@ -81,7 +81,7 @@ impl Default for UploadExpiry {
 
 impl Schedule {
     fn idle_since(self, now: SystemTime) -> SystemTime {
-        // Nothing is as old as that: then nothing is ended.
+        // If the age exceeds the time since the epoch, no session is old enough.
         now.checked_sub(self.age).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
@@ -226,7 +226,7 @@ fn log(ended: Result<ExpiredUploads, StorageError>) {
             tracing::info!(expired, bytes, failed, "abandoned upload sessions were ended");
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "abandoned upload sessions could not be looked for"),
+        Err(error) => tracing::warn!(%error, "cannot search for abandoned upload sessions"),
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
     async fn each_kind_of_session_is_looked_for_at_its_own_interval() {
         let registry = Registry::builder(MemoryStorage::new()).build();
 
-        // Each sleep ends where something is due, and a day is a multiple of five minutes.
+        // Each sleep ends when a schedule is due, and a day is a multiple of five minutes.
         assert_eq!(run_for(&registry, SystemTime::UNIX_EPOCH, DAY).await, 288);
     }
 

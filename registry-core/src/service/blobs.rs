@@ -125,7 +125,7 @@ impl Repository {
     /// [`Error::BlobTooLarge`] if it has more bytes, none of which are read; [`Error`] if the blob may not be
     /// pulled, or the storage fails.
     pub async fn read_blob(&self, digest: &Digest, limit: usize) -> Result<Option<Bytes>, Error> {
-        // Opening it asks the hooks.
+        // The hooks are called when the blob is opened.
         let Some(info) = self.blob_unheard(digest).await? else {
             return Ok(None);
         };
@@ -140,9 +140,10 @@ impl Repository {
         match read.body {
             BlobBody::Content(content) if size <= limit => Ok(Some(whole(content, size).await?)),
             BlobBody::Content(_) => Err(Error::BlobTooLarge { limit }),
-            BlobBody::Redirect(_) => {
-                Err(StorageError::internal("a redirect for a caller that cannot follow it").into())
-            }
+            BlobBody::Redirect(_) => Err(StorageError::internal(
+                "the storage answered with a redirect that was not allowed",
+            )
+            .into()),
         }
     }
 
@@ -196,7 +197,7 @@ impl Repository {
             |digest| NewUpload::of(digest, announced),
         );
         let new = new.by(self.authority.uploader());
-        // It ends with this request, so it is never refused. Until then it counts for the others.
+        // The session ends with this request, so no limit refuses it. Meanwhile it counts against the limits of others.
         let state = sessions.open(new, UploadBounds::NONE).await?;
         let upload = state.id;
         operation.tell(|| EventKind::UploadOpened { upload });
@@ -210,7 +211,7 @@ impl Repository {
                 Ok(info)
             }
             Err(error) => {
-                // The client never learned of this session, so nobody would resume it.
+                // The client does not know the id of this session, so it cannot resume it.
                 if let Ok(true) = sessions.cancel(&upload).await {
                     operation.tell(|| EventKind::UploadAbandoned { upload, size: None });
                 }
@@ -277,7 +278,7 @@ impl Repository {
                 let limit = self.registry.inner.limits.mount_candidates;
                 let page = Page { after: None, limit };
                 let mut holders = self.storage().holders(digest, page).await?.items;
-                // Each costs a decision, and it is a stranger who makes us ask.
+                // Each candidate costs a decision, and any client can cause it.
                 holders.truncate(limit);
                 holders
             }
@@ -320,7 +321,7 @@ impl Repository {
         let mut operation = Operation::begin(self);
         let mut size = None;
         if operation.is_heard() {
-            // It can be deleted although it cannot be read.
+            // An unreadable blob can still be deleted.
             let held = self.storage().blob(&self.name, digest).await.ok().flatten();
             size = held.map(|held| held.size);
             let target = blob_target(digest, size);

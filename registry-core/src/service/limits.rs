@@ -59,14 +59,15 @@ pub struct Limits {
     /// Maximum number of `tag` parameters when a manifest is put. 414 `UNSUPPORTED`. Default: 64.
     pub tags_per_put: usize,
     /// Maximum number of open upload sessions in one repository, as an [`UploadLedger`](crate::UploadLedger)
-    /// counts them. Abandoned sessions count until they expire (see [`maintenance`](crate::maintenance)). 429 `TOOMANYREQUESTS`. Default: 10 000.
+    /// counts them. Abandoned sessions count until they expire (see [`maintenance`](crate::maintenance)). 429
+    /// `TOOMANYREQUESTS`. Default: 10 000.
     pub uploads_in_repository: usize,
     /// Maximum number of open upload sessions in all repositories. 429 `TOOMANYREQUESTS`. Default: 100 000.
     pub uploads: usize,
     /// Maximum number of open upload sessions of one user in all repositories. The anonymous clients of one
     /// network (an IPv4 address, or 64 bits of an IPv6 address) count together, if the listener reports
-    /// addresses. 429 `TOOMANYREQUESTS`. Default: 2 500,
-    /// a quarter of a repository's maximum, so that one user cannot use all of it.
+    /// addresses. 429 `TOOMANYREQUESTS`. Default: 2 500, a quarter of a repository's maximum, so that one user
+    /// cannot use all of it.
     pub uploads_of_user: usize,
     /// Maximum number of manifests in an index that a client stores under the tag of a subject's referrers. A
     /// larger index is left out of the list of referrers. Default: 1000.

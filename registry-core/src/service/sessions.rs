@@ -13,8 +13,8 @@ use crate::{
     upload_id::UploadId,
 };
 
-/// Upload sessions of a repository. Each call of the storage that opens, ends or misses a session tells it to the
-/// ledger. Nothing else in the service calls the storage for them.
+/// Upload sessions of a repository. Each call that opens a session, ends it or does not find it is recorded in the
+/// ledger. No other part of the service calls the storage for sessions.
 #[derive(Clone, Copy)]
 pub(super) struct Sessions<'a> {
     pub(super) write: &'a dyn StorageWrite,
@@ -25,7 +25,7 @@ pub(super) struct Sessions<'a> {
 impl Sessions<'_> {
     /// Opens a session if the bounds allow one more.
     pub(super) async fn open(self, new: NewUpload, bounds: UploadBounds) -> Result<UploadState, Error> {
-        // If this future is dropped, the seat is free again. A walk finds the session, if there is one.
+        // If this future is dropped, the seat is released. If the storage has opened a session, the next walk counts it.
         let seat = self
             .ledger
             .admit(self.repository, new.uploader.as_ref(), bounds)?;

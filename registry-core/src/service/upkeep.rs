@@ -1,4 +1,4 @@
-//! Recurring maintenance of a registry, of which its hooks hear, and the ledger that it corrects.
+//! Recurring maintenance of a registry: it reports to the hooks, and corrects the ledger.
 
 use super::{Authority, Registry, operation::Operation};
 use crate::{
@@ -28,7 +28,7 @@ impl Registry {
         &self.inner.ledger
     }
 
-    /// Tells the hooks that an upload session has expired.
+    /// Sends the hooks the event of an upload session that has expired.
     fn tell_expired(&self, repository: &RepositoryName, session: &UploadState) {
         let repository = self.scope(repository.clone(), Authority::Host);
         Operation::begin(&repository).end(|| EventKind::UploadAbandoned {

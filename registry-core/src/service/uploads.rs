@@ -252,7 +252,7 @@ impl Repository {
             }
             Err(error) => Err(error),
         };
-        // It could only ever be closed with another content than the client's.
+        // The session lacks bytes of the blob, so it could never be closed.
         if matches!(received, Err(Error::BlobTooLarge { .. })) {
             Self::abandon(operation, sessions, &id, held).await?;
         }

@@ -75,7 +75,7 @@ pub async fn ingest(
     match stored.await {
         Ok(info) => Ok(info),
         Err(error) => {
-            // The client never learned of this session, so nobody would resume it.
+            // No client knows the id of this session, so none can resume it.
             let _ = storage.cancel(repository, &id).await;
             Err(error)
         }
@@ -119,7 +119,7 @@ pub(crate) async fn verify(
         storage.rehash(repository, state, Hasher::new(algorithm)).await?
     };
     let proof = Verified::of_upload(state.id, hasher)
-        .ok_or_else(|| StorageError::internal("an upload was hashed by a hasher that only counts"))?;
+        .ok_or_else(|| StorageError::internal("the hasher of an upload has no state"))?;
     match expected {
         Some(expected) if expected != *proof.digest() => Err(IngestError::DigestMismatch {
             expected,

@@ -11,6 +11,25 @@ use std::{
 };
 
 /// Properties of an upload when it is opened.
+///
+/// ```
+/// use registry_core::{
+///     Algorithm, Digest, RepositoryName,
+///     storage::{MemoryStorage, NewUpload, Storage, Uploader},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let write = storage.write().ok_or("the storage is read-only")?;
+///
+/// let digest = Digest::of(Algorithm::Sha256, b"layer");
+/// let new = NewUpload::of(digest, Some(5)).by(Some(Uploader::User("ann".into())));
+/// let state = write.open_upload(&RepositoryName::parse("team/app")?, new).await?;
+/// assert_eq!(state.offset, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewUpload {
@@ -54,6 +73,17 @@ impl NewUpload {
 }
 
 /// User or network that an upload session counts for.
+///
+/// ```
+/// use registry_core::storage::Uploader;
+///
+/// // All addresses of an IPv6 network count together.
+/// let client = Uploader::stranger("2001:db8::1".parse()?);
+/// assert_eq!(client, Uploader::stranger("2001:db8::2".parse()?));
+/// assert_eq!(client.to_string(), "network:2001:db8::");
+/// assert_eq!(Uploader::parse("user:ann"), Some(Uploader::User("ann".into())));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Uploader {

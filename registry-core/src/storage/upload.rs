@@ -139,7 +139,7 @@ impl Piece {
     pub fn hash(&self, hasher: &mut Hasher) -> Result<(), StorageError> {
         if hasher.offset() != self.offset {
             return Err(StorageError::internal(format!(
-                "a piece at {} was hashed at {}",
+                "a piece at offset {} was hashed at offset {}",
                 self.offset,
                 hasher.offset()
             )));
@@ -169,7 +169,7 @@ pub struct UploadBody<'a> {
 
 /// Error for a body that is longer or shorter than its `Content-Range` announced.
 #[derive(Debug, thiserror::Error)]
-#[error("the chunk was announced to end at byte {announced}, and {} {at}", if .at > .announced { "goes on to" } else { "ends at" })]
+#[error("the chunk was announced to end at byte {announced}, but {} byte {at}", if .at > .announced { "continues to" } else { "ends at" })]
 struct WrongLength {
     announced: u64,
     at: u64,
@@ -270,7 +270,7 @@ impl<'a> UploadBody<'a> {
             }
             Some(Err(error)) => self.end = Some(Err(error)),
             Some(Ok(frame)) => {
-                // Trailers carry nothing for us.
+                // Trailers are ignored.
                 let data = frame.into_data().unwrap_or_default();
                 let at = received + data.len() as u64;
                 match self.announced_end {

@@ -186,7 +186,7 @@ async fn a_request_that_is_dropped_while_it_opens_a_session_keeps_no_seat() {
     }
     assert_eq!(count(&registry), 0);
 
-    // The storage has opened it nevertheless.
+    // The storage has opened the session nevertheless.
     reconcile(&storage, &registry).await;
     assert_eq!(count(&registry), 1);
 }
@@ -216,7 +216,7 @@ async fn a_session_that_is_opened_after_its_page_was_listed_stays() {
     let opening = registry.clone();
     then(&storage.listed, async move {
         open(&opening, "a").await.unwrap();
-        // It sorts before the page.
+        // The repository sorts before the page.
         open(&opening, "0").await.unwrap();
     });
 

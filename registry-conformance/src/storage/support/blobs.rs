@@ -53,7 +53,7 @@ pub(crate) async fn read(
 /// Returns the bytes of a read; a file that is offered must have the same ones.
 pub(crate) async fn drain(read: BlobRead) -> Bytes {
     let BlobBody::Content(content) = read.body else {
-        panic!("a redirect for a caller who cannot follow it");
+        panic!("a redirect that was not allowed");
     };
     let offered = offered(&content);
     let bytes = content.into_stream().collect().await.unwrap().to_bytes();

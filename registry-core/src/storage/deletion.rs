@@ -6,6 +6,14 @@ use std::sync::Arc;
 ///
 /// A backend that keeps a history or a trash records both. Any other backend may ignore them: every deletion
 /// is effective at once.
+///
+/// ```
+/// use registry_core::storage::Deletion;
+///
+/// let undoable = Deletion::new().by(Some("ann".into()));
+/// let final_one = undoable.clone().permanently();
+/// assert!(final_one.permanent && !undoable.permanent);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deletion {
@@ -31,7 +39,7 @@ impl Deletion {
         Self { by: user, ..self }
     }
 
-    /// Forbids to undo the deletion.
+    /// Makes the deletion final, so that it cannot be undone.
     #[must_use]
     pub fn permanently(self) -> Self {
         Self {

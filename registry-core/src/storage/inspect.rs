@@ -80,6 +80,23 @@ pub trait StorageInspect: Send + Sync {
 }
 
 /// Item of a strict listing. `K` is the key by which the listing is ordered and paged.
+///
+/// ```
+/// use registry_core::{Tag, storage::Seen};
+///
+/// let listed: [Seen<Tag>; 2] = [
+///     Seen::Whole(Tag::parse("v1")?),
+///     Seen::unreadable(Tag::parse("v2")?, "cannot read /data/v2: permission denied"),
+/// ];
+/// for item in &listed {
+///     if let Seen::Unreadable { key, reason, .. } = item {
+///         eprintln!("{key}: {reason}");
+///     }
+/// }
+/// let readable: Vec<Tag> = listed.into_iter().filter_map(Seen::whole).collect();
+/// assert_eq!(readable, [Tag::parse("v1")?]);
+/// # Ok::<(), registry_core::reference::InvalidTag>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seen<T, K = T> {

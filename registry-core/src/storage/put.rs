@@ -6,6 +6,17 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// Required target of a tag before a write.
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, storage::TagExpect};
+///
+/// let [first, second] = [b"1", b"2"].map(|manifest| Digest::of(Algorithm::Sha256, manifest));
+///
+/// // An immutable tag: it can be created, and put again with the same manifest.
+/// let expect = TagExpect::AbsentOrIs(first);
+/// assert!(expect.admits(None) && expect.admits(Some(&first)));
+/// assert!(!expect.admits(Some(&second)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagExpect {
     /// The tag may point anywhere or be absent.

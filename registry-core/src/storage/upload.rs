@@ -3,15 +3,8 @@
 //! Bytes, offset and hash state change together. The core receives and hashes the bytes. The backend stores
 //! them, with the checkpoint that belongs to exactly the stored bytes.
 //!
-//! ```text
-//! let mut hasher = body.take_hasher()?;            // owned: it may enter a blocking closure
-//! while let Some(piece) = body.next(256 << 10).await? {
-//!     piece.hash(&mut hasher)?;                    // where the bytes are written, off the reactor
-//!     write(piece.chunks(), piece.offset());
-//! }
-//! keep(hasher.offset(), hasher.checkpoint());
-//! body.return_hasher(hasher);                      // without it there is no proof
-//! ```
+//! [`UploadBody`] has an example. The hasher is an owned value, so that it can enter a closure that may block. Without it
+//! there is no proof.
 
 use super::{error::StorageError, new_upload::Uploader};
 use crate::{
@@ -155,6 +148,25 @@ impl Piece {
 pub type IncomingBody<'a> = Pin<&'a mut (dyn Body<Data = Bytes, Error = BoxError> + Send)>;
 
 /// Body of one `PATCH`, `PUT` or `POST` request of an upload.
+///
+/// ```
+/// use registry_core::storage::{StorageError, UploadBody};
+/// use std::io::Write;
+///
+/// /// Appends a body to the file of a session, and returns its new size.
+/// async fn append(body: &mut UploadBody<'_>, file: &mut dyn Write) -> Result<u64, StorageError> {
+///     let mut hasher = body.take_hasher()?;
+///     while let Some(piece) = body.next(256 << 10).await? {
+///         piece.hash(&mut hasher)?;
+///         for chunk in piece.chunks() {
+///             file.write_all(chunk).map_err(|error| StorageError::io("cannot write an upload", error))?;
+///         }
+///     }
+///     let size = hasher.offset();
+///     body.return_hasher(hasher);
+///     Ok(size)
+/// }
+/// ```
 pub struct UploadBody<'a> {
     source: IncomingBody<'a>,
     offset: u64,
@@ -328,6 +340,14 @@ impl fmt::Debug for UploadBody<'_> {
 ///
 /// `Verified<UploadId>` is about the first [`size`](Self::size) bytes of that upload, `Verified<Bytes>` about
 /// these bytes.
+///
+/// ```
+/// use registry_core::{Algorithm, Digest, storage::Verified};
+///
+/// let proof = Verified::of(Algorithm::Sha512, "{}".into());
+/// assert_eq!(*proof.digest(), Digest::of(Algorithm::Sha512, b"{}"));
+/// assert_eq!((proof.size(), proof.into_bytes()), (2, "{}".into()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Verified<T = UploadId> {
     proven: T,

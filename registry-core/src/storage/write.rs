@@ -23,6 +23,35 @@ use async_trait::async_trait;
 /// - Bytes, offset and hash state change together. Before an append, the session is truncated to its stored
 ///   offset. Bytes beyond it belong to an append that failed.
 /// - No promise depends on a wall clock.
+///
+/// # Example
+///
+/// ```
+/// use http_body_util::{BodyExt as _, Full};
+/// use registry_core::{
+///     RepositoryName,
+///     storage::{Deletion, MemoryStorage, Mount, Storage, ingest},
+/// };
+/// use std::pin::pin;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let write = storage.write().ok_or("the storage is read-only")?;
+/// let [library, app] = ["library/base", "team/app"].map(RepositoryName::parse);
+/// let (library, app) = (library?, app?);
+///
+/// // Store a blob, mount it in another repository, and delete it in the first one.
+/// let body = Full::new(bytes::Bytes::from_static(b"layer")).map_err(Into::into);
+/// let blob = ingest(write, &library, pin!(body), None).await?;
+/// write.mount(&app, Mount::new(&library, &blob.digest)).await?;
+/// write.delete_blob(&library, &blob.digest, Deletion::new()).await?;
+///
+/// assert!(storage.blob(&library, &blob.digest).await?.is_none());
+/// assert!(storage.blob(&app, &blob.digest).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait StorageWrite: Send + Sync {
     /// Opens an upload session at offset 0 with the given checkpoint.

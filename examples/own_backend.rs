@@ -131,19 +131,15 @@ impl Tables {
         sizes: SizePolicy,
     ) -> Result<Vec<WrongSize>> {
         let (mut missing, mut wrong) = (Vec::new(), Vec::new());
-        for Needed { digest, size, need } in needs {
+        for needed in needs {
+            let (digest, need) = (&needed.digest, needed.need);
             let blob = self.blob(repository, digest).filter(|_| need.admits_blob());
             let manifest = self.manifests.get(&(repository.clone(), *digest));
             let manifest = manifest.filter(|_| need.admits_manifest());
             let stored = blob.or_else(|| manifest.map(|found| found.bytes.clone()));
             match stored.map(|bytes| bytes.len() as u64) {
                 None => missing.push(*digest),
-                Some(stored) if stored != *size => wrong.push(WrongSize {
-                    digest: *digest,
-                    stored,
-                    claimed: *size,
-                }),
-                Some(_) => {}
+                Some(stored) => wrong.extend(needed.wrong_size(stored)),
             }
         }
         match (missing.is_empty(), sizes, wrong.first()) {
@@ -436,7 +432,7 @@ impl StorageWrite for Database {
         let tags: BTreeSet<Tag> = put.tags.into_iter().map(|moved| moved.tag).collect();
         for tag in tags {
             let previous = tables.tags.insert((repository.clone(), tag.clone()), digest);
-            outcome.moved.push(Moved { tag, previous });
+            outcome.moved.push(Moved::new(tag, previous));
         }
         Ok(outcome)
     }

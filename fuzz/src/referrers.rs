@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Empty};
 use registry_core::{
     Algorithm, Digest, MediaType, Registry, RepositoryName, Storage, Tag,
     manifest::Manifest,
-    storage::{MemoryStorage, PutManifest, TagExpect, TagMove, Verified},
+    storage::{MemoryStorage, PutManifest, TagMove, Verified},
 };
 use serde_json::Value;
 
@@ -84,10 +84,7 @@ fn put(storage: &MemoryStorage, bytes: Bytes, tag: Option<Tag>) {
     let media_type = own.as_ref().map_or(index, |own| own.media_type().clone());
     let mut put = PutManifest::new(manifest, media_type);
     put.referrer = own.and_then(|own| own.referrer(digest, size));
-    put.tags.extend(tag.map(|tag| TagMove {
-        tag,
-        expect: TagExpect::Any,
-    }));
+    put.tags.extend(tag.map(TagMove::new));
     let repository = RepositoryName::parse("a").expect("a name");
     let write = storage.write().expect("memory is writable");
     write

@@ -201,10 +201,7 @@ impl Faulty {
 
     /// Returns the repository to look in: this one, or with the fault any that holds the blob.
     async fn holder(&self, fault: Fault, repository: &RepositoryName, digest: &Digest) -> RepositoryName {
-        let page = Page {
-            after: None,
-            limit: 1,
-        };
+        let page = Page::first(1);
         let holders = self.memory.holders(digest, page).await.unwrap();
         let any = holders.items.into_iter().next().filter(|_| self.has(fault));
         any.unwrap_or_else(|| repository.clone())
@@ -303,10 +300,7 @@ impl Storage for Faulty {
         if !self.has(RepositoriesWalked) {
             return self.memory.repositories(page).await;
         }
-        let everything = Page {
-            after: None,
-            limit: usize::MAX,
-        };
+        let everything = Page::first(usize::MAX);
         let walked =
             |name: &RepositoryName| -> Vec<String> { name.as_str().split('/').map(str::to_owned).collect() };
         let mut names = self.memory.repositories(everything).await?.items;
@@ -462,10 +456,7 @@ impl StorageWrite for Faulty {
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool> {
         let deleted = self.writer().delete_blob(repository, digest, how.clone()).await?;
         if self.has(BlobsDeletedEverywhere) {
-            let everybody = Page {
-                after: None,
-                limit: usize::MAX,
-            };
+            let everybody = Page::first(usize::MAX);
             for holder in self.memory.holders(digest, everybody).await?.items {
                 self.writer().delete_blob(&holder, digest, how.clone()).await?;
             }
@@ -487,9 +478,9 @@ impl StorageInspect for Faulty {
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<Seen<RepositoryName>>> {
         if self.has(EmptyRepositoriesHidden) {
-            let Listing { items, more } = self.memory.repositories(page).await?;
+            let Listing { items, more, .. } = self.memory.repositories(page).await?;
             let items = items.into_iter().map(Seen::Whole).collect();
-            return Ok(Listing { items, more });
+            return Ok(Listing::new(items, more));
         }
         self.memory.all_repositories(page).await
     }

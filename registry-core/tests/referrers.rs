@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use registry_core::{
     Algorithm, Digest, Limits, MediaType, Registry, Repository, Storage, StorageWrite, Tag,
     service::ManifestPush,
-    storage::{MemoryStorage, PutManifest, TagExpect, TagMove, Verified},
+    storage::{MemoryStorage, PutManifest, TagMove, Verified},
 };
 use serde_json::{Value, json};
 
@@ -79,10 +79,7 @@ impl Fixture {
     async fn keep(&self, subject: &Value, bytes: impl Into<Bytes>) {
         let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
         let mut put = PutManifest::new(Verified::of(Algorithm::Sha256, bytes.into()), media_type);
-        put.tags.push(TagMove {
-            tag: Tag::of_referrers(&digest(subject)),
-            expect: TagExpect::Any,
-        });
+        put.tags.push(TagMove::new(Tag::of_referrers(&digest(subject))));
         let write: &dyn StorageWrite = self.storage.write().unwrap();
         write.put_manifest(self.repository.name(), put).await.unwrap();
     }

@@ -189,7 +189,10 @@ mod tests {
         for limit in 1..=model.len() {
             for position in 0..=model.len() {
                 let after = position.checked_sub(1).map(|last| &model[last]);
-                let page = storage.repositories(Page { after, limit }).await.unwrap();
+                let page = storage
+                    .repositories(Page::first(limit).after(after))
+                    .await
+                    .unwrap();
                 let rest = &model[position..];
                 assert_eq!(
                     page.items,

@@ -184,10 +184,7 @@ impl FsStorage {
         };
         let (repository, digest) = (repository.clone(), *digest);
         self.blocking(move |store| {
-            let page = Page {
-                after: after.as_ref(),
-                limit,
-            };
+            let page = Page::first(limit).after(after.as_ref());
             match index {
                 Some(index) => {
                     let candidates = index.candidates(&digest);

@@ -110,10 +110,10 @@ impl Store {
             self.reported.forget(&manifests);
             Ok(exists)
         })?;
-        Ok(Listing {
-            items: listed.items.into_iter().filter_map(Seen::whole).collect(),
-            more: listed.more,
-        })
+        Ok(Listing::new(
+            listed.items.into_iter().filter_map(Seen::whole).collect(),
+            listed.more,
+        ))
     }
 
     /// Lists the directories that could be repositories and whose content `counts` accepts.

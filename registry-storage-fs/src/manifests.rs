@@ -262,11 +262,7 @@ impl Store {
                 Found::Fits => {}
                 Found::Missing if named.insert(needed.digest) => missing.push(needed.digest),
                 Found::Missing => {}
-                Found::Size(stored) => wrong.push(WrongSize {
-                    digest: needed.digest,
-                    stored,
-                    claimed: needed.size,
-                }),
+                Found::Size(stored) => wrong.extend(needed.wrong_size(stored)),
             }
         }
         if !missing.is_empty() {
@@ -417,7 +413,8 @@ mod tests {
         let mut put = PutManifest::new(crate::support::manifest("1"), media_type);
         for (digest, need) in [(here.digest, Need::Blob), (absent, Need::Blob)] {
             let size = 999;
-            put.needs.extend([(); 50].map(|()| Needed { digest, size, need }));
+            put.needs
+                .extend([(); 50].map(|()| Needed::new(digest, size, need)));
         }
         let data = storage.store().layout.blob(&here.digest);
         seams::watch(data.parent().unwrap());

@@ -120,10 +120,7 @@ async fn a_failing_disk_fails_the_lists() {
 async fn a_page_that_does_not_reach_what_cannot_be_read_is_whole() {
     let (root, storage) = filled().await;
     let _fault = fail(&repository(&root, "c/_manifests"), Errno::IO);
-    let page = Page {
-        after: None,
-        limit: 2,
-    };
+    let page = Page::first(2);
 
     let listed = storage.repositories(page).await.unwrap();
 

@@ -28,10 +28,7 @@ impl<K: Clone> OwnedPage<K> {
     }
 
     const fn page(&self) -> Page<'_, K> {
-        Page {
-            after: self.after.as_ref(),
-            limit: self.limit,
-        }
+        Page::first(self.limit).after(self.after.as_ref())
     }
 }
 

@@ -300,16 +300,15 @@ async fn put_with(
     let mut put = PutManifest::new(manifest.clone(), media_type.clone());
     put.needs = needs
         .iter()
-        .map(|bytes| Needed {
-            digest: Digest::of(Algorithm::Sha256, bytes),
-            size: bytes.len() as u64,
-            need: Need::Blob,
+        .map(|bytes| {
+            Needed::new(
+                Digest::of(Algorithm::Sha256, bytes),
+                bytes.len() as u64,
+                Need::Blob,
+            )
         })
         .collect();
-    put.tags.push(TagMove {
-        tag: tag(tagged),
-        expect: TagExpect::Any,
-    });
+    put.tags.push(TagMove::new(tag(tagged)));
     let outcome = writer(storage).put_manifest(repository, put).await.unwrap();
     assert!(outcome.failed.is_none());
 }
@@ -418,20 +417,17 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
     watched.acknowledged();
     let index = manifest("index");
     let mut put = PutManifest::new(index.clone(), image.clone());
-    put.needs.push(Needed {
-        digest: *child.digest(),
-        size: child.size(),
-        need: Need::Manifest,
-    });
+    put.needs
+        .push(Needed::new(*child.digest(), child.size(), Need::Manifest));
     writer(storage).put_manifest(&a, put).await.unwrap();
     watched.acknowledged();
     let cache = manifest("cache");
     let mut put = PutManifest::new(cache.clone(), image.clone());
-    put.needs.push(Needed {
-        digest: Digest::of(Algorithm::Sha256, &cached),
-        size: cached.len() as u64,
-        need: Need::Either,
-    });
+    put.needs.push(Needed::new(
+        Digest::of(Algorithm::Sha256, &cached),
+        cached.len() as u64,
+        Need::Either,
+    ));
     writer(storage).put_manifest(&a, put).await.unwrap();
     watched.acknowledged();
 

@@ -114,10 +114,7 @@ mod tests {
     }
 
     async fn uploading(storage: &FsStorage) -> Vec<String> {
-        let page = Page {
-            after: None,
-            limit: 100,
-        };
+        let page = Page::first(100);
         let inspect = storage.inspect().unwrap();
         let listed = inspect.uploading(page).await.unwrap();
         listed.items.iter().map(|seen| seen.key().to_string()).collect()
@@ -127,10 +124,7 @@ mod tests {
     async fn sessions(storage: &FsStorage) -> Vec<UploadId> {
         let mut found = Vec::new();
         for repository in uploading(storage).await {
-            let page = Page {
-                after: None,
-                limit: 100,
-            };
+            let page = Page::first(100);
             let inspect = storage.inspect().unwrap();
             let listed = inspect.uploads(&name(&repository), page).await.unwrap();
             let whole = listed.items.into_iter().filter_map(Seen::whole);

@@ -453,10 +453,7 @@ mod tests {
     }
 
     fn moves(store: &Store, text: &str, to: &str) {
-        let moves = vec![registry_core::storage::TagMove {
-            tag: tag(text),
-            expect: TagExpect::Any,
-        }];
+        let moves = vec![registry_core::storage::TagMove::new(tag(text))];
         let mut outcome = registry_core::storage::PutOutcome::of_manifest(false);
         store
             .move_tags(&name("a"), &digest(to), moves, &mut outcome)

@@ -22,9 +22,9 @@ impl Store {
         outcome: &mut PutOutcome,
     ) -> Result<()> {
         moves.sort_by(|a, b| a.tag.cmp(&b.tag));
-        for TagMove { tag, expect } in moves {
+        for TagMove { tag, expect, .. } in moves {
             match self.move_tag(repository, &tag, to, expect) {
-                Ok(previous) => outcome.moved.push(Moved { tag, previous }),
+                Ok(previous) => outcome.moved.push(Moved::new(tag, previous)),
                 Err(error) => {
                     outcome.failed = Some((tag, error));
                     break;

@@ -485,11 +485,7 @@ async fn a_descriptor_that_lies_about_a_size_condemns_nothing() {
     let needing = |size| {
         let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
         let mut put = PutManifest::new(Verified::of(Algorithm::Sha256, "{}".into()), media_type);
-        put.needs = vec![Needed {
-            digest: blob.digest,
-            size,
-            need: Need::Blob,
-        }];
+        put.needs = vec![Needed::new(blob.digest, size, Need::Blob)];
         put
     };
 

@@ -20,11 +20,7 @@ use support::*;
 async fn look_at(storage: &FsStorage, repository: &RepositoryName, digest: Digest, size: u64) -> Result<()> {
     let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
     let mut put = PutManifest::new(manifest("looks"), media_type);
-    put.needs = vec![Needed {
-        digest,
-        size,
-        need: Need::Blob,
-    }];
+    put.needs = vec![Needed::new(digest, size, Need::Blob)];
     writer(storage).put_manifest(repository, put).await.map(drop)
 }
 

@@ -130,10 +130,7 @@ impl World {
 
     /// Returns everything that a request could have changed.
     pub(crate) async fn content(&self) -> String {
-        let all = Page {
-            after: None,
-            limit: 1000,
-        };
+        let all = Page::first(1000);
         let mut content = String::new();
         let repositories = self.registry.repositories(&PageQuery::default()).await.unwrap();
         for name in repositories.items {
@@ -144,36 +141,9 @@ impl World {
                 content.push_str(&format!("{name}:{tag} {digest}\n"));
             }
             let inspect = self.registry.storage().inspect().unwrap();
-            let links = inspect
-                .links(
-                    &name,
-                    Page {
-                        after: None,
-                        limit: 1000,
-                    },
-                )
-                .await
-                .unwrap();
-            let manifests = inspect
-                .manifests(
-                    &name,
-                    Page {
-                        after: None,
-                        limit: 1000,
-                    },
-                )
-                .await
-                .unwrap();
-            let uploads = inspect
-                .uploads(
-                    &name,
-                    Page {
-                        after: None,
-                        limit: 1000,
-                    },
-                )
-                .await
-                .unwrap();
+            let links = inspect.links(&name, Page::first(1000)).await.unwrap();
+            let manifests = inspect.manifests(&name, Page::first(1000)).await.unwrap();
+            let uploads = inspect.uploads(&name, Page::first(1000)).await.unwrap();
             content.push_str(&format!("{name} {:?} {:?}\n", links.items, manifests.items));
             let uploads = uploads.items.into_iter().filter_map(Seen::whole);
             let uploads = uploads.map(|upload| (upload.id, upload.offset));

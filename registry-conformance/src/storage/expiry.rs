@@ -33,12 +33,9 @@ pub async fn repositories_with_open_sessions_are_listed(backend: Backend) {
 
     for (position, limit) in (0..=model.len()).flat_map(|at| [0, 1, 2, 100].map(|limit| (at, limit))) {
         let after = position.checked_sub(1).map(|last| &model[last]);
-        let listing = inspect.uploading(Page { after, limit }).await.unwrap();
+        let listing = inspect.uploading(Page::first(limit).after(after)).await.unwrap();
         let names: Vec<RepositoryName> = listing.items.into_iter().filter_map(Seen::whole).collect();
-        let listing = Listing {
-            items: names,
-            more: listing.more,
-        };
+        let listing = Listing::new(names, listing.more);
         assert_page(&listing, &model[position..], limit);
     }
 }

@@ -11,10 +11,7 @@ fn whole<T, K>(listing: Listing<Seen<T, K>>) -> Listing<T> {
     let count = listing.items.len();
     let items: Vec<T> = listing.items.into_iter().filter_map(Seen::whole).collect();
     assert_eq!(items.len(), count, "something cannot be read");
-    Listing {
-        items,
-        more: listing.more,
-    }
+    Listing::new(items, listing.more)
 }
 
 fn digests_beyond(model: &[Digest], after: Option<Digest>) -> Vec<Digest> {
@@ -59,13 +56,10 @@ pub async fn every_stored_blob_is_listed_once(backend: Backend) {
         assert_eq!(found.map(|info| info.size), Some(100), "{digest}");
     }
     for (after, limit) in pages(&listed) {
-        let page = Page {
-            after: after.as_ref(),
-            limit,
-        };
-        let Listing { items, more } = whole(inspect.blobs(page).await.unwrap());
+        let page = Page::first(limit).after(after.as_ref());
+        let Listing { items, more, .. } = whole(inspect.blobs(page).await.unwrap());
         let items = items.into_iter().map(|info| info.digest).collect();
-        assert_page(&Listing { items, more }, &digests_beyond(&listed, after), limit);
+        assert_page(&Listing::new(items, more), &digests_beyond(&listed, after), limit);
     }
 }
 
@@ -91,14 +85,11 @@ pub async fn the_blobs_of_a_repository_are_listed(backend: Backend) {
     let inspect = inspection(&backend.second);
 
     for (after, limit) in pages(&held) {
-        let page = Page {
-            after: after.as_ref(),
-            limit,
-        };
-        let Listing { items, more } = whole(inspect.links(&a, page).await.unwrap());
+        let page = Page::first(limit).after(after.as_ref());
+        let Listing { items, more, .. } = whole(inspect.links(&a, page).await.unwrap());
         assert!(items.iter().all(|link| link.digest == link.target), "{items:?}");
         let items = items.into_iter().map(|link| link.digest).collect();
-        assert_page(&Listing { items, more }, &digests_beyond(&held, after), limit);
+        assert_page(&Listing::new(items, more), &digests_beyond(&held, after), limit);
     }
     assert!(
         inspect
@@ -138,13 +129,14 @@ pub async fn the_manifests_of_a_repository_are_listed_tagged_or_not(backend: Bac
     assert_eq!(listed, model);
     let digests: Vec<Digest> = model.into_iter().map(|(digest, _)| digest).collect();
     for (after, limit) in pages(&digests) {
-        let page = Page {
-            after: after.as_ref(),
-            limit,
-        };
-        let Listing { items, more } = whole(inspect.manifests(&a, page).await.unwrap());
+        let page = Page::first(limit).after(after.as_ref());
+        let Listing { items, more, .. } = whole(inspect.manifests(&a, page).await.unwrap());
         let items = items.into_iter().map(|info| info.digest).collect();
-        assert_page(&Listing { items, more }, &digests_beyond(&digests, after), limit);
+        assert_page(
+            &Listing::new(items, more),
+            &digests_beyond(&digests, after),
+            limit,
+        );
     }
     assert!(
         inspect
@@ -176,10 +168,15 @@ pub async fn the_open_sessions_of_a_repository_are_listed(backend: Backend) {
         (0..=model.len()).flat_map(|position| [0, 1, 2, 5, 100].map(|limit| (position, limit)))
     {
         let after = position.checked_sub(1).map(|last| &model[last]);
-        let Listing { items, more } = whole(inspect.uploads(&a, Page { after, limit }).await.unwrap());
+        let Listing { items, more, .. } = whole(
+            inspect
+                .uploads(&a, Page::first(limit).after(after))
+                .await
+                .unwrap(),
+        );
         assert!(items.iter().all(|state| state.offset == 100), "{items:?}");
         let items = items.into_iter().map(|state| state.id).collect();
-        assert_page(&Listing { items, more }, &model[position..], limit);
+        assert_page(&Listing::new(items, more), &model[position..], limit);
     }
     assert!(
         inspect
@@ -206,7 +203,10 @@ pub async fn every_repository_is_listed_also_without_a_manifest(backend: Backend
 
     for (position, limit) in (0..=model.len()).flat_map(|at| [0, 1, 2, 100].map(|limit| (at, limit))) {
         let after = position.checked_sub(1).map(|last| &model[last]);
-        let listing = inspect.all_repositories(Page { after, limit }).await.unwrap();
+        let listing = inspect
+            .all_repositories(Page::first(limit).after(after))
+            .await
+            .unwrap();
         assert_page(&whole(listing), &model[position..], limit);
     }
 }
@@ -228,7 +228,10 @@ pub async fn every_tag_is_listed_with_its_target(backend: Backend) {
 
     for (position, limit) in (0..=model.len()).flat_map(|at| [0, 1, 2, 100].map(|limit| (at, limit))) {
         let after = position.checked_sub(1).map(|last| &model[last].0);
-        let listing = inspect.tag_targets(&a, Page { after, limit }).await.unwrap();
+        let listing = inspect
+            .tag_targets(&a, Page::first(limit).after(after))
+            .await
+            .unwrap();
         assert_page(&whole(listing), &model[position..], limit);
     }
     let absent = inspect.tag_targets(&repository("absent"), all()).await.unwrap();
@@ -244,7 +247,7 @@ pub async fn the_tags_of_a_manifest_are_listed_as_they_move(backend: Backend) {
     let inspect = inspection(&backend.second);
     let listed = async |image: &Image, after: Option<&Tag>, limit| {
         let listing = inspect
-            .tags_of(&a, &image.digest(), Page { after, limit })
+            .tags_of(&a, &image.digest(), Page::first(limit).after(after))
             .await
             .unwrap();
         (texts(&listing.items), listing.more)

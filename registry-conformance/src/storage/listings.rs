@@ -62,7 +62,7 @@ async fn repository_names(backend: &Backend, names: impl IntoIterator<Item = &st
 }
 
 async fn check_tags(storage: &dyn Storage, model: &[Tag], after: Option<&Tag>, limit: usize) {
-    let page = Page { after, limit };
+    let page = Page::first(limit).after(after);
     let listing = storage.tags(&repository("a"), page).await.unwrap().unwrap();
     assert_page(&listing, beyond(model, after), limit);
 }
@@ -73,7 +73,10 @@ async fn check_repositories(
     after: Option<&RepositoryName>,
     limit: usize,
 ) {
-    let listing = storage.repositories(Page { after, limit }).await.unwrap();
+    let listing = storage
+        .repositories(Page::first(limit).after(after))
+        .await
+        .unwrap();
     assert_page(&listing, beyond(model, after), limit);
 }
 
@@ -139,7 +142,7 @@ pub async fn random_repositories_are_paged_as_a_sorted_model_says(backend: Backe
 pub async fn names_that_come_and_go_while_paging_shift_no_page(backend: Backend) {
     let a = repository("a");
     tag_names(&backend, ["b", "d", "f", "h"]).await;
-    let page = |after| Page { after, limit: 2 };
+    let page = |after| Page::first(2).after(after);
     let first = backend.first.tags(&a, page(None)).await.unwrap().unwrap();
     assert_eq!(texts(&first.items), ["b", "d"]);
 
@@ -163,7 +166,7 @@ pub async fn names_that_come_and_go_while_paging_shift_no_page(backend: Backend)
 
 pub async fn repositories_that_come_while_paging_shift_no_page(backend: Backend) {
     repository_names(&backend, ["b", "d/d", "f", "h"]).await;
-    let page = |after| Page { after, limit: 2 };
+    let page = |after| Page::first(2).after(after);
     assert_eq!(
         texts(&backend.first.repositories(page(None)).await.unwrap().items),
         ["b", "d/d"]

@@ -4,9 +4,7 @@ use super::{Backend, support::*};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest, MediaType,
-    storage::{
-        Deletion, Need, PutManifest, Referring, SizePolicy, Storage, StorageError, Verified, WrongSize,
-    },
+    storage::{Deletion, Need, Needed, PutManifest, Referring, SizePolicy, Storage, StorageError, Verified},
 };
 
 /// Asserts that a put of `image` with the tag `v1` left nothing new in a repository.
@@ -260,12 +258,8 @@ pub async fn a_size_that_does_not_match_is_accepted_where_any_is(backend: Backen
         matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [absent]),
         "{refused:?}"
     );
-    let expected = WrongSize {
-        digest: blob.digest,
-        stored: 1000,
-        claimed: 999,
-    };
-    assert_eq!(outcome.wrong_sizes, [expected]);
+    let expected = Needed::new(blob.digest, 999, Need::Either).wrong_size(1000);
+    assert_eq!(outcome.wrong_sizes, Vec::from_iter(expected));
     assert_eq!(tags(&backend.second, &a).await, ["v1"]);
 }
 

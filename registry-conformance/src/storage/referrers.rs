@@ -244,19 +244,16 @@ pub async fn pages_of_referrers_match_a_sorted_model(backend: Backend) {
                 .filter(|digest| after.is_none_or(|after| *digest > after))
                 .collect();
             for limit in [0, 1, 3, beyond.len(), 100] {
-                let page = Page {
-                    after: after.as_ref(),
-                    limit,
-                };
+                let page = Page::first(limit).after(after.as_ref());
                 let listing = backend
                     .second
                     .referrers(&a, Referring::new(&subject).of_type(filter), page)
                     .await
                     .unwrap();
-                let listing = registry_core::storage::Listing {
-                    items: listing.items.into_iter().map(|item| item.digest).collect(),
-                    more: listing.more,
-                };
+                let listing = registry_core::storage::Listing::new(
+                    listing.items.into_iter().map(|item| item.digest).collect(),
+                    listing.more,
+                );
                 assert_page(&listing, &beyond, limit);
             }
         }
@@ -275,7 +272,7 @@ pub async fn referrers_that_come_and_go_while_paging_shift_no_page(backend: Back
         put(&backend.first, &a, images[listed].tagged(&[])).await;
     }
     let page = async |after, limit| {
-        let page = Page { after, limit };
+        let page = Page::first(limit).after(after);
         let listing = backend
             .second
             .referrers(&a, Referring::new(&subject), page)

@@ -14,12 +14,7 @@ pub async fn a_tag_moves_and_the_outcome_says_from_where(backend: Backend) {
     let first = put(&backend.first, &a, one.tagged(&["v1"])).await;
     let second = put(&backend.second, &a, two.tagged(&["v1"])).await;
 
-    let moved = |previous| {
-        [Moved {
-            tag: tag("v1"),
-            previous,
-        }]
-    };
+    let moved = |previous| [Moved::new(tag("v1"), previous)];
     assert_eq!(first.moved, moved(None));
     assert_eq!(second.moved, moved(Some(one.digest())));
     for storage in [&backend.first, &backend.second] {
@@ -238,10 +233,8 @@ pub async fn a_tag_that_conflicts_ends_the_put_and_earlier_tags_stay_moved(backe
     let outcome = writer(&backend.first).put_manifest(&a, put).await.unwrap();
 
     assert!(outcome.created);
-    let moved = [("a", Some(before.digest())), ("b", None)].map(|(name, previous)| Moved {
-        tag: tag(name),
-        previous,
-    });
+    let moved =
+        [("a", Some(before.digest())), ("b", None)].map(|(name, previous)| Moved::new(tag(name), previous));
     assert_eq!(outcome.moved, moved);
     let (failed, error) = outcome.failed.expect("a tag conflicts");
     assert_eq!(failed, tag("c"));

@@ -24,10 +24,7 @@ async fn listed(backend: &Backend, name: &RepositoryName) -> BTreeMap<UploadId, 
     let mut found = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = Page {
-            after: after.as_ref(),
-            limit: 2,
-        };
+        let page = Page::first(2).after(after.as_ref());
         let listing = inspect.uploads(name, page).await.unwrap();
         for session in listing.items.into_iter().map(|seen| seen.whole().unwrap()) {
             after = Some(session.id);
@@ -123,10 +120,7 @@ pub async fn a_session_that_stays_open_is_listed_whatever_others_do(backend: Bac
     let inspect = inspection(&backend.second);
     let mut found = Vec::new();
     loop {
-        let page = Page {
-            after: found.last(),
-            limit: 1,
-        };
+        let page = Page::first(1).after(found.last());
         let listing = inspect.uploads(&a, page).await.unwrap();
         found.extend(
             listing

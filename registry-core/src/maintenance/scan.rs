@@ -87,10 +87,7 @@ impl<'a> Scan<'a> {
     pub(super) async fn run(mut self) -> Result<ExpiredUploads, StorageError> {
         let mut after: Option<RepositoryName> = None;
         loop {
-            let page = Page {
-                after: after.as_ref(),
-                limit: PAGE,
-            };
+            let page = Page::first(PAGE).after(after.as_ref());
             let listed = self.inspect.uploading(page).await?;
             for repository in &listed.items {
                 let scanned = match repository {
@@ -120,10 +117,7 @@ impl<'a> Scan<'a> {
     async fn scan_repository(&mut self, repository: &RepositoryName) -> Result<(), StorageError> {
         let mut after = None;
         loop {
-            let page = Page {
-                after: after.as_ref(),
-                limit: PAGE,
-            };
+            let page = Page::first(PAGE).after(after.as_ref());
             let listed = self.list(repository, page).await?;
             for session in &listed.items {
                 match session {

@@ -15,6 +15,7 @@
 /// # Ok::<(), registry_core::reference::InvalidTag>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageQuery<K> {
     /// Maximum number of items; `None` leaves it to the registry.
     pub n: Option<usize>,

@@ -276,7 +276,7 @@ impl Repository {
             None if !self.storage().abilities().holders => Vec::new(),
             None => {
                 let limit = self.registry.inner.limits.mount_candidates;
-                let page = Page { after: None, limit };
+                let page = Page::first(limit);
                 let mut holders = self.storage().holders(digest, page).await?.items;
                 // Each candidate costs a decision, and any client can cause it.
                 holders.truncate(limit);

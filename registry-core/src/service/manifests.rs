@@ -288,11 +288,7 @@ impl Repository {
             .filter(|(child, _)| !layer_urls.may_be_absent(child))
         {
             match &child.digest {
-                AnyDigest::Known(digest) => needs.push(Needed {
-                    digest: *digest,
-                    size: child.size,
-                    need,
-                }),
+                AnyDigest::Known(digest) => needs.push(Needed::new(*digest, child.size, need)),
                 // No content with an unsupported algorithm can have been pushed here.
                 AnyDigest::Foreign(_) => foreign.push(child.digest.clone()),
             }

@@ -375,10 +375,7 @@ impl Repository {
         if components <= limit {
             return Ok(());
         }
-        let nothing = Page {
-            after: None,
-            limit: 0,
-        };
+        let nothing = Page::first(0);
         match self.storage().tags(&self.name, nothing).await? {
             Some(_) => Ok(()),
             None => Err(Error::NameTooDeep { components, limit }),

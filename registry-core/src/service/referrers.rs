@@ -95,10 +95,7 @@ impl Repository {
             .peekable();
         let mut after = page.last;
         loop {
-            let batch = Page {
-                after: after.as_ref(),
-                limit: filling.batch(),
-            };
+            let batch = Page::first(filling.batch()).after(after.as_ref());
             let referring = Referring::new(subject).of_type(artifact_type);
             let listed = self.storage().referrers(&self.name, referring, batch).await?;
             for descriptor in listed.items {

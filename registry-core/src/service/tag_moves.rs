@@ -62,10 +62,8 @@ impl Repository {
     ) -> Result<Vec<TagMove>, Error> {
         let mut moves = Vec::with_capacity(permits.len());
         for permit in permits {
-            moves.push(TagMove {
-                tag: permit.tag.clone(),
-                expect: self.expectation(permit, precondition, digest).await?,
-            });
+            let expect = self.expectation(permit, precondition, digest).await?;
+            moves.push(TagMove::new(permit.tag.clone()).expecting(expect));
         }
         if moves.len() > 1 {
             for TagMove { tag, expect } in &moves {

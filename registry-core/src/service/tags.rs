@@ -58,13 +58,7 @@ impl Repository {
         let limit = limits.page(page.n, limits.page_max);
         Ok(self
             .storage()
-            .tags(
-                &self.name,
-                Page {
-                    after: page.last.as_ref(),
-                    limit,
-                },
-            )
+            .tags(&self.name, Page::first(limit).after(page.last.as_ref()))
             .await?)
     }
 }
@@ -120,10 +114,7 @@ impl Registry {
         // One more than requested, to know if the caller may see another repository.
         let mut ask = limit.saturating_add(1);
         while limit > 0 && visible.len() <= limit {
-            let wanted = Page {
-                after: after.as_ref(),
-                limit: ask,
-            };
+            let wanted = Page::first(ask).after(after.as_ref());
             // Each page of the storage costs a search for its start. Growing pages bound the number of searches
             // for a caller that sees few repositories.
             ask = ask

@@ -4,6 +4,7 @@
 ///
 /// `after` need not exist. A page is found by seeking, so its cost does not grow with its position.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Page<'a, K> {
     /// Exclusive lower bound.
     pub after: Option<&'a K>,
@@ -11,8 +12,23 @@ pub struct Page<'a, K> {
     pub limit: usize,
 }
 
+impl<'a, K> Page<'a, K> {
+    /// Requests the first `limit` items.
+    #[must_use]
+    pub const fn first(limit: usize) -> Self {
+        Self { after: None, limit }
+    }
+
+    /// Requests only items that sort after `after`, if there is one.
+    #[must_use]
+    pub const fn after(self, after: Option<&'a K>) -> Self {
+        Self { after, ..self }
+    }
+}
+
 /// The items of one page.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Listing<T> {
     /// Items, in byte order.
     pub items: Vec<T>,
@@ -21,6 +37,12 @@ pub struct Listing<T> {
 }
 
 impl<T> Listing<T> {
+    /// Describes a page of `items`, which are in order. `more` is true if at least one item sorts after them.
+    #[must_use]
+    pub const fn new(items: Vec<T>, more: bool) -> Self {
+        Self { items, more }
+    }
+
     /// Takes the first `limit` of `items`, which are in order and begin after the page's lower bound.
     pub fn first(limit: usize, items: impl IntoIterator<Item = T>) -> Self {
         let mut items = items.into_iter();

@@ -44,11 +44,29 @@ impl TagExpect {
 
 /// A tag to move, and its required target before the move.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TagMove {
     /// The tag.
     pub tag: Tag,
     /// Required target before the move.
     pub expect: TagExpect,
+}
+
+impl TagMove {
+    /// Describes a move from any target.
+    #[must_use]
+    pub const fn new(tag: Tag) -> Self {
+        Self {
+            tag,
+            expect: TagExpect::Any,
+        }
+    }
+
+    /// Sets the required target before the move.
+    #[must_use]
+    pub fn expecting(self, expect: TagExpect) -> Self {
+        Self { expect, ..self }
+    }
 }
 
 /// Kind of content that a manifest refers to.
@@ -86,6 +104,7 @@ impl Need {
 
 /// Content that a manifest refers to and that must exist.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Needed {
     /// Digest of the content.
     pub digest: Digest,
@@ -93,6 +112,24 @@ pub struct Needed {
     pub size: u64,
     /// Kind of content that is needed.
     pub need: Need,
+}
+
+impl Needed {
+    /// Describes content to which a descriptor gives `size` bytes.
+    #[must_use]
+    pub const fn new(digest: Digest, size: u64, need: Need) -> Self {
+        Self { digest, size, need }
+    }
+
+    /// Compares the size of the stored content. Returns `None` if it is that of the descriptor.
+    #[must_use]
+    pub fn wrong_size(&self, stored: u64) -> Option<WrongSize> {
+        (stored != self.size).then_some(WrongSize {
+            digest: self.digest,
+            stored,
+            claimed: self.size,
+        })
+    }
 }
 
 /// Treatment of content whose size differs from its descriptor's.
@@ -106,8 +143,9 @@ pub enum SizePolicy {
     Any,
 }
 
-/// Content whose size differs from its descriptor's.
+/// Content whose size differs from its descriptor's, found by [`Needed::wrong_size`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WrongSize {
     /// The content.
     pub digest: Digest,
@@ -173,11 +211,20 @@ impl PutManifest {
 
 /// A tag that was moved, with its previous target.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Moved {
     /// The tag.
     pub tag: Tag,
     /// Digest that it pointed at before.
     pub previous: Option<Digest>,
+}
+
+impl Moved {
+    /// Describes a moved tag that pointed at `previous` before.
+    #[must_use]
+    pub const fn new(tag: Tag, previous: Option<Digest>) -> Self {
+        Self { tag, previous }
+    }
 }
 
 /// Result of storing a manifest: the tags that were moved, and the first one that could not be moved.

@@ -14,7 +14,7 @@ use registry_core::{
     service::ManifestPush,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page,
-        PutManifest, ReadBlob, Referring, StorageError, StoredManifest, TagExpect, TagMove, Verified,
+        PutManifest, ReadBlob, Referring, StorageError, StoredManifest, TagMove, Verified,
     },
 };
 use serde_json::json;
@@ -301,10 +301,7 @@ async fn an_entry_that_was_kept_and_whose_annotations_cannot_be_listed_is_told()
     let index = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [entry]});
     let verified = Verified::of(Algorithm::Sha256, index.to_string().into());
     let mut put = PutManifest::new(verified, MediaType::parse(MediaType::OCI_INDEX).unwrap());
-    put.tags.push(TagMove {
-        tag: Tag::of_referrers(&digest()),
-        expect: TagExpect::Any,
-    });
+    put.tags.push(TagMove::new(Tag::of_referrers(&digest())));
     let write = storage.write().unwrap();
     write.put_manifest(repository.name(), put).await.unwrap();
 

@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage, StorageWrite, Tag, UploadId,
     storage::{
-        BlobBody, BlobInfo, BoxError, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result, TagExpect,
-        TagMove, UploadBody, UploadState, Verified, ingest,
+        BlobBody, BlobInfo, BoxError, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Result, TagMove,
+        UploadBody, UploadState, Verified, ingest,
     },
 };
 use registry_storage_fs::FsStorage;
@@ -27,10 +27,7 @@ pub(crate) fn tag(text: &str) -> Tag {
 }
 
 pub(crate) const fn all<'a, K>() -> Page<'a, K> {
-    Page {
-        after: None,
-        limit: usize::MAX,
-    }
+    Page::first(usize::MAX)
 }
 
 /// Bytes without a short period, the same in every run.
@@ -154,13 +151,7 @@ pub(crate) async fn try_put(
 ) -> Result<PutOutcome> {
     let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
     let mut put = PutManifest::new(manifest, media_type);
-    put.tags = tags
-        .iter()
-        .map(|text| TagMove {
-            tag: tag(text),
-            expect: TagExpect::Any,
-        })
-        .collect();
+    put.tags = tags.iter().map(|text| TagMove::new(tag(text))).collect();
     writer(storage).put_manifest(repository, put).await
 }
 

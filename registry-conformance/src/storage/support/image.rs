@@ -46,7 +46,7 @@ impl Image {
         if need != Need::Blob {
             self.media_type = media_type(MediaType::OCI_INDEX);
         }
-        self.needs.push(Needed { digest, size, need });
+        self.needs.push(Needed::new(digest, size, need));
         self
     }
 
@@ -124,10 +124,7 @@ impl Image {
         );
         put.tags = tags
             .into_iter()
-            .map(|(name, expect)| TagMove {
-                tag: tag(name),
-                expect,
-            })
+            .map(|(name, expect)| TagMove::new(tag(name)).expecting(expect))
             .collect();
         put.needs.clone_from(&self.needs);
         put.referrer = self.subject.map(|subject| (subject, self.descriptor()));

@@ -6,10 +6,7 @@ use registry_core::{
 };
 
 pub(crate) const fn all<K>() -> Page<'static, K> {
-    Page {
-        after: None,
-        limit: 10_000,
-    }
+    Page::first(10_000)
 }
 
 /// Returns every tag of a repository that exists.

@@ -323,7 +323,7 @@ impl StorageWrite for MemoryStorage {
         tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         for TagMove { tag, expect } in tags {
             match repository.move_tag(&tag, digest, expect) {
-                Ok(previous) => outcome.moved.push(Moved { tag, previous }),
+                Ok(previous) => outcome.moved.push(Moved::new(tag, previous)),
                 Err(conflict) => {
                     outcome.failed = Some((tag, conflict));
                     break;

@@ -133,7 +133,8 @@ impl State {
         let manifests = self.repositories.get(repository).map(|found| &found.manifests);
         let mut missing = Vec::new();
         let mut wrong = Vec::new();
-        for Needed { digest, size, need } in needs {
+        for needed in needs {
+            let (digest, need) = (&needed.digest, needed.need);
             let manifest = manifests
                 .and_then(|all| all.get(digest))
                 .map(|found| &found.bytes)
@@ -141,12 +142,7 @@ impl State {
             let blob = self.blob(repository, digest).filter(|_| need.admits_blob());
             match blob.or(manifest).map(|bytes| bytes.len() as u64) {
                 None => missing.push(*digest),
-                Some(stored) if stored != *size => wrong.push(WrongSize {
-                    digest: *digest,
-                    stored,
-                    claimed: *size,
-                }),
-                Some(_) => {}
+                Some(stored) => wrong.extend(needed.wrong_size(stored)),
             }
         }
         if !missing.is_empty() {

@@ -61,7 +61,7 @@ async fn a_page_reads_as_many_manifests_as_it_shows() {
     assert_eq!(all.len(), 300);
     for after in [None, Some(&all[100]), Some(&all[280])] {
         seams::watch(root.path());
-        let page = Page { after, limit: 5 };
+        let page = Page::first(5).after(after);
         let listing = storage
             .referrers(&name("a"), Referring::new(&subject()).of_type(Some(TYPE)), page)
             .await
@@ -91,10 +91,7 @@ async fn a_list_of_one_type_reads_no_manifest_of_another() {
     assert_eq!(listed(&storage).await.len(), 20);
     seams::watch(root.path());
 
-    let page = Page {
-        after: None,
-        limit: 10,
-    };
+    let page = Page::first(10);
     let listing = storage
         .referrers(&name("a"), Referring::new(&subject()).of_type(Some(TYPE)), page)
         .await

@@ -82,10 +82,7 @@ async fn entries_that_do_not_fit_their_manifest_show_nothing() {
         store.referrer_index().add(&name("a"), &wrong).unwrap();
     }
 
-    let page = Page {
-        after: None,
-        limit: 10,
-    };
+    let page = Page::first(10);
     let of_other = storage.referrers(&name("a"), Referring::new(&other), page).await;
 
     assert_eq!(listed(&storage).await, expected, "once");

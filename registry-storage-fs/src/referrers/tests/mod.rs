@@ -72,10 +72,7 @@ async fn put(storage: &FsStorage, put: &PutManifest) {
 }
 
 async fn listed(storage: &FsStorage) -> Vec<Digest> {
-    let page = Page {
-        after: None,
-        limit: 1000,
-    };
+    let page = Page::first(1000);
     let listing = storage
         .referrers(&name("a"), Referring::new(&subject()), page)
         .await

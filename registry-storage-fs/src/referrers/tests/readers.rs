@@ -31,10 +31,7 @@ async fn a_reader_reads_again_a_manifest_that_was_put_as_another_type() {
     ));
     let mut as_index = as_image.clone();
     as_index.media_type = media_type(MediaType::OCI_INDEX);
-    let page = Page {
-        after: None,
-        limit: 10,
-    };
+    let page = Page::first(10);
     let reader = read_only(root.path());
     let of_type = async || {
         let listing = reader

@@ -1,8 +1,8 @@
-//! [`Admission`]: the number of requests that may be open over HTTP/2, over all connections.
+//! [`Admission`]: limits the open requests of all HTTP/2 connections.
 //!
-//! One connection can have many requests at little cost. Each can hold an open file and a piece of an answer, so their
-//! number is bounded over all connections. At the bound, connections whose clients neither send nor receive are
-//! closed. Otherwise a client that keeps enough requests open would lock out all others.
+//! A client can open many requests on one connection at little cost. Each can hold an open file and a piece of an
+//! answer, so their number is limited over all connections. At the limit, connections are evicted whose clients neither
+//! send nor receive. Otherwise a client that keeps enough requests open would lock out all others.
 
 use super::{settings::Timeouts, streams::Streams};
 use std::{
@@ -17,11 +17,11 @@ use tokio::{
 };
 
 /// Minimum time for which a request has waited for its client before its connection may be closed.
-const RESPITE: Duration = Duration::from_secs(5);
-/// Interval at which waiting requests look for connections to close.
-const LOOK: Duration = Duration::from_secs(1);
-/// Minimum time with room for all before the log reports again that there is none.
-const QUIET: Duration = Duration::from_secs(60);
+const MIN_WAIT: Duration = Duration::from_secs(5);
+/// Interval at which waiting requests search for connections to evict.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time without waiting requests before the log warns again.
+const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -38,8 +38,8 @@ struct Connections {
     all: Vec<Weak<Streams>>,
     /// Number of entries at which ended connections are removed.
     room: usize,
-    /// Time of the last look at them.
-    looked: Option<Instant>,
+    /// Time of the last search for idle ones.
+    searched: Option<Instant>,
 }
 
 impl Admission {
@@ -52,12 +52,12 @@ impl Admission {
             connections: Mutex::new(Connections {
                 all: Vec::new(),
                 room: 64,
-                looked: None,
+                searched: None,
             }),
         }
     }
 
-    /// Adds a connection, whose requests may have to give way.
+    /// Adds a connection, which may be evicted.
     pub(super) fn join(&self, streams: &Arc<Streams>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if connections.all.len() >= connections.room {
@@ -79,7 +79,7 @@ impl Admission {
         loop {
             self.make_room();
             let now = Instant::now();
-            if let Ok(permit) = timeout_at(deadline.min(now + LOOK), &mut admitted).await {
+            if let Ok(permit) = timeout_at(deadline.min(now + SEARCH_INTERVAL), &mut admitted).await {
                 return permit.ok();
             }
             if deadline <= Instant::now() {
@@ -88,42 +88,45 @@ impl Admission {
         }
     }
 
-    /// Ends connections whose clients are idle, those with the most idle requests first, until all waiting requests
-    /// have room.
+    /// Evicts connections whose clients are idle, those with the most idle requests first, until all waiting requests
+    /// can be admitted.
     fn make_room(&self) {
         let now = Instant::now();
         let (idle, again) = {
             let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            let looked = connections.looked;
-            if looked.is_some_and(|looked| now < looked + LOOK) {
+            let searched = connections.searched;
+            if searched.is_some_and(|searched| now < searched + SEARCH_INTERVAL) {
                 return;
             }
-            connections.looked = Some(now);
+            connections.searched = Some(now);
             let open = connections.all.iter().filter_map(Weak::upgrade);
-            let Some(then) = now.checked_sub(RESPITE) else {
+            let Some(then) = now.checked_sub(MIN_WAIT) else {
                 return;
             };
             let idle = open.map(|streams| (streams.idle_since(then), streams));
             let mut idle: Vec<_> = idle.filter(|(requests, _)| *requests > 0).collect();
             idle.sort_unstable_by_key(|(requests, _)| Reverse(*requests));
-            (idle, looked.is_some_and(|looked| now < looked + QUIET))
+            (
+                idle,
+                searched.is_some_and(|searched| now < searched + WARNING_PAUSE),
+            )
         };
         let mut wanted = self.limit - self.queue.available_permits();
         let limit = self.limit;
         if again {
-            tracing::debug!(limit, waiting = wanted, "still too many requests over HTTP/2");
+            tracing::debug!(limit, waiting = wanted, "still at the limit of HTTP/2 requests");
         } else {
             tracing::warn!(
                 limit,
                 waiting = wanted,
-                "too many requests over HTTP/2: some wait, and connections whose clients stand still are ended"
+                "the limit of HTTP/2 requests is reached; further ones wait, and idle connections are evicted"
             );
         }
         for (_, streams) in idle {
             if wanted == 0 {
                 break;
             }
-            wanted = wanted.saturating_sub(streams.give_way());
+            wanted = wanted.saturating_sub(streams.evict());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! [`BodyScan`]: follows the body of an HTTP/1 request to find the start of the next head.
 //!
-//! hyper parses; this only counts. hyper ends the connection if it does not accept bytes as a body, so only accepted
-//! bytes matter here.
+//! hyper parses, and this file only counts bytes. hyper ends the connection if it does not accept bytes as a body, so
+//! malformed bodies need no care here.
 
 /// The part of a body that has not arrived yet.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! [`refusal`]: refuses requests that hyper accepts.
+//! [`refusal`]: refuses requests that hyper accepts, but that the specifications forbid.
 
 use super::refusal::Refusal;
 use http::{HeaderValue, Request, Uri, Version, header, uri::Authority};
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn over_http_2_a_host_that_differs_from_the_authority_is_none() {
+    fn over_http_2_a_host_that_differs_from_the_authority_is_refused() {
         for (target, hosts, agrees) in [
             ("http://a:5000/v2/", &[][..], true),
             ("http://a:5000/v2/", &["a:5000"], true),

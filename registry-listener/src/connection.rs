@@ -29,13 +29,13 @@ pub(super) async fn serve<Io, H: Handshake<Io>>(
 ) {
     tokio::select! {
         biased;
-        () = slot.lost() => tracing::debug!(%peer, "a connection whose client did nothing gave way to a new one"),
+        () = slot.lost() => tracing::debug!(%peer, "an idle connection was evicted for a new one"),
         () = run(shared, service, io, peer, slot, false) => {}
     }
     slot.leave();
 }
 
-/// Answers every request with 503, and soon ends the connection.
+/// Answers the requests on a connection with 503, and closes it after a short time.
 pub(super) async fn refuse<Io, H: Handshake<Io>>(
     shared: &Shared<H>,
     service: AnyService,
@@ -63,7 +63,7 @@ async fn run<Io, H: Handshake<Io>>(
         let established = shared.handshake.handshake(io, peer).await?;
         begin(established).await
     });
-    // Nothing has been asked yet: the end of the server is the end of the connection.
+    // Without a request, the connection ends at once at a shutdown.
     let begun = tokio::select! {
         begun = begun => begun,
         () = shared.stop.cancelled() => return,
@@ -71,12 +71,12 @@ async fn run<Io, H: Handshake<Io>>(
     let begun = match begun {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended before HTTP"),
-        Err(_) => return tracing::debug!(%peer, "a connection said nothing"),
+        Err(_) => return tracing::debug!(%peer, "a connection sent nothing in time"),
     };
     if !slot.busy() {
         return;
     }
-    shared.tls_hint.look_at(&begun.read, peer);
+    shared.tls_hint.check(&begun.read, peer);
     let host = Host {
         service,
         peer,
@@ -104,7 +104,7 @@ struct Begun<Io> {
 /// The first bytes of an HTTP/2 peer. RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Waits for the first byte, and for as many as it takes to recognize the protocol.
+/// Reads as many bytes as are necessary to recognize the protocol.
 async fn begin<Io: AsyncRead + Unpin>(established: Established<Io>) -> io::Result<Begun<Io>> {
     let Established {
         mut io,

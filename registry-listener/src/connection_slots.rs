@@ -1,9 +1,9 @@
-//! [`ConnectionSlots`]: the slots for connections, and the choice of the one that is closed when all are taken.
+//! [`ConnectionSlots`]: the slots for connections, and the choice of the connection to evict if all are taken.
 //!
-//! A connection costs nothing to open and little to keep. If no slot is free, a new connection gets the slot of the
-//! one that has been idle longest. If none is idle, one that waits for its client in the middle of a request gives
-//! way. Otherwise a client that keeps enough connections open would lock out all others. A connection that owes its
-//! client an answer keeps its slot.
+//! A client can open connections at no cost, and keep them at little cost. If no slot is free, the connection that has
+//! been idle longest is evicted for a new one. If none is idle, one is evicted that waits for its client in the middle of
+//! a request. Otherwise a client that keeps enough connections open would lock out all others. A connection whose answer
+//! is due is never evicted.
 
 use std::{
     cmp::Reverse,
@@ -16,19 +16,18 @@ use tokio::{
     time::Instant,
 };
 
-/// Minimum time for which a connection is idle before it gives way: its first or next byte may be in transit.
-const RESPITE: Duration = Duration::from_secs(1);
-/// Minimum time for which a client has been awaited, to send more of a request or receive more of an answer, before
-/// its connection gives way.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Minimum idle time of a connection before it may be evicted: its first or next byte may be in transit.
+const MIN_IDLE: Duration = Duration::from_secs(1);
+/// Minimum time for which a connection has waited for its client, to send or receive more, before it may be evicted.
+const MIN_WAIT: Duration = Duration::from_secs(5);
 
 /// The use of a connection after the first request.
 pub(super) trait Occupant: Debug + Send + Sync {
     /// Returns the wait, if nothing can continue without the client.
     fn waits(&self) -> Option<Waits>;
 
-    /// Gives up the slot, if nothing has happened since then. Returns the permit that another connection needs.
-    fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit>;
+    /// Evicts the connection, if it has waited for its client since then. Returns its permit.
+    fn evict(&self, since: Instant) -> Option<OwnedSemaphorePermit>;
 }
 
 /// A wait for the client, without which nothing on the connection continues.
@@ -57,13 +56,13 @@ impl ConnectionSlots {
         }
     }
 
-    /// Takes a slot for a new connection, possibly one whose client is idle. `None` if all are busy.
+    /// Takes a slot for a new connection, and evicts another one if necessary. Returns `None` if all are busy.
     pub(super) fn take(&mut self) -> Option<Arc<ConnectionSlot>> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => self.make_room()?,
         };
-        // At most every so many connections, so that each pays for one look at one slot.
+        // Once per `limit` connections or less often, so that the average cost per connection is constant.
         if self.taken.len() >= self.limit.saturating_mul(2) {
             self.taken.retain(|slot| slot.strong_count() > 0);
         }
@@ -73,13 +72,13 @@ impl ConnectionSlots {
     }
 
     fn make_room(&self) -> Option<OwnedSemaphorePermit> {
-        let idle = self.longest_idle().and_then(|slot| slot.give_way());
+        let idle = self.longest_idle().and_then(|slot| slot.evict());
         idle.or_else(|| self.heaviest_waiting())
     }
 
-    /// Ends the connection that holds the most memory while it waits for its client.
+    /// Evicts the connection that holds the most memory while it waits for its client.
     fn heaviest_waiting(&self) -> Option<OwnedSemaphorePermit> {
-        let since = Instant::now().checked_sub(PATIENCE)?;
+        let since = Instant::now().checked_sub(MIN_WAIT)?;
         let waiting = self.taken.iter().filter_map(|slot| {
             let occupant = slot.upgrade()?.occupant.get()?.upgrade()?;
             let waits = occupant.waits().filter(|waits| waits.since <= since)?;
@@ -87,10 +86,10 @@ impl ConnectionSlots {
         });
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable_by_key(|(waits, _)| (Reverse(waits.holds), waits.since));
-        waiting.iter().find_map(|(_, occupant)| occupant.give_way(since))
+        waiting.iter().find_map(|(_, occupant)| occupant.evict(since))
     }
 
-    /// Returns the slot that has been idle longest. Reads all of them, which is done only if none is free.
+    /// Returns the slot that has been idle longest. Reads all slots, so it is called only if none is free.
     fn longest_idle(&self) -> Option<Arc<ConnectionSlot>> {
         let longest = self.taken.iter().filter_map(|slot| {
             let slot = slot.upgrade()?;
@@ -98,7 +97,7 @@ impl ConnectionSlots {
             Some((since, slot))
         });
         let (since, slot) = longest.min_by_key(|(since, _)| *since)?;
-        (since.elapsed() >= RESPITE).then_some(slot)
+        (since.elapsed() >= MIN_IDLE).then_some(slot)
     }
 }
 
@@ -115,7 +114,7 @@ pub(super) struct ConnectionSlot {
 struct State {
     /// Time since which nothing is requested of the connection.
     idle: Option<Instant>,
-    /// True if the slot was given to another connection, or given up.
+    /// True if the connection was evicted or has ended.
     lost: bool,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -134,7 +133,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// Returns the slot of a connection that is only open to be refused. No other connection can take it.
+    /// Returns a slot for a connection that is refused. No other connection can take it.
     pub(super) fn to_be_refused() -> Arc<Self> {
         Arc::new(Self::new(None))
     }
@@ -143,13 +142,13 @@ impl ConnectionSlot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the occupant that is asked for the slot while it is not idle.
+    /// Sets the occupant, which decides about an eviction while the connection is not idle.
     pub(super) fn occupied_by(&self, occupant: Weak<dyn Occupant>) {
         // A connection has one protocol.
         _ = self.occupant.set(occupant);
     }
 
-    /// Records a request: from now on the connection keeps its slot. Returns false if the slot is lost already; then
+    /// Records a request: from now on the connection is not idle. Returns false if the slot is lost already. Then
     /// nothing may be begun.
     pub(super) fn busy(&self) -> bool {
         let mut state = self.state();
@@ -165,7 +164,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// Waits until the slot has been given to another connection.
+    /// Waits until the slot has been released for another connection.
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
@@ -178,15 +177,15 @@ impl ConnectionSlot {
         state.permit = None;
     }
 
-    /// Gives up the slot, unless a request has just arrived. Returns the permit that another connection needs.
-    fn give_way(&self) -> Option<OwnedSemaphorePermit> {
+    /// Evicts the connection, unless a request has just arrived. Returns its permit.
+    fn evict(&self) -> Option<OwnedSemaphorePermit> {
         let mut state = self.state();
         state.idle.take()?;
         self.lose(&mut state)
     }
 
-    /// Gives up the slot. Returns the permit that another connection needs.
-    pub(super) fn surrender(&self) -> Option<OwnedSemaphorePermit> {
+    /// Releases the slot. Returns its permit.
+    pub(super) fn release(&self) -> Option<OwnedSemaphorePermit> {
         self.lose(&mut self.state())
     }
 
@@ -204,43 +203,43 @@ mod tests {
     use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_that_is_idle_longest_gives_way() {
+    async fn the_connection_that_is_idle_longest_is_evicted() {
         let mut slots = ConnectionSlots::new(3);
         let busy = slots.take().unwrap();
         assert!(busy.busy());
-        advance(RESPITE).await;
+        advance(MIN_IDLE).await;
         let silent = slots.take().unwrap();
-        advance(RESPITE / 2).await;
+        advance(MIN_IDLE / 2).await;
         let answered = slots.take().unwrap();
         assert!(answered.busy());
         answered.idle();
         assert!(slots.take().is_none(), "neither has been idle for long");
 
-        advance(RESPITE / 2).await;
+        advance(MIN_IDLE / 2).await;
         let first = slots.take().unwrap();
         silent.lost().await;
-        assert!(!silent.busy(), "what arrives now is too late");
+        assert!(!silent.busy(), "a request is too late now");
         assert!(slots.take().is_none());
 
-        advance(RESPITE / 2).await;
+        advance(MIN_IDLE / 2).await;
         let second = slots.take().unwrap();
         answered.lost().await;
         assert!(busy.busy() && first.busy() && second.busy());
-        advance(RESPITE * 2).await;
+        advance(MIN_IDLE * 2).await;
         assert!(slots.take().is_none(), "all are busy");
         second.leave();
         assert!(slots.take().is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_byte_that_came_first_keeps_the_place() {
+    async fn a_request_that_came_first_keeps_the_slot() {
         let mut slots = ConnectionSlots::new(1);
         let slot = slots.take().unwrap();
-        advance(RESPITE).await;
+        advance(MIN_IDLE).await;
         let found = slots.longest_idle().unwrap();
         assert!(slot.busy());
 
-        assert!(found.give_way().is_none());
+        assert!(found.evict().is_none());
         assert!(slot.busy());
     }
 
@@ -262,14 +261,14 @@ mod tests {
             self.1
         }
 
-        fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
+        fn evict(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
             self.waits().filter(|waits| waits.since <= since)?;
-            self.0.surrender()
+            self.0.release()
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_those_that_wait_for_their_clients_the_heaviest_gives_way() {
+    async fn of_connections_that_wait_for_their_clients_the_heaviest_is_evicted() {
         let mut slots = ConnectionSlots::new(5);
         let taken: Vec<_> = (0..5).map(|_| slots.take().unwrap()).collect();
         let begun = Instant::now();
@@ -284,7 +283,7 @@ mod tests {
             waits(1, 20),
             waits(0, 20),
             waits(3, 1000),
-            // An answer is owed.
+            // An answer is due.
             None,
         ];
         let _occupants: Vec<_> = taken
@@ -293,25 +292,25 @@ mod tests {
             .map(|(slot, waits)| Holding::of(slot, waits))
             .collect();
 
-        advance(PATIENCE - Duration::from_millis(1)).await;
+        advance(MIN_WAIT - Duration::from_millis(1)).await;
         assert!(slots.take().is_none(), "none has waited for long");
         advance(Duration::from_secs(2)).await;
         let mut new = Vec::new();
-        for gives_way in [2, 1, 0] {
+        for evicted in [2, 1, 0] {
             let slot = slots.take().unwrap();
             assert!(slot.busy());
             new.push(slot);
-            taken[gives_way].lost().await;
-            assert!(!taken[gives_way].busy());
+            taken[evicted].lost().await;
+            assert!(!taken[evicted].busy());
         }
         assert!(
             slots.take().is_none(),
-            "one has not waited for long, and one is owed an answer"
+            "one has not waited for long, and the answer of one is due"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_have_left_are_forgotten() {
+    async fn ended_connections_take_no_memory() {
         let mut slots = ConnectionSlots::new(4);
         for _ in 0..100 {
             drop(slots.take().unwrap());

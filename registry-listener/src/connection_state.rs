@@ -20,10 +20,11 @@ use std::{
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-/// Maximum part of a request's body in memory: a whole manifest, or the piece of an upload that is being written.
+/// Maximum number of bytes of a body that are assumed to be in memory: a whole manifest, or the piece of an upload that
+/// is being written.
 const MOST_RECEIVED: usize = 4 << 20;
-/// Maximum number of bytes of an unwanted body received to keep the connection: receiving fewer costs less than a new
-/// one.
+/// Maximum number of bytes of an unwanted body that are received to keep the connection: that costs less than a new
+/// connection.
 const WORTH_KEEPING: u64 = 256 << 10;
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(super) struct ConnectionState {
 
 #[derive(Debug)]
 struct Inner {
-    /// Number of requests so far. The body of an ended request says nothing about the bytes that arrive now.
+    /// Number of requests so far, which identifies the current one. Reports about earlier ones are ignored.
     requests: u64,
     /// True while a request is being answered.
     busy: bool,
@@ -49,9 +50,9 @@ struct Inner {
     head: HeadScan,
     /// Start of the head that is not complete yet.
     head_began: Option<Instant>,
-    /// Time since which the peer takes no bytes.
+    /// Time since which the peer accepts no bytes.
     blocked: Option<Instant>,
-    /// True if the peer has taken some of this answer after a wait.
+    /// True if the peer has accepted a part of this answer after a wait.
     taken: bool,
     /// Number of bytes of answers passed to hyper, but not to the system.
     queued: usize,
@@ -79,7 +80,7 @@ struct Leftover {
 }
 
 impl ConnectionState {
-    /// Begins with a connection whose first byte has arrived.
+    /// Creates the state of a connection whose first byte has arrived.
     pub(super) fn new(timeouts: Timeouts, limits: ConnectionLimits, slot: Arc<ConnectionSlot>) -> Arc<Self> {
         let now = Instant::now();
         let this = Arc::new(Self {
@@ -119,10 +120,11 @@ impl ConnectionState {
         &self.timeouts
     }
 
-    /// Records that bytes arrived. Returns the number of them that may be passed on. Bytes behind a head wait until
-    /// the head is a request, since only then is it known whether they are a body or another head. Bytes behind a body
-    /// are a head, and are scanned even if hyper reads them together with the body. `None` if the head grows beyond
-    /// its limit, or the connection has lost its slot.
+    /// Records bytes that arrived. Returns the number of them that may be passed on, or `None` if the head exceeds its
+    /// limit or the connection has lost its slot.
+    ///
+    /// Bytes after a head wait until the head is a request, because only then it is known if they are a body or another
+    /// head. Bytes after a body are a head, and are scanned even if hyper reads them together with the body.
     pub(super) fn received(&self, bytes: &[u8]) -> Option<usize> {
         let mut state = self.lock();
         if let Some(body) = &mut state.body {
@@ -149,16 +151,16 @@ impl ConnectionState {
         fits.then_some(taken)
     }
 
-    /// Records that the peer takes no bytes.
+    /// Records that the peer accepts no more bytes.
     pub(super) fn blocked(&self) {
         self.lock().blocked.get_or_insert_with(Instant::now);
     }
 
-    /// Records that the peer has taken this number of bytes.
+    /// Records that the peer has accepted this number of bytes.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.lock();
         state.taken |= state.blocked.take().is_some();
-        // Heads and what stands for files were not counted.
+        // Heads and stand-ins for files were not counted.
         state.queued = state.queued.saturating_sub(bytes);
     }
 
@@ -201,8 +203,8 @@ impl ConnectionState {
         }
     }
 
-    /// Returns true if hyper's answer must not be sent, because a better one will be. If hyper writes without a
-    /// request, it sends its own empty answer to a head that it cannot parse, or that has too many lines.
+    /// Returns true if bytes are an empty answer of hyper, which is replaced. hyper writes without a request only if it
+    /// cannot parse a head, or if the head has too many lines.
     pub(super) fn replaces_answer(&self, answer: &[u8]) -> bool {
         let mut state = self.lock();
         let replaces = !state.busy && state.flushed;
@@ -222,7 +224,7 @@ impl ConnectionState {
     pub(super) fn begin(&self, body: Option<BodyScan>) -> (u64, Option<Refusal>) {
         let mut state = self.lock();
         state.requests += 1;
-        // The body before it has come to its end, whether that was noticed or not.
+        // The body of the previous request has ended, even if that was not reported.
         state.leftover = None;
         state.busy = true;
         state.taken = false;
@@ -254,8 +256,8 @@ impl ConnectionState {
         }
     }
 
-    /// Records that a request's body is no longer wanted. The rest is received if it is known to be short and
-    /// expected; otherwise the connection ends with this request's answer.
+    /// Records that nothing reads the body of a request any more. The rest is received if it is expected and known to be
+    /// short. Otherwise the connection ends with the answer to this request.
     pub(super) fn body_dropped(&self, request: u64, body: Incoming, comes: bool) {
         let mut state = self.lock();
         if state.requests != request {
@@ -271,20 +273,20 @@ impl ConnectionState {
                 waker.wake();
             }
         } else {
-            // hyper reads no further when it finds that nobody has the rest.
+            // hyper stops reading when it finds that the body was dropped.
             state.unread = Some(until);
         }
     }
 
-    /// Records that there is an answer. Returns true if the connection ends with it.
+    /// Records that the answer has begun. Returns true if the connection ends with it.
     pub(super) fn answered(&self) -> bool {
         let mut state = self.lock();
         state.receiving = None;
         state.unread.is_some()
     }
 
-    /// Records that a request has been answered, or its answer given up. The peer may still take long to receive the
-    /// part that hyper holds: [`flushed`](Self::flushed) records the end of that.
+    /// Records that the answer to a request has been passed on or abandoned. The peer may still need time to receive the
+    /// part that hyper holds, whose end [`flushed`](Self::flushed) records.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.busy = false;
@@ -304,7 +306,7 @@ impl ConnectionState {
         let Some(leftover) = &mut state.leftover else {
             return;
         };
-        // Asking for the next frame wakes the connection, which wakes this task: one frame a turn is no standstill.
+        // One frame per poll, so that other work of the connection is not delayed.
         match Pin::new(&mut leftover.body).poll_frame(context) {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(_))) => context.waker().wake_by_ref(),
@@ -317,7 +319,7 @@ impl ConnectionState {
         }
     }
 
-    /// Makes the slot available to others if nothing is being requested, received or sent.
+    /// Marks the slot as idle if nothing is being requested, received or sent.
     fn rest(&self, state: &Inner) {
         let resting = !state.busy
             && state.flushed
@@ -342,7 +344,7 @@ impl ConnectionState {
             .as_ref()
             .is_some_and(|leftover| leftover.until <= now)
         {
-            // hyper closes when it finds that nobody reads the rest.
+            // hyper closes the connection when it finds that the body was dropped.
             state.give_up_leftover();
             return false;
         }
@@ -371,11 +373,11 @@ impl Occupant for ConnectionState {
         self.lock().waits()
     }
 
-    fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
-        // Whatever happens next on the connection waits for this, and finds that the slot is lost.
+    fn evict(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
+        // Under this lock, so that the next event on the connection finds that the slot is lost.
         let state = self.lock();
         state.waits().filter(|waits| waits.since <= since)?;
-        self.slot.surrender()
+        self.slot.release()
     }
 }
 

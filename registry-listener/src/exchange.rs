@@ -45,8 +45,8 @@ pub(super) struct Host {
     pub(super) observer: Observer,
 }
 
-/// Answers a request of an HTTP/1 connection. The request counts as begun when this returns, since hyper may read on
-/// before it polls.
+/// Answers a request of an HTTP/1 connection. The request is recorded before this returns, because hyper may read more
+/// bytes before it polls the future.
 pub(super) fn http1(
     host: Host,
     state: Arc<ConnectionState>,
@@ -66,8 +66,8 @@ pub(super) fn http1(
 
 /// Answers a request of an HTTP/2 connection.
 ///
-/// A request beyond the limit that has no body is refused with a reset that says that nothing was done (RFC 9113,
-/// 8.7). HTTP clients repeat it by themselves. They cannot repeat a request with a body, so its sender gets an answer.
+/// A request beyond the limit that has no body is refused with `REFUSED_STREAM`: it was not processed (RFC 9113, 8.7).
+/// HTTP clients repeat it by themselves. They cannot repeat a request with a body, so it gets an answer.
 pub(super) async fn http2(
     host: Host,
     admission: Arc<Admission>,
@@ -107,7 +107,7 @@ async fn answer(
         Some(refusal) => {
             host.observer
                 .tell(|| Refused::request(host.peer, &request, refusal));
-            // The wrapper decides what becomes of the body.
+            // Dropping the wrapper reports the unread body.
             drop(exchange.received(request, &stalled));
             refusal.response()
         }
@@ -128,7 +128,7 @@ async fn answer(
                         }
                         _ => Refusal::BodyIdle,
                     };
-                    // Before the unusable answer is dropped, upon which layers record what has become of it.
+                    // Before the unusable answer is dropped, because layers read this at that time.
                     overruled.by(instead.status(), instead.body().len() as u64);
                     instead.response()
                 }
@@ -149,7 +149,7 @@ fn host_of_target<B>(request: &mut Request<B>) {
     }
 }
 
-/// A request that is being answered; dropped when its answer has been passed on or given up.
+/// A request that is being answered. It is dropped when its answer has been passed on or abandoned.
 #[derive(Debug)]
 enum Exchange {
     Http1(Http1),
@@ -208,14 +208,13 @@ impl Exchange {
     }
 }
 
-/// The body of an answer; the exchange ends with it.
+/// The body of an answer. The exchange ends with it.
 ///
-/// Over HTTP/2 only one piece is in flight. hyper polls for a piece before it knows whether the client has room for
-/// it. hyper then holds it in addition to the previous one, which is held whole while there is room for only a part of
-/// it.
+/// Over HTTP/2 only one piece is in flight. hyper would otherwise poll for the next piece before the client has a window
+/// for it, and hold it in addition to the previous one.
 pub(super) struct AnswerBody {
     body: AnyBody,
-    /// Files of a connection on which frames may be stand-ins for bytes of a file.
+    /// Files of a connection on which frames may be stand-ins for their bytes.
     outgoing: Option<Arc<Outgoing>>,
     exchange: Exchange,
 }
@@ -240,7 +239,7 @@ impl HttpBody for AnswerBody {
                         .is_some_and(|outgoing| !outgoing.pass(data))
                     {
                         tracing::error!(
-                            "a layer around the registry changes the bodies of answers, which `sendfile` rules out; \
+                            "a layer around the registry changes the bodies of responses, which `sendfile` does not allow; \
                              the connection is cut"
                         );
                         return Poll::Ready(Some(Err(Changed.into())));
@@ -281,7 +280,7 @@ struct Changed;
 
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a layer has changed it")
+        f.write_str("a layer has changed the body")
     }
 }
 

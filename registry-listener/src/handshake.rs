@@ -6,17 +6,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The step on a connection before HTTP: TLS, or nothing ([`Plain`]).
 ///
-/// The [`Server`](super::Server) calls it in the connection's own task, so a slow peer delays nobody else. The
-/// handshake and the peer's first byte together have the time of
-/// [`Timeouts::first_byte`](super::Timeouts::first_byte). An implementation therefore needs no timer, and has to be
-/// safe to drop at any point. `Io` is the listener's connection.
+/// The [`Server`](super::Server) calls it in the task of the connection, so a slow peer does not delay others.
+/// [`Timeouts::first_byte`](super::Timeouts::first_byte) limits the time of the handshake and the first byte together.
+/// An implementation therefore needs no timer, and its future can be dropped at any point. `Io` is the connection of the
+/// [`Listener`](super::Listener).
 ///
 /// ```
 /// use registry_listener::{Established, Handshake};
 /// use std::{io, net::SocketAddr};
 /// use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 ///
-/// /// Reads one line with the client's address, as a proxy sends it.
+/// /// Skips a line that a proxy sends first.
 /// struct SkipLine;
 ///
 /// impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<Io> for SkipLine {
@@ -36,8 +36,8 @@ pub trait Handshake<Io>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any error ends the connection before HTTP. It is only logged at debug level. An implementation that wants to
-    /// inform the peer does so before it fails.
+    /// An error ends the connection, and is logged at debug level. An implementation that informs the peer does so before
+    /// it returns.
     fn handshake(
         &self,
         io: Io,
@@ -45,7 +45,7 @@ pub trait Handshake<Io>: Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<Established<Self::Io>>> + Send;
 }
 
-/// A connection on which HTTP can be spoken.
+/// A connection that is ready for HTTP.
 #[derive(Debug)]
 pub struct Established<Io> {
     pub(super) io: Io,
@@ -54,7 +54,7 @@ pub struct Established<Io> {
 }
 
 impl<Io> Established<Io> {
-    /// Returns a connection whose first bytes determine its protocol.
+    /// Creates a connection whose first bytes determine its protocol.
     #[must_use]
     pub fn new(io: Io) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl<Io> Established<Io> {
         }
     }
 
-    /// Adds these extensions to each request of the connection, such as the peer's certificate.
+    /// Sets extensions for each request of the connection, such as the certificate of the peer.
     #[must_use]
     pub fn with_extensions(self, extensions: Extensions) -> Self {
         Self { extensions, ..self }

@@ -1,15 +1,14 @@
 //! [`HeadScan`]: follows the head of an HTTP/1 request.
 //!
-//! hyper parses; this only counts bytes, so that a head can be refused before it is complete. It also detects headers
-//! that must not occur together. By the specification (RFC 9112, 6.3) `Transfer-Encoding` overrides `Content-Length`,
-//! and hyper drops the latter silently. With a proxy in front that decides the other way, that would allow a smuggled
-//! request.
+//! hyper parses, and this file only counts bytes, so that a head can be refused before it is complete. It also detects
+//! headers that must not occur together. By RFC 9112, 6.3, `Transfer-Encoding` overrides `Content-Length`, and hyper drops
+//! the latter silently. A proxy in front may decide the other way, which would allow request smuggling.
 
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 const CONTENT_LENGTH: &[u8] = b"content-length";
 /// The length of the longer name.
 const LONGEST: usize = TRANSFER_ENCODING.len();
-/// Maximum number of bytes kept of the first line: for a log, in case this is not a request.
+/// Maximum number of bytes kept of the first line, for a log.
 const KEPT: usize = 512;
 
 /// Observations on one head so far.
@@ -61,7 +60,7 @@ impl HeadScan {
                     let name = self.line.get(..self.filled).unwrap_or_default();
                     self.transfer_encoding |= name == TRANSFER_ENCODING;
                     self.content_length |= name == CONTENT_LENGTH;
-                    // What follows is a value.
+                    // The rest of the line is a value.
                     self.filled = LONGEST + 1;
                 }
                 _ => {
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lengths_are_noticed_however_they_are_cut_and_spelled() {
+    fn two_lengths_are_detected_in_any_case_and_in_any_pieces() {
         let text = "\r\nPUT / HTTP/1.1\r\nHost: x\r\nCONTENT-LENGTH: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert!(scan(text).has_two_lengths());
         assert!(scan(&text.replace("\r\n", "\n")).has_two_lengths());
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn values_other_names_and_the_body_are_not_taken_for_them() {
+    fn values_other_names_and_bodies_are_not_lengths() {
         for text in [
             "PUT / HTTP/1.1\r\nContent-Length: 5\r\nX: transfer-encoding: chunked\r\n\r\n",
             "PUT / HTTP/1.1\r\nContent-Length: 5\r\nX-Transfer-Encoding: chunked\r\n\r\n",

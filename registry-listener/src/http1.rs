@@ -27,16 +27,16 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// Maximum number of header lines per request here. It is higher than the registry's own limit, so that the registry
-/// refuses.
+/// Maximum number of header lines per request. It is higher than the limit of the registry, which refuses with a better
+/// message.
 const HEADER_LINES: usize = 512;
-/// Maximum duration of the end of a connection: the last answer, and the closing message of TLS.
+/// Maximum duration of the last writes on a connection: the last answer, and the closing message of TLS.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Maximum number of bytes read at once, or gathered for a write. Pieces of a body are parts of the buffer they were
-/// read into, and keep all of it. Larger buffers cost memory with every upload; smaller ones cost more system calls.
+/// Maximum number of bytes in one read, or gathered for a write. A piece of a body keeps the whole buffer that it was
+/// read into. Larger buffers cost more memory per upload, and smaller ones more system calls.
 const BUFFER: usize = 128 << 10;
-/// The same limit if large answers are files and need no memory.
+/// The same limit for a connection on which the system sends files, whose bytes need no memory.
 const BUFFER_BESIDE_FILES: usize = 256 << 10;
 
 pub(super) async fn serve<H, Io>(
@@ -65,11 +65,11 @@ pub(super) async fn serve<H, Io>(
     };
     let io = TokioIo::new(Watched::new(io, Arc::clone(&state)));
     let mut connection = Builder::new()
-        // Its timers know heads only; `ConnectionState` has them all.
+        // The timers of hyper are for heads only. `ConnectionState` has all deadlines.
         .header_read_timeout(None)
         .max_buf_size(buffer)
         .max_headers(HEADER_LINES)
-        // Bodies are handed to the socket as they are, and never copied together.
+        // Pieces of bodies are passed to the socket without a copy.
         .writev(true)
         .serve_connection(io, service);
     let mut stopped = pin!(shared.stop.cancelled());
@@ -97,7 +97,7 @@ pub(super) async fn serve<H, Io>(
     match ended {
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
-        None => tracing::debug!(%peer, "a connection took too long"),
+        None => tracing::debug!(%peer, "a connection was closed by a timeout"),
     }
     let (refusal, unread) = state.ended();
     if let Some(refusal) = refusal {
@@ -106,7 +106,7 @@ pub(super) async fn serve<H, Io>(
             .tell(|| Refused::line(peer, state.first_line(), refusal));
     }
     let mut io = connection.into_parts().io.into_inner().into_inner().into_inner();
-    // What is not done by then is cut off.
+    // What is not sent or received by then is cut off.
     if let (Ok(Ok(())), Some(until)) = (timeout(LINGER, end(&mut io, refusal)).await, unread) {
         let _ = timeout_at(until, discard(&mut io, shared.limits.discarded_body)).await;
     }
@@ -120,13 +120,13 @@ async fn end<Io: AsyncWrite + Unpin>(io: &mut Io, refusal: Option<Refusal>) -> i
     io.shutdown().await
 }
 
-/// Receives unwanted bytes until the peer closes. Closing with unread bytes would reset the connection, and the peer
-/// would lose an answer that it has not read yet.
+/// Receives unwanted bytes until the peer closes the connection. A close with unread bytes resets the connection, and the
+/// peer loses an answer that it has not read yet.
 async fn discard<Io: AsyncRead + Unpin>(io: &mut Io, most: u64) -> io::Result<()> {
-    let mut nobody_reads_this = vec![0; 16 << 10];
+    let mut discarded = vec![0; 16 << 10];
     let mut left = most;
     loop {
-        match io.read(&mut nobody_reads_this).await? as u64 {
+        match io.read(&mut discarded).await? as u64 {
             0 => return Ok(()),
             read if read > left => return Ok(()),
             read => left -= read,

@@ -22,19 +22,19 @@ use tokio::{
     time::Instant,
 };
 
-/// Number of bytes that a peer may send before they are read, per request and in total: enough for a gigabit over 30
-/// ms.
+/// Number of bytes that a peer may send before they are read, per request and in total: enough for 1 Gbit/s with a round
+/// trip of 30 ms.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-/// Maximum size of a frame from a peer: fewer, larger pieces of an upload.
+/// Maximum size of a frame from a peer. Large frames are fewer pieces of an upload.
 const FRAME: u32 = 64 << 10;
 /// Maximum number of bytes of each answer that wait for a slow peer.
 const SEND_BUFFER: usize = 128 << 10;
-/// Maximum number of requests that a peer may reset before they are handled, and of its errors. Beyond that the peer
-/// is told to calm down and the connection ends. CVE-2023-44487.
+/// Maximum number of requests that a peer may reset before they are handled, and of its errors. Beyond them the
+/// connection ends with `ENHANCE_YOUR_CALM`. CVE-2023-44487.
 const RESETS: usize = 20;
 const ERRORS: usize = 256;
-/// Time for which a peer that was told of the end may keep the connection without a request: one may be in transit.
+/// Time for which a peer may keep the connection without a request after it was told of the end.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve<H, Io>(
@@ -108,7 +108,7 @@ pub(super) async fn serve<H, Io>(
     match ended {
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
-        None => tracing::debug!(%peer, "a connection took too long"),
+        None => tracing::debug!(%peer, "a connection was closed by a timeout"),
     }
 }
 
@@ -141,7 +141,7 @@ impl Phase {
         match self {
             Self::Serving if refusing && streams.any() => Some(goodbye),
             Self::Serving | Self::Finishing => match streams.expire(now) {
-                Some(Expired::Stalled | Expired::GivesWay) => None,
+                Some(Expired::Stalled | Expired::Evicted) => None,
                 Some(Expired::Idle) => Some(goodbye),
                 None => Some(self),
             },

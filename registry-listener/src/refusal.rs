@@ -17,7 +17,7 @@ pub(super) enum Refusal {
     Requests,
     /// The head is larger than allowed.
     HeadTooLarge,
-    /// The bytes are not HTTP, or break its rules.
+    /// The bytes are not a valid HTTP request.
     Malformed,
     /// The head gives two lengths of its body: the bytes after it could be taken for another request.
     TwoLengths,
@@ -37,12 +37,12 @@ impl Refusal {
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorCode::Unavailable,
-                "too many connections, try again later",
+                "too many connections; try again later",
             ),
             Self::Requests => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorCode::Unavailable,
-                "too many requests at once, try again later",
+                "too many concurrent requests; try again later",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -52,22 +52,22 @@ impl Refusal {
             Self::Malformed => (
                 StatusCode::BAD_REQUEST,
                 ErrorCode::Unsupported,
-                "this is not an HTTP request; is the client speaking TLS to a plain port?",
+                "not a valid HTTP request; the client may be using TLS on a port without TLS",
             ),
             Self::TwoLengths => (
                 StatusCode::BAD_REQUEST,
                 ErrorCode::Unsupported,
-                "a request has a Content-Length or a Transfer-Encoding, not both",
+                "a request must not have both Content-Length and Transfer-Encoding",
             ),
             Self::TransferCoding => (
                 StatusCode::NOT_IMPLEMENTED,
                 ErrorCode::Unsupported,
-                "the only Transfer-Encoding is chunked",
+                "unsupported Transfer-Encoding; only chunked is supported",
             ),
             Self::Host => (
                 StatusCode::BAD_REQUEST,
                 ErrorCode::Unsupported,
-                "a request names one host: in one Host header, or in :authority and none that differs",
+                "a request must name one host, in a single Host header or in :authority",
             ),
             Self::BodyIdle => (
                 StatusCode::REQUEST_TIMEOUT,
@@ -104,7 +104,7 @@ impl Refusal {
         response
     }
 
-    /// Returns the answer to bytes that never became a request, as it is sent.
+    /// Returns the bytes of the answer to a head that never became a request.
     pub(super) fn bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.body());
         let head = format!(

@@ -1,10 +1,18 @@
-//! [`Refused`]: facts for an access log that the router does not know.
+//! [`Refused`]: a request that no layer of the service has seen, for an access log.
 
 use super::refusal::Refusal;
 use http::{HeaderMap, Method, Request, StatusCode};
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-/// A request that the listener refused by itself, before any router: for a log.
+/// A request that the server has refused by itself, before the service: for a log.
+///
+/// ```
+/// use registry_listener::Refused;
+///
+/// fn line(refused: &Refused) -> String {
+///     format!("{} {:?} {} {}", refused.peer, refused.line, refused.status.as_u16(), refused.sent)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refused {
@@ -14,9 +22,9 @@ pub struct Refused {
     pub line: String,
     /// The headers, if they could be read.
     pub headers: HeaderMap,
-    /// The answer's status. A request over HTTP/2 that was reset as not begun (`REFUSED_STREAM`) has 503.
+    /// The status of the answer; 503 for an HTTP/2 request that was reset with `REFUSED_STREAM`.
     pub status: StatusCode,
-    /// Number of bytes of the answer's body.
+    /// Number of bytes in the body of the answer.
     pub sent: u64,
 }
 

@@ -116,7 +116,7 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                // The client may still be sending, and has to see the answer.
+                // The client may still be sending, and has to receive the answer.
                 if let (Some(body), Some((state, number))) = (this.body.take(), this.connection.take()) {
                     state.body_dropped(number, body, false);
                 }
@@ -178,7 +178,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Reason::Broken(_) => "the connection broke",
-            Reason::Idle => "nothing has come for too long",
+            Reason::Idle => "nothing arrived for too long",
         })
     }
 }

@@ -353,7 +353,7 @@ impl<H> Connections<H> {
         }
         if !std::mem::replace(&mut self.full, true) {
             let limit = shared.limits.connections;
-            tracing::warn!(%peer, limit, "too many connections, and none is idle; new ones are refused");
+            tracing::warn!(%peer, limit, "the limit of connections is reached, and none can be evicted; new ones are refused");
         }
         if let Ok(slot) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.running.spawn(async move {
@@ -386,6 +386,6 @@ fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "a request panicked; its connection is closed");
+        tracing::error!(%error, "a request panicked; its connection was closed");
     }
 }

@@ -14,34 +14,35 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// From the start of the connection to its first byte of HTTP, including the handshake. 30 s.
+    /// Time from the start of a connection to its first byte of HTTP, including the handshake. Default: 30 s.
     pub first_byte: Duration,
-    /// From the first byte of a request to the end of its headers. 30 s.
+    /// Time from the first byte of a request to the end of its headers. Default: 30 s.
     pub header: Duration,
-    /// Time without progress within a body: the client sends nothing, or, during an answer, reads nothing. 900 s, as a
-    /// client may compress a large layer while it sends it. A client that sends nothing is answered 408.
+    /// Time without progress within a body: the client sends nothing or, during a response, reads nothing. Default:
+    /// 900 s, because a client may compress a large layer while it sends it. A client that sends nothing gets 408.
     ///
-    /// Over HTTP/2 a client has to answer pings meanwhile: one whose process is paused is cut off after
+    /// Over HTTP/2 a client also has to answer pings. A client whose process is stopped is cut off after
     /// [`ping_interval`](Self::ping_interval) and [`ping`](Self::ping).
     pub body_idle: Duration,
-    /// Time until a client has taken the first part of an answer. Over HTTP/2 that is a piece of it; over HTTP/1,
-    /// everything beyond the initial room of its connection. 60 s, since such a request costs the client only a few
-    /// bytes. A client that has taken some may pause for [`body_idle`](Self::body_idle). At the end of this time the
-    /// connection is closed.
+    /// Time until a client has read the first part of a response. Over HTTP/2 this is one piece. Over HTTP/1 it is the
+    /// part that does not fit into the buffers of the connection. Default: 60 s, because such a request costs the client
+    /// only a few bytes. Then the connection is closed. A client that has read a part may pause for
+    /// [`body_idle`](Self::body_idle).
     pub first_write_timeout: Duration,
-    /// Time for which a request over HTTP/2 waits while there are [`ConnectionLimits::all_streams`]. 10 s. It is then refused
-    /// with the reset that says that nothing was done (`REFUSED_STREAM`), upon which HTTP clients repeat it. If it has
-    /// a body, it is answered 503 with `Retry-After`.
+    /// Time for which an HTTP/2 request waits while [`ConnectionLimits::all_streams`] are open. Default: 10 s. Then the
+    /// stream is reset with `REFUSED_STREAM`, and HTTP clients repeat the request. A request with a body gets 503 with
+    /// `Retry-After`.
     pub queue: Duration,
-    /// Time between two requests. 300 s.
+    /// Time between two requests. Default: 300 s.
     pub keep_alive: Duration,
-    /// Time without a byte after which an HTTP/2 peer is sent a ping. 60 s.
+    /// Time without a byte after which an HTTP/2 peer gets a ping. Default: 60 s.
     pub ping_interval: Duration,
-    /// Time within which an HTTP/2 peer has to answer a ping. 20 s.
+    /// Time within which an HTTP/2 peer has to answer a ping. Default: 20 s.
     pub ping: Duration,
-    /// Time for receiving the rest of a body after an early answer, see [`ConnectionLimits::discarded_body`]. 5 s.
+    /// Time to receive the rest of a body after an early answer, see [`ConnectionLimits::discarded_body`]. Default: 5 s.
     pub discard: Duration,
-    /// Time from the signal to stop until running requests are cut off. 8 s: most supervisors kill after 10.
+    /// Time from the signal for the shutdown until running requests are cut off. Default: 8 s, because most supervisors
+    /// kill a process after 10 s.
     pub drain: Duration,
 }
 
@@ -63,29 +64,41 @@ impl Default for Timeouts {
 }
 
 /// Maximum numbers and sizes of connections and requests.
+///
+/// ```
+/// use registry_listener::ConnectionLimits;
+///
+/// let mut limits = ConnectionLimits::default();
+/// limits.connections = 10_000;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Number of concurrent connections. 4,096. A further one takes the place of the one that has been idle longest,
-    /// for at least 1 s. If there is none, one gives way that has waited for its client for 5 s, in the middle of a
-    /// request or an answer. The one that holds the most memory goes first. If there is none either, the new
-    /// connection is answered 503 with `Retry-After`.
+    /// Number of concurrent connections. Default: 4,096. For a further one, the first of these is evicted that exists:
+    ///
+    /// 1. the connection that has been idle longest, for at least 1 s,
+    /// 2. the connection that holds the most memory, of those that have waited for their clients for at least 5 s, in
+    ///    the middle of a request or a response.
+    ///
+    /// If there is none, the new connection gets 503 with `Retry-After`.
     pub connections: usize,
-    /// Number of bytes of a request's head: request line and headers. 64 KiB. A longer one is answered 431.
+    /// Number of bytes of the head of a request: request line and headers. Default: 64 KiB. A longer one gets 431.
     pub head: usize,
-    /// Number of bytes of a request's body that are received and discarded after an early answer (401, 404, 413, …).
-    /// 64 MiB. A client that reads only after it has sent everything then sees that answer.
+    /// Number of bytes of a body that are received and discarded after an early answer (401, 404, 413, …). Default:
+    /// 64 MiB. A client that reads only after it has sent the whole request then sees this answer.
     ///
     /// Up to 256 KiB announced by a `Content-Length` are received, and the connection is kept. For more, for chunks,
-    /// and for a body that waits for `100 Continue`, the answer has `Connection: close`, and no other follows it. The
-    /// bytes within [`Timeouts::discard`] and this bound are then received until the client closes. HTTP/1 only: over
-    /// HTTP/2 the request is reset with `NO_ERROR` after the answer.
+    /// and for a body that waits for `100 Continue`, the answer has `Connection: close`, and no other follows it. Bytes
+    /// are then received within this bound and [`Timeouts::discard`], until the client closes the connection.
+    ///
+    /// This applies to HTTP/1. Over HTTP/2 the stream is reset with `NO_ERROR` after the answer.
     pub discarded_body: u64,
-    /// Number of requests that an HTTP/2 peer may have open at once. 100.
+    /// Number of concurrent requests on an HTTP/2 connection. Default: 100.
     pub streams: u32,
-    /// Number of requests that all HTTP/2 peers together may have open at once. 4,096. Each may have a file open, and
-    /// holds one piece of its answer. Further ones wait, see [`Timeouts::queue`], up to the same number. Connections
-    /// whose clients have neither sent nor taken anything for 5 s are closed, those with the most such requests first.
+    /// Number of concurrent requests on all HTTP/2 connections. Default: 4,096. Each may have a file open, and holds one
+    /// piece of its response. The same number of further requests may wait, see [`Timeouts::queue`]. Meanwhile
+    /// connections are evicted whose clients have neither sent nor read anything for 5 s, those with the most such
+    /// requests first.
     pub all_streams: usize,
 }
 

@@ -1,7 +1,7 @@
 //! [`Streams`]: the open requests of an HTTP/2 connection, and the time until which the connection may continue.
 //!
-//! A peer that answers pings and grants no window would hold its streams for ever. The body of an answer that may not
-//! be sent is not polled. Each request therefore records since when it waits for its client.
+//! A peer that answers pings but grants no window would hold its streams for ever. The body of an answer without a window
+//! is not polled, so it cannot have a timer. Each request therefore records since when it waits for its client.
 
 use super::{
     connection_slots::{ConnectionSlot, Occupant, Waits},
@@ -28,10 +28,10 @@ struct State {
     open: HashMap<u64, Open>,
     /// Time since which there is no open request.
     waiting: Instant,
-    /// No answer can exceed its time before this.
+    /// Time before which no answer can be overdue.
     check: Instant,
-    /// True if others need the resources of its requests.
-    gives_way: bool,
+    /// True if the connection is evicted, because others need the resources of its requests.
+    evicted: bool,
     /// Waker of the connection's task.
     waker: Option<Waker>,
 }
@@ -39,11 +39,11 @@ struct State {
 /// A request that is open.
 #[derive(Debug, Default)]
 struct Open {
-    /// Time since which it waits for its client, to send more of its body or to take more of the answer.
+    /// Time since which it waits for its client, to send more of its body or to read more of the answer.
     idle: Option<Instant>,
-    /// True once there is an answer.
+    /// True once the answer has begun.
     answered: bool,
-    /// True if the client has taken a piece of the answer.
+    /// True if the client has read a piece of the answer.
     taken: bool,
     /// True while a piece of the answer is being sent.
     sending: bool,
@@ -75,7 +75,7 @@ impl Streams {
                 open: HashMap::new(),
                 waiting: now,
                 check: now + timeouts.body_idle,
-                gives_way: false,
+                evicted: false,
                 waker: None,
             }),
             slot,
@@ -114,7 +114,7 @@ impl Streams {
         if state.open.is_empty() {
             state.waiting = Instant::now();
             self.slot.idle();
-            // Requests have tasks of their own; that of the connection has a deadline now.
+            // Requests have tasks of their own. The task of the connection has a deadline from now on.
             if let Some(waker) = state.waker.take() {
                 waker.wake();
             }
@@ -145,10 +145,10 @@ impl Streams {
         idle.filter(|since| *since <= then).count()
     }
 
-    /// Ends the connection, as others need the resources of its requests. Returns the number of these requests.
-    pub(super) fn give_way(&self) -> usize {
+    /// Evicts the connection, because others need the resources of its requests. Returns the number of these requests.
+    pub(super) fn evict(&self) -> usize {
         let mut state = self.state();
-        if std::mem::replace(&mut state.gives_way, true) {
+        if std::mem::replace(&mut state.evicted, true) {
             return 0;
         }
         if let Some(waker) = state.waker.take() {
@@ -160,7 +160,7 @@ impl Streams {
     /// Returns the time at which the connection has to be checked.
     pub(super) fn deadline(&self) -> Instant {
         let state = self.state();
-        if state.gives_way {
+        if state.evicted {
             Instant::now()
         } else if state.open.is_empty() {
             state.waiting + self.timeouts.keep_alive
@@ -172,8 +172,8 @@ impl Streams {
     /// Returns the reason to end the connection if a deadline has passed.
     pub(super) fn expire(&self, now: Instant) -> Option<Expired> {
         let mut state = self.state();
-        if state.gives_way {
-            return Some(Expired::GivesWay);
+        if state.evicted {
+            return Some(Expired::Evicted);
         }
         if state.open.is_empty() {
             return (state.waiting + self.timeouts.keep_alive <= now).then_some(Expired::Idle);
@@ -182,7 +182,7 @@ impl Streams {
             .open
             .values()
             .filter_map(|open| open.deadline(&self.timeouts));
-        // An answer that begins later says so.
+        // An answer that begins later updates this.
         state.check = deadlines.min().unwrap_or(now + self.timeouts.body_idle);
         (state.check <= now).then_some(Expired::Stalled)
     }
@@ -193,10 +193,10 @@ impl Occupant for Streams {
         self.state().waits()
     }
 
-    fn give_way(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
+    fn evict(&self, since: Instant) -> Option<OwnedSemaphorePermit> {
         let state = self.state();
         state.waits().filter(|waits| waits.since <= since)?;
-        self.slot.surrender()
+        self.slot.release()
     }
 }
 
@@ -215,15 +215,15 @@ impl State {
 /// Reasons to end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
-    /// No requests for long: the peer is told, and the connection ends.
+    /// No requests for a long time. The peer is told, and the connection ends.
     Idle,
-    /// An answer that the client does not take.
+    /// An answer that the client does not read.
     Stalled,
     /// Others need the resources of its requests.
-    GivesWay,
+    Evicted,
 }
 
-/// A request that is open until this is dropped, when its answer has been written or given up.
+/// An open request. It is dropped when its answer has been written or abandoned.
 #[derive(Debug)]
 pub(super) struct Stream {
     streams: Arc<Streams>,
@@ -274,7 +274,7 @@ impl Stream {
         });
     }
 
-    /// Returns ready when the client has taken everything sent so far.
+    /// Returns ready when the client has read everything sent so far.
     pub(super) fn poll_taken(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.streams.state();
         match state.open.get_mut(&self.number) {
@@ -325,7 +325,7 @@ impl Drop for Stream {
     }
 }
 
-/// A piece of an answer, dropped when it has been written or given up.
+/// A piece of an answer. It is dropped when it has been written or abandoned.
 struct Piece {
     bytes: Bytes,
     stream: Arc<Stream>,

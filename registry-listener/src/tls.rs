@@ -6,8 +6,8 @@ use registry_tls::{HandshakeError, Tls, TlsStream};
 use std::{io, net::SocketAddr};
 use tokio::net::TcpStream;
 
-/// Adds a [`ClientCertificate`](registry_tls::ClientCertificate) to the requests of a client that showed one, for
-/// [`FromExtensions::of`](registry_core::auth::FromExtensions::of).
+/// Adds a [`ClientCertificate`](registry_tls::ClientCertificate) to the extensions of requests, if the client has sent
+/// one, for [`FromExtensions::of`](registry_core::auth::FromExtensions::of).
 ///
 /// ```no_run
 /// use registry_listener::Server;
@@ -43,11 +43,11 @@ impl Handshake<TcpStream> for Tls {
     }
 }
 
-/// Logs a failure that points to wrong settings, here or at the client, at a higher level than the listener's debug
-/// log.
+/// Logs a failure that indicates wrong settings of the server or the client at info level. The listener logs all
+/// failures at debug level.
 fn failed(error: HandshakeError, peer: SocketAddr) -> io::Error {
     if !error.is_noise() {
-        tracing::info!(%peer, "TLS: {error}");
+        tracing::info!(%peer, "TLS handshake failed: {error}");
     }
     io::Error::other(error)
 }

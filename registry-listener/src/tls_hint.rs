@@ -1,5 +1,7 @@
-//! Clients that speak TLS to a plain port. The answer (in plain HTTP, which most of them recognize) informs the
-//! client. The log informs the operator, but not each time, since such a client retries again and again.
+//! [`TlsHint`]: a log line about clients that use TLS on a plain port.
+//!
+//! The client gets an answer in plain HTTP, which most clients recognize. The log informs the operator, at intervals,
+//! because such a client retries.
 
 use std::{
     net::SocketAddr,
@@ -17,38 +19,38 @@ const HANDSHAKE: u8 = 22;
 /// Times of the last log lines, for clients elsewhere and for those on this machine.
 #[derive(Debug, Default)]
 pub(super) struct TlsHint {
-    elsewhere: Told,
-    here: Told,
+    elsewhere: LastLogged,
+    here: LastLogged,
 }
 
 impl TlsHint {
-    /// Looks at the first bytes on a connection without TLS.
-    pub(super) fn look_at(&self, first: &[u8], peer: SocketAddr) {
+    /// Checks the first bytes of a connection without TLS.
+    pub(super) fn check(&self, first: &[u8], peer: SocketAddr) {
         if first.first() != Some(&HANDSHAKE) {
             return;
         }
-        // Nothing is wrong with those that try it first, and they do so at the first push of whoever tries this out.
+        // A client on this machine tries TLS first, which is not an error.
         if peer.ip().to_canonical().is_loopback() {
             if self.here.is_due() {
                 tracing::info!(
                     %peer,
-                    "a client speaks TLS to this port, which has none; docker and podman try that first, and go on with \
-                     http:// on the same machine"
+                    "a client speaks TLS to this port, which has no TLS; docker and podman try TLS first, and continue \
+                     with http:// on the same machine"
                 );
             }
         } else if self.elsewhere.is_due() {
             tracing::warn!(
                 %peer,
-                "a client speaks TLS to this port, which has none; it has to use http://, or the port needs a certificate"
+                "a client speaks TLS to this port, which has no TLS; use http:// in the client, or configure a certificate"
             );
         }
     }
 }
 
 #[derive(Debug, Default)]
-struct Told(Mutex<Option<Instant>>);
+struct LastLogged(Mutex<Option<Instant>>);
 
-impl Told {
+impl LastLogged {
     /// Returns true if a log line is due, and records it as written.
     fn is_due(&self) -> bool {
         let now = Instant::now();
@@ -67,8 +69,8 @@ mod tests {
     use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_told_once_an_hour() {
-        let hint = Told::default();
+    async fn a_line_is_logged_once_an_hour() {
+        let hint = LastLogged::default();
         let mut told = Vec::new();
         for _ in 0..5 {
             told.push(hint.is_due());
@@ -78,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_this_machine_hides_nobody_elsewhere() {
+    fn a_line_about_this_machine_does_not_suppress_one_about_another() {
         let hint = TlsHint::default();
-        hint.look_at(b"GET / HTTP/1.1", "192.0.2.7:1".parse().unwrap());
+        hint.check(b"GET / HTTP/1.1", "192.0.2.7:1".parse().unwrap());
         for peer in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            hint.look_at(&[HANDSHAKE, 3, 1], peer.parse().unwrap());
+            hint.check(&[HANDSHAKE, 3, 1], peer.parse().unwrap());
         }
         assert!(!hint.here.is_due());
         assert!(hint.elsewhere.is_due());

@@ -7,8 +7,8 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is cheap to move. Deadlines mostly move into the future, and then nothing is done: the timer fires
-/// early, and is set again.
+/// A timer for a deadline that usually moves into the future. Such a move costs nothing: the timer fires early, and is set
+/// again.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     timer: Pin<Box<Sleep>>,
@@ -21,7 +21,7 @@ impl Watchdog {
         }
     }
 
-    /// Returns ready, with the time, when the deadline has passed. Polled again, it waits for the deadline given then.
+    /// Returns ready, with the time, when the deadline has passed. Each poll may give another deadline.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Instant> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
@@ -46,7 +46,7 @@ mod tests {
     use std::{future::poll_fn, time::Duration};
 
     #[tokio::test(start_paused = true)]
-    async fn fires_at_the_deadline_that_counts_last_sooner_or_later() {
+    async fn the_watchdog_fires_at_the_deadline_of_the_last_poll() {
         let begun = Instant::now();
         let after = |seconds| Some(begun + Duration::from_secs(seconds));
         let mut watchdog = Watchdog::new(begun + Duration::from_secs(300));

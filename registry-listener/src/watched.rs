@@ -1,4 +1,4 @@
-//! [`Watched`]: an HTTP/1 connection's bytes, reported to its [`ConnectionState`].
+//! [`Watched`]: the bytes of an HTTP/1 connection, reported to its [`ConnectionState`].
 
 use super::{connection_state::ConnectionState, sendfile::Outlet};
 use bytes::BytesMut;
@@ -38,7 +38,7 @@ impl<Io: Any> Watched<Io> {
     fn received(&self, bytes: &[u8]) -> io::Result<usize> {
         self.state
             .received(bytes)
-            .ok_or_else(|| io::Error::other("the head of a request is too large"))
+            .ok_or_else(|| io::Error::other("the head of a request exceeds the limit"))
     }
 
     fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -47,7 +47,7 @@ impl<Io: Any> Watched<Io> {
                 self.state.wrote(*result.as_ref().unwrap_or(&0));
                 self.written = true;
             }
-            // The disk may be slow; nobody has to pay for that.
+            // The disk is slow, and not the peer.
             Poll::Pending if self.io.waits_for_disk() => {}
             Poll::Pending => self.state.blocked(),
         }
@@ -113,8 +113,8 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
         match &result {
             Poll::Ready(Ok(())) => {
                 self.state.flushed();
-                // hyper may have read the next request while this answer was on its way, and waits until it has left:
-                // but where that happens in a flush, it does not look again by itself.
+                // hyper may have read the next request already, and waits until this answer is written. If that happens
+                // in a flush, hyper does not poll again by itself.
                 if std::mem::take(&mut self.written) && self.state.is_busy() {
                     context.waker().wake_by_ref();
                 }
@@ -125,7 +125,7 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Watched<Io> {
         result
     }
 
-    /// Does nothing yet: the last answer, and the wait for the peer to have read it, follow when hyper is done.
+    /// Does nothing. The listener sends the last answer and closes the connection when hyper is done.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

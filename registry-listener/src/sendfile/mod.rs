@@ -6,10 +6,10 @@
 //! and has the system send the bytes of the file instead. A layer that counts frames, for metrics or a log, counts
 //! correctly.
 //!
-//! A layer that reads the bytes does not see the blob. The host has to promise that there is none
-//! ([`Server::sendfile`](super::Server::sendfile)), and the promise is checked. The stand-ins of a connection come in
-//! one order, each with its own address. If anything else appears between the registry and hyper, or hyper and the
-//! socket, the connection is cut. A layer that changes bodies breaks pulls, but never makes them wrong.
+//! A layer that reads the bytes does not see the blob. The host has to promise that there is no such layer
+//! (`Server::sendfile`), and the promise is checked. The stand-ins of a connection have a fixed order and addresses. If
+//! other bytes appear between the registry and hyper, or between hyper and the socket, the connection is cut. A layer that
+//! changes bodies makes pulls fail, but never delivers wrong bytes.
 //!
 //! | streamed as usual | reason |
 //! |---|---|
@@ -44,19 +44,19 @@ const LEAST: u64 = 64 << 10;
 /// Maximum number of bytes that one frame stands for, and that one system call sends.
 const PIECE: usize = 512 << 10;
 
-/// The region that contains all stand-ins. Never touched, so that it takes addresses and no memory.
+/// The region that contains all stand-ins. It is never read or written, so it takes addresses but no memory.
 static REGION: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 2 * PIECE]));
 
 /// Returns the position of some bytes in the region.
-fn place(bytes: &[u8]) -> Option<usize> {
+fn position(bytes: &[u8]) -> Option<usize> {
     let begin = REGION.as_ptr().addr();
-    let place = bytes.as_ptr().addr().checked_sub(begin)?;
-    (place < REGION.len() && !bytes.is_empty()).then_some(place)
+    let position = bytes.as_ptr().addr().checked_sub(begin)?;
+    (position < REGION.len() && !bytes.is_empty()).then_some(position)
 }
 
 /// Returns true if bytes of a body are stand-ins for bytes of a file.
 pub(super) fn are_stand_ins(bytes: &[u8]) -> bool {
-    place(bytes).is_some()
+    position(bytes).is_some()
 }
 
 /// Returns stand-ins, for tests of what passes them on.
@@ -75,7 +75,7 @@ pub(super) struct Outgoing {
 /// again. No more may be on their way to hyper than fit into the region: otherwise one could be taken for another.
 #[derive(Debug, Default)]
 struct State {
-    /// Number of stand-ins that bodies have given out.
+    /// Number of stand-ins that bodies have produced.
     given: u64,
     /// Number of stand-ins that have reached hyper.
     passed: u64,
@@ -113,7 +113,7 @@ impl Outgoing {
     }
 
     /// Returns true if no body is in progress: everything given has been sent, and nothing follows.
-    fn is_through(&self) -> bool {
+    fn is_complete(&self) -> bool {
         let state = self.state();
         !state.unfinished && state.pieces.is_empty()
     }
@@ -121,11 +121,11 @@ impl Outgoing {
     /// Checks bytes of a body that are about to reach hyper. Returns false if they are not the registry's.
     pub(super) fn pass(&self, bytes: &[u8]) -> bool {
         let mut state = self.state();
-        match place(bytes) {
+        match position(bytes) {
             None => state.passed == state.given || bytes.is_empty(),
-            Some(place) => {
+            Some(position) => {
                 let underway = state.given - state.passed;
-                let expected = place == number_in_region(state.passed)
+                let expected = position == number_in_region(state.passed)
                     && (bytes.len() as u64..=REGION.len() as u64).contains(&underway);
                 state.passed += bytes.len() as u64;
                 expected
@@ -134,15 +134,15 @@ impl Outgoing {
     }
 
     /// Returns the part of a file for the stand-ins that are to be sent next.
-    fn next(&self, place: usize, length: usize) -> io::Result<FileRange> {
+    fn next(&self, position: usize, length: usize) -> io::Result<FileRange> {
         let state = self.state();
         let piece = state
             .pieces
             .front()
-            .filter(|_| place == number_in_region(state.sent));
+            .filter(|_| position == number_in_region(state.sent));
         let mut piece = piece
             .cloned()
-            .ok_or_else(|| io::Error::other("bytes that stand for a file come out of order"))?;
+            .ok_or_else(|| io::Error::other("stand-ins for a file are out of order"))?;
         piece.range.end = piece.range.end.min(piece.range.start + length as u64);
         Ok(piece)
     }
@@ -174,31 +174,31 @@ mod tests {
         FileRange::new(Arc::new(tempfile::tempfile().unwrap()), 0..length)
     }
 
-    /// Only then may a segment leave that is not whole.
+    /// Checks when a partial segment may be sent.
     #[test]
-    fn a_body_is_through_when_its_last_byte_has_been_sent_or_it_gives_no_more() {
+    fn a_body_is_complete_when_its_last_byte_has_been_sent_or_it_gives_no_more() {
         let outgoing = Outgoing::default();
-        assert!(outgoing.is_through());
+        assert!(outgoing.is_complete());
         let mut rest = file(PIECE as u64 + 5);
         let first = outgoing.give(&mut rest);
         outgoing.sent(first.len());
-        assert!(!outgoing.is_through(), "there is more to give");
+        assert!(!outgoing.is_complete(), "there is more to give");
         let last = outgoing.give(&mut rest);
         outgoing.sent(last.len() - 1);
-        assert!(!outgoing.is_through(), "one byte is not sent");
+        assert!(!outgoing.is_complete(), "one byte is not sent");
         outgoing.sent(1);
-        assert!(outgoing.is_through());
+        assert!(outgoing.is_complete());
 
         let mut rest = file(PIECE as u64 + 5);
         let given = outgoing.give(&mut rest);
         outgoing.finished();
-        assert!(!outgoing.is_through());
+        assert!(!outgoing.is_complete());
         outgoing.sent(given.len());
-        assert!(outgoing.is_through());
+        assert!(outgoing.is_complete());
     }
 
     #[test]
-    fn stand_ins_name_their_place_in_the_file_around_the_region_and_across_files() {
+    fn stand_ins_map_to_positions_in_files_also_when_the_region_is_reused() {
         let outgoing = Outgoing::default();
         let lengths = [3 * PIECE as u64 + 5, PIECE as u64, 7];
         for length in lengths {
@@ -212,11 +212,11 @@ mod tests {
                     &bytes[..bytes.len().div_ceil(2)],
                     &bytes[bytes.len().div_ceil(2)..],
                 ] {
-                    let Some(place) = place(part) else {
+                    let Some(position) = position(part) else {
                         assert!(part.is_empty());
                         continue;
                     };
-                    let piece = outgoing.next(place, part.len()).unwrap();
+                    let piece = outgoing.next(position, part.len()).unwrap();
                     assert_eq!(piece.range, sent..sent + part.len() as u64);
                     outgoing.sent(part.len());
                     sent = piece.range.end;
@@ -224,11 +224,11 @@ mod tests {
             }
             assert_eq!(sent, length);
         }
-        assert!(outgoing.state().pieces.is_empty(), "files are let go");
+        assert!(outgoing.state().pieces.is_empty(), "files are released");
     }
 
     #[test]
-    fn what_is_not_what_was_given_does_not_pass() {
+    fn bytes_other_than_the_given_ones_do_not_pass() {
         type Layer = fn(Bytes, Bytes) -> Vec<Bytes>;
         let cases: [(&str, Layer, bool); 7] = [
             ("as given", |a, b| vec![a, b], true),
@@ -258,11 +258,11 @@ mod tests {
             .unwrap();
         assert!(!outgoing.pass(&third), "a whole region is missing before it");
         let outgoing = Outgoing::default();
-        assert!(outgoing.pass(b"where no file is on its way, anything does"));
+        assert!(outgoing.pass(b"without a file, any bytes pass"));
     }
 
     #[test]
-    fn nothing_is_sent_for_stand_ins_that_come_out_of_order_or_for_nothing() {
+    fn nothing_is_sent_for_stand_ins_out_of_order_or_without_a_file() {
         let outgoing = Outgoing::default();
         let bytes = outgoing.give(&mut file(10));
         assert!(outgoing.next(1, 5).is_err());

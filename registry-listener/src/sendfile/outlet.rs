@@ -1,6 +1,6 @@
 //! [`Outlet`]: the outgoing bytes of a connection, with stand-ins replaced by the bytes of their files.
 
-use super::{super::prefixed_io::PrefixedIo, Outgoing, place, system};
+use super::{super::prefixed_io::PrefixedIo, Outgoing, position, system};
 use registry_core::storage::{FileRange, StorageError};
 use std::{
     any::Any,
@@ -71,10 +71,10 @@ impl<Io: Any> Outlet<Io> {
         &mut self,
         context: &mut Context<'_>,
         outgoing: &Outgoing,
-        place: usize,
+        position: usize,
         length: usize,
     ) -> Poll<io::Result<usize>> {
-        let piece = outgoing.next(place, length)?;
+        let piece = outgoing.next(position, length)?;
         loop {
             if let Some(reading) = &mut self.reading {
                 let read = ready!(Pin::new(reading).poll(context));
@@ -93,13 +93,14 @@ impl<Io: Any> Outlet<Io> {
             }
             match stream.try_io(Interest::WRITABLE, || system::send(stream, &piece)) {
                 Ok(0) => {
-                    let short = io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was");
+                    let short =
+                        io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than before");
                     return Poll::Ready(Err(failed(&piece, short)));
                 }
                 Ok(sent) => {
                     outgoing.sent(sent);
                     self.read = false;
-                    if outgoing.is_through() {
+                    if outgoing.is_complete() {
                         self.cork(false);
                     }
                     return Poll::Ready(Ok(sent));
@@ -116,7 +117,7 @@ impl<Io: Any> Outlet<Io> {
     }
 }
 
-/// Returns true if the connection failed, and not the file that was to be sent on it.
+/// Returns true if the connection failed, and not the file.
 fn is_of_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -131,7 +132,7 @@ fn is_of_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Logs a failure to read a file, and returns the error that cuts the connection, which is all that the client sees.
+/// Logs a failure to read a file, and returns the error that cuts the connection.
 fn failed(file: &FileRange, error: io::Error) -> io::Error {
     let kind = error.kind();
     file.failed(&StorageError::io("cannot read a blob", error));
@@ -166,14 +167,14 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Outlet<Io> {
         let Some(outgoing) = this.outgoing.clone() else {
             return Pin::new(&mut this.io).poll_write_vectored(context, slices);
         };
-        // What comes before them leaves first, by itself.
+        // Bytes before the stand-ins are sent first, in a call of their own.
         let mut plain = slices;
         for (number, slice) in slices.iter().enumerate() {
-            if let Some(place) = place(slice) {
+            if let Some(position) = position(slice) {
                 this.cork(true);
                 plain = slices.get(..number).unwrap_or_default();
                 if plain.iter().all(|slice| slice.is_empty()) {
-                    return this.poll_send(context, &outgoing, place, slice.len());
+                    return this.poll_send(context, &outgoing, position, slice.len());
                 }
                 break;
             }
@@ -186,12 +187,12 @@ impl<Io: AsyncWrite + Any + Unpin> AsyncWrite for Outlet<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A body that was given up has sent all that it will.
+        // An abandoned body sends no more.
         if self.corked
             && self
                 .outgoing
                 .as_ref()
-                .is_none_or(|outgoing| outgoing.is_through())
+                .is_none_or(|outgoing| outgoing.is_complete())
         {
             self.cork(false);
         }

@@ -1,4 +1,4 @@
-//! The system calls. Only Linux has them all; elsewhere no file is sent this way.
+//! The system calls. Only Linux has all of them. On other systems, or without the feature `sendfile`, files are streamed.
 
 #[cfg(all(target_os = "linux", feature = "sendfile"))]
 pub(super) use self::linux::{can_tell_what_is_cached, cork, is_cached, read_in, send};

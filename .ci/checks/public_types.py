@@ -39,6 +39,7 @@ ALLOWED = {
         "tower_service",
     },
     "registry-reload": set(),
+    "registry-server": {"axum", "registry_core"},
     "registry-tls": {"http", "tokio"},
     "registry-doctor": set(),
     "registry-health": set(),

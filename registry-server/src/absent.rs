@@ -3,6 +3,7 @@
 //! A rule that forbids something to a misspelled name forbids it to nobody, and nothing else would show that. The
 //! warning is logged at the start, and when either file was read again.
 
+use crate::tasks::Tasks;
 use registry_auth_htpasswd::{Htpasswd, Snapshot};
 use registry_auth_rules::{Rules, RulesFile};
 use std::{sync::Arc, time::Duration};
@@ -29,18 +30,21 @@ pub(crate) fn warnings(rules: &Rules, users: &Snapshot) -> Vec<String> {
 }
 
 /// Logs the warnings after each reload of either file.
-pub(crate) fn follow(rules: RulesFile, users: Htpasswd) {
-    let mut told = Readings::of(&rules, &users);
-    tokio::spawn(async move {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            let now = Readings::of(&rules, &users);
-            for warning in now.news_since(&told) {
-                tracing::warn!("access rules: {warning}");
+pub(crate) fn follow(rules: RulesFile, users: Htpasswd, tasks: &mut Tasks) {
+    tasks.repeat("absent users", move || {
+        let (rules, users) = (rules.clone(), users.clone());
+        let mut told = Readings::of(&rules, &users);
+        async move {
+            let mut looks = interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                let now = Readings::of(&rules, &users);
+                for warning in now.news_since(&told) {
+                    tracing::warn!("access rules: {warning}");
+                }
+                told = now;
             }
-            told = now;
         }
     });
 }

@@ -1,13 +1,12 @@
 //! Access rules: `access.rules` and `--access RULES.yml`.
 
-use crate::{absent, denied};
+use crate::{absent, denied, tasks::Tasks};
 use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::{Rules, RulesFile};
-use registry_core::service::Builder;
 use std::{error::Error, path::Path};
 
 /// Opens the rules for a server.
-pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error>> {
+pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error + Send + Sync>> {
     let file = RulesFile::open(path).map_err(|error| {
         format!(
             "access.rules (--access): {}{}",
@@ -33,18 +32,11 @@ pub(crate) fn remarks(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
     remarks
 }
 
-/// Lets the rules decide, which follow their file from now on.
-///
-/// Without rules, logged-in users may do everything. If nobody can log in, every client may, as with registry:2.
-pub(crate) fn decided(registry: Builder, rules: Option<RulesFile>, logins: bool) -> Builder {
-    let Some(rules) = rules else {
-        return if logins {
-            registry
-        } else {
-            registry.allow_anonymous_push()
-        };
-    };
-    let watched = rules.clone();
-    tokio::spawn(async move { watched.watch().await });
-    registry.authorizer(rules)
+/// Follows the file of the rules.
+pub(crate) fn follow(rules: &RulesFile, tasks: &mut Tasks) {
+    let rules = rules.clone();
+    tasks.repeat("access rules", move || {
+        let rules = rules.clone();
+        async move { rules.watch().await }
+    });
 }

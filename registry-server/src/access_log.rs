@@ -89,15 +89,15 @@ fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write
 }
 
 impl AccessLog {
-    /// Starts a thread that writes to standard output.
-    pub(crate) fn start() -> io::Result<(Self, Writer)> {
+    /// Starts a thread that writes there.
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, Writer)> {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&lost);
         let (ending, ended) = channel();
         thread::Builder::new().name("access-log".into()).spawn(move || {
             let _ending: Sender<Infallible> = ending;
-            write_lines(&waiting, &counted, io::stdout());
+            write_lines(&waiting, &counted, out);
         })?;
         Ok((Self { lines, lost }, Writer { ended }))
     }

@@ -3,6 +3,7 @@
 use crate::{
     config::{Settings, StorageKind},
     debug::Debug,
+    tasks::Tasks,
 };
 use registry_core::{Storage, storage::MemoryStorage};
 use registry_storage_fs::{FsOptions, FsStorage, OpenError};
@@ -16,35 +17,48 @@ const LOOKS: Duration = Duration::from_millis(100);
 pub(crate) enum Backend {
     Directory(FsStorage),
     Memory,
+    /// Storage of the host.
+    Host(Arc<dyn Storage>),
 }
 
 impl Backend {
     /// Turns it into the storage of the registry, with metrics and a health check if there is a listener for them.
-    pub(crate) fn into_storage(self, settings: &Settings, debug: Option<&mut Debug>) -> Arc<dyn Storage> {
+    pub(crate) fn into_storage(
+        self,
+        settings: &Settings,
+        debug: Option<&mut Debug>,
+        tasks: &mut Tasks,
+    ) -> Arc<dyn Storage> {
+        let check = settings.storage.check;
         match (self, debug) {
-            (Self::Directory(directory), Some(debug)) => {
-                Arc::new(debug.watch(directory, settings.storage.check))
-            }
+            (Self::Directory(directory), Some(debug)) => Arc::new(debug.watch(directory, check, tasks)),
             (Self::Directory(directory), None) => Arc::new(directory),
             (Self::Memory, _) => Arc::new(MemoryStorage::new()),
+            (Self::Host(storage), Some(debug)) => Arc::new(debug.watch_any(storage, check, tasks)),
+            (Self::Host(storage), None) => storage,
         }
     }
 }
 
-/// Opens the storage; `None` if the process is told to stop before the directory is free.
-pub(crate) async fn open(
+/// Opens the configured storage, unless the host has one. Returns the output of `stop` if that ends before the directory
+/// is free.
+pub(crate) async fn open<T>(
     settings: &Settings,
-    stop: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<Backend>, String> {
+    host: Option<Arc<dyn Storage>>,
+    stop: Pin<&mut (impl Future<Output = T> + Send)>,
+) -> Result<Result<Backend, T>, String> {
+    if let Some(storage) = host {
+        return Ok(Ok(Backend::Host(storage)));
+    }
     let StorageKind::Directory {
         root, min_free, wait, ..
     } = &settings.storage.kind
     else {
-        return Ok(Some(Backend::Memory));
+        return Ok(Ok(Backend::Memory));
     };
     let options = FsStorage::options().min_free(*min_free);
     let opened = if settings.storage.read_only {
-        options.read_only().open(root).map(Some)
+        options.read_only().open(root).map(Ok)
     } else {
         open_as_owner(options, root, *wait, stop).await
     };
@@ -52,30 +66,30 @@ pub(crate) async fn open(
     Ok(directory.map(Backend::Directory))
 }
 
-/// Opens the directory as soon as no other process owns it; `None` if this process is told to stop before.
+/// Opens the directory as soon as no other process owns it, unless `stop` ends before.
 ///
 /// A server that replaces another one can start while the other one finishes its running requests.
-async fn open_as_owner(
+async fn open_as_owner<T>(
     options: FsOptions,
     root: &Path,
     wait: Duration,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<FsStorage>, OpenError> {
+    mut stop: Pin<&mut (impl Future<Output = T> + Send)>,
+) -> Result<Result<FsStorage, T>, OpenError> {
     let deadline = Instant::now() + wait;
     let mut told = false;
     loop {
         let in_use = match options.open(root) {
             Err(error @ OpenError::InUse { .. }) if Instant::now() < deadline => error,
-            opened => return opened.map(Some),
+            opened => return opened.map(Ok),
         };
         if !told {
             tracing::info!("waiting up to {} s: {in_use}", wait.as_secs_f32());
             told = true;
         }
         tokio::select! {
-            () = stop.as_mut() => {
+            stopped = stop.as_mut() => {
                 tracing::info!("stopping: the directory is still in use");
-                return Ok(None);
+                return Ok(Err(stopped));
             }
             () = sleep_until(deadline.min(Instant::now() + LOOKS)) => {}
         }

@@ -6,6 +6,7 @@ use crate::{
     causes::with_causes,
     health_checks::Check,
     listen::{Listen, bind},
+    tasks::Tasks,
 };
 use axum::{
     Router,
@@ -13,9 +14,8 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use registry_auth_htpasswd::Htpasswd;
 use registry_core::{
-    Storage, UploadLedger,
+    Authenticator, Storage, UploadLedger,
     storage::{StorageError, StorageHealth},
 };
 use registry_health::{Health, Watch};
@@ -66,7 +66,7 @@ pub(crate) struct Debug {
 
 impl Debug {
     /// Binds the address.
-    pub(crate) async fn listen(settings: Settings) -> Result<Self, Box<dyn Error>> {
+    pub(crate) async fn listen(settings: Settings) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let Settings { addr, metrics } = settings;
         let listener = bind(&addr)
             .await
@@ -88,8 +88,9 @@ impl Debug {
         &mut self,
         storage: FsStorage,
         check: Option<StorageCheck>,
+        tasks: &mut Tasks,
     ) -> MeasuredStorage<FsStorage> {
-        self.watch_health(Arc::new(storage.clone()), check);
+        self.watch_health(Arc::new(storage.clone()), check, tasks);
         let asked = storage.clone();
         gauges::quarantined(&mut self.instruments, move || asked.quarantined());
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
@@ -100,9 +101,20 @@ impl Debug {
         gauges::open_uploads(&mut self.instruments, move || ledger.open_uploads());
     }
 
+    /// Registers health checks and metrics of a storage of the host. Returns it with its operations measured.
+    pub(crate) fn watch_any(
+        &mut self,
+        storage: Arc<dyn Storage>,
+        check: Option<StorageCheck>,
+        tasks: &mut Tasks,
+    ) -> MeasuredStorage<Arc<dyn Storage>> {
+        self.watch_health(Arc::clone(&storage), check, tasks);
+        StorageMetrics::register(&mut self.instruments, "host").wrap(storage)
+    }
+
     /// Registers what any storage tells of its health. Reports and scrapes wait for the storage, on threads where they
     /// may: see [`Shown::answer`].
-    fn watch_health(&mut self, storage: Arc<dyn Storage>, check: Option<StorageCheck>) {
+    fn watch_health(&mut self, storage: Arc<dyn Storage>, check: Option<StorageCheck>, tasks: &mut Tasks) {
         if storage.health().is_none() {
             return;
         }
@@ -111,10 +123,13 @@ impl Debug {
             // registry:2's name for it.
             self.health.register("storagedriver_filesystem", watch.verdict());
             let probed = Arc::clone(&storage);
-            tokio::spawn(watch.run(move || {
-                let storage = Arc::clone(&probed);
-                async move { health(&*storage)?.probe().await }
-            }));
+            tasks.require(
+                "check of the storage",
+                watch.run(move || {
+                    let storage = Arc::clone(&probed);
+                    async move { health(&*storage)?.probe().await }
+                }),
+            );
         }
         let (asked, runtime) = (Arc::clone(&storage), Handle::current());
         self.health.register("free_space", move || {
@@ -137,20 +152,25 @@ impl Debug {
         });
     }
 
+    /// Returns the address that it listens on.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Starts further health checks.
-    pub(crate) fn ask(&self, checks: &[Check]) {
+    pub(crate) fn ask(&self, checks: &[Check], tasks: &mut Tasks) {
         for check in checks {
-            tokio::spawn(check.clone().join(&self.health));
+            tasks.require("health check", check.clone().join(&self.health));
         }
     }
 
     /// Returns the authenticator with its logins measured.
-    pub(crate) fn logins(&mut self, users: Htpasswd) -> MeasuredAuthenticator<Htpasswd> {
+    pub(crate) fn logins<A: Authenticator>(&mut self, users: A) -> MeasuredAuthenticator<A> {
         AuthMetrics::register(&mut self.instruments).wrap(users)
     }
 
-    /// Starts to answer, until the runtime ends. Returns the metrics of requests.
-    pub(crate) fn serve(mut self) -> HttpMetrics {
+    /// Starts to answer, until the server ends. Returns the metrics of requests.
+    pub(crate) fn serve(mut self, tasks: &mut Tasks) -> HttpMetrics {
         let http = HttpMetrics::register(&mut self.instruments);
         let health = self.health.clone();
         gauges::health(&mut self.instruments, move || {
@@ -177,7 +197,10 @@ impl Debug {
             let shown = Arc::clone(&shown);
             async move { shown.answer(&method, target.path()).await }
         });
-        tokio::spawn(registry_listener::serve(self.listener, app));
+        tasks.require(
+            "listener for operators",
+            registry_listener::serve(self.listener, app),
+        );
         http
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     causes::with_causes,
     denied,
     listen::{Listen, bind},
+    tasks::Tasks,
 };
 use axum::{Router, extract::Request};
 use registry_tls::{Acme, Files, Options, Tls, TlsError};
@@ -33,8 +34,12 @@ pub(crate) struct Redirect {
     pub(crate) port: Option<u16>,
 }
 
-/// Sets up TLS. Certificates are kept up to date, and redirects answered, until the runtime ends.
-pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn Error>> {
+/// Sets up TLS. Certificates are kept up to date, and redirects answered, until the server ends.
+pub(crate) async fn start(
+    settings: &Settings,
+    port: u16,
+    tasks: &mut Tasks,
+) -> Result<Tls, Box<dyn Error + Send + Sync>> {
     let Settings {
         certificates,
         options,
@@ -53,9 +58,9 @@ pub(crate) async fn start(settings: &Settings, port: u16) -> Result<Tls, Box<dyn
         let redirect = tls.redirect(port);
         let app = Router::new().fallback(async move |request: Request| redirect.answer(&request));
         tracing::info!("redirecting to https from http://{}", listener.local_addr()?);
-        tokio::spawn(registry_listener::serve(listener, app));
+        tasks.require("redirect to https", registry_listener::serve(listener, app));
     }
-    tokio::spawn(upkeep.run());
+    tasks.require("certificates", upkeep.run());
     Ok(tls)
 }
 

@@ -1,6 +1,6 @@
 //! Users that can log in: `auth.htpasswd` and `--htpasswd FILE`.
 
-use crate::{causes::with_causes, config};
+use crate::{causes::with_causes, config, tasks::Tasks};
 use registry_auth_htpasswd::{Htpasswd, LoadError};
 use std::{error::Error, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -9,7 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads the users, if the configuration has any.
-pub(crate) fn open(login: Option<&config::Htpasswd>) -> Result<Option<Htpasswd>, Box<dyn Error>> {
+pub(crate) fn open(
+    login: Option<&config::Htpasswd>,
+) -> Result<Option<Htpasswd>, Box<dyn Error + Send + Sync>> {
     let Some(config::Htpasswd {
         path,
         realm,
@@ -49,14 +51,17 @@ fn explained(error: &LoadError) -> String {
 
 /// Checks the file periodically. Requests do so as well, but a fault in the file should be logged before the first of
 /// them.
-pub(crate) fn follow(users: &Htpasswd) {
+pub(crate) fn follow(users: &Htpasswd, tasks: &mut Tasks) {
     let users = users.clone();
-    tokio::spawn(async move {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            users.check_now().await;
+    tasks.repeat("htpasswd file", move || {
+        let users = users.clone();
+        async move {
+            let mut looks = interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                users.check_now().await;
+            }
         }
     });
 }

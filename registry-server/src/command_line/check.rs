@@ -1,10 +1,7 @@
 //! `registry config check`: prints the effective configuration to standard output, and notices to standard error.
 
-use crate::{
-    access,
-    config::{self, Config, Sources},
-    printable, users,
-};
+use super::sources::sources;
+use crate::{Config, access, printable, users};
 use std::{
     error::Error,
     io::{self, Write as _},
@@ -14,22 +11,18 @@ use std::{
 /// Prints the effective configuration, and what is remarkable in it.
 ///
 /// Checks that the files of users and rules can be read. A file of users that the server would create may be missing.
-pub(crate) fn run(file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
-    let config = Config::load(Sources {
-        file,
-        variables: config::variables(),
-        flags: Vec::new(),
-    })?;
+pub(crate) fn run(file: Option<PathBuf>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = Config::load(sources(file))?;
     let mut out = io::stdout().lock();
-    out.write_all(config::render(&config).as_bytes())?;
+    out.write_all(config.effective().as_bytes())?;
     out.flush()?;
     let mut err = io::stderr().lock();
-    for notice in &config.notices {
+    for notice in config.notices() {
         writeln!(err, "{notice}")?;
     }
     let login = config.settings.login.as_ref();
     let users = users::open(login.filter(|login| !login.autocreate))?;
-    let mut remarks = config.notices.len();
+    let mut remarks = config.notices().len();
     if let Some(path) = &config.settings.access {
         let rules = access::open(path)?.rules();
         // What a file of users will hold that the server makes is not known.

@@ -1,9 +1,9 @@
 //! `registry health`: checks that a server is alive, for a container's `HEALTHCHECK`.
 
-use super::cli::Health;
+use super::{cli::Health, sources::sources};
 use crate::{
     causes::with_causes,
-    config::{self, Config, Settings, Sources},
+    config::{Config, Settings},
     listen::Listen,
     printable,
     socket::Socket,
@@ -43,11 +43,7 @@ pub(crate) fn run(options: Health) -> Result<()> {
 
 /// Returns the local address of a server with this configuration and the environment of this process, and a probe of it.
 fn own(file: Option<PathBuf>) -> Result<(ServerUrl, Probe)> {
-    let config = Config::load(Sources {
-        file,
-        variables: config::variables(),
-        flags: Vec::new(),
-    })?;
+    let config = Config::load(sources(file))?;
     let Settings { http, .. } = config.settings;
     let (scheme, prefix) = (http.scheme(), &http.prefix);
     let url = match http.socket {

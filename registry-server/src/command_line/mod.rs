@@ -14,10 +14,12 @@ mod htpasswd;
 mod log;
 mod prompt;
 mod serve;
+mod sources;
 
 use crate::{causes::with_causes, printable};
 use clap::Parser as _;
 use std::{
+    error::Error,
     ffi::OsStr,
     io::{self, Write as _},
     path::Path,
@@ -35,7 +37,10 @@ pub fn main() -> ExitCode {
     let done = |result: Result<(), _>| result.map(|()| ExitCode::SUCCESS);
     let (result, failure) = match command {
         cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
-        cli::Command::Config(cli::Config::Check { config }) => (done(check::run(config)), ExitCode::FAILURE),
+        cli::Command::Config(cli::Config::Check { config }) => (
+            done(check::run(config).map_err(|error| -> Box<dyn Error> { error })),
+            ExitCode::FAILURE,
+        ),
         cli::Command::Health(options) => (done(health::run(options)), ExitCode::FAILURE),
         // 1 is an answer there, and below.
         cli::Command::Doctor(options) => (doctor::run(options), ExitCode::from(2)),

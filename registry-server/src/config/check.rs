@@ -11,8 +11,16 @@ use std::fmt::Write as _;
 /// Placeholder for a secret.
 const HIDDEN: &str = "(hidden)";
 
-/// Renders an equivalent configuration file, with a comment per value that names its origin.
-pub(crate) fn render(config: &Config) -> String {
+impl Config {
+    /// Renders an equivalent configuration file, with a comment per value that names its origin, as
+    /// `registry config check` prints it. Secrets are hidden.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        render(self)
+    }
+}
+
+fn render(config: &Config) -> String {
     let mut lines: Vec<(String, &Origin)> = Vec::new();
     let mut sections: Vec<&str> = Vec::new();
     for key in KEYS.iter().filter(|key| key.role == Role::Honoured) {

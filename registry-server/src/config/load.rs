@@ -15,31 +15,61 @@ use super::{
 use registry_reload::{NotUtf8, utf8};
 use std::path::{Path, PathBuf};
 
-/// Sources of a configuration.
-#[derive(Debug, Default)]
-pub(crate) struct Sources {
-    /// Configuration file. Without one, the defaults suit a developer's machine: loopback, a directory below the
-    /// working directory, deletion enabled.
-    pub(crate) file: Option<PathBuf>,
-    /// Environment variables, unfiltered.
-    pub(crate) variables: Vec<(String, String)>,
-    /// Command-line flags: the key, the flag and the value.
-    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
+/// Sources of a configuration. A later one counts more: the defaults, the file, the environment, single settings.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    file: Option<PathBuf>,
+    variables: Vec<(String, String)>,
+    settings: Vec<(&'static str, &'static str, String)>,
 }
 
-/// Returns the environment variables that are valid Unicode. Other variables cannot be part of a configuration.
-pub(crate) fn variables() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+impl Sources {
+    /// Returns no sources: the defaults, which suit a developer's machine.
+    ///
+    /// The server then listens on loopback, keeps images in a directory below the working directory, and allows
+    /// deletion.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a file in the format of registry:2. Its defaults are those of registry:2.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// Takes settings from environment variables such as `REGISTRY_HTTP_ADDR`, and ignores others. Nothing reads the
+    /// environment of the process: pass it.
+    #[must_use]
+    pub fn variables(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.variables.extend(variables);
+        self
+    }
+
+    /// Sets one key, such as `http.addr`. Messages name `origin` as the origin of the value, such as a flag.
+    #[must_use]
+    pub fn set(mut self, key: &'static str, origin: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((key, origin, value.into()));
+        self
+    }
 }
 
 /// Configuration without problems.
-#[derive(Debug)]
-pub(crate) struct Config {
+///
+/// ```
+/// use registry_server::{Config, Sources};
+///
+/// let sources = Sources::new().set("http.addr", "my program", "127.0.0.1:5001");
+/// let config = Config::load(sources)?;
+/// assert!(config.effective().contains("addr: 127.0.0.1:5001"));
+/// # Ok::<(), registry_server::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
     pub(crate) settings: Settings,
-    /// Remarks, for example about keys without effect.
-    pub(crate) notices: Vec<Notice>,
+    pub(super) notices: Vec<Notice>,
     pub(super) root: Value,
     pub(super) file: Option<PathBuf>,
 }
@@ -50,7 +80,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`], with the place of every problem.
-    pub(crate) fn load(sources: Sources) -> Result<Self, ConfigError> {
+    pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let (mut root, mut notices) = match &sources.file {
             Some(path) => read_file(path)?,
             None => (without_file(), Vec::new()),
@@ -70,7 +100,7 @@ impl Config {
                 "`version` is missing, and `version: 0.1` is assumed; registry:2 does not start without it";
             notices.push(Notice::new(origin, message.into()));
         }
-        for (key, flag, text) in sources.flags {
+        for (key, flag, text) in sources.settings {
             if text.is_empty() {
                 problems.push(Problem::new(Origin::Flag(flag), key, "the value is empty"));
                 continue;
@@ -92,6 +122,12 @@ impl Config {
         } else {
             Err(ConfigError::Problems { problems })
         }
+    }
+
+    /// Returns what is remarkable and prevents no start, for example keys without effect.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 }
 

@@ -29,9 +29,13 @@ mod unknown;
 mod value;
 mod yaml;
 
+pub use self::{
+    load::{Config, Sources},
+    notice::Notice,
+    problem::{ConfigError, Problem},
+};
+
 pub(crate) use self::{
-    check::render,
-    load::{Config, Sources, variables},
     remedies::remedies,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
     units::size,

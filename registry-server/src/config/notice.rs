@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Remark on a configuration that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notice {
+pub struct Notice {
     origin: Origin,
     pub(super) message: String,
     pub(super) is_warning: bool,
@@ -28,8 +28,8 @@ impl Notice {
         }
     }
 
-    /// Writes the notice to the log.
-    pub(crate) fn log(&self) {
+    /// Writes the notice to the log, as an event of `tracing`.
+    pub fn log(&self) {
         if self.is_warning {
             tracing::warn!("{self}");
         } else {

@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf};
 
 /// Error that prevents a configuration from being used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub struct Problem {
     origin: Origin,
     key: String,
     message: String,
@@ -36,15 +36,23 @@ impl fmt::Display for Problem {
 
 /// Reason for which no configuration could be loaded.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
     #[error("configuration error: cannot read {}{}", path.display(), denied::hint(path))]
     Read {
+        /// Path of the file.
         path: PathBuf,
+        /// Error of the system.
         #[source]
         source: std::io::Error,
     },
+    /// The file, the environment or a setting cannot be used.
     #[error("configuration error: {}", Lines(problems))]
-    Problems { problems: Vec<Problem> },
+    Problems {
+        /// Every problem, in the order of the sources.
+        problems: Vec<Problem>,
+    },
 }
 
 impl From<Problem> for ConfigError {

@@ -5,7 +5,6 @@ use crate::config::{
     Settings,
     keys::{KEYS, Role},
     reader::Reader,
-    render,
     value::Origin,
     yaml,
 };
@@ -17,7 +16,7 @@ fn what_check_prints_is_a_configuration_that_means_the_same() {
         "{LEAST}log:\n  level: warn\n  fields: {{service: 'a b', n: 1}}\nhttp:\n  addr: '[::1]:5000'\n  prefix: /r/\n  headers:\n    X-A: [a, 'b # c', '']\n    X-B: [1728000]\n"
     );
     let config = load(&text, &[("REGISTRY_STORAGE_DELETE_ENABLED", "yes")]).unwrap();
-    let printed = render(&config);
+    let printed = config.effective();
     let again = load(&printed, &[]).unwrap();
     assert_eq!(again.settings, config.settings, "{printed}");
     assert!(again.notices.is_empty());
@@ -27,7 +26,7 @@ fn what_check_prints_is_a_configuration_that_means_the_same() {
 fn what_check_prints_asks_no_client_for_a_certificate_that_nothing_verifies() {
     let printed = |tls: &str| {
         let text = format!("{LEAST}http: {{tls: {{certificate: /c, key: /k{tls}}}}}\n");
-        render(&load(&text, &[]).unwrap())
+        load(&text, &[]).unwrap().effective()
     };
     assert!(!printed("").contains("clientauth"));
     assert!(printed(", clientcas: [/ca]").contains("clientauth: require-and-verify-client-cert"));
@@ -41,7 +40,7 @@ fn what_check_prints_says_where_each_value_comes_from() {
     let text = format!("{LEAST}http:\n  addr: :5000\n  headers:\n    X-A: [a]\n");
     let config = load(&text, &[("REGISTRY_LOG_LEVEL", "debug")]).unwrap();
     let place = config.file.as_ref().unwrap().display().to_string();
-    let printed = render(&config).replace(&place, "config.yml");
+    let printed = config.effective().replace(&place, "config.yml");
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/check.golden.yml");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(golden, &printed).unwrap();

@@ -204,11 +204,15 @@ fn flags_count_before_the_environment_and_that_before_the_file() {
         format!("{LEAST}http: {{addr: ':1', prefix: /a/}}\nlog: {{level: debug}}\n"),
     )
     .unwrap();
-    let config = Config::load(Sources {
-        file: Some(file),
-        variables: owned(&[("REGISTRY_HTTP_ADDR", ":2"), ("REGISTRY_HTTP_PREFIX", "/b/")]),
-        flags: vec![("http.addr", "--addr", "[::1]:3".into())],
-    })
+    let config = Config::load(
+        Sources::new()
+            .file(file)
+            .variables(owned(&[
+                ("REGISTRY_HTTP_ADDR", ":2"),
+                ("REGISTRY_HTTP_PREFIX", "/b/"),
+            ]))
+            .set("http.addr", "--addr", "[::1]:3"),
+    )
     .unwrap();
     assert_eq!(
         config.settings.http.socket,

@@ -21,11 +21,7 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yml");
     fs::write(&file, text).unwrap();
-    let loaded = Config::load(Sources {
-        file: Some(file.clone()),
-        variables: owned(variables),
-        flags: Vec::new(),
-    });
+    let loaded = Config::load(Sources::new().file(file.clone()).variables(owned(variables)));
     let place = file.display().to_string();
     loaded.map_err(|error| error.to_string().replace(&place, "config.yml"))
 }

@@ -88,10 +88,7 @@ fn a_file_that_is_none_is_refused_with_its_line() {
         let error = load(text, &[]).unwrap_err();
         assert!(error.contains(expected), "{text:?}: {error}");
     }
-    let missing = Config::load(Sources {
-        file: Some("/nowhere/config.yml".into()),
-        ..Sources::default()
-    });
+    let missing = Config::load(Sources::new().file("/nowhere/config.yml"));
     assert!(matches!(missing, Err(ConfigError::Read { .. })));
 }
 
@@ -101,10 +98,7 @@ fn a_file_in_another_encoding_is_named() {
     let file = directory.path().join("config.yml");
     let load = |bytes: &[u8]| {
         fs::write(&file, bytes).unwrap();
-        let loaded = Config::load(Sources {
-            file: Some(file.clone()),
-            ..Sources::default()
-        });
+        let loaded = Config::load(Sources::new().file(file.clone()));
         loaded.map(|config| config.notices)
     };
     let units = || LEAST.encode_utf16();

@@ -332,10 +332,7 @@ fn what_protects_and_cannot_take_effect_is_refused() {
         assert_eq!(error.lines().count(), 1, "{error}");
     }
     for flag in ["--htpasswd", "--access", "--tls-cert"] {
-        let config = Config::load(Sources {
-            flags: vec![("log.level", flag, String::new())],
-            ..Sources::default()
-        });
+        let config = Config::load(Sources::new().set("log.level", flag, ""));
         assert_eq!(
             config.unwrap_err().to_string(),
             format!("configuration error: {flag}: log.level: the value is empty")

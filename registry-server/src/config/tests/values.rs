@@ -1,7 +1,7 @@
 //! Values of single keys and their defaults.
 
 use super::{LEAST, load, notices, settings};
-use crate::config::{Location, remedies, render};
+use crate::config::{Location, remedies};
 use crate::health_checks::Probe;
 use crate::socket::Socket;
 use registry_auth_htpasswd::Kind;
@@ -65,7 +65,7 @@ fn a_check_that_cannot_be_made_is_a_problem_with_its_place() {
 fn what_a_check_logs_in_with_is_not_shown() {
     let with_http = |http: &str| load(&format!("{LEAST}health: {{http: [{{{http}}}]}}\n"), &[]);
     let config = with_http("uri: http://a/, headers: {Authorization: [Basic c2VjcmV0]}").unwrap();
-    let shown = render(&config);
+    let shown = config.effective();
     assert!(
         shown.contains("http://a/") && !shown.contains("c2VjcmV0"),
         "{shown}"

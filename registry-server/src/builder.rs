@@ -1,0 +1,428 @@
+//! [`ServerBuilder`]: starts a server from a configuration.
+
+use crate::{
+    absent, access,
+    access_log::AccessLog,
+    backend,
+    config::{Config, Settings},
+    debug::Debug,
+    server::Server,
+    socket::Bound,
+    tasks::Tasks,
+    tls, users, wiring,
+};
+use axum::Router;
+use registry_auth_htpasswd::Htpasswd;
+use registry_auth_rules::RulesFile;
+use registry_axum::TokioClock;
+use registry_core::{Authenticator, Authorizer, Hooks, Registry, Storage, service::Builder};
+use registry_listener::Ended;
+use registry_tls::Tls;
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    io::Write,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+};
+use tokio::{sync::oneshot, task::JoinSet};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Server that is not started yet: a configuration, and the parts that the host adds or replaces.
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use registry_server::{Config, ServerBuilder, Sources};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::load(Sources::new().file("registry.yml"))?;
+/// let server = ServerBuilder::from_config(config)
+///     .routes(Router::new().route("/hello", get(async || "hello")))
+///     .start()
+///     .await?;
+/// println!("listening on {}", server.url());
+/// server.run_until(async { _ = tokio::signal::ctrl_c().await }).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ServerBuilder {
+    config: Config,
+    routes: Option<Router>,
+    storage: Option<Arc<dyn Storage>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    hooks: Vec<Arc<dyn Hooks>>,
+    access_log: Option<Box<dyn Write + Send>>,
+}
+
+/// Reason for which a server cannot start, with the part that failed. The message names the key of the configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The file of users cannot be used.
+    #[error(transparent)]
+    Users(BoxError),
+    /// The file of access rules cannot be used.
+    #[error(transparent)]
+    Rules(BoxError),
+    /// The storage cannot be opened.
+    #[error(transparent)]
+    Storage(BoxError),
+    /// The server cannot listen for clients.
+    #[error(transparent)]
+    Listen(BoxError),
+    /// The server cannot listen for operators.
+    #[error(transparent)]
+    Operators(BoxError),
+    /// The certificates cannot be used, or the redirect to https cannot listen.
+    #[error(transparent)]
+    Tls(BoxError),
+    /// The path before `/v2/`, or the external address, cannot be used.
+    #[error(transparent)]
+    Address(BoxError),
+    /// The thread of the access log cannot be started.
+    #[error("cannot start the access log")]
+    AccessLog(#[source] std::io::Error),
+}
+
+impl ServerBuilder {
+    /// Prepares the server of a configuration.
+    #[must_use]
+    pub const fn from_config(config: Config) -> Self {
+        Self {
+            config,
+            routes: None,
+            storage: None,
+            authenticator: None,
+            authorizer: None,
+            hooks: Vec::new(),
+            access_log: None,
+        }
+    }
+
+    /// Serves these routes beside the registry. Without routes of the host, `/` is a page that explains the address.
+    ///
+    /// The registry keeps its own paths, `/v2` and everything below. The routes have the access log, the metrics and the
+    /// allowed networks of the server, but no login.
+    #[must_use]
+    pub fn routes(mut self, routes: Router) -> Self {
+        self.routes = Some(routes);
+        self
+    }
+
+    /// Keeps images in this storage, in place of the configured one.
+    #[must_use]
+    pub fn storage(mut self, storage: impl Storage) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Identifies users in place of `auth` in the configuration.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Decides about accesses in place of the configured rules.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Adds hooks, which are asked after those that were added before.
+    #[must_use]
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks.push(Arc::new(hooks));
+        self
+    }
+
+    /// Writes the access log there, unless the configuration disables it. Without this there is none.
+    ///
+    /// A thread of its own writes the lines. Lines that it cannot write fast enough are dropped and counted.
+    #[must_use]
+    pub fn access_log(mut self, out: impl Write + Send + 'static) -> Self {
+        self.access_log = Some(Box::new(out));
+        self
+    }
+
+    /// Opens the storage, listens, and serves, on the tokio runtime of the caller.
+    ///
+    /// Waits for a directory that another process owns, as long as `storage.filesystem.wait` allows. Dropping the future
+    /// ends that.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with the part that failed.
+    pub async fn start(self) -> Result<Server, StartError> {
+        let never = pin!(std::future::pending::<Infallible>());
+        match self.start_unless(never).await? {
+            Ok(server) => Ok(server),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Starts as [`start`](Self::start) does, unless a future ends before the directory is free.
+    pub(crate) async fn start_unless<T>(
+        self,
+        stop: Pin<&mut (impl Future<Output = T> + Send)>,
+    ) -> Result<Result<Server, T>, StartError> {
+        let Self {
+            config: Config { settings, .. },
+            routes,
+            storage,
+            authenticator,
+            authorizer,
+            hooks,
+            access_log,
+        } = self;
+        let settings = &settings;
+        let access = Access::open(settings, authenticator, authorizer)?;
+        let opened = backend::open(settings, storage, stop).await;
+        let backend = match opened.map_err(|error| StartError::Storage(error.into()))? {
+            Ok(backend) => backend,
+            Err(stopped) => return Ok(Err(stopped)),
+        };
+        let listener = settings.http.socket.bind().await;
+        let listener = listener.map_err(|error| StartError::Listen(error.into()))?;
+        let address = listener.address();
+        if access.is_open() {
+            warn_of_open_access(settings, address);
+        }
+        let mut tasks = Tasks::default();
+        let mut debug = open_debug(settings, &mut tasks).await?;
+        let tls = start_tls(settings, address, &mut tasks).await?;
+        if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
+            debug.tls(tls);
+        }
+        let url = listener.url(settings.http.scheme());
+        tracing::info!("listening on {url}");
+
+        let (access_log, writer) = match access_log.filter(|_| settings.log.access) {
+            Some(out) => AccessLog::start(out)
+                .map(|(log, writer)| (Some(log), Some(writer)))
+                .map_err(StartError::AccessLog)?,
+            None => (None, None),
+        };
+        let storage = backend.into_storage(settings, debug.as_mut(), &mut tasks);
+        let is_writable = storage.write().is_some();
+        let builder = wiring::configured(Registry::builder(storage), settings);
+        let builder = hooks.into_iter().fold(builder, Builder::hooks);
+        let registry = access.decided(builder, debug.as_mut(), &mut tasks).build();
+        if let Some(debug) = debug.as_mut().filter(|_| is_writable) {
+            debug.uploads(registry.upload_ledger().clone());
+        }
+        let maintained = registry.clone();
+        let expiry = settings.storage.expiry;
+        tasks.repeat("upkeep", move || {
+            let upkeep = maintained.upkeep().uploads(expiry);
+            async move { upkeep.run(&TokioClock).await }
+        });
+        let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
+        let operators = debug.as_ref().map(Debug::address);
+        let app = wiring::routes(&mount, settings, routes, debug, access_log.clone(), &mut tasks);
+        let (stop, stopped) = oneshot::channel();
+        let serving = serve(
+            listener,
+            tls,
+            wiring::listener(app, settings, access_log),
+            stopped,
+        );
+        Ok(Ok(Server {
+            address,
+            url,
+            operators,
+            registry,
+            mount,
+            drain: settings.timeouts.drain,
+            tasks,
+            serving,
+            stop,
+            access_log: writer,
+        }))
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Users and rules of a server.
+struct Access {
+    users: Users,
+    rules: Option<RulesFile>,
+    /// In place of the rules.
+    authorizer: Option<Arc<dyn Authorizer>>,
+}
+
+enum Users {
+    None,
+    File(Htpasswd),
+    Host(Arc<dyn Authenticator>),
+}
+
+impl Access {
+    /// Opens the files that the configuration names and the host does not replace.
+    fn open(
+        settings: &Settings,
+        authenticator: Option<Arc<dyn Authenticator>>,
+        authorizer: Option<Arc<dyn Authorizer>>,
+    ) -> Result<Self, StartError> {
+        let users = match authenticator {
+            Some(authenticator) => Users::Host(authenticator),
+            None => match users::open(settings.login.as_ref()).map_err(StartError::Users)? {
+                Some(file) => Users::File(file),
+                None => Users::None,
+            },
+        };
+        let rules = match (&authorizer, settings.access.as_deref()) {
+            (None, Some(path)) => Some(access::open(path).map_err(StartError::Rules)?),
+            _ => None,
+        };
+        if let Some(rules) = &rules {
+            let remarks = match &users {
+                Users::None => access::remarks(&rules.rules(), None),
+                Users::File(users) => access::remarks(&rules.rules(), Some(users)),
+                // Only the host knows who can log in.
+                Users::Host(_) => Vec::new(),
+            };
+            for remark in remarks {
+                tracing::warn!("access rules: {remark}");
+            }
+        }
+        Ok(Self {
+            users,
+            rules,
+            authorizer,
+        })
+    }
+
+    /// Returns true if nothing restricts any client.
+    const fn is_open(&self) -> bool {
+        matches!(self.users, Users::None) && self.rules.is_none() && self.authorizer.is_none()
+    }
+
+    /// Lets users log in and rules decide, which follow their files from now on.
+    ///
+    /// Without rules, logged-in users may do everything. If nobody can log in, every client may, as with registry:2.
+    fn decided(self, registry: Builder, debug: Option<&mut Debug>, tasks: &mut Tasks) -> Builder {
+        let is_open = self.is_open();
+        if let (Some(rules), Users::File(users)) = (&self.rules, &self.users) {
+            absent::follow(rules.clone(), users.clone(), tasks);
+        }
+        let registry = match (self.authorizer, self.rules) {
+            (Some(authorizer), _) => registry.authorizer(authorizer),
+            (None, Some(rules)) => {
+                access::follow(&rules, tasks);
+                registry.authorizer(rules)
+            }
+            (None, None) if is_open => registry.allow_anonymous_push(),
+            (None, None) => registry,
+        };
+        match (self.users, debug) {
+            (Users::None, _) => registry,
+            (Users::File(users), debug) => {
+                users::follow(&users, tasks);
+                match debug {
+                    Some(debug) => registry.authenticator(debug.logins(users)),
+                    None => registry.authenticator(users),
+                }
+            }
+            (Users::Host(users), Some(debug)) => registry.authenticator(debug.logins(users)),
+            (Users::Host(users), None) => registry.authenticator(users),
+        }
+    }
+}
+
+/// Opens the listener for health and metrics, if one is configured, and starts the configured checks.
+async fn open_debug(settings: &Settings, tasks: &mut Tasks) -> Result<Option<Debug>, StartError> {
+    let Some(debug) = &settings.http.debug else {
+        return Ok(None);
+    };
+    let debug = Debug::listen(debug.clone())
+        .await
+        .map_err(StartError::Operators)?;
+    debug.ask(&settings.checks, tasks);
+    Ok(Some(debug))
+}
+
+/// Sets up TLS, if it is configured.
+async fn start_tls(
+    settings: &Settings,
+    address: Option<SocketAddr>,
+    tasks: &mut Tasks,
+) -> Result<Option<Tls>, StartError> {
+    match (&settings.http.tls, address) {
+        (Some(tls), Some(address)) => {
+            let started = tls::start(tls, address.port(), tasks).await;
+            Ok(Some(started.map_err(StartError::Tls)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Starts to serve clients, until the end is told.
+fn serve(
+    listener: Bound,
+    tls: Option<Tls>,
+    server: registry_listener::Server,
+    stopped: oneshot::Receiver<()>,
+) -> JoinSet<Ended> {
+    let server = server.until(async {
+        // A server that is dropped ends, too.
+        _ = stopped.await;
+    });
+    let mut serving = JoinSet::new();
+    serving.spawn(async {
+        match (listener, tls) {
+            (Bound::Tcp(listener, _), Some(tls)) => server.handshake(tls).serve(listener).await,
+            (Bound::Tcp(listener, _), None) => server.serve(listener).await,
+            (Bound::Unix(listener), _) => server.serve(listener).await,
+        }
+    });
+    serving
+}
+
+/// Warns of a registry that anybody on the network can push to, unless the configuration asks for it.
+fn warn_of_open_access(settings: &Settings, address: Option<SocketAddr>) {
+    if is_open_by_mistake(settings.open_on_purpose, address) {
+        tracing::warn!(
+            address = address.map(tracing::field::display),
+            "everyone who can reach this address can pull and push; to require a login, set `auth.htpasswd` or --htpasswd FILE; if no login is intended, set `auth: none`"
+        );
+    }
+}
+
+/// Returns true if others than this machine reach the address, and the configuration does not say that anybody may.
+fn is_open_by_mistake(on_purpose: bool, address: Option<SocketAddr>) -> bool {
+    let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
+    is_reachable && !on_purpose
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lets_everybody_in_is_warned_unless_that_was_said() {
+        let address = |text: &str| Some(text.parse().unwrap());
+        assert!(is_open_by_mistake(false, address("0.0.0.0:5000")));
+        for (on_purpose, address) in [
+            (true, address("0.0.0.0:5000")),
+            (false, address("127.0.0.1:5000")),
+            (false, address("[::1]:5000")),
+            (false, None),
+        ] {
+            assert!(!is_open_by_mistake(on_purpose, address), "{address:?}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! [`Server`]: a server that runs.
+
+use crate::{
+    access_log::Writer,
+    tasks::{TaskEnded, Tasks},
+};
+use registry_axum::Mount;
+use registry_core::Registry;
+use registry_listener::Ended;
+use std::{future::Future, net::SocketAddr, time::Duration};
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+/// Additional time after the drain for storing received data. With the default drain timeout it is less than the 10 s
+/// after which `docker stop` kills the process.
+const TIDYING: Duration = Duration::from_secs(1);
+
+/// Server that accepts connections, with its background work. [`ServerBuilder::start`](crate::ServerBuilder::start)
+/// makes one.
+///
+/// Dropping it cuts off all connections. [`run_until`](Self::run_until) and [`shutdown`](Self::shutdown) let running
+/// requests end.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) url: String,
+    pub(crate) operators: Option<SocketAddr>,
+    pub(crate) registry: Registry,
+    pub(crate) mount: Mount,
+    pub(crate) drain: Duration,
+    pub(crate) tasks: Tasks,
+    /// The listener for clients.
+    pub(crate) serving: JoinSet<Ended>,
+    /// Tells the listener to stop.
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) access_log: Option<Writer>,
+}
+
+/// Reason for which a server ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Work ended without which the server would not keep its promises.
+    #[error("{reason}")]
+    Task {
+        /// Name of the work, and its end.
+        reason: String,
+    },
+}
+
+/// End of a server that was told to stop.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Number of connections whose requests did not end in time.
+    pub aborted: usize,
+    deadline: Instant,
+    access_log: Option<Writer>,
+}
+
+impl Server {
+    /// Returns the address that clients reach; `None` if that is a Unix socket.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Returns the URL that the server listens on, such as `http://127.0.0.1:5000` or `unix:/run/registry.sock`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the address of the listener for operators, with health and metrics; `None` if the configuration has none.
+    #[must_use]
+    pub const fn operator_address(&self) -> Option<SocketAddr> {
+        self.operators
+    }
+
+    /// Returns the registry, for calls in process.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Serves until a future ends, and then as in [`shutdown`](Self::shutdown).
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`] if the server ended by itself. Running requests were given the same time.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<Stopped, ServerError> {
+        let failed = tokio::select! {
+            () = stop => None,
+            ended = self.tasks.ended() => Some(ended),
+            ended = self.serving.join_next() => Some(self.broken(ended.and_then(Result::err))),
+        };
+        if let Some(ended) = &failed {
+            tracing::error!("{ended}");
+        }
+        let stopped = self.shutdown().await;
+        match failed {
+            None => Ok(stopped),
+            Some(ended) => Err(ServerError::Task {
+                reason: ended.to_string(),
+            }),
+        }
+    }
+
+    /// Stops: accepts no more connections, and waits for running requests, as long as `http.draintimeout` allows.
+    pub async fn shutdown(mut self) -> Stopped {
+        let deadline = Instant::now() + self.drain + TIDYING;
+        tracing::info!(
+            "stopping: waiting up to {} s for running requests",
+            self.drain.as_secs_f32()
+        );
+        // The listener has gone if nobody hears it.
+        _ = self.stop.send(());
+        let ended = self.serving.join_next().await.and_then(Result::ok);
+        let aborted = ended.map_or(0, |ended| ended.cut);
+        if aborted > 0 {
+            tracing::warn!(
+                connections = aborted,
+                "requests were still running and are aborted; their uploads can be resumed"
+            );
+        }
+        // Tasks outlive their connections: what was received is kept before the process ends.
+        if timeout_at(deadline, self.mount.drained()).await.is_err() {
+            tracing::warn!("requests did not end in time");
+        }
+        Stopped {
+            aborted,
+            deadline,
+            access_log: self.access_log,
+        }
+    }
+
+    fn broken(&self, error: Option<tokio::task::JoinError>) -> TaskEnded {
+        TaskEnded::new("listener", error.map_or(Ok(()), Err))
+    }
+}
+
+impl Stopped {
+    /// Returns the time that is left until the process should end, for a host that has to stop a runtime whose threads
+    /// may be in a call that never returns, to a disk that has gone.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until the access log is written, at most for half a second. Call it when the runtime has ended: every
+    /// request has its line then.
+    pub fn finish_log(self) {
+        if let Some(writer) = self.access_log {
+            writer.finish();
+        }
+    }
+}

@@ -55,6 +55,9 @@ CRATES = {
     "registry-test": Rule(may_use=CORE, never=SERVERS | {"clap"}, packages=40),
     # Hosts, on the public API of the others.
     "registry-server": Rule(may_use=ANY, names_axum=True),
+    "registry-example-standalone": Rule(
+        may_use=CORE | {"registry-axum", "registry-listener", "registry-storage-fs"}, names_axum=True
+    ),
     "registry-examples": Rule(may_use=ANY, names_axum=True),
     "registry-fuzz": Rule(may_use=CORE, never=SERVERS),
 }

@@ -7,6 +7,19 @@ use std::io;
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 /// Failure of a call of a storage. An outage is never reported as "not found".
+///
+/// ```
+/// use registry_core::storage::StorageError;
+/// use std::io;
+///
+/// // A backend names the failed operation and its place.
+/// let failed = StorageError::io("cannot read /data/blob", io::ErrorKind::PermissionDenied.into());
+/// assert!(matches!(failed, StorageError::Internal { .. }));
+///
+/// // A full disk is an error of its own.
+/// let full = StorageError::io("cannot write /data/blob", io::ErrorKind::StorageFull.into());
+/// assert!(matches!(full, StorageError::Full { .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
@@ -14,13 +27,13 @@ pub enum StorageError {
     #[error("the upload session is unknown")]
     UploadUnknown,
     /// The session has changed, or another append is running. No byte was appended.
-    #[error("the upload session stands at {offset}, and is not where the caller saw it")]
+    #[error("the upload session has changed: its offset is {offset}")]
     UploadConflict {
         /// Number of bytes that the session holds now.
         offset: u64,
     },
     /// A tag does not point where its [`TagExpect`](super::TagExpect) says. It was not changed.
-    #[error("the tag {tag} does not stand where it was expected")]
+    #[error("the tag {tag} does not have the expected target")]
     TagConflict {
         /// The tag.
         tag: Tag,
@@ -34,7 +47,7 @@ pub enum StorageError {
         Vec<Digest>,
     ),
     /// The size of some content differs from the size in its descriptor.
-    #[error("{digest} has {stored} bytes, the descriptor says {claimed}")]
+    #[error("{digest} has {stored} bytes, but its descriptor gives {claimed}")]
     SizeMismatch {
         /// Digest of the content, which is undamaged.
         digest: Digest,

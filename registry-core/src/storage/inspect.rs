@@ -18,6 +18,46 @@ use bytes::Bytes;
 /// The listings are strict, because deletions are decided by them: an item that exists and cannot be read is
 /// [`Seen::Unreadable`], and a listing that cannot be complete is an `Err`. Nothing is left out. Content that
 /// counts as absent for readers, such as a blob of a wrong size, need not be listed.
+///
+/// # Example
+///
+/// ```
+/// use registry_core::{
+///     Registry, Storage,
+///     storage::{MemoryStorage, Page, Seen, StorageError},
+/// };
+///
+/// /// Returns the number of bytes of all readable blobs.
+/// async fn stored(storage: &dyn Storage) -> Result<u64, StorageError> {
+///     let inspect = storage.inspect().ok_or(StorageError::Unsupported("inspect content"))?;
+///     let (mut bytes, mut last) = (0, None);
+///     loop {
+///         let listing = inspect.blobs(Page::first(1000).after(last.as_ref())).await?;
+///         for item in &listing.items {
+///             match item {
+///                 Seen::Whole(blob) => (bytes, last) = (bytes + blob.size, Some(blob.digest)),
+///                 Seen::Unreadable { key, .. } => last = Some(*key),
+///                 _ => {}
+///             }
+///         }
+///         if !listing.more {
+///             return Ok(bytes);
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let registry = Registry::builder(storage.clone()).build();
+/// registry.repository("team/app")?.push_blob("content", None).await?;
+/// registry.repository("team/other")?.push_blob("content", None).await?;
+///
+/// // Both repositories share the bytes.
+/// assert_eq!(stored(&storage).await?, 7);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait StorageInspect: Send + Sync {
     /// Returns every repository that holds anything, including those that do not exist for readers yet.

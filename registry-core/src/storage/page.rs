@@ -3,6 +3,28 @@
 /// One page of a listing: at most `limit` items that sort after `after`, in byte order of the whole name.
 ///
 /// `after` need not exist. A page is found by seeking, so its cost does not grow with its position.
+///
+/// ```
+/// use registry_core::storage::{MemoryStorage, Page, Storage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+///
+/// let mut last = None;
+/// loop {
+///     let listing = storage.repositories(Page::first(100).after(last.as_ref())).await?;
+///     for repository in &listing.items {
+///         println!("{repository}");
+///     }
+///     if !listing.more {
+///         break;
+///     }
+///     last = listing.items.last().cloned();
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Page<'a, K> {
@@ -27,6 +49,16 @@ impl<'a, K> Page<'a, K> {
 }
 
 /// The items of one page.
+///
+/// ```
+/// use registry_core::{Tag, storage::Listing};
+///
+/// // A backend has the tags in order, from the lower bound of the page on.
+/// let tags = ["v1", "v2", "v3"].into_iter().map(Tag::parse).collect::<Result<Vec<_>, _>>()?;
+/// let page = Listing::first(2, tags);
+/// assert_eq!((page.items.len(), page.more), (2, true));
+/// # Ok::<(), registry_core::reference::InvalidTag>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Listing<T> {

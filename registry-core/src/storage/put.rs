@@ -166,6 +166,29 @@ impl From<WrongSize> for StorageError {
 }
 
 /// A manifest to store, with everything that a backend has to know of it. A backend parses no JSON.
+///
+/// ```
+/// use registry_core::{
+///     Algorithm, MediaType, Reference, RepositoryName, Tag,
+///     storage::{MemoryStorage, PutManifest, Storage, TagExpect, TagMove, Verified},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let write = storage.write().ok_or("the storage is read-only")?;
+/// let repository = RepositoryName::parse("team/app")?;
+///
+/// let index = Verified::of(Algorithm::Sha256, r#"{"schemaVersion":2,"manifests":[]}"#.into());
+/// let mut put = PutManifest::new(index, MediaType::parse(MediaType::OCI_INDEX)?);
+/// put.tags = vec![TagMove::new(Tag::parse("v1")?).expecting(TagExpect::Absent)];
+///
+/// let outcome = write.put_manifest(&repository, put).await?;
+/// assert!(outcome.created && outcome.failed.is_none());
+/// assert!(storage.manifest(&repository, &Reference::parse("v1")?).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PutManifest {

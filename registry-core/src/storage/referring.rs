@@ -3,6 +3,25 @@
 use crate::digest::Digest;
 
 /// Manifests that refer to a subject, possibly only those of one artifact type.
+///
+/// ```
+/// use registry_core::{
+///     Algorithm, Digest, RepositoryName,
+///     storage::{MemoryStorage, Page, Referring, Storage},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let repository = RepositoryName::parse("team/app")?;
+/// let subject = Digest::of(Algorithm::Sha256, b"an image manifest");
+///
+/// let signatures = Referring::new(&subject).of_type(Some("application/vnd.example.signature"));
+/// let found = storage.referrers(&repository, signatures, Page::first(100)).await?;
+/// assert!(found.items.is_empty() && !found.more);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Referring<'a> {

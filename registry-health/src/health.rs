@@ -9,6 +9,20 @@ use std::{
 type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The checks of a server. Clones share one list.
+///
+/// ```
+/// use registry_health::Health;
+///
+/// let health = Health::new();
+/// assert!(health.report().is_healthy());
+///
+/// health.register("disk", || Err("the disk is full".to_owned()));
+/// assert!(!health.report().is_healthy());
+///
+/// // A check of the same name replaces the previous one.
+/// health.register("disk", || Ok(()));
+/// assert!(health.report().is_healthy());
+/// ```
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<Mutex<BTreeMap<Arc<str>, Check>>>,
@@ -21,8 +35,8 @@ impl Health {
         Self::default()
     }
 
-    /// Adds a check, or replaces the one of the same name. `check` returns the fault as its error, for everybody who
-    /// may read the report. It runs at each report, so a slow check belongs in a [`Watch`](crate::Watch).
+    /// Adds a check, or replaces the one of the same name. `check` returns the fault as its error, for all
+    /// readers of the report. It runs at each report, so a slow check belongs in a [`Watch`](crate::Watch).
     pub fn register(
         &self,
         name: impl Into<Arc<str>>,
@@ -34,7 +48,7 @@ impl Health {
     /// Runs every check.
     #[must_use]
     pub fn report(&self) -> Report {
-        // A check may register another, and a slow one must not hold up a second report.
+        // A check may register another one, and a slow check must not block a second report.
         let checks: Vec<_> = self
             .checks()
             .iter()
@@ -57,6 +71,20 @@ impl fmt::Debug for Health {
 }
 
 /// Results of the checks, in the order of their names.
+///
+/// ```
+/// use registry_health::Health;
+///
+/// let health = Health::new();
+/// health.register("tls", || Ok(()));
+/// health.register("disk", || Err("the disk is full".to_owned()));
+///
+/// let report = health.report();
+///
+/// let checks: Vec<_> = report.checks().collect();
+/// assert_eq!(checks, [("disk", Err("the disk is full")), ("tls", Ok(()))]);
+/// assert_eq!(report.to_json(), r#"{"disk":"the disk is full"}"#);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     verdicts: Vec<(Arc<str>, Result<(), String>)>,

@@ -10,10 +10,33 @@ use std::{
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// Runs a probe at intervals, and remembers its result.
+/// Runs a probe at intervals, and stores its latest result.
 ///
-/// A probe without a result when the next one is due counts as failed, once per period, and is waited for. Thus a dead
-/// disk or mount blocks only one operation, not one more each time.
+/// A probe without a result when the next one is due counts as failed, once per period. No other probe starts before it
+/// ends, so that a dead disk or mount blocks one operation only.
+///
+/// ```
+/// use registry_health::Watch;
+/// use std::{io, time::Duration};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let watch = Watch::new(Duration::from_secs(10), 2);
+/// let verdict = watch.verdict();
+/// let run = watch.run(|| async { Err(io::Error::other("the disk is gone")) });
+/// # let run = tokio::time::timeout(Duration::from_secs(15), run);
+/// # let nine_seconds = Duration::from_secs(9);
+///
+/// // In a task beside the server. It fails at once, and again after 10 seconds.
+/// let running = tokio::spawn(run);
+///
+/// tokio::time::sleep(nine_seconds).await;
+/// assert_eq!(verdict(), Ok(()));
+/// tokio::time::sleep(nine_seconds).await;
+/// assert_eq!(verdict(), Err("the disk is gone".to_owned()));
+/// # let _ = running.await;
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Watch {
     period: Duration,
@@ -92,7 +115,7 @@ fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Nothing fails to be written to a string.
+        // Writing to a string does not fail.
         let _ = write!(text, ": {error}");
         cause = error.source();
     }
@@ -159,7 +182,7 @@ mod tests {
         assert_eq!(verdict(), Ok(()));
         periods(1).await;
         assert_eq!(verdict(), Err("no answer within 10 seconds".to_owned()));
-        // The same probe, not another one, takes the answer when it comes.
+        // The same probe gets the late answer, not a new one.
         answers.send(Ok(())).await.unwrap();
         sleep(Duration::from_millis(1)).await;
         assert_eq!(verdict(), Ok(()));

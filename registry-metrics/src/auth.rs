@@ -13,6 +13,16 @@ use registry_core::{
 use std::time::Instant;
 
 /// Times an authenticator, by outcome.
+///
+/// ```
+/// use registry_core::{Authenticator, Registry, storage::MemoryStorage};
+/// use registry_metrics::{AuthMetrics, prometheus_client};
+///
+/// fn registry(users: impl Authenticator, instruments: &mut prometheus_client::registry::Registry) -> Registry {
+///     let users = AuthMetrics::register(instruments).wrap(users);
+///     Registry::builder(MemoryStorage::new()).authenticator(users).build()
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AuthMetrics {
     seconds: Cells<ByOutcome, Histogram>,
@@ -26,7 +36,7 @@ impl AuthMetrics {
             seconds: Cells::register(
                 registry,
                 "registry_auth_duration_seconds",
-                "How long it took to find out who asks, by what came out",
+                "Duration of authentication, by result",
                 buckets::operation_seconds,
             )
             .showing(Outcome::ALL.map(|outcome| ByOutcome { outcome })),

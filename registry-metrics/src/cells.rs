@@ -52,7 +52,7 @@ where
 
     /// Calls `then` with one instrument.
     pub(crate) fn with(&self, key: K, then: impl FnOnce(&M)) {
-        // A key out of its own bounds loses its events, which beats ending the request.
+        // Events of a key out of bounds are lost, so that the request does not fail.
         if let Some(cell) = self.found.get(key.index()) {
             then(cell.get_or_init(|| self.family.get_or_create_owned(&key)));
         }

@@ -26,7 +26,7 @@ impl Instruments {
         let requests = Family::default();
         registry.register(
             "registry_http_requests",
-            "HTTP requests that have ended",
+            "HTTP requests that ended",
             requests.clone(),
         );
         Self {
@@ -34,26 +34,26 @@ impl Instruments {
             in_flight: Cells::register(
                 registry,
                 "registry_http_in_flight_requests",
-                "HTTP requests that are being answered",
+                "HTTP requests in progress",
                 Gauge::default,
             )
             .showing(Handler::ALL.map(|handler| ByHandler { handler })),
             duration: Cells::register(
                 registry,
                 "registry_http_request_duration_seconds",
-                "From the head of a request to the end of its answer",
+                "Time from the head of a request to the end of its response",
                 buckets::request_seconds,
             ),
             request_size: Cells::register(
                 registry,
                 "registry_http_request_size_bytes",
-                "Bytes that arrived in the body of a request",
+                "Bytes received in the body of a request",
                 buckets::size_bytes,
             ),
             response_size: Cells::register(
                 registry,
                 "registry_http_response_size_bytes",
-                "Bytes that were sent in the body of an answer",
+                "Bytes sent in the body of a response",
                 buckets::size_bytes,
             ),
         }

@@ -20,7 +20,11 @@ use std::{
 /// Registers `registry_build_info`: the running version.
 pub fn build(registry: &mut Registry, version: &str) {
     let labels = vec![("version", version.to_owned())];
-    registry.register("registry_build", "What is running", Info::new(labels));
+    registry.register(
+        "registry_build",
+        "Version of the running program",
+        Info::new(labels),
+    );
 }
 
 /// Registers `process_start_time_seconds`, under the name that every exporter uses.
@@ -32,18 +36,27 @@ pub fn process_start(registry: &mut Registry, started: SystemTime) {
     gauge.set(seconds);
     registry.register(
         "process_start_time_seconds",
-        "When the process started, in seconds since 1970",
+        "Start time of the process, in seconds since 1970",
         gauge,
     );
 }
 
 /// Registers `registry_storage_open_uploads`: the number of open upload sessions, as `count` returns it at the scrape.
+///
+/// ```
+/// use registry_metrics::{gauges, prometheus_client::registry::Registry, text};
+///
+/// let mut instruments = Registry::default();
+/// gauges::open_uploads(&mut instruments, || 3);
+///
+/// assert!(text::encode(&instruments).contains("registry_storage_open_uploads 3"));
+/// ```
 pub fn open_uploads(registry: &mut Registry, count: impl Fn() -> usize + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let gauge = ConstGauge::new(count());
         gauge.encode(encoder.encode_descriptor(
             "registry_storage_open_uploads",
-            "Upload sessions that were opened and have not ended.",
+            "Open upload sessions.",
             None,
             gauge.metric_type(),
         )?)
@@ -57,14 +70,14 @@ pub fn quarantined(registry: &mut Registry, count: impl Fn() -> io::Result<usize
         let count = match count() {
             Ok(count) => count,
             Err(error) => {
-                tracing::warn!(%error, "what is in quarantine cannot be counted");
+                tracing::warn!(%error, "cannot count the items in quarantine");
                 return Ok(());
             }
         };
         let gauge = ConstGauge::new(count);
         gauge.encode(encoder.encode_descriptor(
             "registry_storage_quarantined",
-            "Items of damaged content that were set aside.",
+            "Damaged items in quarantine.",
             None,
             gauge.metric_type(),
         )?)
@@ -73,11 +86,20 @@ pub fn quarantined(registry: &mut Registry, count: impl Fn() -> io::Result<usize
 
 /// Registers `registry_health_passing`: 1 for each check that passes, 0 for each that fails, as `checks` returns it at
 /// the scrape.
+///
+/// ```
+/// use registry_metrics::{gauges, prometheus_client::registry::Registry, text};
+///
+/// let mut instruments = Registry::default();
+/// gauges::health(&mut instruments, || vec![("storage".to_owned(), true)]);
+///
+/// assert!(text::encode(&instruments).contains(r#"registry_health_passing{check="storage"} 1"#));
+/// ```
 pub fn health(registry: &mut Registry, checks: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static) {
     registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
         let mut family = encoder.encode_descriptor(
             "registry_health_passing",
-            "Whether a health check passes.",
+            "Result of a health check: 1 if it passes, 0 if it fails.",
             None,
             MetricType::Gauge,
         )?;
@@ -99,14 +121,14 @@ pub fn certificate(registry: &mut Registry, until: impl Fn() -> Option<SystemTim
         let Some(until) = until() else {
             return Ok(());
         };
-        // One that ended before 1970 ended.
+        // An end before 1970 is in the past as well.
         let seconds = until
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let gauge = ConstGauge::new(seconds);
         gauge.encode(encoder.encode_descriptor(
             "registry_tls_certificate_expiration_timestamp_seconds",
-            "When the certificate that is served ends, in seconds since 1970.",
+            "End of the validity of the served certificate, in seconds since 1970.",
             None,
             gauge.metric_type(),
         )?)
@@ -124,7 +146,7 @@ pub fn space(
             Ok(Some(space)) => space,
             Ok(None) => return Ok(()),
             Err(error) => {
-                tracing::warn!(%error, "the free space is not to be had");
+                tracing::warn!(%error, "cannot determine the free space");
                 return Ok(());
             }
         };
@@ -134,12 +156,12 @@ pub fn space(
         };
         show(
             "registry_storage_free_bytes",
-            "Bytes that can still be stored.",
+            "Free bytes of the storage.",
             space.bytes_free,
         )?;
         show(
             "registry_storage_size_bytes",
-            "Bytes of the file system that holds the images.",
+            "Size of the file system that contains the storage, in bytes.",
             space.bytes_total,
         )
     })));

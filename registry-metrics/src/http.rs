@@ -22,6 +22,17 @@ use tower_service::Service;
 /// Wrap the registry's routes with it, in axum by `Router::layer`. Other routes inside the layer count as
 /// `handler="other"`. A request ends when the last byte of its answer has been handed to the connection. If a listener answers
 /// in place of the router, its answer counts ([`Overruled`](registry_core::service::Overruled)).
+///
+/// ```
+/// use registry_metrics::{HttpMetrics, prometheus_client::registry::Registry, text};
+///
+/// let mut instruments = Registry::default();
+/// // The registry is mounted below this path.
+/// let layer = HttpMetrics::register(&mut instruments).below("/registry");
+///
+/// assert!(text::encode(&instruments).contains("registry_http_in_flight_requests"));
+/// # drop(layer);
+/// ```
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     instruments: Arc<Instruments>,

@@ -32,7 +32,7 @@ impl Handler {
             Some(Route::Uploads) => Self::BlobUpload,
             Some(Route::Upload) => Self::BlobUploadChunk,
             Some(Route::Referrers) => Self::Referrers,
-            // What the core learns to route later is counted here until it has a name.
+            // Endpoints that the core adds are counted here until they get a name.
             Some(_) | None => Self::Other,
         }
     }

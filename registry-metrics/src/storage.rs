@@ -29,6 +29,17 @@ use std::{
 };
 
 /// Times the operations of a storage, and counts its errors.
+///
+/// ```
+/// use registry_core::storage::MemoryStorage;
+/// use registry_metrics::{StorageMetrics, prometheus_client::registry::Registry, text};
+///
+/// let mut instruments = Registry::default();
+/// let storage = StorageMetrics::register(&mut instruments, "inmemory").wrap(MemoryStorage::new());
+///
+/// assert!(text::encode(&instruments).contains(r#"registry_storage_errors_total{driver="inmemory""#));
+/// # drop(storage);
+/// ```
 #[derive(Clone, Debug)]
 pub struct StorageMetrics {
     seconds: Cells<ByAction, Histogram>,
@@ -45,13 +56,13 @@ impl StorageMetrics {
             seconds: Cells::register(
                 registry,
                 "registry_storage_action_seconds",
-                "How long an operation of the storage took; append lasts as long as the client sends",
+                "Duration of an operation of the storage; append includes the time in which the client sends",
                 buckets::operation_seconds,
             ),
             errors: Cells::register(
                 registry,
                 "registry_storage_errors",
-                "Operations of the storage that failed or were refused, by why",
+                "Operations of the storage that failed or were refused, by reason",
                 Counter::default,
             )
             .showing(Kind::ALL.map(|kind| ByKind { kind })),
@@ -302,7 +313,7 @@ impl Kind {
             StorageError::ReadOnly => Self::ReadOnly,
             StorageError::Unavailable { .. } => Self::Unavailable,
             StorageError::Full { .. } | StorageError::OutOfFiles { .. } => Self::Full,
-            // Internal, and what is added to the contract until it has a name here.
+            // Internal errors, and variants that the contract adds until they get a name here.
             _ => Self::Internal,
         }
     }

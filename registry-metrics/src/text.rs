@@ -11,8 +11,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 #[must_use]
 pub fn encode(registry: &Registry) -> String {
     let mut text = String::new();
-    // Nothing fails to be written to a string; a collector that fails ends the text before its end marker, which a
-    // scraper takes for what it is.
+    // Writing to a string does not fail. If a collector fails, the text has no end marker, which scrapers detect.
     if let Err(error) = text::encode(&mut text, registry) {
         tracing::error!(%error, "the metrics are incomplete");
     }

@@ -246,7 +246,7 @@ async fn operations_are_timed_and_errors_counted_by_kind() {
     assert_eq!(value(&instruments, calls), Some(2.0));
     let errors = |kind| format!(r#"registry_storage_errors_total{{driver="broken",kind="{kind}"}}"#);
     assert_eq!(value(&instruments, &errors("internal")), Some(2.0));
-    // There before the first of them, or `increase()` would not see it.
+    // The series exists before the first event, which `increase()` needs.
     assert_eq!(value(&instruments, &errors("full")), Some(0.0));
     assert!(
         storage.write().is_none(),

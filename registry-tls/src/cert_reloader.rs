@@ -26,6 +26,19 @@ pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
 /// Files with a certificate and its private key: PEM, a chain in any order, optionally one file for both.
+///
+/// ```
+/// use registry_tls::{Files, Options, Status, Tls};
+/// use std::time::Duration;
+///
+/// let files = Files::new("/certs/none.crt", "/certs/none.key").check_every(Duration::from_secs(10));
+/// let (tls, upkeep) = Tls::from_files(files, Options::new())?;
+///
+/// // The files may come later, while `upkeep.run()` is driven.
+/// assert!(matches!(tls.status(), Status::Waiting { .. }));
+/// # drop(upkeep);
+/// # Ok::<(), registry_tls::TlsError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub(crate) certificate: PathBuf,
@@ -186,7 +199,7 @@ impl CertReloader {
             Change::Failed(Unusable::Missing { path, what }) => self.missing(&path, what),
             Change::Failed(Unusable::Failed(error)) => self.broken(error.story()),
             Change::Failed(Unusable::OutOfDate(problem)) => {
-                // A pair that is not valid yet will be.
+                // A pair that is not valid yet becomes valid without a change of the files.
                 self.serving.load_again();
                 self.broken(format!("{certificate}: {problem}"));
             }
@@ -236,7 +249,7 @@ impl CertReloader {
         );
         if pair.ends_soon(now) && pair.out_of_date(now).is_none() {
             tracing::warn!(
-                "{file}: the certificate ends soon, at {}",
+                "{file}: the certificate expires soon, at {}",
                 utc(pair.validity.until)
             );
         }
@@ -267,7 +280,7 @@ impl CertReloader {
         }
         match &*self.pair() {
             Some(pair) => tracing::error!(
-                "TLS: {}; the certificate for {} that was loaded before is served on, until {}",
+                "TLS: {}; the certificate for {} that was loaded before stays in use, until {}",
                 problem.text(),
                 pair.holder,
                 utc(pair.validity.until)
@@ -390,7 +403,7 @@ mod tests {
         mode(scene.directory.path(), 0o755);
         for (of_key, may_be_read) in [(0o644, true), (0o600, false)] {
             mode(&key, of_key);
-            // A directory above the test's own may keep others out.
+            // A directory above that of the test may deny access to other users.
             let told = exposed::warning(&key);
             assert!(may_be_read || told.is_none());
 
@@ -472,7 +485,7 @@ mod tests {
         fs::write(scene.path("tls.key"), "rubbish").unwrap();
         assert!(!check(&mut reloader));
         assert!(
-            problem(&reloader).contains("holds no PEM"),
+            problem(&reloader).contains("contains no PEM"),
             "{}",
             problem(&reloader)
         );

@@ -41,14 +41,14 @@ impl Certificate {
 
     pub(crate) fn from_der(der: CertificateDer<'static>) -> Result<Self, String> {
         let (rest, parsed) = X509Certificate::from_der(&der)
-            .map_err(|error| format!("not a certificate that can be read: {error}"))?;
+            .map_err(|error| format!("cannot parse the certificate: {error}"))?;
         if !rest.is_empty() {
             return Err(format!("{} bytes follow the certificate", rest.len()));
         }
         let names = match parsed.subject_alternative_name() {
             Ok(Some(extension)) => extension.value.general_names.iter().filter_map(name).collect(),
             Ok(None) => Vec::new(),
-            Err(error) => return Err(format!("the subject alternative names cannot be read: {error}")),
+            Err(error) => return Err(format!("cannot parse the subject alternative names: {error}")),
         };
         let mut common_names = parsed.subject().iter_common_name();
         let common_name = common_names

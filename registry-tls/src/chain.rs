@@ -31,7 +31,7 @@ pub(crate) fn arrange(certificates: Vec<Certificate>, public_key: &[u8]) -> Opti
     let mut moved = position != 0;
     let own = waiting.remove(position);
     let mut above: Vec<Certificate> = Vec::new();
-    // In the order of the file where that order is right: of two cross-signed certificates, the first stays first.
+    // Keeps the order of the file where it is right: of two cross-signed certificates, the first stays first.
     while !waiting.is_empty() {
         let next = waiting.iter().position(|candidate| {
             above

@@ -80,7 +80,7 @@ impl ClientCas {
                 if Arc::ptr_eq(&loaded.value, &loaded.previous) {
                     return None;
                 }
-                tracing::info!("TLS: the authorities for client certificates were changed and are in force");
+                tracing::info!("TLS: the authorities for client certificates have changed and are in effect");
                 return Some(Arc::clone(&loaded.value.config));
             }
             Change::Failed(error) => self.complain(TlsError::story(&error)),
@@ -94,7 +94,9 @@ impl ClientCas {
 
     fn complain(&mut self, problem: String) {
         if self.problem.as_ref() != Some(&problem) {
-            tracing::error!("TLS: {problem}; the authorities for client certificates stay as they were");
+            tracing::error!(
+                "TLS: {problem}; the previous authorities for client certificates stay in effect"
+            );
             self.problem = Some(problem);
         }
     }

@@ -49,7 +49,7 @@ pub enum TlsError {
         subject: String,
     },
     /// A setting has an invalid value.
-    #[error("{setting} cannot be {value:?}: {hint}")]
+    #[error("invalid {setting} {value:?}: {hint}")]
     Setting {
         /// Name of the setting.
         setting: &'static str,
@@ -61,11 +61,11 @@ pub enum TlsError {
     /// No cryptography is available: the crate was built without its `aws-lc-rs` feature, and the host installed no
     /// provider.
     #[error(
-        "there is no cryptography: enable the feature aws-lc-rs, or install a rustls CryptoProvider first"
+        "no cryptography provider: enable the feature aws-lc-rs, or install a rustls CryptoProvider first"
     )]
     NoProvider,
     /// The combination of settings was refused; the source has the reason.
-    #[error("TLS cannot be set up")]
+    #[error("cannot set up TLS")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -98,27 +98,27 @@ impl TlsError {
 #[non_exhaustive]
 pub enum FileProblem {
     /// The file contains no PEM.
-    #[error("holds no PEM (\"-----BEGIN …\"){looks_like}")]
+    #[error("contains no PEM (\"-----BEGIN …\"){looks_like}")]
     NotPem {
         /// Format that the file seems to have, with a remedy; empty if unknown.
         looks_like: &'static str,
     },
     /// The file contains PEM, but no certificate.
-    #[error("holds {found}, no certificate")]
+    #[error("contains {found}, but no certificate")]
     NoCertificate {
         /// Contents of the file, such as `a private key`.
         found: String,
     },
     /// The file contains PEM, but no private key.
-    #[error("holds {found}, no private key")]
+    #[error("contains {found}, but no private key")]
     NoKey {
         /// Contents of the file, such as `2 certificates`.
         found: String,
     },
     /// The key is encrypted with a password, which nobody can type in.
     #[error(
-        "line {line}: the private key is encrypted: decrypt it, with `openssl pkey -in FILE -out PLAIN` (or \
-         `openssl rsa …`), and let only the server read the result"
+        "line {line}: the private key is encrypted: decrypt it with `openssl pkey -in FILE -out PLAIN` (or `openssl \
+         rsa …`), and let only the server read the result"
     )]
     EncryptedKey {
         /// Line where the key begins.
@@ -126,7 +126,7 @@ pub enum FileProblem {
     },
     /// The key has a form that TLS cannot use.
     #[error(
-        "line {line}: {what}: a key is RSA (2048 to 8192 bits), ECDSA (P-256, P-384 or P-521) or Ed25519"
+        "line {line}: {what}: a key must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384 or P-521) or Ed25519"
     )]
     UnusableKey {
         /// Line where the key begins.
@@ -136,7 +136,7 @@ pub enum FileProblem {
     },
     /// A certificate in OpenSSL's own form, with data appended.
     #[error(
-        "line {line}: a TRUSTED CERTIFICATE is OpenSSL's own form: `openssl x509 -in FILE` makes a plain one"
+        "line {line}: a TRUSTED CERTIFICATE has a format of OpenSSL's own: convert it with `openssl x509 -in FILE`"
     )]
     TrustedCertificate {
         /// Line where the certificate begins.
@@ -155,7 +155,7 @@ pub enum FileProblem {
 fn permission_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            " (let the user that runs the server read it, and enter its directories)"
+            " (the user that runs the server must be able to read it, and to enter its directories)"
         }
         _ => "",
     }

@@ -9,12 +9,12 @@ pub(crate) fn warning(key: &Path) -> Option<String> {
     const ENTER: u32 = 0o001;
     use std::{fs, os::unix::fs::MetadataExt as _};
     let lets = |path: &Path, bit| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & bit != 0);
-    // Where the links lead to: that is what keeps others out, or does not.
+    // The permissions at the target of the links count.
     let path = fs::canonicalize(key).ok()?;
     let exposed = lets(&path, READ) && path.ancestors().skip(1).all(|directory| lets(directory, ENTER));
     exposed.then(|| {
         let shown = key.display();
-        format!("{shown}: everybody on this machine may read this private key; `chmod o-r {shown}` keeps others out")
+        format!("{shown}: every user of this machine can read this private key; run `chmod o-r {shown}`")
     })
 }
 

@@ -24,16 +24,16 @@ const DRAIN: u64 = 64 * 1024;
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The client closed the connection before it sent anything: a port scan, or a probe of a load balancer.
-    #[error("the client left before the handshake")]
+    #[error("the client disconnected before the handshake")]
     Left,
     /// The client speaks HTTP without TLS, and was answered 400.
-    #[error("the client speaks HTTP without TLS: it has to use https://")]
+    #[error("the client speaks HTTP without TLS: it must use https://")]
     PlainHttp,
     /// The client speaks neither TLS nor HTTP.
     #[error("the client speaks neither TLS nor HTTP (its first byte is {0:#04x})")]
     NotTls(u8),
     /// No certificate exists, or none for the name that the client asked for.
-    #[error("there is no certificate {}", .name.as_deref().map_or_else(|| "to show".to_owned(), |name| format!("for {name:?}")))]
+    #[error("no certificate {}", .name.as_deref().map_or_else(|| "to present".to_owned(), |name| format!("for {name:?}")))]
     NoCertificate {
         /// Name that the client asked for (SNI), if any.
         name: Option<String>,
@@ -100,7 +100,7 @@ impl Tls {
         }
         let name = hello.server_name().map(str::to_owned);
         let known = self.has_certificate_for(name.as_deref());
-        // Without a certificate too: the client is owed the alert.
+        // Also without a certificate, so that the client gets an alert.
         match start.into_stream(self.config()).await {
             Ok(stream) => Ok(TlsStream::new(stream)),
             Err(_) if !known => Err(HandshakeError::NoCertificate { name }),
@@ -122,21 +122,21 @@ fn explain(error: io::Error) -> HandshakeError {
             alert @ (AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
-            // An authority of the same name with another key: one that was made anew.
+            // An authority of the same name with another key: it was created again.
             | AlertDescription::DecryptError),
         ) => format!(
-            "the client refuses the server's certificate ({alert:?}): it does not trust who signed it, or asked for a \
-             name that is not in it"
+            "the client rejects the server's certificate ({alert:?}): it does not trust the issuer, or the \
+             certificate lacks the requested name"
         ),
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            "the client refuses the server's certificate: it has expired".to_owned()
+            "the client rejects the server's certificate: it has expired".to_owned()
         }
         rustls::Error::NoCertificatesPresented => {
-            "the client shows no certificate, and has to: authorities for client certificates are set"
+            "the client presented no certificate, but must: authorities for client certificates are set"
                 .to_owned()
         }
         rustls::Error::InvalidCertificate(problem) => {
-            format!("the certificate of the client is refused: {problem}")
+            format!("the certificate of the client is not accepted: {problem}")
         }
         rustls::Error::PeerIncompatible(problem) => {
             format!("client and server have no version, cipher suite or signature in common: {problem:?}")
@@ -317,7 +317,7 @@ mod tests {
         let (server, client) = connect(&tls, scene.client(), "localhost").await;
         assert_eq!(
             server.unwrap_err().to_string(),
-            "there is no certificate for \"localhost\""
+            "no certificate for \"localhost\""
         );
         assert!(client.unwrap_err().to_string().contains("fatal alert"));
 
@@ -374,14 +374,14 @@ mod tests {
             (
                 &options,
                 Some(&wrong),
-                Err("the certificate of the client is refused"),
+                Err("the certificate of the client is not accepted"),
             ),
-            (&options, None, Err("the client shows no certificate")),
+            (&options, None, Err("the client presented no certificate")),
             (&optional, Some(&right), Ok(true)),
             (
                 &optional,
                 Some(&wrong),
-                Err("the certificate of the client is refused"),
+                Err("the certificate of the client is not accepted"),
             ),
             (&optional, None, Ok(false)),
         ];
@@ -423,7 +423,7 @@ mod tests {
         fs::write(scene.path("ca.crt"), "rubbish").unwrap();
         upkeep.check().await;
         assert!(connects().await);
-        assert!(format!("{:?}", tls.status()).contains("ca.crt: holds no PEM"));
+        assert!(format!("{:?}", tls.status()).contains("ca.crt: contains no PEM"));
     }
 
     #[tokio::test]
@@ -435,7 +435,7 @@ mod tests {
         let (server, _) = connect(&tls, stranger.client(), "localhost").await;
 
         let error = server.unwrap_err().to_string();
-        assert!(error.contains("it does not trust who signed it"), "{error}");
+        assert!(error.contains("it does not trust the issuer"), "{error}");
     }
 
     #[tokio::test]

@@ -22,30 +22,39 @@
 //! # }
 //! ```
 //!
-//! # What is taken
+//! # Map
 //!
-//! PEM in all common shapes: keys in PKCS#1, PKCS#8 and SEC1; RSA, ECDSA and Ed25519; chains in any order and joined by
-//! `cat` without line ends; LF and CRLF; key and certificate in one file; certificates of version 1, which older
-//! instructions for self-signed ones make. Nothing in a file is dropped silently. Unusable content is an error that
+//! - [`Tls`] performs handshakes, and [`TlsStream`] is a connection after one. [`HandshakeError`] says why one failed.
+//! - [`Files`] names a certificate and its key, and [`Options`] has the settings of handshakes.
+//! - [`Upkeep`] is a future that the host drives. It keeps the certificates up to date.
+//! - [`Status`] is the state of the certificates, for a health check.
+//! - [`Redirect`] answers requests to port 80.
+//! - `Acme` orders certificates from an authority (feature `acme`).
+//! - [`TlsError`] names the file or setting that cannot be used, and the remedy.
+//!
+//! # Files
+//!
+//! PEM in all common forms is accepted: keys in PKCS#1, PKCS#8 and SEC1; RSA, ECDSA and Ed25519; chains in any order and
+//! joined by `cat` without line ends; LF and CRLF; key and certificate in one file; certificates of version 1, which older
+//! instructions for self-signed ones create. Nothing in a file is dropped silently. Unusable content is an error that
 //! names the file, its content, and the remedy.
 //!
-//! # What is served
+//! # Handshakes
 //!
-//! TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with or without a server name. A client that speaks plain HTTP gets a
-//! 400 with an explanation. If authorities for clients are set, a client must present a certificate that one of them
-//! signed.
+//! TLS 1.2 and 1.3 are supported, with HTTP/2 and HTTP/1.1 by ALPN, with or without a server name. A client that speaks
+//! plain HTTP gets a 400 with an explanation. If authorities for clients are set, a client must present a certificate that
+//! one of them signed.
 //!
-//! # Change
+//! # Reloading
 //!
-//! [`Upkeep`] is a future that the host drives. It reads the files every two seconds. A valid pair replaces the old
-//! one, for new connections only. If the new pair is invalid, the old one stays in service, and the fault is reported
-//! once. [`Tls::status`] has the state for a health check.
+//! [`Upkeep`] reads the files every two seconds. A valid pair replaces the old one, for new connections only. If the new
+//! pair is invalid, the old one stays in service, and the fault is reported once.
 //!
 //! # Certificates from an authority
 //!
 //! With the feature `acme`, `Tls::from_acme` gets them from Let's Encrypt or another authority, for the configured
 //! hosts only. [`Upkeep`] orders each new one after two thirds of its predecessor's lifetime. Failures are logged with
-//! their remedy, and are part of the status. [`Redirect`] answers requests to port 80.
+//! their remedy, and are part of the status.
 //!
 //! # Cryptography
 //!

@@ -18,6 +18,20 @@ use std::{path::PathBuf, sync::Arc};
 /// and HTTP/1.1, no client certificates.
 ///
 /// The values are those of `http.tls.minimumtls`, `ciphersuites` and `clientauth` in `registry:2`.
+///
+/// ```
+/// use registry_tls::{ClientAuth, Options};
+///
+/// let options = Options::new()
+///     .minimum_version("tls1.3")?
+///     .client_cas(["/certs/clients.crt"])
+///     .client_auth(ClientAuth::IfGiven)
+///     .http2(false);
+///
+/// let error = options.minimum_version("ssl3").unwrap_err();
+/// assert_eq!(error.to_string(), "invalid minimum TLS version \"ssl3\": must be tls1.2 or tls1.3");
+/// # Ok::<(), registry_tls::TlsError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     minimum_version: Version,
@@ -93,9 +107,9 @@ impl Options {
             "tls1.0" | "tls1.1" => (Version::Tls12, Some(version.to_owned())),
             _ => {
                 return Err(TlsError::Setting {
-                    setting: "the minimum version of TLS",
+                    setting: "minimum TLS version",
                     value: version.to_owned(),
-                    hint: "it is tls1.2 or tls1.3".to_owned(),
+                    hint: "must be tls1.2 or tls1.3".to_owned(),
                 });
             }
         };
@@ -136,10 +150,10 @@ impl Options {
     /// Logs one warning for each setting that is not supported.
     pub(crate) fn warn(&self) {
         if let Some(version) = &self.obsolete_version {
-            tracing::warn!("{version} is not spoken any more (RFC 8996): the oldest version is tls1.2");
+            tracing::warn!("{version} is no longer supported (RFC 8996): the oldest version is tls1.2");
         }
         for name in self.suites.iter().filter(|name| is_obsolete(name)) {
-            tracing::warn!("the cipher suite {name} is left out: it has no forward secrecy, or is broken");
+            tracing::warn!("the cipher suite {name} is ignored: it has no forward secrecy, or is broken");
         }
     }
 
@@ -208,7 +222,7 @@ impl Options {
                 Some(suite) => asked.push(*suite),
                 None if is_obsolete(name) => {
                     tracing::warn!(
-                        "the cipher suite {name} is left out: it has no forward secrecy, or is broken"
+                        "the cipher suite {name} is ignored: it has no forward secrecy, or is broken"
                     );
                 }
                 None => return Err(unknown_suite(name, provider)),
@@ -246,9 +260,9 @@ fn unknown_suite(name: &str, provider: &CryptoProvider) -> TlsError {
         .map(|suite| iana_name(suite.suite()))
         .collect();
     TlsError::Setting {
-        setting: "a cipher suite",
+        setting: "cipher suite",
         value: name.to_owned(),
-        hint: format!("there are {}", known.join(", ")),
+        hint: format!("must be one of: {}", known.join(", ")),
     }
 }
 
@@ -315,7 +329,7 @@ mod tests {
         assert_eq!(versions("tls1.0").unwrap(), 2);
         assert_eq!(
             versions("1.2").unwrap_err().to_string(),
-            "the minimum version of TLS cannot be \"1.2\": it is tls1.2 or tls1.3"
+            "invalid minimum TLS version \"1.2\": must be tls1.2 or tls1.3"
         );
     }
 }

@@ -84,15 +84,15 @@ impl Pair {
         let holder = own.holder();
         if own.names.is_empty() {
             warnings.push(format!(
-                "the certificate for {holder} has no subject alternative name: docker, podman and everything else \
-                 written in Go refuse it (make one with `-addext subjectAltName=DNS:HOST`)",
+                "the certificate for {holder} has no subject alternative name: docker, podman and other programs in \
+                 Go reject it (create one with `-addext subjectAltName=DNS:HOST`)",
             ));
         }
-        // A chain holds for as long as each of its parts; only the server's own part is its operator's business.
+        // The operator renews the server's own certificate only, so its validity counts.
         let validity = own.validity;
         let chain: Vec<CertificateDer<'static>> = [own].into_iter().chain(above).map(|one| one.der).collect();
         Self {
-            // Not the constructors that check: they refuse certificates of version 1, which clients take.
+            // The constructors with checks refuse certificates of version 1, which clients accept.
             certified: Arc::new(CertifiedKey::new(chain, key)),
             validity,
             holder,
@@ -142,7 +142,7 @@ pub(crate) fn certificates(file: File<'_>) -> Result<Vec<Certificate>, TlsError>
             Kind::TrustedCertificate => {
                 return Err(file.problem(FileProblem::TrustedCertificate { line: section.line }));
             }
-            // A file may hold the key too, or parameters; they are nothing to this.
+            // A file may also contain the key, or parameters.
             _ => {}
         }
     }
@@ -178,7 +178,7 @@ fn private_key(section: Section, provider: &CryptoProvider) -> Result<Arc<dyn Si
         _ => {
             return Err(FileProblem::UnusableKey {
                 line,
-                what: "a private key in a form that is not for TLS (DSA, or OpenSSH's own)".to_owned(),
+                what: "a private key in a format that TLS does not use (DSA, or OpenSSH's own)".to_owned(),
             });
         }
     };
@@ -253,11 +253,11 @@ mod tests {
 
         assert_eq!(
             refused(&leaf.key_pem(), &leaf.pem()),
-            "tls.crt: holds a private key, no certificate"
+            "tls.crt: contains a private key, but no certificate"
         );
         assert_eq!(
             refused(&leaf.pem(), &leaf.pem()),
-            "tls.key: holds a certificate, no private key"
+            "tls.key: contains a certificate, but no private key"
         );
     }
 

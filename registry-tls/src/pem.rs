@@ -123,7 +123,7 @@ fn section(text: &str, line: usize) -> Result<(Section, &str), FileProblem> {
             Some((found, der)) if found == expected => der,
             _ => {
                 return Err(damaged(format!(
-                    "what is between BEGIN and END {label} is not base64"
+                    "the text between BEGIN and END {label} is not base64"
                 )));
             }
         },
@@ -162,8 +162,8 @@ fn line_ends(text: &str) -> usize {
 fn looks_like(content: &[u8]) -> &'static str {
     match content {
         [0x30, 0x80..=0x84, ..] => {
-            ": it looks binary; `openssl x509 -inform DER -in FILE` or `openssl pkey -inform DER -in FILE` turns DER into \
-             PEM, `openssl pkcs12 -in FILE -nodes` a .p12 or .pfx"
+            ": it looks binary; convert DER with `openssl x509 -inform DER -in FILE` or `openssl pkey -inform DER \
+             -in FILE`, and a .p12 or .pfx with `openssl pkcs12 -in FILE -nodes`"
         }
         _ if is_utf16(content) => ": this file is UTF-16: save it as UTF-8",
         _ => "",
@@ -255,14 +255,14 @@ mod tests {
 
         assert_eq!(
             problem(format!("{SECOND}{damaged}").as_bytes()),
-            "line 4: what is between BEGIN and END CERTIFICATE is not base64"
+            "line 4: the text between BEGIN and END CERTIFICATE is not base64"
         );
     }
 
     #[test]
     fn what_is_not_pem_is_recognised() {
         assert!(problem(&[0x30, 0x82, 1, 2]).contains("openssl x509 -inform DER"));
-        let utf16 = "holds no PEM (\"-----BEGIN …\"): this file is UTF-16: save it as UTF-8";
+        let utf16 = "contains no PEM (\"-----BEGIN …\"): this file is UTF-16: save it as UTF-8";
         let units = || SECOND.encode_utf16();
         let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
         let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(problem(&big), utf16);
         assert_eq!(problem(&[b"\xff\xfe", &*little].concat()), utf16);
         assert_eq!(problem(&[b"\xfe\xff", &*big].concat()), utf16);
-        assert_eq!(problem(b"secret"), "holds no PEM (\"-----BEGIN …\")");
+        assert_eq!(problem(b"secret"), "contains no PEM (\"-----BEGIN …\")");
     }
 
     #[test]

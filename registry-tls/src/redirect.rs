@@ -55,14 +55,11 @@ impl Redirect {
         }
         match self.location(request) {
             Some(location) => {
-                let mut moved = answer(StatusCode::PERMANENT_REDIRECT, "this is https only\n".to_owned());
+                let mut moved = answer(StatusCode::PERMANENT_REDIRECT, "use https://\n".to_owned());
                 moved.headers_mut().insert(header::LOCATION, location);
                 moved
             }
-            None => answer(
-                StatusCode::BAD_REQUEST,
-                "a request has to say for which host it is\n".to_owned(),
-            ),
+            None => answer(StatusCode::BAD_REQUEST, "the request names no host\n".to_owned()),
         }
     }
 
@@ -71,7 +68,7 @@ impl Redirect {
             Some(authority) => authority.clone(),
             None => Authority::try_from(request.headers().get(header::HOST)?.as_bytes()).ok()?,
         };
-        // The host alone: neither the port of this listener nor user names are for the other one.
+        // The port of this listener and user names do not apply to https.
         let host = host.host();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let location = match self.port {

@@ -3,6 +3,18 @@
 use std::time::SystemTime;
 
 /// State of the certificates: if handshakes can succeed, and until when.
+///
+/// ```
+/// use registry_tls::Status;
+/// use std::time::SystemTime;
+///
+/// let waiting = Status::Waiting { what_for: "/certs/tls.crt, which does not exist yet".to_owned() };
+/// assert!(!waiting.is_serving());
+/// assert_eq!(waiting.check(), Err("waits for /certs/tls.crt, which does not exist yet".to_owned()));
+///
+/// let serving = Status::Serving { until: SystemTime::now(), problem: None };
+/// assert_eq!(serving.check(), Ok(()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {

@@ -47,7 +47,7 @@ pub struct ClientCertificate(Certificate);
 
 impl ClientCertificate {
     fn of(der: &CertificateDer<'_>) -> Option<Self> {
-        // It was verified, so it can be read.
+        // It was verified, so it can be parsed.
         Certificate::from_der(der.clone().into_owned()).ok().map(Self)
     }
 

@@ -151,7 +151,7 @@ impl Tls {
 pub(crate) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    // It fails only when the runtime ends.
+    // It fails if the runtime ends, or if `work` panics.
     tokio::task::spawn_blocking(work).await.ok()
 }
 

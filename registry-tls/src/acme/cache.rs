@@ -48,7 +48,7 @@ impl Cache {
                 true => failed(io::Error::new(
                     io::ErrorKind::NotADirectory,
                     format!(
-                        "{} is a file, and has to be a directory (registry:2's cachefile cannot be used)",
+                        "{} is a file, but must be a directory (the cachefile of registry:2 cannot be used)",
                         root.display()
                     ),
                 )),
@@ -63,7 +63,7 @@ impl Cache {
             && metadata.permissions().mode() & 0o077 != 0
         {
             tracing::warn!(
-                "{} holds private keys, and others than its owner can enter it: chmod 700 it",
+                "{} contains private keys, but users other than its owner can enter it: run `chmod 700` on it",
                 path.display()
             );
         }
@@ -134,7 +134,7 @@ fn store(path: &Path, content: &[u8]) -> Result<(), TlsError> {
 }
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    // What a crash left behind may have other permissions.
+    // A file that a crash left behind may have other permissions.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -210,7 +210,7 @@ mod tests {
         let refused = Cache::open(&file, "https://acme.example/").unwrap_err().story();
 
         assert!(
-            refused.contains("is a file, and has to be a directory"),
+            refused.contains("is a file, but must be a directory"),
             "{refused}"
         );
     }

@@ -85,7 +85,7 @@ impl HttpClient for AcmeClient {
             if status.is_client_error() || status.is_server_error() {
                 *not_before.lock().unwrap_or_else(PoisonError::into_inner) =
                     retry_after(answer.headers().get(header::RETRY_AFTER), SystemTime::now());
-                // Problems are JSON; the pages of load balancers are not, and say nothing.
+                // Problems are JSON. The pages of load balancers are not, and explain nothing.
                 if !is_json(answer.headers().get(header::CONTENT_TYPE)) {
                     return Err(Error::Other(status_text(status).into()));
                 }
@@ -131,8 +131,8 @@ fn roots_of_the_system() -> Result<RootCertStore, TlsError> {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(TlsError::setup(
-            "the system has no authorities to trust an ACME directory by: install its package ca-certificates, or set a \
-             CA file for the directory",
+            "the system has no trusted authorities, which the connection to an ACME directory needs: install the \
+             package ca-certificates, or set a CA file for the directory",
         ));
     }
     Ok(roots)

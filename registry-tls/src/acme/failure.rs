@@ -37,16 +37,16 @@ impl Failure {
     pub(super) fn from_error(error: &Error, kind: ChallengeKind) -> Self {
         match error {
             Error::Api(problem) => Self::from_problem(problem, kind),
-            Error::Timeout(_) => Self::transient("the authority did not come to a decision in time"),
+            Error::Timeout(_) => Self::transient("the authority did not decide in time"),
             other => {
-                let mut story = format!("the authority cannot be asked: {other}");
+                let mut story = format!("the request to the authority failed: {other}");
                 let mut source = std::error::Error::source(other);
                 while let Some(cause) = source {
                     story.push_str(&format!(": {cause}"));
                     source = cause.source();
                 }
                 if story.contains("invalid peer certificate") {
-                    story.push_str(" (its own certificate is not trusted: set a CA file for the directory)");
+                    story.push_str(" (its certificate is not trusted: set a CA file for the directory)");
                 }
                 Self::transient(story)
             }
@@ -63,28 +63,28 @@ impl Failure {
             .unwrap_or_default();
         let lasting = |what: &str, hint: &str| Self::lasting(format!("{what} ({detail}){hint}"));
         match code {
-            "badNonce" | "serverInternal" => Self::transient(format!(
-                "the authority has a problem of its own ({code}: {detail})"
-            )),
+            "badNonce" | "serverInternal" => {
+                Self::transient(format!("the authority failed ({code}: {detail})"))
+            }
             "rateLimited" => lasting(
-                "the authority's rate limit is reached",
-                ": nothing to do but wait; try things out with the authority's staging directory",
+                "the rate limit of the authority is reached",
+                ": wait until it allows more; for tests, use the staging directory of the authority",
             ),
             "accountDoesNotExist" => Self {
                 account_unknown: true,
                 ..Self::transient(format!(
-                    "the authority does not know the account ({detail}): a new one is made"
+                    "the authority does not know the account ({detail}): a new one is created"
                 ))
             },
             "connection" | "dns" | "tls" | "unauthorized" | "incorrectResponse" => lasting(
-                "the authority did not find its proof",
+                "the authority could not verify the challenge",
                 match kind {
                     ChallengeKind::TlsAlpn01 => {
-                        ": the name has to resolve to this server, and its port 443 has to reach this listener, \
-                         without a proxy that ends TLS in between"
+                        ": the name must resolve to this server, and its port 443 must reach this listener, without \
+                         a proxy that terminates TLS in between"
                     }
                     ChallengeKind::Http01 => {
-                        ": the name has to resolve to this server, and its port 80 has to reach the listener that \
+                        ": the name must resolve to this server, and its port 80 must reach the listener that \
                          answers challenges"
                     }
                 },
@@ -94,18 +94,18 @@ impl Failure {
                 ": add the authority to it",
             ),
             "rejectedIdentifier" | "unsupportedIdentifier" => lasting(
-                "the authority signs nothing for this name",
+                "the authority does not issue certificates for this name",
                 ": is it a public host name?",
             ),
             "externalAccountRequired" => lasting(
-                "the authority wants an account that was made elsewhere",
-                ": such accounts are not offered here, use another authority",
+                "the authority requires an external account",
+                ": external accounts are not supported, use another authority",
             ),
             "invalidContact" | "unsupportedContact" => lasting(
-                "the authority does not take the e-mail address",
+                "the authority rejects the e-mail address",
                 ": set another one, or none",
             ),
-            "userActionRequired" => lasting("the authority wants something done in a browser", ""),
+            "userActionRequired" => lasting("the authority requires an action in a browser", ""),
             _ => lasting(&format!("the authority refused ({code})"), ""),
         }
     }

@@ -115,7 +115,7 @@ impl Acme {
     pub fn check(&self) -> Result<(), TlsError> {
         let refused = |value: &str, hint: &str| {
             Err(TlsError::Setting {
-                setting: "a host of the ACME certificates",
+                setting: "host of the ACME certificates",
                 value: value.to_owned(),
                 hint: hint.to_owned(),
             })
@@ -123,18 +123,18 @@ impl Acme {
         if self.hosts.is_empty() {
             return refused(
                 "",
-                "name at least one: certificates are asked for by name, never for what clients ask for",
+                "name at least one: certificates are ordered for configured names only",
             );
         }
         for host in &self.hosts {
             if host.contains('*') {
                 return refused(
                     host,
-                    "a wildcard needs proof in the DNS, which is not offered; name each host",
+                    "a wildcard needs the DNS challenge, which is not supported; name each host",
                 );
             }
             if host.parse::<IpAddr>().is_ok() {
-                return refused(host, "it is a host name, not an address");
+                return refused(host, "must be a host name, not an address");
             }
             let labels_are_fine = host.split('.').all(|label| {
                 !label.is_empty()
@@ -145,15 +145,15 @@ impl Acme {
             if !labels_are_fine || host.len() > 253 {
                 return refused(
                     host,
-                    "it is a host name such as registry.example.com, without port or path",
+                    "must be a host name such as registry.example.com, without port or path",
                 );
             }
         }
         if !self.directory.starts_with("https://") {
             return Err(TlsError::Setting {
-                setting: "the directory URL of the ACME authority",
+                setting: "directory URL of the ACME authority",
                 value: self.directory.clone(),
-                hint: "it starts with https://".to_owned(),
+                hint: "must start with https://".to_owned(),
             });
         }
         Ok(())

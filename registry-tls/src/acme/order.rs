@@ -51,20 +51,20 @@ impl Orders<'_> {
             .new_order(&NewOrder::new(&identifiers))
             .await
             .map_err(|error| self.failure(&error))?;
-        // Proofs are taken back at the end, however it ends.
+        // The proofs are removed at the end, also after a failure.
         let _shown = self.prove(&mut order, host).await?;
         let policy = RetryPolicy::new().timeout(PATIENCE);
         match order.poll_ready(&policy).await {
             Ok(OrderStatus::Ready) => {}
             outcome => {
-                // The order says that it failed; why, its challenge says.
+                // The order only has its state; the challenge has the reason.
                 if let Some(failure) = self.why_invalid(&mut order).await {
                     return Err(failure);
                 }
                 return Err(match outcome {
                     Err(error) => self.failure(&error),
                     Ok(status) => Failure::lasting(format!(
-                        "the authority made the order {status:?}, without a reason"
+                        "the authority set the order to {status:?} without a reason"
                     )),
                 });
             }
@@ -87,7 +87,7 @@ impl Orders<'_> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|error| self.failure(&error))?;
-            // Proven not long ago: authorities remember.
+            // An earlier authorization is still valid.
             if authorization.status == AuthorizationStatus::Valid {
                 continue;
             }
@@ -97,7 +97,7 @@ impl Orders<'_> {
             };
             let Some(mut challenge) = authorization.challenge(kind) else {
                 return Err(Failure::lasting(format!(
-                    "the authority offers no {:?} for this name: use the other challenge",
+                    "the authority does not offer {:?} for this name: use the other challenge",
                     self.kind
                 )));
             };
@@ -162,5 +162,5 @@ impl Orders<'_> {
 }
 
 fn cannot_make(error: impl std::fmt::Display) -> Failure {
-    Failure::lasting(format!("a key or a request cannot be made: {error}"))
+    Failure::lasting(format!("cannot create a key or a certificate request: {error}"))
 }

@@ -66,7 +66,7 @@ impl Renewal {
             let due = match &pair {
                 Some(pair) => {
                     tracing::info!(
-                        "TLS: serves {} from the cache, valid until {}",
+                        "TLS: serves the certificate for {} from the cache, valid until {}",
                         name,
                         utc(pair.validity.until)
                     );
@@ -125,7 +125,7 @@ impl Renewal {
         loop {
             tls.report(self.status());
             let next = self.hosts.iter().enumerate().min_by_key(|(_, host)| host.due);
-            // Without hosts there is nothing to do; settings without any are refused.
+            // Settings without hosts are refused, so this is not reached.
             let Some((index, host)) = next else {
                 std::future::pending().await
             };
@@ -141,7 +141,7 @@ impl Renewal {
             return;
         };
         tracing::info!(
-            "TLS: asks {} for a certificate for {name}",
+            "TLS: orders from {} a certificate for {name}",
             self.settings.directory
         );
         let outcome = self.order(&name).await;
@@ -194,7 +194,7 @@ impl Renewal {
         let stored = off_the_reactor(move || cache.store_certificate(&host, &pem)).await;
         if let Some(Err(error)) = stored {
             tracing::error!(
-                "TLS: {}: served, but not kept; a restart asks for another",
+                "TLS: {}: the certificate is served, but not stored; a restart orders another one",
                 error.story()
             );
         }
@@ -241,7 +241,7 @@ impl Renewal {
             Ok(credentials) => Ok(Some(credentials)),
             Err(error) => {
                 tracing::warn!(
-                    "TLS: the ACME account in the cache cannot be read ({error}): a new one is made"
+                    "TLS: the ACME account in the cache cannot be read ({error}): a new one is created"
                 );
                 Ok(None)
             }
@@ -250,7 +250,7 @@ impl Renewal {
 
     async fn keep_account(&self, credentials: &AccountCredentials) -> Result<(), Failure> {
         let json = serde_json::to_vec(credentials)
-            .map_err(|error| Failure::lasting(format!("the account cannot be kept: {error}")))?;
+            .map_err(|error| Failure::lasting(format!("cannot store the account: {error}")))?;
         let cache = self.cache.clone();
         let stored = off_the_reactor(move || cache.store_account(&json)).await;
         Ok(stored.transpose().map(|_| ())?)
@@ -299,7 +299,7 @@ fn cached(cache: &Cache, name: &str, provider: &CryptoProvider) -> Result<Option
     match Pair::parse(file, file, provider) {
         Ok(pair) => Ok(Some(pair)),
         Err(error) => {
-            tracing::warn!("TLS: {}: another certificate is asked for", error.story());
+            tracing::warn!("TLS: {}; orders another certificate", error.story());
             Ok(None)
         }
     }

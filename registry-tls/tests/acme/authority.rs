@@ -153,7 +153,7 @@ impl Authority {
 /// Makes certificates for the authority's own HTTPS.
 fn certify_itself(directory: &Path) -> Result<(), Failed> {
     let mut params = CertificateParams::new(Vec::new())?;
-    // By another name than what it signs: that would look self-signed.
+    // Its name differs from that of the leaf, which would look self-signed otherwise.
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "pebble's own");
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

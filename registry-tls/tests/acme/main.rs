@@ -175,7 +175,7 @@ async fn unreachable_at_first() -> Result<(), Failed> {
         return Err(format!("{status:?}").into());
     };
     assert!(
-        because.contains("the authority did not find its proof"),
+        because.contains("the authority could not verify the challenge"),
         "{because}"
     );
     assert!(because.contains("port 80"), "{because}");
@@ -198,7 +198,10 @@ async fn refused_name() -> Result<(), Failed> {
         return Err(format!("{status:?}").into());
     };
     assert!(because.contains("blocked.test"), "{because}");
-    assert!(because.contains("signs nothing for this name"), "{because}");
+    assert!(
+        because.contains("does not issue certificates for this name"),
+        "{because}"
+    );
     Ok(())
 }
 
@@ -216,7 +219,7 @@ async fn forgotten_account() -> Result<(), Failed> {
         }
     }
 
-    // It keeps nothing across a restart, accounts included.
+    // It stores nothing across a restart, not even accounts.
     let rules = Rules {
         address: Some(address),
         ..Rules::default()

@@ -112,17 +112,17 @@ fn what_cannot_be_used_is_refused_with_file_and_way_out() {
         (
             "tls.key",
             "tls.key",
-            ["tls.key: holds a private key", "no certificate"],
+            ["tls.key: contains a private key", "no certificate"],
         ),
         (
             "tls.crt",
             "tls.crt",
-            ["tls.crt: holds a certificate", "no private key"],
+            ["tls.crt: contains a certificate", "no private key"],
         ),
         (
             "der.crt",
             "tls.key",
-            ["der.crt: holds no PEM", "openssl x509 -inform DER"],
+            ["der.crt: contains no PEM", "openssl x509 -inform DER"],
         ),
         (
             "tls.crt",

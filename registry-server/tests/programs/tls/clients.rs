@@ -181,6 +181,6 @@ fn skopeo_does_not_trust_a_stranger_and_the_log_says_so() {
     assert!(failed.contains("unknown authority"), "{failed}");
     server
         .process
-        .wait_for_output("it does not trust who signed it")
+        .wait_for_output("it does not trust the issuer")
         .unwrap();
 }

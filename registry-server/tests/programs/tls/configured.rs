@@ -80,12 +80,12 @@ fn clients_show_a_certificate_of_the_authority_or_are_kept_out() {
     with("wrong").unwrap_err();
     server
         .process
-        .wait_for_output("the certificate of the client is refused")
+        .wait_for_output("the certificate of the client is not accepted")
         .unwrap();
     server.curl(&place, "tls.crt", &[]).unwrap_err();
     server
         .process
-        .wait_for_output("the client shows no certificate")
+        .wait_for_output("the client presented no certificate")
         .unwrap();
 }
 
@@ -124,7 +124,7 @@ fn versions_and_suites_are_those_of_the_configuration() {
     assert!(suite("ECDHE-ECDSA-AES128-GCM-SHA256").contains("alert"));
     assert!(server.s_client(&place, "-tls1_3").contains("New, TLSv1.3"));
     assert!(
-        server.log().contains("TLS_RSA_WITH_AES_128_CBC_SHA is left out"),
+        server.log().contains("TLS_RSA_WITH_AES_128_CBC_SHA is ignored"),
         "{}",
         server.log()
     );
@@ -169,11 +169,11 @@ fn problems_name_file_line_and_key() {
         ),
         (
             "  tls: { minimumtls: '1.2' }\n",
-            "http.tls.minimumtls: `1.2`: the minimum version of TLS cannot be",
+            "http.tls.minimumtls: `1.2`: invalid minimum TLS version",
         ),
         (
             "  tls:\n    letsencrypt: { cachefile: acme }\n",
-            "http.tls.letsencrypt: a host of the ACME certificates",
+            "http.tls.letsencrypt: invalid host of the ACME certificates",
         ),
         (
             "  tls:\n    letsencrypt: { cachefile: acme, hosts: [a.test], challenge: http-01 }\n",

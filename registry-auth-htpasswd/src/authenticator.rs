@@ -68,9 +68,9 @@ impl Htpasswd {
         let started = thread::start("htpasswd-check", move || shared.check(&turn, now));
         async {
             match started {
-                // An end without an answer is a panic, and has been told of as such.
+                // Without an answer the thread has panicked, and the panic was reported.
                 Ok(done) => drop(done.await),
-                Err(error) => tracing::error!(%error, "no thread to look at the htpasswd file"),
+                Err(error) => tracing::error!(%error, "cannot start a thread to check the htpasswd file"),
             }
         }
     }
@@ -114,7 +114,7 @@ impl Authenticator for Htpasswd {
         };
         if let Some(turn) = self.shared.source.due_turn(self.shared.clock.now()) {
             let checked = self.start_check(turn);
-            // A file system that hangs holds up nobody who is at work.
+            // Clients with a verified password do not wait for a file system that hangs.
             if !self.shared.is_verified(&credentials) {
                 checked.await;
             }
@@ -213,11 +213,11 @@ mod tests {
         ping(&users, RIGHT).await;
         {
             let mut login = pin!(ping(&users, WRONG));
-            // Ready as well, where the other thread is quick.
+            // It may be ready, if the other thread is fast.
             drop(login.as_mut().poll(&mut Context::from_waker(Waker::noop())));
         }
 
-        // The turn comes back when the password was hashed.
+        // The turn is returned when the password was hashed.
         users.shared.hashing.turn(Origin::new(None).path()).await.unwrap();
 
         assert_eq!(users.statistics().failed, 1);

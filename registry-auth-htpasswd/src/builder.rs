@@ -16,6 +16,22 @@ use crate::{
 use std::{hash::RandomState, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 /// Options of an [`Htpasswd`], made by [`Htpasswd::builder`].
+///
+/// ```
+/// use registry_auth_htpasswd::{FailureLimit, Htpasswd, Kind};
+/// use std::time::Duration;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("users");
+/// let users = Htpasswd::builder(path)
+///     .realm("Our images")
+///     .create_if_missing()
+///     .formats([Kind::Bcrypt, Kind::Sha512Crypt])
+///     .failure_limit(FailureLimit::new(5, Duration::from_secs(60)))
+///     .open()?;
+/// assert_eq!(users.users(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {

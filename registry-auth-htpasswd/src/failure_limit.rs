@@ -4,8 +4,18 @@ use std::time::Duration;
 
 /// Limit on wrong passwords for a user from one address, or for all users from one network.
 ///
-/// Behind a proxy that hides its clients everybody has one address. There, a client that tries passwords for a user can
-/// keep that user from logging in. It does not stop their work: passwords that were verified lately are never refused.
+/// Behind a proxy that hides its clients, all of them have one address. There, a client that tries passwords for a user
+/// can prevent that user from logging in. Passwords that were verified recently are never refused.
+///
+/// ```
+/// use registry_auth_htpasswd::FailureLimit;
+/// use std::time::Duration;
+///
+/// // Five wrong passwords, and one more every minute.
+/// let limit = FailureLimit::new(5, Duration::from_secs(60));
+/// assert_eq!(limit.failures, 5);
+/// assert_eq!(FailureLimit::default().failures, 10);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailureLimit {

@@ -136,7 +136,7 @@ pub(crate) enum SetAside {
 impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duplicate => f.write_str("the user has a line above, and that one counts"),
+            Self::Duplicate => f.write_str("the user has an earlier line, which counts"),
             Self::NotUtf8 => f.write_str("the name of the user is not UTF-8"),
             Self::UnknownKind => HashError::UnknownKind.fmt(f),
             Self::NotBuiltIn(kind) => HashError::NotBuiltIn(*kind).fmt(f),
@@ -232,7 +232,7 @@ mod tests {
         let half = ALICE.split_at(40).0;
         assert_eq!(
             problem(&format!("b:{BOB}\na:{half}")),
-            "2: a damaged hash: it begins as bcrypt ($2y$) and does not go on as one"
+            "2: a damaged hash: it begins as bcrypt ($2y$), but is malformed"
         );
     }
 
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(file.set_aside[&costly].to_string(), "1");
         assert_eq!(
             costly.to_string(),
-            "bcrypt ($2y$) with so high a cost that a few logins would keep everybody else waiting"
+            "bcrypt ($2y$) with a cost so high that a few logins would delay all others"
         );
     }
 
@@ -294,7 +294,7 @@ mod tests {
             if let Ok(file) = PasswordFile::parse(&bytes, &Formats::default()) {
                 for (user, hash) in &file.users {
                     prop_assert!(!user.is_empty());
-                    // Whatever it is, no password that has a NUL in it was ever hashed by a C program.
+                    // Programs in C hash no password with a NUL in it.
                     prop_assert!(hash.kind() == Kind::Bcrypt || !hash.verify(b"a\0b"));
                 }
             }

@@ -107,7 +107,7 @@ impl Hashing {
             };
             match next.turn.send(Turn::of(self)) {
                 Ok(()) => return,
-                // It waits no longer.
+                // That login has stopped waiting.
                 Err(mut turn) => turn.hashing = None,
             }
         }
@@ -279,7 +279,7 @@ mod tests {
         let _first = waits(&hashing, at(2));
         let _second = waits(&hashing, at(2));
 
-        // Half for each, and so it stays.
+        // Each network has half of the queue, and keeps it.
         assert!(hashing.turn(at(2)).await.is_none());
         assert!(hashing.turn(at(1)).await.is_none());
         let sent_away = of_a

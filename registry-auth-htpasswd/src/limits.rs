@@ -138,7 +138,7 @@ impl Failures {
         let now = millis(now);
         self.with_row(party, |row| {
             let known = row.iter().position(|count| count.party == party);
-            // The count that is forgiven first, which is also one that was never used.
+            // Selects the count that is forgiven first. An unused one counts as forgiven.
             let place = known.or_else(|| {
                 let least = row.iter().enumerate().min_by_key(|(_, count)| count.forgiven);
                 least.map(|(index, _)| index)
@@ -189,7 +189,7 @@ impl Failures {
     }
 
     fn number(&self, party: Party<'_>) -> u64 {
-        // Never 0, which stands for a place that is free.
+        // Never 0, which marks a free place.
         self.key.hash_one(party).max(1)
     }
 }
@@ -339,7 +339,7 @@ mod tests {
                 .wait(Party::nobody(claimed(99).behind(own)), at(0))
                 .is_some()
         );
-        // Neither others there, nor this user elsewhere.
+        // Other users there, and this user elsewhere, are not limited.
         assert_eq!(wait("bob", claimed(99).behind(own)), None);
         assert_eq!(wait("ann", claimed(99).behind([10, 0, 0, 1].into())), None);
         assert_eq!(wait("ann", claimed(99)), None);

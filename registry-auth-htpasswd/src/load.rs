@@ -15,6 +15,16 @@ use std::{
 };
 
 /// Reason why no users could be read.
+///
+/// ```
+/// use registry_auth_htpasswd::Htpasswd;
+///
+/// let error = Htpasswd::open("/etc/none/users").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "there is no htpasswd file /etc/none/users; `htpasswd -Bc /etc/none/users USER` creates one"
+/// );
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -28,8 +38,8 @@ pub enum LoadError {
     },
     /// The path is a directory. Container engines create one when the file to mount does not exist.
     #[error(
-        "the htpasswd file {} is a directory; if it is mounted into a container, the host path did not exist when the \
-         container was made",
+        "the htpasswd file {} is a directory; if it is mounted into a container, the host path did not exist when \
+         the container was created",
         path.display()
     )]
     Directory {
@@ -61,7 +71,7 @@ pub enum LoadError {
         problem: Problem,
     },
     /// The file did not exist and could not be created.
-    #[error("cannot make the htpasswd file {}", path.display())]
+    #[error("cannot create the htpasswd file {}", path.display())]
     Uncreatable {
         /// Path of the file.
         path: PathBuf,
@@ -69,7 +79,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The system gave no random bytes, which keys and new passwords need.
-    #[error("the system gives no random bytes")]
+    #[error("the system provides no random bytes")]
     Random(#[source] RandomError),
 }
 
@@ -162,12 +172,12 @@ fn denied(f: &mut dyn fmt::Write, path: &Path, user: u32) -> fmt::Result {
     if at == path {
         write!(
             f,
-            " (it belongs to {of_whom}; `chown {user} {at_shown}` as root lets it)"
+            " (it belongs to {of_whom}; `chown {user} {at_shown}` as root gives access)"
         )
     } else {
         write!(
             f,
-            " (the directory {at_shown} belongs to {of_whom}; `chmod a+x {at_shown}` lets it)"
+            " (the directory {at_shown} belongs to {of_whom}; `chmod a+x {at_shown}` gives access)"
         )
     }
 }
@@ -181,7 +191,7 @@ struct Similar<'a> {
 impl fmt::Display for Similar<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.files {
-            [] => write!(f, "; `htpasswd -Bc {} USER` makes one", self.path.display()),
+            [] => write!(f, "; `htpasswd -Bc {} USER` creates one", self.path.display()),
             [one] => write!(f, ", but {} looks like one", one.display()),
             [first, rest @ ..] => {
                 write!(f, ", but these look like one: {}", first.display())?;
@@ -220,7 +230,7 @@ pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
     })?;
     let written = file.write_all(format!("docker:{hash}\n").as_bytes());
     if let Err(error) = written.and_then(|()| file.sync_all()) {
-        // Half a line would be taken for a file that is broken, and never be made whole.
+        // Half a line would make the file invalid for good.
         let _ = file.set_len(0);
         return Err(uncreatable(error));
     }
@@ -228,7 +238,7 @@ pub(crate) fn create_if_missing(path: &Path) -> Result<(), LoadError> {
         path = %path.display(),
         user = "docker",
         password,
-        "made an htpasswd file with one user: this is the only time that the password is shown"
+        "created an htpasswd file with one user; the password is not shown again"
     );
     Ok(())
 }
@@ -276,7 +286,7 @@ mod tests {
             told(&path),
             format!(
                 " (it belongs to uid {uid} and gid {gid}, with mode 0600, and the server runs as uid 65532; `chown 65532 \
-                 {shown}` as root lets it)"
+                 {shown}` as root gives access)"
             )
         );
         let error = LoadError::Unreadable {
@@ -295,6 +305,9 @@ mod tests {
             said.starts_with(&format!(" (the directory {shown} belongs to uid ")),
             "{said}"
         );
-        assert!(said.ends_with(&format!("`chmod a+x {shown}` lets it)")), "{said}");
+        assert!(
+            said.ends_with(&format!("`chmod a+x {shown}` gives access)")),
+            "{said}"
+        );
     }
 }

@@ -28,7 +28,7 @@ impl Login {
         candidate: Candidate,
         origin: Origin,
     ) -> Self {
-        // For a stranger as well, so that it takes the same time.
+        // Also for unknown users, so that it takes the same time.
         let digest = shared.key.digest(&candidate.entry, credentials.password());
         Self {
             shared,
@@ -50,7 +50,7 @@ impl Login {
         let shared = Arc::clone(&self.shared);
         let turn = shared.hashing.turn(self.origin.path()).await;
         let turn = turn.ok_or_else(|| self.throttled(FULL, "too many logins at once"))?;
-        // While this one waited, another request may have brought the same password, or too many wrong ones.
+        // Meanwhile another request may have verified the same password, or failed too often.
         if self.is_cached() {
             return Ok(identity);
         }
@@ -109,7 +109,7 @@ impl Login {
         let right = self.candidate.entry.hash.verify(self.credentials.password()) && self.candidate.own;
         if right {
             self.candidate.entry.verified.cache(self.digest, now);
-            // Not those of the network: whoever has a password could forgive their own tries of others.
+            // The failures of the network stay: a user could reset them with a valid password of their own.
             self.shared.failures.forgive(Party::user(user, self.origin));
             return true;
         }

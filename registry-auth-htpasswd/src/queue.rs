@@ -177,7 +177,7 @@ mod tests {
     fn small_groups_make_room_for_each_other() {
         let mut queue = queue(&[(1, 1), (1, 1), (2, 1), (2, 1)]);
 
-        // Neither large group has more than the other, but the small one has.
+        // Both large groups have the same number of entries, the small groups do not.
         assert!(queue.make_room(&path(1, 2)));
 
         queue.enter(&path(1, 2), Waiting { number: 9, turn: () });

@@ -90,7 +90,7 @@ impl Source {
     pub(crate) fn check(&self, _turn: &CheckTurn, now: Duration) {
         let load = |reading, before: &Arc<Table>| {
             let after = Table::new(load(&self.path, reading, &self.formats)?, before);
-            // The same users keep their table, so that a snapshot of them stays the last reading.
+            // Unchanged users keep their table, so that their snapshots are of the same reading.
             Ok(match after.is_same(before) {
                 true => Arc::clone(before),
                 false => Arc::new(after),
@@ -123,7 +123,7 @@ impl Source {
     fn complain(&self, problem: &str) {
         tracing::error!(
             users = self.table().len(),
-            "{problem}; the users that were read before stay as they are"
+            "{problem}; the users of the last valid file stay in use"
         );
     }
 
@@ -133,13 +133,13 @@ impl Source {
         if let users @ 1.. = table.weak().len() {
             tracing::warn!(
                 %path, users,
-                "weak formats of passwords: {}; who can read this file can find out most of these passwords: set new \
-                 ones with `htpasswd -B`",
+                "weak password formats: {}; most of these passwords can be recovered from the file; set new ones \
+                 with `htpasswd -B`",
                 WeakUsers(table)
             );
         }
         for (why, lines) in &table.set_aside {
-            tracing::warn!(%path, %lines, "lines of the htpasswd file let nobody in: {why}");
+            tracing::warn!(%path, %lines, "users on these lines of the htpasswd file cannot log in: {why}");
         }
         if table.len() == 0 {
             tracing::warn!(%path, "the htpasswd file has no user who can log in");

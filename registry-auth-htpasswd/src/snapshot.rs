@@ -4,6 +4,19 @@ use crate::table::Table;
 use std::{fmt, sync::Arc};
 
 /// The users of one reading of the file.
+///
+/// ```
+/// use registry_auth_htpasswd::Htpasswd;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("users");
+/// std::fs::write(&path, "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nbob:plain text\n")?;
+///
+/// let snapshot = Htpasswd::open(path)?.snapshot();
+/// assert!(snapshot.contains("ann"));
+/// assert!(!snapshot.contains("bob"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Snapshot {
     table: Arc<Table>,

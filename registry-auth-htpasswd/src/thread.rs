@@ -18,7 +18,7 @@ pub(crate) fn start<T: Send + 'static>(
     let log = dispatcher::get_default(Clone::clone);
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         let done = dispatcher::with_default(&log, || span.in_scope(work));
-        // Whoever asked may be gone.
+        // The receiver may be gone.
         let _ = sender.send(done);
     })?;
     Ok(receiver)

@@ -30,7 +30,7 @@ fn bcrypt() {
         "$2b$04$abcdefghijklmnopqrstueFIwWVaWcpyebkmk24JJ2g7mt587ZBHW",
         "$2y$04$abcdefghijklmnopqrstueFIwWVaWcpyebkmk24JJ2g7mt587ZBHW",
         "$2b$04$zHnh7nLlVHr1E0ryeXZdG.CWgpnEicFv/Rz1ptn75NTbDX.YuHIxO",
-        // The first again, with a salt whose padding is not 0.
+        // The first hash again, with a salt whose padding is not 0.
         "$2a$04$abcdefghijklmnopqrstufFIwWVaWcpyebkmk24JJ2g7mt587ZBHW",
     ] {
         assert_verified(text, Kind::Bcrypt, PASSWORD);

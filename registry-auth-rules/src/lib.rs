@@ -1,4 +1,4 @@
-//! Access rules: an [`Authorizer`](registry_core::Authorizer) with rules that read like sentences.
+//! Access rules: an [`Authorizer`](registry_core::Authorizer) with rules for users, groups and patterns of repositories.
 //!
 //! Rules are ordered. The first rule that includes the user, the action and the repository decides. If none applies,
 //! access is refused: anonymous clients are asked to log in (401), users are denied (403).
@@ -24,9 +24,17 @@
 //! With the feature `yaml` (on by default), rules can also come from a file: `Rules::parse` reads them once, and
 //! `RulesFile` reads the file again when it changes.
 //!
+//! # Map
+//!
+//! - [`Rules`] are the ordered rules, which decide. [`Rules::builder`] takes them from code.
+//! - [`Rule`] is one rule: its effect and actions, the users ([`Who`]), and the repositories ([`Pattern`]).
+//! - [`Rules::explain`] returns an [`Explanation`]: the decision, and the rule that made it.
+//! - [`Warning`]s are probable mistakes in rules that are valid.
+//! - `RulesFile` follows a file of rules, and `InvalidRules` names the line of a fault (feature `yaml`).
+//!
 //! # Actions
 //!
-//! | action | what it is |
+//! | action | what it allows |
 //! |---|---|
 //! | `pull` | read blobs, manifests, tags and referrers; see the repository in the catalog; be the source of a mount |
 //! | `push` | add content: uploads, mounts, manifests, new tags |

@@ -112,7 +112,8 @@ impl Part {
             _ if component.contains(['{', '}']) => return Err(InvalidPattern::Braces),
             _ => {}
         }
-        // A letter goes wherever anything goes: if the name is illegal with it, it is illegal with whatever else.
+        // A letter is allowed wherever any character is. If the name is invalid with it, it is invalid with all
+        // others.
         if RepositoryName::parse(&component.replace('*', "x")).is_err() {
             return Err(InvalidPattern::Impossible(component.into()));
         }
@@ -143,8 +144,8 @@ impl Part {
 /// one.
 pub(crate) fn matches_sequence<T>(parts: &[Part], items: &[T], matches: impl Fn(&Part, &T) -> bool) -> bool {
     let (mut part, mut item) = (0, 0);
-    // Behind the last `**`, and the first item that it left to what follows it. Only the last one has to be tried
-    // again: whatever an earlier one could take more, the last one can take as well.
+    // Positions after the last `**`, and of the first item that it does not match. Only the last one is tried again:
+    // it can match everything that an earlier one could.
     let mut last_any: Option<(usize, usize)> = None;
     while let Some(next) = items.get(item) {
         match parts.get(part) {

@@ -121,7 +121,7 @@ impl RulesFile {
             let file = self.clone();
             match tokio::task::spawn_blocking(move || file.check_now()).await {
                 Ok(check) => self.log(&check),
-                // A panic was told by the process; the next check may succeed.
+                // The panic was reported; the next check may succeed.
                 Err(error) if error.is_panic() => {}
                 Err(_) => return,
             }
@@ -134,13 +134,16 @@ impl RulesFile {
             FileCheck::Unchanged | FileCheck::Changing => {}
             FileCheck::Reloaded => {
                 let rules = self.rules();
-                tracing::info!(%file, rules = rules.rules().len(), "the access rules were read again");
+                tracing::info!(%file, rules = rules.rules().len(), "the access rules were reloaded");
                 for warning in rules.warnings() {
                     tracing::warn!("access rules: {warning}");
                 }
             }
             FileCheck::Kept(reason) => {
-                tracing::error!(%file, "the access rules have changed and cannot be used, the old ones still count: {reason}");
+                tracing::error!(
+                    %file,
+                    "the access rules have changed and cannot be used, the previous rules stay in effect: {reason}"
+                );
             }
         }
     }

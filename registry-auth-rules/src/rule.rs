@@ -8,6 +8,17 @@ use registry_core::{Action, auth::Decision};
 use std::{fmt, sync::Arc};
 
 /// One rule. It applies to its actions, by its users, in the repositories that match.
+///
+/// ```
+/// use registry_auth_rules::{Rule, Who};
+/// use registry_core::Action;
+///
+/// let rule = Rule::allow([Action::Pull, Action::Push], [Who::group("team")], ["team/**"])?;
+/// assert_eq!(rule.to_string(), "allow pull, push for group:team in team/**");
+///
+/// assert!(Rule::hide(Rule::ALL, [Who::Everyone], ["no such name"]).is_err());
+/// # Ok::<(), registry_auth_rules::InvalidRule>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     effect: Effect,

@@ -115,6 +115,23 @@ impl Rules {
 
     /// Explains which rule decides, and how. `user` is `None` for an anonymous client. `groups` are those of the login, in
     /// addition to those of the rules.
+    ///
+    /// ```
+    /// use registry_auth_rules::{Rule, Rules, Who};
+    /// use registry_core::{Action, RepositoryName};
+    ///
+    /// let rules = Rules::builder()
+    ///     .rule(Rule::allow([Action::Pull], [Who::Everyone], ["public/**"])?)
+    ///     .build();
+    /// let repository = RepositoryName::parse("public/app")?;
+    ///
+    /// assert!(rules.explain(None, &[], Action::Pull, &repository).is_allowed());
+    /// assert_eq!(
+    ///     rules.explain(Some("ann"), &[], Action::Push, &repository).to_string(),
+    ///     "denied: no rule allows ann to push in public/app"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn explain(
         &self,

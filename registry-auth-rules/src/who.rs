@@ -8,6 +8,15 @@ use std::{
 };
 
 /// Users that a rule applies to.
+///
+/// ```
+/// use registry_auth_rules::Who;
+///
+/// assert_eq!("ann".parse(), Ok(Who::user("ann")));
+/// assert_eq!("group:ops".parse(), Ok(Who::group("ops")));
+/// assert_eq!("anonymous".parse(), Ok(Who::Anonymous));
+/// assert!("Everyone".parse::<Who>().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Who {
@@ -63,12 +72,11 @@ impl fmt::Display for Explained<'_> {
         match keyword_in_another_case(text) {
             Some(keyword) => write!(
                 f,
-                "`{text}` is neither `{keyword}`, which is written in lower case, nor a user: one of that name is \
-                 `user:{text}`"
+                "`{text}` must be written `{keyword}`; for a user of that name, write `user:{text}`"
             ),
             None => write!(
                 f,
-                "`{text}` is neither `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` nor `group:NAME`"
+                "`{text}` must be `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` or `group:NAME`"
             ),
         }
     }

@@ -150,7 +150,7 @@ struct Written {
 }
 
 fn read(yaml: &str) -> Result<Option<Document>, At<Problem>> {
-    // Far beyond any rules that people keep, and far below what would hurt.
+    // Far more than rules need, and far less than what would exhaust memory.
     let budget = serde_saphyr::budget! {
         max_nodes: 500_000,
         max_events: 1_000_000,
@@ -159,7 +159,7 @@ fn read(yaml: &str) -> Result<Option<Document>, At<Problem>> {
     };
     let options = serde_saphyr::options! {
         budget: budget,
-        // A tag that nobody knows would vanish, and what it stands before with it.
+        // An unknown tag would be dropped silently, together with its value.
         reject_unsupported_tags: true,
         with_snippet: false,
     };
@@ -170,7 +170,7 @@ fn read(yaml: &str) -> Result<Option<Document>, At<Problem>> {
         },
     };
     let yaml = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
-    // Documents that hold nothing are left out: a `---` may end a file. What a second one holds is no matter.
+    // Empty documents are skipped: a `---` may end a file. The content of a second one does not matter.
     let documents: Vec<Spanned<IgnoredAny>> =
         serde_saphyr::from_multiple_with_options(yaml, options.clone()).map_err(wrong)?;
     if let Some(second) = documents.get(1) {

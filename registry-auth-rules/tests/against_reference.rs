@@ -24,7 +24,7 @@ use std::{
 /// Returns true if a pattern's text matches a name: character by character, trying every length of each star.
 fn stands_for(pattern: &[u8], name: &[u8], user: Option<&str>) -> bool {
     if let Some(rest) = pattern.strip_prefix(b"**/") {
-        // No component, or one and then again any number.
+        // No component, or one followed by any number.
         let one = name.iter().position(|byte| *byte == b'/');
         return stands_for(rest, name, user)
             || one.is_some_and(|end| stands_for(pattern, &name[end + 1..], user));
@@ -34,7 +34,7 @@ fn stands_for(pattern: &[u8], name: &[u8], user: Option<&str>) -> bool {
         b"**" => true,
         // `a/**` is also `a`.
         b"/**" => name.is_empty() || name[0] == b'/',
-        // In the middle: `/x`, or one component and then again any number.
+        // In the middle: `/x`, or one component followed by any number.
         [b'/', b'*', b'*', rest @ ..] => {
             let deeper = name.strip_prefix(b"/").map(|name| {
                 let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
@@ -233,7 +233,7 @@ proptest! {
                     }
                 }
             }
-            // The catalog is never refused to whom it would show something.
+            // The catalog is open to users to whom it shows something.
             let listing = Access::catalog();
             let catalog = now(built.authorize(Authorize::new(who, &listing))).unwrap();
             prop_assert!(visible.is_empty() || catalog == Decision::Allow);

@@ -140,7 +140,7 @@ fn what_can_be_a_mistake_is_refused_with_its_line() {
         ),
         (
             "rules:\n  - {repository: a, who: 'team:x', allow: pull}\n".into(),
-            "rules.yml:2: `team:x` is neither `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` nor \
+            "rules.yml:2: `team:x` must be `everyone`, `anonymous`, `authenticated`, a user, `user:NAME` or \
              `group:NAME`",
         ),
         (
@@ -194,19 +194,21 @@ fn a_keyword_in_another_case_is_no_user() {
     for (who, message) in [
         (
             "Everyone",
-            "rules.yml:2: `Everyone` is neither `everyone`, which is written in lower case, nor a user: one of that name is \
-             `user:Everyone`",
+            "rules.yml:2: `Everyone` must be written `everyone`; for a user of that name, write `user:Everyone`",
         ),
-        ("ANONYMOUS", "rules.yml:2: `ANONYMOUS` is neither `anonymous`, "),
+        (
+            "ANONYMOUS",
+            "rules.yml:2: `ANONYMOUS` must be written `anonymous`; ",
+        ),
         (
             "'Authenticated'",
-            "rules.yml:2: `Authenticated` is neither `authenticated`, ",
+            "rules.yml:2: `Authenticated` must be written `authenticated`; ",
         ),
         (
             "[ann, EVERYONE]",
-            "rules.yml:2: `EVERYONE` is neither `everyone`, ",
+            "rules.yml:2: `EVERYONE` must be written `everyone`; ",
         ),
-        ("'Group:ops'", "rules.yml:2: `Group:ops` is neither "),
+        ("'Group:ops'", "rules.yml:2: `Group:ops` must be "),
     ] {
         let said = refused(&format!(
             "rules:\n  - {{repository: '**', who: {who}, deny: push}}\n"
@@ -391,7 +393,7 @@ fn a_file_is_followed_however_it_is_replaced() {
         (FileCheck::Unchanged, "one".into())
     );
 
-    // In place: only contents that two checks find alike count.
+    // In place: content is loaded when two checks found it.
     fs::write(&path, &TWO[..20]).unwrap();
     assert_eq!(file.check_now(), FileCheck::Changing);
     fs::write(&path, TWO).unwrap();
@@ -499,7 +501,7 @@ async fn watching_takes_over_what_changes() {
     let file = RulesFile::open(&path).unwrap();
     fs::write(&path, TWO).unwrap();
 
-    // The paused clock runs whenever nobody has anything to do: this is no time at all.
+    // The paused clock advances when all tasks wait, so this takes no time.
     let watched = tokio::time::timeout(Duration::from_secs(5), file.watch()).await;
 
     assert!(watched.is_err(), "it watches for ever");

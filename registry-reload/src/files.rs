@@ -81,12 +81,12 @@ impl Files {
 fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
-    // The system's own message for a directory is better than ours.
+    // For a directory, the error of the system is clearer.
     if !metadata.is_file() && !metadata.is_dir() {
         return Err(io::Error::other("this is not a regular file"));
     }
     let mut contents = Vec::new();
-    // The size may change meanwhile, and some file systems do not know it.
+    // The size may change meanwhile, and some file systems do not report it.
     file.take(max_bytes.saturating_add(1))
         .read_to_end(&mut contents)?;
     if contents.len() as u64 > max_bytes {

@@ -98,7 +98,7 @@ pub(super) fn crypt(password: &[u8], setting: &[u8]) -> Option<[u8; 13]> {
     let mut text = [0; 13];
     let (start, rest) = text.split_at_mut(salt.len());
     start.copy_from_slice(&salt);
-    // Ten digits of six bits, and one of the last four and two zeros.
+    // Ten digits for six bits each, and one for the last four bits and two zeros.
     let padded = u128::from(hash) << 2;
     for (index, place) in rest.iter_mut().rev().enumerate() {
         *place = to_digit(u32::try_from(padded >> (6 * index) & 0x3f).unwrap_or_default());
@@ -134,7 +134,7 @@ fn round(half: u64, key: u64, exchanged: u64) -> u64 {
     let mixed = expanded ^ differing ^ differing << 24 ^ key;
     let substituted = SUBSTITUTIONS.iter().enumerate().fold(0, |bits, (index, table)| {
         let six = mixed >> (42 - 6 * index) & 0x3f;
-        // The outer two bits choose the row of sixteen, the inner four the place in it.
+        // The outer two bits select the row of sixteen, the inner four the column.
         let place = (six & 0x20) | (six & 1) << 4 | (six >> 1 & 0xf);
         let value = usize::try_from(place).ok().and_then(|place| table.get(place));
         bits << 4 | value.copied().map_or(0, u64::from)

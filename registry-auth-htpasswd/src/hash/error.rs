@@ -10,11 +10,11 @@ pub enum HashError {
     #[error("not a hash of a known kind (plain text is never accepted)")]
     UnknownKind,
     /// The kind is known, but the rest of the hash is malformed.
-    #[error("a damaged hash: it begins as {0} and does not go on as one")]
+    #[error("a damaged hash: it begins as {0}, but is malformed")]
     Damaged(Kind),
     /// One login would take more than a few seconds of processor time: bcrypt beyond cost 15, SHA-crypt beyond a
     /// million rounds.
-    #[error("{0} with so high a cost that a few logins would keep everybody else waiting")]
+    #[error("{0} with a cost so high that a few logins would delay all others")]
     TooCostly(Kind),
     /// The kind is known, but this build does not verify it.
     #[error("{0}, which this build does not verify (it lacks the feature `legacy`)")]

@@ -62,13 +62,17 @@ impl Default for Scheme {
 #[non_exhaustive]
 pub enum MakeError {
     /// The cost of bcrypt is out of range (4 to 15).
-    #[error("bcrypt's cost goes from 4 to {most}, not {0}", most = COSTLIEST)]
+    #[error("the cost of bcrypt must be from 4 to {most}, but is {0}", most = COSTLIEST)]
     Cost(u32),
     /// The number of rounds is out of range (1000 to 1,000,000).
-    #[error("the rounds of SHA-crypt go from {least} to {most}, not {0}", least = FEWEST_ROUNDS, most = MOST_ROUNDS)]
+    #[error(
+        "the rounds of SHA-crypt must be from {least} to {most}, but are {0}",
+        least = FEWEST_ROUNDS,
+        most = MOST_ROUNDS
+    )]
     Rounds(u32),
     /// The system gave no randomness for a salt.
-    #[error("the system gives no random bytes: {0}")]
+    #[error("the system provides no random bytes: {0}")]
     Random(RandomError),
 }
 
@@ -113,7 +117,7 @@ fn sha_crypt(password: &[u8], algorithm: Algorithm, rounds: u32) -> Result<Strin
         FEWEST_ROUNDS..=MOST_ROUNDS => Params::new(rounds).map_err(|_out_of_range| out_of_range.clone())?,
         _ => return Err(out_of_range),
     };
-    // Twelve bytes are the sixteen characters that count.
+    // Twelve bytes are sixteen characters, which is the maximum that counts.
     let hash = ShaCrypt::from(algorithm)
         .hash_password_customized(password, &random::<12>()?, None, None, params)
         .map_err(|_out_of_range| out_of_range)?;

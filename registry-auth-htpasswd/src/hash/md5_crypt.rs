@@ -56,7 +56,8 @@ fn compute(password: &[u8], salt: &[u8], mark: &str) -> Checksum {
         let (used, _) = alternate.split_at(piece.len());
         start.update(used);
     }
-    // For each bit of the length a zero or the first character: an oversight that became the format.
+    // A zero or the first character for each bit of the length: an error in the first implementation, now part of
+    // the format.
     let first = password.get(..1).unwrap_or_default();
     let mut length = password.len();
     while length > 0 {

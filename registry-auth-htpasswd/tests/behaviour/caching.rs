@@ -12,7 +12,7 @@ async fn a_verified_password_is_hashed_once() {
 
     let statistics = scene.users.statistics();
     assert_eq!((statistics.hashed, statistics.cached), (1, 19));
-    // And is of no use to others.
+    // The cached password is of no use to others.
     assert_eq!(scene.login("alice", "wrong").await, 401);
     assert_eq!(scene.login("bob", "right").await, 401);
     assert_eq!(scene.login("alice", "right").await, 200);
@@ -61,7 +61,7 @@ async fn an_unknown_user_costs_what_a_known_one_costs() {
 
     assert_eq!(scene.login("nobody", "wrong").await, 401);
     assert_eq!(scene.hashed(), 2);
-    // Not even by the password of the line that it is measured against, also when that is remembered.
+    // Not even with the password of the line that is hashed in its place, also when that is cached.
     assert_eq!(scene.login("nobody", "right").await, 401);
     assert_eq!(scene.login("alice", "right").await, 200);
     assert_eq!(scene.login("nobody", "right").await, 401);

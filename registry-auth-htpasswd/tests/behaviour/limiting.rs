@@ -30,7 +30,7 @@ async fn after_too_many_failures_the_answer_is_429_before_anything_is_hashed() {
     assert_eq!(scene.login_from(HOME, "alice", "right").await, wait(10));
     assert_eq!(scene.hashed(), 3);
     assert_eq!(scene.users.statistics().throttled, 2);
-    // Neither other users, nor the same one from elsewhere.
+    // Other users, and the same user from elsewhere, are not limited.
     assert_eq!(scene.login("bob", "right").await, 200);
     assert_eq!(scene.login_from(OTHER, "alice", "right").await.status, 200);
 }
@@ -77,7 +77,7 @@ async fn a_remembered_password_is_never_refused() {
         scene.login("alice", "wrong").await;
     }
 
-    // Behind a proxy the attacker has the address of everybody.
+    // Behind a proxy, the attacker has the same address as all clients.
     assert_eq!(scene.login_from(HOME, "alice", "wrong").await, wait(10));
     assert_eq!(scene.login("alice", "right").await, 200);
 }
@@ -135,14 +135,14 @@ async fn a_network_that_shows_a_new_name_each_time_is_limited_as_well() {
     assert_eq!(scene.login_from(HOME, "f", "wrong").await, wait(4));
     assert_eq!(scene.login_from(HOME, "alice", "right").await, wait(4));
     assert_eq!(scene.hashed(), 5);
-    // Neither other networks, nor those that may be everybody's.
+    // Other networks are not limited, nor are those that may be shared by all clients.
     assert_eq!(scene.login_from(OTHER, "alice", "right").await.status, 200);
     for stranger in ["a", "b", "c", "d", "e", "f"] {
         let answer = scene.login_from("10.0.0.1:50000", stranger, "wrong").await;
         assert_eq!(answer.status, 401);
     }
 
-    // One right password is one more try, and not all of them.
+    // A right password resets the failures of its user only.
     tokio::time::advance(Duration::from_secs(4)).await;
     assert_eq!(scene.login("alice", "right").await, 200);
     assert_eq!(scene.login("f", "wrong").await, 401);
@@ -167,12 +167,12 @@ async fn whoever_claims_any_address_is_limited_by_their_own() {
     let again = scene.login_through(own, "198.51.100.9:0", "alice", "wrong").await;
     assert_eq!(again, wait(4));
     assert_eq!(scene.hashed(), 5);
-    // Neither other users there, nor the same one through another peer.
+    // Other users there, and the same user through another peer, are not limited.
     for (proxy, user) in [(own, "bob"), ("10.0.0.1", "alice")] {
         let answer = scene.login_through(proxy, "198.51.100.9:0", user, "right").await;
         assert_eq!(answer.status, 200, "{proxy} {user}");
     }
-    // What is remembered is never refused.
+    // A cached password is never refused.
     let answer = scene.login_through(own, "198.51.100.9:0", "alice", "right").await;
     assert_eq!(answer.status, 200);
 }

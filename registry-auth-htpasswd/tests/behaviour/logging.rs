@@ -94,16 +94,18 @@ async fn weak_kinds_and_lines_that_let_nobody_in_are_each_one_warning() {
         log,
         [
             format!(
-                "WARN registry_auth_htpasswd::reload: weak formats of passwords: a, b (SHA-1 without a salt ({{SHA}})); who \
-                 can read this file can find out most of these passwords: set new ones with `htpasswd -B` path={path} \
+                "WARN registry_auth_htpasswd::reload: weak password formats: a, b (SHA-1 without a salt \
+                 ({{SHA}})); most of these passwords can be recovered from the file; set new ones with \
+                 `htpasswd -B` path={path} \
                  users=2"
             ),
             format!(
-                "WARN registry_auth_htpasswd::reload: lines of the htpasswd file let nobody in: the user has a line above, \
-                 and that one counts path={path} lines=5"
+                "WARN registry_auth_htpasswd::reload: users on these lines of the htpasswd file cannot log in: the \
+                 user has an earlier line, which counts path={path} lines=5"
             ),
             format!(
-                "WARN registry_auth_htpasswd::reload: lines of the htpasswd file let nobody in: not a hash of a known kind \
+                "WARN registry_auth_htpasswd::reload: users on these lines of the htpasswd file cannot log in: not \
+                 a hash of a known kind \
                  (plain text is never accepted) path={path} lines=3, 4"
             ),
         ]
@@ -122,7 +124,7 @@ async fn strict_lets_in_by_bcrypt_alone() {
     let log = scene.log.take();
 
     assert_eq!(log.len(), 1, "{log:?}");
-    assert!(log[0].contains("let nobody in: SHA-1 without a salt ({SHA}), which is not an accepted format"));
+    assert!(log[0].contains("cannot log in: SHA-1 without a salt ({SHA}), which is not an accepted format"));
     assert_eq!(scene.users.users(), 1);
     assert_eq!(scene.login("b", "right").await, 200);
 }

@@ -16,12 +16,12 @@ fn a_missing_file_names_what_looks_like_one_beside_it() {
     assert_eq!(
         refused(&missing).to_string(),
         format!(
-            "there is no htpasswd file {0}; `htpasswd -Bc {0} USER` makes one",
+            "there is no htpasswd file {0}; `htpasswd -Bc {0} USER` creates one",
             missing.display()
         )
     );
 
-    // What the guide wrote, some other files, and a directory.
+    // The file of the guide, some other files, and a directory.
     fs::write(at("passwordfile"), "username:$apr1$abc$1HIID6dRDE3JjjvFeprjb.\n").unwrap();
     fs::write(at("config.yml"), "version: 0.1\n").unwrap();
     fs::write(at("notes.txt"), "to do\n").unwrap();
@@ -54,8 +54,8 @@ fn a_directory_in_its_place_is_what_a_container_engine_made() {
     assert_eq!(
         refused(directory.path()).to_string(),
         format!(
-            "the htpasswd file {} is a directory; if it is mounted into a container, the host path did not exist when the \
-             container was made",
+            "the htpasswd file {} is a directory; if it is mounted into a container, the host path did not exist \
+             when the container was created",
             directory.path().display()
         )
     );
@@ -144,7 +144,7 @@ fn a_file_is_made_on_demand_with_a_user_whose_password_is_logged_once() {
             .verify(password.as_bytes())
     );
 
-    // What is there stays.
+    // An existing file is not changed.
     Htpasswd::builder(&path).create_if_missing().open().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     assert_eq!(log.take(), [""; 0]);

@@ -104,12 +104,12 @@ async fn a_broken_file_keeps_the_users_and_is_told_of_once() {
     assert_eq!(
         scene.log.take(),
         [format!(
-            "ERROR registry_auth_htpasswd::reload: the htpasswd file {path}, line 3: a damaged hash: it begins as bcrypt \
-             ($2y$) and does not go on as one; the users that were read before stay as they are users=1"
+            "ERROR registry_auth_htpasswd::reload: the htpasswd file {path}, line 3: a damaged hash: it begins as \
+             bcrypt ($2y$), but is malformed; the users of the last valid file stay in use users=1"
         )]
     );
 
-    // The same text as before: what matters is that it is whole again.
+    // The text is the same as before, but the file is valid again.
     fs::write(&scene.path, text).unwrap();
     scene.settle().await;
 
@@ -158,7 +158,7 @@ async fn a_named_pipe_in_place_of_the_file_keeps_the_users() {
     let made = Command::new("mkfifo").arg(&scene.path).status();
     assert!(made.unwrap().success());
 
-    // Nobody writes to the pipe: to wait for that would be to hang.
+    // Nobody writes to the pipe, so a check that waited for that would hang.
     scene.settle().await;
 
     assert_eq!(scene.login("alice", "right").await, 200);
@@ -166,8 +166,8 @@ async fn a_named_pipe_in_place_of_the_file_keeps_the_users() {
     assert_eq!(
         scene.log.take(),
         [format!(
-            "ERROR registry_auth_htpasswd::reload: cannot read the htpasswd file {path}: this is not a regular file; the \
-             users that were read before stay as they are users=1"
+            "ERROR registry_auth_htpasswd::reload: cannot read the htpasswd file {path}: this is not a regular \
+             file; the users of the last valid file stay in use users=1"
         )]
     );
 }

@@ -76,7 +76,7 @@ async fn a_restriction_holds_for_a_file_that_was_read_again() {
         "{log}"
     );
     assert!(
-        log.contains("weak formats of passwords: apr1 (Apache's MD5 ($apr1$));"),
+        log.contains("weak password formats: apr1 (Apache's MD5 ($apr1$));"),
         "{log}"
     );
 }

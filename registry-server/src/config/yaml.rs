@@ -59,7 +59,7 @@ fn parse(text: &str, origin: &dyn Fn(u64) -> Origin) -> Result<(Value, Vec<Dupli
     let options = serde_saphyr::options! {
         budget: budget,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        // A tag that nobody knows would vanish, and what it stands before with it.
+        // An unknown tag would be dropped silently, together with its value.
         reject_unsupported_tags: true,
         // Numbers keep their spelling, whatever they are.
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,

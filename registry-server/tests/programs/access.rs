@@ -150,11 +150,11 @@ fn the_server_follows_the_file() {
     pull(403);
 
     fs::write(&path, "rules: nonsense").unwrap();
-    server.says("the old ones still count");
+    server.says("the previous rules stay in effect");
     pull(403);
 
     fs::write(&path, RULES.replace("public/**", "team/**")).unwrap();
-    server.says("the access rules were read again");
+    server.says("the access rules were reloaded");
     pull(404);
 }
 

@@ -119,7 +119,7 @@ fn follows_the_file() {
     ping(200);
 
     fs::write(&path, "nonsense").unwrap();
-    server.says("line 1: not of the form `user:hash`; the users that were read before stay as they are");
+    server.says("line 1: not of the form `user:hash`; the users of the last valid file stay in use");
     ping(200);
 
     let mut change = Command::new(env!("CARGO_BIN_EXE_registry"));
@@ -194,7 +194,7 @@ fn makes_its_users_if_the_configuration_says_so() {
 
     let server = Server::ours_with(&bench.path("root"), &[argument(&config)]);
 
-    server.says("made an htpasswd file with one user");
+    server.says("created an htpasswd file with one user");
     server.request("GET", "/v2/", &[RIGHT], b"").expect_status(401);
     assert!(fs::read_to_string(path).unwrap().starts_with("docker:$2y$10$"));
 }

@@ -85,6 +85,10 @@ enum Fault {
     LossHidden,
     /// The tags of a manifest are those of its repository.
     TargetsIgnored,
+    /// Repositories with sessions are not listed.
+    SessionsUnlisted,
+    /// Sessions are listed without their uploaders.
+    UploadersUnlisted,
 }
 
 use Fault::*;
@@ -154,6 +158,8 @@ noticed! {
     EmptyRepositoriesHidden: empty_repositories_hidden by inspect::every_repository_is_listed_also_without_a_manifest;
     LossHidden: loss_hidden by inspect::a_document_is_whole_or_lost;
     TargetsIgnored: targets_ignored by inspect::the_tags_of_a_manifest_are_listed_as_they_move;
+    SessionsUnlisted: sessions_unlisted by reconciling::what_another_process_opens_and_ends_is_counted;
+    UploadersUnlisted: uploaders_unlisted by uploaders::a_session_is_listed_with_its_uploader;
 }
 
 /// A storage in memory with one fault.
@@ -470,7 +476,7 @@ impl StorageWrite for Faulty {
 impl StorageInspect for Faulty {
     forward_storage! {
         StorageInspect: self => self.memory.inspect();
-        except all_repositories, document, tags_of
+        except all_repositories, document, tags_of, uploading, uploads
     }
 
     async fn all_repositories(
@@ -503,5 +509,28 @@ impl StorageInspect for Faulty {
             return Ok(all.unwrap_or_default());
         }
         self.memory.tags_of(repository, digest, page).await
+    }
+
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        if self.has(SessionsUnlisted) {
+            return Ok(Listing::default());
+        }
+        self.memory.uploading(page).await
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        let mut listed = self.memory.uploads(repository, page).await?;
+        for session in &mut listed.items {
+            if let Seen::Whole(state) = session
+                && self.has(UploadersUnlisted)
+            {
+                state.opened_by = None;
+            }
+        }
+        Ok(listed)
     }
 }

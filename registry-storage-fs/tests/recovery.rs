@@ -10,7 +10,7 @@ mod support;
 use registry_core::{
     Algorithm, Digest, Storage,
     maintenance::expire_uploads,
-    storage::{ReadBlob, StorageError},
+    storage::{NewUpload, ReadBlob, StorageError, Uploader},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{
@@ -455,6 +455,43 @@ async fn whatever_is_left_of_a_session_expires_by_its_directory() {
         assert_eq!((late.expired, late.failed), (1, 0), "{number}: {late:?}");
         assert!(!in_repository(root.path(), &repository, "").exists(), "{number}");
     }
+}
+
+/// A version that does not know the uploader writes the record without it, and ignores it as this one ignores what it
+/// does not know.
+#[tokio::test]
+async fn records_of_older_and_newer_versions_are_read() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = name("a");
+    let storage = FsStorage::open(root.path()).unwrap();
+    let ann = Some(Uploader::User("ann".into()));
+    let new = NewUpload::hashed_by(Algorithm::Sha256).by(ann.clone());
+    let opened = storage
+        .write()
+        .unwrap()
+        .open_upload(&repository, new)
+        .await
+        .unwrap();
+    let added = append(&storage, &repository, opened, &content(1000))
+        .await
+        .unwrap();
+    let directory = session(root.path(), &repository, &added.id);
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(directory.join("session")).unwrap()).unwrap();
+    assert_eq!(record["opened_by"], "user:ann");
+
+    for (field, value, uploader) in [
+        ("added_later", serde_json::json!({"a": 1}), &ann),
+        ("opened_by", "robot:ann".into(), &None),
+        ("opened_by", serde_json::Value::Null, &None),
+    ] {
+        edit_record(&directory, field, value);
+        let found = standing(&storage, &repository, &added.id).await;
+        assert_eq!((found.offset, &found.opened_by), (1000, uploader), "{field}");
+    }
+    let stranger = open_upload(&storage, &repository).await;
+    let record = fs::read_to_string(session(root.path(), &repository, &stranger.id).join("session")).unwrap();
+    assert!(!record.contains("opened_by"), "{record}");
 }
 
 #[tokio::test]

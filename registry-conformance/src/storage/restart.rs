@@ -193,7 +193,7 @@ pub async fn a_session_of_before_has_its_uploader(backend: Backend) {
     let mut opened = Vec::new();
     for uploader in [
         Some(Uploader::User("ann".into())),
-        Some(Uploader::stranger([192, 0, 2, 1].into())),
+        Some(Uploader::anonymous([192, 0, 2, 1].into())),
         None,
     ] {
         let new = NewUpload::hashed_by(Algorithm::Sha256).by(uploader.clone());

@@ -43,8 +43,8 @@ pub async fn a_session_is_listed_with_its_uploader(backend: Backend) {
     let uploaders = [
         user("ann"),
         user("ann@example.com: \"a\\b\"\n\u{1F600}"),
-        Some(Uploader::stranger([192, 0, 2, 1].into())),
-        Some(Uploader::stranger(address.into())),
+        Some(Uploader::anonymous([192, 0, 2, 1].into())),
+        Some(Uploader::anonymous(address.into())),
         None,
     ];
     let mut opened = BTreeMap::new();

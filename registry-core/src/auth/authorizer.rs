@@ -160,8 +160,8 @@ impl<A: Authorizer + ?Sized> Authorizer for Box<A> {
 /// login is configured, and push only if the host allows it explicitly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultRules {
-    pub(crate) strangers_pull: bool,
-    pub(crate) strangers_push: bool,
+    pub(crate) anonymous_pull: bool,
+    pub(crate) anonymous_push: bool,
 }
 
 #[async_trait]
@@ -169,8 +169,8 @@ impl Authorizer for DefaultRules {
     async fn authorize(&self, ask: Authorize<'_>) -> Result<Decision, AuthError> {
         let allowed = ask.who.is_some()
             || match ask.access.action {
-                Action::Pull | Action::Catalog => self.strangers_pull || self.strangers_push,
-                Action::Push | Action::Overwrite | Action::Delete => self.strangers_push,
+                Action::Pull | Action::Catalog => self.anonymous_pull || self.anonymous_push,
+                Action::Push | Action::Overwrite | Action::Delete => self.anonymous_push,
             };
         Ok(if allowed { Decision::Allow } else { Decision::Deny })
     }

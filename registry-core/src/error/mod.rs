@@ -36,9 +36,9 @@ use std::{convert::Infallible, time::Duration};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::builder(MemoryStorage::new()).build();
-/// let stranger = registry.repository("team/app")?.as_stranger();
+/// let anonymous = registry.repository("team/app")?.as_anonymous();
 ///
-/// let refused = stranger.push_blob("content", None).await.unwrap_err();
+/// let refused = anonymous.push_blob("content", None).await.unwrap_err();
 /// assert!(matches!(refused, Error::Denied));
 /// assert_eq!(refused.wire(), (http::StatusCode::FORBIDDEN, ErrorCode::Denied));
 /// assert_eq!(refused.body(), br#"{"errors":[{"code":"DENIED","message":"access is denied"}]}"#);

@@ -70,7 +70,7 @@ pub enum Actor {
     /// The host itself, in process.
     Host,
     /// An anonymous client.
-    Stranger,
+    Anonymous,
     /// An authenticated user or service.
     Known(Identity),
 }
@@ -81,7 +81,7 @@ impl Actor {
     pub const fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Known(identity) => Some(identity),
-            Self::Host | Self::Stranger => None,
+            Self::Host | Self::Anonymous => None,
         }
     }
 }

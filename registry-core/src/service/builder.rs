@@ -323,11 +323,11 @@ impl Builder {
     /// Builds the registry.
     #[must_use]
     pub fn build(self) -> Registry {
-        let strangers_pull = self.authenticator.is_none();
+        let anonymous_pull = self.authenticator.is_none();
         let authorizer = self.authorizer.unwrap_or_else(|| {
             Arc::new(DefaultRules {
-                strangers_pull,
-                strangers_push: self.anonymous_push,
+                anonymous_pull,
+                anonymous_push: self.anonymous_push,
             })
         });
         Registry {

@@ -155,7 +155,7 @@ impl Authority {
             Self::Caller { who: Some(who), .. } => Some(Uploader::User(Arc::clone(&who.subject))),
             Self::Caller { who: None, .. } => {
                 let client = self.request()?.client_address()?;
-                Some(Uploader::stranger(client.ip()))
+                Some(Uploader::anonymous(client.ip()))
             }
         }
     }
@@ -304,7 +304,7 @@ impl Repository {
 
     /// Uses the repository with the authority of an anonymous client: the registry's authorizer decides.
     #[must_use]
-    pub fn as_stranger(self) -> Self {
+    pub fn as_anonymous(self) -> Self {
         Self {
             authority: Authority::in_process(None),
             ..self
@@ -387,7 +387,7 @@ impl Repository {
         let operation = self.registry.inner.operations.fetch_add(1, Ordering::Relaxed);
         let mut context = Context::new(operation, self.name.clone());
         if let Authority::Caller { who, request } = &self.authority {
-            context.actor = who.clone().map_or(Actor::Stranger, Actor::Known);
+            context.actor = who.clone().map_or(Actor::Anonymous, Actor::Known);
             if let Some(head) = request {
                 head.describe(&mut context);
             }

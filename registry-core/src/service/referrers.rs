@@ -88,7 +88,7 @@ impl Repository {
             return Ok(ReferrersPage::default());
         }
         let mut filling = Filling::new(limit, limits);
-        let kept = self.kept_in_tag(subject).await?;
+        let kept = self.tag_schema_entries(subject).await?;
         let mut kept = kept
             .into_iter()
             .filter(|kept| page.last.is_none_or(|last| kept.digest > last))
@@ -101,17 +101,17 @@ impl Repository {
             for descriptor in listed.items {
                 while let Some(earlier) = kept.next_if(|kept| kept.digest < descriptor.digest) {
                     if filling.is_spent() {
-                        return Ok(filling.goes_on());
+                        return Ok(filling.into_partial_page());
                     }
                     let (digest, read) = (earlier.digest, self.still_refers(earlier, subject, artifact_type));
-                    if !filling.looked_at(digest, read.await?) {
-                        return Ok(filling.goes_on());
+                    if !filling.add(digest, read.await?) {
+                        return Ok(filling.into_partial_page());
                     }
                 }
                 kept.next_if(|kept| kept.digest == descriptor.digest);
                 after = Some(descriptor.digest);
                 if !filling.takes(descriptor) {
-                    return Ok(filling.goes_on());
+                    return Ok(filling.into_partial_page());
                 }
             }
             if !listed.more {
@@ -120,11 +120,11 @@ impl Repository {
         }
         for last in kept {
             if filling.is_spent() {
-                return Ok(filling.goes_on());
+                return Ok(filling.into_partial_page());
             }
             let (digest, read) = (last.digest, self.still_refers(last, subject, artifact_type));
-            if !filling.looked_at(digest, read.await?) {
-                return Ok(filling.goes_on());
+            if !filling.add(digest, read.await?) {
+                return Ok(filling.into_partial_page());
             }
         }
         Ok(filling.page)
@@ -179,7 +179,7 @@ impl Filling {
 
     /// Adds a manifest that was read, if it belongs on the page. Returns false if it belongs there but the
     /// page is full.
-    fn looked_at(&mut self, digest: Digest, read: StillRefers) -> bool {
+    fn add(&mut self, digest: Digest, read: StillRefers) -> bool {
         self.budget = self.budget.saturating_sub(read.bytes);
         match read.descriptor {
             Some(descriptor) => self.takes(descriptor),
@@ -204,7 +204,7 @@ impl Filling {
     }
 
     /// Returns the page, with another page after it.
-    fn goes_on(self) -> ReferrersPage {
+    fn into_partial_page(self) -> ReferrersPage {
         ReferrersPage {
             next: self.done,
             ..self.page

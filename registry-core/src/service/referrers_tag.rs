@@ -19,7 +19,7 @@ use crate::{
 use std::sync::Arc;
 
 /// Entry of the index under the tag.
-pub(super) struct Kept {
+pub(super) struct TagSchemaEntry {
     pub(super) digest: Digest,
     artifact_type: Option<Arc<str>>,
     annotations: Option<Annotations>,
@@ -37,7 +37,7 @@ pub(super) struct StillRefers {
 impl Repository {
     /// Returns the entries of the index under the tag of `subject`, in order and without duplicates. Returns
     /// none if there is no index, or if it cannot be read or is too large.
-    pub(super) async fn kept_in_tag(&self, subject: &Digest) -> Result<Vec<Kept>, Error> {
+    pub(super) async fn tag_schema_entries(&self, subject: &Digest) -> Result<Vec<TagSchemaEntry>, Error> {
         let tag = Tag::of_referrers(subject);
         let Some(stored) = self.storage().manifest(&self.name, &tag.clone().into()).await? else {
             return Ok(Vec::new());
@@ -57,17 +57,17 @@ impl Repository {
     /// Reads a manifest in the index and returns its descriptor for the list of `subject`.
     pub(super) async fn still_refers(
         &self,
-        kept: Kept,
+        entry: TagSchemaEntry,
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<StillRefers, Error> {
-        let Some(stored) = self.storage().manifest(&self.name, &kept.digest.into()).await? else {
+        let Some(stored) = self.storage().manifest(&self.name, &entry.digest.into()).await? else {
             return Ok(StillRefers {
                 descriptor: None,
                 bytes: 0,
             });
         };
-        let descriptor = describe(kept, &stored, subject);
+        let descriptor = describe(entry, &stored, subject);
         Ok(StillRefers {
             descriptor: descriptor.filter(|found| found.is_of(artifact_type)),
             bytes: stored.bytes.len(),
@@ -75,7 +75,7 @@ impl Repository {
     }
 }
 
-fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<Kept>, String> {
+fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<TagSchemaEntry>, String> {
     if stored.bytes.len() > most_bytes {
         return Err(format!(
             "it has {} bytes, more than {most_bytes}",
@@ -97,7 +97,7 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
         if let Some(problem) = &entry.problem {
             tracing::warn!(index = %stored.digest, %digest, %problem, "a manifest is listed without its annotations");
         }
-        kept.push(Kept {
+        kept.push(TagSchemaEntry {
             digest,
             artifact_type: entry.artifact_type.clone(),
             annotations: entry.annotations.clone(),
@@ -110,15 +110,15 @@ fn read(stored: &StoredManifest, most_bytes: usize, most: usize) -> Result<Vec<K
 
 /// Describes a manifest in the index. If it names a subject, only its own fields count. Otherwise type and
 /// annotations of the index take precedence, because older manifests cannot name a subject.
-fn describe(kept: Kept, stored: &StoredManifest, subject: &Digest) -> Option<Descriptor> {
+fn describe(entry: TagSchemaEntry, stored: &StoredManifest, subject: &Digest) -> Option<Descriptor> {
     let manifest = Manifest::parse_stored(&stored.bytes, &stored.media_type).ok()?;
     let mut descriptor = manifest.descriptor(stored.digest, stored.bytes.len() as u64);
     match manifest.subject() {
         Some(own) if own.known() == Some(subject) => Some(descriptor),
         Some(_) => None,
         None => {
-            descriptor.artifact_type = kept.artifact_type.or(descriptor.artifact_type);
-            descriptor.annotations = kept.annotations.or(descriptor.annotations);
+            descriptor.artifact_type = entry.artifact_type.or(descriptor.artifact_type);
+            descriptor.annotations = entry.annotations.or(descriptor.annotations);
             Some(descriptor)
         }
     }

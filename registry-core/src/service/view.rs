@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A registry with the authority of a user or of anonymous clients: the registry's authorizer decides. Created
-/// by [`Registry::as_identity`] and [`Registry::as_stranger`]; cheap to clone.
+/// by [`Registry::as_identity`] and [`Registry::as_anonymous`]; cheap to clone.
 ///
 /// ```
 /// use registry_core::{
@@ -22,12 +22,12 @@ use crate::{
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let registry = Registry::builder(MemoryStorage::new()).build();
 /// let ann = registry.as_identity(Identity::new("ann"));
-/// let stranger = registry.as_stranger();
+/// let anonymous = registry.as_anonymous();
 ///
 /// // A page that shows a button for what it would do.
 /// let push = Access::to(&RepositoryName::parse("team/app")?, Action::Push);
 /// assert_eq!(ann.decide(&push).await?, Decision::Allow);
-/// assert_eq!(stranger.decide(&push).await?, Decision::Deny);
+/// assert_eq!(anonymous.decide(&push).await?, Decision::Deny);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
@@ -46,7 +46,7 @@ impl Registry {
 
     /// Uses the registry with the authority of an anonymous client.
     #[must_use]
-    pub fn as_stranger(&self) -> RegistryView {
+    pub fn as_anonymous(&self) -> RegistryView {
         self.viewed(Authority::in_process(None))
     }
 

@@ -78,8 +78,8 @@ impl NewUpload {
 /// use registry_core::storage::Uploader;
 ///
 /// // All addresses of an IPv6 network count together.
-/// let client = Uploader::stranger("2001:db8::1".parse()?);
-/// assert_eq!(client, Uploader::stranger("2001:db8::2".parse()?));
+/// let client = Uploader::anonymous("2001:db8::1".parse()?);
+/// assert_eq!(client, Uploader::anonymous("2001:db8::2".parse()?));
 /// assert_eq!(client.to_string(), "network:2001:db8::");
 /// assert_eq!(Uploader::parse("user:ann"), Some(Uploader::User("ann".into())));
 /// # Ok::<(), std::net::AddrParseError>(())
@@ -96,7 +96,7 @@ pub enum Uploader {
 impl Uploader {
     /// Returns the network of an anonymous client at this address.
     #[must_use]
-    pub fn stranger(address: IpAddr) -> Self {
+    pub fn anonymous(address: IpAddr) -> Self {
         Self::Network(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -108,7 +108,7 @@ impl Uploader {
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("user", name) => Some(Self::User(name.into())),
-            ("network", address) => Some(Self::stranger(address.parse().ok()?)),
+            ("network", address) => Some(Self::anonymous(address.parse().ok()?)),
             _ => None,
         }
     }
@@ -133,9 +133,9 @@ mod tests {
         for (uploader, text) in [
             (Uploader::User("ann".into()), "user:ann"),
             (Uploader::User("user:a b\n".into()), "user:user:a b\n"),
-            (Uploader::stranger([192, 0, 2, 1].into()), "network:192.0.2.1"),
+            (Uploader::anonymous([192, 0, 2, 1].into()), "network:192.0.2.1"),
             (
-                Uploader::stranger(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6).into()),
+                Uploader::anonymous(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6).into()),
                 "network:2001:db8:1:2::",
             ),
         ] {

@@ -42,9 +42,9 @@ async fn the_host_says_who_asks_in_one_line() {
         StatusCode::FORBIDDEN
     );
     // There is no way to log in, so there is no challenge, and a header gives no identity.
-    let stranger = Ask::new(Method::GET, PULL).by("ann").send(&registry).await;
+    let anonymous = Ask::new(Method::GET, PULL).by("ann").send(&registry).await;
     assert_eq!(
-        (stranger.status, stranger.challenges()),
+        (anonymous.status, anonymous.challenges()),
         (StatusCode::FORBIDDEN, vec![])
     );
     assert_eq!(
@@ -68,12 +68,12 @@ async fn a_type_of_the_host_is_as_good_and_can_be_nobody() {
         pull_with(&registry, Session(Some("eve"))).await.status,
         StatusCode::FORBIDDEN
     );
-    for stranger in [
+    for anonymous in [
         pull_with(&registry, Session(None)).await,
         pull_with(&registry, Identity::new("ann")).await,
     ] {
-        assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(stranger.challenges(), ["Basic realm=\"host\""]);
+        assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(anonymous.challenges(), ["Basic realm=\"host\""]);
     }
 }
 

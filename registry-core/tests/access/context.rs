@@ -104,9 +104,9 @@ async fn a_challenge_may_depend_on_the_request_and_on_what_it_needs() {
         let expected = format!(r#"Bearer realm="https://r.example/token",service="needs 2",{scopes}{error}"#);
         assert_eq!(refused.challenges(), [expected], "{authorization:?}");
     }
-    let repository = registry.repository("team/app").unwrap().as_stranger();
+    let repository = registry.repository("team/app").unwrap().as_anonymous();
     let Err(registry_core::Error::Unauthorized { challenges, .. }) = repository.manifest("v1").await else {
-        panic!("a stranger is asked to log in");
+        panic!("an anonymous client is asked to log in");
     };
     assert_eq!(
         challenges,
@@ -127,12 +127,12 @@ async fn the_base_offers_a_login_unless_the_host_turns_that_off() {
             .authorizer(Decides(public))
     };
     let base = || Ask::new(Method::GET, "/v2/");
-    for (registry, strangers) in [
+    for (registry, anonymous) in [
         (builder().build(), StatusCode::UNAUTHORIZED),
         (builder().without_base_login().build(), StatusCode::OK),
     ] {
-        assert_eq!(base().send(&registry).await.status, strangers);
-        assert_eq!(base().by("Basic Og==").send(&registry).await.status, strangers);
+        assert_eq!(base().send(&registry).await.status, anonymous);
+        assert_eq!(base().by("Basic Og==").send(&registry).await.status, anonymous);
         assert_eq!(base().by("ann").send(&registry).await.status, StatusCode::OK);
         assert_eq!(
             base().by("wrong").send(&registry).await.status,

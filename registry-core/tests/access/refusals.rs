@@ -7,16 +7,16 @@ fn bearer(scope: &str) -> String {
 }
 
 #[tokio::test]
-async fn strangers_and_wrong_credentials_are_asked_for_all_that_the_request_needs() {
+async fn anonymous_clients_and_wrong_credentials_are_asked_for_all_that_the_request_needs() {
     let storage = Recording::default();
     let registry = ruled(&storage, |_, _, _| Decision::Deny);
     for (ask, _, scope) in every_request() {
-        let stranger = ask.clone().send(&registry).await;
+        let anonymous = ask.clone().send(&registry).await;
         let wrong = ask.clone().by("wrong").send(&registry).await;
 
-        assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "{ask:?}");
-        assert_eq!(stranger.challenges(), [bearer(scope)], "{ask:?}");
-        assert_eq!(stranger, wrong, "{ask:?}");
+        assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED, "{ask:?}");
+        assert_eq!(anonymous.challenges(), [bearer(scope)], "{ask:?}");
+        assert_eq!(anonymous, wrong, "{ask:?}");
     }
     let catalog = Ask::new(Method::GET, "/v2/_catalog");
     for ask in [catalog.clone(), catalog.by("wrong")] {
@@ -52,7 +52,7 @@ async fn somebody_who_is_refused_is_told_so_and_not_asked_to_log_in() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_may_not_move_a_tag_is_asked_to_log_in() {
+async fn an_anonymous_client_who_may_not_move_a_tag_is_asked_to_log_in() {
     let storage = filled(&["team/app"]).await;
     let registry = ruled(&storage, |who, _, action| match (who, action) {
         (None, Action::Overwrite) => Decision::Deny,
@@ -72,8 +72,8 @@ async fn an_empty_login_is_nobody_everywhere() {
     let registry = ruled(&Recording::default(), |_, _, _| Decision::Deny);
     for spelling in ["Basic Og==", "basic  Og== ", "BASIC Og=="] {
         for (ask, _, _) in every_request() {
-            let stranger = ask.clone().send(&registry).await;
-            assert_eq!(ask.by(spelling).send(&registry).await, stranger);
+            let anonymous = ask.clone().send(&registry).await;
+            assert_eq!(ask.by(spelling).send(&registry).await, anonymous);
         }
     }
 }

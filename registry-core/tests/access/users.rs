@@ -28,7 +28,7 @@ async fn the_storage_is_told_who_changes_content() {
     ];
     for (who, user) in [
         (as_ann as fn(Repository) -> Repository, "ann"),
-        (Repository::as_stranger, "nobody"),
+        (Repository::as_anonymous, "nobody"),
         (|repository| repository, "nobody"),
     ] {
         let storage = filled(&["team/app"]).await;

@@ -96,14 +96,20 @@ async fn a_refusal_comes_before_any_storage_call() {
     let mut requests = every_request();
     requests.push((Method::GET, "/v2/_catalog".into()));
     for (method, target) in requests {
-        let stranger = send(&registry, None, method.clone(), &target, "").await;
-        assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "{method} {target}");
-        assert_eq!(stranger.headers[header::WWW_AUTHENTICATE], "Basic realm=\"test\"");
+        let anonymous = send(&registry, None, method.clone(), &target, "").await;
+        assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED, "{method} {target}");
+        assert_eq!(
+            anonymous.headers[header::WWW_AUTHENTICATE],
+            "Basic realm=\"test\""
+        );
 
         let somebody = send(&registry, Some("eve"), method.clone(), &target, "").await;
         assert_eq!(somebody.status, StatusCode::FORBIDDEN, "{method} {target}");
         if method != Method::HEAD {
-            assert_eq!((&*stranger.code(), &*somebody.code()), ("UNAUTHORIZED", "DENIED"));
+            assert_eq!(
+                (&*anonymous.code(), &*somebody.code()),
+                ("UNAUTHORIZED", "DENIED")
+            );
         }
     }
 }
@@ -133,7 +139,7 @@ async fn what_is_hidden_is_answered_like_what_does_not_exist() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_challenged_and_never_make_a_stranger() {
+async fn wrong_credentials_are_challenged_and_never_make_an_anonymous_client() {
     let registry = ruled(Untouchable, |_, _, _| Decision::Allow);
     for (method, target) in every_request() {
         let answer = send(&registry, Some("wrong"), method, &target, "").await;
@@ -143,7 +149,7 @@ async fn wrong_credentials_are_challenged_and_never_make_a_stranger() {
 }
 
 #[tokio::test]
-async fn a_stranger_learns_at_the_base_that_there_is_a_login() {
+async fn an_anonymous_client_learns_at_the_base_that_there_is_a_login() {
     let registry = ruled(MemoryStorage::new(), |_, _, _| Decision::Allow);
     assert_eq!(
         send(&registry, None, Method::GET, "/v2/", "").await.status,
@@ -168,7 +174,7 @@ async fn a_stranger_learns_at_the_base_that_there_is_a_login() {
 }
 
 #[tokio::test]
-async fn without_rules_strangers_pull_and_do_not_push() {
+async fn without_rules_anonymous_pull_and_do_not_push() {
     let storage = MemoryStorage::new();
     filled(&storage, &["team/app"]).await;
     let open = Registry::builder(storage.clone()).build();
@@ -235,6 +241,6 @@ async fn the_host_acts_with_its_own_authority_or_as_somebody() {
         .await
         .unwrap_err();
     assert_eq!(eve.wire().0, StatusCode::FORBIDDEN);
-    let stranger = repository.as_stranger().blob(&digest()).await.unwrap_err();
-    assert_eq!(stranger.wire().0, StatusCode::UNAUTHORIZED);
+    let anonymous = repository.as_anonymous().blob(&digest()).await.unwrap_err();
+    assert_eq!(anonymous.wire().0, StatusCode::UNAUTHORIZED);
 }

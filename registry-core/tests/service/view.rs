@@ -33,7 +33,7 @@ async fn a_user_sees_and_does_what_the_authorizer_allows() {
             true,
         ),
         (registry.as_identity(Identity::new("bob")), vec!["public"], false),
-        (registry.as_stranger(), vec!["public"], false),
+        (registry.as_anonymous(), vec!["public"], false),
     ] {
         let listing = view.repositories(&PageQuery::default()).await.unwrap();
         let names: Vec<&str> = listing.items.iter().map(RepositoryName::as_str).collect();
@@ -88,7 +88,7 @@ async fn what_the_host_has_disabled_is_denied() {
         ),
         (builder().read_only().build(), Decision::Deny, Decision::Deny),
     ] {
-        let view = registry.as_stranger();
+        let view = registry.as_anonymous();
         for (action, expected) in [
             (Action::Pull, Decision::Allow),
             (Action::Push, push),

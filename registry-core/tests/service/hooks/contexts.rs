@@ -80,16 +80,16 @@ async fn hooks_know_who_asks_and_from_where() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_not_the_host() {
+async fn an_anonymous_client_is_not_the_host() {
     let hooks = Recorder::default();
     let registry = hooked(&hooks).await;
     assert_eq!(IMAGE, MediaType::OCI_MANIFEST);
 
     send(&registry, None, Method::GET, "/v2/app/manifests/v1", "").await;
-    let stranger = registry.repository("app").unwrap().as_stranger();
-    stranger.manifest(tag("v1")).await.unwrap();
+    let anonymous = registry.repository("app").unwrap().as_anonymous();
+    anonymous.manifest(tag("v1")).await.unwrap();
 
     let seen = hooks.seen();
-    assert!(seen.iter().all(|(context, _)| context.actor == Actor::Stranger));
+    assert!(seen.iter().all(|(context, _)| context.actor == Actor::Anonymous));
     assert_eq!(seen.len(), 4);
 }

@@ -464,7 +464,7 @@ async fn records_of_older_and_newer_versions_are_read() {
     let root = tempfile::tempdir().unwrap();
     let repository = name("a");
     let storage = FsStorage::open(root.path()).unwrap();
-    let ann = Some(Uploader::User("ann".into()));
+    let ann = Some(Uploader::user("ann"));
     let new = NewUpload::hashed_by(Algorithm::Sha256).by(ann.clone());
     let opened = storage
         .write()

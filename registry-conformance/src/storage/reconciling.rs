@@ -45,7 +45,7 @@ pub async fn what_another_process_opens_and_ends_is_counted(backend: Backend) {
 pub async fn sessions_that_are_found_count_for_their_uploaders(backend: Backend) {
     let a = repository("a");
     for uploader in [Some("ann"), Some("ann"), Some("bob"), None] {
-        let uploader = uploader.map(|name| Uploader::User(name.into()));
+        let uploader = uploader.map(Uploader::user);
         let new = NewUpload::hashed_by(Algorithm::Sha256).by(uploader);
         writer(backend.sharing()).open_upload(&a, new).await.unwrap();
     }

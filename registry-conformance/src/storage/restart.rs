@@ -192,7 +192,7 @@ pub async fn a_session_of_before_has_its_uploader(backend: Backend) {
     let a = repository("a");
     let mut opened = Vec::new();
     for uploader in [
-        Some(Uploader::User("ann".into())),
+        Some(Uploader::user("ann")),
         Some(Uploader::anonymous([192, 0, 2, 1].into())),
         None,
     ] {

@@ -15,7 +15,7 @@ async fn open_by(backend: &Backend, name: &RepositoryName, uploader: Option<Uplo
 }
 
 fn user(name: &str) -> Option<Uploader> {
-    Some(Uploader::User(name.into()))
+    Some(Uploader::user(name))
 }
 
 /// Lists the sessions of a repository with their uploaders, in pages of two.

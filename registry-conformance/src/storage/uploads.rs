@@ -38,7 +38,7 @@ pub async fn sessions_have_different_ids(backend: Backend) {
 
 pub async fn a_session_has_its_uploader(backend: Backend) {
     let a = repository("a");
-    for uploader in [Some(Uploader::User("ann".into())), None] {
+    for uploader in [Some(Uploader::user("ann")), None] {
         let new = NewUpload::hashed_by(Algorithm::Sha256).by(uploader.clone());
         let opened = writer(&backend.first).open_upload(&a, new).await.unwrap();
         let found = state_of(backend.sharing(), &a, &opened.id).await.unwrap();

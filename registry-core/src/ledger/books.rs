@@ -261,7 +261,7 @@ mod tests {
     fn place(repository: &str, user: Option<&str>) -> Place {
         Place {
             repository: RepositoryName::parse(repository).unwrap(),
-            uploader: user.map(|name| Uploader::User(name.into())),
+            uploader: user.map(Uploader::user),
         }
     }
 

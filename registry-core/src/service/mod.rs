@@ -152,7 +152,7 @@ impl Authority {
     fn uploader(&self) -> Option<Uploader> {
         match self {
             Self::Host => None,
-            Self::Caller { who: Some(who), .. } => Some(Uploader::User(Arc::clone(&who.subject))),
+            Self::Caller { who: Some(who), .. } => Some(Uploader::user(Arc::clone(&who.subject))),
             Self::Caller { who: None, .. } => {
                 let client = self.request()?.client_address()?;
                 Some(Uploader::anonymous(client.ip()))

@@ -24,7 +24,7 @@ use std::{
 /// let write = storage.write().ok_or("the storage is read-only")?;
 ///
 /// let digest = Digest::of(Algorithm::Sha256, b"layer");
-/// let new = NewUpload::of(digest, Some(5)).by(Some(Uploader::User("ann".into())));
+/// let new = NewUpload::of(digest, Some(5)).by(Some(Uploader::user("ann")));
 /// let state = write.open_upload(&RepositoryName::parse("team/app")?, new).await?;
 /// assert_eq!(state.offset, 0);
 /// # Ok(())
@@ -81,12 +81,14 @@ impl NewUpload {
 /// let client = Uploader::anonymous("2001:db8::1".parse()?);
 /// assert_eq!(client, Uploader::anonymous("2001:db8::2".parse()?));
 /// assert_eq!(client.to_string(), "network:2001:db8::");
-/// assert_eq!(Uploader::parse("user:ann"), Some(Uploader::User("ann".into())));
+/// assert_eq!(Uploader::parse("user:ann"), Some(Uploader::user("ann")));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Uploader {
+pub struct Uploader(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
     /// An authenticated user, from any address.
     User(Arc<str>),
     /// All anonymous clients of one network: an IPv4 address, or the first 64 bits of an IPv6 address.
@@ -94,20 +96,28 @@ pub enum Uploader {
 }
 
 impl Uploader {
-    /// Returns the network of an anonymous client at this address.
+    /// Returns an authenticated user, from any address.
+    #[must_use]
+    pub fn user(name: impl Into<Arc<str>>) -> Self {
+        Self(Kind::User(name.into()))
+    }
+
+    /// Returns the network of an anonymous client: an IPv4 address, or the first 64 bits of an IPv6 address.
+    ///
+    /// One client of IPv6 usually has all addresses with the same first 64 bits.
     #[must_use]
     pub fn anonymous(address: IpAddr) -> Self {
-        Self::Network(match address.to_canonical() {
+        Self(Kind::Network(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
+        }))
     }
 
     /// Parses the text form, in which backends store the uploader of a session. Returns `None` for other texts.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
-            ("user", name) => Some(Self::User(name.into())),
+            ("user", name) => Some(Self::user(name)),
             ("network", address) => Some(Self::anonymous(address.parse().ok()?)),
             _ => None,
         }
@@ -117,9 +127,9 @@ impl Uploader {
 /// Writes the text form that [`parse`](Uploader::parse) reads: `user:ann`, `network:192.0.2.1`.
 impl fmt::Display for Uploader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(name) => write!(f, "user:{name}"),
-            Self::Network(address) => write!(f, "network:{address}"),
+        match &self.0 {
+            Kind::User(name) => write!(f, "user:{name}"),
+            Kind::Network(address) => write!(f, "network:{address}"),
         }
     }
 }
@@ -131,8 +141,8 @@ mod tests {
     #[test]
     fn an_uploader_comes_back_from_its_text() {
         for (uploader, text) in [
-            (Uploader::User("ann".into()), "user:ann"),
-            (Uploader::User("user:a b\n".into()), "user:user:a b\n"),
+            (Uploader::user("ann"), "user:ann"),
+            (Uploader::user("user:a b\n"), "user:user:a b\n"),
             (Uploader::anonymous([192, 0, 2, 1].into()), "network:192.0.2.1"),
             (
                 Uploader::anonymous(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6).into()),

@@ -10,7 +10,7 @@ use crate::{
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
-    storage::{BlobInfo, LinkInfo, Listing, Page, Result, Seen, UploadState},
+    storage::{BlobInfo, HeldBlob, Listing, Page, Result, Seen, UploadState},
 };
 use std::{cmp::Reverse, fs, io};
 
@@ -74,17 +74,19 @@ impl Store {
         Ok(all)
     }
 
-    pub(crate) fn links(
+    /// Lists the links of a repository to blobs. The link of registry:2 for a sha512 digest names the blob's sha256
+    /// digest, by which its bytes are stored: whatever removes bytes has to read the links.
+    pub(crate) fn held_blobs(
         &self,
         repository: &RepositoryName,
         page: &Page<'_, Digest>,
-    ) -> Result<Listing<Seen<LinkInfo, Digest>>> {
+    ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
         let links = Algorithm::ALL.into_iter().map(|algorithm| {
             let digests = self.layer_digests(repository, algorithm, page.after)?;
             Ok(digests.map(|digest| {
                 let target = links::read(&self.layout.layer(repository, &digest));
-                let link = target.map(|target| target.map(|target| LinkInfo::new(digest, target)));
-                (digest, link)
+                let held = target.map(|target| target.map(|_| HeldBlob::new(digest)));
+                (digest, held)
             }))
         });
         first(page.limit, links)

@@ -222,7 +222,11 @@ async fn inspection_shows_what_cannot_be_read_and_expiry_goes_on() {
             &session.started(),
         ]);
         assert_eq!(counted(inspect.blobs(all()).await), (blobs - 1, 1), "{errno}");
-        assert_eq!(counted(inspect.links(&name("a"), all()).await), (0, 1), "{errno}");
+        assert_eq!(
+            counted(inspect.held_blobs(&name("a"), all()).await),
+            (0, 1),
+            "{errno}"
+        );
         assert_eq!(
             counted(inspect.manifests(&name("a"), all()).await),
             (0, 1),

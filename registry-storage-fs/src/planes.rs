@@ -6,7 +6,7 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Deletion, Document, LinkInfo, Listing, Mount, NewUpload, Page,
+        Abilities, BlobInfo, BlobRead, Deletion, Document, HeldBlob, Listing, Mount, NewUpload, Page,
         PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageExpire, StorageHealth,
         StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
@@ -252,13 +252,13 @@ impl StorageInspect for FsStorage {
         self.blocking(move |store| store.all_blobs(&page.page())).await
     }
 
-    async fn links(
+    async fn held_blobs(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<Seen<LinkInfo, Digest>>> {
+    ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
-        self.blocking(move |store| store.links(&repository, &page.page()))
+        self.blocking(move |store| store.held_blobs(&repository, &page.page()))
             .await
     }
 

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
     storage::{
-        Deletion, LinkInfo, Mount, Need, Needed, PutManifest, Referring, Seen, StorageError, TagExpect,
+        Deletion, HeldBlob, Mount, Need, Needed, PutManifest, Referring, Seen, StorageError, TagExpect,
         Verified, ingest,
     },
 };
@@ -146,13 +146,13 @@ async fn an_alias_of_registry_2_is_followed() {
     let found = storage.blob(&repository, &alias).await.unwrap().unwrap();
     assert_eq!((found.digest, found.size), (alias, 10));
     assert_eq!(read(&storage, &repository, &alias).await, Some(content(10)));
-    let links = storage
+    let held = storage
         .inspect()
         .unwrap()
-        .links(&repository, all())
+        .held_blobs(&repository, all())
         .await
         .unwrap();
-    assert_eq!(links.items[1], Seen::Whole(LinkInfo::new(alias, blob.digest)));
+    assert_eq!(held.items[1], Seen::Whole(HeldBlob::new(alias)));
 
     let mounted = writer(&storage)
         .mount(&other, Mount::new(&repository, &alias))
@@ -443,7 +443,10 @@ async fn what_others_left_behind_is_in_nobodys_way() {
     let tags = storage.tags(&repository, all()).await.unwrap().unwrap();
     assert_eq!(tags.items, [tag("v1")]);
     assert_eq!(storage.repositories(all()).await.unwrap().items[..], [name("a")]);
-    assert_eq!(inspect.links(&repository, all()).await.unwrap().items.len(), 1);
+    assert_eq!(
+        inspect.held_blobs(&repository, all()).await.unwrap().items.len(),
+        1
+    );
     assert_eq!(
         inspect.manifests(&repository, all()).await.unwrap().items.len(),
         1

@@ -141,10 +141,10 @@ impl World {
                 content.push_str(&format!("{name}:{tag} {digest}\n"));
             }
             let inspect = self.registry.storage().inspect().unwrap();
-            let links = inspect.links(&name, Page::first(1000)).await.unwrap();
+            let held = inspect.held_blobs(&name, Page::first(1000)).await.unwrap();
             let manifests = inspect.manifests(&name, Page::first(1000)).await.unwrap();
             let uploads = inspect.uploads(&name, Page::first(1000)).await.unwrap();
-            content.push_str(&format!("{name} {:?} {:?}\n", links.items, manifests.items));
+            content.push_str(&format!("{name} {:?} {:?}\n", held.items, manifests.items));
             let uploads = uploads.items.into_iter().filter_map(Seen::whole);
             let uploads = uploads.map(|upload| (upload.id, upload.offset));
             content.push_str(&format!("{name} {:?}\n", uploads.collect::<Vec<_>>()));

@@ -160,10 +160,10 @@ macro_rules! forward_storage {
             blobs<'a>(
                 page: $crate::storage::Page<'a, $crate::Digest>
             ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::BlobInfo, $crate::Digest>>;
-            links<'a, 'b>(
+            held_blobs<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Digest>
-            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::LinkInfo, $crate::Digest>>;
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::HeldBlob, $crate::Digest>>;
             manifests<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Digest>
@@ -289,7 +289,7 @@ macro_rules! __forward_unless_own {
     (delete_blob [delete_blob $($others:ident)*] $($function:tt)*) => {};
     (all_repositories [all_repositories $($others:ident)*] $($function:tt)*) => {};
     (blobs [blobs $($others:ident)*] $($function:tt)*) => {};
-    (links [links $($others:ident)*] $($function:tt)*) => {};
+    (held_blobs [held_blobs $($others:ident)*] $($function:tt)*) => {};
     (manifests [manifests $($others:ident)*] $($function:tt)*) => {};
     (document [document $($others:ident)*] $($function:tt)*) => {};
     (tag_targets [tag_targets $($others:ident)*] $($function:tt)*) => {};

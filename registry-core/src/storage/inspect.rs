@@ -66,14 +66,17 @@ pub trait StorageInspect: Send + Sync {
 
     /// Returns every stored blob of all repositories, including manifests if the backend stores them as
     /// blobs.
+    ///
+    /// A backend may store a blob by another digest than the one by which a repository holds it. A blob is
+    /// therefore not unused only because it is in no listing of [`held_blobs`](Self::held_blobs).
     async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>>;
 
     /// Returns the blobs that a repository holds.
-    async fn links(
+    async fn held_blobs(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<Seen<LinkInfo, Digest>>>;
+    ) -> Result<Listing<Seen<HeldBlob, Digest>>>;
 
     /// Returns the manifests of a repository, tagged or not.
     async fn manifests(
@@ -197,17 +200,15 @@ pub enum Document {
 /// A blob that a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct LinkInfo {
-    /// Digest of the blob in this repository.
+pub struct HeldBlob {
+    /// Digest by which the repository holds the blob.
     pub digest: Digest,
-    /// Digest under which its bytes are stored, usually the same. A collector keeps both.
-    pub target: Digest,
 }
 
-impl LinkInfo {
-    /// Describes the blob `digest`, stored as `target`.
+impl HeldBlob {
+    /// Describes a blob that a repository holds by this digest.
     #[must_use]
-    pub const fn new(digest: Digest, target: Digest) -> Self {
-        Self { digest, target }
+    pub const fn new(digest: Digest) -> Self {
+        Self { digest }
     }
 }

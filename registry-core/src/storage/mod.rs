@@ -44,7 +44,7 @@ pub use self::{
     forward::StorageCall,
     health::{Space, StorageHealth},
     ingest::{IngestError, ingest},
-    inspect::{Document, LinkInfo, Seen, StorageInspect},
+    inspect::{Document, HeldBlob, Seen, StorageInspect},
     memory::MemoryStorage,
     mount::Mount,
     new_upload::{NewUpload, Uploader},

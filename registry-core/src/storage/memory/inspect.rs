@@ -6,7 +6,7 @@ use crate::{
     name::RepositoryName,
     reference::{Reference, Tag},
     storage::{
-        BlobInfo, Document, LinkInfo, Listing, Page, Result, Seen, Space, StorageExpire, StorageHealth,
+        BlobInfo, Document, HeldBlob, Listing, Page, Result, Seen, Space, StorageExpire, StorageHealth,
         StorageInspect, UploadState,
     },
     upload_id::UploadId,
@@ -37,17 +37,17 @@ impl StorageInspect for MemoryStorage {
         ))
     }
 
-    async fn links(
+    async fn held_blobs(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<Seen<LinkInfo, Digest>>> {
+    ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
         let state = self.state();
         let found = state.repositories.get(repository);
         Ok(found.map_or_else(Listing::default, |repository| {
             let held = repository.blobs.range(beyond(page.after));
-            let links = held.map(|digest| Seen::Whole(LinkInfo::new(*digest, *digest)));
-            Listing::first(page.limit, links)
+            let held = held.map(|digest| Seen::Whole(HeldBlob::new(*digest)));
+            Listing::first(page.limit, held)
         }))
     }
 

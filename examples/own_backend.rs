@@ -51,6 +51,8 @@ struct Manifest {
 struct Session {
     bytes: Vec<u8>,
     checkpoint: Option<Checkpoint>,
+    /// The body of a closing request, with the hash state after it. It counts once it is committed.
+    closing: Option<(Vec<u8>, Option<Checkpoint>)>,
     version: u64,
     sealed: bool,
     appending: bool,
@@ -114,6 +116,27 @@ impl Session {
             .with_checkpoint(self.checkpoint.clone())
             .with_touched(Some(self.touched))
             .with_opened_by(self.opened_by.clone())
+    }
+
+    /// Returns the state with the body of a closing request, if there is one.
+    fn closing_state(&self, id: UploadId) -> UploadState {
+        let mut state = self.state(id);
+        if let Some((body, checkpoint)) = &self.closing {
+            state.offset += body.len() as u64;
+            state.checkpoint.clone_from(checkpoint);
+        }
+        state
+    }
+
+    /// Returns the closing body, if the caller's state includes it.
+    fn closing_seen(&self, seen: &UploadState) -> Option<&[u8]> {
+        let body = self.closing.as_ref().map(|(body, _)| body.as_slice());
+        body.filter(|body| seen.offset == self.offset() + body.len() as u64)
+    }
+
+    /// Returns the bytes that the caller's state includes.
+    fn bytes_seen(&self, seen: &UploadState) -> Vec<u8> {
+        [&self.bytes, self.closing_seen(seen).unwrap_or_default()].concat()
     }
 }
 
@@ -271,16 +294,20 @@ struct Append<'a>(&'a Database, (RepositoryName, UploadId));
 
 impl Append<'_> {
     /// Adds bytes, offset and hash state in one step.
-    fn keep(&self, bytes: &mut Vec<u8>, hasher: &Hasher) -> Result<UploadState> {
+    fn keep(&self, bytes: &mut Vec<u8>, hasher: &Hasher, closing: bool) -> Result<UploadState> {
         let mut sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get_mut(&self.1).ok_or(StorageError::UploadUnknown)?;
         if !bytes.is_empty() {
-            session.bytes.append(bytes);
-            session.checkpoint = hasher.checkpoint();
+            if closing {
+                session.closing = Some((std::mem::take(bytes), hasher.checkpoint()));
+            } else {
+                session.bytes.append(bytes);
+                session.checkpoint = hasher.checkpoint();
+            }
             session.version += 1;
             session.touched = SystemTime::now();
         }
-        Ok(session.state(self.1.1))
+        Ok(session.closing_state(self.1.1))
     }
 }
 
@@ -302,6 +329,7 @@ impl StorageWrite for Database {
         let session = Session {
             bytes: Vec::new(),
             checkpoint: Some(new.checkpoint),
+            closing: None,
             version: 0,
             sealed: false,
             appending: false,
@@ -328,6 +356,9 @@ impl StorageWrite for Database {
     ) -> Result<UploadState> {
         self.session(repository, &state, |session| {
             session.appending = !session.sealed;
+            if session.appending && session.closing.take().is_some() {
+                session.version += 1;
+            }
             session.appending.then_some(()).ok_or_else(|| session.conflict())
         })?;
         let append = Append(self, (repository.clone(), state.id));
@@ -341,10 +372,10 @@ impl StorageWrite for Database {
                 .for_each(|chunk| received.extend_from_slice(chunk));
             // The bytes of a closing body are stored together or not at all.
             if body.closing().is_none() {
-                append.keep(&mut received, &hasher)?;
+                append.keep(&mut received, &hasher, false)?;
             }
         }
-        let state = append.keep(&mut received, &hasher)?;
+        let state = append.keep(&mut received, &hasher, body.closing().is_some())?;
         body.return_hasher(hasher);
         Ok(state)
     }
@@ -356,6 +387,9 @@ impl StorageWrite for Database {
         mut hasher: Hasher,
     ) -> Result<(UploadState, Hasher)> {
         let (state, bytes) = self.session(repository, &state, |session| {
+            if session.closing_seen(&state).is_some() {
+                return Ok((session.closing_state(state.id), session.bytes_seen(&state)));
+            }
             session.sealed = true;
             session.version += 1;
             Ok((session.state(state.id), session.bytes.clone()))
@@ -376,8 +410,9 @@ impl StorageWrite for Database {
         let key = (repository.clone(), state.id);
         let mut tables = self.transaction();
         let committed = self.session(repository, &state, |session| {
-            if session.offset() == proof.size() {
-                Ok(std::mem::take(&mut session.bytes))
+            let bytes = session.bytes_seen(&state);
+            if bytes.len() as u64 == proof.size() {
+                Ok(bytes)
             } else {
                 Err(StorageError::internal("the proof is for another number of bytes"))
             }

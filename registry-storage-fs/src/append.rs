@@ -23,7 +23,7 @@ struct Appending {
     claimed: Claimed,
     file: File,
     hasher: Hasher,
-    /// True if the body closes the session: it is then stored whole or not at all.
+    /// True if the body closes the session. It then counts only once it is committed.
     closing: bool,
     /// Offset and hash state of the session before the append.
     begun: (u64, Option<Checkpoint>),
@@ -143,11 +143,15 @@ impl Appending {
             return Ok(());
         }
         session.offset = *offset;
+        session.base = None;
         session.checkpoint.clone_from(checkpoint);
         store.keep(session, None)
     }
 
     fn finish(mut self, store: &Store) -> Result<(UploadState, Hasher)> {
+        if self.closing && self.hasher.offset() != self.begun.0 {
+            self.claimed.session.base = Some(self.begun.0);
+        }
         if let Err(error) = self.keep(store) {
             return Err(self.failed(store, error));
         }

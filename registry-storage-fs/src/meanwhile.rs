@@ -7,11 +7,14 @@ use crate::{
         writer,
     },
 };
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use registry_core::{
     Algorithm, Digest, UploadId,
-    storage::{StorageError, UploadState},
+    hash::Checkpoint,
+    storage::{StorageError, UploadBody, UploadState, Verified},
 };
-use std::{fs, path::Path};
+use std::{fs, path::Path, pin::pin};
 
 /// A session of 1000 bytes in the repository `a` whose commit died when it had moved them to their place.
 async fn moved(root: &Path, storage: &FsStorage) -> (UploadState, Digest) {
@@ -93,4 +96,55 @@ async fn a_session_that_cannot_be_opened_has_no_record() {
     assert!(failed.is_err());
     assert!(!store.layout.session_record(&id).exists());
     assert_eq!(store.open_uploads.known().all(), 0);
+}
+
+/// Appends the rest of a body as a closing request does, and returns the state and the proof for the commit.
+async fn append_closing(
+    storage: &FsStorage,
+    state: UploadState,
+    rest: &Bytes,
+    digest: Digest,
+) -> (UploadState, Verified) {
+    let body = pin!(Full::new(rest.clone()).map_err(|never| match never {}));
+    let mut body = UploadBody::new(body, &state, Some(digest));
+    let closing = writer(storage)
+        .append(&name("a"), state, &mut body)
+        .await
+        .unwrap();
+    let proof = Verified::from_hasher(closing.id, body.finish().unwrap()).unwrap();
+    (closing, proof)
+}
+
+#[tokio::test]
+async fn a_close_that_fails_is_repeated_with_its_body_also_by_the_next_process() {
+    let root = tempfile::tempdir().unwrap();
+    let mut storage = FsStorage::open(root.path()).unwrap();
+    let (a, bytes) = (name("a"), content(5000));
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let state = open_upload(&storage, &a).await;
+    let id = state.id;
+    append(&storage, &a, state, &bytes.slice(..1000)).await.unwrap();
+    // A file in place of the directory for the blob.
+    let data = blob_data(root.path(), &digest);
+    let blobs = data.ancestors().nth(2).unwrap();
+    fs::create_dir_all(blobs.parent().unwrap()).unwrap();
+    fs::write(blobs, "in the way").unwrap();
+
+    for _ in 0..2 {
+        let state = standing(&storage, &a, &id).await;
+        assert_eq!(state.offset, 1000);
+        assert_eq!(state.checkpoint.as_ref().map(Checkpoint::offset), Some(1000));
+        let (closing, proof) = append_closing(&storage, state, &bytes.slice(1000..), digest).await;
+        let failed = writer(&storage).commit(&a, closing, proof).await;
+        assert!(matches!(failed, Err(StorageError::Internal { .. })), "{failed:?}");
+        drop(storage);
+        storage = FsStorage::open(root.path()).unwrap();
+    }
+    fs::remove_file(blobs).unwrap();
+    let state = standing(&storage, &a, &id).await;
+    let (closing, proof) = append_closing(&storage, state, &bytes.slice(1000..), digest).await;
+    writer(&storage).commit(&a, closing, proof).await.unwrap();
+
+    assert_eq!(read(&storage, &a, &digest).await, Some(bytes));
+    assert!(!session(root.path(), &a, &id).exists());
 }

@@ -52,6 +52,9 @@ struct Record {
     /// Uploader that opened the session, if it is known. Older versions neither write nor keep it.
     #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<String>,
+    /// Offset before the body of a closing request, whose bytes count only once they are committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<u64>,
 }
 
 /// State of a session according to its files.
@@ -64,6 +67,10 @@ pub(crate) struct Session {
     version: u64,
     pub(crate) offset: u64,
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Offset to which the session returns unless it is committed, if it includes the body of a closing request.
+    pub(crate) base: Option<u64>,
+    /// Offset with the body of a closing request, if there is one that it does not include.
+    closing: Option<u64>,
     sealed: bool,
     /// The blob that `data` has already become.
     became: Option<Digest>,
@@ -112,6 +119,8 @@ impl Store {
             version: 0,
             offset: 0,
             checkpoint: Some(new.checkpoint.clone()),
+            base: None,
+            closing: None,
             sealed: false,
             became: None,
             committing: None,
@@ -175,11 +184,13 @@ impl Store {
                 hasher.offset()
             )));
         }
-        // Recorded with the new hash, so that a retry of the close reads nothing.
+        // Recorded with the new hash, so that a retry of the close reads nothing. A retry with a body replaces bytes.
         session.checkpoint = hasher.checkpoint();
-        session.sealed = true;
-        let became = session.became;
-        self.keep(&mut session, became.as_ref())?;
+        if session.base.is_none() {
+            session.sealed = true;
+            let became = session.became;
+            self.keep(&mut session, became.as_ref())?;
+        }
         Ok((session.state(), hasher))
     }
 
@@ -281,7 +292,7 @@ impl Store {
     pub(crate) fn claim(&self, repository: &RepositoryName, seen: &UploadState) -> Result<Claimed> {
         // Without waiting: of two concurrent appends one is refused.
         let lock = self.uploads.try_lock(seen.id);
-        let session = self
+        let mut session = self
             .load(repository, &seen.id)?
             .ok_or(StorageError::UploadUnknown)?;
         match lock {
@@ -290,10 +301,13 @@ impl Store {
                 Err(StorageError::UploadUnknown)
             }
             None if session.spent => Err(StorageError::UploadUnknown),
-            Some(lock) if session.version() == seen.version => Ok(Claimed {
-                session,
-                lock: Arc::new(lock),
-            }),
+            Some(lock) if session.version() == seen.version => {
+                session.include_closing(seen);
+                Ok(Claimed {
+                    session,
+                    lock: Arc::new(lock),
+                })
+            }
             _ => Err(session.conflict()),
         }
     }
@@ -304,9 +318,13 @@ impl Store {
         repository: &RepositoryName,
         seen: &UploadState,
     ) -> Result<(Claimed, File)> {
-        let claimed = self.claim(repository, seen)?;
-        if claimed.session.sealed {
+        let mut claimed = self.claim(repository, seen)?;
+        if claimed.session.sealed || claimed.session.base.is_some() {
             return Err(claimed.session.conflict());
+        }
+        if claimed.session.closing.take().is_some() {
+            // Before its bytes are overwritten: otherwise its commit could still be accepted.
+            self.keep(&mut claimed.session, None)?;
         }
         let file = claimed.session.cut()?;
         Ok((claimed, file))
@@ -345,6 +363,8 @@ impl Store {
             version: 0,
             offset: stored.unwrap_or(0),
             checkpoint: None,
+            base: None,
+            closing: None,
             sealed: false,
             became: None,
             committing: None,
@@ -376,8 +396,14 @@ impl Store {
                 _ => session.spent = true,
             }
         }
-        session.offset = record.offset.min(there);
-        let trusted = record.offset <= there && record.boot == self.boot;
+        let base = record.base.filter(|_| session.became.is_none());
+        if base.is_some() {
+            session.closing = (record.offset <= there).then_some(record.offset);
+            session.sealed = false;
+        }
+        let counted = base.unwrap_or(record.offset);
+        session.offset = counted.min(there);
+        let trusted = counted <= there && record.boot == self.boot;
         if trusted && let Some(algorithm) = record.algorithm.and_then(|name| name.parse().ok()) {
             session.checkpoint = session.hash_state(algorithm)?;
         }
@@ -408,6 +434,7 @@ impl Store {
             sealed: session.sealed,
             committing: committing.map(Digest::to_string),
             opened_by: session.opened_by.as_ref().map(Uploader::to_string),
+            base: session.base,
         };
         let record = serde_json::to_vec(&record).map_err(|source| StorageError::Internal {
             context: "cannot write the record of an upload session".into(),
@@ -441,12 +468,22 @@ impl Session {
         self.paths.data()
     }
 
+    /// Includes the body of a closing request, if the caller's state does.
+    fn include_closing(&mut self, seen: &UploadState) {
+        if self.offset != seen.offset && self.closing == Some(seen.offset) {
+            self.base = Some(self.offset);
+            self.closing = None;
+            self.offset = seen.offset;
+            self.checkpoint.clone_from(&seen.checkpoint);
+        }
+    }
+
     /// Version of the session. It includes the offset, which can fall without a record being written, when bytes get
     /// lost.
     fn version(&self) -> Bytes {
         let mut version = BytesMut::with_capacity(16);
         version.put_u64(self.version);
-        version.put_u64(self.offset);
+        version.put_u64(self.base.unwrap_or(self.offset));
         version.freeze()
     }
 
@@ -501,16 +538,18 @@ impl Session {
 
     /// Removes older hash states. Best effort, since a hash state that no record names means nothing.
     fn drop_older_hash_states(&self) {
-        let newest = self
-            .checkpoint
-            .as_ref()
-            .map(|checkpoint| self.paths.hash_state(checkpoint.algorithm(), self.offset));
+        let newest = self.checkpoint.as_ref().map(Checkpoint::algorithm);
+        let kept = |algorithm| {
+            let offsets = [Some(self.offset), self.base].into_iter().flatten();
+            let of_newest = offsets.filter(move |_| newest == Some(algorithm));
+            of_newest.map(move |offset| self.paths.hash_state(algorithm, offset))
+        };
         for algorithm in Algorithm::ALL {
             let Ok(entries) = fs::read_dir(self.paths.hash_states(algorithm)) else {
                 continue;
             };
             for path in entries.flatten().map(|entry| entry.path()) {
-                if newest.as_ref() != Some(&path) {
+                if !kept(algorithm).any(|kept| kept == path) {
                     let _ = fs::remove_file(path);
                 }
             }

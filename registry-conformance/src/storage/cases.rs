@@ -124,6 +124,9 @@ macro_rules! __storage_cases {
             resuming {
                 a_body_that_breaks_off_keeps_what_came_before
                 a_closing_body_that_breaks_off_or_is_dropped_counts_for_nothing
+                a_closing_body_counts_only_once_it_is_committed
+                a_closing_body_can_be_hashed_with_another_algorithm
+                an_append_discards_a_closing_body_whose_commit_is_then_a_conflict
                 a_session_whose_append_was_dropped_goes_on_where_it_stands
                 a_session_whose_append_was_dropped_closes_at_what_it_kept
                 an_append_that_dies_loses_less_than_16_mebibytes

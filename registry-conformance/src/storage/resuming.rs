@@ -4,7 +4,8 @@ use super::{Backend, support::*};
 use bytes::Bytes;
 use registry_core::{
     Algorithm, Digest,
-    storage::{Storage, StorageError},
+    hash::Checkpoint,
+    storage::{Storage, StorageError, Verified},
 };
 
 /// Maximum number of bytes that the contract lets an interrupted append lose.
@@ -65,6 +66,75 @@ pub async fn a_closing_body_that_breaks_off_or_is_dropped_counts_for_nothing(bac
     let blob = close(backend.sharing(), &a, state.unwrap(), Algorithm::Sha256).await;
     assert_eq!(blob.digest, digest);
     assert!(read(&backend.first, &a, &digest).await == Some(bytes));
+}
+
+pub async fn a_closing_body_counts_only_once_it_is_committed(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 600_000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let before = appended(&backend.first, &a, &opened, &bytes.slice(..1000)).await;
+    let rest = || Incoming::in_chunks(&bytes.slice(1000..), 50_000);
+
+    // The commit of the first one fails, or its process dies.
+    for _ in 0..2 {
+        let state = state_of(backend.sharing(), &a, &opened.id).await.unwrap();
+        let (closing, _) = append_closing(&backend.first, &a, &state, rest(), Some(digest)).await;
+        assert_eq!(closing.unwrap().offset, bytes.len() as u64);
+
+        let state = state_of(backend.sharing(), &a, &opened.id).await.unwrap();
+        let checkpoint = state.checkpoint.as_ref().map(Checkpoint::offset);
+        assert_eq!((state.offset, checkpoint), (before.offset, Some(before.offset)));
+    }
+
+    // The client repeats the request.
+    let state = state_of(backend.sharing(), &a, &opened.id).await.unwrap();
+    let (state, _) = append_closing(&backend.first, &a, &state, rest(), Some(digest)).await;
+    let blob = close(&backend.first, &a, state.unwrap(), Algorithm::Sha256).await;
+    assert_eq!(blob.digest, digest);
+    assert_eq!(read(&backend.second, &a, &digest).await, Some(bytes));
+}
+
+pub async fn a_closing_body_can_be_hashed_with_another_algorithm(backend: Backend) {
+    let a = repository("a");
+    let bytes = content(1, 5000);
+    let digest = Digest::of(Algorithm::Sha512, &bytes);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let state = appended(&backend.first, &a, &opened, &bytes.slice(..1000)).await;
+    let rest = Incoming::whole(&bytes.slice(1000..));
+
+    let (state, _) = append_closing(&backend.first, &a, &state, rest, Some(digest)).await;
+    let blob = close(&backend.first, &a, state.unwrap(), Algorithm::Sha512).await;
+
+    assert_eq!(blob.digest, digest);
+    assert_eq!(read(&backend.second, &a, &digest).await, Some(bytes));
+}
+
+pub async fn an_append_discards_a_closing_body_whose_commit_is_then_a_conflict(backend: Backend) {
+    let a = repository("a");
+    let writer = writer(&backend.first);
+    let bytes = content(1, 5000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    appended(&backend.first, &a, &opened, &bytes.slice(..1000)).await;
+    let state = state_of(&backend.first, &a, &opened.id).await.unwrap();
+    let rest = Incoming::whole(&bytes.slice(1000..));
+    let (closing, hasher) = append_closing(&backend.first, &a, &state, rest, Some(digest)).await;
+    let proof = Verified::from_hasher(opened.id, hasher.unwrap()).unwrap();
+
+    // As many bytes as the closing body has, and others.
+    let state = state_of(&backend.first, &a, &opened.id).await.unwrap();
+    let state = appended(&backend.first, &a, &state, &content(2, 4000)).await;
+    let refused = writer.commit(&a, closing.unwrap(), proof).await;
+
+    assert!(
+        matches!(refused, Err(StorageError::UploadConflict { offset: 5000 })),
+        "{refused:?}"
+    );
+    assert!(!holds(&backend.first, &a, &digest).await);
+    let blob = close(&backend.first, &a, state, Algorithm::Sha256).await;
+    let expected: Bytes = [bytes.slice(..1000), content(2, 4000)].concat().into();
+    assert_eq!(read(&backend.first, &a, &blob.digest).await, Some(expected));
 }
 
 pub async fn a_session_whose_append_was_dropped_goes_on_where_it_stands(backend: Backend) {

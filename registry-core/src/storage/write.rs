@@ -69,8 +69,10 @@ pub trait StorageWrite: Send + Sync {
     /// Offset and checkpoint are stored together, at the end and at least every 16 MiB. They survive the
     /// end of the process, but not a power loss.
     ///
-    /// Bytes of a [`closing`](UploadBody::closing) body are stored only after the whole body was received.
-    /// If a closing request breaks off, the client sends its whole body again, at the same offset.
+    /// Bytes of a [`closing`](UploadBody::closing) body count only once they are committed. The returned state
+    /// includes them, for `rehash` and `commit`. Until the commit, [`upload`](Self::upload) returns the session
+    /// as it was before the body, and the next append discards the body. If a closing request breaks off or
+    /// fails, the client sends its whole body again, at the same offset.
     ///
     /// # Errors
     ///

@@ -4,12 +4,17 @@ use crate::{every_request, send};
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use registry_core::{
-    Descriptor, Digest, Reference, Registry, RepositoryName, Storage, Tag,
+    Algorithm, Descriptor, Digest, Error, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
+    forward_storage,
     storage::{
-        Abilities, BlobInfo, BlobRead, Listing, Page, ReadBlob, Referring, StorageError, StoredManifest,
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageError,
+        StoredManifest, UploadState, Verified,
     },
 };
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Storage whose reads all fail, as on a broken or a full disk.
 #[derive(Debug)]
@@ -150,4 +155,55 @@ async fn a_storage_without_a_writing_plane_is_read_only() {
         );
         assert!(answer.headers.contains_key(header::ALLOW));
     }
+}
+
+/// Storage whose next commit fails.
+#[derive(Debug, Default)]
+struct FailingCommit {
+    storage: MemoryStorage,
+    has_failed: AtomicBool,
+}
+
+#[async_trait]
+impl Storage for FailingCommit {
+    forward_storage! { Storage: self => &self.storage; except write }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StorageWrite for FailingCommit {
+    forward_storage! { StorageWrite: self => self.storage.write(); except commit }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo, StorageError> {
+        if !self.has_failed.swap(true, Ordering::SeqCst) {
+            return Err(failed());
+        }
+        let write = self.storage.write().unwrap();
+        write.commit(repository, state, proof).await
+    }
+}
+
+#[tokio::test]
+async fn a_close_with_a_body_can_be_repeated_after_the_storage_failed() {
+    let registry = Registry::builder(FailingCommit::default()).build();
+    let repository = registry.repository("a").unwrap();
+    let digest = Digest::of(Algorithm::Sha256, b"first last");
+    let upload = repository.open_upload(Algorithm::Sha256).await.unwrap();
+    repository.append(&upload.id, None, "first ").await.unwrap();
+    let close = async || repository.close(&upload.id, &digest, None, "last").await;
+
+    let failed = close().await;
+    let closed = close().await;
+
+    assert!(matches!(failed, Err(Error::Storage(_))), "{failed:?}");
+    assert_eq!(closed.unwrap().digest, digest);
 }

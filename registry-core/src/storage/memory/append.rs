@@ -39,11 +39,21 @@ impl<'a> Append<'a> {
         upload.ok_or(StorageError::UploadUnknown)?.keep(pieces, hasher)
     }
 
+    /// Adds the body of a closing request in one step.
+    pub(super) fn keep_closing(&self, pieces: Vec<Bytes>, hasher: &Hasher) -> Result<()> {
+        let mut state = self.state.lock();
+        let upload = state.upload(self.repository, &self.id);
+        upload
+            .ok_or(StorageError::UploadUnknown)?
+            .keep_closing(pieces, hasher)
+    }
+
+    /// Returns the state for the caller, with the body of a closing request.
     pub(super) fn finish(self) -> Result<UploadState> {
         let mut state = self.state.lock();
         let upload = state.upload(self.repository, &self.id);
         upload
-            .map(|upload| upload.state(self.id))
+            .map(|upload| upload.closing_state(self.id))
             .ok_or(StorageError::UploadUnknown)
     }
 }

@@ -232,7 +232,6 @@ impl StorageWrite for MemoryStorage {
     ) -> Result<UploadState> {
         let append = Append::begin(&self.state, repository, &state)?;
         let mut hasher = body.take_hasher()?;
-        // A closing body is stored only after it was received completely.
         let mut pieces = Vec::new();
         while let Some(piece) = body.next(PIECE).await? {
             piece.hash(&mut hasher)?;
@@ -241,7 +240,11 @@ impl StorageWrite for MemoryStorage {
                 append.keep(&mut pieces, &hasher)?;
             }
         }
-        append.keep(&mut pieces, &hasher)?;
+        if body.closing().is_some() {
+            append.keep_closing(pieces, &hasher)?;
+        } else {
+            append.keep(&mut pieces, &hasher)?;
+        }
         body.return_hasher(hasher);
         append.finish()
     }
@@ -255,8 +258,7 @@ impl StorageWrite for MemoryStorage {
         let (sealed, pieces) = {
             let mut all = self.state();
             let upload = all.upload_at(repository, &state)?;
-            upload.seal();
-            (upload.state(state.id), upload.pieces())
+            (upload.seal(&state), upload.pieces(&state))
         };
         for piece in &pieces {
             hasher.update(piece);
@@ -274,7 +276,7 @@ impl StorageWrite for MemoryStorage {
             return Err(StorageError::internal("the proof is for another upload session"));
         }
         let pieces = match self.state().committable(repository, &state, &proof)? {
-            Committable::Session(upload) => upload.pieces(),
+            Committable::Session(upload) => upload.pieces(&state),
             Committable::Done(info) => return Ok(info),
         };
         // Joining may take long, so it runs without the lock. The session is checked again below.

@@ -16,12 +16,21 @@ pub(super) struct Upload {
     pieces: Vec<Bytes>,
     offset: u64,
     checkpoint: Option<Checkpoint>,
+    closing: Option<Closing>,
     version: u64,
     sealed: bool,
     appending: bool,
     started: SystemTime,
     touched: SystemTime,
     opened_by: Option<Uploader>,
+}
+
+/// The body of a closing request, which counts only once it is committed.
+struct Closing {
+    pieces: Vec<Bytes>,
+    /// Offset and hash state of the session with the body.
+    offset: u64,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Upload {
@@ -32,6 +41,7 @@ impl Upload {
             pieces: Vec::new(),
             offset: 0,
             checkpoint: Some(new.checkpoint),
+            closing: None,
             version: 0,
             sealed: false,
             appending: false,
@@ -49,9 +59,33 @@ impl Upload {
             .with_opened_by(self.opened_by.clone())
     }
 
-    /// Returns handles to its pieces, without copying them.
-    pub(super) fn pieces(&self) -> Vec<Bytes> {
-        self.pieces.clone()
+    /// Returns the state for the request that closes it: with the body of that request, if it had one.
+    pub(super) fn closing_state(&self, id: UploadId) -> UploadState {
+        let state = self.state(id);
+        match &self.closing {
+            Some(closing) => UploadState {
+                offset: closing.offset,
+                checkpoint: closing.checkpoint.clone(),
+                ..state
+            },
+            None => state,
+        }
+    }
+
+    /// Returns handles to the pieces that the caller saw, without copying them.
+    pub(super) fn pieces(&self, seen: &UploadState) -> Vec<Bytes> {
+        let closing = self.closing_seen(seen).map(|closing| &closing.pieces);
+        self.pieces
+            .iter()
+            .chain(closing.into_iter().flatten())
+            .cloned()
+            .collect()
+    }
+
+    fn closing_seen(&self, seen: &UploadState) -> Option<&Closing> {
+        self.closing
+            .as_ref()
+            .filter(|closing| closing.offset == seen.offset)
     }
 
     /// Checks that it is in the state that the caller saw and that no append is running.
@@ -62,10 +96,15 @@ impl Upload {
         Ok(())
     }
 
-    /// Refuses further appends, because the bytes of the session are about to be hashed.
-    pub(super) const fn seal(&mut self) {
+    /// Refuses further appends, because the bytes that the caller saw are about to be hashed. A session with a closing
+    /// body is not sealed: it returns to its bytes before that body if the close fails.
+    pub(super) fn seal(&mut self, seen: &UploadState) -> UploadState {
+        if self.closing_seen(seen).is_some() {
+            return self.closing_state(seen.id);
+        }
         self.sealed = true;
         self.version += 1;
+        self.state(seen.id)
     }
 
     /// Refuses other appends until [`end_append`](Self::end_append).
@@ -74,6 +113,9 @@ impl Upload {
             return Err(self.conflict());
         }
         self.appending = true;
+        if self.closing.take().is_some() {
+            self.version += 1;
+        }
         Ok(())
     }
 
@@ -92,6 +134,24 @@ impl Upload {
             self.offset += length;
             self.pieces.append(pieces);
             self.checkpoint = hasher.checkpoint();
+            self.version += 1;
+            self.touched = now();
+        }
+        Ok(())
+    }
+
+    /// Adds the body of a closing request, which counts once it is committed.
+    pub(super) fn keep_closing(&mut self, pieces: Vec<Bytes>, hasher: &Hasher) -> Result<()> {
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if self.offset + length != hasher.offset() {
+            return Err(self.conflict());
+        }
+        if length > 0 {
+            self.closing = Some(Closing {
+                pieces,
+                offset: hasher.offset(),
+                checkpoint: hasher.checkpoint(),
+            });
             self.version += 1;
             self.touched = now();
         }

@@ -309,10 +309,14 @@ mod tests {
         provider::provider,
         test_certificates::{Authority, Issued},
     };
+    use rustls::{crypto::KeyProvider, pki_types::PrivateKeyDer, sign::SigningKey};
     use std::{
         fs,
         os::unix::fs::{PermissionsExt as _, symlink},
-        sync::Mutex,
+        sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering},
+        },
     };
 
     struct Scene {
@@ -555,5 +559,53 @@ mod tests {
         let reading = reloader.followed_files().read();
         assert!(reloader.check(reading, then));
         assert_eq!(holder(&reloader), "new.example");
+    }
+
+    /// Loads keys as another provider does, but panics the first time after it was armed.
+    #[derive(Debug)]
+    struct PanicsOnce {
+        inner: &'static dyn KeyProvider,
+        armed: AtomicBool,
+    }
+
+    impl KeyProvider for PanicsOnce {
+        fn load_private_key(
+            &self,
+            key: PrivateKeyDer<'static>,
+        ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+            assert!(!self.armed.swap(false, Ordering::Relaxed), "as a test");
+            self.inner.load_private_key(key)
+        }
+    }
+
+    #[test]
+    fn after_a_panic_the_old_pair_is_served_and_the_next_check_loads_the_new_one() {
+        let scene = Scene::new();
+        scene.write("", &scene.authority.issue(&["old.example"]));
+        let provider = provider().unwrap();
+        let keys: &'static PanicsOnce = Box::leak(Box::new(PanicsOnce {
+            inner: provider.key_provider,
+            armed: AtomicBool::new(false),
+        }));
+        let panicking = CryptoProvider {
+            key_provider: keys,
+            ..(*provider).clone()
+        };
+        let mut reloader =
+            CertReloader::start(scene.files(), Arc::new(panicking), SystemTime::now()).unwrap();
+        scene.write("", &scene.authority.issue(&["new.example"]));
+        keys.armed.store(true, Ordering::Relaxed);
+
+        assert!(!check(&mut reloader));
+        assert_eq!(holder(&reloader), "old.example");
+        assert!(
+            problem(&reloader).ends_with("the check of the files panicked: as a test"),
+            "{}",
+            problem(&reloader)
+        );
+
+        assert!(check(&mut reloader));
+        assert_eq!(holder(&reloader), "new.example");
+        assert_eq!(problem(&reloader), "");
     }
 }

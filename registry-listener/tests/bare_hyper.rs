@@ -1,4 +1,4 @@
-//! A registry in a host of hyper alone, without axum, whose clients vanish.
+//! A registry in a host that uses only hyper, whose clients disconnect.
 
 use async_trait::async_trait;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -60,7 +60,7 @@ const INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
 #[tokio::test]
-async fn an_operation_is_completed_and_its_event_sent_after_its_client_has_vanished() {
+async fn an_operation_is_completed_and_its_event_sent_after_its_client_has_disconnected() {
     let storage = MemoryStorage::new();
     let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (sender, mut events) = mpsc::unbounded_channel();
@@ -96,7 +96,7 @@ async fn an_operation_is_completed_and_its_event_sent_after_its_client_has_vanis
 }
 
 #[tokio::test]
-async fn what_a_vanished_client_had_sent_is_kept() {
+async fn bytes_of_a_disconnected_client_are_kept() {
     let registry = Registry::builder(MemoryStorage::new())
         .allow_anonymous_push()
         .build();
@@ -112,7 +112,7 @@ async fn what_a_vanished_client_had_sent_is_kept() {
         "PATCH /v2/team/app/blobs/uploads/{id} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
     );
     client.write_all(head.as_bytes()).await.unwrap();
-    // The interim answer says that the task is there and reads.
+    // The interim answer shows that the task has begun to read.
     let mut interim = [0; 25];
     client.read_exact(&mut interim).await.unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");

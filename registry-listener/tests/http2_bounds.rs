@@ -1,4 +1,4 @@
-//! The listener and many requests over HTTP/2: their maximum number, and the ones that give way, in paused time.
+//! Many requests over HTTP/2: their limit, and the eviction of idle connections, in paused time.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -102,7 +102,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_taken_holds_one_piece_and_has_less_time() {
+async fn an_answer_that_is_not_read_holds_one_piece_and_has_less_time() {
     let made = Arc::default();
     let server = Running::of(app(&made));
     let mut miser = client(&server, 1).await;
@@ -117,7 +117,7 @@ async fn an_answer_that_is_not_taken_holds_one_piece_and_has_less_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_being_taken_may_pause() {
+async fn a_client_that_has_read_a_part_may_pause() {
     let made = Arc::default();
     let server = Running::of(app(&made));
     // Room for a piece and a half.
@@ -148,7 +148,7 @@ async fn an_answer_of_one_piece_is_open_until_it_has_been_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_too_many_waits_and_is_refused_as_it_can_be_sent_again() {
+async fn a_request_beyond_the_limit_waits_and_is_then_refused() {
     let go = Arc::new(Notify::new());
     let slow = {
         let go = Arc::clone(&go);
@@ -167,7 +167,7 @@ async fn one_too_many_waits_and_is_refused_as_it_can_be_sent_again() {
     sleep(seconds(1)).await;
     let mut other = client(&server, 1 << 20).await;
 
-    // What has no body, what has one, and what comes when as many wait as may be open.
+    // A request without a body, one with a body, and one beyond the requests that may wait.
     let begun = Instant::now();
     let plain = tokio::spawn(get_of(&mut other, "/"));
     let upload = tokio::spawn(silent_upload(&mut other));
@@ -182,10 +182,10 @@ async fn one_too_many_waits_and_is_refused_as_it_can_be_sent_again() {
     assert_eq!(upload.headers()["retry-after"], "5");
     assert!(
         !other.is_closed() && !busy.is_closed(),
-        "work in progress gives way to nobody"
+        "a connection with work in progress is not evicted"
     );
 
-    // One that waits goes on as soon as another is done.
+    // A waiting request continues as soon as another one is done.
     let waits = tokio::spawn(get_of(&mut other, "/"));
     sleep(seconds(9)).await;
     assert!(!waits.is_finished());
@@ -196,7 +196,7 @@ async fn one_too_many_waits_and_is_refused_as_it_can_be_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_that_stand_still_give_way_those_with_the_most_requests_first() {
+async fn idle_connections_are_evicted_those_with_the_most_requests_first() {
     let server = serve(app(&Arc::default()), 10);
     let mut greedy = client(&server, 1).await;
     let mut half = client(&server, 1).await;
@@ -207,7 +207,7 @@ async fn connections_that_stand_still_give_way_those_with_the_most_requests_firs
     for _ in 0..3 {
         held.push(get_of(&mut half, "/pieces").await.unwrap());
     }
-    // An upload of which nothing comes stands still as well.
+    // An upload of which nothing arrives is idle, too.
     let mut silent = client(&server, 1).await;
     let upload = tokio::spawn(silent_upload(&mut silent));
     sleep(seconds(2)).await;
@@ -224,7 +224,7 @@ async fn connections_that_stand_still_give_way_those_with_the_most_requests_firs
     assert!(greedy.is_closed());
     assert!(!half.is_closed() && !silent.is_closed(), "one is enough");
 
-    // As many as are wanted.
+    // As many as are needed.
     let mut next = client(&server, 1).await;
     let answers: Vec<_> = (0..8).map(|_| get_of(&mut next, "/pieces")).collect();
     for answer in answers {
@@ -236,7 +236,7 @@ async fn connections_that_stand_still_give_way_those_with_the_most_requests_firs
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_as_a_client_opens_at_once_are_served_at_once() {
+async fn many_requests_of_one_client_are_served_concurrently() {
     let server = Running::of(app(&Arc::default()));
     let mut parallel = client(&server, 64 << 10).await;
 

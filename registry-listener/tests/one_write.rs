@@ -1,4 +1,4 @@
-//! Head and body of a small answer leave in one write: two would be two packets, and a client that delays its
+//! Head and body of a small answer are sent in one write. Two writes would be two packets, and a client that delays its
 //! acknowledgements would wait 40 ms for the second one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

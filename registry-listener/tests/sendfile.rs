@@ -45,7 +45,7 @@ use tower_service::Service as _;
 
 /// The byte that streams consist of. The files do not contain it.
 const STREAMED: u8 = b's';
-/// Large enough for several calls, and for the stand-ins to go around more than once.
+/// Large enough for several calls, and for a repeated use of the region of stand-ins.
 const LARGE: usize = (5 << 20) + 4321;
 
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ impl Storage for TwoFaced {
     }
 }
 
-/// Bytes that differ from place to place and from seed to seed, and are never [`STREAMED`].
+/// Returns pseudorandom bytes without [`STREAMED`].
 fn content(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed;
     let next = |_| {
@@ -267,7 +267,7 @@ async fn blobs_and_parts_of_them_arrive_whole_on_one_connection() {
 }
 
 #[tokio::test]
-async fn what_is_small_is_streamed_with_its_head() {
+async fn small_bodies_are_streamed_with_their_heads() {
     let blob = content(1, LARGE);
     let address = serve(registry(TwoFaced::default().with(&blob)), Server::sendfile).await;
     let mut client = Client::of(address).await;
@@ -307,7 +307,7 @@ async fn answers_to_pipelined_requests_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_little_by_little_gets_every_byte() {
+async fn a_client_that_reads_small_parts_gets_every_byte() {
     let blob = content(1, 2 << 20);
     let address = serve(registry(TwoFaced::default().with(&blob)), Server::sendfile).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -330,7 +330,7 @@ async fn a_client_that_reads_little_by_little_gets_every_byte() {
 }
 
 #[tokio::test]
-async fn a_file_is_let_go_when_the_client_vanishes() {
+async fn a_file_is_released_when_the_client_disconnects() {
     let blob = content(1, 32 << 20);
     let storage = TwoFaced::default().with(&blob);
     let file = storage.file(&blob);
@@ -356,11 +356,11 @@ async fn a_file_is_let_go_when_the_client_vanishes() {
 }
 
 #[tokio::test]
-async fn a_file_that_has_become_shorter_cuts_the_connection_and_is_told() {
+async fn a_file_that_has_become_shorter_cuts_the_connection_and_is_reported() {
     let blob = content(1, LARGE);
     let storage = TwoFaced::default().with(&blob);
     let (file, failures) = (storage.file(&blob), Arc::clone(&storage.failures));
-    // Where the answer begins the file is whole.
+    // The file is complete when the answer begins.
     let shortening = map_response(registry(storage), move |response| {
         file.set_len(1_000_000).unwrap();
         response
@@ -377,7 +377,7 @@ async fn a_file_that_has_become_shorter_cuts_the_connection_and_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_memory_is_read_first() {
+async fn bytes_that_are_not_in_memory_are_read_first() {
     let blob = content(1, LARGE);
     let storage = TwoFaced::default().with(&blob);
     let file = storage.file(&blob);
@@ -415,9 +415,9 @@ async fn corked(sockets: &Mutex<Vec<OwnedFd>>, corked: bool) {
         .unwrap_or_else(|_| panic!("corked: {}", !corked));
 }
 
-/// Each call of `sendfile` would send a segment for the little that it had.
+/// Without a cork, each call of `sendfile` may send a partial segment.
 #[tokio::test]
-async fn a_file_leaves_in_whole_segments_and_its_end_at_once() {
+async fn a_file_is_sent_in_full_segments_and_its_end_without_delay() {
     let blob = content(1, 8 << 20);
     let app = registry(TwoFaced::default().with(&blob));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -428,13 +428,13 @@ async fn a_file_leaves_in_whole_segments_and_its_end_at_once() {
             .sendfile()
             .serve(Observed(listener, Arc::clone(&sockets))),
     );
-    // So little that there is much to send for as long as it reads nothing.
+    // A small buffer, so that most of the file waits while the client does not read.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = Client(socket.connect(address).await.unwrap());
 
     for _ in 0..2 {
-        // One answer that is streamed, and one that comes behind the file.
+        // An answer that is streamed, and one after the file.
         client.get(&blob, Some(0..10)).await;
         corked(&sockets, false).await;
         client.send("GET", &blob, "").await;
@@ -472,7 +472,7 @@ impl Handshake<TcpStream> for Wrapped {
 }
 
 #[tokio::test]
-async fn connections_that_are_more_than_a_socket_are_streamed_to() {
+async fn bodies_are_streamed_on_connections_that_are_not_bare_sockets() {
     let blob = content(1, 1 << 20);
     let app = registry(TwoFaced::default().with(&blob));
     let address = serve(app, |server| server.sendfile().handshake(Wrapped)).await;
@@ -520,7 +520,7 @@ async fn a_layer_that_counts_frames_counts_the_bytes_that_are_sent() {
 }
 
 #[tokio::test]
-async fn a_layer_that_changes_bodies_breaks_pulls_and_never_makes_them_wrong() {
+async fn a_layer_that_changes_bodies_makes_pulls_fail_and_never_delivers_wrong_bytes() {
     let blob = content(1, 1 << 20);
     type Layer = fn(Bytes) -> Bytes;
     let copying: Layer = |data| Bytes::copy_from_slice(&data);
@@ -544,7 +544,7 @@ async fn a_layer_that_changes_bodies_breaks_pulls_and_never_makes_them_wrong() {
         );
     }
 
-    // Where the host does not claim that there is no such layer, it works.
+    // Without `sendfile`, such a layer works.
     let address = serve(around(copying), |server| server).await;
     let received = Client::of(address).await.get(&blob, None).await;
     assert_same(&received, &vec![STREAMED; blob.len()]);

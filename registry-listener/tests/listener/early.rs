@@ -17,7 +17,7 @@ fn chunked(body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_early_answer_reaches_those_who_read_only_after_they_have_sent() {
+async fn an_early_answer_reaches_a_client_that_reads_after_it_has_sent() {
     let server = Running::of(refusing());
     let body = vec![b'x'; 30 << 20];
     let sized = format!("{REFUSED}Content-Length: {}\r\n\r\n", body.len());
@@ -35,7 +35,7 @@ async fn an_early_answer_reaches_those_who_read_only_after_they_have_sent() {
     }
 }
 
-/// The length of the rest is unknown, or it is long, or it may never arrive.
+/// The rest has an unknown length, is long, or may never arrive.
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_ends_the_connection_unless_the_rest_is_short() {
     let server = Running::of(refusing());
@@ -54,7 +54,7 @@ async fn an_early_answer_ends_the_connection_unless_the_rest_is_short() {
             (401, Some("close")),
             "{headers}"
         );
-        // Nothing follows the answer, and it is known at once that nothing does.
+        // The connection is closed at once after the answer.
         assert_eq!(open_for(&mut client).await, 0, "{headers}");
     }
 }
@@ -74,9 +74,9 @@ async fn a_short_rest_is_received_and_the_connection_kept() {
     assert_eq!(client.ask(GET).await.body, "hello");
 }
 
-/// The next request may arrive before the end of the last one's body was noticed.
+/// The next request may arrive before the end of the body was detected.
 #[tokio::test(start_paused = true)]
-async fn what_follows_a_useless_body_is_the_next_request() {
+async fn the_bytes_after_an_unwanted_body_are_the_next_request() {
     let server = Running::of(refusing());
     let mut client = server.connect();
     let body = "x".repeat(200 << 10);
@@ -99,7 +99,7 @@ async fn an_early_answer_does_not_wait_for_the_body() {
         .await;
 
     assert_eq!(answer.status(), 401);
-    // And the body is not waited for much longer.
+    // The connection waits for the body for 5 s.
     assert_eq!(open_for(&mut client).await, 5);
 }
 
@@ -122,7 +122,7 @@ async fn received(server: &Running, pause: Duration) -> (usize, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_early_answer_makes_useless_is_received_within_bounds() {
+async fn an_unwanted_body_is_received_within_bounds() {
     let server = Running::start(refusing(), |server| {
         let mut limits = ConnectionLimits::default();
         limits.discarded_body = 1 << 20;
@@ -138,9 +138,9 @@ async fn what_an_early_answer_makes_useless_is_received_within_bounds() {
     assert_eq!(seconds, 5);
 }
 
-/// A client that sends a short rest slowly gets no more time, since the answer was sent long ago.
+/// A client that sends a short rest slowly gets no more time.
 #[tokio::test(start_paused = true)]
-async fn a_short_rest_that_does_not_come_has_the_same_time() {
+async fn a_short_rest_that_arrives_slowly_has_the_same_time() {
     let server = Running::of(refusing());
     let mut client = server.connect();
     let answer = client.ask(&format!("{REFUSED}Content-Length: 100\r\n\r\n")).await;

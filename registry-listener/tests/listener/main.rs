@@ -4,10 +4,10 @@
 
 mod early;
 mod over_http2;
+mod refusals;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
-mod told;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -90,7 +90,7 @@ fn refusing() -> App {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_says_nothing_is_closed() {
+async fn a_silent_connection_is_closed() {
     let server = Running::of(app());
     let mut silent = server.connect();
     let mut half_a_preface = server.connect();
@@ -101,7 +101,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_has_its_time_however_it_drips() {
+async fn the_time_for_a_head_does_not_depend_on_its_pieces() {
     let server = Running::of(app());
     let mut stuck = server.connect();
     stuck.send("GET / HTTP/1.1\r\nHo").await;
@@ -117,7 +117,7 @@ async fn a_head_has_its_time_however_it_drips() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn between_requests_and_within_a_head_are_two_times() {
+async fn the_time_between_requests_and_the_time_for_a_head_are_separate() {
     let server = Running::of(app());
     let mut client = server.connect();
     assert_eq!(client.ask(GET).await.body, "hello");
@@ -134,7 +134,7 @@ async fn between_requests_and_within_a_head_are_two_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_may_take_for_ever_but_not_stand_still() {
+async fn a_body_has_no_time_limit_while_it_makes_progress() {
     let server = Running::of(app());
     let mut client = server.connect();
     client
@@ -151,13 +151,13 @@ async fn a_body_may_take_for_ever_but_not_stand_still() {
 
     answer.assert_refusal(408);
     assert_eq!(begun.elapsed().as_secs(), 900);
-    // It may still be sending, so it has a moment to read the answer.
+    // The client has received the answer although it may still be sending.
     assert_eq!(open_for(&mut client).await, 0);
 }
 
 /// One answer is passed on in a single piece, and the other is produced in pieces.
 #[tokio::test(start_paused = true)]
-async fn an_answer_may_take_for_ever_but_not_stand_still() {
+async fn an_answer_has_no_time_limit_while_it_makes_progress() {
     let server = Running::of(app());
     for path in ["/large", "/frames"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -165,12 +165,12 @@ async fn an_answer_may_take_for_ever_but_not_stand_still() {
         slow.send(&request).await;
         slow.head().await;
         let mut some = vec![0; 64 << 10];
-        // The first of it in time; see below.
+        // The first part is read within the first write timeout.
         for pause in [59].into_iter().chain([899; 14]) {
             sleep(seconds(pause)).await;
             slow.0.read_exact(&mut some).await.unwrap();
         }
-        // The last of it fits into the pipe: only now does the time between requests begin.
+        // The last part fits into the pipe. From here on the time between requests counts.
         slow.0.read_exact(&mut some).await.unwrap();
         assert_eq!(open_for(&mut slow).await, 300, "{path}");
 
@@ -187,14 +187,14 @@ async fn an_answer_may_take_for_ever_but_not_stand_still() {
     }
 }
 
-/// Returns true if the server has closed a connection from which nothing was read: it takes no more bytes.
+/// Returns true if the server has closed a connection from which nothing was read: it accepts no more bytes.
 async fn server_has_ended(client: &mut Client) -> bool {
     !client.try_send(b"G").await
 }
 
-/// The request costs a few bytes, and the client may never take any of the answer.
+/// The request costs the client a few bytes, and it may never read the answer.
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_which_nothing_is_taken_is_given_up_soon() {
+async fn an_answer_of_which_nothing_is_read_is_abandoned_soon() {
     let server = Running::of(app());
     for path in ["/large", "/frames"] {
         let mut client = server.connect();
@@ -228,7 +228,7 @@ async fn a_request_that_overtakes_an_answer_is_answered_without_delay() {
             let (first, rest) = body.split_at_mut((1 << 20) - left);
             client.0.read_exact(first).await.unwrap();
             client.send(format!("x{GET}")).await;
-            // The server has read that before it can write on.
+            // The server reads this before it can continue to write.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
@@ -242,7 +242,7 @@ async fn a_request_that_overtakes_an_answer_is_answered_without_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_too_many_is_told_so_and_there_is_room_again_later() {
+async fn a_connection_beyond_the_limit_gets_503_until_another_one_ends() {
     let server = Running::start(app(), |server| {
         let mut limits = ConnectionLimits::default();
         limits.connections = 2;
@@ -266,7 +266,7 @@ async fn one_too_many_is_told_so_and_there_is_room_again_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_is_no_room_the_longest_idle_makes_some() {
+async fn at_the_limit_the_connection_that_is_idle_longest_is_evicted() {
     let server = Running::start(app(), |server| {
         let mut limits = ConnectionLimits::default();
         limits.connections = 5;
@@ -301,7 +301,7 @@ async fn where_there_is_no_room_the_longest_idle_makes_some() {
     assert_eq!(last.ask(GET).await.body, "hello");
     assert!(over_http2.ready().await.is_err());
 
-    // Who is in the middle of something comes after all who are idle, and who has just been answered is not cut.
+    // A request in progress is evicted after all idle connections, and one that was just answered is not idle yet.
     upload.send("2").await;
     assert_eq!(upload.answer().await.body, "12");
     server.connect().ask(GET).await.assert_refusal(503);
@@ -310,9 +310,9 @@ async fn where_there_is_no_room_the_longest_idle_makes_some() {
     }
 }
 
-/// One byte of a head, a body that does not arrive, an answer that is not taken: each costs next to nothing.
+/// A byte of a head, a body that does not arrive, an answer that is not read: each costs the client almost nothing.
 #[tokio::test(start_paused = true)]
-async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
+async fn at_the_limit_connections_that_wait_for_their_clients_are_evicted() {
     let go = Arc::new(Notify::new());
     let owed = {
         let go = Arc::clone(&go);
@@ -346,7 +346,7 @@ async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
     server.connect().ask(GET).await.assert_refusal(503);
     sleep(seconds(1)).await;
 
-    // Those that hold most first.
+    // The ones that hold the most memory first.
     let mut new = vec![server.connect()];
     assert_eq!(new[0].ask(GET).await.body, "hello");
     assert!(over_http2.ready().await.is_err());
@@ -363,7 +363,7 @@ async fn where_there_is_no_room_those_who_wait_for_their_clients_give_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusing_is_bounded_in_time_and_in_number() {
+async fn refused_connections_are_limited_in_time_and_number() {
     let server = Running::start(app(), |server| {
         let mut limits = ConnectionLimits::default();
         limits.connections = 1;
@@ -373,7 +373,7 @@ async fn refusing_is_bounded_in_time_and_in_number() {
     assert_eq!(only.ask(GET).await.body, "hello");
     let mut silent: Vec<Client> = (0..64).map(|_| server.connect()).collect();
 
-    // Beyond those that are being refused nobody is even told.
+    // Further ones are closed without an answer.
     assert_eq!(open_for(&mut server.connect()).await, 0);
     assert_eq!(open_for(&mut silent[0]).await, 5);
     assert_eq!(only.ask(GET).await.body, "hello");
@@ -384,7 +384,7 @@ async fn refusing_is_bounded_in_time_and_in_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_to_accept_is_got_over() {
+async fn accepting_continues_after_failures() {
     let server = Running::of(app());
     let begun = Instant::now();
     for _ in 0..3 {
@@ -393,7 +393,7 @@ async fn a_failure_to_accept_is_got_over() {
     server.fail_to_accept(io::ErrorKind::ConnectionAborted.into());
 
     assert_eq!(server.connect().ask(GET).await.body, "hello");
-    // Neither dead nor spinning: 5, 10 and 20 ms.
+    // After pauses of 5, 10 and 20 ms.
     assert_eq!(begun.elapsed().as_millis(), 35);
 }
 
@@ -410,7 +410,7 @@ async fn every_request_carries_the_clients_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_takes_its_connection_and_no_other() {
+async fn a_panic_of_a_handler_ends_only_its_connection() {
     async fn panics() -> Body {
         panic!("on purpose")
     }
@@ -439,7 +439,7 @@ impl Handshake<DuplexStream> for Peculiar {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_shares_the_time_of_the_first_byte_and_may_negotiate() {
+async fn a_handshake_is_within_the_time_for_the_first_byte_and_may_negotiate() {
     let server = Running::start(app(), |server| server.handshake(Peculiar { ends: false }));
     let mut stuck = server.connect();
     stuck.send("hello!").await;
@@ -452,10 +452,10 @@ async fn a_handshake_shares_the_time_of_the_first_byte_and_may_negotiate() {
     assert_eq!(h2_get(&mut client, "/").await, "hello");
 }
 
-// The end.
+// Shutdown.
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_the_idle_are_closed_at_once_and_the_busy_finish() {
+async fn at_a_shutdown_idle_connections_are_closed_and_requests_finish() {
     let go = Arc::new(Notify::new());
     let slow = {
         let go = Arc::clone(&go);
@@ -493,7 +493,7 @@ async fn at_the_end_the_idle_are_closed_at_once_and_the_busy_finish() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_done_by_the_deadline_is_cut_off() {
+async fn connections_are_cut_off_at_the_deadline() {
     let mut server = Running::of(app().get("/never", std::future::pending::<Body>));
     let mut busy = server.connect();
     busy.send("GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await;

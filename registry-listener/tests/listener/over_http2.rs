@@ -15,7 +15,7 @@ async fn http2_with_prior_knowledge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_http2_peer_is_asked_for_a_sign_of_life() {
+async fn a_silent_http2_peer_gets_a_ping() {
     let server = Running::of(app());
     let mut client = server.connect();
     client.send(PREFACE).await;
@@ -24,7 +24,7 @@ async fn a_silent_http2_peer_is_asked_for_a_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_http2_peer_that_lives_may_idle_as_long_as_any_other() {
+async fn an_http2_peer_that_answers_pings_has_the_time_between_requests() {
     let server = Running::of(app());
     let mut client = http2(server.pipe()).await;
     assert_eq!(h2_get(&mut client, "/").await, "hello");
@@ -35,7 +35,7 @@ async fn an_http2_peer_that_lives_may_idle_as_long_as_any_other() {
     assert!(client.is_closed());
 }
 
-/// RFC 9113, 8.1: first the whole answer, then the reset that says that the rest of the request is not wanted.
+/// RFC 9113, 8.1: first the whole answer, then a reset, because the rest of the request is not wanted.
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_over_http2_is_whole_before_the_request_is_reset() {
     let server = Running::of(refusing());
@@ -56,7 +56,7 @@ async fn an_early_answer_over_http2_is_whole_before_the_request_is_reset() {
 
 /// The client's first frames and the GOAWAY have crossed.
 #[tokio::test(start_paused = true)]
-async fn an_http2_request_that_meets_the_goodbye_is_finished() {
+async fn an_http2_request_that_crosses_the_goaway_is_finished() {
     let server = Running::start(app(), |server| {
         let mut timeouts = Timeouts::default();
         timeouts.keep_alive = seconds(10);
@@ -81,11 +81,11 @@ async fn an_http2_request_that_meets_the_goodbye_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_http2_answer_that_gets_no_window_is_given_up() {
+async fn an_http2_answer_without_a_window_is_abandoned() {
     let server = Running::of(app());
     let mut client = http2(server.pipe()).await;
     client.ready().await.unwrap();
-    // Held and not read: it has its first window, answers pings, and grants no more.
+    // The client does not read: it uses its first window, answers pings, and grants no more.
     let held = client.send_request(h2_request("/huge")).await.unwrap();
 
     sleep(seconds(2 * 900 + 10)).await;
@@ -95,7 +95,7 @@ async fn an_http2_answer_that_gets_no_window_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_too_many_over_http2_is_told_so_as_well() {
+async fn an_http2_connection_beyond_the_limit_gets_503() {
     let server = Running::start(app(), |server| {
         let mut limits = ConnectionLimits::default();
         limits.connections = 1;

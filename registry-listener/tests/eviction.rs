@@ -1,4 +1,4 @@
-//! Connections that end when there are too many: those that wait for their clients, never one whose response is due.
+//! Evicted connections at the limit: those that wait for their clients, never one whose response is due.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time::sleep};
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const HUGE: &str = "GET /huge HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// A server with so many places, and what lets `/owed`, `/kept` and `/after` go on.
+/// Returns a server with this limit of connections, and the signal that lets `/owed`, `/kept` and `/after` continue.
 fn server(connections: usize) -> (Running, Arc<Notify>) {
     let go = Arc::new(Notify::new());
     let [owed, kept, after] = [(); 3].map(|()| Arc::clone(&go));
@@ -46,7 +46,7 @@ async fn done_after(go: Arc<Notify>) -> Body {
     full("done")
 }
 
-/// Waits for the body once, and answers with something else for as long as it lasts.
+/// Polls the body once, and keeps it while it sends its answer.
 async fn answers_while_a_body_comes(go: Arc<Notify>, request: Request<RequestBody>) -> Response<Body> {
     let mut body = request.into_body();
     let first = poll_fn(|context| Poll::Ready(Pin::new(&mut body).poll_frame(context).is_pending())).await;
@@ -71,7 +71,7 @@ async fn has_ended(client: &mut Client) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_head_is_the_first_of_those_that_do_not_come() {
+async fn of_incomplete_heads_the_longest_is_evicted_first() {
     let (server, _) = server(2);
     let mut short = server.connect();
     short.send("G").await;
@@ -90,7 +90,7 @@ async fn the_longest_head_is_the_first_of_those_that_do_not_come() {
 
 /// The memory of a request is released with it.
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_request_held_does_not_count() {
+async fn memory_of_an_earlier_request_does_not_count() {
     let (server, _) = server(2);
     let mut earlier = server.connect();
     let body = "x".repeat(1 << 20);
@@ -116,7 +116,7 @@ async fn what_an_earlier_request_held_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sends_a_little_all_the_time_is_not_waited_for() {
+async fn a_client_that_keeps_sending_is_not_evicted() {
     let (server, _) = server(1);
     let mut slow = server.connect();
     slow.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
@@ -131,7 +131,7 @@ async fn who_sends_a_little_all_the_time_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_a_little_all_the_time_is_not_waited_for() {
+async fn a_client_that_keeps_reading_is_not_evicted() {
     let (server, _) = server(1);
     let mut slow = server.connect();
     slow.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -147,9 +147,9 @@ async fn who_takes_a_little_all_the_time_is_not_waited_for() {
     assert_eq!(slow.ask(GET).await.body, "hello");
 }
 
-/// The last byte of a chunked body comes with its end, and that may be late.
+/// The end of a chunked body may arrive long after its last byte.
 #[tokio::test(start_paused = true)]
-async fn who_has_sent_the_end_of_a_body_is_owed_an_answer() {
+async fn a_client_that_has_sent_the_end_of_a_body_is_not_evicted() {
     let (server, go) = server(1);
     let mut client = server.connect();
     client
@@ -165,7 +165,7 @@ async fn who_has_sent_the_end_of_a_body_is_owed_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_answer_has_begun_is_not_waited_for_to_send_more() {
+async fn a_connection_whose_answer_has_begun_does_not_wait_for_the_body() {
     let (server, go) = server(1);
     let mut client = server.connect();
     client
@@ -185,7 +185,7 @@ async fn whose_answer_has_begun_is_not_waited_for_to_send_more() {
 
 /// A client that has read one answer may not read the next one.
 #[tokio::test(start_paused = true)]
-async fn the_first_of_each_answer_has_its_time() {
+async fn the_first_write_timeout_applies_to_each_answer() {
     let (server, _) = server(9);
     let mut client = server.connect();
     client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -203,7 +203,7 @@ async fn the_first_of_each_answer_has_its_time() {
 
 type Http2 = h2::client::SendRequest<Bytes>;
 
-/// Its connection has room for whatever one request leaves of it.
+/// The window of its connection is larger than that of one request.
 async fn http2(server: &Running) -> Http2 {
     let (client, connection) = h2::client::Builder::new()
         .initial_connection_window_size(1 << 20)
@@ -220,7 +220,7 @@ fn begin(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_http2_one_answer_that_is_owed_keeps_the_place() {
+async fn over_http2_one_answer_that_is_due_keeps_the_connection() {
     for owed_first in [true, false] {
         let (server, go) = server(1);
         let mut client = http2(&server).await;
@@ -242,9 +242,9 @@ async fn over_http2_one_answer_that_is_owed_keeps_the_place() {
     }
 }
 
-/// Its waiting time is that of its latest request.
+/// The wait of a connection is that of its latest request.
 #[tokio::test(start_paused = true)]
-async fn over_http2_a_connection_waits_since_its_last_request_does() {
+async fn over_http2_a_connection_waits_as_long_as_its_latest_request() {
     let (server, _) = server(1);
     let mut client = http2(&server).await;
     let first = begin(&mut client, "/huge").await.unwrap();

@@ -1,4 +1,4 @@
-//! Events that a log and a layer learn from the listener.
+//! Refusals by the listener, as reported to a log and to layers.
 
 use super::*;
 use crate::support::app::Around;
@@ -6,10 +6,10 @@ use http::Request;
 use registry_listener::RequestBody;
 use tower_service::Service as _;
 
-type Told = Arc<Mutex<Vec<(String, u16, u64)>>>;
+type Reported = Arc<Mutex<Vec<(String, u16, u64)>>>;
 
-fn telling(told: &Told, connections: usize) -> impl FnOnce(Server) -> Server {
-    let told = Arc::clone(told);
+fn reporting(reported: &Reported, connections: usize) -> impl FnOnce(Server) -> Server {
+    let reported = Arc::clone(reported);
     move |server| {
         let mut limits = ConnectionLimits::default();
         limits.connections = connections;
@@ -18,7 +18,8 @@ fn telling(told: &Told, connections: usize) -> impl FnOnce(Server) -> Server {
             let agent = refused.headers.get("user-agent");
             let agent = agent.map_or("", |agent| agent.to_str().unwrap());
             let line = format!("{}|{agent}", refused.line);
-            told.lock()
+            reported
+                .lock()
                 .unwrap()
                 .push((line, refused.status.as_u16(), refused.sent));
         })
@@ -26,9 +27,9 @@ fn telling(told: &Told, connections: usize) -> impl FnOnce(Server) -> Server {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_listener_refuses_by_itself_is_told() {
-    let told = Told::default();
-    let server = Running::start(app(), telling(&told, 100));
+async fn refusals_of_the_listener_are_reported() {
+    let reported = Reported::default();
+    let server = Running::start(app(), reporting(&reported, 100));
     for (request, line, status) in [
         (
             "GET /a?b HTTP/1.1\r\nUser-Agent: c\r\n\r\n",
@@ -56,39 +57,39 @@ async fn what_the_listener_refuses_by_itself_is_told() {
         let answer = server.connect().ask(request).await;
 
         answer.assert_refusal(status);
-        let told = std::mem::take(&mut *told.lock().unwrap());
-        assert_eq!(told, [(line.to_owned(), status, answer.body.len() as u64)]);
+        let reported = std::mem::take(&mut *reported.lock().unwrap());
+        assert_eq!(reported, [(line.to_owned(), status, answer.body.len() as u64)]);
     }
     let mut again = server.connect();
     assert_eq!(again.ask(GET).await.body, "hello");
-    assert!(told.lock().unwrap().is_empty());
+    assert!(reported.lock().unwrap().is_empty());
     again
         .ask("PUT /second HTTP/1.1\r\nX : y\r\n\r\n")
         .await
         .assert_refusal(400);
-    assert_eq!(told.lock().unwrap().remove(0).0, "PUT /second HTTP/1.1|");
+    assert_eq!(reported.lock().unwrap().remove(0).0, "PUT /second HTTP/1.1|");
     let mut head = server.connect();
     head.send("HEAD / HTTP/1.1\r\n\r\n").await;
     assert_eq!(head.head().await.status(), 400);
-    let (line, _, sent) = told.lock().unwrap().remove(0);
+    let (line, _, sent) = reported.lock().unwrap().remove(0);
     assert_eq!((line.as_str(), sent), ("HEAD / HTTP/1.1|", 0));
 
-    let server = Running::start(app(), telling(&told, 1));
+    let server = Running::start(app(), reporting(&reported, 1));
     let mut only = server.connect();
     assert_eq!(only.ask(GET).await.body, "hello");
     server.connect().ask(GET).await.assert_refusal(503);
-    let (line, status, _) = told.lock().unwrap().remove(0);
+    let (line, status, _) = reported.lock().unwrap().remove(0);
     assert_eq!((line.as_str(), status), ("GET / HTTP/1.1|", 503));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_listener_refuses_over_http2_is_told() {
-    let told = Told::default();
+async fn refusals_over_http2_are_reported() {
+    let reported = Reported::default();
     let never = app().get("/never", std::future::pending::<Body>);
     let server = Running::start(never, |server| {
         let mut limits = ConnectionLimits::default();
         limits.all_streams = 1;
-        telling(&told, 100)(server).limits(limits)
+        reporting(&reported, 100)(server).limits(limits)
     });
     let (client, connection) = h2::client::handshake(server.pipe()).await.unwrap();
     tokio::spawn(connection);
@@ -96,11 +97,11 @@ async fn what_the_listener_refuses_over_http2_is_told() {
     let contradicts = Request::get("http://x/a?b").header("host", "y").body(());
     let (answer, _) = client.send_request(contradicts.unwrap(), true).unwrap();
     assert_eq!(answer.await.unwrap().status(), 400);
-    let (line, status, sent) = told.lock().unwrap().remove(0);
+    let (line, status, sent) = reported.lock().unwrap().remove(0);
     assert_eq!((line.as_str(), status), ("GET /a?b HTTP/2.0|", 400));
     assert!(sent > 0);
 
-    // One runs, and one more waits as long as it may.
+    // One request is open, and another waits.
     let request = |path: &str| Request::get(format!("http://x{path}")).body(()).unwrap();
     let (runs, _) = client.send_request(request("/never"), true).unwrap();
     sleep(seconds(1)).await;
@@ -109,13 +110,16 @@ async fn what_the_listener_refuses_over_http2_is_told() {
         refused.await.unwrap_err().reason(),
         Some(h2::Reason::REFUSED_STREAM)
     );
-    assert_eq!(*told.lock().unwrap(), [("GET / HTTP/2.0|".to_owned(), 503, 0)]);
+    assert_eq!(
+        *reported.lock().unwrap(),
+        [("GET / HTTP/2.0|".to_owned(), 503, 0)]
+    );
     drop(runs);
 }
 
 /// The service has seen that request, and has produced another answer.
 #[tokio::test(start_paused = true)]
-async fn a_layer_learns_that_a_body_stopped_coming() {
+async fn a_layer_learns_that_a_body_stopped_arriving() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let note = move |mut app: App, request: Request<RequestBody>| {

@@ -1,7 +1,7 @@
-//! A registry behind the listener, and clients that are old, odd or hostile, over pipes in memory.
+//! A registry behind the listener, and clients that are old, unusual or hostile, over pipes in memory.
 //!
-//! Everything that HTTP allows is served to any client. Everything that it forbids is refused in the registry's error
-//! format, and the connection closed.
+//! Requests that HTTP allows are served. Requests that it forbids are refused in the error format of the registry, and
+//! the connection is closed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -84,7 +84,7 @@ async fn pushes_with(headers: &str, body: &str) -> Answer {
     patched
 }
 
-// What is served.
+// Requests that are served.
 
 #[tokio::test]
 async fn http_1_0_with_and_without_a_host() {
@@ -102,7 +102,7 @@ async fn http_1_0_with_and_without_a_host() {
             ))
             .await;
         assert_eq!(opened.status(), 202);
-        // Without a host there is nothing to make it absolute with, and no need to.
+        // Without a host, the location cannot be absolute.
         assert!(
             opened
                 .header("location")
@@ -114,7 +114,7 @@ async fn http_1_0_with_and_without_a_host() {
     }
 }
 
-/// nginx proxies so by default: the whole layer with one length, and no second request.
+/// nginx proxies this way by default: the whole layer with one length, and no second request.
 #[tokio::test]
 async fn a_push_over_http_1_0() {
     let world = World::new();
@@ -132,7 +132,7 @@ async fn a_push_over_http_1_0() {
 }
 
 #[tokio::test]
-async fn keep_alive_over_http_1_0_for_those_who_ask() {
+async fn keep_alive_over_http_1_0_if_the_client_requests_it() {
     let world = World::new();
     let mut client = world.connect();
     for _ in 0..2 {
@@ -145,7 +145,7 @@ async fn keep_alive_over_http_1_0_for_those_who_ask() {
 }
 
 #[tokio::test]
-async fn close_is_said_and_done() {
+async fn a_requested_close_is_announced_and_done() {
     let world = World::new();
     let mut client = world.connect();
     let answer = client
@@ -166,7 +166,7 @@ async fn bodies_sized_chunked_and_in_pieces() {
     )
     .await;
     assert_eq!(chunked.header("range"), Some("0-9"));
-    // Twice the same length is one length.
+    // The same length twice is one length.
     pushes_with("Content-Length: 10\r\nContent-Length: 10\r\n", CONTENT).await;
 }
 
@@ -209,7 +209,7 @@ async fn an_empty_patch_and_an_empty_put() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_100_is_told_so() {
+async fn a_client_that_waits_for_100_gets_it() {
     let world = World::new();
     let upload = world.upload().await;
     let mut client = world.connect();
@@ -224,7 +224,7 @@ async fn a_client_that_waits_for_100_is_told_so() {
     assert_eq!(client.answer().await.status(), 202);
 }
 
-/// The client has its answer without having sent anything, and the server does not wait for the body.
+/// The client gets its answer without sending the body, and the server does not wait for the body.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_waits_for_100_and_is_refused_need_not_send() {
     let world = World::new();
@@ -295,7 +295,7 @@ async fn an_absolute_target_is_its_path() {
 }
 
 #[tokio::test]
-async fn an_absolute_target_names_the_host_whatever_the_header_says() {
+async fn the_host_of_an_absolute_target_overrides_the_header() {
     let server = Running::of(App::default().on(Method::GET, "/", |request| async move {
         Response::new(full(request.headers()["host"].to_str().unwrap().to_owned()))
     }));
@@ -309,7 +309,7 @@ async fn an_absolute_target_names_the_host_whatever_the_header_says() {
 }
 
 #[tokio::test]
-async fn other_targets_are_answered_and_harm_nothing() {
+async fn other_targets_are_refused() {
     let world = World::new();
     for request in [
         "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -324,7 +324,7 @@ async fn other_targets_are_answered_and_harm_nothing() {
 }
 
 #[tokio::test]
-async fn requests_ahead_of_their_answers() {
+async fn pipelined_requests() {
     let world = World::new();
     let upload = world.upload().await;
     let mut client = world.connect();
@@ -341,7 +341,7 @@ async fn requests_ahead_of_their_answers() {
     assert_eq!(client.answer().await.header("range"), Some("0-9"));
 }
 
-// What is refused.
+// Requests that are refused.
 
 /// Asserts that a request is refused, and that nothing after it counts as a request.
 async fn refuses(status: u16, request: &str) {
@@ -379,9 +379,9 @@ async fn two_lengths_are_refused() {
     }
 }
 
-/// It makes no difference in which way its head arrived.
+/// The head may arrive in any pieces.
 #[tokio::test(start_paused = true)]
-async fn a_request_behind_another_is_looked_at_as_well() {
+async fn a_pipelined_request_is_checked_too() {
     let world = World::new();
     let upload = world.upload().await;
     let first = "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -424,7 +424,7 @@ async fn a_request_behind_another_is_looked_at_as_well() {
 }
 
 #[tokio::test]
-async fn lengths_that_are_none_are_refused() {
+async fn invalid_lengths_are_refused() {
     for length in [
         "Content-Length: +5",
         "Content-Length: -1",
@@ -451,7 +451,7 @@ async fn lengths_that_are_none_are_refused() {
     .await;
 }
 
-/// hyper takes off the last coding and stores what the others left.
+/// hyper removes the last coding, and ignores the others.
 #[tokio::test]
 async fn codings_besides_chunked_are_not_implemented() {
     for codings in [
@@ -469,7 +469,7 @@ async fn codings_besides_chunked_are_not_implemented() {
 }
 
 #[tokio::test]
-async fn headers_that_are_none_are_refused() {
+async fn invalid_headers_are_refused() {
     for header in [
         "X: a\r\n folded",
         "X: a\r\n\tfolded",
@@ -492,7 +492,7 @@ async fn http_1_1_without_a_host_or_with_two_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     for request in [
         "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
         "GET /v2/\r\n\r\n",
@@ -506,7 +506,7 @@ async fn what_is_not_http_is_refused() {
 }
 
 #[tokio::test]
-async fn a_head_of_300_kb_is_refused_before_it_is_whole() {
+async fn a_head_of_300_kb_is_refused_before_it_is_complete() {
     let world = World::new();
     for head in [
         format!(
@@ -517,7 +517,7 @@ async fn a_head_of_300_kb_is_refused_before_it_is_whole() {
         format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n{}", "X: x\r\n".repeat(50 << 10)),
     ] {
         let mut client = world.connect();
-        // It gets to send it all, so that it gets to read.
+        // The client can send everything, so that it then reads the answer.
         assert!(client.try_send(head.as_bytes()).await);
 
         client.answer().await.assert_refusal(431);
@@ -541,7 +541,7 @@ async fn the_lines_of_a_head_are_counted_by_the_registry() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_requests_that_were_none_comes_after_their_answers() {
+async fn a_refusal_is_sent_after_the_answers_to_earlier_requests() {
     let world = World::new();
     let mut client = world.connect();
     assert_eq!(
@@ -554,7 +554,7 @@ async fn a_refusal_after_requests_that_were_none_comes_after_their_answers() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_its_own_rules_keeps_what_was_good() {
+async fn the_valid_part_of_a_malformed_body_is_kept() {
     let world = World::new();
     let upload = world.upload().await;
     for chunk in ["zz\r\n", "-1\r\n", "5\r\n01234XX", "fffffffffffffffff\r\n"] {
@@ -567,7 +567,7 @@ async fn a_body_that_breaks_its_own_rules_keeps_what_was_good() {
         let answer = client.answer().await;
         assert_eq!(answer.status(), 400, "{chunk}: {answer:?}");
         assert!(answer.body.contains("SIZE_INVALID"), "{chunk}: {answer:?}");
-        // Those who are still sending get to see that.
+        // A client that is still sending receives the answer.
         assert!(client.try_send(&[b'x'; 256 << 10]).await, "{chunk}");
         client.0.shutdown().await.unwrap();
         assert_eq!(client.closed().await, "", "{chunk}");

@@ -18,18 +18,18 @@ pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error + Send + Sync
     Ok(file)
 }
 
-/// Returns remarks on the rules. `users` can log in; nobody can if it is `None`.
-pub(crate) fn remarks(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
-    let mut remarks: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
+/// Returns notices about the rules. `users` can log in; nobody can if it is `None`.
+pub(crate) fn notices(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
+    let mut notices: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
     match users {
-        Some(users) => remarks.extend(absent::warnings(rules, &users.snapshot())),
-        None if rules.need_logins() => remarks.push(
+        Some(users) => notices.extend(absent::warnings(rules, &users.snapshot())),
+        None if rules.need_logins() => notices.push(
             "they distinguish users, but nobody can log in here: only rules for `everyone` and `anonymous` apply; to let users log in, set --htpasswd FILE"
                 .into(),
         ),
         None => {}
     }
-    remarks
+    notices
 }
 
 /// Follows the file of the rules.

@@ -289,14 +289,14 @@ impl Access {
             _ => None,
         };
         if let Some(rules) = &rules {
-            let remarks = match &users {
-                Users::None => access::remarks(&rules.rules(), None),
-                Users::File(users) => access::remarks(&rules.rules(), Some(users)),
+            let notices = match &users {
+                Users::None => access::notices(&rules.rules(), None),
+                Users::File(users) => access::notices(&rules.rules(), Some(users)),
                 // Only the host knows who can log in.
                 Users::Host(_) => Vec::new(),
             };
-            for remark in remarks {
-                tracing::warn!("access rules: {remark}");
+            for notice in notices {
+                tracing::warn!("access rules: {notice}");
             }
         }
         Ok(Self {

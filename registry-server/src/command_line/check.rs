@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-/// Prints the effective configuration, and what is remarkable in it.
+/// Prints the effective configuration, and the notices about it.
 ///
 /// Checks that the files of users and rules can be read. A file of users that the server would create may be missing.
 pub(crate) fn run(file: Option<PathBuf>) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -22,21 +22,21 @@ pub(crate) fn run(file: Option<PathBuf>) -> Result<(), Box<dyn Error + Send + Sy
     }
     let login = config.settings.login.as_ref();
     let users = users::open(login.filter(|login| !login.autocreate))?;
-    let mut remarks = config.notices().len();
+    let mut notices = config.notices().len();
     if let Some(path) = &config.settings.access {
         let rules = access::open(path)?.rules();
         // What a file of users will hold that the server makes is not known.
         if users.is_some() || login.is_none() {
-            for remark in access::remarks(&rules, users.as_ref()) {
-                writeln!(err, "access rules: {}", printable::Line(remark))?;
-                remarks += 1;
+            for notice in access::notices(&rules, users.as_ref()) {
+                writeln!(err, "access rules: {}", printable::Line(notice))?;
+                notices += 1;
             }
         }
     }
-    match remarks {
+    match notices {
         0 => {}
-        1 => writeln!(err, "1 remark above; it does not prevent a start")?,
-        remarks => writeln!(err, "{remarks} remarks above; they do not prevent a start")?,
+        1 => writeln!(err, "1 notice above; it does not prevent a start")?,
+        notices => writeln!(err, "{notices} notices above; they do not prevent a start")?,
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Config {
         }
     }
 
-    /// Returns what is remarkable and prevents no start, for example keys without effect.
+    /// Returns the notices about the configuration, for example keys without effect. They prevent no start.
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices

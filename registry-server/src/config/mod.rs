@@ -1,6 +1,6 @@
 //! The configuration: registry:2's file, its environment and the command line become [`Settings`].
 //!
-//! - [`load`] reads the file, and reports everything that is wrong or remarkable.
+//! - [`load`] reads the file, and reports all problems and notices.
 //! - [`overlay`] merges the file, then the environment, then the flags into a tree of values, each with its origin.
 //! - [`keys`] is the table of all keys.
 //! - [`settings`] lists the values to read, and [`reader`] reads them from the tree.

@@ -1,9 +1,9 @@
-//! Remarks on a configuration that can be used.
+//! Notices about a configuration that can be used.
 
 use super::value::Origin;
 use std::fmt;
 
-/// Remark on a configuration that can be used.
+/// Message about a configuration that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     origin: Origin,

@@ -282,7 +282,7 @@ impl<'a> Section<'_, 'a> {
             .iter()
             .filter(|(name, _)| !read.contains(name))
             .map(|(name, value)| {
-                let message = format!("{}: there is no such key; ignored", self.at(name));
+                let message = format!("{}: unknown key, ignored", self.at(name));
                 Notice::new(value.origin.clone(), message)
             })
             .collect()

@@ -96,17 +96,17 @@ impl Unknown {
     pub(super) fn told(&self, shown: impl Fn(&[&str]) -> String) -> String {
         let section: Vec<&str> = self.section.iter().map(String::as_str).collect();
         let told = match (self.protects, section.as_slice()) {
-            (true, ["auth"]) => "there is no such way to log in",
-            (true, ["storage"]) if !self.is_meant_beside_drivers() => "there is no such storage",
+            (true, ["auth"]) => "unknown authentication method",
+            (true, ["storage"]) if !self.is_meant_beside_drivers() => "unknown storage driver",
             (true, ["storage"] | ["storage", "filesystem"]) => {
-                "there is no such key, and the server does not start, as images may be meant to be kept elsewhere"
+                "unknown key; the server does not start, because the key may name the place of the images"
             }
-            (true, _) => "there is no such key, and the server does not start without what it may protect",
-            (false, _) => "there is no such key; ignored",
+            (true, _) => "unknown key; the server does not start, because the key may protect the registry",
+            (false, _) => "unknown key, ignored",
         };
         if let Some(meant) = &self.meant {
             let meant: Vec<&str> = meant.iter().map(String::as_str).collect();
-            return format!("{told}, did you mean `{}`?", shown(&meant));
+            return format!("{told}; did you mean `{}`?", shown(&meant));
         }
         if !self.protects {
             return told.to_owned();
@@ -118,7 +118,7 @@ impl Unknown {
             .filter(|path| !matches!(keys::find(path), Known::Key(key) if key.role == Role::Refused))
             .map(|path| format!("`{}`", shown(&path)))
             .collect();
-        format!("{told}; what there is: {}", names.join(", "))
+        format!("{told}; expected one of: {}", names.join(", "))
     }
 
     /// Returns true if the name resembles a key of `storage` that is no storage, such as `delete`.

@@ -108,7 +108,7 @@ fn variables_that_mean_nothing_are_told_and_passed_over() {
         "REGISTRY_",
     ] {
         let told = notices(LEAST, &[(name, "tcp://10.0.0.1:5000")]);
-        assert_eq!(told, [format!("{name}: there is no such key; ignored")]);
+        assert_eq!(told, [format!("{name}: unknown key, ignored")]);
     }
     for name in [
         "REGISTRY_CONFIGURATION_PATH",
@@ -132,7 +132,7 @@ fn a_variable_that_is_almost_a_key_is_told_with_the_key() {
         ),
     ] {
         let told = notices(LEAST, &[(name, "x")]);
-        let expected = format!("{name}: there is no such key; ignored, did you mean `{meant}`?");
+        let expected = format!("{name}: unknown key, ignored; did you mean `{meant}`?");
         assert_eq!(told, [expected]);
     }
 }

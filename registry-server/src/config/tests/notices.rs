@@ -67,7 +67,7 @@ fn what_nobody_misses_is_no_warning() {
     assert_eq!(config.notices.len(), 3);
     assert_eq!(
         warnings,
-        ["http.adr: there is no such key; ignored, did you mean `http.addr`?"]
+        ["http.adr: unknown key, ignored; did you mean `http.addr`?"]
     );
 }
 
@@ -118,13 +118,13 @@ fn unknown_and_needless_keys_are_told_with_their_place() {
     assert_eq!(told.len(), 4, "{told:#?}");
     assert_eq!(
         told[0],
-        "config.yml:6: http.adr: there is no such key; ignored, did you mean `http.addr`?"
+        "config.yml:6: http.adr: unknown key, ignored; did you mean `http.addr`?"
     );
     assert!(told[1].starts_with("config.yml:7: http.secret: accepted without effect: "));
     assert!(
         told[2].starts_with("config.yml:9: redis: accepted without effect: ")
             || told[2].starts_with("config.yml:8: redis: accepted")
     );
-    assert_eq!(told[3], "config.yml:10: ui: there is no such key; ignored");
+    assert_eq!(told[3], "config.yml:10: ui: unknown key, ignored");
     assert!(!told.concat().contains("s3cret"));
 }

@@ -36,15 +36,12 @@ fn no_server_protects_less_than_somebody_wrote() {
         ),
     ] {
         let error = load(&format!("{LEAST}{lines}\n"), &[]).unwrap_err();
-        let line = error
-            .lines()
-            .find(|line| line.contains(": there is no such "))
-            .unwrap();
+        let line = error.lines().find(|line| line.contains(": unknown ")).unwrap();
         assert!(
             line.starts_with(&format!("configuration error: config.yml:5: {key}: ")),
             "{line}"
         );
-        assert!(line.ends_with(&format!(", did you mean `{meant}`?")), "{line}");
+        assert!(line.ends_with(&format!("; did you mean `{meant}`?")), "{line}");
     }
     let read_only = "storage: {filesystem: , maintenance: {read-only: {enabled: true}}}\nversion: 0.1\n";
     let error = load(read_only, &[]).unwrap_err();
@@ -69,11 +66,11 @@ fn no_server_protects_less_than_somebody_wrote() {
     ] {
         let error = load(LEAST, &[(name, "x")]).unwrap_err();
         assert!(
-            error.starts_with(&format!("configuration error: {name}: there is no such ")),
+            error.starts_with(&format!("configuration error: {name}: unknown ")),
             "{error}"
         );
         assert!(
-            error.ends_with(&format!(", did you mean `REGISTRY_{meant}`?")),
+            error.ends_with(&format!("; did you mean `REGISTRY_{meant}`?")),
             "{error}"
         );
     }
@@ -96,12 +93,12 @@ fn where_nothing_is_ignored_what_there_is_is_told() {
         &[],
     )
     .unwrap_err();
-    let expected = "config.yml:5: auth.htpasswd.file: there is no such key, and the server does not start without what it \
-                    may protect; what there is: `auth.htpasswd.path`, `auth.htpasswd.realm`, `auth.htpasswd.autocreate`, \
+    let expected = "config.yml:5: auth.htpasswd.file: unknown key; the server does not start, because the key may \
+                    protect the registry; expected one of: `auth.htpasswd.path`, `auth.htpasswd.realm`, `auth.htpasswd.autocreate`, \
                     `auth.htpasswd.formats`";
     assert!(error.ends_with(expected), "{error}");
     let error = load(LEAST, &[("REGISTRY_AUTH_USERS", "/users")]).unwrap_err();
-    let expected = "REGISTRY_AUTH_USERS: there is no such way to log in; what there is: `REGISTRY_AUTH_NONE`, \
+    let expected = "REGISTRY_AUTH_USERS: unknown authentication method; expected one of: `REGISTRY_AUTH_NONE`, \
                     `REGISTRY_AUTH_HTPASSWD`";
     assert!(error.ends_with(expected), "{error}");
 }
@@ -130,55 +127,56 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
         (
             "{floppy: {drive: a}}",
             none,
-            "config.yml:2: storage.floppy: there is no such storage; what there is: `storage.filesystem`, `storage.inmemory`",
+            "config.yml:2: storage.floppy: unknown storage driver; expected one of: `storage.filesystem`, \
+             `storage.inmemory`",
         ),
         (
             "floppy",
             none,
-            "config.yml:2: storage.floppy: there is no such storage; ",
+            "config.yml:2: storage.floppy: unknown storage driver; ",
         ),
         (
             "{filesytem: {rootdirectory: /data}}",
             none,
-            "storage.filesytem: there is no such storage, did you mean `storage.filesystem`?",
+            "storage.filesytem: unknown storage driver; did you mean `storage.filesystem`?",
         ),
         (
             "{Filesystem: {rootdirectory: /data}}",
             none,
-            "storage.Filesystem: there is no such storage, did you mean `storage.filesystem`?",
+            "storage.Filesystem: unknown storage driver; did you mean `storage.filesystem`?",
         ),
         (
             "{filesystem: {rootdirectory: /data}, delet: {enabled: true}}",
             none,
-            "storage.delet: there is no such key, and the server does not start, as images may be meant to be kept \
-             elsewhere, did you mean `storage.delete`?",
+            "storage.delet: unknown key; the server does not start, because the key may name the place of the \
+             images; did you mean `storage.delete`?",
         ),
         (
             "{filesystem: {rootdir: /data}}",
             none,
-            "storage.filesystem.rootdir: there is no such key, and the server does not start, as images may be meant to \
-             be kept elsewhere, did you mean `storage.filesystem.rootdirectory`?",
+            "storage.filesystem.rootdir: unknown key; the server does not start, because the key may name the place \
+             of the images; did you mean `storage.filesystem.rootdirectory`?",
         ),
         (
             "{filesystem: {path: /data}}",
             none,
-            "storage.filesystem.path: there is no such key, and the server does not start, as images may be meant to be \
-             kept elsewhere; what there is: `storage.filesystem.rootdirectory`, ",
+            "storage.filesystem.path: unknown key; the server does not start, because the key may name the place of \
+             the images; expected one of: `storage.filesystem.rootdirectory`, ",
         ),
         (
             "filesystem",
             &[("REGISTRY_STORAGE", "floppy")],
-            "REGISTRY_STORAGE: storage.floppy: there is no such storage",
+            "REGISTRY_STORAGE: storage.floppy: unknown storage driver",
         ),
         (
             "filesystem",
             &[("REGISTRY_STORAGE_FLOPPY_DRIVE", "a")],
-            "REGISTRY_STORAGE_FLOPPY_DRIVE: there is no such storage; what there is: `REGISTRY_STORAGE_FILESYSTEM`, ",
+            "REGISTRY_STORAGE_FLOPPY_DRIVE: unknown storage driver; expected one of: `REGISTRY_STORAGE_FILESYSTEM`, ",
         ),
         (
             "filesystem",
             &[("REGISTRY_STORAGE_FILESYTEM_ROOTDIRECTORY", "/data")],
-            "there is no such storage, did you mean `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`?",
+            "unknown storage driver; did you mean `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`?",
         ),
         (
             "filesystem",
@@ -190,7 +188,7 @@ fn nothing_is_kept_in_another_place_than_somebody_wrote() {
         assert!(error.contains(expected), "{storage}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
         let offered = error
-            .rsplit_once("what there is: ")
+            .rsplit_once("expected one of: ")
             .map_or("", |(_, names)| names);
         let aside = ["delete", "maintenance", "cache", "DELETE", "MAINTENANCE", "CACHE"];
         assert!(
@@ -371,12 +369,12 @@ fn certificates_that_are_set_to_nothing_are_told() {
 fn a_login_that_is_misspelled_is_refused_and_not_left_out() {
     let error = load(&format!("{LEAST}auth:\n  htpaswd:\n    path: /x\n"), &[]).unwrap_err();
     assert!(
-        error.contains("config.yml:6: auth.htpaswd: there is no such way to log in"),
+        error.contains("config.yml:6: auth.htpaswd: unknown authentication method"),
         "{error}"
     );
     let error = load(LEAST, &[("REGISTRY_AUTH", "ldap")]).unwrap_err();
     assert!(
-        error.contains("REGISTRY_AUTH: auth.ldap: there is no such way to log in"),
+        error.contains("REGISTRY_AUTH: auth.ldap: unknown authentication method"),
         "{error}"
     );
 }

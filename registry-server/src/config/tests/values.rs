@@ -55,7 +55,7 @@ fn a_check_that_cannot_be_made_is_a_problem_with_its_place() {
             &[]
         ),
         [
-            "config.yml:5: health.file[0].every: there is no such key; ignored",
+            "config.yml:5: health.file[0].every: unknown key, ignored",
             "config.yml:5: health: no effect without `http.debug.addr`, because only the debug listener reports the checks",
         ]
     );

@@ -54,9 +54,9 @@ fn problems_end_the_process_with_their_place() {
     assert_eq!(status.code(), Some(0), "{said}");
     for line in [
         "# REGISTRY_HTTP_ADDR",
-        "REGISTRY_TITLE: there is no such key; ignored",
+        "REGISTRY_TITLE: unknown key, ignored",
         "http.secret: accepted without effect",
-        " remarks above; they do not prevent a start",
+        " notices above; they do not prevent a start",
     ] {
         assert!(said.contains(line), "{line} is missing in {said}");
     }
@@ -146,7 +146,7 @@ fn check_tells_users_that_there_are_not() {
         said.contains("rule 1 is about the user `anne`, and there is no such user in the htpasswd file"),
         "{said}"
     );
-    assert!(said.contains("1 remark above"), "{said}");
+    assert!(said.contains("1 notice above"), "{said}");
 }
 
 fn a_file_in_the_place_of_the_directory_is_named() {

@@ -9,6 +9,7 @@ use crate::{
     error::{Context as _, FsError},
     names::read_dir,
     store::Store,
+    stored_file,
 };
 use registry_core::{RepositoryName, UploadId};
 use std::{fs, io::ErrorKind};
@@ -55,6 +56,7 @@ impl Store {
     fn read_records(&self) -> Result<(), FsError> {
         let directory = self.layout.session_records();
         let entries = read_dir(&directory).if_there("list", &directory)?;
+        self.pauses.reach("session records: listed");
         for entry in entries.into_iter().flatten() {
             let name = entry.at("list", &directory)?.file_name();
             if let Some(id) = name.to_str().and_then(|name| UploadId::parse(name).ok()) {
@@ -66,12 +68,13 @@ impl Store {
 
     fn read_record(&self, id: &UploadId) {
         let path = self.layout.session_record(id);
-        let Ok(content) = fs::read_to_string(&path) else {
-            // It may have gone; else the walk finds the session.
+        let Ok(content) = stored_file::read(&path) else {
+            // If the session exists, the walk finds it.
             return;
         };
-        let Ok(repository) = RepositoryName::parse(&content) else {
-            // What a loss of power has left.
+        let repository = std::str::from_utf8(&content).ok();
+        let Some(repository) = repository.and_then(|name| RepositoryName::parse(name).ok()) else {
+            // A power loss can leave a record without its content.
             self.remove_record(id);
             return;
         };
@@ -93,16 +96,15 @@ mod tests {
         storage::{NewUpload, Page, Seen},
     };
     use rustix::{
-        fs::{CWD, FileType, Mode, OFlags},
+        fs::{CWD, FileType, Mode, mknodat},
         io::Errno,
     };
     use std::{
-        io::Write as _,
-        os::unix::fs::OpenOptionsExt as _,
+        sync::mpsc,
         time::{Duration, SystemTime},
     };
     use tempfile::TempDir;
-    use tokio::runtime::Builder;
+    use tokio::{runtime::Builder, sync::oneshot};
 
     fn name(text: &str) -> RepositoryName {
         RepositoryName::parse(text).unwrap()
@@ -321,37 +323,44 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             let storage = FsStorage::open(root.path()).unwrap();
-            let before = open(&storage, "a").await;
+            open(&storage, "a").await;
             let storage = reopened(&root, storage).await;
-            // Reading it takes until somebody writes to it.
-            let record = storage.store().layout.session_record(&before);
-            fs::remove_file(&record).unwrap();
-            rustix::fs::mknodat(CWD, &record, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            let (begun, is_begun) = oneshot::channel();
+            let (go_on, goes_on) = mpsc::channel::<()>();
+            storage.store().pauses.at("session records: listed", move || {
+                begun.send(()).unwrap();
+                goes_on.recv().unwrap();
+            });
             let listing: Vec<_> = (0..8)
                 .map(|_| {
                     let storage = storage.clone();
                     tokio::spawn(async move { uploading(&storage).await })
                 })
                 .collect();
-            let mut opening_for_writing = fs::File::options();
-            let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
-            opening_for_writing.write(true).custom_flags(at_once);
-            let mut writing = loop {
-                // There is none to write to before somebody reads.
-                match opening_for_writing.open(&record) {
-                    Ok(open) => break open,
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            };
+            is_begun.await.unwrap();
 
             open(&storage, "b").await;
             assert!(listing.iter().all(|listing| !listing.is_finished()));
 
-            writing.write_all(b"a").unwrap();
-            drop(writing);
+            go_on.send(()).unwrap();
             for listing in listing {
                 assert_eq!(listing.await.unwrap(), ["a", "b"]);
             }
         });
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_place_of_a_record_blocks_no_thread_and_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let id = open(&storage, "a").await;
+        let storage = reopened(&root, storage).await;
+        let record = storage.store().layout.session_record(&id);
+        fs::remove_file(&record).unwrap();
+        mknodat(CWD, &record, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+
+        assert_eq!(uploading(&storage).await, ["a"]);
+
+        assert!(fs::metadata(&record).unwrap().is_file());
     }
 }

@@ -1,4 +1,4 @@
-//! Application log on standard error, with registry:2's lines as text or JSON.
+//! Application log on standard error, written by a thread of its own, with registry:2's lines as text or JSON.
 //!
 //! - `text` is short and coloured on a terminal, and otherwise the same as `logfmt`.
 //! - `logfmt` is `time=… level=… msg=…` with `key=value` pairs, as registry:2 writes it.
@@ -7,6 +7,7 @@
 //! Text from clients is quoted, and characters that are not [visible](printable::is_seen) are escaped. An event is
 //! therefore always a single line.
 
+use super::log_queue::LogQueue;
 use crate::{
     config::{Format, Log},
     printable,
@@ -14,7 +15,7 @@ use crate::{
 use serde_json::{Map, Value};
 use std::{
     fmt,
-    io::{self, IsTerminal as _, Write},
+    io::{self, IsTerminal as _},
     time::SystemTime,
 };
 use tracing::{
@@ -28,7 +29,9 @@ use tracing_subscriber::{
 };
 
 /// Sets up the log of this process. `RUST_LOG` adds directives, for example levels of modules.
-pub(crate) fn start(log: &Log) {
+///
+/// Returns a guard. Dropping it waits until all lines are written, at most for a short time.
+pub(crate) fn start(log: &Log) -> io::Result<Written> {
     let filter = EnvFilter::builder()
         .with_default_directive(Directive::from(log.level))
         .from_env_lossy();
@@ -37,10 +40,33 @@ pub(crate) fn start(log: &Log) {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         lines.style = Style::People { colours };
     }
-    tracing_subscriber::registry().with(filter).with(lines).init();
+    let of_lost = lines.clone();
+    let queue = LogQueue::start(io::stderr(), move |lost| of_lost.of_lost(lost))?;
+    let written = Written(queue.clone());
+    let layer = Queued { lines, queue };
+    tracing_subscriber::registry().with(filter).with(layer).init();
+    Ok(written)
 }
 
-/// Formatter that writes each event as a line.
+/// Guard of the log, which waits for the last lines when it is dropped.
+#[derive(Debug)]
+#[must_use = "lines that are not written yet are lost"]
+pub(crate) struct Written(LogQueue);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
+/// Layer that formats each event as a line, and queues it.
+struct Queued {
+    lines: Lines,
+    queue: LogQueue,
+}
+
+/// Formatter that renders each event as a line.
+#[derive(Clone)]
 struct Lines {
     style: Style,
     /// Fields of `log.fields`, which every line carries.
@@ -74,6 +100,15 @@ impl Lines {
                 .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
                 .collect(),
         }
+    }
+
+    /// Returns the line about lost lines.
+    fn of_lost(&self, lost: u64) -> String {
+        let message = "standard error is not read fast enough: lines of the log are lost";
+        let fields = Fields(vec![("message", message.into()), ("lost", lost.into())]);
+        let mut line = self.line(&timestamp(SystemTime::now()), Level::WARN, fields);
+        line.push('\n');
+        line
     }
 
     fn line(&self, time: &str, level: Level, event: Fields) -> String {
@@ -145,7 +180,7 @@ const fn colour(level: Level, colours: bool) -> (&'static str, &'static str) {
     (on, "\x1b[0m")
 }
 
-impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Lines {
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Queued {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
@@ -175,10 +210,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Lines {
         }
         event.record(&mut fields);
         let time = timestamp(SystemTime::now());
-        let mut line = self.line(&time, *event.metadata().level(), fields);
+        let mut line = self.lines.line(&time, *event.metadata().level(), fields);
         line.push('\n');
-        // In one write, so that lines never mix; nobody is left to tell if standard error is gone.
-        _ = io::stderr().lock().write_all(line.as_bytes());
+        self.queue.push(line);
     }
 }
 

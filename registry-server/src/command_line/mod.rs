@@ -12,6 +12,7 @@ mod files;
 mod health;
 mod htpasswd;
 mod log;
+mod log_queue;
 mod prompt;
 mod serve;
 mod sources;

@@ -54,7 +54,7 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     });
     let config = Config::load(sources)?;
     let settings = &config.settings;
-    log::start(&settings.log);
+    let written = log::start(&settings.log)?;
     for notice in config.notices() {
         notice.log();
     }
@@ -76,6 +76,8 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     if let Some(stopped) = ended? {
         stopped.finish_log();
     }
+    // Before anything else is written to standard error.
+    drop(written);
     Ok(())
 }
 

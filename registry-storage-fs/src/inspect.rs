@@ -123,7 +123,7 @@ impl Store {
     ) -> Result<Listing<SeenTag>> {
         let mut found = Vec::new();
         for tag in self.tag_names(repository, page.after)? {
-            // One more than the page says that there is more.
+            // One item beyond the page shows that there are more.
             if found.len() > page.limit {
                 break;
             }
@@ -157,7 +157,7 @@ impl Store {
     ) -> Result<Listing<Tag>> {
         let mut found = Vec::new();
         for tag in tags {
-            // One more than the page says that there is more.
+            // One item beyond the page shows that there are more.
             if found.len() > page.limit {
                 break;
             }
@@ -218,7 +218,7 @@ where
                 Ok(item) => found.extend(item.map(Seen::Whole)),
                 Err(error) => found.push(unreadable(key, &error)),
             }
-            // One more than the page says that there is more.
+            // One item beyond the page shows that there are more.
             if found.len() > limit {
                 return Ok(Listing::first(limit, found));
             }

@@ -25,7 +25,7 @@ impl Store {
         }
         let mut tags = Vec::new();
         for tag in self.tag_names(repository, page.after)? {
-            // One more than the page says that there is more.
+            // One item beyond the page shows that there are more.
             if tags.len() > page.limit {
                 break;
             }

@@ -26,7 +26,7 @@ impl FsStorage {
     pub(crate) async fn find_uploads(&self) -> Result<()> {
         let mut unread = self.store().open_uploads.unread.lock().await;
         if unread.records || !unread.directories.is_empty() {
-            // It stays as it is if this future is dropped.
+            // Cloned, so that nothing is lost if this future is dropped.
             let Unread { records, directories } = unread.clone();
             *unread = self
                 .apart(move |store| Unread {
@@ -47,7 +47,7 @@ impl Store {
         id: UploadId,
         open: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        // Until it is there nobody may take it for one that is gone.
+        // While it is opened, its missing directory must not count as its end.
         let _opening = self.uploads.try_lock(id);
         self.open_uploads.known().add(repository, id);
         self.record(repository, &id);
@@ -101,7 +101,7 @@ impl Store {
     pub(crate) fn uploading(&self, page: &Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
         let mut found = Vec::new();
         let mut after = page.after.cloned();
-        // One more than the page says that there is more.
+        // One item beyond the page shows that there are more.
         while found.len() <= page.limit {
             let next = self.open_uploads.known().next(after.as_ref()).cloned();
             let Some(repository) = next else {
@@ -138,7 +138,7 @@ impl Store {
     /// Forgets a known session whose directory is gone.
     pub(crate) fn drop_if_ended(&self, repository: &RepositoryName, id: UploadId) -> Result<(), FsError> {
         let directory = self.layout.upload(repository, &id).directory;
-        // Nobody is opening it, and it has not just been.
+        // No other operation is opening it.
         if let Some(_nobody) = self.uploads.try_lock(id)
             && fs::symlink_metadata(&directory)
                 .if_there("read the metadata of", &directory)?
@@ -171,12 +171,12 @@ impl Store {
 
     /// Ends a session if its state is still as in `seen` and nothing uses it.
     pub(crate) fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
-        // Held until the session is gone.
+        // Held until the session has ended.
         let Some(_lock) = self.uploads.try_lock(seen.id) else {
             return Ok(false);
         };
         match self.load(repository, &seen.id)? {
-            // Also one that clients are not shown any more.
+            // Also a session that is hidden from clients.
             Some(session) if session.state().version == seen.version => {
                 Ok(self.end_upload(repository, session.directory())?)
             }

@@ -40,7 +40,7 @@ impl Store {
 }
 
 impl Search<'_> {
-    /// Returns true if the directory of this name contains anything, or did at the start.
+    /// Returns true if the directory of this name contains anything, or did when it was listed.
     fn visit(&mut self, directory: &Path, name: &str) -> bool {
         let Some(entries) = self.entries(directory, directory) else {
             return true;

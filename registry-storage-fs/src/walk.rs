@@ -28,7 +28,7 @@ pub(crate) enum Whom {
     /// Clients: directories that somebody made unreadable are left out, so that one repository does not hide all
     /// others. A failing disk fails the listing.
     Readers,
-    /// Whoever decides about deletions: a directory that cannot be read is an item of its own.
+    /// Maintenance, which decides about deletions: an unreadable directory is an item of its own.
     Inspection,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns true if the page is full, with one more item that says that there are more.
+    /// Returns true if the page is full, with one item beyond it, which shows that there are more.
     const fn is_full(&self) -> bool {
         self.limit == 0 || self.found.len() > self.limit
     }

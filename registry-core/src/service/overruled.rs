@@ -1,12 +1,12 @@
-//! [`Overruled`]: response that a listener sends in place of the router's.
+//! [`Overruled`]: response that a listener sends in place of the service's.
 
 use http::StatusCode;
 use std::sync::{Arc, OnceLock};
 
-/// Answer of a listener in place of the router's, for logs and metrics that are layers around the router.
+/// Answer of a listener in place of the service's, for logs and metrics that are layers of the service.
 ///
 /// The listener puts one into the extensions of each request. It records there what it has answered instead, such as 408 to
-/// a client whose body stopped arriving. The record is final by the time the router's answer is dropped.
+/// a client whose body stopped arriving. The record is final before the service's answer is dropped.
 ///
 /// ```
 /// use registry_core::service::Overruled;
@@ -26,7 +26,7 @@ impl Overruled {
         let _ = self.0.set((status, sent));
     }
 
-    /// Returns the status of the listener's answer; `None` if the router's counts.
+    /// Returns the status of the listener's answer; `None` if the service's counts.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.get().map(|(status, _)| *status)

@@ -105,9 +105,7 @@ impl Session {
     }
 
     fn conflict(&self) -> StorageError {
-        StorageError::UploadConflict {
-            offset: self.offset(),
-        }
+        StorageError::upload_conflict(self.offset())
     }
 
     fn state(&self, id: UploadId) -> UploadState {
@@ -224,7 +222,7 @@ impl Storage for Database {
             None => 0..size,
             Some(part) => part
                 .resolve(size)
-                .ok_or(StorageError::RangeUnsatisfiable { size })?,
+                .ok_or_else(|| StorageError::range_unsatisfiable(size))?,
         };
         let in_memory = |offset| usize::try_from(offset).map_err(|_| StorageError::internal("too large"));
         let part = bytes.slice(in_memory(range.start)?..in_memory(range.end)?);

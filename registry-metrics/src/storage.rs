@@ -295,6 +295,7 @@ label! {
         ReadOnly: "read_only",
         Unavailable: "unavailable",
         Full: "full",
+        Denied: "denied",
         Internal: "internal",
     }
 }
@@ -312,7 +313,8 @@ impl Kind {
             StorageError::Unsupported(_) => Self::Unsupported,
             StorageError::ReadOnly => Self::ReadOnly,
             StorageError::Unavailable { .. } => Self::Unavailable,
-            StorageError::Full { .. } | StorageError::OutOfFiles { .. } => Self::Full,
+            StorageError::Full { .. } => Self::Full,
+            StorageError::Denied { .. } => Self::Denied,
             // Internal errors, and variants that the contract adds until they get a name here.
             _ => Self::Internal,
         }

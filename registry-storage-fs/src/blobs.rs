@@ -71,7 +71,7 @@ impl Store {
             None => 0..info.size,
             Some(range) => range
                 .resolve(info.size)
-                .ok_or(StorageError::RangeUnsatisfiable { size: info.size })?,
+                .ok_or_else(|| StorageError::range_unsatisfiable(info.size))?,
         };
         // A hint for the kernel: reads from the disk also read the following bytes.
         let _ = rustix::fs::fadvise(&file, range.start, None, rustix::fs::Advice::Sequential);

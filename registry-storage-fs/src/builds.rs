@@ -67,10 +67,10 @@ impl<T: Send + Sync + 'static> Builds<T> {
         let outcome = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref());
         match outcome {
             Some(Ok(value)) => Ok(Arc::clone(value)),
-            Some(Err(error)) => Err(StorageError::Internal {
-                context: format!("cannot read all of the repository {repository}: {error}"),
-                source: Some(Arc::clone(error).into()),
-            }),
+            Some(Err(error)) => Err(StorageError::failed(
+                format!("cannot read all of the repository {repository}: {error}"),
+                Arc::clone(error),
+            )),
             None => Err(ended_early()),
         }
     }

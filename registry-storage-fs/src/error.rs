@@ -2,7 +2,7 @@
 //! of opening a directory.
 
 use crate::condition::is_out_of_files;
-use registry_core::storage::StorageError;
+use registry_core::storage::{Resource, StorageError};
 use rustix::io::Errno;
 use std::{
     io,
@@ -61,15 +61,10 @@ impl From<FsError> for StorageError {
     fn from(error: FsError) -> Self {
         let context = error.to_string();
         if let Some(replaced) = error.source.get_ref().filter(|source| source.is::<Replaced>()) {
-            return Self::Unavailable {
-                context: format!("{context}: {replaced}"),
-            };
+            return Self::unavailable(format!("{context}: {replaced}"), None, None);
         }
         if error.lacks_files {
-            return Self::OutOfFiles {
-                context,
-                source: error.source.into(),
-            };
+            return Self::full(Resource::Files, context, error.source);
         }
         Self::io(context, error.source)
     }

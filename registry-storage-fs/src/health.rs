@@ -6,7 +6,7 @@ use crate::{
     store::{FsStorage, Store},
 };
 use async_trait::async_trait;
-use registry_core::storage::{Result, Space, StorageError, StorageHealth};
+use registry_core::storage::{Resource, Result, Space, StorageError, StorageHealth};
 use std::fs;
 
 #[async_trait]
@@ -34,9 +34,9 @@ impl Store {
             return Ok(());
         }
         let free = self.space()?.bytes_free;
-        require(free, self.min_free, announced).map_err(|low| StorageError::Full {
-            context: format!("cannot accept an upload in {}", self.layout.top().display()),
-            source: low.into(),
+        require(free, self.min_free, announced).map_err(|low| {
+            let context = format!("cannot accept an upload in {}", self.layout.top().display());
+            StorageError::full(Resource::Bytes, context, low)
         })
     }
 

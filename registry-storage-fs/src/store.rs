@@ -132,10 +132,9 @@ impl FsStorage {
             let _ = done.send(span.in_scope(|| work(&store)));
         });
         spawned.map_err(|source| StorageError::io("cannot start a thread", source))?;
-        result.await.map_err(|source| StorageError::Internal {
-            context: "a storage operation did not run to its end".into(),
-            source: Some(source.into()),
-        })
+        result
+            .await
+            .map_err(|source| StorageError::failed("a storage operation did not run to its end", source))
     }
 
     /// Does the same as [`blocking`](Self::blocking) for work that writes, provided that the directory is still the

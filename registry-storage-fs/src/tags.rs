@@ -150,9 +150,6 @@ fn admit(tag: &Tag, current: Option<Digest>, expect: TagExpect) -> Result<()> {
     if expect.admits(current.as_ref()) {
         Ok(())
     } else {
-        Err(StorageError::TagConflict {
-            tag: tag.clone(),
-            current,
-        })
+        Err(StorageError::tag_conflict(tag.clone(), current))
     }
 }

@@ -93,10 +93,8 @@ impl Store {
     pub(crate) fn open_upload(&self, repository: &RepositoryName, new: &NewUpload) -> Result<UploadState> {
         self.require_room(new.size.unwrap_or(0))?;
         let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|source| StorageError::Internal {
-            context: "cannot generate the id of an upload session".into(),
-            source: Some(source.into()),
-        })?;
+        getrandom::fill(&mut random)
+            .map_err(|source| StorageError::failed("cannot generate the id of an upload session", source))?;
         let id = UploadId::from_random(random);
         self.recorded(repository, id, || self.open_session(repository, id, new))
     }
@@ -436,10 +434,8 @@ impl Store {
             opened_by: session.opened_by.as_ref().map(Uploader::to_string),
             base: session.base,
         };
-        let record = serde_json::to_vec(&record).map_err(|source| StorageError::Internal {
-            context: "cannot write the record of an upload session".into(),
-            source: Some(source.into()),
-        })?;
+        let record = serde_json::to_vec(&record)
+            .map_err(|source| StorageError::failed("cannot write the record of an upload session", source))?;
         self.disk
             .replace(&session.paths.record(), &record)
             .map_err(ended)?;
@@ -488,7 +484,7 @@ impl Session {
     }
 
     const fn conflict(&self) -> StorageError {
-        StorageError::UploadConflict { offset: self.offset }
+        StorageError::upload_conflict(self.offset)
     }
 
     /// Opens the data for writing, cut to the bytes that count.

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, Storage,
-    storage::{self, Deletion, NewUpload, StorageError, TagExpect},
+    storage::{self, Deletion, NewUpload, Resource, StorageError, TagExpect},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{
@@ -279,7 +279,16 @@ async fn an_upload_without_inodes_leaves_no_directory() {
         let new = NewUpload::hashed_by(Algorithm::Sha256);
         match writer(&storage).open_upload(&repository, new).await {
             Ok(_) => break,
-            Err(error) => assert!(matches!(error, StorageError::OutOfFiles { .. }), "{error:?}"),
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    StorageError::Full {
+                        what: Resource::Files,
+                        ..
+                    }
+                ),
+                "{error:?}"
+            ),
         }
         let made = top(&scarce.disk.at).join("repositories/a");
         assert!(!made.exists(), "{refused}");
@@ -310,7 +319,14 @@ async fn whatever_ends_for_want_of_an_inode_says_so() {
             break;
         }
         for outcome in outcomes {
-            let lacks_inodes = matches!(outcome, Ok(()) | Err(StorageError::OutOfFiles { .. }));
+            let lacks_inodes = matches!(
+                outcome,
+                Ok(())
+                    | Err(StorageError::Full {
+                        what: Resource::Files,
+                        ..
+                    })
+            );
             assert!(lacks_inodes, "{refused}: {outcome:?}");
         }
         refused += 1;
@@ -333,7 +349,16 @@ async fn a_disk_without_inodes_is_not_called_full_of_bytes() {
     let new = NewUpload::hashed_by(Algorithm::Sha256);
     let refused = writer(&storage).open_upload(&a, new).await.unwrap_err();
 
-    assert!(matches!(refused, StorageError::OutOfFiles { .. }), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            StorageError::Full {
+                what: Resource::Files,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("inodes"), "{refused}");
     drop(storage);
     fs::remove_dir_all(top(&disk.at)).unwrap();

@@ -239,7 +239,7 @@ async fn a_session_that_has_become_a_blob_is_not_closed_under_another_digest() {
     let refused = writer(&storage).commit(&repository, state, proof).await;
 
     assert!(
-        matches!(refused, Err(StorageError::UploadConflict { offset: 1000 })),
+        matches!(refused, Err(StorageError::UploadConflict { offset: 1000, .. })),
         "{refused:?}"
     );
 }
@@ -306,7 +306,7 @@ async fn a_session_that_lost_bytes_stands_at_what_is_there() {
     assert_eq!((state.offset, &state.checkpoint), (600, &None));
     let refused = append(&storage, &repository, kept, &bytes.slice(1000..)).await;
     assert!(
-        matches!(refused, Err(StorageError::UploadConflict { offset: 600 })),
+        matches!(refused, Err(StorageError::UploadConflict { offset: 600, .. })),
         "{refused:?}"
     );
 
@@ -519,7 +519,7 @@ async fn a_commit_that_died_after_the_data_had_moved_goes_on() {
     assert_eq!((state.offset, &state.checkpoint), (1000, &kept.checkpoint));
     let refused = append(&storage, &repository, state.clone(), &content(1)).await;
     assert!(
-        matches!(refused, Err(StorageError::UploadConflict { offset: 1000 })),
+        matches!(refused, Err(StorageError::UploadConflict { offset: 1000, .. })),
         "{refused:?}"
     );
 

@@ -14,7 +14,7 @@ use std::{fs, path::Path};
 use support::*;
 
 fn is_unavailable<T>(result: &Result<T>) -> bool {
-    matches!(result, Err(StorageError::Unavailable { context }) if context.contains("_owner"))
+    matches!(result, Err(StorageError::Unavailable { context, .. }) if context.contains("_owner"))
 }
 
 /// Returns the result of every kind of write.

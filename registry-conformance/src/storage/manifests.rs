@@ -221,6 +221,7 @@ pub async fn a_manifest_is_refused_whose_descriptor_lies_about_a_whole_blob(back
             digest,
             stored,
             claimed: told,
+            ..
         }) = refused
         else {
             panic!("{refused:?}");

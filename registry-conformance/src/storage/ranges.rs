@@ -76,7 +76,7 @@ pub async fn a_range_without_bytes_is_refused_with_the_size(backend: Backend) {
             .await;
 
         assert!(
-            matches!(&refused, Err(StorageError::RangeUnsatisfiable { size: told }) if *told == size),
+            matches!(&refused, Err(StorageError::RangeUnsatisfiable { size: told, .. }) if *told == size),
             "{spec:?} of {size}: {refused:?}"
         );
     }

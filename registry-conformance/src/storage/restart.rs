@@ -162,7 +162,7 @@ pub async fn a_sealed_session_stays_sealed(backend: Backend) {
     let found = state_of(&backend.first, &a, &opened.id).await.unwrap();
     let (refused, _) = append(&backend.first, &a, &found, Incoming::whole(&content(2, 1))).await;
     assert!(
-        matches!(refused, Err(StorageError::UploadConflict { offset: 1000 })),
+        matches!(refused, Err(StorageError::UploadConflict { offset: 1000, .. })),
         "{refused:?}"
     );
     let (state, hasher) = writer(&backend.first).rehash(&a, found, hasher).await.unwrap();

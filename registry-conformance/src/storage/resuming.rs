@@ -128,7 +128,7 @@ pub async fn an_append_discards_a_closing_body_whose_commit_is_then_a_conflict(b
     let refused = writer.commit(&a, closing.unwrap(), proof).await;
 
     assert!(
-        matches!(refused, Err(StorageError::UploadConflict { offset: 5000 })),
+        matches!(refused, Err(StorageError::UploadConflict { offset: 5000, .. })),
         "{refused:?}"
     );
     assert!(!holds(&backend.first, &a, &digest).await);

@@ -89,10 +89,7 @@ pub async fn a_tag_moves_only_from_where_it_is_expected(backend: Backend) {
                 "{context}"
             );
         } else {
-            let conflict = StorageError::TagConflict {
-                tag: tag("v1"),
-                current,
-            };
+            let conflict = StorageError::tag_conflict(tag("v1"), current);
             let (failed, error) = outcome.failed.expect(&context);
             assert_eq!(
                 (failed, error.to_string()),

@@ -138,7 +138,7 @@ pub async fn a_session_that_has_moved_on_refuses_and_stays_as_it_is(backend: Bac
         .await;
     let commit = writer.commit(&a, stale, proof).await;
 
-    let at_1000 = |error: &StorageError| matches!(error, StorageError::UploadConflict { offset: 1000 });
+    let at_1000 = |error: &StorageError| matches!(error, StorageError::UploadConflict { offset: 1000, .. });
     assert!(at_1000(&append.unwrap_err()));
     assert!(at_1000(&rehash.unwrap_err()));
     assert!(at_1000(&commit.unwrap_err()));
@@ -269,7 +269,7 @@ pub async fn a_rehash_seals_the_session_and_can_be_repeated(backend: Backend) {
     assert_eq!((sealed.id, sealed.offset), (before.id, 1000));
     for state in [&before, &sealed] {
         let (refused, _) = append(backend.sharing(), &a, state, Incoming::whole(&content(2, 1))).await;
-        let conflict = matches!(refused, Err(StorageError::UploadConflict { offset: 1000 }));
+        let conflict = matches!(refused, Err(StorageError::UploadConflict { offset: 1000, .. }));
         assert!(conflict, "{refused:?}");
     }
     // The process ended between rehash and commit. Another one reads the state and continues.

@@ -43,8 +43,13 @@ impl Error {
             } => headers.set(header::RETRY_AFTER, time.as_secs().max(1)),
             // The time until a session ends is unknown. It is short while clients push.
             Self::TooManyUploads { .. } => headers.set(header::RETRY_AFTER, 30),
-            // An operator has to intervene first.
-            Self::Unavailable(_) => headers.set(header::RETRY_AFTER, 60),
+            // Without a time, an operator probably has to intervene first.
+            Self::Unavailable { retry_after, .. } => {
+                headers.set(
+                    header::RETRY_AFTER,
+                    retry_after.map_or(60, |time| time.as_secs().max(1)),
+                );
+            }
             Self::TooManyDocuments { .. } => headers.set(header::RETRY_AFTER, 5),
             _ => {}
         }

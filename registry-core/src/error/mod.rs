@@ -22,7 +22,7 @@ use crate::{
     name::{InvalidName, RepositoryName},
     protocol::InvalidRequest,
     reference::{InvalidReference, Reference, Tag},
-    storage::{IngestError, StorageError},
+    storage::{IngestError, Resource, StorageError},
     upload_id::UploadId,
 };
 use http::StatusCode;
@@ -270,15 +270,27 @@ pub enum Error {
     /// Authentication or authorization failed to decide.
     #[error("authentication or authorization failed")]
     Auth(#[source] BoxError),
-    /// No space is left, or none for uploads.
-    #[error("the registry has no space left for this; pulls and deletions still work")]
-    Full(#[source] BoxError),
-    /// No further file can be created, although space is left.
-    #[error("the registry has no files (inodes) left for this; pulls and deletions still work")]
-    OutOfFiles(#[source] BoxError),
-    /// The storage accepts nothing until an operator intervenes. The source is for the log.
+    /// A resource of the storage is used up, or what is left is not for uploads.
+    #[error("the registry has no {} left for this; pulls and deletions still work", lacking(.what))]
+    Full {
+        /// The resource.
+        what: Resource,
+        /// Underlying error.
+        #[source]
+        source: BoxError,
+    },
+    /// The storage does not allow the operation by a rule of its own. The source is for the log.
+    #[error("the storage of this registry does not allow this")]
+    DeniedByStorage(#[source] BoxError),
+    /// The storage accepts nothing for now, often until an operator intervenes. The source is for the log.
     #[error("the registry cannot store anything for now")]
-    Unavailable(#[source] BoxError),
+    Unavailable {
+        /// Time after which the client may retry, if known.
+        retry_after: Option<Duration>,
+        /// Underlying error.
+        #[source]
+        source: BoxError,
+    },
     /// The storage failed. The response has no further details; the source is for the log.
     #[error("the storage failed")]
     Storage(#[source] BoxError),
@@ -325,8 +337,8 @@ impl Error {
             }
             // 507 fits better, but docker retries it for 50 seconds, and docker, skopeo and podman show only the
             // status. With 403 all of them show the message, and none retries.
-            Self::Full(_) | Self::OutOfFiles(_) => (S::FORBIDDEN, C::Denied),
-            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, C::Unknown),
+            Self::Full { .. } | Self::DeniedByStorage(_) => (S::FORBIDDEN, C::Denied),
+            Self::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, C::Unknown),
             Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
         }
     }
@@ -381,6 +393,14 @@ impl From<InvalidReference> for Error {
     }
 }
 
+/// Names a resource for clients, which cannot distinguish a quota from the disk.
+const fn lacking(what: &Resource) -> &'static str {
+    match what {
+        Resource::Bytes | Resource::Quota => "space",
+        Resource::Files => "files (inodes)",
+    }
+}
+
 /// Allows calls that take anything that converts into a [`Reference`], with or without failing.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
@@ -411,9 +431,15 @@ impl From<StorageError> for Error {
             StorageError::TagConflict { tag, current: _ } => Self::Precondition { tag },
             StorageError::Unsupported(what) => Self::Unsupported(what),
             StorageError::ReadOnly => Self::ReadOnly,
-            unavailable @ StorageError::Unavailable { .. } => Self::Unavailable(unavailable.into()),
-            full @ StorageError::Full { .. } => Self::Full(full.into()),
-            full @ StorageError::OutOfFiles { .. } => Self::OutOfFiles(full.into()),
+            denied @ StorageError::Denied { .. } => Self::DeniedByStorage(denied.into()),
+            unavailable @ StorageError::Unavailable { retry_after, .. } => Self::Unavailable {
+                retry_after,
+                source: unavailable.into(),
+            },
+            full @ StorageError::Full { what, .. } => Self::Full {
+                what,
+                source: full.into(),
+            },
             other @ (StorageError::UploadConflict { .. } | StorageError::Internal { .. }) => {
                 Self::Storage(other.into())
             }
@@ -494,14 +520,42 @@ mod tests {
     }
 
     #[test]
+    fn a_time_of_the_storage_becomes_retry_after() {
+        for (time, header) in [(None, "60"), (Some(7), "7"), (Some(0), "1")] {
+            let time = time.map(Duration::from_secs);
+            let error = Error::from(StorageError::unavailable("moving", time, None));
+            let (status, headers) = error.head(&crate::protocol::Links::default());
+            assert_eq!(
+                (status, &headers[http::header::RETRY_AFTER]),
+                (StatusCode::SERVICE_UNAVAILABLE, &header.parse().unwrap())
+            );
+        }
+    }
+
+    #[test]
+    fn resources_that_are_used_up_and_rules_of_the_storage_are_denials() {
+        let full = |what| Error::from(StorageError::full(what, "/secret", "secret"));
+        for (error, message) in [
+            (full(Resource::Bytes), "no space left"),
+            (full(Resource::Quota), "no space left"),
+            (full(Resource::Files), "no files (inodes) left"),
+            (StorageError::denied("/secret").into(), "does not allow"),
+        ] {
+            assert_eq!(error.wire(), (StatusCode::FORBIDDEN, ErrorCode::Denied));
+            let body = String::from_utf8(error.body()).unwrap();
+            assert!(body.contains(message) && !body.contains("secret"), "{body}");
+        }
+    }
+
+    #[test]
     fn a_client_never_reads_an_inner_error() {
         let inner = StorageError::io("/secret/path", std::io::Error::other("secret cause"));
         let error = Error::from(inner);
         assert_eq!(error.wire().0, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
 
-        let context = "/secret/path was replaced".into();
-        let error = Error::from(StorageError::Unavailable { context });
+        let unavailable = StorageError::unavailable("/secret/path was replaced", None, None);
+        let error = Error::from(unavailable);
         assert_eq!(error.wire().0, StatusCode::SERVICE_UNAVAILABLE);
         assert!(!String::from_utf8(error.body()).unwrap().contains("secret"));
 

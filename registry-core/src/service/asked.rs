@@ -35,8 +35,8 @@ impl Asked {
     /// Logs a refusal, including the details for the operator that the client may not see.
     pub(super) fn refused(&self, error: &Error) {
         let (status, code) = error.wire();
-        // The client gets 403 for a full disk, but only the operator can resolve it.
-        if !(status.is_server_error() || matches!(error, Error::Full(_) | Error::OutOfFiles(_))) {
+        // The client gets 403 for a full disk or a rule of the storage, but only the operator can resolve it.
+        if !(status.is_server_error() || matches!(error, Error::Full { .. } | Error::DeniedByStorage(_))) {
             tracing::debug!(%status, %code, %error, "refused");
             return;
         }

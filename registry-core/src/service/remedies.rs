@@ -1,6 +1,6 @@
 //! [`Setting`]: settings of the host that cause refusals, each with a remedy for the client.
 
-use crate::error::Error;
+use crate::{error::Error, storage::Resource};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// Setting of the host that causes refusals.
@@ -51,7 +51,10 @@ impl Setting {
             Error::LayerUrl { .. } => Some(Self::LayerUrls),
             Error::MissingEntries(_) => Some(Self::SparseIndexes),
             Error::TooManyDocuments { .. } => Some(Self::Documents),
-            Error::Full(_) => Some(Self::Space),
+            Error::Full {
+                what: Resource::Bytes | Resource::Quota,
+                ..
+            } => Some(Self::Space),
             Error::TooManyUploads { .. } => Some(Self::Uploads),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! [`StorageError`]: errors of a storage.
 
 use crate::{digest::Digest, error::BoxError, reference::Tag};
-use std::io;
+use std::{fmt, io, time::Duration};
 
 /// Result of most calls of a storage.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -28,12 +28,14 @@ pub enum StorageError {
     UploadUnknown,
     /// The session has changed, or another append is running. No byte was appended.
     #[error("the upload session has changed: its offset is {offset}")]
+    #[non_exhaustive]
     UploadConflict {
         /// Number of bytes that the session holds now.
         offset: u64,
     },
     /// A tag does not point where its [`TagExpect`](super::TagExpect) says. It was not changed.
     #[error("the tag {tag} does not have the expected target")]
+    #[non_exhaustive]
     TagConflict {
         /// The tag.
         tag: Tag,
@@ -48,6 +50,7 @@ pub enum StorageError {
     ),
     /// The size of some content differs from the size in its descriptor.
     #[error("{digest} has {stored} bytes, but its descriptor gives {claimed}")]
+    #[non_exhaustive]
     SizeMismatch {
         /// Digest of the content, which is undamaged.
         digest: Digest,
@@ -58,6 +61,7 @@ pub enum StorageError {
     },
     /// A range begins at or beyond the end of the blob.
     #[error("the range begins beyond the {size} bytes of the blob")]
+    #[non_exhaustive]
     RangeUnsatisfiable {
         /// The size of the blob, in bytes.
         size: u64,
@@ -71,24 +75,33 @@ pub enum StorageError {
     /// This handle is read-only. Nothing was changed.
     #[error("this storage is open for reading only")]
     ReadOnly,
-    /// Writes are impossible until an operator intervenes. Nothing was changed. Clients may retry later.
+    /// The storage does not allow the operation by a rule of its own, such as a retention lock. Nothing was
+    /// changed.
     #[error("{context}")]
-    Unavailable {
-        /// Cause and place of the failure. Only the log shows it.
+    #[non_exhaustive]
+    Denied {
+        /// Operation, place and rule. Only the log shows it.
         context: String,
     },
-    /// No space is left on the disk or in the quota.
-    #[error("{context}: no space left")]
-    Full {
-        /// Failed operation and its place.
+    /// The operation is impossible for now, often until an operator intervenes. Nothing was changed. Clients may
+    /// retry later.
+    #[error("{context}")]
+    #[non_exhaustive]
+    Unavailable {
+        /// Time after which a retry may succeed, if known.
+        retry_after: Option<Duration>,
+        /// Cause and place of the failure. Only the log shows it.
         context: String,
         /// Underlying error.
         #[source]
-        source: BoxError,
+        source: Option<BoxError>,
     },
-    /// No further file can be created: the file system has no free inodes, though it may have free space.
-    #[error("{context}: no files (inodes) left")]
-    OutOfFiles {
+    /// The storage is full.
+    #[error("{context}: no {what} left")]
+    #[non_exhaustive]
+    Full {
+        /// The resource that is used up.
+        what: Resource,
         /// Failed operation and its place.
         context: String,
         /// Underlying error.
@@ -97,6 +110,7 @@ pub enum StorageError {
     },
     /// Any other failure. Only the log shows `context`.
     #[error("{context}")]
+    #[non_exhaustive]
     Internal {
         /// Failed operation and its place.
         context: String,
@@ -106,21 +120,97 @@ pub enum StorageError {
     },
 }
 
+/// Resource of a storage that can be used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resource {
+    /// Space of the disk or bucket.
+    Bytes,
+    /// Files. A file system without free inodes may still have free space.
+    Files,
+    /// The quota of the user, directory or bucket.
+    Quota,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "space",
+            Self::Files => "files (inodes)",
+            Self::Quota => "quota",
+        })
+    }
+}
+
 impl StorageError {
+    /// Describes a session that now holds `offset` bytes, or is in use.
+    #[must_use]
+    pub const fn upload_conflict(offset: u64) -> Self {
+        Self::UploadConflict { offset }
+    }
+
+    /// Describes a tag that now points at `current`, and not where it should.
+    #[must_use]
+    pub const fn tag_conflict(tag: Tag, current: Option<Digest>) -> Self {
+        Self::TagConflict { tag, current }
+    }
+
+    /// Describes a range that begins beyond the `size` bytes of a blob.
+    #[must_use]
+    pub const fn range_unsatisfiable(size: u64) -> Self {
+        Self::RangeUnsatisfiable { size }
+    }
+
+    /// Describes an operation that a rule of the storage does not allow.
+    #[must_use]
+    pub fn denied(context: impl Into<String>) -> Self {
+        Self::Denied {
+            context: context.into(),
+        }
+    }
+
+    /// Describes an operation that is impossible for now. `retry_after` is the time after which a retry may
+    /// succeed.
+    #[must_use]
+    pub fn unavailable(
+        context: impl Into<String>,
+        retry_after: Option<Duration>,
+        source: Option<BoxError>,
+    ) -> Self {
+        Self::Unavailable {
+            retry_after,
+            context: context.into(),
+            source,
+        }
+    }
+
+    /// Describes a storage in which `what` is used up.
+    #[must_use]
+    pub fn full(what: Resource, context: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Full {
+            what,
+            context: context.into(),
+            source: source.into(),
+        }
+    }
+
+    /// Describes a failure by another error, which only the log shows.
+    #[must_use]
+    pub fn failed(context: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Internal {
+            context: context.into(),
+            source: Some(source.into()),
+        }
+    }
+
     /// Converts an I/O error during the operation `context`. A full disk or quota becomes
     /// [`Full`](Self::Full).
     #[must_use]
     pub fn io(context: impl Into<String>, source: io::Error) -> Self {
-        let context = context.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
-                context,
-                source: source.into(),
-            },
-            _ => Self::Internal {
-                context,
-                source: Some(source.into()),
-            },
+            io::ErrorKind::StorageFull => Self::full(Resource::Bytes, context, source),
+            io::ErrorKind::QuotaExceeded => Self::full(Resource::Quota, context, source),
+            _ => Self::failed(context, source),
         }
     }
 

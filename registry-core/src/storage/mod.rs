@@ -39,7 +39,7 @@ pub use self::{
     abilities::Abilities,
     content::{BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, ReadBlob, StoredManifest},
     deletion::Deletion,
-    error::{Result, StorageError},
+    error::{Resource, Result, StorageError},
     expire::StorageExpire,
     forward::StorageCall,
     health::{Space, StorageHealth},

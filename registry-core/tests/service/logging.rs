@@ -14,7 +14,7 @@ use registry_core::{
     service::ManifestPush,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page,
-        PutManifest, ReadBlob, Referring, StorageError, StoredManifest, TagMove, Verified,
+        PutManifest, ReadBlob, Referring, Resource, StorageError, StoredManifest, TagMove, Verified,
     },
 };
 use serde_json::json;
@@ -211,13 +211,11 @@ async fn a_path_is_logged_as_it_is_read() {
 
 /// Checks that the log has an error, because an operator has to act, although clients get 403.
 #[tokio::test]
-async fn a_disk_without_room_or_files_is_an_error_in_the_log() {
-    let errors: [fn() -> StorageError; 2] = [
+async fn what_only_an_operator_can_resolve_is_an_error_in_the_log() {
+    let errors: [fn() -> StorageError; 3] = [
         || StorageError::io("cannot write /data", io::ErrorKind::StorageFull.into()),
-        || StorageError::OutOfFiles {
-            context: "cannot write /data".into(),
-            source: "no inodes".into(),
-        },
+        || StorageError::full(Resource::Files, "cannot write /data", "no inodes"),
+        || StorageError::denied("cannot write /data: locked"),
     ];
     for error in errors {
         let log = Log::capture();

@@ -7,8 +7,8 @@ use registry_core::{
     Algorithm, Descriptor, Digest, Error, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
     forward_storage,
     storage::{
-        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageError,
-        StoredManifest, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, Resource,
+        StorageError, StoredManifest, UploadState, Verified,
     },
 };
 use std::{
@@ -36,15 +36,11 @@ fn full() -> StorageError {
 }
 
 fn out_of_files() -> StorageError {
-    StorageError::OutOfFiles {
-        context: "/secret/path".into(),
-        source: "secret cause".into(),
-    }
+    StorageError::full(Resource::Files, "/secret/path", "secret cause")
 }
 
 fn unavailable() -> StorageError {
-    let context = "/secret/path was replaced".into();
-    StorageError::Unavailable { context }
+    StorageError::unavailable("/secret/path was replaced", None, None)
 }
 
 /// Returns the error of a read-only storage that is asked to write.

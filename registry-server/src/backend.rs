@@ -50,11 +50,11 @@ pub(crate) async fn open<T>(
     if let Some(storage) = host {
         return Ok(Ok(Backend::Host(storage)));
     }
-    let StorageKind::Directory {
-        root, min_free, wait, ..
-    } = &settings.storage.kind
-    else {
-        return Ok(Ok(Backend::Memory));
+    let (root, min_free, wait) = match &settings.storage.kind {
+        StorageKind::Memory => return Ok(Ok(Backend::Memory)),
+        StorageKind::Directory {
+            root, min_free, wait, ..
+        } => (root, min_free, wait),
     };
     let options = FsStorage::options().min_free(*min_free);
     let opened = if settings.storage.read_only {

@@ -1,6 +1,6 @@
 //! Asserts that the table of all keys in `docs/configuration.md` matches [`KEYS`].
 //!
-//! `UPDATE_DOCS=1 cargo test -p registry-server documentation` regenerates it.
+//! `UPDATE_DOCS=1 cargo test -p registry-server --lib config::` regenerates it.
 
 use super::keys::{Form, KEYS, Key, Role};
 use std::{fmt::Write as _, fs, path::Path};

@@ -197,10 +197,7 @@ impl Debug {
             let shown = Arc::clone(&shown);
             async move { shown.answer(&method, target.path()).await }
         });
-        tasks.require(
-            "listener for operators",
-            registry_listener::serve(self.listener, app),
-        );
+        tasks.listen("listener for operators", self.listener, app);
         http
     }
 }

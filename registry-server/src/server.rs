@@ -110,6 +110,7 @@ impl Server {
     }
 
     /// Stops: accepts no more connections, and waits for running requests, as long as `http.draintimeout` allows.
+    /// Afterwards the ports and the directory are free.
     pub async fn shutdown(mut self) -> Stopped {
         let deadline = Instant::now() + self.drain + TIDYING;
         tracing::info!(
@@ -129,6 +130,10 @@ impl Server {
         // Tasks outlive their connections: what was received is kept before the process ends.
         if timeout_at(deadline, self.mount.drained()).await.is_err() {
             tracing::warn!("requests did not end in time");
+        }
+        // A host may start the next server at once, on the same ports and directory.
+        if timeout_at(deadline, self.tasks.end()).await.is_err() {
+            tracing::warn!("background work did not end in time");
         }
         Stopped {
             aborted,

@@ -1,7 +1,19 @@
 //! [`Tasks`]: the background work of a server, as one set that ends with it.
 
-use std::{any::Any, convert::Infallible, future::Future, time::Duration};
+use axum::Router;
+use registry_listener::Timeouts;
+use std::{
+    any::Any,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 use tokio::{
+    net::TcpListener,
+    sync::watch,
     task::{JoinError, JoinSet},
     time::sleep,
 };
@@ -13,6 +25,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: JoinSet<TaskEnded>,
+    /// Listeners beside the one for clients. They close their connections before they end, so they are told.
+    listening: JoinSet<TaskEnded>,
+    /// Tells the listeners to stop, by being dropped.
+    stop: watch::Sender<()>,
 }
 
 /// End of a task that a server needs.
@@ -31,16 +47,11 @@ impl Tasks {
         W::Output: Send,
     {
         self.running.spawn(async move {
-            loop {
-                match outcome(start()).await {
-                    Err(error) if error.is_panic() => {
-                        let panic = text(&*error.into_panic());
-                        tracing::error!(task = name, panic, "a background task panicked, and starts again");
-                        sleep(PAUSE).await;
-                    }
-                    ended => return TaskEnded::new(name, ended.map(drop)),
-                }
+            while let Err(panic) = caught(async { start().await }).await {
+                tracing::error!(task = name, panic, "a background task panicked, and starts again");
+                sleep(PAUSE).await;
             }
+            TaskEnded::returned(name)
         });
     }
 
@@ -50,40 +61,83 @@ impl Tasks {
         W: Future + Send + 'static,
         W::Output: Send,
     {
-        self.running
-            .spawn(async move { TaskEnded::new(name, outcome(work).await.map(drop)) });
+        self.running.spawn(finished(name, work));
+    }
+
+    /// Answers on a listener of the server's own, until the set ends.
+    pub(crate) fn listen(&mut self, name: &'static str, listener: TcpListener, app: Router) {
+        let mut stop = self.stop.subscribe();
+        let mut timeouts = Timeouts::default();
+        timeouts.drain = Duration::ZERO;
+        let server = registry_listener::Server::new(app)
+            .timeouts(timeouts)
+            .until(async move {
+                // No value is ever sent, so this waits for the sender's end.
+                _ = stop.changed().await;
+            });
+        self.listening.spawn(finished(name, server.serve(listener)));
     }
 
     /// Waits for the end of a task. Does not end if there is none.
     pub(crate) async fn ended(&mut self) -> TaskEnded {
-        match self.running.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) => TaskEnded::new("supervisor", Err(error)),
-            None => match std::future::pending::<Infallible>().await {},
-        }
+        let ended = tokio::select! {
+            Some(ended) = self.running.join_next() => ended,
+            Some(ended) = self.listening.join_next() => ended,
+            else => match std::future::pending::<Infallible>().await {},
+        };
+        ended.unwrap_or_else(|error| TaskEnded::new("supervisor", Err(error)))
+    }
+
+    /// Ends all work, and waits until nothing of it is left: no port, and no handle of the storage.
+    pub(crate) async fn end(mut self) {
+        drop(self.stop);
+        while self.listening.join_next().await.is_some() {}
+        self.running.shutdown().await;
     }
 }
 
 impl TaskEnded {
     pub(crate) fn new(name: &'static str, outcome: Result<(), JoinError>) -> Self {
-        let reason = match outcome {
-            Ok(()) => "it returned".to_owned(),
-            Err(error) if error.is_panic() => format!("it panicked: {}", text(&*error.into_panic())),
-            Err(error) => error.to_string(),
-        };
+        match outcome.map_err(JoinError::try_into_panic) {
+            Ok(()) => Self::returned(name),
+            Err(Ok(panic)) => Self::panicked(name, &text(&*panic)),
+            Err(Err(error)) => Self {
+                name,
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    fn returned(name: &'static str) -> Self {
+        let reason = "it returned".to_owned();
+        Self { name, reason }
+    }
+
+    fn panicked(name: &'static str, panic: &str) -> Self {
+        let reason = format!("it panicked: {panic}");
         Self { name, reason }
     }
 }
 
-/// Runs work as a task, which is aborted when this future is dropped.
-async fn outcome<W>(work: W) -> Result<W::Output, JoinError>
-where
-    W: Future + Send + 'static,
-    W::Output: Send,
-{
-    let mut one = JoinSet::new();
-    one.spawn(work);
-    one.join_next().await.expect("the set has one task")
+/// Runs work to its end.
+async fn finished(name: &'static str, work: impl Future) -> TaskEnded {
+    match caught(work).await {
+        Ok(_) => TaskEnded::returned(name),
+        Err(panic) => TaskEnded::panicked(name, &panic),
+    }
+}
+
+/// Runs work in the task of the caller, so that it ends with that task. Returns the message if it panics.
+async fn caught<W: Future>(work: W) -> Result<W::Output, String> {
+    let mut work = pin!(work);
+    // Work that panicked is not polled again.
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(text(&*panic))),
+        },
+    )
+    .await
 }
 
 /// Returns the message of a panic.
@@ -128,6 +182,30 @@ mod tests {
             ended.to_string(),
             "the background task `panicking` ended: it panicked: by intention"
         );
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_tasks_that_were_ended() {
+        let mut tasks = Tasks::default();
+        let held = std::sync::Arc::new(());
+        let (required, repeated) = (held.clone(), held.clone());
+        tasks.require("required", async move {
+            std::future::pending::<()>().await;
+            drop(required);
+        });
+        tasks.repeat("repeated", move || {
+            let repeated = repeated.clone();
+            async move {
+                std::future::pending::<()>().await;
+                drop(repeated);
+            }
+        });
+        // Both have begun.
+        tokio::task::yield_now().await;
+
+        tasks.end().await;
+
+        assert_eq!(std::sync::Arc::strong_count(&held), 1);
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ pub(crate) async fn start(
         let redirect = tls.redirect(port);
         let app = Router::new().fallback(async move |request: Request| redirect.answer(&request));
         tracing::info!("redirecting to https from http://{}", listener.local_addr()?);
-        tasks.require("redirect to https", registry_listener::serve(listener, app));
+        tasks.listen("redirect to https", listener, app);
     }
     tasks.require("certificates", upkeep.run());
     Ok(tls)

@@ -3,7 +3,11 @@
 use axum::{Router, routing::get};
 use registry_hosts::{push_and_pull, request};
 use registry_server::{Config, Server, ServerBuilder, Sources};
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 use tokio::task::spawn_blocking;
 
 /// Starts a server with an operator listener in a directory.
@@ -22,6 +26,29 @@ async fn start(directory: &std::path::Path) -> Server {
         .start()
         .await
         .unwrap()
+}
+
+/// Starts a server at once or not at all, with these ports for clients and operators.
+async fn start_at_once(directory: &std::path::Path, ports: [u16; 2]) -> Server {
+    let [clients, operators] = ports.map(|port| format!("127.0.0.1:{port}"));
+    let images = directory.join("images").display().to_string();
+    let sources = Sources::new()
+        .set("storage.filesystem.rootdirectory", "test", images)
+        .set("storage.filesystem.wait", "test", "0s")
+        .set("http.addr", "test", clients)
+        .set("http.debug.addr", "test", operators);
+    let config = Config::load(sources).unwrap();
+    ServerBuilder::from_config(config).start().await.unwrap()
+}
+
+/// Asks for health on a connection that stays open, as a monitor does.
+fn monitoring(operators: u16) -> TcpStream {
+    let mut connection = TcpStream::connect(("127.0.0.1", operators)).unwrap();
+    connection
+        .write_all(b"GET /debug/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    connection.read_exact(&mut [0; 12]).unwrap();
+    connection
 }
 
 /// Reads in process what a client has pushed.
@@ -56,4 +83,18 @@ async fn the_whole_server_runs_beside_a_route_of_the_host() {
     let again = start(directory.path()).await;
     assert!(has_the_image(&again).await);
     again.run_until(async {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_starts_at_once_where_another_one_was_shut_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = start_at_once(directory.path(), [0, 0]).await;
+    let ports = [server.address(), server.operator_address()].map(|address| address.unwrap().port());
+    let monitor = spawn_blocking(move || monitoring(ports[1])).await.unwrap();
+    server.shutdown().await;
+
+    let again = start_at_once(directory.path(), ports).await;
+
+    again.shutdown().await;
+    drop(monitor);
 }

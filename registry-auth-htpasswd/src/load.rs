@@ -30,6 +30,7 @@ use std::{
 pub enum LoadError {
     /// The file does not exist.
     #[error("there is no htpasswd file {}{}", path.display(), Similar { path, files: similar })]
+    #[non_exhaustive]
     Missing {
         /// Path of the file.
         path: PathBuf,
@@ -42,12 +43,14 @@ pub enum LoadError {
          the container was created",
         path.display()
     )]
+    #[non_exhaustive]
     Directory {
         /// Path of the file.
         path: PathBuf,
     },
     /// The file cannot be read.
     #[error("cannot read the htpasswd file {}{}", path.display(), Denied { path, source })]
+    #[non_exhaustive]
     Unreadable {
         /// Path of the file.
         path: PathBuf,
@@ -56,12 +59,14 @@ pub enum LoadError {
     },
     /// The file is UTF-16, as PowerShell and editors of Windows write it.
     #[error("the htpasswd file {}: this file is UTF-16: save it as UTF-8", path.display())]
+    #[non_exhaustive]
     Utf16 {
         /// Path of the file.
         path: PathBuf,
     },
     /// A line is malformed.
     #[error("the htpasswd file {}, line {line}: {problem}", path.display())]
+    #[non_exhaustive]
     Malformed {
         /// Path of the file.
         path: PathBuf,
@@ -72,6 +77,7 @@ pub enum LoadError {
     },
     /// The file did not exist and could not be created.
     #[error("cannot create the htpasswd file {}", path.display())]
+    #[non_exhaustive]
     Uncreatable {
         /// Path of the file.
         path: PathBuf,

@@ -64,6 +64,7 @@ pub enum FileCheck {
 pub enum OpenError {
     /// The file could not be read.
     #[error("cannot read the access rules {}: {reason}", .path.display())]
+    #[non_exhaustive]
     Unreadable {
         /// Path of the file.
         path: PathBuf,

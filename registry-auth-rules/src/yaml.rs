@@ -37,6 +37,7 @@ pub struct InvalidRules {
 pub enum Problem {
     /// The text is not YAML, or does not have the form of rules.
     #[error("{message}")]
+    #[non_exhaustive]
     Form {
         /// Description for people who write rules.
         message: String,

@@ -16,6 +16,7 @@ pub enum InvalidOption {
     UserInUrl,
     /// The URL is the name of an image.
     #[error("this is the name of an image; the registry is {registry}")]
+    #[non_exhaustive]
     ImageName {
         /// Host and port of the registry of that image.
         registry: String,
@@ -31,6 +32,7 @@ pub enum InvalidOption {
     Origin,
     /// A file of certificates cannot be read, or contains none.
     #[error("{}: {reason}", path.display())]
+    #[non_exhaustive]
     Certificates {
         /// Path of the file.
         path: PathBuf,

@@ -36,7 +36,7 @@ pub(crate) fn open(
 /// Explains why the file cannot be used, with the key that names it and the command that creates one.
 fn explained(error: &LoadError) -> String {
     let what = match error {
-        LoadError::Missing { path, similar } => {
+        LoadError::Missing { path, similar, .. } => {
             let path = path.display();
             let what = match similar.as_slice() {
                 [] => format!("there is no htpasswd file {path}"),

@@ -11,6 +11,7 @@ use std::{
 pub enum TlsError {
     /// A file cannot be read. Where possible, a missing file is waited for instead.
     #[error("cannot read {}{}", path.display(), permission_hint(source))]
+    #[non_exhaustive]
     Read {
         /// Path of the file.
         path: PathBuf,
@@ -19,6 +20,7 @@ pub enum TlsError {
     },
     /// A file or directory cannot be written.
     #[error("cannot write {}{}", path.display(), permission_hint(source))]
+    #[non_exhaustive]
     Write {
         /// Path of the file or directory.
         path: PathBuf,
@@ -27,6 +29,7 @@ pub enum TlsError {
     },
     /// The content of a file is not as expected.
     #[error("{}: {problem}", path.display())]
+    #[non_exhaustive]
     File {
         /// Path of the file.
         path: PathBuf,
@@ -40,6 +43,7 @@ pub enum TlsError {
         key.display(),
         certificate.display()
     )]
+    #[non_exhaustive]
     Mismatch {
         /// File with the certificates.
         certificate: PathBuf,
@@ -50,6 +54,7 @@ pub enum TlsError {
     },
     /// A setting has an invalid value.
     #[error("invalid {setting} {value:?}: {hint}")]
+    #[non_exhaustive]
     Setting {
         /// Name of the setting.
         setting: &'static str,
@@ -99,18 +104,21 @@ impl TlsError {
 pub enum FileProblem {
     /// The file contains no PEM.
     #[error("contains no PEM (\"-----BEGIN …\"){looks_like}")]
+    #[non_exhaustive]
     NotPem {
         /// Format that the file seems to have, with a remedy; empty if unknown.
         looks_like: &'static str,
     },
     /// The file contains PEM, but no certificate.
     #[error("contains {found}, but no certificate")]
+    #[non_exhaustive]
     NoCertificate {
         /// Contents of the file, such as `a private key`.
         found: String,
     },
     /// The file contains PEM, but no private key.
     #[error("contains {found}, but no private key")]
+    #[non_exhaustive]
     NoKey {
         /// Contents of the file, such as `2 certificates`.
         found: String,
@@ -120,6 +128,7 @@ pub enum FileProblem {
         "line {line}: the private key is encrypted: decrypt it with `openssl pkey -in FILE -out PLAIN` (or `openssl \
          rsa …`), and let only the server read the result"
     )]
+    #[non_exhaustive]
     EncryptedKey {
         /// Line where the key begins.
         line: usize,
@@ -128,6 +137,7 @@ pub enum FileProblem {
     #[error(
         "line {line}: {what}: a key must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384 or P-521) or Ed25519"
     )]
+    #[non_exhaustive]
     UnusableKey {
         /// Line where the key begins.
         line: usize,
@@ -138,12 +148,14 @@ pub enum FileProblem {
     #[error(
         "line {line}: a TRUSTED CERTIFICATE has a format of OpenSSL's own: convert it with `openssl x509 -in FILE`"
     )]
+    #[non_exhaustive]
     TrustedCertificate {
         /// Line where the certificate begins.
         line: usize,
     },
     /// The PEM or its content is damaged.
     #[error("line {line}: {what}")]
+    #[non_exhaustive]
     Damaged {
         /// Line where the damaged part begins.
         line: usize,

@@ -34,6 +34,7 @@ pub enum HandshakeError {
     NotTls(u8),
     /// No certificate exists, or none for the name that the client asked for.
     #[error("no certificate {}", .name.as_deref().map_or_else(|| "to present".to_owned(), |name| format!("for {name:?}")))]
+    #[non_exhaustive]
     NoCertificate {
         /// Name that the client asked for (SNI), if any.
         name: Option<String>,

@@ -53,6 +53,7 @@ pub enum Error {
     Request(#[from] InvalidRequest),
     /// A push would create a repository with more components in its name than the limit.
     #[error("the name has {components} components, but a new repository may have at most {limit}")]
+    #[non_exhaustive]
     NameTooDeep {
         /// Number of components in the name.
         components: usize,
@@ -63,18 +64,21 @@ pub enum Error {
     #[error(
         "`n` is larger than {limit}, the maximum for a page of the catalog; use a smaller `n`, or omit it"
     )]
+    #[non_exhaustive]
     CatalogPage {
         /// Maximum number of repositories on a page.
         limit: usize,
     },
     /// Path and query are longer than the maximum.
     #[error("path and query are longer than {limit} bytes")]
+    #[non_exhaustive]
     TargetTooLong {
         /// Maximum length in bytes.
         limit: usize,
     },
     /// The request has more or larger headers than the maximum.
     #[error("the headers have more than {limit} {unit}")]
+    #[non_exhaustive]
     HeadersTooLarge {
         /// Maximum number of lines or bytes.
         limit: usize,
@@ -83,6 +87,7 @@ pub enum Error {
     },
     /// The request has more tags than the maximum.
     #[error("the request has more than {limit} tags")]
+    #[non_exhaustive]
     TooManyTags {
         /// Maximum number of tags.
         limit: usize,
@@ -119,6 +124,7 @@ pub enum Error {
     UploadUnknown,
     /// The maximum number of upload sessions is open. A retry may succeed after some have ended or expired.
     #[error("too many open upload sessions {scope} (limit {limit})")]
+    #[non_exhaustive]
     TooManyUploads {
         /// Maximum number of sessions.
         limit: usize,
@@ -128,12 +134,14 @@ pub enum Error {
     /// The memory budget is used up: by manifests that are being received, or by manifests and lists that are
     /// being sent.
     #[error("manifests and lists in transfer use more than {limit} bytes of memory")]
+    #[non_exhaustive]
     TooManyDocuments {
         /// Maximum number of bytes.
         limit: usize,
     },
     /// A chunk does not start at the session's offset, or another chunk is being received.
     #[error("the chunk does not start at {offset}, the offset of the upload session")]
+    #[non_exhaustive]
     ChunkOutOfOrder {
         /// The repository.
         repository: RepositoryName,
@@ -144,6 +152,7 @@ pub enum Error {
     },
     /// The announced length of a body differs from its `Content-Range`.
     #[error("the Content-Range has {range} bytes, but the Content-Length is {length}")]
+    #[non_exhaustive]
     LengthMismatch {
         /// Length in `Content-Range`, in bytes.
         range: u64,
@@ -156,6 +165,7 @@ pub enum Error {
     Body(#[source] BoxError),
     /// The digest of the bytes differs from the announced one.
     #[error("the content has the digest {actual}, not {expected}")]
+    #[non_exhaustive]
     DigestMismatch {
         /// Announced digest.
         expected: Digest,
@@ -164,6 +174,7 @@ pub enum Error {
     },
     /// A range has none of the blob's bytes.
     #[error("the range begins beyond the {size} bytes of the blob")]
+    #[non_exhaustive]
     RangeUnsatisfiable {
         /// The size of the blob in bytes.
         size: u64,
@@ -173,18 +184,21 @@ pub enum Error {
     Manifest(#[from] InvalidManifest),
     /// The blob is larger than the maximum.
     #[error("the blob is larger than {limit} bytes")]
+    #[non_exhaustive]
     BlobTooLarge {
         /// Maximum size in bytes.
         limit: u64,
     },
     /// The manifest is larger than the maximum.
     #[error("the manifest is larger than {limit} bytes")]
+    #[non_exhaustive]
     ManifestTooLarge {
         /// Maximum size in bytes.
         limit: usize,
     },
     /// The manifest exceeds a limit.
     #[error("the manifest has more than {limit} {what}")]
+    #[non_exhaustive]
     ManifestLimit {
         /// Maximum number.
         limit: usize,
@@ -205,12 +219,14 @@ pub enum Error {
     ),
     /// A layer of the manifest has a URL that the host does not allow.
     #[error("the manifest has a layer at {url:?}, which this registry does not allow")]
+    #[non_exhaustive]
     LayerUrl {
         /// The URL, possibly cut.
         url: String,
     },
     /// A descriptor in the manifest gives the wrong size.
     #[error("{digest} has {stored} bytes, but its descriptor gives {claimed}")]
+    #[non_exhaustive]
     DescriptorSize {
         /// Digest of the content.
         digest: Digest,
@@ -221,18 +237,21 @@ pub enum Error {
     },
     /// A tag does not satisfy `If-Match` or `If-None-Match`.
     #[error("the tag {tag} does not satisfy the precondition")]
+    #[non_exhaustive]
     Precondition {
         /// The tag.
         tag: Tag,
     },
     /// The tag exists, and the client may not move it.
     #[error("the tag {tag} exists, and you may not overwrite it")]
+    #[non_exhaustive]
     Overwrite {
         /// The tag.
         tag: Tag,
     },
     /// The request has no credentials, or wrong ones.
     #[error("authentication is required")]
+    #[non_exhaustive]
     Unauthorized {
         /// Login methods for the client.
         challenges: Vec<Challenge>,
@@ -244,6 +263,7 @@ pub enum Error {
     Denied,
     /// A hook refused the request, by [`HookError::Veto`].
     #[error("{message}")]
+    #[non_exhaustive]
     Vetoed {
         /// Status of the response.
         status: StatusCode,
@@ -254,6 +274,7 @@ pub enum Error {
     },
     /// A hook could not decide. The response has no further details; the source is for the log.
     #[error("the registry cannot decide about this request now")]
+    #[non_exhaustive]
     Hook {
         /// Time after which the client may retry, if known.
         retry_after: Option<Duration>,
@@ -263,6 +284,7 @@ pub enum Error {
     },
     /// There were too many failed logins.
     #[error("too many requests")]
+    #[non_exhaustive]
     Throttled {
         /// Time after which the client may retry.
         retry_after: Duration,
@@ -272,6 +294,7 @@ pub enum Error {
     Auth(#[source] BoxError),
     /// A resource of the storage is used up, or what is left is not for uploads.
     #[error("the registry has no {} left for this; pulls and deletions still work", lacking(.what))]
+    #[non_exhaustive]
     Full {
         /// The resource.
         what: Resource,
@@ -284,6 +307,7 @@ pub enum Error {
     DeniedByStorage(#[source] BoxError),
     /// The storage accepts nothing for now, often until an operator intervenes. The source is for the log.
     #[error("the registry cannot store anything for now")]
+    #[non_exhaustive]
     Unavailable {
         /// Time after which the client may retry, if known.
         retry_after: Option<Duration>,

@@ -24,6 +24,7 @@ pub enum InvalidManifest {
     NoMediaType,
     /// A media type is malformed.
     #[error("{text:?} is not a media type: {source}")]
+    #[non_exhaustive]
     MediaType {
         /// Text in the document.
         text: String,
@@ -32,6 +33,7 @@ pub enum InvalidManifest {
     },
     /// An artifact type is not a media type.
     #[error("the artifactType {text:?} is not a media type: {source}")]
+    #[non_exhaustive]
     ArtifactType {
         /// Text in the document.
         text: String,
@@ -43,6 +45,7 @@ pub enum InvalidManifest {
     NotAManifest(MediaType),
     /// The media types of the document and the request differ.
     #[error("the manifest's mediaType is {own}, but the Content-Type header is {header}")]
+    #[non_exhaustive]
     MediaTypeMismatch {
         /// Media type in the document.
         own: MediaType,
@@ -54,6 +57,7 @@ pub enum InvalidManifest {
     SchemaVersion,
     /// A field that the media type requires is missing.
     #[error("a manifest of the type {media_type} needs `{field}`")]
+    #[non_exhaustive]
     Missing {
         /// The media type.
         media_type: MediaType,
@@ -62,6 +66,7 @@ pub enum InvalidManifest {
     },
     /// Annotations are malformed, so that lists of referrers could not show them.
     #[error("the annotations of {of} are malformed: {source}")]
+    #[non_exhaustive]
     Annotations {
         /// Field of the descriptor that has them, or the manifest itself.
         of: &'static str,
@@ -73,6 +78,7 @@ pub enum InvalidManifest {
     Ambiguous,
     /// The digest of a descriptor is malformed.
     #[error("`{field}` has a descriptor with the malformed digest {text:?}: {source}")]
+    #[non_exhaustive]
     Digest {
         /// Field with the descriptor.
         field: &'static str,

@@ -25,6 +25,7 @@ pub enum InvalidRequest {
     Endpoint,
     /// The endpoint does not support the method.
     #[error("the endpoint does not support this method")]
+    #[non_exhaustive]
     Method {
         /// Supported methods.
         allowed: &'static [Method],
@@ -46,6 +47,7 @@ pub enum InvalidRequest {
     DigestMissing,
     /// A request has two different digests of its content.
     #[error("the content has the digest {second}, not {first}")]
+    #[non_exhaustive]
     DigestTwice {
         /// First digest.
         first: Digest,
@@ -54,6 +56,7 @@ pub enum InvalidRequest {
     },
     /// A parameter of the query is malformed.
     #[error("the parameter `{name}` is malformed: expected {expected}")]
+    #[non_exhaustive]
     Parameter {
         /// Name of the parameter.
         name: &'static str,
@@ -62,6 +65,7 @@ pub enum InvalidRequest {
     },
     /// `n` of a listing, or `last` of the catalog, is malformed.
     #[error("the parameter `{name}` is malformed: expected {expected}")]
+    #[non_exhaustive]
     PageParameter {
         /// Name of the parameter.
         name: &'static str,
@@ -70,6 +74,7 @@ pub enum InvalidRequest {
     },
     /// A header is malformed.
     #[error("the header {name} is malformed: expected {expected}")]
+    #[non_exhaustive]
     Header {
         /// Name of the header.
         name: &'static str,

@@ -15,6 +15,7 @@ use crate::{
 pub enum IngestError {
     /// The digest of the bytes differs from the expected one. No byte was kept.
     #[error("the bytes have the digest {actual}, not {expected}")]
+    #[non_exhaustive]
     DigestMismatch {
         /// Announced digest.
         expected: Digest,

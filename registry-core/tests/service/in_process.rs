@@ -99,7 +99,7 @@ async fn a_blob_is_read_into_memory_up_to_a_bound() {
     );
     let refused = repository.read_blob(&digest, 6).await;
     assert!(
-        matches!(refused, Err(Error::BlobTooLarge { limit: 6 })),
+        matches!(refused, Err(Error::BlobTooLarge { limit: 6, .. })),
         "{refused:?}"
     );
     let unknown = Digest::of(Algorithm::Sha256, b"unknown");

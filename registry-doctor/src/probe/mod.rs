@@ -49,6 +49,7 @@ pub struct Probe {
 #[non_exhaustive]
 pub enum Alive {
     /// It answered with this status: a success, or the question for a login.
+    #[non_exhaustive]
     Answered {
         /// Number and reason, such as `200 OK`.
         status: String,
@@ -74,6 +75,7 @@ pub enum NotAlive {
     Exchange(Box<dyn Error + Send + Sync>),
     /// The server answered that it is not well.
     #[error("{}", format!("{status} {report}").trim_end())]
+    #[non_exhaustive]
     Status {
         /// Number and reason, such as `503 Service Unavailable`.
         status: String,

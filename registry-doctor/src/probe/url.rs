@@ -33,6 +33,7 @@ pub enum InvalidServerUrl {
     User,
     /// The text has another form.
     #[error("{url:?} is not a URL such as http://127.0.0.1:5000")]
+    #[non_exhaustive]
     Form {
         /// The text.
         url: String,

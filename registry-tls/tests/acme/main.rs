@@ -171,7 +171,7 @@ async fn unreachable_at_first() -> Result<(), Failed> {
     serving.keep(upkeep);
 
     let status = serving.tls.status_other_than(&waiting).await;
-    let Status::Failing { because } = status else {
+    let Status::Failing { because, .. } = status else {
         return Err(format!("{status:?}").into());
     };
     assert!(
@@ -194,7 +194,7 @@ async fn refused_name() -> Result<(), Failed> {
 
     let status = serving.tls.status_other_than(&waiting).await;
 
-    let Status::Failing { because } = status else {
+    let Status::Failing { because, .. } = status else {
         return Err(format!("{status:?}").into());
     };
     assert!(because.contains("blocked.test"), "{because}");

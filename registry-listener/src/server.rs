@@ -158,7 +158,10 @@ impl Server {
 impl<H> Server<H> {
     /// Sets the timeouts of connections and requests.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts, ..self }
+        Self {
+            timeouts: timeouts.bounded(),
+            ..self
+        }
     }
 
     /// Sets the limits on connections and requests.

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+/// Longest duration of a timeout. A deadline so far away can be calculated, and does not come.
+const UNLIMITED: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// Maximum durations on a connection. The duration of a whole body or connection is not limited.
+///
+/// `Duration::MAX` means unlimited, for each of them.
 ///
 /// ```
 /// use registry_listener::Timeouts;
@@ -59,6 +64,36 @@ impl Default for Timeouts {
             ping: Duration::from_secs(20),
             discard: Duration::from_secs(5),
             drain: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Returns timeouts that can be added to a time without an overflow.
+    pub(crate) fn bounded(self) -> Self {
+        let Self {
+            first_byte,
+            header,
+            body_idle,
+            first_write_timeout,
+            queue,
+            keep_alive,
+            ping_interval,
+            ping,
+            discard,
+            drain,
+        } = self;
+        Self {
+            first_byte: first_byte.min(UNLIMITED),
+            header: header.min(UNLIMITED),
+            body_idle: body_idle.min(UNLIMITED),
+            first_write_timeout: first_write_timeout.min(UNLIMITED),
+            queue: queue.min(UNLIMITED),
+            keep_alive: keep_alive.min(UNLIMITED),
+            ping_interval: ping_interval.min(UNLIMITED),
+            ping: ping.min(UNLIMITED),
+            discard: discard.min(UNLIMITED),
+            drain: drain.min(UNLIMITED),
         }
     }
 }

@@ -8,6 +8,7 @@ mod refusals;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
+mod unlimited;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};

@@ -142,17 +142,29 @@ impl<T> Followed<T> {
         now: Instant,
         load: impl FnOnce(Reading, &Arc<T>) -> Result<Arc<T>, E>,
     ) -> Change<T, E> {
-        self.check_read(self.files.read(), now, load)
+        self.check_with(|| self.files.read(), now, load)
     }
 
-    /// Makes a check with contents that were read before, for hosts that read and load on different threads.
+    /// Makes a check with contents that were read before, for hosts that read and load on different threads. The host
+    /// makes these checks in the order of its readings: the contents of the last check are in use.
     pub fn check_read<E>(
         &self,
         reading: Reading,
         now: Instant,
         load: impl FnOnce(Reading, &Arc<T>) -> Result<Arc<T>, E>,
     ) -> Change<T, E> {
+        self.check_with(|| reading, now, load)
+    }
+
+    fn check_with<E>(
+        &self,
+        read: impl FnOnce() -> Reading,
+        now: Instant,
+        load: impl FnOnce(Reading, &Arc<T>) -> Result<Arc<T>, E>,
+    ) -> Change<T, E> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that a slow reading of old contents does not replace newer ones.
+        let reading = read();
         let found = fingerprint(&self.key, &reading);
         if state.done == Some(found) {
             state.settling = None;
@@ -191,7 +203,7 @@ impl<T> Followed<T> {
     }
 
     /// Makes the next check load the files even if they do not change, for values whose validity depends on more than
-    /// the files.
+    /// the files. This blocks while a check runs.
     pub fn load_again(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).done = None;
     }
@@ -245,5 +257,51 @@ impl<T: fmt::Debug> fmt::Debug for Followed<T> {
             .field("files", &self.files)
             .field("value", &self.current())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        convert::Infallible,
+        sync::{TryLockError, mpsc},
+        thread,
+    };
+
+    fn load(reading: Reading, _: &Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Infallible> {
+        Ok(Arc::new(reading.unwrap().concat()))
+    }
+
+    /// The second check begins after the first one has read, and before it has loaded.
+    #[test]
+    fn a_slow_check_does_not_bring_back_old_contents() {
+        let followed = Followed::new(Files::new([""; 0], 1), b"one".to_vec());
+        let (old_read, second_begins) = mpsc::channel();
+        let (begun, first_continues) = mpsc::channel();
+        let now = Instant::now();
+        thread::scope(|scope| {
+            let followed = &followed;
+            scope.spawn(move || {
+                let read = || {
+                    old_read.send(()).unwrap();
+                    first_continues.recv().unwrap();
+                    Ok(vec![b"two".to_vec()])
+                };
+                followed.check_with(read, now, load)
+            });
+            second_begins.recv().unwrap();
+            let excluded = matches!(followed.state.try_lock(), Err(TryLockError::WouldBlock));
+            let second = scope.spawn(move || {
+                begun.send(()).unwrap();
+                followed.check_with(|| Ok(vec![b"three".to_vec()]), now, load)
+            });
+            second.join().unwrap();
+            assert!(
+                excluded,
+                "the second check waits for the first one, also while it reads"
+            );
+        });
+        assert_eq!(*followed.current(), b"three");
     }
 }

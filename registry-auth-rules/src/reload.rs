@@ -10,11 +10,16 @@ use registry_reload::{Change, Files, Followed, NotUtf8, Reading, utf8};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Interval at which [`RulesFile::watch`] checks the file.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Time for which a changed file must stay the same before it is loaded: a program may still be writing it. A part of a
+/// file can be valid, and lack the denials at its end.
+const SETTLED: Duration = Duration::from_millis(200);
 
 /// Maximum size of the file, far more than a file of rules needs.
 const MAX_BYTES: u64 = 16 << 20;
@@ -49,8 +54,8 @@ pub struct RulesFile {
 pub enum FileCheck {
     /// The file has not changed.
     Unchanged,
-    /// The file has changed since the last check, and may still be written. It is loaded if the next check finds the
-    /// same content.
+    /// The file has changed, and may still be written. It is loaded by the first check that finds the same content at
+    /// least 200 ms later.
     Changing,
     /// The rules were reloaded from the file.
     Reloaded,
@@ -85,8 +90,7 @@ impl RulesFile {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path: Arc<Path> = path.into().into();
         let followed = Followed::open(Files::new([&*path], MAX_BYTES), |reading| load(&path, reading))?;
-        // A program may still be writing the file: two checks have to find the same content.
-        let followed = Arc::new(followed.settling(Duration::ZERO));
+        let followed = Arc::new(followed.settling(SETTLED));
         Ok(Self { path, followed })
     }
 
@@ -96,12 +100,12 @@ impl RulesFile {
         self.followed.current()
     }
 
-    /// Checks the file, and loads its rules if it has changed and then stayed the same between two checks. Blocks while
-    /// the file is read.
+    /// Checks the file, and loads its rules if it has changed and then stayed the same for 200 ms between two checks,
+    /// however many checks are made meanwhile. Blocks while the file is read.
     #[must_use]
     pub fn check_now(&self) -> FileCheck {
         let load = |reading, _: &Arc<Rules>| load(&self.path, reading).map(Arc::new);
-        match self.followed.check(Instant::now(), load) {
+        match self.followed.check(Instant::now().into_std(), load) {
             Change::Settling => FileCheck::Changing,
             Change::Loaded(_) => FileCheck::Reloaded,
             Change::Failed(error) => FileCheck::Kept(error.to_string()),

@@ -8,6 +8,7 @@ use registry_auth_rules::{FileCheck, Rules, RulesFile};
 use registry_core::{Action, RepositoryName};
 use std::{fs, os::unix::fs::symlink, time::Duration};
 use tempfile::TempDir;
+use tokio::time::advance;
 
 fn refused(yaml: &str) -> String {
     Rules::parse(yaml, "rules.yml").unwrap_err().to_string()
@@ -370,6 +371,15 @@ proptest! {
 const ONE: &str = "rules:\n  - {repository: one, who: everyone, allow: pull}\n";
 const TWO: &str = "rules:\n  - {repository: two, who: everyone, allow: pull}\n";
 
+/// Time for which a file has to stay the same.
+const SETTLED: Duration = Duration::from_millis(200);
+
+/// Checks a file after the time in which it settles.
+async fn settled(file: &RulesFile) -> FileCheck {
+    advance(SETTLED).await;
+    file.check_now()
+}
+
 /// Returns the first repository of the first rule.
 fn first(file: &RulesFile) -> String {
     file.rules()
@@ -382,8 +392,8 @@ fn first(file: &RulesFile) -> String {
         .to_string()
 }
 
-#[test]
-fn a_file_is_followed_however_it_is_replaced() {
+#[tokio::test(start_paused = true)]
+async fn a_file_is_followed_however_it_is_replaced() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("rules.yml");
     fs::write(&path, ONE).unwrap();
@@ -393,16 +403,17 @@ fn a_file_is_followed_however_it_is_replaced() {
         (FileCheck::Unchanged, "one".into())
     );
 
-    // In place: content is loaded when two checks found it.
+    // In place: content is loaded when a check finds it again after some time.
     fs::write(&path, &TWO[..20]).unwrap();
     assert_eq!(file.check_now(), FileCheck::Changing);
+    advance(SETTLED).await;
     fs::write(&path, TWO).unwrap();
     assert_eq!(
         (file.check_now(), first(&file)),
         (FileCheck::Changing, "one".into())
     );
     assert_eq!(
-        (file.check_now(), first(&file)),
+        (settled(&file).await, first(&file)),
         (FileCheck::Reloaded, "two".into())
     );
     assert_eq!(file.check_now(), FileCheck::Unchanged);
@@ -412,13 +423,13 @@ fn a_file_is_followed_however_it_is_replaced() {
     fs::write(&new, ONE).unwrap();
     fs::rename(&new, &path).unwrap();
     assert_eq!(
-        (file.check_now(), file.check_now(), first(&file)),
+        (file.check_now(), settled(&file).await, first(&file)),
         (FileCheck::Changing, FileCheck::Reloaded, "one".into())
     );
 }
 
-#[test]
-fn a_file_behind_swapped_links_is_followed() {
+#[tokio::test(start_paused = true)]
+async fn a_file_behind_swapped_links_is_followed() {
     // As Kubernetes mounts it: `rules.yml -> ..data/rules.yml`, `..data -> <a directory of its own>`.
     let directory = TempDir::new().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -433,20 +444,20 @@ fn a_file_behind_swapped_links_is_followed() {
     symlink("v2", at("..next")).unwrap();
     fs::rename(at("..next"), at("..data")).unwrap();
     assert_eq!(
-        (file.check_now(), file.check_now(), first(&file)),
+        (file.check_now(), settled(&file).await, first(&file)),
         (FileCheck::Changing, FileCheck::Reloaded, "two".into())
     );
 }
 
-#[test]
-fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
+#[tokio::test(start_paused = true)]
+async fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("rules.yml");
     fs::write(&path, ONE).unwrap();
     let file = RulesFile::open(&path).unwrap();
-    let kept = |reason: &str| {
+    let kept = async |reason: &str| {
         assert_eq!(file.check_now(), FileCheck::Changing);
-        let FileCheck::Kept(said) = file.check_now() else {
+        let FileCheck::Kept(said) = settled(&file).await else {
             panic!("{reason}: it was not kept")
         };
         assert!(said.contains("rules.yml") && said.contains(reason), "{said}");
@@ -461,20 +472,43 @@ fn a_broken_or_vanished_file_keeps_the_rules_and_says_so_once() {
         "rules:\n  - {repository: two, who: everyone, permit: pull}\n",
     )
     .unwrap();
-    kept(":2: unknown key `permit`");
+    kept(":2: unknown key `permit`").await;
     fs::write(&path, "").unwrap();
-    kept("there are no rules");
+    kept("there are no rules").await;
     fs::remove_file(&path).unwrap();
-    kept("No such file");
+    kept("No such file").await;
     fs::create_dir(&path).unwrap();
-    kept("directory");
+    kept("directory").await;
 
     fs::remove_dir(&path).unwrap();
     fs::write(&path, TWO).unwrap();
     assert_eq!(
-        (file.check_now(), file.check_now(), first(&file)),
+        (file.check_now(), settled(&file).await, first(&file)),
         (FileCheck::Changing, FileCheck::Reloaded, "two".into())
     );
+}
+
+/// A part of a file can be valid, and lack the denials at its end.
+#[tokio::test(start_paused = true)]
+async fn checks_in_quick_succession_do_not_load_a_part_of_a_file() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("rules.yml");
+    fs::write(&path, ONE).unwrap();
+    let file = RulesFile::open(&path).unwrap();
+
+    fs::write(&path, TWO).unwrap();
+    for _ in 0..3 {
+        assert_eq!(file.check_now(), FileCheck::Changing);
+    }
+    advance(SETTLED / 2).await;
+    assert_eq!(file.check_now(), FileCheck::Changing);
+    let denial = "  - {repository: secret, who: everyone, deny: pull}\n";
+    fs::write(&path, format!("{TWO}{denial}")).unwrap();
+    assert_eq!(file.check_now(), FileCheck::Changing);
+    assert_eq!(first(&file), "one");
+
+    assert_eq!(settled(&file).await, FileCheck::Reloaded);
+    assert_eq!(file.rules().rules().len(), 2);
 }
 
 #[test]

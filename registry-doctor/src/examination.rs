@@ -98,7 +98,8 @@ impl Doctor {
     ///
     /// # Errors
     ///
-    /// [`InvalidOption::Certificates`] if the file cannot be read, or contains no certificate.
+    /// [`InvalidOption::Certificates`] if the file cannot be read, is not a regular file, has more than 16 MiB, or
+    /// contains no certificate.
     pub fn trust_file(mut self, path: &Path) -> Result<Self, InvalidOption> {
         self.trust.add_file(path)?;
         Ok(self)

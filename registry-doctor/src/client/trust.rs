@@ -4,7 +4,13 @@
 //! `openssl req -x509` makes such certificates, and `certs.d/HOST/ca.crt` often holds one.
 
 use crate::error::InvalidOption;
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -21,6 +27,9 @@ use tokio_rustls::{
     },
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Maximum size of a file of certificates, far more than the authorities of a system need.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Trusted authorities and certificates.
 #[derive(Clone, Debug)]
@@ -51,14 +60,16 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or contains no certificate.
+    /// If the file cannot be read, is not a regular file, is too large, or contains no certificate.
     pub(crate) fn add_file(&mut self, path: &Path) -> Result<(), InvalidOption> {
         let unusable = |error: &dyn fmt::Display| InvalidOption::Certificates {
             path: path.to_owned(),
             reason: error.to_string(),
         };
-        let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
-        let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
+        let text = read(path).map_err(|error| unusable(&error))?;
+        let read: Vec<_> = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<_, _>>()
+            .map_err(|error| unusable(&error))?;
         if read.is_empty() {
             return Err(unusable(&"it contains no certificate"));
         }
@@ -89,6 +100,23 @@ impl Trust {
             self.provider.signature_verification_algorithms.all,
         )
     }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Before it is opened, which would wait for the writer of a named pipe. For a directory, the error of the system is
+    // clearer.
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("this is not a regular file"));
+    }
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!(
+            "this file is larger than {MAX_BYTES} bytes"
+        )));
+    }
+    Ok(text)
 }
 
 fn is_current(certificate: &CertificateDer<'_>, at: UnixTime) -> Result<(), rustls::Error> {
@@ -165,5 +193,46 @@ impl ServerCertVerifier for Known {
             .provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        Trust::none().add_file(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.crt");
+        assert!(refused(&path).contains("ca.crt: No such file"));
+        assert!(refused(directory.path()).contains("s a directory"));
+
+        fs::write(&path, "").unwrap();
+        assert!(refused(&path).ends_with("ca.crt: it contains no certificate"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.crt");
+        let file = File::create(&path).unwrap();
+        file.set_len(MAX_BYTES + 1).unwrap();
+
+        assert!(refused(&path).ends_with("ca.crt: this file is larger than 16777216 bytes"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_named_pipe_without_a_writer_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.crt");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+
+        assert!(refused(&path).ends_with("ca.crt: this is not a regular file"));
     }
 }

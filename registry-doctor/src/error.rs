@@ -12,7 +12,7 @@ pub enum InvalidOption {
     #[error("the URL must be one such as https://registry.example.com, or HOST:PORT")]
     Url,
     /// The URL contains a user, and possibly a password.
-    #[error("the URL must not contain a user; use --user")]
+    #[error("the URL must not contain a user")]
     UserInUrl,
     /// The URL is the name of an image.
     #[error("this is the name of an image; the registry is {registry}")]
@@ -30,7 +30,7 @@ pub enum InvalidOption {
     /// The text is not the origin of a web page.
     #[error("must be an origin such as https://ui.example.com")]
     Origin,
-    /// A file of certificates cannot be read, or contains none.
+    /// A file of certificates cannot be read, is too large, or contains none.
     #[error("{}: {reason}", path.display())]
     #[non_exhaustive]
     Certificates {

@@ -126,6 +126,7 @@ mod tests {
         ] {
             let refused = Target::parse(url).unwrap_err().to_string();
             assert!(!refused.contains("secret"), "{refused}");
+            assert!(!refused.contains("--"), "an option of a command: {refused}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{cli, prompt};
 use registry_core::RepositoryName;
-use registry_doctor::{Doctor, User};
+use registry_doctor::{Doctor, InvalidOption, User};
 use rustix::termios::tcgetwinsize;
 use std::{
     env,
@@ -49,7 +49,10 @@ pub(crate) fn run(options: cli::Doctor) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Returns a doctor with these options. Asks for the password last, as typing takes time.
 fn doctor(options: cli::Doctor) -> Result<Doctor, Box<dyn Error>> {
-    let mut doctor = Doctor::new(&options.url)?;
+    let mut doctor = Doctor::new(&options.url).map_err(|error| match error {
+        InvalidOption::UserInUrl => format!("{error}; use --user"),
+        _ => error.to_string(),
+    })?;
     let repository = RepositoryName::parse(&options.repository)
         .map_err(|error| format!("--repository {}: {error}", options.repository))?;
     doctor = doctor.repository(repository.as_str())?;

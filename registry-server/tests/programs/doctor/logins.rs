@@ -133,7 +133,10 @@ fn a_token_is_fetched_where_the_registry_says() {
 
 fn arguments_that_make_no_sense_are_2() {
     for (arguments, why) in [
-        (&["https://ann:secret@r.example"][..], "--user"),
+        (
+            &["https://ann:secret@r.example"][..],
+            "must not contain a user; use --user",
+        ),
         (&["ftp://r.example"], "https://registry.example.com"),
         (&["r.example", "--repository", "Team/App"], "--repository"),
         (&["r.example", "--origin", "ui.example"], "https://ui.example.com"),

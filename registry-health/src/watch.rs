@@ -4,15 +4,18 @@ use std::{
     convert::Infallible,
     error::Error as StdError,
     fmt::Write as _,
-    future::Future,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::Duration,
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Runs a probe at intervals, and stores its latest result.
 ///
-/// A probe without a result when the next one is due counts as failed, once per period. No other probe starts before it
+/// A probe that panics counts as failed. A probe without a result when the next one is due does, too, once per period. No other probe starts before it
 /// ends, so that a dead disk or mount blocks one operation only.
 ///
 /// ```
@@ -74,7 +77,7 @@ impl Watch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let mut answer = std::pin::pin!(probe());
+            let mut answer = pin!(caught(async { probe().await }));
             let answer = loop {
                 match timeout(self.period, answer.as_mut()).await {
                     Ok(answer) => break answer,
@@ -84,11 +87,12 @@ impl Watch {
                 }
             };
             match answer {
-                Ok(()) => {
+                Err(Panicked) => self.failed(&mut failures, || "the check panicked".to_owned()),
+                Ok(Ok(())) => {
                     failures = 0;
                     self.say(Ok(()));
                 }
-                Err(error) => self.failed(&mut failures, || with_causes(&error)),
+                Ok(Err(error)) => self.failed(&mut failures, || with_causes(&error)),
             }
         }
     }
@@ -109,6 +113,22 @@ impl Watch {
     fn say(&self, verdict: Result<(), String>) {
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
     }
+}
+
+/// Panic of a probe, whose message the panic hook has.
+struct Panicked;
+
+/// Runs a probe, which ends with its panic.
+async fn caught<F: Future>(probe: F) -> Result<F::Output, Panicked> {
+    let mut probe = pin!(probe);
+    // A probe that panicked is not polled again.
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| probe.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        },
+    )
+    .await
 }
 
 fn with_causes(error: &dyn StdError) -> String {
@@ -185,6 +205,26 @@ mod tests {
         // The same probe gets the late answer, not a new one.
         answers.send(Ok(())).await.unwrap();
         sleep(Duration::from_millis(1)).await;
+        assert_eq!(verdict(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_panics_fails_and_is_made_again() {
+        let watch = Watch::new(PERIOD, 1);
+        let verdict = watch.verdict();
+        let mut probes = 0;
+        tokio::spawn(watch.run(move || {
+            probes += 1;
+            let is_first = probes == 1;
+            async move {
+                assert!(!is_first, "by intention");
+                Ok::<(), io::Error>(())
+            }
+        }));
+
+        periods(0).await;
+        assert_eq!(verdict(), Err("the check panicked".to_owned()));
+        periods(1).await;
         assert_eq!(verdict(), Ok(()));
     }
 

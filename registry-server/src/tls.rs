@@ -8,8 +8,8 @@ use crate::{
 };
 use axum::{Router, extract::Request};
 use registry_tls::{Acme, Files, Options, Tls, TlsError};
-use std::error::Error;
-use tokio::net::TcpListener;
+use std::{error::Error, sync::Arc};
+use tokio::{net::TcpListener, sync::Mutex};
 
 /// Settings of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,12 @@ pub(crate) async fn start(
         tracing::info!("redirecting to https from http://{}", listener.local_addr()?);
         tasks.listen("redirect to https", listener, app);
     }
-    tasks.require("certificates", upkeep.run());
+    // The lock is free whenever the work starts again.
+    let upkeep = Arc::new(Mutex::new(upkeep));
+    tasks.repeat("certificates", move || {
+        let upkeep = Arc::clone(&upkeep);
+        async move { upkeep.lock().await.keep().await }
+    });
     Ok(tls)
 }
 

@@ -111,13 +111,18 @@ impl Tls {
 impl Upkeep {
     /// Keeps certificates up to date while it is driven. It never ends.
     pub async fn run(mut self) -> Infallible {
+        self.keep().await
+    }
+
+    /// Does the same as [`run`](Self::run), for a host that drives it again if a future of it panicked.
+    pub async fn keep(&mut self) -> Infallible {
         let period = match &self.source {
             Source::Files(reloader) => reloader.files().check_every,
             #[cfg(feature = "acme")]
             Source::Acme(_) => CHECK_EVERY,
         };
         #[cfg(feature = "acme")]
-        if let Source::Acme(renewal) = self.source {
+        if let Source::Acme(renewal) = &mut self.source {
             let client_cas = async {
                 loop {
                     self.tls.next_check(period).await;

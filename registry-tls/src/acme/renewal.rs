@@ -121,7 +121,7 @@ impl Renewal {
     }
 
     /// Orders certificates when they are due, one at a time, while it is driven. It never ends.
-    pub(crate) async fn run(mut self: Box<Self>, tls: &Tls) -> Infallible {
+    pub(crate) async fn run(&mut self, tls: &Tls) -> Infallible {
         loop {
             tls.report(self.status());
             let next = self.hosts.iter().enumerate().min_by_key(|(_, host)| host.due);
@@ -137,9 +137,12 @@ impl Renewal {
     }
 
     async fn renew(&mut self, index: usize, tls: &Tls) {
-        let Some(name) = self.hosts.get(index).map(|host| host.name.clone()) else {
+        let Some(host) = self.hosts.get_mut(index) else {
             return;
         };
+        // After a panic, the authority is not asked again at once.
+        host.due = SystemTime::now() + self.settings.first_retry;
+        let name = host.name.clone();
         tracing::info!(
             "TLS: orders from {} a certificate for {name}",
             self.settings.directory

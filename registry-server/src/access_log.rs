@@ -1,8 +1,8 @@
-//! Access log on standard output: a line per request in the Combined Log Format, as registry:2 writes it.
+//! Access log: a line per request in the Combined Log Format, as registry:2 writes it.
 //!
 //! A line is written when an answer was sent or abandoned, with the number of bytes that were sent. Characters of a
 //! client that are not [visible](printable::is_seen) are escaped, so that no request produces two lines or imitates
-//! another one. A separate thread writes: if standard output is not read, requests continue, and the log reports the
+//! another one. A separate thread writes: if it cannot, requests continue, and the log reports the
 //! number of lost lines.
 
 use crate::printable;
@@ -22,6 +22,7 @@ use std::{
     fmt,
     io::{self, Write},
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -70,26 +71,29 @@ fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write
         batch.push_str(&first);
         // What has gathered leaves in one write.
         batch.extend(waiting.try_iter().take(256));
-        let written = out.write_all(batch.as_bytes()).and_then(|()| out.flush());
+        let written = write(&mut out, &batch);
         if let (Err(error), false) = (&written, failing) {
             tracing::warn!(
                 %error,
-                "cannot write to standard output: lines of the access log are lost until it works again"
+                "cannot write the access log: its lines are lost until that works again"
             );
         }
         failing = written.is_err();
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tracing::warn!(
-                lost,
-                "standard output is not read fast enough: lines of the access log are lost"
-            );
+            tracing::warn!(lost, "the access log is not written fast enough: lines are lost");
         }
     }
 }
 
 impl AccessLog {
     /// Starts a thread that writes there.
+/// Writes lines. A panic of the host's writer is an error like any other: it must not end the log.
+fn write(out: &mut impl Write, lines: &str) -> io::Result<()> {
+    let write = AssertUnwindSafe(|| out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
+    catch_unwind(write).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
+}
+
     pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, Writer)> {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
@@ -365,6 +369,38 @@ mod tests {
     #[test]
     fn a_line_is_as_registry_2_writes_it() {
         let (log, written) = log();
+    /// Output that panics at the first write.
+    struct Panics(Option<Vec<u8>>);
+
+    impl Write for &mut Panics {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Some(written) = &mut self.0 else {
+                self.0 = Some(Vec::new());
+                panic!("by intention");
+            };
+            written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_after_a_panic_of_the_writer() {
+        let mut out = Panics(None);
+        let (lines, waiting) = channel();
+        // More than one write takes.
+        for number in 0..300 {
+            lines.send(format!("{number}\n")).unwrap();
+        }
+        drop(lines);
+        write_lines(&waiting, &AtomicU64::new(0), &mut out);
+        let written = String::from_utf8(out.0.unwrap()).unwrap();
+        assert!(written.ends_with("\n299\n"), "{written}");
+    }
+
         let mut request = Request::get("/v2/team%2Fa/manifests/v1%20?x=%2F%22")
             .header("user-agent", "curl/7.88.1")
             .body(Body::empty())

@@ -25,7 +25,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
     },
@@ -50,14 +50,16 @@ const LAST: Duration = Duration::from_millis(500);
 /// Handle of the thread that writes. It writes all lines and ends when every [`AccessLog`] is dropped.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// Channel without messages, which closes when the thread ends.
-    ended: Receiver<Infallible>,
+    /// Channel without messages, which closes when the thread ends. The lock makes it part of errors, which threads
+    /// share.
+    ended: Mutex<Receiver<Infallible>>,
 }
 
 impl Writer {
     /// Waits until all lines are written, at most for a short time.
     pub(crate) fn finish(self) {
-        _ = self.ended.recv_timeout(LAST);
+        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        _ = ended.recv_timeout(LAST);
     }
 }
 
@@ -86,14 +88,14 @@ fn write_lines(waiting: &Receiver<String>, lost: &AtomicU64, mut out: impl Write
     }
 }
 
-impl AccessLog {
-    /// Starts a thread that writes there.
 /// Writes lines. A panic of the host's writer is an error like any other: it must not end the log.
 fn write(out: &mut impl Write, lines: &str) -> io::Result<()> {
     let write = AssertUnwindSafe(|| out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
     catch_unwind(write).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
 }
 
+impl AccessLog {
+    /// Starts a thread that writes there.
     pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, Writer)> {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
@@ -103,6 +105,7 @@ fn write(out: &mut impl Write, lines: &str) -> io::Result<()> {
             let _ending: Sender<Infallible> = ending;
             write_lines(&waiting, &counted, out);
         })?;
+        let ended = Mutex::new(ended);
         Ok((Self { lines, lost }, Writer { ended }))
     }
 
@@ -366,9 +369,6 @@ mod tests {
         assert!(written.ends_with("\n299\n"), "{written}");
     }
 
-    #[test]
-    fn a_line_is_as_registry_2_writes_it() {
-        let (log, written) = log();
     /// Output that panics at the first write.
     struct Panics(Option<Vec<u8>>);
 
@@ -401,6 +401,9 @@ mod tests {
         assert!(written.ends_with("\n299\n"), "{written}");
     }
 
+    #[test]
+    fn a_line_is_as_registry_2_writes_it() {
+        let (log, written) = log();
         let mut request = Request::get("/v2/team%2Fa/manifests/v1%20?x=%2F%22")
             .header("user-agent", "curl/7.88.1")
             .body(Body::empty())

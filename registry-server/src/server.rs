@@ -48,6 +48,8 @@ pub enum ServerError {
     Task {
         /// Name of the work, and its end.
         reason: String,
+        /// End of the server, which was shut down then: the time that is left, and the access log to finish.
+        stopped: Stopped,
     },
 }
 
@@ -105,6 +107,7 @@ impl Server {
             None => Ok(stopped),
             Some(ended) => Err(ServerError::Task {
                 reason: ended.to_string(),
+                stopped,
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! `registry serve`: opens the directory, listens, and drains connections after a signal.
 
 use super::{announce::announce, cli::Serve, files, log, sources::sources};
-use crate::{Config, ServerBuilder, Stopped, config::StorageKind};
+use crate::{Config, ServerBuilder, ServerError, Stopped, config::StorageKind};
 use std::{error::Error, future::Future, io, time::Duration};
 use tokio::signal::unix;
 
@@ -65,21 +65,26 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     }
     let runtime = runtime.enable_all().build()?;
     files::allow_for(&settings.limits);
-    let ended = runtime.block_on(serve(config, tell_how));
-    let time_left = match &ended {
-        Ok(Some(stopped)) => stopped.time_left(),
-        _ => Duration::ZERO,
+    let (stopped, result) = match runtime.block_on(serve(config, tell_how)) {
+        Ok(None) => (None, Ok(())),
+        Ok(Some(Ok(stopped))) => (Some(stopped), Ok(())),
+        Ok(Some(Err(ServerError::Task { reason, stopped }))) => (Some(stopped), Err(reason.into())),
+        Err(error) => (None, Err(error)),
     };
+    let time_left = stopped.as_ref().map_or(Duration::ZERO, Stopped::time_left);
     // A thread may be in a call that never returns, to a disk that has gone: the process does not wait for it.
     runtime.shutdown_timeout(time_left);
     // Every request has ended with it, and has its line.
-    if let Some(stopped) = ended? {
+    if let Some(stopped) = stopped {
         stopped.finish_log();
     }
     // Before anything else is written to standard error.
     drop(written);
-    Ok(())
+    result
 }
+
+/// End of a server that has started.
+type Ended = Result<Stopped, ServerError>;
 
 /// Makes glibc keep a few MiB of freed memory.
 ///
@@ -91,7 +96,7 @@ fn keep_memory_of_uploads() {
 }
 
 /// Serves until the process is told to stop. Returns `None` if that happens before the directory is free.
-async fn serve(config: Config, tell_how: bool) -> Result<Option<Stopped>, Box<dyn Error>> {
+async fn serve(config: Config, tell_how: bool) -> Result<Option<Ended>, Box<dyn Error>> {
     let settings = config.settings.clone();
     // The signals are caught before anybody is told that the server is there, or that it waits.
     let mut stop = Box::pin(stop_signal()?);
@@ -105,7 +110,7 @@ async fn serve(config: Config, tell_how: bool) -> Result<Option<Stopped>, Box<dy
             tracing::warn!(%error, "cannot write to standard output");
         }
     }
-    Ok(Some(server.run_until(stop).await?))
+    Ok(Some(server.run_until(stop).await))
 }
 
 /// Returns a future that ends with the first SIGTERM, SIGINT or SIGHUP. `nohup` ignores the last one, and so it stays.

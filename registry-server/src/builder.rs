@@ -27,10 +27,14 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{sync::oneshot, task::JoinSet};
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Longest drain, which no clock overflows with: a year.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Server that is not started yet: a configuration, and the parts that the host adds or replaces.
 ///
@@ -173,7 +177,7 @@ impl ServerBuilder {
         stop: Pin<&mut (impl Future<Output = T> + Send)>,
     ) -> Result<Result<Server, T>, StartError> {
         let Self {
-            config: Config { settings, .. },
+            config: Config { mut settings, .. },
             routes,
             storage,
             authenticator,
@@ -181,6 +185,7 @@ impl ServerBuilder {
             hooks,
             access_log,
         } = self;
+        settings.timeouts.drain = settings.timeouts.drain.min(LONGEST_DRAIN);
         let settings = &settings;
         let access = Access::open(settings, authenticator, authorizer)?;
         let opened = backend::open(settings, storage, stop).await;

@@ -215,11 +215,10 @@ impl ServerBuilder {
             None => (None, None),
         };
         let storage = backend.into_storage(settings, debug.as_mut(), &mut tasks);
-        let is_writable = storage.write().is_some();
         let builder = wiring::configured(Registry::builder(storage), settings);
         let builder = hooks.into_iter().fold(builder, Builder::hooks);
         let registry = access.decided(builder, debug.as_mut(), &mut tasks).build();
-        if let Some(debug) = debug.as_mut().filter(|_| is_writable) {
+        if let Some(debug) = &mut debug {
             debug.uploads(registry.upload_ledger().clone());
         }
         let maintained = registry.clone();

@@ -18,9 +18,14 @@ pub(crate) fn open(path: &Path) -> Result<RulesFile, Box<dyn Error + Send + Sync
     Ok(file)
 }
 
+/// Returns the warnings about rules that do not depend on the users.
+pub(crate) fn warnings(rules: &Rules) -> Vec<String> {
+    rules.warnings().iter().map(ToString::to_string).collect()
+}
+
 /// Returns notices about the rules. `users` can log in; nobody can if it is `None`.
 pub(crate) fn notices(rules: &Rules, users: Option<&Htpasswd>) -> Vec<String> {
-    let mut notices: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
+    let mut notices = warnings(rules);
     match users {
         Some(users) => notices.extend(absent::warnings(rules, &users.snapshot())),
         None if rules.need_logins() => notices.push(

@@ -13,7 +13,7 @@ use crate::{
 };
 use axum::Router;
 use registry_auth_htpasswd::Htpasswd;
-use registry_auth_rules::RulesFile;
+use registry_auth_rules::{Rules, RulesFile};
 use registry_axum::TokioClock;
 use registry_core::{Authenticator, Authorizer, Hooks, Registry, Storage, service::Builder};
 use registry_listener::Ended;
@@ -293,13 +293,7 @@ impl Access {
             _ => None,
         };
         if let Some(rules) = &rules {
-            let notices = match &users {
-                Users::None => access::notices(&rules.rules(), None),
-                Users::File(users) => access::notices(&rules.rules(), Some(users)),
-                // Only the host knows who can log in.
-                Users::Host(_) => Vec::new(),
-            };
-            for notice in notices {
+            for notice in notices(&rules.rules(), &users) {
                 tracing::warn!("access rules: {notice}");
             }
         }
@@ -344,6 +338,16 @@ impl Access {
             (Users::Host(users), Some(debug)) => registry.authenticator(debug.logins(users)),
             (Users::Host(users), None) => registry.authenticator(users),
         }
+    }
+}
+
+/// Returns notices about the rules.
+fn notices(rules: &Rules, users: &Users) -> Vec<String> {
+    match users {
+        Users::None => access::notices(rules, None),
+        Users::File(users) => access::notices(rules, Some(users)),
+        // Only the host knows who can log in.
+        Users::Host(_) => access::warnings(rules),
     }
 }
 
@@ -415,6 +419,15 @@ fn is_open_by_mistake(on_purpose: bool, address: Option<SocketAddr>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_has_the_users_is_warned_of_rules() {
+        let text = "rules: [{repository: '**', who: 'group:none', allow: pull}]";
+        let rules = Rules::parse(text, "rules.yml").unwrap();
+        let authenticator = registry_core::auth::FromExtensions;
+        assert_eq!(rules.warnings().len(), 1);
+        assert_eq!(notices(&rules, &Users::Host(Arc::new(authenticator))).len(), 1);
+    }
 
     #[test]
     fn who_lets_everybody_in_is_warned_unless_that_was_said() {

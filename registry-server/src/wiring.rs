@@ -16,7 +16,7 @@ use axum::{Router, extract::Request, middleware, routing::get};
 use registry_axum::Mount;
 use registry_core::{
     Registry,
-    service::{Builder, Limits},
+    service::{Builder, FileSender, Limits},
 };
 use registry_listener::Server;
 use std::{error::Error, sync::Arc};
@@ -83,7 +83,7 @@ pub(crate) fn routes(
         .layer(middleware::from_fn_with_state(headers, AnswerHeaders::add));
     // A fallback, and no merge: the registry owns its paths, and no route of the host can collide with them.
     let mut app: Router = match host {
-        Some(host) => registry.fallback_service(host),
+        Some(host) => registry.fallback_service(host.layer(middleware::map_request(without_sender))),
         None => registry.route("/", get(root::page)),
     };
     if settings.http.location == Location::FromRequest {
@@ -113,6 +113,12 @@ pub(crate) fn routes(
     }))
 }
 
+/// Withdraws the offer of the listener to send files, which the routes of a host may have layers around.
+async fn without_sender(mut request: Request) -> Request {
+    request.extensions_mut().remove::<FileSender>();
+    request
+}
+
 /// Builds the listener for clients.
 pub(crate) fn listener(app: Router, settings: &Settings, access_log: Option<AccessLog>) -> Server {
     let proxies = settings.http.admission.proxies.clone();
@@ -124,6 +130,6 @@ pub(crate) fn listener(app: Router, settings: &Settings, access_log: Option<Acce
         })
         .timeouts(settings.timeouts)
         .limits(settings.limits)
-        // No layer here looks at more of a body than its length.
+        // No layer here looks at more of a body than its length, and the routes of a host do not get the offer.
         .sendfile()
 }

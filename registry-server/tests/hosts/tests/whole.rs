@@ -1,6 +1,7 @@
 //! A host that runs the whole server, with one route of its own.
 
 use axum::{Router, routing::get};
+use registry_core::service::FileSender;
 use registry_hosts::{push_and_pull, request};
 use registry_server::{Config, Server, ServerBuilder, Sources};
 use std::{
@@ -9,6 +10,12 @@ use std::{
     net::TcpStream,
 };
 use tokio::task::spawn_blocking;
+
+/// Serves a route that is not offered to send files past the layers of the host.
+async fn hello(request: axum::extract::Request) -> &'static str {
+    assert!(request.extensions().get::<FileSender>().is_none());
+    "hello of the host"
+}
 
 /// Starts a server with an operator listener in a directory.
 async fn start(directory: &std::path::Path) -> Server {
@@ -22,7 +29,7 @@ async fn start(directory: &std::path::Path) -> Server {
     let config = Config::load(Sources::new().file(&file)).unwrap();
     assert!(config.effective().contains("registry.yml:"));
     ServerBuilder::from_config(config)
-        .routes(Router::new().route("/hello", get(async || "hello of the host")))
+        .routes(Router::new().route("/hello", get(hello)))
         .start()
         .await
         .unwrap()

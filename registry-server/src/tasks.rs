@@ -150,6 +150,7 @@ fn text(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use tokio::sync::{mpsc, oneshot};
 
     #[tokio::test(start_paused = true)]
@@ -187,14 +188,14 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_left_of_tasks_that_were_ended() {
         let mut tasks = Tasks::default();
-        let held = std::sync::Arc::new(());
-        let (required, repeated) = (held.clone(), held.clone());
+        let held = Arc::new(());
+        let (required, repeated) = (Arc::clone(&held), Arc::clone(&held));
         tasks.require("required", async move {
             std::future::pending::<()>().await;
             drop(required);
         });
         tasks.repeat("repeated", move || {
-            let repeated = repeated.clone();
+            let repeated = Arc::clone(&repeated);
             async move {
                 std::future::pending::<()>().await;
                 drop(repeated);
@@ -205,7 +206,7 @@ mod tests {
 
         tasks.end().await;
 
-        assert_eq!(std::sync::Arc::strong_count(&held), 1);
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[tokio::test]

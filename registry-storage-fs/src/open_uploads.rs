@@ -29,11 +29,16 @@ impl FsStorage {
             // Cloned, so that nothing is lost if this future is dropped.
             let Unread { records, directories } = unread.clone();
             *unread = self
-                .apart(move |store| Unread {
-                    records: records && !store.read_records_or_warn(),
-                    directories: store.search(directories),
+                .apart(move |store| {
+                    let unread = Unread {
+                        records: records && !store.read_records_or_warn(),
+                        directories: store.search(directories),
+                    };
+                    // Otherwise nothing was found in a directory that is away.
+                    store.disk.require_owned()?;
+                    Ok::<_, FsError>(unread)
                 })
-                .await?;
+                .await??;
         }
         Ok(())
     }
@@ -144,6 +149,8 @@ impl Store {
                 .if_there("read the metadata of", &directory)?
                 .is_none()
         {
+            // In another directory, every session is missing.
+            self.disk.require_owned()?;
             self.forget_upload(repository, &id);
         }
         Ok(())

@@ -217,13 +217,13 @@ impl StorageInspect for FsStorage {
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<Seen<RepositoryName>>> {
         let page = OwnedPage::of(&page);
-        self.blocking(move |store| store.all_repositories(&page.page()))
+        self.inspecting(move |store| store.all_repositories(&page.page()))
             .await
     }
 
     async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.blocking(move |store| store.document(&repository, &digest))
+        self.inspecting(move |store| store.document(&repository, &digest))
             .await
     }
 
@@ -233,7 +233,7 @@ impl StorageInspect for FsStorage {
         page: Page<'_, Tag>,
     ) -> Result<Listing<Seen<(Tag, Digest), Tag>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
-        self.blocking(move |store| store.tag_targets(&repository, &page.page()))
+        self.inspecting(move |store| store.tag_targets(&repository, &page.page()))
             .await
     }
 
@@ -249,7 +249,7 @@ impl StorageInspect for FsStorage {
 
     async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
         let page = OwnedPage::of(&page);
-        self.blocking(move |store| store.all_blobs(&page.page())).await
+        self.inspecting(move |store| store.all_blobs(&page.page())).await
     }
 
     async fn held_blobs(
@@ -258,7 +258,7 @@ impl StorageInspect for FsStorage {
         page: Page<'_, Digest>,
     ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
-        self.blocking(move |store| store.held_blobs(&repository, &page.page()))
+        self.inspecting(move |store| store.held_blobs(&repository, &page.page()))
             .await
     }
 
@@ -268,7 +268,7 @@ impl StorageInspect for FsStorage {
         page: Page<'_, Digest>,
     ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
-        self.blocking(move |store| store.manifests(&repository, &page.page()))
+        self.inspecting(move |store| store.manifests(&repository, &page.page()))
             .await
     }
 
@@ -278,7 +278,7 @@ impl StorageInspect for FsStorage {
         page: Page<'_, UploadId>,
     ) -> Result<Listing<Seen<UploadState, UploadId>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
-        self.blocking(move |store| store.uploads(&repository, &page.page()))
+        self.inspecting(move |store| store.uploads(&repository, &page.page()))
             .await
     }
 
@@ -287,11 +287,11 @@ impl StorageInspect for FsStorage {
         if !self.store().is_owned() {
             // Sessions come and go without this process, and not all have a record.
             return self
-                .blocking(move |store| store.uploading_on_disk(&page.page()))
+                .inspecting(move |store| store.uploading_on_disk(&page.page()))
                 .await;
         }
         self.find_uploads().await?;
-        self.blocking(move |store| store.uploading(&page.page())).await
+        self.inspecting(move |store| store.uploading(&page.page())).await
     }
 }
 

@@ -103,7 +103,7 @@ impl Staging {
         let replaced = Replaced {
             owner: owner.path.clone(),
         };
-        Err(io::Error::other(replaced)).at("write to", &self.directory)
+        Err(io::Error::other(replaced)).at("use", &self.directory)
     }
 }
 

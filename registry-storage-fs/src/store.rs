@@ -150,6 +150,20 @@ impl FsStorage {
         .await
     }
 
+    /// Does the same as [`blocking`](Self::blocking) for an inspection, and fails if the directory is then not the one
+    /// that this process owns. A directory that is away would count as empty, and everything in it as gone.
+    pub(crate) async fn inspecting<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking(move |store| {
+            let found = work(store)?;
+            store.disk.require_owned()?;
+            Ok(found)
+        })
+        .await
+    }
+
     /// Returns the outcome of `work` on a repository, which other requests may share.
     pub(crate) async fn build<T: Send + Sync + 'static>(
         &self,

@@ -4,9 +4,10 @@
 mod support;
 
 use registry_core::{
-    Algorithm, Digest, Storage,
+    Algorithm, Digest, RepositoryName, Storage,
     storage::{
-        Deletion, Mount, NewUpload, Referring, Result, StorageError, StorageHealth as _, TagExpect, Verified,
+        Deletion, Mount, NewUpload, Referring, Result, Seen, StorageError, StorageHealth as _, TagExpect,
+        Verified,
     },
 };
 use registry_storage_fs::FsStorage;
@@ -141,6 +142,38 @@ async fn nothing_is_written_in_a_directory_that_took_the_place_of_the_owned_one(
     storage.probe().await.unwrap();
     append(&storage, &a, session, &content(10)).await.unwrap();
     put(&storage, &a, manifest("2"), &["v2"]).await;
+}
+
+/// Returns what is listed as having open sessions.
+async fn uploading(storage: &FsStorage) -> Result<Vec<Seen<RepositoryName>>> {
+    let listed = storage.inspect().unwrap().uploading(all()).await?;
+    Ok(listed.items)
+}
+
+#[tokio::test]
+async fn nothing_counts_as_gone_while_the_directory_is_away() {
+    let root = tempfile::tempdir().unwrap();
+    let (storage, digest) = filled(root.path()).await;
+    let a = name("a");
+    let session = open_upload(&storage, &a).await;
+    assert_eq!(uploading(&storage).await.unwrap(), [Seen::Whole(a.clone())]);
+    let (here, away) = (root.path().join("docker"), root.path().join("away"));
+
+    fs::rename(&here, &away).unwrap();
+
+    let inspect = storage.inspect().unwrap();
+    assert!(is_unavailable(&uploading(&storage).await));
+    assert!(is_unavailable(&inspect.uploads(&a, all()).await));
+    assert!(is_unavailable(&inspect.all_repositories(all()).await));
+    assert!(is_unavailable(&inspect.blobs(all()).await));
+    assert!(is_unavailable(&inspect.held_blobs(&a, all()).await));
+    assert!(is_unavailable(&inspect.manifests(&a, all()).await));
+    assert!(is_unavailable(&inspect.tag_targets(&a, all()).await));
+    assert!(is_unavailable(&inspect.document(&a, &digest).await));
+
+    fs::rename(&away, &here).unwrap();
+    assert_eq!(uploading(&storage).await.unwrap(), [Seen::Whole(a.clone())]);
+    assert!(writer(&storage).cancel(&a, &session.id).await.unwrap());
 }
 
 #[tokio::test]

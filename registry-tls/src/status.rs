@@ -19,13 +19,11 @@ use std::time::SystemTime;
 #[non_exhaustive]
 pub enum Status {
     /// No certificate exists yet, and nothing is wrong: handshakes are refused with an alert.
-    #[non_exhaustive]
     Waiting {
         /// Missing item, such as `/certs/tls.crt, which does not exist yet`.
         what_for: String,
     },
     /// A certificate is served.
-    #[non_exhaustive]
     Serving {
         /// End of its validity.
         until: SystemTime,
@@ -33,7 +31,6 @@ pub enum Status {
         problem: Option<String>,
     },
     /// Clients cannot connect, or refuse the certificate, until an operator acts.
-    #[non_exhaustive]
     Failing {
         /// The fault and its remedy.
         because: String,

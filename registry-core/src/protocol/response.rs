@@ -43,42 +43,33 @@ const KEEPS_REFERRERS: &str = concat!(
 )]
 pub enum Response {
     /// 204: the methods of an endpoint.
-    #[non_exhaustive]
     Options { allowed: &'static [Method] },
     /// 200: the server is a registry.
     Pong,
     /// 200 with a JSON list of names, and the request for the next page.
-    #[non_exhaustive]
     List { next: Option<Request> },
     /// 200 with an image index of referrers.
-    #[non_exhaustive]
     Referrers { filtered: bool, next: Option<Request> },
     /// 200 or, with a part, 206.
-    #[non_exhaustive]
     Blob {
         digest: Digest,
         size: u64,
         part: Option<Range<u64>>,
     },
     /// 206: several parts of a blob.
-    #[non_exhaustive]
     BlobParts { parts: Parts },
     /// 307: the client fetches the blob from another URL.
-    #[non_exhaustive]
     Redirect { digest: Digest, to: Uri },
     /// 200.
-    #[non_exhaustive]
     Manifest {
         digest: Digest,
         media_type: MediaType,
         size: u64,
     },
     /// 304: the client has the content.
-    #[non_exhaustive]
     NotModified { digest: Digest },
     /// 202: a session was opened, or a chunk was appended. `min_chunk` is the announced smallest size of
     /// chunks, if any.
-    #[non_exhaustive]
     Accepted {
         repository: RepositoryName,
         id: UploadId,
@@ -86,21 +77,18 @@ pub enum Response {
         min_chunk: Option<u64>,
     },
     /// 204: the offset of a session.
-    #[non_exhaustive]
     UploadStatus {
         repository: RepositoryName,
         id: UploadId,
         offset: u64,
     },
     /// 201.
-    #[non_exhaustive]
     BlobCreated {
         repository: RepositoryName,
         digest: Digest,
     },
     /// 201; `tags` are those of the query. With `keeps_referrers`, a warning states that the client need
     /// not store an index of referrers under a tag.
-    #[non_exhaustive]
     ManifestCreated {
         repository: RepositoryName,
         digest: Digest,
@@ -111,7 +99,6 @@ pub enum Response {
     /// 202: the content was deleted.
     Deleted,
     /// 204: the session was cancelled.
-    #[non_exhaustive]
     Cancelled { id: UploadId },
 }
 

@@ -28,7 +28,6 @@ pub struct Upload {
 pub enum ChunkRefused {
     /// The chunk does not start at the session's offset.
     #[error("the chunk starts at {start}, but the offset of the upload session is {offset}")]
-    #[non_exhaustive]
     OutOfOrder {
         /// First byte that the client announced.
         start: u64,
@@ -37,7 +36,6 @@ pub enum ChunkRefused {
     },
     /// `Content-Range` and `Content-Length` contradict each other.
     #[error("the Content-Range has {range} bytes, but the Content-Length is {length}")]
-    #[non_exhaustive]
     LengthMismatch {
         /// Length in `Content-Range`, in bytes.
         range: u64,

@@ -115,7 +115,7 @@ impl Repository {
     /// assert_eq!(config, r#"{"os":"linux"}"#);
     ///
     /// let refused = repository.read_blob(&blob.digest, 5).await;
-    /// assert!(matches!(refused, Err(Error::BlobTooLarge { limit: 5 })));
+    /// assert!(matches!(refused, Err(Error::BlobTooLarge { limit: 5, .. })));
     /// # Ok(())
     /// # }
     /// ```

@@ -29,7 +29,7 @@ impl Request {
     /// assert!(matches!(request, Request::Tags { page, .. } if page.n == Some(50)));
     ///
     /// let refused = Request::parse(&Method::DELETE, path, None, &headers).unwrap_err();
-    /// assert!(matches!(refused, InvalidRequest::Method { allowed } if allowed.contains(&Method::GET)));
+    /// assert!(matches!(refused, InvalidRequest::Method { allowed, .. } if allowed.contains(&Method::GET)));
     /// # Ok::<(), InvalidRequest>(())
     /// ```
     ///

@@ -1,37 +1,62 @@
 //! A host of hyper alone, whose client vanishes in the middle of a push.
 
+use async_trait::async_trait;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use registry_core::{
     Hooks, Registry,
-    hooks::{Event, EventKind},
-    storage::MemoryStorage,
+    hooks::{Context, Event, EventKind, HookError},
+    manifest::Manifest,
+    storage::{MemoryStorage, PutManifest},
 };
 use registry_hosts::{manifest, push_and_pull};
 use std::{
     io::Write as _,
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::Arc,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking};
+use tokio::{
+    net::TcpListener,
+    sync::{
+        Notify, Semaphore,
+        mpsc::{UnboundedSender, unbounded_channel},
+    },
+    task::spawn_blocking,
+};
 use tokio_util::task::TaskTracker;
 
-/// Reports the tags that move.
+/// Holds each push of a manifest until it has a permit, and reports the tags that move.
 #[derive(Debug)]
-struct Moves(mpsc::UnboundedSender<String>);
+struct Gate {
+    entered: Arc<Notify>,
+    permits: Arc<Semaphore>,
+    moves: UnboundedSender<String>,
+}
 
-impl Hooks for Moves {
+#[async_trait]
+impl Hooks for Gate {
+    async fn before_put_manifest(&self, _: &Context, _: &Manifest, _: &PutManifest) -> Result<(), HookError> {
+        self.entered.notify_one();
+        self.permits.acquire().await.unwrap().forget();
+        Ok(())
+    }
+
     fn event(&self, event: &Arc<Event>) {
         if let EventKind::ManifestPushed { tags, .. } = &event.kind {
             for moved in tags {
-                self.0.send(moved.tag.to_string()).unwrap();
+                self.moves.send(moved.tag.to_string()).unwrap();
             }
         }
     }
 }
 
-/// Serves connections, each with hyper alone, and operations as tasks of their own.
-async fn serve(listener: TcpListener, registry: Registry, operations: TaskTracker) {
+/// Serves connections, each with hyper alone, and operations as tasks of their own. Reports connections that break.
+async fn serve(
+    listener: TcpListener,
+    registry: Registry,
+    operations: TaskTracker,
+    broken: UnboundedSender<hyper::Error>,
+) {
     let service = registry.into_service::<Incoming>(move |operation| {
         operations.spawn(operation);
     });
@@ -39,12 +64,17 @@ async fn serve(listener: TcpListener, registry: Registry, operations: TaskTracke
         let (connection, _) = listener.accept().await.unwrap();
         let service = TowerToHyperService::new(service.clone());
         let served = http1::Builder::new().serve_connection(TokioIo::new(connection), service);
-        tokio::spawn(served);
+        let broken = broken.clone();
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                broken.send(error).unwrap();
+            }
+        });
     }
 }
 
-/// Sends a whole push of a manifest, and is gone before there is an answer.
-fn push_and_vanish(server: SocketAddr) {
+/// Sends a whole push of a manifest.
+fn send_push(server: SocketAddr) -> TcpStream {
     let manifest = manifest();
     let mut connection = TcpStream::connect(server).unwrap();
     let length = manifest.len();
@@ -53,29 +83,39 @@ fn push_and_vanish(server: SocketAddr) {
         "PUT /v2/team/app/manifests/v2 HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{manifest}"
     )
     .unwrap();
-    connection.shutdown(Shutdown::Both).unwrap();
+    connection
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_is_finished_and_reported_after_its_client_has_vanished() {
-    let (sender, mut moves) = mpsc::unbounded_channel();
+    let (sender, mut moves) = unbounded_channel();
+    let (entered, permits) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(1)));
+    let gate = Gate {
+        entered: Arc::clone(&entered),
+        permits: Arc::clone(&permits),
+        moves: sender,
+    };
     let registry = Registry::builder(MemoryStorage::new())
-        .hooks(Moves(sender))
+        .hooks(gate)
         .allow_anonymous_push()
         .build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let operations = TaskTracker::new();
-    let serving = tokio::spawn(serve(listener, registry.clone(), operations.clone()));
+    let (report, mut broken) = unbounded_channel();
+    let serving = tokio::spawn(serve(listener, registry.clone(), operations.clone(), report));
 
-    spawn_blocking(move || {
-        push_and_pull(address, "");
-        push_and_vanish(address);
-    })
-    .await
-    .unwrap();
-
+    // A push with a client that waits for the answer uses the permit.
+    spawn_blocking(move || push_and_pull(address, "")).await.unwrap();
     assert_eq!(moves.recv().await.as_deref(), Some("v1"));
+    entered.notified().await;
+
+    let client = spawn_blocking(move || send_push(address)).await.unwrap();
+    entered.notified().await;
+    drop(client);
+    assert!(broken.recv().await.unwrap().is_incomplete_message());
+    permits.add_permits(1);
+
     assert_eq!(moves.recv().await.as_deref(), Some("v2"));
     operations.close();
     operations.wait().await;

@@ -62,7 +62,7 @@
 //! | service | [`service`], [`ledger`], [`error`] | runs a request against the contracts: authorizes, acts, responds. The ledger counts open upload sessions. Each refusal has a status, a code and a body |
 //! | maintenance | [`maintenance`] | recurring work, as futures that the host drives |
 //!
-//! Where to start:
+//! Entry points:
 //!
 //! - [`Registry::builder`], to embed a registry,
 //! - [`Storage`], to write a backend,

@@ -15,7 +15,10 @@ type Frames = Arc<dyn Fn(&FileRange) -> Option<ContentStream> + Send + Sync>;
 /// ```
 /// use registry_core::{service::FileSender, storage::FileRange};
 ///
-/// # fn frames(_: FileRange) -> registry_core::storage::ContentStream { unimplemented!() }
+/// # use http_body_util::{BodyExt as _, Empty};
+/// # fn frames(_: FileRange) -> registry_core::storage::ContentStream {
+/// #     Box::pin(Empty::new().map_err(|never| match never {}))
+/// # }
 /// let least = 64 << 10;
 /// let sender = FileSender::new(move |file: &FileRange| {
 ///     (file.range.end - file.range.start >= least).then(|| frames(file.clone()))

@@ -133,6 +133,7 @@ mod manifests;
 mod meanwhile;
 mod moves;
 mod names;
+mod needs;
 mod open_uploads;
 mod options;
 #[cfg(test)]

@@ -19,16 +19,9 @@ use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{
-        BlobInfo, Document, Needed, PutManifest, PutOutcome, Result, SizePolicy, StorageError,
-        StoredManifest, TagExpect, WrongSize,
-    },
+    storage::{BlobInfo, Document, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect},
 };
-use std::{
-    collections::HashSet,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Read as _, path::Path};
 
 /// Maximum size of a manifest that any number of threads may read at once, in bytes.
 const LARGE: u64 = 128 << 10;
@@ -213,114 +206,6 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Makes everything that a manifest refers to durable, before the manifest becomes visible. Whoever stored it may
-    /// not have synced it yet, and a client that finds it does not push it again.
-    fn ensure_durable(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
-        let mut changes = self.disk.changes();
-        for needed in needs {
-            let blob = self.layout.blob(&needed.digest);
-            let links = self.links_of(repository, needed);
-            if self.disk.is_durable(&blob) && links.iter().any(|link| self.disk.is_durable(link)) {
-                continue;
-            }
-            for link in links {
-                changes.ensure_durable(&link)?;
-                match links::read(&link)? {
-                    Some(target) if target != needed.digest => {
-                        changes.ensure_durable(&self.layout.blob(&target))?
-                    }
-                    _ => changes.ensure_durable(&blob)?,
-                }
-            }
-        }
-        Ok(changes.settle()?)
-    }
-
-    /// Returns the links by which a repository may hold a needed item.
-    fn links_of(&self, repository: &RepositoryName, needed: &Needed) -> Vec<PathBuf> {
-        let Needed { digest, need, .. } = needed;
-        let blob = need.admits_blob().then(|| self.layout.layer(repository, digest));
-        let manifest = need
-            .admits_manifest()
-            .then(|| self.layout.revision(repository, digest));
-        blob.into_iter().chain(manifest).collect()
-    }
-
-    /// Checks that everything a manifest refers to exists. Returns the items that the policy accepts although their
-    /// size differs from the descriptor's.
-    fn check_needs(
-        &self,
-        repository: &RepositoryName,
-        needs: &[Needed],
-        sizes: SizePolicy,
-    ) -> Result<Vec<WrongSize>> {
-        let (mut missing, mut named) = (Vec::new(), HashSet::new());
-        let mut wrong = Vec::new();
-        let mut sound = HashSet::new();
-        for needed in needs {
-            match self.look_for(repository, needed, &mut sound)? {
-                Found::Fits => {}
-                Found::Missing if named.insert(needed.digest) => missing.push(needed.digest),
-                Found::Missing => {}
-                Found::Size(stored) => wrong.extend(needed.wrong_size(stored)),
-            }
-        }
-        if !missing.is_empty() {
-            return Err(StorageError::MissingReferences(missing));
-        }
-        match (sizes, wrong.first()) {
-            (SizePolicy::Any, _) | (_, None) => Ok(wrong),
-            (_, Some(first)) => Err((*first).into()),
-        }
-    }
-
-    /// Looks for a needed item. If its size differs from the descriptor's, its content is verified: damaged content
-    /// counts as missing from then on, so that a push repairs it. `sound` holds the digests verified before, since a
-    /// manifest may name a blob many times and hashing takes long.
-    fn look_for(
-        &self,
-        repository: &RepositoryName,
-        needed: &Needed,
-        sound: &mut HashSet<Digest>,
-    ) -> Result<Found> {
-        let mut found = Found::Missing;
-        for link in self.links_of(repository, needed) {
-            let Some(target) = links::read(&link)? else {
-                continue;
-            };
-            match self.look_at(&target, needed.size, sound)? {
-                Found::Fits => {
-                    if link == self.layout.layer(repository, &needed.digest) {
-                        self.holders.add(&needed.digest, repository);
-                    }
-                    return Ok(Found::Fits);
-                }
-                Found::Missing => {}
-                other @ Found::Size(_) => found = other,
-            }
-        }
-        Ok(found)
-    }
-
-    fn look_at(&self, target: &Digest, size: u64, sound: &mut HashSet<Digest>) -> Result<Found> {
-        let stored = || -> Result<Found> {
-            Ok(match self.stored(target)? {
-                Some(found) if found.size == size => Found::Fits,
-                Some(found) => Found::Size(found.size),
-                None => Found::Missing,
-            })
-        };
-        match stored()? {
-            Found::Fits => Ok(Found::Fits),
-            _ if sound.contains(target) => stored(),
-            _ if self.is_sound(target)? => {
-                sound.insert(*target);
-                stored()
-            }
-            _ => Ok(Found::Missing),
-        }
-    }
-
     /// Deletes the tags of a manifest, and then the manifest. No tag ever points at a missing manifest.
     pub(crate) fn delete_manifest(
         &self,
@@ -356,22 +241,11 @@ impl Store {
     }
 }
 
-/// Result of the search for an item that a manifest refers to.
-enum Found {
-    Fits,
-    /// Undamaged, but with this size.
-    Size(u64),
-    Missing,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::{content, name, push, put, writer};
-    use registry_core::{
-        Algorithm,
-        storage::{Need, Verified},
-    };
+    use crate::support::{content, name, put};
+    use registry_core::{Algorithm, storage::Verified};
     use std::sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -400,31 +274,5 @@ mod tests {
             assert_eq!(taken.load(Ordering::SeqCst), slots, "{size}");
             assert_eq!(store.large_reads.free(), all);
         }
-    }
-
-    /// A manifest may name the same one any number of times.
-    #[tokio::test]
-    async fn what_has_another_size_is_hashed_once_and_what_is_missing_told_once() {
-        let root = tempfile::tempdir().unwrap();
-        let storage = FsStorage::open(root.path()).unwrap();
-        let here = push(&storage, &name("a"), &content(1000)).await;
-        let absent = Digest::of(Algorithm::Sha256, b"absent");
-        let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
-        let mut put = PutManifest::new(crate::support::manifest("1"), media_type);
-        for (digest, need) in [(here.digest, Need::Blob), (absent, Need::Blob)] {
-            let size = 999;
-            put.needs
-                .extend([(); 50].map(|()| Needed::new(digest, size, need)));
-        }
-        let data = storage.store().layout.blob(&here.digest);
-        seams::watch(data.parent().unwrap());
-
-        let refused = writer(&storage).put_manifest(&name("a"), put).await;
-
-        assert!(
-            matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [absent]),
-            "{refused:?}"
-        );
-        assert_eq!(seams::watch(data.parent().unwrap()).files, 1);
     }
 }

@@ -1,11 +1,13 @@
 //! Maintenance of a storage, as futures that the host drives. No task runs by itself.
 //!
 //! [`Upkeep`] is all recurring maintenance as one future, and has an example. The functions here are its steps.
+//! [`retention`] has rules that decide which tags are kept.
 //!
 //! It uses the planes [`inspect`](crate::Storage::inspect) and [`expire`](crate::Storage::expire), concurrently
 //! with traffic. It reads no clock: the host passes points in time.
 
 mod reconcile;
+pub mod retention;
 mod scan;
 mod upkeep;
 mod uploads;

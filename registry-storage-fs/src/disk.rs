@@ -285,4 +285,23 @@ mod tests {
         });
         assert_eq!(fs::read_dir(top.path().join("all")).unwrap().count(), 0);
     }
+
+    /// A statement of `docs/durability.md` without a test is a hope.
+    #[test]
+    fn every_test_that_the_page_about_durability_names_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let page = fs::read_to_string(root.join("docs/durability.md")).unwrap();
+        let (_, list) = page.split_once("## Tests").unwrap();
+        let mut tests = 0;
+        for row in list.lines().filter(|line| line.contains("`: `")) {
+            let mut quoted = row.split('`').skip(1).step_by(2);
+            let file = quoted.find(|text| text.ends_with(".rs")).unwrap();
+            let code = fs::read_to_string(root.join(file)).unwrap();
+            for test in quoted {
+                assert!(code.contains(&format!("fn {test}(")), "{file} has no test {test}");
+                tests += 1;
+            }
+        }
+        assert!(tests > 20, "{tests}");
+    }
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, Tag, forward_storage,
     storage::{
-        BlobRead, Deletion, MemoryStorage, ReadBlob, Result, StorageError, StorageExpire, StorageHealth,
-        StorageInspect, TagExpect,
+        BlobRead, Deletion, MemoryStorage, ReadBlob, Result, StorageCollect, StorageError, StorageExpire,
+        StorageHealth, StorageInspect, TagExpect,
     },
 };
 use std::{
@@ -49,6 +49,10 @@ impl Storage for Archive {
     }
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
         None
     }
 

@@ -8,9 +8,9 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, Mount,
-        NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageError,
-        StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody,
-        UploadState, Verified,
+        NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageCollect,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect,
+        UploadBody, UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -337,6 +337,10 @@ impl Storage for Faulty {
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
         self.memory.expire()
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.memory.collect()
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

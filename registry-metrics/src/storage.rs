@@ -18,7 +18,7 @@ use registry_core::{
     Digest, RepositoryName, forward_storage,
     storage::{
         BlobBody, BlobRead, Content, ContentStream, PutManifest, PutOutcome, ReadBlob, Result, Storage,
-        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageWrite,
+        StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageWrite,
     },
 };
 use std::{
@@ -196,6 +196,10 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
         self.inner.expire().map(|_| self as &dyn StorageExpire)
     }
 
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.inner.collect().map(|_| self as &dyn StorageCollect)
+    }
+
     fn health(&self) -> Option<&dyn StorageHealth> {
         self.inner.health().map(|_| self as &dyn StorageHealth)
     }
@@ -228,6 +232,11 @@ impl<S: Storage> StorageInspect for MeasuredStorage<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: Storage> StorageExpire for MeasuredStorage<S> {
     forward_storage! { StorageExpire: self => self.inner.expire(); around measured }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: Storage> StorageCollect for MeasuredStorage<S> {
+    forward_storage! { StorageCollect: self => self.inner.collect(); around measured }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -266,6 +275,11 @@ label! {
         Uploads: "uploads",
         Uploading: "uploading",
         ExpireUpload: "expire_upload",
+        Begin: "begin",
+        Due: "due",
+        Condemn: "condemn",
+        Reclaim: "reclaim",
+        End: "end",
         Probe: "probe",
         Space: "space",
         AcceptsUploads: "accepts_uploads",
@@ -294,6 +308,7 @@ label! {
         Unsupported: "unsupported",
         ReadOnly: "read_only",
         Unavailable: "unavailable",
+        Busy: "busy",
         Full: "full",
         Denied: "denied",
         Internal: "internal",
@@ -313,6 +328,7 @@ impl Kind {
             StorageError::Unsupported(_) => Self::Unsupported,
             StorageError::ReadOnly => Self::ReadOnly,
             StorageError::Unavailable { .. } => Self::Unavailable,
+            StorageError::Busy { .. } => Self::Busy,
             StorageError::Full { .. } => Self::Full,
             StorageError::Denied { .. } => Self::Denied,
             // Internal errors, and variants that the contract adds until they get a name here.

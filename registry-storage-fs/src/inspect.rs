@@ -10,9 +10,9 @@ use crate::{
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
-    storage::{BlobInfo, HeldBlob, Listing, Page, Result, Seen, UploadState},
+    storage::{BlobInfo, HeldBlob, HeldManifest, Listing, Page, Result, Seen, UploadState},
 };
-use std::{cmp::Reverse, fs, io};
+use std::{cmp::Reverse, fs, io, path::Path};
 
 /// A tag with its target.
 type SeenTag = Seen<(Tag, Digest), Tag>;
@@ -49,7 +49,7 @@ impl Store {
             Ok(digests
                 .into_iter()
                 .flatten()
-                .map(|digest| (digest, self.stored(&digest))))
+                .map(|digest| (digest, self.on_disk(&digest))))
         });
         first(page.limit, blobs)
     }
@@ -74,6 +74,14 @@ impl Store {
         Ok(all)
     }
 
+    /// Returns the data stored under a digest, also if it counts as absent for readers.
+    fn on_disk(&self, digest: &Digest) -> Result<Option<BlobInfo>, FsError> {
+        let path = self.layout.blob(digest);
+        let metadata = fs::metadata(&path).if_there("read the metadata of", &path)?;
+        let file = metadata.filter(fs::Metadata::is_file);
+        Ok(file.map(|file| BlobInfo::new(*digest, file.len()).with_modified(file.modified().ok())))
+    }
+
     /// Lists the links of a repository to blobs. The link of registry:2 for a sha512 digest names the blob's sha256
     /// digest, by which its bytes are stored: whatever removes bytes has to read the links.
     pub(crate) fn held_blobs(
@@ -83,25 +91,41 @@ impl Store {
     ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
         let links = Algorithm::ALL.into_iter().map(|algorithm| {
             let digests = self.layer_digests(repository, algorithm, page.after)?;
-            Ok(digests.map(|digest| {
-                let target = links::read(&self.layout.layer(repository, &digest));
-                let held = target.map(|target| target.map(|_| HeldBlob::new(digest)));
-                (digest, held)
-            }))
+            Ok(digests.map(|digest| (digest, self.held_blob(repository, &digest))))
         });
         first(page.limit, links)
+    }
+
+    fn held_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<HeldBlob>, FsError> {
+        let target = strict_link(&self.layout.layer(repository, digest))?;
+        Ok(target.map(|target| HeldBlob::new(*digest).with_stored(target)))
     }
 
     pub(crate) fn manifests(
         &self,
         repository: &RepositoryName,
         page: &Page<'_, Digest>,
-    ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
         let manifests = Algorithm::ALL.into_iter().map(|algorithm| {
             let digests = self.revision_digests(repository, algorithm, page.after)?;
-            Ok(digests.map(|digest| (digest, self.manifest_info(repository, &digest))))
+            Ok(digests.map(|digest| (digest, self.held_manifest(repository, &digest))))
         });
         first(page.limit, manifests)
+    }
+
+    fn held_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<HeldManifest>, FsError> {
+        let Some(target) = strict_link(&self.layout.revision(repository, digest))? else {
+            return Ok(None);
+        };
+        let held = HeldManifest::new(*digest).with_stored(target);
+        Ok(Some(match self.stored(&target)? {
+            Some(found) => held.with_size(Some(found.size)).with_modified(found.modified),
+            None => held,
+        }))
     }
 
     pub(crate) fn uploads(
@@ -199,6 +223,17 @@ impl FsStorage {
             }
         })
         .await
+    }
+}
+
+/// Reads the digest in a link file that a deletion must not overlook: `None` only if there is no file.
+fn strict_link(path: &Path) -> Result<Option<Digest>, FsError> {
+    if let Some(target) = links::read(path)? {
+        return Ok(Some(target));
+    }
+    match fs::symlink_metadata(path).if_there("read the metadata of", path)? {
+        None => Ok(None),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "no digest in it")).at("read", path),
     }
 }
 

@@ -6,9 +6,10 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Deletion, Document, HeldBlob, Listing, Mount, NewUpload, Page,
-        PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageExpire, StorageHealth,
-        StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Deletion, Document, HeldBlob, HeldManifest, Listing, Mount, NewUpload,
+        Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageExpire,
+        StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState,
+        Verified,
     },
 };
 use std::sync::Arc;
@@ -266,7 +267,7 @@ impl StorageInspect for FsStorage {
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
         self.inspecting(move |store| store.manifests(&repository, &page.page()))
             .await

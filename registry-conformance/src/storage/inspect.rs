@@ -123,7 +123,7 @@ pub async fn the_manifests_of_a_repository_are_listed_tagged_or_not(backend: Bac
     let listed: Vec<_> = listing
         .items
         .iter()
-        .map(|info| (info.digest, info.size))
+        .map(|held| (held.digest, held.size.unwrap()))
         .collect();
     assert_eq!(listed, model);
     let digests: Vec<Digest> = model.into_iter().map(|(digest, _)| digest).collect();

@@ -460,6 +460,10 @@ impl From<StorageError> for Error {
                 retry_after,
                 source: unavailable.into(),
             },
+            busy @ StorageError::Busy { .. } => Self::Unavailable {
+                retry_after: None,
+                source: busy.into(),
+            },
             full @ StorageError::Full { what, .. } => Self::Full {
                 what,
                 source: full.into(),

@@ -96,6 +96,13 @@ pub enum StorageError {
         #[source]
         source: Option<BoxError>,
     },
+    /// A collection is running, and there is only one at a time.
+    #[error("another collection is running: {holder}")]
+    #[non_exhaustive]
+    Busy {
+        /// Description of the other collection, for an operator.
+        holder: String,
+    },
     /// The storage is full.
     #[error("{context}: no {what} left")]
     #[non_exhaustive]
@@ -181,6 +188,14 @@ impl StorageError {
             retry_after,
             context: context.into(),
             source,
+        }
+    }
+
+    /// Describes a storage in which `holder` is collecting.
+    #[must_use]
+    pub fn busy(holder: impl Into<String>) -> Self {
+        Self::Busy {
+            holder: holder.into(),
         }
     }
 

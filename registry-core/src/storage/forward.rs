@@ -1,8 +1,8 @@
 //! Wrappers of storages: [`forward_storage!`](crate::forward_storage), and shared storages, which use it.
 
 use super::{
-    error::Result, expire::StorageExpire, health::StorageHealth, inspect::StorageInspect, read::Storage,
-    write::StorageWrite,
+    collect::StorageCollect, error::Result, expire::StorageExpire, health::StorageHealth,
+    inspect::StorageInspect, read::Storage, write::StorageWrite,
 };
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -18,7 +18,7 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// use async_trait::async_trait;
 /// use registry_core::{
 ///     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
-///     storage::{Deletion, Result, StorageError, StorageExpire, StorageHealth, StorageInspect},
+///     storage::{Deletion, Result, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect},
 /// };
 ///
 /// /// Keeps every blob.
@@ -39,6 +39,11 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 ///
 ///     fn expire(&self) -> Option<&dyn StorageExpire> {
 ///         self.0.expire()
+///     }
+///
+///     // Every blob is kept.
+///     fn collect(&self) -> Option<&dyn StorageCollect> {
+///         None
 ///     }
 ///
 ///     fn health(&self) -> Option<&dyn StorageHealth> {
@@ -167,7 +172,7 @@ macro_rules! forward_storage {
             manifests<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Digest>
-            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::BlobInfo, $crate::Digest>>;
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::HeldManifest, $crate::Digest>>;
             document<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 digest: &'b $crate::Digest
@@ -197,6 +202,30 @@ macro_rules! forward_storage {
                 repository: &'a $crate::RepositoryName,
                 seen: &'b $crate::storage::UploadState
             ) -> bool;
+        }
+    };
+    (StorageCollect: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_unless_own! { is_own [$($($except)+)?]
+            fn is_own(&$self) -> bool {
+                $plane.is_some_and(|plane| $crate::storage::StorageCollect::is_own(plane))
+            }
+        }
+        $crate::__forward_calls! {
+            [StorageCollect $self $plane] [$($around)?] [$($($except)+)?]
+            begin<>(terms: $crate::storage::Terms) -> $crate::storage::Run;
+            due<'a, 'b>(
+                terms: &'a $crate::storage::Terms,
+                victims: &'b [$crate::storage::Victim]
+            ) -> Vec<$crate::storage::Due>;
+            condemn<'a, 'b>(
+                run: &'a $crate::storage::Run,
+                victims: &'b [$crate::storage::Victim]
+            ) -> $crate::storage::Waiting;
+            reclaim<'a, 'b>(
+                run: &'a $crate::storage::Run,
+                victims: &'b [$crate::storage::Victim]
+            ) -> Vec<$crate::storage::Reclaimed>;
+            end<>(run: $crate::storage::Run, seen: $crate::storage::Census) -> ();
         }
     };
     (StorageHealth: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
@@ -297,6 +326,12 @@ macro_rules! __forward_unless_own {
     (uploading [uploading $($others:ident)*] $($function:tt)*) => {};
     (uploads [uploads $($others:ident)*] $($function:tt)*) => {};
     (expire_upload [expire_upload $($others:ident)*] $($function:tt)*) => {};
+    (is_own [is_own $($others:ident)*] $($function:tt)*) => {};
+    (begin [begin $($others:ident)*] $($function:tt)*) => {};
+    (due [due $($others:ident)*] $($function:tt)*) => {};
+    (condemn [condemn $($others:ident)*] $($function:tt)*) => {};
+    (reclaim [reclaim $($others:ident)*] $($function:tt)*) => {};
+    (end [end $($others:ident)*] $($function:tt)*) => {};
     (probe [probe $($others:ident)*] $($function:tt)*) => {};
     (space [space $($others:ident)*] $($function:tt)*) => {};
     (accepts_uploads [accepts_uploads $($others:ident)*] $($function:tt)*) => {};
@@ -323,6 +358,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
         (**self).expire()
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        (**self).collect()
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

@@ -9,6 +9,7 @@ use super::{
 use crate::{digest::Digest, name::RepositoryName, reference::Tag, upload_id::UploadId};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::time::SystemTime;
 
 /// Lists the stored content, for scrubs, expiry, garbage collection and mirrors. It changes nothing, so
 /// read-only handles have it as well.
@@ -16,8 +17,8 @@ use bytes::Bytes;
 /// # Contract
 ///
 /// The listings are strict, because deletions are decided by them: an item that exists and cannot be read is
-/// [`Seen::Unreadable`], and a listing that cannot be complete is an `Err`. Nothing is left out. Content that
-/// counts as absent for readers, such as a blob of a wrong size, need not be listed.
+/// [`Seen::Unreadable`], and a listing that cannot be complete is an `Err`. Nothing is left out, also not what counts as
+/// absent for readers: bytes of a wrong size, or the link to a blob whose bytes are gone.
 ///
 /// # Example
 ///
@@ -65,25 +66,23 @@ pub trait StorageInspect: Send + Sync {
     -> Result<Listing<Seen<RepositoryName>>>;
 
     /// Returns every stored blob of all repositories, including manifests if the backend stores them as
-    /// blobs.
-    ///
-    /// A backend may store a blob by another digest than the one by which a repository holds it. A blob is
-    /// therefore not unused only because it is in no listing of [`held_blobs`](Self::held_blobs).
+    /// blobs, by the digests by which it stores them: see [`HeldBlob::stored`]. Damaged and empty ones are listed with the
+    /// size that they have.
     async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>>;
 
-    /// Returns the blobs that a repository holds.
+    /// Returns the blobs that a repository holds, also those whose bytes are gone.
     async fn held_blobs(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
     ) -> Result<Listing<Seen<HeldBlob, Digest>>>;
 
-    /// Returns the manifests of a repository, tagged or not.
+    /// Returns the manifests of a repository, tagged or not, also those whose bytes are gone.
     async fn manifests(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<Seen<BlobInfo, Digest>>>;
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>>;
 
     /// Reads a manifest of a repository, and tells a damaged one from one whose content is lost.
     async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document>;
@@ -203,12 +202,68 @@ pub enum Document {
 pub struct HeldBlob {
     /// Digest by which the repository holds the blob.
     pub digest: Digest,
+    /// Digest by which the bytes are stored, usually the same.
+    pub stored: Digest,
 }
 
 impl HeldBlob {
-    /// Describes a blob that a repository holds by this digest.
+    /// Describes a blob that a repository holds by this digest, by which its bytes are stored.
     #[must_use]
     pub const fn new(digest: Digest) -> Self {
-        Self { digest }
+        Self {
+            digest,
+            stored: digest,
+        }
+    }
+
+    /// Sets the digest by which the bytes are stored.
+    #[must_use]
+    pub const fn with_stored(self, stored: Digest) -> Self {
+        Self { stored, ..self }
+    }
+}
+
+/// A manifest that a repository has a record of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldManifest {
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// Digest by which the bytes are stored, usually the same.
+    pub stored: Digest,
+    /// Size in bytes. `None` if the bytes are gone.
+    pub size: Option<u64>,
+    /// Time at which the bytes were stored, by the backend's clock, if known.
+    pub modified: Option<SystemTime>,
+}
+
+impl HeldManifest {
+    /// Describes a manifest whose bytes are gone.
+    #[must_use]
+    pub const fn new(digest: Digest) -> Self {
+        Self {
+            digest,
+            stored: digest,
+            size: None,
+            modified: None,
+        }
+    }
+
+    /// Sets the digest by which the bytes are stored.
+    #[must_use]
+    pub const fn with_stored(self, stored: Digest) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// Sets the size of the bytes.
+    #[must_use]
+    pub const fn with_size(self, size: Option<u64>) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Sets the time at which the bytes were stored.
+    #[must_use]
+    pub const fn with_modified(self, modified: Option<SystemTime>) -> Self {
+        Self { modified, ..self }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`write`](Storage::write) changes content.
 //! - [`inspect`](Storage::inspect) lists everything that is stored.
 //! - [`expire`](Storage::expire) ends abandoned upload sessions.
+//! - [`collect`](Storage::collect) removes content that nothing refers to.
 //! - [`health`](Storage::health) reports the condition of the storage.
 //!
 //! A plane that a wrapper does not forward is closed. The calls name blobs, uploads, manifests and tags, never
@@ -17,6 +18,7 @@
 //! `registry-conformance` has a test for every promise made here, for any backend.
 
 mod abilities;
+mod collect;
 mod content;
 mod deletion;
 mod error;
@@ -32,11 +34,13 @@ mod page;
 mod put;
 mod read;
 mod referring;
+mod run;
 mod upload;
 mod write;
 
 pub use self::{
     abilities::Abilities,
+    collect::{Due, Reclaimed, StorageCollect, Victim, Waiting},
     content::{BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, ReadBlob, StoredManifest},
     deletion::Deletion,
     error::{Resource, Result, StorageError},
@@ -44,7 +48,7 @@ pub use self::{
     forward::StorageCall,
     health::{Space, StorageHealth},
     ingest::{IngestError, ingest},
-    inspect::{Document, HeldBlob, Seen, StorageInspect},
+    inspect::{Document, HeldBlob, HeldManifest, Seen, StorageInspect},
     memory::MemoryStorage,
     mount::Mount,
     new_upload::{NewUpload, Uploader},
@@ -52,6 +56,7 @@ pub use self::{
     put::{Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, WrongSize},
     read::Storage,
     referring::Referring,
+    run::{Census, Run, Terms},
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
     write::StorageWrite,
 };

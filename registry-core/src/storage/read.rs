@@ -2,6 +2,7 @@
 
 use super::{
     abilities::Abilities,
+    collect::StorageCollect,
     content::{BlobInfo, BlobRead, ReadBlob, StoredManifest},
     error::Result,
     expire::StorageExpire,
@@ -75,8 +76,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
 
     /// Returns the size of a blob, or `None` if the repository does not hold it.
     ///
-    /// After `Some`, a client skips the upload of the blob. While a garbage collection runs, this call
-    /// therefore counts as use.
+    /// After `Some`, a client skips the upload of the blob. This call therefore counts as use for a
+    /// [collection](StorageCollect).
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>>;
 
     /// Opens a blob for reading, whole or in part, and returns the resolved range.
@@ -144,6 +145,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
 
     /// Returns the plane that ends abandoned upload sessions. `None` where [`write`](Self::write) is.
     fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    /// Returns the plane that removes content that nothing refers to. `None` if content of this storage is never
+    /// removed, or only by other means.
+    fn collect(&self) -> Option<&dyn StorageCollect> {
         None
     }
 

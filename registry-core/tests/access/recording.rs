@@ -6,8 +6,8 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest,
-        PutOutcome, ReadBlob, Referring, Result, StorageExpire, StorageHealth, StorageInspect,
-        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        PutOutcome, ReadBlob, Referring, Result, StorageCollect, StorageExpire, StorageHealth,
+        StorageInspect, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -120,6 +120,10 @@ impl Storage for Recording {
     }
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
         None
     }
 

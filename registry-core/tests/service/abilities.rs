@@ -6,7 +6,8 @@ use http::{Method, StatusCode};
 use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
-        Abilities, Listing, MemoryStorage, Page, Result, StorageExpire, StorageHealth, StorageInspect,
+        Abilities, Listing, MemoryStorage, Page, Result, StorageCollect, StorageExpire, StorageHealth,
+        StorageInspect,
     },
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,6 +61,10 @@ impl Storage for Declaring {
     }
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
         None
     }
 

@@ -7,8 +7,8 @@ use registry_core::{
     Descriptor, Digest, Identity, Reference, Registry, RepositoryName, Storage, StorageWrite, Tag,
     auth::Decision,
     storage::{
-        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageError,
-        StorageExpire, StorageHealth, StorageInspect, StoredManifest,
+        Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageCollect,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StoredManifest,
     },
 };
 use serde_json::json;
@@ -83,6 +83,10 @@ impl Storage for Untouchable {
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
         panic!("the storage was asked for expiry")
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        panic!("the storage was asked for collection")
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

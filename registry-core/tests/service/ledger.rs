@@ -6,8 +6,8 @@ use registry_core::{
     forward_storage,
     maintenance::reconcile_uploads,
     storage::{
-        Listing, MemoryStorage, NewUpload, Page, Result, Seen, StorageError, StorageExpire, StorageHealth,
-        StorageInspect, UploadState,
+        Listing, MemoryStorage, NewUpload, Page, Result, Seen, StorageCollect, StorageError, StorageExpire,
+        StorageHealth, StorageInspect, UploadState,
     },
 };
 use std::{
@@ -79,6 +79,10 @@ impl Storage for Interrupted {
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
         self.memory.expire()
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        None
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

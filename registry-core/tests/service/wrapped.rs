@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use registry_core::{
     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
-        Abilities, BlobRead, MemoryStorage, ReadBlob, StorageError, StorageExpire, StorageHealth,
-        StorageInspect,
+        Abilities, BlobRead, MemoryStorage, ReadBlob, StorageCollect, StorageError, StorageExpire,
+        StorageHealth, StorageInspect,
     },
 };
 use std::fmt;
@@ -74,6 +74,10 @@ where
     }
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
+        None
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
         None
     }
 

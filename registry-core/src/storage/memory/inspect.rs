@@ -6,8 +6,8 @@ use crate::{
     name::RepositoryName,
     reference::{Reference, Tag},
     storage::{
-        BlobInfo, Document, HeldBlob, Listing, Page, Result, Seen, Space, StorageExpire, StorageHealth,
-        StorageInspect, UploadState,
+        BlobInfo, Document, HeldBlob, HeldManifest, Listing, Page, Result, Seen, Space, StorageExpire,
+        StorageHealth, StorageInspect, UploadState,
     },
     upload_id::UploadId,
 };
@@ -46,7 +46,7 @@ impl StorageInspect for MemoryStorage {
         let found = state.repositories.get(repository);
         Ok(found.map_or_else(Listing::default, |repository| {
             let held = repository.blobs.range(beyond(page.after));
-            let held = held.map(|digest| Seen::Whole(HeldBlob::new(*digest)));
+            let held = held.map(|(digest, _)| Seen::Whole(HeldBlob::new(*digest)));
             Listing::first(page.limit, held)
         }))
     }
@@ -55,12 +55,15 @@ impl StorageInspect for MemoryStorage {
         &self,
         repository: &RepositoryName,
         page: Page<'_, Digest>,
-    ) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
         let state = self.state();
         let found = state.repositories.get(repository);
         Ok(found.map_or_else(Listing::default, |repository| {
             let manifests = repository.manifests.range(beyond(page.after));
-            let manifests = manifests.map(|(digest, manifest)| Seen::Whole(info(digest, &manifest.bytes)));
+            let manifests = manifests.map(|(digest, manifest)| {
+                let size = manifest.bytes.len() as u64;
+                Seen::Whole(HeldManifest::new(*digest).with_size(Some(size)))
+            });
             Listing::first(page.limit, manifests)
         }))
     }

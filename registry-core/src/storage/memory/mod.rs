@@ -2,19 +2,21 @@
 //!
 //! One lock protects plain maps. It is held for map operations only, never across an `await`. This crate has
 //! no runtime, so hashing and joining run on the caller's thread. A backend with much hashing moves it
-//! elsewhere. Content is freed as soon as no repository holds it, so that no garbage collection is needed.
+//! elsewhere. A blob is freed when the last repository that holds it deletes it, or by a collection.
 
 mod append;
+mod collect;
 mod inspect;
 mod repository;
 mod state;
+mod touches;
 mod upload;
 
 use super::{
     Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
-    PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageError, StorageExpire,
-    StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, TagMove, UploadBody, UploadState,
-    Verified,
+    PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageCollect, StorageError,
+    StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, TagMove,
+    UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -93,8 +95,12 @@ impl Storage for MemoryStorage {
     }
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
-        let state = self.state();
-        Ok(state.blob(repository, digest).map(|bytes| info(digest, bytes)))
+        let mut state = self.state();
+        let found = state.blob(repository, digest).map(|bytes| info(digest, bytes));
+        if found.is_some() {
+            state.touch_blob(repository, digest);
+        }
+        Ok(found)
     }
 
     async fn open_blob(
@@ -126,11 +132,15 @@ impl Storage for MemoryStorage {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>> {
-        let state = self.state();
-        Ok(state
-            .repositories
-            .get(repository)
-            .and_then(|repository| repository.manifest(reference)))
+        let mut state = self.state();
+        let found = state.repositories.get(repository);
+        let found = found.and_then(|repository| repository.manifest(reference));
+        // A pusher that finds a manifest by its digest skips everything that the manifest names. A tag protects its
+        // target anyway.
+        if let (Some(manifest), Reference::Digest(_)) = (&found, reference) {
+            state.touch_closure(repository, manifest.digest);
+        }
+        Ok(found)
     }
 
     async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
@@ -196,6 +206,10 @@ impl Storage for MemoryStorage {
     }
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
+        Some(self)
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
         Some(self)
     }
 
@@ -312,16 +326,18 @@ impl StorageWrite for MemoryStorage {
         Ok(Some(info))
     }
 
-    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+    async fn put_manifest(&self, repository: &RepositoryName, mut put: PutManifest) -> Result<PutOutcome> {
         let mut state = self.state();
         let wrong_sizes = state.check(repository, &put.needs, put.sizes)?;
-        let repository = state.repository(repository);
+        let stamp = state.stamp();
+        let name = repository;
+        let repository = state.repository(name);
         let digest = *put.manifest.digest();
         let mut outcome = PutOutcome::of_manifest(!repository.manifests.contains_key(&digest));
         outcome.wrong_sizes = wrong_sizes;
-        repository.put(put.manifest, put.media_type, put.referrer);
+        let mut tags = std::mem::take(&mut put.tags);
+        repository.put(put, stamp);
 
-        let mut tags = put.tags;
         tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         for TagMove { tag, expect } in tags {
             match repository.move_tag(&tag, digest, expect) {
@@ -332,6 +348,11 @@ impl StorageWrite for MemoryStorage {
                 }
             }
         }
+        for previous in outcome.moved.iter().filter_map(|moved| moved.previous) {
+            state.release_closure(name, previous);
+        }
+        // After the releases: what the new target shares with the old one is in use.
+        state.touch_closure(name, digest);
         Ok(outcome)
     }
 
@@ -343,10 +364,15 @@ impl StorageWrite for MemoryStorage {
         _: Deletion,
     ) -> Result<Option<Digest>> {
         let mut state = self.state();
-        let mut repository = state.repositories.get_mut(repository);
+        let name = repository;
+        let mut repository = state.repositories.get_mut(name);
         let current = repository.as_ref().and_then(|found| found.tags.get(tag));
         admit(tag, current, expect)?;
-        Ok(repository.as_mut().and_then(|found| found.tags.remove(tag)))
+        let target = repository.as_mut().and_then(|found| found.tags.remove(tag));
+        if let Some(target) = target {
+            state.release_closure(name, target);
+        }
+        Ok(target)
     }
 
     async fn delete_manifest(
@@ -356,10 +382,14 @@ impl StorageWrite for MemoryStorage {
         _: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         let mut state = self.state();
-        Ok(state
-            .repositories
-            .get_mut(repository)
-            .and_then(|repository| repository.remove_manifest(digest)))
+        let closure = state.closure(repository, *digest);
+        let found = state.repositories.get_mut(repository);
+        let tags = found.and_then(|repository| repository.remove_manifest(digest));
+        if tags.is_some() {
+            state.collection.deleted += 1;
+            state.release_all(repository, closure);
+        }
+        Ok(tags)
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, _: Deletion) -> Result<bool> {

@@ -2,38 +2,63 @@
 //!
 //! The bytes of its blobs are in the [state](super::state), because repositories share them.
 
-use super::upload::Upload;
+use super::{
+    touches::{Stamp, Touch},
+    upload::Upload,
+};
 use crate::{
     descriptor::Descriptor,
     digest::Digest,
     media_type::MediaType,
     reference::{Reference, Tag},
-    storage::{Result, StorageError, StoredManifest, TagExpect, Verified},
+    storage::{PutManifest, Result, StorageError, StoredManifest, TagExpect},
     upload_id::UploadId,
 };
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A repository. It exists for readers from its first manifest on, but it can contain blobs and uploads
 /// before.
-#[derive(Default)]
 pub(super) struct Repository {
     pub(super) exists: bool,
-    pub(super) blobs: BTreeSet<Digest>,
+    /// Blobs that it holds.
+    pub(super) blobs: BTreeMap<Digest, Touch>,
     pub(super) manifests: BTreeMap<Digest, Manifest>,
     pub(super) tags: BTreeMap<Tag, Digest>,
     /// Referrers by subject, then by the digest of the manifest that names it.
     pub(super) referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
     pub(super) uploads: BTreeMap<UploadId, Upload>,
+    pub(super) touch: Touch,
 }
 
 pub(super) struct Manifest {
     media_type: MediaType,
     pub(super) bytes: Bytes,
     subject: Option<Digest>,
+    /// Content that it names.
+    pub(super) needs: Vec<Digest>,
+    pub(super) touch: Touch,
 }
 
 impl Repository {
+    /// Creates a repository that is used now.
+    pub(super) const fn new(stamp: Stamp) -> Self {
+        Self {
+            exists: false,
+            blobs: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            referrers: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            touch: Touch::new(stamp),
+        }
+    }
+
+    /// Returns true if there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blobs.is_empty() && self.manifests.is_empty() && self.tags.is_empty() && self.uploads.is_empty()
+    }
+
     /// Returns true if there is anything in it, or if it exists for readers.
     pub(super) fn holds_anything(&self) -> bool {
         self.exists || !self.blobs.is_empty() || !self.uploads.is_empty()
@@ -52,15 +77,10 @@ impl Repository {
         ))
     }
 
-    pub(super) fn put(
-        &mut self,
-        manifest: Verified<Bytes>,
-        media_type: MediaType,
-        referrer: Option<(Digest, Descriptor)>,
-    ) {
+    pub(super) fn put(&mut self, put: PutManifest, stamp: Stamp) {
         self.exists = true;
-        let digest = *manifest.digest();
-        let subject = referrer.map(|(subject, descriptor)| {
+        let digest = *put.manifest.digest();
+        let subject = put.referrer.map(|(subject, descriptor)| {
             self.referrers
                 .entry(subject)
                 .or_default()
@@ -68,9 +88,11 @@ impl Repository {
             subject
         });
         let manifest = Manifest {
-            media_type,
-            bytes: manifest.into_bytes(),
+            media_type: put.media_type,
+            bytes: put.manifest.into_bytes(),
             subject,
+            needs: put.needs.iter().map(|needed| needed.digest).collect(),
+            touch: Touch::new(stamp),
         };
         self.manifests.insert(digest, manifest);
     }

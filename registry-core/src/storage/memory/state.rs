@@ -3,11 +3,15 @@
 //!
 //! A blob and its digest in a repository change together. No other module adds or removes one of such a pair.
 
-use super::{repository::Repository, upload::Upload};
+use super::{
+    repository::Repository,
+    touches::{Stamp, Touch},
+    upload::Upload,
+};
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{BlobInfo, Needed, Result, SizePolicy, StorageError, UploadState, Verified, WrongSize},
+    storage::{BlobInfo, Census, Needed, Result, SizePolicy, StorageError, UploadState, Verified, WrongSize},
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -30,14 +34,35 @@ impl Shared {
 /// The complete state, behind one lock.
 #[derive(Default)]
 pub(super) struct State {
-    /// Blobs, each stored once for all its holders. A blob without a holder is removed.
+    /// Blobs, each stored once for all its holders. A request that removes the last holder removes the blob.
     pub(super) blobs: BTreeMap<Digest, Blob>,
     pub(super) repositories: BTreeMap<RepositoryName, Repository>,
+    pub(super) collection: Collection,
+    /// Order of the last stamp.
+    stamps: u64,
+}
+
+/// The open run of a collection, and facts for the next one.
+#[derive(Default)]
+pub(super) struct Collection {
+    pub(super) open: Option<OpenRun>,
+    /// Number of runs that have begun.
+    pub(super) runs: u64,
+    pub(super) previous: Option<Census>,
+    /// Number of manifests that requests have deleted since the last run.
+    pub(super) deleted: u64,
+}
+
+pub(super) struct OpenRun {
+    pub(super) id: u64,
+    /// Order of the stamp at which it began.
+    pub(super) since: u64,
 }
 
 pub(super) struct Blob {
     pub(super) bytes: Bytes,
     pub(super) holders: BTreeSet<RepositoryName>,
+    pub(super) touch: Touch,
 }
 
 /// State of a session at its commit.
@@ -56,23 +81,31 @@ impl State {
 
     /// Adds a blob to a repository. Existing content stays, because it has the same digest.
     pub(super) fn hold(&mut self, repository: &RepositoryName, digest: &Digest, bytes: Bytes) {
+        let stamp = self.stamp();
         let blob = self.blobs.entry(*digest).or_insert_with(|| Blob {
             bytes,
             holders: BTreeSet::new(),
+            touch: Touch::new(stamp),
         });
         blob.holders.insert(repository.clone());
-        self.repository(repository).blobs.insert(*digest);
+        blob.touch.touch(stamp);
+        let link = self.repository(repository).blobs.entry(*digest);
+        link.or_insert_with(|| Touch::new(stamp)).touch(stamp);
     }
 
     pub(super) fn release(&mut self, repository: &RepositoryName, digest: &Digest) -> bool {
         let Some(found) = self.repositories.get_mut(repository) else {
             return false;
         };
-        if !found.blobs.remove(digest) {
+        if found.blobs.remove(digest).is_none() {
             return false;
         }
+        self.stamps += 1;
+        let stamp = Stamp::new(self.stamps);
+        found.touch.release(stamp);
         if let Some(blob) = self.blobs.get_mut(digest) {
             blob.holders.remove(repository);
+            blob.touch.release(stamp);
             if blob.holders.is_empty() {
                 self.blobs.remove(digest);
             }
@@ -82,7 +115,83 @@ impl State {
 
     /// Returns the repository of that name for a write, and creates it if it does not exist.
     pub(super) fn repository(&mut self, name: &RepositoryName) -> &mut Repository {
-        self.repositories.entry(name.clone()).or_default()
+        let stamp = self.stamp();
+        let repository = self
+            .repositories
+            .entry(name.clone())
+            .or_insert_with(|| Repository::new(stamp));
+        repository.touch.touch(stamp);
+        repository
+    }
+
+    /// Returns the next point in the order of all uses.
+    pub(super) fn stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp::new(self.stamps)
+    }
+
+    /// Records the use of a blob that a client was told to exist.
+    pub(super) fn touch_blob(&mut self, repository: &RepositoryName, digest: &Digest) {
+        let stamp = self.stamp();
+        self.change_touches(repository, [*digest], |touch| touch.touch(stamp));
+    }
+
+    /// Records the use of a manifest and of everything that it names, directly or through other manifests.
+    pub(super) fn touch_closure(&mut self, repository: &RepositoryName, digest: Digest) {
+        let stamp = self.stamp();
+        let closure = self.closure(repository, digest);
+        self.change_touches(repository, closure, |touch| touch.touch(stamp));
+    }
+
+    /// Records that a deletion or the move of a tag has released a manifest and everything that it names.
+    pub(super) fn release_closure(&mut self, repository: &RepositoryName, digest: Digest) {
+        let closure = self.closure(repository, digest);
+        self.release_all(repository, closure);
+    }
+
+    /// Records that a deletion has released content of a repository, and the repository.
+    pub(super) fn release_all(&mut self, repository: &RepositoryName, digests: BTreeSet<Digest>) {
+        let stamp = self.stamp();
+        self.change_touches(repository, digests, |touch| touch.release(stamp));
+        if let Some(found) = self.repositories.get_mut(repository) {
+            found.touch.release(stamp);
+        }
+    }
+
+    /// Returns a manifest and everything that it names, directly or through other manifests.
+    pub(super) fn closure(&self, repository: &RepositoryName, digest: Digest) -> BTreeSet<Digest> {
+        let manifests = self.repositories.get(repository).map(|found| &found.manifests);
+        let (mut closure, mut open) = (BTreeSet::new(), vec![digest]);
+        while let Some(digest) = open.pop() {
+            if closure.insert(digest) {
+                let manifest = manifests.and_then(|all| all.get(&digest));
+                open.extend(manifest.into_iter().flat_map(|manifest| &manifest.needs));
+            }
+        }
+        closure
+    }
+
+    /// Changes what is recorded of manifests, links and bytes.
+    fn change_touches(
+        &mut self,
+        repository: &RepositoryName,
+        digests: impl IntoIterator<Item = Digest>,
+        change: impl Fn(&mut Touch),
+    ) {
+        let Some(found) = self.repositories.get_mut(repository) else {
+            return;
+        };
+        for digest in digests {
+            if let Some(manifest) = found.manifests.get_mut(&digest) {
+                change(&mut manifest.touch);
+            }
+            if let Some(link) = found.blobs.get_mut(&digest) {
+                change(link);
+                if let Some(blob) = self.blobs.get_mut(&digest) {
+                    change(&mut blob.touch);
+                }
+            }
+        }
     }
 
     pub(super) fn upload(&mut self, repository: &RepositoryName, id: &UploadId) -> Option<&mut Upload> {
@@ -116,7 +225,9 @@ impl State {
         if self.upload(repository, &seen.id).is_none()
             && let Some(bytes) = self.blob(repository, proof.digest())
         {
-            return Ok(Committable::Done(info(proof.digest(), bytes)));
+            let done = info(proof.digest(), bytes);
+            self.touch_blob(repository, proof.digest());
+            return Ok(Committable::Done(done));
         }
         self.upload_at(repository, seen)
             .map(|upload| Committable::Session(upload))

@@ -1,0 +1,69 @@
+//! Order and time of the last use of each item in memory, which a collection compares with its start.
+
+use crate::storage::Terms;
+use std::time::{Duration, Instant};
+
+/// A point in the order of all uses and releases, with its time.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) order: u64,
+    at: Instant,
+}
+
+impl Stamp {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this backend lives in the core; the clock is monotonic, and decides only how long garbage stays"
+    )]
+    pub(super) fn new(order: u64) -> Self {
+        Self {
+            order,
+            at: Instant::now(),
+        }
+    }
+}
+
+/// Last use and last release of an item.
+#[derive(Clone, Copy)]
+pub(super) struct Touch {
+    last: Stamp,
+    /// Order of the last deletion or tag move that released the item; 0 before the first.
+    released: u64,
+}
+
+/// State of an item under the terms of a run.
+pub(super) enum Idle {
+    Yes,
+    In(Duration),
+}
+
+impl Touch {
+    pub(super) const fn new(stamp: Stamp) -> Self {
+        Self {
+            last: stamp,
+            released: 0,
+        }
+    }
+
+    pub(super) const fn touch(&mut self, stamp: Stamp) {
+        self.last = stamp;
+    }
+
+    pub(super) const fn release(&mut self, stamp: Stamp) {
+        self.released = stamp.order;
+    }
+
+    pub(super) const fn is_after(&self, order: u64) -> bool {
+        self.last.order > order
+    }
+
+    pub(super) fn idle(&self, terms: &Terms, now: Stamp) -> Idle {
+        if terms.released && self.released > self.last.order {
+            return Idle::Yes;
+        }
+        let left = terms
+            .grace
+            .saturating_sub(now.at.saturating_duration_since(self.last.at));
+        if left.is_zero() { Idle::Yes } else { Idle::In(left) }
+    }
+}

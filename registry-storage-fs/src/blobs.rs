@@ -129,6 +129,7 @@ impl Store {
         let mut changes = self.disk.changes();
         let link = self.layout.layer(repository, digest);
         self.place(digest, &link, || changes.remove(&link))?;
+        self.whole_closures.removed();
         changes.settle()?;
         self.holders.remove(digest, repository);
         Ok(held)

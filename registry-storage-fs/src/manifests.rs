@@ -6,11 +6,14 @@
 use crate::{
     FsStorage,
     blobs::known_as,
+    closures::Closure,
+    digest_locks::Key,
     error::{Context, FsError},
     links,
     locks::Slot,
     referrer_entry::Entry,
     seams,
+    sections::Section,
     store::Store,
     stored_file,
     tag_index::Lease,
@@ -19,9 +22,11 @@ use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{BlobInfo, Document, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect},
+    storage::{
+        BlobInfo, Document, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect, TagMove,
+    },
 };
-use std::{io::Read as _, path::Path};
+use std::{collections::VecDeque, io::Read as _, path::Path};
 
 /// Maximum size of a manifest that any number of threads may read at once, in bytes.
 const LARGE: u64 = 128 << 10;
@@ -158,15 +163,56 @@ impl Store {
         Ok(found.map(|found| known_as(digest, &found)))
     }
 
-    pub(crate) fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+    pub(crate) fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        mut put: PutManifest,
+    ) -> Result<PutOutcome> {
+        let digest = *put.manifest.digest();
+        let named = put.needs.iter().map(|needed| &needed.digest).chain([&digest]);
+        let mut keys: Vec<Key> = named.map(|named| self.digest_locks.key(named)).collect();
+        put.tags.sort_by(|a, b| a.tag.cmp(&b.tag));
+        let mut moves: VecDeque<TagMove> = put.tags.drain(..).collect();
+        let mut outcome = PutOutcome::of_manifest(false);
+        let mut trusts = true;
+        loop {
+            let closure = self.closure(repository, &put.needs, trusts)?;
+            // Until the tags are durable: nobody can remove the manifest, nor what it needs, nor what a tag leaves.
+            let mut section = self.section(keys.iter().chain(&closure.keys).copied());
+            trusts = self.is_current(&closure);
+            if !trusts {
+                continue;
+            }
+            if self.store_manifest(&mut section, repository, &put, &closure, &mut outcome)? {
+                self.move_tags(&mut section, repository, &digest, &mut moves, &mut outcome)?;
+            }
+            match section.blocked() {
+                [] => return Ok(outcome),
+                blocked => keys.extend(blocked),
+            }
+        }
+    }
+
+    /// Checks and publishes a manifest without its tags. Returns false if the section has to begin again.
+    fn store_manifest(
+        &self,
+        section: &mut Section<'_>,
+        repository: &RepositoryName,
+        put: &PutManifest,
+        closure: &Closure,
+        outcome: &mut PutOutcome,
+    ) -> Result<bool> {
         let digest = *put.manifest.digest();
         let bytes = put.manifest.bytes();
-        // A concurrent deletion of the manifest must find every tag that moves here.
+        // Two puts of the same manifest may state different media types.
         let _lock = self.manifests.lock((repository.clone(), digest));
-        let wrong_sizes = self.check_needs(repository, &put.needs, put.sizes)?;
+        outcome.wrong_sizes = self.check_needs(section, repository, &put.needs, closure, put.sizes)?;
+        if !section.blocked().is_empty() {
+            return Ok(false);
+        }
         self.ensure_durable(repository, &put.needs)?;
 
-        let created = self.manifest_info(repository, &digest)?.is_none();
+        outcome.created |= self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();
         self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
         let media_type = self.layout.media_type(repository, &digest);
@@ -179,7 +225,7 @@ impl Store {
         }
         if put.referrer.is_some() {
             // Parsed from the bytes, as at the completion of the index. Added before the manifest is visible.
-            let stored = StoredManifest::new(digest, put.media_type, bytes.clone());
+            let stored = StoredManifest::new(digest, put.media_type.clone(), bytes.clone());
             if let Some(entry) = Entry::of(&stored) {
                 self.referrer_index().add(repository, &entry)?;
             }
@@ -199,11 +245,12 @@ impl Store {
         }
         // Before a tag moves: otherwise a tag could point at a manifest that a power loss removes.
         changes.settle()?;
-
-        let mut outcome = PutOutcome::of_manifest(created);
-        outcome.wrong_sizes = wrong_sizes;
-        self.move_tags(repository, &digest, put.tags, &mut outcome)?;
-        Ok(outcome)
+        let whole = &self.whole_closures;
+        whole.remember(repository, &digest, section.keys(), closure.began);
+        for (image, keys) in &closure.images {
+            whole.remember(repository, image, keys, closure.began);
+        }
+        Ok(true)
     }
 
     /// Deletes the tags of a manifest, and then the manifest. No tag ever points at a missing manifest.
@@ -213,13 +260,14 @@ impl Store {
         digest: &Digest,
         tags: &Lease,
     ) -> Result<Option<Vec<Tag>>> {
-        let _lock = self.manifests.lock((repository.clone(), *digest));
+        // No put of the manifest, nor of one that names it, is between its check and its last tag.
+        let _locks = self.digest_locks.exclusive([self.digest_locks.key(digest)]);
         if links::read(&self.layout.revision(repository, digest))?.is_none() {
             return Ok(None);
         }
         let mut gone = Vec::new();
         for tag in tags.candidates(digest) {
-            match self.delete_tag(repository, &tag, TagExpect::Is(*digest)) {
+            match self.remove_tag(repository, &tag, TagExpect::Is(*digest), |_| true) {
                 Ok(Some(_)) => gone.push(tag),
                 Ok(None) | Err(StorageError::TagConflict { .. }) => {}
                 Err(error) => return Err(error),
@@ -231,6 +279,7 @@ impl Store {
         let link = self.layout.revision(repository, digest);
         let mut changes = self.disk.changes();
         changes.remove(&link)?;
+        self.whole_closures.removed();
         let media_type = self.layout.media_type(repository, digest);
         self.place(digest, &media_type, || changes.remove(&media_type))?;
         changes.settle()?;

@@ -1,6 +1,11 @@
 //! Content that a manifest refers to: it must exist and be durable before the manifest is visible.
 
-use crate::{links, store::Store};
+use crate::{
+    closures::{Closure, Item},
+    links,
+    sections::Section,
+    store::Store,
+};
 use registry_core::{
     Digest, RepositoryName,
     storage::{Needed, Result, SizePolicy, StorageError, WrongSize},
@@ -14,7 +19,7 @@ impl Store {
         let mut changes = self.disk.changes();
         for needed in needs {
             let blob = self.layout.blob(&needed.digest);
-            let links = self.links_of(repository, needed);
+            let links = self.links_of(repository, &needed.into());
             if self.disk.is_durable(&blob) && links.iter().any(|link| self.disk.is_durable(link)) {
                 continue;
             }
@@ -31,9 +36,9 @@ impl Store {
         Ok(changes.settle()?)
     }
 
-    /// Returns the links by which a repository may hold a needed item.
-    fn links_of(&self, repository: &RepositoryName, needed: &Needed) -> Vec<PathBuf> {
-        let Needed { digest, need, .. } = needed;
+    /// Returns the links by which a repository may hold an item.
+    fn links_of(&self, repository: &RepositoryName, item: &Item) -> Vec<PathBuf> {
+        let Item { digest, need } = item;
         let blob = need.admits_blob().then(|| self.layout.layer(repository, digest));
         let manifest = need
             .admits_manifest()
@@ -41,52 +46,103 @@ impl Store {
         blob.into_iter().chain(manifest).collect()
     }
 
-    /// Checks that everything a manifest refers to exists. Returns the items that the policy accepts although their
-    /// size differs from the descriptor's.
+    /// Checks that everything a manifest refers to exists, with all that is below it. Returns the items that the policy
+    /// accepts although their size differs from the descriptor's.
     pub(crate) fn check_needs(
         &self,
+        section: &mut Section<'_>,
         repository: &RepositoryName,
         needs: &[Needed],
+        closure: &Closure,
         sizes: SizePolicy,
     ) -> Result<Vec<WrongSize>> {
-        let (mut missing, mut named) = (Vec::new(), HashSet::new());
         let mut wrong = Vec::new();
-        let mut sound = HashSet::new();
+        let mut check = Check {
+            store: self,
+            section,
+            repository,
+            sound: HashSet::new(),
+            missing: Vec::new(),
+            named: HashSet::new(),
+        };
         for needed in needs {
-            match self.look_for(repository, needed, &mut sound)? {
+            match check.look_for(needed)? {
                 Found::Fits => {}
-                Found::Missing if named.insert(needed.digest) => missing.push(needed.digest),
-                Found::Missing => {}
+                Found::Missing => check.name(&needed.digest),
                 Found::Size(stored) => wrong.extend(needed.wrong_size(stored)),
             }
         }
-        if !missing.is_empty() {
-            return Err(StorageError::MissingReferences(missing));
+        for lost in &closure.lost {
+            check.name(lost);
+        }
+        for item in &closure.items {
+            if !check.is_there(item)? {
+                check.name(&item.digest);
+            }
+        }
+        if !check.missing.is_empty() {
+            return Err(StorageError::MissingReferences(check.missing));
         }
         match (sizes, wrong.first()) {
             (SizePolicy::Any, _) | (_, None) => Ok(wrong),
             (_, Some(first)) => Err((*first).into()),
         }
     }
+}
+
+/// The check of the content that one manifest refers to.
+struct Check<'a, 'b> {
+    store: &'a Store,
+    section: &'a mut Section<'b>,
+    repository: &'a RepositoryName,
+    /// Digests whose content was hashed, since a manifest may name a blob many times and hashing takes long.
+    sound: HashSet<Digest>,
+    missing: Vec<Digest>,
+    /// The same digests.
+    named: HashSet<Digest>,
+}
+
+impl Check<'_, '_> {
+    /// Records that content is missing.
+    fn name(&mut self, digest: &Digest) {
+        if self.named.insert(*digest) {
+            self.missing.push(*digest);
+        }
+    }
+
+    /// Returns true if an item exists, of whatever size.
+    fn is_there(&mut self, item: &Item) -> Result<bool> {
+        for link in self.store.links_of(self.repository, item) {
+            if let Some(target) = links::read(&link)? {
+                self.add(&item.digest, &target);
+                if self.store.stored(&target)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Adds the target of a link to what the section relies on.
+    fn add(&mut self, digest: &Digest, target: &Digest) {
+        if target != digest {
+            self.section.add(target);
+        }
+    }
 
     /// Looks for a needed item. If its size differs from the descriptor's, its content is verified: damaged content
-    /// counts as missing from then on, so that a push repairs it. `sound` holds the digests verified before, since a
-    /// manifest may name a blob many times and hashing takes long.
-    fn look_for(
-        &self,
-        repository: &RepositoryName,
-        needed: &Needed,
-        sound: &mut HashSet<Digest>,
-    ) -> Result<Found> {
+    /// counts as missing from then on, so that a push repairs it.
+    fn look_for(&mut self, needed: &Needed) -> Result<Found> {
         let mut found = Found::Missing;
-        for link in self.links_of(repository, needed) {
+        for link in self.store.links_of(self.repository, &needed.into()) {
             let Some(target) = links::read(&link)? else {
                 continue;
             };
-            match self.look_at(&target, needed.size, sound)? {
+            self.add(&needed.digest, &target);
+            match self.look_at(&target, needed.size)? {
                 Found::Fits => {
-                    if link == self.layout.layer(repository, &needed.digest) {
-                        self.holders.add(&needed.digest, repository);
+                    if link == self.store.layout.layer(self.repository, &needed.digest) {
+                        self.store.holders.add(&needed.digest, self.repository);
                     }
                     return Ok(Found::Fits);
                 }
@@ -97,9 +153,9 @@ impl Store {
         Ok(found)
     }
 
-    fn look_at(&self, target: &Digest, size: u64, sound: &mut HashSet<Digest>) -> Result<Found> {
+    fn look_at(&mut self, target: &Digest, size: u64) -> Result<Found> {
         let stored = || -> Result<Found> {
-            Ok(match self.stored(target)? {
+            Ok(match self.store.stored(target)? {
                 Some(found) if found.size == size => Found::Fits,
                 Some(found) => Found::Size(found.size),
                 None => Found::Missing,
@@ -107,9 +163,9 @@ impl Store {
         };
         match stored()? {
             Found::Fits => Ok(Found::Fits),
-            _ if sound.contains(target) => stored(),
-            _ if self.is_sound(target)? => {
-                sound.insert(*target);
+            _ if self.sound.contains(target) => stored(),
+            _ if self.store.is_sound(target)? => {
+                self.sound.insert(*target);
                 stored()
             }
             _ => Ok(Found::Missing),

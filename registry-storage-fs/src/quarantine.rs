@@ -207,6 +207,7 @@ impl Store {
             let _ = fs::remove_dir(&place.directory);
         }
         moved?;
+        self.whole_closures.removed();
         tracing::error!(
             %digest,
             path = %path.display(),

@@ -3,6 +3,7 @@
 use crate::{
     bare::BareDirectories,
     builds::{self, Builds, Share},
+    digest_locks::DigestLocks,
     disk::Disk,
     holders::Holders,
     known_manifests::{KnownManifests, Scanned},
@@ -18,6 +19,7 @@ use crate::{
     runtime::{joined, runtime},
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
+    whole_closures::WholeClosures,
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
@@ -81,6 +83,8 @@ impl FsStorage {
                 min_free,
                 boot: boot_id(),
                 uploads: KeyedLocks::new(),
+                digest_locks: DigestLocks::default(),
+                whole_closures: WholeClosures::default(),
                 manifests: KeyedLocks::new(),
                 blobs: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
@@ -206,6 +210,9 @@ pub(crate) struct Store {
     pub(crate) uploads: KeyedLocks<UploadId>,
     pub(crate) open_uploads: OpenUploads,
     pub(crate) bare: BareDirectories,
+    /// Taken before all other locks but `uploads`.
+    pub(crate) digest_locks: DigestLocks,
+    pub(crate) whole_closures: WholeClosures,
     /// Taken before `tags` if both are needed.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,

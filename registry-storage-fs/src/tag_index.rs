@@ -453,12 +453,13 @@ mod tests {
     }
 
     fn moves(store: &Store, text: &str, to: &str) {
-        let moves = vec![registry_core::storage::TagMove::new(tag(text))];
+        let mut moves = [registry_core::storage::TagMove::new(tag(text))].into();
         let mut outcome = registry_core::storage::PutOutcome::of_manifest(false);
+        let mut section = store.section([]);
         store
-            .move_tags(&name("a"), &digest(to), moves, &mut outcome)
+            .move_tags(&mut section, &name("a"), &digest(to), &mut moves, &mut outcome)
             .unwrap();
-        assert!(outcome.failed.is_none());
+        assert!(outcome.failed.is_none() && moves.is_empty());
     }
 
     #[tokio::test]

@@ -5,51 +5,60 @@
 //! writing into that file. If it were a hard link to another link file, that one would change too. Nothing here reads
 //! the history, so its directories are not synced.
 
-use crate::{FsStorage, layout::TagPaths, links, store::Store, tag_index::Lease};
+use crate::{FsStorage, layout::TagPaths, links, sections::Section, store::Store, tag_index::Lease};
 use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
 };
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 impl Store {
-    /// Moves tags in byte order, each under its own lock, until one fails.
+    /// Moves tags in their order, each under its own lock, until one fails or the section is blocked. Moved ones are
+    /// taken from `moves`.
     pub(crate) fn move_tags(
         &self,
+        section: &mut Section<'_>,
         repository: &RepositoryName,
         to: &Digest,
-        mut moves: Vec<TagMove>,
+        moves: &mut VecDeque<TagMove>,
         outcome: &mut PutOutcome,
     ) -> Result<()> {
-        moves.sort_by(|a, b| a.tag.cmp(&b.tag));
-        for TagMove { tag, expect, .. } in moves {
-            match self.move_tag(repository, &tag, to, expect) {
-                Ok(previous) => outcome.moved.push(Moved::new(tag, previous)),
+        while let Some(TagMove { tag, expect, .. }) = moves.front() {
+            match self.move_tag(section, repository, tag, to, *expect) {
+                Ok(Some(moved)) => outcome.moved.push(moved),
+                Ok(None) => break,
                 Err(error) => {
-                    outcome.failed = Some((tag, error));
+                    outcome.failed = Some((tag.clone(), error));
                     break;
                 }
             }
+            moves.pop_front();
         }
         Ok(())
     }
 
+    /// Moves a tag. Returns `None` if it points at a manifest that is being removed, which blocks the section.
     fn move_tag(
         &self,
+        section: &mut Section<'_>,
         repository: &RepositoryName,
         tag: &Tag,
         to: &Digest,
         expect: TagExpect,
-    ) -> Result<Option<Digest>> {
+    ) -> Result<Option<Moved>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
         let paths = self.layout.tag(repository, tag);
         let previous = links::read(&paths.current())?;
         admit(tag, previous, expect)?;
+        // If the power fails before the move is durable, the tag points at this manifest again.
+        if previous.is_some_and(|previous| !section.add(&previous)) {
+            return Ok(None);
+        }
         let pointed = self.point_tag(&paths, previous, to);
         // After a failure the tag may point at either manifest, so it is a candidate of both.
         let from = previous.as_ref().filter(|_| pointed.is_ok());
         self.tag_index.moved(repository, tag, from, Some(to));
-        pointed.map(|()| previous)
+        pointed.map(|()| Some(Moved::new(tag.clone(), previous)))
     }
 
     fn point_tag(&self, paths: &TagPaths, previous: Option<Digest>, to: &Digest) -> Result<()> {
@@ -82,18 +91,38 @@ impl Store {
         Ok(changes.place(&staged, &current, &paths.directory)?)
     }
 
-    /// Removes the tag's directory, which readers see at once.
     pub(crate) fn delete_tag(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
     ) -> Result<Option<Digest>> {
+        let mut keys = Vec::new();
+        loop {
+            // Until the removal is durable: if the power fails before, the tag points at its manifest again.
+            let mut section = self.section(keys.iter().copied());
+            let removed = self.remove_tag(repository, tag, expect, |target| section.add(target))?;
+            match section.blocked() {
+                [] => return Ok(removed),
+                blocked => keys.extend(blocked),
+            }
+        }
+    }
+
+    /// Removes the tag's directory, which readers see at once. The tag stays unless its target is kept meanwhile, which
+    /// `keep` ensures.
+    pub(crate) fn remove_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+        keep: impl FnOnce(&Digest) -> bool,
+    ) -> Result<Option<Digest>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
         let paths = self.layout.tag(repository, tag);
         let current = links::read(&paths.current())?;
         admit(tag, current, expect)?;
-        if current.is_some() {
+        if current.as_ref().is_some_and(keep) {
             let mut changes = self.disk.changes();
             changes.discard(&paths.directory, &paths.current())?;
             changes.settle()?;

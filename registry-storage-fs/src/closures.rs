@@ -1,0 +1,306 @@
+//! The closure of a manifest: the content that it names, and all that these manifests name.
+//!
+//! A client that finds a manifest does not push what is below it. An index is therefore complete only if its whole
+//! closure exists, and not only the manifests that it names.
+
+use crate::{digest_locks::Key, links, store::Store};
+use registry_core::{
+    Digest, RepositoryName,
+    manifest::{Child, Manifest},
+    storage::{Need, Needed, Result, StoredManifest},
+};
+use std::collections::HashSet;
+
+/// Content that a manifest names, of any size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) digest: Digest,
+    pub(crate) need: Need,
+}
+
+impl From<&Needed> for Item {
+    fn from(needed: &Needed) -> Self {
+        Self {
+            digest: needed.digest,
+            need: needed.need,
+        }
+    }
+}
+
+/// Everything below the content that a manifest needs, read before the manifest's section begins.
+#[derive(Debug)]
+pub(crate) struct Closure {
+    /// Keys of all of it.
+    pub(crate) keys: Vec<Key>,
+    /// Content to be looked for. What is known to be complete is not among it.
+    pub(crate) items: Vec<Item>,
+    /// Manifests that were read and name blobs alone, with the keys of these.
+    pub(crate) images: Vec<(Digest, Vec<Key>)>,
+    /// Manifests that cannot be read.
+    pub(crate) lost: Vec<Digest>,
+    /// Number of removals at the beginning.
+    pub(crate) began: u64,
+    /// True if a part is known to be complete.
+    is_known: bool,
+}
+
+/// A walk through the manifests below some needed content.
+struct Walk<'a> {
+    store: &'a Store,
+    repository: &'a RepositoryName,
+    closure: Closure,
+    /// False if all of it has to be read.
+    trusts: bool,
+    visited: HashSet<Digest>,
+    unread: Vec<Digest>,
+}
+
+impl Store {
+    /// Reads the manifests below needed content. Unless `trusts` is set, also those that are known to be complete.
+    pub(crate) fn closure(
+        &self,
+        repository: &RepositoryName,
+        needs: &[Needed],
+        trusts: bool,
+    ) -> Result<Closure> {
+        let mut walk = Walk {
+            store: self,
+            repository,
+            closure: Closure {
+                keys: Vec::new(),
+                items: Vec::new(),
+                images: Vec::new(),
+                lost: Vec::new(),
+                began: self.whole_closures.removals(),
+                is_known: false,
+            },
+            trusts,
+            visited: HashSet::new(),
+            unread: Vec::new(),
+        };
+        for needed in needs.iter().filter(|needed| needed.need.admits_manifest()) {
+            walk.visit(needed.digest);
+        }
+        while let Some(digest) = walk.unread.pop() {
+            self.require_open()?;
+            walk.read(&digest)?;
+        }
+        Ok(walk.closure)
+    }
+
+    /// Returns true if nothing was removed since that could belong to the parts that are known to be complete.
+    pub(crate) fn is_current(&self, closure: &Closure) -> bool {
+        !closure.is_known || self.whole_closures.removals() == closure.began
+    }
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, digest: Digest) {
+        if !self.visited.insert(digest) {
+            return;
+        }
+        let known = self.store.whole_closures.keys(self.repository, &digest);
+        match known.filter(|_| self.trusts) {
+            Some(keys) => {
+                self.closure.keys.extend(keys.iter());
+                self.closure.is_known = true;
+            }
+            None => self.unread.push(digest),
+        }
+    }
+
+    fn read(&mut self, digest: &Digest) -> Result<()> {
+        let link = self.store.layout.revision(self.repository, digest);
+        if links::read(&link)?.is_none() {
+            // A blob, or absent.
+            return Ok(());
+        }
+        let Some(stored) = self.store.revision(self.repository, digest)? else {
+            self.closure.lost.push(*digest);
+            return Ok(());
+        };
+        let items = named_by(&stored);
+        let key = |item: &Item| self.store.digest_locks.key(&item.digest);
+        let keys: Vec<Key> = items.iter().map(key).collect();
+        self.closure.keys.extend(&keys);
+        if !items.iter().any(|item| item.need.admits_manifest()) {
+            self.closure.images.push((*digest, keys));
+        }
+        for item in items {
+            self.closure.items.push(item);
+            if item.need.admits_manifest() {
+                self.visit(item.digest);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the content that a stored manifest names, without what may be elsewhere or cannot be stored here: its put
+/// did not need that.
+pub(crate) fn named_by(stored: &StoredManifest) -> Vec<Item> {
+    // registry:2 accepted obsolete kinds of manifests, whose references are unknown.
+    let Ok(manifest) = Manifest::parse_stored(&stored.bytes, &stored.media_type) else {
+        return Vec::new();
+    };
+    let item = |child: &Child, need| {
+        let is_here = !child.is_nondistributable() && child.urls.is_empty();
+        let digest = child.digest.known().filter(|_| is_here)?;
+        Some(Item {
+            digest: *digest,
+            need,
+        })
+    };
+    let blobs = manifest.blobs().iter().map(|child| item(child, Need::Blob));
+    let entries = manifest
+        .manifests()
+        .iter()
+        .map(|child| match child.is_manifest() {
+            true => item(child, Need::Manifest),
+            false => item(child, Need::Either),
+        });
+    blobs.chain(entries).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Durability, FsStorage, seams,
+        support::{content, name, push, writer},
+    };
+    use bytes::Bytes;
+    use registry_core::{
+        Algorithm, Digest, MediaType,
+        manifest::Manifest,
+        storage::{Deletion, Need, Needed, PutManifest, Result, StorageError, Verified},
+    };
+    use std::path::Path;
+
+    fn relaxed(root: &Path) -> FsStorage {
+        let relaxed = FsStorage::options().durability(Durability::Relaxed);
+        relaxed.open(root).unwrap()
+    }
+
+    fn of(media_type: &str, field: &str, named: &[&Needed], extra: &str) -> Verified<Bytes> {
+        let entries = named.iter().map(|needed| {
+            let kind = match needed.need {
+                Need::Manifest => MediaType::OCI_MANIFEST,
+                _ => "application/octet-stream",
+            };
+            let Needed { digest, size, .. } = needed;
+            format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{size}{extra}}}"#)
+        });
+        let entries = entries.collect::<Vec<_>>().join(",");
+        let document = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","{field}":[{entries}]}}"#);
+        Verified::of(Algorithm::Sha256, document.into())
+    }
+
+    fn image(layers: &[&Needed]) -> Verified<Bytes> {
+        of(MediaType::OCI_MANIFEST, "layers", layers, "")
+    }
+
+    fn index(entries: &[&Needed]) -> Verified<Bytes> {
+        of(MediaType::OCI_INDEX, "manifests", entries, "")
+    }
+
+    fn needed(document: &Verified<Bytes>) -> Needed {
+        Needed::new(*document.digest(), document.size(), Need::Manifest)
+    }
+
+    /// Puts a manifest that needs all that it names.
+    async fn put(storage: &FsStorage, document: &Verified<Bytes>, needs: &[&Needed]) -> Result<()> {
+        let media_type = Manifest::sniff_media_type(document.bytes());
+        let mut put = PutManifest::new(document.clone(), media_type);
+        put.needs = needs.iter().map(|needed| **needed).collect();
+        let outcome = writer(storage).put_manifest(&name("a"), put).await;
+        outcome.map(drop)
+    }
+
+    async fn layer(storage: &FsStorage, size: usize) -> Needed {
+        let blob = push(storage, &name("a"), &content(size)).await;
+        Needed::new(blob.digest, blob.size, Need::Blob)
+    }
+
+    async fn delete_blob(storage: &FsStorage, digest: &Digest) {
+        let write = writer(storage);
+        let deleted = write.delete_blob(&name("a"), digest, Deletion::new()).await;
+        assert!(deleted.unwrap());
+    }
+
+    fn missing(put: &Result<()>) -> &[Digest] {
+        match put {
+            Err(StorageError::MissingReferences(missing)) => missing,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_is_refused_while_anything_below_its_entries_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = relaxed(root.path());
+        let (first, second) = (layer(&storage, 10).await, layer(&storage, 20).await);
+        let child = image(&[&first, &second]);
+        put(&storage, &child, &[&first, &second]).await.unwrap();
+        let inner = index(&[&needed(&child)]);
+        put(&storage, &inner, &[&needed(&child)]).await.unwrap();
+        let outer = index(&[&needed(&inner), &needed(&child)]);
+        delete_blob(&storage, &first.digest).await;
+
+        let refused = put(&storage, &outer, &[&needed(&inner), &needed(&child)]).await;
+
+        assert_eq!(missing(&refused), [first.digest]);
+        layer(&storage, 10).await;
+        put(&storage, &outer, &[&needed(&inner), &needed(&child)])
+            .await
+            .unwrap();
+
+        let write = writer(&storage);
+        let a = name("a");
+        let deleted = write.delete_manifest(&a, child.digest(), Deletion::new());
+        assert!(deleted.await.unwrap().is_some());
+        let refused = put(&storage, &index(&[&needed(&outer)]), &[&needed(&outer)]).await;
+        assert_eq!(missing(&refused), [*child.digest()]);
+    }
+
+    #[tokio::test]
+    async fn what_may_be_elsewhere_is_not_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = relaxed(root.path());
+        let absent = Needed::new(Digest::of(Algorithm::Sha256, b"absent"), 6, Need::Blob);
+        let urls = r#","urls":["https://example.com/layer"]"#;
+        let child = of(MediaType::OCI_MANIFEST, "layers", &[&absent], urls);
+        put(&storage, &child, &[]).await.unwrap();
+        drop(storage);
+        let storage = relaxed(root.path());
+
+        let parent = index(&[&needed(&child)]);
+        put(&storage, &parent, &[&needed(&child)]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_just_pushed_is_not_read_again_for_the_index() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = relaxed(root.path());
+        let layers = layer(&storage, 10).await;
+        let child = image(&[&layers]);
+        put(&storage, &child, &[&layers]).await.unwrap();
+        let document = storage.store().layout.blob(child.digest());
+        let reads = |root: &Path| seams::watch(root).files;
+        reads(&document);
+
+        put(&storage, &index(&[&needed(&child)]), &[&needed(&child)])
+            .await
+            .unwrap();
+        assert_eq!(reads(&document), 0);
+
+        // A removal may concern any closure. What was read then is known again.
+        layer(&storage, 20).await;
+        delete_blob(&storage, &Digest::of(Algorithm::Sha256, &content(20))).await;
+        for expected in [1, 0] {
+            put(&storage, &index(&[&needed(&child)]), &[&needed(&child)])
+                .await
+                .unwrap();
+            assert_eq!(reads(&document), expected);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, Tag, forward_storage,
     storage::{
         BlobRead, Deletion, MemoryStorage, ReadBlob, Result, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, TagExpect,
+        StorageHealth, StorageInspect, StorageTrash, TagExpect,
     },
 };
 use std::{
@@ -57,6 +57,10 @@ impl Storage for Archive {
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {
+        None
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
         None
     }
 }

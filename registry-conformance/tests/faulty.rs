@@ -9,8 +9,8 @@ use registry_core::{
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, Mount,
         NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageCollect,
-        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect,
-        UploadBody, UploadState, Verified,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite,
+        StoredManifest, TagExpect, TrashId, Trashed, UploadBody, UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -89,6 +89,20 @@ enum Fault {
     SessionsUnlisted,
     /// Sessions are listed without their uploaders.
     UploadersUnlisted,
+    /// Records of deletions are not listed.
+    RecordsUnlisted,
+    /// A permanent deletion is recorded like any other.
+    PermanenceIgnored,
+    /// Records do not name who deleted.
+    DeletersForgotten,
+    /// The bytes of a deleted manifest are lost.
+    DeletedBytesLost,
+    /// Forgetting a record succeeds, and does nothing.
+    RecordsKept,
+    /// Histories do not name who moved a tag.
+    MoversForgotten,
+    /// Only tags that exist are listed with a history.
+    DeletedTagsUnlisted,
 }
 
 use Fault::*;
@@ -160,6 +174,13 @@ noticed! {
     TargetsIgnored: targets_ignored by inspect::the_tags_of_a_manifest_are_listed_as_they_move;
     SessionsUnlisted: sessions_unlisted by reconciling::what_another_process_opens_and_ends_is_counted;
     UploadersUnlisted: uploaders_unlisted by uploaders::a_session_is_listed_with_its_uploader;
+    RecordsUnlisted: records_unlisted by trash::deletions_at_once_are_all_recorded;
+    PermanenceIgnored: permanence_ignored by trash::a_permanent_deletion_leaves_no_record;
+    DeletersForgotten: deleters_forgotten by trash::a_deleted_tag_is_recorded_with_its_target;
+    DeletedBytesLost: deleted_bytes_lost by trash::a_deleted_manifest_is_recorded_with_its_tags_and_bytes;
+    RecordsKept: records_kept by trash::a_record_is_forgotten_and_nothing_else;
+    MoversForgotten: movers_forgotten by trash::a_tag_has_a_history_of_its_moves_and_deletions;
+    DeletedTagsUnlisted: deleted_tags_unlisted by trash::tags_with_a_history_are_listed_also_deleted_ones;
 }
 
 /// A storage in memory with one fault.
@@ -203,6 +224,14 @@ impl Faulty {
 
     fn writer(&self) -> &dyn StorageWrite {
         self.memory.write().unwrap()
+    }
+
+    fn deletion(&self, how: Deletion) -> Deletion {
+        match self.fault {
+            PermanenceIgnored => Deletion::new().by(how.by),
+            DeletersForgotten => how.by(None),
+            _ => how,
+        }
     }
 
     /// Returns the repository to look in: this one, or with the fault any that holds the blob.
@@ -346,6 +375,10 @@ impl Storage for Faulty {
     fn health(&self) -> Option<&dyn StorageHealth> {
         self.memory.health()
     }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -353,7 +386,8 @@ impl Storage for Faulty {
 impl StorageWrite for Faulty {
     forward_storage! {
         StorageWrite: self => self.memory.write();
-        except open_upload, upload, append, rehash, commit, cancel, mount, put_manifest, delete_tag, delete_blob
+        except open_upload, upload, append, rehash, commit, cancel, mount, put_manifest, delete_tag, delete_manifest,
+            delete_blob
     }
 
     async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
@@ -434,6 +468,9 @@ impl StorageWrite for Faulty {
         if self.has(ReferrersForgotten) {
             put.referrer = None;
         }
+        if self.has(MoversForgotten) {
+            put.by = None;
+        }
         if self.has(ExpectationsIgnored) || self.has(ConditionsIgnored) {
             put.tags
                 .iter_mut()
@@ -460,7 +497,18 @@ impl StorageWrite for Faulty {
         } else {
             expect
         };
+        let how = self.deletion(how);
         self.writer().delete_tag(repository, tag, expect, how).await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: Deletion,
+    ) -> Result<Option<Vec<Tag>>> {
+        let how = self.deletion(how);
+        self.writer().delete_manifest(repository, digest, how).await
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool> {
@@ -536,5 +584,47 @@ impl StorageInspect for Faulty {
             }
         }
         Ok(listed)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StorageTrash for Faulty {
+    forward_storage! {
+        StorageTrash: self => self.memory.trash();
+        except deleted, deleted_document, forget, with_history
+    }
+
+    async fn deleted(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>> {
+        if self.has(RecordsUnlisted) {
+            return Ok(Listing::default());
+        }
+        self.memory.deleted(repository, page).await
+    }
+
+    async fn deleted_document(&self, repository: &RepositoryName, id: &TrashId) -> Result<Document> {
+        if self.has(DeletedBytesLost) {
+            return Ok(Document::Lost);
+        }
+        self.memory.deleted_document(repository, id).await
+    }
+
+    async fn forget(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
+        if self.has(RecordsKept) {
+            return Ok(true);
+        }
+        self.memory.forget(repository, id).await
+    }
+
+    async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {
+        if self.has(DeletedTagsUnlisted) {
+            let existing = self.memory.tags(repository, page).await?;
+            return Ok(existing.unwrap_or_default());
+        }
+        self.memory.with_history(repository, page).await
     }
 }

@@ -18,7 +18,8 @@ use registry_core::{
     Digest, RepositoryName, forward_storage,
     storage::{
         BlobBody, BlobRead, Content, ContentStream, PutManifest, PutOutcome, ReadBlob, Result, Storage,
-        StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageWrite,
+        StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash,
+        StorageWrite,
     },
 };
 use std::{
@@ -203,6 +204,10 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
     fn health(&self) -> Option<&dyn StorageHealth> {
         self.inner.health().map(|_| self as &dyn StorageHealth)
     }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        self.inner.trash().map(|_| self as &dyn StorageTrash)
+    }
 }
 
 #[async_trait]
@@ -244,6 +249,11 @@ impl<S: Storage> StorageHealth for MeasuredStorage<S> {
     forward_storage! { StorageHealth: self => self.inner.health(); around measured }
 }
 
+#[deny(clippy::missing_trait_methods)]
+impl<S: Storage> StorageTrash for MeasuredStorage<S> {
+    forward_storage! { StorageTrash: self => self.inner.trash(); around measured }
+}
+
 label! {
     /// Operation, by its name in the contract.
     Action {
@@ -283,6 +293,12 @@ label! {
         Probe: "probe",
         Space: "space",
         AcceptsUploads: "accepts_uploads",
+        WithDeleted: "with_deleted",
+        Deleted: "deleted",
+        DeletedDocument: "deleted_document",
+        Forget: "forget",
+        WithHistory: "with_history",
+        History: "history",
         Other: "other",
     }
 }

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///     let handles = (open(), open());
 ///     async move { handles }
 /// });
-/// assert_eq!(backend.means(), ["expire", "health", "inspect", "restart"]);
+/// assert_eq!(backend.means(), ["expire", "health", "inspect", "restart", "trash"]);
 /// ```
 pub struct Backend {
     pub(super) first: Arc<dyn Storage>,
@@ -120,6 +120,7 @@ impl Backend {
             ("inspect", self.first.inspect().is_some()),
             ("read_only", self.read_only.is_some()),
             ("restart", self.reopen.is_some()),
+            ("trash", self.first.trash().is_some()),
         ]
         .into_iter()
         .filter_map(|(means, has)| has.then_some(means))

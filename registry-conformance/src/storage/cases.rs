@@ -3,7 +3,7 @@
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
 /// Takes an `async fn() -> Backend`, and the means of that backend among `damage`, `expire`, `health`, `inspect`,
-/// `read_only` and `restart`. See [`storage`](crate::storage).
+/// `read_only`, `restart` and `trash`. See [`storage`](crate::storage).
 ///
 /// ```
 /// use registry_conformance::{storage::Backend, storage_tests};
@@ -15,7 +15,7 @@
 ///     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 /// }
 ///
-/// storage_tests!(fresh, expire, health, inspect);
+/// storage_tests!(fresh, expire, health, inspect, trash);
 /// ```
 #[macro_export]
 macro_rules! storage_tests {
@@ -322,6 +322,26 @@ macro_rules! __storage_cases {
                 a_sealed_session_stays_sealed
                 a_commit_is_retried_after_the_restart
                 a_session_of_before_has_its_uploader
+                what_was_deleted_is_still_recorded
+            }
+        }
+    };
+    (trash [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            trash {
+                a_deleted_manifest_is_recorded_with_its_tags_and_bytes
+                a_deleted_tag_is_recorded_with_its_target
+                a_permanent_deletion_leaves_no_record
+                what_deletes_nothing_leaves_no_record
+                records_are_listed_in_the_order_of_the_deletions
+                a_record_is_forgotten_and_nothing_else
+                repositories_with_records_are_listed
+                what_is_deleted_twice_is_recorded_twice
+                deletions_at_once_are_all_recorded
+                a_tag_has_a_history_of_its_moves_and_deletions
+                the_newest_events_of_a_history_are_always_there
+                tags_with_a_history_are_listed_also_deleted_ones
             }
         }
     };
@@ -346,6 +366,7 @@ mod tests {
         groups.extend(crate::__storage_cases! { damage [listed] });
         groups.extend(crate::__storage_cases! { read_only [listed] });
         groups.extend(crate::__storage_cases! { restart [listed] });
+        groups.extend(crate::__storage_cases! { trash [listed] });
         let names: BTreeSet<&str> = groups.iter().map(|(group, ..)| *group).collect();
         for (group, source, listed) in &groups {
             let written: Vec<&str> = source

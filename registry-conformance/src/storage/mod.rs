@@ -10,7 +10,7 @@
 //!
 //! | means | the backend |
 //! |---|---|
-//! | `inspect`, `expire`, `health` | has the plane of that name |
+//! | `inspect`, `expire`, `health`, `trash` | has the plane of that name |
 //! | `restart` | keeps its state after its handles are dropped: [`Backend::reopening`] |
 //! | `damage` | can be damaged from outside: [`Backend::damaging`] |
 //! | `read_only` | opens handles for reading only: [`Backend::reading`] |
@@ -61,6 +61,7 @@ pub mod repositories;
 pub mod restart;
 pub mod resuming;
 pub mod tags;
+pub mod trash;
 pub mod uploaders;
 pub mod uploads;
 pub mod wrappers;

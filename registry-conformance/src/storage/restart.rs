@@ -5,7 +5,8 @@ use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
     storage::{
-        Deletion, Need, NewUpload, PutManifest, Referring, StorageError, TagExpect, Uploader, Verified,
+        Deletion, Document, Need, NewUpload, PutManifest, Referring, Seen, StorageError, TagExpect, Uploader,
+        Verified,
     },
 };
 
@@ -208,5 +209,35 @@ pub async fn a_session_of_before_has_its_uploader(backend: Backend) {
         assert_eq!(state.opened_by, uploader);
         let added = appended(&backend.first, &a, &state, &content(1, 100)).await;
         assert_eq!(added.opened_by, uploader);
+    }
+}
+
+pub async fn what_was_deleted_is_still_recorded(backend: Backend) {
+    let Some(trash) = backend.first.trash() else {
+        return;
+    };
+    let a = repository("a");
+    let image = Image::new(1);
+    let put_by_ann = image.tagged(&["v1", "v2"]).by(Some("ann".into()));
+    put(&backend.first, &a, put_by_ann).await;
+    let write = writer(&backend.first);
+    let by_bob = Deletion::new().by(Some("bob".into()));
+    write
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, by_bob.clone())
+        .await
+        .unwrap();
+    write.delete_manifest(&a, &image.digest(), by_bob).await.unwrap();
+    let recorded = trash.deleted(&a, all()).await.unwrap().items;
+    let history = trash.history(&a, &tag("v1")).await.unwrap();
+
+    let backend = backend.restarted().await;
+
+    let trash = backend.first.trash().expect("the plane is still there");
+    assert_eq!(trash.deleted(&a, all()).await.unwrap().items, recorded);
+    assert_eq!(recorded.len(), 2);
+    assert_eq!(trash.history(&a, &tag("v1")).await.unwrap(), history);
+    for record in recorded.into_iter().filter_map(Seen::whole) {
+        let document = trash.deleted_document(&a, &record.id).await.unwrap();
+        assert!(matches!(document, Document::Whole(found) if found.bytes == image.bytes()));
     }
 }

@@ -15,6 +15,7 @@ pub async fn a_shared_storage_is_the_same_storage(backend: Backend) {
     assert_eq!(shared.inspect().is_some(), backend.first.inspect().is_some());
     assert_eq!(shared.expire().is_some(), backend.first.expire().is_some());
     assert_eq!(shared.health().is_some(), backend.first.health().is_some());
+    assert_eq!(shared.trash().is_some(), backend.first.trash().is_some());
 
     let bytes = content(1, 1000);
     let blob = push(&*shared, &a, &bytes).await;
@@ -37,7 +38,8 @@ pub async fn a_wrapper_that_hands_on_no_writing_is_read_only(backend: Backend) {
     let storage: Arc<dyn Storage> = Arc::new(ReadOnly(Arc::clone(&backend.second)));
 
     assert!(storage.write().is_none());
-    assert!(storage.inspect().is_none() && storage.expire().is_none() && storage.health().is_none());
+    assert!(storage.inspect().is_none() && storage.expire().is_none());
+    assert!(storage.health().is_none() && storage.trash().is_none());
     assert_eq!(read(&storage, &a, &blob.digest).await, Some(bytes));
     assert_eq!(resolve(&storage, &a, "v1").await, Some(image.digest()));
     assert_eq!(tags(&storage, &a).await, ["v1"]);

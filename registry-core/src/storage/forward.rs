@@ -2,7 +2,7 @@
 
 use super::{
     collect::StorageCollect, error::Result, expire::StorageExpire, health::StorageHealth,
-    inspect::StorageInspect, read::Storage, write::StorageWrite,
+    inspect::StorageInspect, read::Storage, trash::StorageTrash, write::StorageWrite,
 };
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -18,7 +18,10 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// use async_trait::async_trait;
 /// use registry_core::{
 ///     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
-///     storage::{Deletion, Result, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect},
+///     storage::{
+///         Deletion, Result, StorageCollect, StorageError,
+///         StorageExpire, StorageHealth, StorageInspect, StorageTrash,
+///     },
 /// };
 ///
 /// /// Keeps every blob.
@@ -48,6 +51,10 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 ///
 ///     fn health(&self) -> Option<&dyn StorageHealth> {
 ///         self.0.health()
+///     }
+///
+///     fn trash(&self) -> Option<&dyn StorageTrash> {
+///         self.0.trash()
 ///     }
 /// }
 ///
@@ -236,6 +243,36 @@ macro_rules! forward_storage {
             accepts_uploads<>() -> ();
         }
     };
+    (StorageTrash: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [StorageTrash $self $plane] [$($around)?] [$($($except)+)?]
+            with_deleted<'a>(
+                page: $crate::storage::Page<'a, $crate::RepositoryName>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::RepositoryName>>;
+            deleted<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::storage::TrashId>
+            ) -> $crate::storage::Listing<
+                $crate::storage::Seen<$crate::storage::Trashed, $crate::storage::TrashId>
+            >;
+            deleted_document<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                id: &'b $crate::storage::TrashId
+            ) -> $crate::storage::Document;
+            forget<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                id: &'b $crate::storage::TrashId
+            ) -> bool;
+            with_history<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::Tag>
+            ) -> $crate::storage::Listing<$crate::Tag>;
+            history<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                tag: &'b $crate::Tag
+            ) -> Vec<$crate::storage::TagEvent>;
+        }
+    };
 }
 
 /// Forwards each of the calls, with the lifetimes and bounds that `async_trait` gives them: `async_trait` does not
@@ -335,6 +372,12 @@ macro_rules! __forward_unless_own {
     (probe [probe $($others:ident)*] $($function:tt)*) => {};
     (space [space $($others:ident)*] $($function:tt)*) => {};
     (accepts_uploads [accepts_uploads $($others:ident)*] $($function:tt)*) => {};
+    (with_deleted [with_deleted $($others:ident)*] $($function:tt)*) => {};
+    (deleted [deleted $($others:ident)*] $($function:tt)*) => {};
+    (deleted_document [deleted_document $($others:ident)*] $($function:tt)*) => {};
+    (forget [forget $($others:ident)*] $($function:tt)*) => {};
+    (with_history [with_history $($others:ident)*] $($function:tt)*) => {};
+    (history [history $($others:ident)*] $($function:tt)*) => {};
     ($name:ident [] $($function:tt)*) => {
         $($function)*
     };
@@ -366,5 +409,9 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn health(&self) -> Option<&dyn StorageHealth> {
         (**self).health()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        (**self).trash()
     }
 }

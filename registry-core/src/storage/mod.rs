@@ -8,6 +8,7 @@
 //! - [`expire`](Storage::expire) ends abandoned upload sessions.
 //! - [`collect`](Storage::collect) removes content that nothing refers to.
 //! - [`health`](Storage::health) reports the condition of the storage.
+//! - [`trash`](Storage::trash) lists deleted content, and the history of tags.
 //!
 //! A plane that a wrapper does not forward is closed. The calls name blobs, uploads, manifests and tags, never
 //! paths. A storage depends neither on HTTP nor on requests.
@@ -35,6 +36,7 @@ mod put;
 mod read;
 mod referring;
 mod run;
+mod trash;
 mod upload;
 mod write;
 
@@ -57,6 +59,7 @@ pub use self::{
     read::Storage,
     referring::Referring,
     run::{Census, Run, Terms},
+    trash::{StorageTrash, TagEvent, TrashId, Trashed},
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
     write::StorageWrite,
 };

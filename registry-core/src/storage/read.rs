@@ -10,6 +10,7 @@ use super::{
     inspect::StorageInspect,
     page::{Listing, Page},
     referring::Referring,
+    trash::StorageTrash,
     write::StorageWrite,
 };
 use crate::{
@@ -156,6 +157,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
 
     /// Returns the plane for health checks and gauges.
     fn health(&self) -> Option<&dyn StorageHealth> {
+        None
+    }
+
+    /// Returns the plane of deleted content and of the history of tags. `None` if deletions are final. Read-only
+    /// storages may have it, and refuse to [forget](StorageTrash::forget).
+    fn trash(&self) -> Option<&dyn StorageTrash> {
         None
     }
 }

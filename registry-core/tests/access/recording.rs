@@ -7,7 +7,7 @@ use registry_core::{
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest,
         PutOutcome, ReadBlob, Referring, Result, StorageCollect, StorageExpire, StorageHealth,
-        StorageInspect, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        StorageInspect, StorageTrash, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -128,6 +128,10 @@ impl Storage for Recording {
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {
+        None
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
         None
     }
 }

@@ -7,7 +7,7 @@ use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
         Abilities, Listing, MemoryStorage, Page, Result, StorageCollect, StorageExpire, StorageHealth,
-        StorageInspect,
+        StorageInspect, StorageTrash,
     },
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,6 +69,10 @@ impl Storage for Declaring {
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {
+        None
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
         None
     }
 }

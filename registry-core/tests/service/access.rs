@@ -8,7 +8,7 @@ use registry_core::{
     auth::Decision,
     storage::{
         Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageCollect,
-        StorageError, StorageExpire, StorageHealth, StorageInspect, StoredManifest,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StoredManifest,
     },
 };
 use serde_json::json;
@@ -91,6 +91,10 @@ impl Storage for Untouchable {
 
     fn health(&self) -> Option<&dyn StorageHealth> {
         panic!("the storage was asked for its health")
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        panic!("the storage was asked for its trash")
     }
 }
 

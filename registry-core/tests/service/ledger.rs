@@ -7,7 +7,7 @@ use registry_core::{
     maintenance::reconcile_uploads,
     storage::{
         Listing, MemoryStorage, NewUpload, Page, Result, Seen, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, UploadState,
+        StorageHealth, StorageInspect, StorageTrash, UploadState,
     },
 };
 use std::{
@@ -87,6 +87,10 @@ impl Storage for Interrupted {
 
     fn health(&self) -> Option<&dyn StorageHealth> {
         self.memory.health()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        self.memory.trash()
     }
 }
 

@@ -5,7 +5,7 @@ use registry_core::{
     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
         Abilities, BlobRead, MemoryStorage, ReadBlob, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect,
+        StorageHealth, StorageInspect, StorageTrash,
     },
 };
 use std::fmt;
@@ -82,6 +82,10 @@ where
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {
+        None
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
         None
     }
 }

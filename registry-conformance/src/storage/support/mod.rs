@@ -20,7 +20,7 @@ pub(crate) use self::{
 use bytes::Bytes;
 use registry_core::{
     MediaType, RepositoryName, Tag,
-    storage::{Storage, StorageExpire, StorageHealth, StorageInspect, StorageWrite},
+    storage::{Storage, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite},
 };
 
 pub(crate) fn repository(name: &str) -> RepositoryName {
@@ -90,4 +90,10 @@ pub(crate) fn condition(storage: &dyn Storage) -> &dyn StorageHealth {
     storage
         .health()
         .expect("a backend that declares `health` has the plane")
+}
+
+pub(crate) fn trash(storage: &dyn Storage) -> &dyn StorageTrash {
+    storage
+        .trash()
+        .expect("a backend that declares `trash` has the plane")
 }

@@ -11,7 +11,9 @@ use super::{
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{Census, Due, Reclaimed, Result, Run, StorageCollect, StorageError, Terms, Victim, Waiting},
+    storage::{
+        Census, Deletion, Due, Reclaimed, Result, Run, StorageCollect, StorageError, Terms, Victim, Waiting,
+    },
 };
 use async_trait::async_trait;
 
@@ -118,7 +120,7 @@ impl State {
         }
         match self.due(victim, terms, now) {
             Due::Now { bytes } => {
-                self.remove(victim);
+                self.remove(victim, terms);
                 Reclaimed::removed(bytes)
             }
             Due::Later(left) => Reclaimed::Later(left),
@@ -184,16 +186,22 @@ impl State {
         bytes.map_or(0, |bytes| bytes.len() as u64)
     }
 
-    fn remove(&mut self, victim: &Victim) {
+    fn remove(&mut self, victim: &Victim, terms: &Terms) {
         match victim {
             Victim::Manifest(repository, digest) => {
                 self.repositories
                     .get_mut(repository)
-                    .and_then(|found| found.remove_manifest(digest));
+                    .and_then(|found| found.remove_manifest(digest, &how(terms)));
             }
             Victim::Link(repository, digest) => self.unlink(repository, digest),
             Victim::Data(digest) => drop(self.blobs.remove(digest)),
-            Victim::Repository(repository) => drop(self.repositories.remove(repository)),
+            Victim::Repository(repository) => {
+                if let Some(found) = self.repositories.remove(repository)
+                    && !found.trash.is_empty()
+                {
+                    self.repository(repository).trash = found.trash;
+                }
+            }
         }
     }
 
@@ -205,5 +213,13 @@ impl State {
         if let Some(blob) = self.blobs.get_mut(digest) {
             blob.holders.remove(repository);
         }
+    }
+}
+
+/// Describes the removal of a manifest for its record.
+fn how(terms: &Terms) -> Deletion {
+    match terms.permanent {
+        true => Deletion::new().permanently(),
+        false => Deletion::new(),
     }
 }

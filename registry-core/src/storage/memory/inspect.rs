@@ -1,4 +1,4 @@
-//! Planes for looking at the content in memory, for expiry and for health checks.
+//! Planes for looking at the content in memory, for expiry, for health checks and for what was deleted.
 
 use super::{MemoryStorage, beyond, state::info};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     reference::{Reference, Tag},
     storage::{
         BlobInfo, Document, HeldBlob, HeldManifest, Listing, Page, Result, Seen, Space, StorageExpire,
-        StorageHealth, StorageInspect, UploadState,
+        StorageHealth, StorageInspect, StorageTrash, TagEvent, TrashId, Trashed, UploadState,
     },
     upload_id::UploadId,
 };
@@ -150,5 +150,63 @@ impl StorageHealth for MemoryStorage {
 
     async fn accepts_uploads(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl StorageTrash for MemoryStorage {
+    async fn with_deleted(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        let state = self.state();
+        let deleting = state
+            .repositories
+            .range(beyond(page.after))
+            .filter(|(_, repository)| !repository.trash.records.is_empty())
+            .map(|(name, _)| Seen::Whole(name.clone()));
+        Ok(Listing::first(page.limit, deleting))
+    }
+
+    async fn deleted(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let records = repository.trash.records.range(beyond(page.after));
+            let records = records.map(|(_, record)| Seen::Whole(record.trashed.clone()));
+            Listing::first(page.limit, records)
+        }))
+    }
+
+    async fn deleted_document(&self, repository: &RepositoryName, id: &TrashId) -> Result<Document> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        let document = found
+            .and_then(|repository| repository.trash.records.get(id))
+            .and_then(|record| record.document.clone());
+        Ok(document.map_or(Document::Lost, Document::Whole))
+    }
+
+    async fn forget(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
+        let mut state = self.state();
+        let found = state.repositories.get_mut(repository);
+        Ok(found.is_some_and(|repository| repository.trash.records.remove(id).is_some()))
+    }
+
+    async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let histories = repository.trash.histories.range(beyond(page.after));
+            Listing::first(page.limit, histories.map(|(tag, _)| tag.clone()))
+        }))
+    }
+
+    async fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        let events = found.and_then(|repository| repository.trash.histories.get(tag));
+        Ok(events.into_iter().flatten().cloned().collect())
     }
 }

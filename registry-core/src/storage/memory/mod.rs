@@ -2,7 +2,8 @@
 //!
 //! One lock protects plain maps. It is held for map operations only, never across an `await`. This crate has
 //! no runtime, so hashing and joining run on the caller's thread. A backend with much hashing moves it
-//! elsewhere. A blob is freed when the last repository that holds it deletes it, or by a collection.
+//! elsewhere. A blob is freed when the last repository that holds it deletes it, or by a collection. A deleted
+//! manifest stays until its record is forgotten. A repository has at most 1,000 records.
 
 mod append;
 mod collect;
@@ -10,13 +11,14 @@ mod inspect;
 mod repository;
 mod state;
 mod touches;
+mod trash;
 mod upload;
 
 use super::{
     Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
     PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageCollect, StorageError,
-    StorageExpire, StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, TagMove,
-    UploadBody, UploadState, Verified,
+    StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, StoredManifest, TagExpect,
+    TagMove, UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -216,6 +218,10 @@ impl Storage for MemoryStorage {
     fn health(&self) -> Option<&dyn StorageHealth> {
         Some(self)
     }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -335,12 +341,12 @@ impl StorageWrite for MemoryStorage {
         let digest = *put.manifest.digest();
         let mut outcome = PutOutcome::of_manifest(!repository.manifests.contains_key(&digest));
         outcome.wrong_sizes = wrong_sizes;
-        let mut tags = std::mem::take(&mut put.tags);
+        let (mut tags, by) = (std::mem::take(&mut put.tags), put.by.take());
         repository.put(put, stamp);
 
         tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         for TagMove { tag, expect } in tags {
-            match repository.move_tag(&tag, digest, expect) {
+            match repository.move_tag(&tag, digest, expect, by.as_ref()) {
                 Ok(previous) => outcome.moved.push(Moved::new(tag, previous)),
                 Err(conflict) => {
                     outcome.failed = Some((tag, conflict));
@@ -361,14 +367,14 @@ impl StorageWrite for MemoryStorage {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
-        _: Deletion,
+        how: Deletion,
     ) -> Result<Option<Digest>> {
         let mut state = self.state();
         let name = repository;
         let mut repository = state.repositories.get_mut(name);
         let current = repository.as_ref().and_then(|found| found.tags.get(tag));
         admit(tag, current, expect)?;
-        let target = repository.as_mut().and_then(|found| found.tags.remove(tag));
+        let target = repository.as_mut().and_then(|found| found.remove_tag(tag, &how));
         if let Some(target) = target {
             state.release_closure(name, target);
         }
@@ -379,12 +385,12 @@ impl StorageWrite for MemoryStorage {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        _: Deletion,
+        how: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         let mut state = self.state();
         let closure = state.closure(repository, *digest);
         let found = state.repositories.get_mut(repository);
-        let tags = found.and_then(|repository| repository.remove_manifest(digest));
+        let tags = found.and_then(|repository| repository.remove_manifest(digest, &how));
         if tags.is_some() {
             state.collection.deleted += 1;
             state.release_all(repository, closure);

@@ -4,6 +4,7 @@
 
 use super::{
     touches::{Stamp, Touch},
+    trash::Trash,
     upload::Upload,
 };
 use crate::{
@@ -11,11 +12,11 @@ use crate::{
     digest::Digest,
     media_type::MediaType,
     reference::{Reference, Tag},
-    storage::{PutManifest, Result, StorageError, StoredManifest, TagExpect},
+    storage::{Deletion, PutManifest, Result, StorageError, StoredManifest, TagExpect},
     upload_id::UploadId,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A repository. It exists for readers from its first manifest on, but it can contain blobs and uploads
 /// before.
@@ -29,6 +30,7 @@ pub(super) struct Repository {
     pub(super) referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
     pub(super) uploads: BTreeMap<UploadId, Upload>,
     pub(super) touch: Touch,
+    pub(super) trash: Trash,
 }
 
 pub(super) struct Manifest {
@@ -51,6 +53,7 @@ impl Repository {
             referrers: BTreeMap::new(),
             uploads: BTreeMap::new(),
             touch: Touch::new(stamp),
+            trash: Trash::new(),
         }
     }
 
@@ -98,13 +101,32 @@ impl Repository {
     }
 
     /// Moves the tag and returns the digest that it pointed at before.
-    pub(super) fn move_tag(&mut self, tag: &Tag, to: Digest, expect: TagExpect) -> Result<Option<Digest>> {
+    pub(super) fn move_tag(
+        &mut self,
+        tag: &Tag,
+        to: Digest,
+        expect: TagExpect,
+        by: Option<&Arc<str>>,
+    ) -> Result<Option<Digest>> {
         admit(tag, self.tags.get(tag), expect)?;
-        Ok(self.tags.insert(tag.clone(), to))
+        let previous = self.tags.insert(tag.clone(), to);
+        if previous != Some(to) {
+            self.trash.event(tag, Some(to), by.cloned());
+        }
+        Ok(previous)
+    }
+
+    /// Removes a tag, and returns the digest that it pointed at.
+    pub(super) fn remove_tag(&mut self, tag: &Tag, how: &Deletion) -> Option<Digest> {
+        let target = self.tags.remove(tag)?;
+        let manifest = self.manifest(&Reference::Digest(target));
+        self.trash.tag(tag, target, manifest, how);
+        Some(target)
     }
 
     /// Removes the manifest and the tags that point at it, and returns these tags.
-    pub(super) fn remove_manifest(&mut self, digest: &Digest) -> Option<Vec<Tag>> {
+    pub(super) fn remove_manifest(&mut self, digest: &Digest, how: &Deletion) -> Option<Vec<Tag>> {
+        let stored = self.manifest(&Reference::Digest(*digest));
         let manifest = self.manifests.remove(digest)?;
         if let Some(subject) = manifest.subject
             && let Some(referrers) = self.referrers.get_mut(&subject)
@@ -118,6 +140,9 @@ impl Repository {
         let dangling: Vec<Tag> = pointing.map(|(tag, _)| tag.clone()).collect();
         for tag in &dangling {
             self.tags.remove(tag);
+        }
+        if let Some(stored) = &stored {
+            self.trash.manifest(stored, &dangling, how);
         }
         Some(dangling)
     }

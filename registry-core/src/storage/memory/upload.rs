@@ -172,6 +172,6 @@ impl Upload {
     clippy::disallowed_methods,
     reason = "this backend lives in the core, and has no files whose times it could ask for"
 )]
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }

@@ -3,7 +3,7 @@
 use super::{announce::announce, cli::Serve, files, log, sources::sources};
 use crate::{Config, ServerBuilder, ServerError, Stopped, config::StorageKind};
 use std::{error::Error, future::Future, io, time::Duration};
-use tokio::signal::unix;
+use tokio::{runtime::Runtime, signal::unix};
 
 pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     let Serve {
@@ -71,9 +71,7 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
         Ok(Some(Err(ServerError::Task { reason, stopped }))) => (Some(stopped), Err(reason.into())),
         Err(error) => (None, Err(error)),
     };
-    let time_left = stopped.as_ref().map_or(Duration::ZERO, Stopped::time_left);
-    // A thread may be in a call that never returns, to a disk that has gone: the process does not wait for it.
-    runtime.shutdown_timeout(time_left);
+    end(runtime, stopped.as_ref());
     // Every request has ended with it, and has its line.
     if let Some(stopped) = stopped {
         stopped.finish_log();
@@ -81,6 +79,12 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     // Before anything else is written to standard error.
     drop(written);
     result
+}
+
+/// Ends the threads, as far as they end in time. One may be in a call that never returns, to a disk that has gone: the
+/// process does not wait for it.
+fn end(runtime: Runtime, stopped: Option<&Stopped>) {
+    runtime.shutdown_timeout(stopped.map_or(Duration::ZERO, Stopped::time_left));
 }
 
 /// End of a server that has started.
@@ -145,4 +149,27 @@ fn is_hangup_ignored() -> bool {
     // Of the mask, the lowest bit is signal 1.
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn the_process_does_not_wait_for_a_thread_whose_call_never_returns() {
+        let runtime = Runtime::new().unwrap();
+        let (disk, answers) = mpsc::channel::<()>();
+        let (begins, begun) = mpsc::channel();
+        runtime.spawn_blocking(move || {
+            begins.send(()).unwrap();
+            answers.recv()
+        });
+        begun.recv().unwrap();
+
+        end(runtime, None);
+
+        // It was still in the call.
+        disk.send(()).unwrap();
+    }
 }

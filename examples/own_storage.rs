@@ -8,7 +8,7 @@ use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, Tag, forward_storage,
     storage::{
         BlobRead, Deletion, MemoryStorage, ReadBlob, Result, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, StorageTrash, TagExpect,
+        StorageHealth, StorageInspect, StorageRepair, StorageTrash, TagExpect,
     },
 };
 use std::{
@@ -53,6 +53,10 @@ impl Storage for Archive {
     }
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
+        None
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
         None
     }
 

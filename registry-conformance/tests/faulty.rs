@@ -4,12 +4,13 @@
 use async_trait::async_trait;
 use registry_conformance::storage::{Backend, run};
 use registry_core::{
-    Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
+    Algorithm, Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
     hash::Hasher,
     storage::{
-        Abilities, BlobBody, BlobInfo, BlobRead, Deletion, Document, Listing, MemoryStorage, Mount,
-        NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageCollect,
-        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite,
+        Abilities, BlobBody, BlobInfo, BlobRead, Checked, Deletion, Document, Fault as RecordFault,
+        FaultKind, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest, PutOutcome, QuarantineId,
+        Quarantined, ReadBlob, Record, Referring, Result, Seen, Storage, StorageCollect, StorageError,
+        StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite,
         StoredManifest, TagExpect, TrashId, Trashed, UploadBody, UploadState, Verified,
     },
     upload_id::UploadId,
@@ -103,6 +104,16 @@ enum Fault {
     MoversForgotten,
     /// Only tags that exist are listed with a history.
     DeletedTagsUnlisted,
+    /// Everything is sound, even what does not exist.
+    AbsenceHidden,
+    /// Deleted records are faults.
+    FaultsInvented,
+    /// Records that do not exist are sound.
+    MissingIsSound,
+    /// An item is in quarantine that nobody put there.
+    QuarantineInvented,
+    /// The progress of a verification is not saved.
+    ProgressForgotten,
 }
 
 use Fault::*;
@@ -181,6 +192,11 @@ noticed! {
     RecordsKept: records_kept by trash::a_record_is_forgotten_and_nothing_else;
     MoversForgotten: movers_forgotten by trash::a_tag_has_a_history_of_its_moves_and_deletions;
     DeletedTagsUnlisted: deleted_tags_unlisted by trash::tags_with_a_history_are_listed_also_deleted_ones;
+    AbsenceHidden: absence_hidden by repair::sound_content_is_sound_and_absent_content_is_absent;
+    FaultsInvented: faults_invented by repair::a_healthy_repository_has_no_faults;
+    MissingIsSound: missing_is_sound by repair::a_record_that_does_not_exist_is_missing;
+    QuarantineInvented: quarantine_invented by repair::nothing_is_in_quarantine_at_first;
+    ProgressForgotten: progress_forgotten by repair::the_progress_of_a_verification_is_saved_for_every_handle;
 }
 
 /// A storage in memory with one fault.
@@ -370,6 +386,10 @@ impl Storage for Faulty {
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
         self.memory.collect()
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        Some(self)
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {
@@ -626,5 +646,56 @@ impl StorageTrash for Faulty {
             return Ok(existing.unwrap_or_default());
         }
         self.memory.with_history(repository, page).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StorageRepair for Faulty {
+    forward_storage! {
+        StorageRepair: self => self.memory.repair();
+        except check, quarantined, faults, fault, save_progress
+    }
+
+    async fn check(&self, digest: &Digest) -> Result<Checked> {
+        match self.memory.check(digest).await? {
+            Checked::Absent if self.has(AbsenceHidden) => Ok(Checked::sound(0)),
+            found => Ok(found),
+        }
+    }
+
+    async fn quarantined(&self, page: Page<'_, QuarantineId>) -> Result<Listing<Quarantined>> {
+        if self.has(QuarantineInvented) {
+            let id = QuarantineId::new(Digest::of(Algorithm::Sha256, b"invented"), 1);
+            return Ok(Listing::new(
+                vec![Quarantined::new(id, 8, "here", "invented")],
+                false,
+            ));
+        }
+        self.memory.quarantined(page).await
+    }
+
+    async fn faults(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Record>,
+    ) -> Result<Listing<RecordFault>> {
+        if self.has(FaultsInvented) {
+            let fault = RecordFault::new(Record::Referrers, FaultKind::Garbled, "here", "invented");
+            return Ok(Listing::new(vec![fault], false));
+        }
+        self.memory.faults(repository, page).await
+    }
+
+    async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<RecordFault>> {
+        let found = self.memory.fault(repository, record).await?;
+        Ok(found.filter(|_| !self.has(MissingIsSound)))
+    }
+
+    async fn save_progress(&self, progress: Vec<u8>) -> Result<()> {
+        if self.has(ProgressForgotten) {
+            return Ok(());
+        }
+        self.memory.save_progress(progress).await
     }
 }

@@ -18,8 +18,8 @@ use registry_core::{
     Digest, RepositoryName, forward_storage,
     storage::{
         BlobBody, BlobRead, Content, ContentStream, PutManifest, PutOutcome, ReadBlob, Result, Storage,
-        StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash,
-        StorageWrite,
+        StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
+        StorageTrash, StorageWrite,
     },
 };
 use std::{
@@ -201,6 +201,10 @@ impl<S: Storage> Storage for MeasuredStorage<S> {
         self.inner.collect().map(|_| self as &dyn StorageCollect)
     }
 
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        self.inner.repair().map(|_| self as &dyn StorageRepair)
+    }
+
     fn health(&self) -> Option<&dyn StorageHealth> {
         self.inner.health().map(|_| self as &dyn StorageHealth)
     }
@@ -242,6 +246,11 @@ impl<S: Storage> StorageExpire for MeasuredStorage<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: Storage> StorageCollect for MeasuredStorage<S> {
     forward_storage! { StorageCollect: self => self.inner.collect(); around measured }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: Storage> StorageRepair for MeasuredStorage<S> {
+    forward_storage! { StorageRepair: self => self.inner.repair(); around measured }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -290,6 +299,15 @@ label! {
         Condemn: "condemn",
         Reclaim: "reclaim",
         End: "end",
+        Check: "check",
+        Quarantine: "quarantine",
+        Quarantined: "quarantined",
+        RemoveQuarantined: "remove_quarantined",
+        Faults: "faults",
+        Fault: "fault",
+        Mend: "mend",
+        SavedProgress: "saved_progress",
+        SaveProgress: "save_progress",
         Probe: "probe",
         Space: "space",
         AcceptsUploads: "accepts_uploads",

@@ -3,7 +3,7 @@
 use crate::{
     FsStorage,
     error::{Context as _, FsError},
-    links,
+    links::{self, Link},
     names::{digests_in, names_after},
     store::Store,
     walk::{Whom, unreadable},
@@ -228,12 +228,10 @@ impl FsStorage {
 
 /// Reads the digest in a link file that a deletion must not overlook: `None` only if there is no file.
 fn strict_link(path: &Path) -> Result<Option<Digest>, FsError> {
-    if let Some(target) = links::read(path)? {
-        return Ok(Some(target));
-    }
-    match fs::symlink_metadata(path).if_there("read the metadata of", path)? {
-        None => Ok(None),
-        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "no digest in it")).at("read", path),
+    match links::look(path)? {
+        Link::To(target) => Ok(Some(target)),
+        Link::None => Ok(None),
+        Link::Garbled => Err(io::Error::new(io::ErrorKind::InvalidData, "no digest in it")).at("read", path),
     }
 }
 

@@ -49,6 +49,11 @@ impl Layout {
         QuarantinePaths { directory }
     }
 
+    /// Progress of the verification. A hint.
+    pub(crate) fn verification(&self) -> PathBuf {
+        self.top.join("_verify").join("state")
+    }
+
     /// Directory of records, each with the repository of an open upload session. Derived.
     pub(crate) fn session_records(&self) -> PathBuf {
         self.top.join("_sessions")

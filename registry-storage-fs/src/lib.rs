@@ -74,6 +74,7 @@
 //! + repositories/<name>/_uploads/<id>/session                 offset and state of the session, and who opened it
 //! + _staging/                                                 files being written; emptied at opening
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             damaged content, for the operator
+//! + _verify/state                                             progress of the verification; a hint
 //! + _sessions/<id>                                            the repository of an open session; derived
 //! + _owner                                                    locked by the owner; its process id and host
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
@@ -150,6 +151,7 @@ mod read;
 mod referrer_entry;
 mod referrer_index;
 mod referrers;
+mod repair;
 mod reported_problems;
 mod runtime;
 mod seams;

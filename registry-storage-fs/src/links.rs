@@ -13,14 +13,36 @@ use std::{
 /// Maximum number of bytes read from a link file: more than any digest has.
 const LONGEST: u64 = 256;
 
+/// Content of a link file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// There is no file.
+    None,
+    /// Anything but a digest.
+    Garbled,
+    To(Digest),
+}
+
 /// Reads the digest in a link file; `None` if there is none.
 ///
 /// A file without a digest counts as absent. A power loss can leave an empty one, since registry:2 does not sync. Its
 /// target has to be pushed again, which repairs the link.
 pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
+    Ok(match look(path)? {
+        Link::To(digest) => Some(digest),
+        Link::None => None,
+        Link::Garbled => {
+            tracing::warn!(path = %path.display(), "a link file contains no digest; it counts as absent");
+            None
+        }
+    })
+}
+
+/// Reads a link file, and tells a garbled one from none.
+pub(crate) fn look(path: &Path) -> Result<Link, FsError> {
     seams::opened(path);
     let Some(file) = stored_file::open(path).if_there("open", path)? else {
-        return Ok(None);
+        return Ok(Link::None);
     };
     let mut content = Vec::new();
     match file.take(LONGEST).read_to_end(&mut content) {
@@ -33,10 +55,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
     let digest = std::str::from_utf8(&content)
         .ok()
         .and_then(|text| Digest::parse(text).ok());
-    if digest.is_none() {
-        tracing::warn!(path = %path.display(), "a link file contains no digest; it counts as absent");
-    }
-    Ok(digest)
+    Ok(digest.map_or(Link::Garbled, Link::To))
 }
 
 #[cfg(test)]

@@ -8,27 +8,27 @@ use registry_core::{
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Document, HeldBlob, HeldManifest, Listing, Mount, NewUpload,
         Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageExpire,
-        StorageHealth, StorageInspect, StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState,
-        Verified,
+        StorageHealth, StorageInspect, StorageRepair, StorageWrite, StoredManifest, TagExpect, UploadBody,
+        UploadState, Verified,
     },
 };
 use std::sync::Arc;
 
 /// A page that owns its bound, so that it can move to another thread.
-struct OwnedPage<K> {
+pub(crate) struct OwnedPage<K> {
     after: Option<K>,
     limit: usize,
 }
 
 impl<K: Clone> OwnedPage<K> {
-    fn of(page: &Page<'_, K>) -> Self {
+    pub(crate) fn of(page: &Page<'_, K>) -> Self {
         Self {
             after: page.after.cloned(),
             limit: page.limit,
         }
     }
 
-    const fn page(&self) -> Page<'_, K> {
+    pub(crate) const fn page(&self) -> Page<'_, K> {
         Page::first(self.limit).after(self.after.as_ref())
     }
 }
@@ -116,6 +116,10 @@ impl Storage for FsStorage {
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
         self.store().is_owned().then_some(self as &dyn StorageExpire)
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        Some(self)
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

@@ -32,7 +32,7 @@ const TRIES: usize = 8;
 
 /// The fault of damaged content.
 #[derive(Debug)]
-enum Damage {
+pub(crate) enum Damage {
     NoFile,
     Digest { size: u64, actual: Option<Digest> },
 }
@@ -192,7 +192,13 @@ impl Store {
         Ok(true)
     }
 
-    fn set_aside(&self, digest: &Digest, path: &Path, damage: &Damage) -> Result<(), FsError> {
+    /// Quarantines what is at a path. The caller holds the digest's lock.
+    pub(crate) fn set_aside(
+        &self,
+        digest: &Digest,
+        path: &Path,
+        damage: &dyn fmt::Display,
+    ) -> Result<(), FsError> {
         let place = self.layout.quarantine(digest, self.free_number(digest)?);
         let where_from = path.strip_prefix(self.layout.top()).unwrap_or(path);
         let why = format!(

@@ -61,7 +61,9 @@ async fn relaxed() -> Backend {
     directory(Durability::Relaxed).await
 }
 
-storage_tests!(relaxed, damage, expire, health, inspect, read_only, restart);
+storage_tests!(
+    relaxed, damage, expire, health, inspect, read_only, repair, restart
+);
 
 /// Opened as by default.
 mod durable {
@@ -71,5 +73,7 @@ mod durable {
         directory(Durability::Full).await
     }
 
-    storage_tests!(durable, damage, expire, health, inspect, read_only, restart);
+    storage_tests!(
+        durable, damage, expire, health, inspect, read_only, repair, restart
+    );
 }

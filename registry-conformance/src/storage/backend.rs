@@ -119,6 +119,7 @@ impl Backend {
             ("health", self.first.health().is_some()),
             ("inspect", self.first.inspect().is_some()),
             ("read_only", self.read_only.is_some()),
+            ("repair", self.first.repair().is_some()),
             ("restart", self.reopen.is_some()),
             ("trash", self.first.trash().is_some()),
         ]

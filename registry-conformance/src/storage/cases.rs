@@ -3,7 +3,7 @@
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
 /// Takes an `async fn() -> Backend`, and the means of that backend among `damage`, `expire`, `health`, `inspect`,
-/// `read_only`, `restart` and `trash`. See [`storage`](crate::storage).
+/// `read_only`, `repair`, `restart` and `trash`. See [`storage`](crate::storage).
 ///
 /// ```
 /// use registry_conformance::{storage::Backend, storage_tests};
@@ -15,7 +15,7 @@
 ///     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 /// }
 ///
-/// storage_tests!(fresh, expire, health, inspect, trash);
+/// storage_tests!(fresh, expire, health, inspect, repair, trash);
 /// ```
 #[macro_export]
 macro_rules! storage_tests {
@@ -274,6 +274,18 @@ macro_rules! __storage_cases {
             }
         }
     };
+    (repair [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            repair {
+                sound_content_is_sound_and_absent_content_is_absent
+                a_healthy_repository_has_no_faults
+                a_record_that_does_not_exist_is_missing
+                nothing_is_in_quarantine_at_first
+                the_progress_of_a_verification_is_saved_for_every_handle
+            }
+        }
+    };
     (health [$($with:tt)*] $($args:tt)*) => {
         $($with)*! {
             [$($args)*]
@@ -299,6 +311,13 @@ macro_rules! __storage_cases {
                 a_damaged_child_is_asked_for_and_put_again
                 whoever_reads_a_damaged_blob_reads_on_when_it_is_found
             }
+            quarantine {
+                corrupt_content_is_found_and_a_check_changes_nothing
+                content_in_quarantine_is_absent_for_everybody_until_it_is_pushed_again
+                content_that_was_pushed_again_is_not_quarantined
+                items_in_quarantine_are_listed_in_pages_and_removed_once
+                a_corrupt_manifest_is_quarantined_and_put_again
+            }
         }
     };
     (read_only [$($with:tt)*] $($args:tt)*) => {
@@ -307,6 +326,7 @@ macro_rules! __storage_cases {
             read_only {
                 a_read_only_handle_reads_all_and_writes_nothing
                 a_read_only_handle_ends_no_session
+                a_read_only_handle_finds_damage_and_repairs_nothing
             }
         }
     };

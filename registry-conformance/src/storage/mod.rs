@@ -10,7 +10,7 @@
 //!
 //! | means | the backend |
 //! |---|---|
-//! | `inspect`, `expire`, `health`, `trash` | has the plane of that name |
+//! | `inspect`, `expire`, `health`, `repair`, `trash` | has the plane of that name |
 //! | `restart` | keeps its state after its handles are dropped: [`Backend::reopening`] |
 //! | `damage` | can be damaged from outside: [`Backend::damaging`] |
 //! | `read_only` | opens handles for reading only: [`Backend::reading`] |
@@ -53,10 +53,12 @@ pub mod inspect;
 pub mod isolation;
 pub mod listings;
 pub mod manifests;
+pub mod quarantine;
 pub mod ranges;
 pub mod read_only;
 pub mod reconciling;
 pub mod referrers;
+pub mod repair;
 pub mod repositories;
 pub mod restart;
 pub mod resuming;

@@ -4,7 +4,7 @@ use super::{Backend, support::*};
 use registry_core::{
     Algorithm,
     maintenance::{expire_empty_uploads, expire_uploads},
-    storage::{Need, Seen, StorageError},
+    storage::{Checked, Evidence, Need, QuarantineId, Record, Seen, StorageError},
 };
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +22,31 @@ pub async fn a_read_only_handle_reads_all_and_writes_nothing(backend: Backend) {
     assert_eq!(resolve(&reader, &a, "v1").await, Some(image.digest()));
     assert_eq!(tags(&reader, &a).await, ["v1"]);
     assert_eq!(texts(&reader.repositories(all()).await.unwrap().items), ["a"]);
+}
+
+pub async fn a_read_only_handle_finds_damage_and_repairs_nothing(backend: Backend) {
+    let a = repository("a");
+    let blob = push(&backend.first, &a, &content(1, 1000)).await;
+    let reader = backend.read_only();
+    let Some(repair) = reader.repair() else {
+        return;
+    };
+
+    let checked = repair.check(&blob.digest).await.unwrap();
+
+    assert!(matches!(checked, Checked::Sound { .. }), "{checked:?}");
+    assert!(repair.faults(&a, all()).await.unwrap().items.is_empty());
+    let evidence = Evidence::new(blob.digest, "here", "made up", "");
+    let id = QuarantineId::new(blob.digest, 1);
+    for refused in [
+        repair.quarantine(evidence).await.map(drop),
+        repair.remove_quarantined(&id).await.map(drop),
+        repair.mend(&a, &Record::Blob(blob.digest)).await.map(drop),
+        repair.save_progress(Vec::new()).await,
+    ] {
+        assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
+    }
+    assert!(holds(&backend.first, &a, &blob.digest).await);
 }
 
 pub async fn a_read_only_handle_ends_no_session(backend: Backend) {

@@ -2,7 +2,7 @@
 
 use super::{
     collect::StorageCollect, error::Result, expire::StorageExpire, health::StorageHealth,
-    inspect::StorageInspect, read::Storage, trash::StorageTrash, write::StorageWrite,
+    inspect::StorageInspect, read::Storage, repair::StorageRepair, trash::StorageTrash, write::StorageWrite,
 };
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -19,8 +19,8 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 /// use registry_core::{
 ///     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
 ///     storage::{
-///         Deletion, Result, StorageCollect, StorageError,
-///         StorageExpire, StorageHealth, StorageInspect, StorageTrash,
+///         Deletion, Result, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
+///         StorageRepair, StorageTrash,
 ///     },
 /// };
 ///
@@ -47,6 +47,10 @@ pub type StorageCall<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 ///     // Every blob is kept.
 ///     fn collect(&self) -> Option<&dyn StorageCollect> {
 ///         None
+///     }
+///
+///     fn repair(&self) -> Option<&dyn StorageRepair> {
+///         self.0.repair()
 ///     }
 ///
 ///     fn health(&self) -> Option<&dyn StorageHealth> {
@@ -235,6 +239,31 @@ macro_rules! forward_storage {
             end<>(run: $crate::storage::Run, seen: $crate::storage::Census) -> ();
         }
     };
+    (StorageRepair: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_calls! {
+            [StorageRepair $self $plane] [$($around)?] [$($($except)+)?]
+            check<'a>(digest: &'a $crate::Digest) -> $crate::storage::Checked;
+            quarantine<>(evidence: $crate::storage::Evidence) -> bool;
+            quarantined<'a>(
+                page: $crate::storage::Page<'a, $crate::storage::QuarantineId>
+            ) -> $crate::storage::Listing<$crate::storage::Quarantined>;
+            remove_quarantined<'a>(id: &'a $crate::storage::QuarantineId) -> bool;
+            faults<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::storage::Record>
+            ) -> $crate::storage::Listing<$crate::storage::Fault>;
+            fault<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                record: &'b $crate::storage::Record
+            ) -> Option<$crate::storage::Fault>;
+            mend<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                record: &'b $crate::storage::Record
+            ) -> bool;
+            saved_progress<>() -> Option<Vec<u8>>;
+            save_progress<>(progress: Vec<u8>) -> ();
+        }
+    };
     (StorageHealth: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {
         $crate::__forward_calls! {
             [StorageHealth $self $plane] [$($around)?] [$($($except)+)?]
@@ -369,6 +398,15 @@ macro_rules! __forward_unless_own {
     (condemn [condemn $($others:ident)*] $($function:tt)*) => {};
     (reclaim [reclaim $($others:ident)*] $($function:tt)*) => {};
     (end [end $($others:ident)*] $($function:tt)*) => {};
+    (check [check $($others:ident)*] $($function:tt)*) => {};
+    (quarantine [quarantine $($others:ident)*] $($function:tt)*) => {};
+    (quarantined [quarantined $($others:ident)*] $($function:tt)*) => {};
+    (remove_quarantined [remove_quarantined $($others:ident)*] $($function:tt)*) => {};
+    (faults [faults $($others:ident)*] $($function:tt)*) => {};
+    (fault [fault $($others:ident)*] $($function:tt)*) => {};
+    (mend [mend $($others:ident)*] $($function:tt)*) => {};
+    (saved_progress [saved_progress $($others:ident)*] $($function:tt)*) => {};
+    (save_progress [save_progress $($others:ident)*] $($function:tt)*) => {};
     (probe [probe $($others:ident)*] $($function:tt)*) => {};
     (space [space $($others:ident)*] $($function:tt)*) => {};
     (accepts_uploads [accepts_uploads $($others:ident)*] $($function:tt)*) => {};
@@ -405,6 +443,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
         (**self).collect()
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        (**self).repair()
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

@@ -7,6 +7,7 @@
 //! - [`inspect`](Storage::inspect) lists everything that is stored.
 //! - [`expire`](Storage::expire) ends abandoned upload sessions.
 //! - [`collect`](Storage::collect) removes content that nothing refers to.
+//! - [`repair`](Storage::repair) finds and repairs damage.
 //! - [`health`](Storage::health) reports the condition of the storage.
 //! - [`trash`](Storage::trash) lists deleted content, and the history of tags.
 //!
@@ -35,6 +36,7 @@ mod page;
 mod put;
 mod read;
 mod referring;
+mod repair;
 mod run;
 mod trash;
 mod upload;
@@ -58,6 +60,7 @@ pub use self::{
     put::{Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, WrongSize},
     read::Storage,
     referring::Referring,
+    repair::{Checked, Evidence, Fault, FaultKind, QuarantineId, Quarantined, Record, StorageRepair},
     run::{Census, Run, Terms},
     trash::{StorageTrash, TagEvent, TrashId, Trashed},
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},

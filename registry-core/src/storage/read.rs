@@ -10,6 +10,7 @@ use super::{
     inspect::StorageInspect,
     page::{Listing, Page},
     referring::Referring,
+    repair::StorageRepair,
     trash::StorageTrash,
     write::StorageWrite,
 };
@@ -152,6 +153,11 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Returns the plane that removes content that nothing refers to. `None` if content of this storage is never
     /// removed, or only by other means.
     fn collect(&self) -> Option<&dyn StorageCollect> {
+        None
+    }
+
+    /// Returns the plane that finds and repairs damage. A read-only storage has it to find damage.
+    fn repair(&self) -> Option<&dyn StorageRepair> {
         None
     }
 

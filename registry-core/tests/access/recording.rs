@@ -7,7 +7,8 @@ use registry_core::{
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest,
         PutOutcome, ReadBlob, Referring, Result, StorageCollect, StorageExpire, StorageHealth,
-        StorageInspect, StorageTrash, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        StorageInspect, StorageRepair, StorageTrash, StoredManifest, TagExpect, UploadBody, UploadState,
+        Verified,
     },
 };
 use std::sync::{Arc, Mutex};
@@ -124,6 +125,10 @@ impl Storage for Recording {
     }
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
+        None
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
         None
     }
 

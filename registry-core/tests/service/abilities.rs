@@ -7,7 +7,7 @@ use registry_core::{
     Digest, Registry, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
         Abilities, Listing, MemoryStorage, Page, Result, StorageCollect, StorageExpire, StorageHealth,
-        StorageInspect, StorageTrash,
+        StorageInspect, StorageRepair, StorageTrash,
     },
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,6 +65,10 @@ impl Storage for Declaring {
     }
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
+        None
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
         None
     }
 

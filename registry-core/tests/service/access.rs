@@ -8,7 +8,8 @@ use registry_core::{
     auth::Decision,
     storage::{
         Abilities, BlobInfo, BlobRead, Listing, MemoryStorage, Page, ReadBlob, Referring, StorageCollect,
-        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StoredManifest,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash,
+        StoredManifest,
     },
 };
 use serde_json::json;
@@ -87,6 +88,10 @@ impl Storage for Untouchable {
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
         panic!("the storage was asked for collection")
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        panic!("the storage was asked for repairs")
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

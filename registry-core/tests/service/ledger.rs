@@ -7,7 +7,7 @@ use registry_core::{
     maintenance::reconcile_uploads,
     storage::{
         Listing, MemoryStorage, NewUpload, Page, Result, Seen, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, StorageTrash, UploadState,
+        StorageHealth, StorageInspect, StorageRepair, StorageTrash, UploadState,
     },
 };
 use std::{
@@ -83,6 +83,10 @@ impl Storage for Interrupted {
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
         None
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        self.memory.repair()
     }
 
     fn health(&self) -> Option<&dyn StorageHealth> {

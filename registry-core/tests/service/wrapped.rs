@@ -5,7 +5,7 @@ use registry_core::{
     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
         Abilities, BlobRead, MemoryStorage, ReadBlob, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, StorageTrash,
+        StorageHealth, StorageInspect, StorageRepair, StorageTrash,
     },
 };
 use std::fmt;
@@ -78,6 +78,10 @@ where
     }
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
+        None
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
         None
     }
 

@@ -20,7 +20,9 @@ pub(crate) use self::{
 use bytes::Bytes;
 use registry_core::{
     MediaType, RepositoryName, Tag,
-    storage::{Storage, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite},
+    storage::{
+        Storage, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite,
+    },
 };
 
 pub(crate) fn repository(name: &str) -> RepositoryName {
@@ -84,6 +86,12 @@ pub(crate) fn expiry(storage: &dyn Storage) -> &dyn StorageExpire {
     storage
         .expire()
         .expect("a backend that declares `expire` has the plane")
+}
+
+pub(crate) fn repairs(storage: &dyn Storage) -> &dyn StorageRepair {
+    storage
+        .repair()
+        .expect("a backend that declares `repair` has the plane")
 }
 
 pub(crate) fn condition(storage: &dyn Storage) -> &dyn StorageHealth {

@@ -8,6 +8,7 @@
 mod append;
 mod collect;
 mod inspect;
+mod repair;
 mod repository;
 mod state;
 mod touches;
@@ -17,8 +18,8 @@ mod upload;
 use super::{
     Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
     PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageCollect, StorageError,
-    StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, StoredManifest, TagExpect,
-    TagMove, UploadBody, UploadState, Verified,
+    StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite, StoredManifest,
+    TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -212,6 +213,10 @@ impl Storage for MemoryStorage {
     }
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
+        Some(self)
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
         Some(self)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct State {
     /// Blobs, each stored once for all its holders. A request that removes the last holder removes the blob.
     pub(super) blobs: BTreeMap<Digest, Blob>,
     pub(super) repositories: BTreeMap<RepositoryName, Repository>,
+    /// Progress of a verification.
+    pub(super) progress: Option<Vec<u8>>,
     pub(super) collection: Collection,
     /// Order of the last stamp.
     stamps: u64,

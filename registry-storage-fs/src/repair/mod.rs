@@ -1,0 +1,111 @@
+//! The plane for repairs: content that is checked against its digest, the quarantine, and records.
+
+mod check;
+mod from_disk;
+mod quarantined;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use crate::{FsStorage, error::Context as _, planes::OwnedPage, store::Store, stored_file};
+use async_trait::async_trait;
+use registry_core::{
+    Digest, RepositoryName,
+    storage::{
+        Checked, Evidence, Fault, Listing, Page, QuarantineId, Quarantined, Record, Result, StorageError,
+        StorageRepair,
+    },
+};
+use std::fs;
+
+/// Priority of a thread that reads content in order to check it. 19 is the lowest one.
+const NICE: i32 = 15;
+
+#[async_trait]
+impl StorageRepair for FsStorage {
+    async fn check(&self, digest: &Digest) -> Result<Checked> {
+        let digest = *digest;
+        self.looking(move |store| store.check(&digest)).await
+    }
+
+    async fn quarantine(&self, evidence: Evidence) -> Result<bool> {
+        self.repairing(move |store| store.quarantine(&evidence)).await
+    }
+
+    async fn quarantined(&self, page: Page<'_, QuarantineId>) -> Result<Listing<Quarantined>> {
+        let page = OwnedPage::of(&page);
+        self.inspecting(move |store| Ok(store.quarantined(&page.page())?))
+            .await
+    }
+
+    async fn remove_quarantined(&self, id: &QuarantineId) -> Result<bool> {
+        let id = *id;
+        self.repairing(move |store| Ok(store.remove_quarantined(&id)?))
+            .await
+    }
+
+    async fn faults(&self, repository: &RepositoryName, page: Page<'_, Record>) -> Result<Listing<Fault>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.looking(move |store| store.faults(&repository, &page.page()))
+            .await
+    }
+
+    async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>> {
+        let (repository, record) = (repository.clone(), record.clone());
+        self.inspecting(move |store| store.fault(&repository, &record))
+            .await
+    }
+
+    async fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
+        let (repository, record) = (repository.clone(), record.clone());
+        self.repairing(move |store| store.mend(&repository, &record))
+            .await
+    }
+
+    async fn saved_progress(&self) -> Result<Option<Vec<u8>>> {
+        self.inspecting(|store| {
+            let path = store.layout.verification();
+            Ok(stored_file::read(&path).if_there("read", &path)?)
+        })
+        .await
+    }
+
+    async fn save_progress(&self, progress: Vec<u8>) -> Result<()> {
+        self.repairing(move |store| {
+            let path = store.layout.verification();
+            if let Some(directory) = path.parent() {
+                fs::create_dir_all(directory).at("create", directory)?;
+            }
+            Ok(store.disk.replace(&path, &progress)?)
+        })
+        .await
+    }
+}
+
+impl FsStorage {
+    /// Runs a long inspection on a thread of its own, with a low priority.
+    async fn looking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.apart(move |store| {
+            // The priority is that of this thread alone. A system that does not have that loses nothing else.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            let found = work(store)?;
+            store.disk.require_owned()?;
+            Ok(found)
+        })
+        .await?
+    }
+
+    /// Runs a repair, which only the owner of the directory may do.
+    async fn repairing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if !self.store().is_owned() {
+            return Err(StorageError::ReadOnly);
+        }
+        self.writing(work).await
+    }
+}

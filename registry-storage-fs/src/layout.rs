@@ -29,6 +29,11 @@ impl Layout {
         self.top.join("_owner")
     }
 
+    /// Socket on which the owner takes commands. Its directory is private to the owner's user.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.top.join("_control/socket")
+    }
+
     /// Directory of files being written, on the same file system as their targets. Its content is worthless after a
     /// crash.
     pub(crate) fn staging(&self) -> PathBuf {

@@ -47,6 +47,7 @@
 //! | [`FsStorage::open`] | opens a directory with the default options |
 //! | [`FsStorage::options`] | options: [durability](FsOptions::durability), [free space](FsOptions::min_free), [read-only](FsOptions::read_only) |
 //! | [`OpenError`] | reasons why a directory cannot be opened, such as another process that has it open |
+//! | [`OwnerRecord`] | the process that owns a directory, and its socket for commands |
 //! | [`FsStorage::quarantined`] | number of damaged items, for a metric or a health check |
 //! | [`registry_core::storage`] | the operations of a storage |
 //!
@@ -76,7 +77,8 @@
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             damaged content, for the operator
 //! + _verify/state                                             progress of the verification; a hint
 //! + _sessions/<id>                                            the repository of an open session; derived
-//! + _owner                                                    locked by the owner; its process id and host
+//! + _owner                                                    locked by the owner; its process id, host and socket
+//! + _control/socket                                           socket of the owner, if it takes commands
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
 //! + _index/_owner                                             locked while its process maintains that index
 //! ```
@@ -172,4 +174,6 @@ mod walk;
 mod whole_closures;
 mod write_back;
 
-pub use self::{disk::Durability, error::OpenError, options::FsOptions, store::FsStorage};
+pub use self::{
+    disk::Durability, error::OpenError, options::FsOptions, owner::OwnerRecord, store::FsStorage,
+};

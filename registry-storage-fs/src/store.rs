@@ -26,7 +26,8 @@ use registry_core::{
     storage::{Result, StorageError},
 };
 use std::{
-    fmt,
+    fmt, io,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -102,6 +103,30 @@ impl FsStorage {
                 pauses: Pauses::default(),
                 owner,
             }),
+        }
+    }
+
+    /// Returns the path beside the storage for a Unix socket on which this process takes commands: a file in a directory
+    /// of its own, which does not exist yet. `None` if the storage was opened read-only.
+    #[must_use]
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        self.store.is_owned().then(|| self.store.layout.control_socket())
+    }
+
+    /// Names the socket on which this process takes commands in the lock file, for
+    /// [`OwnerRecord::read`](crate::OwnerRecord::read) of other processes. `None` removes the name.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system if the file cannot be written; [`io::ErrorKind::InvalidInput`] if the path contains a line
+    /// feed; [`io::ErrorKind::PermissionDenied`] if the storage was opened read-only.
+    pub fn name_socket(&self, socket: Option<&Path>) -> io::Result<()> {
+        match &self.store.owner {
+            Some(owner) => owner.name_socket(&self.store.layout, socket),
+            None => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "this process does not own the directory",
+            )),
         }
     }
 

@@ -114,8 +114,8 @@ struct Inner {
 /// Authority with which an operation runs.
 #[derive(Clone, Debug)]
 enum Authority {
-    /// The host: everything is allowed.
-    Host,
+    /// The host, possibly on behalf of a user: everything is allowed.
+    Host { for_user: Option<Identity> },
     /// An authenticated or anonymous client: the authorizer decides.
     Caller {
         who: Option<Identity>,
@@ -130,10 +130,14 @@ impl Authority {
         Self::Caller { who, request: None }
     }
 
+    /// Returns the authority of the host itself.
+    const fn host() -> Self {
+        Self::Host { for_user: None }
+    }
+
     const fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::Host => None,
-            Self::Caller { who, .. } => who.as_ref(),
+            Self::Host { for_user: who } | Self::Caller { who, .. } => who.as_ref(),
         }
     }
 
@@ -143,7 +147,7 @@ impl Authority {
             Self::Caller {
                 request: Some(head), ..
             } => Some(head.auth_request()),
-            Self::Host | Self::Caller { request: None, .. } => None,
+            Self::Host { .. } | Self::Caller { request: None, .. } => None,
         }
     }
 
@@ -151,7 +155,7 @@ impl Authority {
     /// listener reports their addresses.
     fn uploader(&self) -> Option<Uploader> {
         match self {
-            Self::Host => None,
+            Self::Host { .. } => None,
             Self::Caller { who: Some(who), .. } => Some(Uploader::user(Arc::clone(&who.subject))),
             Self::Caller { who: None, .. } => {
                 let client = self.request()?.client_address()?;
@@ -192,7 +196,7 @@ impl Registry {
         N: TryInto<RepositoryName, Error: Into<InvalidName>>,
     {
         let name = name.try_into().map_err(Into::into)?;
-        Ok(self.scope(name, Authority::Host))
+        Ok(self.scope(name, Authority::host()))
     }
 
     /// Returns the storage of the registry.
@@ -218,7 +222,7 @@ impl Registry {
     /// Decides about an access. Every request calls this function before it uses the storage.
     async fn decide(&self, authority: &Authority, access: &Access) -> Result<Decision, Error> {
         match authority {
-            Authority::Host => Ok(Decision::Allow),
+            Authority::Host { .. } => Ok(Decision::Allow),
             Authority::Caller { who: Some(who), .. } if !who.is_granted(access) => Ok(Decision::Deny),
             Authority::Caller { who, .. } => {
                 let ask = Authorize::new(who.as_ref(), access).in_request(authority.request());
@@ -342,10 +346,8 @@ impl Repository {
 
     /// Returns the name of the user that the repository is used for.
     fn user(&self) -> Option<Arc<str>> {
-        match &self.authority {
-            Authority::Caller { who: Some(who), .. } => Some(Arc::clone(&who.subject)),
-            Authority::Caller { who: None, .. } | Authority::Host => None,
-        }
+        let who = self.authority.identity()?;
+        Some(Arc::clone(&who.subject))
     }
 
     /// Describes a deletion for the storage.
@@ -386,10 +388,15 @@ impl Repository {
     fn context(&self) -> Context {
         let operation = self.registry.inner.operations.fetch_add(1, Ordering::Relaxed);
         let mut context = Context::new(operation, self.name.clone());
-        if let Authority::Caller { who, request } = &self.authority {
-            context.actor = who.clone().map_or(Actor::Anonymous, Actor::Known);
-            if let Some(head) = request {
-                head.describe(&mut context);
+        match &self.authority {
+            Authority::Host { for_user } => {
+                context.actor = for_user.clone().map_or(Actor::Host, Actor::Known);
+            }
+            Authority::Caller { who, request } => {
+                context.actor = who.clone().map_or(Actor::Anonymous, Actor::Known);
+                if let Some(head) = request {
+                    head.describe(&mut context);
+                }
             }
         }
         context

@@ -95,7 +95,7 @@ impl Registry {
         &self,
         page: &PageQuery<RepositoryName>,
     ) -> Result<Listing<RepositoryName>, Error> {
-        self.repositories_for(&Authority::Host, page).await
+        self.repositories_for(&Authority::host(), page).await
     }
 
     /// Returns the repositories that the caller may see. One page may need several pages of the storage: the
@@ -136,7 +136,7 @@ impl Registry {
         repositories: Vec<RepositoryName>,
     ) -> Result<Vec<RepositoryName>, Error> {
         match authority {
-            Authority::Host => Ok(repositories),
+            Authority::Host { .. } => Ok(repositories),
             Authority::Caller { who, .. } => {
                 let catalog = Access::catalog();
                 let ask = Authorize::new(who.as_ref(), &catalog).in_request(authority.request());

@@ -30,7 +30,7 @@ impl Registry {
 
     /// Sends the hooks the event of an upload session that has expired.
     fn tell_expired(&self, repository: &RepositoryName, session: &UploadState) {
-        let repository = self.scope(repository.clone(), Authority::Host);
+        let repository = self.scope(repository.clone(), Authority::host());
         Operation::begin(&repository).end(|| EventKind::UploadAbandoned {
             upload: session.id,
             size: Some(session.offset),

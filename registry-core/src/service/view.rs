@@ -1,4 +1,4 @@
-//! [`RegistryView`]: a registry with the authority of one user.
+//! [`RegistryView`]: a registry with the authority of one user, or of the host on behalf of a user.
 
 use super::{Authority, Registry, Repository};
 use crate::{
@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// A registry with the authority of a user or of anonymous clients: the registry's authorizer decides. Created
-/// by [`Registry::as_identity`] and [`Registry::as_anonymous`]; cheap to clone.
+/// by [`Registry::as_identity`] and [`Registry::as_anonymous`], or with the authority of the host by
+/// [`Registry::on_behalf_of`]; cheap to clone.
 ///
 /// ```
 /// use registry_core::{
@@ -50,6 +51,29 @@ impl Registry {
         self.viewed(Authority::in_process(None))
     }
 
+    /// Uses the registry with the authority of the host, on behalf of a user. Everything is allowed, and the authorizer
+    /// is not asked. Hooks, events and the records of changes show the user, for example the operator of a server.
+    ///
+    /// ```
+    /// use registry_core::{Identity, Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    /// // Clients cannot delete anything; the operator can.
+    /// let registry = Registry::builder(MemoryStorage::new()).without_deletion().build();
+    /// registry.repository("team/app")?.put_manifest(ManifestPush::new(Tag::parse("v1")?, index)).await?;
+    ///
+    /// let operator = registry.on_behalf_of(Identity::new("operator"));
+    /// assert!(operator.repository("team/app")?.delete_manifest("v1").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_behalf_of(&self, user: Identity) -> RegistryView {
+        self.viewed(Authority::Host { for_user: Some(user) })
+    }
+
     fn viewed(&self, authority: Authority) -> RegistryView {
         RegistryView {
             registry: self.clone(),
@@ -57,14 +81,15 @@ impl Registry {
         }
     }
 
-    /// Returns true if the host has not disabled the action for all clients.
-    fn enables(&self, action: Action) -> bool {
+    /// Returns true if the storage can perform the action, and the host has not disabled it for all clients.
+    fn enables(&self, authority: &Authority, action: Action) -> bool {
         let inner = &self.inner;
-        let writable = !inner.read_only && inner.storage.write().is_some();
+        let is_host = matches!(authority, Authority::Host { .. });
+        let writable = (is_host || !inner.read_only) && inner.storage.write().is_some();
         match action {
             Action::Pull | Action::Catalog => true,
             Action::Push | Action::Overwrite => writable,
-            Action::Delete => writable && inner.deletion,
+            Action::Delete => writable && (is_host || inner.deletion),
         }
     }
 }
@@ -97,7 +122,7 @@ impl RegistryView {
     }
 
     /// Returns the decision about an operation, without performing it. What the host has disabled for all
-    /// clients is denied.
+    /// clients is denied to them.
     ///
     /// The operation decides again when it is performed.
     ///
@@ -106,7 +131,7 @@ impl RegistryView {
     /// [`Error::Auth`] if the authorizer cannot decide.
     pub async fn decide(&self, access: &Access) -> Result<Decision, Error> {
         match self.registry.decide(&self.authority, access).await? {
-            Decision::Allow if !self.registry.enables(access.action) => Ok(Decision::Deny),
+            Decision::Allow if !self.registry.enables(&self.authority, access.action) => Ok(Decision::Deny),
             decision => Ok(decision),
         }
     }

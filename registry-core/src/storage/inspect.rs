@@ -172,6 +172,18 @@ impl<T, K> Seen<T, K> {
             Self::Unreadable { .. } => None,
         }
     }
+
+    /// Returns the item if it was read, or else its key with the cause of the failure.
+    ///
+    /// # Errors
+    ///
+    /// The key, and the cause for an operator, if the item exists and cannot be read.
+    pub fn read(self) -> std::result::Result<T, (K, String)> {
+        match self {
+            Self::Whole(item) => Ok(item),
+            Self::Unreadable { key, reason } => Err((key, reason)),
+        }
+    }
 }
 
 impl<K> Seen<K> {

@@ -76,6 +76,23 @@ async fn a_decision_is_asked_for_without_the_operation() {
 }
 
 #[tokio::test]
+async fn nothing_is_denied_to_the_host_on_behalf_of_a_user() {
+    let registry = ruled(MemoryStorage::new(), decide);
+    let host = registry.on_behalf_of(Identity::new("bob"));
+    let disabled = Registry::builder(MemoryStorage::new())
+        .without_deletion()
+        .read_only()
+        .build();
+    let of_disabled = disabled.on_behalf_of(Identity::new("bob"));
+    for action in [Action::Pull, Action::Push, Action::Delete] {
+        for view in [&host, &of_disabled] {
+            let decision = view.decide(&access("hidden", action)).await.unwrap();
+            assert_eq!(decision, Decision::Allow, "{action:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_the_host_has_disabled_is_denied() {
     let storage = MemoryStorage::new();
     let builder = || Registry::builder(storage.clone()).allow_anonymous_push();

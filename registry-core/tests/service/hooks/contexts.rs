@@ -42,6 +42,9 @@ async fn hooks_know_who_asks_and_from_where() {
         .manifest(tag("v1"))
         .await
         .unwrap();
+    let operator = registry.on_behalf_of(Identity::new("operator"));
+    let of_operator = operator.repository("app").unwrap();
+    of_operator.manifest(tag("v1")).await.unwrap();
     pull("ann", None).await;
     pull("ann", Some(RequestId("of-the-host".into()))).await;
 
@@ -66,11 +69,12 @@ async fn hooks_know_who_asks_and_from_where() {
         [
             ("Host".to_owned(), None, None),
             ("bob".into(), None, None),
+            ("operator".into(), None, None),
             ("ann".into(), Some(4711), Some("of-the-proxy")),
             ("ann".into(), Some(4711), Some("of-the-host")),
         ]
     );
-    assert_eq!(contexts[4].user_agent.as_deref(), Some("docker/29"));
+    assert_eq!(contexts[6].user_agent.as_deref(), Some("docker/29"));
     let operations: Vec<u64> = contexts.iter().map(|context| context.operation).collect();
     assert_eq!(
         operations,

@@ -7,7 +7,7 @@ use crate::{
 };
 use registry_core::{Storage, storage::MemoryStorage};
 use registry_storage_fs::{FsOptions, FsStorage, OpenError};
-use std::{future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 /// Interval at which a starting server tries to open a directory that is in use.
@@ -17,11 +17,35 @@ const LOOKS: Duration = Duration::from_millis(100);
 pub(crate) enum Backend {
     Directory(FsStorage),
     Memory,
-    /// Storage of the host.
-    Host(Arc<dyn Storage>),
+    Host(HostStorage),
+}
+
+/// Storage of the host.
+pub(crate) struct HostStorage {
+    storage: Arc<dyn Storage>,
+    /// The same storage, if it is a directory.
+    directory: Option<FsStorage>,
+}
+
+impl HostStorage {
+    pub(crate) fn of(storage: impl Storage) -> Self {
+        Self {
+            directory: (&storage as &dyn Any).downcast_ref().cloned(),
+            storage: Arc::new(storage),
+        }
+    }
 }
 
 impl Backend {
+    /// Returns the directory, if that is where the images are.
+    pub(crate) const fn directory(&self) -> Option<&FsStorage> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Host(host) => host.directory.as_ref(),
+            Self::Memory => None,
+        }
+    }
+
     /// Turns it into the storage of the registry, with metrics and a health check if there is a listener for them.
     pub(crate) fn into_storage(
         self,
@@ -34,8 +58,8 @@ impl Backend {
             (Self::Directory(directory), Some(debug)) => Arc::new(debug.watch(directory, check, tasks)),
             (Self::Directory(directory), None) => Arc::new(directory),
             (Self::Memory, _) => Arc::new(MemoryStorage::new()),
-            (Self::Host(storage), Some(debug)) => Arc::new(debug.watch_any(storage, check, tasks)),
-            (Self::Host(storage), None) => storage,
+            (Self::Host(host), Some(debug)) => Arc::new(debug.watch_any(host.storage, check, tasks)),
+            (Self::Host(host), None) => host.storage,
         }
     }
 }
@@ -44,7 +68,7 @@ impl Backend {
 /// is free.
 pub(crate) async fn open<T>(
     settings: &Settings,
-    host: Option<Arc<dyn Storage>>,
+    host: Option<HostStorage>,
     stop: Pin<&mut (impl Future<Output = T> + Send)>,
 ) -> Result<Result<Backend, T>, String> {
     if let Some(storage) = host {
@@ -100,7 +124,7 @@ async fn open_as_owner<T>(
 const SERVES_IT_AS_IT_IS: &str = "to serve it as it is, set `storage.maintenance.readonly.enabled: true`";
 
 /// Explains why the directory cannot be opened, with the key that names it and a remedy.
-fn explained(error: &OpenError) -> String {
+pub(crate) fn explained(error: &OpenError) -> String {
     let what = format!(
         "storage.filesystem.rootdirectory (--root): {}",
         crate::causes::with_causes(error)

@@ -3,8 +3,9 @@
 use crate::{
     absent, access,
     access_log::AccessLog,
-    backend,
+    backend::{self, HostStorage},
     config::{Config, Settings},
+    control::{self, ControlSocket, Operators},
     debug::Debug,
     server::Server,
     socket::Bound,
@@ -17,6 +18,7 @@ use registry_auth_rules::{Rules, RulesFile};
 use registry_axum::TokioClock;
 use registry_core::{Authenticator, Authorizer, Hooks, Registry, Storage, service::Builder};
 use registry_listener::Ended;
+use registry_storage_fs::FsStorage;
 use registry_tls::Tls;
 use std::{
     convert::Infallible,
@@ -25,6 +27,7 @@ use std::{
     future::Future,
     io::Write,
     net::SocketAddr,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -56,11 +59,13 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct ServerBuilder {
     config: Config,
     routes: Option<Router>,
-    storage: Option<Arc<dyn Storage>>,
+    storage: Option<HostStorage>,
     authenticator: Option<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
     hooks: Vec<Arc<dyn Hooks>>,
     access_log: Option<Box<dyn Write + Send>>,
+    commands: bool,
+    runtime_directory: Option<PathBuf>,
 }
 
 /// Reason for which a server cannot start, with the part that failed. The message names the key of the configuration.
@@ -105,6 +110,8 @@ impl ServerBuilder {
             authorizer: None,
             hooks: Vec::new(),
             access_log: None,
+            commands: true,
+            runtime_directory: None,
         }
     }
 
@@ -119,9 +126,11 @@ impl ServerBuilder {
     }
 
     /// Keeps images in this storage, in place of the configured one.
+    ///
+    /// A server on an [`FsStorage`], which is not wrapped, takes the commands of operators, as with the configured directory.
     #[must_use]
     pub fn storage(mut self, storage: impl Storage) -> Self {
-        self.storage = Some(Arc::new(storage));
+        self.storage = Some(HostStorage::of(storage));
         self
     }
 
@@ -155,6 +164,26 @@ impl ServerBuilder {
         self
     }
 
+    /// Opens no socket for the commands of operators, such as `registry ls` and `registry rm`.
+    ///
+    /// A server that owns its directory otherwise listens on the Unix socket `docker/registry/v2/_control/socket` in it.
+    /// Only the user of this process can enter the directory of the socket, and other users but root are refused.
+    #[must_use]
+    pub fn without_commands(mut self) -> Self {
+        self.commands = false;
+        self
+    }
+
+    /// Sets a directory for the socket for the commands of operators. It is used if the storage cannot hold sockets, as
+    /// some network file systems cannot. The socket is then in a private directory below it.
+    ///
+    /// Without it such a server takes no commands, and logs a warning.
+    #[must_use]
+    pub fn runtime_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.runtime_directory = Some(directory.into());
+        self
+    }
+
     /// Opens the storage, listens, and serves, on the tokio runtime of the caller.
     ///
     /// Waits for a directory that another process owns, as long as `storage.filesystem.wait` allows. Dropping the future
@@ -184,6 +213,8 @@ impl ServerBuilder {
             authorizer,
             hooks,
             access_log,
+            commands,
+            runtime_directory,
         } = self;
         settings.timeouts.drain = settings.timeouts.drain.min(LONGEST_DRAIN);
         let settings = &settings;
@@ -214,6 +245,9 @@ impl ServerBuilder {
                 .map_err(StartError::AccessLog)?,
             None => (None, None),
         };
+        let directory = backend.directory().filter(|_| commands);
+        let socket =
+            directory.and_then(|directory| listen_for_commands(directory, runtime_directory.as_deref()));
         let storage = backend.into_storage(settings, debug.as_mut(), &mut tasks);
         let builder = wiring::configured(Registry::builder(storage), settings);
         let builder = hooks.into_iter().fold(builder, Builder::hooks);
@@ -221,12 +255,11 @@ impl ServerBuilder {
         if let Some(debug) = &mut debug {
             debug.uploads(registry.upload_ledger().clone());
         }
-        let maintained = registry.clone();
-        let expiry = settings.storage.expiry;
-        tasks.repeat("upkeep", move || {
-            let upkeep = maintained.upkeep().uploads(expiry);
-            async move { upkeep.run(&TokioClock).await }
-        });
+        start_upkeep(&registry, settings, &mut tasks);
+        if let Some(socket) = socket {
+            let operators = Operators::of(registry.clone());
+            tasks.serve("control socket", |stop| control::serve(socket, operators, stop));
+        }
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
         let app = wiring::routes(&mount, settings, routes, debug, access_log.clone(), &mut tasks);
@@ -258,6 +291,26 @@ impl fmt::Debug for ServerBuilder {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Ends abandoned uploads from now on.
+fn start_upkeep(registry: &Registry, settings: &Settings, tasks: &mut Tasks) {
+    let registry = registry.clone();
+    let expiry = settings.storage.expiry;
+    tasks.repeat("upkeep", move || {
+        let upkeep = registry.upkeep().uploads(expiry);
+        async move { upkeep.run(&TokioClock).await }
+    });
+}
+
+/// Listens for the commands of operators. A server that cannot do so serves its clients all the same.
+fn listen_for_commands(directory: &FsStorage, elsewhere: Option<&Path>) -> Option<ControlSocket> {
+    let socket = ControlSocket::bind(directory, elsewhere).unwrap_or_else(|error| {
+        tracing::warn!("commands of operators cannot reach this server: {error}");
+        None
+    })?;
+    tracing::info!("commands of operators on {}", socket.path().display());
+    Some(socket)
 }
 
 /// Users and rules of a server.

@@ -45,6 +45,7 @@ mod builder;
 mod causes;
 pub mod command_line;
 mod config;
+mod control;
 mod debug;
 mod denied;
 mod headers;

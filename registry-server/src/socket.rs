@@ -84,7 +84,7 @@ pub(crate) struct UnixSocket {
 
 impl UnixSocket {
     /// Creates the file, replacing one that a killed process left behind.
-    fn bind(path: &Path) -> io::Result<Self> {
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 make_way(path)?;

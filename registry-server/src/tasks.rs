@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
@@ -30,6 +30,9 @@ pub(crate) struct Tasks {
     /// Tells the listeners to stop, by being dropped.
     stop: watch::Sender<()>,
 }
+
+/// Future that ends when the listeners have to stop.
+pub(crate) type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// End of a task that a server needs.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,16 +69,31 @@ impl Tasks {
 
     /// Answers on a listener of the server's own, until the set ends.
     pub(crate) fn listen(&mut self, name: &'static str, listener: TcpListener, app: Router) {
-        let mut stop = self.stop.subscribe();
         let mut timeouts = Timeouts::default();
         timeouts.drain = Duration::ZERO;
         let server = registry_listener::Server::new(app)
             .timeouts(timeouts)
-            .until(async move {
-                // No value is ever sent, so this waits for the sender's end.
-                _ = stop.changed().await;
-            });
+            .until(self.stopped());
         self.listening.spawn(finished(name, server.serve(listener)));
+    }
+
+    /// Runs a listener of another kind, which ends when the future that it gets does, and then closes its connections.
+    pub(crate) fn serve<W>(&mut self, name: &'static str, serve: impl FnOnce(Stop) -> W)
+    where
+        W: Future + Send + 'static,
+        W::Output: Send,
+    {
+        let stop = self.stopped();
+        self.listening.spawn(finished(name, serve(stop)));
+    }
+
+    /// Returns a future that ends with the set.
+    fn stopped(&self) -> Stop {
+        let mut stop = self.stop.subscribe();
+        Box::pin(async move {
+            // No value is ever sent, so this waits for the sender's end.
+            _ = stop.changed().await;
+        })
     }
 
     /// Waits for the end of a task. Does not end if there is none.

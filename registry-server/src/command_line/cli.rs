@@ -40,6 +40,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Access(Access),
     Htpasswd(htpasswd::Options),
+    /// List repositories, or the tags of a repository: exit code 1 if something cannot be read
+    Ls(List),
     /// Remove content that no manifest refers to (not available yet)
     GarbageCollect(GarbageCollect),
 }
@@ -215,6 +217,45 @@ pub(crate) enum Config {
         config: Option<PathBuf>,
     },
 }
+
+/// Storage that a command acts on.
+#[derive(Debug, Args)]
+pub(crate) struct Storage {
+    /// Configuration file of the server; by default /etc/docker/registry/config.yml if that exists, or else
+    /// ./registry-data holds the images
+    #[arg(long, value_name = "FILE", env = "REGISTRY_CONFIGURATION_PATH")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Directory that holds the images, in place of the one in a configuration
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) root: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS)]
+pub(crate) struct List {
+    /// Repository whose tags to list
+    pub(crate) repository: Option<String>,
+
+    /// Print sizes and counts, too
+    #[arg(short, long)]
+    pub(crate) long: bool,
+
+    /// List manifests without a tag, too
+    #[arg(short, long, requires = "repository")]
+    pub(crate) all: bool,
+
+    /// Print a line of JSON for each item
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+/// Explanation that all commands of operators share.
+const OPERATORS: &str = "The command runs on the server that owns the directory, through a socket in it, or on the directory if no server \
+                         runs. It prints a table on a terminal, and otherwise columns that are separated by tabs.";
 
 #[derive(Debug, Args)]
 pub(crate) struct GarbageCollect {

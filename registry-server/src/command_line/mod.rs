@@ -13,6 +13,7 @@ mod health;
 mod htpasswd;
 mod log;
 mod log_queue;
+mod operator;
 mod prompt;
 mod serve;
 mod sources;
@@ -38,15 +39,15 @@ pub fn main() -> ExitCode {
     let done = |result: Result<(), _>| result.map(|()| ExitCode::SUCCESS);
     let (result, failure) = match command {
         cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
-        cli::Command::Config(cli::Config::Check { config }) => (
-            done(check::run(config).map_err(|error| -> Box<dyn Error> { error })),
-            ExitCode::FAILURE,
-        ),
+        cli::Command::Config(cli::Config::Check { config }) => {
+            (done(check::run(config).map_err(plain)), ExitCode::FAILURE)
+        }
         cli::Command::Health(options) => (done(health::run(options)), ExitCode::FAILURE),
         // 1 is an answer there, and below.
         cli::Command::Doctor(options) => (doctor::run(options), ExitCode::from(2)),
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
         cli::Command::Access(cli::Access::Explain(options)) => (explain::run(&options), ExitCode::from(2)),
+        cli::Command::Ls(options) => (operator::list(options).map_err(plain), ExitCode::FAILURE),
         cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
     };
     match result {
@@ -59,6 +60,11 @@ pub fn main() -> ExitCode {
             failure
         }
     }
+}
+
+/// Returns an error that is not sent to another thread.
+fn plain(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error> {
+    error
 }
 
 const NO_COLLECTION: &str = "garbage collection is not available yet, and nothing was removed; deleted content stays on the disk until then";

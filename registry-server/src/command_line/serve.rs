@@ -2,7 +2,7 @@
 
 use super::{announce::announce, cli::Serve, files, log, sources::sources};
 use crate::{Config, ServerBuilder, ServerError, Stopped, config::StorageKind};
-use std::{error::Error, future::Future, io, time::Duration};
+use std::{env, error::Error, future::Future, io, path::PathBuf, time::Duration};
 use tokio::{runtime::Runtime, signal::unix};
 
 pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
@@ -104,7 +104,9 @@ async fn serve(config: Config, tell_how: bool) -> Result<Option<Ended>, Box<dyn 
     let settings = config.settings.clone();
     // The signals are caught before anybody is told that the server is there, or that it waits.
     let mut stop = Box::pin(stop_signal()?);
-    let builder = ServerBuilder::from_config(config).access_log(io::stdout());
+    let builder = ServerBuilder::from_config(config)
+        .access_log(io::stdout())
+        .runtime_directory(runtime_directory());
     let Ok(server) = builder.start_unless(stop.as_mut()).await? else {
         return Ok(None);
     };
@@ -115,6 +117,14 @@ async fn serve(config: Config, tell_how: bool) -> Result<Option<Ended>, Box<dyn 
         }
     }
     Ok(Some(server.run_until(stop).await))
+}
+
+/// Returns the directory that systemd made for this process, or else the one for temporary files.
+fn runtime_directory() -> PathBuf {
+    let of_service = env::var_os("RUNTIME_DIRECTORY");
+    // Several are separated by colons.
+    let first = of_service.and_then(|paths| env::split_paths(&paths).next());
+    first.unwrap_or_else(env::temp_dir)
 }
 
 /// Returns a future that ends with the first SIGTERM, SIGINT or SIGHUP. `nohup` ignores the last one, and so it stays.

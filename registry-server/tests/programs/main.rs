@@ -40,6 +40,7 @@ mod listening;
 mod logins;
 mod low_water;
 mod operations;
+mod operators;
 mod program;
 mod proxies;
 mod pulls;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         remedies::trials(),
         low_water::trials(),
         operations::trials(),
+        operators::trials(),
         tls::trials(),
     ]
     .into_iter()

@@ -1,0 +1,81 @@
+//! Commands of operators: on the server that owns a storage, or on a directory that no server uses.
+
+mod list;
+mod table;
+
+use crate::{
+    Config, Sources,
+    command_line::{cli, sources::sources},
+    control::{BoxError, Operation, Place},
+    printable,
+};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+pub(crate) use list::list;
+
+/// Configuration of an image, which registry:2 has there, too.
+const OF_IMAGES: &str = "/etc/docker/registry/config.yml";
+
+/// Runs a command on a storage.
+struct Session {
+    place: Place,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Session {
+    fn open(storage: cli::Storage) -> Result<Self, BoxError> {
+        Ok(Self {
+            place: Place::of(Config::load(chosen(storage))?.settings)?,
+            // The process has no other thread until the directory is open.
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+        })
+    }
+
+    /// Runs an operation, and passes each item on.
+    fn run<O: Operation>(
+        &mut self,
+        operation: O,
+        each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
+    ) -> Result<(), BoxError> {
+        let told = |waits| _ = writeln!(io::stderr(), "registry: {waits}");
+        self.runtime.block_on(self.place.run(operation, told, each))
+    }
+}
+
+/// Returns the sources of the configuration that names the storage.
+fn chosen(storage: cli::Storage) -> Sources {
+    match storage {
+        cli::Storage { root: Some(root), .. } => {
+            Sources::new().set("storage.filesystem.rootdirectory", "--root", root)
+        }
+        cli::Storage {
+            config: Some(file), ..
+        } => sources(Some(file)),
+        cli::Storage { .. } => {
+            let of_image = Path::new(OF_IMAGES);
+            sources(of_image.exists().then(|| of_image.to_path_buf()))
+        }
+    }
+}
+
+/// Reports an item that cannot be read.
+fn report(what: &str, problem: &str) {
+    // Nothing is left to tell it to if standard error is gone.
+    _ = writeln!(
+        io::stderr(),
+        "registry: {}: {}",
+        printable::Line(what),
+        printable::Line(problem)
+    );
+}
+
+/// Prints an item as a line of JSON.
+fn print_json(item: &impl serde::Serialize) -> Result<(), BoxError> {
+    let text = printable::json(&serde_json::to_string(item)?);
+    Ok(writeln!(io::stdout(), "{text}")?)
+}

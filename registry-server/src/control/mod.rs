@@ -1,0 +1,29 @@
+//! Commands of operators, which act on a storage beside its clients: on a server through a socket, or on a directory that
+//! no server uses.
+//!
+//! An [`Operation`] is such a command, with its arguments as data. It runs on a [`Registry`](registry_core::Registry) and
+//! produces items. The same operation runs in the server ([`serve`]) and in the process of the command ([`Place`]), so a
+//! command has one implementation, and the hooks, events and the access log of a server see its changes.
+//!
+//! The protocol is HTTP/1.1 over a Unix socket ([`socket`]): `POST /control/v1/NAME` with the operation as JSON. The
+//! response has a line of JSON for each item, and a last one for the outcome. The socket is in a directory that only the
+//! server's user can enter. The server accepts that user and root; the command accepts a server of the user who owns the
+//! storage, or of root.
+
+mod client;
+mod line;
+mod listings;
+mod operation;
+mod place;
+mod serve;
+mod socket;
+mod user;
+mod walk;
+
+pub(crate) use self::{
+    listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
+    operation::{BoxError, Operation},
+    place::Place,
+    serve::{Operators, serve},
+    socket::ControlSocket,
+};

@@ -1,0 +1,179 @@
+//! [`Place`]: where the operations of a command run.
+
+use super::{
+    client::Connection,
+    line::{Line, WAITING},
+    operation::{self, BoxError, Operation, Operator},
+    user::become_owner_of,
+};
+use crate::{
+    backend,
+    config::{Settings, StorageKind},
+    wiring,
+};
+use registry_core::Registry;
+use registry_storage_fs::{FsStorage, OpenError, OwnerRecord};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    join,
+    sync::mpsc::channel,
+    time::{Instant, sleep_until},
+};
+
+/// Maximum wait for a process that owns the storage and takes no commands.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Interval of attempts meanwhile.
+const LOOKS: Duration = Duration::from_millis(100);
+
+/// Storage on which the operations of a command run: that of a running server, or a directory that this process opens.
+#[derive(Debug)]
+pub(crate) struct Place {
+    root: PathBuf,
+    settings: Settings,
+    /// Directory that this process owns until the command ends.
+    owned: Option<Operator>,
+}
+
+impl Place {
+    /// Chooses the storage of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// If it is not in a directory, or the directory holds no registry.
+    pub(crate) fn of(settings: Settings) -> Result<Self, String> {
+        let StorageKind::Directory { root, .. } = &settings.storage.kind else {
+            return Err(
+                "the configuration keeps images in the memory of the server, where commands cannot reach them".into(),
+            );
+        };
+        let root = root.clone();
+        if !top(&root).is_dir() {
+            return Err(format!(
+                "{} holds no registry: there is no docker/registry/v2 in it; pass --root DIRECTORY or --config FILE",
+                root.display()
+            ));
+        }
+        Ok(Self {
+            root,
+            settings,
+            owned: None,
+        })
+    }
+
+    /// Runs an operation on the server that owns the directory, or else in this process. Passes each item on.
+    ///
+    /// An operation that changes nothing reads the directory beside any other process. Other operations wait for a
+    /// process that takes no commands, which is reported by `told`, for 30 s.
+    pub(crate) async fn run<O: Operation>(
+        &mut self,
+        operation: O,
+        told: impl FnOnce(String) + Send,
+        each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
+    ) -> Result<(), BoxError> {
+        if let Some(operator) = &self.owned {
+            return run_here(operation, operator.clone(), each).await;
+        }
+        match self.find(operation.changes(), told).await? {
+            Found::Server(server) => server.run(operation, each).await,
+            Found::Here(operator) => {
+                if operation.changes() {
+                    self.owned = Some(operator.clone());
+                }
+                run_here(operation, operator, each).await
+            }
+        }
+    }
+
+    /// Finds the server that owns the directory, or opens the directory.
+    async fn find(&self, changes: bool, told: impl FnOnce(String) + Send) -> Result<Found, String> {
+        let root = &self.root;
+        if changes && self.settings.storage.read_only {
+            return Err(
+                "the configuration makes the storage read-only (`storage.maintenance.readonly.enabled`); use that of the server that writes it, or --root"
+                    .into(),
+            );
+        }
+        let deadline = Instant::now() + WAIT;
+        let mut told = Some(told);
+        loop {
+            let owner = OwnerRecord::read(root);
+            let owner =
+                owner.map_err(|error| format!("cannot read the lock file of {}: {error}", root.display()))?;
+            if let Some(owner) = &owner {
+                match Connection::to(owner).await {
+                    Ok(Some(server)) => return Ok(Found::Server(server)),
+                    Err(error) if changes => return Err(error),
+                    Ok(None) | Err(_) => {}
+                }
+            }
+            let in_use = match self.open(changes)? {
+                Ok(operator) => return Ok(Found::Here(operator)),
+                Err(in_use) => in_use,
+            };
+            if Instant::now() >= deadline {
+                return Err(format!(
+                    "{in_use}; it takes no commands: restart it with this version, or end it"
+                ));
+            }
+            if let Some(told) = told.take() {
+                told(format!("waiting up to {} s: {in_use}", WAIT.as_secs()));
+            }
+            sleep_until(deadline.min(Instant::now() + LOOKS)).await;
+        }
+    }
+
+    /// Opens the directory. Returns the inner error if another process owns it.
+    fn open(&self, changes: bool) -> Result<Result<Operator, OpenError>, String> {
+        let root = &self.root;
+        become_owner_of(&top(root)).map_err(|error| {
+            format!(
+                "cannot become the user who owns {}: {error}; run this command as that user",
+                root.display()
+            )
+        })?;
+        let options = FsStorage::options();
+        let options = if changes { options } else { options.read_only() };
+        let storage = match options.open(root) {
+            Ok(storage) => storage,
+            Err(in_use @ OpenError::InUse { .. }) => return Ok(Err(in_use)),
+            Err(error) => return Err(backend::explained(&error)),
+        };
+        let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
+        Ok(Ok(Operator { registry }))
+    }
+}
+
+enum Found {
+    Server(Connection),
+    Here(Operator),
+}
+
+/// Returns the directory that makes `root` a registry.
+fn top(root: &Path) -> PathBuf {
+    root.join("docker/registry/v2")
+}
+
+async fn run_here<O: Operation>(
+    operation: O,
+    operator: Operator,
+    mut each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
+) -> Result<(), BoxError> {
+    let (lines, mut waiting) = channel(WAITING);
+    // An error of the receiver drops its end, which ends the operation.
+    let received = async move {
+        while let Some(line) = waiting.recv().await {
+            match line {
+                Line::Item(item) => each(item)?,
+                Line::Failed(message) => return Err(message.into()),
+                Line::Done => return Ok(()),
+            }
+        }
+        Err("the command ended without an outcome".into())
+    };
+    let ((), outcome) = join!(operation::run(operation, operator, lines), received);
+    outcome
+}

@@ -1,0 +1,412 @@
+//! Serves operations on the control socket.
+
+use super::{
+    line::{Line, PATH, WAITING},
+    listings::{ListRepositories, ListTags},
+    operation::{self, Operation, Operator},
+    socket::{ControlSocket, Peer, Peers},
+};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Extension, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http_body::Frame;
+use registry_core::Registry;
+use registry_listener::{Server, Timeouts};
+use serde::Serialize;
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc::{Receiver, channel},
+    task::JoinSet,
+};
+
+/// Registry on which the operators of a server work.
+#[derive(Clone, Debug)]
+pub(crate) struct Operators {
+    registry: Registry,
+    /// Operations that run. They continue to their next item if their client disconnects.
+    running: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Operators {
+    pub(crate) fn of(registry: Registry) -> Self {
+        Self {
+            registry,
+            running: Arc::default(),
+        }
+    }
+
+    /// Starts an operation, and returns a response with its items.
+    fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
+        tracing::info!(user, operation = O::NAME, "an operator runs a command");
+        let operator = Operator {
+            registry: self.registry.clone(),
+        };
+        let (lines, waiting) = channel(WAITING);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        while running.try_join_next().is_some() {}
+        running.spawn(operation::run(operation, operator, lines));
+        let headers = [(header::CONTENT_TYPE, "application/jsonl")];
+        (headers, Body::new(Lines(waiting))).into_response()
+    }
+
+    /// Waits for the operations that still run.
+    async fn ended(&self) {
+        let mut running = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *running)
+        };
+        while running.join_next().await.is_some() {}
+    }
+}
+
+/// Serves operations on a socket, until a future ends. Then the operations end at their next item.
+pub(crate) async fn serve(
+    socket: ControlSocket,
+    operators: Operators,
+    until: impl Future<Output = ()> + Send + 'static,
+) {
+    let app = router().with_state(operators.clone());
+    serve_app(socket, app, operators, until).await;
+}
+
+async fn serve_app(
+    socket: ControlSocket,
+    app: Router,
+    operators: Operators,
+    until: impl Future<Output = ()> + Send + 'static,
+) {
+    let mut timeouts = Timeouts::default();
+    timeouts.drain = Duration::ZERO;
+    // An operator who reads page by page keeps the command waiting.
+    timeouts.body_idle = Duration::MAX;
+    timeouts.first_write_timeout = Duration::MAX;
+    Server::new(app)
+        .timeouts(timeouts)
+        .handshake(Peers::of_this_process())
+        .until(until)
+        .serve(socket)
+        .await;
+    operators.ended().await;
+}
+
+fn router() -> Router<Operators> {
+    let router = with::<ListRepositories>(Router::new());
+    with::<ListTags>(router)
+}
+
+/// Adds an operation.
+fn with<O: Operation>(router: Router<Operators>) -> Router<Operators> {
+    router.route(&format!("{PATH}{}", O::NAME), post(answer::<O>))
+}
+
+async fn answer<O: Operation>(
+    State(operators): State<Operators>,
+    Extension(Peer(user)): Extension<Peer>,
+    body: Bytes,
+) -> Response {
+    match serde_json::from_slice::<O>(&body) {
+        Ok(operation) => operators.start(operation, user),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+/// Response body with a line for each item.
+struct Lines<T>(Receiver<Line<T>>);
+
+impl<T: Serialize> http_body::Body for Lines<T> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|line| {
+            let line = line?;
+            let mut text = serde_json::to_vec(&line).unwrap_or_default();
+            text.push(b'\n');
+            Some(Ok(Frame::data(text.into())))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config, Sources,
+        control::{
+            Place,
+            operation::{BoxError, Items},
+        },
+    };
+    use registry_core::storage::MemoryStorage;
+    use registry_storage_fs::FsStorage;
+    use serde::Deserialize;
+    use std::path::Path;
+    use tokio::{
+        net::UnixStream,
+        sync::oneshot,
+        task::{JoinHandle, spawn},
+        time::timeout,
+    };
+
+    /// Operation that counts until nobody listens.
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Count {
+        changes: bool,
+    }
+
+    impl Operation for Count {
+        const NAME: &'static str = "count";
+        type Item = u64;
+
+        fn changes(&self) -> bool {
+            self.changes
+        }
+
+        async fn run(self, _: Operator, items: Items<u64>) -> Result<(), BoxError> {
+            for number in 0.. {
+                items.send(number).await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// A directory, and a server that owns it. What operators see is in its memory, to tell it from the directory.
+    struct Fixture {
+        directory: tempfile::TempDir,
+        operators: Operators,
+        serving: JoinHandle<()>,
+        stop: oneshot::Sender<()>,
+    }
+
+    impl Fixture {
+        async fn start() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let storage = FsStorage::open(directory.path()).unwrap();
+            push(storage.clone(), "of/directory").await;
+            let memory = MemoryStorage::new();
+            push(memory.clone(), "of/server").await;
+            let operators = Operators::of(Registry::builder(memory).build());
+            let socket = ControlSocket::bind(&storage, None).unwrap().unwrap();
+            let (stop, stopped) = oneshot::channel::<()>();
+            let app = with::<Count>(router()).with_state(operators.clone());
+            let serving = spawn(serve_app(socket, app, operators.clone(), async {
+                _ = stopped.await;
+            }));
+            Self {
+                directory,
+                operators,
+                serving,
+                stop,
+            }
+        }
+
+        async fn end(self) -> tempfile::TempDir {
+            drop(self.stop);
+            self.serving.await.unwrap();
+            self.directory
+        }
+    }
+
+    async fn push(storage: impl registry_core::Storage, repository: &str) {
+        let index =
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        let tag = registry_core::Tag::parse("v1").unwrap();
+        let push = registry_core::service::ManifestPush::new(tag, index);
+        let registry = Registry::builder(storage).build();
+        registry
+            .repository(repository)
+            .unwrap()
+            .put_manifest(push)
+            .await
+            .unwrap();
+    }
+
+    fn place(root: &Path) -> Result<Place, String> {
+        let root = root.to_str().unwrap().to_owned();
+        let sources = Sources::new().set("storage.filesystem.rootdirectory", "--root", root);
+        Place::of(Config::load(sources).unwrap().settings)
+    }
+
+    async fn repositories(root: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        let operation = ListRepositories { long: false };
+        let mut place = place(root).unwrap();
+        let run = place.run(
+            operation,
+            |_| panic!("it waits"),
+            |item| {
+                names.push(item.repository);
+                Ok(())
+            },
+        );
+        run.await.unwrap();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_command_runs_on_the_server_and_without_one_on_the_directory() {
+        let fixture = Fixture::start().await;
+        assert_eq!(repositories(fixture.directory.path()).await, ["of/server"]);
+
+        let directory = fixture.end().await;
+
+        assert_eq!(repositories(directory.path()).await, ["of/directory"]);
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_command_ends_on_the_server() {
+        let fixture = Fixture::start().await;
+        let mut place = place(fixture.directory.path()).unwrap();
+
+        let interrupted = place.run(
+            Count { changes: true },
+            |_| {},
+            |number| match number {
+                1000 => Err("enough".into()),
+                _ => Ok(()),
+            },
+        );
+        let error = interrupted.await.unwrap_err();
+
+        assert_eq!(error.to_string(), "enough");
+        timeout(Duration::from_secs(60), fixture.operators.ended())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_ends_its_commands_and_they_say_so() {
+        let fixture = Fixture::start().await;
+        let root = fixture.directory.path().to_path_buf();
+        let (tell, told) = oneshot::channel();
+        let mut tell = Some(tell);
+        let command = spawn(async move {
+            let mut place = place(&root).unwrap();
+            let each = |_| {
+                if let Some(tell) = tell.take() {
+                    tell.send(()).unwrap();
+                }
+                Ok(())
+            };
+            place
+                .run(Count { changes: true }, |_| {}, each)
+                .await
+                .unwrap_err()
+                .to_string()
+        });
+        told.await.unwrap();
+
+        fixture.end().await;
+
+        let error = command.await.unwrap();
+        assert!(error.contains("the server"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_the_command_is_named() {
+        #[derive(Debug, Deserialize, Serialize)]
+        struct Newer;
+
+        impl Operation for Newer {
+            const NAME: &'static str = "newer";
+            type Item = u64;
+
+            fn changes(&self) -> bool {
+                true
+            }
+
+            async fn run(self, _: Operator, _: Items<u64>) -> Result<(), BoxError> {
+                Ok(())
+            }
+        }
+        let fixture = Fixture::start().await;
+
+        let refused = place(fixture.directory.path())
+            .unwrap()
+            .run(Newer, |_| {}, |_| Ok(()))
+            .await;
+
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.starts_with("the running server does not have this command"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_waits_for_an_owner_without_a_socket_and_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let _owner = FsStorage::open(directory.path()).unwrap();
+        let mut place = place(directory.path()).unwrap();
+        let mut waits = String::new();
+
+        let refused = place
+            .run(Count { changes: true }, |told| waits = told, |_| Ok(()))
+            .await;
+
+        let named = format!("in use by process {}", std::process::id());
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(&named), "{error}");
+        assert!(
+            waits.starts_with("waiting up to 30 s") && waits.contains(&named),
+            "{waits}"
+        );
+        // Who only reads does not wait.
+        assert!(repositories(directory.path()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_holds_no_registry_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+
+        let refused = place(directory.path()).unwrap_err();
+
+        assert!(refused.contains("holds no registry"), "{refused}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_no_command_is_refused() {
+        let fixture = Fixture::start().await;
+        let socket = fixture
+            .directory
+            .path()
+            .join("docker/registry/v2/_control/socket");
+        for (request, status) in [
+            ("GET /control/v1/tags", "405"),
+            ("POST /control/v1/tags", "400"),
+            ("POST /control/v2/tags", "404"),
+            ("GET /v2/", "404"),
+        ] {
+            let mut stream = UnixStream::connect(&socket).await.unwrap();
+            let head =
+                format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]");
+            tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer)
+                .await
+                .unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{request}: {answer}"
+            );
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Commands of operators, beside a running server and on a directory that no server uses.
+
+use std::{path::PathBuf, process::Command};
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::{
+    image::{Layer, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, digest_of},
+    program::{Printed, Workbench, output_of},
+    server::Server,
+};
+
+mod list;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    list::trials()
+}
+
+/// A directory of images, and the commands on it.
+struct Desk {
+    bench: Workbench,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            bench: Workbench::new(),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.bench.path("images")
+    }
+
+    fn serve(&self) -> Server {
+        Server::ours(&self.root())
+    }
+
+    /// Returns a command on the directory.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bench.command(env!("CARGO_BIN_EXE_registry"));
+        command.args(arguments).arg("--root").arg(self.root());
+        command
+    }
+
+    /// Runs a command that must succeed.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Printed {
+        self.attempt(arguments)
+            .unwrap_or_else(|failed| panic!("{arguments:?}: {failed}"))
+    }
+
+    fn attempt(&self, arguments: &[&str]) -> Result<Printed, String> {
+        output_of(self.command(arguments))
+    }
+
+    /// Runs a command that prints lines of JSON.
+    #[track_caller]
+    fn items(&self, arguments: &[&str]) -> Vec<Value> {
+        let printed = self.run(&[arguments, &["--json"]].concat());
+        let lines = printed.text().lines();
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// An image of one layer, pushed without a client.
+struct Pushed {
+    digest: String,
+    /// Bytes of the manifest, its config and its layer.
+    size: usize,
+}
+
+impl Pushed {
+    fn to(server: &Server, repository: &str, tag: &str, seed: u64) -> Self {
+        let layer = Layer::new(seed, 10_000 + usize::try_from(seed).unwrap());
+        let config = json!({"architecture": "amd64", "os": "linux", "seed": seed}).to_string();
+        let (of_config, of_layer) = (
+            descriptor(OCI_CONFIG, config.as_bytes()),
+            descriptor(OCI_LAYER, &layer.blob),
+        );
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": of_config,
+            "layers": [of_layer],
+        })
+        .to_string();
+        server.push_blob(repository, &digest_of(&of_config).to_string(), config.as_bytes());
+        server.push_blob(repository, &digest_of(&of_layer).to_string(), &layer.blob);
+        server.push_manifest(repository, tag, OCI_MANIFEST, manifest.as_bytes());
+        Self {
+            digest: digest_of(&descriptor(OCI_MANIFEST, manifest.as_bytes())).to_string(),
+            size: manifest.len() + config.len() + layer.blob.len(),
+        }
+    }
+}

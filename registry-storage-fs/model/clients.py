@@ -208,14 +208,26 @@ class Clients:
     def acknowledge(self, s, i, client, op):
         return self.to(s, i, self.at(client, op.yes), acked=s.acked | self.g.bit[f"R{op.r}{op.d}"])
 
+    def is_tag_locked(self, s, i, r, tag):
+        """True if another client has moved or deleted a tag, and this is not durable yet."""
+        for j, other in enumerate(s.clients):
+            if j == i or other.op is None:
+                continue
+            op = self.programs[j][0][other.op]
+            locked = ""
+            if op.kind in ("put", "restore") and other.step >= 5 and other.step % 2:
+                locked = op.tags[(other.step - 5) // 2]
+            elif op.kind == "delete tag" and other.step == 1:
+                locked = op.tags
+            if (op.r, locked) == (r, tag):
+                return True
+        return False
+
     def move_tag(self, s, i, client, op, exclusive):
         g = self.g
         tag = op.tags[(client.step - 4) // 2]
-        for j, other in enumerate(s.clients):
-            if j != i and other.op is not None and other.step >= 5 and other.step % 2:
-                there = self.programs[j][0][other.op]
-                if there.kind in ("put", "restore") and (there.r, there.tags[(other.step - 5) // 2]) == (op.r, tag):
-                    return
+        if self.is_tag_locked(s, i, op.r, tag):
+            return
         slot = g.slots[op.r, tag]
         left = [m for m, b in slot if s.disk & b and m != op.d]
         held = self.keys(*left) if self.v["old_target"] else 0
@@ -272,6 +284,8 @@ class Clients:
         if client.step == 1:
             durable = s.durable & ~sum(b for _, b in slot) | s.disk & sum(b for _, b in slot)
             yield "DELETE tag: durable, 202", self.to(s, i, Client(), durable=durable), None
+            return
+        if self.is_tag_locked(s, i, op.r, op.tags):
             return
         target = [(m, b) for m, b in slot if s.disk & b]
         if not target:

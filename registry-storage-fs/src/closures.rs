@@ -262,6 +262,31 @@ mod tests {
         assert_eq!(missing(&refused), [*child.digest()]);
     }
 
+    /// A blob below a child may have been stored without a sync. The client that finds the child does not push it again.
+    #[tokio::test]
+    async fn all_below_an_index_is_durable_before_the_index_is_visible() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = relaxed(root.path());
+        let layers = layer(&storage, 10).await;
+        let child = image(&[&layers]);
+        put(&storage, &child, &[&layers]).await.unwrap();
+        drop(storage);
+        let storage = FsStorage::open(root.path()).unwrap();
+
+        put(&storage, &index(&[&needed(&child)]), &[&needed(&child)])
+            .await
+            .unwrap();
+
+        let store = storage.store();
+        let layout = &store.layout;
+        for path in [
+            layout.blob(&layers.digest),
+            layout.layer(&name("a"), &layers.digest),
+        ] {
+            assert!(store.disk.is_durable(&path), "{path:?}");
+        }
+    }
+
     #[tokio::test]
     async fn what_may_be_elsewhere_is_not_missing() {
         let root = tempfile::tempdir().unwrap();

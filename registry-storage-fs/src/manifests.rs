@@ -210,7 +210,7 @@ impl Store {
         if !section.blocked().is_empty() {
             return Ok(false);
         }
-        self.ensure_durable(repository, &put.needs)?;
+        self.ensure_durable(repository, &put.needs, closure)?;
 
         outcome.created |= self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();

@@ -13,22 +13,31 @@ use registry_core::{
 use std::{collections::HashSet, path::PathBuf};
 
 impl Store {
-    /// Makes everything that a manifest refers to durable, before the manifest becomes visible. Whoever stored it may
-    /// not have synced it yet, and a client that finds it does not push it again.
-    pub(crate) fn ensure_durable(&self, repository: &RepositoryName, needs: &[Needed]) -> Result<()> {
+    /// Makes everything that a manifest refers to durable, before the manifest becomes visible, with what was read of
+    /// its closure. Whoever stored it may not have synced it yet, and a client that finds it does not push it again.
+    pub(crate) fn ensure_durable(
+        &self,
+        repository: &RepositoryName,
+        needs: &[Needed],
+        closure: &Closure,
+    ) -> Result<()> {
         let mut changes = self.disk.changes();
-        for needed in needs {
-            let blob = self.layout.blob(&needed.digest);
-            let links = self.links_of(repository, &needed.into());
+        let mut seen = HashSet::new();
+        let items = needs.iter().map(Item::from).chain(closure.items.iter().copied());
+        for item in items {
+            let Item { digest, need } = item;
+            if !seen.insert((digest, need.admits_blob(), need.admits_manifest())) {
+                continue;
+            }
+            let blob = self.layout.blob(&digest);
+            let links = self.links_of(repository, &item);
             if self.disk.is_durable(&blob) && links.iter().any(|link| self.disk.is_durable(link)) {
                 continue;
             }
             for link in links {
                 changes.ensure_durable(&link)?;
                 match links::read(&link)? {
-                    Some(target) if target != needed.digest => {
-                        changes.ensure_durable(&self.layout.blob(&target))?
-                    }
+                    Some(target) if target != digest => changes.ensure_durable(&self.layout.blob(&target))?,
                     _ => changes.ensure_durable(&blob)?,
                 }
             }

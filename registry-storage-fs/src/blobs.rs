@@ -8,6 +8,7 @@ use crate::{
     links,
     read::FileBody,
     runtime::runtime,
+    sections::Section,
     store::Store,
     stored_file,
 };
@@ -34,12 +35,47 @@ impl Store {
         let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
             return Ok(None);
         };
-        let found = self.stored(&target)?;
-        // Only the owner removes the entry at a deletion.
-        if found.is_some() && self.is_owned() {
-            self.holders.add(digest, repository);
+        Ok(self.stored(&target)?.map(|found| known_as(digest, &found)))
+    }
+
+    /// Does the same for a pusher, who is promised that the blob stays.
+    pub(crate) fn promised_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobInfo>> {
+        if !self.is_owned() {
+            // The owner does not see promises of other processes, which refuse to write.
+            return self.blob(repository, digest);
         }
-        Ok(found.map(|found| known_as(digest, &found)))
+        self.in_section(vec![self.digest_locks.key(digest)], |section| {
+            let held = self.promise_held(section, repository, digest)?;
+            Ok(held.map(|(_, found)| found))
+        })
+    }
+
+    /// Finds a blob, and promises it. Returns it with the digest that it is stored under, or `None` also if the section
+    /// is blocked.
+    pub(crate) fn promise_held(
+        &self,
+        section: &mut Section<'_>,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<(Digest, BlobInfo)>> {
+        let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
+            return Ok(None);
+        };
+        if target != *digest && !section.add(&target) {
+            return Ok(None);
+        }
+        let Some(found) = self.stored(&target)? else {
+            return Ok(None);
+        };
+        section.promise();
+        // Removed at a deletion.
+        self.holders.add(digest, repository);
+        self.pauses.reach("blob: promised");
+        Ok(Some((target, known_as(digest, &found))))
     }
 
     /// Returns the blob stored under a digest, whichever repository holds it.
@@ -106,34 +142,43 @@ impl Store {
         to: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<BlobInfo>> {
-        let Some(target) = links::read(&self.layout.layer(from, digest))? else {
-            return Ok(None);
-        };
-        let Some(found) = self.stored(&target)? else {
-            return Ok(None);
-        };
-        let mut changes = self.disk.changes();
-        // The push of the data may be in progress, and its name not durable yet.
-        changes.ensure_durable(&self.layout.blob(&target))?;
-        let link = self.layout.layer(to, digest);
-        self.place(digest, &link, || {
-            changes.ensure(&link, target.to_string().as_bytes())
-        })?;
-        changes.settle()?;
-        self.holders.add(digest, to);
-        Ok(Some(known_as(digest, &found)))
+        let keys = vec![self.digest_locks.key(digest), self.digest_locks.repository(to)];
+        self.in_section(keys, |section| {
+            let Some((target, found)) = self.promise_held(section, from, digest)? else {
+                return Ok(None);
+            };
+            let mut changes = self.disk.changes();
+            // The push of the data may be in progress, and its name not durable yet.
+            changes.ensure_durable(&self.layout.blob(&target))?;
+            let link = self.layout.layer(to, digest);
+            self.place(digest, &link, || {
+                changes.ensure(&link, target.to_string().as_bytes())
+            })?;
+            self.pauses.reach("mount: linked");
+            changes.settle()?;
+            self.holders.add(digest, to);
+            Ok(Some(found))
+        })
     }
 
     pub(crate) fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        let held = self.blob(repository, digest)?.is_some();
-        let mut changes = self.disk.changes();
         let link = self.layout.layer(repository, digest);
+        let target = links::read(&link)?;
+        let held = match &target {
+            Some(target) => self.stored(target)?.is_some(),
+            None => false,
+        };
+        let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
-        self.whole_closures.removed();
+        self.known_closures.removed();
         changes.settle()?;
         self.holders.remove(digest, repository);
+        let named = [Some(*digest), target].into_iter().flatten();
+        self.collecting
+            .release(named.map(|digest| self.digest_locks.key(&digest)));
         Ok(held)
     }
+
     /// Returns the blob of a file; `None` if the file cannot be it, which is logged once. It is not a regular file, or
     /// it is empty for a digest of other content, as after a power loss without a sync.
     fn whole(&self, target: &Digest, metadata: &Metadata, path: &Path) -> Option<BlobInfo> {

@@ -9,7 +9,7 @@ use registry_core::{
     manifest::{Child, Manifest},
     storage::{Need, Needed, Result, StoredManifest},
 };
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 /// Content that a manifest names, of any size.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +44,22 @@ pub(crate) struct Closure {
     is_known: bool,
 }
 
+/// Manifests below which nothing is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    None,
+    /// Closures that are known to be complete.
+    Whole,
+    /// Closures of which it is known what they consist of.
+    Known,
+}
+
 /// A walk through the manifests below some needed content.
 struct Walk<'a> {
     store: &'a Store,
     repository: &'a RepositoryName,
     closure: Closure,
-    /// False if all of it has to be read.
-    trusts: bool,
+    trust: Trust,
     visited: HashSet<Digest>,
     unread: Vec<Digest>,
 }
@@ -63,44 +72,65 @@ impl Store {
         needs: &[Needed],
         trusts: bool,
     ) -> Result<Closure> {
-        let mut walk = Walk {
-            store: self,
+        let trust = if trusts { Trust::Whole } else { Trust::None };
+        let mut walk = Walk::new(self, repository, trust);
+        for needed in needs.iter().filter(|needed| needed.need.admits_manifest()) {
+            walk.visit(needed.digest);
+        }
+        walk.finish()
+    }
+
+    /// Returns the keys of what a manifest names, and of what is known to be below that. Reads nothing.
+    pub(crate) fn closure_keys(&self, repository: &RepositoryName, stored: &StoredManifest) -> Arc<[Key]> {
+        if let Some(known) = self.known_closures.keys(repository, &stored.digest) {
+            return known;
+        }
+        let mut walk = Walk::new(self, repository, Trust::Known);
+        walk.add(stored);
+        let keys = &walk.closure.keys;
+        if walk.unread.is_empty() {
+            self.known_closures
+                .remember(repository, &stored.digest, keys, None);
+        }
+        walk.closure.keys.into()
+    }
+
+    /// Returns true if nothing was removed since that could belong to the parts that are known to be complete.
+    pub(crate) fn is_current(&self, closure: &Closure) -> bool {
+        !closure.is_known || self.known_closures.removals() == closure.began
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(store: &'a Store, repository: &'a RepositoryName, trust: Trust) -> Self {
+        Self {
+            store,
             repository,
             closure: Closure {
                 keys: Vec::new(),
                 items: Vec::new(),
                 images: Vec::new(),
                 lost: Vec::new(),
-                began: self.whole_closures.removals(),
+                began: store.known_closures.removals(),
                 is_known: false,
             },
-            trusts,
+            trust,
             visited: HashSet::new(),
             unread: Vec::new(),
-        };
-        for needed in needs.iter().filter(|needed| needed.need.admits_manifest()) {
-            walk.visit(needed.digest);
         }
-        while let Some(digest) = walk.unread.pop() {
-            self.require_open()?;
-            walk.read(&digest)?;
-        }
-        Ok(walk.closure)
     }
 
-    /// Returns true if nothing was removed since that could belong to the parts that are known to be complete.
-    pub(crate) fn is_current(&self, closure: &Closure) -> bool {
-        !closure.is_known || self.whole_closures.removals() == closure.began
-    }
-}
-
-impl Walk<'_> {
     fn visit(&mut self, digest: Digest) {
         if !self.visited.insert(digest) {
             return;
         }
-        let known = self.store.whole_closures.keys(self.repository, &digest);
-        match known.filter(|_| self.trusts) {
+        let known = &self.store.known_closures;
+        let keys = match self.trust {
+            Trust::None => None,
+            Trust::Whole => known.whole(self.repository, &digest),
+            Trust::Known => known.keys(self.repository, &digest),
+        };
+        match keys {
             Some(keys) => {
                 self.closure.keys.extend(keys.iter());
                 self.closure.is_known = true;
@@ -109,22 +139,31 @@ impl Walk<'_> {
         }
     }
 
-    fn read(&mut self, digest: &Digest) -> Result<()> {
-        let link = self.store.layout.revision(self.repository, digest);
-        if links::read(&link)?.is_none() {
-            // A blob, or absent.
-            return Ok(());
+    /// Reads all that was visited, and what is below it.
+    fn finish(mut self) -> Result<Closure> {
+        while let Some(digest) = self.unread.pop() {
+            self.store.require_open()?;
+            let link = self.store.layout.revision(self.repository, &digest);
+            if links::read(&link)?.is_none() {
+                // A blob, or absent.
+                continue;
+            }
+            match self.store.revision(self.repository, &digest)? {
+                Some(stored) => self.add(&stored),
+                None => self.closure.lost.push(digest),
+            }
         }
-        let Some(stored) = self.store.revision(self.repository, digest)? else {
-            self.closure.lost.push(*digest);
-            return Ok(());
-        };
-        let items = named_by(&stored);
+        Ok(self.closure)
+    }
+
+    /// Adds what a manifest names.
+    fn add(&mut self, stored: &StoredManifest) {
+        let items = named_by(stored);
         let key = |item: &Item| self.store.digest_locks.key(&item.digest);
         let keys: Vec<Key> = items.iter().map(key).collect();
         self.closure.keys.extend(&keys);
         if !items.iter().any(|item| item.need.admits_manifest()) {
-            self.closure.images.push((*digest, keys));
+            self.closure.images.push((stored.digest, keys));
         }
         for item in items {
             self.closure.items.push(item);
@@ -132,7 +171,6 @@ impl Walk<'_> {
                 self.visit(item.digest);
             }
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,8 @@
 //! Nothing here deadlocks: the stripes of one call are locked in order, each once, and a thread that holds some locks
 //! more without waiting, or not at all. A lock is held by the closure that does the work, never by a future.
 
-use registry_core::Digest;
+use crate::seams::Waits;
+use registry_core::{Digest, RepositoryName};
 use std::{
     fmt,
     hash::{BuildHasher as _, RandomState},
@@ -16,11 +17,20 @@ use std::{
 /// Number of stripes: few enough to be locked one after the other, and many more than threads that hold one.
 const STRIPES: u64 = 4096;
 
-/// Number of a digest, which selects its stripe. Two digests may have the same number.
+/// Number of a digest or a repository, which selects its stripe. Two of them may have the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key(u64);
 
 impl Key {
+    #[cfg(test)]
+    pub(crate) const fn of(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
     fn stripe(self) -> usize {
         usize::try_from(self.0 % STRIPES).unwrap_or_default()
     }
@@ -30,6 +40,7 @@ pub(crate) struct DigestLocks {
     stripes: Box<[RwLock<()>]>,
     /// Random, so that no client can choose digests of the same stripe.
     hasher: RandomState,
+    waits: Waits,
 }
 
 /// Locks in shared mode.
@@ -49,6 +60,7 @@ impl Default for DigestLocks {
         Self {
             stripes: (0..STRIPES).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
+            waits: Waits::default(),
         }
     }
 }
@@ -58,10 +70,15 @@ impl DigestLocks {
         Key(self.hasher.hash_one(digest.as_bytes()))
     }
 
+    /// Returns the key of a repository, which protects its directories.
+    pub(crate) fn repository(&self, name: &RepositoryName) -> Key {
+        Key(self.hasher.hash_one(name.as_str()))
+    }
+
     /// Waits for locks in shared mode. The caller holds no others.
     pub(crate) fn shared(&self, keys: impl IntoIterator<Item = Key>) -> SharedLocks<'_> {
         let stripes = in_order(keys).into_iter();
-        let held = stripes.filter_map(|stripe| Some((stripe, read(self.stripes.get(stripe)?))));
+        let held = stripes.filter_map(|stripe| Some((stripe, self.read(self.stripes.get(stripe)?))));
         SharedLocks {
             locks: self,
             held: held.collect(),
@@ -71,19 +88,52 @@ impl DigestLocks {
     /// Waits for locks in exclusive mode. The caller holds no others.
     pub(crate) fn exclusive(&self, keys: impl IntoIterator<Item = Key>) -> ExclusiveLocks<'_> {
         let stripes = in_order(keys).into_iter();
-        let held = stripes.filter_map(|stripe| Some(write(self.stripes.get(stripe)?)));
+        let held = stripes.filter_map(|stripe| Some(self.write(self.stripes.get(stripe)?)));
         ExclusiveLocks {
             _held: held.collect(),
         }
     }
-}
 
-fn read(stripe: &RwLock<()>) -> RwLockReadGuard<'_, ()> {
-    stripe.read().unwrap_or_else(PoisonError::into_inner)
-}
+    /// Takes locks in exclusive mode; `None` if a thread holds one of them.
+    pub(crate) fn try_exclusive(&self, keys: impl IntoIterator<Item = Key>) -> Option<ExclusiveLocks<'_>> {
+        let stripes = in_order(keys).into_iter();
+        let held = stripes.map(|stripe| match self.stripes.get(stripe)?.try_write() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let held: Option<Vec<_>> = held.collect();
+        held.map(|held| ExclusiveLocks { _held: held })
+    }
 
-fn write(stripe: &RwLock<()>) -> RwLockWriteGuard<'_, ()> {
-    stripe.write().unwrap_or_else(PoisonError::into_inner)
+    fn read<'a>(&self, stripe: &'a RwLock<()>) -> RwLockReadGuard<'a, ()> {
+        if let Ok(guard) = stripe.try_read() {
+            return guard;
+        }
+        let _waiting = self.waits.begin();
+        stripe.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write<'a>(&self, stripe: &'a RwLock<()>) -> RwLockWriteGuard<'a, ()> {
+        if let Ok(guard) = stripe.try_write() {
+            return guard;
+        }
+        let _waiting = self.waits.begin();
+        stripe.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns true if a thread waits.
+    #[cfg(test)]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waits.any()
+    }
+
+    /// Waits until every lock that is held now was released once. No more than one stripe is locked at a time.
+    pub(crate) fn wait_for_holders(&self) {
+        for stripe in &self.stripes {
+            drop(self.write(stripe));
+        }
+    }
 }
 
 /// Returns the stripes of keys, each once, in the order in which every thread locks them.
@@ -163,10 +213,19 @@ mod tests {
         assert!(relying.try_add(same) && relying.try_add(other));
         drop(relying);
 
-        let removing = locks.exclusive([first]);
-        assert!(!is_free(first) && !is_free(same) && is_free(other));
-        drop(removing);
-        assert!(is_free(first));
+        for waits in [true, false] {
+            let removing = match waits {
+                true => locks.exclusive([first]),
+                false => locks.try_exclusive([first, same]).unwrap(),
+            };
+            assert!(!is_free(first) && !is_free(same) && is_free(other));
+            assert!(locks.try_exclusive([other, same]).is_none());
+            drop(removing);
+            assert!(is_free(first));
+        }
+        let relying = locks.shared([same]);
+        assert!(locks.try_exclusive([first]).is_none() && locks.try_exclusive([other]).is_some());
+        drop(relying);
     }
 
     /// Each waits only for stripes that are higher than all it holds.
@@ -194,5 +253,24 @@ mod tests {
             }
         });
         assert_eq!(ends.try_iter().count(), 8);
+    }
+
+    #[test]
+    fn whoever_waits_for_the_holders_waits_for_all_of_them() {
+        let locks = DigestLocks::default();
+        let (first, _, other) = colliding(&locks);
+        let (relying, removing) = (locks.shared([first]), locks.exclusive([other]));
+        let (done, ends) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                locks.wait_for_holders();
+                done.send(()).unwrap();
+            });
+            assert!(ends.try_recv().is_err());
+            drop(relying);
+            assert!(ends.try_recv().is_err());
+            drop(removing);
+            ends.recv().unwrap();
+        });
     }
 }

@@ -81,6 +81,12 @@ impl Directories {
         }
     }
 
+    /// Forgets an empty directory that no running operation can be about to remember. The caller holds the lock of its
+    /// digest exclusively.
+    pub(crate) fn forget_alone(&self, directory: &Path) {
+        self.memory().known.remove(directory);
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -72,6 +72,14 @@ impl Files {
         }
     }
 
+    /// Forgets a file that no running operation can be about to remember, so that all others may be remembered
+    /// meanwhile. The caller holds the lock of its digest exclusively.
+    pub(crate) fn forget_alone(&self, path: &Path) {
+        let mut memory = self.memory();
+        let number = memory.number(path);
+        memory.known.remove(&number);
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -68,6 +68,11 @@ impl Layout {
         self.session_records().join(id.to_string())
     }
 
+    /// File with what a collection has to know of the past.
+    pub(crate) fn collect_state(&self) -> PathBuf {
+        self.top.join("_collect/state")
+    }
+
     /// Directory of data derived from the repositories. Other programs do not know it.
     pub(crate) fn index(&self) -> PathBuf {
         self.top.join("_index")
@@ -143,7 +148,11 @@ impl Layout {
     }
 
     pub(crate) fn media_types(&self, name: &RepositoryName, algorithm: Algorithm) -> PathBuf {
-        self.manifests(name).join("media-types").join(algorithm.as_str())
+        self.all_media_types(name).join(algorithm.as_str())
+    }
+
+    pub(crate) fn all_media_types(&self, name: &RepositoryName) -> PathBuf {
+        self.manifests(name).join("media-types")
     }
 
     pub(crate) fn tags(&self, name: &RepositoryName) -> PathBuf {

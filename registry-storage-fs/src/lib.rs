@@ -79,6 +79,7 @@
 //! + _sessions/<id>                                            the repository of an open session; derived
 //! + _owner                                                    locked by the owner; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
+//! + _collect/state                                            who created the directory; counts of the last collection
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
 //! + _index/_owner                                             locked while its process maintains that index
 //! ```
@@ -98,6 +99,8 @@
 //!   first one with content or another upload.
 //! - Content with another digest than its name counts as absent as soon as that is found, and can be pushed again. It
 //!   moves to `_quarantine`. A disk error moves nothing.
+//! - A collection removes nothing that a client was promised since it began: by a successful request for a blob or a
+//!   manifest, an upload, a mount or a put. A manifest is durably gone before what it names is removed.
 //! - Nothing is written to a directory that was put in the place of the opened one. All writes are refused until the
 //!   opened one is back.
 //! - A system error is never "not found". Lists for readers leave out an unreadable repository; lists for inspection
@@ -114,6 +117,7 @@ mod blobs;
 mod builds;
 mod changes;
 mod closures;
+mod collect;
 mod condition;
 mod digest_locks;
 mod directories;
@@ -125,6 +129,7 @@ mod faults;
 mod health;
 mod holders;
 mod inspect;
+mod known_closures;
 mod known_manifests;
 mod known_uploads;
 mod layout;
@@ -171,7 +176,6 @@ mod tags;
 mod time;
 mod uploads;
 mod walk;
-mod whole_closures;
 mod write_back;
 
 pub use self::{

@@ -1,5 +1,6 @@
 //! [`KeyedLocks`]: one lock per key. [`Slots`]: a limit of concurrent operations.
 
+use crate::seams::Waits;
 use std::{
     collections::HashSet,
     fmt,
@@ -15,6 +16,7 @@ pub(crate) struct KeyedLocks<K> {
 struct Shared<K> {
     held: Mutex<HashSet<K>>,
     freed: Condvar,
+    waits: Waits,
 }
 
 /// A held lock. It is an owned value that moves into the closure that does the work: dropping the future that waits
@@ -30,6 +32,7 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
             shared: Arc::new(Shared {
                 held: Mutex::new(HashSet::new()),
                 freed: Condvar::new(),
+                waits: Waits::default(),
             }),
         }
     }
@@ -37,6 +40,7 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
     /// Waits for the lock. To be called only on the blocking pool.
     pub(crate) fn lock(&self, key: K) -> Held<K> {
         let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let _waiting = held.contains(&key).then(|| self.shared.waits.begin());
         let mut held = self
             .shared
             .freed
@@ -50,6 +54,12 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
     pub(crate) fn try_lock(&self, key: K) -> Option<Held<K>> {
         let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(key.clone()).then(|| self.held(key))
+    }
+
+    /// Returns true if a thread waits.
+    #[cfg(test)]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.shared.waits.any()
     }
 
     fn held(&self, key: K) -> Held<K> {

@@ -55,6 +55,9 @@ impl Store {
         reference: &Reference,
     ) -> Result<Option<StoredManifest>> {
         let digest = match reference {
+            Reference::Digest(digest) if self.is_owned() => {
+                return self.promised_manifest(repository, digest);
+            }
             Reference::Digest(digest) => *digest,
             Reference::Tag(tag) => match links::read(&self.layout.tag(repository, tag).current())? {
                 Some(digest) => digest,
@@ -62,6 +65,26 @@ impl Store {
             },
         };
         self.revision(repository, &digest)
+    }
+
+    /// Returns a manifest to a client, which may be a pusher who does not push then what is below it.
+    ///
+    /// What is known to be below is touched, too. It needs no locks of its own: nothing that a manifest refers to is
+    /// removed before that.
+    fn promised_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredManifest>> {
+        let section = self.section([self.digest_locks.key(digest)]);
+        let found = self.revision(repository, digest)?;
+        if let Some(found) = &found {
+            section.promise();
+            self.collecting
+                .touch(self.closure_keys(repository, found).iter().copied());
+            self.pauses.reach("manifest: promised");
+        }
+        Ok(found)
     }
 
     pub(crate) fn revision(
@@ -171,6 +194,7 @@ impl Store {
         let digest = *put.manifest.digest();
         let named = put.needs.iter().map(|needed| &needed.digest).chain([&digest]);
         let mut keys: Vec<Key> = named.map(|named| self.digest_locks.key(named)).collect();
+        keys.push(self.digest_locks.repository(repository));
         put.tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         let mut moves: VecDeque<TagMove> = put.tags.drain(..).collect();
         let mut outcome = PutOutcome::of_manifest(false);
@@ -207,9 +231,11 @@ impl Store {
         // Two puts of the same manifest may state different media types.
         let _lock = self.manifests.lock((repository.clone(), digest));
         outcome.wrong_sizes = self.check_needs(section, repository, &put.needs, closure, put.sizes)?;
-        if !section.blocked().is_empty() {
+        if section.is_blocked() {
             return Ok(false);
         }
+        section.promise();
+        self.pauses.reach("put manifest: promised");
         self.ensure_durable(repository, &put.needs, closure)?;
 
         outcome.created |= self.manifest_info(repository, &digest)?.is_none();
@@ -243,12 +269,13 @@ impl Store {
             // Before the push is acknowledged.
             self.bare.appear(&self.layout.manifests(repository));
         }
+        self.pauses.reach("put manifest: linked");
         // Before a tag moves: otherwise a tag could point at a manifest that a power loss removes.
         changes.settle()?;
-        let whole = &self.whole_closures;
-        whole.remember(repository, &digest, section.keys(), closure.began);
+        let known = &self.known_closures;
+        known.remember(repository, &digest, section.keys(), Some(closure.began));
         for (image, keys) in &closure.images {
-            whole.remember(repository, image, keys, closure.began);
+            known.remember(repository, image, keys, Some(closure.began));
         }
         Ok(true)
     }
@@ -265,6 +292,7 @@ impl Store {
         if links::read(&self.layout.revision(repository, digest))?.is_none() {
             return Ok(None);
         }
+        self.pauses.reach("delete manifest: locked");
         let mut gone = Vec::new();
         for tag in tags.candidates(digest) {
             match self.remove_tag(repository, &tag, TagExpect::Is(*digest), |_| true) {
@@ -274,17 +302,25 @@ impl Store {
             }
         }
         // The entry of an unreadable manifest stays, and has no effect.
-        let entry = self.revision(repository, digest).ok().flatten();
-        let entry = entry.as_ref().and_then(Entry::of);
+        let stored = self.revision(repository, digest).ok().flatten();
+        let entry = stored.as_ref().and_then(Entry::of);
         let link = self.layout.revision(repository, digest);
         let mut changes = self.disk.changes();
         changes.remove(&link)?;
-        self.whole_closures.removed();
+        self.pauses.reach("delete manifest: link removed");
+        self.known_closures.removed();
         let media_type = self.layout.media_type(repository, digest);
         self.place(digest, &media_type, || changes.remove(&media_type))?;
         changes.settle()?;
         if let Some(entry) = entry {
             self.referrer_index().remove(repository, &entry);
+        }
+        self.collecting.manifest_deleted();
+        match &stored {
+            Some(stored) => self.release_removed(repository, stored),
+            None => {
+                self.collecting.release([self.digest_locks.key(digest)]);
+            }
         }
         Ok(Some(gone))
     }

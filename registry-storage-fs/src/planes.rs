@@ -6,10 +6,10 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Deletion, Document, HeldBlob, HeldManifest, Listing, Mount, NewUpload,
-        Page, PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageExpire,
-        StorageHealth, StorageInspect, StorageRepair, StorageWrite, StoredManifest, TagExpect, UploadBody,
-        UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Census, Deletion, Document, Due, HeldBlob, HeldManifest, Listing,
+        Mount, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Reclaimed, Referring, Result, Run, Seen,
+        Storage, StorageCollect, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageWrite,
+        StoredManifest, TagExpect, Terms, UploadBody, UploadState, Verified, Victim, Waiting,
     },
 };
 use std::sync::Arc;
@@ -47,7 +47,8 @@ impl Storage for FsStorage {
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.blocking(move |store| store.blob(&repository, &digest)).await
+        self.blocking(move |store| store.promised_blob(&repository, &digest))
+            .await
     }
 
     async fn open_blob(
@@ -116,6 +117,10 @@ impl Storage for FsStorage {
 
     fn expire(&self) -> Option<&dyn StorageExpire> {
         self.store().is_owned().then_some(self as &dyn StorageExpire)
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.store().is_owned().then_some(self as &dyn StorageCollect)
     }
 
     fn repair(&self) -> Option<&dyn StorageRepair> {
@@ -306,5 +311,33 @@ impl StorageExpire for FsStorage {
         let (repository, seen) = (repository.clone(), seen.clone());
         self.writing(move |store| store.expire_upload(&repository, &seen))
             .await
+    }
+}
+
+#[async_trait]
+impl StorageCollect for FsStorage {
+    fn is_own(&self) -> bool {
+        self.is_own_directory()
+    }
+
+    async fn begin(&self, terms: Terms) -> Result<Run> {
+        self.begin_run(terms).await
+    }
+
+    async fn due(&self, terms: &Terms, victims: &[Victim]) -> Result<Vec<Due>> {
+        self.preview(terms, victims).await
+    }
+
+    async fn condemn(&self, run: &Run, _: &[Victim]) -> Result<Waiting> {
+        self.require_run(run)?;
+        Ok(Waiting::Ready)
+    }
+
+    async fn reclaim(&self, run: &Run, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
+        self.reclaim_items(run, victims).await
+    }
+
+    async fn end(&self, run: Run, seen: Census) -> Result<()> {
+        self.end_run(run, seen).await
     }
 }

@@ -213,7 +213,7 @@ impl Store {
             let _ = fs::remove_dir(&place.directory);
         }
         moved?;
-        self.whole_closures.removed();
+        self.known_closures.removed();
         tracing::error!(
             %digest,
             path = %path.display(),

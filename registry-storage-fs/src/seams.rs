@@ -1,10 +1,11 @@
-//! Test hooks: counters of listed directories, their entries and opened files, and points at which a test intervenes.
+//! Test hooks: counters of listed directories, their entries and opened files, points at which a test intervenes, and
+//! threads that wait for a lock.
 //! Tests assert these counts instead of times.
 //!
-//! Without `cfg(test)` both do nothing.
+//! Without `cfg(test)` all of them do nothing.
 
 #[cfg(test)]
-pub(crate) use self::counted::{Listed, Pauses, entries, listed, opened, watch};
+pub(crate) use self::counted::{Listed, Pauses, Waits, entries, listed, opened, watch};
 
 #[cfg(not(test))]
 mod uncounted {
@@ -30,10 +31,23 @@ mod uncounted {
         )]
         pub(crate) const fn reach(&self, _: &'static str) {}
     }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Waits(());
+
+    pub(crate) struct Waiting(());
+
+    impl Waits {
+        /// Records that a thread waits until the returned value is dropped.
+        #[expect(clippy::unused_self, reason = "the same call as in tests, where it counts")]
+        pub(crate) const fn begin(&self) -> Waiting {
+            Waiting(())
+        }
+    }
 }
 
 #[cfg(not(test))]
-pub(crate) use self::uncounted::{Pauses, entries, listed, opened};
+pub(crate) use self::uncounted::{Pauses, Waits, entries, listed, opened};
 
 #[cfg(test)]
 mod counted {
@@ -41,7 +55,10 @@ mod counted {
         collections::{BTreeMap, HashMap},
         fmt,
         path::{Path, PathBuf},
-        sync::{Mutex, MutexGuard, PoisonError},
+        sync::{
+            Mutex, MutexGuard, PoisonError,
+            atomic::{AtomicUsize, Ordering},
+        },
     };
 
     /// Costs below each watched root.
@@ -131,6 +148,29 @@ mod counted {
             if let Some(act) = act {
                 act();
             }
+        }
+    }
+
+    /// Number of threads that wait for a lock.
+    #[derive(Debug, Default)]
+    pub(crate) struct Waits(AtomicUsize);
+
+    pub(crate) struct Waiting<'a>(&'a Waits);
+
+    impl Waits {
+        pub(crate) fn begin(&self) -> Waiting<'_> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Waiting(self)
+        }
+
+        pub(crate) fn any(&self) -> bool {
+            self.0.load(Ordering::SeqCst) > 0
+        }
+    }
+
+    impl Drop for Waiting<'_> {
+        fn drop(&mut self) {
+            self.0.0.fetch_sub(1, Ordering::SeqCst);
         }
     }
 

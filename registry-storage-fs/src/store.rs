@@ -3,9 +3,11 @@
 use crate::{
     bare::BareDirectories,
     builds::{self, Builds, Share},
+    collect::collecting::Collecting,
     digest_locks::DigestLocks,
     disk::Disk,
     holders::Holders,
+    known_closures::KnownClosures,
     known_manifests::{KnownManifests, Scanned},
     known_uploads::OpenUploads,
     layout::Layout,
@@ -19,7 +21,6 @@ use crate::{
     runtime::{joined, runtime},
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
-    whole_closures::WholeClosures,
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
@@ -69,6 +70,10 @@ impl Drop for OpenHandle {
 impl FsStorage {
     /// Returns a storage in a directory, for reading only if `owner` is `None`.
     pub(crate) fn new(layout: Layout, disk: Disk, min_free: u64, owner: Option<Owner>) -> Self {
+        let collecting = match owner {
+            Some(_) => Collecting::open(&layout, &disk),
+            None => Collecting::none(),
+        };
         let turns = builds::turns();
         let closed = Arc::<AtomicBool>::default();
         Self {
@@ -85,7 +90,8 @@ impl FsStorage {
                 boot: boot_id(),
                 uploads: KeyedLocks::new(),
                 digest_locks: DigestLocks::default(),
-                whole_closures: WholeClosures::default(),
+                known_closures: KnownClosures::default(),
+                collecting: Arc::new(collecting),
                 manifests: KeyedLocks::new(),
                 blobs: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
@@ -237,7 +243,8 @@ pub(crate) struct Store {
     pub(crate) bare: BareDirectories,
     /// Taken before all other locks but `uploads`.
     pub(crate) digest_locks: DigestLocks,
-    pub(crate) whole_closures: WholeClosures,
+    pub(crate) known_closures: KnownClosures,
+    pub(crate) collecting: Arc<Collecting>,
     /// Taken before `tags` if both are needed.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
@@ -276,6 +283,15 @@ impl Store {
             disk: &self.disk,
             owner: self.owner.as_ref().map(|owner| &owner.index),
         }
+    }
+
+    /// Returns true if a thread waits for a lock of content.
+    #[cfg(test)]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.digest_locks.is_waited_for()
+            || self.manifests.is_waited_for()
+            || self.tags.is_waited_for()
+            || self.blobs.is_waited_for()
     }
 
     /// Fails once the storage is closed, which ends long work.

@@ -51,13 +51,17 @@ impl Store {
         let previous = links::read(&paths.current())?;
         admit(tag, previous, expect)?;
         // If the power fails before the move is durable, the tag points at this manifest again.
-        if previous.is_some_and(|previous| !section.add(&previous)) {
+        if previous.is_some_and(|previous| !section.keep(&previous)) {
             return Ok(None);
         }
         let pointed = self.point_tag(&paths, previous, to);
+        self.pauses.reach("tag: moved");
         // After a failure the tag may point at either manifest, so it is a candidate of both.
         let from = previous.as_ref().filter(|_| pointed.is_ok());
         self.tag_index.moved(repository, tag, from, Some(to));
+        if let Some(left) = from.filter(|from| *from != to) {
+            self.release_manifest(repository, left);
+        }
         pointed.map(|()| Some(Moved::new(tag.clone(), previous)))
     }
 
@@ -97,16 +101,14 @@ impl Store {
         tag: &Tag,
         expect: TagExpect,
     ) -> Result<Option<Digest>> {
-        let mut keys = Vec::new();
-        loop {
+        let removed = self.in_section(Vec::new(), |section| {
             // Until the removal is durable: if the power fails before, the tag points at its manifest again.
-            let mut section = self.section(keys.iter().copied());
-            let removed = self.remove_tag(repository, tag, expect, |target| section.add(target))?;
-            match section.blocked() {
-                [] => return Ok(removed),
-                blocked => keys.extend(blocked),
-            }
+            self.remove_tag(repository, tag, expect, |target| section.keep(target))
+        })?;
+        if let Some(target) = &removed {
+            self.release_manifest(repository, target);
         }
+        Ok(removed)
     }
 
     /// Removes the tag's directory, which readers see at once. The tag stays unless its target is kept meanwhile, which
@@ -168,10 +170,18 @@ impl FsStorage {
         if has.await?.is_none() {
             return Ok(None);
         }
+        self.tag_index(repository).await.map(Some)
+    }
+
+    /// Returns the index of the tags, which is built if necessary.
+    pub(crate) async fn tag_index(&self, repository: &RepositoryName) -> Result<Arc<Lease>> {
+        if let Some(built) = self.store().tag_index.lease(repository) {
+            return Ok(Arc::new(built));
+        }
         let name = repository.clone();
         let builds = &self.store().tag_builds;
         let built = self.build(builds, repository, move |store| store.build_tag_index(&name));
-        built.await.map(Some)
+        built.await
     }
 }
 

@@ -203,33 +203,14 @@ impl Store {
         }
         let digest = *proof.digest();
         let mut claimed = match self.claim(repository, seen) {
-            // An earlier attempt succeeded, and its response was lost.
-            Err(StorageError::UploadUnknown) => {
-                let held = self.blob(repository, &digest)?;
-                let held = held.filter(|held| held.size == proof.size());
-                let held = held.ok_or(StorageError::UploadUnknown)?;
-                // Another push may be storing the blob, and not have synced it yet.
-                let mut changes = self.disk.changes();
-                changes.ensure_durable(&self.layout.layer(repository, &digest))?;
-                changes.ensure_durable(&self.layout.blob(&digest))?;
-                changes.settle()?;
-                return Ok(held);
-            }
+            Err(StorageError::UploadUnknown) => return self.commit_again(repository, proof),
             other => other?,
         };
         self.pauses.reach("commit: claimed");
         let session = &mut claimed.session;
-        let target = self.layout.blob(&digest);
-        let mut changes = self.disk.changes();
-        match session.became {
-            Some(became) if became == digest && session.offset == proof.size() => {
-                changes.ensure_durable(&target)?;
-                if self.stored(&digest)?.is_none() {
-                    // It was removed since the claim. A link to it would acknowledge bytes that are gone.
-                    self.end_upload(repository, session.directory())?;
-                    return Err(StorageError::UploadUnknown);
-                }
-            }
+        // Synced before the section, which should not last as long.
+        let data = match session.became {
+            Some(became) if became == digest && session.offset == proof.size() => None,
             // The bytes are already stored under another digest.
             Some(_) => return Err(session.conflict()),
             None => {
@@ -244,22 +225,70 @@ impl Store {
                 }
                 self.keep(session, Some(&digest))?;
                 self.sync_upload(repository, session.directory(), &file, &data)?;
-                // Replaces an existing file. These bytes are verified, and the existing ones may be damaged. Open
-                // readers keep the old file.
-                self.place_blob(&digest, |target| changes.publish(&data, target))
-                    .map_err(ended)?;
+                Some(data)
             }
+        };
+        let stored = self.publish_upload(repository, &digest, data.as_deref())?;
+        self.end_upload(repository, session.directory())?;
+        let Some(stored) = stored else {
+            return Err(StorageError::UploadUnknown);
+        };
+        self.holders.add(&digest, repository);
+        Ok(stored)
+    }
+
+    /// Makes the data of a session a blob of a repository. Without `data`, that is the blob already; returns `None` if
+    /// this was removed since. A link to it would acknowledge bytes that are gone.
+    fn publish_upload(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        data: Option<&Path>,
+    ) -> Result<Option<BlobInfo>> {
+        let section = self.section([
+            self.digest_locks.key(digest),
+            self.digest_locks.repository(repository),
+        ]);
+        section.promise();
+        let mut changes = self.disk.changes();
+        match data {
+            // Replaces an existing file. These bytes are verified, and the existing ones may be damaged. Open readers
+            // keep the old file.
+            Some(data) => self
+                .place_blob(digest, |target| changes.publish(data, target))
+                .map_err(ended)?,
+            None => changes.ensure_durable(&self.layout.blob(digest))?,
         }
+        let Some(stored) = self.stored(digest)? else {
+            return Ok(None);
+        };
+        self.pauses.reach("commit: data published");
         // Data before link: whenever the link exists, the data exists, even after a crash.
-        let link = self.layout.layer(repository, &digest);
-        self.place(&digest, &link, || {
+        let link = self.layout.layer(repository, digest);
+        self.place(digest, &link, || {
             changes.ensure(&link, digest.to_string().as_bytes())
         })?;
+        self.pauses.reach("commit: linked");
         changes.settle()?;
-        self.end_upload(repository, &session.paths.directory)?;
-        self.holders.add(&digest, repository);
-        self.stored(&digest)?
-            .ok_or_else(|| StorageError::internal(format!("{digest} was stored and is not there")))
+        Ok(Some(stored))
+    }
+
+    /// Returns the blob of an earlier attempt that succeeded, and whose response was lost.
+    fn commit_again(&self, repository: &RepositoryName, proof: &Verified) -> Result<BlobInfo> {
+        let digest = *proof.digest();
+        self.in_section(vec![self.digest_locks.key(&digest)], |section| {
+            let held = self.promise_held(section, repository, &digest)?;
+            let Some((target, held)) = held.filter(|(_, held)| held.size == proof.size()) else {
+                return Ok(None);
+            };
+            // Another push may be storing the blob, and not have synced it yet.
+            let mut changes = self.disk.changes();
+            changes.ensure_durable(&self.layout.layer(repository, &digest))?;
+            changes.ensure_durable(&self.layout.blob(&target))?;
+            changes.settle()?;
+            Ok(Some(held))
+        })?
+        .ok_or(StorageError::UploadUnknown)
     }
 
     /// Syncs the received bytes of a session; if that fails, the session ends.

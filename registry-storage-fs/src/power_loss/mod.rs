@@ -4,6 +4,8 @@
 //! directory. Three disks are made from these records. One has only the synced state. One has all names, but only
 //! synced content. The last is the disk as the process left it, as after the end of the process alone.
 
+mod collection;
+
 use crate::{
     Durability, FsStorage,
     store::Store,
@@ -37,6 +39,8 @@ struct Platter {
     /// Number of acknowledged operations.
     acknowledged: usize,
     failures: Vec<Failure>,
+    /// Paths whose syncs have no effect.
+    unsynced: Option<fn(&Path) -> bool>,
     /// An action of another operation when a directory is about to be synced, once.
     meanwhile: Option<(PathBuf, Box<dyn FnOnce() + Send>)>,
 }
@@ -69,6 +73,9 @@ pub(crate) fn synced(top: &Path, path: &Path) {
     };
     // Just before; after it is before the next one.
     platter.fail(top);
+    if platter.unsynced.is_some_and(|unsynced| unsynced(path)) {
+        return;
+    }
     // Another operation may have removed it.
     let Ok(file) = File::open(path) else {
         return;
@@ -189,6 +196,13 @@ impl Watched {
         watched().remove(&top).unwrap().failures
     }
 
+    /// Makes syncs of some paths have no effect from now on.
+    fn without_syncs(&self, unsynced: Option<fn(&Path) -> bool>) {
+        let top = support::top(self.root.path());
+        let mut watched = watched();
+        watched.get_mut(&top).unwrap().unsynced = unsynced;
+    }
+
     /// Performs `act` when this directory is about to be synced.
     fn meanwhile(&self, directory: PathBuf, act: impl FnOnce() + Send + 'static) {
         let top = support::top(self.root.path());
@@ -211,6 +225,8 @@ enum What {
     Tag(RepositoryName, &'static str, Option<Digest>),
     NoBlob(RepositoryName, Digest),
     NoManifest(RepositoryName, Digest),
+    /// If this manifest is there, so is this blob.
+    Whole(RepositoryName, Digest, Digest),
 }
 
 impl What {
@@ -239,6 +255,14 @@ impl What {
             Self::NoManifest(repository, digest) => {
                 let found = storage.manifest(repository, &(*digest).into()).await.unwrap();
                 assert!(found.is_none(), "manifest {digest} {when}");
+            }
+            Self::Whole(repository, manifest, blob) => {
+                let found = storage.manifest(repository, &(*manifest).into()).await.unwrap();
+                let blob = read(storage, repository, blob).await;
+                assert!(
+                    found.is_none() || blob.is_some(),
+                    "{manifest} lacks its blob {when}"
+                );
             }
         }
     }
@@ -277,7 +301,7 @@ async fn check(failures: &[Failure], facts: &[Fact]) {
                 What::Manifest(repository, manifest, media_type) => {
                     put_with(&storage, repository, manifest, media_type, &[], "again").await;
                 }
-                What::Tag(..) | What::NoBlob(..) | What::NoManifest(..) => continue,
+                What::Tag(..) | What::NoBlob(..) | What::NoManifest(..) | What::Whole(..) => continue,
             }
             what.check(&storage, &format!("{when} and another push")).await;
         }

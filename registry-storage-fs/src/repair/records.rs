@@ -11,6 +11,7 @@ use crate::{
     error::{Context as _, FsError},
     links::{self, Link},
     referrer_entry::Entry,
+    sections::Section,
     store::Store,
 };
 use registry_core::{
@@ -166,6 +167,7 @@ impl Store {
     pub(super) fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
         match record {
             Record::Blob(digest) => {
+                let _section = self.mending(repository, digest);
                 let link = self.layout.layer(repository, digest);
                 let mended = self.mend_link(record, digest, &link)?;
                 if mended {
@@ -174,6 +176,7 @@ impl Store {
                 Ok(mended)
             }
             Record::Manifest(digest) => {
+                let _section = self.mending(repository, digest);
                 let _lock = self.manifests.lock((repository.clone(), *digest));
                 let link = self.layout.revision(repository, digest);
                 let mended = self.mend_link(record, digest, &link)?;
@@ -194,6 +197,14 @@ impl Store {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Begins the mending of a record, which nobody removes meanwhile, nor its content.
+    fn mending(&self, repository: &RepositoryName, digest: &Digest) -> Section<'_> {
+        let locks = &self.digest_locks;
+        let section = self.section([locks.key(digest), locks.repository(repository)]);
+        section.promise();
+        section
     }
 
     /// Writes a link again, if that mends it.

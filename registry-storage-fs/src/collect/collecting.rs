@@ -1,0 +1,151 @@
+//! [`Collecting`]: the state of collections, which requests and runs share.
+
+use super::{
+    removals::Removals,
+    state::StateFile,
+    touches::{Idle, Touches},
+};
+use crate::{digest_locks::Key, disk::Disk, layout::Layout};
+use registry_core::{Digest, RepositoryName, storage::Terms};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Maximum number of manifests. What is forgotten is kept for longer.
+const RELEASES: usize = 65_536;
+
+/// State of collections, from the opening of the storage on.
+#[derive(Debug)]
+pub(crate) struct Collecting {
+    /// Monotonic, so that no change of the clock makes anything seem idle.
+    opened: Instant,
+    pub(super) touches: Mutex<Touches>,
+    releases: Mutex<Releases>,
+    /// Removals of the open run, or of one that was dropped.
+    pub(super) removals: Mutex<Removals>,
+    pub(super) run: Mutex<Option<OpenRun>>,
+    /// Number of runs so far.
+    pub(super) runs: AtomicU64,
+    /// Number of manifests that requests have deleted since the last run ended.
+    pub(super) deleted: AtomicU64,
+    pub(super) state: Mutex<StateFile>,
+}
+
+/// The run that is open.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenRun {
+    pub(super) id: u64,
+    /// Number of the last touch before it.
+    pub(super) began: u64,
+    /// Blobs that sessions were being committed to when it began. Later commits touch theirs.
+    pub(super) committing: Arc<HashSet<Digest>>,
+}
+
+/// Manifests with the number of their latest release.
+#[derive(Debug, Default)]
+pub(crate) struct Releases(HashMap<(RepositoryName, Digest), u64>);
+
+impl Releases {
+    pub(crate) fn add(&mut self, repository: &RepositoryName, manifest: Digest, number: u64) {
+        let key = (repository.clone(), manifest);
+        if self.0.len() < RELEASES || self.0.contains_key(&key) {
+            self.0.insert(key, number);
+        }
+    }
+
+    /// Returns all of them.
+    pub(super) fn all(&self) -> Vec<((RepositoryName, Digest), u64)> {
+        self.0
+            .iter()
+            .map(|(key, number)| (key.clone(), *number))
+            .collect()
+    }
+
+    /// Forgets a manifest, unless it was released again.
+    pub(super) fn forget(&mut self, key: &(RepositoryName, Digest), number: u64) {
+        if self.0.get(key) == Some(&number) {
+            self.0.remove(key);
+        }
+    }
+}
+
+impl Collecting {
+    /// Prepares for collections of a directory.
+    pub(crate) fn open(layout: &Layout, disk: &Disk) -> Self {
+        Self::with(StateFile::open(layout, disk))
+    }
+
+    /// Prepares for reading alone.
+    pub(crate) fn none() -> Self {
+        Self::with(StateFile::default())
+    }
+
+    fn with(state: StateFile) -> Self {
+        Self {
+            opened: Instant::now(),
+            touches: Mutex::default(),
+            releases: Mutex::default(),
+            removals: Mutex::default(),
+            run: Mutex::default(),
+            runs: AtomicU64::default(),
+            deleted: AtomicU64::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Records that content was promised to a pusher. The caller holds its lock.
+    pub(crate) fn touch(&self, keys: impl IntoIterator<Item = Key>) {
+        let now = self.opened.elapsed();
+        lock(&self.touches).touch(keys, now);
+    }
+
+    /// Records that content was released by a request. Returns the number of the release.
+    pub(crate) fn release(&self, keys: impl IntoIterator<Item = Key>) -> u64 {
+        let now = self.opened.elapsed();
+        let mut touches = lock(&self.touches);
+        let number = touches.release_now(now);
+        touches.released(keys, number);
+        number
+    }
+
+    /// Records that a request deleted a manifest.
+    pub(crate) fn manifest_deleted(&self) {
+        self.deleted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records that an earlier release concerned this content, too.
+    pub(super) fn released(&self, keys: impl IntoIterator<Item = Key>, number: u64) {
+        lock(&self.touches).released(keys, number);
+    }
+
+    pub(super) fn releases(&self) -> MutexGuard<'_, Releases> {
+        lock(&self.releases)
+    }
+
+    /// Tells if all of these are idle for a run that began after `began`; `None` for one that begins now.
+    pub(super) fn is_idle(&self, keys: &[Key], terms: &Terms, began: Option<u64>) -> Idle {
+        let now = self.opened.elapsed();
+        let touches = lock(&self.touches);
+        let mut longest = Duration::ZERO;
+        for key in keys {
+            match touches.is_idle(*key, terms, began, now) {
+                Idle::Yes => {}
+                Idle::No => return Idle::No,
+                Idle::In(rest) => longest = longest.max(rest),
+            }
+        }
+        match longest {
+            Duration::ZERO => Idle::Yes,
+            rest => Idle::In(rest),
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,68 @@
+//! Manifests that deletions and moved tags released, until their closures are read.
+//!
+//! A deletion releases a manifest and all that it names. What that is matters only to a collection, so that a push
+//! that moves a tag does not read the manifest that the tag leaves.
+
+use crate::{closures::named_by, links, store::Store};
+use registry_core::{
+    Digest, RepositoryName,
+    storage::{Result, StoredManifest},
+};
+use std::collections::HashSet;
+
+impl Store {
+    /// Records that a deletion or a moved tag released a manifest.
+    pub(crate) fn release_manifest(&self, repository: &RepositoryName, digest: &Digest) {
+        let number = self.collecting.release([self.digest_locks.key(digest)]);
+        self.collecting.releases().add(repository, *digest, number);
+    }
+
+    /// Does the same for a manifest that is gone, and was read before.
+    pub(crate) fn release_removed(&self, repository: &RepositoryName, stored: &StoredManifest) {
+        let number = self.collecting.release([self.digest_locks.key(&stored.digest)]);
+        for child in self.release_named(repository, stored, number) {
+            self.collecting.releases().add(repository, child, number);
+        }
+    }
+
+    /// Reads the closures of the released manifests, and releases what they name.
+    pub(crate) fn release_closures(&self) -> Result<()> {
+        let released = self.collecting.releases().all();
+        for ((repository, root), number) in released {
+            let (mut unread, mut visited) = (vec![root], HashSet::new());
+            while let Some(manifest) = unread.pop() {
+                self.require_open()?;
+                if !visited.insert(manifest) {
+                    continue;
+                }
+                if let Some(stored) = self.revision(&repository, &manifest)? {
+                    unread.extend(self.release_named(&repository, &stored, number));
+                }
+            }
+            self.collecting.releases().forget(&(repository, root), number);
+        }
+        Ok(())
+    }
+
+    /// Releases what a manifest names. Returns what may be manifests.
+    fn release_named(
+        &self,
+        repository: &RepositoryName,
+        stored: &StoredManifest,
+        number: u64,
+    ) -> Vec<Digest> {
+        let mut keys = Vec::new();
+        let mut manifests = Vec::new();
+        for item in named_by(stored) {
+            keys.push(self.digest_locks.key(&item.digest));
+            // An unreadable link only keeps its target for longer.
+            let target = links::read(&self.layout.layer(repository, &item.digest));
+            keys.extend(target.ok().flatten().map(|target| self.digest_locks.key(&target)));
+            if item.need.admits_manifest() {
+                manifests.push(item.digest);
+            }
+        }
+        self.collecting.released(keys, number);
+        manifests
+    }
+}

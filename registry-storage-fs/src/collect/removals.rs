@@ -1,0 +1,114 @@
+//! [`Removals`]: directories in which a collection removed entries, until they are synced.
+//!
+//! Each directory is synced once per kind of content, and not once per item. A removal is durable before the next kind
+//! is removed: otherwise, after a power loss, a manifest could be there again without the blobs that it names.
+
+use crate::{
+    disk::Disk,
+    error::{Context as _, FsError},
+};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// A kind of content, in the order of removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Manifests,
+    Links,
+    Data,
+    Repositories,
+}
+
+/// Directories with removed entries of one level.
+#[derive(Debug, Default)]
+pub(crate) struct Removals {
+    level: Option<Level>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Removals {
+    /// Begins removals of a level. Those of another one become durable before.
+    pub(crate) fn begin(&mut self, level: Level, disk: &Disk) -> Result<(), FsError> {
+        if self.level != Some(level) {
+            self.settle(disk)?;
+            self.level = Some(level);
+        }
+        Ok(())
+    }
+
+    /// Makes all removals durable. After a failure, they are still to be made durable.
+    pub(crate) fn settle(&mut self, disk: &Disk) -> Result<(), FsError> {
+        if !disk.syncs() {
+            self.directories.clear();
+        }
+        while let Some(directory) = self.directories.last() {
+            // If it has gone, its parent has changed instead.
+            let parent = match disk.sync_if_there(directory)? {
+                true => None,
+                false => directory.parent().map(Path::to_path_buf),
+            };
+            self.directories.pop_last();
+            self.directories.extend(parent);
+        }
+        self.level = None;
+        Ok(())
+    }
+
+    /// Removes a file and its directory, if that has no other entries. Nothing else uses them: the caller holds the lock
+    /// of their digest exclusively. Returns false if there was no such file.
+    pub(crate) fn remove(&mut self, file: &Path, disk: &Disk) -> Result<bool, FsError> {
+        let directory = file.parent().unwrap_or(file);
+        let removed = disk.remove_alone(file);
+        match disk.remove_directory_alone(directory) {
+            Ok(true) => self.changed(directory),
+            _ => self.changed(file),
+        }
+        removed
+    }
+
+    /// Removes a file, and leaves its directory to others. The caller holds the lock of its digest exclusively.
+    pub(crate) fn remove_file(&mut self, file: &Path, disk: &Disk) -> Result<(), FsError> {
+        let removed = disk.remove_alone(file);
+        if !matches!(removed, Ok(false)) {
+            self.changed(file);
+        }
+        removed.map(drop)
+    }
+
+    /// Records that an entry was removed.
+    pub(crate) fn changed(&mut self, entry: &Path) {
+        if let Some(directory) = entry.parent() {
+            self.directories.insert(directory.to_path_buf());
+        }
+    }
+}
+
+impl Disk {
+    /// Removes a file whose digest's lock the caller holds exclusively. Returns false if there is none.
+    ///
+    /// No operation can be about to remember it as durable, so that no operation has to be kept from remembering
+    /// others.
+    fn remove_alone(&self, file: &Path) -> Result<bool, FsError> {
+        self.files.forget_alone(file);
+        Ok(fs::remove_file(file).if_there("remove", file)?.is_some())
+    }
+
+    /// Does the same with an empty directory. Returns false if it has entries, or was not there.
+    fn remove_directory_alone(&self, directory: &Path) -> Result<bool, FsError> {
+        self.directories.forget_alone(directory);
+        match fs::remove_dir(directory) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
+            removed => Ok(removed.if_there("remove", directory)?.is_some()),
+        }
+    }
+}

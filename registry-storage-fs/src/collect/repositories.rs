@@ -1,0 +1,129 @@
+//! Removal of empty repositories.
+//!
+//! registry:2 finds a repository by `_layers`, later versions by `_manifests`. If one of them is missing, or `tags` in the
+//! other one, their collectors fail, or remove content that is in use. `_manifests` therefore goes first and as a
+//! whole, durably, and then `_layers`.
+
+use super::{
+    removals::Removals,
+    run::{Examination, State},
+};
+use crate::{
+    digest_locks::Key,
+    error::{Context as _, FsError},
+    names::read_dir,
+    store::Store,
+};
+use registry_core::{
+    RepositoryName,
+    storage::{Reclaimed, Result},
+};
+use std::{fs, path::Path};
+
+impl Examination<'_> {
+    pub(super) fn repository(&self, repository: &RepositoryName) -> Result<(Vec<Key>, State), FsError> {
+        let layout = &self.store.layout;
+        let uploads = layout.uploads(repository);
+        let parts = [
+            layout.manifests(repository),
+            layout.all_layers(repository),
+            uploads.clone(),
+        ];
+        let media_types = layout.all_media_types(repository);
+        let mut state = State::Absent;
+        for part in &parts {
+            match content_of(part, &media_types)? {
+                Content::Absent => {}
+                // A session without files is a session.
+                Content::Empty if *part == uploads && read_dir(part).at("list", part)?.next().is_some() => {
+                    state = State::InUse;
+                    break;
+                }
+                Content::Empty => state = State::Unused(0),
+                Content::Files => {
+                    state = State::InUse;
+                    break;
+                }
+            }
+        }
+        Ok((Vec::new(), state))
+    }
+
+    pub(super) fn reclaim_repository(
+        &self,
+        repository: &RepositoryName,
+        removals: &mut Removals,
+    ) -> Result<Reclaimed> {
+        let store = self.store;
+        // Nothing that makes the repository exist is being created.
+        let key = store.digest_locks.repository(repository);
+        let Some(_locks) = store.digest_locks.try_exclusive([key]) else {
+            return Ok(Reclaimed::InUse);
+        };
+        let (keys, state) = self.repository(repository)?;
+        self.remove_if_idle(&keys, state, || {
+            store.remove_repository(repository, removals)?;
+            Ok(())
+        })
+    }
+}
+
+impl Store {
+    fn remove_repository(&self, repository: &RepositoryName, removals: &mut Removals) -> Result<(), FsError> {
+        for directory in [
+            self.layout.manifests(repository),
+            self.layout.all_layers(repository),
+        ] {
+            let mut changes = self.disk.changes();
+            changes.discard(&directory, &directory.join("link"))?;
+            changes.settle()?;
+        }
+        let uploads = self.layout.uploads(repository);
+        self.leave_uploads(repository);
+        removals.changed(&uploads);
+        // It has no entries: each went with its manifest.
+        let index = self.layout.referrers(repository);
+        if let Err(error) = self
+            .disk
+            .discard(&index, &self.layout.referrers_complete(repository))
+        {
+            tracing::warn!(%repository, %error, "cannot remove the referrer index of a repository that is gone; it has no effect");
+        }
+        if let Some(above) = index.parent() {
+            self.disk.remove_empty(above, &self.layout.index());
+        }
+        self.known_manifests.forget(repository);
+        Ok(())
+    }
+}
+
+/// Content of a directory.
+enum Content {
+    Absent,
+    /// Directories alone, and files in `ignored`.
+    Empty,
+    Files,
+}
+
+fn content_of(directory: &Path, ignored: &Path) -> Result<Content, FsError> {
+    let Some(entries) = read_dir(directory).if_there("list", directory)? else {
+        return Ok(Content::Absent);
+    };
+    if directory == ignored {
+        // A media type without a manifest. They are removed together, but a crash may come between.
+        return Ok(Content::Empty);
+    }
+    for entry in entries {
+        let path = entry.at("list", directory)?.path();
+        let there = fs::symlink_metadata(&path).if_there("read the metadata of", &path)?;
+        let is_empty = match there {
+            None => true,
+            Some(there) if there.is_dir() => !matches!(content_of(&path, ignored)?, Content::Files),
+            Some(_) => false,
+        };
+        if !is_empty {
+            return Ok(Content::Files);
+        }
+    }
+    Ok(Content::Empty)
+}

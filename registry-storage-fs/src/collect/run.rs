@@ -1,0 +1,326 @@
+//! Runs: beginning, previewing, reclaiming and ending, on behalf of the contract.
+
+use super::{
+    collecting::{Collecting, OpenRun, lock},
+    removals::{Level, Removals},
+    touches::Idle,
+};
+use crate::{FsStorage, digest_locks::Key, store::Store, tag_index::Lease};
+use registry_core::{
+    Digest, RepositoryName,
+    storage::{Census, Due, Page, Reclaimed, Result, Run, Seen, StorageError, Terms, Victim},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// Number of repositories and of sessions that are listed at once.
+const PAGE: usize = 1000;
+
+/// Ends a run when it is dropped, so that the next one may begin.
+struct Open {
+    collecting: Arc<Collecting>,
+    id: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut run = lock(&self.collecting.run);
+        if run.take_if(|run| run.id == self.id).is_some() {
+            lock(&self.collecting.touches).end();
+        }
+    }
+}
+
+/// Facts by which the items of one call are examined.
+pub(super) struct Examination<'a> {
+    pub(super) store: &'a Store,
+    terms: Terms,
+    /// Number of the last touch before the run; `None` for a preview.
+    began: Option<u64>,
+    committing: Arc<HashSet<Digest>>,
+    tags: Tags,
+}
+
+/// Tag index of each repository with a manifest among the items, or the reason for which there is none.
+type Tags = HashMap<RepositoryName, Result<Arc<Lease>, String>>;
+
+/// State of an item, without its touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Absent,
+    InUse,
+    /// Its removal frees this number of bytes.
+    Unused(u64),
+}
+
+impl FsStorage {
+    pub(crate) async fn begin_run(&self, terms: Terms) -> Result<Run> {
+        let collecting = &self.store().collecting;
+        let guard = collecting.open_run(&terms)?;
+        self.find_uploads().await?;
+        let id = guard.id;
+        self.apart(move |store| store.begin_run(id)).await??;
+        let previous = lock(&collecting.state).census();
+        Ok(Run::new(id, terms, previous)
+            .with_deleted(collecting.deleted.load(Ordering::Relaxed))
+            .holding(guard))
+    }
+
+    pub(crate) async fn preview(&self, terms: &Terms, victims: &[Victim]) -> Result<Vec<Due>> {
+        self.find_uploads().await?;
+        let (terms, victims) = (*terms, victims.to_vec());
+        let tags = self.tags_of_victims(&victims).await;
+        self.blocking(move |store| {
+            store.release_closures()?;
+            let needs_sessions = victims.iter().any(|victim| matches!(victim, Victim::Data(_)));
+            let committing = match needs_sessions {
+                true => store.committing()?,
+                false => HashSet::new(),
+            };
+            let examination = Examination {
+                store,
+                terms,
+                began: None,
+                committing: Arc::new(committing),
+                tags,
+            };
+            victims.iter().map(|victim| examination.due(victim)).collect()
+        })
+        .await
+    }
+
+    pub(crate) async fn reclaim_items(&self, run: &Run, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
+        let open = self.store().collecting.run(run)?;
+        let (terms, victims) = (run.terms, victims.to_vec());
+        let tags = self.tags_of_victims(&victims).await;
+        self.writing(move |store| {
+            let examination = Examination {
+                store,
+                terms,
+                began: Some(open.began),
+                committing: open.committing,
+                tags,
+            };
+            let mut removals = lock(&store.collecting.removals);
+            let reclaimed = victims.iter().map(|victim| {
+                removals.begin(level_of(victim), &store.disk)?;
+                Ok(match examination.reclaim(victim, &mut removals) {
+                    Ok(reclaimed) => reclaimed,
+                    Err(error) => Reclaimed::Failed(error),
+                })
+            });
+            reclaimed.collect()
+        })
+        .await
+    }
+
+    pub(crate) async fn end_run(&self, run: Run, seen: Census) -> Result<()> {
+        self.store().collecting.run(&run)?;
+        self.writing(move |store| {
+            lock(&store.collecting.removals).settle(&store.disk)?;
+            let mut state = lock(&store.collecting.state);
+            let ended = state.with_census(&seen);
+            ended.write(&store.layout, &store.disk)?;
+            *state = ended;
+            store.collecting.deleted.store(0, Ordering::Relaxed);
+            drop(run);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) fn is_own_directory(&self) -> bool {
+        lock(&self.store().collecting.state).own
+    }
+
+    /// Fails if a run has ended.
+    pub(crate) fn require_run(&self, run: &Run) -> Result<()> {
+        self.store().collecting.run(run).map(drop)
+    }
+
+    /// Returns the tag index of each repository with a manifest among the items. Waiting for them holds no thread.
+    async fn tags_of_victims(&self, victims: &[Victim]) -> Tags {
+        let mut tags = Tags::new();
+        for victim in victims {
+            if let Victim::Manifest(repository, _) = victim
+                && !tags.contains_key(repository)
+            {
+                let index = self.tag_index(repository).await;
+                tags.insert(repository.clone(), index.map_err(|error| error.to_string()));
+            }
+        }
+        tags
+    }
+}
+
+impl Collecting {
+    /// Opens a run. Nothing is removed before it has begun.
+    fn open_run(self: &Arc<Self>, terms: &Terms) -> Result<Open> {
+        let mut run = lock(&self.run);
+        if let Some(open) = &*run {
+            return Err(StorageError::busy(format!("run {} of this process", open.id)));
+        }
+        let id = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let began = lock(&self.touches).begin(terms.grace);
+        *run = Some(OpenRun {
+            id,
+            began,
+            committing: Arc::default(),
+        });
+        Ok(Open {
+            collecting: Arc::clone(self),
+            id,
+        })
+    }
+
+    /// Returns a run, if it is still open.
+    fn run(&self, run: &Run) -> Result<OpenRun> {
+        let open = lock(&self.run).clone().filter(|open| open.id == run.id);
+        open.ok_or_else(|| StorageError::internal(format!("run {} has ended", run.id)))
+    }
+}
+
+impl Store {
+    /// Waits until all promises that were being made when a run was opened are made.
+    fn begin_run(&self, id: u64) -> Result<()> {
+        self.disk.require_owned()?;
+        // An earlier run may have been dropped.
+        lock(&self.collecting.removals).settle(&self.disk)?;
+        self.digest_locks.wait_for_holders();
+        let committing = self.committing()?;
+        self.release_closures()?;
+        if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {
+            open.committing = Arc::new(committing);
+        }
+        Ok(())
+    }
+
+    /// Returns the blobs that sessions are being committed to.
+    fn committing(&self) -> Result<HashSet<Digest>> {
+        let mut committing = HashSet::new();
+        let mut after = None;
+        loop {
+            let found = self.uploading(&Page::first(PAGE).after(after.as_ref()))?;
+            for seen in found.items {
+                let repository = read(seen)?;
+                self.committing_in(&repository, &mut committing)?;
+                after = Some(repository);
+            }
+            if !found.more {
+                return Ok(committing);
+            }
+        }
+    }
+
+    fn committing_in(&self, repository: &RepositoryName, committing: &mut HashSet<Digest>) -> Result<()> {
+        let mut after = None;
+        loop {
+            let found = self.uploads(repository, &Page::first(PAGE).after(after.as_ref()))?;
+            for seen in found.items {
+                let session = read(seen)?;
+                committing.extend(session.committing);
+                after = Some(session.id);
+            }
+            if !found.more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Returns an item that was read. What cannot be read may be committing to anything.
+fn read<T, K>(seen: Seen<T, K>) -> Result<T> {
+    match seen {
+        Seen::Whole(item) => Ok(item),
+        Seen::Unreadable { reason, .. } => Err(StorageError::internal(format!(
+            "the open upload sessions are not known: {reason}"
+        ))),
+        _ => Err(StorageError::internal("the open upload sessions are not known")),
+    }
+}
+
+const fn level_of(victim: &Victim) -> Level {
+    match victim {
+        Victim::Manifest(..) => Level::Manifests,
+        Victim::Link(..) => Level::Links,
+        Victim::Data(_) => Level::Data,
+        Victim::Repository(_) => Level::Repositories,
+    }
+}
+
+impl Examination<'_> {
+    fn due(&self, victim: &Victim) -> Result<Due> {
+        let (keys, state) = match victim {
+            Victim::Manifest(repository, digest) => self.manifest(repository, digest)?,
+            Victim::Link(repository, digest) => self.link(repository, digest)?,
+            Victim::Data(digest) => self.data(digest)?,
+            Victim::Repository(repository) => self.repository(repository)?,
+        };
+        Ok(match (state, self.is_idle(&keys)) {
+            (State::Absent, _) => Due::Absent,
+            (State::InUse, _) | (_, Idle::No) => Due::InUse,
+            (_, Idle::In(rest)) => Due::Later(rest),
+            (State::Unused(bytes), Idle::Yes) => Due::now(bytes),
+        })
+    }
+
+    fn reclaim(&self, victim: &Victim, removals: &mut Removals) -> Result<Reclaimed> {
+        match victim {
+            Victim::Manifest(repository, digest) => self.reclaim_manifest(repository, digest, removals),
+            Victim::Link(repository, digest) => self.reclaim_link(repository, digest, removals),
+            Victim::Data(digest) => self.reclaim_data(digest, removals),
+            Victim::Repository(repository) => self.reclaim_repository(repository, removals),
+        }
+    }
+
+    /// Removes an item, unless it is in use or not idle. The caller holds its locks exclusively.
+    pub(super) fn remove_if_idle(
+        &self,
+        keys: &[Key],
+        state: State,
+        remove: impl FnOnce() -> Result<()>,
+    ) -> Result<Reclaimed> {
+        self.store.pauses.reach("reclaim: locked");
+        Ok(match (state, self.is_idle(keys)) {
+            (State::Absent, _) => Reclaimed::Absent,
+            (State::InUse, _) | (_, Idle::No) => Reclaimed::InUse,
+            (_, Idle::In(rest)) => Reclaimed::Later(rest),
+            (State::Unused(bytes), Idle::Yes) => {
+                remove()?;
+                self.store.known_closures.removed();
+                self.store.pauses.reach("reclaim: removed");
+                Reclaimed::removed(bytes)
+            }
+        })
+    }
+
+    fn is_idle(&self, keys: &[Key]) -> Idle {
+        self.store.collecting.is_idle(keys, &self.terms, self.began)
+    }
+
+    pub(super) fn is_committing(&self, digest: &Digest) -> bool {
+        self.committing.contains(digest)
+    }
+
+    /// Returns true if a tag points at a manifest. The caller holds the manifest's lock exclusively, or wants a preview.
+    pub(super) fn is_tagged(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let tags = match self.tags.get(repository) {
+            Some(Ok(tags)) => tags,
+            Some(Err(reason)) => return Err(StorageError::internal(reason.clone())),
+            None => {
+                return Err(StorageError::internal(format!(
+                    "the tags of {repository} are not known"
+                )));
+            }
+        };
+        for tag in tags.candidates(digest) {
+            let current = self.store.layout.tag(repository, &tag).current();
+            if crate::links::read(&current)? == Some(*digest) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,70 @@
+//! [`StateFile`]: the file `_collect/state`, with what a collection has to know of the past.
+//!
+//! It says that this software created the directory, and has the counts of the last run. It names nothing that a run
+//! may remove: a list of such items would be wrong after a restart.
+
+use crate::{disk::Disk, error::FsError, layout::Layout, moves::is_there, stored_file};
+use registry_core::{Algorithm, storage::Census};
+use serde::{Deserialize, Serialize};
+
+/// Content of the file.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct StateFile {
+    /// True if the directory was empty when this software opened it first.
+    pub(crate) own: bool,
+    /// Number of manifests at the end of the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifests: Option<u64>,
+}
+
+impl StateFile {
+    /// Reads the file. In a directory that holds nothing yet, it is written.
+    pub(crate) fn open(layout: &Layout, disk: &Disk) -> Self {
+        Self::read_or_create(layout, disk).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read or write the state of the collection; nothing is removed unless somebody asks for it");
+            Self::default()
+        })
+    }
+
+    fn read_or_create(layout: &Layout, disk: &Disk) -> Result<Self, FsError> {
+        use crate::error::Context as _;
+        let path = layout.collect_state();
+        if let Some(bytes) = stored_file::read(&path).if_there("read", &path)? {
+            return Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!(path = %path.display(), %error, "cannot parse the state of the collection; nothing is removed unless somebody asks for it");
+                Self::default()
+            }));
+        }
+        let content = Algorithm::ALL.map(|algorithm| layout.blobs(algorithm));
+        for directory in content.iter().chain([&layout.repositories()]) {
+            if is_there(directory)? {
+                return Ok(Self::default());
+            }
+        }
+        let created = Self {
+            own: true,
+            manifests: None,
+        };
+        created.write(layout, disk)?;
+        Ok(created)
+    }
+
+    /// Makes the content durable.
+    pub(crate) fn write(&self, layout: &Layout, disk: &Disk) -> Result<(), FsError> {
+        let mut changes = disk.changes();
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        changes.put(&layout.collect_state(), &text)?;
+        changes.settle()
+    }
+
+    pub(crate) fn census(&self) -> Option<Census> {
+        self.manifests.map(Census::new)
+    }
+
+    pub(crate) fn with_census(self, census: &Census) -> Self {
+        Self {
+            manifests: Some(census.manifests),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Removals that fail: nothing that is alive is lost, and the next run removes the rest.
+
+use super::*;
+use crate::faults::fail;
+use registry_core::storage::TagExpect;
+use rustix::io::Errno;
+use std::path::PathBuf;
+
+struct Fixture {
+    root: TempDir,
+    storage: FsStorage,
+    dead: Verified<Bytes>,
+    layer: Needed,
+}
+
+impl Fixture {
+    /// Opens a storage with an image that stays, and one in the same repository that was deleted. The deleted one has a
+    /// subject, and a media type of its own.
+    async fn new() -> Self {
+        let root = scratch();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (a, layers) = (name("a"), [support::content(100), support::content(200)]);
+        for layer in &layers {
+            push(&storage, &a, layer).await;
+        }
+        let [shared, own] = [blob(&layers[0]), blob(&layers[1])];
+        put(&storage, &a, &image(&[shared], "alive"), &[shared], &["v1"])
+            .await
+            .unwrap();
+        let subject = blob(&layers[0]).digest;
+        let text = format!(
+            r#"{{"schemaVersion":2,"layers":[{{"mediaType":"text/plain","digest":"{}","size":200}}],"subject":{{"mediaType":"{}","digest":"{subject}","size":1}}}}"#,
+            own.digest,
+            MediaType::OCI_MANIFEST,
+        );
+        let dead = Verified::of(Algorithm::Sha256, Bytes::from(text));
+        let mut put = PutManifest::new(dead.clone(), MediaType::parse("application/x.dead+json").unwrap());
+        put.needs = vec![own];
+        let manifest = Manifest::parse_stored(dead.bytes(), &put.media_type).unwrap();
+        put.referrer = manifest.referrer(*dead.digest(), dead.size());
+        assert!(put.referrer.is_some());
+        put.tags = vec![TagMove::new(tag("dead"))];
+        writer(&storage).put_manifest(&a, put).await.unwrap();
+        let write = writer(&storage);
+        let deleted = write
+            .delete_tag(&a, &tag("dead"), TagExpect::Any, Deletion::new())
+            .await;
+        assert!(deleted.unwrap().is_some());
+        Self {
+            root,
+            storage,
+            dead,
+            layer: own,
+        }
+    }
+
+    /// Returns the paths that a collection touches.
+    fn paths(&self) -> Vec<PathBuf> {
+        let (layout, a) = (&self.storage.store().layout, name("a"));
+        let files = [
+            layout.revision(&a, self.dead.digest()),
+            layout.media_type(&a, self.dead.digest()),
+            layout.layer(&a, &self.layer.digest),
+            layout.blob(&self.layer.digest),
+            layout.blob(self.dead.digest()),
+        ];
+        let mut paths: BTreeSet<PathBuf> = [layout.collect_state()].into();
+        for file in files {
+            paths.extend(file.ancestors().take(3).map(Path::to_path_buf));
+        }
+        paths.into_iter().collect()
+    }
+}
+
+/// Runs a collection as far as it gets.
+async fn try_collect(
+    Fixture {
+        storage, dead, layer, ..
+    }: &Fixture,
+) -> Result<()> {
+    let run = storage.begin(Terms::new()).await?;
+    let a = name("a");
+    for level in [
+        vec![Victim::Manifest(a.clone(), *dead.digest())],
+        vec![Victim::Link(a.clone(), layer.digest)],
+        vec![Victim::Data(layer.digest), Victim::Data(*dead.digest())],
+    ] {
+        let reclaimed = storage.reclaim(&run, &level).await?;
+        if !reclaimed
+            .iter()
+            .all(|item| matches!(item, Reclaimed::Removed { .. }))
+        {
+            break;
+        }
+    }
+    storage.end(run, Census::new(1)).await
+}
+
+#[tokio::test]
+async fn a_fault_at_any_path_loses_nothing_and_the_next_run_removes_the_rest() {
+    let count = Fixture::new().await.paths().len();
+    assert!(count > 10);
+    for number in 0..count {
+        for errno in [Errno::IO, Errno::NOSPC] {
+            let fixture = Fixture::new().await;
+            let Fixture { root, storage, .. } = &fixture;
+            let path = &fixture.paths()[number];
+            let when = format!("after {errno} at {path:?}");
+            let fault = fail(path, errno);
+
+            // It says so, or has nothing to do there.
+            let _ = try_collect(&fixture).await;
+
+            drop(fault);
+            assert_tags_are_whole(storage, &when).await;
+            collect(storage).await;
+            assert_tags_are_whole(storage, &when).await;
+            let left = files(root.path());
+            let blobs = left.iter().filter(|file| file.starts_with("blobs/")).count();
+            assert_eq!(blobs, 2, "{left:?} {when}");
+            assert!(
+                !left.iter().any(|file| file.contains("media-types")),
+                "{left:?} {when}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_is_named_and_stops_nothing_else() {
+    let fixture = Fixture::new().await;
+    let Fixture { storage, dead, .. } = &fixture;
+    let link = storage.store().layout.revision(&name("a"), dead.digest());
+    let run = storage.begin(Terms::new()).await.unwrap();
+    let victims = [
+        Victim::Manifest(name("a"), *dead.digest()),
+        Victim::Manifest(name("a"), blob(&support::content(3)).digest),
+    ];
+    let fault = fail(&link, Errno::IO);
+
+    let reclaimed = storage.reclaim(&run, &victims).await.unwrap();
+
+    let [Reclaimed::Failed(error), Reclaimed::Absent] = &reclaimed[..] else {
+        panic!("{reclaimed:?}");
+    };
+    assert!(error.to_string().contains(link.to_str().unwrap()), "{error}");
+    drop(fault);
+}
+
+/// A run that was dropped has removed what is not durable yet. The next one must not remove what that refers to before.
+#[tokio::test]
+async fn the_next_run_makes_durable_what_a_dropped_one_removed() {
+    let fixture = Fixture::new().await;
+    let Fixture { storage, dead, .. } = &fixture;
+    let link = storage.store().layout.revision(&name("a"), dead.digest());
+    let all = link.parent().unwrap().parent().unwrap();
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert!(is_removed(storage, &run, Victim::Manifest(name("a"), *dead.digest())).await);
+    drop(run);
+
+    let fault = fail(all, Errno::IO);
+    assert!(storage.begin(Terms::new()).await.is_err());
+
+    drop(fault);
+    drop(storage.begin(Terms::new()).await.unwrap());
+}

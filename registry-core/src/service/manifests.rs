@@ -15,7 +15,8 @@ use crate::{
     protocol::Precondition,
     reference::{Reference, Tag},
     storage::{
-        Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, Verified, WrongSize,
+        Deletion, Moved, Need, Needed, PutManifest, StorageError, StoredManifest, TagExpect, Verified,
+        WrongSize,
     },
 };
 use bytes::Bytes;
@@ -331,10 +332,24 @@ impl Repository {
         R: TryInto<Reference, Error: Into<Error>> + Send,
     {
         let reference = reference.try_into().map_err(Into::into)?;
-        self.delete_at(&reference).await
+        self.delete_at(&reference, self.deletion()).await
     }
 
-    async fn delete_at(&self, reference: &Reference) -> Result<bool, Error> {
+    /// Deletes as [`delete_manifest`](Self::delete_manifest), but for good: a storage with a trash keeps no record, so
+    /// the deletion cannot be undone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the reference is malformed, the manifest may not be deleted, or the storage fails.
+    pub async fn delete_manifest_permanently<R>(&self, reference: R) -> Result<bool, Error>
+    where
+        R: TryInto<Reference, Error: Into<Error>> + Send,
+    {
+        let reference = reference.try_into().map_err(Into::into)?;
+        self.delete_at(&reference, self.deletion().permanently()).await
+    }
+
+    async fn delete_at(&self, reference: &Reference, how: Deletion) -> Result<bool, Error> {
         let access = match reference {
             Reference::Tag(tag) => Access::to_tag(&self.name, Action::Delete, tag),
             Reference::Digest(_) => Access::to(&self.name, Action::Delete),
@@ -357,10 +372,7 @@ impl Repository {
         }
         match reference {
             Reference::Tag(tag) => {
-                let Some(digest) = write
-                    .delete_tag(&self.name, tag, TagExpect::Any, self.deletion())
-                    .await?
-                else {
+                let Some(digest) = write.delete_tag(&self.name, tag, TagExpect::Any, how).await? else {
                     return Ok(false);
                 };
                 operation.end(|| EventKind::TagDeleted {
@@ -369,7 +381,7 @@ impl Repository {
                 });
             }
             Reference::Digest(digest) => {
-                let Some(tags) = write.delete_manifest(&self.name, digest, self.deletion()).await? else {
+                let Some(tags) = write.delete_manifest(&self.name, digest, how).await? else {
                     return Ok(false);
                 };
                 operation.end(|| EventKind::ManifestDeleted {

@@ -123,6 +123,22 @@ impl AccessLog {
         drop(Line::refused(self.clone(), client.ip(), refused));
     }
 
+    /// Logs a change that an operator made with a command. The request line ends with a word in place of a version.
+    pub(crate) fn operated(&self, operator: &Identity, method: &Method, target: &str, status: StatusCode) {
+        drop(Line {
+            log: self.clone(),
+            client: None,
+            user: Some(operator.clone()),
+            received: SystemTime::now(),
+            asked: Asked::Line(format!("{method} {target} control")),
+            referer: String::new(),
+            agent: String::new(),
+            status: Some(status),
+            sent: 0,
+            overruled: None,
+        });
+    }
+
     fn write(&self, line: String) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.lost.fetch_add(1, Ordering::Relaxed);

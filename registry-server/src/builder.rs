@@ -257,7 +257,7 @@ impl ServerBuilder {
         }
         start_upkeep(&registry, settings, &mut tasks);
         if let Some(socket) = socket {
-            let operators = Operators::of(registry.clone());
+            let operators = Operators::of(registry.clone(), access_log.clone());
             tasks.serve("control socket", |stop| control::serve(socket, operators, stop));
         }
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;

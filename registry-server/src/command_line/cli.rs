@@ -42,6 +42,12 @@ pub(crate) enum Command {
     Htpasswd(htpasswd::Options),
     /// List repositories, or the tags of a repository: exit code 1 if something cannot be read
     Ls(List),
+    /// Print the space that repositories take: exit code 1 if something cannot be read
+    Du(Usage),
+    /// Remove a tag, a manifest, or all manifests of a repository
+    Rm(Remove),
+    /// List open upload sessions, or end one
+    Uploads(Uploads),
     /// Remove content that no manifest refers to (not available yet)
     GarbageCollect(GarbageCollect),
 }
@@ -244,6 +250,65 @@ pub(crate) struct List {
     /// List manifests without a tag, too
     #[arg(short, long, requires = "repository")]
     pub(crate) all: bool,
+
+    /// Print a line of JSON for each item
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "CHARGED counts everything that the manifests of a repository refer to. PHYSICAL counts what only this \
+                  repository holds, and what is freed with it. Bytes that repositories share count once in the total."
+)]
+pub(crate) struct Usage {
+    /// Repository to measure; by default all of them, and the total
+    pub(crate) repository: Option<String>,
+
+    /// Print a line of JSON for each item
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS)]
+pub(crate) struct Remove {
+    /// Tag or manifest to remove: REPOSITORY:TAG removes the tag only, REPOSITORY@DIGEST the manifest with its tags
+    #[arg(required_unless_present = "repository", conflicts_with = "repository")]
+    pub(crate) image: Option<String>,
+
+    /// Remove all tags and manifests of this repository
+    #[arg(long)]
+    pub(crate) repository: Option<String>,
+
+    /// Remove without showing the consequences and asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+
+    /// Remove for good: keep no record with which the removal could be undone
+    #[arg(long)]
+    pub(crate) now: bool,
+
+    /// Print a line of JSON for each item
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS)]
+pub(crate) struct Uploads {
+    /// End this session and drop its bytes
+    #[arg(long, value_name = "ID")]
+    pub(crate) end: Option<String>,
 
     /// Print a line of JSON for each item
     #[arg(long)]

@@ -48,6 +48,9 @@ pub fn main() -> ExitCode {
         cli::Command::Htpasswd(options) => return htpasswd::run(options),
         cli::Command::Access(cli::Access::Explain(options)) => (explain::run(&options), ExitCode::from(2)),
         cli::Command::Ls(options) => (operator::list(options).map_err(plain), ExitCode::FAILURE),
+        cli::Command::Du(options) => (operator::usage(options).map_err(plain), ExitCode::FAILURE),
+        cli::Command::Rm(options) => (done(operator::remove(options).map_err(plain)), ExitCode::FAILURE),
+        cli::Command::Uploads(options) => (operator::uploads(options).map_err(plain), ExitCode::FAILURE),
         cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
     };
     match result {

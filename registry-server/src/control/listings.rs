@@ -40,7 +40,7 @@ impl Operation for ListRepositories {
     const NAME: &'static str = "repositories";
     type Item = RepositoryItem;
 
-    fn changes(&self) -> bool {
+    fn needs_owner(&self) -> bool {
         false
     }
 
@@ -156,7 +156,7 @@ impl Operation for ListTags {
     const NAME: &'static str = "tags";
     type Item = TagItem;
 
-    fn changes(&self) -> bool {
+    fn needs_owner(&self) -> bool {
         false
     }
 

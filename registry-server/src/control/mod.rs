@@ -15,8 +15,11 @@ mod line;
 mod listings;
 mod operation;
 mod place;
+mod removal;
 mod serve;
 mod socket;
+mod uploads;
+mod usage;
 mod user;
 mod walk;
 
@@ -24,6 +27,9 @@ pub(crate) use self::{
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
     operation::{BoxError, Operation},
     place::Place,
+    removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
     serve::{Operators, serve},
     socket::ControlSocket,
+    uploads::{EndUpload, ListUploads, UploadItem},
+    usage::{Measure, UsageItem},
 };

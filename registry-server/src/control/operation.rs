@@ -1,7 +1,9 @@
 //! [`Operation`]: a command of an operator.
 
 use super::line::Line;
-use registry_core::Registry;
+use crate::access_log::AccessLog;
+use axum::http::{Method, StatusCode};
+use registry_core::{Error as RegistryError, Identity, Registry, service::RegistryView};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{error::Error, future::Future};
 use tokio::sync::mpsc::Sender;
@@ -16,8 +18,8 @@ pub(crate) trait Operation: Serialize + DeserializeOwned + Send + 'static {
     /// A result, of which there may be many.
     type Item: Serialize + DeserializeOwned + Send + 'static;
 
-    /// Returns true if it changes the storage, so that a reader of the directory cannot run it.
-    fn changes(&self) -> bool;
+    /// Returns true if a reader of the directory cannot run it, as it changes the storage.
+    fn needs_owner(&self) -> bool;
 
     /// Runs it. The future ends early if nobody receives the items any more.
     fn run(
@@ -27,10 +29,45 @@ pub(crate) trait Operation: Serialize + DeserializeOwned + Send + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
-/// Registry on which operations run.
+/// Registry on which operations run, and the operator who runs them.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     pub(crate) registry: Registry,
+    identity: Identity,
+    /// Access log of the server, if it has one.
+    access_log: Option<AccessLog>,
+}
+
+impl Operator {
+    /// Describes an operator by the id of the system's user. No user of the registry has such a name: their names contain
+    /// no colon.
+    pub(super) fn new(registry: Registry, user: u32, access_log: Option<AccessLog>) -> Self {
+        Self {
+            registry,
+            identity: Identity::new(format!("operator:{user}")),
+            access_log,
+        }
+    }
+
+    /// Returns the registry with the authority of the host, on behalf of this operator.
+    pub(super) fn view(&self) -> RegistryView {
+        self.registry.on_behalf_of(self.identity.clone())
+    }
+
+    /// Logs a deletion, whether it succeeded or not, as that of a client.
+    pub(super) fn log_deletion(&self, target: &str, outcome: &Result<bool, RegistryError>) {
+        let status = match outcome {
+            Ok(true) => StatusCode::ACCEPTED,
+            Ok(false) => StatusCode::NOT_FOUND,
+            Err(error) => error.wire().0,
+        };
+        match &self.access_log {
+            Some(log) => log.operated(&self.identity, &Method::DELETE, target, status),
+            None => {
+                tracing::info!(user = %self.identity.subject, status = status.as_u16(), "deletion of {target}")
+            }
+        }
+    }
 }
 
 /// Receiver of the items of an operation.

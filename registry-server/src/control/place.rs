@@ -34,6 +34,8 @@ const LOOKS: Duration = Duration::from_millis(100);
 pub(crate) struct Place {
     root: PathBuf,
     settings: Settings,
+    /// User who runs the command.
+    user: u32,
     /// Directory that this process owns until the command ends.
     owned: Option<Operator>,
 }
@@ -60,6 +62,7 @@ impl Place {
         Ok(Self {
             root,
             settings,
+            user: rustix::process::getuid().as_raw(),
             owned: None,
         })
     }
@@ -77,10 +80,10 @@ impl Place {
         if let Some(operator) = &self.owned {
             return run_here(operation, operator.clone(), each).await;
         }
-        match self.find(operation.changes(), told).await? {
+        match self.find(operation.needs_owner(), told).await? {
             Found::Server(server) => server.run(operation, each).await,
             Found::Here(operator) => {
-                if operation.changes() {
+                if operation.needs_owner() {
                     self.owned = Some(operator.clone());
                 }
                 run_here(operation, operator, each).await
@@ -143,7 +146,7 @@ impl Place {
             Err(error) => return Err(backend::explained(&error)),
         };
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
-        Ok(Ok(Operator { registry }))
+        Ok(Ok(Operator::new(registry, self.user, None)))
     }
 }
 

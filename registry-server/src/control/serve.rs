@@ -4,8 +4,12 @@ use super::{
     line::{Line, PATH, WAITING},
     listings::{ListRepositories, ListTags},
     operation::{self, Operation, Operator},
+    removal::{PreviewRemoval, Remove},
     socket::{ControlSocket, Peer, Peers},
+    uploads::{EndUpload, ListUploads},
+    usage::Measure,
 };
+use crate::access_log::AccessLog;
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -35,14 +39,16 @@ use tokio::{
 #[derive(Clone, Debug)]
 pub(crate) struct Operators {
     registry: Registry,
+    access_log: Option<AccessLog>,
     /// Operations that run. They continue to their next item if their client disconnects.
     running: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Operators {
-    pub(crate) fn of(registry: Registry) -> Self {
+    pub(crate) fn of(registry: Registry, access_log: Option<AccessLog>) -> Self {
         Self {
             registry,
+            access_log,
             running: Arc::default(),
         }
     }
@@ -50,9 +56,7 @@ impl Operators {
     /// Starts an operation, and returns a response with its items.
     fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
         tracing::info!(user, operation = O::NAME, "an operator runs a command");
-        let operator = Operator {
-            registry: self.registry.clone(),
-        };
+        let operator = Operator::new(self.registry.clone(), user, self.access_log.clone());
         let (lines, waiting) = channel(WAITING);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         while running.try_join_next().is_some() {}
@@ -103,7 +107,12 @@ async fn serve_app(
 
 fn router() -> Router<Operators> {
     let router = with::<ListRepositories>(Router::new());
-    with::<ListTags>(router)
+    let router = with::<ListTags>(router);
+    let router = with::<PreviewRemoval>(router);
+    let router = with::<Remove>(router);
+    let router = with::<ListUploads>(router);
+    let router = with::<EndUpload>(router);
+    with::<Measure>(router)
 }
 
 /// Adds an operation.
@@ -173,7 +182,7 @@ mod tests {
         const NAME: &'static str = "count";
         type Item = u64;
 
-        fn changes(&self) -> bool {
+        fn needs_owner(&self) -> bool {
             self.changes
         }
 
@@ -200,7 +209,7 @@ mod tests {
             push(storage.clone(), "of/directory").await;
             let memory = MemoryStorage::new();
             push(memory.clone(), "of/server").await;
-            let operators = Operators::of(Registry::builder(memory).build());
+            let operators = Operators::of(Registry::builder(memory).build(), None);
             let socket = ControlSocket::bind(&storage, None).unwrap().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
             let app = with::<Count>(router()).with_state(operators.clone());
@@ -326,7 +335,7 @@ mod tests {
             const NAME: &'static str = "newer";
             type Item = u64;
 
-            fn changes(&self) -> bool {
+            fn needs_owner(&self) -> bool {
                 true
             }
 

@@ -23,8 +23,13 @@ pub(super) type Read<T, K = T> = std::result::Result<T, (K, String)>;
 
 impl<K: Clone> Cursor<K> {
     pub(super) const fn start() -> Self {
+        Self::after(None)
+    }
+
+    /// Begins with the first item after this key.
+    pub(super) const fn after(key: Option<K>) -> Self {
         Self {
-            after: None,
+            after: key,
             more: true,
         }
     }

@@ -1,7 +1,10 @@
 //! Commands of operators: on the server that owns a storage, or on a directory that no server uses.
 
 mod list;
+mod remove;
 mod table;
+mod uploads;
+mod usage;
 
 use crate::{
     Config, Sources,
@@ -14,7 +17,7 @@ use std::{
     path::Path,
 };
 
-pub(crate) use list::list;
+pub(crate) use self::{list::list, remove::remove, uploads::uploads, usage::usage};
 
 /// Configuration of an image, which registry:2 has there, too.
 const OF_IMAGES: &str = "/etc/docker/registry/config.yml";

@@ -73,9 +73,7 @@ fn it_tells_what_cannot_be_listed() {
     let malformed = desk.attempt(&["ls", "Team"]).unwrap_err();
     assert!(malformed.contains("exit status: 1"), "{malformed}");
 
-    let (_, hex) = image.digest.split_once(':').unwrap();
-    let bytes = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
-    std::fs::remove_file(desk.root().join(bytes)).unwrap();
+    std::fs::remove_file(desk.blob(&image.digest)).unwrap();
     let lost = desk.attempt(&["ls", "-l", "team/app"]).unwrap_err();
     assert!(lost.contains("exit status: 1"), "{lost}");
     assert!(lost.contains("team/app:v1: the manifest is missing"), "{lost}");

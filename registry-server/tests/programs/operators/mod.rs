@@ -12,9 +12,20 @@ use crate::{
 };
 
 mod list;
+mod remove;
+mod uploads;
+mod usage;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    list::trials()
+    [
+        list::trials(),
+        remove::trials(),
+        uploads::trials(),
+        usage::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A directory of images, and the commands on it.
@@ -31,6 +42,13 @@ impl Desk {
 
     fn root(&self) -> PathBuf {
         self.bench.path("images")
+    }
+
+    /// Returns the path of a blob's bytes.
+    fn blob(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        let blobs = self.root().join("docker/registry/v2/blobs");
+        blobs.join(algorithm).join(&hex[..2]).join(hex).join("data")
     }
 
     fn serve(&self) -> Server {
@@ -67,6 +85,7 @@ impl Desk {
 /// An image of one layer, pushed without a client.
 struct Pushed {
     digest: String,
+    manifest: String,
     /// Bytes of the manifest, its config and its layer.
     size: usize,
 }
@@ -92,6 +111,7 @@ impl Pushed {
         Self {
             digest: digest_of(&descriptor(OCI_MANIFEST, manifest.as_bytes())).to_string(),
             size: manifest.len() + config.len() + layer.blob.len(),
+            manifest,
         }
     }
 }

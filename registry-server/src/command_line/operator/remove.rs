@@ -1,0 +1,151 @@
+//! `registry rm`: shows what a removal concerns, asks, and removes it.
+
+use super::{
+    Session, print_json,
+    table::{Cell, Column, Table},
+};
+use crate::{
+    command_line::{cli, prompt},
+    control::{BoxError, Effect, PreviewRemoval, RemovalItem, Remove, Target},
+};
+use std::io::{self, IsTerminal as _, Write as _};
+
+const COLUMNS: &[Column] = &[Column::Text("EFFECT"), Column::Text("IMAGE")];
+
+/// Removes content, if the operator agrees.
+pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
+    let cli::Remove {
+        image,
+        repository,
+        yes,
+        now,
+        json,
+        storage,
+    } = options;
+    let target = match (image, repository) {
+        (_, Some(repository)) => Target {
+            repository,
+            reference: None,
+        },
+        (image, None) => target(&image.unwrap_or_default())?,
+    };
+    let mut session = Session::open(storage)?;
+    let mut expected = None;
+    if !yes {
+        let mut output = Output::new(json, &target.repository, "removes");
+        let preview = PreviewRemoval {
+            target: target.clone(),
+        };
+        session.run(preview, |item| {
+            if item.tag.is_some() && item.tag == target.reference {
+                expected.clone_from(&item.digest);
+            }
+            output.print(&item)
+        })?;
+        output.end()?;
+        if !agreed(now)? {
+            return Err("nothing was removed; pass --yes to remove it".into());
+        }
+    }
+    let mut output = Output::new(json, &target.repository, "removed");
+    let removal = Remove {
+        target: target.clone(),
+        permanent: now,
+        expected,
+    };
+    session.run(removal, |item| output.print(&item))?;
+    output.end()
+}
+
+/// Parses `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
+fn target(image: &str) -> Result<Target, BoxError> {
+    let (repository, reference) = image.split_once('@').or_else(|| image.rsplit_once(':')).ok_or_else(|| {
+        format!("{image}: a tag or a digest is missing, as in {image}:TAG; --repository {image} removes all of it")
+    })?;
+    Ok(Target {
+        repository: repository.to_owned(),
+        reference: Some(reference.to_owned()),
+    })
+}
+
+/// Asks on a terminal. Without one, nobody agrees.
+fn agreed(permanently: bool) -> Result<bool, BoxError> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    let mut err = io::stderr().lock();
+    write!(
+        err,
+        "Remove this{}? [y/N] ",
+        if permanently { " for good" } else { "" }
+    )?;
+    err.flush()?;
+    let answer = prompt::line_of(&mut io::stdin().lock())?;
+    Ok(matches!(&*answer.to_ascii_lowercase(), b"y" | b"yes"))
+}
+
+/// Printed items.
+struct Output<'a> {
+    /// `None` for JSON.
+    table: Option<Table>,
+    repository: &'a str,
+    /// Word for a removed item.
+    removed: &'static str,
+}
+
+impl<'a> Output<'a> {
+    fn new(json: bool, repository: &'a str, removed: &'static str) -> Self {
+        Self {
+            table: (!json).then(|| Table::new(COLUMNS)),
+            repository,
+            removed,
+        }
+    }
+
+    fn print(&mut self, item: &RemovalItem) -> Result<(), BoxError> {
+        let Some(table) = &mut self.table else {
+            return print_json(item);
+        };
+        let effect = match item.effect {
+            Effect::Removed => self.removed,
+            Effect::Untagged => "leaves without a tag",
+            Effect::LosesSubject => "takes the subject of",
+            Effect::LosesPart => "breaks the index",
+        };
+        let repository = self.repository;
+        let image = match (&item.tag, &item.digest) {
+            (Some(tag), _) => format!("{repository}:{tag}"),
+            (None, digest) => format!("{repository}@{}", digest.as_deref().unwrap_or_default()),
+        };
+        Ok(table.row([Cell::text(effect), Cell::text(image)])?)
+    }
+
+    fn end(self) -> Result<(), BoxError> {
+        if let Some(table) = self.table {
+            table.end()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_a_repository_with_a_tag_or_a_digest() {
+        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for (image, repository, reference) in [
+            ("team/app:v1", "team/app", "v1"),
+            (&*format!("team/app@{digest}"), "team/app", digest),
+        ] {
+            let target = target(image).unwrap();
+            assert_eq!(
+                (&*target.repository, target.reference.as_deref()),
+                (repository, Some(reference))
+            );
+        }
+        let refused = target("team/app").unwrap_err().to_string();
+        assert!(refused.contains("--repository team/app"), "{refused}");
+    }
+}

@@ -1,0 +1,360 @@
+//! `registry rm`: removes a tag, a manifest, or all manifests of a repository.
+//!
+//! The removal goes through the registry, as a client's does: hooks are asked, and events and the access log have it. The
+//! bytes are freed by a collection.
+
+use super::{
+    operation::{BoxError, Items, Operation, Operator},
+    walk::{Cursor, Found, image, inspect, require},
+};
+use registry_core::{
+    Digest, Reference, RepositoryName, Tag,
+    service::Repository,
+    storage::{HeldManifest, Page, StorageInspect},
+};
+use serde::{Deserialize, Serialize};
+
+/// Content to remove: `REPOSITORY:TAG`, `REPOSITORY@DIGEST`, or all of a repository.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Target {
+    pub(crate) repository: String,
+    /// Tag or digest; `None` for everything.
+    pub(crate) reference: Option<String>,
+}
+
+/// Reports the consequences of a removal.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct PreviewRemoval {
+    pub(crate) target: Target,
+}
+
+/// Removes content.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Remove {
+    pub(crate) target: Target,
+    /// True for a removal that cannot be undone.
+    pub(crate) permanent: bool,
+    /// Digest that a tag has to point at.
+    pub(crate) expected: Option<String>,
+}
+
+/// Consequence of a removal for a tag or a manifest.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct RemovalItem {
+    pub(crate) effect: Effect,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    /// The tag or manifest is removed.
+    Removed,
+    /// The manifest stays without a tag.
+    Untagged,
+    /// The manifest refers to a removed one as its subject, and stays.
+    LosesSubject,
+    /// The index contains a removed manifest, stays, and can no longer be pulled completely.
+    LosesPart,
+}
+
+impl Target {
+    fn parse(&self) -> Result<(RepositoryName, Option<Reference>), BoxError> {
+        let name = RepositoryName::parse(&self.repository)?;
+        let reference = self.reference.as_deref().map(Reference::parse).transpose()?;
+        Ok((name, reference))
+    }
+}
+
+impl RemovalItem {
+    fn tag(effect: Effect, tag: &Tag, digest: Option<&Digest>) -> Self {
+        Self {
+            effect,
+            tag: Some(tag.to_string()),
+            digest: digest.map(ToString::to_string),
+        }
+    }
+
+    fn manifest(effect: Effect, digest: &Digest) -> Self {
+        Self {
+            effect,
+            tag: None,
+            digest: Some(digest.to_string()),
+        }
+    }
+}
+
+impl Operation for PreviewRemoval {
+    const NAME: &'static str = "preview-removal";
+    type Item = RemovalItem;
+
+    fn needs_owner(&self) -> bool {
+        false
+    }
+
+    async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {
+        let (name, reference) = self.target.parse()?;
+        require(&operator.registry, &name).await?;
+        let content = Content {
+            inspect: inspect(&operator.registry)?,
+            name: &name,
+        };
+        match reference {
+            Some(Reference::Tag(tag)) => content.preview_tag(&tag, &items).await,
+            Some(Reference::Digest(digest)) => content.preview_manifest(&digest, &items).await,
+            None => content.preview_all(&items).await,
+        }
+    }
+}
+
+/// Content of a repository.
+struct Content<'a> {
+    inspect: &'a dyn StorageInspect,
+    name: &'a RepositoryName,
+}
+
+impl Content<'_> {
+    async fn preview_tag(&self, tag: &Tag, items: &Items<RemovalItem>) -> Result<(), BoxError> {
+        let Some(target) = self.target(tag).await? else {
+            return Err(format!("{} has no tag {tag}", self.name).into());
+        };
+        items
+            .send(RemovalItem::tag(Effect::Removed, tag, target.as_ref()))
+            .await?;
+        if let Some(digest) = target
+            && self
+                .inspect
+                .tags_of(self.name, &digest, Page::first(2))
+                .await?
+                .items
+                .len()
+                < 2
+        {
+            items
+                .send(RemovalItem::manifest(Effect::Untagged, &digest))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the target of a tag, or an inner `None` if the target cannot be read.
+    async fn target(&self, tag: &Tag) -> Result<Option<Option<Digest>>, BoxError> {
+        // The longest name that sorts before it and begins the same way: few tags are between them.
+        let text = tag.as_str();
+        let before = text.len().checked_sub(1).and_then(|end| text.get(..end));
+        let before = before.and_then(|text| Tag::parse(text).ok());
+        let mut cursor = Cursor::after(before);
+        while let Some(page) = cursor.page() {
+            let listing = self.inspect.tag_targets(self.name, page).await?;
+            for seen in cursor.advance(listing, |(tag, _)| Tag::clone(tag)) {
+                match seen {
+                    Ok((found, digest)) if found == *tag => return Ok(Some(Some(digest))),
+                    Err((found, _)) if found == *tag => return Ok(Some(None)),
+                    Ok((found, _)) | Err((found, _)) if found > *tag => return Ok(None),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn preview_manifest(&self, digest: &Digest, items: &Items<RemovalItem>) -> Result<(), BoxError> {
+        let mut found = false;
+        let mut cursor = Cursor::start();
+        let mut others = Vec::new();
+        while let Some(page) = cursor.page() {
+            let listing = self.inspect.manifests(self.name, page).await?;
+            for seen in cursor.advance(listing, |manifest: &HeldManifest| manifest.digest) {
+                let other = match seen {
+                    Ok(manifest) => manifest.digest,
+                    Err((other, _)) => other,
+                };
+                if other == *digest {
+                    found = true;
+                } else if let Some(effect) = self.effect_on(&other, digest).await? {
+                    others.push(RemovalItem::manifest(effect, &other));
+                }
+            }
+        }
+        if !found {
+            return Err(format!("{} has no manifest {digest}", self.name).into());
+        }
+        let mut after = None;
+        loop {
+            let tags = self
+                .inspect
+                .tags_of(self.name, digest, Page::first(1000).after(after.as_ref()))
+                .await?;
+            for tag in &tags.items {
+                items
+                    .send(RemovalItem::tag(Effect::Removed, tag, Some(digest)))
+                    .await?;
+            }
+            after = tags.items.last().cloned();
+            if !tags.more || after.is_none() {
+                break;
+            }
+        }
+        items.send(RemovalItem::manifest(Effect::Removed, digest)).await?;
+        for item in others {
+            items.send(item).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the effect on a manifest of the removal of another one.
+    async fn effect_on(&self, manifest: &Digest, removed: &Digest) -> Result<Option<Effect>, BoxError> {
+        let Found::Image(image) = image(self.inspect, self.name, manifest).await? else {
+            return Ok(None);
+        };
+        Ok(if image.subject.as_ref() == Some(removed) {
+            Some(Effect::LosesSubject)
+        } else if image.children.contains(removed) {
+            Some(Effect::LosesPart)
+        } else {
+            None
+        })
+    }
+
+    async fn preview_all(&self, items: &Items<RemovalItem>) -> Result<(), BoxError> {
+        for (tag, digest) in self.tags().await? {
+            items
+                .send(RemovalItem::tag(Effect::Removed, &tag, digest.as_ref()))
+                .await?;
+        }
+        for digest in self.manifests().await? {
+            items
+                .send(RemovalItem::manifest(Effect::Removed, &digest))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn tags(&self) -> Result<Vec<(Tag, Option<Digest>)>, BoxError> {
+        let mut tags = Vec::new();
+        let mut cursor = Cursor::start();
+        while let Some(page) = cursor.page() {
+            let listing = self.inspect.tag_targets(self.name, page).await?;
+            let seen = cursor.advance(listing, |(tag, _)| Tag::clone(tag));
+            tags.extend(seen.into_iter().map(|seen| match seen {
+                Ok((tag, digest)) => (tag, Some(digest)),
+                Err((tag, _)) => (tag, None),
+            }));
+        }
+        Ok(tags)
+    }
+
+    /// Returns all manifests, indexes first, so that no index is there without its parts.
+    async fn manifests(&self) -> Result<Vec<Digest>, BoxError> {
+        let (mut indexes, mut others) = (Vec::new(), Vec::new());
+        let mut cursor = Cursor::start();
+        while let Some(page) = cursor.page() {
+            let listing = self.inspect.manifests(self.name, page).await?;
+            for seen in cursor.advance(listing, |manifest: &HeldManifest| manifest.digest) {
+                let digest = match seen {
+                    Ok(manifest) => manifest.digest,
+                    Err((digest, _)) => digest,
+                };
+                match image(self.inspect, self.name, &digest).await {
+                    Ok(Found::Image(image)) if image.media_type.is_index() => indexes.push(digest),
+                    _ => others.push(digest),
+                }
+            }
+        }
+        indexes.append(&mut others);
+        Ok(indexes)
+    }
+}
+
+impl Operation for Remove {
+    const NAME: &'static str = "remove";
+    type Item = RemovalItem;
+
+    fn needs_owner(&self) -> bool {
+        true
+    }
+
+    async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {
+        let (name, reference) = self.target.parse()?;
+        let content = Content {
+            inspect: inspect(&operator.registry)?,
+            name: &name,
+        };
+        let removal = Removal {
+            repository: operator.view().repository(&name)?,
+            operator: &operator,
+            permanent: self.permanent,
+        };
+        match reference {
+            Some(Reference::Tag(tag)) => {
+                let target = content.target(&tag).await?.flatten();
+                let now = target.as_ref().map(ToString::to_string);
+                if self.expected.is_some() && self.expected != now {
+                    return Err(
+                        format!("{name}:{tag} was moved or removed meanwhile; nothing was removed").into(),
+                    );
+                }
+                removal.remove(Reference::Tag(tag.clone())).await?;
+                items
+                    .send(RemovalItem::tag(Effect::Removed, &tag, target.as_ref()))
+                    .await?;
+            }
+            Some(Reference::Digest(digest)) => {
+                removal.remove(Reference::Digest(digest)).await?;
+                items
+                    .send(RemovalItem::manifest(Effect::Removed, &digest))
+                    .await?;
+            }
+            None => {
+                for digest in content.manifests().await? {
+                    removal.remove(Reference::Digest(digest)).await?;
+                    items
+                        .send(RemovalItem::manifest(Effect::Removed, &digest))
+                        .await?;
+                }
+                // Tags without a manifest.
+                for (tag, digest) in content.tags().await? {
+                    removal.remove(Reference::Tag(tag.clone())).await?;
+                    items
+                        .send(RemovalItem::tag(Effect::Removed, &tag, digest.as_ref()))
+                        .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removal from a repository, by the host on behalf of an operator.
+struct Removal<'a> {
+    repository: Repository,
+    operator: &'a Operator,
+    permanent: bool,
+}
+
+impl Removal<'_> {
+    async fn remove(&self, reference: Reference) -> Result<(), BoxError> {
+        let target = format!("/v2/{}/manifests/{reference}", self.repository.name());
+        let removed = match self.permanent {
+            true => {
+                self.repository
+                    .delete_manifest_permanently(reference.clone())
+                    .await
+            }
+            false => self.repository.delete_manifest(reference.clone()).await,
+        };
+        self.operator.log_deletion(&target, &removed);
+        match removed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!(
+                "{} has no {reference}; it may have been removed meanwhile",
+                self.repository.name()
+            )
+            .into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

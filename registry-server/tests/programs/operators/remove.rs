@@ -1,0 +1,185 @@
+//! `registry rm`.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use super::{Desk, Pushed};
+use crate::{image::OCI_MANIFEST, server::Server};
+
+pub(super) fn trials() -> Vec<Trial> {
+    trials!([];
+        nothing_is_removed_before_the_operator_agrees,
+        a_tag_is_removed_by_the_server_although_clients_may_not,
+        a_manifest_goes_with_its_tags,
+        a_whole_repository_is_removed,
+        damaged_manifests_are_removed,
+        what_root_removes_stays_of_the_user_of_the_server,
+    )
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+fn descriptor(image: &Pushed) -> Value {
+    json!({"mediaType": OCI_MANIFEST, "digest": image.digest, "size": image.manifest.len()})
+}
+
+/// Pushes an index of an image, and an artifact that has the image as its subject. Returns their digests.
+fn push_around(server: &Server, image: &Pushed) -> (String, String) {
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(image)]}).to_string();
+    server.push_manifest("team/app", "multi", INDEX, index.as_bytes());
+    let artifact = json!({
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "artifactType": "application/vnd.example.note",
+        "manifests": [],
+        "subject": descriptor(image),
+    })
+    .to_string();
+    let digest = |text: &str| crate::image::sha256(text.as_bytes()).to_string();
+    server.push_manifest("team/app", &digest(&artifact), INDEX, artifact.as_bytes());
+    (digest(&index), digest(&artifact))
+}
+
+fn nothing_is_removed_before_the_operator_agrees() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let image = Pushed::to(&server, "team/app", "v1", 1);
+    let (index, artifact) = push_around(&server, &image);
+    let name = format!("team/app@{}", image.digest);
+
+    let refused = desk.attempt(&["rm", &name]).unwrap_err();
+
+    assert!(refused.contains("exit status: 1"), "{refused}");
+    assert!(refused.contains("nothing was removed; pass --yes"), "{refused}");
+    for consequence in [
+        "removes\tteam/app:v1".to_owned(),
+        format!("removes\t{name}"),
+        format!("breaks the index\tteam/app@{index}"),
+        format!("takes the subject of\tteam/app@{artifact}"),
+    ] {
+        assert!(refused.contains(&consequence), "{consequence}: {refused}");
+    }
+    server.get("/v2/team/app/manifests/v1");
+}
+
+fn a_tag_is_removed_by_the_server_although_clients_may_not() {
+    let desk = Desk::new();
+    let mut command = Server::ours_command(&desk.root());
+    command
+        .env("REGISTRY_STORAGE_DELETE_ENABLED", "false")
+        .arg("--access-log");
+    let server = Server::start(command, "http://");
+    let image = Pushed::to(&server, "team/app", "v1", 1);
+    server
+        .request("DELETE", "/v2/team/app/manifests/v1", &[], b"")
+        .expect_status(405);
+
+    let removed = desk.items(&["rm", "--yes", "team/app:v1"]);
+
+    assert_eq!(
+        removed,
+        [json!({"effect": "removed", "tag": "v1", "digest": image.digest})]
+    );
+    server.says("- - operator:");
+    server.says("\"DELETE /v2/team/app/manifests/v1 control\" 202");
+    server
+        .request("GET", "/v2/team/app/manifests/v1", &[], b"")
+        .expect_status(404);
+    server.get(&format!("/v2/team/app/manifests/{}", image.digest));
+    let again = desk.attempt(&["rm", "--yes", "team/app:v1"]).unwrap_err();
+    assert!(again.contains("team/app has no v1"), "{again}");
+    let untagged = format!("team/app@{}", image.digest);
+    desk.run(&["rm", "--yes", "--now", &untagged]);
+    server
+        .request(
+            "GET",
+            &format!("/v2/team/app/manifests/{}", image.digest),
+            &[],
+            b"",
+        )
+        .expect_status(404);
+}
+
+fn a_manifest_goes_with_its_tags() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let image = Pushed::to(&server, "team/app", "v1", 1);
+    server.push_manifest("team/app", "latest", OCI_MANIFEST, image.manifest.as_bytes());
+    server.stop();
+
+    desk.run(&["rm", "--yes", &format!("team/app@{}", image.digest)]);
+
+    assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
+}
+
+fn a_whole_repository_is_removed() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let image = Pushed::to(&server, "team/app", "v1", 1);
+    push_around(&server, &image);
+    Pushed::to(&server, "team/other", "v1", 1);
+
+    let refused = desk.attempt(&["rm", "team/app"]).unwrap_err();
+    assert!(refused.contains("--repository team/app"), "{refused}");
+    let removed = desk.items(&["rm", "--yes", "--repository", "team/app"]);
+
+    assert_eq!(removed.len(), 3, "{removed:?}");
+    assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
+    server.get("/v2/team/other/manifests/v1");
+}
+
+fn damaged_manifests_are_removed() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let (lost, damaged) = (
+        Pushed::to(&server, "team/app", "lost", 1),
+        Pushed::to(&server, "team/app", "damaged", 2),
+    );
+    fs::remove_file(desk.blob(&lost.digest)).unwrap();
+    fs::write(desk.blob(&damaged.digest), "{").unwrap();
+
+    desk.run(&["rm", "--yes", &format!("team/app@{}", lost.digest)]);
+    let target = format!("/v2/team/app/manifests/{}", damaged.digest);
+    server.request("DELETE", &target, &[], b"").expect_status(202);
+
+    assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
+}
+
+fn what_root_removes_stays_of_the_user_of_the_server() {
+    const USER: u32 = 65_532;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let desk = Desk::new();
+    let server = desk.serve();
+    let image = Pushed::to(&server, "team/app", "v1", 1);
+    server.stop();
+    let paths = || {
+        let mut found = vec![desk.root()];
+        let mut next = 0;
+        while let Some(path) = found.get(next).cloned() {
+            next += 1;
+            if path.is_dir() {
+                found.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        found
+    };
+    for path in paths() {
+        std::os::unix::fs::lchown(path, Some(USER), Some(USER)).unwrap();
+    }
+    // The user has to reach it.
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(desk.bench.path(""), open).unwrap();
+
+    desk.run(&["rm", "--yes", &format!("team/app@{}", image.digest)]);
+
+    for path in paths() {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), USER, "{}", path.display());
+    }
+}

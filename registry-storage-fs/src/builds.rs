@@ -8,7 +8,7 @@
 //! - A build continues when no request waits any more, because the next request would start it again. It ends early
 //!   only when the storage is closed.
 
-use crate::runtime::runtime;
+use crate::runtime::{begin, boxed, runtime};
 use registry_core::{
     RepositoryName,
     storage::{Result, StorageError},
@@ -62,7 +62,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
         repository: &RepositoryName,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<Arc<T>> {
-        let mut waiting = self.wait_for(repository, work)?;
+        let mut waiting = self.wait_for(repository, Box::new(work))?;
         let outcome = waiting.wait_for(Option::is_some).await;
         let outcome = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref());
         match outcome {
@@ -78,7 +78,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
     fn wait_for(
         &self,
         repository: &RepositoryName,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
+        work: Box<dyn FnOnce() -> Result<T> + Send>,
     ) -> Result<Waiting<T>> {
         let runtime = runtime()?;
         let mut shared = lock(&self.shared);
@@ -95,12 +95,13 @@ impl<T: Send + Sync + 'static> Builds<T> {
         let (turns, shared, share) = (Arc::clone(&self.turns), Arc::clone(&self.shared), self.share);
         let repository = repository.clone();
         let span = tracing::Span::current();
-        runtime.spawn(async move {
+        let within = runtime.clone();
+        runtime.spawn(boxed(async move {
             let turn = turns.acquire_owned().await;
             if share == Share::UntilItBegins {
                 lock(&shared).remove(&repository);
             }
-            let work = tokio::task::spawn_blocking(move || {
+            let work = begin(&within, move || {
                 let _turn = turn;
                 span.in_scope(work)
             });
@@ -112,7 +113,7 @@ impl<T: Send + Sync + 'static> Builds<T> {
                 lock(&shared).remove(&repository);
             }
             tell.send_replace(Some(outcome));
-        });
+        }));
         Ok(waiting)
     }
 }
@@ -232,7 +233,7 @@ mod tests {
         let first = runtime();
         first.block_on(async {
             // The runtime ends before the build starts.
-            drop(builds.wait_for(&name("a"), || Ok(1)).unwrap());
+            drop(builds.wait_for(&name("a"), Box::new(|| Ok(1))).unwrap());
         });
         drop(first);
 

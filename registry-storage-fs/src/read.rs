@@ -4,6 +4,7 @@
 //! switch to another thread. Only other bytes are read on the blocking pool. The file is open before its first byte is
 //! requested, so a deletion or replacement of the blob does not affect the reader.
 
+use crate::runtime::{Begun, begin};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use registry_core::storage::StorageError;
@@ -18,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 
 /// Size of most frames, in bytes.
 const FRAME: usize = 128 << 10;
@@ -79,7 +80,7 @@ pub(crate) struct FileBody {
     frame: usize,
     /// False once the file system is known not to support `RWF_NOWAIT`.
     inline: bool,
-    reading: Option<JoinHandle<ReadOut>>,
+    reading: Option<Begun<ReadOut>>,
     runtime: Handle,
     buffers: Arc<Buffers>,
 }
@@ -169,7 +170,7 @@ impl Body for FileBody {
                     None => {}
                 }
                 let (file, start) = (Arc::clone(&this.file), this.rest.start);
-                this.runtime.spawn_blocking(move || {
+                begin(&this.runtime, move || {
                     loop {
                         match file.read_at(&mut buffer, start) {
                             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -186,7 +187,7 @@ impl Body for FileBody {
         Poll::Ready(Some(match read {
             Ok(Ok((buffer, length))) => this.deliver(buffer, length),
             Ok(Err(error)) => Err(this.fail(error)),
-            Err(stopped) => Err(this.fail(io::Error::other(stopped))),
+            Err(stopped) => Err(this.fail(stopped)),
         }))
     }
 

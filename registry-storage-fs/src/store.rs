@@ -18,7 +18,7 @@ use crate::{
     read::Buffers,
     referrer_index::ReferrerIndex,
     reported_problems::ReportedProblems,
-    runtime::{joined, runtime},
+    runtime::{AnyResult, Begun, joined, runtime},
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
 };
@@ -27,7 +27,9 @@ use registry_core::{
     storage::{Result, StorageError},
 };
 use std::{
-    fmt, io,
+    fmt,
+    future::Future,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -145,13 +147,13 @@ impl FsStorage {
         Arc::clone(&self.store)
     }
 
-    /// Runs one operation: one closure on the blocking pool, which runs to its end even if this future is dropped. The
-    /// closure owns the locks that it takes.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    /// Runs one operation: one closure on the blocking pool. It begins at once, and runs to its end even if the future
+    /// is dropped. The closure owns the locks that it takes.
+    pub(crate) fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        joined(self.start(work)?).await
+    ) -> impl Future<Output = Result<T>> + Send {
+        joined(self.start(work))
     }
 
     /// Does the same on a thread of its own, for rare and long work, which then occupies no thread of the blocking
@@ -174,29 +176,27 @@ impl FsStorage {
 
     /// Does the same as [`blocking`](Self::blocking) for work that writes, provided that the directory is still the
     /// one that this process owns. In another directory, everything stored would count as absent.
-    pub(crate) async fn writing<T: Send + 'static>(
+    pub(crate) fn writing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    ) -> impl Future<Output = Result<T>> + Send {
         self.blocking(move |store| {
             store.disk.require_owned()?;
             work(store)
         })
-        .await
     }
 
     /// Does the same as [`blocking`](Self::blocking) for an inspection, and fails if the directory is then not the one
     /// that this process owns. A directory that is away would count as empty, and everything in it as gone.
-    pub(crate) async fn inspecting<T: Send + 'static>(
+    pub(crate) fn inspecting<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    ) -> impl Future<Output = Result<T>> + Send {
         self.blocking(move |store| {
             let found = work(store)?;
             store.disk.require_owned()?;
             Ok(found)
         })
-        .await
     }
 
     /// Returns the outcome of `work` on a repository, which other requests may share.
@@ -214,7 +214,15 @@ impl FsStorage {
     pub(crate) fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-    ) -> Result<JoinHandle<Result<T>>> {
+    ) -> Result<Begun<Result<T>>> {
+        let work = self.start_boxed(Box::new(|store| Box::new(work(store))))?;
+        Ok(Begun::of(work))
+    }
+
+    fn start_boxed(
+        &self,
+        work: Box<dyn FnOnce(&Store) -> AnyResult + Send>,
+    ) -> Result<JoinHandle<AnyResult>> {
         let runtime = runtime()?;
         let store = Arc::clone(&self.store);
         let span = tracing::Span::current();

@@ -7,13 +7,12 @@
 
 use crate::{
     error::Context as _,
-    runtime::joined,
+    runtime::{Begun, joined},
     store::{FsStorage, Store},
     uploads::Claimed,
 };
 use registry_core::{RepositoryName, storage::Result};
 use std::{fs::File, sync::Arc};
-use tokio::task::JoinHandle;
 
 /// Number of bytes after which the next sync begins. At this size its cost, a few milliseconds of a fast disk, is
 /// negligible.
@@ -24,7 +23,7 @@ pub(crate) struct WriteBack {
     repository: RepositoryName,
     /// Number of bytes written when the last sync began.
     begun: u64,
-    running: Option<JoinHandle<Result<()>>>,
+    running: Option<Begun<Result<()>>>,
 }
 
 impl WriteBack {
@@ -75,7 +74,7 @@ impl WriteBack {
     /// Waits for the sync in progress.
     pub(crate) async fn end(&mut self) -> Result<()> {
         match self.running.take() {
-            Some(running) => joined(running).await,
+            Some(running) => joined(Ok(running)).await,
             None => Ok(()),
         }
     }

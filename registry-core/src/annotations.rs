@@ -6,7 +6,7 @@ use crate::{
     json::{InvalidJson, Text},
     text::cut,
 };
-use serde::{
+use serde_core::{
     Deserializer,
     de::{DeserializeSeed, Error, MapAccess, Visitor},
 };

@@ -1,7 +1,7 @@
 //! Common parts of JSON readers: [`InvalidJson`], and texts that are borrowed from the document.
 
 use crate::text::cut;
-use serde::{
+use serde_core::{
     Deserializer,
     de::{DeserializeSeed, Error, Visitor},
 };

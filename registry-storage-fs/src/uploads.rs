@@ -24,7 +24,7 @@ use registry_core::{
     hash::{Checkpoint, Hasher},
     storage::{BlobInfo, NewUpload, Result, StorageError, UploadState, Uploader, Verified},
 };
-use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::{
     fs::{self, File},
     io,
@@ -35,7 +35,7 @@ use std::{
 };
 
 /// Content of the file `session`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 struct Record {
     /// Number of changes of the session.
     version: u64,
@@ -50,11 +50,53 @@ struct Record {
     /// Set before `data` becomes this blob, so that an interrupted commit can continue.
     committing: Option<String>,
     /// Uploader that opened the session, if it is known. Older versions neither write nor keep it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<String>,
     /// Offset before the body of a closing request, whose bytes count only once they are committed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     base: Option<u64>,
+}
+
+impl Record {
+    /// Parses a record. Fields that later versions may add are ignored.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let json: Value = str::from_utf8(bytes).ok()?.parse().ok()?;
+        let text = |field: &str| optional(json.get(field), |value| Some(value.as_str()?.to_owned()));
+        Some(Self {
+            version: json.get("version")?.as_u64()?,
+            offset: json.get("offset")?.as_u64()?,
+            algorithm: text("algorithm")?,
+            boot: text("boot")??,
+            sealed: json.get("sealed")?.as_bool()?,
+            committing: text("committing")?,
+            opened_by: text("opened_by")?,
+            base: optional(json.get("base"), Value::as_u64)?,
+        })
+    }
+
+    fn to_json(&self) -> String {
+        let mut fields = Map::new();
+        let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
+        set("version", self.version.into());
+        set("offset", self.offset.into());
+        set("algorithm", self.algorithm.as_deref().into());
+        set("boot", self.boot.as_str().into());
+        set("sealed", self.sealed.into());
+        set("committing", self.committing.as_deref().into());
+        if let Some(uploader) = &self.opened_by {
+            set("opened_by", uploader.as_str().into());
+        }
+        if let Some(base) = self.base {
+            set("base", base.into());
+        }
+        Value::Object(fields).to_string()
+    }
+}
+
+/// Reads a field that may be missing or null; `None` if it has another type.
+fn optional<T>(value: Option<&Value>, read: impl FnOnce(&Value) -> Option<T>) -> Option<Option<T>> {
+    match value {
+        None | Some(Value::Null) => Some(None),
+        Some(value) => read(value).map(Some),
+    }
 }
 
 /// State of a session according to its files.
@@ -463,10 +505,8 @@ impl Store {
             opened_by: session.opened_by.as_ref().map(Uploader::to_string),
             base: session.base,
         };
-        let record = serde_json::to_vec(&record)
-            .map_err(|source| StorageError::failed("cannot write the record of an upload session", source))?;
         self.disk
-            .replace(&session.paths.record(), &record)
+            .replace(&session.paths.record(), record.to_json().as_bytes())
             .map_err(ended)?;
         session.drop_older_hash_states();
         Ok(())
@@ -545,7 +585,7 @@ impl Session {
         let Some(bytes) = stored_file::read(&path).if_there("read", &path)? else {
             return Ok(None);
         };
-        let record = serde_json::from_slice(&bytes).ok();
+        let record = Record::parse(&bytes);
         if record.is_none() {
             tracing::warn!(path = %path.display(), "cannot parse the record of an upload session; all of its data counts, and is hashed again");
         }

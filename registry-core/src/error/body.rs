@@ -4,7 +4,7 @@
 
 use super::code::ErrorCode;
 use crate::text::cut;
-use serde::Serialize;
+use serde_core::{Serialize, Serializer, ser::SerializeMap as _};
 use std::fmt::Display;
 
 /// Maximum number of characters in a message.
@@ -44,22 +44,37 @@ pub(super) fn write(code: ErrorCode, message: &str, details: Vec<Option<Detail>>
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
-#[derive(Serialize)]
 struct Body<'a> {
     errors: Vec<Entry<'a>>,
 }
 
-#[derive(Serialize)]
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("errors", &self.errors)?;
+        map.end()
+    }
+}
+
 struct Entry<'a> {
     code: &'static str,
     message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
 }
 
+impl Serialize for Entry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("code", self.code)?;
+        map.serialize_entry("message", self.message)?;
+        if let Some(detail) = &self.detail {
+            map.serialize_entry("detail", detail)?;
+        }
+        map.end()
+    }
+}
+
 /// Typed fact of an error, for clients that are programs.
-#[derive(Serialize)]
-#[serde(untagged)]
 pub(super) enum Detail {
     Digest { digest: String },
     Reference { reference: String },
@@ -72,5 +87,18 @@ impl Detail {
         Self::Digest {
             digest: digest.to_string(),
         }
+    }
+}
+
+impl Serialize for Detail {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Digest { digest } => map.serialize_entry("digest", digest)?,
+            Self::Reference { reference } => map.serialize_entry("reference", reference)?,
+            Self::Name { name } => map.serialize_entry("name", name)?,
+            Self::Offset { offset } => map.serialize_entry("offset", offset)?,
+        }
+        map.end()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     json::{InvalidJson, Text},
     media_type::MediaType,
 };
-use serde::{
+use serde_core::{
     Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
 };

@@ -4,7 +4,7 @@
 //! thus read such a document differently from other clients: GHSA-77vh-xpmg-72qh. Therefore a key that they
 //! match with a known field must be exactly that field, and must appear once. Unknown keys are ignored.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
+use serde_core::de::{DeserializeSeed, Deserializer, Error, Visitor};
 use std::fmt;
 
 /// Fields of one kind of object, at most 16.

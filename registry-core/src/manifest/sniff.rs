@@ -5,7 +5,7 @@ use super::{
     values::{Nullable, value},
 };
 use crate::{json::Text, media_type::MediaType};
-use serde::{
+use serde_core::{
     Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };

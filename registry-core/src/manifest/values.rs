@@ -1,6 +1,6 @@
 //! Values of a manifest's fields, in the types that clients can decode.
 
-use serde::{
+use serde_core::{
     Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };

@@ -13,7 +13,7 @@ use crate::{
     storage::{BlobBody, IncomingBody, Listing, RangeSpec, ReadBlob},
     upload_id::UploadId,
 };
-use serde::Serialize;
+use serde_core::{Serialize, Serializer, ser::SerializeMap as _};
 use std::sync::Arc;
 
 /// Result of an operation, before it becomes an HTTP response.
@@ -272,10 +272,18 @@ pub(super) fn done(response: Response) -> Outcome {
     Ok((response, ResponseBody::empty()))
 }
 
-#[derive(Serialize)]
 struct TagList<'a> {
     name: &'a str,
     tags: Vec<&'a str>,
+}
+
+impl Serialize for TagList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", self.name)?;
+        map.serialize_entry("tags", &self.tags)?;
+        map.end()
+    }
 }
 
 pub(super) fn json(value: &impl Serialize) -> ResponseBody {

@@ -20,7 +20,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, header, request::Parts};
 use http_body::Body;
-use serde::Serialize;
+use serde_core::{Serialize, Serializer, ser::SerializeMap as _};
 use std::{future::Future, pin::pin, sync::Arc};
 use tracing::Instrument as _;
 
@@ -334,9 +334,16 @@ fn options(endpoint: &Endpoint) -> Outcome {
     })
 }
 
-#[derive(Serialize)]
 struct Catalog<'a> {
     repositories: Vec<&'a str>,
+}
+
+impl Serialize for Catalog<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("repositories", &self.repositories)?;
+        map.end()
+    }
 }
 
 /// Sets `Content-Length` on every response that can have one, and removes the body where none is allowed.

@@ -10,7 +10,7 @@ use crate::{
     protocol::PageQuery,
     storage::{Page, Referring},
 };
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_core::{Serialize, Serializer, ser::SerializeMap};
 
 /// Maximum number of descriptors requested from the storage at once.
 const BATCH: usize = 16;
@@ -223,21 +223,25 @@ fn size(descriptor: &Descriptor) -> usize {
 }
 
 /// Image index that lists referrers. Specification: end-12a, "Listing Referrers".
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ReferrersIndex<'a> {
-    schema_version: u8,
-    media_type: &'static str,
     manifests: Vec<Shown<'a>>,
 }
 
 impl<'a> ReferrersIndex<'a> {
     pub(super) fn of(descriptors: &'a [Descriptor]) -> Self {
         Self {
-            schema_version: 2,
-            media_type: MediaType::OCI_INDEX,
             manifests: descriptors.iter().map(Shown).collect(),
         }
+    }
+}
+
+impl Serialize for ReferrersIndex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("schemaVersion", &2)?;
+        map.serialize_entry("mediaType", MediaType::OCI_INDEX)?;
+        map.serialize_entry("manifests", &self.manifests)?;
+        map.end()
     }
 }
 

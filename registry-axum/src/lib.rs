@@ -70,6 +70,7 @@ mod mount;
 mod network;
 mod proxies;
 mod service;
+mod tasks;
 mod upkeep;
 /// Examples of the manual.
 #[cfg(doctest)]

@@ -1,13 +1,12 @@
 //! [`Mount`]: a registry in a host's router.
 
-use crate::service::MountService;
+use crate::{service::MountService, tasks::Tasks};
 use axum::Router;
 use registry_core::{
     Registry,
     protocol::{InvalidBase, Links},
 };
 use std::sync::Arc;
-use tokio_util::task::TaskTracker;
 
 /// Returns the routes of a registry: `/v2`, `/v2/` and `/v2/{*registry}`.
 ///
@@ -92,7 +91,7 @@ pub struct Mount {
     registry: Registry,
     prefix: Arc<str>,
     links: Option<Links>,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Mount {
@@ -103,7 +102,7 @@ impl Mount {
             registry,
             prefix: Arc::from(""),
             links: None,
-            tasks: TaskTracker::new(),
+            tasks: Tasks::default(),
         }
     }
 
@@ -166,9 +165,7 @@ impl Mount {
 
     fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let tasks = self.tasks.clone();
-        let registry = self.registry.clone().into_service(move |task| {
-            tasks.spawn(task);
-        });
+        let registry = self.registry.clone().into_service(move |task| tasks.spawn(task));
         let links = self.links.as_ref().or_else(|| self.registry.links());
         let service = MountService::new(registry, Arc::clone(&self.prefix), links.cloned());
         // Axum's message about two routes for one path shows the name of the parameter.
@@ -197,8 +194,7 @@ impl Mount {
     /// # });
     /// ```
     pub async fn drained(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.ended().await;
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Maximum number of remembered keys, of 8 bytes, and of manifests. A forgotten one is read again.
-const MOST: usize = 1 << 20;
+const MOST: usize = 1 << 18;
 
 #[derive(Debug, Default)]
 pub(crate) struct KnownClosures(Mutex<Memory>);

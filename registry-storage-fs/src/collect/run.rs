@@ -72,7 +72,7 @@ impl FsStorage {
         self.find_uploads().await?;
         let (terms, victims) = (*terms, victims.to_vec());
         let tags = self.tags_of_victims(&victims).await;
-        self.blocking(move |store| {
+        self.inspecting(move |store| {
             store.release_closures()?;
             let needs_sessions = victims.iter().any(|victim| matches!(victim, Victim::Data(_)));
             let committing = match needs_sessions {
@@ -191,6 +191,8 @@ impl Store {
         self.digest_locks.wait_for_holders();
         let committing = self.committing()?;
         self.release_closures()?;
+        // Otherwise no session was found in a directory that is away.
+        self.disk.require_owned()?;
         if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {
             open.committing = Arc::new(committing);
         }

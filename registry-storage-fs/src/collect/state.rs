@@ -5,15 +5,14 @@
 
 use crate::{disk::Disk, error::FsError, layout::Layout, moves::is_there, stored_file};
 use registry_core::{Algorithm, storage::Census};
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Content of the file.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StateFile {
     /// True if the directory was empty when this software opened it first.
     pub(crate) own: bool,
     /// Number of manifests at the end of the last run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     manifests: Option<u64>,
 }
 
@@ -30,8 +29,8 @@ impl StateFile {
         use crate::error::Context as _;
         let path = layout.collect_state();
         if let Some(bytes) = stored_file::read(&path).if_there("read", &path)? {
-            return Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "cannot parse the state of the collection; nothing is removed unless somebody asks for it");
+            return Ok(Self::parse(&bytes).unwrap_or_else(|| {
+                tracing::warn!(path = %path.display(), "cannot parse the state of the collection; nothing is removed unless somebody asks for it");
                 Self::default()
             }));
         }
@@ -49,11 +48,19 @@ impl StateFile {
         Ok(created)
     }
 
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let json: Value = str::from_utf8(bytes).ok()?.parse().ok()?;
+        Some(Self {
+            own: json.get("own")?.as_bool()?,
+            manifests: json.get("manifests").and_then(Value::as_u64),
+        })
+    }
+
     /// Makes the content durable.
     pub(crate) fn write(&self, layout: &Layout, disk: &Disk) -> Result<(), FsError> {
         let mut changes = disk.changes();
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        changes.put(&layout.collect_state(), &text)?;
+        let text = json!({ "own": self.own, "manifests": self.manifests }).to_string();
+        changes.put(&layout.collect_state(), text.as_bytes())?;
         changes.settle()
     }
 

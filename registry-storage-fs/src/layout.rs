@@ -3,7 +3,7 @@
 //! Only parsed types come in. None of them can spell `..`, an absolute path, a NUL or a component that begins with
 //! `_`: no request reaches outside the root or into internal files.
 
-use registry_core::{Algorithm, Digest, RepositoryName, Tag, UploadId};
+use registry_core::{Algorithm, Digest, RepositoryName, Tag, UploadId, storage::TrashId};
 use std::path::{Path, PathBuf};
 
 /// The paths below one root directory.
@@ -57,6 +57,28 @@ impl Layout {
     /// Progress of the verification. A hint.
     pub(crate) fn verification(&self) -> PathBuf {
         self.top.join("_verify").join("state")
+    }
+
+    /// Directory of records of deletions, by repository.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.top.join("_trash")
+    }
+
+    pub(crate) fn deletions(&self, name: &RepositoryName) -> PathBuf {
+        self.trash().join(name.as_str()).join("_deleted")
+    }
+
+    pub(crate) fn deletion(&self, name: &RepositoryName, id: &TrashId) -> PathBuf {
+        self.deletions(name).join(id.to_string())
+    }
+
+    /// Directory of the histories of the tags of a repository.
+    pub(crate) fn histories(&self, name: &RepositoryName) -> PathBuf {
+        self.top.join("_history").join(name.as_str()).join("_tags")
+    }
+
+    pub(crate) fn history(&self, name: &RepositoryName, tag: &Tag) -> PathBuf {
+        self.histories(name).join(tag.as_str())
     }
 
     /// Directory of records, each with the repository of an open upload session. Derived.
@@ -208,11 +230,12 @@ impl TagPaths {
 
     /// Link to one of the manifests that the tag ever pointed at.
     pub(crate) fn index(&self, digest: &Digest) -> PathBuf {
-        self.directory
-            .join("index")
-            .join(digest.algorithm().as_str())
-            .join(digest.hex())
-            .join("link")
+        self.targets(digest.algorithm()).join(digest.hex()).join("link")
+    }
+
+    /// Directory of these links with digests of one algorithm.
+    pub(crate) fn targets(&self, algorithm: Algorithm) -> PathBuf {
+        self.directory.join("index").join(algorithm.as_str())
     }
 }
 

@@ -76,6 +76,8 @@
 //! + _staging/                                                 files being written; emptied at opening
 //! + _quarantine/<algorithm>/<hex>/<n>/{bytes,why}             damaged content, for the operator
 //! + _verify/state                                             progress of the verification; a hint
+//! + _trash/<name>/_deleted/<id>                               a deletion that can be undone
+//! + _history/<name>/_tags/<tag>                              moves and deletions of a tag
 //! + _sessions/<id>                                            the repository of an open session; derived
 //! + _owner                                                    locked by the owner; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
@@ -127,6 +129,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod health;
+mod history;
 mod holders;
 mod inspect;
 mod known_closures;
@@ -174,6 +177,8 @@ mod support;
 mod tag_index;
 mod tags;
 mod time;
+mod trash;
+mod trash_ids;
 mod uploads;
 mod walk;
 mod write_back;

@@ -123,9 +123,20 @@ impl Store {
         whom: Whom,
         counts: &dyn Fn(&Path) -> Result<bool, FsError>,
     ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.repositories_below(&self.layout.repositories(), page, whom, counts)
+    }
+
+    /// Does the same for another directory that has directories of the names of repositories.
+    pub(crate) fn repositories_below(
+        &self,
+        root: &Path,
+        page: &Page<'_, RepositoryName>,
+        whom: Whom,
+        counts: &dyn Fn(&Path) -> Result<bool, FsError>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
         // Inspection reads everything, and only the owner is told of new repositories.
         let bare = (whom == Whom::Readers && self.is_owned()).then_some(&self.bare);
-        Walk::new(page, whom, counts, &self.reported, bare).list(&self.layout.repositories())
+        Walk::new(page, whom, counts, &self.reported, bare).list(root)
     }
 }
 

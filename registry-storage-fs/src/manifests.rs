@@ -17,14 +17,13 @@ use crate::{
     store::Store,
     stored_file,
     tag_index::Lease,
+    tags::LockedTags,
 };
 use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{
-        BlobInfo, Document, PutManifest, PutOutcome, Result, StorageError, StoredManifest, TagExpect, TagMove,
-    },
+    storage::{BlobInfo, Deletion, Document, PutManifest, PutOutcome, Result, StoredManifest, TagMove},
 };
 use std::{collections::VecDeque, io::Read as _, path::Path};
 
@@ -37,13 +36,14 @@ impl FsStorage {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        how: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         let Some(tags) = self.tags_pointing_at(repository, digest).await? else {
             // In another directory than the opened one, everything would seem absent.
             return self.writing(|_| Ok(None)).await;
         };
         let (repository, digest) = (repository.clone(), *digest);
-        self.writing(move |store| store.delete_manifest(&repository, &digest, &tags))
+        self.writing(move |store| store.delete_manifest(&repository, &digest, &tags, &how))
             .await
     }
 }
@@ -133,17 +133,25 @@ impl Store {
         let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
             return Ok(Document::Lost);
         };
-        let Some((bytes, _slot)) = self.read_document(&self.layout.blob(&target))? else {
+        self.document_at(&target, |bytes| self.with_media_type(repository, digest, bytes))
+    }
+
+    /// Reads a manifest by the digest by which its bytes are stored. `whole` describes it if it is undamaged.
+    pub(crate) fn document_at(
+        &self,
+        stored: &Digest,
+        whole: impl FnOnce(Vec<u8>) -> Result<StoredManifest>,
+    ) -> Result<Document> {
+        let Some((bytes, _slot)) = self.read_document(&self.layout.blob(stored))? else {
             return Ok(Document::Lost);
         };
-        if Digest::of(target.algorithm(), &bytes) != target {
+        if Digest::of(stored.algorithm(), &bytes) != *stored {
             return Ok(match bytes.is_empty() {
                 true => Document::Lost,
                 false => Document::Damaged(bytes.into()),
             });
         }
-        self.with_media_type(repository, digest, bytes)
-            .map(Document::Whole)
+        whole(bytes).map(Document::Whole)
     }
 
     /// Reads a document. A large one takes a slot, which bounds the memory that the registry has not counted yet.
@@ -208,7 +216,8 @@ impl Store {
                 continue;
             }
             if self.store_manifest(&mut section, repository, &put, &closure, &mut outcome)? {
-                self.move_tags(&mut section, repository, &digest, &mut moves, &mut outcome)?;
+                let by = put.by.as_deref();
+                self.move_tags(&mut section, repository, &digest, &mut moves, by, &mut outcome)?;
             }
             match section.blocked() {
                 [] => return Ok(outcome),
@@ -280,12 +289,14 @@ impl Store {
         Ok(true)
     }
 
-    /// Deletes the tags of a manifest, and then the manifest. No tag ever points at a missing manifest.
+    /// Records the deletion of a manifest, deletes its tags, and then the manifest. No tag ever points at a missing
+    /// manifest.
     pub(crate) fn delete_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         tags: &Lease,
+        how: &Deletion,
     ) -> Result<Option<Vec<Tag>>> {
         // No put of the manifest, nor of one that names it, is between its check and its last tag.
         let _locks = self.digest_locks.exclusive([self.digest_locks.key(digest)]);
@@ -293,16 +304,15 @@ impl Store {
             return Ok(None);
         }
         self.pauses.reach("delete manifest: locked");
-        let mut gone = Vec::new();
-        for tag in tags.candidates(digest) {
-            match self.remove_tag(repository, &tag, TagExpect::Is(*digest), |_| true) {
-                Ok(Some(_)) => gone.push(tag),
-                Ok(None) | Err(StorageError::TagConflict { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        // The record names exactly the tags that are removed.
+        let LockedTags { tags, locks } = self.lock_tags_at(repository, digest, tags.candidates(digest))?;
+        let found = self.revision(repository, digest);
+        self.record_manifest(repository, digest, &found, &tags, how)?;
+        self.pauses.reach("delete manifest: recorded");
+        self.discard_tags(repository, &tags, digest, how)?;
+        drop(locks);
         // The entry of an unreadable manifest stays, and has no effect.
-        let stored = self.revision(repository, digest).ok().flatten();
+        let stored = found.ok().flatten();
         let entry = stored.as_ref().and_then(Entry::of);
         let link = self.layout.revision(repository, digest);
         let mut changes = self.disk.changes();
@@ -322,7 +332,7 @@ impl Store {
                 self.collecting.release([self.digest_locks.key(digest)]);
             }
         }
-        Ok(Some(gone))
+        Ok(Some(tags))
     }
 }
 

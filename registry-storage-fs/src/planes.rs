@@ -8,8 +8,9 @@ use registry_core::{
     storage::{
         Abilities, BlobInfo, BlobRead, Census, Deletion, Document, Due, HeldBlob, HeldManifest, Listing,
         Mount, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Reclaimed, Referring, Result, Run, Seen,
-        Storage, StorageCollect, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageWrite,
-        StoredManifest, TagExpect, Terms, UploadBody, UploadState, Verified, Victim, Waiting,
+        Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
+        StorageTrash, StorageWrite, StoredManifest, TagEvent, TagExpect, Terms, TrashId, Trashed, UploadBody,
+        UploadState, Verified, Victim, Waiting,
     },
 };
 use std::sync::Arc;
@@ -130,6 +131,10 @@ impl Storage for FsStorage {
     fn health(&self) -> Option<&dyn StorageHealth> {
         Some(self)
     }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -197,10 +202,10 @@ impl StorageWrite for FsStorage {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
-        _: Deletion,
+        how: Deletion,
     ) -> Result<Option<Digest>> {
         let (repository, tag) = (repository.clone(), tag.clone());
-        self.writing(move |store| store.delete_tag(&repository, &tag, expect))
+        self.writing(move |store| store.delete_tag(&repository, &tag, expect, &how))
             .await
     }
 
@@ -208,9 +213,9 @@ impl StorageWrite for FsStorage {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        _: Deletion,
+        how: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
-        self.delete_manifest_and_tags(repository, digest).await
+        self.delete_manifest_and_tags(repository, digest, how).await
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, _: Deletion) -> Result<bool> {
@@ -339,5 +344,51 @@ impl StorageCollect for FsStorage {
 
     async fn end(&self, run: Run, seen: Census) -> Result<()> {
         self.end_run(run, seen).await
+    }
+}
+
+#[async_trait]
+impl StorageTrash for FsStorage {
+    async fn with_deleted(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        let page = OwnedPage::of(&page);
+        self.inspecting(move |store| store.with_deleted(&page.page()))
+            .await
+    }
+
+    async fn deleted(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.inspecting(move |store| store.deleted(&repository, &page.page()))
+            .await
+    }
+
+    async fn deleted_document(&self, repository: &RepositoryName, id: &TrashId) -> Result<Document> {
+        let (repository, id) = (repository.clone(), *id);
+        self.inspecting(move |store| store.deleted_document(&repository, &id))
+            .await
+    }
+
+    async fn forget(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
+        if !self.store().is_owned() {
+            return Err(StorageError::ReadOnly);
+        }
+        let (repository, id) = (repository.clone(), *id);
+        self.writing(move |store| store.forget_deletion(&repository, &id))
+            .await
+    }
+
+    async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.inspecting(move |store| store.with_history(&repository, &page.page()))
+            .await
+    }
+
+    async fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.inspecting(move |store| store.history(&repository, &tag))
+            .await
     }
 }

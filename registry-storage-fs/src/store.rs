@@ -21,6 +21,7 @@ use crate::{
     runtime::{AnyResult, Begun, joined, runtime},
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
+    trash_ids::TrashIds,
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
@@ -97,6 +98,7 @@ impl FsStorage {
                 manifests: KeyedLocks::new(),
                 blobs: KeyedLocks::new(),
                 tags: KeyedLocks::new(),
+                trash_ids: TrashIds::default(),
                 large_reads: Slots::new(LARGE_READS),
                 tag_index: Arc::default(),
                 tag_builds: Builds::new(Share::WhileItRuns, &turns),
@@ -256,6 +258,7 @@ pub(crate) struct Store {
     /// Taken before `tags` if both are needed.
     pub(crate) manifests: KeyedLocks<(RepositoryName, Digest)>,
     pub(crate) tags: KeyedLocks<(RepositoryName, Tag)>,
+    pub(crate) trash_ids: TrashIds,
     /// Held while bytes are published or quarantined. No other lock is taken meanwhile.
     pub(crate) blobs: KeyedLocks<Digest>,
     /// Slots for large manifests in memory that the registry has not counted yet.

@@ -457,7 +457,14 @@ mod tests {
         let mut outcome = registry_core::storage::PutOutcome::of_manifest(false);
         let mut section = store.section([]);
         store
-            .move_tags(&mut section, &name("a"), &digest(to), &mut moves, &mut outcome)
+            .move_tags(
+                &mut section,
+                &name("a"),
+                &digest(to),
+                &mut moves,
+                None,
+                &mut outcome,
+            )
             .unwrap();
         assert!(outcome.failed.is_none() && moves.is_empty());
     }
@@ -473,7 +480,9 @@ mod tests {
                 // To another manifest, and back.
                 moves(store, "t1", "m3");
                 moves(store, "t1", "m1");
-                store.delete_tag(&name("a"), &tag("t3"), TagExpect::Any).unwrap();
+                store
+                    .delete_tag(&name("a"), &tag("t3"), TagExpect::Any, &Deletion::new())
+                    .unwrap();
             })
             .await;
 

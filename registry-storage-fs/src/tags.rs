@@ -2,15 +2,24 @@
 //!
 //! A new tag is staged elsewhere and renamed whole: an incomplete directory in `tags/` would be listed, and a file
 //! there stops registry:2's collector. `current/link` has an inode of its own, because registry:2 moves a tag by
-//! writing into that file. If it were a hard link to another link file, that one would change too. Nothing here reads
-//! the history, so its directories are not synced.
+//! writing into that file. If it were a hard link to another link file, that one would change too. No answer
+//! depends on the history, so its directories are not synced.
 
-use crate::{FsStorage, layout::TagPaths, links, sections::Section, store::Store, tag_index::Lease};
+use crate::{
+    FsStorage, layout::TagPaths, links, locks::Held, sections::Section, store::Store, tag_index::Lease,
+};
 use registry_core::{
     Digest, RepositoryName, Tag,
-    storage::{Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
+    storage::{Deletion, Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
 };
 use std::{collections::VecDeque, sync::Arc};
+
+/// Tags that stay as they are until this is dropped.
+#[derive(Default)]
+pub(crate) struct LockedTags {
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) locks: Vec<Held<(RepositoryName, Tag)>>,
+}
 
 impl Store {
     /// Moves tags in their order, each under its own lock, until one fails or the section is blocked. Moved ones are
@@ -21,10 +30,11 @@ impl Store {
         repository: &RepositoryName,
         to: &Digest,
         moves: &mut VecDeque<TagMove>,
+        by: Option<&str>,
         outcome: &mut PutOutcome,
     ) -> Result<()> {
         while let Some(TagMove { tag, expect, .. }) = moves.front() {
-            match self.move_tag(section, repository, tag, to, *expect) {
+            match self.move_tag(section, repository, tag, to, *expect, by) {
                 Ok(Some(moved)) => outcome.moved.push(moved),
                 Ok(None) => break,
                 Err(error) => {
@@ -45,6 +55,7 @@ impl Store {
         tag: &Tag,
         to: &Digest,
         expect: TagExpect,
+        by: Option<&str>,
     ) -> Result<Option<Moved>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
         let paths = self.layout.tag(repository, tag);
@@ -62,7 +73,11 @@ impl Store {
         if let Some(left) = from.filter(|from| *from != to) {
             self.release_manifest(repository, left);
         }
-        pointed.map(|()| Some(Moved::new(tag.clone(), previous)))
+        pointed?;
+        if previous != Some(*to) {
+            self.add_to_history(repository, tag, Some(to), by);
+        }
+        Ok(Some(Moved::new(tag.clone(), previous)))
     }
 
     fn point_tag(&self, paths: &TagPaths, previous: Option<Digest>, to: &Digest) -> Result<()> {
@@ -100,10 +115,11 @@ impl Store {
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        how: &Deletion,
     ) -> Result<Option<Digest>> {
         let removed = self.in_section(Vec::new(), |section| {
             // Until the removal is durable: if the power fails before, the tag points at its manifest again.
-            self.remove_tag(repository, tag, expect, |target| section.keep(target))
+            self.remove_tag(repository, tag, expect, how, |target| section.keep(target))
         })?;
         if let Some(target) = &removed {
             self.release_manifest(repository, target);
@@ -111,26 +127,62 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes the tag's directory, which readers see at once. The tag stays unless its target is kept meanwhile, which
-    /// `keep` ensures.
-    pub(crate) fn remove_tag(
+    /// Records the deletion of a tag and removes it. The tag stays unless its target is kept meanwhile, which `keep`
+    /// ensures.
+    fn remove_tag(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
         expect: TagExpect,
+        how: &Deletion,
         keep: impl FnOnce(&Digest) -> bool,
     ) -> Result<Option<Digest>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
         let paths = self.layout.tag(repository, tag);
         let current = links::read(&paths.current())?;
         admit(tag, current, expect)?;
-        if current.as_ref().is_some_and(keep) {
-            let mut changes = self.disk.changes();
-            changes.discard(&paths.directory, &paths.current())?;
-            changes.settle()?;
-            self.tag_index.moved(repository, tag, current.as_ref(), None);
+        if let Some(target) = current.as_ref().filter(|target| keep(target)) {
+            self.record_tag(repository, tag, target, how)?;
+            self.pauses.reach("delete tag: recorded");
+            self.discard_tags(repository, std::slice::from_ref(tag), target, how)?;
         }
         Ok(current)
+    }
+
+    /// Locks those of the tags, in byte order, that point at a manifest. Nothing else holds the locks of several tags.
+    pub(crate) fn lock_tags_at(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        candidates: Vec<Tag>,
+    ) -> Result<LockedTags> {
+        let mut locked = LockedTags::default();
+        for tag in candidates {
+            let lock = self.tags.lock((repository.clone(), tag.clone()));
+            if links::read(&self.layout.tag(repository, &tag).current())? == Some(*digest) {
+                locked.tags.push(tag);
+                locked.locks.push(lock);
+            }
+        }
+        Ok(locked)
+    }
+
+    /// Removes the directories of tags that point at `target`, which readers see at once. The caller holds their locks.
+    pub(crate) fn discard_tags(
+        &self,
+        repository: &RepositoryName,
+        tags: &[Tag],
+        target: &Digest,
+        how: &Deletion,
+    ) -> Result<()> {
+        let mut changes = self.disk.changes();
+        for tag in tags {
+            let paths = self.layout.tag(repository, tag);
+            changes.discard(&paths.directory, &paths.current())?;
+            self.tag_index.moved(repository, tag, Some(target), None);
+            self.add_to_history(repository, tag, None, how.by.as_deref());
+        }
+        Ok(changes.settle()?)
     }
 
     /// Builds the index from every tag of a repository, unless it is built.

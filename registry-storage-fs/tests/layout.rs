@@ -34,6 +34,7 @@ async fn a_push_writes_these_files_and_no_others() {
     let (layer, hex) = (blob.digest.hex(), digest.hex());
     let mut expected = vec![
         "_collect/state".to_owned(),
+        "_history/library/a/_tags/v1".to_owned(),
         "_index/_owner".to_owned(),
         "_owner".to_owned(),
         format!("blobs/sha256/{}/{layer}/data", &layer[..2]),

@@ -8,7 +8,7 @@ use super::{
 use crate::{digest_locks::Key, moves::is_there, referrer_entry::Entry};
 use registry_core::{
     Digest, RepositoryName,
-    storage::{Reclaimed, Result},
+    storage::{Deletion, Reclaimed, Result},
 };
 
 impl Examination<'_> {
@@ -35,8 +35,14 @@ impl Examination<'_> {
         };
         let (keys, state) = self.manifest(repository, digest)?;
         self.remove_if_idle(&keys, state, || {
+            let found = store.revision(repository, digest);
+            let how = match self.terms.permanent {
+                true => Deletion::new().permanently(),
+                false => Deletion::new(),
+            };
+            store.record_manifest(repository, digest, &found, &[], &how)?;
             // The entry of an unreadable manifest stays, and has no effect.
-            let stored = store.revision(repository, digest).ok().flatten();
+            let stored = found.ok().flatten();
             removals.remove(&store.layout.revision(repository, digest), &store.disk)?;
             // After the link, so that no manifest is ever served with another type.
             removals.remove_file(&store.layout.media_type(repository, digest), &store.disk)?;

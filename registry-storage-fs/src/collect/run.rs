@@ -36,7 +36,7 @@ impl Drop for Open {
 /// Facts by which the items of one call are examined.
 pub(super) struct Examination<'a> {
     pub(super) store: &'a Store,
-    terms: Terms,
+    pub(super) terms: Terms,
     /// Number of the last touch before the run; `None` for a preview.
     began: Option<u64>,
     committing: Arc<HashSet<Digest>>,

@@ -13,8 +13,11 @@ use crate::{
 };
 use bytes::Bytes;
 use registry_core::{
-    Algorithm, Digest, MediaType, RepositoryName, Storage,
-    storage::{Deletion, Mount, Need, Needed, PutManifest, TagExpect, TagMove, Verified},
+    Algorithm, Digest, MediaType, Reference, RepositoryName, Storage, Tag,
+    storage::{
+        Deletion, Document, Mount, Need, Needed, Page, PutManifest, StorageTrash as _, TagExpect, TagMove,
+        Trashed, Verified,
+    },
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -227,6 +230,10 @@ enum What {
     NoManifest(RepositoryName, Digest),
     /// If this manifest is there, so is this blob.
     Whole(RepositoryName, Digest, Digest),
+    /// The tag points at this manifest, or a record says that it did. The same holds for the manifest itself.
+    Restorable(RepositoryName, &'static str, Verified<Bytes>),
+    /// A deletion of this manifest or of a tag of it, with the tags.
+    Recorded(RepositoryName, Digest, &'static [&'static str]),
 }
 
 impl What {
@@ -264,8 +271,54 @@ impl What {
                     "{manifest} lacks its blob {when}"
                 );
             }
+            Self::Restorable(repository, name, manifest) => {
+                let digest = manifest.digest();
+                let at = async |reference: Reference| storage.manifest(repository, &reference).await.unwrap();
+                let records = records(storage, repository, digest, when).await;
+                let tagged = at(tag(name).into())
+                    .await
+                    .is_some_and(|found| found.digest == *digest);
+                let is_recorded = records.iter().any(|record| record.tags.contains(&tag(name)));
+                assert!(tagged || is_recorded, "tag {name} is lost {when}");
+                let there = at((*digest).into()).await.is_some();
+                assert!(there || !records.is_empty(), "manifest {digest} is lost {when}");
+            }
+            Self::Recorded(repository, digest, tags) => {
+                let records = records(storage, repository, digest, when).await;
+                let tags: Vec<Tag> = tags.iter().map(|name| tag(name)).collect();
+                assert!(
+                    records.iter().any(|record| record.tags == tags),
+                    "{digest} {when}"
+                );
+            }
         }
     }
+}
+
+/// Returns the records that name a manifest, whose bytes are all there.
+async fn records(
+    storage: &FsStorage,
+    repository: &RepositoryName,
+    digest: &Digest,
+    when: &str,
+) -> Vec<Trashed> {
+    let listed = storage.deleted(repository, Page::first(100)).await.unwrap();
+    let mut records = Vec::new();
+    for record in listed.items {
+        let record = record
+            .whole()
+            .unwrap_or_else(|| panic!("a record cannot be read {when}"));
+        let document = storage.deleted_document(repository, &record.id).await.unwrap();
+        assert!(
+            matches!(document, Document::Whole(_)),
+            "{} is lost {when}",
+            record.digest
+        );
+        if record.digest == *digest {
+            records.push(record);
+        }
+    }
+    records
 }
 
 async fn check(failures: &[Failure], facts: &[Fact]) {
@@ -301,7 +354,12 @@ async fn check(failures: &[Failure], facts: &[Fact]) {
                 What::Manifest(repository, manifest, media_type) => {
                     put_with(&storage, repository, manifest, media_type, &[], "again").await;
                 }
-                What::Tag(..) | What::NoBlob(..) | What::NoManifest(..) | What::Whole(..) => continue,
+                What::Tag(..)
+                | What::NoBlob(..)
+                | What::NoManifest(..)
+                | What::Whole(..)
+                | What::Restorable(..)
+                | What::Recorded(..) => continue,
             }
             what.check(&storage, &format!("{when} and another push")).await;
         }
@@ -404,6 +462,10 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
             fact(8, END, What::Tag(a.clone(), "v1", None)),
             fact(8, END, What::NoManifest(a.clone(), *second.digest())),
             fact(9, END, What::NoBlob(a.clone(), digest_of(&config))),
+            fact(4, END, What::Restorable(a.clone(), "v1", second.clone())),
+            fact(6, END, What::Restorable(b.clone(), "v2", first.clone())),
+            fact(7, END, What::Recorded(b.clone(), *first.digest(), &["v2"])),
+            fact(8, END, What::Recorded(a.clone(), *second.digest(), &["v1"])),
         ],
     )
     .await;

@@ -1,6 +1,7 @@
 //! Manifests that come and go while the index is completed, or after.
 
 use super::*;
+use registry_core::storage::Deletion;
 
 #[tokio::test]
 async fn manifests_that_come_and_go_while_the_index_is_completed_are_in_it_and_are_not() {
@@ -18,11 +19,11 @@ async fn manifests_that_come_and_go_while_the_index_is_completed_are_in_it_and_a
         let [goes, comes, returns] = meanwhile;
         let tags = store.build_tag_index(&a).unwrap();
         store
-            .delete_manifest(&a, &digest_of(&goes), &tags)
+            .delete_manifest(&a, &digest_of(&goes), &tags, &Deletion::new())
             .unwrap()
             .unwrap();
         store
-            .delete_manifest(&a, &digest_of(&returns), &tags)
+            .delete_manifest(&a, &digest_of(&returns), &tags, &Deletion::new())
             .unwrap()
             .unwrap();
         store.put_manifest(&a, comes).unwrap();

@@ -1,0 +1,278 @@
+//! `_history/<name>/_tags/<tag>`: the moves and deletions of a tag, each a line of JSON.
+//!
+//! A push syncs none of this. A power loss can cost the newest lines, and lines that it has damaged are skipped. Each
+//! line begins with the end of the one before, so that damage to a line does not extend to the next one.
+
+use crate::{
+    error::{Context as _, FsError},
+    links,
+    moves::{create_all, parent},
+    names::{digests_in, names_after, parsed},
+    seams,
+    store::Store,
+    stored_file, time,
+};
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Tag,
+    storage::{Listing, Page, Result, TagEvent},
+};
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+    time::SystemTime,
+};
+
+/// Size at which a history loses its older half: about 1,000 moves of a tag.
+const LONGEST: u64 = 128 << 10;
+
+/// Maximum length of the name of a user, in characters. A token can contain any name.
+const LONGEST_NAME: usize = 128;
+
+/// Returns the line of an event now.
+fn line(target: Option<&Digest>, by: Option<&str>) -> String {
+    let mut fields = Map::new();
+    let mut set = |field: &str, value: String| fields.insert(field.to_owned(), value.into());
+    set("at", time::format(SystemTime::now()));
+    if let Some(target) = target {
+        set("target", target.to_string());
+    }
+    if let Some(name) = by {
+        set("by", name.chars().take(LONGEST_NAME).collect());
+    }
+    Value::Object(fields).to_string()
+}
+
+/// Parses a line; `None` if it is damaged. Without a target, the tag was deleted.
+fn event(line: &[u8]) -> Option<TagEvent> {
+    let json: Value = str::from_utf8(line).ok()?.parse().ok()?;
+    let at = time::parse(json.get("at")?.as_str()?)?;
+    let target = match json.get("target") {
+        Some(target) => Some(Digest::parse(target.as_str()?).ok()?),
+        None => None,
+    };
+    let by = match json.get("by") {
+        Some(name) => Some(name.as_str()?.into()),
+        None => None,
+    };
+    Some(TagEvent::new(at, target, by))
+}
+
+impl Store {
+    /// Adds a move or, without a target, a deletion to the history of a tag. The caller holds the tag's lock. A failure
+    /// is logged, because the tag itself was changed.
+    pub(crate) fn add_to_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        target: Option<&Digest>,
+        by: Option<&str>,
+    ) {
+        if let Err(error) = self.append_event(repository, tag, &line(target, by)) {
+            tracing::warn!(
+                %repository, %tag, %error, cause = %error.source(),
+                "the history of a tag lacks an event; the tag itself was changed"
+            );
+        }
+    }
+
+    fn append_event(&self, repository: &RepositoryName, tag: &Tag, line: &str) -> Result<(), FsError> {
+        self.disk.require_owned()?;
+        let path = self.layout.history(repository, tag);
+        let mut file = open_to_append(&path)?;
+        let length = file.metadata().at("read the metadata of", &path)?.len();
+        if length >= LONGEST {
+            self.shorten(&path)?;
+            file = open_to_append(&path)?;
+        }
+        let separator = if length > 0 { "\n" } else { "" };
+        file.write_all(format!("{separator}{line}").as_bytes())
+            .at("write", &path)
+    }
+
+    /// Removes the older half of a history.
+    fn shorten(&self, path: &Path) -> Result<(), FsError> {
+        let bytes = stored_file::read(path).at("read", path)?;
+        let half = bytes.get(bytes.len() / 2..).unwrap_or_default();
+        let line = half.iter().position(|byte| *byte == b'\n');
+        let newest = line.and_then(|line| half.get(line + 1..)).unwrap_or_default();
+        self.disk.replace(path, newest)
+    }
+
+    /// Reads the history of a tag. Moves by registry:2, which keeps every target in `index/`, have no time. They are
+    /// the oldest, except for one that the tag still shows.
+    pub(crate) fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
+        let path = self.layout.history(repository, tag);
+        let text = stored_file::read(&path).if_there("read", &path)?;
+        let lines = text.as_deref().unwrap_or_default().split(|byte| *byte == b'\n');
+        let own: Vec<TagEvent> = lines.filter_map(event).collect();
+
+        let paths = self.layout.tag(repository, tag);
+        let current = links::read(&paths.current())?;
+        let is_last = own.last().is_some_and(|event| event.target == current);
+        let newest = current.filter(|_| !is_last);
+        let mut events = Vec::new();
+        for algorithm in Algorithm::ALL {
+            for target in digests_in(&paths.targets(algorithm), algorithm, None)? {
+                let is_known = own.iter().any(|event| event.target == Some(target));
+                if !is_known && newest != Some(target) {
+                    events.push(TagEvent::undated(target));
+                }
+            }
+        }
+        events.extend(own);
+        events.extend(newest.map(TagEvent::undated));
+        Ok(events)
+    }
+
+    /// Lists the tags that have a history or exist.
+    pub(crate) fn with_history(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, Tag>,
+    ) -> Result<Listing<Tag>> {
+        let directory = self.layout.histories(repository);
+        let names = names_after(&directory, page.after.map(Tag::as_str))?;
+        let mut tags: BTreeSet<Tag> = parsed(directory, names, |name| Tag::parse(name).ok()).collect();
+        tags.extend(self.tag_names(repository, page.after)?);
+        Ok(Listing::first(page.limit, tags))
+    }
+}
+
+fn open_to_append(path: &Path) -> Result<File, FsError> {
+    seams::opened(path);
+    let open = || File::options().append(true).create(true).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_all(parent(path))?;
+            open().at("open", path)
+        }
+        opened => opened.at("open", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        FsStorage,
+        faults::fail,
+        support::{manifest, name, put, tag, top},
+    };
+    use registry_core::{Reference, Storage as _};
+    use rustix::io::Errno;
+    use std::fs;
+
+    fn targets(events: &[TagEvent]) -> Vec<Option<Digest>> {
+        events.iter().map(|event| event.target).collect()
+    }
+
+    #[tokio::test]
+    async fn the_history_of_a_tag_is_bounded_and_the_newest_events_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (store, a, v1) = (storage.store(), name("a"), tag("v1"));
+        let mut moves = Vec::new();
+        for number in 0..3000 {
+            let target = Digest::of(Algorithm::Sha512, &[number.to_string().as_bytes(), &[0]].concat());
+            store.add_to_history(&a, &v1, Some(&target), Some("a user with quite a long name"));
+            moves.push(Some(target));
+        }
+
+        let length = fs::metadata(store.layout.history(&a, &v1)).unwrap().len();
+        let kept = targets(&store.history(&a, &v1).unwrap());
+
+        assert!(length < LONGEST + 1000, "{length}");
+        assert!(kept.len() >= 200, "{}", kept.len());
+        assert_eq!(kept, moves[moves.len() - kept.len()..]);
+    }
+
+    #[tokio::test]
+    async fn damage_to_a_line_does_not_extend_to_the_next_one() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (store, a, v1) = (storage.store(), name("a"), tag("v1"));
+        let path = store.layout.history(&a, &v1);
+        let moved = [1, 2, 3].map(|number: u8| Digest::of(Algorithm::Sha256, &[number]));
+        store.add_to_history(&a, &v1, moved.first(), Some("ann"));
+        let whole = fs::read(&path).unwrap();
+        for damaged in [&whole[..whole.len() - 1], &[0; 100], b"\xff{", b"\n\n"] {
+            fs::write(&path, [&whole, &b"\n"[..], damaged].concat()).unwrap();
+
+            store.add_to_history(&a, &v1, moved.last(), None);
+
+            let events = store.history(&a, &v1).unwrap();
+            assert_eq!(targets(&events), [Some(moved[0]), Some(moved[2])]);
+        }
+        // Nothing of it has reached the disk.
+        fs::write(&path, "").unwrap();
+        assert_eq!(store.history(&a, &v1).unwrap(), []);
+    }
+
+    /// registry:2 writes no history of this kind, and may move a tag at any time.
+    #[tokio::test]
+    async fn moves_of_registry_2_have_no_time() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (a, v1) = (name("a"), tag("v1"));
+        let images = ["1", "2", "3"].map(manifest);
+        let digests: Vec<Digest> = images.iter().map(|image| *image.digest()).collect();
+        let registry_2_moves = |to: &Digest| {
+            let paths = storage.store().layout.tag(&a, &v1);
+            for link in [paths.index(to), paths.current()] {
+                fs::create_dir_all(link.parent().unwrap()).unwrap();
+                fs::write(link, to.to_string()).unwrap();
+            }
+        };
+        registry_2_moves(&digests[0]);
+        assert_eq!(
+            storage.store().history(&a, &v1).unwrap(),
+            [TagEvent::undated(digests[0])]
+        );
+
+        put(&storage, &a, images[1].clone(), &["v1"]).await;
+        registry_2_moves(&digests[2]);
+
+        let history = storage.store().history(&a, &v1).unwrap();
+        assert_eq!(
+            targets(&history),
+            digests.iter().copied().map(Some).collect::<Vec<_>>()
+        );
+        let dated: Vec<bool> = history.iter().map(|event| event.at.is_some()).collect();
+        assert_eq!(dated, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_move_opens_one_file_of_the_history_whatever_its_length() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let histories = top(root.path()).join("_history");
+        seams::watch(&histories);
+        for number in 0..20 {
+            put(&storage, &name("a"), manifest(&number.to_string()), &["v1"]).await;
+
+            let costs = seams::watch(&histories);
+            assert_eq!((costs.files, costs.entries), (1, 0));
+        }
+        // A push that moves nothing.
+        put(&storage, &name("a"), manifest("19"), &["v1"]).await;
+        assert_eq!(seams::watch(&histories).files, 0);
+    }
+
+    #[tokio::test]
+    async fn a_push_succeeds_although_its_history_cannot_be_written() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let a = name("a");
+        let image = manifest("1");
+        let digest = *image.digest();
+        let _fault = fail(&top(root.path()).join("_history/a/_tags/v1"), Errno::IO);
+
+        put(&storage, &a, image, &["v1"]).await;
+
+        let found = storage.manifest(&a, &Reference::Tag(tag("v1"))).await.unwrap();
+        assert_eq!(found.unwrap().digest, digest);
+    }
+}

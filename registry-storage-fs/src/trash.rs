@@ -1,0 +1,361 @@
+//! `_trash/<name>/_deleted/<id>`: a record of each deletion of a manifest or tag, in JSON.
+//!
+//! A record is durable before anything is removed. The bytes of a deleted manifest stay in `blobs/`, until a collection
+//! that finds no record of it. The collector of registry:2 does not know the records.
+
+use crate::{
+    error::{Context as _, FsError},
+    links,
+    names::{names_after, parsed, read_dir},
+    store::Store,
+    stored_file,
+    walk::{Whom, unreadable},
+};
+use registry_core::{
+    Digest, MediaType, RepositoryName, Tag,
+    manifest::Manifest,
+    storage::{
+        Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, TrashId, Trashed,
+    },
+};
+use serde_json::{Map, Value};
+use std::io;
+
+/// Returns the content of a record.
+fn json(repository: &RepositoryName, trashed: &Trashed) -> String {
+    let mut fields = Map::new();
+    let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
+    // For people who find the file elsewhere.
+    set("repository", repository.as_str().into());
+    set("digest", trashed.digest.to_string().into());
+    if trashed.stored != trashed.digest {
+        set("stored", trashed.stored.to_string().into());
+    }
+    if let Some(media_type) = &trashed.media_type {
+        set("media_type", media_type.as_str().into());
+    }
+    let tags = trashed.tags.iter().map(|tag| Value::from(tag.as_str()));
+    set("tags", Value::Array(tags.collect()));
+    set("manifest_deleted", trashed.manifest_deleted.into());
+    if let Some(name) = &trashed.by {
+        set("by", (**name).into());
+    }
+    Value::Object(fields).to_string()
+}
+
+/// Parses the content of a record. Fields that later versions may add are ignored.
+fn parse(id: TrashId, content: &[u8]) -> Option<Trashed> {
+    let json: Value = str::from_utf8(content).ok()?.parse().ok()?;
+    let digest = Digest::parse(json.get("digest")?.as_str()?).ok()?;
+    let stored = match json.get("stored") {
+        Some(stored) => Digest::parse(stored.as_str()?).ok()?,
+        None => digest,
+    };
+    let media_type = match json.get("media_type") {
+        Some(media_type) => Some(MediaType::parse(media_type.as_str()?).ok()?),
+        None => None,
+    };
+    let tags = json.get("tags")?.as_array()?.iter();
+    let tags: Option<Vec<Tag>> = tags.map(|tag| Tag::parse(tag.as_str()?).ok()).collect();
+    let by = match json.get("by") {
+        Some(name) => Some(name.as_str()?.into()),
+        None => None,
+    };
+    let trashed = Trashed::manifest(id, digest, tags?).stored_as(stored);
+    let mut trashed = trashed.of_type(media_type).by(by);
+    trashed.manifest_deleted = json.get("manifest_deleted")?.as_bool()?;
+    Some(trashed)
+}
+
+impl Store {
+    /// Records that a manifest, read before, is about to be deleted with these tags.
+    pub(crate) fn record_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Result<Option<StoredManifest>>,
+        tags: &[Tag],
+        how: &Deletion,
+    ) -> Result<()> {
+        self.record_deletion(repository, manifest, how, |id| {
+            Trashed::manifest(id, *digest, tags.to_vec())
+        })
+    }
+
+    /// Records that a tag is about to be deleted.
+    pub(crate) fn record_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        target: &Digest,
+        how: &Deletion,
+    ) -> Result<()> {
+        if how.permanent {
+            return Ok(());
+        }
+        let manifest = self.revision(repository, target);
+        self.record_deletion(repository, &manifest, how, |id| {
+            Trashed::tag(id, tag.clone(), *target)
+        })
+    }
+
+    fn record_deletion(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Result<Option<StoredManifest>>,
+        how: &Deletion,
+        trashed: impl FnOnce(TrashId) -> Trashed,
+    ) -> Result<()> {
+        let media_type = match manifest {
+            _ if how.permanent => return Ok(()),
+            // A damaged or lost manifest cannot be restored.
+            Ok(None) => return Ok(()),
+            Ok(Some(manifest)) => Some(manifest.media_type.clone()),
+            // The failure of the disk may be temporary.
+            Err(_) => None,
+        };
+        let trashed = trashed(self.trash_ids.next());
+        let digest = trashed.digest;
+        let stored = links::read(&self.layout.revision(repository, &digest))?.unwrap_or(digest);
+        let trashed = trashed.stored_as(stored).of_type(media_type).by(how.by.clone());
+        match self.write_deletion(repository, &trashed) {
+            Err(StorageError::Full { context, source, .. }) => {
+                tracing::warn!(
+                    %repository, digest = %trashed.digest, tags = ?trashed.tags, error = %source,
+                    "{context}: the deletion is not recorded, and cannot be undone"
+                );
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn write_deletion(&self, repository: &RepositoryName, trashed: &Trashed) -> Result<()> {
+        let json = json(repository, trashed);
+        let mut changes = self.disk.changes();
+        changes.put(&self.layout.deletion(repository, &trashed.id), json.as_bytes())?;
+        Ok(changes.settle()?)
+    }
+
+    /// Lists the repositories with records.
+    pub(crate) fn with_deleted(
+        &self,
+        page: &Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.repositories_below(&self.layout.trash(), page, Whom::Inspection, &|path| {
+            let records = path.join("_deleted");
+            let mut entries = read_dir(&records).if_there("list", &records)?;
+            Ok(entries.as_mut().is_some_and(|entries| entries.next().is_some()))
+        })
+    }
+
+    pub(crate) fn deleted(
+        &self,
+        repository: &RepositoryName,
+        page: &Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>> {
+        let directory = self.layout.deletions(repository);
+        let after = page.after.map(TrashId::to_string);
+        let names = names_after(&directory, after.as_deref())?;
+        let mut found = Vec::new();
+        for id in parsed(directory, names, TrashId::parse) {
+            // One item beyond the page shows that there are more.
+            if found.len() > page.limit {
+                break;
+            }
+            match self.read_deletion(repository, &id) {
+                Ok(Some(trashed)) => found.push(Seen::Whole(trashed)),
+                // It was forgotten meanwhile.
+                Ok(None) => {}
+                Err(error) => found.push(unreadable(id, &error)),
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+
+    fn read_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<Option<Trashed>, FsError> {
+        let path = self.layout.deletion(repository, id);
+        let Some(content) = stored_file::read(&path).if_there("read", &path)? else {
+            return Ok(None);
+        };
+        let trashed = parse(*id, &content);
+        let garbled = || io::Error::new(io::ErrorKind::InvalidData, "it contains no record of a deletion");
+        trashed.ok_or_else(garbled).at("read", &path).map(Some)
+    }
+
+    pub(crate) fn deleted_document(&self, repository: &RepositoryName, id: &TrashId) -> Result<Document> {
+        let Some(trashed) = self.read_deletion(repository, id)? else {
+            return Ok(Document::Lost);
+        };
+        self.document_at(&trashed.stored, |bytes| {
+            let media_type = trashed
+                .media_type
+                .unwrap_or_else(|| Manifest::sniff_media_type(&bytes));
+            Ok(StoredManifest::new(trashed.digest, media_type, bytes.into()))
+        })
+    }
+
+    /// Removes a record, and the directories that are empty then.
+    pub(crate) fn forget_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
+        let path = self.layout.deletion(repository, id);
+        let mut changes = self.disk.changes();
+        let removed = changes.remove(&path)?;
+        self.disk
+            .remove_empty(&self.layout.deletions(repository), &self.layout.trash());
+        changes.settle()?;
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        FsStorage,
+        faults::fail,
+        support::{all, manifest, name, put, tag, top, writer},
+    };
+    use registry_core::{
+        Reference, Storage as _,
+        storage::{StorageTrash as _, TagExpect},
+    };
+    use rustix::io::Errno;
+    use std::fs;
+    use tempfile::TempDir;
+
+    async fn tagged(root: &TempDir) -> (FsStorage, Digest) {
+        let storage = FsStorage::open(root.path()).unwrap();
+        let image = manifest("1");
+        let digest = *image.digest();
+        put(&storage, &name("a/b"), image, &["v1"]).await;
+        (storage, digest)
+    }
+
+    async fn delete_tag(storage: &FsStorage) -> Result<Option<Digest>> {
+        let (repository, tag) = (name("a/b"), tag("v1"));
+        writer(storage)
+            .delete_tag(&repository, &tag, TagExpect::Any, Deletion::new())
+            .await
+    }
+
+    async fn resolve(storage: &FsStorage) -> Option<Digest> {
+        let found = storage.manifest(&name("a/b"), &Reference::Tag(tag("v1"))).await;
+        found.unwrap().map(|found| found.digest)
+    }
+
+    async fn listed(storage: &FsStorage) -> Vec<Seen<Trashed, TrashId>> {
+        storage.deleted(&name("a/b"), all()).await.unwrap().items
+    }
+
+    #[tokio::test]
+    async fn nothing_is_deleted_if_its_record_cannot_be_made_durable() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, digest) = tagged(&root).await;
+        let records = storage.store().layout.deletions(&name("a/b"));
+        let fault = fail(&records, Errno::IO);
+
+        assert!(delete_tag(&storage).await.is_err());
+        let deleted = writer(&storage)
+            .delete_manifest(&name("a/b"), &digest, Deletion::new())
+            .await;
+        assert!(deleted.is_err());
+
+        drop(fault);
+        assert_eq!(resolve(&storage).await, Some(digest));
+    }
+
+    /// A deletion may be what makes space.
+    #[tokio::test]
+    async fn without_space_for_a_record_a_deletion_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, digest) = tagged(&root).await;
+        let _fault = fail(&storage.store().layout.deletions(&name("a/b")), Errno::NOSPC);
+
+        assert_eq!(delete_tag(&storage).await.unwrap(), Some(digest));
+        assert_eq!(resolve(&storage).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_crash_before_the_removal_leaves_a_record_of_what_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, digest) = tagged(&root).await;
+        let at_crash = tempfile::tempdir().unwrap();
+        let (from, to) = (top(root.path()), top(at_crash.path()));
+        storage.store().pauses.at("delete tag: recorded", move || {
+            fs::create_dir_all(&to).unwrap();
+            copy(&from, &to);
+        });
+        delete_tag(&storage).await.unwrap();
+
+        let storage = FsStorage::open(at_crash.path()).unwrap();
+
+        assert_eq!(resolve(&storage).await, Some(digest));
+        assert_eq!(listed(&storage).await.len(), 1);
+    }
+
+    fn copy(from: &std::path::Path, to: &std::path::Path) {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                fs::create_dir(&to).unwrap();
+                copy(&entry.path(), &to);
+            } else {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_garbled_record_is_shown_and_can_be_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, _) = tagged(&root).await;
+        delete_tag(&storage).await.unwrap();
+        let records = storage.store().layout.deletions(&name("a/b"));
+        for entry in fs::read_dir(&records).unwrap() {
+            fs::write(entry.unwrap().path(), "{").unwrap();
+        }
+        fs::write(records.join("of another program"), "").unwrap();
+
+        let items = listed(&storage).await;
+        let [Seen::Unreadable { key, reason, .. }] = &items[..] else {
+            panic!("{items:?}");
+        };
+        assert!(reason.contains("contains no record of a deletion"), "{reason}");
+        assert!(storage.forget(&name("a/b"), key).await.unwrap());
+
+        assert!(listed(&storage).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_stays_of_the_last_record_and_read_only_handles_keep_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, _) = tagged(&root).await;
+        delete_tag(&storage).await.unwrap();
+        let id = listed(&storage).await.pop().and_then(Seen::whole).unwrap().id;
+        let reader = FsStorage::options().read_only().open(root.path()).unwrap();
+        assert_eq!(listed(&reader).await, listed(&storage).await);
+        let refused = reader.forget(&name("a/b"), &id).await;
+        assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
+
+        assert!(storage.forget(&name("a/b"), &id).await.unwrap());
+
+        let trash = storage.store().layout.trash();
+        assert_eq!(fs::read_dir(trash).unwrap().count(), 0);
+    }
+
+    /// A record would only keep what the manifest refers to.
+    #[tokio::test]
+    async fn a_damaged_manifest_is_deleted_without_a_record() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, digest) = tagged(&root).await;
+        fs::write(storage.store().layout.blob(&digest), "damaged").unwrap();
+
+        let deleted = writer(&storage)
+            .delete_manifest(&name("a/b"), &digest, Deletion::new())
+            .await;
+
+        assert_eq!(deleted.unwrap(), Some(vec![tag("v1")]));
+        assert!(listed(&storage).await.is_empty());
+    }
+}

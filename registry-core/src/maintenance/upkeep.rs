@@ -3,6 +3,7 @@
 use super::{
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
+    trash::expire_trash,
     uploads::{is_idle, is_idle_and_empty},
 };
 use crate::{
@@ -24,10 +25,19 @@ const EMPTY_AGE: Duration = Duration::from_secs(60 * 60);
 const EMPTY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// Interval at which sessions are counted if none expire. Otherwise they are counted when they are looked for.
 const RECONCILE_INTERVAL: Duration = EMPTY_INTERVAL;
+/// Interval at which old records of deletions are looked for. The first time is after one interval, so that a host that
+/// was off for long can restore something first.
+const TRASH_INTERVAL: Duration = HOUR;
+/// Maximum difference between the time slept and the time that has passed by the clock. Beyond it, the clock was set or
+/// the machine was suspended.
+const CLOCK_TOLERANCE: Duration = HOUR;
 /// Minimum interval at which sessions are looked for. Without one, an interval of 0 would never rest.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time for which records of deletions are kept by default.
+const TRASH_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Clock of the host. The core has none.
 #[async_trait]
@@ -89,6 +99,7 @@ impl Schedule {
 /// All recurring maintenance of a registry, created by [`Registry::upkeep`](crate::Registry::upkeep):
 ///
 /// - Abandoned upload sessions end.
+/// - Records of deletions expire after a week, if the storage [keeps them](crate::Storage::trash).
 /// - The [`UploadLedger`] of the registry counts the sessions of other processes, and of before the start.
 ///
 /// The host drives it, with the clock of its runtime:
@@ -121,6 +132,7 @@ pub struct Upkeep {
     storage: Arc<dyn Storage>,
     ledger: UploadLedger,
     uploads: Option<UploadExpiry>,
+    trash: Option<Duration>,
     told: Arc<Told>,
 }
 
@@ -138,6 +150,7 @@ impl Upkeep {
             ledger,
             told: Arc::new(told),
             uploads: Some(UploadExpiry::default()),
+            trash: Some(TRASH_AGE),
         }
     }
 
@@ -149,6 +162,13 @@ impl Upkeep {
         }
     }
 
+    /// Sets how long records of deletions are kept. `None` keeps all of them.
+    ///
+    /// When the clock is set, or the machine was suspended, by more than an hour, no record expires for a day.
+    pub fn trash(self, keep: Option<Duration>) -> Self {
+        Self { trash: keep, ..self }
+    }
+
     /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
     ///
     /// Does nothing if the storage is read-only. Dropping the future stops between two steps.
@@ -157,6 +177,7 @@ impl Upkeep {
             return std::future::pending().await;
         };
         let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
+        let mut until_trash = TRASH_INTERVAL;
         loop {
             let now = clock.now();
             let mut due = Due::default();
@@ -176,9 +197,36 @@ impl Upkeep {
                 Some(inspect) => log(self.scan(inspect, due).await),
                 None => drop_ended(write, &self.ledger).await,
             }
-            let wait = until_any.min(until_empty);
-            clock.sleep(wait).await;
+            if until_trash.is_zero() {
+                self.expire_trash(now).await;
+                until_trash = TRASH_INTERVAL;
+            }
+            let wait = until_any.min(until_empty).min(until_trash);
+            let is_steady = sleep(clock, wait).await;
             (until_any, until_empty) = (until_any - wait, until_empty - wait);
+            until_trash -= wait;
+            if !is_steady {
+                tracing::warn!(
+                    "the clock was set or the machine was suspended; records of deletions are kept for another day"
+                );
+                until_trash = DAY;
+            }
+        }
+    }
+
+    /// Removes the records of deletions that are older than they are kept.
+    async fn expire_trash(&self, now: SystemTime) {
+        let Some(keep) = self.trash.filter(|_| self.storage.trash().is_some()) else {
+            return;
+        };
+        let before = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        match expire_trash(&*self.storage, before).await {
+            Ok(report) if report.expired > 0 || report.failed > 0 => {
+                let (expired, failed) = (report.expired, report.failed);
+                tracing::info!(expired, failed, "old records of deletions were removed");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot search for old records of deletions"),
         }
     }
 
@@ -192,6 +240,16 @@ impl Upkeep {
         });
         let scan = Scan::of(inspect).counting(self.ledger.walk());
         scan.ending(ending).run().await
+    }
+}
+
+/// Waits for `duration`. Returns false if more or less time has passed by the clock.
+async fn sleep(clock: &dyn Clock, duration: Duration) -> bool {
+    let began = clock.now();
+    clock.sleep(duration).await;
+    match clock.now().duration_since(began) {
+        Ok(passed) => passed.abs_diff(duration) <= CLOCK_TOLERANCE,
+        Err(back) => back.duration() + duration <= CLOCK_TOLERANCE,
     }
 }
 
@@ -215,6 +273,7 @@ impl fmt::Debug for Upkeep {
             .field("storage", &self.storage)
             .field("ledger", &self.ledger)
             .field("uploads", &self.uploads)
+            .field("trash", &self.trash)
             .finish_non_exhaustive()
     }
 }
@@ -233,11 +292,16 @@ fn log(ended: Result<ExpiredUploads, StorageError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Registry, digest::Algorithm, storage::MemoryStorage, upload_id::UploadId};
+    use crate::{
+        Registry,
+        digest::Algorithm,
+        reference::Tag,
+        service::ManifestPush,
+        storage::{MemoryStorage, Page, Seen, Trashed},
+        upload_id::UploadId,
+    };
     use std::sync::Mutex;
     use tokio::sync::Notify;
-
-    const HOUR: Duration = Duration::from_secs(60 * 60);
 
     #[test]
     fn sessions_without_a_byte_go_sooner_and_never_later() {
@@ -256,6 +320,8 @@ mod tests {
         end: Duration,
         /// Time that has passed, and the number of sleeps.
         passed: Mutex<(Duration, usize)>,
+        /// Time by which the clock is set at the next sleep.
+        jump: Mutex<Duration>,
         ended: Notify,
     }
 
@@ -270,7 +336,8 @@ mod tests {
                 let mut passed = self.passed.lock().unwrap();
                 let over = passed.0 + duration > self.end;
                 if !over {
-                    *passed = (passed.0 + duration, passed.1 + 1);
+                    let jump = std::mem::take(&mut *self.jump.lock().unwrap());
+                    *passed = (passed.0 + duration + jump, passed.1 + 1);
                 }
                 over
             };
@@ -286,6 +353,7 @@ mod tests {
             start,
             end,
             passed: Mutex::default(),
+            jump: Mutex::default(),
             ended: Notify::new(),
         }
     }
@@ -327,6 +395,50 @@ mod tests {
         run_for(&registry, start, 8 * DAY).await;
         assert!(!open(&begun).await);
         assert_eq!(registry.upload_ledger().open_uploads(), 0);
+    }
+
+    /// Deletes a tag. Returns the time of the deletion.
+    async fn deleted(registry: &Registry) -> SystemTime {
+        let index =
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        let repository = registry.repository("a").unwrap();
+        let push = ManifestPush::new(Tag::parse("v1").unwrap(), index);
+        repository.put_manifest(push).await.unwrap();
+        assert!(repository.delete_manifest("v1").await.unwrap());
+        records(registry).await[0].id.time()
+    }
+
+    async fn records(registry: &Registry) -> Vec<Trashed> {
+        let repository = registry.repository("a").unwrap();
+        let trash = registry.storage().trash().unwrap();
+        let listed = trash.deleted(repository.name(), Page::first(10)).await.unwrap();
+        listed.items.into_iter().filter_map(Seen::whole).collect()
+    }
+
+    #[tokio::test]
+    async fn records_of_deletions_expire_after_a_week() {
+        let registry = Registry::builder(MemoryStorage::new()).build();
+        let start = deleted(&registry).await;
+
+        run_for(&registry, start, 7 * DAY).await;
+        assert_eq!(records(&registry).await.len(), 1);
+        run_for(&registry, start, 7 * DAY + 2 * HOUR).await;
+        assert_eq!(records(&registry).await.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_record_expires_for_a_day_after_the_clock_was_set() {
+        for (time_to_end, left) in [(23 * HOUR, 1), (25 * HOUR, 0)] {
+            let registry = Registry::builder(MemoryStorage::new()).build();
+            let jump = 10 * 365 * DAY;
+            let clock = clock(deleted(&registry).await, jump + time_to_end);
+            *clock.jump.lock().unwrap() = jump;
+            tokio::select! {
+                never = async { registry.upkeep().run(&clock).await } => match never {},
+                () = clock.ended.notified() => {}
+            }
+            assert_eq!(records(&registry).await.len(), left);
+        }
     }
 
     #[tokio::test]

@@ -270,7 +270,7 @@ impl Repository {
 
     /// Returns the content that must exist: everything that the manifest refers to, except content that may
     /// be elsewhere.
-    fn needs(&self, manifest: &Manifest) -> Result<Vec<Needed>, Error> {
+    pub(super) fn needs(&self, manifest: &Manifest) -> Result<Vec<Needed>, Error> {
         let manifests: &[Child] = if self.registry.inner.sparse_indexes {
             &[]
         } else {

@@ -24,6 +24,7 @@ mod parts;
 mod referrers;
 mod referrers_tag;
 mod remedies;
+mod restore;
 mod sessions;
 mod source;
 mod tag_moves;
@@ -42,6 +43,7 @@ pub use self::{
     overruled::Overruled,
     referrers::ReferrersPage,
     remedies::Setting,
+    restore::{Restore, RestoreError, Restored},
     source::BlobSource,
     view::RegistryView,
 };

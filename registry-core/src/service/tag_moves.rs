@@ -18,6 +18,16 @@ pub(super) struct TagPermit {
     overwrite: bool,
 }
 
+impl TagPermit {
+    /// Returns the permit without the right to move the tag from another manifest.
+    pub(super) fn without_overwrite(self) -> Self {
+        Self {
+            overwrite: false,
+            ..self
+        }
+    }
+}
+
 impl Repository {
     /// Checks that the caller may put a manifest under `reference` and `tags`. Called before any storage call
     /// and before the manifest is received. Returns the tags in byte order.
@@ -76,7 +86,7 @@ impl Repository {
     }
 
     /// Returns the digest that a tag points at.
-    async fn target(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
+    pub(super) async fn target(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let stored = self.storage().manifest(&self.name, &tag.into()).await?;
         Ok(stored.map(|stored| stored.digest))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 impl Registry {
     /// Returns all recurring maintenance, as a future that the host has to drive. A registry that refuses
-    /// changes keeps all upload sessions, so that their clients can continue later.
+    /// changes keeps all upload sessions, so that their clients can continue later, and all records of deletions.
     pub fn upkeep(&self) -> Upkeep {
         let registry = self.clone();
         let (storage, ledger) = (Arc::clone(&self.inner.storage), self.inner.ledger.clone());
@@ -16,7 +16,7 @@ impl Registry {
             registry.tell_expired(repository, session);
         });
         if self.inner.read_only {
-            upkeep.uploads(None)
+            upkeep.uploads(None).trash(None)
         } else {
             upkeep
         }

@@ -17,8 +17,8 @@ use std::{
 ///
 /// # Contract
 ///
-/// - Each deletion of a manifest or tag leaves a record, unless it is [permanent](super::Deletion::permanent) or removes
-///   nothing. The record is written before anything is removed. A crash in between leaves a record of something that
+/// - Each deletion of a manifest or tag leaves a record, unless it is [permanent](super::Deletion::permanent), removes
+///   nothing, or the bytes of the manifest are damaged or lost. The record is written before anything is removed. A crash in between leaves a record of something that
 ///   still exists.
 /// - A storage without space for the record deletes without one, because a deletion may be what makes space.
 /// - A record exists until it is [forgotten](Self::forget). A storage may bound the number of records.

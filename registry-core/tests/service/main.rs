@@ -19,6 +19,7 @@ mod options;
 mod outages;
 mod remedies;
 mod repositories;
+mod restore;
 mod tags;
 mod view;
 mod wrapped;

@@ -1,0 +1,350 @@
+//! Tests of undoing deletions.
+
+use crate::{digest, filled, manifest, push, ruled};
+use async_trait::async_trait;
+use registry_core::{
+    Digest, Error, Hooks, Identity, MediaType, Registry, RepositoryName, Tag,
+    auth::Decision,
+    hooks::{Context, Event, EventKind, HookError},
+    manifest::Manifest,
+    service::{ManifestPush, Repository, Restore, RestoreError},
+    storage::{Deletion, MemoryStorage, Page, PutManifest, Seen, Storage as _, TagExpect, TrashId},
+};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+
+fn registry() -> Registry {
+    Registry::builder(MemoryStorage::new()).build()
+}
+
+fn tag(name: &str) -> Tag {
+    Tag::parse(name).unwrap()
+}
+
+fn restore(name: &str) -> Restore {
+    Restore::new(tag(name))
+}
+
+/// Returns a repository with an image under `v1`, and the digest of the image.
+async fn with_image(registry: &Registry) -> (Repository, Digest) {
+    let repository = registry.repository("team/app").unwrap();
+    repository.push_blob("{}", None).await.unwrap();
+    let pushed = repository.put_manifest(push("v1", "first")).await.unwrap();
+    (repository, pushed.digest)
+}
+
+/// Pushes an index of the images with these comments under a tag. Returns its digest, and those of the images.
+async fn push_index(repository: &Repository, name: &str, comments: &[&str]) -> (Digest, Vec<Digest>) {
+    let mut children = Vec::new();
+    let mut entries = Vec::new();
+    for comment in comments {
+        let bytes = manifest(comment);
+        let child = Digest::of(digest().algorithm(), &bytes);
+        entries.push(json!({
+            "mediaType": MediaType::OCI_MANIFEST, "digest": child.to_string(), "size": bytes.len(),
+        }));
+        repository
+            .put_manifest(ManifestPush::new(child, bytes))
+            .await
+            .unwrap();
+        children.push(child);
+    }
+    let index = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": entries});
+    let pushed = repository
+        .put_manifest(ManifestPush::new(tag(name), index.to_string()))
+        .await
+        .unwrap();
+    (pushed.digest, children)
+}
+
+async fn delete(repository: &Repository, reference: impl Into<registry_core::Reference>) {
+    assert!(repository.delete_manifest(reference.into()).await.unwrap());
+}
+
+async fn resolve(repository: &Repository, name: &str) -> Option<Digest> {
+    let found = repository.manifest(name).await.unwrap();
+    found.map(|found| found.digest)
+}
+
+async fn records(registry: &Registry, repository: &Repository) -> Vec<TrashId> {
+    let trash = registry.storage().trash().unwrap();
+    let listed = trash.deleted(repository.name(), Page::first(100)).await.unwrap();
+    let records = listed.items.into_iter().filter_map(Seen::whole);
+    records.map(|record| record.id).collect()
+}
+
+#[tokio::test]
+async fn a_deleted_tag_points_where_it_did() {
+    let registry = registry();
+    let (repository, image) = with_image(&registry).await;
+    delete(&repository, tag("v1")).await;
+
+    let restored = repository.restore(restore("v1")).await.unwrap();
+
+    assert_eq!((restored.digest, restored.tags), (image, vec![tag("v1")]));
+    assert_eq!(resolve(&repository, "v1").await, Some(image));
+    assert_eq!(records(&registry, &repository).await, []);
+    // What is there again is not deleted.
+    let again = repository.restore(restore("v1")).await.unwrap_err();
+    assert!(matches!(again, RestoreError::NotDeleted { .. }), "{again}");
+    assert!(
+        again
+            .to_string()
+            .starts_with("there is no record of a deletion of v1;"),
+        "{again}"
+    );
+}
+
+#[tokio::test]
+async fn an_image_index_comes_back_with_its_tags_and_children_before_parents() {
+    let recorder = Recorder::default();
+    let registry = Registry::builder(MemoryStorage::new())
+        .hooks(recorder.clone())
+        .build();
+    let (repository, _) = with_image(&registry).await;
+    let (index, children) = push_index(&repository, "multi", &["amd64", "arm64"]).await;
+    repository
+        .put_manifest(again(&repository, index, "multi-2").await)
+        .await
+        .unwrap();
+    delete(&repository, index).await;
+    for child in &children {
+        delete(&repository, *child).await;
+    }
+    recorder.0.lock().unwrap().clear();
+
+    let restored = repository.restore(Restore::new(index)).await.unwrap();
+
+    assert_eq!(restored.tags, ["multi", "multi-2"].map(tag));
+    let (parent, before) = restored.manifests.split_last().unwrap();
+    assert_eq!(*parent, index);
+    assert!(children.iter().all(|child| before.contains(child)));
+    let pushed = recorder.0.lock().unwrap().clone();
+    assert_eq!(pushed, restored.manifests, "each was pushed, in this order");
+    for name in ["multi", "multi-2"] {
+        assert_eq!(resolve(&repository, name).await, Some(index));
+    }
+    for child in children {
+        assert!(repository.manifest(child).await.unwrap().is_some());
+    }
+    assert_eq!(records(&registry, &repository).await, []);
+}
+
+/// Returns a push of the same manifest under another tag.
+async fn again(repository: &Repository, digest: Digest, name: &str) -> ManifestPush {
+    let stored = repository.manifest(digest).await.unwrap().unwrap();
+    ManifestPush::new(tag(name), stored.bytes)
+}
+
+#[tokio::test]
+async fn a_tag_that_has_moved_stays_and_another_tag_can_be_used() {
+    let registry = registry();
+    let (repository, image) = with_image(&registry).await;
+    delete(&repository, image).await;
+    let newer = repository.put_manifest(push("v1", "newer")).await.unwrap().digest;
+
+    for restore in [restore("v1"), Restore::new(image)] {
+        let refused = repository.restore(restore).await.unwrap_err();
+        assert!(
+            matches!(&refused, RestoreError::TagMoved { tag: moved, target, .. } if *moved == tag("v1") && *target == newer),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains(&newer.to_string()), "{refused}");
+    }
+    assert!(
+        repository.manifest(image).await.unwrap().is_none(),
+        "nothing was restored"
+    );
+
+    repository
+        .restore(restore("v1").under(Some(tag("old"))))
+        .await
+        .unwrap();
+
+    assert_eq!(resolve(&repository, "old").await, Some(image));
+    assert_eq!(resolve(&repository, "v1").await, Some(newer));
+}
+
+#[tokio::test]
+async fn content_that_is_gone_is_named_and_nothing_is_restored() {
+    let registry = registry();
+    let (repository, _) = with_image(&registry).await;
+    let (index, children) = push_index(&repository, "multi", &["amd64", "arm64"]).await;
+    delete(&repository, index).await;
+    delete(&repository, children[0]).await;
+    let write = registry.storage().write().unwrap();
+    let how = Deletion::new().permanently();
+    write
+        .delete_manifest(repository.name(), &children[1], how)
+        .await
+        .unwrap();
+    repository.delete_blob(&digest()).await.unwrap();
+
+    let refused = repository.restore(restore("multi")).await.unwrap_err();
+
+    let RestoreError::Gone(mut gone) = refused else {
+        panic!("{refused}");
+    };
+    gone.sort_by_key(ToString::to_string);
+    let mut expected = vec![children[1].into(), digest().into()];
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(gone, expected);
+    for reference in [index, children[0]] {
+        assert!(repository.manifest(reference).await.unwrap().is_none());
+    }
+    assert_eq!(resolve(&repository, "multi").await, None);
+
+    // Pushed again, everything is there.
+    repository.push_blob("{}", None).await.unwrap();
+    repository
+        .put_manifest(ManifestPush::new(children[1], manifest("arm64")))
+        .await
+        .unwrap();
+    repository.restore(restore("multi")).await.unwrap();
+    assert_eq!(resolve(&repository, "multi").await, Some(index));
+}
+
+#[tokio::test]
+async fn of_several_deletions_of_a_tag_the_newest_is_undone_or_the_selected_one() {
+    let registry = registry();
+    let (repository, first) = with_image(&registry).await;
+    delete(&repository, tag("v1")).await;
+    let second = repository
+        .put_manifest(push("v1", "second"))
+        .await
+        .unwrap()
+        .digest;
+    delete(&repository, second).await;
+    let oldest = records(&registry, &repository).await[0];
+
+    repository.restore(restore("v1")).await.unwrap();
+    assert_eq!(resolve(&repository, "v1").await, Some(second));
+
+    let selected = Restore::record(oldest).under(Some(tag("first")));
+    repository.restore(selected).await.unwrap();
+    assert_eq!(resolve(&repository, "first").await, Some(first));
+    assert_eq!(
+        records(&registry, &repository).await,
+        [oldest],
+        "v1 of it was not restored"
+    );
+}
+
+#[tokio::test]
+async fn a_permanent_deletion_cannot_be_undone() {
+    let registry = registry();
+    let (repository, _) = with_image(&registry).await;
+    let write = registry.storage().write().unwrap();
+    let how = Deletion::new().permanently();
+    write
+        .delete_tag(repository.name(), &tag("v1"), TagExpect::Any, how)
+        .await
+        .unwrap();
+
+    let refused = repository.restore(restore("v1")).await.unwrap_err();
+
+    assert!(matches!(refused, RestoreError::NotDeleted { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn more_tags_than_one_push_may_have_are_restored() {
+    let mut limits = registry_core::Limits::default();
+    limits.tags_per_put = 3;
+    let registry = Registry::builder(MemoryStorage::new()).limits(limits).build();
+    let (repository, image) = with_image(&registry).await;
+    for name in ["v2", "v3", "v4", "v5", "v6", "v7"] {
+        repository.put_manifest(push(name, "first")).await.unwrap();
+    }
+    delete(&repository, image).await;
+
+    let restored = repository.restore(Restore::new(image)).await.unwrap();
+
+    assert_eq!(restored.tags.len(), 7);
+    for name in restored.tags {
+        assert_eq!(resolve(&repository, name.as_str()).await, Some(image));
+    }
+}
+
+#[tokio::test]
+async fn only_who_may_push_restores() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["team/app"]).await;
+    let registry = ruled(storage, |who, _, _| match who {
+        Some("ann") => Decision::Allow,
+        _ => Decision::Deny,
+    });
+    let repository = registry.repository("team/app").unwrap();
+    delete(&repository, tag("v1")).await;
+
+    let eve = repository.clone().as_identity(Identity::new("eve"));
+    let refused = eve.restore(restore("v1")).await.unwrap_err();
+    assert!(
+        matches!(refused, RestoreError::Refused(Error::Denied)),
+        "{refused}"
+    );
+
+    let ann = repository.clone().as_identity(Identity::new("ann"));
+    ann.restore(restore("v1")).await.unwrap();
+    let trash = registry.storage().trash().unwrap();
+    let history = trash.history(repository.name(), &tag("v1")).await.unwrap();
+    assert_eq!(history.last().unwrap().by.as_deref(), Some("ann"));
+}
+
+#[tokio::test]
+async fn a_restore_that_a_hook_refuses_leaves_the_record() {
+    let storage = MemoryStorage::new();
+    filled(&storage, &["team/app"]).await;
+    let repository = Registry::builder(storage.clone())
+        .build()
+        .repository("team/app")
+        .unwrap();
+    delete(&repository, tag("v1")).await;
+    let registry = Registry::builder(storage).hooks(Closed).build();
+    let closed = registry.repository("team/app").unwrap();
+
+    let refused = closed.restore(restore("v1")).await.unwrap_err();
+
+    assert!(
+        matches!(refused, RestoreError::Refused(Error::Vetoed { .. })),
+        "{refused}"
+    );
+    assert_eq!(resolve(&repository, "v1").await, None);
+    repository.restore(restore("v1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_storage_restores_nothing() {
+    let storage = crate::wrapped::Wrapped::new(MemoryStorage::new(), |_, opened| opened);
+    let registry = Registry::builder(storage).build();
+    let repository = registry.repository(RepositoryName::parse("a").unwrap()).unwrap();
+
+    let refused = repository.restore(restore("v1")).await.unwrap_err();
+
+    assert!(
+        matches!(refused, RestoreError::Refused(Error::ReadOnly)),
+        "{refused}"
+    );
+}
+
+/// Records the manifests that are pushed.
+#[derive(Clone, Debug, Default)]
+struct Recorder(Arc<Mutex<Vec<Digest>>>);
+
+impl Hooks for Recorder {
+    fn event(&self, event: &Arc<Event>) {
+        if let EventKind::ManifestPushed { digest, .. } = &event.kind {
+            self.0.lock().unwrap().push(*digest);
+        }
+    }
+}
+
+/// Refuses every manifest.
+#[derive(Debug)]
+struct Closed;
+
+#[async_trait]
+impl Hooks for Closed {
+    async fn before_put_manifest(&self, _: &Context, _: &Manifest, _: &PutManifest) -> Result<(), HookError> {
+        Err(HookError::veto("closed"))
+    }
+}

@@ -111,7 +111,7 @@ enum Holders {
     Several,
 }
 
-/// What was found in a repository.
+/// Result of reading a repository.
 struct Account {
     name: RepositoryName,
     charged: u64,

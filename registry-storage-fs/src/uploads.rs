@@ -520,6 +520,7 @@ impl Session {
             .with_started(self.started)
             .with_touched(self.touched)
             .with_committing(self.committing)
+            .with_published(self.became)
             .with_opened_by(self.opened_by.clone())
     }
 

@@ -7,14 +7,16 @@
 
 mod support;
 
+use bytes::Bytes;
 use registry_core::{
-    Algorithm, Digest, Storage,
+    Algorithm, Digest, Error, Registry, Storage,
     maintenance::expire_uploads,
+    protocol::ContentRange,
     storage::{NewUpload, ReadBlob, StorageError, Uploader},
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{
-    error::Error,
+    error::Error as _,
     fs,
     path::Path,
     time::{Duration, SystemTime},
@@ -528,6 +530,48 @@ async fn a_commit_that_died_after_the_data_had_moved_goes_on() {
     assert_eq!(blob.digest, digest);
     assert_eq!(read(&storage, &repository, &digest).await, Some(bytes));
     assert!(!directory.exists());
+}
+
+#[tokio::test]
+async fn a_close_that_failed_after_the_data_had_moved_is_repeated_with_its_body() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let registry = Registry::builder(storage.clone()).build();
+    let cases = [
+        ("a", ContentRange::of(6, 6), &b"first second"[..]),
+        ("b", None, b"first other!"),
+    ];
+    for (team, range, bytes) in cases {
+        let repository = registry.repository(team).unwrap();
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let last = Bytes::from_static(&bytes[6..]);
+        let upload = repository.open_upload(Algorithm::Sha256).await.unwrap();
+        repository.append(&upload.id, None, "first ").await.unwrap();
+        // No link can be written.
+        let layers = root
+            .path()
+            .join("docker/registry/v2/repositories")
+            .join(team)
+            .join("_layers");
+        fs::write(&layers, "").unwrap();
+        let failed = repository.close(&upload.id, &digest, range, last.clone()).await;
+        assert!(matches!(failed, Err(Error::Storage(_))), "{failed:?}");
+        assert!(blob_data(root.path(), &digest).exists());
+        let other = Digest::of(Algorithm::Sha256, b"first");
+        let refused = repository.close(&upload.id, &other, range, last.clone()).await;
+        assert!(
+            matches!(refused, Err(Error::ChunkOutOfOrder { .. })),
+            "{refused:?}"
+        );
+        fs::remove_file(&layers).unwrap();
+
+        let blob = repository.close(&upload.id, &digest, range, last).await.unwrap();
+
+        assert_eq!((blob.digest, blob.size), (digest, 12));
+        let stored = read(&storage, &name(team), &digest).await;
+        assert_eq!(stored.as_deref(), Some(bytes));
+        assert!(repository.upload(&upload.id).await.unwrap().is_none());
+    }
 }
 
 #[tokio::test]

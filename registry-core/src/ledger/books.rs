@@ -102,6 +102,11 @@ impl Books {
         self.totals.all
     }
 
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.ended.len()
+    }
+
     pub(super) fn sessions(&self) -> Vec<Key> {
         let mut sessions = Vec::new();
         for (repository, account) in &self.repositories {
@@ -161,12 +166,18 @@ impl Books {
         self.settle();
     }
 
+    /// Records that a session has ended, which a page that is being listed may still contain.
     pub(super) fn ended(&mut self, repository: &RepositoryName, id: &UploadId) {
-        let key = (repository.clone(), *id);
-        self.found.remove(&key);
+        self.absent(repository, id);
         if self.looks > 0 {
-            self.ended.insert(key);
+            self.ended.insert((repository.clone(), *id));
         }
+    }
+
+    /// Records that the storage has no such session. Nothing is remembered: clients choose these ids, so there is no
+    /// end of them.
+    pub(super) fn absent(&mut self, repository: &RepositoryName, id: &UploadId) {
+        self.found.remove(&(repository.clone(), *id));
         let Entry::Occupied(mut account) = self.repositories.entry(repository.clone()) else {
             return;
         };
@@ -402,6 +413,21 @@ mod tests {
         books.found(a.clone(), id(1), walk);
         books.end_look();
         books.end_walk(walk);
+
+        assert_empty(&books);
+    }
+
+    #[test]
+    fn a_session_that_is_absent_counts_no_longer_and_is_not_remembered() {
+        let mut books = Books::default();
+        let a = place("a", Some("ann"));
+        open(&mut books, &a, 1);
+
+        books.begin_look();
+        books.absent(&a.repository, &id(1));
+        for number in 2..100 {
+            books.absent(&a.repository, &id(number));
+        }
 
         assert_empty(&books);
     }

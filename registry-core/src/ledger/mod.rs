@@ -84,6 +84,11 @@ impl UploadLedger {
         self.books().ended(repository, id);
     }
 
+    /// Records that the storage has no such session. Does nothing if it did not count.
+    pub(crate) fn absent(&self, repository: &RepositoryName, id: &UploadId) {
+        self.books().absent(repository, id);
+    }
+
     /// Returns the sessions that count.
     pub(crate) fn sessions(&self) -> Vec<(RepositoryName, UploadId)> {
         self.books().sessions()
@@ -95,6 +100,12 @@ impl UploadLedger {
             number: self.books().begin_walk(),
             ledger: self.clone(),
         }
+    }
+
+    /// Returns the number of ended sessions that are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.books().remembered()
     }
 
     /// Locks the books. A panic elsewhere cannot leave them inconsistent: every change is a few operations of maps.

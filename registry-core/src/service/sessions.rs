@@ -37,7 +37,7 @@ impl Sessions<'_> {
     pub(super) async fn find(self, id: &UploadId) -> Result<Option<UploadState>> {
         let found = self.write.upload(self.repository, id).await?;
         if found.is_none() {
-            self.ledger.ended(self.repository, id);
+            self.ledger.absent(self.repository, id);
         }
         Ok(found)
     }
@@ -74,7 +74,11 @@ impl Sessions<'_> {
 
     pub(super) async fn cancel(self, id: &UploadId) -> Result<bool> {
         let was_open = self.write.cancel(self.repository, id).await?;
-        self.ledger.ended(self.repository, id);
+        if was_open {
+            self.ledger.ended(self.repository, id);
+        } else {
+            self.ledger.absent(self.repository, id);
+        }
         Ok(was_open)
     }
 
@@ -84,5 +88,32 @@ impl Sessions<'_> {
             self.ledger.ended(self.repository, id);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{MemoryStorage, Storage as _};
+
+    #[tokio::test]
+    async fn ids_of_no_session_are_not_remembered_while_sessions_are_listed() {
+        let (storage, ledger) = (MemoryStorage::new(), UploadLedger::new());
+        let repository = RepositoryName::parse("a").unwrap();
+        let sessions = Sessions {
+            write: storage.write().unwrap(),
+            ledger: &ledger,
+            repository: &repository,
+        };
+        let walk = ledger.walk();
+        let _listing = walk.look();
+
+        for number in 0..100 {
+            let id = UploadId::from_random([number; 16]);
+            assert!(sessions.find(&id).await.unwrap().is_none());
+            assert!(!sessions.cancel(&id).await.unwrap());
+        }
+
+        assert_eq!(ledger.remembered(), 0);
     }
 }

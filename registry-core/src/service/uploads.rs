@@ -109,7 +109,7 @@ impl Repository {
     /// Closes a session, optionally with a last chunk. Its bytes become the blob `digest`.
     ///
     /// A close may be repeated if its response was lost: it succeeds again for callers that may pull. It may
-    /// also be repeated if its body broke off, because no byte of that body is kept.
+    /// also be repeated if its body broke off, because no byte of that body is kept, and if the storage failed.
     ///
     /// # Errors
     ///
@@ -139,7 +139,9 @@ impl Repository {
             return self.closed_before(digest).await;
         };
         let mut operation = Operation::begin(self);
-        let (state, hasher) = if body.is_end_stream() && range.is_none() {
+        // The bytes of the body are in the blob if an earlier attempt failed after it was published.
+        let is_received = state.published == Some(*digest);
+        let (state, hasher) = if is_received || (body.is_end_stream() && range.is_none()) {
             (state, None)
         } else {
             let held = state.offset;

@@ -34,6 +34,9 @@ pub struct UploadState {
     pub checkpoint: Option<Checkpoint>,
     /// Digest as which a commit of the session has begun to publish it, if it has. A collector keeps that blob.
     pub committing: Option<Digest>,
+    /// Blob that its bytes have already become, if a commit has failed after that. No chunk may follow; the same commit
+    /// can be repeated.
+    pub published: Option<Digest>,
     /// Uploader that opened it. `None` if it is not known.
     pub opened_by: Option<Uploader>,
     /// Version that the backend assigns (a generation, an ETag). An append succeeds only if it is unchanged.
@@ -51,6 +54,7 @@ impl UploadState {
             touched: None,
             checkpoint: None,
             committing: None,
+            published: None,
             opened_by: None,
             version,
         }
@@ -66,6 +70,12 @@ impl UploadState {
     #[must_use]
     pub fn with_committing(self, committing: Option<Digest>) -> Self {
         Self { committing, ..self }
+    }
+
+    /// Sets the blob that its bytes have already become.
+    #[must_use]
+    pub fn with_published(self, published: Option<Digest>) -> Self {
+        Self { published, ..self }
     }
 
     /// Sets the time at which it was opened.

@@ -158,13 +158,19 @@ impl Digest {
     /// Returns the part after the colon, in lower case.
     #[must_use]
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
         let mut hex = String::with_capacity(2 * self.algorithm.len());
+        // Several times a request: `{:02x}` costs seven times as much.
         for byte in self.as_bytes() {
-            let _ = write!(hex, "{byte:02x}");
+            hex.push(digit(byte >> 4));
+            hex.push(digit(byte & 0xf));
         }
         hex
     }
+}
+
+/// Returns the character for a value below 16.
+fn digit(nibble: u8) -> char {
+    char::from_digit(nibble.into(), 16).unwrap_or_default()
 }
 
 fn nibble(character: u8) -> Option<u8> {

@@ -10,7 +10,10 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use registry_core::storage::{self, Space};
+use registry_core::{
+    maintenance::LastVerification,
+    storage::{self, Space},
+};
 use std::{
     fmt, io,
     sync::atomic::AtomicU64,
@@ -81,6 +84,47 @@ pub fn quarantined(registry: &mut Registry, count: impl Fn() -> io::Result<usize
             None,
             gauge.metric_type(),
         )?)
+    })));
+}
+
+/// Registers the last verification of everything stored, as `last` returns it at the scrape:
+/// `registry_storage_verified_timestamp_seconds`, the time of its end, and `registry_storage_verified_wrong`, the number
+/// of things that were wrong. While there is none, both are absent.
+///
+/// ```
+/// use registry_core::maintenance::VerifyStatus;
+/// use registry_metrics::{gauges, prometheus_client::registry::Registry, text};
+///
+/// let status = VerifyStatus::default();
+/// let mut instruments = Registry::default();
+/// gauges::verified(&mut instruments, move || status.last());
+///
+/// assert!(!text::encode(&instruments).contains("registry_storage_verified"));
+/// ```
+pub fn verified(
+    registry: &mut Registry,
+    last: impl Fn() -> Option<LastVerification> + Send + Sync + 'static,
+) {
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let Some(last) = last() else {
+            return Ok(());
+        };
+        for (name, help, value) in [
+            (
+                "registry_storage_verified_timestamp_seconds",
+                "End of the last verification of everything stored, in seconds since 1970.",
+                last.ended,
+            ),
+            (
+                "registry_storage_verified_wrong",
+                "Things that were wrong at the last verification.",
+                last.wrong,
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     })));
 }
 

@@ -283,6 +283,7 @@ macro_rules! __storage_cases {
                 a_record_that_does_not_exist_is_missing
                 nothing_is_in_quarantine_at_first
                 the_progress_of_a_verification_is_saved_for_every_handle
+                a_healthy_storage_is_verified_without_a_finding
             }
         }
     };
@@ -317,6 +318,7 @@ macro_rules! __storage_cases {
                 content_that_was_pushed_again_is_not_quarantined
                 items_in_quarantine_are_listed_in_pages_and_removed_once
                 a_corrupt_manifest_is_quarantined_and_put_again
+                a_verification_names_the_images_that_need_corrupt_content_and_repairs_it
             }
         }
     };

@@ -3,7 +3,8 @@
 use super::{Backend, Damage, support::*};
 use registry_core::{
     Algorithm, Digest, RepositoryName,
-    storage::{Checked, Document, Evidence, Page, StorageRepair},
+    maintenance::{FindingKind, Remedy, Repaired, VerifyEvent, VerifyOptions, verify},
+    storage::{Checked, Document, Evidence, Need, Page, StorageRepair},
 };
 
 const EVERY_DAMAGE: [Damage; 3] = [Damage::Emptied, Damage::Truncated, Damage::Flipped];
@@ -178,5 +179,54 @@ pub async fn a_corrupt_manifest_is_quarantined_and_put_again(backend: Backend) {
         assert!(matches!(document, Document::Lost), "{document:?}");
         put(&backend.first, &a, image.tagged(&["v1"])).await;
         assert_eq!(resolve(&backend.second, &a, "v1").await, Some(image.digest()));
+    }
+}
+
+pub async fn a_verification_names_the_images_that_need_corrupt_content_and_repairs_it(backend: Backend) {
+    if backend.first.repair().is_none() || backend.first.inspect().is_none() {
+        return;
+    }
+    let a = repository("a");
+    push(&backend.first, &a, &bytes::Bytes::from_static(b"{}")).await;
+    for damage in EVERY_DAMAGE {
+        let bytes = content(1, 1000);
+        let blob = push(&backend.first, &a, &bytes).await;
+        let image = Image::new(1).needing(blob.digest, blob.size, Need::Blob);
+        put(&backend.first, &a, image.tagged(&["v1"])).await;
+        backend.inflict(damage, &blob.digest);
+        let run = async |options| {
+            let mut findings = Vec::new();
+            let report = verify(&backend.first, options, &mut |event| {
+                if let VerifyEvent::Finding(finding) = event {
+                    findings.push(finding.clone());
+                }
+            })
+            .await
+            .unwrap();
+            assert_eq!((report.wrong, findings.len()), (1, 1), "{damage:?}: {findings:?}");
+            findings.remove(0)
+        };
+
+        let found = run(VerifyOptions::new()).await;
+        let repaired = run(VerifyOptions::new().repair(true)).await;
+        let rest = run(VerifyOptions::new()).await;
+
+        assert_eq!(
+            (found.kind, found.digest),
+            (FindingKind::Corrupt, Some(blob.digest))
+        );
+        assert_eq!(
+            (found.remedy, &found.repaired),
+            (Remedy::Quarantine, &Repaired::NotTried)
+        );
+        assert_eq!(
+            (repaired.kind, &repaired.repaired),
+            (FindingKind::Corrupt, &Repaired::Done)
+        );
+        assert_eq!(rest.kind, FindingKind::LostBlob);
+        for finding in [found, repaired, rest] {
+            assert_eq!(finding.affected.tags, ["a:v1"], "{finding}");
+        }
+        assert!(!holds(&backend.second, &a, &blob.digest).await);
     }
 }

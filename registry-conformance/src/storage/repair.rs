@@ -3,6 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest,
+    maintenance::{VerifyEvent, VerifyOptions, verify},
     storage::{Checked, Deletion, FaultKind, Mount, Need, Page, QuarantineId, Record},
 };
 
@@ -114,4 +115,33 @@ pub async fn the_progress_of_a_verification_is_saved_for_every_handle(backend: B
 
         assert_eq!(saved, Some(progress));
     }
+}
+
+pub async fn a_healthy_storage_is_verified_without_a_finding(backend: Backend) {
+    let a = repository("a");
+    // Every image of the suite has this configuration.
+    push(&backend.first, &a, &bytes::Bytes::from_static(b"{}")).await;
+    let blob = push(&backend.first, &a, &content(1, 1000)).await;
+    let child = Image::new(1).needing(blob.digest, blob.size, Need::Blob);
+    put(&backend.first, &a, child.tagged(&[])).await;
+    let index = Image::new(2).needing(child.digest(), child.size(), Need::Manifest);
+    put(&backend.first, &a, index.tagged(&["v1", "v2"])).await;
+    let signature = Image::new(3).referring_to(index.digest(), "application/vnd.example.signature");
+    put(&backend.first, &a, signature.tagged(&[])).await;
+    if backend.first.inspect().is_none() {
+        return;
+    }
+
+    let mut findings = Vec::new();
+    let report = verify(&backend.second, VerifyOptions::new(), &mut |event| {
+        if let VerifyEvent::Finding(finding) = event {
+            findings.push(finding.clone());
+        }
+    })
+    .await
+    .unwrap();
+
+    assert_eq!(findings, []);
+    assert_eq!((report.repositories, report.manifests, report.tags), (1, 3, 2));
+    assert!(report.blobs >= 2, "{report:?}");
 }

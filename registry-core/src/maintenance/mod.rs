@@ -3,20 +3,30 @@
 //! [`Upkeep`] is all recurring maintenance as one future, and has an example. The functions here are its steps.
 //! [`retention`] has rules that decide which tags are kept.
 //!
-//! It uses the planes [`inspect`](crate::Storage::inspect), [`expire`](crate::Storage::expire) and
-//! [`trash`](crate::Storage::trash), concurrently with traffic. It reads no clock: the host passes points in time.
+//! [`verify()`] finds damage, and repairs it if asked to.
+//!
+//! It uses the planes [`inspect`](crate::Storage::inspect), [`expire`](crate::Storage::expire),
+//! [`trash`](crate::Storage::trash) and [`repair`](crate::Storage::repair), concurrently with traffic. It reads no clock:
+//! the host passes points in time.
 
+mod clock;
 mod reconcile;
 pub mod retention;
 mod scan;
 mod trash;
 mod upkeep;
 mod uploads;
+mod verify;
 
 pub use self::{
+    clock::Clock,
     reconcile::reconcile_uploads,
     scan::ExpiredUploads,
     trash::{ExpiredTrash, expire_trash},
-    upkeep::{Clock, Upkeep, UploadExpiry},
+    upkeep::{Upkeep, UploadExpiry},
     uploads::{expire_empty_uploads, expire_uploads},
+    verify::{
+        Affected, Finding, FindingKind, InvalidWindow, LastVerification, Remedy, Repaired, VerifyEvent,
+        VerifyOptions, VerifyReport, VerifySchedule, VerifyStatus, Window, verify,
+    },
 };

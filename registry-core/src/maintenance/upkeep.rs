@@ -1,21 +1,25 @@
 //! [`Upkeep`]: all recurring maintenance of a registry, as one future.
 
 use super::{
+    clock::Clock,
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
     trash::expire_trash,
     uploads::{is_idle, is_idle_and_empty},
+    verify::{VerifySchedule, VerifyStatus, schedule},
 };
 use crate::{
     ledger::UploadLedger,
     name::RepositoryName,
     storage::{Storage, StorageError, StorageInspect, UploadState},
 };
-use async_trait::async_trait;
 use std::{
     convert::Infallible,
     fmt,
+    future::{Future as _, poll_fn},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -38,16 +42,6 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time for which records of deletions are kept by default.
 const TRASH_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// Clock of the host. The core has none.
-#[async_trait]
-pub trait Clock: Send + Sync {
-    /// Returns the current time.
-    fn now(&self) -> SystemTime;
-
-    /// Waits for `duration`.
-    async fn sleep(&self, duration: Duration);
-}
 
 /// Schedules on which abandoned upload sessions are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +95,7 @@ impl Schedule {
 /// - Abandoned upload sessions end.
 /// - Records of deletions expire after a week, if the storage [keeps them](crate::Storage::trash).
 /// - The [`UploadLedger`] of the registry counts the sessions of other processes, and of before the start.
+/// - Everything stored is [verified](Self::verify), if the host has a schedule for it.
 ///
 /// The host drives it, with the clock of its runtime:
 ///
@@ -133,6 +128,9 @@ pub struct Upkeep {
     ledger: UploadLedger,
     uploads: Option<UploadExpiry>,
     trash: Option<Duration>,
+    verify: Option<VerifySchedule>,
+    sparse_indexes: bool,
+    verified: VerifyStatus,
     told: Arc<Told>,
 }
 
@@ -151,6 +149,9 @@ impl Upkeep {
             told: Arc::new(told),
             uploads: Some(UploadExpiry::default()),
             trash: Some(TRASH_AGE),
+            verify: None,
+            sparse_indexes: false,
+            verified: VerifyStatus::default(),
         }
     }
 
@@ -169,10 +170,43 @@ impl Upkeep {
         Self { trash: keep, ..self }
     }
 
+    /// Sets when everything stored is verified. `status` is told of each verification that ends. Default: never.
+    ///
+    /// A storage without the plane [`repair`](Storage::repair) and a read-only one are not verified.
+    pub fn verify(self, schedule: Option<VerifySchedule>, status: VerifyStatus) -> Self {
+        Self {
+            verify: schedule,
+            verified: status,
+            ..self
+        }
+    }
+
+    /// Sets whether an index may name manifests that its repository does not have.
+    pub(crate) fn sparse_indexes(self, sparse_indexes: bool) -> Self {
+        Self {
+            sparse_indexes,
+            ..self
+        }
+    }
+
     /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
     ///
     /// Does nothing if the storage is read-only. Dropping the future stops between two steps.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
+        let mut uploads = pin!(self.run_uploads(clock));
+        let schedule = self
+            .verify
+            .map(|schedule| schedule.sparse_indexes(self.sparse_indexes));
+        let mut verify = pin!(schedule::run(&*self.storage, schedule, &self.verified, clock));
+        poll_fn(|context| match uploads.as_mut().poll(context) {
+            Poll::Ready(never) => Poll::Ready(never),
+            Poll::Pending => verify.as_mut().poll(context),
+        })
+        .await
+    }
+
+    /// Ends upload sessions and records of deletions.
+    async fn run_uploads(&self, clock: &dyn Clock) -> Infallible {
         let Some(write) = self.storage.write() else {
             return std::future::pending().await;
         };
@@ -274,6 +308,7 @@ impl fmt::Debug for Upkeep {
             .field("ledger", &self.ledger)
             .field("uploads", &self.uploads)
             .field("trash", &self.trash)
+            .field("verify", &self.verify)
             .finish_non_exhaustive()
     }
 }
@@ -300,6 +335,7 @@ mod tests {
         storage::{MemoryStorage, Page, Seen, Trashed},
         upload_id::UploadId,
     };
+    use async_trait::async_trait;
     use std::sync::Mutex;
     use tokio::sync::Notify;
 

@@ -2,7 +2,11 @@
 
 use super::{Authority, Registry, operation::Operation};
 use crate::{
-    hooks::EventKind, ledger::UploadLedger, maintenance::Upkeep, name::RepositoryName, storage::UploadState,
+    hooks::EventKind,
+    ledger::UploadLedger,
+    maintenance::{Upkeep, VerifyEvent, VerifyOptions, VerifyReport, verify},
+    name::RepositoryName,
+    storage::{StorageError, UploadState},
 };
 use std::sync::Arc;
 
@@ -15,11 +19,27 @@ impl Registry {
         let upkeep = Upkeep::new(storage, ledger, move |repository, session| {
             registry.tell_expired(repository, session);
         });
+        let upkeep = upkeep.sparse_indexes(self.inner.sparse_indexes);
         if self.inner.read_only {
             upkeep.uploads(None).trash(None)
         } else {
             upkeep
         }
+    }
+
+    /// Verifies everything stored, as [`maintenance::verify`](fn@crate::maintenance::verify) does, by the rules of this registry: it knows
+    /// if an [index](crate::service::Builder::allow_sparse_indexes) may name manifests that are elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`maintenance::verify`](fn@crate::maintenance::verify).
+    pub async fn verify(
+        &self,
+        options: VerifyOptions<'_>,
+        told: &mut (dyn FnMut(VerifyEvent<'_>) + Send),
+    ) -> Result<VerifyReport, StorageError> {
+        let options = options.sparse_indexes(self.inner.sparse_indexes);
+        verify(&*self.inner.storage, options, told).await
     }
 
     /// Returns the ledger that counts the open upload sessions.

@@ -18,9 +18,6 @@ use registry_core::{
 };
 use std::fs;
 
-/// Priority of a thread that reads content in order to check it. 19 is the lowest one.
-const NICE: i32 = 15;
-
 #[async_trait]
 impl StorageRepair for FsStorage {
     async fn check(&self, digest: &Digest) -> Result<Checked> {
@@ -83,14 +80,12 @@ impl StorageRepair for FsStorage {
 }
 
 impl FsStorage {
-    /// Runs a long inspection on a thread of its own, with a low priority.
+    /// Runs a long inspection on a thread of its own.
     async fn looking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.apart(move |store| {
-            // The priority is that of this thread alone. A system that does not have that loses nothing else.
-            let _ = rustix::process::setpriority_process(None, NICE);
             let found = work(store)?;
             store.disk.require_owned()?;
             Ok(found)

@@ -18,6 +18,14 @@ pub(crate) struct Item {
     pub(crate) need: Need,
 }
 
+/// Content that a stored manifest names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    pub(crate) item: Item,
+    /// True if the put of the manifest did not need it. It is kept where it exists.
+    may_be_elsewhere: bool,
+}
+
 impl From<&Needed> for Item {
     fn from(needed: &Needed) -> Self {
         Self {
@@ -158,10 +166,12 @@ impl<'a> Walk<'a> {
 
     /// Adds what a manifest names.
     fn add(&mut self, stored: &StoredManifest) {
-        let items = named_by(stored);
-        let key = |item: &Item| self.store.digest_locks.key(&item.digest);
-        let keys: Vec<Key> = items.iter().map(key).collect();
+        let named = named_by(stored);
+        let key = |named: &Named| self.store.digest_locks.key(&named.item.digest);
+        let keys: Vec<Key> = named.iter().map(key).collect();
         self.closure.keys.extend(&keys);
+        let needed = named.iter().filter(|named| !named.may_be_elsewhere);
+        let items: Vec<Item> = needed.map(|named| named.item).collect();
         if !items.iter().any(|item| item.need.admits_manifest()) {
             self.closure.images.push((stored.digest, keys));
         }
@@ -174,28 +184,28 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Returns the content that a stored manifest names, without what may be elsewhere or cannot be stored here: its put
-/// did not need that.
-pub(crate) fn named_by(stored: &StoredManifest) -> Vec<Item> {
+/// Returns the content that a stored manifest names, without what cannot be stored here.
+pub(crate) fn named_by(stored: &StoredManifest) -> Vec<Named> {
     // registry:2 accepted obsolete kinds of manifests, whose references are unknown.
     let Ok(manifest) = Manifest::parse_stored(&stored.bytes, &stored.media_type) else {
         return Vec::new();
     };
-    let item = |child: &Child, need| {
-        let is_here = !child.is_nondistributable() && child.urls.is_empty();
-        let digest = child.digest.known().filter(|_| is_here)?;
-        Some(Item {
-            digest: *digest,
-            need,
+    let named = |child: &Child, need| {
+        Some(Named {
+            item: Item {
+                digest: *child.digest.known()?,
+                need,
+            },
+            may_be_elsewhere: child.is_nondistributable() || !child.urls.is_empty(),
         })
     };
-    let blobs = manifest.blobs().iter().map(|child| item(child, Need::Blob));
+    let blobs = manifest.blobs().iter().map(|child| named(child, Need::Blob));
     let entries = manifest
         .manifests()
         .iter()
         .map(|child| match child.is_manifest() {
-            true => item(child, Need::Manifest),
-            false => item(child, Need::Either),
+            true => named(child, Need::Manifest),
+            false => named(child, Need::Either),
         });
     blobs.chain(entries).flatten().collect()
 }

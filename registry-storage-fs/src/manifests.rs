@@ -6,7 +6,7 @@
 use crate::{
     FsStorage,
     blobs::known_as,
-    closures::Closure,
+    closures::{Closure, named_by},
     digest_locks::Key,
     error::{Context, FsError},
     links,
@@ -200,9 +200,7 @@ impl Store {
         mut put: PutManifest,
     ) -> Result<PutOutcome> {
         let digest = *put.manifest.digest();
-        let named = put.needs.iter().map(|needed| &needed.digest).chain([&digest]);
-        let mut keys: Vec<Key> = named.map(|named| self.digest_locks.key(named)).collect();
-        keys.push(self.digest_locks.repository(repository));
+        let mut keys = self.keys_of_put(repository, &put);
         put.tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         let mut moves: VecDeque<TagMove> = put.tags.drain(..).collect();
         let mut outcome = PutOutcome::of_manifest(false);
@@ -224,6 +222,21 @@ impl Store {
                 blocked => keys.extend(blocked),
             }
         }
+    }
+
+    /// Returns the keys of a manifest and of all that it names, also of what need not exist: where it does, it is kept.
+    fn keys_of_put(&self, repository: &RepositoryName, put: &PutManifest) -> Vec<Key> {
+        let digest = *put.manifest.digest();
+        let document = StoredManifest::new(digest, put.media_type.clone(), put.manifest.bytes().clone());
+        let named = named_by(&document);
+        let named = named.iter().map(|named| &named.item.digest);
+        let needed = put.needs.iter().map(|needed| &needed.digest);
+        let all = named.chain(needed).chain([&digest]);
+        let mut keys: Vec<Key> = all.map(|named| self.digest_locks.key(named)).collect();
+        keys.push(self.digest_locks.repository(repository));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Checks and publishes a manifest without its tags. Returns false if the section has to begin again.

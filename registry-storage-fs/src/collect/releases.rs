@@ -53,7 +53,8 @@ impl Store {
     ) -> Vec<Digest> {
         let mut keys = Vec::new();
         let mut manifests = Vec::new();
-        for item in named_by(stored) {
+        for named in named_by(stored) {
+            let item = named.item;
             keys.push(self.digest_locks.key(&item.digest));
             // An unreadable link only keeps its target for longer.
             let target = links::read(&self.layout.layer(repository, &item.digest));

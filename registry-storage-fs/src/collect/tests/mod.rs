@@ -6,7 +6,7 @@ mod pairs;
 
 use crate::{
     Durability, FsStorage,
-    closures::{Item, named_by},
+    closures::named_by,
     support::{self, all, name, push, tag, writer},
 };
 use bytes::Bytes;
@@ -132,7 +132,7 @@ impl Stored {
                 let digest = whole(held).digest;
                 let named = match storage.document(&repository, &digest).await.unwrap() {
                     Document::Whole(stored) => {
-                        named_by(&stored).iter().map(|item: &Item| item.digest).collect()
+                        named_by(&stored).iter().map(|named| named.item.digest).collect()
                     }
                     other => panic!("{other:?}"),
                 };
@@ -319,6 +319,22 @@ async fn a_directory_with_content_of_others_is_not_our_own() {
     std::fs::create_dir_all(state.parent().unwrap()).unwrap();
     std::fs::write(&state, "{").unwrap();
     assert!(!relaxed(root.path()).is_own());
+}
+
+/// A sparse index names what it need not have.
+#[tokio::test]
+async fn what_a_manifest_names_freely_is_kept_where_it_exists() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let a = name("a");
+    let first = image(&[], "first");
+    put(&storage, &a, &first, &[], &[]).await.unwrap();
+    let run = storage.begin(Terms::new()).await.unwrap();
+
+    let sparse = index(&[child(&first)], "sparse");
+    put(&storage, &a, &sparse, &[], &["v1"]).await.unwrap();
+
+    assert!(!is_removed(&storage, &run, Victim::Manifest(a, *first.digest())).await);
 }
 
 /// Costs of what others do while nothing is collected.

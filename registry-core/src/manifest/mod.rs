@@ -196,6 +196,12 @@ impl Manifest {
         &self.manifests
     }
 
+    /// Returns the digests of its blobs and entries.
+    pub(crate) fn named(&self) -> impl Iterator<Item = Digest> {
+        let children = self.blobs.iter().chain(&self.manifests);
+        children.filter_map(|child| child.digest.known().copied())
+    }
+
     /// Returns its subject, the manifest that it refers to. It need not exist.
     #[must_use]
     pub const fn subject(&self) -> Option<&AnyDigest> {

@@ -115,10 +115,11 @@ impl State {
 
     fn reclaim(&mut self, victim: &Victim, terms: &Terms, since: u64, now: Stamp) -> Reclaimed {
         let touch = self.touch_of(victim);
-        if touch.is_some_and(|touch| touch.is_after(since)) || self.is_held(victim) {
+        if touch.is_some_and(|touch| touch.is_after(since)) {
             return Reclaimed::InUse;
         }
         match self.due(victim, terms, now) {
+            Due::Now { .. } if self.is_held(victim) => Reclaimed::InUse,
             Due::Now { bytes } => {
                 self.remove(victim, terms);
                 Reclaimed::removed(bytes)

@@ -10,13 +10,17 @@ use super::{
 use crate::{
     descriptor::Descriptor,
     digest::Digest,
+    manifest,
     media_type::MediaType,
     reference::{Reference, Tag},
     storage::{Deletion, PutManifest, Result, StorageError, StoredManifest, TagExpect},
     upload_id::UploadId,
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A repository. It exists for readers from its first manifest on, but it can contain blobs and uploads
 /// before.
@@ -37,8 +41,8 @@ pub(super) struct Manifest {
     media_type: MediaType,
     pub(super) bytes: Bytes,
     subject: Option<Digest>,
-    /// Content that it names.
-    pub(super) needs: Vec<Digest>,
+    /// Content that it names, also what need not exist.
+    pub(super) named: BTreeSet<Digest>,
     pub(super) touch: Touch,
 }
 
@@ -90,11 +94,14 @@ impl Repository {
                 .insert(digest, descriptor);
             subject
         });
+        let document = manifest::Manifest::parse_stored(put.manifest.bytes(), &put.media_type);
+        let mut named: BTreeSet<Digest> = put.needs.iter().map(|needed| needed.digest).collect();
+        named.extend(document.iter().flat_map(manifest::Manifest::named));
         let manifest = Manifest {
             media_type: put.media_type,
             bytes: put.manifest.into_bytes(),
             subject,
-            needs: put.needs.iter().map(|needed| needed.digest).collect(),
+            named,
             touch: Touch::new(stamp),
         };
         self.manifests.insert(digest, manifest);

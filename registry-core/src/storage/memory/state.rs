@@ -167,7 +167,7 @@ impl State {
         while let Some(digest) = open.pop() {
             if closure.insert(digest) {
                 let manifest = manifests.and_then(|all| all.get(&digest));
-                open.extend(manifest.into_iter().flat_map(|manifest| &manifest.needs));
+                open.extend(manifest.into_iter().flat_map(|manifest| &manifest.named));
             }
         }
         closure

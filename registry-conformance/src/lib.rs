@@ -19,7 +19,7 @@
 //!     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 //! }
 //!
-//! registry_conformance::storage_tests!(memory, expire, health, inspect, repair, trash);
+//! registry_conformance::storage_tests!(memory, collect, expire, health, inspect, repair, trash);
 //! ```
 //!
 //! The wire suite tests any registry:

@@ -9,7 +9,7 @@ async fn memory() -> Backend {
     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 }
 
-storage_tests!(memory, expire, health, inspect, repair, trash);
+storage_tests!(memory, collect, expire, health, inspect, repair, trash);
 
 /// `Arc<S>` forwards every method to the same one of `S`.
 mod shared {
@@ -20,5 +20,5 @@ mod shared {
         Backend::new(Arc::new(Arc::clone(&storage)), Arc::new(storage))
     }
 
-    storage_tests!(shared, expire, health, inspect, repair, trash);
+    storage_tests!(shared, collect, expire, health, inspect, repair, trash);
 }

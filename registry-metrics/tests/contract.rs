@@ -12,4 +12,4 @@ async fn measured() -> Backend {
     Backend::new(handle(), handle())
 }
 
-storage_tests!(measured, expire, health, inspect, repair, trash);
+storage_tests!(measured, collect, expire, health, inspect, repair, trash);

@@ -62,7 +62,7 @@ async fn relaxed() -> Backend {
 }
 
 storage_tests!(
-    relaxed, damage, expire, health, inspect, read_only, repair, restart, trash
+    relaxed, collect, damage, expire, health, inspect, read_only, repair, restart, trash
 );
 
 /// Opened as by default.
@@ -74,6 +74,6 @@ mod durable {
     }
 
     storage_tests!(
-        durable, damage, expire, health, inspect, read_only, repair, restart, trash
+        durable, collect, damage, expire, health, inspect, read_only, repair, restart, trash
     );
 }

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///     let handles = (open(), open());
 ///     async move { handles }
 /// });
-/// assert_eq!(backend.means(), ["expire", "health", "inspect", "restart", "trash"]);
+/// assert_eq!(backend.means(), ["collect", "expire", "health", "inspect", "repair", "restart", "trash"]);
 /// ```
 pub struct Backend {
     pub(super) first: Arc<dyn Storage>,
@@ -114,6 +114,7 @@ impl Backend {
     #[must_use]
     pub fn means(&self) -> Vec<&'static str> {
         [
+            ("collect", self.first.collect().is_some()),
             ("damage", self.damage.is_some()),
             ("expire", self.first.expire().is_some()),
             ("health", self.first.health().is_some()),

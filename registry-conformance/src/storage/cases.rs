@@ -2,8 +2,8 @@
 
 /// Makes every promise of the storage contract a test of its own, in a module `storage_contract`.
 ///
-/// Takes an `async fn() -> Backend`, and the means of that backend among `damage`, `expire`, `health`, `inspect`,
-/// `read_only`, `repair`, `restart` and `trash`. See [`storage`](crate::storage).
+/// Takes an `async fn() -> Backend`, and the means of that backend among `collect`, `damage`, `expire`, `health`,
+/// `inspect`, `read_only`, `repair`, `restart` and `trash`. See [`storage`](crate::storage).
 ///
 /// ```
 /// use registry_conformance::{storage::Backend, storage_tests};
@@ -15,7 +15,7 @@
 ///     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
 /// }
 ///
-/// storage_tests!(fresh, expire, health, inspect, repair, trash);
+/// storage_tests!(fresh, collect, expire, health, inspect, repair, trash);
 /// ```
 #[macro_export]
 macro_rules! storage_tests {
@@ -287,6 +287,32 @@ macro_rules! __storage_cases {
             }
         }
     };
+    (collect [$($with:tt)*] $($args:tt)*) => {
+        $($with)*! {
+            [$($args)*]
+            collect {
+                what_nothing_names_is_removed_level_by_level
+                a_removed_manifest_is_gone_from_every_listing
+                content_that_was_removed_can_be_pushed_again
+                a_tagged_manifest_is_in_use
+                a_blob_that_a_client_was_told_of_is_in_use
+                a_mounted_blob_is_in_use
+                a_committed_blob_is_in_use
+                a_manifest_that_is_found_by_its_digest_protects_what_it_names
+                a_put_manifest_protects_what_it_names
+                what_was_touched_stays_although_it_is_released
+                within_the_grace_period_everything_stays
+                what_a_deletion_released_is_due_at_once_until_it_is_touched
+                a_tag_that_moves_or_is_deleted_releases_its_target
+                one_run_is_open_at_a_time
+                a_run_knows_the_census_of_the_previous_one
+                a_preview_changes_nothing
+                what_is_not_there_is_absent
+                only_an_empty_repository_is_removed
+                a_put_and_a_removal_exclude_each_other
+            }
+        }
+    };
     (health [$($with:tt)*] $($args:tt)*) => {
         $($with)*! {
             [$($args)*]
@@ -327,8 +353,8 @@ macro_rules! __storage_cases {
             [$($args)*]
             read_only {
                 a_read_only_handle_reads_all_and_writes_nothing
-                a_read_only_handle_ends_no_session
                 a_read_only_handle_finds_damage_and_repairs_nothing
+                a_read_only_handle_ends_no_session
             }
         }
     };
@@ -384,9 +410,11 @@ mod tests {
         let mut groups = crate::__storage_cases! { any [listed] };
         groups.extend(crate::__storage_cases! { inspect [listed] });
         groups.extend(crate::__storage_cases! { expire [listed] });
+        groups.extend(crate::__storage_cases! { collect [listed] });
         groups.extend(crate::__storage_cases! { health [listed] });
         groups.extend(crate::__storage_cases! { damage [listed] });
         groups.extend(crate::__storage_cases! { read_only [listed] });
+        groups.extend(crate::__storage_cases! { repair [listed] });
         groups.extend(crate::__storage_cases! { restart [listed] });
         groups.extend(crate::__storage_cases! { trash [listed] });
         let names: BTreeSet<&str> = groups.iter().map(|(group, ..)| *group).collect();

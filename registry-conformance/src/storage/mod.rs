@@ -10,7 +10,7 @@
 //!
 //! | means | the backend |
 //! |---|---|
-//! | `inspect`, `expire`, `health`, `repair`, `trash` | has the plane of that name |
+//! | `inspect`, `expire`, `collect`, `health`, `repair`, `trash` | has the plane of that name |
 //! | `restart` | keeps its state after its handles are dropped: [`Backend::reopening`] |
 //! | `damage` | can be damaged from outside: [`Backend::damaging`] |
 //! | `read_only` | opens handles for reading only: [`Backend::reading`] |
@@ -42,6 +42,7 @@ mod support;
 
 pub mod abilities;
 pub mod blobs;
+pub mod collect;
 pub mod commits;
 pub mod counting;
 pub mod damage;

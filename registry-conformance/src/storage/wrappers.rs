@@ -14,6 +14,7 @@ pub async fn a_shared_storage_is_the_same_storage(backend: Backend) {
     assert_eq!(shared.abilities(), backend.first.abilities());
     assert_eq!(shared.inspect().is_some(), backend.first.inspect().is_some());
     assert_eq!(shared.expire().is_some(), backend.first.expire().is_some());
+    assert_eq!(shared.collect().is_some(), backend.first.collect().is_some());
     assert_eq!(shared.repair().is_some(), backend.first.repair().is_some());
     assert_eq!(shared.health().is_some(), backend.first.health().is_some());
     assert_eq!(shared.trash().is_some(), backend.first.trash().is_some());
@@ -40,7 +41,8 @@ pub async fn a_wrapper_that_hands_on_no_writing_is_read_only(backend: Backend) {
 
     assert!(storage.write().is_none());
     assert!(storage.inspect().is_none() && storage.expire().is_none());
-    assert!(storage.repair().is_none() && storage.health().is_none() && storage.trash().is_none());
+    assert!(storage.collect().is_none() && storage.repair().is_none());
+    assert!(storage.health().is_none() && storage.trash().is_none());
     assert_eq!(read(&storage, &a, &blob.digest).await, Some(bytes));
     assert_eq!(resolve(&storage, &a, "v1").await, Some(image.digest()));
     assert_eq!(tags(&storage, &a).await, ["v1"]);

@@ -49,6 +49,31 @@ impl Examination<'_> {
         Ok((Vec::new(), state))
     }
 
+    /// Examines a repository as if its manifests and links were gone.
+    pub(super) fn emptied_repository(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<(Vec<Key>, State), FsError> {
+        let layout = &self.store.layout;
+        let uploads = layout.uploads(repository);
+        let sessions = read_dir(&uploads).if_there("list", &uploads)?;
+        if sessions.is_some_and(|mut sessions| sessions.next().is_some()) {
+            return Ok((Vec::new(), State::InUse));
+        }
+        let mut state = State::Absent;
+        for part in [
+            layout.manifests(repository),
+            layout.all_layers(repository),
+            uploads,
+        ] {
+            let there = fs::symlink_metadata(&part).if_there("read the metadata of", &part)?;
+            if there.is_some() {
+                state = State::Unused(0);
+            }
+        }
+        Ok((Vec::new(), state))
+    }
+
     pub(super) fn reclaim_repository(
         &self,
         repository: &RepositoryName,

@@ -258,7 +258,7 @@ impl Examination<'_> {
             Victim::Manifest(repository, digest) => self.manifest(repository, digest)?,
             Victim::Link(repository, digest) => self.link(repository, digest)?,
             Victim::Data(digest) => self.data(digest)?,
-            Victim::Repository(repository) => self.repository(repository)?,
+            Victim::Repository(repository) => self.emptied_repository(repository)?,
         };
         Ok(match (state, self.is_idle(&keys)) {
             (State::Absent, _) => Due::Absent,

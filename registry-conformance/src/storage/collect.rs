@@ -1,0 +1,462 @@
+//! With the means `collect`: content that nothing refers to is removed beside traffic, and nothing else.
+
+use super::{Backend, support::*};
+use registry_core::{
+    Algorithm, Digest, RepositoryName,
+    storage::{
+        Census, Deletion, Due, Mount, Need, Reclaimed, Referring, Run, Seen, Storage, StorageCollect,
+        StorageError, TagExpect, Terms, Victim, Waiting,
+    },
+};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn collector(storage: &dyn Storage) -> &dyn StorageCollect {
+    storage.collect().expect("the backend collects")
+}
+
+async fn begin(storage: &dyn Storage) -> Run {
+    collector(storage).begin(Terms::new()).await.unwrap()
+}
+
+async fn end(storage: &dyn Storage, run: Run) {
+    collector(storage).end(run, Census::new(0)).await.unwrap();
+}
+
+/// Announces the removal of one item, waits as long as the storage says, and removes it.
+async fn reclaim(storage: &dyn Storage, run: &Run, victim: Victim) -> Reclaimed {
+    let collector = collector(storage);
+    if let Waiting::Until(wait) = collector
+        .condemn(run, std::slice::from_ref(&victim))
+        .await
+        .unwrap()
+    {
+        tokio::time::sleep(wait).await;
+    }
+    let mut reclaimed = collector.reclaim(run, &[victim]).await.unwrap();
+    assert_eq!(reclaimed.len(), 1, "one result for each item");
+    reclaimed.remove(0)
+}
+
+async fn assert_removed(storage: &dyn Storage, run: &Run, victim: Victim) {
+    let reclaimed = reclaim(storage, run, victim.clone()).await;
+    assert!(
+        matches!(reclaimed, Reclaimed::Removed { .. }),
+        "{victim}: {reclaimed:?}"
+    );
+}
+
+async fn assert_in_use(storage: &dyn Storage, run: &Run, victims: &[Victim]) {
+    for victim in victims {
+        let reclaimed = reclaim(storage, run, victim.clone()).await;
+        assert!(matches!(reclaimed, Reclaimed::InUse), "{victim}: {reclaimed:?}");
+    }
+}
+
+async fn due(storage: &dyn Storage, terms: Terms, victim: Victim) -> Due {
+    let mut due = collector(storage).due(&terms, &[victim]).await.unwrap();
+    assert_eq!(due.len(), 1, "one answer for each item");
+    due.remove(0)
+}
+
+fn link(repository: &RepositoryName, digest: Digest) -> Victim {
+    Victim::Link(repository.clone(), digest)
+}
+
+fn record(repository: &RepositoryName, digest: Digest) -> Victim {
+    Victim::Manifest(repository.clone(), digest)
+}
+
+/// An index with one manifest, which has one blob.
+struct Graph {
+    blob: Digest,
+    child: Image,
+    index: Image,
+}
+
+async fn graph(storage: &dyn Storage, repository: &RepositoryName) -> Graph {
+    let blob = push(storage, repository, &content(1, 1000)).await;
+    let child = Image::new(2).needing(blob.digest, blob.size, Need::Blob);
+    put(storage, repository, child.tagged(&[])).await;
+    let index = Image::new(3).needing(child.digest(), child.size(), Need::Manifest);
+    put(storage, repository, index.tagged(&[])).await;
+    Graph {
+        blob: blob.digest,
+        child,
+        index,
+    }
+}
+
+pub async fn what_nothing_names_is_removed_level_by_level(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let storage = &backend.second;
+    let run = begin(storage).await;
+
+    assert_removed(storage, &run, record(&a, index.digest())).await;
+    assert_removed(storage, &run, record(&a, child.digest())).await;
+    assert!(manifest(&backend.first, &a, index.digest()).await.is_none());
+    assert!(manifest(&backend.first, &a, child.digest()).await.is_none());
+    assert!(holds(&backend.first, &a, &blob).await);
+    end(storage, run).await;
+
+    let run = begin(storage).await;
+    assert_removed(storage, &run, link(&a, blob)).await;
+    assert!(!holds(&backend.first, &a, &blob).await);
+    assert_removed(storage, &run, Victim::Data(blob)).await;
+    end(storage, run).await;
+    let left = inspection(storage).blobs(all()).await.unwrap().items;
+    assert!(
+        left.into_iter()
+            .filter_map(Seen::whole)
+            .all(|info| info.digest != blob),
+        "the bytes are still there"
+    );
+}
+
+pub async fn a_removed_manifest_is_gone_from_every_listing(backend: Backend) {
+    let a = repository("a");
+    let subject = Image::new(1).digest();
+    let image = Image::new(2).referring_to(subject, "application/vnd.example.signature");
+    put(&backend.first, &a, image.tagged(&[])).await;
+    let storage = &backend.first;
+    let run = begin(storage).await;
+
+    assert_removed(storage, &run, record(&a, image.digest())).await;
+
+    for storage in [&backend.first, &backend.second] {
+        assert!(manifest(storage, &a, image.digest()).await.is_none());
+        let referrers = storage.referrers(&a, Referring::new(&subject), all()).await;
+        assert!(referrers.unwrap().items.is_empty());
+        let listed = inspection(storage).manifests(&a, all()).await.unwrap();
+        assert!(listed.items.is_empty(), "{:?}", listed.items);
+    }
+    end(storage, run).await;
+}
+
+pub async fn content_that_was_removed_can_be_pushed_again(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let run = begin(&backend.first).await;
+    for victim in [
+        record(&a, index.digest()),
+        record(&a, child.digest()),
+        link(&a, blob),
+        Victim::Data(blob),
+    ] {
+        assert_removed(&backend.first, &run, victim).await;
+    }
+    let refused = writer(&backend.first).put_manifest(&a, child.tagged(&[])).await;
+    assert!(
+        matches!(&refused, Err(StorageError::MissingReferences(missing)) if *missing == [blob]),
+        "{refused:?}"
+    );
+
+    let again = graph(&backend.first, &a).await;
+
+    assert_in_use(&backend.first, &run, &[link(&a, blob), Victim::Data(blob)]).await;
+    end(&backend.first, run).await;
+    assert_eq!(
+        read(&backend.second, &a, &again.blob).await,
+        Some(content(1, 1000))
+    );
+    assert!(manifest(&backend.second, &a, index.digest()).await.is_some());
+}
+
+pub async fn a_tagged_manifest_is_in_use(backend: Backend) {
+    let a = repository("a");
+    let image = Image::new(1);
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    let run = begin(&backend.second).await;
+
+    assert_in_use(&backend.second, &run, &[record(&a, image.digest())]).await;
+
+    let preview = due(&backend.second, Terms::new(), record(&a, image.digest())).await;
+    assert_eq!(preview, Due::InUse);
+    end(&backend.second, run).await;
+    assert_eq!(resolve(&backend.first, &a, "v1").await, Some(image.digest()));
+}
+
+pub async fn a_blob_that_a_client_was_told_of_is_in_use(backend: Backend) {
+    let a = repository("a");
+    let blob = push(&backend.first, &a, &content(1, 1000)).await.digest;
+    let run = begin(&backend.second).await;
+
+    assert!(backend.first.blob(&a, &blob).await.unwrap().is_some());
+
+    assert_in_use(&backend.second, &run, &[link(&a, blob), Victim::Data(blob)]).await;
+    end(&backend.second, run).await;
+}
+
+pub async fn a_mounted_blob_is_in_use(backend: Backend) {
+    let (a, b) = (repository("a"), repository("b"));
+    let blob = push(&backend.first, &a, &content(1, 1000)).await.digest;
+    let write = writer(&backend.first);
+    write.mount(&b, Mount::new(&a, &blob)).await.unwrap().unwrap();
+    let run = begin(&backend.second).await;
+
+    write.mount(&b, Mount::new(&a, &blob)).await.unwrap().unwrap();
+
+    assert_in_use(&backend.second, &run, &[link(&b, blob), Victim::Data(blob)]).await;
+    end(&backend.second, run).await;
+}
+
+pub async fn a_committed_blob_is_in_use(backend: Backend) {
+    let a = repository("a");
+    let blob = push(&backend.first, &a, &content(1, 1000)).await.digest;
+    let opened = open(&backend.first, &a, Algorithm::Sha256).await;
+    let state = appended(&backend.first, &a, &opened, &content(1, 1000)).await;
+    let run = begin(&backend.second).await;
+
+    close(&backend.first, &a, state, Algorithm::Sha256).await;
+
+    assert_in_use(&backend.second, &run, &[link(&a, blob), Victim::Data(blob)]).await;
+    end(&backend.second, run).await;
+}
+
+pub async fn a_manifest_that_is_found_by_its_digest_protects_what_it_names(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let run = begin(&backend.second).await;
+
+    assert!(manifest(&backend.first, &a, index.digest()).await.is_some());
+
+    let closure = [
+        record(&a, index.digest()),
+        record(&a, child.digest()),
+        link(&a, blob),
+        Victim::Data(blob),
+    ];
+    assert_in_use(&backend.second, &run, &closure).await;
+    end(&backend.second, run).await;
+}
+
+pub async fn a_put_manifest_protects_what_it_names(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let run = begin(&backend.second).await;
+
+    put(&backend.first, &a, index.tagged(&[])).await;
+
+    let closure = [
+        record(&a, index.digest()),
+        record(&a, child.digest()),
+        link(&a, blob),
+        Victim::Data(blob),
+    ];
+    assert_in_use(&backend.second, &run, &closure).await;
+    end(&backend.second, run).await;
+}
+
+pub async fn what_was_touched_stays_although_it_is_released(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let terms = Terms::new().with_released(true);
+    let run = collector(&backend.second).begin(terms).await.unwrap();
+
+    put(&backend.first, &a, index.tagged(&["v1"])).await;
+    let write = writer(&backend.first);
+    write
+        .delete_manifest(&a, &index.digest(), Deletion::new())
+        .await
+        .unwrap();
+
+    let closure = [record(&a, child.digest()), link(&a, blob), Victim::Data(blob)];
+    assert_in_use(&backend.second, &run, &closure).await;
+    end(&backend.second, run).await;
+}
+
+pub async fn within_the_grace_period_everything_stays(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, index, .. } = graph(&backend.first, &a).await;
+    let terms = Terms::new().with_grace(HOUR);
+    let run = collector(&backend.first).begin(terms).await.unwrap();
+
+    for victim in [record(&a, index.digest()), link(&a, blob), Victim::Data(blob)] {
+        let preview = due(&backend.first, terms, victim.clone()).await;
+        assert!(
+            matches!(preview, Due::Later(left) if left <= HOUR),
+            "{victim}: {preview:?}"
+        );
+        let reclaimed = reclaim(&backend.first, &run, victim.clone()).await;
+        assert!(
+            matches!(reclaimed, Reclaimed::Later(left) if left <= HOUR),
+            "{victim}: {reclaimed:?}"
+        );
+    }
+    end(&backend.first, run).await;
+    assert!(holds(&backend.second, &a, &blob).await);
+}
+
+pub async fn what_a_deletion_released_is_due_at_once_until_it_is_touched(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let terms = Terms::new().with_grace(HOUR).with_released(true);
+    let released = [record(&a, child.digest()), link(&a, blob), Victim::Data(blob)];
+    let write = writer(&backend.first);
+
+    write
+        .delete_manifest(&a, &index.digest(), Deletion::new())
+        .await
+        .unwrap();
+
+    for victim in &released {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
+    }
+    put(&backend.first, &a, child.tagged(&[])).await;
+    for victim in &released {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Later(_)), "{victim}: {preview:?}");
+    }
+}
+
+pub async fn a_tag_that_moves_or_is_deleted_releases_its_target(backend: Backend) {
+    let a = repository("a");
+    let terms = Terms::new().with_grace(HOUR).with_released(true);
+    let [one, two] = [1, 2].map(Image::new);
+    put(&backend.first, &a, one.tagged(&["v1"])).await;
+    put(&backend.first, &a, two.tagged(&["v1"])).await;
+
+    let preview = due(&backend.second, terms, record(&a, one.digest())).await;
+    assert!(matches!(preview, Due::Now { .. }), "{preview:?}");
+
+    let write = writer(&backend.first);
+    write
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+    let preview = due(&backend.second, terms, record(&a, two.digest())).await;
+    assert!(matches!(preview, Due::Now { .. }), "{preview:?}");
+}
+
+pub async fn one_run_is_open_at_a_time(backend: Backend) {
+    let run = begin(&backend.first).await;
+    for storage in [&backend.first, &backend.second] {
+        let refused = collector(storage).begin(Terms::new()).await;
+        assert!(matches!(refused, Err(StorageError::Busy { .. })), "{refused:?}");
+    }
+    end(&backend.first, run).await;
+
+    drop(begin(&backend.second).await);
+
+    let run = begin(&backend.first).await;
+    end(&backend.first, run).await;
+}
+
+pub async fn a_run_knows_the_census_of_the_previous_one(backend: Backend) {
+    let run = begin(&backend.first).await;
+    assert_eq!(run.previous, None);
+    let collector = collector(&backend.first);
+    collector.end(run, Census::new(7)).await.unwrap();
+    drop(begin(&backend.second).await);
+
+    let run = begin(&backend.second).await;
+
+    assert_eq!(run.previous, Some(Census::new(7)));
+    end(&backend.second, run).await;
+}
+
+pub async fn a_preview_changes_nothing(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+
+    for _ in 0..2 {
+        for victim in [
+            record(&a, index.digest()),
+            record(&a, child.digest()),
+            link(&a, blob),
+            Victim::Data(blob),
+            // It would be empty by then.
+            Victim::Repository(a.clone()),
+        ] {
+            let preview = due(&backend.first, Terms::new(), victim.clone()).await;
+            assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
+        }
+    }
+
+    assert!(holds(&backend.second, &a, &blob).await);
+    assert!(manifest(&backend.second, &a, index.digest()).await.is_some());
+}
+
+pub async fn what_is_not_there_is_absent(backend: Backend) {
+    let a = repository("a");
+    let absent = Image::new(1).digest();
+    let run = begin(&backend.first).await;
+
+    for victim in [record(&a, absent), link(&a, absent), Victim::Data(absent)] {
+        let preview = due(&backend.first, Terms::new(), victim.clone()).await;
+        assert_eq!(preview, Due::Absent, "{victim}");
+        let reclaimed = reclaim(&backend.first, &run, victim.clone()).await;
+        assert!(matches!(reclaimed, Reclaimed::Absent), "{victim}: {reclaimed:?}");
+    }
+    end(&backend.first, run).await;
+}
+
+pub async fn only_an_empty_repository_is_removed(backend: Backend) {
+    let [deleted, full, uploading] = ["deleted", "full", "uploading"].map(repository);
+    let image = Image::new(1);
+    for repository in [&deleted, &full, &uploading] {
+        put(&backend.first, repository, image.tagged(&["v1"])).await;
+    }
+    let write = writer(&backend.first);
+    for repository in [&deleted, &uploading] {
+        write
+            .delete_manifest(repository, &image.digest(), Deletion::new())
+            .await
+            .unwrap();
+    }
+    open(&backend.first, &uploading, Algorithm::Sha256).await;
+    let preview = due(
+        &backend.first,
+        Terms::new(),
+        Victim::Repository(uploading.clone()),
+    )
+    .await;
+    assert_eq!(preview, Due::InUse);
+    let run = begin(&backend.second).await;
+
+    assert_removed(&backend.second, &run, Victim::Repository(deleted.clone())).await;
+    let used = [full.clone(), uploading.clone()].map(Victim::Repository);
+    assert_in_use(&backend.second, &run, &used).await;
+
+    end(&backend.second, run).await;
+    assert_eq!(
+        texts(&backend.first.repositories(all()).await.unwrap().items),
+        ["full", "uploading"]
+    );
+    let every = inspection(&backend.first).all_repositories(all()).await.unwrap();
+    let every: Vec<_> = every.items.into_iter().filter_map(Seen::whole).collect();
+    assert_eq!(texts(&every), ["full", "uploading"]);
+    put(&backend.first, &deleted, image.tagged(&["v1"])).await;
+    assert_eq!(
+        resolve(&backend.second, &deleted, "v1").await,
+        Some(image.digest())
+    );
+}
+
+pub async fn a_put_and_a_removal_exclude_each_other(backend: Backend) {
+    let a = repository("a");
+    for seed in 0..50 {
+        let blob = push(&backend.first, &a, &content(seed, 1000)).await;
+        let image = Image::new(seed).needing(blob.digest, blob.size, Need::Blob);
+        let run = begin(&backend.second).await;
+
+        let (stored, reclaimed) = tokio::join!(
+            writer(&backend.first).put_manifest(&a, image.tagged(&["v1"])),
+            reclaim(&backend.second, &run, link(&a, blob.digest)),
+        );
+
+        match (stored, reclaimed) {
+            (Ok(_), Reclaimed::InUse | Reclaimed::Later(_)) => {
+                assert!(holds(&backend.first, &a, &blob.digest).await)
+            }
+            (Err(StorageError::MissingReferences(missing)), Reclaimed::Removed { .. }) => {
+                assert_eq!(missing, [blob.digest]);
+            }
+            other => panic!("{other:?}"),
+        }
+        end(&backend.second, run).await;
+    }
+}

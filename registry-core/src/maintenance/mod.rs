@@ -6,10 +6,11 @@
 //! [`verify()`] finds damage, and repairs it if asked to.
 //!
 //! It uses the planes [`inspect`](crate::Storage::inspect), [`expire`](crate::Storage::expire),
-//! [`trash`](crate::Storage::trash) and [`repair`](crate::Storage::repair), concurrently with traffic. It reads no clock:
-//! the host passes points in time.
+//! [`collect`](crate::Storage::collect), [`trash`](crate::Storage::trash) and [`repair`](crate::Storage::repair),
+//! concurrently with traffic. It reads no clock: the host passes points in time.
 
 mod clock;
+mod collect;
 mod reconcile;
 pub mod retention;
 mod scan;
@@ -20,6 +21,10 @@ mod verify;
 
 pub use self::{
     clock::Clock,
+    collect::{
+        CollectEvent, CollectOptions, CollectReport, CollectSchedule, Later, Pin, PinCause, Removed, Stopped,
+        Why, collect,
+    },
     reconcile::reconcile_uploads,
     scan::ExpiredUploads,
     trash::{ExpiredTrash, expire_trash},

@@ -2,6 +2,7 @@
 
 use super::{
     clock::Clock,
+    collect::{CollectReport, CollectSchedule},
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
     trash::expire_trash,
@@ -96,6 +97,7 @@ impl Schedule {
 /// - Records of deletions expire after a week, if the storage [keeps them](crate::Storage::trash).
 /// - The [`UploadLedger`] of the registry counts the sessions of other processes, and of before the start.
 /// - Everything stored is [verified](Self::verify), if the host has a schedule for it.
+/// - Content that nothing refers to is removed, if the host gives a [schedule](Self::collect).
 ///
 /// The host drives it, with the clock of its runtime:
 ///
@@ -132,10 +134,14 @@ pub struct Upkeep {
     sparse_indexes: bool,
     verified: VerifyStatus,
     told: Arc<Told>,
+    collect: Option<CollectSchedule>,
+    collected: Arc<Collected>,
 }
 
 /// Function that is called with each upload session that has expired.
 type Told = dyn Fn(&RepositoryName, &UploadState) + Send + Sync;
+/// Function that is called with the report of each collection.
+type Collected = dyn Fn(&CollectReport) + Send + Sync;
 
 impl Upkeep {
     pub(crate) fn new(
@@ -152,6 +158,8 @@ impl Upkeep {
             verify: None,
             sparse_indexes: false,
             verified: VerifyStatus::default(),
+            collect: None,
+            collected: Arc::new(|_| {}),
         }
     }
 
@@ -181,10 +189,26 @@ impl Upkeep {
         }
     }
 
+    /// Sets when content that nothing refers to is removed. `None`, the default, removes nothing.
+    pub fn collect(self, schedule: Option<CollectSchedule>) -> Self {
+        Self {
+            collect: schedule,
+            ..self
+        }
+    }
+
     /// Sets whether an index may name manifests that its repository does not have.
     pub(crate) fn sparse_indexes(self, sparse_indexes: bool) -> Self {
         Self {
             sparse_indexes,
+            ..self
+        }
+    }
+
+    /// Sets a function that is called with the report of each collection.
+    pub fn on_collected(self, told: impl Fn(&CollectReport) + Send + Sync + 'static) -> Self {
+        Self {
+            collected: Arc::new(told),
             ..self
         }
     }
@@ -198,11 +222,25 @@ impl Upkeep {
             .verify
             .map(|schedule| schedule.sparse_indexes(self.sparse_indexes));
         let mut verify = pin!(schedule::run(&*self.storage, schedule, &self.verified, clock));
-        poll_fn(|context| match uploads.as_mut().poll(context) {
-            Poll::Ready(never) => Poll::Ready(never),
-            Poll::Pending => verify.as_mut().poll(context),
+        let mut collect = pin!(self.run_collections(clock));
+        // Each of them may take long, and none waits for the others.
+        poll_fn(|context| {
+            if let Poll::Ready(never) = uploads.as_mut().poll(context) {
+                return Poll::Ready(never);
+            }
+            if let Poll::Ready(never) = verify.as_mut().poll(context) {
+                return Poll::Ready(never);
+            }
+            collect.as_mut().poll(context)
         })
         .await
+    }
+
+    async fn run_collections(&self, clock: &dyn Clock) -> Infallible {
+        match self.collect.filter(|_| self.storage.collect().is_some()) {
+            Some(schedule) => schedule.run(&*self.storage, clock, &*self.collected).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends upload sessions and records of deletions.
@@ -309,6 +347,7 @@ impl fmt::Debug for Upkeep {
             .field("uploads", &self.uploads)
             .field("trash", &self.trash)
             .field("verify", &self.verify)
+            .field("collect", &self.collect)
             .finish_non_exhaustive()
     }
 }

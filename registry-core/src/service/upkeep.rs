@@ -4,7 +4,10 @@ use super::{Authority, Registry, operation::Operation};
 use crate::{
     hooks::EventKind,
     ledger::UploadLedger,
-    maintenance::{Upkeep, VerifyEvent, VerifyOptions, VerifyReport, verify},
+    maintenance::{
+        Clock, CollectEvent, CollectOptions, CollectReport, Upkeep, VerifyEvent, VerifyOptions, VerifyReport,
+        collect, verify,
+    },
     name::RepositoryName,
     storage::{StorageError, UploadState},
 };
@@ -40,6 +43,25 @@ impl Registry {
     ) -> Result<VerifyReport, StorageError> {
         let options = options.sparse_indexes(self.inner.sparse_indexes);
         verify(&*self.inner.storage, options, told).await
+    }
+
+    /// Removes content that nothing refers to, like [`maintenance::collect`](collect), unless the registry refuses
+    /// changes.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::ReadOnly`] if the registry refuses changes and the options are not those of a dry run. Otherwise the
+    /// same as for [`collect`].
+    pub async fn collect(
+        &self,
+        options: &CollectOptions,
+        clock: &dyn Clock,
+        told: &(dyn Fn(&CollectEvent<'_>) + Send + Sync),
+    ) -> Result<CollectReport, StorageError> {
+        if self.inner.read_only && !options.is_dry_run() {
+            return Err(StorageError::ReadOnly);
+        }
+        collect(&*self.inner.storage, options, clock, told).await
     }
 
     /// Returns the ledger that counts the open upload sessions.

@@ -9,7 +9,7 @@ use crate::{digest::Digest, name::RepositoryName};
 use async_trait::async_trait;
 use std::{fmt, time::Duration};
 
-/// Removes content that nothing refers to, while clients pull and push. [`collect`](crate::maintenance) decides
+/// Removes content that nothing refers to, while clients pull and push. [`collect`](fn@crate::maintenance::collect) decides
 /// what that is; a storage only checks what it alone can know.
 ///
 /// # Contract
@@ -75,7 +75,10 @@ pub trait StorageCollect: Send + Sync {
     /// [`Busy`](StorageError::Busy) if another run is open, of whichever handle.
     async fn begin(&self, terms: Terms) -> Result<Run>;
 
-    /// Returns, for each item, whether a run that began now could remove it. Changes nothing. For previews.
+    /// Returns, for each item, if a run that began now could remove it. Changes nothing.
+    ///
+    /// A preview asks for items that become unused only by the removals before: bytes that still have a link, and
+    /// repositories that still hold something. Only touches, tags and upload sessions count.
     async fn due(&self, terms: &Terms, victims: &[Victim]) -> Result<Vec<Due>>;
 
     /// Announces items that the run is going to remove. A storage that answers [`Waiting::Until`] removes no others in
@@ -133,7 +136,7 @@ pub enum Due {
     },
     /// It was touched too recently. It is due after this time, unless it is touched again.
     Later(Duration),
-    /// It is tagged, committed to, or not empty.
+    /// It is tagged, or an upload session needs it.
     InUse,
     /// There is no such item.
     Absent,

@@ -1,0 +1,168 @@
+//! [`collect`]: removal of content that nothing refers to, beside traffic.
+//!
+//! A run begins by asking the storage to record what it promises to clients from then on. It then looks at everything,
+//! to learn what a removal would free and if that is plausible. It looks a second time and removes: manifests and links
+//! of one repository after the other, then bytes, then empty repositories. The storage refuses to remove what was
+//! promised since the run began, so that what a run has seen and what it is refused is everything.
+//!
+//! [`graph`] decides about manifests, [`marks`] about bytes. [`survey`] reads one repository.
+
+mod graph;
+mod marks;
+mod options;
+mod pass;
+mod pin;
+mod references;
+mod report;
+mod schedule;
+mod survey;
+mod trash;
+
+pub use self::{
+    options::CollectOptions,
+    pin::{Pin, PinCause},
+    report::{CollectEvent, CollectReport, Later, Removed, Stopped, Why},
+    schedule::CollectSchedule,
+};
+
+use self::{
+    pass::{Act, Means, Pass, Told},
+    trash::empty_trash,
+};
+use super::clock::Clock;
+use crate::storage::{Census, Run, Storage, StorageError};
+
+/// Removes content that nothing refers to. Clients may pull and push meanwhile.
+///
+/// - Tags keep the manifests that they point at. Unless the options say otherwise, every manifest stays.
+/// - A manifest keeps the blobs and manifests that it names, and the manifests that refer to it as their subject.
+/// - Whatever cannot be read keeps everything that it may refer to. The report names it.
+/// - What a deletion has a record of stays until the record is forgotten, unless the options say otherwise.
+/// - What clients were told to exist since the run began stays, and so does what was used in the grace period.
+///
+/// `told` is called with each step. Dropping the future ends the run between two steps; what is left is removed by the
+/// next one.
+///
+/// ```
+/// use registry_core::{
+///     Registry,
+///     maintenance::{Clock, CollectOptions, collect},
+///     storage::MemoryStorage,
+/// };
+/// use std::time::{Duration, SystemTime};
+///
+/// # struct Host;
+/// # #[async_trait::async_trait]
+/// # impl Clock for Host {
+/// #     fn now(&self) -> SystemTime {
+/// #         SystemTime::now()
+/// #     }
+/// #     async fn sleep(&self, duration: Duration) {
+/// #         tokio::time::sleep(duration).await;
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let registry = Registry::builder(storage.clone()).build();
+/// let blob = registry.repository("team/app")?.push_blob("a layer without a manifest", None).await?;
+///
+/// // Nobody pushes now, so that there is no need to wait for a day.
+/// let options = CollectOptions::new().grace(Duration::ZERO);
+/// let preview = collect(&storage, &options.dry_run(true), &Host, &|event| println!("{event:?}")).await?;
+/// let report = collect(&storage, &options, &Host, &|_| {}).await?;
+///
+/// assert_eq!(report.removed, preview.removed);
+/// assert_eq!(report.removed.bytes, blob.size);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// - [`StorageError::Unsupported`] if the storage does not collect or cannot be inspected.
+/// - [`StorageError::Busy`] if another run is open.
+/// - Any other error if the run cannot begin or end. Failures during the run are [`CollectReport::stopped`].
+pub async fn collect(
+    storage: &dyn Storage,
+    options: &CollectOptions,
+    clock: &dyn Clock,
+    told: Told<'_>,
+) -> Result<CollectReport, StorageError> {
+    let (Some(inspect), Some(collect)) = (storage.inspect(), storage.collect()) else {
+        return Err(StorageError::Unsupported("collect content"));
+    };
+    let means = Means {
+        storage,
+        inspect,
+        collect,
+        options,
+        clock,
+        told,
+    };
+    if options.dry_run {
+        let mut pass = Pass::new(means, Act::Preview);
+        let mut failed = empty_trash(&mut pass, means, false).await.err();
+        if failed.is_none() {
+            failed = pass.run().await.err();
+        }
+        let stopped = failed.map(Stopped::Failed);
+        let stopped = stopped.or_else(|| too_much(&pass, options));
+        return Ok(CollectReport {
+            stopped,
+            ..pass.report
+        });
+    }
+    let run = collect.begin(options.terms).await?;
+    let mut plan = Pass::new(means, Act::Condemn(&run));
+    let stopped = match plan.run().await {
+        Err(error) => Some(Stopped::Failed(error)),
+        Ok(()) => missing(&plan, &run, options).or_else(|| too_much(&plan, options)),
+    };
+    if let Some(stopped) = stopped {
+        // The run ends without a census, so that the next one compares with the same numbers.
+        return Ok(CollectReport {
+            removed: Removed::default(),
+            stopped: Some(stopped),
+            ..plan.report
+        });
+    }
+    if !plan.wait.is_zero() {
+        clock.sleep(plan.wait).await;
+    }
+    let manifests = plan.report.manifests;
+    drop(plan);
+    remove(means, run, manifests).await
+}
+
+/// Removes what nothing refers to, and ends the run.
+async fn remove(means: Means<'_>, run: Run, manifests: u64) -> Result<CollectReport, StorageError> {
+    let mut pass = Pass::new(means, Act::Remove(&run));
+    let mut failed = empty_trash(&mut pass, means, true).await.err();
+    if failed.is_none() {
+        failed = pass.run().await.err();
+    }
+    let mut report = pass.report;
+    let seen = if failed.is_some() {
+        manifests
+    } else {
+        report.manifests
+    };
+    report.stopped = failed.map(Stopped::Failed);
+    let census = Census::new(seen.saturating_sub(report.removed.manifests));
+    means.collect.end(run, census).await?;
+    Ok(report)
+}
+
+/// Stops a run that sees far fewer manifests than the previous one left.
+fn missing(plan: &Pass<'_>, run: &Run, options: &CollectOptions) -> Option<Stopped> {
+    let expected = run.previous?.manifests.saturating_sub(run.deleted);
+    let found = plan.report.manifests;
+    (!options.force && found < expected.div_ceil(2)).then_some(Stopped::ManifestsMissing { found, expected })
+}
+
+/// Stops a run that nobody asked for, and that would free most bytes although nobody has deleted anything.
+fn too_much(plan: &Pass<'_>, options: &CollectOptions) -> Option<Stopped> {
+    let (bytes, of) = (plan.unaccounted, plan.stored);
+    (options.automatic && !options.force && bytes > of / 2).then_some(Stopped::TooMuch { bytes, of })
+}

@@ -1,0 +1,391 @@
+//! [`Survey`]: what one repository holds, and what keeps it.
+
+use super::{
+    graph::Graph,
+    marks::{Hold, Key, Marks, Salt},
+    pin::{Pin, PinCause},
+    references::References,
+};
+use crate::{
+    digest::Digest,
+    manifest::Manifest,
+    name::RepositoryName,
+    storage::{
+        BlobBody, Content, Document, HeldManifest, Page, ReadBlob, Result, Seen, Storage, StorageError,
+        StorageInspect, StorageTrash, UploadState,
+    },
+};
+use bytes::{Bytes, BytesMut};
+use std::{
+    collections::BTreeSet,
+    error::Error as _,
+    future::poll_fn,
+    time::{Duration, SystemTime},
+};
+
+/// Number of items that are listed at once.
+pub(super) const PAGE: usize = 1000;
+/// Largest blob that is read as a manifest, because a tag points at it.
+const DOCUMENT: u64 = 16 << 20;
+
+/// Rules by which content of a repository stays.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    /// True if manifests that nothing refers to are removed unless a tag points at them.
+    pub(super) untagged: bool,
+    /// A repository with an upload session that is younger keeps the blobs that nothing names.
+    pub(super) uploading: Duration,
+    pub(super) now: SystemTime,
+}
+
+/// Content of one repository, with the reasons for which it stays.
+#[derive(Default)]
+pub(super) struct Survey {
+    pub(super) graph: Graph,
+    /// Digests that stay although no manifest of the graph names them: of tags, of deletions that can be undone, and
+    /// of sessions that are being committed.
+    pub(super) extra: Vec<(Key, Hold)>,
+    /// True if blobs that nothing names stay, because a client may be pushing a manifest for them.
+    pub(super) is_uploading: bool,
+    /// True if everything stays, because something that cannot be read may refer to it.
+    pub(super) is_pinned: bool,
+    /// True if it has tags or sessions.
+    pub(super) is_occupied: bool,
+    pub(super) pins: Vec<Pin>,
+}
+
+/// Content that the records of the deletions in a repository keep.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) named: Vec<Digest>,
+    pub(super) pins: Vec<Pin>,
+}
+
+/// Means to survey the repositories of a storage.
+#[derive(Clone, Copy)]
+pub(super) struct Surveyor<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) inspect: &'a dyn StorageInspect,
+    /// `None` if records of deletions keep nothing.
+    pub(super) trash: Option<&'a dyn StorageTrash>,
+    pub(super) salt: &'a Salt,
+    pub(super) rules: Rules,
+}
+
+impl Surveyor<'_> {
+    /// Looks at everything in a repository. An item that cannot be read is a pin.
+    pub(super) async fn survey(&self, name: &RepositoryName) -> Result<Survey> {
+        let mut survey = Survey::default();
+        let targets = self.tags(name, &mut survey).await?;
+        let unreadable = self.manifests(name, &mut survey).await?;
+        self.sessions(name, &mut survey).await?;
+        for (digest, reason) in unreadable {
+            survey.pin(name, PinCause::Record(digest), reason);
+        }
+        self.documents(name, &mut survey).await?;
+        // After the manifests: a deletion writes its record before it removes anything.
+        self.deleted(name, &mut survey).await?;
+
+        for target in targets {
+            match survey.graph.find(&target) {
+                Some(index) => survey.graph.keep(index, Hold::Use),
+                None => self.untracked_target(name, &target, &mut survey).await?,
+            }
+        }
+        if survey.is_pinned {
+            survey.graph.keep_all(Hold::Pin);
+        }
+        if !self.rules.untagged {
+            survey.graph.keep_all(Hold::Untagged);
+        }
+        Ok(survey)
+    }
+
+    /// Lists the targets of all tags.
+    async fn tags(&self, name: &RepositoryName, survey: &mut Survey) -> Result<BTreeSet<Digest>> {
+        let (mut targets, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = Page::first(PAGE).after(after.as_ref());
+            let listing = self.inspect.tag_targets(name, page).await?;
+            survey.is_occupied |= !listing.items.is_empty();
+            for item in listing.items {
+                match item {
+                    Seen::Whole((tag, target)) => {
+                        targets.insert(target);
+                        after = Some(tag);
+                    }
+                    Seen::Unreadable { key, reason } => {
+                        survey.pin(name, PinCause::Tag(key.clone()), reason);
+                        after = Some(key);
+                    }
+                }
+            }
+            if !listing.more {
+                return Ok(targets);
+            }
+        }
+    }
+
+    /// Lists the manifests. Returns those whose records cannot be read, with the reasons.
+    async fn manifests(&self, name: &RepositoryName, survey: &mut Survey) -> Result<Vec<(Digest, String)>> {
+        let (mut unreadable, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page::first(PAGE).after(after.as_ref());
+            let listing = self.inspect.manifests(name, page).await?;
+            for item in listing.items {
+                let held = match item {
+                    Seen::Whole(held) => held,
+                    Seen::Unreadable { key, reason } => {
+                        unreadable.push((key, reason));
+                        HeldManifest::new(key)
+                    }
+                };
+                after = Some(held.digest);
+                survey.graph.push(&held);
+            }
+            if !listing.more {
+                return Ok(unreadable);
+            }
+        }
+    }
+
+    /// Looks at the upload sessions.
+    async fn sessions(&self, name: &RepositoryName, survey: &mut Survey) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = Page::first(PAGE).after(after.as_ref());
+            let listing = self.inspect.uploads(name, page).await?;
+            survey.is_occupied |= !listing.items.is_empty();
+            for item in listing.items {
+                match item {
+                    Seen::Whole(session) => {
+                        survey.is_uploading |= self.is_young(&session);
+                        let committing = session.committing.map(|digest| self.salt.key(&digest));
+                        survey.extra.extend(committing.map(|key| (key, Hold::Use)));
+                        after = Some(session.id);
+                    }
+                    Seen::Unreadable { key, reason } => {
+                        // It may be committing any blob.
+                        survey.pin(name, PinCause::Session(key), reason);
+                        after = Some(key);
+                    }
+                }
+            }
+            if !listing.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_young(&self, session: &UploadState) -> bool {
+        let age = session
+            .touched
+            .map(|touched| self.rules.now.duration_since(touched));
+        // A session of unknown age, or of the future, may be in use.
+        !matches!(age, Some(Ok(age)) if age >= self.rules.uploading)
+    }
+
+    /// Reads all documents, one at a time.
+    async fn documents(&self, name: &RepositoryName, survey: &mut Survey) -> Result<()> {
+        let (mut damaged, mut before) = (Vec::new(), None);
+        for index in 0..survey.graph.len() {
+            let Some(digest) = survey.graph.node(index).map(|node| node.digest) else {
+                break;
+            };
+            let previous = before.replace(digest);
+            let references = match self.inspect.document(name, &digest).await {
+                Ok(Document::Whole(manifest)) => References::of(&manifest.bytes, &manifest.media_type),
+                Ok(Document::Damaged(bytes)) => References::guessed(&bytes),
+                Ok(Document::Lost) => {
+                    if self.is_recorded(name, previous, &digest).await? {
+                        survey.pin(name, PinCause::Bytes(digest), "the bytes are gone".into());
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    survey.pin(name, PinCause::Bytes(digest), text_of(&error));
+                    continue;
+                }
+            };
+            let keys = references
+                .named
+                .iter()
+                .map(|named| self.salt.key(named))
+                .collect();
+            let subject = references.subject.as_ref();
+            survey.graph.refer(index, &references.named, keys, subject);
+            if !references.is_certain {
+                let reason = "every digest in it counts as a reference".into();
+                survey.pins.push(Pin::new(name, PinCause::Damage(digest), reason));
+                damaged.push(index);
+            }
+        }
+        // They stay until they are deleted or put again.
+        for index in damaged {
+            survey.graph.keep(index, Hold::Pin);
+        }
+        Ok(())
+    }
+
+    /// Keeps what can be restored.
+    async fn deleted(&self, name: &RepositoryName, survey: &mut Survey) -> Result<()> {
+        let trashed = self.trashed(name).await?;
+        for digest in &trashed.named {
+            survey.extra.push((self.salt.key(digest), Hold::Use));
+            if let Some(index) = survey.graph.find(digest) {
+                survey.graph.keep(index, Hold::Use);
+            }
+        }
+        survey.is_pinned |= !trashed.pins.is_empty();
+        survey.pins.extend(trashed.pins);
+        Ok(())
+    }
+
+    /// Returns what the records of the deletions in a repository keep.
+    pub(super) async fn trashed(&self, name: &RepositoryName) -> Result<Kept> {
+        let (mut kept, mut after) = (Kept::default(), None);
+        let Some(trash) = self.trash else {
+            return Ok(kept);
+        };
+        loop {
+            let page = Page::first(PAGE).after(after.as_ref());
+            let listing = trash.deleted(name, page).await?;
+            for item in listing.items {
+                let record = match item {
+                    Seen::Whole(record) => record,
+                    Seen::Unreadable { key, reason } => {
+                        kept.pins.push(Pin::new(name, PinCause::Deleted(key), reason));
+                        after = Some(key);
+                        continue;
+                    }
+                };
+                after = Some(record.id);
+                kept.named.extend([record.digest, record.stored]);
+                match trash.deleted_document(name, &record.id).await {
+                    Ok(Document::Whole(manifest)) => {
+                        let references = References::of(&manifest.bytes, &manifest.media_type);
+                        kept.named.extend(references.named);
+                    }
+                    Ok(Document::Damaged(bytes)) => kept.named.extend(References::guessed(&bytes).named),
+                    // Nothing can be restored.
+                    Ok(Document::Lost) => {}
+                    Err(error) => {
+                        let pin = Pin::new(name, PinCause::Deleted(record.id), text_of(&error));
+                        kept.pins.push(pin);
+                    }
+                }
+            }
+            if !listing.more {
+                return Ok(kept);
+            }
+        }
+    }
+
+    /// Returns true unless a manifest was deleted since it was listed after `before`.
+    async fn is_recorded(
+        &self,
+        name: &RepositoryName,
+        mut before: Option<Digest>,
+        digest: &Digest,
+    ) -> Result<bool> {
+        loop {
+            let page = Page::first(1).after(before.as_ref());
+            let listing = self.inspect.manifests(name, page).await?;
+            let found = listing.items.first().map(|item| match item {
+                Seen::Whole(held) => held.digest,
+                Seen::Unreadable { key, .. } => *key,
+            });
+            match found {
+                Some(found) if found < *digest => before = Some(found),
+                found => return Ok(found == Some(*digest)),
+            }
+        }
+    }
+
+    /// Keeps the target of a tag that is no manifest of the repository, with everything that it names if it is a
+    /// document: registry:2 may have removed the record of a tagged manifest.
+    async fn untracked_target(
+        &self,
+        name: &RepositoryName,
+        target: &Digest,
+        survey: &mut Survey,
+    ) -> Result<()> {
+        let held = self.storage.open_blob(name, target, ReadBlob::default()).await?;
+        let Some(held) = held else {
+            return Ok(());
+        };
+        survey.extra.push((self.salt.key(target), Hold::Use));
+        if held.info.size > DOCUMENT {
+            return Ok(());
+        }
+        let BlobBody::Content(content) = held.body else {
+            return Err(StorageError::internal(
+                "the storage answered with a redirect that was not allowed",
+            ));
+        };
+        let bytes = whole(content).await?;
+        let references = References::of(&bytes, &Manifest::sniff_media_type(&bytes));
+        for named in &references.named {
+            survey.extra.push((self.salt.key(named), Hold::Use));
+            if let Some(index) = survey.graph.find(named) {
+                survey.graph.keep(index, Hold::Use);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Survey {
+    /// Keeps everything in the repository.
+    fn pin(&mut self, name: &RepositoryName, cause: PinCause, reason: String) {
+        self.is_pinned = true;
+        self.pins.push(Pin::new(name, cause, reason));
+    }
+
+    /// Returns everything that the repository names, with what keeps it.
+    pub(super) fn named(&self, salt: &Salt) -> Marks {
+        let mut marks = Marks::new();
+        for (key, hold) in self.held(salt) {
+            marks.add(key, hold);
+        }
+        marks
+    }
+
+    /// Returns the keys of everything that stays: the manifests, and what they and the tags name.
+    pub(super) fn held(&self, salt: &Salt) -> impl Iterator<Item = (Key, Hold)> {
+        let nodes = self
+            .graph
+            .nodes()
+            .filter_map(|(_, node)| Some((node, node.hold?)));
+        let nodes = nodes.flat_map(|(node, hold)| {
+            let own = [salt.key(&node.digest), salt.key(&node.stored)];
+            own.into_iter()
+                .chain(node.named.iter().copied())
+                .map(move |key| (key, hold))
+        });
+        nodes.chain(self.extra.iter().copied())
+    }
+}
+
+/// Returns the message of an error with its causes.
+pub(super) fn text_of(error: &StorageError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Reads all bytes of a blob.
+async fn whole(content: Content) -> Result<Bytes> {
+    let mut stream = content.into_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = poll_fn(|context| stream.as_mut().poll_frame(context)).await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}

@@ -1,0 +1,132 @@
+//! Runs that remove nothing, because what they see is not plausible.
+
+use super::{damage::Faulty, *};
+use registry_core::maintenance::Stopped;
+
+/// Pushes four tagged images, and runs once.
+async fn four_images() -> (Pushed, Vec<Digest>) {
+    let pushed = Pushed::new();
+    let mut manifests = Vec::new();
+    for number in ["1", "2", "3", "4"] {
+        pushed.blob("a", number).await;
+        manifests.push(pushed.put("a", Some(number), &image(&[number])).await);
+    }
+    collected(&pushed.storage, at_once()).await;
+    (pushed, manifests)
+}
+
+#[tokio::test]
+async fn a_run_that_sees_fewer_than_half_of_the_manifests_removes_nothing() {
+    let (pushed, manifests) = four_images().await;
+    let before = dump(&pushed.storage).await;
+    let storage = Faulty::hiding(&pushed, manifests[1..].to_vec());
+
+    for _ in 0..2 {
+        let (report, gone) = run(&storage, at_once()).await;
+        assert!(
+            matches!(
+                report.stopped,
+                Some(Stopped::ManifestsMissing {
+                    found: 1,
+                    expected: 4,
+                    ..
+                })
+            ),
+            "{report:?}"
+        );
+        assert!(gone.is_empty());
+        assert_eq!(dump(&pushed.storage).await, before);
+    }
+
+    collected(&Faulty::hiding(&pushed, manifests[2..].to_vec()), at_once()).await;
+    collected(&storage, at_once()).await;
+}
+
+#[tokio::test]
+async fn a_run_is_forced_although_manifests_are_missing() {
+    let (pushed, manifests) = four_images().await;
+    let storage = Faulty::hiding(&pushed, manifests[1..].to_vec());
+
+    collected(&storage, at_once().force(true)).await;
+
+    assert!(!pushed.storage_has("3").await);
+}
+
+#[tokio::test]
+async fn manifests_that_were_deleted_by_request_are_not_missing() {
+    let (pushed, manifests) = four_images().await;
+    for manifest in &manifests {
+        pushed.delete("a", &manifest.to_string()).await;
+    }
+
+    collected(&pushed.storage, at_once()).await;
+
+    assert_eq!(dump(&pushed.storage).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn manifests_that_a_run_removed_are_not_missing_in_the_next_one() {
+    let (pushed, _) = four_images().await;
+    for tag in ["1", "2", "3", "4"] {
+        pushed.delete("a", tag).await;
+    }
+
+    let report = collected(&pushed.storage, at_once().untagged(true)).await;
+    assert_eq!(report.removed.manifests, 4);
+    collected(&pushed.storage, at_once()).await;
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_asked_for_frees_most_bytes_only_after_deletions() {
+    let automatic = CollectOptions::automatic()
+        .grace(Duration::ZERO)
+        .empty_trash(true);
+    let pushed = Pushed::new();
+    pushed.blob("a", "small").await;
+    let manifest = pushed.put("a", Some("v1"), &image(&["small"])).await;
+    pushed.blob("a", "larger than the other one").await;
+
+    let (report, gone) = run(&pushed.storage, automatic).await;
+    assert!(
+        matches!(
+            report.stopped,
+            Some(Stopped::TooMuch {
+                bytes: 25,
+                of: 30,
+                ..
+            })
+        ),
+        "{report:?}"
+    );
+    assert!(gone.is_empty());
+    let (preview, _) = run(&pushed.storage, automatic.dry_run(true)).await;
+    assert!(
+        matches!(preview.stopped, Some(Stopped::TooMuch { .. })),
+        "{preview:?}"
+    );
+
+    let report = collected(&pushed.storage, automatic.force(true)).await;
+    assert_eq!(report.removed.bytes, 25);
+
+    // All that is left goes, because a deletion accounts for it.
+    pushed.delete("a", &manifest.to_string()).await;
+    let report = collected(&pushed.storage, automatic).await;
+    assert_eq!(report.removed.bytes, 5);
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_asked_for_frees_everything() {
+    let pushed = Pushed::new();
+    pushed.blob("a", "blob").await;
+
+    let report = collected(&pushed.storage, at_once()).await;
+
+    assert_eq!(report.removed.bytes, 4);
+}
+
+impl Pushed {
+    async fn storage_has(&self, content: &str) -> bool {
+        let digest = Digest::of(registry_core::Algorithm::Sha256, content.as_bytes());
+        dump(&self.storage).await.contains(&format!("data {digest}"))
+    }
+}

@@ -78,7 +78,7 @@ async fn hooks_know_who_asks_and_from_where() {
     let operations: Vec<u64> = contexts.iter().map(|context| context.operation).collect();
     assert_eq!(
         operations,
-        [0, 0, 1, 1, 2, 2, 3, 3],
+        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4],
         "one number for each operation"
     );
 }

@@ -111,12 +111,16 @@ LOCKS_BAD = {
 # Two writers create files "a" and "b" in one directory, whose parent always exists. Another request deletes "a" and
 # "c", and removes the directory when it is empty. Each directory of that name is another one, with a number. The power
 # may fail in any state: a file is then there if its name and that of its directory were synced.
+#
+# A removal is either counted, or alone: it then takes a lock that all others hold until they have ended.
 
 
 class Writer(NamedTuple):
-    name: str
+    name: str  # of its file
+    deletes: bool = False  # the file, instead of creating it
     step: str = "begin"
     began: int = 0  # removals before it began
+    synced: bool = False  # the directory was there to be synced
 
 
 class Remover(NamedTuple):
@@ -139,20 +143,27 @@ class Directory(NamedTuple):
 
 
 class Directories:
-    def __init__(self, forgets=1, counts=1, leaves=1, makes_way=1):
+    def __init__(self, forgets=1, counts=1, leaves=1, makes_way=1, alone=0, deletion_locks=1):
         self.forgets, self.counts, self.leaves, self.makes_way = forgets, counts, leaves, makes_way
+        self.alone, self.deletion_locks = alone, deletion_locks
 
     def run(self):
         files = frozenset([(1, "c")])
-        first = Directory(
-            1, 1, files, 1, files, True, False, 0, (Writer("a"), Writer("b")), Remover(), False)
+        # Without a counted removal, the deletion of "c" is one more request.
+        writers = (Writer("c", deletes=True), Writer("b")) if self.alone else (Writer("a"), Writer("b"))
+        first = Directory(1, 1, files, 1, files, True, False, 0, writers, Remover(), False)
         return explore(first, self.steps, self.fault, lambda s: all(w.step == "201" for w in s.writers))
+
+    def is_locked(self, s):
+        """True if a request holds the lock that a removal takes alone."""
+        return self.alone and any(
+            w.step not in ("begin", "201") and (self.deletion_locks or not w.deletes) for w in s.writers)
 
     def fault(self, s):
         for w in s.writers:
             if w.step == "failed":
                 return f"the push of {w.name} fails, because its directory was removed"
-            is_durable = (s.synced_name, w.name) in s.synced_files
+            is_durable = w.deletes or (s.synced_name, w.name) in s.synced_files
             if w.step == "201" and not is_durable and not (w.name == "a" and s.deleted):
                 return f"a power cut loses the acknowledged file {w.name}"
         return None
@@ -165,7 +176,11 @@ class Directories:
 
     def write(self, s, w):
         if w.step == "begin":
-            yield "begins", s, w._replace(step="rename", began=s.removals)
+            # It waits for a removal that is alone.
+            if not self.alone or s.remover.step in ("delete", "look") or w.deletes and not self.deletion_locks:
+                yield "begins", s, w._replace(step="unlink" if w.deletes else "rename", began=s.removals)
+        elif w.step == "unlink":
+            yield "deleted", s._replace(files=s.files - {(s.there, w.name)}), w._replace(step="sync")
         elif w.step in ("rename", "rename again"):
             if s.there:
                 yield "renamed", s._replace(files=s.files | {(s.there, w.name)}), w._replace(step="sync")
@@ -182,16 +197,26 @@ class Directories:
             kept = frozenset(f for f in s.synced_files if f[0] != s.there)
             synced = kept | frozenset(f for f in s.files if f[0] == s.there)
             following = "remember" if s.there and s.known else "sync parent"
-            yield "syncs the directory", s._replace(synced_files=synced), w._replace(step=following)
+            yield "syncs the directory", s._replace(synced_files=synced), w._replace(step=following, synced=bool(s.there))
         elif w.step == "sync parent":
             yield "syncs the parent", s._replace(synced_name=s.there), w._replace(step="remember")
         elif w.step == "remember":
             is_another = self.counts and s.removals > w.began or self.leaves and s.leaving
-            yield "201", s._replace(known=s.known or not is_another), w._replace(step="201")
+            known = s.known or w.synced and not is_another
+            yield "201", s._replace(known=known), w._replace(step="201")
 
     def remove(self, s):
         r = s.remover
-        if r.step == "delete" and r.rounds:
+        if r.step in ("delete", "look") and self.is_locked(s):
+            return
+        if r.step == "delete" and r.rounds and self.alone:
+            # It takes the lock, and removes the file itself unless another one is faster.
+            if s.there:
+                yield "locks", s._replace(remover=r._replace(step="unlink", rounds=r.rounds - 1))
+        elif r.step == "unlink":
+            state = s._replace(files=s.files - {(s.there, "c")})
+            yield "deletes c", state._replace(remover=r._replace(step="forget"))
+        elif r.step == "delete" and r.rounds:
             for name in "ac":
                 if (s.there, name) in s.files:
                     state = s._replace(files=s.files - {(s.there, name)}, deleted=s.deleted or name == "a")
@@ -201,13 +226,14 @@ class Directories:
             yield "looks", s._replace(remover=r._replace(step="forget" if is_empty else "delete"))
         elif r.step == "forget":
             known = s.known and not self.forgets
-            yield "forgets the directory", s._replace(known=known, leaving=True, remover=r._replace(step="rmdir"))
+            state = s._replace(known=known, leaving=not self.alone)
+            yield "forgets the directory", state._replace(remover=r._replace(step="rmdir"))
         elif r.step == "rmdir":
             is_empty = s.there and not any(number == s.there for number, _ in s.files)
             state = s._replace(there=0) if is_empty else s
             yield "rmdir", state._replace(remover=r._replace(step="gone" if is_empty else "stays"))
         elif r.step in ("gone", "stays"):
-            removals = s.removals + (r.step == "gone")
+            removals = s.removals + (r.step == "gone" and not self.alone)
             yield r.step, s._replace(removals=removals, leaving=False, remover=r._replace(step="delete"))
 
 
@@ -216,6 +242,7 @@ DIRECTORIES_BAD = {
     "bad: removals are not counted": dict(counts=0),
     "bad: a directory is remembered while it is removed": dict(leaves=0),
     "bad: a directory is made once": dict(makes_way=0),
+    "bad: a deletion holds no lock while a directory is removed alone": dict(alone=1, deletion_locks=0),
 }
 
 
@@ -226,5 +253,6 @@ def cases():
     for name, (threads, options) in LOCKS_BAD.items():
         yield f"ci: {name}", Locks(threads, **options).run, False
     yield "ci: directories", Directories().run, True
+    yield "ci: directories, removed alone", Directories(alone=1).run, True
     for name, options in DIRECTORIES_BAD.items():
         yield f"ci: {name}", Directories(**options).run, False

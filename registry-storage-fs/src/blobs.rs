@@ -162,6 +162,8 @@ impl Store {
     }
 
     pub(crate) fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        // A collection that removes the link, and its directory, is not at work meanwhile.
+        let _locks = self.digest_locks.exclusive([self.digest_locks.key(digest)]);
         let link = self.layout.layer(repository, digest);
         let target = links::read(&link)?;
         let held = match &target {

@@ -23,15 +23,16 @@ enum Operation {
     DeleteTag,
     DeleteIndex,
     DeleteChild,
+    DeleteBlob,
     Collect,
 }
 
 use Operation::{
-    Collect, Commit, DeleteChild, DeleteIndex, DeleteTag, HeadBlob, HeadChild, Mount as MountBlob, PutChild,
-    PutIndex, Retag,
+    Collect, Commit, DeleteBlob, DeleteChild, DeleteIndex, DeleteTag, HeadBlob, HeadChild,
+    Mount as MountBlob, PutChild, PutIndex, Retag,
 };
 
-const OPERATIONS: [Operation; 11] = [
+const OPERATIONS: [Operation; 12] = [
     HeadBlob,
     HeadChild,
     MountBlob,
@@ -42,6 +43,7 @@ const OPERATIONS: [Operation; 11] = [
     DeleteTag,
     DeleteIndex,
     DeleteChild,
+    DeleteBlob,
     Collect,
 ];
 
@@ -126,6 +128,10 @@ impl Content {
                 let deleted = write.delete_manifest(&a, digest, Deletion::new()).await;
                 deleted.unwrap().is_some()
             }
+            DeleteBlob => {
+                let deleted = write.delete_blob(&a, &self.blob.digest, Deletion::new()).await;
+                deleted.unwrap()
+            }
             Collect => match storage.begin(Terms::new()).await {
                 Ok(run) => {
                     sweep(storage, &run).await;
@@ -151,8 +157,11 @@ impl Content {
     /// Asserts what holds after two operations, of which the first one was stopped for the second one.
     async fn check(&self, storage: &FsStorage, both: [(Operation, bool); 2], when: &str) {
         let [(first, first_done), (second, second_done)] = both;
-        // An image whose own deletion was asked for is nobody's.
-        if ![first, second].contains(&DeleteChild) {
+        // An image whose own deletion was asked for is nobody's, and so is one of whose blob.
+        if ![DeleteChild, DeleteBlob]
+            .iter()
+            .any(|deletion| [first, second].contains(deletion))
+        {
             assert_tags_are_whole(storage, when).await;
         }
         let target = storage.manifest(&name("a"), &tag("v1").into()).await.unwrap();
@@ -288,4 +297,18 @@ async fn promises_hold_whichever_operation_comes_at_whichever_point_of_another()
     all_pairs(false, &mut reached).await;
     let missed: Vec<_> = POINTS.iter().filter(|point| !reached.contains(*point)).collect();
     assert!(missed.is_empty(), "no operation comes to {missed:?}");
+}
+
+/// Otherwise it could remember the directory of the link as durable after the collection has removed it.
+#[tokio::test]
+async fn the_deletion_of_a_blob_waits_for_a_collection_that_removes_its_link() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let content = Arc::new(Content::new());
+    content.perform(&storage, Commit).await;
+
+    let both = perform_both(&storage, &content, [Collect, DeleteBlob], ("reclaim: locked", 0)).await;
+
+    // It finds no link any more.
+    assert_eq!(both, Some([(Collect, true), (DeleteBlob, false)]));
 }

@@ -290,8 +290,10 @@ impl Examination<'_> {
             (State::InUse, _) | (_, Idle::No) => Reclaimed::InUse,
             (_, Idle::In(rest)) => Reclaimed::Later(rest),
             (State::Unused(bytes), Idle::Yes) => {
-                remove()?;
+                let removed = remove();
+                // A part may be gone even after a failure.
                 self.store.known_closures.removed();
+                removed?;
                 self.store.pauses.reach("reclaim: removed");
                 Reclaimed::removed(bytes)
             }

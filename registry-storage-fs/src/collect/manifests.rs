@@ -8,18 +8,37 @@ use super::{
 use crate::{digest_locks::Key, moves::is_there, referrer_entry::Entry};
 use registry_core::{
     Digest, RepositoryName,
-    storage::{Deletion, Reclaimed, Result},
+    storage::{Deletion, Reclaimed, Result, StoredManifest},
 };
+
+/// A manifest as it was read, or the reason for which it was not.
+type Found = Result<Option<StoredManifest>>;
 
 impl Examination<'_> {
     pub(super) fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<(Vec<Key>, State)> {
-        let link = self.store.layout.revision(repository, digest);
-        let state = match is_there(&link)? {
-            false => State::Absent,
-            true if self.is_tagged(repository, digest)? => State::InUse,
-            true => State::Unused(0),
-        };
-        Ok((vec![self.store.digest_locks.key(digest)], state))
+        let (keys, state, _) = self.read_manifest(repository, digest)?;
+        Ok((keys, state))
+    }
+
+    /// Examines a manifest, and reads it unless it stays. Its keys include the one of its subject: a referrer stays if
+    /// its subject is pushed again.
+    fn read_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(Vec<Key>, State, Found)> {
+        let store = self.store;
+        let mut keys = vec![store.digest_locks.key(digest)];
+        if !is_there(&store.layout.revision(repository, digest))? {
+            return Ok((keys, State::Absent, Ok(None)));
+        }
+        if self.is_tagged(repository, digest)? {
+            return Ok((keys, State::InUse, Ok(None)));
+        }
+        let found = store.revision(repository, digest);
+        let entry = entry_of(&found);
+        keys.extend(entry.map(|entry| store.digest_locks.key(&entry.subject)));
+        Ok((keys, State::Unused(0), found))
     }
 
     pub(super) fn reclaim_manifest(
@@ -33,23 +52,25 @@ impl Examination<'_> {
         let Some(_locks) = store.digest_locks.try_exclusive([store.digest_locks.key(digest)]) else {
             return Ok(Reclaimed::InUse);
         };
-        let (keys, state) = self.manifest(repository, digest)?;
+        let (keys, state, found) = self.read_manifest(repository, digest)?;
         self.remove_if_idle(&keys, state, || {
-            let found = store.revision(repository, digest);
             let how = match self.terms.permanent {
                 true => Deletion::new().permanently(),
                 false => Deletion::new(),
             };
             store.record_manifest(repository, digest, &found, &[], &how)?;
-            // The entry of an unreadable manifest stays, and has no effect.
-            let stored = found.ok().flatten();
             removals.remove(&store.layout.revision(repository, digest), &store.disk)?;
             // After the link, so that no manifest is ever served with another type.
             removals.remove_file(&store.layout.media_type(repository, digest), &store.disk)?;
-            if let Some(entry) = stored.as_ref().and_then(Entry::of) {
+            if let Some(entry) = entry_of(&found) {
                 store.referrer_index().remove(repository, &entry);
             }
             Ok(())
         })
     }
+}
+
+/// Returns the entry of a manifest with a subject. The entry of an unreadable manifest stays, and has no effect.
+fn entry_of(found: &Found) -> Option<Entry> {
+    found.as_ref().ok()?.as_ref().and_then(Entry::of)
 }

@@ -307,6 +307,34 @@ async fn what_was_deleted_is_free_at_once_and_what_was_there_at_the_opening_late
     assert_eq!(files(root.path()), [""; 0]);
 }
 
+/// The subject of a signature may be deleted and pushed again.
+#[tokio::test]
+async fn a_referrer_stays_if_its_subject_is_pushed_while_a_collection_runs() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let a = name("a");
+    let subject = image(&[], "subject");
+    let Needed { digest, size, .. } = child(&subject);
+    let (kind, media_type) = (MediaType::OCI_MANIFEST, MediaType::OCI_INDEX);
+    let named = format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{size}}}"#);
+    let text =
+        format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[],"subject":{named}}}"#);
+    let referrer = Verified::of(Algorithm::Sha256, text.into());
+    put(&storage, &a, &referrer, &[], &[]).await.unwrap();
+    let victim = Victim::Manifest(a.clone(), *referrer.digest());
+
+    let run = storage.begin(Terms::new()).await.unwrap();
+    put(&storage, &a, &subject, &[], &["v1"]).await.unwrap();
+    assert!(matches!(
+        reclaim(&storage, &run, victim.clone()).await,
+        Reclaimed::InUse
+    ));
+    storage.end(run, Census::new(2)).await.unwrap();
+
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert!(is_removed(&storage, &run, victim).await);
+}
+
 /// The files are those of an older version, or of registry:2.
 #[tokio::test]
 async fn a_directory_with_content_of_others_is_not_our_own() {

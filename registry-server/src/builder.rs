@@ -293,12 +293,12 @@ impl fmt::Debug for ServerBuilder {
     }
 }
 
-/// Ends abandoned uploads from now on.
+/// Ends abandoned uploads, and removes old records of deletions, from now on.
 fn start_upkeep(registry: &Registry, settings: &Settings, tasks: &mut Tasks) {
     let registry = registry.clone();
-    let expiry = settings.storage.expiry;
+    let (expiry, trash) = (settings.storage.expiry, settings.storage.trash);
     tasks.repeat("upkeep", move || {
-        let upkeep = registry.upkeep().uploads(expiry);
+        let upkeep = registry.upkeep().uploads(expiry).trash(Some(trash));
         async move { upkeep.run(&TokioClock).await }
     });
 }

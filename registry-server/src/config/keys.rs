@@ -285,6 +285,12 @@ pub(crate) const KEYS: &[Key] = &[
         "false",
         "if `true`, no session is ended",
     ),
+    honoured(
+        "storage.maintenance.trash.keep",
+        Form::Duration,
+        "168h",
+        "time for which the deletion of a tag or manifest can be undone; the records of older ones are removed every hour",
+    ),
     accepted(
         "storage.redirect.disable",
         Form::Switch,

@@ -98,6 +98,8 @@ pub(crate) struct Storage {
     pub(crate) layer_urls: Option<LayerUrls>,
     /// Schedule on which abandoned uploads are ended; `None` keeps them.
     pub(crate) expiry: Option<UploadExpiry>,
+    /// Time for which deletions can be undone.
+    pub(crate) trash: Duration,
     /// Health check of the storage, for the debug listener.
     pub(crate) check: Option<StorageCheck>,
 }
@@ -346,6 +348,7 @@ impl Storage {
             }),
             layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
+            trash: reader.duration("storage.maintenance.trash.keep"),
             check: storage_check(reader),
         }
     }

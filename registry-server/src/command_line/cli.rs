@@ -46,6 +46,10 @@ pub(crate) enum Command {
     Du(Usage),
     /// Remove a tag, a manifest, or all manifests of a repository
     Rm(Remove),
+    /// List where tags pointed, since when, and who moved them
+    History(History),
+    /// Undo the deletion of a tag or a manifest
+    Restore(Restore),
     /// List open upload sessions, or end one
     Uploads(Uploads),
     /// Remove content that no manifest refers to (not available yet)
@@ -294,6 +298,38 @@ pub(crate) struct Remove {
     /// Remove for good: keep no record with which the removal could be undone
     #[arg(long)]
     pub(crate) now: bool,
+
+    /// Print a line of JSON for each item
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS)]
+pub(crate) struct History {
+    /// Tag, as REPOSITORY:TAG, or repository for all its tags, including deleted ones
+    pub(crate) image: String,
+
+    /// Print a line of JSON for each item
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS)]
+pub(crate) struct Restore {
+    /// Deletion to undo: REPOSITORY:TAG restores that tag, REPOSITORY@DIGEST a manifest with all its tags
+    pub(crate) image: String,
+
+    /// Restore under this tag instead of the deleted ones
+    #[arg(long = "as", value_name = "TAG")]
+    pub(crate) under: Option<String>,
 
     /// Print a line of JSON for each item
     #[arg(long)]

@@ -50,6 +50,12 @@ pub fn main() -> ExitCode {
         cli::Command::Ls(options) => (operator::list(options).map_err(plain), ExitCode::FAILURE),
         cli::Command::Du(options) => (operator::usage(options).map_err(plain), ExitCode::FAILURE),
         cli::Command::Rm(options) => (done(operator::remove(options).map_err(plain)), ExitCode::FAILURE),
+        cli::Command::History(options) => {
+            (done(operator::history(options).map_err(plain)), ExitCode::FAILURE)
+        }
+        cli::Command::Restore(options) => {
+            (done(operator::restore(options).map_err(plain)), ExitCode::FAILURE)
+        }
         cli::Command::Uploads(options) => (operator::uploads(options).map_err(plain), ExitCode::FAILURE),
         cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
     };

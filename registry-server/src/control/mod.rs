@@ -18,6 +18,7 @@ mod place;
 mod removal;
 mod serve;
 mod socket;
+mod undo;
 mod uploads;
 mod usage;
 mod user;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
     serve::{Operators, serve},
     socket::ControlSocket,
+    undo::{HistoryItem, ListHistory, RestoredItem, UndoDeletion},
     uploads::{EndUpload, ListUploads, UploadItem},
     usage::{Measure, UsageItem},
 };

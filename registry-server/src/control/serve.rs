@@ -6,6 +6,7 @@ use super::{
     operation::{self, Operation, Operator},
     removal::{PreviewRemoval, Remove},
     socket::{ControlSocket, Peer, Peers},
+    undo::{ListHistory, UndoDeletion},
     uploads::{EndUpload, ListUploads},
     usage::Measure,
 };
@@ -112,7 +113,9 @@ fn router() -> Router<Operators> {
     let router = with::<Remove>(router);
     let router = with::<ListUploads>(router);
     let router = with::<EndUpload>(router);
-    with::<Measure>(router)
+    let router = with::<Measure>(router);
+    let router = with::<ListHistory>(router);
+    with::<UndoDeletion>(router)
 }
 
 /// Adds an operation.

@@ -170,7 +170,7 @@ async fn find(inspect: &dyn StorageInspect, id: &UploadId) -> Result<Option<Uplo
 }
 
 /// Returns a time without fractions of a second.
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

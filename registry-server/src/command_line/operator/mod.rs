@@ -3,6 +3,7 @@
 mod list;
 mod remove;
 mod table;
+mod undo;
 mod uploads;
 mod usage;
 
@@ -17,7 +18,13 @@ use std::{
     path::Path,
 };
 
-pub(crate) use self::{list::list, remove::remove, uploads::uploads, usage::usage};
+pub(crate) use self::{
+    list::list,
+    remove::remove,
+    undo::{history, restore},
+    uploads::uploads,
+    usage::usage,
+};
 
 /// Configuration of an image, which registry:2 has there, too.
 const OF_IMAGES: &str = "/etc/docker/registry/config.yml";

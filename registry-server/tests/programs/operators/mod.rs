@@ -13,6 +13,7 @@ use crate::{
 
 mod list;
 mod remove;
+mod undo;
 mod uploads;
 mod usage;
 
@@ -20,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         list::trials(),
         remove::trials(),
+        undo::trials(),
         uploads::trials(),
         usage::trials(),
     ]

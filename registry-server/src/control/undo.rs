@@ -113,7 +113,7 @@ pub(crate) struct UndoDeletion {
     pub(crate) under: Option<String>,
 }
 
-/// What was restored.
+/// Restored manifest, with its tags.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct RestoredItem {
     pub(crate) digest: String,

@@ -207,7 +207,7 @@ impl<'a> Scheduled<'a> {
         if let Some(window) = self.schedule.window.filter(|window| !window.is_open(now)) {
             return Ok(window.until_open(now).min(LOOK));
         }
-        let begun = *progress.begun.get_or_insert(seconds(now));
+        let begun = *progress.begun.get_or_insert_with(|| seconds(now));
         if seconds(now).saturating_sub(begun) > self.schedule.interval.as_secs() {
             tracing::warn!(
                 "the verification of stored content is behind: it has not read everything within its interval; give it a longer window or a longer interval"

@@ -363,7 +363,7 @@ fn damage_spreads_to_everything_above_it_once() {
     let affected = references.spread();
 
     assert_eq!(affected.len(), 3);
-    assert_eq!(affected[&left], [blob.clone()]);
+    assert_eq!(affected[&left], std::slice::from_ref(&blob));
     assert_eq!(affected[&right].len(), 2);
     assert_eq!(affected[&top], [blob, Record::Manifest(right)]);
 }

@@ -3,7 +3,7 @@
 use super::htpasswd;
 use crate::config;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// An OCI / Docker container registry.
 #[derive(Debug, Parser)]
@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Restore(Restore),
     /// List open upload sessions, or end one
     Uploads(Uploads),
-    /// Remove content that no manifest refers to (not available yet)
+    /// Remove content that nothing refers to, also beside a running server
     GarbageCollect(GarbageCollect),
 }
 
@@ -359,18 +359,46 @@ const OPERATORS: &str = "The command runs on the server that owns the directory,
                          runs. It prints a table on a terminal, and otherwise columns that are separated by tabs.";
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Beside a running server, content goes that was deleted, and other content that nobody has used for 24 hours. \
+                  Without a server, all content goes that nothing refers to. The exit code is 1 if the run ended early."
+)]
 pub(crate) struct GarbageCollect {
     /// A configuration file
     #[arg(value_name = "CONFIG")]
-    _config: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
 
     /// Only report what would be removed
     #[arg(short, long)]
-    _dry_run: bool,
+    pub(crate) dry_run: bool,
 
-    /// Remove manifests without a tag, too
+    /// Remove manifests without a tag, too; parts of tagged images, and signatures of them, stay
     #[arg(short = 'm', long)]
-    _delete_untagged: bool,
+    pub(crate) delete_untagged: bool,
+
+    /// Print the summary only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Keep deleted images that can still be restored
+    #[arg(long)]
+    pub(crate) keep_trash: bool,
+
+    /// Go on although most images have gone without a deletion
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Let no collection remove anything for this time, such as 6h, for a backup of a running server. Returns at once; 0
+    /// ends it
+    #[arg(long, value_name = "TIME", value_parser = config::duration, conflicts_with_all = ["dry_run", "delete_untagged", "keep_trash", "force"])]
+    pub(crate) hold: Option<Duration>,
+
+    /// Print a line of JSON for each item, and for the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
 }
 
 /// Returns the arguments with registry:2's short form expanded: a configuration file alone means to serve it.

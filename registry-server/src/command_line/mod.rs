@@ -57,7 +57,9 @@ pub fn main() -> ExitCode {
             (done(operator::restore(options).map_err(plain)), ExitCode::FAILURE)
         }
         cli::Command::Uploads(options) => (operator::uploads(options).map_err(plain), ExitCode::FAILURE),
-        cli::Command::GarbageCollect(_) => (Err(NO_COLLECTION.into()), ExitCode::FAILURE),
+        cli::Command::GarbageCollect(options) => {
+            (operator::collect(options).map_err(plain), ExitCode::FAILURE)
+        }
     };
     match result {
         Ok(code) => code,
@@ -75,8 +77,6 @@ pub fn main() -> ExitCode {
 fn plain(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error> {
     error
 }
-
-const NO_COLLECTION: &str = "garbage collection is not available yet, and nothing was removed; deleted content stays on the disk until then";
 
 /// Returns true if this program was started under that name.
 fn called(name: &str) -> bool {

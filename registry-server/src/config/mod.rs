@@ -38,5 +38,5 @@ pub use self::{
 pub(crate) use self::{
     remedies::remedies,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
-    units::size,
+    units::{duration, size},
 };

@@ -47,7 +47,7 @@ pub(super) fn lacks_unit(text: &str) -> bool {
 }
 
 /// Parses a duration of Go: `300ms`, `1.5h`, `1h30m`. A number without a unit counts nanoseconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let malformed = || "must be a duration such as `30s`, `1h30m` or `1.5h`".to_owned();
     if let Ok(nanoseconds) = text.parse() {
         return Ok(Duration::from_nanos(nanoseconds));

@@ -11,6 +11,9 @@
 //! storage, or of root.
 
 mod client;
+mod collection;
+mod hold;
+mod holding;
 mod line;
 mod listings;
 mod operation;
@@ -18,6 +21,7 @@ mod place;
 mod removal;
 mod serve;
 mod socket;
+mod time;
 mod undo;
 mod uploads;
 mod usage;
@@ -25,6 +29,8 @@ mod user;
 mod walk;
 
 pub(crate) use self::{
+    collection::{Collect, CollectItem, Collected, Kind, Outcome, Summary},
+    hold::{Hold, HoldItem},
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
     operation::{BoxError, Operation},
     place::Place,

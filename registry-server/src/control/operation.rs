@@ -1,6 +1,6 @@
 //! [`Operation`]: a command of an operator.
 
-use super::line::Line;
+use super::{holding::Holding, line::Line};
 use crate::access_log::AccessLog;
 use axum::http::{Method, StatusCode};
 use registry_core::{Error as RegistryError, Identity, Registry, service::RegistryView};
@@ -36,17 +36,34 @@ pub(crate) struct Operator {
     identity: Identity,
     /// Access log of the server, if it has one.
     access_log: Option<AccessLog>,
+    /// Hold of the server; `None` in the process of a command.
+    holding: Option<Holding>,
 }
 
 impl Operator {
     /// Describes an operator by the id of the system's user. No user of the registry has such a name: their names contain
     /// no colon.
-    pub(super) fn new(registry: Registry, user: u32, access_log: Option<AccessLog>) -> Self {
+    pub(super) fn new(registry: Registry, user: u32) -> Self {
         Self {
             registry,
             identity: Identity::new(format!("operator:{user}")),
-            access_log,
+            access_log: None,
+            holding: None,
         }
+    }
+
+    /// Describes an operator of a server.
+    pub(super) fn on_server(self, access_log: Option<AccessLog>, holding: Holding) -> Self {
+        Self {
+            access_log,
+            holding: Some(holding),
+            ..self
+        }
+    }
+
+    /// Returns the hold of the server. `None` in the process of a command, which alone uses the storage.
+    pub(super) const fn holding(&self) -> Option<&Holding> {
+        self.holding.as_ref()
     }
 
     /// Returns the registry with the authority of the host, on behalf of this operator.

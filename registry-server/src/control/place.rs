@@ -146,7 +146,7 @@ impl Place {
             Err(error) => return Err(backend::explained(&error)),
         };
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
-        Ok(Ok(Operator::new(registry, self.user, None)))
+        Ok(Ok(Operator::new(registry, self.user)))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Serves operations on the control socket.
 
 use super::{
+    collection::Collect,
+    hold::Hold,
+    holding::Holding,
     line::{Line, PATH, WAITING},
     listings::{ListRepositories, ListTags},
     operation::{self, Operation, Operator},
@@ -43,6 +46,7 @@ pub(crate) struct Operators {
     access_log: Option<AccessLog>,
     /// Operations that run. They continue to their next item if their client disconnects.
     running: Arc<Mutex<JoinSet<()>>>,
+    holding: Holding,
 }
 
 impl Operators {
@@ -51,13 +55,15 @@ impl Operators {
             registry,
             access_log,
             running: Arc::default(),
+            holding: Holding::default(),
         }
     }
 
     /// Starts an operation, and returns a response with its items.
     fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
         tracing::info!(user, operation = O::NAME, "an operator runs a command");
-        let operator = Operator::new(self.registry.clone(), user, self.access_log.clone());
+        let operator = Operator::new(self.registry.clone(), user)
+            .on_server(self.access_log.clone(), self.holding.clone());
         let (lines, waiting) = channel(WAITING);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         while running.try_join_next().is_some() {}
@@ -73,6 +79,7 @@ impl Operators {
             std::mem::take(&mut *running)
         };
         while running.join_next().await.is_some() {}
+        self.holding.end().await;
     }
 }
 
@@ -115,7 +122,9 @@ fn router() -> Router<Operators> {
     let router = with::<EndUpload>(router);
     let router = with::<Measure>(router);
     let router = with::<ListHistory>(router);
-    with::<UndoDeletion>(router)
+    let router = with::<UndoDeletion>(router);
+    let router = with::<Collect>(router);
+    with::<Hold>(router)
 }
 
 /// Adds an operation.

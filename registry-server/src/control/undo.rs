@@ -4,7 +4,7 @@
 
 use super::{
     operation::{BoxError, Items, Operation, Operator},
-    uploads::rfc3339,
+    time::rfc3339,
 };
 use registry_core::{
     Reference, Registry, RepositoryName, Tag,

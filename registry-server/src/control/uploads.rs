@@ -2,6 +2,7 @@
 
 use super::{
     operation::{BoxError, Items, Operation, Operator},
+    time::rfc3339,
     walk::{Cursor, inspect},
 };
 use registry_core::{
@@ -9,7 +10,6 @@ use registry_core::{
     storage::{StorageInspect, UploadState},
 };
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
 
 /// Lists the open upload sessions of all repositories.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -167,10 +167,4 @@ async fn find(inspect: &dyn StorageInspect, id: &UploadId) -> Result<Option<Uplo
         }
     }
     Ok(None)
-}
-
-/// Returns a time without fractions of a second.
-pub(super) fn rfc3339(time: SystemTime) -> String {
-    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

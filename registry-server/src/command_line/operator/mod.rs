@@ -1,5 +1,6 @@
 //! Commands of operators: on the server that owns a storage, or on a directory that no server uses.
 
+mod collect;
 mod list;
 mod remove;
 mod table;
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    collect::collect,
     list::list,
     remove::remove,
     undo::{history, restore},

@@ -14,7 +14,6 @@ pub(super) fn trials() -> Vec<Trial> {
         check_reads_users_and_rules,
         check_tells_users_that_there_are_not,
         a_file_in_the_place_of_the_directory_is_named,
-        what_registry_2_collects_with_is_refused_with_a_hint,
     ]
 }
 
@@ -164,17 +163,6 @@ fn a_file_in_the_place_of_the_directory_is_named() {
     let (_, said) = end_of(setup.command(OURS, &[("REGISTRY_ACCESS_RULES", "/nowhere/rules.yml")]));
     assert!(
         said.contains("access.rules (--access): ") && said.contains("/nowhere/rules.yml"),
-        "{said}"
-    );
-}
-
-fn what_registry_2_collects_with_is_refused_with_a_hint() {
-    let mut command = server::program(OURS);
-    command.args(["garbage-collect", "-d", "-m", "/etc/docker/registry/config.yml"]);
-    let (status, said) = end_of(command);
-    assert_eq!(status.code(), Some(1));
-    assert!(
-        said.contains("not available yet, and nothing was removed"),
         "{said}"
     );
 }

@@ -6,11 +6,12 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::{
-    image::{Layer, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, digest_of},
+    image::{Layer, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, digest_of, sha256},
     program::{Printed, Workbench, output_of},
     server::Server,
 };
 
+mod collect;
 mod list;
 mod remove;
 mod undo;
@@ -19,6 +20,7 @@ mod usage;
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
+        collect::trials(),
         list::trials(),
         remove::trials(),
         undo::trials(),
@@ -84,10 +86,24 @@ impl Desk {
     }
 }
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Returns the digest of a document.
+fn digest(document: &str) -> String {
+    sha256(document.as_bytes()).to_string()
+}
+
+/// Returns the descriptor of an image.
+fn of_manifest(image: &Pushed) -> Value {
+    json!({"mediaType": OCI_MANIFEST, "digest": image.digest, "size": image.manifest.len()})
+}
+
 /// An image of one layer, pushed without a client.
 struct Pushed {
     digest: String,
     manifest: String,
+    config: String,
+    layer: String,
     /// Bytes of the manifest, its config and its layer.
     size: usize,
 }
@@ -113,7 +129,14 @@ impl Pushed {
         Self {
             digest: digest_of(&descriptor(OCI_MANIFEST, manifest.as_bytes())).to_string(),
             size: manifest.len() + config.len() + layer.blob.len(),
+            config: digest_of(&of_config).to_string(),
+            layer: digest_of(&of_layer).to_string(),
             manifest,
         }
+    }
+
+    /// Returns the digests of its manifest, config and layer.
+    fn content(&self) -> [&str; 3] {
+        [&self.digest, &self.config, &self.layer]
     }
 }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Desk, Pushed};
+use super::{Desk, INDEX, Pushed, digest, of_manifest};
 use crate::{image::OCI_MANIFEST, server::Server};
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -22,25 +22,19 @@ pub(super) fn trials() -> Vec<Trial> {
     )
 }
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-fn descriptor(image: &Pushed) -> Value {
-    json!({"mediaType": OCI_MANIFEST, "digest": image.digest, "size": image.manifest.len()})
-}
-
 /// Pushes an index of an image, and an artifact that has the image as its subject. Returns their digests.
 fn push_around(server: &Server, image: &Pushed) -> (String, String) {
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(image)]}).to_string();
+    let index =
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [of_manifest(image)]}).to_string();
     server.push_manifest("team/app", "multi", INDEX, index.as_bytes());
     let artifact = json!({
         "schemaVersion": 2,
         "mediaType": INDEX,
         "artifactType": "application/vnd.example.note",
         "manifests": [],
-        "subject": descriptor(image),
+        "subject": of_manifest(image),
     })
     .to_string();
-    let digest = |text: &str| crate::image::sha256(text.as_bytes()).to_string();
     server.push_manifest("team/app", &digest(&artifact), INDEX, artifact.as_bytes());
     (digest(&index), digest(&artifact))
 }

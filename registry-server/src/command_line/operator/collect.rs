@@ -1,0 +1,250 @@
+//! `registry garbage-collect`: prints what a collection removes, or holds collections.
+
+use super::{
+    Session, print_json, report,
+    table::{Cell, Column, Table, size},
+};
+use crate::{
+    command_line::cli,
+    control::{BoxError, Collect, CollectItem, Collected, Hold, HoldItem, Kind, Outcome, Summary},
+};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+const COLUMNS: &[Column] = &[
+    Column::Text("RESULT"),
+    Column::Text("KIND"),
+    Column::Text("ITEM"),
+    Column::Number("SIZE"),
+    Column::Text("WHY"),
+];
+
+/// Collects, or holds collections. The exit code is 1 if the collection ended early.
+pub(crate) fn collect(options: cli::GarbageCollect) -> Result<ExitCode, BoxError> {
+    let cli::GarbageCollect {
+        file,
+        dry_run,
+        delete_untagged,
+        quiet,
+        keep_trash,
+        force,
+        hold: held,
+        json,
+        mut storage,
+    } = options;
+    storage.config = file.or(storage.config);
+    let mut session = Session::open(storage)?;
+    if let Some(time) = held {
+        return hold(&mut session, time, json);
+    }
+    let operation = Collect {
+        dry_run,
+        untagged: delete_untagged,
+        keep_trash,
+        force,
+    };
+    let mut output = Output::new(json, quiet, dry_run);
+    session.run(operation, |item| output.print(item))?;
+    output.end()
+}
+
+fn hold(session: &mut Session, time: Duration, json: bool) -> Result<ExitCode, BoxError> {
+    let operation = Hold {
+        seconds: time.as_secs(),
+    };
+    session.run(operation, |item: HoldItem| {
+        if json {
+            return print_json(&item);
+        }
+        let text = match &item.until {
+            Some(until) => format!("no collection removes anything until {until}, or until the server ends"),
+            None if time.is_zero() => "collections are not held any more".to_owned(),
+            None => "no server runs, so that nothing is removed".to_owned(),
+        };
+        Ok(writeln!(io::stdout(), "{text}")?)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Printed lines of a run.
+struct Output {
+    /// `None` for JSON.
+    table: Option<Table>,
+    is_quiet: bool,
+    is_dry: bool,
+    progress: Progress,
+    summary: Option<Summary>,
+}
+
+impl Output {
+    fn new(json: bool, is_quiet: bool, is_dry: bool) -> Self {
+        Self {
+            table: (!json).then(|| Table::new(COLUMNS)),
+            is_quiet,
+            is_dry,
+            progress: Progress::new(),
+            summary: None,
+        }
+    }
+
+    fn print(&mut self, item: CollectItem) -> Result<(), BoxError> {
+        match &item {
+            CollectItem::Repository { name, .. } => return Ok(self.progress.show(name)?),
+            CollectItem::Report(summary) => self.summary = Some(summary.clone()),
+            CollectItem::Pin(pin) => {
+                self.progress.clear()?;
+                report("kept", pin);
+            }
+            CollectItem::Item(_) => {}
+        }
+        let Some(table) = &mut self.table else {
+            return match item {
+                CollectItem::Item(_) if self.is_quiet => Ok(()),
+                item => print_json(&item),
+            };
+        };
+        if let CollectItem::Item(collected) = item
+            && !self.is_quiet
+        {
+            self.progress.clear()?;
+            table.row(row(collected, self.is_dry))?;
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<ExitCode, BoxError> {
+        self.progress.clear()?;
+        let summary = self.summary.unwrap_or_default();
+        if let Some(table) = self.table {
+            table.end()?;
+            print_summary(&summary)?;
+        }
+        Ok(match &summary.stopped {
+            None => ExitCode::SUCCESS,
+            Some(stopped) => {
+                report("garbage-collect", stopped);
+                ExitCode::FAILURE
+            }
+        })
+    }
+}
+
+fn row(item: Collected, is_dry: bool) -> [Cell; 5] {
+    let kind = match item.kind {
+        Kind::Manifest => "manifest",
+        Kind::Link => "link",
+        Kind::Data => "data",
+        Kind::Repository => "repository",
+    };
+    let name = match (item.repository, item.digest) {
+        (Some(repository), Some(digest)) => format!("{repository}@{digest}"),
+        (repository, digest) => repository.or(digest).unwrap_or_default(),
+    };
+    let (result, bytes) = match item.result {
+        Outcome::Removed(bytes) if is_dry => ("would be removed".to_owned(), Cell::Bytes(bytes)),
+        Outcome::Removed(bytes) => ("removed".to_owned(), Cell::Bytes(bytes)),
+        Outcome::Later(seconds) => (format!("free at {}", due(seconds)), Cell::None),
+        Outcome::InUse => ("in use".to_owned(), Cell::None),
+        Outcome::Failed(error) => (format!("failed: {error}"), Cell::None),
+    };
+    [
+        Cell::text(result),
+        Cell::text(kind),
+        Cell::text(name),
+        bytes,
+        Cell::text(item.why),
+    ]
+}
+
+fn print_summary(summary: &Summary) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let verb = if summary.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    writeln!(
+        out,
+        "{verb} {} manifests, {} links, {} blobs, {} repositories: {} free",
+        summary.manifests,
+        summary.links,
+        summary.data,
+        summary.repositories,
+        size(summary.bytes)
+    )?;
+    if summary.forgotten_tags > 0 {
+        writeln!(out, "{} tags can no longer be restored", summary.forgotten_tags)?;
+    }
+    if let Some(seconds) = summary.later.seconds {
+        writeln!(
+            out,
+            "{} items with {} were used recently: free at {}, unless they are used again",
+            summary.later.items,
+            size(summary.later.bytes),
+            due(seconds)
+        )?;
+    }
+    if summary.in_use > 0 {
+        writeln!(out, "{} items are in use at the moment", summary.in_use)?;
+    }
+    if summary.untagged > 0 {
+        writeln!(
+            out,
+            "{} manifests without a tag keep {}: remove them with -m (--delete-untagged)",
+            summary.untagged,
+            size(summary.untagged_bytes)
+        )?;
+    }
+    if summary.pinned > 0 {
+        writeln!(
+            out,
+            "{} items that cannot be read keep {}: remove them with `registry rm`",
+            summary.pinned,
+            size(summary.pinned_bytes)
+        )?;
+    }
+    out.flush()
+}
+
+/// Returns the time in so many seconds.
+fn due(seconds: u64) -> String {
+    let time = SystemTime::now().checked_add(Duration::from_secs(seconds));
+    let time = time.and_then(|time| jiff::Timestamp::try_from(time).ok());
+    time.map_or_else(
+        || "an unknown time".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
+}
+
+/// Line on a terminal with the repository that is looked at.
+struct Progress {
+    is_terminal: bool,
+    is_shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            is_terminal: io::stderr().is_terminal() && io::stdout().is_terminal(),
+            is_shown: false,
+        }
+    }
+
+    fn show(&mut self, repository: &str) -> io::Result<()> {
+        if self.is_terminal {
+            write!(io::stderr(), "\r\x1b[K{}", crate::printable::Line(repository))?;
+            self.is_shown = true;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_shown) {
+            write!(io::stderr(), "\r\x1b[K")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,340 @@
+//! `registry garbage-collect`: removes content that nothing refers to, beside traffic.
+
+use super::{
+    holding::Holding,
+    operation::{BoxError, Items, Operation, Operator},
+    time::rfc3339,
+};
+use registry_axum::TokioClock;
+use registry_core::{
+    maintenance::{CollectEvent, CollectOptions, CollectReport, collect},
+    storage::{Reclaimed, Victim},
+};
+use serde::{Deserialize, Serialize};
+use std::{pin::pin, time::Duration};
+use tokio::sync::mpsc::unbounded_channel;
+
+/// Removes content that nothing refers to, or reports it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Collect {
+    pub(crate) dry_run: bool,
+    /// True to remove manifests without a tag, too.
+    pub(crate) untagged: bool,
+    /// True to keep what was deleted and can still be restored.
+    pub(crate) keep_trash: bool,
+    /// True to go on although much is missing.
+    pub(crate) force: bool,
+}
+
+/// Line of a run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CollectItem {
+    /// A repository is looked at.
+    Repository { name: String, manifests: u64 },
+    /// Nothing refers to an item.
+    Item(Collected),
+    /// Something cannot be read, and keeps what it may refer to.
+    Pin(String),
+    /// Result.
+    Report(Summary),
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Collected {
+    pub(crate) kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    pub(crate) why: String,
+    pub(crate) result: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    Manifest,
+    Link,
+    Data,
+    Repository,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// It was removed, or would be, and frees this number of bytes.
+    Removed(u64),
+    /// It is due after this number of seconds.
+    Later(u64),
+    InUse,
+    Failed(String),
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) dry_run: bool,
+    pub(crate) manifests: u64,
+    pub(crate) links: u64,
+    pub(crate) data: u64,
+    pub(crate) repositories: u64,
+    /// Number of bytes that were freed.
+    pub(crate) bytes: u64,
+    pub(crate) in_use: u64,
+    pub(crate) later: Due,
+    /// Number of tags that can no longer be restored.
+    pub(crate) forgotten_tags: u64,
+    /// Manifests that stay only because those without a tag do.
+    pub(crate) untagged: u64,
+    pub(crate) untagged_bytes: u64,
+    /// Items that cannot be read, and what only they may refer to.
+    pub(crate) pinned: u64,
+    pub(crate) pinned_bytes: u64,
+    /// Reason for which the run ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped: Option<String>,
+}
+
+/// Items that are due later.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Due {
+    pub(crate) items: u64,
+    pub(crate) bytes: u64,
+    /// Seconds until the last of them is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u64>,
+}
+
+impl Operation for Collect {
+    const NAME: &'static str = "collect";
+    type Item = CollectItem;
+
+    /// Also a dry run needs the owner of a directory, who knows what was used recently.
+    fn needs_owner(&self) -> bool {
+        true
+    }
+
+    async fn run(self, operator: Operator, items: Items<CollectItem>) -> Result<(), BoxError> {
+        if let Some(until) = operator.holding().and_then(Holding::until) {
+            return Err(format!(
+                "collections are held until {}; `registry garbage-collect --hold 0` ends that",
+                rfc3339(until)
+            )
+            .into());
+        }
+        let mut options = CollectOptions::new()
+            .dry_run(self.dry_run)
+            .untagged(self.untagged)
+            .empty_trash(!self.keep_trash)
+            .force(self.force);
+        if operator.holding().is_none() {
+            // Nobody pushes meanwhile.
+            options = options.grace(Duration::ZERO);
+        }
+        let (queue, mut events) = unbounded_channel();
+        // A receiver that is gone is noticed when its items are sent.
+        let told = move |event: &CollectEvent<'_>| _ = CollectItem::of(event).map(|item| queue.send(item));
+        let storage = operator.registry.storage();
+        let mut collecting = pin!(collect(&**storage, &options, &TokioClock, &told));
+        // A slow receiver stops the run until it has taken the items, so that few of them wait.
+        let report = loop {
+            tokio::select! {
+                biased;
+                Some(item) = events.recv() => items.send(item).await?,
+                report = &mut collecting => break report?,
+            }
+        };
+        while let Ok(item) = events.try_recv() {
+            items.send(item).await?;
+        }
+        Ok(items.send(CollectItem::Report(Summary::of(&report))).await?)
+    }
+}
+
+impl CollectItem {
+    fn of(event: &CollectEvent<'_>) -> Option<Self> {
+        Some(match event {
+            CollectEvent::Repository { name, manifests, .. } => Self::Repository {
+                name: name.to_string(),
+                manifests: *manifests,
+            },
+            CollectEvent::Pin(pin) => Self::Pin(pin.to_string()),
+            CollectEvent::Item {
+                victim, why, result, ..
+            } => Self::Item(Collected::of(victim, why.to_string(), result)?),
+            _ => return None,
+        })
+    }
+}
+
+impl Collected {
+    fn of(victim: &Victim, why: String, result: &Reclaimed) -> Option<Self> {
+        let (kind, repository, digest) = match victim {
+            Victim::Manifest(repository, digest) => (Kind::Manifest, Some(repository), Some(digest)),
+            Victim::Link(repository, digest) => (Kind::Link, Some(repository), Some(digest)),
+            Victim::Data(digest) => (Kind::Data, None, Some(digest)),
+            Victim::Repository(repository) => (Kind::Repository, Some(repository), None),
+        };
+        let result = match result {
+            Reclaimed::Removed { bytes, .. } => Outcome::Removed(*bytes),
+            Reclaimed::Later(after) => Outcome::Later(after.as_secs()),
+            Reclaimed::InUse => Outcome::InUse,
+            Reclaimed::Failed(error) => Outcome::Failed(crate::causes::with_causes(error)),
+            // Something else has removed it.
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            repository: repository.map(ToString::to_string),
+            digest: digest.map(ToString::to_string),
+            why,
+            result,
+        })
+    }
+}
+
+impl Summary {
+    fn of(report: &CollectReport) -> Self {
+        Self {
+            dry_run: report.dry_run,
+            manifests: report.removed.manifests,
+            links: report.removed.links,
+            data: report.removed.data,
+            repositories: report.removed.repositories,
+            bytes: report.removed.bytes,
+            in_use: report.in_use,
+            later: Due {
+                items: report.later.items,
+                bytes: report.later.bytes,
+                seconds: report.later.last.map(|last| last.as_secs()),
+            },
+            forgotten_tags: report.forgotten_tags,
+            untagged: report.untagged,
+            untagged_bytes: report.untagged_bytes,
+            pinned: report.pinned,
+            pinned_bytes: report.pinned_bytes,
+            stopped: report.stopped.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{
+        hold::Hold,
+        line::{Line, WAITING},
+        operation,
+    };
+    use registry_core::{
+        Registry,
+        storage::{MemoryStorage, StorageError, Terms},
+    };
+    use tokio::{join, sync::mpsc::channel, time::sleep};
+
+    const ALL: Collect = Collect {
+        dry_run: false,
+        untagged: false,
+        keep_trash: false,
+        force: false,
+    };
+
+    /// Returns the operator of a storage with a blob that no manifest names.
+    async fn alone(storage: &MemoryStorage) -> Operator {
+        let registry = Registry::builder(storage.clone()).build();
+        let repository = registry.repository("team/app").unwrap();
+        repository.push_blob("content", None).await.unwrap();
+        Operator::new(registry, 0)
+    }
+
+    fn on_server(operator: Operator) -> Operator {
+        operator.on_server(None, Holding::default())
+    }
+
+    async fn run<O: Operation>(operator: &Operator, operation: O) -> Result<Vec<O::Item>, String> {
+        let (lines, mut waiting) = channel(WAITING);
+        let received = async {
+            let mut items = Vec::new();
+            while let Some(line) = waiting.recv().await {
+                match line {
+                    Line::Item(item) => items.push(item),
+                    Line::Failed(error) => return Err(error),
+                    Line::Done => break,
+                }
+            }
+            Ok(items)
+        };
+        join!(operation::run(operation, operator.clone(), lines), received).1
+    }
+
+    fn summary(items: &[CollectItem]) -> &Summary {
+        match items.last() {
+            Some(CollectItem::Report(summary)) => summary,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_tells_its_items_and_its_result() {
+        let operator = alone(&MemoryStorage::new()).await;
+
+        let preview = run(&operator, Collect { dry_run: true, ..ALL }).await.unwrap();
+        let items = run(&operator, ALL).await.unwrap();
+        let again = run(&operator, ALL).await.unwrap();
+
+        let data = |items: &[CollectItem]| {
+            let mut data = items.iter().filter_map(|item| match item {
+                CollectItem::Item(item) if item.kind == Kind::Data => Some(item.clone()),
+                _ => None,
+            });
+            data.next()
+        };
+        for (items, dry_run) in [(&preview, true), (&items, false)] {
+            assert_eq!((summary(items).bytes, summary(items).dry_run), (7, dry_run));
+            let data = data(items).unwrap();
+            assert!(matches!(data.result, Outcome::Removed(7)), "{data:?}");
+            assert!(!data.why.is_empty());
+        }
+        assert_eq!(summary(&again).bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn beside_a_server_content_that_was_just_pushed_is_due_later() {
+        let operator = on_server(alone(&MemoryStorage::new()).await);
+
+        let items = run(&operator, ALL).await.unwrap();
+
+        let summary = summary(&items);
+        assert_eq!((summary.bytes, summary.data), (0, 0));
+        assert!(
+            summary.later.seconds.is_some_and(|seconds| seconds > 23 * 3600),
+            "{summary:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_prevents_every_run_until_it_ends() {
+        let storage = MemoryStorage::new();
+        let operator = on_server(alone(&storage).await);
+        let begin = async || {
+            let collect = registry_core::Storage::collect(&storage).unwrap();
+            collect.begin(Terms::new()).await.map(drop)
+        };
+
+        let held = run(&operator, Hold { seconds: 3600 }).await.unwrap();
+
+        assert!(held.first().is_some_and(|item| item.until.is_some()), "{held:?}");
+        let refused = run(&operator, ALL).await.unwrap_err();
+        assert!(refused.contains("--hold 0"), "{refused}");
+        assert!(matches!(begin().await, Err(StorageError::Busy { .. })));
+        sleep(Duration::from_secs(3601)).await;
+        begin().await.unwrap();
+        run(&operator, ALL).await.unwrap();
+
+        // A second one takes the place of the first, and 0 ends it.
+        run(&operator, Hold { seconds: 3600 }).await.unwrap();
+        run(&operator, Hold { seconds: 7200 }).await.unwrap();
+        run(&operator, Hold { seconds: 0 }).await.unwrap();
+        begin().await.unwrap();
+    }
+}

@@ -1,0 +1,51 @@
+//! [`Holding`]: the hold of a server, during which no collection begins.
+
+use registry_core::storage::Run;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+use tokio::{task::JoinSet, time::sleep};
+
+/// The hold of a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holding(Arc<Mutex<Current>>);
+
+#[derive(Debug, Default)]
+struct Current {
+    until: Option<SystemTime>,
+    /// Task that has the run open. It is aborted with this set.
+    task: JoinSet<()>,
+}
+
+impl Holding {
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the end of the hold, if there is one.
+    pub(super) fn until(&self) -> Option<SystemTime> {
+        let mut current = self.lock();
+        while current.task.try_join_next().is_some() {}
+        current.until.filter(|_| !current.task.is_empty())
+    }
+
+    /// Keeps a run open for some time. Returns the end of the hold.
+    pub(super) fn begin(&self, run: Run, time: Duration) -> SystemTime {
+        let end = SystemTime::now() + time;
+        let mut current = self.lock();
+        current.until = Some(end);
+        current.task.spawn(async move {
+            sleep(time).await;
+            // A dropped run removes nothing, and makes room for the next one.
+            drop(run);
+        });
+        end
+    }
+
+    /// Ends the hold, and waits until its run has ended.
+    pub(super) async fn end(&self) {
+        let mut task = std::mem::take(&mut self.lock().task);
+        task.shutdown().await;
+    }
+}

@@ -77,13 +77,20 @@ impl Graph {
 
     /// Keeps a manifest, everything that it names, and everything that refers to any of these.
     pub(super) fn keep(&mut self, index: Index, hold: Hold) {
+        self.keep_each(index, hold, |_| {});
+    }
+
+    /// Does the same, and calls `kept` with each manifest that nothing kept before.
+    fn keep_each(&mut self, index: Index, hold: Hold, mut kept: impl FnMut(Index)) {
         let mut open = vec![index];
         while let Some(index) = open.pop() {
             let Some(node) = self.nodes.get_mut(index) else {
                 continue;
             };
             if node.hold.is_none_or(|known| known < hold) {
-                node.hold = Some(hold);
+                if node.hold.replace(hold).is_none() {
+                    kept(index);
+                }
                 open.extend(node.children.iter().chain(&node.referrers));
             }
         }
@@ -180,9 +187,13 @@ impl Removal {
 
     /// Records that a manifest is kept after all.
     pub(super) fn spared(&mut self, graph: &mut Graph, index: Index) {
-        graph.keep(index, Hold::Use);
-        self.open
-            .retain(|(_, index)| graph.node(*index).is_some_and(|node| node.hold.is_none()));
+        let Self { open, waits } = self;
+        // Only these: a run may spare every manifest of a large repository.
+        graph.keep_each(index, Hold::Use, |kept| {
+            if let Some(waits) = waits.get(kept) {
+                open.remove(&(*waits, kept));
+            }
+        });
     }
 
     fn change(&mut self, index: Index, change: impl Fn(Waits) -> Waits) {

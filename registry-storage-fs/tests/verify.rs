@@ -1,5 +1,9 @@
 //! Verification of a directory: damage of every kind is found where it is, and repaired as announced.
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what fails here fails a test"
+)]
 
 mod support;
 

@@ -16,7 +16,9 @@ use axum::Router;
 use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::{Rules, RulesFile};
 use registry_axum::TokioClock;
-use registry_core::{Authenticator, Authorizer, Hooks, Registry, Storage, service::Builder};
+use registry_core::{
+    Authenticator, Authorizer, Hooks, Registry, Storage, maintenance::VerifyStatus, service::Builder,
+};
 use registry_listener::Ended;
 use registry_storage_fs::FsStorage;
 use registry_tls::Tls;
@@ -255,7 +257,7 @@ impl ServerBuilder {
         if let Some(debug) = &mut debug {
             debug.uploads(registry.upload_ledger().clone());
         }
-        start_upkeep(&registry, settings, &mut tasks);
+        start_upkeep(&registry, settings, debug.as_mut(), &mut tasks);
         if let Some(socket) = socket {
             let operators = Operators::of(registry.clone(), access_log.clone());
             tasks.serve("control socket", |stop| control::serve(socket, operators, stop));
@@ -293,12 +295,21 @@ impl fmt::Debug for ServerBuilder {
     }
 }
 
-/// Ends abandoned uploads, and removes old records of deletions, from now on.
-fn start_upkeep(registry: &Registry, settings: &Settings, tasks: &mut Tasks) {
+/// Ends abandoned uploads, removes old records of deletions, and verifies what is stored, from now on.
+fn start_upkeep(registry: &Registry, settings: &Settings, debug: Option<&mut Debug>, tasks: &mut Tasks) {
     let registry = registry.clone();
     let (expiry, trash) = (settings.storage.expiry, settings.storage.trash);
+    let verify = settings.storage.verify;
+    let verified = VerifyStatus::default();
+    if let Some(debug) = debug {
+        debug.verified(verified.clone());
+    }
     tasks.repeat("upkeep", move || {
-        let upkeep = registry.upkeep().uploads(expiry).trash(Some(trash));
+        let upkeep = registry
+            .upkeep()
+            .uploads(expiry)
+            .trash(Some(trash))
+            .verify(verify, verified.clone());
         async move { upkeep.run(&TokioClock).await }
     });
 }

@@ -16,6 +16,7 @@ use axum::{
 };
 use registry_core::{
     Authenticator, Storage, UploadLedger,
+    maintenance::VerifyStatus,
     storage::{StorageError, StorageHealth},
 };
 use registry_health::{Health, Watch};
@@ -99,6 +100,11 @@ impl Debug {
     /// Registers the number of open upload sessions as a metric.
     pub(crate) fn uploads(&mut self, ledger: UploadLedger) {
         gauges::open_uploads(&mut self.instruments, move || ledger.open_uploads());
+    }
+
+    /// Registers the last verification as metrics.
+    pub(crate) fn verified(&mut self, status: VerifyStatus) {
+        gauges::verified(&mut self.instruments, move || status.last());
     }
 
     /// Registers health checks and metrics of a storage of the host. Returns it with its operations measured.

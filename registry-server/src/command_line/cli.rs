@@ -52,6 +52,9 @@ pub(crate) enum Command {
     Restore(Restore),
     /// List open upload sessions, or end one
     Uploads(Uploads),
+    /// Read everything stored, and report damage: exit code 0 if nothing is wrong, 1 if something is, 2 if the images
+    /// cannot be verified
+    Verify(Verify),
     /// Remove content that nothing refers to, also beside a running server
     GarbageCollect(GarbageCollect),
 }
@@ -357,6 +360,29 @@ pub(crate) struct Uploads {
 /// Explanation that all commands of operators share.
 const OPERATORS: &str = "The command runs on the server that owns the directory, through a socket in it, or on the directory if no server \
                          runs. It prints a table on a terminal, and otherwise columns that are separated by tabs.";
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS)]
+pub(crate) struct Verify {
+    /// Configuration file of the server, as with --config
+    #[arg(value_name = "CONFIG")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Repair what can be repaired. Without it, nothing is changed
+    #[arg(long)]
+    pub(crate) repair: bool,
+
+    /// Repair however much is corrupt. Otherwise more than 10 items, or more than 1 % of all, stop every repair
+    #[arg(long, requires = "repair")]
+    pub(crate) force: bool,
+
+    /// Print a line of JSON for each finding, and a summary as the last line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
 
 #[derive(Debug, Args)]
 #[command(

@@ -57,6 +57,7 @@ pub fn main() -> ExitCode {
             (done(operator::restore(options).map_err(plain)), ExitCode::FAILURE)
         }
         cli::Command::Uploads(options) => (operator::uploads(options).map_err(plain), ExitCode::FAILURE),
+        cli::Command::Verify(options) => (operator::verify(options).map_err(plain), ExitCode::from(2)),
         cli::Command::GarbageCollect(options) => {
             (operator::collect(options).map_err(plain), ExitCode::FAILURE)
         }

@@ -291,6 +291,18 @@ pub(crate) const KEYS: &[Key] = &[
         "168h",
         "time for which the deletion of a tag or manifest can be undone; the records of older ones are removed every hour",
     ),
+    honoured(
+        "storage.maintenance.verify.interval",
+        Form::Duration,
+        "720h",
+        "interval in which all stored content is read once and compared with its digests; damage is logged; `0s` never reads it",
+    ),
+    honoured(
+        "storage.maintenance.verify.window",
+        Form::Text,
+        "01:00-05:00",
+        "part of each day, in UTC, in which content is read for that; if it is empty, at any time",
+    ),
     accepted(
         "storage.redirect.disable",
         Form::Switch,

@@ -21,7 +21,10 @@ use crate::{
 use axum::http::{HeaderName, HeaderValue, Uri};
 use registry_auth_htpasswd::Kind;
 use registry_axum::{InvalidNetwork, Network, Proxies};
-use registry_core::{maintenance::UploadExpiry, protocol::Links};
+use registry_core::{
+    maintenance::{InvalidWindow, UploadExpiry, VerifySchedule},
+    protocol::Links,
+};
 use registry_listener::{ConnectionLimits, Timeouts};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -100,6 +103,8 @@ pub(crate) struct Storage {
     pub(crate) expiry: Option<UploadExpiry>,
     /// Time for which deletions can be undone.
     pub(crate) trash: Duration,
+    /// Schedule of the verification.
+    pub(crate) verify: Option<VerifySchedule>,
     /// Health check of the storage, for the debug listener.
     pub(crate) check: Option<StorageCheck>,
 }
@@ -349,6 +354,7 @@ impl Storage {
             layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
             trash: reader.duration("storage.maintenance.trash.keep"),
+            verify: verification(reader).filter(|_| !read_only && !memory),
             check: storage_check(reader),
         }
     }
@@ -429,6 +435,19 @@ fn expiry(reader: &Reader<'_>) -> Option<UploadExpiry> {
         reader.parsed("storage.maintenance.uploadpurging.interval", some_time),
     );
     (purging && !trying).then_some(expiry)
+}
+
+/// `storage.maintenance.verify`.
+fn verification(reader: &Reader<'_>) -> Option<VerifySchedule> {
+    let interval = reader.duration("storage.maintenance.verify.interval");
+    let window = reader.parsed("storage.maintenance.verify.window", |text| match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|error: InvalidWindow| error.to_string()),
+    });
+    (!interval.is_zero()).then(|| VerifySchedule::new(interval).window(window))
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {

@@ -26,6 +26,7 @@ mod undo;
 mod uploads;
 mod usage;
 mod user;
+mod verification;
 mod walk;
 
 pub(crate) use self::{
@@ -40,4 +41,5 @@ pub(crate) use self::{
     undo::{HistoryItem, ListHistory, RestoredItem, UndoDeletion},
     uploads::{EndUpload, ListUploads, UploadItem},
     usage::{Measure, UsageItem},
+    verification::{Verify, VerifyItem, VerifySummary},
 };

@@ -12,6 +12,7 @@ use super::{
     undo::{ListHistory, UndoDeletion},
     uploads::{EndUpload, ListUploads},
     usage::Measure,
+    verification::Verify,
 };
 use crate::access_log::AccessLog;
 use axum::{
@@ -124,7 +125,8 @@ fn router() -> Router<Operators> {
     let router = with::<ListHistory>(router);
     let router = with::<UndoDeletion>(router);
     let router = with::<Collect>(router);
-    with::<Hold>(router)
+    let router = with::<Hold>(router);
+    with::<Verify>(router)
 }
 
 /// Adds an operation.

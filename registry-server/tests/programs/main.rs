@@ -47,6 +47,7 @@ mod pulls;
 mod remedies;
 mod server;
 mod tls;
+mod verify;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         operations::trials(),
         operators::trials(),
         tls::trials(),
+        verify::trials(),
     ]
     .into_iter()
     .flatten()

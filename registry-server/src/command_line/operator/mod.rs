@@ -7,6 +7,7 @@ mod table;
 mod undo;
 mod uploads;
 mod usage;
+mod verify;
 
 use crate::{
     Config, Sources,
@@ -26,6 +27,7 @@ pub(crate) use self::{
     undo::{history, restore},
     uploads::uploads,
     usage::usage,
+    verify::verify,
 };
 
 /// Configuration of an image, which registry:2 has there, too.

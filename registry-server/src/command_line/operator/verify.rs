@@ -1,0 +1,111 @@
+//! `registry verify`: prints the damage of everything stored.
+
+use super::{Session, print_json, table::size};
+use crate::{
+    command_line::cli,
+    control::{BoxError, Verify, VerifyItem, VerifySummary},
+    printable,
+};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+/// Prints what is wrong, and a summary. The exit code is 1 if something is wrong, repaired or not.
+pub(crate) fn verify(options: cli::Verify) -> Result<ExitCode, BoxError> {
+    let cli::Verify {
+        file,
+        repair,
+        force,
+        json,
+        storage,
+    } = options;
+    let storage = cli::Storage {
+        config: file.or(storage.config),
+        ..storage
+    };
+    let mut session = Session::open(storage)?;
+    let mut progress = Progress::new();
+    let mut wrong = 0;
+    session.run(Verify { repair, force }, |item: VerifyItem| {
+        match &item {
+            VerifyItem::Progress(summary) => {
+                progress.show(summary);
+                return Ok(());
+            }
+            VerifyItem::Finding(_) => {}
+            VerifyItem::Summary(summary) => wrong = summary.wrong,
+        }
+        progress.clear();
+        let line = match item {
+            item if json => return print_json(&item),
+            VerifyItem::Finding(finding) => finding.text,
+            VerifyItem::Progress(summary) | VerifyItem::Summary(summary) => text(&summary, repair),
+        };
+        Ok(writeln!(io::stdout(), "{}", printable::Lines(line))?)
+    })?;
+    Ok(match wrong {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Progress on a terminal.
+struct Progress {
+    is_terminal: bool,
+    is_shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            is_terminal: io::stderr().is_terminal(),
+            is_shown: false,
+        }
+    }
+
+    fn show(&mut self, summary: &VerifySummary) {
+        if self.is_terminal {
+            self.is_shown = true;
+            let VerifySummary {
+                blobs, repositories, ..
+            } = summary;
+            let read = size(summary.bytes);
+            // Nothing is lost with it.
+            _ = write!(
+                io::stderr(),
+                "\r{blobs} blobs ({read}), {repositories} repositories\x1b[K"
+            );
+        }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn text(summary: &VerifySummary, repair: bool) -> String {
+    let kinds = summary.kinds.iter();
+    let kinds: String = kinds.map(|(kind, count)| format!("{kind}: {count}\n")).collect();
+    let outcome = match summary.wrong {
+        0 => "nothing is wrong".to_owned(),
+        wrong if summary.stopped => format!(
+            "{wrong} things are wrong, and nothing was repaired: so much is corrupt that a disk, a controller or memory is likely at fault; check them, or use --force"
+        ),
+        wrong if repair => format!(
+            "{wrong} things are wrong, {} of them are repaired",
+            summary.repaired
+        ),
+        wrong => format!("{wrong} things are wrong; nothing was changed"),
+    };
+    format!(
+        "verified {} blobs ({}), {} repositories, {} manifests, {} tags\n{kinds}{outcome}",
+        summary.blobs,
+        size(summary.bytes),
+        summary.repositories,
+        summary.manifests,
+        summary.tags
+    )
+}

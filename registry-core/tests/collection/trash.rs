@@ -1,7 +1,8 @@
 //! Records of deletions keep content until they are forgotten.
 
 use super::*;
-use registry_core::storage::StorageTrash as _;
+use registry_core::storage::{Deletion, StorageTrash as _, StorageWrite as _};
+use std::task::{Context, Poll, Waker};
 
 /// Options of a run that keeps what was deleted.
 const fn keeping() -> CollectOptions {
@@ -86,4 +87,31 @@ async fn a_run_that_a_fuse_stops_forgets_nothing() {
     assert_eq!(report.forgotten, 0);
     let records = pushed.storage.deleted(&name, Page::first(10)).await.unwrap();
     assert_eq!(records.items.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_request_deletes_during_a_run_can_be_restored_although_the_run_keeps_no_records() {
+    let pushed = Pushed::new();
+    let layer = pushed.blob("a", "layer").await;
+    let manifest = pushed.put("a", None, &image(&["layer"])).await;
+    let name = pushed.repository("a").name().clone();
+    // Between the look at the repository and the removal of its manifests, in the pass that removes.
+    let passes = AtomicU64::new(0);
+    let told = |event: &CollectEvent<'_>| {
+        if matches!(event, CollectEvent::Repository { .. }) && passes.fetch_add(1, Ordering::Relaxed) == 1 {
+            let mut deletion = pushed.storage.delete_manifest(&name, &manifest, Deletion::new());
+            let deleted = deletion.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(deleted, Poll::Ready(Ok(Some(_)))), "{deleted:?}");
+        }
+    };
+
+    let options = at_once().untagged(true);
+    let report = collect(&pushed.storage, &options, &Counting::default(), &told)
+        .await
+        .unwrap();
+
+    assert_eq!((passes.into_inner(), report.stopped.is_none()), (2, true));
+    let records = pushed.storage.deleted(&name, Page::first(10)).await.unwrap();
+    assert_eq!(records.items.len(), 1);
+    assert!(pushed.holds("a", &layer).await);
 }

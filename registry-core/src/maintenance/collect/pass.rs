@@ -50,6 +50,15 @@ pub(super) enum Act<'a> {
     Remove(&'a Run),
 }
 
+/// Result for one item, or the result that a removal would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Removed,
+    /// It had gone before.
+    Absent,
+    Stays,
+}
+
 /// One look at everything.
 pub(super) struct Pass<'a> {
     means: Means<'a>,
@@ -227,16 +236,15 @@ impl<'a> Pass<'a> {
             let victims = batch.iter().filter_map(|index| graph.node(*index));
             let victims = victims.map(|node| (Victim::Manifest(name.clone(), node.digest), 0));
             let victims: Vec<_> = victims.collect();
-            let gone = self.dispose_sized(&victims, Why::Untagged).await?;
-            for (index, is_gone) in batch.into_iter().zip(gone) {
-                if is_gone {
-                    if keeps_deleted {
-                        // It can be restored, with everything that it names.
-                        extra.extend(graph.held_by(index, &self.salt));
-                    }
-                    removal.removed(graph, index);
-                } else {
-                    removal.spared(graph, index);
+            let fates = self.dispose_sized(&victims, Why::Untagged).await?;
+            for (index, fate) in batch.into_iter().zip(fates) {
+                // It can be restored, with everything that it names. What has gone otherwise, a request has deleted.
+                if fate == Fate::Absent || fate == Fate::Removed && keeps_deleted {
+                    extra.extend(graph.held_by(index, &self.salt));
+                }
+                match fate {
+                    Fate::Removed | Fate::Absent => removal.removed(graph, index),
+                    Fate::Stays => removal.spared(graph, index),
                 }
             }
         }
@@ -276,8 +284,8 @@ impl<'a> Pass<'a> {
                 let victims = dead.iter();
                 let victims = victims.map(|held| (Victim::Link(name.clone(), held.digest), 0));
                 let victims: Vec<_> = victims.collect();
-                let gone = self.dispose_sized(&victims, Why::Unnamed).await?;
-                for (held, _) in dead.iter().zip(gone).filter(|(_, is_gone)| !is_gone) {
+                let fates = self.dispose_sized(&victims, Why::Unnamed).await?;
+                for (held, _) in dead.iter().zip(fates).filter(|(_, fate)| *fate == Fate::Stays) {
                     has_links = true;
                     self.data.add(self.salt.key(&held.digest), Hold::Use);
                     self.data.add(self.salt.key(&held.stored), Hold::Use);
@@ -323,8 +331,8 @@ impl<'a> Pass<'a> {
                 }
             }
             for dead in dead.chunks(self.batch()) {
-                let gone = self.dispose_sized(dead, Why::Unreferenced).await?;
-                self.account(dead, &gone).await?;
+                let fates = self.dispose_sized(dead, Why::Unreferenced).await?;
+                self.account(dead, &fates).await?;
             }
             if !listing.more {
                 return Ok(());
@@ -333,12 +341,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Counts the bytes that go without a deletion that released them, before anything is removed.
-    async fn account(&mut self, dead: &[(Victim, u64)], gone: &[bool]) -> Result<()> {
+    async fn account(&mut self, dead: &[(Victim, u64)], fates: &[Fate]) -> Result<()> {
         if matches!(self.act, Act::Remove(_)) {
             return Ok(());
         }
         let released = Terms::new().with_grace(FOREVER).with_released(true);
-        let gone = dead.iter().zip(gone).filter(|(_, is_gone)| **is_gone);
+        let gone = dead.iter().zip(fates).filter(|(_, fate)| **fate != Fate::Stays);
         let (victims, sizes): (Vec<_>, Vec<_>) = gone.map(|(dead, _)| dead.clone()).unzip();
         let due = self.means.collect.due(&released, &victims).await?;
         let unaccounted = sizes.iter().zip(due);
@@ -357,8 +365,8 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Removes items, or finds out what a removal would do. Returns, for each, if it is gone.
-    async fn dispose_sized(&mut self, sized: &[(Victim, u64)], why: Why) -> Result<Vec<bool>> {
+    /// Removes items, or finds out what a removal would do. Returns the fate of each.
+    async fn dispose_sized(&mut self, sized: &[(Victim, u64)], why: Why) -> Result<Vec<Fate>> {
         if sized.is_empty() {
             return Ok(Vec::new());
         }
@@ -371,7 +379,7 @@ impl<'a> Pass<'a> {
                 victims.len()
             )));
         }
-        let (mut gone, mut failure) = (Vec::with_capacity(results.len()), None);
+        let (mut fates, mut failure) = (Vec::with_capacity(results.len()), None);
         let mut removed = 0;
         for ((victim, size), result) in sized.iter().zip(results) {
             self.report.count(victim, *size, &result);
@@ -380,7 +388,11 @@ impl<'a> Pass<'a> {
                 (self.means.told)(&CollectEvent::Item { victim, why, result });
             }
             removed += u32::from(matches!(result, Reclaimed::Removed { .. }));
-            gone.push(matches!(result, Reclaimed::Removed { .. } | Reclaimed::Absent));
+            fates.push(match result {
+                Reclaimed::Removed { .. } => Fate::Removed,
+                Reclaimed::Absent => Fate::Absent,
+                _ => Fate::Stays,
+            });
             if let Reclaimed::Failed(error) = result {
                 failure = Some(StorageError::failed(format!("cannot remove the {victim}"), error));
             }
@@ -389,7 +401,7 @@ impl<'a> Pass<'a> {
             Some(failure) => Err(failure),
             None => {
                 self.pace(removed).await;
-                Ok(gone)
+                Ok(fates)
             }
         }
     }

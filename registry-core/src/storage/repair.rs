@@ -37,7 +37,7 @@ use std::{fmt, time::SystemTime};
 ///
 /// let repair = storage.repair().ok_or("this storage cannot be repaired")?;
 /// match repair.check(&blob.digest).await? {
-///     Checked::Sound { size } => assert_eq!(size, 5),
+///     Checked::Sound { size, .. } => assert_eq!(size, 5),
 ///     Checked::Corrupt(evidence) => {
 ///         eprintln!("{}: {}", evidence.place, evidence.reason);
 ///         repair.quarantine(evidence).await?;

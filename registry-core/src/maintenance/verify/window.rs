@@ -15,7 +15,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// use std::time::{Duration, SystemTime};
 ///
 /// let night: Window = "23:00-05:30".parse()?;
-/// let hour = |hour| SystemTime::UNIX_EPOCH + Duration::from_secs(hour * 60 * 60);
+/// let hour = |hour: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(hour * 60 * 60);
 /// assert_eq!(night.until_open(hour(20)), Duration::from_secs(3 * 60 * 60));
 /// assert_eq!(night.until_open(hour(2)), Duration::ZERO);
 /// # Ok::<(), registry_core::maintenance::InvalidWindow>(())

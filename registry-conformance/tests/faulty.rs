@@ -11,11 +11,14 @@ use registry_core::{
         FaultKind, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest, PutOutcome, QuarantineId,
         Quarantined, ReadBlob, Record, Referring, Result, Seen, Storage, StorageCollect, StorageError,
         StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite,
-        StoredManifest, TagExpect, TrashId, Trashed, UploadBody, UploadState, Verified,
+        StoredManifest, TagExpect, TagTarget, TrashId, Trashed, UploadBody, UploadState, Verified,
     },
     upload_id::UploadId,
 };
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// A fault of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +89,8 @@ enum Fault {
     LossHidden,
     /// The tags of a manifest are those of its repository.
     TargetsIgnored,
+    /// The time of a tag is that of its creation.
+    MovesUntimed,
     /// Repositories with sessions are not listed.
     SessionsUnlisted,
     /// Sessions are listed without their uploaders.
@@ -183,6 +188,7 @@ noticed! {
     EmptyRepositoriesHidden: empty_repositories_hidden by inspect::every_repository_is_listed_also_without_a_manifest;
     LossHidden: loss_hidden by inspect::a_document_is_whole_or_lost;
     TargetsIgnored: targets_ignored by inspect::the_tags_of_a_manifest_are_listed_as_they_move;
+    MovesUntimed: moves_untimed by inspect::the_time_of_a_tag_is_that_of_its_last_move;
     SessionsUnlisted: sessions_unlisted by reconciling::what_another_process_opens_and_ends_is_counted;
     UploadersUnlisted: uploaders_unlisted by uploaders::a_session_is_listed_with_its_uploader;
     RecordsUnlisted: records_unlisted by trash::deletions_at_once_are_all_recorded;
@@ -548,7 +554,7 @@ impl StorageWrite for Faulty {
 impl StorageInspect for Faulty {
     forward_storage! {
         StorageInspect: self => self.memory.inspect();
-        except all_repositories, document, tags_of, uploading, uploads
+        except all_repositories, document, tag_targets, tags_of, uploading, uploads
     }
 
     async fn all_repositories(
@@ -568,6 +574,23 @@ impl StorageInspect for Faulty {
             Document::Lost if self.has(LossHidden) => Ok(Document::Damaged(bytes::Bytes::new())),
             found => Ok(found),
         }
+    }
+
+    async fn tag_targets(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
+        let mut listed = self.memory.tag_targets(repository, page).await?;
+        for (second, target) in (0..).zip(&mut listed.items) {
+            if let Seen::Whole(target) = target
+                && self.has(MovesUntimed)
+            {
+                // The tags of the case were created in the order of their names.
+                target.moved = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+            }
+        }
+        Ok(listed)
     }
 
     async fn tags_of(

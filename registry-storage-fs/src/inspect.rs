@@ -10,12 +10,9 @@ use crate::{
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
-    storage::{BlobInfo, HeldBlob, HeldManifest, Listing, Page, Result, Seen, UploadState},
+    storage::{BlobInfo, HeldBlob, HeldManifest, Listing, Page, Result, Seen, TagTarget, UploadState},
 };
 use std::{cmp::Reverse, fs, io, path::Path};
-
-/// A tag with its target.
-type SeenTag = Seen<(Tag, Digest), Tag>;
 
 impl Store {
     /// Lists the repositories that hold anything.
@@ -144,7 +141,7 @@ impl Store {
         &self,
         repository: &RepositoryName,
         page: &Page<'_, Tag>,
-    ) -> Result<Listing<SeenTag>> {
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
         let mut found = Vec::new();
         for tag in self.tag_names(repository, page.after)? {
             // One item beyond the page shows that there are more.
@@ -160,12 +157,21 @@ impl Store {
     }
 
     /// Returns a tag with its target; `None` if the directory holds no pointer, so that it is no tag.
-    fn tag_target(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<SeenTag>, FsError> {
+    fn tag_target(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Seen<TagTarget, Tag>>, FsError> {
         let path = self.layout.tag(repository, tag).current();
-        if let Some(target) = links::read(&path)? {
-            return Ok(Some(Seen::Whole((tag.clone(), target))));
-        }
+        let target = links::read(&path)?;
+        // After the target: if the tag moves in between, the target is never listed with an earlier time than its own.
         let pointer = fs::metadata(&path).if_there("read the metadata of", &path)?;
+        if let Some(target) = target {
+            // A pointer is replaced when its tag moves, and registry:2 writes into it.
+            let moved = pointer.and_then(|pointer| pointer.modified().ok());
+            let target = TagTarget::new(tag.clone(), target).with_moved(moved);
+            return Ok(Some(Seen::Whole(target)));
+        }
         let garbled = pointer.is_some_and(|pointer| pointer.len() > 0);
         let reason = || format!("{} contains no digest", path.display());
         Ok(garbled.then(|| Seen::unreadable(tag.clone(), reason())))

@@ -9,8 +9,8 @@ use registry_core::{
         Abilities, BlobInfo, BlobRead, Census, Deletion, Document, Due, HeldBlob, HeldManifest, Listing,
         Mount, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Reclaimed, Referring, Result, Run, Seen,
         Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
-        StorageTrash, StorageWrite, StoredManifest, TagEvent, TagExpect, Terms, TrashId, Trashed, UploadBody,
-        UploadState, Verified, Victim, Waiting,
+        StorageTrash, StorageWrite, StoredManifest, TagEvent, TagExpect, TagTarget, Terms, TrashId, Trashed,
+        UploadBody, UploadState, Verified, Victim, Waiting,
     },
 };
 use std::sync::Arc;
@@ -246,7 +246,7 @@ impl StorageInspect for FsStorage {
         &self,
         repository: &RepositoryName,
         page: Page<'_, Tag>,
-    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>> {
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
         self.inspecting(move |store| store.tag_targets(&repository, &page.page()))
             .await

@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Deletion, Document, Listing, Mount, Page, Seen},
+    storage::{Deletion, Document, Listing, Mount, Page, Seen, TagTarget},
 };
 
 /// Returns the items of a strict listing, all of which can be read.
@@ -220,21 +220,48 @@ pub async fn every_tag_is_listed_with_its_target(backend: Backend) {
         .delete_tag(&a, &tag("gone"), expect, Deletion::new())
         .await;
     assert_eq!(deleted.unwrap(), Some(one.digest()));
-    let model: Vec<(Tag, Digest)> = [("1", &one), ("1-alpine", &two), ("1.2", &one)]
-        .map(|(name, image)| (tag(name), image.digest()))
+    let model: Vec<TagTarget> = [("1", &one), ("1-alpine", &two), ("1.2", &one)]
+        .map(|(name, image)| TagTarget::new(tag(name), image.digest()))
         .into();
     let inspect = inspection(&backend.second);
 
     for (position, limit) in (0..=model.len()).flat_map(|at| [0, 1, 2, 100].map(|limit| (at, limit))) {
-        let after = position.checked_sub(1).map(|last| &model[last].0);
+        let after = position.checked_sub(1).map(|last| &model[last].tag);
         let listing = inspect
             .tag_targets(&a, Page::first(limit).after(after))
             .await
             .unwrap();
-        assert_page(&whole(listing), &model[position..], limit);
+        let mut listing = whole(listing);
+        for target in &mut listing.items {
+            target.moved = None;
+        }
+        assert_page(&listing, &model[position..], limit);
     }
     let absent = inspect.tag_targets(&repository("absent"), all()).await.unwrap();
     assert!(absent.items.is_empty());
+}
+
+pub async fn the_time_of_a_tag_is_that_of_its_last_move(backend: Backend) {
+    let a = repository("a");
+    let [one, two] = [1, 2].map(Image::new);
+    put(&backend.first, &a, one.tagged(&["moves"])).await;
+    put(&backend.first, &a, one.tagged(&["stays"])).await;
+    put(&backend.first, &a, two.tagged(&["moves"])).await;
+    let inspect = inspection(&backend.second);
+
+    let listing = inspect.tag_targets(&a, all()).await.unwrap();
+
+    let times: Vec<_> = whole(listing)
+        .items
+        .into_iter()
+        .map(|target| target.moved)
+        .collect();
+    match times[..] {
+        // A backend need not know the times.
+        [None, None] => {}
+        [Some(moves), Some(stays)] => assert!(moves >= stays, "{times:?}"),
+        _ => panic!("a time is missing: {times:?}"),
+    }
 }
 
 pub async fn the_tags_of_a_manifest_are_listed_as_they_move(backend: Backend) {

@@ -191,7 +191,7 @@ macro_rules! forward_storage {
             tag_targets<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Tag>
-            ) -> $crate::storage::Listing<$crate::storage::Seen<($crate::Tag, $crate::Digest), $crate::Tag>>;
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::TagTarget, $crate::Tag>>;
             tags_of<'a, 'b, 'c>(
                 repository: &'a $crate::RepositoryName,
                 digest: &'b $crate::Digest,

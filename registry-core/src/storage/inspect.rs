@@ -87,12 +87,13 @@ pub trait StorageInspect: Send + Sync {
     /// Reads a manifest of a repository, and tells a damaged one from one whose content is lost.
     async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document>;
 
-    /// Returns the tags of a repository, each with the digest that it points at.
+    /// Returns the tags of a repository, each with the digest that it points at, and with the time of its last move if
+    /// the backend knows it.
     async fn tag_targets(
         &self,
         repository: &RepositoryName,
         page: Page<'_, Tag>,
-    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>>;
+    ) -> Result<Listing<Seen<TagTarget, Tag>>>;
 
     /// Returns the tags that point at a manifest. The cost does not grow with the number of other tags, once
     /// the backend has an index.
@@ -277,5 +278,36 @@ impl HeldManifest {
     #[must_use]
     pub const fn with_modified(self, modified: Option<SystemTime>) -> Self {
         Self { modified, ..self }
+    }
+}
+
+/// A tag with its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TagTarget {
+    /// The tag.
+    pub tag: Tag,
+    /// Digest that it points at.
+    pub digest: Digest,
+    /// Time at which the tag was moved there. `None` if the backend does not know it. A push of the same manifest under
+    /// the same tag may count as a move.
+    pub moved: Option<SystemTime>,
+}
+
+impl TagTarget {
+    /// Describes a tag that was moved to a digest at an unknown time.
+    #[must_use]
+    pub const fn new(tag: Tag, digest: Digest) -> Self {
+        Self {
+            tag,
+            digest,
+            moved: None,
+        }
+    }
+
+    /// Sets the time at which the tag was moved.
+    #[must_use]
+    pub fn with_moved(self, moved: Option<SystemTime>) -> Self {
+        Self { moved, ..self }
     }
 }

@@ -52,7 +52,7 @@ pub use self::{
     forward::StorageCall,
     health::{Space, StorageHealth},
     ingest::{IngestError, ingest},
-    inspect::{Document, HeldBlob, HeldManifest, Seen, StorageInspect},
+    inspect::{Document, HeldBlob, HeldManifest, Seen, StorageInspect, TagTarget},
     memory::MemoryStorage,
     mount::Mount,
     new_upload::{NewUpload, Uploader},

@@ -7,7 +7,7 @@ use registry_core::{
     maintenance::{PinCause, Stopped},
     storage::{
         BlobInfo, Document, HeldBlob, HeldManifest, Listing, Result, Run, StorageCollect, StorageError,
-        StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, Victim,
+        StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, TagTarget, Victim,
     },
 };
 
@@ -172,9 +172,10 @@ impl StorageInspect for Faulty {
         &self,
         repository: &RepositoryName,
         page: Page<'_, Tag>,
-    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>> {
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
         let mut listing = self.memory.tag_targets(repository, page).await?;
-        spoil(&mut listing, |(tag, _)| {
+        spoil(&mut listing, |target| {
+            let tag = &target.tag;
             matches!(self.fault, Fault::Tag(name) if name == tag.as_str()).then(|| tag.clone())
         });
         Ok(listing)

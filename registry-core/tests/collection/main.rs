@@ -109,8 +109,8 @@ async fn dump(storage: &dyn Storage) -> Vec<String> {
             lines.push(format!("link {name}@{}", item.whole().unwrap().digest));
         }
         for item in inspect.tag_targets(name, Page::first(1000)).await.unwrap().items {
-            let (tag, target) = item.whole().unwrap();
-            lines.push(format!("tag {name}:{tag} {target}"));
+            let target = item.whole().unwrap();
+            lines.push(format!("tag {name}:{} {}", target.tag, target.digest));
         }
         for item in inspect.uploads(name, Page::first(1000)).await.unwrap().items {
             lines.push(format!("upload {name} {}", item.whole().unwrap().id));

@@ -6,7 +6,7 @@ use super::{
 };
 use registry_core::{
     Digest, RepositoryName, Tag,
-    storage::{Result, StorageInspect},
+    storage::{Result, StorageInspect, TagTarget},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -95,7 +95,7 @@ impl Counts {
         let mut cursor = Cursor::start();
         while let Some(page) = cursor.page() {
             let listing = inspect.tag_targets(name, page).await?;
-            counts.tags += cursor.advance(listing, |(tag, _)| Tag::clone(tag)).len() as u64;
+            counts.tags += cursor.advance(listing, |target| target.tag.clone()).len() as u64;
         }
         let mut content = HashSet::new();
         let mut cursor = Cursor::start();
@@ -168,9 +168,9 @@ impl Operation for ListTags {
         let mut cursor = Cursor::start();
         while let Some(page) = cursor.page() {
             let listing = inspect.tag_targets(&name, page).await?;
-            for seen in cursor.advance(listing, |(tag, _)| Tag::clone(tag)) {
+            for seen in cursor.advance(listing, |target| target.tag.clone()) {
                 let item = match seen {
-                    Ok((tag, digest)) => {
+                    Ok(TagTarget { tag, digest, .. }) => {
                         if self.all {
                             tagged.insert(digest);
                         }

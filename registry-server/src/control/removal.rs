@@ -10,7 +10,7 @@ use super::{
 use registry_core::{
     Digest, Reference, RepositoryName, Tag,
     service::Repository,
-    storage::{HeldManifest, Page, StorageInspect},
+    storage::{HeldManifest, Page, StorageInspect, TagTarget},
 };
 use serde::{Deserialize, Serialize};
 
@@ -149,11 +149,11 @@ impl Content<'_> {
         let mut cursor = Cursor::after(before);
         while let Some(page) = cursor.page() {
             let listing = self.inspect.tag_targets(self.name, page).await?;
-            for seen in cursor.advance(listing, |(tag, _)| Tag::clone(tag)) {
+            for seen in cursor.advance(listing, |target| target.tag.clone()) {
                 match seen {
-                    Ok((found, digest)) if found == *tag => return Ok(Some(Some(digest))),
+                    Ok(found) if found.tag == *tag => return Ok(Some(Some(found.digest))),
                     Err((found, _)) if found == *tag => return Ok(Some(None)),
-                    Ok((found, _)) | Err((found, _)) if found > *tag => return Ok(None),
+                    Ok(TagTarget { tag: found, .. }) | Err((found, _)) if found > *tag => return Ok(None),
                     Ok(_) | Err(_) => {}
                 }
             }
@@ -238,9 +238,9 @@ impl Content<'_> {
         let mut cursor = Cursor::start();
         while let Some(page) = cursor.page() {
             let listing = self.inspect.tag_targets(self.name, page).await?;
-            let seen = cursor.advance(listing, |(tag, _)| Tag::clone(tag));
+            let seen = cursor.advance(listing, |target| target.tag.clone());
             tags.extend(seen.into_iter().map(|seen| match seen {
-                Ok((tag, digest)) => (tag, Some(digest)),
+                Ok(TagTarget { tag, digest, .. }) => (tag, Some(digest)),
                 Err((tag, _)) => (tag, None),
             }));
         }

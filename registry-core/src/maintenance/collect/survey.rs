@@ -110,9 +110,9 @@ impl Surveyor<'_> {
             survey.is_occupied |= !listing.items.is_empty();
             for item in listing.items {
                 match item {
-                    Seen::Whole((tag, target)) => {
-                        targets.insert(target);
-                        after = Some(tag);
+                    Seen::Whole(target) => {
+                        targets.insert(target.digest);
+                        after = Some(target.tag);
                     }
                     Seen::Unreadable { key, reason } => {
                         survey.pin(name, PinCause::Tag(key.clone()), reason);

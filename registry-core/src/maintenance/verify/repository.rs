@@ -13,7 +13,7 @@ use crate::{
     reference::Tag,
     storage::{
         Deletion, Document, Fault, FaultKind, Page, Record, Seen, Storage, StorageError, StoredManifest,
-        TagExpect,
+        TagExpect, TagTarget,
     },
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -351,7 +351,9 @@ impl Walk<'_, '_> {
                 self.run.report.tags += 1;
                 let before = after.take();
                 match seen {
-                    Seen::Whole((tag, target)) => {
+                    Seen::Whole(TagTarget {
+                        tag, digest: target, ..
+                    }) => {
                         for item in affected.get(&target).into_iter().flatten() {
                             let name = self.name;
                             if let Some(affected) = self.affected_by(item) {
@@ -390,7 +392,8 @@ impl Walk<'_, '_> {
         };
         let page = Page::first(1).after(before.as_ref());
         let now = self.run.inspect.tag_targets(self.name, page).await?.items;
-        if now != [Seen::Whole((tag.clone(), target))] {
+        let is_there = |seen: &Seen<TagTarget, Tag>| matches!(seen, Seen::Whole(now) if now.tag == *tag && now.digest == target);
+        if !now.first().is_some_and(is_there) {
             // The tag was moved or deleted meanwhile.
             return Ok(());
         }

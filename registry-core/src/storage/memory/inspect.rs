@@ -7,7 +7,7 @@ use crate::{
     reference::{Reference, Tag},
     storage::{
         BlobInfo, Document, HeldBlob, HeldManifest, Listing, Page, Result, Seen, Space, StorageExpire,
-        StorageHealth, StorageInspect, StorageTrash, TagEvent, TrashId, Trashed, UploadState,
+        StorageHealth, StorageInspect, StorageTrash, TagEvent, TagTarget, TrashId, Trashed, UploadState,
     },
     upload_id::UploadId,
 };
@@ -79,12 +79,12 @@ impl StorageInspect for MemoryStorage {
         &self,
         repository: &RepositoryName,
         page: Page<'_, Tag>,
-    ) -> Result<Listing<Seen<(Tag, Digest), Tag>>> {
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
         let state = self.state();
         let found = state.repositories.get(repository);
         Ok(found.map_or_else(Listing::default, |repository| {
             let tags = repository.tags.range(beyond(page.after));
-            let targets = tags.map(|(tag, target)| Seen::Whole((tag.clone(), *target)));
+            let targets = tags.map(|(tag, target)| Seen::Whole(TagTarget::new(tag.clone(), *target)));
             Listing::first(page.limit, targets)
         }))
     }

@@ -139,7 +139,7 @@ impl Stored {
                 stored.manifests.insert((repository.clone(), digest), named);
             }
             for tagged in storage.tag_targets(&repository, all()).await.unwrap().items {
-                stored.tagged.insert((repository.clone(), whole(tagged).1));
+                stored.tagged.insert((repository.clone(), whole(tagged).digest));
             }
             for held in storage.held_blobs(&repository, all()).await.unwrap().items {
                 let held = whole(held);

@@ -10,7 +10,9 @@
 //! concurrently with traffic. It reads no clock: the host passes points in time.
 
 mod clock;
+mod clock_watch;
 mod collect;
+mod notes;
 mod reconcile;
 pub mod retention;
 mod scan;
@@ -21,10 +23,12 @@ mod verify;
 
 pub use self::{
     clock::Clock,
+    clock_watch::{ClockWatch, Distrust},
     collect::{
         CollectEvent, CollectOptions, CollectReport, CollectSchedule, Later, Pin, PinCause, Removed, Stopped,
         Why, collect,
     },
+    notes::{MemoryNotes, Notes},
     reconcile::reconcile_uploads,
     scan::ExpiredUploads,
     trash::{ExpiredTrash, expire_trash},

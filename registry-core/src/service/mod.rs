@@ -25,6 +25,7 @@ mod referrers;
 mod referrers_tag;
 mod remedies;
 mod restore;
+mod retention;
 mod sessions;
 mod source;
 mod tag_moves;

@@ -20,6 +20,7 @@ mod outages;
 mod remedies;
 mod repositories;
 mod restore;
+mod retention;
 mod tags;
 mod view;
 mod wrapped;

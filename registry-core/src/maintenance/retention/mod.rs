@@ -1,7 +1,8 @@
 //! Retention: rules that decide which tags of a repository are kept, and which are dropped.
 //!
-//! [`Rules::decide`] is a pure function of the tags, their times and the current time. It reads no storage and no
-//! clock, so its result can be shown before anything is dropped.
+//! [`Rules::decide`] is a pure function of the tags, their times and the current time. [`survey`] shows its result for a
+//! whole storage, and changes nothing. [`Registry::retain`](crate::Registry::retain) applies it, and [`Recurring`] does so
+//! periodically.
 //!
 //! - Rules count tags, never digests. Two tags of one manifest are two tags.
 //! - The first [`Rule`] that matches a repository and a tag decides. A tag that no rule matches is kept.
@@ -44,13 +45,22 @@
 //! ```
 
 mod decide;
+mod graph;
 mod pattern;
+mod recurring;
 mod rule;
+mod run;
+mod survey;
 mod verdict;
 
 pub use self::{
     decide::{Decision, TagState},
     pattern::{InvalidPattern, RepositoryPattern, TagPattern},
+    recurring::Recurring,
     rule::{Keep, Rule, Rules},
+    run::Retained,
+    survey::{Decided, Retain, Survey, survey},
     verdict::Verdict,
 };
+
+pub(crate) use self::run::{Expire, retain};

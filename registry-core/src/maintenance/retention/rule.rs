@@ -172,4 +172,17 @@ impl Rules {
     pub fn match_repository(&self, repository: &RepositoryName) -> bool {
         self.0.iter().any(|rule| rule.matches_repository(repository))
     }
+
+    /// Describes a rule by its number, its place and its text, for messages. `index` is counted from 0.
+    #[must_use]
+    pub fn describe(&self, index: usize) -> String {
+        let number = index + 1;
+        match self.0.get(index) {
+            Some(rule) => match rule.origin() {
+                Some(origin) => format!("rule {number} ({origin}): {rule}"),
+                None => format!("rule {number}: {rule}"),
+            },
+            None => format!("rule {number}"),
+        }
+    }
 }

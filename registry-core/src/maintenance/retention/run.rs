@@ -1,0 +1,336 @@
+//! [`retain`]: drops the tags that rules drop, and the manifests that go with their last tags.
+
+use super::{
+    decide::Decision,
+    graph::{Graph, Reasons},
+    survey::{Retain, Survey, decisions, inspection, manifests, survey, targets, warn_of},
+    verdict::Verdict,
+};
+use crate::{
+    digest::Digest,
+    error::BoxError,
+    name::RepositoryName,
+    reference::Tag,
+    storage::{
+        Census, Document, Page, Reclaimed, Run, Seen, Storage, StorageCollect, StorageError, StorageInspect,
+        Terms, Victim, Waiting,
+    },
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Number of repositories that are listed at once.
+const PAGE: usize = 1000;
+
+/// Deletions, as the service performs them: hooks are asked, and receive the events.
+#[async_trait]
+pub(crate) trait Expire: Send + Sync {
+    /// Deletes a tag if it still points at a manifest, which has this number of bytes. Returns false if it does not.
+    async fn expire_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<bool, BoxError>;
+
+    /// Reports the removal of a manifest that has lost its last tag.
+    fn manifest_removed(&self, repository: &RepositoryName, digest: &Digest, size: Option<u64>);
+}
+
+/// Result of a run of [`Registry::retain`](crate::Registry::retain).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retained {
+    /// Decisions before the run.
+    pub survey: Survey,
+    /// Index of a rule that would have dropped more than half of its tags. Then nothing was dropped.
+    pub excessive: Option<usize>,
+    /// Number of tags that were dropped, including those that belonged to a dropped manifest.
+    pub tags: u64,
+    /// Number of manifests that were removed with their last tags.
+    pub manifests: u64,
+    /// Number of manifests that have lost their last tag and are still there: they were used during the run, or the
+    /// storage collects nothing.
+    pub left: u64,
+    /// Number of tags that a hook or a failure kept. The log has the reasons.
+    pub failed: u64,
+}
+
+/// Drops the tags that the rules drop, and the manifests that go with their last tags.
+pub(crate) async fn retain(
+    storage: &dyn Storage,
+    expire: &dyn Expire,
+    retain: &Retain<'_>,
+) -> Result<Retained, StorageError> {
+    let inspect = inspection(storage)?;
+    let survey = survey(storage, retain, &mut |_, _| {}).await?;
+    let excessive = survey.excessive().filter(|_| !retain.force);
+    let mut report = Retained {
+        excessive,
+        survey,
+        ..Retained::default()
+    };
+    if excessive.is_some() || report.survey.dropped() == 0 {
+        return Ok(report);
+    }
+    let mut after: Option<RepositoryName> = None;
+    loop {
+        let page = Page::first(PAGE).after(after.as_ref());
+        let listed = inspect.all_repositories(page).await?;
+        for seen in &listed.items {
+            let mut dropping = Dropping {
+                storage,
+                inspect,
+                expire,
+                repository: seen.key(),
+                report: &mut report,
+            };
+            // A repository that could not be read was counted by the survey.
+            if let Err(error) = dropping.run(seen, retain).await {
+                warn_of(seen.key(), &error);
+            }
+        }
+        after = listed.items.last().map(|last| last.key().clone());
+        if !listed.more {
+            return Ok(report);
+        }
+    }
+}
+
+/// The run in one repository.
+struct Dropping<'a> {
+    storage: &'a dyn Storage,
+    inspect: &'a dyn StorageInspect,
+    expire: &'a dyn Expire,
+    repository: &'a RepositoryName,
+    report: &'a mut Retained,
+}
+
+impl Dropping<'_> {
+    async fn run(&mut self, seen: &Seen<RepositoryName>, retain: &Retain<'_>) -> Result<(), StorageError> {
+        if !retain.includes(self.repository) || !retain.rules.match_repository(self.repository) {
+            return Ok(());
+        }
+        let preview = decisions(self.storage, self.inspect, seen, retain).await?;
+        if !preview.iter().any(|decision| decision.verdict.drops()) {
+            return Ok(());
+        }
+        // Everything is read after the begin, so that a manifest which a push needs meanwhile is not removed.
+        let collecting = match self.storage.collect() {
+            Some(collect) => Some((collect, collect.begin(Terms::new()).await?)),
+            None => None,
+        };
+        let decided = decisions(self.storage, self.inspect, seen, retain).await?;
+        let graph = match collecting {
+            Some(_) => self.read_manifests().await?,
+            None => Graph::default(),
+        };
+        let mut lost = BTreeSet::new();
+        for decision in decided.iter().filter(|decision| decision.verdict.drops()) {
+            let state = &decision.state;
+            if self.drop_tag(&graph, &state.tag, &state.digest).await {
+                lost.insert(state.digest);
+            }
+        }
+        let followers: Vec<Follower> = decided.iter().filter_map(Follower::of).collect();
+        match collecting {
+            Some((collect, run)) => self.remove(collect, run, &graph, lost, followers).await,
+            None => {
+                self.report.left += self.untagged(lost).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads all manifests of the repository. One that cannot be read may refer to any other, so it is an error.
+    async fn read_manifests(&self) -> Result<Graph, StorageError> {
+        let mut graph = Graph::default();
+        for digest in manifests(self.inspect, self.repository).await? {
+            let whole = match self.inspect.document(self.repository, &digest).await? {
+                Document::Whole(stored) => graph.add(&stored),
+                Document::Damaged(_) | Document::Lost => false,
+            };
+            if !whole {
+                return Err(StorageError::internal(format!(
+                    "the manifest {digest} is damaged, and may refer to any other one; delete it, or push it again"
+                )));
+            }
+        }
+        Ok(graph)
+    }
+
+    /// Drops a tag, unless it has moved. Returns true if it is gone.
+    async fn drop_tag(&mut self, graph: &Graph, tag: &Tag, digest: &Digest) -> bool {
+        let repository = self.repository;
+        match self
+            .expire
+            .expire_tag(repository, tag, digest, graph.size(digest))
+            .await
+        {
+            Ok(true) => {
+                tracing::info!(%repository, %tag, %digest, "a rule of retention has dropped a tag");
+                self.report.tags += 1;
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::warn!(%repository, %tag, %error, "a tag that a rule of retention drops stays");
+                self.report.failed += 1;
+                false
+            }
+        }
+    }
+
+    /// Counts the manifests that have no tag any more.
+    async fn untagged(&self, mut lost: BTreeSet<Digest>) -> Result<u64, StorageError> {
+        for target in targets(self.inspect, self.repository).await? {
+            lost.remove(&target.digest);
+        }
+        Ok(lost.len() as u64)
+    }
+
+    /// Removes the manifests that have lost their last tag, and everything that goes with them.
+    ///
+    /// Each one goes after all indexes that contain it, and after its subject. If one of these is in use, it stays.
+    async fn remove(
+        &mut self,
+        collect: &dyn StorageCollect,
+        run: Run,
+        graph: &Graph,
+        lost: BTreeSet<Digest>,
+        followers: Vec<Follower>,
+    ) -> Result<(), StorageError> {
+        let targets = targets(self.inspect, self.repository).await?;
+        let follow: BTreeSet<&Tag> = followers.iter().map(|follower| &follower.tag).collect();
+        let tagged: BTreeSet<Digest> = targets
+            .iter()
+            .filter(|target| !follow.contains(&target.tag))
+            .map(|target| target.digest)
+            .collect();
+        let mut waiting = going(graph, lost, tagged, &followers);
+        let mut gone = BTreeSet::new();
+        loop {
+            let is_ready = |(digest, reasons): &(&Digest, &Reasons)| {
+                let mut subjects = followers.iter().filter(|follower| follower.target == **digest);
+                reasons.are_gone(&gone) && subjects.all(|follower| gone.contains(&follower.subject))
+            };
+            let ready: Vec<Digest> = waiting
+                .iter()
+                .filter(is_ready)
+                .map(|(digest, _)| *digest)
+                .collect();
+            if ready.is_empty() {
+                break;
+            }
+            for digest in &ready {
+                waiting.remove(digest);
+            }
+            let removed = self.reclaim(collect, &run, graph, &ready).await?;
+            for Follower { tag, target, .. } in followers
+                .iter()
+                .filter(|follower| removed.contains(&follower.subject))
+            {
+                self.drop_tag(graph, tag, target).await;
+            }
+            gone.extend(removed);
+        }
+        self.report.left += waiting.len() as u64;
+        let previous = run.previous.unwrap_or_default().manifests;
+        let left = previous
+            .saturating_sub(run.deleted)
+            .saturating_sub(gone.len() as u64);
+        collect.end(run, Census::new(left)).await
+    }
+
+    /// Removes manifests, and returns those that are gone.
+    async fn reclaim(
+        &mut self,
+        collect: &dyn StorageCollect,
+        run: &Run,
+        graph: &Graph,
+        digests: &[Digest],
+    ) -> Result<Vec<Digest>, StorageError> {
+        let repository = self.repository;
+        let victims: Vec<Victim> = digests
+            .iter()
+            .map(|digest| Victim::Manifest(repository.clone(), *digest))
+            .collect();
+        if let Waiting::Until(_) = collect.condemn(run, &victims).await? {
+            // Such a storage removes them in a collection of its own, which may wait.
+            self.report.left += digests.len() as u64;
+            return Ok(Vec::new());
+        }
+        let mut gone = Vec::new();
+        for (digest, reclaimed) in digests.iter().zip(collect.reclaim(run, &victims).await?) {
+            match reclaimed {
+                Reclaimed::Removed { .. } => {
+                    self.report.manifests += 1;
+                    self.expire
+                        .manifest_removed(repository, digest, graph.size(digest));
+                    gone.push(*digest);
+                }
+                Reclaimed::Absent => gone.push(*digest),
+                Reclaimed::InUse | Reclaimed::Later(_) => self.report.left += 1,
+                Reclaimed::Failed(error) => {
+                    tracing::warn!(%repository, %digest, %error, "cannot remove a manifest without a tag");
+                    self.report.left += 1;
+                }
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// A tag that goes with a manifest: that of its referrers, or of a signature.
+struct Follower {
+    tag: Tag,
+    target: Digest,
+    subject: Digest,
+}
+
+impl Follower {
+    fn of(decision: &Decision) -> Option<Self> {
+        let Verdict::Follows(subject) = decision.verdict else {
+            return None;
+        };
+        Some(Self {
+            tag: decision.state.tag.clone(),
+            target: decision.state.digest,
+            subject,
+        })
+    }
+}
+
+/// Returns the manifests that go when `lost` have no tag any more. `tagged` have a tag that is no follower.
+fn going(
+    graph: &Graph,
+    mut lost: BTreeSet<Digest>,
+    mut tagged: BTreeSet<Digest>,
+    followers: &[Follower],
+) -> BTreeMap<Digest, Reasons> {
+    // A manifest that goes takes the tags along that follow it, and their targets.
+    loop {
+        let going = graph.going(&lost, &tagged);
+        let before = lost.len();
+        let follow = followers
+            .iter()
+            .filter(|follower| going.contains_key(&follower.subject));
+        lost.extend(follow.map(|follower| follower.target));
+        if lost.len() == before {
+            break;
+        }
+    }
+    // All other followers keep their targets.
+    loop {
+        let going = graph.going(&lost, &tagged);
+        let before = tagged.len();
+        let stay = followers
+            .iter()
+            .filter(|follower| !going.contains_key(&follower.subject));
+        tagged.extend(stay.map(|follower| follower.target));
+        if tagged.len() == before {
+            return going;
+        }
+    }
+}

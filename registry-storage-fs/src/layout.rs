@@ -40,6 +40,11 @@ impl Layout {
         self.top.join("_staging")
     }
 
+    /// File with a note of maintenance.
+    pub(crate) fn note(&self, name: &str) -> PathBuf {
+        self.top.join("_notes").join(name)
+    }
+
     /// Directory of damaged content with digests of one algorithm.
     pub(crate) fn quarantines(&self, algorithm: Algorithm) -> PathBuf {
         self.top.join("_quarantine").join(algorithm.as_str())

@@ -78,6 +78,7 @@
 //! + _verify/state                                             progress of the verification; a hint
 //! + _trash/<name>/_deleted/<id>                               a deletion that can be undone
 //! + _history/<name>/_tags/<tag>                              moves and deletions of a tag
+//! + _notes/<name>                                             what recurring work keeps between two processes; a hint
 //! + _sessions/<id>                                            the repository of an open session; derived
 //! + _owner                                                    locked by the owner; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
@@ -147,6 +148,7 @@ mod meanwhile;
 mod moves;
 mod names;
 mod needs;
+mod notes;
 mod open_uploads;
 mod options;
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod notes;
 mod reconcile;
 pub mod retention;
 mod scan;
+mod space;
 mod trash;
 mod upkeep;
 mod uploads;
@@ -31,6 +32,7 @@ pub use self::{
     notes::{MemoryNotes, Notes},
     reconcile::reconcile_uploads,
     scan::ExpiredUploads,
+    space::SpaceWatch,
     trash::{ExpiredTrash, expire_trash},
     upkeep::{Upkeep, UploadExpiry},
     uploads::{expire_empty_uploads, expire_uploads},

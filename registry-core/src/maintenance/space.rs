@@ -1,0 +1,246 @@
+//! [`SpaceWatch`]: a warning before a storage refuses uploads for want of space.
+
+use super::clock::Clock;
+use crate::{
+    name::RepositoryName,
+    storage::{Page, Seen, Storage, StorageError},
+};
+use std::{convert::Infallible, time::Duration};
+
+/// Interval at which the free space is measured.
+const PERIOD: Duration = Duration::from_secs(60);
+/// Number of items that are listed at once.
+const PAGE: usize = 1000;
+
+/// Watches the free space of a storage, and warns once when it falls below twice the reserve that uploads leave free.
+///
+/// The warning has the numbers of bytes that an operator can free. The next one follows after the free space has
+/// exceeded that mark by an eighth.
+///
+/// ```
+/// use registry_core::maintenance::SpaceWatch;
+///
+/// let mut watch = SpaceWatch::of_reserve(1000);
+/// assert!(!watch.crosses(2000));
+/// assert!(watch.crosses(1999));
+/// // It stays low until there is clearly more.
+/// assert!(!watch.crosses(2100) && !watch.crosses(1999));
+/// assert!(!watch.crosses(2250) && watch.crosses(1999));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SpaceWatch {
+    reserve: u64,
+    is_low: bool,
+}
+
+impl SpaceWatch {
+    /// Watches a storage that refuses uploads below this number of free bytes.
+    #[must_use]
+    pub const fn of_reserve(reserve: u64) -> Self {
+        Self {
+            reserve,
+            is_low: false,
+        }
+    }
+
+    /// Takes a measurement. Returns true if the free space has fallen below the mark since the last time that there
+    /// was enough.
+    #[must_use]
+    pub const fn crosses(&mut self, free: u64) -> bool {
+        let mark = self.reserve.saturating_mul(2);
+        if free < mark {
+            let crosses = !self.is_low;
+            self.is_low = true;
+            crosses
+        } else {
+            if free >= mark.saturating_add(mark / 8) {
+                self.is_low = false;
+            }
+            false
+        }
+    }
+
+    /// Measures every minute, as long as it is polled, and logs the warning. Failures are logged.
+    pub async fn run(mut self, storage: &dyn Storage, clock: &dyn Clock) -> Infallible {
+        loop {
+            if let Err(error) = self.look(storage).await {
+                tracing::warn!(%error, "cannot measure the free space");
+            }
+            clock.sleep(PERIOD).await;
+        }
+    }
+
+    async fn look(&mut self, storage: &dyn Storage) -> Result<(), StorageError> {
+        let Some(health) = storage.health() else {
+            return Ok(());
+        };
+        let Some(space) = health.space().await? else {
+            return Ok(());
+        };
+        let (free, reserve) = (space.bytes_free, self.reserve);
+        if self.crosses(free) {
+            let Freeable {
+                sessions,
+                quarantine,
+                records,
+            } = freeable(storage).await?;
+            tracing::warn!(
+                free_bytes = free,
+                refused_below = reserve,
+                session_bytes = sessions,
+                quarantined_bytes = quarantine,
+                deletion_records = records,
+                "the storage is nearly full; delete what is not needed and collect garbage, before uploads are refused"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Content that an operator can free, besides tags and manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Freeable {
+    /// Bytes of open upload sessions.
+    sessions: u64,
+    /// Bytes in quarantine.
+    quarantine: u64,
+    /// Number of deletions that can be undone, which keep their content.
+    records: u64,
+}
+
+async fn freeable(storage: &dyn Storage) -> Result<Freeable, StorageError> {
+    Ok(Freeable {
+        sessions: sessions(storage).await?,
+        quarantine: quarantine(storage).await?,
+        records: records(storage).await?,
+    })
+}
+
+async fn sessions(storage: &dyn Storage) -> Result<u64, StorageError> {
+    let Some(inspect) = storage.inspect() else {
+        return Ok(0);
+    };
+    let mut bytes = 0;
+    let mut repository: Option<RepositoryName> = None;
+    loop {
+        let listed = inspect
+            .uploading(Page::first(PAGE).after(repository.as_ref()))
+            .await?;
+        for name in listed.items.iter().map(Seen::key) {
+            let mut last = None;
+            loop {
+                let page = inspect
+                    .uploads(name, Page::first(PAGE).after(last.as_ref()))
+                    .await?;
+                for session in &page.items {
+                    last = Some(match session {
+                        Seen::Whole(session) => {
+                            bytes += session.offset;
+                            session.id
+                        }
+                        Seen::Unreadable { key, .. } => *key,
+                    });
+                }
+                if !page.more {
+                    break;
+                }
+            }
+        }
+        repository = listed.items.last().map(|last| last.key().clone());
+        if !listed.more {
+            return Ok(bytes);
+        }
+    }
+}
+
+async fn quarantine(storage: &dyn Storage) -> Result<u64, StorageError> {
+    let Some(repair) = storage.repair() else {
+        return Ok(0);
+    };
+    let (mut bytes, mut last) = (0, None);
+    loop {
+        let listed = repair.quarantined(Page::first(PAGE).after(last.as_ref())).await?;
+        bytes += listed.items.iter().map(|item| item.size).sum::<u64>();
+        last = listed.items.into_iter().last().map(|item| item.id);
+        if !listed.more {
+            return Ok(bytes);
+        }
+    }
+}
+
+async fn records(storage: &dyn Storage) -> Result<u64, StorageError> {
+    let Some(trash) = storage.trash() else {
+        return Ok(0);
+    };
+    let mut count = 0;
+    let mut repository: Option<RepositoryName> = None;
+    loop {
+        let listed = trash
+            .with_deleted(Page::first(PAGE).after(repository.as_ref()))
+            .await?;
+        for name in listed.items.iter().map(Seen::key) {
+            let mut last = None;
+            loop {
+                let page = trash
+                    .deleted(name, Page::first(PAGE).after(last.as_ref()))
+                    .await?;
+                count += page.items.len() as u64;
+                last = page.items.last().map(|record| match record {
+                    Seen::Whole(record) => record.id,
+                    Seen::Unreadable { key, .. } => *key,
+                });
+                if !page.more {
+                    break;
+                }
+            }
+        }
+        repository = listed.items.last().map(|last| last.key().clone());
+        if !listed.more {
+            return Ok(count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Registry, digest::Algorithm, reference::Tag, service::ManifestPush, storage::MemoryStorage};
+
+    #[tokio::test]
+    async fn sessions_and_deletions_are_counted_over_all_repositories() {
+        let storage = MemoryStorage::new();
+        let registry = Registry::builder(storage.clone()).build();
+        for name in ["a", "b"] {
+            let repository = registry.repository(name).unwrap();
+            let session = repository.open_upload(Algorithm::Sha256).await.unwrap().id;
+            repository
+                .append(&session, None, String::from("four"))
+                .await
+                .unwrap();
+            let index =
+                r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+            let tag = Tag::parse("v1").unwrap();
+            repository
+                .put_manifest(ManifestPush::new(tag, index))
+                .await
+                .unwrap();
+            assert!(repository.delete_manifest("v1").await.unwrap());
+        }
+
+        let found = freeable(&storage).await.unwrap();
+
+        let expected = Freeable {
+            sessions: 8,
+            quarantine: 0,
+            records: 2,
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_reserve_beyond_every_disk_overflows_nothing() {
+        let mut watch = SpaceWatch::of_reserve(u64::MAX);
+        assert!(watch.crosses(u64::MAX - 1));
+        assert!(!watch.crosses(u64::MAX));
+    }
+}

@@ -94,6 +94,11 @@ impl Pattern {
         matches_sequence(&self.parts, names, |part, name| part.matches(name, user))
     }
 
+    /// Returns true if the components match for a user of a suitable name.
+    pub(crate) fn matches_for_some_user(&self, names: &[&str]) -> bool {
+        matches_sequence(&self.parts, names, |part, name| part.matches(name, Some(name)))
+    }
+
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }

@@ -194,6 +194,20 @@ impl Rule {
         self.origin.as_ref()
     }
 
+    /// Returns true if the rule can apply to a repository, for a user of a suitable name.
+    pub(crate) fn matches_for_some_user(&self, repository: &[&str]) -> bool {
+        let mut patterns = self.repositories.iter();
+        patterns.any(|pattern| pattern.matches_for_some_user(repository))
+    }
+
+    /// Returns true if the rule applies to a repository for every client.
+    pub(crate) fn matches_for_everyone(&self, repository: &[&str]) -> bool {
+        let has = |who| self.who.contains(&who);
+        let everyone = has(Who::Everyone) || has(Who::Authenticated) && has(Who::Anonymous);
+        let mut patterns = self.repositories.iter();
+        everyone && patterns.any(|pattern| pattern.matches_components(repository, None))
+    }
+
     /// Returns true if the rule decides. Answers and explanations both use this test. `repository` is the components of
     /// a name.
     pub(crate) fn applies(&self, caller: &Caller<'_>, action: Action, repository: &[&str]) -> bool {

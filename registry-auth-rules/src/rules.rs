@@ -151,6 +151,36 @@ impl Rules {
         }
     }
 
+    /// Returns true if the rules allow an action to at least one client, so that it has to be expected. Users and groups
+    /// that a rule names need not exist.
+    ///
+    /// ```
+    /// use registry_auth_rules::{Rule, Rules, Who};
+    /// use registry_core::{Action, RepositoryName};
+    ///
+    /// let rules = Rules::builder()
+    ///     .rule(Rule::deny([Action::Overwrite], [Who::Everyone], ["release/**"])?)
+    ///     .rule(Rule::allow(Rule::ALL, [Who::group("ops")], ["**"])?)
+    ///     .build();
+    /// let allows = |name| Ok::<_, Box<dyn std::error::Error>>(
+    ///     rules.allow_anyone(Action::Overwrite, &RepositoryName::parse(name)?),
+    /// );
+    /// assert!(allows("team/app")? && !allows("release/app")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn allow_anyone(&self, action: Action, repository: &RepositoryName) -> bool {
+        let components: Vec<&str> = repository.as_str().split('/').collect();
+        for rule in self.rules.iter().filter(|rule| rule.actions().contains(&action)) {
+            match rule.effect() {
+                Effect::Allow if rule.matches_for_some_user(&components) => return true,
+                Effect::Deny | Effect::Hide if rule.matches_for_everyone(&components) => return false,
+                Effect::Allow | Effect::Deny | Effect::Hide => {}
+            }
+        }
+        false
+    }
+
     fn have_namespaces(&self) -> bool {
         let patterns = self.rules.iter().flat_map(Rule::repositories);
         patterns.into_iter().any(Pattern::names_the_user)

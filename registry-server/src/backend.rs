@@ -5,7 +5,11 @@ use crate::{
     debug::Debug,
     tasks::Tasks,
 };
-use registry_core::{Storage, storage::MemoryStorage};
+use registry_core::{
+    Storage,
+    maintenance::{MemoryNotes, Notes},
+    storage::MemoryStorage,
+};
 use registry_storage_fs::{FsOptions, FsStorage, OpenError};
 use std::{any::Any, future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
@@ -43,6 +47,24 @@ impl Backend {
             Self::Directory(directory) => Some(directory),
             Self::Host(host) => host.directory.as_ref(),
             Self::Memory => None,
+        }
+    }
+
+    /// Returns the place for the notes of maintenance. Without a directory, they end with the process.
+    pub(crate) fn notes(&self) -> Arc<dyn Notes> {
+        match self.directory() {
+            Some(directory) => Arc::new(directory.clone()),
+            None => Arc::new(MemoryNotes::default()),
+        }
+    }
+
+    /// Returns the number of bytes that uploads leave free, if this storage refuses uploads below it.
+    pub(crate) fn reserve(&self, settings: &Settings) -> Option<u64> {
+        match (self, &settings.storage.kind) {
+            (Self::Directory(_), StorageKind::Directory { min_free, .. }) => {
+                Some(*min_free).filter(|reserve| *reserve > 0 && !settings.storage.read_only)
+            }
+            _ => None,
         }
     }
 

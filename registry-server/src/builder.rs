@@ -7,6 +7,8 @@ use crate::{
     config::{Config, Settings},
     control::{self, ControlSocket, Operators},
     debug::Debug,
+    maintenance::Maintenance,
+    retention::Immutable,
     server::Server,
     socket::Bound,
     tasks::Tasks,
@@ -80,6 +82,9 @@ pub enum StartError {
     /// The file of access rules cannot be used.
     #[error(transparent)]
     Rules(BoxError),
+    /// The file of rules of retention cannot be used.
+    #[error(transparent)]
+    Retention(BoxError),
     /// The storage cannot be opened.
     #[error(transparent)]
     Storage(BoxError),
@@ -221,9 +226,10 @@ impl ServerBuilder {
         settings.timeouts.drain = settings.timeouts.drain.min(LONGEST_DRAIN);
         let settings = &settings;
         let access = Access::open(settings, authenticator, authorizer)?;
+        let maintenance = Maintenance::open(settings).map_err(StartError::Retention)?;
         let opened = backend::open(settings, storage, stop).await;
-        let backend = match opened.map_err(|error| StartError::Storage(error.into()))? {
-            Ok(backend) => backend,
+        let (backend, maintenance) = match opened.map_err(|error| StartError::Storage(error.into()))? {
+            Ok(backend) => maintenance.of(backend, access.immutable(), settings),
             Err(stopped) => return Ok(Err(stopped)),
         };
         let listener = settings.http.socket.bind().await;
@@ -257,6 +263,7 @@ impl ServerBuilder {
         if let Some(debug) = &mut debug {
             debug.uploads(registry.upload_ledger().clone());
         }
+        maintenance.start(&registry, settings, &mut tasks);
         start_upkeep(&registry, settings, debug.as_mut(), &mut tasks);
         if let Some(socket) = socket {
             let operators = Operators::of(registry.clone(), access_log.clone());
@@ -366,6 +373,15 @@ impl Access {
             rules,
             authorizer,
         })
+    }
+
+    /// Returns the tags that nobody may overwrite.
+    fn immutable(&self) -> Immutable {
+        match (&self.authorizer, &self.rules) {
+            (Some(_), _) => Immutable::Unknown,
+            (None, Some(rules)) => Immutable::ByRules(rules.clone()),
+            (None, None) => Immutable::None,
+        }
     }
 
     /// Returns true if nothing restricts any client.

@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Try access rules
     #[command(subcommand)]
     Access(Access),
+    /// Apply rules of retention
+    #[command(subcommand)]
+    Retention(Retention),
     Htpasswd(htpasswd::Options),
     /// List repositories, or the tags of a repository: exit code 1 if something cannot be read
     Ls(List),
@@ -79,6 +82,48 @@ pub(crate) struct Explain {
 
     /// Repository
     pub(crate) repository: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Retention {
+    /// Print each tag with the rule that keeps or drops it, and change nothing. Works beside a running server
+    Explain {
+        #[command(flatten)]
+        place: RetentionPlace,
+
+        /// Only this repository
+        #[arg(value_name = "REPOSITORY")]
+        repository: Option<String>,
+
+        /// Print JSON, with one object per tag and line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drop the tags that the rules drop, and the manifests that lose their last tag. No server may use the directory
+    Run {
+        #[command(flatten)]
+        place: RetentionPlace,
+
+        /// Drop tags even if they are more than half of the tags of a rule
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Directory and rules of retention.
+#[derive(Debug, Args)]
+pub(crate) struct RetentionPlace {
+    /// Configuration file of the server
+    #[arg(long, value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Directory of images, in place of the configured one
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) root: Option<String>,
+
+    /// File of rules, in place of the configured one
+    #[arg(long, value_name = "RULES.yml")]
+    pub(crate) rules: Option<String>,
 }
 
 /// Action that access rules decide about.

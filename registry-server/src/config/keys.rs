@@ -262,6 +262,18 @@ pub(crate) const KEYS: &[Key] = &[
         "refuses all changes; any number of read-only servers can use a directory beside the one that writes it",
     ),
     honoured(
+        "storage.maintenance.retention.rules",
+        Form::Text,
+        "",
+        "extension: file of rules that say which tags are kept (`docs/retention.md`); reloaded when it changes. Without it, every tag is kept",
+    ),
+    honoured(
+        "storage.maintenance.retention.interval",
+        Form::Duration,
+        "24h",
+        "extension: time between two runs that apply the rules; a run is due at the start, too",
+    ),
+    honoured(
         "storage.maintenance.uploadpurging.enabled",
         Form::Switch,
         "true",

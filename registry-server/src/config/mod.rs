@@ -20,6 +20,7 @@ mod problem;
 mod protection;
 mod reader;
 mod remedies;
+mod retention;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use self::{
 
 pub(crate) use self::{
     remedies::remedies,
+    retention::retention_rules,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},
     units::{duration, size},
 };

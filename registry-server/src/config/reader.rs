@@ -367,6 +367,7 @@ pub(super) fn section_given(root: &Value, key: &Key) -> bool {
         "http.debug",
         "http.tls",
         "http.tls.letsencrypt",
+        "storage.maintenance.retention",
     ];
     sections
         .iter()

@@ -15,6 +15,7 @@ use crate::{
     health_checks::Check,
     layer_urls::{LayerUrls, Pattern},
     listen::Listen,
+    retention,
     socket::Socket,
     tls,
 };
@@ -105,6 +106,8 @@ pub(crate) struct Storage {
     pub(crate) trash: Duration,
     /// Schedule of the verification.
     pub(crate) verify: Option<VerifySchedule>,
+    /// Rules that say which tags are kept.
+    pub(crate) retention: retention::Settings,
     /// Health check of the storage, for the debug listener.
     pub(crate) check: Option<StorageCheck>,
 }
@@ -355,6 +358,10 @@ impl Storage {
             expiry: expiry(reader).filter(|_| !read_only),
             trash: reader.duration("storage.maintenance.trash.keep"),
             verify: verification(reader).filter(|_| !read_only && !memory),
+            retention: retention::Settings {
+                rules: reader.path("storage.maintenance.retention.rules"),
+                interval: reader.parsed("storage.maintenance.retention.interval", some_time),
+            },
             check: storage_check(reader),
         }
     }

@@ -49,6 +49,8 @@ fn uploads_leave_the_reserve_free() {
         &bench.path("data"),
         &["--min-free", "32m"],
     ));
+    // The disk is smaller than twice the reserve.
+    server.says("the storage is nearly full");
     let kept = noise(71, MIB);
     server.push_and_pull(&kept);
     let post = || http::request(server.registry, "POST", "/v2/a/b/blobs/uploads/", &[], b"");

@@ -45,6 +45,7 @@ mod program;
 mod proxies;
 mod pulls;
 mod remedies;
+mod retention;
 mod server;
 mod tls;
 mod verify;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         proxies::trials(),
         pulls::trials(),
         remedies::trials(),
+        retention::trials(),
         low_water::trials(),
         operations::trials(),
         operators::trials(),

@@ -44,7 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Server with a debug listener.
 pub(crate) struct Observed {
-    _process: Process,
+    process: Process,
     pub(crate) registry: SocketAddr,
     debug: SocketAddr,
 }
@@ -67,8 +67,14 @@ impl Observed {
         Self {
             debug: address("debug server listening on ", "health at "),
             registry: address("listens on http://", "push one:"),
-            _process: process,
+            process,
         }
+    }
+
+    /// Waits until its output contains a text.
+    #[track_caller]
+    pub(crate) fn says(&self, what: &str) {
+        self.process.wait_for_output(what).unwrap();
     }
 
     #[track_caller]

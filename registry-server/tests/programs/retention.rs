@@ -1,0 +1,141 @@
+//! Rules of retention: the commands of the guide, `docs/retention.md`.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use libtest_mimic::Trial;
+
+use crate::{
+    image::OCI_INDEX,
+    program::{Workbench, argument},
+    server::{Server, end_of, program},
+};
+
+const GUIDE: &str = include_str!("../../../docs/retention.md");
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials!([];
+        the_commands_of_the_guide_keep_the_last_tags,
+        rules_that_cannot_be_used_prevent_the_start,
+    )
+}
+
+/// Returns a block of the guide, without its indentation.
+fn block(name: &str) -> String {
+    let (_, rest) = GUIDE
+        .split_once(&format!(" {name}\n"))
+        .expect("the guide has this block");
+    let (block, _) = rest.split_once("```").expect("the block ends");
+    let indent = block.len() - block.trim_start().len();
+    let lines = block.lines().map(|line| line.get(indent..).unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a command of the guide, with other paths. Returns its output, and whether it succeeded.
+fn follows(name: &str, root: &Path, rules: &Path) -> (bool, String) {
+    let line = block(name);
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("registry"));
+    let mut command = program(env!("CARGO_BIN_EXE_registry"));
+    for word in words {
+        command.arg(match word {
+            "data" => argument(root),
+            "retention.yml" => argument(rules),
+            word => word,
+        });
+    }
+    let (status, output) = end_of(command);
+    (status.success(), output)
+}
+
+fn index(note: &str) -> String {
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[],"annotations":{{"note":"{note}"}}}}"#
+    )
+}
+
+/// Makes a tag older.
+fn age(root: &Path, tag: &str, days: u32) {
+    let link = format!("docker/registry/v2/repositories/team/app/_manifests/tags/{tag}/current/link");
+    let link = File::options()
+        .write(true)
+        .open(root.join(link))
+        .expect("the tag exists");
+    link.set_modified(SystemTime::now() - days * DAY)
+        .expect("the time can be set");
+}
+
+fn the_commands_of_the_guide_keep_the_last_tags() {
+    let bench = Workbench::new();
+    let (root, rules) = (bench.path("data"), bench.path("retention.yml"));
+    fs::write(&rules, block("retention.yml")).unwrap();
+    let server = Server::ours(&root);
+    let mut tags: Vec<(String, u32)> = (1..=12)
+        .map(|number| (format!("v{number:02}"), 121 - number))
+        .collect();
+    tags.extend([
+        ("latest".to_owned(), 500),
+        ("pr-7".to_owned(), 20),
+        ("pr-8".to_owned(), 1),
+    ]);
+    for (tag, days) in &tags {
+        server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
+        age(&root, tag, *days);
+    }
+    // As if they had been pushed to a server that kept no history.
+    fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
+
+    // Beside the running server.
+    let (explained, output) = follows("explain", &root, &rules);
+    assert!(explained, "{output}");
+    for line in [
+        "keep  team/app:latest  always kept (rule 1, ",
+        "drop  team/app:pr-7  number 2 of the newest, 20d old (rule 3, ",
+        "keep  team/app:pr-8  1d old (rule 3, ",
+        "drop  team/app:v01  number 12 of the newest, 120d old (rule 2, ",
+        "keep  team/app:v03  number 10 of the newest (rule 2, ",
+        "12 tags are kept, 3 are dropped",
+    ] {
+        assert!(output.contains(line), "{line}\n{output}");
+    }
+    let (ran, output) = follows("run", &root, &rules);
+    assert!(!ran && output.contains("in use"), "{output}");
+    server.get("/v2/team/app/manifests/v01");
+
+    server.stop();
+    let (ran, output) = follows("run", &root, &rules);
+    assert!(ran && output.contains("3 tags"), "{output}");
+
+    let server = Server::ours(&root);
+    for (tag, status) in [
+        ("v01", 404),
+        ("v02", 404),
+        ("pr-7", 404),
+        ("v03", 200),
+        ("latest", 200),
+    ] {
+        let response = server.request("GET", &format!("/v2/team/app/manifests/{tag}"), &[], b"");
+        assert_eq!(response.status, status, "{tag}");
+    }
+}
+
+fn rules_that_cannot_be_used_prevent_the_start() {
+    let bench = Workbench::new();
+    let rules = bench.path("retention.yml");
+    fs::write(&rules, "rules:\n- repository: team/**\n  keep: {newest: none}\n").unwrap();
+    let mut command = Server::ours_command(&bench.path("data"));
+    command.env("REGISTRY_STORAGE_MAINTENANCE_RETENTION_RULES", &rules);
+
+    let (status, output) = end_of(command);
+
+    let expected = format!(
+        "{}:3: rules[0].keep.newest: `none`: must be a number",
+        rules.display()
+    );
+    assert!(!status.success() && output.contains(&expected), "{output}");
+}

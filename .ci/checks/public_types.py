@@ -25,7 +25,8 @@ ALLOWED = {
     "registry-core": {"bytes", "futures_core", "http", "http_body", "tower_service"},
     "registry-axum": {"axum", "http", "registry_core"},
     "registry-listener": {"bytes", "http", "http_body", "registry_core", "registry_tls", "tokio", "tower_service"},
-    "registry-storage-fs": {"registry_core"},
+    # `bytes` by the contracts that it implements.
+    "registry-storage-fs": {"bytes", "registry_core"},
     "registry-auth-htpasswd": {"registry_core"},
     "registry-auth-rules": {"registry_core"},
     # `pin_project_lite` writes a bound of its own, which nobody can name.

@@ -69,8 +69,8 @@ impl Store {
 
     /// Returns a manifest to a client, which may be a pusher who does not push then what is below it.
     ///
-    /// What is known to be below is touched, too. It needs no locks of its own: nothing that a manifest refers to is
-    /// removed before that.
+    /// Touches everything that is known to be below it, too. That needs no locks of its own: nothing that a manifest
+    /// refers to is removed before the manifest.
     fn promised_manifest(
         &self,
         repository: &RepositoryName,

@@ -35,7 +35,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Those of [`maintenance::verify`](fn@crate::maintenance::verify).
+    /// The same as for [`maintenance::verify`](fn@crate::maintenance::verify).
     pub async fn verify(
         &self,
         options: VerifyOptions<'_>,

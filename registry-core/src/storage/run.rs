@@ -17,8 +17,8 @@ use std::{any::Any, fmt, time::Duration};
 pub struct Terms {
     /// Time without a touch after which an item is idle. Zero: it was not touched since the run began.
     ///
-    /// What a storage remembers of touches may end with its handles. After an opening, everything then counts as
-    /// touched at the opening, except for a grace period of zero.
+    /// A storage may forget all touches with its last handle. After an opening, everything then counts as touched at
+    /// the opening, except for a grace period of zero.
     pub grace: Duration,
     /// True if an item is also idle when a deletion or the move of a tag released it after its last touch. Content
     /// that a deleted manifest named is released, too.

@@ -490,6 +490,8 @@ pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsStri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory as _;
+    use std::collections::BTreeSet;
 
     fn parse(arguments_given: &[&str]) -> Result<Cli, clap::Error> {
         let given = std::iter::once("registry").chain(arguments_given.iter().copied());
@@ -524,6 +526,27 @@ mod tests {
                 Command::GarbageCollect(_)
             ));
         }
+    }
+
+    #[test]
+    fn the_entrypoint_of_the_image_has_every_command() {
+        // Programs of the base image, which `docker run IMAGE ls` has always run.
+        const PROGRAMS: [&str; 3] = ["du", "ls", "rm"];
+        let script = include_str!("../../../image/entrypoint.sh");
+        let cases = script
+            .lines()
+            .filter_map(|line| line.trim().strip_suffix(") set -- registry \"$@\" ;;"));
+        let listed: BTreeSet<&str> = cases.flat_map(|case| case.split(" | ")).collect();
+
+        let command = Cli::command();
+        let mut expected: BTreeSet<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .filter(|name| !PROGRAMS.contains(name))
+            .collect();
+        expected.extend(["help", "-*"]);
+
+        assert_eq!(listed, expected);
     }
 
     #[test]

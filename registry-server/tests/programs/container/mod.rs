@@ -19,6 +19,7 @@ use crate::{
     program::{Workbench, argument, output_of},
 };
 
+mod collection;
 mod compose;
 mod running;
 
@@ -35,7 +36,7 @@ const PROGRAMS: [&str; 8] = [
 
 pub(crate) fn trials() -> Vec<Trial> {
     where_engines_start(
-        [running::trials(), compose::trials()]
+        [running::trials(), collection::trials(), compose::trials()]
             .into_iter()
             .flatten()
             .collect(),

@@ -247,15 +247,14 @@ impl ServerBuilder {
         let url = listener.url(settings.http.scheme());
         tracing::info!("listening on {url}");
 
-        let (access_log, writer) = match access_log.filter(|_| settings.log.access) {
-            Some(out) => AccessLog::start(out)
-                .map(|(log, writer)| (Some(log), Some(writer)))
-                .map_err(StartError::AccessLog)?,
-            None => (None, None),
-        };
-        let directory = backend.directory().filter(|_| commands);
-        let socket =
-            directory.and_then(|directory| listen_for_commands(directory, runtime_directory.as_deref()));
+        let access_log = access_log.filter(|_| settings.log.access);
+        let access_log = access_log.map(AccessLog::start).transpose();
+        let (access_log, writer) = access_log.map_err(StartError::AccessLog)?.unzip();
+        let directory = backend.directory().cloned();
+        let socket = directory
+            .as_ref()
+            .filter(|_| commands)
+            .and_then(|directory| listen_for_commands(directory, runtime_directory.as_deref()));
         let storage = backend.into_storage(settings, debug.as_mut(), &mut tasks);
         let builder = wiring::configured(Registry::builder(storage), settings);
         let builder = hooks.into_iter().fold(builder, Builder::hooks);
@@ -285,6 +284,7 @@ impl ServerBuilder {
             operators,
             registry,
             mount,
+            directory,
             drain: settings.timeouts.drain,
             tasks,
             serving,

@@ -7,6 +7,7 @@ use crate::{
 use registry_axum::Mount;
 use registry_core::Registry;
 use registry_listener::Ended;
+use registry_storage_fs::FsStorage;
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     sync::oneshot,
@@ -17,6 +18,7 @@ use tokio::{
 /// Additional time after the drain for storing received data. With the default drain timeout it is less than the 10 s
 /// after which `docker stop` kills the process.
 const TIDYING: Duration = Duration::from_secs(1);
+const WAITING: &str = "waiting for running operations of the storage";
 
 /// Server that accepts connections, with its background work. [`ServerBuilder::start`](crate::ServerBuilder::start)
 /// makes one.
@@ -30,6 +32,8 @@ pub struct Server {
     pub(crate) operators: Option<SocketAddr>,
     pub(crate) registry: Registry,
     pub(crate) mount: Mount,
+    /// The storage, if it is a directory.
+    pub(crate) directory: Option<FsStorage>,
     pub(crate) drain: Duration,
     pub(crate) tasks: Tasks,
     /// The listener for clients.
@@ -113,7 +117,7 @@ impl Server {
     }
 
     /// Stops: accepts no more connections, and waits for running requests, as long as `http.draintimeout` allows.
-    /// Afterwards the ports and the directory are free.
+    /// Afterwards the ports and the directory are free, unless the host keeps a clone of the registry or of the storage.
     pub async fn shutdown(mut self) -> Stopped {
         let deadline = Instant::now() + self.drain + TIDYING;
         tracing::info!(
@@ -137,6 +141,13 @@ impl Server {
         // A host may start the next server at once, on the same ports and directory.
         if timeout_at(deadline, self.tasks.end()).await.is_err() {
             tracing::warn!("background work did not end in time");
+        }
+        drop((self.registry, self.mount));
+        tracing::debug!("{WAITING}");
+        if let Some(directory) = self.directory
+            && timeout_at(deadline, directory.close()).await.is_err()
+        {
+            tracing::warn!("operations of the storage did not end in time: its directory is still in use");
         }
         Stopped {
             aborted,
@@ -164,5 +175,119 @@ impl Stopped {
         if let Some(writer) = self.access_log {
             writer.finish();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WAITING;
+    use crate::{Config, ServerBuilder, Sources};
+    use registry_storage_fs::FsStorage;
+    use std::{
+        fmt,
+        future::{Future, poll_fn},
+        pin::pin,
+        sync::{
+            Mutex,
+            mpsc::{self, Receiver, Sender},
+        },
+        task::Poll,
+        thread::{self, ThreadId},
+    };
+    use tracing::{
+        Event, Instrument as _,
+        field::{Field, Visit},
+        span,
+    };
+    use tracing_subscriber::{
+        layer::{Context, Layer, SubscriberExt as _},
+        registry::LookupSpan,
+    };
+
+    const SPAN: &str = "operation of the test";
+
+    /// Stops the work of [`SPAN`] on another thread than the test's until the server waits for the storage.
+    struct Stopping {
+        test: ThreadId,
+        begun: Sender<()>,
+        waiting: (Sender<()>, Mutex<Receiver<()>>),
+    }
+
+    impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Stopping {
+        fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
+            let is_ours = context
+                .span_scope(id)
+                .is_some_and(|mut spans| spans.any(|span| span.name() == SPAN));
+            if is_ours && thread::current().id() != self.test {
+                self.begun.send(()).unwrap();
+                self.waiting.1.lock().unwrap().recv().unwrap();
+            }
+        }
+
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut text = Text::default();
+            event.record(&mut text);
+            if text.0 == WAITING {
+                self.waiting.0.send(()).unwrap();
+            }
+        }
+    }
+
+    #[derive(Default)]
+    struct Text(String);
+
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            if field.name() == "message" {
+                self.0 = format!("{value:?}");
+            }
+        }
+    }
+
+    async fn is_pending(future: impl Future) -> bool {
+        let mut future = pin!(future);
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_free_after_a_shutdown_that_left_an_operation_running() {
+        let root = tempfile::tempdir().unwrap();
+        let (begun, is_begun) = mpsc::channel();
+        let (waits, waiting) = mpsc::channel();
+        let stopping = Stopping {
+            test: thread::current().id(),
+            begun,
+            waiting: (waits.clone(), Mutex::new(waiting)),
+        };
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(stopping));
+        // With a single subscriber, `tracing` decides what is logged by the thread that reaches it first, which may be
+        // another test's. With two it asks both.
+        let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+        let sources = Sources::new()
+            .set(
+                "storage.filesystem.rootdirectory",
+                "test",
+                root.path().display().to_string(),
+            )
+            .set("http.addr", "test", "127.0.0.1:0");
+        let config = Config::load(sources).unwrap();
+        let server = ServerBuilder::from_config(config).start().await.unwrap();
+        {
+            let registry = server.registry().clone();
+            let reading = async move {
+                let repository = registry.repository("team/app").unwrap();
+                _ = repository.manifest("v1").await;
+            };
+            // Nobody waits for the rest of it.
+            assert!(is_pending(reading.instrument(tracing::error_span!(SPAN))).await);
+        }
+        is_begun.recv().unwrap();
+
+        server.shutdown().await;
+        let again = FsStorage::open(root.path());
+
+        // If the server did not wait, the operation still runs.
+        _ = waits.send(());
+        again.unwrap();
     }
 }

@@ -142,9 +142,14 @@ mod tests {
         support::{manifest, name, put, writer},
     };
     use registry_core::storage::Deletion;
-    use std::sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
+    use std::{
+        future::{Future as _, poll_fn},
+        pin::pin,
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        task::Poll,
     };
     use tempfile::TempDir;
     use tokio::{runtime::Builder, sync::oneshot};
@@ -217,11 +222,10 @@ mod tests {
 
         deleting.abort();
         assert!(deleting.await.is_err());
-        drop(storage);
+        let mut closing = pin!(storage.close());
+        assert!(poll_fn(|context| Poll::Ready(closing.as_mut().poll(context).is_pending())).await);
         go_on.send(()).unwrap();
-        while FsStorage::open(root.path()).is_err() {
-            tokio::task::yield_now().await;
-        }
+        assert!(closing.await);
 
         assert_eq!(seams::watch(root.path()).files, 0, "no tag was read");
     }

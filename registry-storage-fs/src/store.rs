@@ -39,7 +39,7 @@ use std::{
     thread,
 };
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{Semaphore, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -112,8 +112,45 @@ impl FsStorage {
                 receiving: Arc::default(),
                 pauses: Pauses::default(),
                 owner,
+                alive: watch::Sender::default(),
             }),
         }
+    }
+
+    /// Drops this handle. If it was the last one, waits for the operations that still run, though nobody may wait for
+    /// their outcome, until the directory is free to be opened again, and returns true.
+    ///
+    /// Returns false at once if there are other handles, so that the directory remains in use.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_storage_fs::FsStorage;
+    ///
+    /// let storage = FsStorage::open(root)?;
+    /// assert!(storage.close().await);
+    /// let again = FsStorage::open(root)?;
+    /// # drop(again);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(example())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn close(self) -> bool {
+        let Self {
+            store,
+            _handle: handle,
+        } = self;
+        let mut alive = store.alive.subscribe();
+        let closed = Arc::clone(&store.closed);
+        drop((handle, store));
+        let was_last = closed.load(Ordering::Relaxed);
+        if was_last {
+            // No value is ever sent, so this waits for the sender's end.
+            _ = alive.changed().await;
+        }
+        was_last
     }
 
     /// Returns the path beside the storage for a Unix socket on which this process takes commands: a file in a directory
@@ -279,6 +316,8 @@ pub(crate) struct Store {
     closed: Arc<AtomicBool>,
     /// `None` if the storage was opened read-only.
     owner: Option<Owner>,
+    /// Dropped after the locks of the owner are released, since it is the last field.
+    alive: watch::Sender<()>,
 }
 
 impl Store {
@@ -311,5 +350,44 @@ impl Store {
             return Err(StorageError::internal("the storage was closed"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, pin::pin, sync::mpsc, task::Poll};
+    use tempfile::TempDir;
+
+    #[tokio::test]
+    async fn a_closed_directory_is_free_once_its_last_operation_has_ended() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (end, ended) = mpsc::channel::<()>();
+        // Nobody waits for this operation.
+        drop(storage.blocking(move |_| {
+            ended.recv().unwrap();
+            Ok(())
+        }));
+
+        let mut closing = pin!(storage.close());
+        let polled = poll_fn(|context| Poll::Ready(closing.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+        end.send(()).unwrap();
+
+        assert!(closing.await);
+        FsStorage::open(root.path()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_directory_with_another_handle_stays_in_use() {
+        let root = TempDir::new().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let other = storage.clone();
+
+        assert!(!storage.close().await);
+
+        assert!(FsStorage::open(root.path()).is_err());
+        assert!(other.close().await);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Ls(List),
     /// Print the space that repositories take: exit code 1 if something cannot be read
     Du(Usage),
-    /// Remove a tag, a manifest, or all manifests of a repository
+    /// Remove a tag, a manifest, all manifests of a repository, or damaged content in quarantine
     Rm(Remove),
     /// List where tags pointed, since when, and who moved them
     History(History),
@@ -332,12 +332,16 @@ pub(crate) struct Usage {
 #[command(after_help = OPERATORS)]
 pub(crate) struct Remove {
     /// Tag or manifest to remove: REPOSITORY:TAG removes the tag only, REPOSITORY@DIGEST the manifest with its tags
-    #[arg(required_unless_present = "repository", conflicts_with = "repository")]
+    #[arg(required_unless_present_any = ["repository", "quarantined"], conflicts_with_all = ["repository", "quarantined"])]
     pub(crate) image: Option<String>,
 
     /// Remove all tags and manifests of this repository
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quarantined")]
     pub(crate) repository: Option<String>,
+
+    /// Remove damaged content from quarantine, for good: all of it, or that of one digest
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, conflicts_with = "now")]
+    pub(crate) quarantined: Option<Option<String>>,
 
     /// Remove without showing the consequences and asking
     #[arg(short, long)]

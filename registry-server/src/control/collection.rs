@@ -221,16 +221,12 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{
-        hold::Hold,
-        line::{Line, WAITING},
-        operation,
-    };
+    use crate::control::{hold::Hold, operation::collected};
     use registry_core::{
         Registry,
         storage::{MemoryStorage, StorageError, Terms},
     };
-    use tokio::{join, sync::mpsc::channel, time::sleep};
+    use tokio::time::sleep;
 
     const ALL: Collect = Collect {
         dry_run: false,
@@ -251,22 +247,6 @@ mod tests {
         operator.on_server(None, Holding::default())
     }
 
-    async fn run<O: Operation>(operator: &Operator, operation: O) -> Result<Vec<O::Item>, String> {
-        let (lines, mut waiting) = channel(WAITING);
-        let received = async {
-            let mut items = Vec::new();
-            while let Some(line) = waiting.recv().await {
-                match line {
-                    Line::Item(item) => items.push(item),
-                    Line::Failed(error) => return Err(error),
-                    Line::Done => break,
-                }
-            }
-            Ok(items)
-        };
-        join!(operation::run(operation, operator.clone(), lines), received).1
-    }
-
     fn summary(items: &[CollectItem]) -> &Summary {
         match items.last() {
             Some(CollectItem::Report(summary)) => summary,
@@ -278,9 +258,11 @@ mod tests {
     async fn a_run_tells_its_items_and_its_result() {
         let operator = alone(&MemoryStorage::new()).await;
 
-        let preview = run(&operator, Collect { dry_run: true, ..ALL }).await.unwrap();
-        let items = run(&operator, ALL).await.unwrap();
-        let again = run(&operator, ALL).await.unwrap();
+        let preview = collected(Collect { dry_run: true, ..ALL }, &operator)
+            .await
+            .unwrap();
+        let items = collected(ALL, &operator).await.unwrap();
+        let again = collected(ALL, &operator).await.unwrap();
 
         let data = |items: &[CollectItem]| {
             let mut data = items.iter().filter_map(|item| match item {
@@ -302,7 +284,7 @@ mod tests {
     async fn beside_a_server_content_that_was_just_pushed_is_due_later() {
         let operator = on_server(alone(&MemoryStorage::new()).await);
 
-        let items = run(&operator, ALL).await.unwrap();
+        let items = collected(ALL, &operator).await.unwrap();
 
         let summary = summary(&items);
         assert_eq!((summary.bytes, summary.data), (0, 0));
@@ -321,20 +303,20 @@ mod tests {
             collect.begin(Terms::new()).await.map(drop)
         };
 
-        let held = run(&operator, Hold { seconds: 3600 }).await.unwrap();
+        let held = collected(Hold { seconds: 3600 }, &operator).await.unwrap();
 
         assert!(held.first().is_some_and(|item| item.until.is_some()), "{held:?}");
-        let refused = run(&operator, ALL).await.unwrap_err();
+        let refused = collected(ALL, &operator).await.unwrap_err();
         assert!(refused.contains("--hold 0"), "{refused}");
         assert!(matches!(begin().await, Err(StorageError::Busy { .. })));
         sleep(Duration::from_secs(3601)).await;
         begin().await.unwrap();
-        run(&operator, ALL).await.unwrap();
+        collected(ALL, &operator).await.unwrap();
 
         // A second one takes the place of the first, and 0 ends it.
-        run(&operator, Hold { seconds: 3600 }).await.unwrap();
-        run(&operator, Hold { seconds: 7200 }).await.unwrap();
-        run(&operator, Hold { seconds: 0 }).await.unwrap();
+        collected(Hold { seconds: 3600 }, &operator).await.unwrap();
+        collected(Hold { seconds: 7200 }, &operator).await.unwrap();
+        collected(Hold { seconds: 0 }, &operator).await.unwrap();
         begin().await.unwrap();
     }
 }

@@ -18,6 +18,7 @@ mod line;
 mod listings;
 mod operation;
 mod place;
+mod quarantine;
 mod removal;
 mod serve;
 mod socket;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
     operation::{BoxError, Operation},
     place::Place,
+    quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
     serve::{Operators, serve},
     socket::ControlSocket,

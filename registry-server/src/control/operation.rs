@@ -3,7 +3,9 @@
 use super::{holding::Holding, line::Line};
 use crate::access_log::AccessLog;
 use axum::http::{Method, StatusCode};
-use registry_core::{Error as RegistryError, Identity, Registry, service::RegistryView};
+use registry_core::{
+    Error as RegistryError, Identity, Registry, service::RegistryView, storage::QuarantineId,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{error::Error, future::Future};
 use tokio::sync::mpsc::Sender;
@@ -85,6 +87,14 @@ impl Operator {
             }
         }
     }
+
+    /// Logs the removal of an item from the quarantine. No request of a client does the same.
+    pub(super) fn log_quarantine(&self, id: &QuarantineId) {
+        tracing::info!(
+            user = %self.identity.subject, digest = %id.digest, number = id.number,
+            "damaged content was removed from quarantine"
+        );
+    }
 }
 
 /// Receiver of the items of an operation.
@@ -112,4 +122,25 @@ pub(super) async fn run<O: Operation>(operation: O, operator: Operator, lines: S
     };
     // Nobody may listen any more.
     _ = lines.send(last).await;
+}
+
+/// Runs an operation, and returns its items.
+#[cfg(test)]
+pub(super) async fn collected<O: Operation>(
+    operation: O,
+    operator: &Operator,
+) -> Result<Vec<O::Item>, String> {
+    let (lines, mut waiting) = tokio::sync::mpsc::channel(super::line::WAITING);
+    let received = async {
+        let mut items = Vec::new();
+        while let Some(line) = waiting.recv().await {
+            match line {
+                Line::Item(item) => items.push(item),
+                Line::Failed(error) => return Err(error),
+                Line::Done => break,
+            }
+        }
+        Ok(items)
+    };
+    tokio::join!(run(operation, operator.clone(), lines), received).1
 }

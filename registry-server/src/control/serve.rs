@@ -7,6 +7,7 @@ use super::{
     line::{Line, PATH, WAITING},
     listings::{ListRepositories, ListTags},
     operation::{self, Operation, Operator},
+    quarantine::{ListQuarantined, RemoveQuarantined},
     removal::{PreviewRemoval, Remove},
     socket::{ControlSocket, Peer, Peers},
     undo::{ListHistory, UndoDeletion},
@@ -119,6 +120,8 @@ fn router() -> Router<Operators> {
     let router = with::<ListTags>(router);
     let router = with::<PreviewRemoval>(router);
     let router = with::<Remove>(router);
+    let router = with::<ListQuarantined>(router);
+    let router = with::<RemoveQuarantined>(router);
     let router = with::<ListUploads>(router);
     let router = with::<EndUpload>(router);
     let router = with::<Measure>(router);

@@ -1,7 +1,9 @@
 //! Commands of operators: on the server that owns a storage, or on a directory that no server uses.
 
+mod agreement;
 mod collect;
 mod list;
+mod quarantine;
 mod remove;
 mod table;
 mod undo;

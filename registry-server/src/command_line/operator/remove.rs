@@ -1,14 +1,13 @@
 //! `registry rm`: shows what a removal concerns, asks, and removes it.
 
 use super::{
-    Session, print_json,
+    Session, agreement, print_json, quarantine,
     table::{Cell, Column, Table},
 };
 use crate::{
-    command_line::{cli, prompt},
+    command_line::cli,
     control::{BoxError, Effect, PreviewRemoval, RemovalItem, Remove, Target},
 };
-use std::io::{self, IsTerminal as _, Write as _};
 
 const COLUMNS: &[Column] = &[Column::Text("EFFECT"), Column::Text("IMAGE")];
 
@@ -17,11 +16,15 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
     let cli::Remove {
         image,
         repository,
+        quarantined,
         yes,
         now,
         json,
         storage,
     } = options;
+    if let Some(digest) = quarantined {
+        return quarantine::remove(digest, yes, json, storage);
+    }
     let target = match (image, repository) {
         (_, Some(repository)) => Target {
             repository,
@@ -43,9 +46,7 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
             output.print(&item)
         })?;
         output.end()?;
-        if !agreed(now)? {
-            return Err("nothing was removed; pass --yes to remove it".into());
-        }
+        agreement::require(now)?;
     }
     let mut output = Output::new(json, &target.repository, "removed");
     let removal = Remove {
@@ -66,22 +67,6 @@ fn target(image: &str) -> Result<Target, BoxError> {
         repository: repository.to_owned(),
         reference: Some(reference.to_owned()),
     })
-}
-
-/// Asks on a terminal. Without one, nobody agrees.
-fn agreed(permanently: bool) -> Result<bool, BoxError> {
-    if !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    let mut err = io::stderr().lock();
-    write!(
-        err,
-        "Remove this{}? [y/N] ",
-        if permanently { " for good" } else { "" }
-    )?;
-    err.flush()?;
-    let answer = prompt::line_of(&mut io::stdin().lock())?;
-    Ok(matches!(&*answer.to_ascii_lowercase(), b"y" | b"yes"))
 }
 
 /// Printed items.

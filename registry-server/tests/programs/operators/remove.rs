@@ -18,6 +18,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_manifest_goes_with_its_tags,
         a_whole_repository_is_removed,
         damaged_manifests_are_removed,
+        content_in_quarantine_is_shown_and_removed_beside_a_server_and_without_one,
         what_root_removes_stays_of_the_user_of_the_server,
     )
 }
@@ -142,6 +143,55 @@ fn damaged_manifests_are_removed() {
     server.request("DELETE", &target, &[], b"").expect_status(202);
 
     assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
+}
+
+fn content_in_quarantine_is_shown_and_removed_beside_a_server_and_without_one() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let images = [1, 2, 3].map(|seed| Pushed::to(&server, "team/app", "v1", seed));
+    for image in &images {
+        fs::write(desk.blob(&image.layer), "damaged").unwrap();
+    }
+    let kept = |digest: &str| {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        let quarantine = desk.root().join("docker/registry/v2/_quarantine");
+        quarantine.join(algorithm).join(hex).exists()
+    };
+    let [first, second, third] = images.each_ref().map(|image| &*image.layer);
+    let empty = desk.run(&["rm", "--quarantined"]);
+    assert!(empty.log.contains("the quarantine is empty"), "{}", empty.log);
+    // Its exit code is that something was wrong.
+    desk.attempt(&["verify", "--repair", "--force"]).unwrap_err();
+
+    let refused = desk.attempt(&["rm", "--quarantined"]).unwrap_err();
+
+    assert!(refused.contains("nothing was removed; pass --yes"), "{refused}");
+    for digest in [first, second, third] {
+        assert!(refused.contains(&format!("removes\t{digest}\t7\t")), "{refused}");
+        assert!(kept(digest), "{digest}");
+    }
+    let removed = desk.items(&["rm", "--yes", "--quarantined", first]);
+    let [item] = &removed[..] else {
+        panic!("{removed:?}");
+    };
+    assert_eq!((&item["digest"], &item["bytes"]), (&json!(first), &json!(7)));
+    assert!(
+        item["reason"]
+            .as_str()
+            .unwrap()
+            .contains("7 bytes with the digest"),
+        "{item}"
+    );
+    server.says("damaged content was removed from quarantine");
+    assert_eq!([first, second, third].map(kept), [false, true, true]);
+    let absent = desk
+        .attempt(&["rm", "--yes", "--quarantined", first])
+        .unwrap_err();
+    assert!(absent.contains("is not in quarantine"), "{absent}");
+
+    server.stop();
+    assert_eq!(desk.items(&["rm", "--quarantined", "--yes"]).len(), 2);
+    assert_eq!([second, third].map(kept), [false, false]);
 }
 
 fn what_root_removes_stays_of_the_user_of_the_server() {

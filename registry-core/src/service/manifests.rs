@@ -332,7 +332,7 @@ impl Repository {
         R: TryInto<Reference, Error: Into<Error>> + Send,
     {
         let reference = reference.try_into().map_err(Into::into)?;
-        self.delete_at(&reference, self.deletion()).await
+        self.delete_at(&reference, TagExpect::Any, self.deletion()).await
     }
 
     /// Deletes as [`delete_manifest`](Self::delete_manifest), but for good: a storage with a trash keeps no record, so
@@ -346,10 +346,29 @@ impl Repository {
         R: TryInto<Reference, Error: Into<Error>> + Send,
     {
         let reference = reference.try_into().map_err(Into::into)?;
-        self.delete_at(&reference, self.deletion().permanently()).await
+        let how = self.deletion().permanently();
+        self.delete_at(&reference, TagExpect::Any, how).await
     }
 
-    async fn delete_at(&self, reference: &Reference, how: Deletion) -> Result<bool, Error> {
+    /// Deletes a tag if it points at `expected`. Returns false if there was no such tag. The user in `how` is the one
+    /// that the repository is used for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precondition`] if the tag points at another manifest. [`Error`] if the tag may not be deleted, or the
+    /// storage fails.
+    pub async fn delete_tag_at(&self, tag: &Tag, expected: Digest, how: Deletion) -> Result<bool, Error> {
+        let how = how.by(self.user());
+        self.delete_at(&tag.into(), TagExpect::Is(expected), how).await
+    }
+
+    /// Deletes what a reference names; a tag if it points where `expect` says.
+    async fn delete_at(
+        &self,
+        reference: &Reference,
+        expect: TagExpect,
+        how: Deletion,
+    ) -> Result<bool, Error> {
         let access = match reference {
             Reference::Tag(tag) => Access::to_tag(&self.name, Action::Delete, tag),
             Reference::Digest(_) => Access::to(&self.name, Action::Delete),
@@ -372,7 +391,7 @@ impl Repository {
         }
         match reference {
             Reference::Tag(tag) => {
-                let Some(digest) = write.delete_tag(&self.name, tag, TagExpect::Any, how).await? else {
+                let Some(digest) = write.delete_tag(&self.name, tag, expect, how).await? else {
                     return Ok(false);
                 };
                 operation.end(|| EventKind::TagDeleted {

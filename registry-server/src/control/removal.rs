@@ -8,9 +8,9 @@ use super::{
     walk::{Cursor, Found, image, inspect, require},
 };
 use registry_core::{
-    Digest, Reference, RepositoryName, Tag,
+    Digest, Error as RegistryError, Reference, RepositoryName, Tag,
     service::Repository,
-    storage::{HeldManifest, Page, StorageInspect, TagTarget},
+    storage::{Deletion, HeldManifest, Page, StorageInspect, TagTarget},
 };
 use serde::{Deserialize, Serialize};
 
@@ -290,34 +290,32 @@ impl Operation for Remove {
         };
         match reference {
             Some(Reference::Tag(tag)) => {
-                let target = content.target(&tag).await?.flatten();
-                let now = target.as_ref().map(ToString::to_string);
-                if self.expected.is_some() && self.expected != now {
-                    return Err(
-                        format!("{name}:{tag} was moved or removed meanwhile; nothing was removed").into(),
-                    );
-                }
-                removal.remove(Reference::Tag(tag.clone())).await?;
+                let expected = self.expected.as_deref().map(Digest::parse).transpose()?;
+                let target = match expected {
+                    Some(expected) => Some(expected),
+                    None => content.target(&tag).await?.flatten(),
+                };
+                removal.remove(Reference::Tag(tag.clone()), expected).await?;
                 items
                     .send(RemovalItem::tag(Effect::Removed, &tag, target.as_ref()))
                     .await?;
             }
             Some(Reference::Digest(digest)) => {
-                removal.remove(Reference::Digest(digest)).await?;
+                removal.remove(Reference::Digest(digest), None).await?;
                 items
                     .send(RemovalItem::manifest(Effect::Removed, &digest))
                     .await?;
             }
             None => {
                 for digest in content.manifests().await? {
-                    removal.remove(Reference::Digest(digest)).await?;
+                    removal.remove(Reference::Digest(digest), None).await?;
                     items
                         .send(RemovalItem::manifest(Effect::Removed, &digest))
                         .await?;
                 }
                 // Tags without a manifest.
                 for (tag, digest) in content.tags().await? {
-                    removal.remove(Reference::Tag(tag.clone())).await?;
+                    removal.remove(Reference::Tag(tag.clone()), None).await?;
                     items
                         .send(RemovalItem::tag(Effect::Removed, &tag, digest.as_ref()))
                         .await?;
@@ -336,25 +334,90 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    async fn remove(&self, reference: Reference) -> Result<(), BoxError> {
-        let target = format!("/v2/{}/manifests/{reference}", self.repository.name());
-        let removed = match self.permanent {
-            true => {
-                self.repository
-                    .delete_manifest_permanently(reference.clone())
-                    .await
+    /// Removes a tag or a manifest; a tag with an expected target only if it points there.
+    async fn remove(&self, reference: Reference, expected: Option<Digest>) -> Result<(), BoxError> {
+        let repository = &self.repository;
+        let name = repository.name();
+        let removed = match (&reference, expected) {
+            (Reference::Tag(tag), Some(expected)) => {
+                let how = match self.permanent {
+                    true => Deletion::new().permanently(),
+                    false => Deletion::new(),
+                };
+                repository.delete_tag_at(tag, expected, how).await
             }
-            false => self.repository.delete_manifest(reference.clone()).await,
+            _ if self.permanent => repository.delete_manifest_permanently(reference.clone()).await,
+            _ => repository.delete_manifest(reference.clone()).await,
         };
+        let target = format!("/v2/{name}/manifests/{reference}");
         self.operator.log_deletion(&target, &removed);
         match removed {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!(
-                "{} has no {reference}; it may have been removed meanwhile",
-                self.repository.name()
-            )
-            .into()),
+            Ok(false) => Err(format!("{name} has no {reference}; it may have been removed meanwhile").into()),
+            Err(RegistryError::Precondition { .. }) => {
+                Err(format!("{name}:{reference} was moved meanwhile; nothing was removed").into())
+            }
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::operation::collected;
+    use async_trait::async_trait;
+    use registry_core::{
+        Registry,
+        hooks::{self, Context, HookError, Hooks},
+        service::ManifestPush,
+        storage::MemoryStorage,
+    };
+
+    /// Moves `team/app:v1` to another manifest before every deletion.
+    #[derive(Debug)]
+    struct Mover(MemoryStorage);
+
+    #[async_trait]
+    impl Hooks for Mover {
+        async fn before_delete(&self, _: &Context, _: &hooks::Target) -> Result<(), HookError> {
+            push(&Registry::builder(self.0.clone()).build(), "moved").await;
+            Ok(())
+        }
+    }
+
+    /// Pushes an index under `team/app:v1`, and returns its digest.
+    async fn push(registry: &Registry, note: &str) -> String {
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{{"note":"{note}"}}}}"#
+        );
+        let put = ManifestPush::new(Tag::parse("v1").unwrap(), index);
+        let pushed = registry.repository("team/app").unwrap().put_manifest(put).await;
+        pushed.unwrap().digest.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_tag_that_moves_after_the_operator_has_seen_its_target_stays() {
+        for permanent in [false, true] {
+            let storage = MemoryStorage::new();
+            let registry = Registry::builder(storage.clone()).hooks(Mover(storage)).build();
+            let seen = push(&registry, "seen").await;
+            let operator = Operator::new(registry.clone(), 0);
+            let target = Target {
+                repository: "team/app".into(),
+                reference: Some("v1".into()),
+            };
+
+            let removal = Remove {
+                target,
+                permanent,
+                expected: Some(seen),
+            };
+            let refused = collected(removal, &operator).await.unwrap_err();
+
+            assert!(refused.contains("team/app:v1 was moved meanwhile"), "{refused}");
+            let repository = registry.repository("team/app").unwrap();
+            assert!(repository.manifest("v1").await.unwrap().is_some());
         }
     }
 }

@@ -227,9 +227,10 @@ impl ServerBuilder {
         let settings = &settings;
         let access = Access::open(settings, authenticator, authorizer)?;
         let maintenance = Maintenance::open(settings).map_err(StartError::Retention)?;
+        let immutable = access.immutable();
         let opened = backend::open(settings, storage, stop).await;
         let (backend, maintenance) = match opened.map_err(|error| StartError::Storage(error.into()))? {
-            Ok(backend) => maintenance.of(backend, access.immutable(), settings),
+            Ok(backend) => maintenance.of(backend, immutable.clone(), settings),
             Err(stopped) => return Ok(Err(stopped)),
         };
         let listener = settings.http.socket.bind().await;
@@ -264,10 +265,8 @@ impl ServerBuilder {
         }
         maintenance.start(&registry, settings, &mut tasks);
         start_upkeep(&registry, settings, debug.as_mut(), &mut tasks);
-        if let Some(socket) = socket {
-            let operators = Operators::of(registry.clone(), access_log.clone());
-            tasks.serve("control socket", |stop| control::serve(socket, operators, stop));
-        }
+        let operators = Operators::of(registry.clone(), access_log.clone()).with_immutable(immutable);
+        take_commands(socket, operators, &mut tasks);
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
         let app = wiring::routes(&mount, settings, routes, debug, access_log.clone(), &mut tasks);
@@ -428,6 +427,13 @@ fn notices(rules: &Rules, users: &Users) -> Vec<String> {
         Users::File(users) => access::notices(rules, Some(users)),
         // Only the host knows who can log in.
         Users::Host(_) => access::warnings(rules),
+    }
+}
+
+/// Takes commands of operators on a socket, if there is one.
+fn take_commands(socket: Option<ControlSocket>, operators: Operators, tasks: &mut Tasks) {
+    if let Some(socket) = socket {
+        tasks.serve("control socket", |stop| control::serve(socket, operators, stop));
     }
 }
 

@@ -47,6 +47,7 @@ mod clock;
 pub mod command_line;
 mod config;
 mod control;
+mod counted;
 mod debug;
 mod denied;
 mod headers;

@@ -1,6 +1,6 @@
 //! Rules of retention: `storage.maintenance.retention`.
 
-use crate::{clock::ServerClock, config::retention_rules, denied, tasks::Tasks};
+use crate::{access, clock::ServerClock, config::retention_rules, denied, tasks::Tasks};
 use registry_auth_rules::RulesFile;
 use registry_core::{
     Action, Registry, RepositoryName, Tag,
@@ -100,12 +100,20 @@ impl RetentionFile {
 
 /// Reads the rules. A message names the file, and the line and key of a mistake.
 fn load(path: &Path, reading: Reading) -> Result<Rules, String> {
+    retention_rules(&text(path, reading)?, path).map_err(|problem| problem.to_string())
+}
+
+fn text(path: &Path, reading: Reading) -> Result<String, String> {
     let contents = reading.map_err(|error| format!("cannot read {}: {}", path.display(), error.source))?;
-    let text = utf8(contents.concat()).map_err(|error| match error {
+    utf8(contents.concat()).map_err(|error| match error {
         NotUtf8::Invalid { line } => format!("{}:{line}: {error}", path.display()),
         _ => format!("{}: {error}", path.display()),
-    })?;
-    retention_rules(&text, path).map_err(|problem| problem.to_string())
+    })
+}
+
+/// Reads a file of rules, for an operation that gets its contents.
+pub(crate) fn text_of(path: &Path) -> Result<String, String> {
+    text(path, Files::new([path], MAX_BYTES).read()).map_err(|error| format!("{error}{}", denied::hint(path)))
 }
 
 /// Tags that nobody may overwrite, by the rules of access.
@@ -120,6 +128,14 @@ pub(crate) enum Immutable {
 }
 
 impl Immutable {
+    /// Reads the access rules of a configuration.
+    pub(crate) fn of(settings: &crate::config::Settings) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(match &settings.access {
+            Some(rules) => Self::ByRules(access::open(rules)?),
+            None => Self::None,
+        })
+    }
+
     pub(crate) fn contains(&self, repository: &RepositoryName) -> bool {
         match self {
             Self::None => false,

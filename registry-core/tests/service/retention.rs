@@ -9,7 +9,10 @@ use registry_core::{
         retention::{Keep, Recurring, RepositoryPattern, Retain, Retained, Rule, Rules, TagPattern},
     },
     service::ManifestPush,
-    storage::{Listing, MemoryStorage, Page, Result, Seen, StorageCollect, StorageInspect, TagTarget},
+    storage::{
+        Listing, MemoryStorage, Page, Result, Seen, StorageCollect, StorageError, StorageInspect, TagTarget,
+        Terms,
+    },
 };
 use serde_json::json;
 use std::{
@@ -88,6 +91,11 @@ async fn run(registry: &Registry, rules: &Rules) -> Retained {
         .unwrap()
 }
 
+async fn preview(registry: &Registry, rules: &Rules) -> Retained {
+    let retain = Retain::new(rules, None).force(true).dry_run(true);
+    registry.retain(&retain).await.unwrap()
+}
+
 /// Puts an index with these manifests, whose bytes differ by `note`.
 async fn put(
     repository: &Repository,
@@ -149,7 +157,11 @@ async fn a_manifest_goes_with_its_last_tag_and_not_before() {
     let kept = tagged(&repository, 3).await;
     let untagged = put(&repository, None, "untagged", &[], None).await;
 
+    let preview = preview(&registry, &newest(2)).await;
+    assert_eq!(tags(&repository).await.len(), 4);
     let report = run(&registry, &newest(2)).await;
+
+    assert_eq!(preview, report);
 
     assert_eq!(tags(&repository).await, ["day-03", "day-04"]);
     assert_eq!(
@@ -177,8 +189,10 @@ async fn entries_referrers_and_signatures_go_with_their_index_and_no_others() {
     let signed = put(&repository, Some(&signature(&own)), "signature", &[], None).await;
     let kept_signed = put(&repository, Some(&signature(&new)), "kept signature", &[], None).await;
 
+    let preview = preview(&registry, &newest(1)).await;
     let report = run(&registry, &newest(1)).await;
 
+    assert_eq!(preview, report);
     assert_eq!(report.left, 0);
     for digest in [old, own, sbom, signed] {
         assert!(!is_there(&repository, &digest).await);
@@ -187,6 +201,23 @@ async fn entries_referrers_and_signatures_go_with_their_index_and_no_others() {
         assert!(is_there(&repository, &digest).await);
     }
     assert_eq!(tags(&repository).await, ["day-02".to_owned(), signature(&new)]);
+}
+
+#[tokio::test]
+async fn a_run_beside_a_collection_says_so_and_drops_nothing() {
+    let (storage, registry) = registry();
+    let repository = registry.repository("team/app").unwrap();
+    for day in 1..=2 {
+        tagged(&repository, day).await;
+    }
+    let collection = storage.collect().unwrap().begin(Terms::new()).await.unwrap();
+
+    let refused = registry.retain(&Retain::new(&newest(1), None)).await.unwrap_err();
+
+    assert!(matches!(refused, StorageError::Busy { .. }), "{refused:?}");
+    assert_eq!(tags(&repository).await.len(), 2);
+    drop(collection);
+    assert_eq!(run(&registry, &newest(1)).await.tags, 1);
 }
 
 #[tokio::test]

@@ -99,27 +99,37 @@ pub(crate) enum Retention {
         #[arg(long)]
         json: bool,
     },
-    /// Drop the tags that the rules drop, and the manifests that lose their last tag. No server may use the directory
-    Run {
-        #[command(flatten)]
-        place: RetentionPlace,
-
-        /// Drop tags even if they are more than half of the tags of a rule
-        #[arg(long)]
-        force: bool,
-    },
+    /// Drop the tags that the rules drop, and the manifests that lose their last tag, also beside a running server
+    Run(RetentionRun),
 }
 
-/// Directory and rules of retention.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The rules are those of this command; a running server may have others. The exit code is 1 if nothing was \
+                        dropped because a rule would drop more than half of its tags, or if something failed."
+)]
+pub(crate) struct RetentionRun {
+    #[command(flatten)]
+    pub(crate) place: RetentionPlace,
+
+    /// Only print which tags would be dropped
+    #[arg(short, long)]
+    pub(crate) dry_run: bool,
+
+    /// Drop tags even if they are more than half of the tags of a rule
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Print a line of JSON for each tag of a dry run, and for the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Storage and rules of retention.
 #[derive(Debug, Args)]
 pub(crate) struct RetentionPlace {
-    /// Configuration file of the server
-    #[arg(long, value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Directory of images, in place of the configured one
-    #[arg(long, value_name = "DIRECTORY")]
-    pub(crate) root: Option<String>,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
 
     /// File of rules, in place of the configured one
     #[arg(long, value_name = "RULES.yml")]

@@ -15,7 +15,6 @@ mod log;
 mod log_queue;
 mod operator;
 mod prompt;
-mod retention;
 mod serve;
 mod sources;
 
@@ -62,7 +61,7 @@ pub fn main() -> ExitCode {
         cli::Command::GarbageCollect(options) => {
             (operator::collect(options).map_err(plain), ExitCode::FAILURE)
         }
-        cli::Command::Retention(command) => (retention::run(command).map_err(plain), ExitCode::FAILURE),
+        cli::Command::Retention(command) => (operator::retention(command).map_err(plain), ExitCode::FAILURE),
     };
     match result {
         Ok(code) => code,

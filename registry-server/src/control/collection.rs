@@ -1,10 +1,6 @@
 //! `registry garbage-collect`: removes content that nothing refers to, beside traffic.
 
-use super::{
-    holding::Holding,
-    operation::{BoxError, Items, Operation, Operator},
-    time::rfc3339,
-};
+use super::operation::{BoxError, Items, Operation, Operator};
 use registry_axum::TokioClock;
 use registry_core::{
     maintenance::{CollectEvent, CollectOptions, CollectReport, collect},
@@ -115,13 +111,7 @@ impl Operation for Collect {
     }
 
     async fn run(self, operator: Operator, items: Items<CollectItem>) -> Result<(), BoxError> {
-        if let Some(until) = operator.holding().and_then(Holding::until) {
-            return Err(format!(
-                "collections are held until {}; `registry garbage-collect --hold 0` ends that",
-                rfc3339(until)
-            )
-            .into());
-        }
+        operator.require_no_hold()?;
         let mut options = CollectOptions::new()
             .dry_run(self.dry_run)
             .untagged(self.untagged)
@@ -221,7 +211,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{hold::Hold, operation::collected};
+    use crate::control::{hold::Hold, holding::Holding, operation::collected};
     use registry_core::{
         Registry,
         storage::{MemoryStorage, StorageError, Terms},

@@ -20,6 +20,7 @@ mod operation;
 mod place;
 mod quarantine;
 mod removal;
+mod retention;
 mod serve;
 mod socket;
 mod time;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     place::Place,
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
+    retention::{ApplyRules, DecisionItem, Excess, RetentionItem, RetentionSummary, TagAction},
     serve::{Operators, serve},
     socket::ControlSocket,
     undo::{HistoryItem, ListHistory, RestoredItem, UndoDeletion},

@@ -1,7 +1,7 @@
 //! [`Operation`]: a command of an operator.
 
-use super::{holding::Holding, line::Line};
-use crate::access_log::AccessLog;
+use super::{holding::Holding, line::Line, time::rfc3339};
+use crate::{access_log::AccessLog, retention::Immutable};
 use axum::http::{Method, StatusCode};
 use registry_core::{
     Error as RegistryError, Identity, Registry, service::RegistryView, storage::QuarantineId,
@@ -40,6 +40,7 @@ pub(crate) struct Operator {
     access_log: Option<AccessLog>,
     /// Hold of the server; `None` in the process of a command.
     holding: Option<Holding>,
+    immutable: Immutable,
 }
 
 impl Operator {
@@ -51,7 +52,18 @@ impl Operator {
             identity: Identity::new(format!("operator:{user}")),
             access_log: None,
             holding: None,
+            immutable: Immutable::Unknown,
         }
+    }
+
+    /// Sets the tags that nobody may overwrite. Without it, no tag may be.
+    pub(super) fn with_immutable(self, immutable: Immutable) -> Self {
+        Self { immutable, ..self }
+    }
+
+    /// Returns the tags that nobody may overwrite.
+    pub(super) const fn immutable(&self) -> &Immutable {
+        &self.immutable
     }
 
     /// Describes an operator of a server.
@@ -66,6 +78,18 @@ impl Operator {
     /// Returns the hold of the server. `None` in the process of a command, which alone uses the storage.
     pub(super) const fn holding(&self) -> Option<&Holding> {
         self.holding.as_ref()
+    }
+
+    /// Fails while the server holds collections.
+    pub(super) fn require_no_hold(&self) -> Result<(), BoxError> {
+        match self.holding().and_then(Holding::until) {
+            Some(until) => Err(format!(
+                "collections are held until {}; `registry garbage-collect --hold 0` ends that",
+                rfc3339(until)
+            )
+            .into()),
+            None => Ok(()),
+        }
     }
 
     /// Returns the registry with the authority of the host, on behalf of this operator.
@@ -110,6 +134,12 @@ impl<T> Items<T> {
     /// Sends an item, and waits while the receiver is slow.
     pub(crate) async fn send(&self, item: T) -> Result<(), Interrupted> {
         self.0.send(Line::Item(item)).await.map_err(|_closed| Interrupted)
+    }
+
+    /// Waits until nobody receives the items any more.
+    pub(super) async fn closed(&self) -> Interrupted {
+        self.0.closed().await;
+        Interrupted
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     backend,
     config::{Settings, StorageKind},
+    retention::Immutable,
     wiring,
 };
 use registry_core::Registry;
@@ -146,7 +147,8 @@ impl Place {
             Err(error) => return Err(backend::explained(&error)),
         };
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
-        Ok(Ok(Operator::new(registry, self.user)))
+        let immutable = Immutable::of(&self.settings).unwrap_or(Immutable::Unknown);
+        Ok(Ok(Operator::new(registry, self.user).with_immutable(immutable)))
     }
 }
 

@@ -9,13 +9,14 @@ use super::{
     operation::{self, Operation, Operator},
     quarantine::{ListQuarantined, RemoveQuarantined},
     removal::{PreviewRemoval, Remove},
+    retention::ApplyRules,
     socket::{ControlSocket, Peer, Peers},
     undo::{ListHistory, UndoDeletion},
     uploads::{EndUpload, ListUploads},
     usage::Measure,
     verification::Verify,
 };
-use crate::access_log::AccessLog;
+use crate::{access_log::AccessLog, retention::Immutable};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -49,6 +50,7 @@ pub(crate) struct Operators {
     /// Operations that run. They continue to their next item if their client disconnects.
     running: Arc<Mutex<JoinSet<()>>>,
     holding: Holding,
+    immutable: Immutable,
 }
 
 impl Operators {
@@ -58,13 +60,20 @@ impl Operators {
             access_log,
             running: Arc::default(),
             holding: Holding::default(),
+            immutable: Immutable::Unknown,
         }
+    }
+
+    /// Sets the tags that nobody may overwrite. Without it, no tag may be.
+    pub(crate) fn with_immutable(self, immutable: Immutable) -> Self {
+        Self { immutable, ..self }
     }
 
     /// Starts an operation, and returns a response with its items.
     fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
         tracing::info!(user, operation = O::NAME, "an operator runs a command");
         let operator = Operator::new(self.registry.clone(), user)
+            .with_immutable(self.immutable.clone())
             .on_server(self.access_log.clone(), self.holding.clone());
         let (lines, waiting) = channel(WAITING);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +138,7 @@ fn router() -> Router<Operators> {
     let router = with::<UndoDeletion>(router);
     let router = with::<Collect>(router);
     let router = with::<Hold>(router);
+    let router = with::<ApplyRules>(router);
     with::<Verify>(router)
 }
 

@@ -21,6 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) fn trials() -> Vec<Trial> {
     trials!([];
         the_commands_of_the_guide_keep_the_last_tags,
+        a_rule_that_drops_most_of_its_tags_has_to_be_forced,
         rules_that_cannot_be_used_prevent_the_start,
     )
 }
@@ -99,19 +100,25 @@ fn the_commands_of_the_guide_keep_the_last_tags() {
         "keep  team/app:pr-8  1d old (rule 3, ",
         "drop  team/app:v01  number 12 of the newest, 120d old (rule 2, ",
         "keep  team/app:v03  number 10 of the newest (rule 2, ",
-        "12 tags are kept, 3 are dropped",
+        "12 tags kept, 3 dropped",
     ] {
         assert!(output.contains(line), "{line}\n{output}");
     }
-    let (ran, output) = follows("run", &root, &rules);
-    assert!(!ran && output.contains("in use"), "{output}");
+    let (previewed, output) = follows("preview", &root, &rules);
+    for line in [
+        "drop  team/app:v02  number 11 of the newest, 119d old (rule 2, ",
+        "would drop 3 tags and 3 manifests; nothing was changed",
+    ] {
+        assert!(previewed && output.contains(line), "{line}\n{output}");
+    }
+    assert!(!output.contains("keep "), "{output}");
     server.get("/v2/team/app/manifests/v01");
-
-    server.stop();
     let (ran, output) = follows("run", &root, &rules);
-    assert!(ran && output.contains("3 tags"), "{output}");
+    assert!(
+        ran && output.contains("dropped 3 tags and 3 manifests"),
+        "{output}"
+    );
 
-    let server = Server::ours(&root);
     for (tag, status) in [
         ("v01", 404),
         ("v02", 404),
@@ -122,6 +129,57 @@ fn the_commands_of_the_guide_keep_the_last_tags() {
         let response = server.request("GET", &format!("/v2/team/app/manifests/{tag}"), &[], b"");
         assert_eq!(response.status, status, "{tag}");
     }
+}
+
+/// Also without a server, and while collections are held.
+fn a_rule_that_drops_most_of_its_tags_has_to_be_forced() {
+    let bench = Workbench::new();
+    let (root, rules) = (bench.path("data"), bench.path("retention.yml"));
+    fs::write(
+        &rules,
+        "rules:\n- {repository: '**', tags: pr-*, keep: {younger: 14d}}\n",
+    )
+    .unwrap();
+    let server = Server::ours(&root);
+    for tag in ["pr-1", "v1"] {
+        server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
+        age(&root, tag, 30);
+    }
+    fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
+    let registry = |arguments: &[&str]| {
+        let mut command = program(env!("CARGO_BIN_EXE_registry"));
+        command.args(arguments).arg("--root").arg(&root);
+        let (status, output) = end_of(command);
+        (status.success(), output)
+    };
+    let run =
+        |options: &[&str]| registry(&[&["retention", "run", "--rules", argument(&rules)], options].concat());
+
+    let (ran, output) = run(&[]);
+    for part in [
+        "nothing was dropped: more than half of its tags, 1 of 1, would be dropped by rule 1 (",
+        "add --force if that is intended",
+    ] {
+        assert!(!ran && output.contains(part), "{output}");
+    }
+    let (previewed, output) = run(&["--dry-run", "--json"]);
+    assert!(previewed && output.contains(r#""drops":1,"keeps":0"#), "{output}");
+    let (held, output) = registry(&["garbage-collect", "--hold", "1h"]);
+    assert!(held, "{output}");
+    let (ran, output) = run(&["--force"]);
+    assert!(!ran && output.contains("--hold 0"), "{output}");
+    server.get("/v2/team/app/manifests/pr-1");
+
+    server.stop();
+    let (ran, output) = run(&["--force"]);
+    assert!(
+        ran && output.contains("dropped 1 tag and 1 manifest\n"),
+        "{output}"
+    );
+    let server = Server::ours(&root);
+    let gone = server.request("GET", "/v2/team/app/manifests/pr-1", &[], b"");
+    gone.expect_status(404);
+    server.get("/v2/team/app/manifests/v1");
 }
 
 fn rules_that_cannot_be_used_prevent_the_start() {

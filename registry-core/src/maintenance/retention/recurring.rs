@@ -227,7 +227,7 @@ fn log(retained: &Result<Retained, StorageError>, rules: &Rules) {
                 rule = rules.describe(*rule),
                 drops,
                 keeps,
-                "retention has dropped nothing: the rule would drop more than half of its tags; look at `registry retention explain`, and run `registry retention run --force` if that is intended"
+                "retention has dropped nothing: the rule would drop more than half of its tags; look at `registry retention explain`, and run `registry retention run --force` if that is intended, for example because all its tags have expired"
             );
         }
         Ok(report) => {

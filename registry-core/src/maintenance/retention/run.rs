@@ -38,7 +38,8 @@ pub(crate) trait Expire: Send + Sync {
     fn manifest_removed(&self, repository: &RepositoryName, digest: &Digest, size: Option<u64>);
 }
 
-/// Result of a run of [`Registry::retain`](crate::Registry::retain).
+/// Result of a run of [`Registry::retain`](crate::Registry::retain). After a [dry run](Retain::dry_run), the numbers are those
+/// of what a run would drop if clients used nothing meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retained {
@@ -53,7 +54,7 @@ pub struct Retained {
     /// Number of manifests that have lost their last tag and are still there: they were used during the run, or the
     /// storage collects nothing.
     pub left: u64,
-    /// Number of tags that a hook or a failure kept. The log has the reasons.
+    /// Number of tags that a hook or a failure kept, and of repositories in which the run failed. The log has the reasons.
     pub failed: u64,
 }
 
@@ -86,9 +87,14 @@ pub(crate) async fn retain(
                 repository: seen.key(),
                 report: &mut report,
             };
-            // A repository that could not be read was counted by the survey.
-            if let Err(error) = dropping.run(seen, retain).await {
-                warn_of(seen.key(), &error);
+            match dropping.run(seen, retain).await {
+                Ok(()) => {}
+                // A collection is running, or held: no repository would fare better.
+                Err(error @ StorageError::Busy { .. }) => return Err(error),
+                Err(error) => {
+                    warn_of(seen.key(), &error);
+                    report.failed += 1;
+                }
             }
         }
         after = listed.items.last().map(|last| last.key().clone());
@@ -112,9 +118,15 @@ impl Dropping<'_> {
         if !retain.includes(self.repository) || !retain.rules.match_repository(self.repository) {
             return Ok(());
         }
-        let preview = decisions(self.storage, self.inspect, seen, retain).await?;
+        // A repository that cannot be read was counted by the survey.
+        let Ok(preview) = decisions(self.storage, self.inspect, seen, retain).await else {
+            return Ok(());
+        };
         if !preview.iter().any(|decision| decision.verdict.drops()) {
             return Ok(());
+        }
+        if retain.dry_run {
+            return self.preview(&preview).await;
         }
         // Everything is read after the begin, so that a manifest which a push needs meanwhile is not removed.
         let collecting = match self.storage.collect() {
@@ -141,6 +153,30 @@ impl Dropping<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Counts what a run would drop.
+    async fn preview(&mut self, decided: &[Decision]) -> Result<(), StorageError> {
+        let drops = decided.iter().filter(|decision| decision.verdict.drops());
+        let lost: BTreeSet<Digest> = drops.clone().map(|decision| decision.state.digest).collect();
+        let followers: Vec<Follower> = decided.iter().filter_map(Follower::of).collect();
+        let stays = |decision: &&Decision| {
+            !decision.verdict.drops() && !matches!(decision.verdict, Verdict::Follows(_))
+        };
+        let tagged = decided.iter().filter(stays);
+        let tagged: BTreeSet<Digest> = tagged.map(|decision| decision.state.digest).collect();
+        self.report.tags += drops.count() as u64;
+        if self.storage.collect().is_none() {
+            self.report.left += lost.difference(&tagged).count() as u64;
+            return Ok(());
+        }
+        let going = going(&self.read_manifests().await?, lost, tagged, &followers);
+        let follow = followers
+            .iter()
+            .filter(|follower| going.contains_key(&follower.subject));
+        self.report.tags += follow.count() as u64;
+        self.report.manifests += going.len() as u64;
+        Ok(())
     }
 
     /// Reads all manifests of the repository. One that cannot be read may refer to any other, so it is an error.

@@ -22,6 +22,7 @@ pub struct Retain<'a> {
     pub(super) now: Option<SystemTime>,
     pub(super) is_immutable: &'a (dyn Fn(&RepositoryName, &Tag) -> bool + Send + Sync),
     pub(super) force: bool,
+    pub(super) dry_run: bool,
     only: Option<&'a RepositoryName>,
 }
 
@@ -35,6 +36,7 @@ impl<'a> Retain<'a> {
             now,
             is_immutable: &|_, _| false,
             force: false,
+            dry_run: false,
             only: None,
         }
     }
@@ -64,6 +66,12 @@ impl<'a> Retain<'a> {
     pub fn force(self, force: bool) -> Self {
         Self { force, ..self }
     }
+
+    /// Sets if a run only counts what it would drop. It then changes nothing.
+    #[must_use]
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
 }
 
 impl fmt::Debug for Retain<'_> {
@@ -73,12 +81,14 @@ impl fmt::Debug for Retain<'_> {
             now,
             is_immutable: _,
             force,
+            dry_run,
             only,
         } = self;
         f.debug_struct("Retain")
             .field("rules", rules)
             .field("now", now)
             .field("force", force)
+            .field("dry_run", dry_run)
             .field("only", only)
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ mod collect;
 mod list;
 mod quarantine;
 mod remove;
+mod retention;
 mod table;
 mod undo;
 mod uploads;
@@ -14,6 +15,7 @@ mod verify;
 use crate::{
     Config, Sources,
     command_line::{cli, sources::sources},
+    config::Settings,
     control::{BoxError, Operation, Place},
     printable,
 };
@@ -26,6 +28,7 @@ pub(crate) use self::{
     collect::collect,
     list::list,
     remove::remove,
+    retention::retention,
     undo::{history, restore},
     uploads::uploads,
     usage::usage,
@@ -43,8 +46,12 @@ struct Session {
 
 impl Session {
     fn open(storage: cli::Storage) -> Result<Self, BoxError> {
+        Self::of(Config::load(chosen(storage))?.settings)
+    }
+
+    fn of(settings: Settings) -> Result<Self, BoxError> {
         Ok(Self {
-            place: Place::of(Config::load(chosen(storage))?.settings)?,
+            place: Place::of(settings)?,
             // The process has no other thread until the directory is open.
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -1,0 +1,184 @@
+//! `registry retention run`: drops the tags that rules of retention drop, beside traffic.
+
+use super::operation::{BoxError, Interrupted, Items, Operation, Operator};
+use crate::config::retention_rules;
+use registry_core::{
+    RepositoryName, Tag,
+    maintenance::retention::{Decision, Retain, Retained, Rules, survey},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    future::Future,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Applies rules of retention, or reports what they would drop.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct ApplyRules {
+    /// Contents of the file of rules. A server may not be able to read the file, and may have other rules.
+    pub(crate) rules: String,
+    /// Path of the file, for messages.
+    pub(crate) file: String,
+    pub(crate) dry_run: bool,
+    /// True to drop tags even if they are more than half of the tags of a rule.
+    pub(crate) force: bool,
+}
+
+/// Line of a run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RetentionItem {
+    /// A tag that a run would drop.
+    Tag(DecisionItem),
+    /// Result.
+    Report(RetentionSummary),
+}
+
+/// A tag, with the rule that keeps or drops it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct DecisionItem {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) digest: String,
+    /// Time at which the tag was moved, in seconds since 1970.
+    pub(crate) moved: Option<u64>,
+    pub(crate) action: TagAction,
+    /// Number of the rule, counted from 1.
+    pub(crate) rule: Option<usize>,
+    /// Place where the rule is written.
+    pub(crate) origin: Option<String>,
+    pub(crate) reason: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TagAction {
+    Keep,
+    Drop,
+}
+
+/// Counts of a run.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct RetentionSummary {
+    pub(crate) dry_run: bool,
+    /// Number of tags that were dropped.
+    pub(crate) tags: u64,
+    /// Number of manifests that went with their last tags.
+    pub(crate) manifests: u64,
+    /// Number of manifests that have lost their last tag, and stay.
+    pub(crate) left: u64,
+    /// Number of tags and repositories that could not be dropped or read.
+    pub(crate) failed: u64,
+    /// Rule that would drop too much, so that nothing is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) excessive: Option<Excess>,
+}
+
+/// Rule that would drop more than half of its tags.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Excess {
+    pub(crate) rule: String,
+    pub(crate) drops: u64,
+    pub(crate) keeps: u64,
+}
+
+impl Operation for ApplyRules {
+    const NAME: &'static str = "retain";
+    type Item = RetentionItem;
+
+    /// Also a dry run needs the owner: only a storage that can remove manifests tells how many go.
+    fn needs_owner(&self) -> bool {
+        true
+    }
+
+    async fn run(self, operator: Operator, items: Items<RetentionItem>) -> Result<(), BoxError> {
+        operator.require_no_hold()?;
+        let rules = retention_rules(&self.rules, Path::new(&self.file)).map_err(|error| error.to_string())?;
+        let is_immutable = |repository: &RepositoryName, _: &Tag| operator.immutable().contains(repository);
+        let retain = Retain::new(&rules, Some(SystemTime::now()))
+            .immutable(&is_immutable)
+            .force(self.force)
+            .dry_run(self.dry_run);
+        if self.dry_run {
+            for tag in until_closed(&items, dropped(&operator, &retain, &rules)).await?? {
+                items.send(RetentionItem::Tag(tag)).await?;
+            }
+        }
+        let report = until_closed(&items, operator.registry.retain(&retain)).await??;
+        let summary = RetentionSummary {
+            dry_run: self.dry_run,
+            ..RetentionSummary::of(&report, &rules)
+        };
+        Ok(items.send(RetentionItem::Report(summary)).await?)
+    }
+}
+
+/// Returns the tags that the rules drop.
+async fn dropped(
+    operator: &Operator,
+    retain: &Retain<'_>,
+    rules: &Rules,
+) -> Result<Vec<DecisionItem>, BoxError> {
+    let mut tags = Vec::new();
+    let mut tell = |repository: &RepositoryName, decision: &Decision| {
+        if decision.verdict.drops() {
+            tags.push(DecisionItem::of(rules, repository, decision));
+        }
+    };
+    survey(&**operator.registry.storage(), retain, &mut tell).await?;
+    Ok(tags)
+}
+
+/// Waits for work that sends no items, unless nobody receives items any more.
+async fn until_closed<T, R>(items: &Items<T>, work: impl Future<Output = R>) -> Result<R, Interrupted> {
+    tokio::select! {
+        result = work => Ok(result),
+        interrupted = items.closed() => Err(interrupted),
+    }
+}
+
+impl DecisionItem {
+    pub(crate) fn of(rules: &Rules, repository: &RepositoryName, decision: &Decision) -> Self {
+        let Decision {
+            state, rule, verdict, ..
+        } = decision;
+        let moved = state.moved;
+        let moved = moved.and_then(|moved| moved.duration_since(UNIX_EPOCH).ok());
+        let origin = rule.and_then(|rule| rules.rules().get(rule)?.origin());
+        Self {
+            repository: repository.to_string(),
+            tag: state.tag.to_string(),
+            digest: state.digest.to_string(),
+            moved: moved.map(|moved| moved.as_secs()),
+            action: match verdict.drops() {
+                true => TagAction::Drop,
+                false => TagAction::Keep,
+            },
+            rule: rule.map(|rule| rule + 1),
+            origin: origin.map(str::to_owned),
+            reason: verdict.to_string(),
+        }
+    }
+}
+
+impl RetentionSummary {
+    fn of(report: &Retained, rules: &Rules) -> Self {
+        let excessive = report.excessive.map(|index| {
+            let counts = report.survey.rules.get(index).copied().unwrap_or_default();
+            Excess {
+                rule: rules.describe(index),
+                drops: counts.dropped,
+                keeps: counts.kept,
+            }
+        });
+        Self {
+            dry_run: false,
+            tags: report.tags,
+            manifests: report.manifests,
+            left: report.left,
+            failed: report.failed + report.survey.failed,
+            excessive,
+        }
+    }
+}

@@ -128,9 +128,9 @@ pub(crate) enum Immutable {
 }
 
 impl Immutable {
-    /// Reads the access rules of a configuration.
-    pub(crate) fn of(settings: &crate::config::Settings) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(match &settings.access {
+    /// Reads the file of access rules, if a configuration has one.
+    pub(crate) fn of(rules: Option<&Path>) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(match rules {
             Some(rules) => Self::ByRules(access::open(rules)?),
             None => Self::None,
         })

@@ -147,7 +147,7 @@ impl Place {
             Err(error) => return Err(backend::explained(&error)),
         };
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
-        let immutable = Immutable::of(&self.settings).unwrap_or(Immutable::Unknown);
+        let immutable = Immutable::of(self.settings.access.as_deref()).unwrap_or(Immutable::Unknown);
         Ok(Ok(Operator::new(registry, self.user).with_immutable(immutable)))
     }
 }

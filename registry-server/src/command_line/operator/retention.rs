@@ -69,7 +69,7 @@ async fn explain(place: cli::RetentionPlace, only: Option<&str>, json: bool) -> 
         return Err("images in memory end with the server, and have no directory".into());
     };
     let rules = RetentionFile::open(&rules)?.rules();
-    let immutable = Immutable::of(&settings)?;
+    let immutable = Immutable::of(settings.access.as_deref())?;
     let only = only.map(RepositoryName::parse).transpose();
     let only = only.map_err(|error| format!("the repository: {error}"))?;
     let storage = FsStorage::options().read_only().open(root)?;
@@ -150,7 +150,7 @@ fn run(options: cli::RetentionRun) -> Result<ExitCode, BoxError> {
     } = options;
     let (settings, rules) = configured(place)?;
     // A mistake in the access rules is told before anything is dropped.
-    Immutable::of(&settings)?;
+    Immutable::of(settings.access.as_deref())?;
     let operation = ApplyRules {
         rules: text_of(&rules)?,
         file: rules.display().to_string(),

@@ -3,13 +3,14 @@
 //!
 //! One process owns the directory at a time: each registry is stopped before the other starts.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use libtest_mimic::Trial;
 use registry_core::{Algorithm, Digest};
 use serde_json::{Value, json};
 
 use crate::{
+    content::Content,
     http::Request,
     image::{
         Layer, Layout, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, descriptor_as, digest_of, noise,
@@ -333,71 +334,6 @@ fn push_sha512_image(server: &Server, repository: &str, tag: &str) -> Digest {
         &manifest,
     );
     digest
-}
-
-/// Everything that a registry serves: by path, the bytes and, for a manifest, its media type.
-struct Content(BTreeMap<String, (Option<String>, Vec<u8>)>);
-
-impl Content {
-    /// Reads all repositories, tags, manifests and blobs, and the `untagged` manifests.
-    fn of(server: &Server, untagged: &[(&str, Digest)]) -> Self {
-        let mut content = Self(BTreeMap::new());
-        for repository in names(server, "/v2/_catalog", "repositories") {
-            for tag in names(server, &format!("/v2/{repository}/tags/list"), "tags") {
-                content.read_manifest(server, &repository, &tag);
-            }
-        }
-        for (repository, digest) in untagged {
-            content.read_manifest(server, repository, &digest.to_string());
-        }
-        content
-    }
-
-    fn read_manifest(&mut self, server: &Server, repository: &str, reference: &str) {
-        let path = format!("/v2/{repository}/manifests/{reference}");
-        if self.0.contains_key(&path) {
-            return;
-        }
-        let response = server.get(&path);
-        let (children, blobs) = references(&response.body);
-        let media_type = response.header("content-type").map(str::to_owned);
-        self.0.insert(path, (media_type, response.body));
-        for child in children {
-            self.read_manifest(server, repository, &digest_of(&child).to_string());
-        }
-        for blob in blobs {
-            let path = format!("/v2/{repository}/blobs/{}", digest_of(&blob));
-            let bytes = server.get(&path).body;
-            self.0.insert(path, (None, bytes));
-        }
-    }
-
-    fn paths(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
-    }
-
-    fn manifest(&self, repository: &str, tag: &str) -> &[u8] {
-        &self.0[&format!("/v2/{repository}/manifests/{tag}")].1
-    }
-
-    /// Compares the paths first, so that a difference is readable, and then the content of each path.
-    fn assert_same(&self, other: &Self) {
-        assert_eq!(self.paths(), other.paths());
-        for (path, (media_type, bytes)) in &self.0 {
-            let (other_type, other_bytes) = &other.0[path];
-            assert_eq!(media_type, other_type, "{path} has the same media type");
-            assert!(bytes == other_bytes, "{path} has the same bytes");
-        }
-    }
-}
-
-/// Returns a sorted list of names; registry:2 does not sort tags, and returns `null` for none.
-fn names(server: &Server, path: &str, key: &str) -> Vec<String> {
-    let answer: Value = serde_json::from_slice(&server.get(path).body).unwrap();
-    let names = answer[key].as_array().into_iter().flatten();
-    let mut names: Vec<String> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
 }
 
 /// Returns the digests of the manifests that name `subject` as theirs.

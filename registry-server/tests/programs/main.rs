@@ -28,6 +28,7 @@ mod browser;
 mod clients;
 mod config;
 mod container;
+mod content;
 mod docker;
 mod doctor;
 mod exchange;

@@ -3,17 +3,37 @@
 
 mod support;
 
+use async_trait::async_trait;
 use http_body_util::{BodyExt, Full};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Storage, UploadId,
+    maintenance::{Clock, CollectOptions, collect},
     storage::{
         Deletion, HeldBlob, Mount, Need, Needed, PutManifest, Referring, Seen, StorageError, TagExpect,
         Verified, ingest,
     },
 };
 use registry_storage_fs::FsStorage;
-use std::{fs, os::unix::fs::MetadataExt, path::Path, pin::pin};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 use support::*;
+
+/// A clock that has stopped.
+struct Stopped;
+
+#[async_trait]
+impl Clock for Stopped {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    async fn sleep(&self, _: Duration) {}
+}
 
 fn write(path: &Path, content: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -131,6 +151,33 @@ async fn sha512_is_stored_under_its_own_name() {
     );
     let link = fs::read_to_string(layer_link(root.path(), &repository, &blob.digest)).unwrap();
     assert_eq!(link, blob.digest.to_string());
+}
+
+/// Registry:2 finds the alias, and then the link to which it leads.
+#[tokio::test]
+async fn a_collection_keeps_both_links_of_an_alias_of_registry_2() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let repository = name("a");
+    let blob = push(&storage, &repository, &content(10)).await;
+    let unnamed = push(&storage, &repository, &content(20)).await;
+    let alias = Digest::of(Algorithm::Sha512, &content(10));
+    let link = layer_link(root.path(), &repository, &alias);
+    write(&link, blob.digest.to_string());
+    let image = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","layers":[{{"mediaType":"a/b","digest":"{alias}","size":10}}]}}"#,
+        MediaType::OCI_MANIFEST
+    );
+    let image = Verified::of(Algorithm::Sha256, image.into());
+    put(&storage, &repository, image, &["v1"]).await;
+
+    let options = CollectOptions::new().grace(Duration::ZERO);
+    let report = collect(&storage, &options, &Stopped, &|_| {}).await.unwrap();
+
+    assert!(report.stopped.is_none(), "{report:?}");
+    assert!(link.exists() && blob_data(root.path(), &blob.digest).exists());
+    assert!(layer_link(root.path(), &repository, &blob.digest).exists());
+    assert!(!layer_link(root.path(), &repository, &unnamed.digest).exists());
 }
 
 #[tokio::test]

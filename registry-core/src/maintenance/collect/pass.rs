@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Maximum number of items that are removed at once.
 const BATCH: usize = 256;
 
+/// Bytes of the sha256 digest after which there are only those of other algorithms.
+const LAST_SHA256: [u8; 32] = [0xff; 32];
+
 /// Grace period that never ends.
 const FOREVER: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
@@ -252,7 +255,8 @@ impl<'a> Pass<'a> {
 
     /// Removes the links to blobs that no manifest names. Returns true if any link is left.
     async fn links(&mut self, name: &RepositoryName, survey: &Survey) -> Result<bool> {
-        let named = survey.named(&self.salt);
+        let mut named = survey.named(&self.salt);
+        self.targets(name, &mut named).await?;
         let (mut has_links, mut after) = (false, None);
         loop {
             let page = Page::first(PAGE).after(after.as_ref());
@@ -293,6 +297,31 @@ impl<'a> Pass<'a> {
             }
             if !listing.more {
                 return Ok(has_links);
+            }
+        }
+    }
+
+    /// Marks the blobs to which the links of named blobs lead. Registry:2 stores a blob of a sha512 digest by its sha256 one,
+    /// with a link of each, and serves it only while it has both.
+    async fn targets(&self, name: &RepositoryName, named: &mut Marks) -> Result<()> {
+        let mut after = Digest::from_hash(Algorithm::Sha256, &LAST_SHA256);
+        loop {
+            let page = Page::first(PAGE).after(Some(&after));
+            let listing = self.means.inspect.held_blobs(name, page).await?;
+            for item in listing.items {
+                match item {
+                    Seen::Whole(held) => {
+                        if let Some(hold) = named.hold(self.salt.key(&held.digest)) {
+                            named.add(self.salt.key(&held.stored), hold);
+                        }
+                        after = held.digest;
+                    }
+                    // It keeps all bytes.
+                    Seen::Unreadable { key, .. } => after = key,
+                }
+            }
+            if !listing.more {
+                return Ok(());
             }
         }
     }

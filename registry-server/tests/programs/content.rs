@@ -1,11 +1,12 @@
 //! Everything that a registry serves, to compare two registries, or one before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::Digest;
 use serde_json::Value;
 
 use crate::{
+    http::MANIFEST_TYPES,
     image::{digest_of, references},
     server::Server,
 };
@@ -47,8 +48,47 @@ impl Content {
         }
     }
 
-    fn paths(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
+    /// Reads everything from another server. Returns the paths that it does not have; what it has is the same.
+    pub(crate) fn lost_in(&self, server: &Server) -> BTreeSet<&str> {
+        let mut lost = BTreeSet::new();
+        for (path, (media_type, bytes)) in &self.0 {
+            let response = server.request("GET", path, &[("Accept", MANIFEST_TYPES)], b"");
+            if response.status == 404 {
+                lost.insert(path.as_str());
+                continue;
+            }
+            let response = response.expect_status(200);
+            if let Some(media_type) = media_type {
+                assert_eq!(
+                    response.header("content-type"),
+                    Some(media_type.as_str()),
+                    "{path}"
+                );
+            }
+            assert!(response.body == *bytes, "{path} has the same bytes");
+        }
+        lost
+    }
+
+    /// Returns the blobs that only these manifests name.
+    pub(crate) fn named_by(&self, manifests: &BTreeSet<&str>) -> BTreeSet<&str> {
+        let others = self
+            .0
+            .iter()
+            .filter(|(path, _)| !manifests.contains(path.as_str()));
+        let named_by_others: BTreeSet<String> = others
+            .filter_map(|(path, (_, bytes))| Some((path.split_once("/manifests/")?.0, bytes)))
+            .flat_map(|(repository, bytes)| {
+                let blobs = references(bytes).1.into_iter();
+                blobs.map(move |blob| format!("{repository}/blobs/{}", digest_of(&blob)))
+            })
+            .collect();
+        let blobs = self.paths().filter(|path| path.contains("/blobs/"));
+        blobs.filter(|path| !named_by_others.contains(*path)).collect()
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     pub(crate) fn manifest(&self, repository: &str, tag: &str) -> &[u8] {
@@ -57,7 +97,12 @@ impl Content {
 
     /// Compares the paths first, so that a difference is readable, and then the content of each path.
     pub(crate) fn assert_same(&self, other: &Self) {
-        assert_eq!(self.paths(), other.paths());
+        assert!(
+            self.paths().eq(other.paths()),
+            "{:?} are {:?}",
+            self.0.keys(),
+            other.0.keys()
+        );
         for (path, (media_type, bytes)) in &self.0 {
             let (other_type, other_bytes) = &other.0[path];
             assert_eq!(media_type, other_type, "{path} has the same media type");

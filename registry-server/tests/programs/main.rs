@@ -26,6 +26,7 @@ mod access;
 mod attack;
 mod browser;
 mod clients;
+mod collectors;
 mod config;
 mod container;
 mod content;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         attack::trials(),
         browser::trials(),
         clients::trials(),
+        collectors::trials(),
         config::trials(),
         container::trials(),
         doctor::trials(),

@@ -165,7 +165,12 @@ impl Server {
 
     /// Serves `root` with Debian's docker-registry, which is `registry:2`.
     pub(crate) fn registry2(root: &Path) -> Self {
-        let mut command = Command::new("docker-registry");
+        Self::distribution("docker-registry", root)
+    }
+
+    /// Serves `root` with a version of distribution: `docker-registry` or `registry3`.
+    pub(crate) fn distribution(program: &str, root: &Path) -> Self {
+        let mut command = Command::new(program);
         command.arg("serve").arg(registry2_config(root));
         Self::start(command, "listening on ")
     }

@@ -1,7 +1,9 @@
 //! `registry garbage-collect`: prints what a collection removes, or holds collections.
 
 use super::{
-    Session, print_json, report,
+    Session, print_json,
+    progress::Progress,
+    report,
     table::{Cell, Column, Table, size},
 };
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     control::{BoxError, Collect, CollectItem, Collected, Hold, HoldItem, Kind, Outcome, Summary},
 };
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
@@ -92,10 +94,13 @@ impl Output {
 
     fn print(&mut self, item: CollectItem) -> Result<(), BoxError> {
         match &item {
-            CollectItem::Repository { name, .. } => return Ok(self.progress.show(name)?),
+            CollectItem::Repository { name, .. } => {
+                self.progress.show(name);
+                return Ok(());
+            }
             CollectItem::Report(summary) => self.summary = Some(summary.clone()),
             CollectItem::Pin(pin) => {
-                self.progress.clear()?;
+                self.progress.clear();
                 report("kept", pin);
             }
             CollectItem::Item(_) => {}
@@ -109,14 +114,14 @@ impl Output {
         if let CollectItem::Item(collected) = item
             && !self.is_quiet
         {
-            self.progress.clear()?;
+            self.progress.clear();
             table.row(row(collected, self.is_dry))?;
         }
         Ok(())
     }
 
     fn end(mut self) -> Result<ExitCode, BoxError> {
-        self.progress.clear()?;
+        self.progress.clear();
         let summary = self.summary.unwrap_or_default();
         if let Some(table) = self.table {
             table.end()?;
@@ -217,34 +222,4 @@ fn due(seconds: u64) -> String {
         || "an unknown time".to_owned(),
         |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
     )
-}
-
-/// Line on a terminal with the repository that is looked at.
-struct Progress {
-    is_terminal: bool,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            is_terminal: io::stderr().is_terminal() && io::stdout().is_terminal(),
-            is_shown: false,
-        }
-    }
-
-    fn show(&mut self, repository: &str) -> io::Result<()> {
-        if self.is_terminal {
-            write!(io::stderr(), "\r\x1b[K{}", crate::printable::Line(repository))?;
-            self.is_shown = true;
-        }
-        Ok(())
-    }
-
-    fn clear(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_shown) {
-            write!(io::stderr(), "\r\x1b[K")?;
-        }
-        Ok(())
-    }
 }

@@ -3,6 +3,7 @@
 mod agreement;
 mod collect;
 mod list;
+mod progress;
 mod quarantine;
 mod remove;
 mod retention;

@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal as _, Write};
 /// Number of rows that are aligned together. A later group of rows is at least as wide.
 const GROUP: usize = 1000;
 
-/// Rows that are printed to standard output.
-pub(super) struct Table<W = io::Stdout> {
+/// Rows that are printed to standard output. Dropping it prints the rows that are left, so that a command that fails shows
+/// what it did before.
+pub(super) struct Table<W: Write = io::Stdout> {
     columns: &'static [Column],
     style: Style,
     out: W,
@@ -85,6 +86,10 @@ impl<W: Write> Table<W> {
 
     /// Prints the rows that are left.
     pub(super) fn end(mut self) -> io::Result<()> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
         self.print()?;
         self.out.flush()
     }
@@ -128,6 +133,13 @@ impl<W: Write> Table<W> {
         }
         line.truncate(line.trim_end().len());
         line
+    }
+}
+
+impl<W: Write> Drop for Table<W> {
+    fn drop(&mut self) {
+        // The command has failed already.
+        _ = self.finish();
     }
 }
 
@@ -192,6 +204,17 @@ mod tests {
             "NAME            SIZE  OF\na/long/name      5 B  -\nb\\u{202e}    1.5 KiB  x\n"
         );
         assert_eq!(printed(Style::Plain), "a/long/name\t5\t-\nb\\u{202e}\t1536\tx\n");
+    }
+
+    #[test]
+    fn rows_are_printed_also_if_the_command_fails() {
+        let mut out = Vec::new();
+        let mut table = Table::to(&mut out, Style::Aligned, &[Column::Text("NAME")]);
+        table.row([Cell::text("a")]).unwrap();
+
+        drop(table);
+
+        assert_eq!(String::from_utf8(out).unwrap(), "a\n");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `registry verify`: prints the damage of everything stored.
 
-use super::{Session, print_json, table::size};
+use super::{Session, print_json, progress::Progress, table::size};
 use crate::{
     command_line::cli,
     control::{BoxError, Verify, VerifyItem, VerifySummary},
     printable,
 };
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     process::ExitCode,
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn verify(options: cli::Verify) -> Result<ExitCode, BoxError> {
     session.run(Verify { repair, force }, |item: VerifyItem| {
         match &item {
             VerifyItem::Progress(summary) => {
-                progress.show(summary);
+                progress.show(&progress_of(summary));
                 return Ok(());
             }
             VerifyItem::Finding(_) => {}
@@ -50,40 +50,14 @@ pub(crate) fn verify(options: cli::Verify) -> Result<ExitCode, BoxError> {
     })
 }
 
-/// Progress on a terminal.
-struct Progress {
-    is_terminal: bool,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            is_terminal: io::stderr().is_terminal(),
-            is_shown: false,
-        }
-    }
-
-    fn show(&mut self, summary: &VerifySummary) {
-        if self.is_terminal {
-            self.is_shown = true;
-            let VerifySummary {
-                blobs, repositories, ..
-            } = summary;
-            let read = size(summary.bytes);
-            // Nothing is lost with it.
-            _ = write!(
-                io::stderr(),
-                "\r{blobs} blobs ({read}), {repositories} repositories\x1b[K"
-            );
-        }
-    }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.is_shown) {
-            _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
+fn progress_of(summary: &VerifySummary) -> String {
+    let VerifySummary {
+        blobs, repositories, ..
+    } = summary;
+    format!(
+        "{blobs} blobs ({}), {repositories} repositories",
+        size(summary.bytes)
+    )
 }
 
 fn text(summary: &VerifySummary, repair: bool) -> String {

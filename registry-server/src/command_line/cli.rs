@@ -475,7 +475,7 @@ pub(crate) struct GarbageCollect {
 
     /// Let no collection remove anything for this time, such as 6h, for a backup of a running server. Returns at once; 0
     /// ends it
-    #[arg(long, value_name = "TIME", value_parser = config::duration, conflicts_with_all = ["dry_run", "delete_untagged", "keep_trash", "force"])]
+    #[arg(long, value_name = "TIME", value_parser = hold, conflicts_with_all = ["dry_run", "delete_untagged", "keep_trash", "force"])]
     pub(crate) hold: Option<Duration>,
 
     /// Print a line of JSON for each item, and for the summary
@@ -484,6 +484,16 @@ pub(crate) struct GarbageCollect {
 
     #[command(flatten)]
     pub(crate) storage: Storage,
+}
+
+/// Parses the time of a hold.
+fn hold(text: &str) -> Result<Duration, String> {
+    let time = config::duration(text)?;
+    // Numbers without a unit are nanoseconds.
+    match time < Duration::from_secs(1) && !time.is_zero() {
+        true => Err("must be 0, or at least 1s, such as 6h".into()),
+        false => Ok(time),
+    }
 }
 
 /// Returns the arguments with registry:2's short form expanded: a configuration file alone means to serve it.
@@ -539,6 +549,20 @@ mod tests {
                 parse(arguments).unwrap().command,
                 Command::GarbageCollect(_)
             ));
+        }
+    }
+
+    #[test]
+    fn a_hold_has_a_unit_unless_it_ends_one() {
+        for (time, accepted) in [
+            ("6h", true),
+            ("0", true),
+            ("1s", true),
+            ("6", false),
+            ("6ms", false),
+        ] {
+            let parsed = parse(&["garbage-collect", "--hold", time]);
+            assert_eq!(parsed.is_ok(), accepted, "{time}");
         }
     }
 

@@ -211,7 +211,11 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{hold::Hold, holding::Holding, operation::collected};
+    use crate::control::{
+        hold::{Hold, HoldItem},
+        holding::Holding,
+        operation::collected,
+    };
     use registry_core::{
         Registry,
         storage::{MemoryStorage, StorageError, Terms},
@@ -295,7 +299,7 @@ mod tests {
 
         let held = collected(Hold { seconds: 3600 }, &operator).await.unwrap();
 
-        assert!(held.first().is_some_and(|item| item.until.is_some()), "{held:?}");
+        assert!(matches!(held.first(), Some(HoldItem::Held { .. })), "{held:?}");
         let refused = collected(ALL, &operator).await.unwrap_err();
         assert!(refused.contains("--hold 0"), "{refused}");
         assert!(matches!(begin().await, Err(StorageError::Busy { .. })));

@@ -19,38 +19,44 @@ pub(crate) struct Hold {
     pub(crate) seconds: u64,
 }
 
+/// Result for a hold.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct HoldItem {
-    /// End of the hold, as RFC 3339. `None` without a hold: it was ended, or no server runs that could remove anything.
-    pub(crate) until: Option<String>,
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub(crate) enum HoldItem {
+    /// No collection removes anything until this time, as RFC 3339.
+    Held { until: String },
+    /// Collections are not held any more.
+    Ended,
+    /// No server runs that could remove anything.
+    NoServer,
 }
 
 impl Operation for Hold {
     const NAME: &'static str = "hold";
     type Item = HoldItem;
 
-    /// Without a server nothing is removed, so that there is nothing to prevent.
+    /// A server whose socket cannot be reached would remove content although its operator was told that nothing is removed.
     fn needs_owner(&self) -> bool {
-        false
+        true
     }
 
     async fn run(self, operator: Operator, items: Items<HoldItem>) -> Result<(), BoxError> {
         let Some(holding) = operator.holding() else {
-            return Ok(items.send(HoldItem { until: None }).await?);
+            return Ok(items.send(HoldItem::NoServer).await?);
         };
         holding.end().await;
         let time = Duration::from_secs(self.seconds).min(LONGEST);
-        let mut until = None;
+        let mut item = HoldItem::Ended;
         if !time.is_zero() {
             let storage = Arc::clone(operator.registry.storage());
             let collect = storage
                 .collect()
                 .ok_or(StorageError::Unsupported("collect content"))?;
             let run = collect.begin(Terms::new()).await?;
-            until = Some(holding.begin(run, time));
+            item = HoldItem::Held {
+                until: rfc3339(holding.begin(run, time)),
+            };
         }
-        let until = until.map(rfc3339);
-        tracing::info!(until, "an operator holds collections");
-        Ok(items.send(HoldItem { until }).await?)
+        Ok(items.send(item).await?)
     }
 }

@@ -61,10 +61,15 @@ fn hold(session: &mut Session, time: Duration, json: bool) -> Result<ExitCode, B
         if json {
             return print_json(&item);
         }
-        let text = match &item.until {
-            Some(until) => format!("no collection removes anything until {until}, or until the server ends"),
-            None if time.is_zero() => "collections are not held any more".to_owned(),
-            None => "no server runs, so that nothing is removed".to_owned(),
+        let text = match &item {
+            HoldItem::Held { until } => {
+                format!("no collection removes anything until {until}, or until the server ends")
+            }
+            HoldItem::Ended => "collections are not held any more".to_owned(),
+            HoldItem::NoServer => {
+                "no server runs, so that nothing is held; a collection that is started meanwhile is not prevented"
+                    .to_owned()
+            }
         };
         Ok(writeln!(io::stdout(), "{text}")?)
     })?;

@@ -56,11 +56,13 @@ pub(crate) enum Kind {
     Repository,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// It was removed, or would be, and frees this number of bytes.
+    /// It was removed, which frees this number of bytes.
     Removed(u64),
+    /// A run that is not a dry run removes it.
+    WouldRemove(u64),
     /// It is due after this number of seconds.
     Later(u64),
     InUse,
@@ -123,7 +125,9 @@ impl Operation for Collect {
         }
         let (queue, mut events) = unbounded_channel();
         // A receiver that is gone is noticed when its items are sent.
-        let told = move |event: &CollectEvent<'_>| _ = CollectItem::of(event).map(|item| queue.send(item));
+        let is_dry = self.dry_run;
+        let told =
+            move |event: &CollectEvent<'_>| _ = CollectItem::of(event, is_dry).map(|item| queue.send(item));
         let storage = operator.registry.storage();
         let mut collecting = pin!(collect(&**storage, &options, &TokioClock, &told));
         // A slow receiver stops the run until it has taken the items, so that few of them wait.
@@ -142,7 +146,7 @@ impl Operation for Collect {
 }
 
 impl CollectItem {
-    fn of(event: &CollectEvent<'_>) -> Option<Self> {
+    fn of(event: &CollectEvent<'_>, is_dry: bool) -> Option<Self> {
         Some(match event {
             CollectEvent::Repository { name, manifests, .. } => Self::Repository {
                 name: name.to_string(),
@@ -151,14 +155,14 @@ impl CollectItem {
             CollectEvent::Pin(pin) => Self::Pin(pin.to_string()),
             CollectEvent::Item {
                 victim, why, result, ..
-            } => Self::Item(Collected::of(victim, why.to_string(), result)?),
+            } => Self::Item(Collected::of(victim, why.to_string(), result, is_dry)?),
             _ => return None,
         })
     }
 }
 
 impl Collected {
-    fn of(victim: &Victim, why: String, result: &Reclaimed) -> Option<Self> {
+    fn of(victim: &Victim, why: String, result: &Reclaimed, is_dry: bool) -> Option<Self> {
         let (kind, repository, digest) = match victim {
             Victim::Manifest(repository, digest) => (Kind::Manifest, Some(repository), Some(digest)),
             Victim::Link(repository, digest) => (Kind::Link, Some(repository), Some(digest)),
@@ -166,6 +170,7 @@ impl Collected {
             Victim::Repository(repository) => (Kind::Repository, Some(repository), None),
         };
         let result = match result {
+            Reclaimed::Removed { bytes, .. } if is_dry => Outcome::WouldRemove(*bytes),
             Reclaimed::Removed { bytes, .. } => Outcome::Removed(*bytes),
             Reclaimed::Later(after) => Outcome::Later(after.as_secs()),
             Reclaimed::InUse => Outcome::InUse,
@@ -268,7 +273,11 @@ mod tests {
         for (items, dry_run) in [(&preview, true), (&items, false)] {
             assert_eq!((summary(items).bytes, summary(items).dry_run), (7, dry_run));
             let data = data(items).unwrap();
-            assert!(matches!(data.result, Outcome::Removed(7)), "{data:?}");
+            let expected = match dry_run {
+                true => Outcome::WouldRemove(7),
+                false => Outcome::Removed(7),
+            };
+            assert_eq!(data.result, expected);
             assert!(!data.why.is_empty());
         }
         assert_eq!(summary(&again).bytes, 0);

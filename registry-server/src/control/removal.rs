@@ -51,7 +51,9 @@ pub(crate) struct RemovalItem {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Effect {
-    /// The tag or manifest is removed.
+    /// The tag or manifest goes, once the operator agrees.
+    Removes,
+    /// The tag or manifest has gone.
     Removed,
     /// The manifest stays without a tag.
     Untagged,
@@ -122,7 +124,7 @@ impl Content<'_> {
             return Err(format!("{} has no tag {tag}", self.name).into());
         };
         items
-            .send(RemovalItem::tag(Effect::Removed, tag, target.as_ref()))
+            .send(RemovalItem::tag(Effect::Removes, tag, target.as_ref()))
             .await?;
         if let Some(digest) = target
             && self
@@ -190,7 +192,7 @@ impl Content<'_> {
                 .await?;
             for tag in &tags.items {
                 items
-                    .send(RemovalItem::tag(Effect::Removed, tag, Some(digest)))
+                    .send(RemovalItem::tag(Effect::Removes, tag, Some(digest)))
                     .await?;
             }
             after = tags.items.last().cloned();
@@ -198,7 +200,7 @@ impl Content<'_> {
                 break;
             }
         }
-        items.send(RemovalItem::manifest(Effect::Removed, digest)).await?;
+        items.send(RemovalItem::manifest(Effect::Removes, digest)).await?;
         for item in others {
             items.send(item).await?;
         }
@@ -222,12 +224,12 @@ impl Content<'_> {
     async fn preview_all(&self, items: &Items<RemovalItem>) -> Result<(), BoxError> {
         for (tag, digest) in self.tags().await? {
             items
-                .send(RemovalItem::tag(Effect::Removed, &tag, digest.as_ref()))
+                .send(RemovalItem::tag(Effect::Removes, &tag, digest.as_ref()))
                 .await?;
         }
         for digest in self.manifests().await? {
             items
-                .send(RemovalItem::manifest(Effect::Removed, &digest))
+                .send(RemovalItem::manifest(Effect::Removes, &digest))
                 .await?;
         }
         Ok(())
@@ -307,6 +309,7 @@ impl Operation for Remove {
                     .await?;
             }
             None => {
+                require(&operator.registry, &name).await?;
                 for digest in content.manifests().await? {
                     removal.remove(Reference::Digest(digest), None).await?;
                     items

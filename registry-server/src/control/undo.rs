@@ -5,6 +5,7 @@
 use super::{
     operation::{BoxError, Items, Operation, Operator},
     time::rfc3339,
+    walk::require,
 };
 use registry_core::{
     Reference, Registry, RepositoryName, Tag,
@@ -67,17 +68,22 @@ impl Operation for ListHistory {
                 _ => Ok(()),
             };
         }
-        let mut after = None;
+        let (mut after, mut is_empty) = (None, true);
         loop {
             let page = Page::first(PAGE).after(after.as_ref());
             let listing = trash.with_history(&name, page).await?;
             for tag in &listing.items {
                 list(trash, &name, tag, &items).await?;
+                is_empty = false;
             }
             if !listing.more {
-                return Ok(());
+                break;
             }
             after = listing.items.last().cloned();
+        }
+        match is_empty {
+            true => require(&operator.registry, &name).await,
+            false => Ok(()),
         }
     }
 }

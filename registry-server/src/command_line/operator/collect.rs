@@ -48,7 +48,7 @@ pub(crate) fn collect(options: cli::GarbageCollect) -> Result<ExitCode, BoxError
         keep_trash,
         force,
     };
-    let mut output = Output::new(json, quiet, dry_run);
+    let mut output = Output::new(json, quiet);
     session.run(operation, |item| output.print(item))?;
     output.end()
 }
@@ -81,17 +81,15 @@ struct Output {
     /// `None` for JSON.
     table: Option<Table>,
     is_quiet: bool,
-    is_dry: bool,
     progress: Progress,
     summary: Option<Summary>,
 }
 
 impl Output {
-    fn new(json: bool, is_quiet: bool, is_dry: bool) -> Self {
+    fn new(json: bool, is_quiet: bool) -> Self {
         Self {
             table: (!json).then(|| Table::new(COLUMNS)),
             is_quiet,
-            is_dry,
             progress: Progress::new(),
             summary: None,
         }
@@ -120,7 +118,7 @@ impl Output {
             && !self.is_quiet
         {
             self.progress.clear();
-            table.row(row(collected, self.is_dry))?;
+            table.row(row(collected))?;
         }
         Ok(())
     }
@@ -142,7 +140,7 @@ impl Output {
     }
 }
 
-fn row(item: Collected, is_dry: bool) -> [Cell; 5] {
+fn row(item: Collected) -> [Cell; 5] {
     let kind = match item.kind {
         Kind::Manifest => "manifest",
         Kind::Link => "link",
@@ -154,7 +152,7 @@ fn row(item: Collected, is_dry: bool) -> [Cell; 5] {
         (repository, digest) => repository.or(digest).unwrap_or_default(),
     };
     let (result, bytes) = match item.result {
-        Outcome::Removed(bytes) if is_dry => ("would be removed".to_owned(), Cell::Bytes(bytes)),
+        Outcome::WouldRemove(bytes) => ("would be removed".to_owned(), Cell::Bytes(bytes)),
         Outcome::Removed(bytes) => ("removed".to_owned(), Cell::Bytes(bytes)),
         Outcome::Later(seconds) => (format!("free at {}", due(seconds)), Cell::None),
         Outcome::InUse => ("in use".to_owned(), Cell::None),

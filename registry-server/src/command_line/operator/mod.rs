@@ -2,6 +2,7 @@
 
 mod agreement;
 mod collect;
+mod image;
 mod list;
 mod progress;
 mod quarantine;

@@ -8,6 +8,7 @@ use crate::{
     command_line::cli,
     control::{BoxError, ListQuarantined, QuarantinedItem, RemoveQuarantined},
 };
+use serde::Serialize;
 use std::io::{self, Write as _};
 
 const COLUMNS: &[Column] = &[
@@ -58,6 +59,14 @@ pub(super) fn remove(
     output.end()
 }
 
+/// Line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    effect: &'static str,
+    #[serde(flatten)]
+    item: &'a QuarantinedItem,
+}
+
 /// Printed items.
 struct Output {
     /// `None` for JSON.
@@ -75,7 +84,10 @@ impl Output {
 
     fn print(&mut self, item: &QuarantinedItem) -> Result<(), BoxError> {
         let Some(table) = &mut self.table else {
-            return print_json(item);
+            return print_json(&Line {
+                effect: self.effect,
+                item,
+            });
         };
         Ok(table.row([
             Cell::text(self.effect),

@@ -1,7 +1,9 @@
 //! `registry rm`: shows what a removal concerns, asks, and removes it.
 
 use super::{
-    Session, agreement, print_json, quarantine,
+    Session, agreement,
+    image::Image,
+    print_json, quarantine,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -35,7 +37,7 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
     let mut session = Session::open(storage)?;
     let mut expected = None;
     if !yes {
-        let mut output = Output::new(json, &target.repository, "removes");
+        let mut output = Output::new(json, &target.repository);
         let preview = PreviewRemoval {
             target: target.clone(),
         };
@@ -48,7 +50,7 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
         output.end()?;
         agreement::require(now)?;
     }
-    let mut output = Output::new(json, &target.repository, "removed");
+    let mut output = Output::new(json, &target.repository);
     let removal = Remove {
         target: target.clone(),
         permanent: now,
@@ -60,12 +62,19 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
 
 /// Parses `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
 fn target(image: &str) -> Result<Target, BoxError> {
-    let (repository, reference) = image.split_once('@').or_else(|| image.rsplit_once(':')).ok_or_else(|| {
-        format!("{image}: a tag or a digest is missing, as in {image}:TAG; --repository {image} removes all of it")
-    })?;
+    let Image {
+        repository,
+        reference,
+    } = Image::parse(image)?;
+    if reference.is_none() {
+        return Err(format!(
+            "{image}: a tag or a digest is missing, as in {image}:TAG; --repository {image} removes all of it"
+        )
+        .into());
+    }
     Ok(Target {
-        repository: repository.to_owned(),
-        reference: Some(reference.to_owned()),
+        repository,
+        reference,
     })
 }
 
@@ -74,16 +83,13 @@ struct Output<'a> {
     /// `None` for JSON.
     table: Option<Table>,
     repository: &'a str,
-    /// Word for a removed item.
-    removed: &'static str,
 }
 
 impl<'a> Output<'a> {
-    fn new(json: bool, repository: &'a str, removed: &'static str) -> Self {
+    fn new(json: bool, repository: &'a str) -> Self {
         Self {
             table: (!json).then(|| Table::new(COLUMNS)),
             repository,
-            removed,
         }
     }
 
@@ -92,7 +98,8 @@ impl<'a> Output<'a> {
             return print_json(item);
         };
         let effect = match item.effect {
-            Effect::Removed => self.removed,
+            Effect::Removes => "removes",
+            Effect::Removed => "removed",
             Effect::Untagged => "leaves without a tag",
             Effect::LosesSubject => "takes the subject of",
             Effect::LosesPart => "breaks the index",
@@ -118,18 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_a_repository_with_a_tag_or_a_digest() {
-        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        for (image, repository, reference) in [
-            ("team/app:v1", "team/app", "v1"),
-            (&*format!("team/app@{digest}"), "team/app", digest),
-        ] {
-            let target = target(image).unwrap();
-            assert_eq!(
-                (&*target.repository, target.reference.as_deref()),
-                (repository, Some(reference))
-            );
-        }
+    fn a_repository_is_not_removed_by_mistake() {
         let refused = target("team/app").unwrap_err().to_string();
         assert!(refused.contains("--repository team/app"), "{refused}");
     }

@@ -1,7 +1,9 @@
 //! `registry history` and `registry restore`: prints where tags pointed, and undoes a deletion.
 
 use super::{
-    Session, print_json,
+    Session,
+    image::Image,
+    print_json,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -21,10 +23,15 @@ const EVENTS: &[Column] = &[
 /// Prints the moves and deletions of tags.
 pub(crate) fn history(options: cli::History) -> Result<(), BoxError> {
     let cli::History { image, json, storage } = options;
-    let (repository, tag) = match image.rsplit_once(':') {
-        Some((repository, tag)) => (repository.to_owned(), Some(tag.to_owned())),
-        None => (image, None),
-    };
+    let Image {
+        repository,
+        reference: tag,
+    } = Image::parse(&image)?;
+    if tag.as_ref().is_some_and(|tag| tag.contains(':')) {
+        return Err(
+            format!("{image}: only tags have a history; pass {repository} or {repository}:TAG").into(),
+        );
+    }
     let mut session = Session::open(storage)?;
     let mut table = Table::new(EVENTS);
     session.run(ListHistory { repository, tag }, |item| match json {
@@ -51,24 +58,22 @@ pub(crate) fn restore(options: cli::Restore) -> Result<(), BoxError> {
         json,
         storage,
     } = options;
-    let (repository, reference) = split(&image)?;
+    let Image {
+        repository,
+        reference,
+    } = Image::parse(&image)?;
+    let reference = reference.ok_or_else(|| {
+        format!("{image}: the deleted tag or digest is missing, as in {image}:TAG or {image}@DIGEST")
+    })?;
     let operation = UndoDeletion {
-        repository: repository.to_owned(),
-        reference: reference.to_owned(),
+        repository: repository.clone(),
+        reference,
         under,
     };
     let mut session = Session::open(storage)?;
     session.run(operation, |item| match json {
         true => print_json(&item),
-        false => print(repository, &item),
-    })
-}
-
-/// Splits `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
-fn split(image: &str) -> Result<(&str, &str), BoxError> {
-    let parts = image.split_once('@').or_else(|| image.rsplit_once(':'));
-    parts.ok_or_else(|| {
-        format!("{image}: the deleted tag or digest is missing, as in {image}:TAG or {image}@DIGEST").into()
+        false => print(&repository, &item),
     })
 }
 
@@ -83,19 +88,4 @@ fn print(repository: &str, item: &RestoredItem) -> Result<(), BoxError> {
         writeln!(out, "{}", printable::Line(&line))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_to_restore_is_a_tag_or_a_digest() {
-        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let image = format!("team/app@{digest}");
-        assert_eq!(split("team/app:v1").unwrap(), ("team/app", "v1"));
-        assert_eq!(split(&image).unwrap(), ("team/app", digest));
-        let refused = split("team/app").unwrap_err().to_string();
-        assert!(refused.contains("team/app@DIGEST"), "{refused}");
-    }
 }

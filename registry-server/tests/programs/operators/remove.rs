@@ -60,6 +60,10 @@ fn nothing_is_removed_before_the_operator_agrees() {
         assert!(refused.contains(&consequence), "{consequence}: {refused}");
     }
     server.get("/v2/team/app/manifests/v1");
+
+    let preview = desk.attempt(&["rm", "--json", "team/app:v1"]).unwrap_err();
+    assert!(preview.contains(r#""effect":"removes""#), "{preview}");
+    assert!(!preview.contains("removed\""), "{preview}");
 }
 
 fn a_tag_is_removed_by_the_server_although_clients_may_not() {
@@ -126,6 +130,8 @@ fn a_whole_repository_is_removed() {
     assert_eq!(removed.len(), 3, "{removed:?}");
     assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
     server.get("/v2/team/other/manifests/v1");
+    let unknown = desk.attempt(&["rm", "--yes", "--repository", "team/none"]).unwrap_err();
+    assert!(unknown.contains("there is no repository team/none"), "{unknown}");
 }
 
 fn damaged_manifests_are_removed() {

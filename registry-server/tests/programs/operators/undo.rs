@@ -108,6 +108,7 @@ fn what_cannot_be_restored_is_said() {
         ),
         (["restore", "team/app"], "team/app@DIGEST"),
         (["history", "team/app:v2"], "never had a tag v2"),
+        (["history", "team/none"], "there is no repository team/none"),
     ] {
         let refused = desk.attempt(&arguments).unwrap_err();
         assert!(

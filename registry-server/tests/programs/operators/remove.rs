@@ -130,7 +130,9 @@ fn a_whole_repository_is_removed() {
     assert_eq!(removed.len(), 3, "{removed:?}");
     assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
     server.get("/v2/team/other/manifests/v1");
-    let unknown = desk.attempt(&["rm", "--yes", "--repository", "team/none"]).unwrap_err();
+    let unknown = desk
+        .attempt(&["rm", "--yes", "--repository", "team/none"])
+        .unwrap_err();
     assert!(unknown.contains("there is no repository team/none"), "{unknown}");
 }
 

@@ -26,8 +26,8 @@ pub use self::{
     clock::Clock,
     clock_watch::{ClockWatch, Distrust},
     collect::{
-        CollectEvent, CollectOptions, CollectReport, CollectSchedule, Later, Pin, PinCause, Removed, Stopped,
-        Why, collect,
+        CollectCounts, CollectEvent, CollectOptions, CollectReport, CollectSchedule, Collections, DueItems,
+        Later, PausedCollections, Pin, PinCause, Removed, Stopped, Why, collect,
     },
     notes::{MemoryNotes, Notes},
     reconcile::reconcile_uploads,

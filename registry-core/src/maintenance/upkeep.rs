@@ -2,7 +2,7 @@
 
 use super::{
     clock::Clock,
-    collect::{CollectReport, CollectSchedule},
+    collect::{CollectReport, CollectSchedule, Collections},
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
     trash::expire_trash,
@@ -135,6 +135,7 @@ pub struct Upkeep {
     verified: VerifyStatus,
     told: Arc<Told>,
     collect: Option<CollectSchedule>,
+    collections: Collections,
     collected: Arc<Collected>,
 }
 
@@ -159,6 +160,7 @@ impl Upkeep {
             sparse_indexes: false,
             verified: VerifyStatus::default(),
             collect: None,
+            collections: Collections::default(),
             collected: Arc::new(|_| {}),
         }
     }
@@ -189,10 +191,12 @@ impl Upkeep {
         }
     }
 
-    /// Sets when content that nothing refers to is removed. `None`, the default, removes nothing.
-    pub fn collect(self, schedule: Option<CollectSchedule>) -> Self {
+    /// Sets when content that nothing refers to is removed. `collections` counts it, and can pause the schedule. `None`,
+    /// the default, removes nothing.
+    pub fn collect(self, schedule: Option<CollectSchedule>, collections: Collections) -> Self {
         Self {
             collect: schedule,
+            collections,
             ..self
         }
     }
@@ -238,7 +242,10 @@ impl Upkeep {
 
     async fn run_collections(&self, clock: &dyn Clock) -> Infallible {
         match self.collect.filter(|_| self.storage.collect().is_some()) {
-            Some(schedule) => schedule.run(&*self.storage, clock, &*self.collected).await,
+            Some(schedule) => {
+                let told = &*self.collected;
+                schedule.run(&*self.storage, &self.collections, clock, told).await
+            }
             None => std::future::pending().await,
         }
     }

@@ -64,8 +64,8 @@ use std::{fmt, time::Duration};
 /// ```
 #[async_trait]
 pub trait StorageCollect: Send + Sync {
-    /// Returns true if this software created the storage, so that no other program has written to it before.
-    /// Removal that nobody asked for is safe only then.
+    /// Returns true if this software created the storage, so that no other program has written to it before, or if a
+    /// run that somebody [asked](Terms::asked) for has ended in it. Only then may a run remove that nobody asked for.
     fn is_own(&self) -> bool;
 
     /// Begins a run.

@@ -25,6 +25,9 @@ pub struct Terms {
     pub released: bool,
     /// True if removed manifests cannot be restored: they go into no trash.
     pub permanent: bool,
+    /// True if somebody has asked for the run. Once it has ended, the storage [is
+    /// own](super::StorageCollect::is_own).
+    pub asked: bool,
 }
 
 impl Terms {
@@ -35,6 +38,7 @@ impl Terms {
             grace: Duration::ZERO,
             released: false,
             permanent: false,
+            asked: false,
         }
     }
 
@@ -54,6 +58,12 @@ impl Terms {
     #[must_use]
     pub const fn with_permanent(self, permanent: bool) -> Self {
         Self { permanent, ..self }
+    }
+
+    /// Sets if somebody has asked for the run.
+    #[must_use]
+    pub const fn with_asked(self, asked: bool) -> Self {
+        Self { asked, ..self }
     }
 }
 

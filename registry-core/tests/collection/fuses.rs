@@ -130,3 +130,45 @@ impl Pushed {
         dump(&self.storage).await.contains(&format!("data {digest}"))
     }
 }
+
+#[tokio::test]
+async fn the_record_of_a_deletion_accounts_for_what_it_names() {
+    let automatic = CollectOptions::automatic()
+        .grace(Duration::ZERO)
+        .empty_trash(true);
+    let pushed = Pushed::new();
+    let blob = pushed.blob("a", "blob").await;
+    let manifest = pushed.put("a", Some("v1"), &image(&["blob"])).await;
+    pushed.delete("a", &manifest.to_string()).await;
+    // Since a client was told of them, the storage no longer knows who released them.
+    assert!(
+        pushed
+            .registry
+            .repository("a")
+            .unwrap()
+            .blob(&blob)
+            .await
+            .unwrap()
+            .is_some()
+    );
+
+    let report = collected(&pushed.storage, automatic).await;
+
+    assert!(report.stopped.is_none(), "{report:?}");
+    assert_eq!(dump(&pushed.storage).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn without_being_asked_a_run_waits_for_the_grace_period_also_after_a_deletion() {
+    let pushed = Pushed::new();
+    pushed.blob("a", "blob").await;
+    let manifest = pushed.put("a", Some("v1"), &image(&["blob"])).await;
+    pushed.delete("a", &manifest.to_string()).await;
+
+    let automatic = CollectOptions::automatic().empty_trash(true);
+    let report = collected(&pushed.storage, automatic).await;
+    assert_eq!((report.removed.items(), report.later.items), (0, 1), "{report:?}");
+
+    let report = collected(&pushed.storage, CollectOptions::new()).await;
+    assert_eq!(report.removed.links, 1, "{report:?}");
+}

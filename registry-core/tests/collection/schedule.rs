@@ -2,7 +2,7 @@
 
 use super::{damage::Faulty, *};
 use registry_core::{
-    maintenance::CollectSchedule,
+    maintenance::{CollectSchedule, Collections},
     storage::{StorageError, StorageInspect as _},
 };
 use std::sync::Arc;
@@ -37,11 +37,11 @@ impl Clock for Days {
 
 /// Runs the upkeep for two days, and returns the numbers of links that each collection removed.
 async fn upkeep(registry: &Registry, schedule: CollectSchedule) -> Vec<(bool, u64)> {
-    let reports = Arc::new(Mutex::new(Vec::new()));
+    let (reports, collections) = (Arc::new(Mutex::new(Vec::new())), Collections::default());
     let told = Arc::clone(&reports);
     let upkeep = registry
         .upkeep()
-        .collect(Some(schedule))
+        .collect(Some(schedule), collections.clone())
         .on_collected(move |report| {
             told.lock().unwrap().push((report.dry_run, report.removed.links));
         });
@@ -50,7 +50,13 @@ async fn upkeep(registry: &Registry, schedule: CollectSchedule) -> Vec<(bool, u6
         never = upkeep.run(&clock) => match never {},
         () = clock.ended.notified() => {}
     }
-    std::mem::take(&mut *reports.lock().unwrap())
+    let reports = std::mem::take(&mut *reports.lock().unwrap());
+    let removed = reports
+        .iter()
+        .filter(|(dry_run, _)| !dry_run)
+        .map(|(_, links)| links);
+    assert_eq!(collections.counts().removed.links, removed.sum::<u64>());
+    reports
 }
 
 fn daily() -> CollectSchedule {

@@ -121,7 +121,7 @@ impl FsStorage {
         self.writing(move |store| {
             lock(&store.collecting.removals).settle(&store.disk)?;
             let mut state = lock(&store.collecting.state);
-            let ended = state.with_census(&seen);
+            let ended = state.after(&run.terms, &seen);
             ended.write(&store.layout, &store.disk)?;
             *state = ended;
             store.collecting.deleted.store(0, Ordering::Relaxed);

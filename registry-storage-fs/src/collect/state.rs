@@ -1,16 +1,19 @@
 //! [`StateFile`]: the file `_collect/state`, with what a collection has to know of the past.
 //!
-//! It says that this software created the directory, and has the counts of the last run. It names nothing that a run
+//! It says that a run may remove that nobody asked for, and has the counts of the last run. It names nothing that a run
 //! may remove: a list of such items would be wrong after a restart.
 
 use crate::{disk::Disk, error::FsError, layout::Layout, moves::is_there, stored_file};
-use registry_core::{Algorithm, storage::Census};
+use registry_core::{
+    Algorithm,
+    storage::{Census, Terms},
+};
 use serde_json::{Value, json};
 
 /// Content of the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StateFile {
-    /// True if the directory was empty when this software opened it first.
+    /// True if the directory was empty when this software opened it first, or somebody has asked for a collection since.
     pub(crate) own: bool,
     /// Number of manifests at the end of the last run.
     manifests: Option<u64>,
@@ -68,10 +71,11 @@ impl StateFile {
         self.manifests.map(Census::new)
     }
 
-    pub(crate) fn with_census(self, census: &Census) -> Self {
+    /// Returns the content after a run.
+    pub(crate) fn after(self, terms: &Terms, census: &Census) -> Self {
         Self {
+            own: self.own || terms.asked,
             manifests: Some(census.manifests),
-            ..self
         }
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! [`graph`] decides about manifests, [`marks`] about bytes. [`survey`] reads one repository.
 
+mod collections;
+mod counts;
 mod graph;
 mod marks;
 mod options;
@@ -19,6 +21,8 @@ mod survey;
 mod trash;
 
 pub use self::{
+    collections::{Collections, PausedCollections},
+    counts::{CollectCounts, DueItems},
     options::CollectOptions,
     pin::{Pin, PinCause},
     report::{CollectEvent, CollectReport, Later, Removed, Stopped, Why},
@@ -113,7 +117,9 @@ pub async fn collect(
             ..pass.report
         });
     }
-    let run = collect.begin(options.terms).await?;
+    let run = collect
+        .begin(options.terms.with_asked(!options.automatic))
+        .await?;
     let mut plan = Pass::new(means, Act::Condemn(&run));
     let stopped = match plan.run().await {
         Err(error) => Some(Stopped::Failed(error)),

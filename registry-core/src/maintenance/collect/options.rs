@@ -43,18 +43,21 @@ impl CollectOptions {
         }
     }
 
-    /// Describes a run that nobody asks for. It removes at most 500 items per second, and nothing if it would free
-    /// more than half of all bytes and no deletion accounts for that.
+    /// Describes a run that nobody asks for. Content goes if nothing refers to it and nobody has used it for 24 hours,
+    /// also if a deletion released it. The run removes at most 500 items per second, and nothing if it would free more
+    /// than half of all bytes and no deletion accounts for that.
     pub const fn automatic() -> Self {
+        let asked = Self::new();
         Self {
+            terms: asked.terms.with_released(false),
             automatic: true,
             rate: NonZeroU32::new(500),
-            ..Self::new()
+            ..asked
         }
     }
 
-    /// Sets the time without use after which content goes that no deletion has released. Zero suits a storage that
-    /// nobody pushes to during the run.
+    /// Sets the time without use after which content goes. In a run that somebody asks for, content that a deletion
+    /// has released goes sooner. Zero suits a storage that nobody pushes to during the run.
     pub const fn grace(self, grace: Duration) -> Self {
         Self {
             terms: self.terms.with_grace(grace),

@@ -79,6 +79,8 @@ pub(super) struct Pass<'a> {
     pub(super) stored: u64,
     /// Number of bytes that go, although no deletion has released them.
     pub(super) unaccounted: u64,
+    /// Content that the records of deletions name which the run is going to forget.
+    forgotten: Marks,
 }
 
 impl<'a> Pass<'a> {
@@ -97,6 +99,7 @@ impl<'a> Pass<'a> {
             wait: Duration::ZERO,
             stored: 0,
             unaccounted: 0,
+            forgotten: Marks::new(),
         }
     }
 
@@ -169,13 +172,16 @@ impl<'a> Pass<'a> {
 
     /// Returns the records of deletions that keep content. Those that the run is going to forget keep nothing.
     fn trash(&self) -> Option<&'a dyn StorageTrash> {
-        let is_forgotten = self.means.options.terms.permanent && !matches!(self.act, Act::Remove(_));
-        self.means.storage.trash().filter(|_| !is_forgotten)
+        self.means.storage.trash().filter(|_| !self.is_going_to_forget())
+    }
+
+    const fn is_going_to_forget(&self) -> bool {
+        self.means.options.terms.permanent && !matches!(self.act, Act::Remove(_))
     }
 
     /// Keeps the bytes of everything that can be restored, also in repositories that no longer exist.
     async fn deleted(&mut self) -> Result<()> {
-        let Some(trash) = self.trash() else {
+        let Some(trash) = self.means.storage.trash() else {
             return Ok(());
         };
         let mut after: Option<RepositoryName> = None;
@@ -183,11 +189,16 @@ impl<'a> Pass<'a> {
             let page = Page::first(PAGE).after(after.as_ref());
             let listing = trash.with_deleted(page).await?;
             for item in &listing.items {
-                let kept = self.surveyor().trashed(item.key()).await?;
-                // Pins of repositories that exist were counted before.
-                self.keeps_all_data |= !kept.pins.is_empty();
+                let kept = self.surveyor().trashed(trash, item.key()).await?;
+                let marks = if self.is_going_to_forget() {
+                    &mut self.forgotten
+                } else {
+                    // Pins of repositories that exist were counted before.
+                    self.keeps_all_data |= !kept.pins.is_empty();
+                    &mut self.data
+                };
                 for digest in &kept.named {
-                    self.data.add(self.salt.key(digest), Hold::Use);
+                    marks.add(self.salt.key(digest), Hold::Use);
                 }
             }
             after = listing.items.last().map(|item| item.key().clone());
@@ -376,7 +387,9 @@ impl<'a> Pass<'a> {
         }
         let released = Terms::new().with_grace(FOREVER).with_released(true);
         let gone = dead.iter().zip(fates).filter(|(_, fate)| **fate != Fate::Stays);
-        let (victims, sizes): (Vec<_>, Vec<_>) = gone.map(|(dead, _)| dead.clone()).unzip();
+        let gone = gone.map(|(dead, _)| dead.clone());
+        let (victims, sizes): (Vec<_>, Vec<_>) =
+            gone.filter(|(victim, _)| !self.is_forgotten(victim)).unzip();
         let due = self.means.collect.due(&released, &victims).await?;
         let unaccounted = sizes.iter().zip(due);
         self.unaccounted += unaccounted
@@ -384,6 +397,11 @@ impl<'a> Pass<'a> {
             .map(|(size, _)| size)
             .sum::<u64>();
         Ok(())
+    }
+
+    /// Returns true if the bytes belong to a deletion whose record the run is going to forget.
+    fn is_forgotten(&self, victim: &Victim) -> bool {
+        matches!(victim, Victim::Data(digest) if self.forgotten.hold(self.salt.key(digest)).is_some())
     }
 
     async fn dispose(&mut self, victims: Vec<Victim>, why: Why) -> Result<()> {

@@ -1,6 +1,6 @@
 //! [`CollectSchedule`]: runs that nobody asks for.
 
-use super::{CollectOptions, CollectReport, collect};
+use super::{CollectOptions, CollectReport, Collections, collect, survey::text_of};
 use crate::{
     maintenance::clock::Clock,
     storage::{Storage, StorageError},
@@ -9,16 +9,25 @@ use std::{convert::Infallible, time::Duration};
 
 /// Minimum time between two runs. Without one, an interval of 0 would never rest.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum time until the next attempt when another run was open, or somebody paused collections.
+const BUSY: Duration = Duration::from_secs(5 * 60);
+/// Maximum time until the next attempt after a failure.
+const FAILED: Duration = Duration::from_secs(60 * 60);
 
 /// Schedule of automatic runs of [`collect`], for [`Upkeep`](crate::maintenance::Upkeep).
 ///
 /// ```
-/// use registry_core::{Registry, maintenance::CollectSchedule, storage::MemoryStorage};
+/// use registry_core::{
+///     Registry,
+///     maintenance::{CollectSchedule, Collections},
+///     storage::MemoryStorage,
+/// };
 /// use std::time::Duration;
 ///
 /// let registry = Registry::builder(MemoryStorage::new()).build();
 /// let daily = CollectSchedule::new(Duration::from_secs(24 * 60 * 60));
-/// let upkeep = registry.upkeep().collect(Some(daily));
+/// let collections = Collections::default();
+/// let upkeep = registry.upkeep().collect(Some(daily), collections.clone());
 /// # let _ = upkeep;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +41,8 @@ pub struct CollectSchedule {
 impl CollectSchedule {
     /// Runs with [`CollectOptions::automatic`], at once and then every `interval`, which is at least a minute.
     ///
-    /// A run only reports what it would remove if another program may have written to the storage: see
+    /// A run only reports what it would remove if another program may have written to the storage and nobody has asked
+    /// for a run yet: see
     /// [`StorageCollect::is_own`](crate::storage::StorageCollect::is_own).
     pub fn new(interval: Duration) -> Self {
         Self {
@@ -56,19 +66,37 @@ impl CollectSchedule {
     pub(in crate::maintenance) async fn run(
         &self,
         storage: &dyn Storage,
+        collections: &Collections,
         clock: &dyn Clock,
         told: &(dyn Fn(&CollectReport) + Send + Sync),
     ) -> Infallible {
+        let mut was_busy = false;
         loop {
-            match self.once(storage, clock).await {
+            let Some(outcome) = collections.run(self.once(storage, clock)).await else {
+                clock.sleep(BUSY.min(self.interval)).await;
+                continue;
+            };
+            let is_busy = matches!(outcome, Err(StorageError::Busy { .. }));
+            let rest = match outcome {
                 Ok(report) => {
                     log(&report);
+                    collections.add(&report, clock.now());
                     told(&report);
+                    self.interval
                 }
-                Err(error @ StorageError::Busy { .. }) => tracing::info!(%error, "no collection was begun"),
-                Err(error) => tracing::warn!(%error, "cannot collect"),
-            }
-            clock.sleep(self.interval).await;
+                Err(error) if is_busy => {
+                    if !was_busy {
+                        tracing::info!(%error, "no collection was begun; it is tried again");
+                    }
+                    BUSY
+                }
+                Err(error) => {
+                    tracing::warn!(error = text_of(&error), "cannot collect; it is tried again");
+                    FAILED
+                }
+            };
+            was_busy = is_busy;
+            clock.sleep(rest.min(self.interval)).await;
         }
     }
 
@@ -103,7 +131,7 @@ fn log(report: &CollectReport) {
             repositories,
             bytes,
             later,
-            "a collection would free bytes; removal is not enabled for this storage"
+            "a collection would free bytes, but this storage is not collected without being asked"
         );
     } else if removed.data + links + manifests > 0 {
         tracing::info!(

@@ -229,7 +229,10 @@ impl Surveyor<'_> {
 
     /// Keeps what can be restored.
     async fn deleted(&self, name: &RepositoryName, survey: &mut Survey) -> Result<()> {
-        let trashed = self.trashed(name).await?;
+        let Some(trash) = self.trash else {
+            return Ok(());
+        };
+        let trashed = self.trashed(trash, name).await?;
         for digest in &trashed.named {
             survey.extra.push((self.salt.key(digest), Hold::Use));
             if let Some(index) = survey.graph.find(digest) {
@@ -242,11 +245,8 @@ impl Surveyor<'_> {
     }
 
     /// Returns what the records of the deletions in a repository keep.
-    pub(super) async fn trashed(&self, name: &RepositoryName) -> Result<Kept> {
+    pub(super) async fn trashed(&self, trash: &dyn StorageTrash, name: &RepositoryName) -> Result<Kept> {
         let (mut kept, mut after) = (Kept::default(), None);
-        let Some(trash) = self.trash else {
-            return Ok(kept);
-        };
         loop {
             let page = Page::first(PAGE).after(after.as_ref());
             let listing = trash.deleted(name, page).await?;

@@ -349,6 +349,26 @@ async fn a_directory_with_content_of_others_is_not_our_own() {
     assert!(!relaxed(root.path()).is_own());
 }
 
+#[tokio::test]
+async fn a_directory_of_others_is_our_own_once_a_run_that_somebody_asked_for_has_ended() {
+    let root = scratch();
+    std::fs::create_dir_all(support::top(root.path()).join("blobs/sha256")).unwrap();
+    let storage = relaxed(root.path());
+    for (terms, ends, expected) in [
+        (Terms::new(), true, false),
+        (Terms::new().with_asked(true), false, false),
+        (Terms::new().with_asked(true), true, true),
+    ] {
+        let run = storage.begin(terms).await.unwrap();
+        if ends {
+            storage.end(run, Census::new(0)).await.unwrap();
+        }
+        assert_eq!(storage.is_own(), expected);
+    }
+    drop(storage);
+    assert!(relaxed(root.path()).is_own());
+}
+
 /// A sparse index names what it need not have.
 #[tokio::test]
 async fn what_a_manifest_names_freely_is_kept_where_it_exists() {

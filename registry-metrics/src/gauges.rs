@@ -5,13 +5,14 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{
         MetricType,
+        counter::ConstCounter,
         gauge::{ConstGauge, Gauge},
         info::Info,
     },
     registry::Registry,
 };
 use registry_core::{
-    maintenance::LastVerification,
+    maintenance::{CollectCounts, LastVerification},
     storage::{self, Space},
 };
 use std::{
@@ -123,6 +124,90 @@ pub fn verified(
         ] {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    })));
+}
+
+/// Registers the collections of this process, as `counts` returns them at the scrape:
+///
+/// - `registry_storage_collected_items_total` and `registry_storage_collected_bytes_total`: removed items, and the bytes
+///   that this freed.
+/// - `registry_storage_due_items` and `registry_storage_due_bytes`: items that nothing refers to, and that are still there.
+/// - `registry_storage_overdue_items` and `registry_storage_overdue_bytes`: items among them that are not removed, although
+///   nothing protects them any more.
+///
+/// Some are absent while there is nothing to show: `registry_storage_collected_timestamp_seconds`, the end of the last
+/// collection, and `registry_storage_oldest_due_timestamp_seconds`, the time from which on the first item can be removed.
+///
+/// ```
+/// use registry_core::maintenance::Collections;
+/// use registry_metrics::{gauges, prometheus_client::registry::Registry, text};
+///
+/// let collections = Collections::default();
+/// let mut instruments = Registry::default();
+/// gauges::collections(&mut instruments, move || collections.counts());
+///
+/// assert!(text::encode(&instruments).contains("registry_storage_collected_items_total 0"));
+/// ```
+pub fn collections(registry: &mut Registry, counts: impl Fn() -> CollectCounts + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Asked(move |mut encoder: DescriptorEncoder<'_>| {
+        let counts = counts();
+        for (name, help, value) in [
+            (
+                "registry_storage_collected_items",
+                "Items that collections have removed.",
+                counts.removed.items(),
+            ),
+            (
+                "registry_storage_collected_bytes",
+                "Bytes that collections have freed.",
+                counts.removed.bytes,
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let seconds = |time: Option<SystemTime>| {
+            let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            since.map(|since| since.as_secs())
+        };
+        for (name, help, value) in [
+            (
+                "registry_storage_due_items",
+                "Items that nothing refers to, and that are still there.",
+                Some(counts.due.items),
+            ),
+            (
+                "registry_storage_due_bytes",
+                "Bytes of items that nothing refers to, and that are still there.",
+                Some(counts.due.bytes),
+            ),
+            (
+                "registry_storage_overdue_items",
+                "Items that nothing refers to and nothing protects, and that are still there.",
+                Some(counts.overdue.items),
+            ),
+            (
+                "registry_storage_overdue_bytes",
+                "Bytes of items that nothing refers to and nothing protects, and that are still there.",
+                Some(counts.overdue.bytes),
+            ),
+            (
+                "registry_storage_oldest_due_timestamp_seconds",
+                "Time from which on the first item that nothing refers to can be removed, in seconds since 1970.",
+                seconds(counts.oldest_due),
+            ),
+            (
+                "registry_storage_collected_timestamp_seconds",
+                "End of the last collection, in seconds since 1970.",
+                seconds(counts.ended),
+            ),
+        ] {
+            if let Some(value) = value {
+                let gauge = ConstGauge::new(value);
+                gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            }
         }
         Ok(())
     })));

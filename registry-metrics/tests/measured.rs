@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry as Instruments;
 use registry_core::{
     Algorithm, Authenticator, Digest, Identity, Reference, Registry, RepositoryName, Storage, Tag,
     auth::{Access, AuthError, AuthRequest, Challenge},
+    maintenance::{CollectReport, Collections},
     service::{Overruled, RegistryService},
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, MemoryStorage, Page, ReadBlob,
@@ -351,6 +352,56 @@ fn gauges_are_asked_at_the_scrape() {
         Some(4_102_444_800.0)
     );
     assert!(text::encode(&instruments).contains(&format!("registry_storage_size_bytes {}\n", u64::MAX)));
+}
+
+#[test]
+fn collections_show_what_they_removed_and_left() {
+    let report = |bytes| {
+        let mut report = CollectReport::default();
+        report.removed.links = 1;
+        report.removed.data = 1;
+        report.removed.bytes = bytes;
+        report
+    };
+    let (collections, now) = (
+        Collections::default(),
+        SystemTime::UNIX_EPOCH + Duration::from_secs(7),
+    );
+    let mut instruments = Instruments::default();
+    let asked = collections.clone();
+    gauges::collections(&mut instruments, move || asked.counts());
+    assert_eq!(
+        value(&instruments, "registry_storage_collected_items_total"),
+        Some(0.0)
+    );
+    assert_eq!(
+        value(&instruments, "registry_storage_oldest_due_timestamp_seconds"),
+        None
+    );
+
+    collections.add(&report(10), now);
+    let mut preview = report(20);
+    preview.dry_run = true;
+    preview.later.items = 1;
+    preview.later.bytes = 5;
+    collections.add(&preview, now);
+
+    for (name, expected) in [
+        ("collected_items_total", 2.0),
+        ("collected_bytes_total", 10.0),
+        ("due_items", 3.0),
+        ("due_bytes", 25.0),
+        ("overdue_items", 2.0),
+        ("overdue_bytes", 20.0),
+        ("oldest_due_timestamp_seconds", 7.0),
+        ("collected_timestamp_seconds", 7.0),
+    ] {
+        assert_eq!(
+            value(&instruments, &format!("registry_storage_{name}")),
+            Some(expected),
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -19,7 +19,9 @@ use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::{Rules, RulesFile};
 use registry_axum::TokioClock;
 use registry_core::{
-    Authenticator, Authorizer, Hooks, Registry, Storage, maintenance::VerifyStatus, service::Builder,
+    Authenticator, Authorizer, Hooks, Registry, Storage,
+    maintenance::{Collections, VerifyStatus},
+    service::Builder,
 };
 use registry_listener::Ended;
 use registry_storage_fs::FsStorage;
@@ -264,8 +266,9 @@ impl ServerBuilder {
             debug.uploads(registry.upload_ledger().clone());
         }
         maintenance.start(&registry, settings, &mut tasks);
-        start_upkeep(&registry, settings, debug.as_mut(), &mut tasks);
-        let operators = Operators::of(registry.clone(), access_log.clone()).with_immutable(immutable);
+        let collections = start_upkeep(&registry, settings, debug.as_mut(), &mut tasks);
+        let operators =
+            Operators::of(registry.clone(), access_log.clone(), collections).with_immutable(immutable);
         take_commands(socket, operators, &mut tasks);
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
@@ -301,23 +304,35 @@ impl fmt::Debug for ServerBuilder {
     }
 }
 
-/// Ends abandoned uploads, removes old records of deletions, and verifies what is stored, from now on.
-fn start_upkeep(registry: &Registry, settings: &Settings, debug: Option<&mut Debug>, tasks: &mut Tasks) {
+/// Ends abandoned uploads, removes old records of deletions and what nothing refers to, and verifies what is stored,
+/// from now on.
+fn start_upkeep(
+    registry: &Registry,
+    settings: &Settings,
+    debug: Option<&mut Debug>,
+    tasks: &mut Tasks,
+) -> Collections {
     let registry = registry.clone();
     let (expiry, trash) = (settings.storage.expiry, settings.storage.trash);
     let verify = settings.storage.verify;
     let verified = VerifyStatus::default();
+    let collect = settings.storage.collect.schedule(&**registry.storage(), trash);
+    let collections = Collections::default();
     if let Some(debug) = debug {
         debug.verified(verified.clone());
+        debug.collections(collections.clone());
     }
+    let counted = collections.clone();
     tasks.repeat("upkeep", move || {
         let upkeep = registry
             .upkeep()
             .uploads(expiry)
             .trash(Some(trash))
-            .verify(verify, verified.clone());
+            .verify(verify, verified.clone())
+            .collect(collect, counted.clone());
         async move { upkeep.run(&TokioClock).await }
     });
+    collections
 }
 
 /// Listens for the commands of operators. A server that cannot do so serves its clients all the same.

@@ -16,7 +16,7 @@ use axum::{
 };
 use registry_core::{
     Authenticator, Storage, UploadLedger,
-    maintenance::VerifyStatus,
+    maintenance::{Collections, VerifyStatus},
     storage::{StorageError, StorageHealth},
 };
 use registry_health::{Health, Watch};
@@ -105,6 +105,11 @@ impl Debug {
     /// Registers the last verification as metrics.
     pub(crate) fn verified(&mut self, status: VerifyStatus) {
         gauges::verified(&mut self.instruments, move || status.last());
+    }
+
+    /// Registers the results of collections as metrics.
+    pub(crate) fn collections(&mut self, collections: Collections) {
+        gauges::collections(&mut self.instruments, move || collections.counts());
     }
 
     /// Registers health checks and metrics of a storage of the host. Returns it with its operations measured.

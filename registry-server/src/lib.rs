@@ -44,6 +44,7 @@ mod backend;
 mod builder;
 mod causes;
 mod clock;
+mod collection;
 pub mod command_line;
 mod config;
 mod control;

@@ -304,6 +304,26 @@ pub(crate) const KEYS: &[Key] = &[
         "time for which the deletion of a tag or manifest can be undone; the records of older ones are removed every hour",
     ),
     honoured(
+        "storage.maintenance.collect.enabled",
+        Form::Switch,
+        "",
+        "extension: collects at the start and every day, beside traffic, and keeps manifests without a tag. `false` never collects. By \
+         default, a collection only reports in a directory that other software or an earlier version created, until it is \
+         `true` or somebody has run `registry garbage-collect`",
+    ),
+    honoured(
+        "storage.maintenance.collect.rate",
+        Form::Count,
+        "500",
+        "extension: maximum number of items that these collections remove in a second",
+    ),
+    honoured(
+        "storage.maintenance.collect.grace",
+        Form::Duration,
+        "24h",
+        "extension: time for which content stays that nothing refers to, after a client has used it or the server has started",
+    ),
+    honoured(
         "storage.maintenance.verify.interval",
         Form::Duration,
         "720h",

@@ -6,11 +6,12 @@ use super::{
     problem::Problem,
     protection,
     reader::Reader,
-    units::{count, duration, size},
+    units::{count, duration, size, switch},
     value::Value,
 };
 use crate::{
     admission::Admission,
+    collection,
     debug::{self, StorageCheck},
     health_checks::Check,
     layer_urls::{LayerUrls, Pattern},
@@ -104,6 +105,8 @@ pub(crate) struct Storage {
     pub(crate) expiry: Option<UploadExpiry>,
     /// Time for which deletions can be undone.
     pub(crate) trash: Duration,
+    /// Collections that nobody asks for.
+    pub(crate) collect: collection::Settings,
     /// Schedule of the verification.
     pub(crate) verify: Option<VerifySchedule>,
     /// Rules that say which tags are kept.
@@ -357,6 +360,7 @@ impl Storage {
             layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
             trash: reader.duration("storage.maintenance.trash.keep"),
+            collect: collection(reader, read_only),
             verify: verification(reader).filter(|_| !read_only && !memory),
             retention: retention::Settings {
                 rules: reader.path("storage.maintenance.retention.rules"),
@@ -442,6 +446,19 @@ fn expiry(reader: &Reader<'_>) -> Option<UploadExpiry> {
         reader.parsed("storage.maintenance.uploadpurging.interval", some_time),
     );
     (purging && !trying).then_some(expiry)
+}
+
+/// `storage.maintenance.collect`.
+fn collection(reader: &Reader<'_>, read_only: bool) -> collection::Settings {
+    let enabled = reader.optional("storage.maintenance.collect.enabled", switch);
+    collection::Settings {
+        enabled: if read_only { Some(false) } else { enabled },
+        rate: reader.parsed("storage.maintenance.collect.rate", |text| {
+            let rate = u32::try_from(some(text)?).unwrap_or(u32::MAX);
+            NonZeroU32::new(rate).ok_or_else(|| "must be at least 1".into())
+        }),
+        grace: reader.duration("storage.maintenance.collect.grace"),
+    }
 }
 
 /// `storage.maintenance.verify`.

@@ -1,9 +1,12 @@
 //! `registry garbage-collect`: removes content that nothing refers to, beside traffic.
 
-use super::operation::{BoxError, Items, Operation, Operator};
+use super::{
+    holding::Holding,
+    operation::{BoxError, Items, Operation, Operator},
+};
 use registry_axum::TokioClock;
 use registry_core::{
-    maintenance::{CollectEvent, CollectOptions, CollectReport, collect},
+    maintenance::{Clock as _, CollectEvent, CollectOptions, CollectReport, collect},
     storage::{Reclaimed, Victim},
 };
 use serde::{Deserialize, Serialize};
@@ -123,6 +126,11 @@ impl Operation for Collect {
             // Nobody pushes meanwhile.
             options = options.grace(Duration::ZERO);
         }
+        let collections = operator.holding().map(Holding::collections);
+        let _paused = match collections {
+            Some(collections) => Some(collections.pause().await),
+            None => None,
+        };
         let (queue, mut events) = unbounded_channel();
         // A receiver that is gone is noticed when its items are sent.
         let is_dry = self.dry_run;
@@ -140,6 +148,9 @@ impl Operation for Collect {
         };
         while let Ok(item) = events.try_recv() {
             items.send(item).await?;
+        }
+        if let Some(collections) = collections.filter(|_| !self.dry_run) {
+            collections.add(&report, TokioClock.now());
         }
         Ok(items.send(CollectItem::Report(Summary::of(&report))).await?)
     }

@@ -52,6 +52,7 @@ impl Operation for Hold {
             let collect = storage
                 .collect()
                 .ok_or(StorageError::Unsupported("collect content"))?;
+            let _paused = holding.collections().pause().await;
             let run = collect.begin(Terms::new()).await?;
             item = HoldItem::Held {
                 until: rfc3339(holding.begin(run, time)),

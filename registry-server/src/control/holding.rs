@@ -1,15 +1,18 @@
-//! [`Holding`]: the hold of a server, during which no collection begins.
+//! [`Holding`]: the collections of a server, and the hold during which none begins.
 
-use registry_core::storage::Run;
+use registry_core::{maintenance::Collections, storage::Run};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 use tokio::{task::JoinSet, time::sleep};
 
-/// The hold of a server.
+/// The collections of a server, and their hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holding(Arc<Mutex<Current>>);
+pub(super) struct Holding {
+    current: Arc<Mutex<Current>>,
+    collections: Collections,
+}
 
 #[derive(Debug, Default)]
 struct Current {
@@ -19,8 +22,20 @@ struct Current {
 }
 
 impl Holding {
+    pub(super) fn of(collections: Collections) -> Self {
+        Self {
+            current: Arc::default(),
+            collections,
+        }
+    }
+
+    /// Returns the collections of the server.
+    pub(super) const fn collections(&self) -> &Collections {
+        &self.collections
+    }
+
     fn lock(&self) -> MutexGuard<'_, Current> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the end of the hold, if there is one.

@@ -26,7 +26,7 @@ use axum::{
     routing::post,
 };
 use http_body::Frame;
-use registry_core::Registry;
+use registry_core::{Registry, maintenance::Collections};
 use registry_listener::{Server, Timeouts};
 use serde::Serialize;
 use std::{
@@ -54,12 +54,12 @@ pub(crate) struct Operators {
 }
 
 impl Operators {
-    pub(crate) fn of(registry: Registry, access_log: Option<AccessLog>) -> Self {
+    pub(crate) fn of(registry: Registry, access_log: Option<AccessLog>, collections: Collections) -> Self {
         Self {
             registry,
             access_log,
             running: Arc::default(),
-            holding: Holding::default(),
+            holding: Holding::of(collections),
             immutable: Immutable::Unknown,
         }
     }
@@ -236,7 +236,7 @@ mod tests {
             push(storage.clone(), "of/directory").await;
             let memory = MemoryStorage::new();
             push(memory.clone(), "of/server").await;
-            let operators = Operators::of(Registry::builder(memory).build(), None);
+            let operators = Operators::of(Registry::builder(memory).build(), None, Collections::default());
             let socket = ControlSocket::bind(&storage, None).unwrap().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
             let app = with::<Count>(router()).with_state(operators.clone());

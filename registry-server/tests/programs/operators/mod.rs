@@ -11,6 +11,7 @@ use crate::{
     server::Server,
 };
 
+mod automatic;
 mod collect;
 mod list;
 mod remove;
@@ -20,6 +21,7 @@ mod usage;
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
+        automatic::trials(),
         collect::trials(),
         list::trials(),
         remove::trials(),

@@ -49,6 +49,8 @@ enum Fault {
     RunsOverlap,
     /// The census is lost.
     CensusForgotten,
+    /// The number of deletions is lost.
+    DeletionsForgotten,
     /// A preview removes.
     PreviewsRemove,
     /// A removal does nothing.
@@ -111,6 +113,7 @@ noticed! {
     TagsReleaseNothing: tags_release_nothing by a_tag_that_moves_or_is_deleted_releases_its_target;
     RunsOverlap: runs_overlap by one_run_is_open_at_a_time;
     CensusForgotten: census_forgotten by a_run_knows_the_census_of_the_previous_one;
+    DeletionsForgotten: deletions_forgotten by a_run_knows_what_has_gone_since_the_census;
     PreviewsRemove: previews_remove by a_preview_changes_nothing;
     RemovalsFeigned: removals_feigned by what_nothing_names_is_removed_level_by_level;
     AbsentInUse: absent_in_use by what_is_not_there_is_absent;
@@ -321,7 +324,12 @@ impl StorageCollect for Faulty {
             run => run?,
         };
         let previous = run.previous.filter(|_| !self.has(CensusForgotten));
-        let outer = Run::new(run.id, terms, previous);
+        let deleted = if self.has(DeletionsForgotten) {
+            0
+        } else {
+            run.deleted
+        };
+        let outer = Run::new(run.id, terms, previous).with_deleted(deleted);
         *self.open.lock().unwrap() = Some(run);
         Ok(outer.holding(Open(Arc::clone(&self.open))))
     }

@@ -82,7 +82,7 @@
 //! + _sessions/<id>                                            the repository of an open session; derived
 //! + _owner                                                    locked by the owner; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
-//! + _collect/state                                            who created the directory; counts of the last collection
+//! + _collect/state                                            who created the directory; counts since the last collection
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
 //! + _index/_owner                                             locked while its process maintains that index
 //! ```

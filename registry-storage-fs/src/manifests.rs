@@ -328,6 +328,7 @@ impl Store {
         let stored = found.ok().flatten();
         let entry = stored.as_ref().and_then(Entry::of);
         let link = self.layout.revision(repository, digest);
+        self.count_deletion();
         let mut changes = self.disk.changes();
         changes.remove(&link)?;
         self.pauses.reach("delete manifest: link removed");
@@ -338,7 +339,6 @@ impl Store {
         if let Some(entry) = entry {
             self.referrer_index().remove(repository, &entry);
         }
-        self.collecting.manifest_deleted();
         match &stored {
             Some(stored) => self.release_removed(repository, stored),
             None => {

@@ -307,6 +307,7 @@ macro_rules! __storage_cases {
                 a_tag_that_moves_or_is_deleted_releases_its_target
                 one_run_is_open_at_a_time
                 a_run_knows_the_census_of_the_previous_one
+                a_run_knows_what_has_gone_since_the_census
                 a_preview_changes_nothing
                 what_is_not_there_is_absent
                 only_an_empty_repository_is_removed
@@ -372,6 +373,7 @@ macro_rules! __storage_cases {
                 a_commit_is_retried_after_the_restart
                 a_session_of_before_has_its_uploader
                 what_was_deleted_is_still_recorded
+                the_census_is_known_with_what_has_gone_since
             }
         }
     };

@@ -358,6 +358,58 @@ pub async fn a_run_knows_the_census_of_the_previous_one(backend: Backend) {
     end(&backend.second, run).await;
 }
 
+/// Otherwise, a run would miss what requests and interrupted runs have removed, and stop.
+pub async fn a_run_knows_what_has_gone_since_the_census(backend: Backend) {
+    let a = repository("a");
+    let images: Vec<Image> = (1..=6).map(Image::new).collect();
+    for image in &images {
+        put(&backend.first, &a, image.tagged(&[])).await;
+    }
+    let run = begin(&backend.first).await;
+    assert_eq!(run.deleted, 0);
+    let census = Census::new(images.len() as u64);
+    collector(&backend.first).end(run, census).await.unwrap();
+
+    let gone = remove_all_but_one(&backend.first, &a, &images).await;
+
+    let run = begin(&backend.second).await;
+    assert_eq!((run.previous, run.deleted), (Some(census), gone));
+    // It counts what it removes itself.
+    assert_removed(&backend.second, &run, record(&a, images[5].digest())).await;
+    end(&backend.second, run).await;
+    let run = begin(&backend.second).await;
+    assert_eq!(run.deleted, 0);
+    end(&backend.second, run).await;
+}
+
+/// Removes manifests by a request, for good, and by a run that is dropped. Returns their number.
+pub(super) async fn remove_all_but_one(
+    storage: &dyn Storage,
+    repository: &RepositoryName,
+    images: &[Image],
+) -> u64 {
+    let [deleted, for_good, others @ .., _] = images else {
+        panic!("there are at least 3 images");
+    };
+    let write = writer(storage);
+    for (image, how) in [
+        (deleted, Deletion::new()),
+        (for_good, Deletion::new().permanently()),
+    ] {
+        write
+            .delete_manifest(repository, &image.digest(), how)
+            .await
+            .unwrap();
+    }
+    let permanent = Terms::new().with_permanent(true);
+    let run = collector(storage).begin(permanent).await.unwrap();
+    for image in others {
+        assert_removed(storage, &run, record(repository, image.digest())).await;
+    }
+    drop(run);
+    images.len() as u64 - 1
+}
+
 pub async fn a_preview_changes_nothing(backend: Backend) {
     let a = repository("a");
     let Graph { blob, child, index } = graph(&backend.first, &a).await;

@@ -1,12 +1,12 @@
 //! With the means `restart`: acknowledged content exists after every handle was dropped and opened again.
 
-use super::{Backend, support::*};
+use super::{Backend, collect::remove_all_but_one, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
     storage::{
-        Deletion, Document, Need, NewUpload, PutManifest, Referring, Seen, StorageError, TagExpect, Uploader,
-        Verified,
+        Census, Deletion, Document, Need, NewUpload, PutManifest, Referring, Seen, StorageError, TagExpect,
+        Terms, Uploader, Verified,
     },
 };
 
@@ -240,4 +240,28 @@ pub async fn what_was_deleted_is_still_recorded(backend: Backend) {
         let document = trash.deleted_document(&a, &record.id).await.unwrap();
         assert!(matches!(document, Document::Whole(found) if found.bytes == image.bytes()));
     }
+}
+
+/// A run of the next process has to know what is no longer there, although its records are gone.
+pub async fn the_census_is_known_with_what_has_gone_since(backend: Backend) {
+    let (Some(collect), Some(trash)) = (backend.first.collect(), backend.first.trash()) else {
+        return;
+    };
+    let a = repository("a");
+    let images: Vec<Image> = (1..=6).map(Image::new).collect();
+    for image in &images {
+        put(&backend.first, &a, image.tagged(&[])).await;
+    }
+    let run = collect.begin(Terms::new()).await.unwrap();
+    collect.end(run, Census::new(6)).await.unwrap();
+    let gone = remove_all_but_one(&backend.first, &a, &images).await;
+    for record in trash.deleted(&a, all()).await.unwrap().items {
+        assert!(trash.forget(&a, &record.whole().unwrap().id).await.unwrap());
+    }
+
+    let backend = backend.restarted().await;
+
+    let collect = backend.first.collect().expect("the plane is still there");
+    let run = collect.begin(Terms::new()).await.unwrap();
+    assert_eq!((run.previous, run.deleted), (Some(Census::new(6)), gone));
 }

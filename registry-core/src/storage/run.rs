@@ -76,7 +76,9 @@ pub struct Run {
     pub terms: Terms,
     /// Counts that the previous run ended with. `None` before the first one has ended.
     pub previous: Option<Census>,
-    /// Number of manifests that requests have deleted since the previous run ended, as far as the storage knows.
+    /// Number of manifests that have gone since the previous run ended: that requests have deleted, for good or not, or
+    /// that runs have removed which did not end. It survives an opening like [`previous`](Self::previous). Of many, it
+    /// may be a few more.
     pub deleted: u64,
     /// Dropped with the run.
     _guard: Option<Box<dyn Any + Send + Sync>>,
@@ -95,7 +97,7 @@ impl Run {
         }
     }
 
-    /// Sets the number of manifests that requests have deleted since the previous run ended.
+    /// Sets the number of manifests that have gone since the previous run ended.
     #[must_use]
     pub fn with_deleted(self, deleted: u64) -> Self {
         Self { deleted, ..self }

@@ -9,10 +9,7 @@ use crate::{digest_locks::Key, disk::Disk, layout::Layout};
 use registry_core::{Digest, RepositoryName, storage::Terms};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -31,7 +28,7 @@ pub(crate) struct Collecting {
     pub(super) run: Mutex<Option<OpenRun>>,
     /// Number of runs so far.
     pub(super) runs: AtomicU64,
-    /// Number of manifests that requests have deleted since the last run ended.
+    /// Number of manifests that have gone since the last run ended.
     pub(super) deleted: AtomicU64,
     pub(super) state: Mutex<StateFile>,
 }
@@ -42,6 +39,8 @@ pub(crate) struct OpenRun {
     pub(super) id: u64,
     /// Number of the last touch before it.
     pub(super) began: u64,
+    /// Number of deleted manifests that its census does not contain.
+    pub(super) deleted: u64,
     /// Blobs that sessions were being committed to when it began. Later commits touch theirs.
     pub(super) committing: Arc<HashSet<Digest>>,
 }
@@ -93,7 +92,7 @@ impl Collecting {
             removals: Mutex::default(),
             run: Mutex::default(),
             runs: AtomicU64::default(),
-            deleted: AtomicU64::default(),
+            deleted: AtomicU64::new(state.deleted),
             state: Mutex::new(state),
         }
     }
@@ -111,11 +110,6 @@ impl Collecting {
         let number = touches.release_now(now);
         touches.released(keys, number);
         number
-    }
-
-    /// Records that a request deleted a manifest.
-    pub(crate) fn manifest_deleted(&self) {
-        self.deleted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Records that an earlier release concerned this content, too.

@@ -59,6 +59,7 @@ impl Examination<'_> {
                 false => Deletion::new(),
             };
             store.record_manifest(repository, digest, &found, &[], &how)?;
+            store.count_removal();
             removals.remove(&store.layout.revision(repository, digest), &store.disk)?;
             // After the link, so that no manifest is ever served with another type.
             removals.remove_file(&store.layout.media_type(repository, digest), &store.disk)?;

@@ -11,6 +11,7 @@
 mod bloom;
 pub(crate) mod collecting;
 mod data;
+mod deletions;
 mod links;
 mod manifests;
 mod releases;

@@ -120,11 +120,7 @@ impl FsStorage {
         self.store().collecting.run(&run)?;
         self.writing(move |store| {
             lock(&store.collecting.removals).settle(&store.disk)?;
-            let mut state = lock(&store.collecting.state);
-            let ended = state.after(&run.terms, &seen);
-            ended.write(&store.layout, &store.disk)?;
-            *state = ended;
-            store.collecting.deleted.store(0, Ordering::Relaxed);
+            store.take_census(&run.terms, &seen)?;
             drop(run);
             Ok(())
         })
@@ -167,6 +163,7 @@ impl Collecting {
         *run = Some(OpenRun {
             id,
             began,
+            deleted: self.deleted.load(Ordering::Relaxed),
             committing: Arc::default(),
         });
         Ok(Open {

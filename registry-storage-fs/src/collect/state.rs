@@ -10,6 +10,9 @@ use registry_core::{
 };
 use serde_json::{Value, json};
 
+/// Maximum number of writes for all deletions between two runs: each notes a part of the manifests in advance.
+const STEPS: u64 = 64;
+
 /// Content of the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StateFile {
@@ -17,6 +20,8 @@ pub(crate) struct StateFile {
     pub(crate) own: bool,
     /// Number of manifests at the end of the last run.
     manifests: Option<u64>,
+    /// Number of manifests that have gone since, or a few more.
+    pub(super) deleted: u64,
 }
 
 impl StateFile {
@@ -45,7 +50,7 @@ impl StateFile {
         }
         let created = Self {
             own: true,
-            manifests: None,
+            ..Self::default()
         };
         created.write(layout, disk)?;
         Ok(created)
@@ -56,13 +61,15 @@ impl StateFile {
         Some(Self {
             own: json.get("own")?.as_bool()?,
             manifests: json.get("manifests").and_then(Value::as_u64),
+            deleted: json.get("deleted").and_then(Value::as_u64).unwrap_or(0),
         })
     }
 
     /// Makes the content durable.
     pub(crate) fn write(&self, layout: &Layout, disk: &Disk) -> Result<(), FsError> {
         let mut changes = disk.changes();
-        let text = json!({ "own": self.own, "manifests": self.manifests }).to_string();
+        let text =
+            json!({ "own": self.own, "manifests": self.manifests, "deleted": self.deleted }).to_string();
         changes.put(&layout.collect_state(), text.as_bytes())?;
         changes.settle()
     }
@@ -76,6 +83,44 @@ impl StateFile {
         Self {
             own: self.own || terms.asked,
             manifests: Some(census.manifests),
+            deleted: 0,
         }
+    }
+
+    /// Returns the content with at least this number of deletions, if the file has fewer.
+    pub(super) fn with_deleted(self, deleted: u64) -> Option<Self> {
+        let manifests = self.manifests?;
+        // Any further ones make no difference to what the next run expects.
+        let is_noted = deleted <= self.deleted || self.deleted >= manifests;
+        (!is_noted).then(|| Self {
+            deleted: deleted + manifests / STEPS,
+            ..self
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_deletions_between_two_runs_take_few_writes_and_the_file_has_hardly_more() {
+        for manifests in [0, 10, 1000, 100_000] {
+            let mut file = StateFile::default().after(&Terms::new(), &Census::new(manifests));
+            let mut writes = 0;
+            for deleted in 1..=manifests + 10 {
+                if let Some(noted) = file.with_deleted(deleted) {
+                    file = noted;
+                    writes += 1;
+                }
+                assert!(file.deleted >= deleted.min(manifests), "{deleted} of {manifests}");
+                assert!(
+                    file.deleted <= deleted + manifests / STEPS,
+                    "{deleted} of {manifests}"
+                );
+            }
+            assert!(writes <= STEPS && writes <= manifests, "{writes} for {manifests}");
+        }
+        assert!(StateFile::default().with_deleted(1).is_none());
     }
 }

@@ -33,7 +33,11 @@ impl StorageCollect for MemoryStorage {
         let collection = &mut state.collection;
         collection.runs += 1;
         let id = collection.runs;
-        collection.open = Some(OpenRun { id, since });
+        collection.open = Some(OpenRun {
+            id,
+            since,
+            deleted: collection.deleted,
+        });
         let guard = Open {
             state: self.state.clone(),
             id,
@@ -70,8 +74,11 @@ impl StorageCollect for MemoryStorage {
     async fn end(&self, run: Run, seen: Census) -> Result<()> {
         let mut state = self.state();
         state.since(&run)?;
-        state.collection.previous = Some(seen);
-        state.collection.deleted = 0;
+        let collection = &mut state.collection;
+        let counted = collection.open.as_ref().map_or(0, |open| open.deleted);
+        // What requests delete during a run, it may have seen.
+        collection.deleted = collection.deleted.saturating_sub(counted);
+        collection.previous = Some(seen);
         drop(state);
         drop(run);
         Ok(())
@@ -190,9 +197,14 @@ impl State {
     fn remove(&mut self, victim: &Victim, terms: &Terms) {
         match victim {
             Victim::Manifest(repository, digest) => {
-                self.repositories
-                    .get_mut(repository)
-                    .and_then(|found| found.remove_manifest(digest, &how(terms)));
+                let found = self.repositories.get_mut(repository);
+                let removed = found.and_then(|found| found.remove_manifest(digest, &how(terms)));
+                if removed.is_some() {
+                    self.collection.deleted += 1;
+                    if let Some(open) = &mut self.collection.open {
+                        open.deleted += 1;
+                    }
+                }
             }
             Victim::Link(repository, digest) => self.unlink(repository, digest),
             Victim::Data(digest) => drop(self.blobs.remove(digest)),

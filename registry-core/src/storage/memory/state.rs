@@ -51,7 +51,7 @@ pub(super) struct Collection {
     /// Number of runs that have begun.
     pub(super) runs: u64,
     pub(super) previous: Option<Census>,
-    /// Number of manifests that requests have deleted since the last run.
+    /// Number of manifests that have gone since the last run ended.
     pub(super) deleted: u64,
 }
 
@@ -59,6 +59,8 @@ pub(super) struct OpenRun {
     pub(super) id: u64,
     /// Order of the stamp at which it began.
     pub(super) since: u64,
+    /// Number of deleted manifests that its census does not contain.
+    pub(super) deleted: u64,
 }
 
 pub(super) struct Blob {

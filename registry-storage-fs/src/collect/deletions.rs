@@ -1,0 +1,55 @@
+//! Number of manifests that have gone since the last run ended.
+//!
+//! A run compares what it sees with what the last one left. What requests deleted since then, and what runs removed that
+//! did not end, is not missing. Their number is therefore durable before the manifests are gone, also for the next
+//! process.
+
+use super::collecting::lock;
+use crate::{error::FsError, store::Store};
+use registry_core::storage::{Census, Terms};
+use std::sync::atomic::Ordering;
+
+impl Store {
+    /// Counts a manifest that is about to be deleted.
+    pub(crate) fn count_deletion(&self) {
+        let deleted = self.collecting.deleted.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut state = lock(&self.collecting.state);
+        let Some(noted) = state.with_deleted(deleted) else {
+            return;
+        };
+        match noted.write(&self.layout, &self.disk) {
+            Ok(()) => *state = noted,
+            // A deletion may be what makes space.
+            Err(error) => tracing::warn!(
+                %error,
+                "cannot note how many manifests were deleted; if this process ends, the next collection may refuse to begin and has to be forced"
+            ),
+        }
+    }
+
+    /// Does the same for one that the open run is about to remove. The run's census does not contain it.
+    pub(super) fn count_removal(&self) {
+        self.count_deletion();
+        if let Some(run) = &mut *lock(&self.collecting.run) {
+            run.deleted += 1;
+        }
+    }
+
+    /// Stores what the next run compares with.
+    pub(super) fn take_census(&self, terms: &Terms, seen: &Census) -> Result<(), FsError> {
+        let counted = lock(&self.collecting.run).as_ref().map_or(0, |run| run.deleted);
+        let mut state = lock(&self.collecting.state);
+        let mut ended = state.after(terms, seen);
+        // The run may have seen what requests have deleted meanwhile.
+        let during = self
+            .collecting
+            .deleted
+            .load(Ordering::Relaxed)
+            .saturating_sub(counted);
+        ended = ended.with_deleted(during).unwrap_or(ended);
+        ended.write(&self.layout, &self.disk)?;
+        *state = ended;
+        self.collecting.deleted.fetch_sub(counted, Ordering::Relaxed);
+        Ok(())
+    }
+}

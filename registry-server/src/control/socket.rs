@@ -7,8 +7,9 @@ use crate::socket::UnixSocket;
 use axum::http::Extensions;
 use registry_listener::{Established, Handshake, Listener};
 use registry_storage_fs::FsStorage;
+use rustix::fs::{Mode, OFlags};
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{DirBuilder, File, Permissions},
     io,
     net::SocketAddr,
     os::{
@@ -106,7 +107,10 @@ fn bind_beside(path: &Path) -> io::Result<(UnixSocket, ShortPath)> {
     let directory = path.parent().unwrap_or(path);
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            // Not the target of a link, which may be any directory.
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = File::from(rustix::fs::open(directory, flags, Mode::empty())?);
+            directory.set_permissions(Permissions::from_mode(0o700))?;
         }
         made => made?,
     }
@@ -202,7 +206,7 @@ impl Handshake<UnixStream> for Peers {
 mod tests {
     use super::*;
     use registry_storage_fs::OwnerRecord;
-    use std::os::unix::fs::MetadataExt as _;
+    use std::{fs, os::unix::fs::MetadataExt as _};
 
     fn named(root: &Path) -> Option<PathBuf> {
         OwnerRecord::read(root).unwrap().unwrap().socket
@@ -265,6 +269,21 @@ mod tests {
         assert_eq!(socket.path(), path);
         UnixStream::connect(&path).await.unwrap();
         drop(socket);
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_link_in_place_of_its_directory_is_not_followed() {
+        let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let storage = FsStorage::open(directory.path()).unwrap();
+        fs::set_permissions(elsewhere.path(), Permissions::from_mode(0o755)).unwrap();
+        let link = directory.path().join("docker/registry/v2/_control");
+        std::os::unix::fs::symlink(elsewhere.path(), link).unwrap();
+
+        ControlSocket::bind(&storage, None).unwrap_err();
+
+        let mode = fs::metadata(elsewhere.path()).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o755);
         assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     }
 

@@ -2,7 +2,7 @@
 
 use super::htpasswd;
 use crate::config;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// An OCI / Docker container registry.
@@ -454,15 +454,15 @@ pub(crate) struct GarbageCollect {
     pub(crate) file: Option<PathBuf>,
 
     /// Only report what would be removed
-    #[arg(short, long)]
+    #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_parser = switch)]
     pub(crate) dry_run: bool,
 
     /// Remove manifests without a tag, too; parts of tagged images, and signatures of them, stay
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_parser = switch)]
     pub(crate) delete_untagged: bool,
 
     /// Print the summary only
-    #[arg(short, long)]
+    #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_parser = switch)]
     pub(crate) quiet: bool,
 
     /// Keep deleted images that can still be restored
@@ -484,6 +484,15 @@ pub(crate) struct GarbageCollect {
 
     #[command(flatten)]
     pub(crate) storage: Storage,
+}
+
+/// Parses the value of a flag, such as `--dry-run=true`, as registry:2 does.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
 }
 
 /// Parses the time of a hold.
@@ -540,16 +549,29 @@ mod tests {
 
     #[test]
     fn garbage_collect_has_registry_2_s_flags() {
-        for arguments in [
-            &["garbage-collect", "c.yml"][..],
-            &["garbage-collect", "-d", "-m", "c.yml"],
-            &["garbage-collect", "--dry-run", "--delete-untagged", "c.yml"],
+        for (arguments, flags) in [
+            (&["c.yml"][..], [false; 3]),
+            (&["-d", "-m", "-q", "c.yml"], [true; 3]),
+            (&["-dmq", "c.yml"], [true; 3]),
+            (&["--dry-run", "--delete-untagged", "c.yml"], [true, true, false]),
+            (&["--delete-untagged=true", "c.yml"], [false, true, false]),
+            (
+                &["-m=T", "--quiet=1", "--dry-run=false", "c.yml"],
+                [false, true, true],
+            ),
         ] {
-            assert!(matches!(
-                parse(arguments).unwrap().command,
-                Command::GarbageCollect(_)
-            ));
+            let parsed = parse(&[&["garbage-collect"], arguments].concat());
+            let Command::GarbageCollect(parsed) = parsed.unwrap().command else {
+                panic!("{arguments:?} is not `garbage-collect`");
+            };
+            assert_eq!(
+                [parsed.dry_run, parsed.delete_untagged, parsed.quiet],
+                flags,
+                "{arguments:?}"
+            );
+            assert_eq!(parsed.file.unwrap(), PathBuf::from("c.yml"));
         }
+        parse(&["garbage-collect", "--dry-run=maybe"]).unwrap_err();
     }
 
     #[test]

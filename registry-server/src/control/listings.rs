@@ -81,8 +81,9 @@ impl RepositoryItem {
 
 async fn counted(inspect: &dyn StorageInspect, name: &RepositoryName) -> RepositoryItem {
     match Counts::of(inspect, name).await {
-        Ok(counts) => RepositoryItem {
+        Ok((counts, unreadable)) => RepositoryItem {
             counts: Some(counts),
+            problem: unreadable_items(unreadable),
             ..RepositoryItem::of(name)
         },
         Err(error) => RepositoryItem::unreadable(name, crate::causes::with_causes(&error)),
@@ -90,12 +91,16 @@ async fn counted(inspect: &dyn StorageInspect, name: &RepositoryName) -> Reposit
 }
 
 impl Counts {
-    async fn of(inspect: &dyn StorageInspect, name: &RepositoryName) -> Result<Self> {
-        let mut counts = Self::default();
+    /// Counts what a repository holds. Returns also the number of items that cannot be read.
+    async fn of(inspect: &dyn StorageInspect, name: &RepositoryName) -> Result<(Self, u64)> {
+        let (mut counts, mut unreadable) = (Self::default(), 0);
         let mut cursor = Cursor::start();
         while let Some(page) = cursor.page() {
             let listing = inspect.tag_targets(name, page).await?;
-            counts.tags += cursor.advance(listing, |target| target.tag.clone()).len() as u64;
+            for seen in cursor.advance(listing, |target| target.tag.clone()) {
+                counts.tags += 1;
+                unreadable += u64::from(seen.is_err());
+            }
         }
         let mut content = HashSet::new();
         let mut cursor = Cursor::start();
@@ -103,10 +108,12 @@ impl Counts {
             let listing = inspect.manifests(name, page).await?;
             for seen in cursor.advance(listing, |manifest| manifest.digest) {
                 counts.manifests += 1;
-                let Ok(manifest) = seen else {
-                    continue;
+                let found = match seen {
+                    Ok(manifest) => image(inspect, name, &manifest.digest).await?,
+                    Err(_) => Found::Damaged,
                 };
-                let Found::Image(image) = image(inspect, name, &manifest.digest).await? else {
+                let Found::Image(image) = found else {
+                    unreadable += 1;
                     continue;
                 };
                 for (digest, size) in image.own {
@@ -116,8 +123,15 @@ impl Counts {
                 }
             }
         }
-        Ok(counts)
+        Ok((counts, unreadable))
     }
+}
+
+/// Describes items that are missing from numbers.
+pub(super) fn unreadable_items(count: u64) -> Option<String> {
+    (count > 0).then(|| {
+        format!("{count} of its tags, links and manifests cannot be read and are not counted; `registry verify` names them")
+    })
 }
 
 /// Lists the tags of a repository.

@@ -1,6 +1,7 @@
 //! `registry du`: the bytes that repositories refer to, and the bytes that only they hold.
 
 use super::{
+    listings::unreadable_items,
     operation::{BoxError, Items, Operation, Operator},
     walk::{Cursor, Found, image, inspect, require},
 };
@@ -161,16 +162,19 @@ impl Books {
             charged: 0,
             problem,
         };
-        if account.problem.is_none()
-            && let Err(error) = self.read(inspect, &mut account).await
-        {
-            account.problem = Some(crate::causes::with_causes(&error));
+        if account.problem.is_none() {
+            account.problem = match self.read(inspect, &mut account).await {
+                Ok(unreadable) => unreadable_items(unreadable),
+                Err(error) => Some(crate::causes::with_causes(&error)),
+            };
         }
         self.repositories += 1;
         account
     }
 
-    async fn read(&mut self, inspect: &dyn StorageInspect, account: &mut Account) -> Result<()> {
+    /// Returns the number of items that cannot be read.
+    async fn read(&mut self, inspect: &dyn StorageInspect, account: &mut Account) -> Result<u64> {
+        let mut unreadable = 0;
         // Digests by which the repository holds content that is stored by another one.
         let mut aliases = HashMap::new();
         let mut cursor = Cursor::start();
@@ -178,6 +182,7 @@ impl Books {
             let listing = inspect.held_blobs(&account.name, page).await?;
             for seen in cursor.advance(listing, |blob: &HeldBlob| blob.digest) {
                 let Ok(blob) = seen else {
+                    unreadable += 1;
                     continue;
                 };
                 if blob.stored != blob.digest {
@@ -192,6 +197,7 @@ impl Books {
             let listing = inspect.manifests(&account.name, page).await?;
             for seen in cursor.advance(listing, |manifest: &HeldManifest| manifest.digest) {
                 let Ok(manifest) = seen else {
+                    unreadable += 1;
                     continue;
                 };
                 self.hold(&manifest.stored);
@@ -199,6 +205,7 @@ impl Books {
                     aliases.insert(manifest.digest, manifest.stored);
                 }
                 let Found::Image(image) = image(inspect, &account.name, &manifest.digest).await? else {
+                    unreadable += 1;
                     continue;
                 };
                 for (digest, _) in image.own {
@@ -212,7 +219,7 @@ impl Books {
                 }
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     /// Counts this repository as a holder.

@@ -78,6 +78,14 @@ fn it_tells_what_cannot_be_listed() {
     assert!(lost.contains("exit status: 1"), "{lost}");
     assert!(lost.contains("team/app:v1: the manifest is missing"), "{lost}");
     assert!(lost.contains(&image.digest), "{lost}");
+    for command in [&["ls", "-l"][..], &["du"]] {
+        let incomplete = desk.attempt(command).unwrap_err();
+        assert!(incomplete.contains("exit status: 1"), "{incomplete}");
+        assert!(
+            incomplete.contains("1 of its tags, links and manifests cannot be read"),
+            "{incomplete}"
+        );
+    }
 }
 
 fn a_storage_without_a_directory_is_named() {

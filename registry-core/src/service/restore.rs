@@ -103,7 +103,9 @@ pub struct Restored {
 #[non_exhaustive]
 pub enum RestoreError {
     /// There is no record of such a deletion.
-    #[error("there is no record of a deletion of {what}; records expire, and permanent deletions leave none")]
+    #[error(
+        "there is no record of a deletion of {what}; records end with time, with a collection that empties the trash, and permanent deletions leave none"
+    )]
     #[non_exhaustive]
     NotDeleted {
         /// The tag, digest or record.

@@ -27,6 +27,9 @@ use tokio::{
 /// Maximum wait for a process that owns the storage and takes no commands.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// Message for a command that would write what the configuration makes read-only.
+const READ_ONLY: &str = "`storage.maintenance.readonly.enabled` is set, and no server that accepts pushes uses the directory: commands that change something work beside such a server; unset the key, or pass --root DIRECTORY if nothing writes there";
+
 /// Interval of attempts meanwhile.
 const LOOKS: Duration = Duration::from_millis(100);
 
@@ -95,12 +98,6 @@ impl Place {
     /// Finds the server that owns the directory, or opens the directory.
     async fn find(&self, changes: bool, told: impl FnOnce(String) + Send) -> Result<Found, String> {
         let root = &self.root;
-        if changes && self.settings.storage.read_only {
-            return Err(
-                "the configuration makes the storage read-only (`storage.maintenance.readonly.enabled`); use that of the server that writes it, or --root"
-                    .into(),
-            );
-        }
         let deadline = Instant::now() + WAIT;
         let mut told = Some(told);
         loop {
@@ -114,14 +111,15 @@ impl Place {
                     Ok(None) | Err(_) => {}
                 }
             }
+            if changes && self.settings.storage.read_only {
+                return Err(READ_ONLY.into());
+            }
             let in_use = match self.open(changes)? {
                 Ok(operator) => return Ok(Found::Here(operator)),
                 Err(in_use) => in_use,
             };
             if Instant::now() >= deadline {
-                return Err(format!(
-                    "{in_use}; it takes no commands: restart it with this version, or end it"
-                ));
+                return Err(unreachable(&in_use));
             }
             if let Some(told) = told.take() {
                 told(format!("waiting up to {} s: {in_use}", WAIT.as_secs()));
@@ -155,6 +153,22 @@ impl Place {
 enum Found {
     Server(Connection),
     Here(Operator),
+}
+
+/// Explains that commands cannot reach the process that owns the directory.
+fn unreachable(in_use: &OpenError) -> String {
+    let owner = match in_use {
+        OpenError::InUse {
+            path,
+            process: Some(process),
+            host: Some(host),
+            ..
+        } => format!("{} is in use by process {process} on {host}", path.display()),
+        other => other.to_string(),
+    };
+    format!(
+        "{owner}, whose control socket cannot be reached from here; run the command where that process runs (`docker exec`), or stop the process"
+    )
 }
 
 /// Returns the directory that makes `root` a registry.

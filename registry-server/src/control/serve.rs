@@ -71,7 +71,8 @@ impl Operators {
 
     /// Starts an operation, and returns a response with its items.
     fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
-        tracing::info!(user, operation = O::NAME, "an operator runs a command");
+        let arguments = serde_json::to_string(&operation).unwrap_or_default();
+        tracing::info!(user, command = O::NAME, arguments, "an operator runs a command");
         let operator = Operator::new(self.registry.clone(), user)
             .with_immutable(self.immutable.clone())
             .on_server(self.access_log.clone(), self.holding.clone());

@@ -9,7 +9,7 @@ use crate::{
     closures::{Closure, named_by},
     digest_locks::Key,
     error::{Context, FsError},
-    links,
+    links::{self, Link},
     locks::Slot,
     referrer_entry::Entry,
     seams,
@@ -92,14 +92,24 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<StoredManifest>> {
-        let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
-            return Ok(None);
-        };
-        let path = self.layout.blob(&target);
+        match links::read(&self.layout.revision(repository, digest))? {
+            Some(target) => self.revision_at(repository, digest, &target),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the manifest whose link contains `target`.
+    fn revision_at(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        target: &Digest,
+    ) -> Result<Option<StoredManifest>> {
+        let path = self.layout.blob(target);
         // The slot is held until the document is verified.
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
         self.pauses.reach("manifest: in memory");
-        if Digest::of(target.algorithm(), &bytes) != target {
+        if Digest::of(target.algorithm(), &bytes) != *target {
             if self.reported.is_news(&path, bytes.len() as u64) {
                 tracing::error!(
                     %repository,
@@ -304,6 +314,9 @@ impl Store {
 
     /// Records the deletion of a manifest, deletes its tags, and then the manifest. No tag ever points at a missing
     /// manifest.
+    ///
+    /// A manifest with a garbled link is deleted, too. Readers do not see it, but it keeps a collection from removing
+    /// anything of its repository. Its bytes are stored by its name, unless registry:2 has stored them by another one.
     pub(crate) fn delete_manifest(
         &self,
         repository: &RepositoryName,
@@ -313,24 +326,26 @@ impl Store {
     ) -> Result<Option<Vec<Tag>>> {
         // No put of the manifest, nor of one that names it, is between its check and its last tag.
         let _locks = self.digest_locks.exclusive([self.digest_locks.key(digest)]);
-        if links::read(&self.layout.revision(repository, digest))?.is_none() {
-            return Ok(None);
-        }
+        let link = self.layout.revision(repository, digest);
+        let target = match links::look(&link)? {
+            Link::None => return Ok(None),
+            Link::Garbled => *digest,
+            Link::To(target) => target,
+        };
         self.pauses.reach("delete manifest: locked");
         // The record names exactly the tags that are removed.
         let LockedTags { tags, locks } = self.lock_tags_at(repository, digest, tags.candidates(digest))?;
-        let found = self.revision(repository, digest);
+        let found = self.revision_at(repository, digest, &target);
         self.record_manifest(repository, digest, &found, &tags, how)?;
         self.pauses.reach("delete manifest: recorded");
-        self.discard_tags(repository, &tags, digest, how)?;
+        self.discard_tags(repository, &tags, Some(digest), how)?;
         drop(locks);
         // The entry of an unreadable manifest stays, and has no effect.
         let stored = found.ok().flatten();
         let entry = stored.as_ref().and_then(Entry::of);
-        let link = self.layout.revision(repository, digest);
         self.count_deletion();
         let mut changes = self.disk.changes();
-        changes.remove(&link)?;
+        self.place(digest, &link, || changes.remove(&link))?;
         self.pauses.reach("delete manifest: link removed");
         self.known_closures.removed();
         let media_type = self.layout.media_type(repository, digest);

@@ -6,13 +6,21 @@
 //! depends on the history, so its directories are not synced.
 
 use crate::{
-    FsStorage, layout::TagPaths, links, locks::Held, sections::Section, store::Store, tag_index::Lease,
+    FsStorage,
+    error::{Context as _, FsError},
+    layout::TagPaths,
+    links::{self, Link},
+    locks::Held,
+    names::digests_in,
+    sections::Section,
+    store::Store,
+    tag_index::Lease,
 };
 use registry_core::{
-    Digest, RepositoryName, Tag,
+    Algorithm, Digest, RepositoryName, Tag,
     storage::{Deletion, Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, fs, sync::Arc};
 
 /// Tags that stay as they are until this is dropped.
 #[derive(Default)]
@@ -138,15 +146,65 @@ impl Store {
         keep: impl FnOnce(&Digest) -> bool,
     ) -> Result<Option<Digest>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
-        let paths = self.layout.tag(repository, tag);
-        let current = links::read(&paths.current())?;
+        let link = links::look(&self.layout.tag(repository, tag).current())?;
+        let current = match link {
+            Link::To(target) => Some(target),
+            Link::None | Link::Garbled => None,
+        };
         admit(tag, current, expect)?;
+        if link == Link::Garbled {
+            return self.remove_garbled_tag(repository, tag, how);
+        }
         if let Some(target) = current.as_ref().filter(|target| keep(target)) {
             self.record_tag(repository, tag, target, how)?;
             self.pauses.reach("delete tag: recorded");
-            self.discard_tags(repository, std::slice::from_ref(tag), target, how)?;
+            self.discard_tags(repository, std::slice::from_ref(tag), Some(target), how)?;
         }
         Ok(current)
+    }
+
+    /// Removes a tag whose link contains no digest, so that it no longer keeps a collection from removing anything of its
+    /// repository. Returns the manifest that the tag pointed at last, which the record names, if that is known.
+    fn remove_garbled_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        how: &Deletion,
+    ) -> Result<Option<Digest>> {
+        let last = self.last_target(&self.layout.tag(repository, tag))?;
+        if let Some(last) = &last {
+            self.record_tag(repository, tag, last, how)?;
+        }
+        self.discard_tags(repository, std::slice::from_ref(tag), None, how)?;
+        Ok(last)
+    }
+
+    /// Returns the newest target of a tag in the history that registry:2 keeps, too. Each move writes its link again.
+    fn last_target(&self, paths: &TagPaths) -> Result<Option<Digest>, FsError> {
+        let mut newest = None;
+        for algorithm in Algorithm::ALL {
+            for target in digests_in(&paths.targets(algorithm), algorithm, None)? {
+                let link = paths.index(&target);
+                let Some(there) = fs::metadata(&link).if_there("read the metadata of", &link)? else {
+                    continue;
+                };
+                newest = newest.max(Some((
+                    there.modified().at("read the metadata of", &link)?,
+                    target,
+                )));
+            }
+        }
+        Ok(newest.map(|(_, target)| target))
+    }
+
+    /// Removes a tag as [`delete_tag`](Self::delete_tag) does, if its link contains no digest. Returns false if it does.
+    pub(crate) fn mend_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
+        let _lock = self.tags.lock((repository.clone(), tag.clone()));
+        if links::look(&self.layout.tag(repository, tag).current())? != Link::Garbled {
+            return Ok(false);
+        }
+        self.remove_garbled_tag(repository, tag, &Deletion::new())?;
+        Ok(true)
     }
 
     /// Locks those of the tags, in byte order, that point at a manifest. Nothing else holds the locks of several tags.
@@ -167,19 +225,20 @@ impl Store {
         Ok(locked)
     }
 
-    /// Removes the directories of tags that point at `target`, which readers see at once. The caller holds their locks.
+    /// Removes the directories of tags that point at `target`, or nowhere, which readers see at once. The caller holds
+    /// their locks.
     pub(crate) fn discard_tags(
         &self,
         repository: &RepositoryName,
         tags: &[Tag],
-        target: &Digest,
+        target: Option<&Digest>,
         how: &Deletion,
     ) -> Result<()> {
         let mut changes = self.disk.changes();
         for tag in tags {
             let paths = self.layout.tag(repository, tag);
             changes.discard(&paths.directory, &paths.current())?;
-            self.tag_index.moved(repository, tag, Some(target), None);
+            self.tag_index.moved(repository, tag, target, None);
             self.add_to_history(repository, tag, None, how.by.as_deref());
         }
         Ok(changes.settle()?)
@@ -218,8 +277,8 @@ impl FsStorage {
         }
         // For a manifest that the repository does not have, its tags are not read.
         let (name, digest) = (repository.clone(), *digest);
-        let has = self.blocking(move |store| Ok(links::read(&store.layout.revision(&name, &digest))?));
-        if has.await?.is_none() {
+        let link = self.blocking(move |store| Ok(links::look(&store.layout.revision(&name, &digest))?));
+        if link.await? == Link::None {
             return Ok(None);
         }
         self.tag_index(repository).await.map(Some)

@@ -77,6 +77,8 @@ pub trait StorageRepair: Send + Sync {
     async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>>;
 
     /// Mends a record. Returns false if it needs no repair any more, or cannot be [mended](Fault::mendable).
+    ///
+    /// A garbled tag is mended by its removal, with a record of its last target in the trash, if that is known.
     async fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool>;
 
     /// Returns what [`save_progress`](Self::save_progress) saved last, by whichever process, or `None`.

@@ -160,7 +160,8 @@ pub trait StorageWrite: Send + Sync {
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome>;
 
     /// Deletes a tag and nothing else. Returns the digest that it pointed at, or `None` if there was no
-    /// such tag.
+    /// such tag. The pointer of a tag can be damaged, so that readers do not see the tag. It is removed, too; the result
+    /// is then the last known target.
     ///
     /// # Errors
     ///
@@ -177,7 +178,8 @@ pub trait StorageWrite: Send + Sync {
 
     /// Deletes a manifest, its referrer entry and every tag that points at it.
     ///
-    /// Returns these tags, or `None` if there was no such manifest. Manifests that name it as their subject
+    /// Returns these tags, or `None` if there was no such manifest. A manifest with a damaged record, which readers do not
+    /// see, is deleted, too. Manifests that name it as their subject
     /// stay, and so do indexes that contain it, as with [blobs](Self::delete_blob).
     async fn delete_manifest(
         &self,

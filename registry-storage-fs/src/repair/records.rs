@@ -2,7 +2,7 @@
 //! referrers.
 //!
 //! The name of a link's directory is its digest, so that a garbled link can be written again. The pointer of a tag
-//! cannot: only its content says where it points.
+//! cannot: only its content says where it points. Such a tag is removed, with a record of where it pointed last.
 //!
 //! A deletion by a client removes the file `link`, and leaves its directory. A blob that a manifest names, and whose
 //! link is missing together with its directory, was therefore not deleted by a client. Its link was lost.
@@ -118,12 +118,8 @@ impl Store {
             Ok(Link::None) => (FaultKind::Missing, "there is no link"),
             Err(error) => return Some(unreadable(record, &error)),
         };
-        Some(Fault::new(
-            record.clone(),
-            kind,
-            path.display().to_string(),
-            reason,
-        ))
+        let fault = Fault::new(record.clone(), kind, path.display().to_string(), reason);
+        Some(fault.with_mendable(kind == FaultKind::Garbled))
     }
 
     /// Compares the index with the manifests, if it counts now. Otherwise it is built again before its next use.
@@ -188,6 +184,7 @@ impl Store {
                 }
                 Ok(mended)
             }
+            Record::Tag(tag) => self.mend_tag(repository, tag),
             Record::Referrers => {
                 let missing = self.missing_entries(repository)?;
                 for entry in &missing {

@@ -5,11 +5,11 @@ use crate::{
     },
 };
 use registry_core::{
-    Algorithm, Digest, MediaType, RepositoryName, Storage as _,
+    Algorithm, Digest, MediaType, RepositoryName, Storage as _, Tag,
     manifest::Manifest,
     storage::{
-        Checked, Deletion, Fault, FaultKind, Page, PutManifest, Record, StorageRepair as _,
-        StorageWrite as _, StoredManifest, Verified,
+        Checked, Deletion, Fault, FaultKind, Page, PutManifest, Record, StorageInspect as _,
+        StorageRepair as _, StorageTrash as _, StorageWrite as _, StoredManifest, TagExpect, Verified,
     },
 };
 use rustix::io::Errno;
@@ -198,7 +198,7 @@ async fn a_lost_link_is_written_again_and_one_that_a_client_deleted_is_not() {
 }
 
 #[tokio::test]
-async fn content_that_is_gone_and_pointers_without_a_target_are_reported_and_stay() {
+async fn content_that_is_gone_and_pointers_without_a_target_are_reported() {
     let (root, storage) = open();
     let repository = name("a");
     let blob = push(&storage, &repository, &content(1000)).await.digest;
@@ -225,9 +225,6 @@ async fn content_that_is_gone_and_pointers_without_a_target_are_reported_and_sta
         .map(|fault| (fault.record.clone(), fault.kind))
         .collect();
     assert_eq!(seen, expected);
-    for fault in &found {
-        assert!(!fault.mendable && !storage.mend(&repository, &fault.record).await.unwrap());
-    }
     let mut paged = Vec::new();
     loop {
         let after = paged.last().map(|fault: &Fault| fault.record.clone());
@@ -239,6 +236,120 @@ async fn content_that_is_gone_and_pointers_without_a_target_are_reported_and_sta
         }
     }
     assert_eq!(paged, found);
+    for fault in &found {
+        let mended = storage.mend(&repository, &fault.record).await.unwrap();
+        let is_tag = matches!(fault.record, Record::Tag(_));
+        assert_eq!((fault.mendable, mended), (is_tag, is_tag), "{fault:?}");
+    }
+}
+
+/// Returns the records of deletions: the manifest, its tags, and true if the manifest was deleted.
+async fn deleted(storage: &FsStorage, repository: &RepositoryName) -> Vec<(Digest, Vec<Tag>, bool)> {
+    let records = storage.deleted(repository, all()).await.unwrap().items;
+    let records = records.into_iter().map(|record| record.whole().unwrap());
+    records
+        .map(|record| (record.digest, record.tags, record.manifest_deleted))
+        .collect()
+}
+
+/// Puts something that is no link in the place of one.
+fn garble(link: &Path, garbage: Option<&str>) {
+    match garbage {
+        Some(garbage) => fs::write(link, garbage).unwrap(),
+        None => {
+            fs::remove_file(link).unwrap();
+            fs::create_dir(link).unwrap();
+        }
+    }
+}
+
+const GARBAGE: [Option<&str>; 4] = [Some(""), Some("sha256:"), Some("\0\0\0\0"), None];
+
+/// Otherwise it keeps a collection from removing anything of its repository.
+#[tokio::test]
+async fn a_manifest_with_a_garbled_link_can_be_deleted() {
+    for garbage in GARBAGE {
+        let (root, storage) = open();
+        let repository = name("a");
+        let document = manifest("1");
+        let image = *document.digest();
+        put(&storage, &repository, document, &["v1"]).await;
+        garble(&revision_link(root.path(), &repository, &image), garbage);
+
+        let tags = storage
+            .delete_manifest(&repository, &image, Deletion::new())
+            .await;
+
+        assert_eq!(tags.unwrap(), Some(vec![tag("v1")]), "{garbage:?}");
+        let left = storage.manifests(&repository, all()).await.unwrap();
+        assert!(left.items.is_empty(), "{garbage:?}: {left:?}");
+        assert_eq!(
+            deleted(&storage, &repository).await,
+            [(image, vec![tag("v1")], true)]
+        );
+        let again = storage
+            .delete_manifest(&repository, &image, Deletion::new())
+            .await;
+        assert_eq!(again.unwrap(), None, "{garbage:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_points_nowhere_is_removed_with_a_record_of_where_it_pointed_last() {
+    for (garbage, by_repair) in GARBAGE
+        .into_iter()
+        .flat_map(|garbage| [(garbage, false), (garbage, true)])
+    {
+        let (root, storage) = open();
+        let repository = name("a");
+        let images = ["1", "2", "3"].map(manifest);
+        let last = *images[0].digest();
+        for image in [&images[0], &images[1], &images[2], &images[0]] {
+            put(&storage, &repository, image.clone(), &["v1"]).await;
+        }
+        let pointer = top(root.path()).join("repositories/a/_manifests/tags/v1/current/link");
+        garble(&pointer, garbage);
+
+        if by_repair {
+            let mended = storage.mend(&repository, &Record::Tag(tag("v1"))).await;
+            assert!(mended.unwrap(), "{garbage:?}");
+        } else {
+            let (v1, how) = (tag("v1"), Deletion::new());
+            let removed = storage.delete_tag(&repository, &v1, TagExpect::Any, how).await;
+            assert_eq!(removed.unwrap(), Some(last), "{garbage:?}");
+        }
+
+        assert_eq!(
+            deleted(&storage, &repository).await,
+            [(last, vec![tag("v1")], false)]
+        );
+        let left = storage.tag_targets(&repository, all()).await.unwrap();
+        assert!(left.items.is_empty(), "{garbage:?}: {left:?}");
+        assert!(
+            !storage.mend(&repository, &Record::Tag(tag("v1"))).await.unwrap(),
+            "once"
+        );
+    }
+}
+
+/// Its history is lost, too.
+#[tokio::test]
+async fn a_tag_that_never_pointed_anywhere_is_removed() {
+    let (root, storage) = open();
+    let repository = name("a");
+    put(&storage, &repository, manifest("1"), &["v1"]).await;
+    let tags = top(root.path()).join("repositories/a/_manifests/tags");
+    fs::remove_dir_all(tags.join("v1/index")).unwrap();
+    fs::write(tags.join("v1/current/link"), "garbage").unwrap();
+
+    let v1 = tag("v1");
+    let removed = storage
+        .delete_tag(&repository, &v1, TagExpect::Any, Deletion::new())
+        .await;
+
+    assert_eq!(removed.unwrap(), None);
+    assert!(!tags.join("v1").exists());
+    assert!(deleted(&storage, &repository).await.is_empty());
 }
 
 async fn put_referrer(

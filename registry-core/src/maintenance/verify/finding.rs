@@ -132,7 +132,7 @@ pub enum Remedy {
     Quarantine,
     /// The record is written again.
     Rewrite,
-    /// The tag is deleted. It can be restored: this is only done if the storage has a trash.
+    /// The tag is deleted, with a record of where it pointed last, if that is known.
     DeleteTag,
 }
 
@@ -155,7 +155,9 @@ impl fmt::Display for Remedy {
             Self::None => "push it again",
             Self::Quarantine => "a repair moves it to quarantine, so that it can be pushed again",
             Self::Rewrite => "a repair writes it again",
-            Self::DeleteTag => "push it again; a repair deletes the tag, which can be undone",
+            Self::DeleteTag => {
+                "push it again; a repair deletes the tag, which can be undone if its last target is known"
+            }
         })
     }
 }

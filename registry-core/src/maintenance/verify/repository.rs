@@ -113,10 +113,10 @@ impl Walk<'_, '_> {
         {
             return;
         }
-        let remedy = if fault.mendable {
-            Remedy::Rewrite
-        } else {
-            Remedy::None
+        let remedy = match (&record, fault.mendable) {
+            (Record::Tag(_), true) => Remedy::DeleteTag,
+            (_, true) => Remedy::Rewrite,
+            (_, false) => Remedy::None,
         };
         let mut finding = Finding {
             repository: Some(self.name.clone()),

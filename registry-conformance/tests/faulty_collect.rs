@@ -33,6 +33,8 @@ enum Fault {
     CommitsUntouched,
     /// A put manifest does not touch what it names.
     PutsUntouched,
+    /// A referrer is removed, although its subject was touched.
+    SubjectsIgnored,
     /// Released content is removed, although it was touched since the run began.
     ReleasesOverrule,
     /// A put and a removal do not exclude each other: the removal has looked before.
@@ -105,6 +107,7 @@ noticed! {
     MountsUntouched: mounts_untouched by a_mounted_blob_is_in_use;
     CommitsUntouched: commits_untouched by a_committed_blob_is_in_use;
     PutsUntouched: puts_untouched by a_put_manifest_protects_what_it_names;
+    SubjectsIgnored: subjects_ignored by a_referrer_is_in_use_once_its_subject_is;
     ReleasesOverrule: releases_overrule by what_was_touched_stays_although_it_is_released;
     RemovalsUnprotected: removals_unprotected by a_put_and_a_removal_exclude_each_other;
     TagsIgnored: tags_ignored by a_tagged_manifest_is_in_use;
@@ -370,7 +373,11 @@ impl StorageCollect for Faulty {
                 (Reclaimed::InUse, Victim::Link(..)) if self.has(RemovalsUnprotected) => {
                     self.force(victim).await
                 }
-                (Reclaimed::InUse, Victim::Manifest(..)) if self.has(TagsIgnored) => self.force(victim).await,
+                (Reclaimed::InUse, Victim::Manifest(..))
+                    if self.has(TagsIgnored) || self.has(SubjectsIgnored) =>
+                {
+                    self.force(victim).await
+                }
                 (Reclaimed::InUse, Victim::Repository(_)) if self.has(RepositoriesUnchecked) => {
                     self.force(victim).await
                 }

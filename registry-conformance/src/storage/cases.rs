@@ -301,6 +301,7 @@ macro_rules! __storage_cases {
                 a_committed_blob_is_in_use
                 a_manifest_that_is_found_by_its_digest_protects_what_it_names
                 a_put_manifest_protects_what_it_names
+                a_referrer_is_in_use_once_its_subject_is
                 what_was_touched_stays_although_it_is_released
                 within_the_grace_period_everything_stays
                 what_a_deletion_released_is_due_at_once_until_it_is_touched

@@ -249,6 +249,32 @@ pub async fn a_put_manifest_protects_what_it_names(backend: Backend) {
     end(&backend.second, run).await;
 }
 
+pub async fn a_referrer_is_in_use_once_its_subject_is(backend: Backend) {
+    let a = repository("a");
+    let subject = Image::new(1);
+    let signature = Image::new(2).referring_to(subject.digest(), "application/vnd.example.signature");
+    put(&backend.first, &a, signature.tagged(&[])).await;
+    let run = begin(&backend.second).await;
+
+    put(&backend.first, &a, subject.tagged(&[])).await;
+
+    assert_in_use(&backend.second, &run, &[record(&a, signature.digest())]).await;
+    end(&backend.second, run).await;
+
+    // An index can be the referrer of an image that it contains.
+    let around = Image::new(3)
+        .needing(subject.digest(), subject.size(), Need::Manifest)
+        .referring_to(subject.digest(), "application/vnd.example.signature");
+    put(&backend.first, &a, around.tagged(&[])).await;
+    let run = begin(&backend.second).await;
+
+    assert!(manifest(&backend.first, &a, subject.digest()).await.is_some());
+
+    let referrers = [&signature, &around].map(|image| record(&a, image.digest()));
+    assert_in_use(&backend.second, &run, &referrers).await;
+    end(&backend.second, run).await;
+}
+
 pub async fn what_was_touched_stays_although_it_is_released(backend: Backend) {
     let a = repository("a");
     let Graph { blob, child, index } = graph(&backend.first, &a).await;

@@ -21,7 +21,8 @@ use std::{fmt, time::Duration};
 ///
 /// - Once `begin` has returned, every promise is recorded, and those that were being made before have ended. Content
 ///   is therefore either seen by an inspection from then on, with everything that refers to it, or touched.
-/// - Content that was touched since the run began is not removed in this run, even if it was released since.
+/// - Content that was touched since the run began is not removed in this run, even if it was released since. Neither is
+///   a manifest whose subject was touched: a signature stays if its image is pushed again.
 /// - A tagged manifest, a blob that a session is being committed to, and a repository that holds anything are not
 ///   removed.
 /// - A removal and a promise for the same content exclude each other: the promise either finds the content and

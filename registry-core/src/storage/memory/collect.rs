@@ -114,15 +114,22 @@ impl State {
         if self.is_tagged(victim) || self.is_uploading(victim) {
             return Due::InUse;
         }
-        match touch.idle(terms, now) {
-            Idle::Yes => Due::now(self.bytes_of(victim)),
-            Idle::In(left) => Due::Later(left),
+        let touches = [Some(touch), self.touch_of_subject(victim)].into_iter().flatten();
+        let left = touches.filter_map(|touch| match touch.idle(terms, now) {
+            Idle::Yes => None,
+            Idle::In(left) => Some(left),
+        });
+        match left.max() {
+            None => Due::now(self.bytes_of(victim)),
+            Some(left) => Due::Later(left),
         }
     }
 
     fn reclaim(&mut self, victim: &Victim, terms: &Terms, since: u64, now: Stamp) -> Reclaimed {
-        let touch = self.touch_of(victim);
-        if touch.is_some_and(|touch| touch.is_after(since)) {
+        let mut touches = [self.touch_of(victim), self.touch_of_subject(victim)]
+            .into_iter()
+            .flatten();
+        if touches.any(|touch| touch.is_after(since)) {
             return Reclaimed::InUse;
         }
         match self.due(victim, terms, now) {
@@ -147,6 +154,16 @@ impl State {
             Victim::Data(digest) => self.blobs.get(digest).map(|blob| blob.touch),
             Victim::Repository(repository) => self.repositories.get(repository).map(|found| found.touch),
         }
+    }
+
+    /// Returns the last use of the subject of a manifest. A referrer stays if its subject comes into use.
+    fn touch_of_subject(&self, victim: &Victim) -> Option<Touch> {
+        let Victim::Manifest(repository, digest) = victim else {
+            return None;
+        };
+        let manifests = &self.repositories.get(repository)?.manifests;
+        let subject = manifests.get(digest)?.subject?;
+        manifests.get(&subject).map(|subject| subject.touch)
     }
 
     fn is_tagged(&self, victim: &Victim) -> bool {

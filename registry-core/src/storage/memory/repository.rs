@@ -40,7 +40,7 @@ pub(super) struct Repository {
 pub(super) struct Manifest {
     media_type: MediaType,
     pub(super) bytes: Bytes,
-    subject: Option<Digest>,
+    pub(super) subject: Option<Digest>,
     /// Content that it names, also what need not exist.
     pub(super) named: BTreeSet<Digest>,
     pub(super) touch: Touch,

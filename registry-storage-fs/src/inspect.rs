@@ -71,12 +71,18 @@ impl Store {
         Ok(all)
     }
 
-    /// Returns the data stored under a digest, also if it counts as absent for readers.
+    /// Returns the data stored under a digest, also if it counts as absent for readers. Anything but a file is an error.
     fn on_disk(&self, digest: &Digest) -> Result<Option<BlobInfo>, FsError> {
         let path = self.layout.blob(digest);
-        let metadata = fs::metadata(&path).if_there("read the metadata of", &path)?;
-        let file = metadata.filter(fs::Metadata::is_file);
-        Ok(file.map(|file| BlobInfo::new(*digest, file.len()).with_modified(file.modified().ok())))
+        let Some(there) = fs::metadata(&path).if_there("read the metadata of", &path)? else {
+            return Ok(None);
+        };
+        if !there.is_file() {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file");
+            return Err(error).at("read", &path);
+        }
+        let blob = BlobInfo::new(*digest, there.len());
+        Ok(Some(blob.with_modified(there.modified().ok())))
     }
 
     /// Lists the links of a repository to blobs. The link of registry:2 for a sha512 digest names the blob's sha256

@@ -10,7 +10,7 @@ mod support;
 use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage,
     maintenance::{Finding, FindingKind, Remedy, Repaired, VerifyEvent, VerifyOptions, VerifyReport, verify},
-    storage::StorageRepair as _,
+    storage::{Page, Seen, StorageRepair as _},
 };
 use registry_storage_fs::{Durability, FsStorage};
 use serde_json::{Value, json};
@@ -342,6 +342,33 @@ async fn one_corrupt_blob_is_always_repaired_and_a_push_completes_the_repair() {
     push(&storage, &image.repository, &bytes.into()).await;
     let (report, _) = run(&storage, VerifyOptions::new()).await;
     assert_eq!(report.wrong, 0);
+}
+
+/// Nothing reads content that nothing refers to, and it has no size.
+#[tokio::test]
+async fn a_directory_in_the_place_of_content_is_listed_and_moves_to_quarantine() {
+    let (directory, storage, image) = one_image();
+    let orphan = Digest::of(Algorithm::Sha256, b"orphan");
+    fs::remove_file(blob_data(directory.path(), &image.layer)).unwrap();
+    for digest in [image.layer, orphan] {
+        fs::create_dir_all(blob_data(directory.path(), &digest)).unwrap();
+    }
+
+    let listed = storage.inspect().unwrap().blobs(Page::first(10)).await.unwrap();
+    let (report, _) = run(&storage, VerifyOptions::new().repair(true).force(true)).await;
+
+    let unreadable = |digest: Digest| {
+        let mut seen = listed.items.iter();
+        seen.any(|seen| matches!(seen, Seen::Unreadable { key, .. } if *key == digest))
+    };
+    assert!(unreadable(image.layer) && unreadable(orphan), "{listed:?}");
+    assert_eq!(report.kinds, counts(&[(FindingKind::Corrupt, 2)]));
+    assert_eq!((report.repaired, storage.quarantined().unwrap()), (2, 2));
+    let listed = storage.inspect().unwrap().blobs(Page::first(10)).await.unwrap();
+    assert!(
+        listed.items.iter().all(|seen| matches!(seen, Seen::Whole(_))),
+        "{listed:?}"
+    );
 }
 
 #[tokio::test]

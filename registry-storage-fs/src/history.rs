@@ -62,7 +62,8 @@ fn event(line: &[u8]) -> Option<TagEvent> {
 
 impl Store {
     /// Adds a move or, without a target, a deletion to the history of a tag. The caller holds the tag's lock. A failure
-    /// is logged, because the tag itself was changed.
+    /// is logged, because the tag itself was changed; once for all tags, until its cause changes or a history that could
+    /// not be written is written again.
     pub(crate) fn add_to_history(
         &self,
         repository: &RepositoryName,
@@ -70,26 +71,37 @@ impl Store {
         target: Option<&Digest>,
         by: Option<&str>,
     ) {
-        if let Err(error) = self.append_event(repository, tag, &line(target, by)) {
-            tracing::warn!(
-                %repository, %tag, %error, cause = %error.source(),
-                "the history of a tag lacks an event; the tag itself was changed"
-            );
+        let (all, path) = (self.layout.all_histories(), self.layout.history(repository, tag));
+        match self.append_event(&path, &line(target, by)) {
+            Ok(()) => {
+                if self.reported.forget(&path) {
+                    self.reported.forget(&all);
+                }
+            }
+            Err(error) => {
+                self.reported.is_news(&path, error.code());
+                if self.reported.is_news(&all, error.code()) {
+                    tracing::warn!(
+                        %repository, %tag, %error, cause = %error.source(),
+                        "the history of a tag lacks an event; the tag itself was changed. Events that are missing for the \
+                         same cause are not logged"
+                    );
+                }
+            }
         }
     }
 
-    fn append_event(&self, repository: &RepositoryName, tag: &Tag, line: &str) -> Result<(), FsError> {
+    fn append_event(&self, path: &Path, line: &str) -> Result<(), FsError> {
         self.disk.require_owned()?;
-        let path = self.layout.history(repository, tag);
-        let mut file = open_to_append(&path)?;
-        let length = file.metadata().at("read the metadata of", &path)?.len();
+        let mut file = open_to_append(path)?;
+        let length = file.metadata().at("read the metadata of", path)?.len();
         if length >= LONGEST {
-            self.shorten(&path)?;
-            file = open_to_append(&path)?;
+            self.shorten(path)?;
+            file = open_to_append(path)?;
         }
         let separator = if length > 0 { "\n" } else { "" };
         file.write_all(format!("{separator}{line}").as_bytes())
-            .at("write", &path)
+            .at("write", path)
     }
 
     /// Removes the older half of a history.
@@ -159,7 +171,7 @@ mod tests {
     use crate::{
         FsStorage,
         faults::fail,
-        support::{manifest, name, put, tag, top},
+        support::{log::Log, manifest, name, put, tag, top},
     };
     use registry_core::{Reference, Storage as _};
     use rustix::io::Errno;
@@ -259,6 +271,36 @@ mod tests {
         // A push that moves nothing.
         put(&storage, &name("a"), manifest("19"), &["v1"]).await;
         assert_eq!(seams::watch(&histories).files, 0);
+    }
+
+    #[test]
+    fn histories_that_cannot_be_written_are_logged_once_for_each_cause() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (store, a) = (storage.store(), name("a"));
+        let log = Log::capture();
+        let failing = |errno, tags: &[&str]| -> Vec<_> {
+            let paths = tags.iter().map(|name| store.layout.history(&a, &tag(name)));
+            paths.map(|path| fail(&path, errno)).collect()
+        };
+        let logged = |tags: &[&str]| {
+            for name in tags {
+                store.add_to_history(&a, &tag(name), None, None);
+            }
+            log.take().matches("lacks an event").count()
+        };
+
+        for errno in [Errno::NOSPC, Errno::IO] {
+            let _faults = failing(errno, &["v1", "v2", "v3"]);
+            assert_eq!(logged(&["v1", "v2", "v1", "v3"]), 1, "{errno}");
+        }
+        assert_eq!(logged(&["v1", "v2", "v3", "v4"]), 0);
+        let faults = failing(Errno::IO, &["v1", "v2"]);
+        assert_eq!(logged(&["v2", "v1"]), 1, "again");
+        drop(faults);
+        // Only one of them can be written again.
+        let _faults = failing(Errno::IO, &["v2"]);
+        assert_eq!(logged(&["v1", "v2", "v1", "v2"]), 1);
     }
 
     #[tokio::test]

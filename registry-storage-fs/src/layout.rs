@@ -77,9 +77,14 @@ impl Layout {
         self.deletions(name).join(id.to_string())
     }
 
+    /// Directory of the histories of all tags.
+    pub(crate) fn all_histories(&self) -> PathBuf {
+        self.top.join("_history")
+    }
+
     /// Directory of the histories of the tags of a repository.
     pub(crate) fn histories(&self, name: &RepositoryName) -> PathBuf {
-        self.top.join("_history").join(name.as_str()).join("_tags")
+        self.all_histories().join(name.as_str()).join("_tags")
     }
 
     pub(crate) fn history(&self, name: &RepositoryName, tag: &Tag) -> PathBuf {

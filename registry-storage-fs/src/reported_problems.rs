@@ -31,12 +31,10 @@ impl ReportedProblems {
         }
     }
 
-    /// Records that a path has no problem.
-    pub(crate) fn forget(&self, path: &Path) {
+    /// Records that a path has no problem. Returns true if it had one.
+    pub(crate) fn forget(&self, path: &Path) -> bool {
         let mut reported = self.lock();
-        if !reported.is_empty() {
-            reported.remove(path);
-        }
+        !reported.is_empty() && reported.remove(path).is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, u64>> {

@@ -172,7 +172,7 @@ impl Store {
         };
         let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
-        self.known_closures.removed();
+        self.known_closures.removed([self.digest_locks.key(digest)]);
         changes.settle()?;
         self.holders.remove(digest, repository);
         let named = [Some(*digest), target].into_iter().flatten();

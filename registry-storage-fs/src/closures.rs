@@ -105,7 +105,7 @@ impl Store {
 
     /// Returns true if nothing was removed since that could belong to the parts that are known to be complete.
     pub(crate) fn is_current(&self, closure: &Closure) -> bool {
-        !closure.is_known || self.known_closures.removals() == closure.began
+        !closure.is_known || self.known_closures.stand(&closure.keys, closure.began)
     }
 }
 
@@ -167,8 +167,13 @@ impl<'a> Walk<'a> {
     /// Adds what a manifest names.
     fn add(&mut self, stored: &StoredManifest) {
         let named = named_by(stored);
-        let key = |named: &Named| self.store.digest_locks.key(&named.item.digest);
-        let keys: Vec<Key> = named.iter().map(key).collect();
+        let digests = named
+            .iter()
+            .map(|named| &named.item.digest)
+            .chain([&stored.digest]);
+        let keys: Vec<Key> = digests
+            .map(|digest| self.store.digest_locks.key(digest))
+            .collect();
         self.closure.keys.extend(&keys);
         let needed = named.iter().filter(|named| !named.may_be_elsewhere);
         let items: Vec<Item> = needed.map(|named| named.item).collect();
@@ -366,14 +371,38 @@ mod tests {
             .unwrap();
         assert_eq!(reads(&document), 0);
 
-        // A removal may concern any closure. What was read then is known again.
-        layer(&storage, 20).await;
-        delete_blob(&storage, &Digest::of(Algorithm::Sha256, &content(20))).await;
-        for expected in [1, 0] {
-            put(&storage, &index(&[&needed(&child)]), &[&needed(&child)])
-                .await
-                .unwrap();
-            assert_eq!(reads(&document), expected);
+        // The removal of anything else does not concern it. What is read after a removal is known again.
+        for (size, expected) in [(20, [0, 0]), (10, [1, 0])] {
+            layer(&storage, size).await;
+            delete_blob(&storage, &Digest::of(Algorithm::Sha256, &content(size))).await;
+            layer(&storage, size).await;
+            for expected in expected {
+                put(&storage, &index(&[&needed(&child)]), &[&needed(&child)])
+                    .await
+                    .unwrap();
+                assert_eq!(reads(&document), expected, "{size}");
+            }
         }
+    }
+
+    /// Its link is gone, and all that it names is there.
+    #[tokio::test]
+    async fn an_entry_of_an_entry_that_was_deleted_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = relaxed(root.path());
+        let layers = layer(&storage, 10).await;
+        let child = image(&[&layers]);
+        put(&storage, &child, &[&layers]).await.unwrap();
+        let inner = index(&[&needed(&child)]);
+        put(&storage, &inner, &[&needed(&child)]).await.unwrap();
+        let a = name("a");
+        let deleted = writer(&storage)
+            .delete_manifest(&a, child.digest(), Deletion::new())
+            .await;
+        assert!(deleted.unwrap().is_some());
+
+        let refused = put(&storage, &index(&[&needed(&inner)]), &[&needed(&inner)]).await;
+
+        assert_eq!(missing(&refused), [*child.digest()]);
     }
 }

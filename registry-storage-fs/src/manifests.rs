@@ -347,7 +347,7 @@ impl Store {
         let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
         self.pauses.reach("delete manifest: link removed");
-        self.known_closures.removed();
+        self.known_closures.removed([self.digest_locks.key(digest)]);
         let media_type = self.layout.media_type(repository, digest);
         self.place(digest, &media_type, || changes.remove(&media_type))?;
         changes.settle()?;

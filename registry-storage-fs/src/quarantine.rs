@@ -213,7 +213,8 @@ impl Store {
             let _ = fs::remove_dir(&place.directory);
         }
         moved?;
-        self.known_closures.removed();
+        // By whichever name closures know it.
+        self.known_closures.removed_any();
         tracing::error!(
             %digest,
             path = %path.display(),

@@ -289,7 +289,7 @@ impl Examination<'_> {
             (State::Unused(bytes), Idle::Yes) => {
                 let removed = remove();
                 // A part may be gone even after a failure.
-                self.store.known_closures.removed();
+                self.store.known_closures.removed(keys.iter().copied());
                 removed?;
                 self.store.pauses.reach("reclaim: removed");
                 Reclaimed::removed(bytes)

@@ -104,6 +104,14 @@ impl FsStorage {
                 tags,
             };
             let mut removals = lock(&store.collecting.removals);
+            // What was removed before may name these manifests. If it came back alone at a power loss, clients that find it
+            // would not push them, and an index that contains it would be refused.
+            if victims
+                .iter()
+                .any(|victim| matches!(victim, Victim::Manifest(..)))
+            {
+                removals.settle(&store.disk)?;
+            }
             let reclaimed = victims.iter().map(|victim| {
                 removals.begin(level_of(victim), &store.disk)?;
                 Ok(match examination.reclaim(victim, &mut removals) {

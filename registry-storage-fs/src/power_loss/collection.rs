@@ -107,3 +107,34 @@ async fn without_any_of_these_syncs_something_would_be_lost() {
         assert!(checked.await.is_err(), "nothing shows that {what}");
     }
 }
+
+/// A client that finds a parent does not push what is below it.
+#[tokio::test]
+async fn parents_are_durably_gone_before_their_children_are_removed() {
+    let a = name("a");
+    let (parent, child) = (manifest("parent"), manifest("child"));
+    let watched = Watched::open(scratch());
+    let storage = &watched.storage;
+    for manifest in [&child, &parent] {
+        put(storage, &a, manifest.clone(), &[]).await;
+    }
+    let run = storage.begin(Terms::new()).await.unwrap();
+    for manifest in [&parent, &child] {
+        let victim = Victim::Manifest(a.clone(), *manifest.digest());
+        let reclaimed = storage.reclaim(&run, &[victim]).await.unwrap();
+        assert!(
+            matches!(reclaimed[..], [Reclaimed::Removed { .. }]),
+            "{reclaimed:?}"
+        );
+    }
+
+    watched.acknowledged(); // 1
+
+    let what = What::NoManifest(a, *parent.digest());
+    let fact = Fact {
+        from: 1,
+        until: usize::MAX,
+        what,
+    };
+    check(&watched.end(), &[fact]).await;
+}

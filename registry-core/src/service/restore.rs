@@ -94,7 +94,8 @@ pub struct Restored {
     pub digest: Digest,
     /// Tags that point at it now.
     pub tags: Vec<Tag>,
-    /// Manifests that the repository did not have before, children before their parents.
+    /// Manifests that the repository did not have before, children before their parents. Referrers that were deleted
+    /// with their subject are among them.
     pub manifests: Vec<Digest>,
 }
 
@@ -163,7 +164,11 @@ struct Found {
 #[derive(Default)]
 struct Plan {
     manifests: Vec<Digest>,
+    /// The ones that the repository does not have.
+    absent: Vec<Digest>,
     gone: Vec<AnyDigest>,
+    /// Manifests that it needs, too, and that another plan has.
+    planned: HashSet<Digest>,
 }
 
 /// Step of the walk through everything that a manifest needs.
@@ -176,6 +181,8 @@ enum Step {
 
 impl Repository {
     /// Restores a manifest that was deleted, with everything that it needs, and its tags. Or it restores a tag alone.
+    /// Referrers that were deleted with the manifest, such as signatures, are restored, too: those that were deleted after
+    /// it, by a collection for example.
     ///
     /// Each manifest is put like any other, children before their parents, with hooks and events. All content is
     /// looked for before the first one is put. If it fails after that, the tags are not restored, the records stay, and a
@@ -234,10 +241,13 @@ impl Repository {
                 _ => {}
             }
         }
-        let plan = self.plan(trash, &records, record.digest).await?;
+        let mut visited = HashSet::new();
+        let mut plan = self.plan(trash, &records, record.digest, &mut visited).await?;
         if !plan.gone.is_empty() {
             return Err(RestoreError::Gone(plan.gone));
         }
+        self.plan_referrers(trash, &records, record.digest, &mut plan, &mut visited)
+            .await?;
         for digest in &plan.manifests {
             let tags: &[Tag] = if *digest == record.digest { &tags } else { &[] };
             self.put_again(trash, &records, digest, tags).await?;
@@ -308,15 +318,16 @@ impl Repository {
         })
     }
 
-    /// Looks for everything that a manifest needs. One document at a time is in memory.
+    /// Looks for everything that a manifest needs, without what was `visited` before. One document at a time is in
+    /// memory.
     async fn plan(
         &self,
         trash: &dyn StorageTrash,
         records: &Records,
         root: Digest,
+        visited: &mut HashSet<Digest>,
     ) -> Result<Plan, RestoreError> {
         let mut plan = Plan::default();
-        let mut visited = HashSet::new();
         let mut steps = vec![Step::Visit {
             digest: root,
             needed: true,
@@ -327,7 +338,10 @@ impl Repository {
                     plan.manifests.push(digest);
                     continue;
                 }
-                Step::Visit { digest, .. } if visited.contains(&digest) => continue,
+                Step::Visit { digest, .. } if visited.contains(&digest) => {
+                    plan.planned.insert(digest);
+                    continue;
+                }
                 Step::Visit { digest, needed } => (digest, needed),
             };
             let Some(found) = self.find_deleted(trash, records, &digest).await? else {
@@ -338,6 +352,9 @@ impl Repository {
                 continue;
             };
             visited.insert(digest);
+            if !found.exists {
+                plan.absent.push(digest);
+            }
             // The root is put in any case, because that moves the tags.
             if !found.exists || digest == root {
                 steps.push(Step::Put(digest));
@@ -347,6 +364,79 @@ impl Repository {
             self.visit_below(&manifest, &mut steps, &mut plan).await?;
         }
         Ok(plan)
+    }
+
+    /// Plans the referrers that were deleted with a manifest of the plan: after it, so that their deletion was not a
+    /// decision of its own. They are put before the root and its tags, so that a repetition continues.
+    async fn plan_referrers(
+        &self,
+        trash: &dyn StorageTrash,
+        records: &Records,
+        root: Digest,
+        plan: &mut Plan,
+        visited: &mut HashSet<Digest>,
+    ) -> Result<(), RestoreError> {
+        let mut subjects = plan.absent.clone();
+        if subjects.is_empty() {
+            return Ok(());
+        }
+        let referrers = self.deleted_referrers(trash, records).await?;
+        let mut after_root = Vec::new();
+        let root_again = plan.manifests.pop_if(|last| *last == root);
+        while let Some(subject) = subjects.pop() {
+            let since = records.manifests.get(&subject).map(|(id, _)| *id);
+            for (deleted, referrer) in referrers.get(&subject).into_iter().flatten() {
+                if Some(*deleted) < since || visited.contains(referrer) {
+                    continue;
+                }
+                let mut with_more = visited.clone();
+                let more = self.plan(trash, records, *referrer, &mut with_more).await?;
+                if !more.gone.is_empty() {
+                    tracing::warn!(repository = %self.name, %referrer, %subject, gone = ?more.gone, "a referrer is not restored with its subject, because it needs content that is gone");
+                    continue;
+                }
+                if !more.absent.contains(referrer) {
+                    // It was pushed again.
+                    continue;
+                }
+                *visited = with_more;
+                // It may be an index that contains its subject.
+                let mut planned = more.planned.iter();
+                let puts = match planned.any(|digest| *digest == root || after_root.contains(digest)) {
+                    true => &mut after_root,
+                    false => &mut plan.manifests,
+                };
+                puts.extend(more.manifests);
+                subjects.extend(more.absent);
+            }
+        }
+        plan.manifests.extend(root_again);
+        plan.manifests.append(&mut after_root);
+        Ok(())
+    }
+
+    /// Reads every manifest that was deleted and has a subject. Returns these, with their newest records, by their
+    /// subjects.
+    async fn deleted_referrers(
+        &self,
+        trash: &dyn StorageTrash,
+        records: &Records,
+    ) -> Result<HashMap<Digest, Vec<(TrashId, Digest)>>, RestoreError> {
+        let mut referrers: HashMap<Digest, Vec<(TrashId, Digest)>> = HashMap::new();
+        for (digest, (id, _)) in &records.manifests {
+            let Document::Whole(stored) = trash.deleted_document(&self.name, id).await? else {
+                continue;
+            };
+            let manifest = Manifest::parse_stored(&stored.bytes, &stored.media_type).ok();
+            let subject = manifest.as_ref().and_then(Manifest::subject);
+            if let Some(AnyDigest::Known(subject)) = subject {
+                referrers.entry(*subject).or_default().push((*id, *digest));
+            }
+        }
+        for of_subject in referrers.values_mut() {
+            of_subject.sort_unstable();
+        }
+        Ok(referrers)
     }
 
     /// Looks for the blobs of a manifest, and plans visits of its children.

@@ -130,6 +130,59 @@ async fn an_image_index_comes_back_with_its_tags_and_children_before_parents() {
     assert_eq!(records(&registry, &repository).await, []);
 }
 
+/// Pushes a manifest without a tag that refers to another one. Returns its digest.
+async fn push_referrer(repository: &Repository, subject: Digest, entries: &[Digest], note: &str) -> Digest {
+    let mut described = Vec::new();
+    for entry in entries.iter().chain([&subject]) {
+        let size = repository.manifest(*entry).await.unwrap().unwrap().bytes.len();
+        described
+            .push(json!({"mediaType": MediaType::OCI_MANIFEST, "digest": entry.to_string(), "size": size}));
+    }
+    let subject = described.pop().unwrap();
+    let bytes = json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "artifactType": "application/vnd.example.note",
+        "manifests": described, "subject": subject, "annotations": {"note": note},
+    })
+    .to_string();
+    let digest = Digest::of(digest().algorithm(), bytes.as_bytes());
+    let pushed = repository.put_manifest(ManifestPush::new(digest, bytes)).await;
+    pushed.unwrap().digest
+}
+
+#[tokio::test]
+async fn referrers_that_were_deleted_with_their_subject_come_back_with_it() {
+    let registry = registry();
+    let (repository, image) = with_image(&registry).await;
+    let unwanted = push_referrer(&repository, image, &[], "deleted before").await;
+    let signature = push_referrer(&repository, image, &[], "signature").await;
+    let stamp = push_referrer(&repository, signature, &[], "of the signature").await;
+    let around = push_referrer(&repository, image, &[image], "contains its subject").await;
+    let tagged = push_referrer(&repository, image, &[], "pushed again").await;
+    for deleted in [unwanted, image, signature, stamp, around, tagged] {
+        delete(&repository, deleted).await;
+    }
+    let still_deleted = repository.restore(Restore::new(tagged)).await.unwrap();
+    assert_eq!(still_deleted.manifests, [tagged]);
+
+    let restored = repository.restore(restore("v1")).await.unwrap();
+
+    let mut manifests = restored.manifests;
+    assert_eq!(manifests.last(), Some(&around), "after what it contains");
+    let mut expected = vec![image, signature, stamp, around];
+    manifests.sort();
+    expected.sort();
+    assert_eq!(manifests, expected);
+    for there in &expected {
+        assert!(repository.manifest(*there).await.unwrap().is_some());
+    }
+    assert!(repository.manifest(unwanted).await.unwrap().is_none());
+    assert_eq!(
+        records(&registry, &repository).await.len(),
+        1,
+        "of the unwanted one"
+    );
+}
+
 /// Returns a push of the same manifest under another tag.
 async fn again(repository: &Repository, digest: Digest, name: &str) -> ManifestPush {
     let stored = repository.manifest(digest).await.unwrap().unwrap();

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Maximum number of bytes read from a link file: more than any digest has.
-const LONGEST: u64 = 256;
+const LONGEST: usize = 256;
 
 /// Content of a link file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,9 @@ pub(crate) fn look(path: &Path) -> Result<Link, FsError> {
     let Some(file) = stored_file::open(path).if_there("open", path)? else {
         return Ok(Link::None);
     };
-    let mut content = Vec::new();
-    match file.take(LONGEST).read_to_end(&mut content) {
+    // With space for all of it, so that one call reads it.
+    let mut content = Vec::with_capacity(LONGEST);
+    match file.take(LONGEST as u64).read_to_end(&mut content) {
         // A directory, or a pipe that another process has open for writing, is no link.
         Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::WouldBlock) => {}
         read => {

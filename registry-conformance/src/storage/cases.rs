@@ -306,6 +306,7 @@ macro_rules! __storage_cases {
                 within_the_grace_period_everything_stays
                 what_a_deletion_released_is_due_at_once_until_it_is_touched
                 a_tag_that_moves_or_is_deleted_releases_its_target
+                what_a_deleted_tag_released_is_due_although_its_manifest_went_first
                 one_run_is_open_at_a_time
                 a_run_knows_the_census_of_the_previous_one
                 a_run_knows_what_has_gone_since_the_census

@@ -357,6 +357,28 @@ pub async fn a_tag_that_moves_or_is_deleted_releases_its_target(backend: Backend
     assert!(matches!(preview, Due::Now { .. }), "{preview:?}");
 }
 
+pub async fn what_a_deleted_tag_released_is_due_although_its_manifest_went_first(backend: Backend) {
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    put(&backend.first, &a, index.tagged(&["v1"])).await;
+    let storage = &backend.first;
+    // As when a rule of retention drops a tag with its manifest.
+    let run = begin(storage).await;
+    writer(storage)
+        .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+    assert_removed(storage, &run, record(&a, index.digest())).await;
+    assert_removed(storage, &run, record(&a, child.digest())).await;
+    end(storage, run).await;
+
+    let terms = Terms::new().with_grace(HOUR).with_released(true);
+    for victim in [link(&a, blob), Victim::Data(blob)] {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
+    }
+}
+
 pub async fn one_run_is_open_at_a_time(backend: Backend) {
     let run = begin(&backend.first).await;
     for storage in [&backend.first, &backend.second] {

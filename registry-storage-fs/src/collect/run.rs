@@ -96,6 +96,13 @@ impl FsStorage {
         let (terms, victims) = (run.terms, victims.to_vec());
         let tags = self.tags_of_victims(&victims).await;
         self.writing(move |store| {
+            // A manifest whose tag went during the run names its closure only as long as it is there.
+            if victims
+                .iter()
+                .any(|victim| matches!(victim, Victim::Manifest(..)))
+            {
+                store.release_closures()?;
+            }
             let examination = Examination {
                 store,
                 terms,

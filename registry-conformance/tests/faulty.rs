@@ -107,6 +107,8 @@ enum Fault {
     RecordsKept,
     /// Histories do not name who moved a tag.
     MoversForgotten,
+    /// Forgetting a history removes that of a tag that exists, too.
+    HistoriesOfTagsForgotten,
     /// Only tags that exist are listed with a history.
     DeletedTagsUnlisted,
     /// Everything is sound, even what does not exist.
@@ -197,6 +199,7 @@ noticed! {
     DeletedBytesLost: deleted_bytes_lost by trash::a_deleted_manifest_is_recorded_with_its_tags_and_bytes;
     RecordsKept: records_kept by trash::a_record_is_forgotten_and_nothing_else;
     MoversForgotten: movers_forgotten by trash::a_tag_has_a_history_of_its_moves_and_deletions;
+    HistoriesOfTagsForgotten: histories_of_tags_forgotten by trash::the_history_of_a_deleted_tag_is_forgotten_and_no_other;
     DeletedTagsUnlisted: deleted_tags_unlisted by trash::tags_with_a_history_are_listed_also_deleted_ones;
     AbsenceHidden: absence_hidden by repair::sound_content_is_sound_and_absent_content_is_absent;
     FaultsInvented: faults_invented by repair::a_healthy_repository_has_no_faults;
@@ -635,7 +638,7 @@ impl StorageInspect for Faulty {
 impl StorageTrash for Faulty {
     forward_storage! {
         StorageTrash: self => self.memory.trash();
-        except deleted, deleted_document, forget, with_history
+        except deleted, deleted_document, forget, forget_history, with_history
     }
 
     async fn deleted(
@@ -661,6 +664,16 @@ impl StorageTrash for Faulty {
             return Ok(true);
         }
         self.memory.forget(repository, id).await
+    }
+
+    async fn forget_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ended_before: SystemTime,
+    ) -> Result<bool> {
+        let forgotten = self.memory.forget_history(repository, tag, ended_before).await?;
+        Ok(forgotten || self.has(HistoriesOfTagsForgotten))
     }
 
     async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {

@@ -286,7 +286,7 @@ label! {
         DeleteBlob: "delete_blob",
         AllRepositories: "all_repositories",
         AllBlobs: "blobs",
-        Links: "links",
+        HeldBlobs: "held_blobs",
         AllManifests: "manifests",
         Document: "document",
         TagTargets: "tag_targets",
@@ -315,6 +315,8 @@ label! {
         Deleted: "deleted",
         DeletedDocument: "deleted_document",
         Forget: "forget",
+        WithHistories: "with_histories",
+        ForgetHistory: "forget_history",
         WithHistory: "with_history",
         History: "history",
         Other: "other",
@@ -394,5 +396,35 @@ impl Key for ByKind {
 
     fn index(self) -> usize {
         self.kind as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Calls that answer at once.
+    const UNMEASURED: [&str; 2] = ["abilities", "is_own"];
+
+    /// The macro that forwards calls has a line for each: `(blob [blob $($others:ident)*] …`.
+    #[test]
+    fn every_call_of_the_contract_has_a_label_and_no_other() {
+        let calls = include_str!("../../registry-core/src/storage/forward.rs").lines();
+        let calls = calls.filter_map(|line| line.trim().strip_prefix('(')?.split_once(" ["));
+        let calls: BTreeSet<&str> = calls
+            .filter(|(name, rest)| rest.starts_with(&format!("{name} $(")))
+            .map(|(name, _)| name)
+            .filter(|name| !UNMEASURED.contains(name))
+            .collect();
+        assert!(calls.contains("held_blobs"));
+
+        let mut labels: BTreeSet<&str> = Action::ALL.into_iter().map(Action::text).collect();
+        labels.remove("other");
+
+        assert_eq!(
+            labels.symmetric_difference(&calls).collect::<Vec<_>>(),
+            Vec::<&&str>::new()
+        );
     }
 }

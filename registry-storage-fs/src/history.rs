@@ -6,15 +6,16 @@
 use crate::{
     error::{Context as _, FsError},
     links,
-    moves::{create_all, parent},
-    names::{digests_in, names_after, parsed},
+    moves::{create_all, is_there, parent},
+    names::{digests_in, names_after, parsed, read_dir},
     seams,
     store::Store,
     stored_file, time,
+    walk::Whom,
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Listing, Page, Result, TagEvent},
+    storage::{Listing, Page, Result, Seen, TagEvent},
 };
 use serde_json::{Map, Value};
 use std::{
@@ -30,6 +31,9 @@ const LONGEST: u64 = 128 << 10;
 
 /// Maximum length of the name of a user, in characters. A token can contain any name.
 const LONGEST_NAME: usize = 128;
+
+/// Maximum number of attempts to create a history in a directory that goes meanwhile.
+const ATTEMPTS: usize = 10;
 
 /// Returns the line of an event now.
 fn line(target: Option<&Digest>, by: Option<&str>) -> String {
@@ -139,6 +143,47 @@ impl Store {
         Ok(events)
     }
 
+    /// Lists the repositories with the history of a tag.
+    pub(crate) fn with_histories(
+        &self,
+        page: &Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.repositories_below(&self.layout.all_histories(), page, Whom::Inspection, &|path| {
+            let histories = path.join("_tags");
+            let mut entries = read_dir(&histories).if_there("list", &histories)?;
+            Ok(entries.as_mut().is_some_and(|entries| entries.next().is_some()))
+        })
+    }
+
+    /// Removes the history of a tag that does not exist, unless it was written to at `ended_before` or later. Then removes
+    /// the directories that are empty.
+    pub(crate) fn forget_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ended_before: SystemTime,
+    ) -> Result<bool> {
+        let _lock = self.tags.lock((repository.clone(), tag.clone()));
+        // Moves by registry:2 are in the directory of the tag.
+        if is_there(&self.layout.tag(repository, tag).directory)? {
+            return Ok(false);
+        }
+        let path = self.layout.history(repository, tag);
+        let Some(text) = stored_file::read(&path).if_there("read", &path)? else {
+            return Ok(false);
+        };
+        let events = text.split(|byte| *byte == b'\n').filter_map(event);
+        if events.into_iter().any(|event| event.at >= Some(ended_before)) {
+            return Ok(false);
+        }
+        let mut changes = self.disk.changes();
+        let removed = changes.remove(&path)?;
+        self.disk
+            .remove_empty(&self.layout.histories(repository), &self.layout.all_histories());
+        changes.settle()?;
+        Ok(removed)
+    }
+
     /// Lists the tags that have a history or exist.
     pub(crate) fn with_history(
         &self,
@@ -158,8 +203,16 @@ fn open_to_append(path: &Path) -> Result<File, FsError> {
     let open = || File::options().append(true).create(true).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_all(parent(path))?;
-            open().at("open", path)
+            let mut opened = Err(error);
+            // Another tag's history may go meanwhile, and take the empty directory along.
+            for _ in 0..ATTEMPTS {
+                create_all(parent(path))?;
+                opened = open();
+                if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                    break;
+                }
+            }
+            opened.at("open", path)
         }
         opened => opened.at("open", path),
     }

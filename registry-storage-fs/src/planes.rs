@@ -13,7 +13,7 @@ use registry_core::{
         UploadBody, UploadState, Verified, Victim, Waiting,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 /// A page that owns its bound, so that it can move to another thread.
 pub(crate) struct OwnedPage<K> {
@@ -377,6 +377,26 @@ impl StorageTrash for FsStorage {
         }
         let (repository, id) = (repository.clone(), *id);
         self.writing(move |store| store.forget_deletion(&repository, &id))
+            .await
+    }
+
+    async fn with_histories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        let page = OwnedPage::of(&page);
+        self.inspecting(move |store| store.with_histories(&page.page()))
+            .await
+    }
+
+    async fn forget_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ended_before: SystemTime,
+    ) -> Result<bool> {
+        if !self.store().is_owned() {
+            return Err(StorageError::ReadOnly);
+        }
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.writing(move |store| store.forget_history(&repository, &tag, ended_before))
             .await
     }
 

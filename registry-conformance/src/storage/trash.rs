@@ -7,7 +7,12 @@ use registry_core::{
         Deletion, Document, Listing, Need, Page, Seen, Storage, TagEvent, TagExpect, TrashId, Trashed,
     },
 };
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Returns every record of a repository, all of which can be read.
 async fn records(storage: &dyn Storage, repository: &RepositoryName) -> Vec<Trashed> {
@@ -317,7 +322,7 @@ pub async fn a_tag_has_a_history_of_its_moves_and_deletions(backend: Backend) {
     let times: Vec<SystemTime> = history.iter().filter_map(|event| event.at).collect();
     assert_eq!(times.len(), 5);
     // A storage may keep whole seconds.
-    let (before, after) = (before - std::time::Duration::from_secs(1), now());
+    let (before, after) = (before - Duration::from_secs(1), now());
     assert!(
         times.iter().all(|time| before <= *time && *time <= after),
         "{times:?}"
@@ -369,4 +374,47 @@ pub async fn tags_with_a_history_are_listed_also_deleted_ones(backend: Backend) 
     let c = repository("c");
     let nothing = trash(&backend.second).with_history(&c, all());
     assert!(nothing.await.unwrap().items.is_empty());
+}
+
+pub async fn the_history_of_a_deleted_tag_is_forgotten_and_no_other(backend: Backend) {
+    let (a, b) = (repository("a"), repository("b/c"));
+    for repository in [&a, &b] {
+        put(
+            &backend.first,
+            repository,
+            Image::new(1).tagged(&["gone", "here"]),
+        )
+        .await;
+        delete_tag(&backend.first, repository, "gone", Deletion::new()).await;
+    }
+    delete_tag(&backend.first, &b, "here", Deletion::new().permanently()).await;
+    let (long_ago, later) = (now() - DAY, now() + DAY);
+    let forget = async |repository: &RepositoryName, name: &str, before| {
+        let tag = tag(name);
+        let forgotten = trash(&backend.first).forget_history(repository, &tag, before);
+        forgotten.await.unwrap()
+    };
+
+    assert!(!forget(&a, "gone", long_ago).await, "it is too young");
+    assert!(!forget(&a, "here", later).await, "the tag exists");
+    assert!(!forget(&a, "never", later).await && !forget(&repository("x"), "gone", later).await);
+    let both = trash(&backend.second).with_histories(all()).await.unwrap();
+    assert_page(&both, &[Seen::Whole(a.clone()), Seen::Whole(b.clone())], 1000);
+    for (repository, name) in [(&a, "gone"), (&b, "gone"), (&b, "here")] {
+        assert!(forget(repository, name, later).await);
+        assert!(!forget(repository, name, later).await);
+    }
+
+    for handle in [&backend.first, &backend.second] {
+        let tags = trash(handle).with_history(&a, all()).await.unwrap();
+        assert_eq!(tags.items, [tag("here")]);
+        assert_eq!(trash(handle).history(&a, &tag("gone")).await.unwrap(), []);
+        let left = trash(handle).with_histories(all()).await.unwrap();
+        assert_page(&left, &[Seen::Whole(a.clone())], 1000);
+    }
+    // The record stays, and the next tag of that name has a history of its own.
+    assert_eq!(records(&backend.first, &a).await.len(), 1);
+    put(&backend.first, &a, Image::new(1).tagged(&["gone"])).await;
+    let history = trash(&backend.second).history(&a, &tag("gone")).await.unwrap();
+    assert_eq!(history.len(), 1);
 }

@@ -12,6 +12,7 @@
 mod clock;
 mod clock_watch;
 mod collect;
+mod histories;
 mod notes;
 mod reconcile;
 pub mod retention;
@@ -29,6 +30,7 @@ pub use self::{
         CollectCounts, CollectEvent, CollectOptions, CollectReport, CollectSchedule, Collections, DueItems,
         Later, PausedCollections, Pin, PinCause, Removed, Stopped, Why, collect,
     },
+    histories::{ExpiredHistories, expire_histories},
     notes::{MemoryNotes, Notes},
     reconcile::reconcile_uploads,
     scan::ExpiredUploads,

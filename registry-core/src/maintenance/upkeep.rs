@@ -3,6 +3,7 @@
 use super::{
     clock::Clock,
     collect::{CollectReport, CollectSchedule, Collections},
+    histories::expire_histories,
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
     trash::expire_trash,
@@ -94,7 +95,8 @@ impl Schedule {
 /// All recurring maintenance of a registry, created by [`Registry::upkeep`](crate::Registry::upkeep):
 ///
 /// - Abandoned upload sessions end.
-/// - Records of deletions expire after a week, if the storage [keeps them](crate::Storage::trash).
+/// - Records of deletions expire after a week, if the storage [keeps them](crate::Storage::trash). So do the histories of
+///   deleted tags.
 /// - The [`UploadLedger`] of the registry counts the sessions of other processes, and of before the start.
 /// - Everything stored is [verified](Self::verify), if the host has a schedule for it.
 /// - Content that nothing refers to is removed, if the host gives a [schedule](Self::collect).
@@ -278,6 +280,7 @@ impl Upkeep {
             }
             if until_trash.is_zero() {
                 self.expire_trash(now).await;
+                self.expire_histories(now).await;
                 until_trash = TRASH_INTERVAL;
             }
             let wait = until_any.min(until_empty).min(until_trash);
@@ -306,6 +309,26 @@ impl Upkeep {
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot search for old records of deletions"),
+        }
+    }
+
+    /// Removes the histories of tags that were deleted before all records that are kept, and more than a week ago.
+    async fn expire_histories(&self, now: SystemTime) {
+        let Some(keep) = self.trash.filter(|_| self.storage.trash().is_some()) else {
+            return;
+        };
+        let before = now.checked_sub(keep.max(TRASH_AGE));
+        match expire_histories(&*self.storage, before.unwrap_or(SystemTime::UNIX_EPOCH)).await {
+            Ok(report) if report.expired > 0 || report.failed > 0 => {
+                let (expired, failed) = (report.expired, report.failed);
+                tracing::info!(
+                    expired,
+                    failed,
+                    "histories of tags that were deleted long ago were removed"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot search for histories of deleted tags"),
         }
     }
 
@@ -506,6 +529,30 @@ mod tests {
         assert_eq!(records(&registry).await.len(), 1);
         run_for(&registry, start, 7 * DAY + 2 * HOUR).await;
         assert_eq!(records(&registry).await.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_history_of_a_deleted_tag_stays_as_long_as_its_record_and_a_week() {
+        const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+        for (keep, age) in [(Duration::ZERO, WEEK), (2 * WEEK, 2 * WEEK)] {
+            let registry = Registry::builder(MemoryStorage::new()).build();
+            let start = deleted(&registry).await;
+            for (time, left) in [(age, 2), (age + 2 * HOUR, 0)] {
+                let clock = clock(start, time);
+                let upkeep = registry.upkeep().trash(Some(keep));
+                tokio::select! {
+                    never = upkeep.run(&clock) => match never {},
+                    () = clock.ended.notified() => {}
+                }
+                let (repository, v1) = (registry.repository("a").unwrap(), Tag::parse("v1").unwrap());
+                let history = registry
+                    .storage()
+                    .trash()
+                    .unwrap()
+                    .history(repository.name(), &v1);
+                assert_eq!(history.await.unwrap().len(), left, "{time:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -292,6 +292,14 @@ macro_rules! forward_storage {
                 repository: &'a $crate::RepositoryName,
                 id: &'b $crate::storage::TrashId
             ) -> bool;
+            with_histories<'a>(
+                page: $crate::storage::Page<'a, $crate::RepositoryName>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::RepositoryName>>;
+            forget_history<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                tag: &'b $crate::Tag,
+                ended_before: std::time::SystemTime
+            ) -> bool;
             with_history<'a, 'b>(
                 repository: &'a $crate::RepositoryName,
                 page: $crate::storage::Page<'b, $crate::Tag>
@@ -414,6 +422,8 @@ macro_rules! __forward_unless_own {
     (deleted [deleted $($others:ident)*] $($function:tt)*) => {};
     (deleted_document [deleted_document $($others:ident)*] $($function:tt)*) => {};
     (forget [forget $($others:ident)*] $($function:tt)*) => {};
+    (with_histories [with_histories $($others:ident)*] $($function:tt)*) => {};
+    (forget_history [forget_history $($others:ident)*] $($function:tt)*) => {};
     (with_history [with_history $($others:ident)*] $($function:tt)*) => {};
     (history [history $($others:ident)*] $($function:tt)*) => {};
     ($name:ident [] $($function:tt)*) => {

@@ -27,6 +27,7 @@ use std::{
 ///   deleted by request have no record.
 /// - Each move and deletion of a tag that succeeds is an event of its history. A history is bounded: the newest 100
 ///   events are always in it. Events may be lost in a crash, and when they cannot be written. They never fail the write.
+/// - The history of a tag survives the tag and its repository, until it is [forgotten](Self::forget_history).
 /// - The listings are strict, as those of [`StorageInspect`](super::StorageInspect).
 ///
 /// # Example
@@ -77,6 +78,18 @@ pub trait StorageTrash: Send + Sync {
 
     /// Removes a record, even one that cannot be read, and nothing else. Returns false if there was no such record.
     async fn forget(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool>;
+
+    /// Returns every repository that has the history of a tag. The repository itself need not exist.
+    async fn with_histories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>>;
+
+    /// Removes the history of a tag that does not exist, if it has no event at `ended_before` or later. Returns false
+    /// for any other one.
+    async fn forget_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ended_before: SystemTime,
+    ) -> Result<bool>;
 
     /// Returns the tags of a repository that have a history, including deleted tags.
     async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>>;

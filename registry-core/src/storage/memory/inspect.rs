@@ -12,6 +12,7 @@ use crate::{
     upload_id::UploadId,
 };
 use async_trait::async_trait;
+use std::time::SystemTime;
 
 #[async_trait]
 impl StorageInspect for MemoryStorage {
@@ -192,6 +193,30 @@ impl StorageTrash for MemoryStorage {
         let mut state = self.state();
         let found = state.repositories.get_mut(repository);
         Ok(found.is_some_and(|repository| repository.trash.records.remove(id).is_some()))
+    }
+
+    async fn with_histories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        let state = self.state();
+        let moved = state
+            .repositories
+            .range(beyond(page.after))
+            .filter(|(_, repository)| !repository.trash.histories.is_empty())
+            .map(|(name, _)| Seen::Whole(name.clone()));
+        Ok(Listing::first(page.limit, moved))
+    }
+
+    async fn forget_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ended_before: SystemTime,
+    ) -> Result<bool> {
+        let mut state = self.state();
+        let found = state.repositories.get_mut(repository);
+        let Some(found) = found.filter(|found| !found.tags.contains_key(tag)) else {
+            return Ok(false);
+        };
+        Ok(found.trash.forget_history(tag, ended_before))
     }
 
     async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {

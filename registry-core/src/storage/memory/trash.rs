@@ -9,6 +9,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::SystemTime,
 };
 
 /// Maximum number of records of a repository. They hold the bytes of manifests, and a host may never expire them.
@@ -80,6 +81,13 @@ impl Trash {
         if self.records.len() > RECORDS {
             self.records.pop_first();
         }
+    }
+
+    /// Removes the history of a tag, unless it has an event at `ended_before` or later.
+    pub(super) fn forget_history(&mut self, tag: &Tag, ended_before: SystemTime) -> bool {
+        let events = self.histories.get(tag).into_iter().flatten();
+        let has_ended = events.clone().all(|event| event.at < Some(ended_before));
+        has_ended && self.histories.remove(tag).is_some()
     }
 
     /// Adds an event to the history of a tag.

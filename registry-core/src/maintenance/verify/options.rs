@@ -1,6 +1,6 @@
 //! [`VerifyOptions`]: the extent and the pace of a verification.
 
-use crate::maintenance::clock::Clock;
+use crate::{digest::Digest, maintenance::clock::Clock};
 use std::{fmt, time::Duration};
 
 /// Number of items listed at once.
@@ -22,6 +22,8 @@ pub struct VerifyOptions<'a> {
     pub(super) repair: bool,
     pub(super) force: bool,
     pub(super) contents: bool,
+    /// Content that is compared with its digests if other content is not.
+    pub(super) suspects: &'a [Digest],
     pub(super) sparse_indexes: bool,
     pace: Option<(u64, &'a dyn Clock)>,
 }
@@ -34,6 +36,7 @@ impl<'a> VerifyOptions<'a> {
             repair: false,
             force: false,
             contents: true,
+            suspects: &[],
             sparse_indexes: false,
             pace: None,
         }
@@ -58,6 +61,15 @@ impl<'a> VerifyOptions<'a> {
     #[must_use]
     pub const fn contents(self, contents: bool) -> Self {
         Self { contents, ..self }
+    }
+
+    /// Compares only this content with its digests, which was found damaged before.
+    pub(super) const fn suspects(self, suspects: &'a [Digest]) -> Self {
+        Self {
+            contents: false,
+            suspects,
+            ..self
+        }
     }
 
     /// Sets whether an index may name manifests that the repository does not have, as in
@@ -99,6 +111,7 @@ impl fmt::Debug for VerifyOptions<'_> {
             .field("repair", &self.repair)
             .field("force", &self.force)
             .field("contents", &self.contents)
+            .field("suspects", &self.suspects)
             .field("sparse_indexes", &self.sparse_indexes)
             .field("bytes_per_second", &self.pace.map(|(rate, _)| rate))
             .finish()

@@ -103,6 +103,10 @@ impl<'a> Run<'a> {
     /// Compares all content with its digests, if that is wanted.
     pub(super) async fn read_contents(&mut self) -> Result<(), StorageError> {
         if !self.options.contents {
+            for digest in self.options.suspects {
+                let checked = self.repair.check(digest).await?;
+                self.contents.add(*digest, checked);
+            }
             return Ok(());
         }
         let mut pacer = self.options.pacer();

@@ -2,7 +2,6 @@
 
 use super::{
     driver::verify,
-    finding::FindingKind,
     options::{Pacer, VerifyOptions},
     run::{VerifyEvent, with_causes},
     window::Window,
@@ -26,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(60 * 60);
 const RATE: u64 = 64 << 20;
 /// Number of blobs after which the progress is saved.
 const SAVED: usize = 64;
+/// Maximum number of damaged blobs for which the images that need them are looked for.
+const SUSPECTS: usize = 1000;
 
 /// Schedule on which everything stored is verified.
 ///
@@ -115,6 +116,8 @@ struct Progress {
     after: Option<String>,
     /// Number of damaged blobs so far.
     damaged: u64,
+    /// The first of them.
+    suspects: Vec<Digest>,
     last: Option<LastVerification>,
 }
 
@@ -134,6 +137,7 @@ impl Progress {
             begun: saved.get("begun").and_then(Value::as_u64),
             after: saved.get("after").and_then(Value::as_str).map(str::to_owned),
             damaged: saved.get("damaged").and_then(Value::as_u64).unwrap_or_default(),
+            suspects: digests(saved.get("suspects")),
             last,
         })
     }
@@ -146,10 +150,18 @@ impl Progress {
             "begun": self.begun,
             "after": self.after,
             "damaged": self.damaged,
+            "suspects": self.suspects.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "last": last,
         });
         saved.to_string().into_bytes()
     }
+}
+
+fn digests(saved: Option<&Value>) -> Vec<Digest> {
+    let saved = saved.and_then(Value::as_array).into_iter().flatten();
+    saved
+        .filter_map(|digest| Digest::parse(digest.as_str()?).ok())
+        .collect()
 }
 
 /// The scheduled verification of a storage.
@@ -248,7 +260,12 @@ impl<'a> Scheduled<'a> {
                     Seen::Unreadable { key, .. } => *key,
                 };
                 let checked = self.repair.check(&digest).await?;
-                progress.damaged += u64::from(log_damage(&digest, &checked));
+                if log_damage(&digest, &checked) {
+                    progress.damaged += 1;
+                    if progress.suspects.len() < SUSPECTS {
+                        progress.suspects.push(digest);
+                    }
+                }
                 if let Checked::Sound { size } = checked {
                     pacer.read(size).await;
                 }
@@ -262,10 +279,10 @@ impl<'a> Scheduled<'a> {
         }
     }
 
-    /// Looks at the records, and ends the verification.
+    /// Looks at the records, reads damaged content again to tell which images need it, and ends the verification.
     async fn end(&self, begun: u64, progress: &mut Progress, clock: &dyn Clock) -> Result<(), StorageError> {
         let options = VerifyOptions::new()
-            .contents(false)
+            .suspects(&progress.suspects)
             .sparse_indexes(self.schedule.sparse_indexes);
         let report = verify(self.storage, options, &mut |event| {
             if let VerifyEvent::Finding(finding) = event
@@ -275,13 +292,9 @@ impl<'a> Scheduled<'a> {
             }
         })
         .await?;
-        // These were counted when they were read.
-        let corrupt = report
-            .kinds
-            .get(&FindingKind::Corrupt)
-            .copied()
-            .unwrap_or_default();
-        let wrong = progress.damaged + report.wrong - corrupt;
+        // The others are still damaged, as far as is known.
+        let others = progress.damaged.saturating_sub(progress.suspects.len() as u64);
+        let wrong = report.wrong + others;
         let last = LastVerification {
             begun,
             ended: seconds(clock.now()),
@@ -313,7 +326,7 @@ fn log_damage(digest: &Digest, checked: &Checked) -> bool {
     match checked {
         Checked::Corrupt(evidence) => {
             let (place, reason) = (&evidence.place, &evidence.reason);
-            tracing::error!(%digest, place, reason, "stored content is corrupt; a verification on demand tells which images need it, and can move it to quarantine");
+            tracing::error!(%digest, place, reason, "stored content is corrupt; the images that need it are logged at the end of the verification");
             true
         }
         Checked::Unreadable { place, reason } => {

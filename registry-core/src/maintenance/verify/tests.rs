@@ -14,6 +14,7 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -211,17 +212,59 @@ async fn a_restart_goes_on_where_the_last_process_stopped() {
     assert!(later.last().is_some(), "known from before");
 }
 
+/// Lines of a log.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn damage_is_counted_and_nothing_is_repaired() {
     let mut storage = watched().await;
     let damaged = Digest::of(Algorithm::Sha256, format!("{:03600}", 7).as_bytes());
     storage.corrupt = Some(damaged);
+    let registry = Registry::builder(storage.memory.clone()).build();
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/octet-stream","digest":"{damaged}","size":3600}},"layers":[]}}"#
+    );
+    let mut push = ManifestPush::new(Tag::parse("v7").unwrap(), manifest);
+    push.media_type = Some(MediaType::parse(MediaType::OCI_MANIFEST).unwrap());
+    registry
+        .repository("a")
+        .unwrap()
+        .put_manifest(push)
+        .await
+        .unwrap();
     let storage = Arc::new(storage);
     let status = VerifyStatus::default();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone());
+    // With a single one, `tracing` remembers if another test's thread has logged an event.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _logging = tracing::subscriber::set_default(subscriber.finish());
 
     run(&storage, &status, midnight(), 20 * DAY).await;
 
     assert_eq!(status.last().unwrap().wrong, 1);
+    let log = log.text();
+    assert!(log.contains("affected: a:v7"), "{log}");
     let name = RepositoryName::parse("a").unwrap();
     assert!(storage.blob(&name, &damaged).await.unwrap().is_some());
 }

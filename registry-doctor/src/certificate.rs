@@ -147,7 +147,10 @@ fn validity(parsed: &X509Certificate<'_>, now: i64) -> Finding {
     } else if until - now < SOON {
         Finding::warning(
             Check::CertificateValidity,
-            format!("it expires in {days} days, at {day}"),
+            match days {
+                1 => format!("it expires in 1 day, at {day}"),
+                days => format!("it expires in {days} days, at {day}"),
+            },
         )
         .server(renew)
     } else {

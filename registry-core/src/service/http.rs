@@ -75,7 +75,7 @@ impl Registry {
             let (parts, body) = request.into_parts();
             let path = normalized(parts.uri.path());
             let span = tracing::debug_span!("request", method = %parts.method, path = &*path);
-            // `Erased` makes the rest independent of `B`, so that it is compiled once.
+            // `Erased` makes the rest independent of `B`, so that it is not compiled for each type of body.
             registry
                 .answer(parts, pin!(body::Erased(Box::pin(body))))
                 .instrument(span)

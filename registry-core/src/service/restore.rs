@@ -123,9 +123,12 @@ pub enum RestoreError {
     },
     /// Content that the manifest needs is gone: its deletion was permanent, or another program has removed it.
     #[error(
-        "{} blobs or manifests are gone, the first is {}; a permanent deletion or another collector has removed them, so that the image has to be pushed again",
-        .0.len(),
-        .0.first().map_or_else(String::new, ToString::to_string)
+        "content is gone: {}{}; a permanent deletion or another collector has removed it, so that the image has to be pushed again",
+        .0.first().map_or_else(String::new, ToString::to_string),
+        match .0.len() {
+            ..=1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        }
     )]
     Gone(
         /// Digests of the missing content.

@@ -105,7 +105,7 @@ impl fmt::Display for Stopped {
         match self {
             Self::ManifestsMissing { found, expected } => write!(
                 f,
-                "nothing was removed: {found} manifests were found, but {expected} were expected; check the storage, then force the run"
+                "nothing was removed: only {found} of {expected} expected manifests found; check the storage, then force the run"
             ),
             Self::TooMuch { bytes, of } => write!(
                 f,

@@ -40,6 +40,7 @@ impl fmt::Display for Affected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.tag_count, self.manifest_count) {
             (0, 0) => f.write_str("no image"),
+            (0, 1) => f.write_str("1 untagged manifest"),
             (0, manifests) => write!(f, "{manifests} untagged manifests"),
             (tags, _) => {
                 f.write_str(&self.tags.join(", "))?;

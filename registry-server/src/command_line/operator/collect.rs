@@ -9,6 +9,7 @@ use super::{
 use crate::{
     command_line::cli,
     control::{BoxError, Collect, CollectItem, Collected, Hold, HoldItem, Kind, Outcome, Summary},
+    counted::counted,
 };
 use std::{
     io::{self, Write as _},
@@ -176,41 +177,43 @@ fn print_summary(summary: &Summary) -> io::Result<()> {
     };
     writeln!(
         out,
-        "{verb} {} manifests, {} links, {} blobs, {} repositories: {} free",
-        summary.manifests,
-        summary.links,
-        summary.data,
-        summary.repositories,
+        "{verb} {}, {}, {}, {}: {} free",
+        counted(summary.manifests, "manifest", "manifests"),
+        counted(summary.links, "link", "links"),
+        counted(summary.data, "blob", "blobs"),
+        counted(summary.repositories, "repository", "repositories"),
         size(summary.bytes)
     )?;
     if summary.forgotten_tags > 0 {
-        writeln!(out, "{} tags can no longer be restored", summary.forgotten_tags)?;
+        let tags = counted(summary.forgotten_tags, "tag", "tags");
+        writeln!(out, "{tags} can no longer be restored")?;
     }
     if let Some(seconds) = summary.later.seconds {
         writeln!(
             out,
-            "{} items with {} were used recently: free at {}, unless they are used again",
-            summary.later.items,
+            "used recently: {} with {}; free at {}, unless used again",
+            counted(summary.later.items, "item", "items"),
             size(summary.later.bytes),
             due(seconds)
         )?;
     }
     if summary.in_use > 0 {
-        writeln!(out, "{} items are in use at the moment", summary.in_use)?;
+        let items = counted(summary.in_use, "item", "items");
+        writeln!(out, "in use at the moment: {items}")?;
     }
     if summary.untagged > 0 {
         writeln!(
             out,
-            "{} manifests without a tag keep {}: remove them with -m (--delete-untagged)",
-            summary.untagged,
+            "without a tag: {} with {}; remove with -m (--delete-untagged)",
+            counted(summary.untagged, "manifest", "manifests"),
             size(summary.untagged_bytes)
         )?;
     }
     if summary.pinned > 0 {
         writeln!(
             out,
-            "{} items that cannot be read keep {}: remove them with `registry rm`",
-            summary.pinned,
+            "unreadable: {}, which may refer to {}; remove with `registry rm`",
+            counted(summary.pinned, "item", "items"),
             size(summary.pinned_bytes)
         )?;
     }

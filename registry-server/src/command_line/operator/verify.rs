@@ -4,6 +4,7 @@ use super::{Session, print_json, progress::Progress, table::size};
 use crate::{
     command_line::cli,
     control::{BoxError, Verify, VerifyItem, VerifySummary},
+    counted::counted,
     printable,
 };
 use std::{
@@ -55,31 +56,34 @@ fn progress_of(summary: &VerifySummary) -> String {
         blobs, repositories, ..
     } = summary;
     format!(
-        "{blobs} blobs ({}), {repositories} repositories",
-        size(summary.bytes)
+        "{} ({}), {}",
+        counted(*blobs, "blob", "blobs"),
+        size(summary.bytes),
+        counted(*repositories, "repository", "repositories")
     )
 }
 
 fn text(summary: &VerifySummary, repair: bool) -> String {
     let kinds = summary.kinds.iter();
     let kinds: String = kinds.map(|(kind, count)| format!("{kind}: {count}\n")).collect();
+    let wrong = match summary.wrong {
+        1 => "1 thing is wrong".to_owned(),
+        wrong => format!("{wrong} things are wrong"),
+    };
     let outcome = match summary.wrong {
         0 => "nothing is wrong".to_owned(),
-        wrong if summary.stopped => format!(
-            "{wrong} things are wrong, and nothing was repaired: so much is corrupt that a disk, a controller or memory is likely at fault; check them, or use --force"
+        _ if summary.stopped => format!(
+            "{wrong}, and nothing was repaired: so much is corrupt that a disk, a controller or memory is likely at fault; check them, or use --force"
         ),
-        wrong if repair => format!(
-            "{wrong} things are wrong, {} of them are repaired",
-            summary.repaired
-        ),
-        wrong => format!("{wrong} things are wrong; nothing was changed"),
+        _ if repair => format!("{wrong}, {} repaired", summary.repaired),
+        _ => format!("{wrong}; nothing was changed"),
     };
     format!(
-        "verified {} blobs ({}), {} repositories, {} manifests, {} tags\n{kinds}{outcome}",
-        summary.blobs,
+        "verified {} ({}), {}, {}, {}\n{kinds}{outcome}",
+        counted(summary.blobs, "blob", "blobs"),
         size(summary.bytes),
-        summary.repositories,
-        summary.manifests,
-        summary.tags
+        counted(summary.repositories, "repository", "repositories"),
+        counted(summary.manifests, "manifest", "manifests"),
+        counted(summary.tags, "tag", "tags")
     )
 }

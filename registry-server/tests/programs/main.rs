@@ -33,6 +33,7 @@ mod content;
 mod docker;
 mod doctor;
 mod exchange;
+mod guide;
 mod health;
 mod htpasswd;
 mod http;

@@ -9,6 +9,7 @@ use std::{
 use libtest_mimic::Trial;
 
 use crate::{
+    guide::block,
     image::OCI_INDEX,
     program::{Workbench, argument},
     server::{Server, end_of, program},
@@ -26,20 +27,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     )
 }
 
-/// Returns a block of the guide, without its indentation.
-fn block(name: &str) -> String {
-    let (_, rest) = GUIDE
-        .split_once(&format!(" {name}\n"))
-        .expect("the guide has this block");
-    let (block, _) = rest.split_once("```").expect("the block ends");
-    let indent = block.len() - block.trim_start().len();
-    let lines = block.lines().map(|line| line.get(indent..).unwrap_or_default());
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 /// Runs a command of the guide, with other paths. Returns its output, and whether it succeeded.
 fn follows(name: &str, root: &Path, rules: &Path) -> (bool, String) {
-    let line = block(name);
+    let line = block(GUIDE, name);
     let mut words = line.split_whitespace();
     assert_eq!(words.next(), Some("registry"));
     let mut command = program(env!("CARGO_BIN_EXE_registry"));
@@ -74,7 +64,7 @@ fn age(root: &Path, tag: &str, days: u32) {
 fn the_commands_of_the_guide_keep_the_last_tags() {
     let bench = Workbench::new();
     let (root, rules) = (bench.path("data"), bench.path("retention.yml"));
-    fs::write(&rules, block("retention.yml")).unwrap();
+    fs::write(&rules, block(GUIDE, "retention.yml")).unwrap();
     let server = Server::ours(&root);
     let mut tags: Vec<(String, u32)> = (1..=12)
         .map(|number| (format!("v{number:02}"), 121 - number))

@@ -1,4 +1,4 @@
-//! Space that is freed with the commands that operators of `registry:2` use, in its container.
+//! The commands of the guide, `docs/freeing-space.md`, and those that operators of `registry:2` use, in containers.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Yard;
 use crate::{
+    guide::block,
     image::{Layer, Layout, OCI_CONFIG, OCI_MANIFEST, digest_of, read_blob, references},
     program::{Workbench, argument, output_of},
 };
@@ -34,6 +35,8 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// Repository of all images, on the machine of the engine.
 const REPOSITORY: &str = "localhost:5000/team/app";
+
+const GUIDE: &str = include_str!("../../../../docs/freeing-space.md");
 
 const CONFIGURATION: &str = "/etc/docker/registry/config.yml";
 
@@ -139,12 +142,18 @@ impl<'a> Depot<'a> {
         printed.text().to_owned()
     }
 
-    /// Runs the command of registry:2 in the container.
-    fn collect(&self, options: &[&str]) -> String {
-        let mut arguments = vec!["exec", "registry", "registry", "garbage-collect"];
-        arguments.extend(options);
-        arguments.push(CONFIGURATION);
-        self.yard.docker.run(&arguments).text().to_owned()
+    /// Runs commands of the guide on the machine of the engine.
+    fn follows(&self, name: &str) -> String {
+        self.runs(&block(GUIDE, name), &[])
+    }
+
+    fn runs(&self, commands: &str, variables: &[(&str, String)]) -> String {
+        let mut command = self.yard.docker.inside("sh");
+        command
+            .args(["-ec", commands])
+            .envs(variables.iter().map(|(name, value)| (*name, value)));
+        let printed = output_of(command).unwrap_or_else(|failed| panic!("{commands}: {failed}"));
+        printed.text().to_owned()
     }
 
     /// Returns everything that an image consists of: its manifest, configuration and layers.
@@ -203,21 +212,24 @@ impl<'a> Depot<'a> {
 fn deleted_images_are_freed_beside_the_server() {
     let bench = Workbench::new();
     let depot = Depot::open(&bench);
-    let gone = format!("localhost:5000/team/gone@{}", depot.layout.digest("older"));
+    let older = depot.layout.digest("older");
     depot.crane(&[
         "copy",
         &format!("{REPOSITORY}:older"),
         "localhost:5000/team/gone:older",
     ]);
-    for image in [
-        gone,
-        format!("{REPOSITORY}@{}", depot.layout.digest("old")),
-        format!("{REPOSITORY}@{}", depot.layout.digest("older")),
-    ] {
-        depot.crane(&["delete", &image]);
+    for repository in ["team/gone", "team/app"] {
+        depot.crane(&["delete", &format!("localhost:5000/{repository}@{older}")]);
     }
+    let digest = depot.layout.digest("old").to_string();
+    depot.runs(&block(GUIDE, "delete"), &[("DIGEST", digest)]);
 
-    let report = depot.collect(&[]);
+    let preview = depot.follows("preview");
+    assert!(
+        depot.is_stored(&older) && preview.contains("would be removed"),
+        "{preview}"
+    );
+    let report = depot.follows("collect");
 
     depot.assert_freed("old", &report);
     depot.assert_freed("older", &report);
@@ -228,18 +240,27 @@ fn deleted_images_are_freed_beside_the_server() {
 fn deleted_tags_and_untagged_images_are_freed_beside_the_server() {
     let bench = Workbench::new();
     let depot = Depot::open(&bench);
-    depot.crane(&["delete", &format!("{REPOSITORY}:old")]);
 
-    let report = depot.collect(&[]);
-    assert!(depot.is_stored(&depot.layout.digest("old")), "{report}");
-    let report = depot.collect(&["-m"]);
+    let report = depot.follows("untagged");
 
     depot.assert_freed("old", &report);
+    assert_eq!(depot.crane(&["catalog", "localhost:5000"]), "team/app");
+    depot.assert_kept();
+
+    // What the nightly collection keeps can be restored.
+    let older = format!("team/app@{}", depot.layout.digest("older"));
+    depot.crane(&["delete", &format!("localhost:5000/{older}")]);
+    let line = block(GUIDE, "cron");
+    let (_, nightly) = line.split_once("* * * ").expect("the line has a time");
+    let report = depot.runs(nightly, &[]);
     for digest in depot.content("older") {
         assert!(depot.is_stored(&digest), "{digest}\n{report}");
     }
-    assert_eq!(depot.crane(&["catalog", "localhost:5000"]), "team/app");
-    depot.assert_kept();
+    depot
+        .yard
+        .docker
+        .run(&["exec", "registry", "registry", "restore", &older]);
+    depot.crane(&["validate", "--remote", &format!("{REPOSITORY}:older")]);
 }
 
 /// The other habit: the container of the server is stopped, and another one collects.
@@ -247,26 +268,19 @@ fn a_container_without_a_server_collects() {
     let bench = Workbench::new();
     let depot = Depot::open(&bench);
     depot.crane(&["delete", &format!("{REPOSITORY}@{}", depot.layout.digest("old"))]);
-    depot.crane(&["delete", &format!("{REPOSITORY}:older")]);
-    depot.yard.docker.run(&["stop", "registry"]);
 
-    let volumes = ["run", "--rm", "--volumes-from", "registry", "registry:2"];
-    let commands: [&[&str]; 3] = [
-        &["garbage-collect", CONFIGURATION],
-        &["registry", "garbage-collect", "-m", CONFIGURATION],
-        &["verify", CONFIGURATION],
-    ];
-    let reports = commands.map(|command| {
-        let arguments = [&volumes[..], command].concat();
-        depot.yard.docker.run(&arguments).text().to_owned()
-    });
+    let report = depot.follows("offline");
 
-    depot.assert_freed("old", &reports[0]);
-    depot.assert_freed("older", &reports[1]);
-    // The image's own programs are what they are in the image of registry:2.
-    let listed = [&volumes[..], &["ls", "/var/lib/registry"]].concat();
-    assert_eq!(depot.yard.docker.run(&listed).text(), "docker");
-    depot.yard.docker.run(&["start", "registry"]);
+    depot.assert_freed("old", &report);
     depot.yard.answer("http://localhost:5000/v2/");
     depot.assert_kept();
+    let volumes = ["run", "--rm", "--volumes-from", "registry", "registry:2"];
+    let run = |command: &[&str]| {
+        let arguments = [&volumes[..], command].concat();
+        depot.yard.docker.run(&arguments).text().to_owned()
+    };
+    let verified = run(&["verify", CONFIGURATION]);
+    assert!(verified.ends_with("nothing is wrong"), "{verified}");
+    // The image's own programs are what they are in the image of registry:2.
+    assert_eq!(run(&["ls", "/var/lib/registry"]), "docker");
 }

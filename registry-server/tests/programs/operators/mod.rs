@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod automatic;
+mod backup;
 mod collect;
 mod list;
 mod remove;
@@ -22,6 +23,7 @@ mod usage;
 pub(crate) fn trials() -> Vec<Trial> {
     [
         automatic::trials(),
+        backup::trials(),
         collect::trials(),
         list::trials(),
         remove::trials(),

@@ -4,11 +4,11 @@
 //! rule cover together.
 
 use crate::{
-    pattern::{Part, Pattern, matches_glob, matches_sequence},
+    pattern::{Part, Pattern, matches_parts},
     rule::Rule,
     who::{Groups, Who},
 };
-use registry_core::Action;
+use registry_core::{Action, glob::matches_text};
 use std::collections::BTreeSet;
 
 /// Returns the indexes of the rules that always decide before `rule`; `None` if it can be reached.
@@ -48,19 +48,16 @@ fn is_among(who: &Who, others: &Who, groups: &Groups) -> bool {
 
 /// Returns true if every repository that matches `inner` matches `outer`.
 fn is_within(inner: &[Part], outer: &[Part]) -> bool {
-    matches_sequence(outer, inner, |wider, part| is_narrower(part, wider))
+    matches_parts(outer, inner, |wider, part| is_narrower(part, wider))
 }
 
 /// Returns true if every component that matches `part` matches `wider`, which is one component.
 fn is_narrower(part: &Part, wider: &Part) -> bool {
     match (part, wider) {
         (Part::Any, _) | (_, Part::Any) => false,
-        (_, Part::Glob(pieces)) if pieces.iter().all(|piece| piece.is_empty()) && pieces.len() > 1 => true,
-        (part, Part::Glob(pieces)) => {
-            part == wider
-                || part
-                    .literal()
-                    .is_some_and(|literal| matches_glob(pieces, literal))
+        (_, Part::Glob(text)) if **text == *"*" => true,
+        (part, Part::Glob(text)) => {
+            part == wider || part.literal().is_some_and(|literal| matches_text(text, literal))
         }
         (part, Part::User) => *part == Part::User,
     }

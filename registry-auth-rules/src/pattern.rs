@@ -1,6 +1,9 @@
 //! [`Pattern`]: the repositories that a rule applies to.
 
-use registry_core::RepositoryName;
+use registry_core::{
+    RepositoryName,
+    glob::{matches_sequence, matches_text},
+};
 use std::fmt;
 
 /// A pattern of repository names: components joined by slashes, as in the names themselves.
@@ -37,8 +40,8 @@ pub(crate) enum Part {
     Any,
     /// `{user}`
     User,
-    /// Texts before, between and after the stars: a single one if there are no stars.
-    Glob(Vec<Box<str>>),
+    /// A text, in which each star matches any number of characters.
+    Glob(Box<str>),
 }
 
 /// Reason why a text is not a pattern.
@@ -82,8 +85,7 @@ impl Pattern {
 
     /// Returns true if a repository matches, for `user`; `None` is an anonymous client.
     ///
-    /// The number of steps is at most the bytes of the name times the components of the pattern, for any number of
-    /// stars.
+    /// The number of steps is at most the bytes of the name times those of the pattern, for any number of stars.
     #[must_use]
     pub fn matches(&self, repository: &RepositoryName, user: Option<&str>) -> bool {
         let components: Vec<&str> = repository.as_str().split('/').collect();
@@ -91,12 +93,12 @@ impl Pattern {
     }
 
     pub(crate) fn matches_components(&self, names: &[&str], user: Option<&str>) -> bool {
-        matches_sequence(&self.parts, names, |part, name| part.matches(name, user))
+        matches_parts(&self.parts, names, |part, name| part.matches(name, user))
     }
 
     /// Returns true if the components match for a user of a suitable name.
     pub(crate) fn matches_for_some_user(&self, names: &[&str]) -> bool {
-        matches_sequence(&self.parts, names, |part, name| part.matches(name, Some(name)))
+        matches_parts(&self.parts, names, |part, name| part.matches(name, Some(name)))
     }
 
     pub(crate) fn parts(&self) -> &[Part] {
@@ -122,24 +124,21 @@ impl Part {
         if RepositoryName::parse(&component.replace('*', "x")).is_err() {
             return Err(InvalidPattern::Impossible(component.into()));
         }
-        Ok(Self::Glob(component.split('*').map(Into::into).collect()))
+        Ok(Self::Glob(component.into()))
     }
 
     fn matches(&self, component: &str, user: Option<&str>) -> bool {
         match self {
             Self::Any => true,
             Self::User => user == Some(component),
-            Self::Glob(pieces) => matches_glob(pieces, component),
+            Self::Glob(text) => matches_text(text, component),
         }
     }
 
     /// Returns the text of a component without stars.
     pub(crate) fn literal(&self) -> Option<&str> {
         match self {
-            Self::Glob(pieces) => match &**pieces {
-                [literal] => Some(literal),
-                _ => None,
-            },
+            Self::Glob(text) => Some(&**text).filter(|text| !text.contains('*')),
             Self::Any | Self::User => None,
         }
     }
@@ -147,53 +146,8 @@ impl Part {
 
 /// Returns true if `parts` match `items`: `**` matches any number of them, and `matches` compares any other part with
 /// one.
-pub(crate) fn matches_sequence<T>(parts: &[Part], items: &[T], matches: impl Fn(&Part, &T) -> bool) -> bool {
-    let (mut part, mut item) = (0, 0);
-    // Positions after the last `**`, and of the first item that it does not match. Only the last one is tried again:
-    // it can match everything that an earlier one could.
-    let mut last_any: Option<(usize, usize)> = None;
-    while let Some(next) = items.get(item) {
-        match parts.get(part) {
-            Some(Part::Any) => {
-                part += 1;
-                last_any = Some((part, item));
-            }
-            Some(single) if matches(single, next) => {
-                part += 1;
-                item += 1;
-            }
-            _ => {
-                let Some((behind, left)) = &mut last_any else {
-                    return false;
-                };
-                *left += 1;
-                (part, item) = (*behind, *left);
-            }
-        }
-    }
-    let rest = parts.get(part..).unwrap_or_default();
-    rest.iter().all(|part| *part == Part::Any)
-}
-
-/// Returns true if a component matches the pieces between stars. Each piece is searched for once, from the end of the
-/// previous one: the leftmost match leaves the most to the rest.
-pub(crate) fn matches_glob(pieces: &[Box<str>], component: &str) -> bool {
-    let (first, middle, last) = match pieces {
-        [] => return component.is_empty(),
-        [literal] => return **literal == *component,
-        [first, middle @ .., last] => (first, middle, last),
-    };
-    let rest = component.strip_prefix(&**first);
-    let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(&**last)) else {
-        return false;
-    };
-    for piece in middle {
-        let Some((_, behind)) = rest.split_once(&**piece) else {
-            return false;
-        };
-        rest = behind;
-    }
-    true
+pub(crate) fn matches_parts<T>(parts: &[Part], items: &[T], matches: impl Fn(&Part, &T) -> bool) -> bool {
+    matches_sequence(parts, items, |part| *part == Part::Any, matches)
 }
 
 impl fmt::Display for Pattern {

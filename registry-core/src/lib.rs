@@ -105,6 +105,7 @@ pub mod auth;
 pub mod descriptor;
 pub mod digest;
 pub mod error;
+pub mod glob;
 pub mod hash;
 pub mod hooks;
 mod json;

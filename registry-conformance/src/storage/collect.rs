@@ -355,6 +355,18 @@ pub async fn a_tag_that_moves_or_is_deleted_releases_its_target(backend: Backend
         .unwrap();
     let preview = due(&backend.second, terms, record(&a, two.digest())).await;
     assert!(matches!(preview, Due::Now { .. }), "{preview:?}");
+
+    // With everything that it names, also before the first run.
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    put(&backend.first, &a, index.tagged(&["v2"])).await;
+    write
+        .delete_tag(&a, &tag("v2"), TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+    for victim in [record(&a, child.digest()), link(&a, blob), Victim::Data(blob)] {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
+    }
 }
 
 pub async fn what_a_deleted_tag_released_is_due_although_its_manifest_went_first(backend: Backend) {

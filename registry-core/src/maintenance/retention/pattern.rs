@@ -1,6 +1,10 @@
 //! [`RepositoryPattern`] and [`TagPattern`]: the repositories and tags that a rule applies to.
 
-use crate::{name::RepositoryName, reference::Tag};
+use crate::{
+    glob::{matches_sequence, matches_text},
+    name::RepositoryName,
+    reference::Tag,
+};
 use std::{fmt, sync::Arc};
 
 /// A pattern of repository names: components joined by slashes, as in the names themselves.
@@ -123,51 +127,6 @@ impl TagPattern {
     }
 }
 
-/// Returns true if a text matches a pattern with stars.
-fn matches_text(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    matches_sequence(
-        pattern,
-        text,
-        |byte| *byte == b'*',
-        |expected, byte| expected == byte,
-    )
-}
-
-/// Returns true if `parts` match `items`: a part that is `any` matches any number of items, each other part matches
-/// one. The number of steps is at most the product of both lengths.
-fn matches_sequence<P, T>(
-    parts: &[P],
-    items: &[T],
-    any: impl Fn(&P) -> bool,
-    one: impl Fn(&P, &T) -> bool,
-) -> bool {
-    let (mut part, mut item) = (0, 0);
-    // Positions after the last `any`, and of the first item that it does not match. Only the last one is tried again:
-    // it can match everything that an earlier one could.
-    let mut last_any: Option<(usize, usize)> = None;
-    while let Some(next) = items.get(item) {
-        match parts.get(part) {
-            Some(expected) if any(expected) => {
-                part += 1;
-                last_any = Some((part, item));
-            }
-            Some(expected) if one(expected, next) => {
-                part += 1;
-                item += 1;
-            }
-            _ => {
-                let Some((behind, left)) = &mut last_any else {
-                    return false;
-                };
-                *left += 1;
-                (part, item) = (*behind, *left);
-            }
-        }
-    }
-    parts.get(part..).unwrap_or_default().iter().all(any)
-}
-
 impl fmt::Display for RepositoryPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -195,7 +154,6 @@ impl fmt::Debug for TagPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn a_star_stays_within_its_component_and_two_are_any_number_of_them() {
@@ -255,23 +213,5 @@ mod tests {
         let tag = Tag::parse(&"a".repeat(128)).unwrap();
         let stars = "*a".repeat(60) + "*b";
         assert!(!TagPattern::parse(&stars).unwrap().matches(&tag));
-    }
-
-    /// Tries every length for every star.
-    fn naive(pattern: &str, text: &str) -> bool {
-        match (pattern.strip_prefix('*'), pattern.chars().next()) {
-            (Some(rest), _) => (0..=text.len()).any(|skipped| naive(rest, &text[skipped..])),
-            (None, Some(first)) => text
-                .strip_prefix(first)
-                .is_some_and(|rest| naive(&pattern[1..], rest)),
-            (None, None) => text.is_empty(),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn stars_match_as_trying_every_length_does(pattern in "[ab*]{0,8}", text in "[ab]{0,8}") {
-            prop_assert_eq!(matches_text(&pattern, &text), naive(&pattern, &text));
-        }
     }
 }

@@ -43,11 +43,11 @@ fn back_up_and_restore(back_up: &str, restore: &str) {
 
     thread::scope(|scope| {
         let copying = scope.spawn(|| desk.sh(back_up));
-        for seed in 100.. {
+        for round in 100.. {
             // A new repository, new tags, and a tag that moves.
-            Pushed::to(&server, &format!("load/n{seed}"), "v1", seed);
-            Pushed::to(&server, "team/app", &format!("n{seed}"), seed + 100_000);
-            Pushed::to(&server, "team/app", "moving", seed + 200_000);
+            Pushed::to(&server, &format!("load/n{round}"), "v1", 3 * round);
+            Pushed::to(&server, "team/app", &format!("n{round}"), 3 * round + 1);
+            Pushed::to(&server, "team/app", "moving", 3 * round + 2);
             if copying.is_finished() {
                 break;
             }

@@ -10,8 +10,8 @@ use registry_core::{
     },
     service::ManifestPush,
     storage::{
-        Listing, MemoryStorage, Page, Result, Seen, StorageCollect, StorageError, StorageInspect, TagTarget,
-        Terms,
+        Listing, MemoryStorage, Page, Result, Run, Seen, StorageCollect, StorageError, StorageInspect,
+        TagTarget, Terms,
     },
 };
 use serde_json::json;
@@ -355,6 +355,8 @@ struct Advancing {
     ended: Notify,
     /// Error of the wall clock.
     ahead: Duration,
+    /// Collection that ends with the first sleep.
+    collection: Mutex<Option<Run>>,
 }
 
 #[async_trait]
@@ -371,6 +373,7 @@ impl Clock for Advancing {
     }
 
     async fn sleep(&self, duration: Duration) {
+        drop(self.collection.lock().unwrap().take());
         let passed = {
             let mut passed = self.passed.lock().unwrap();
             *passed += duration;
@@ -385,11 +388,24 @@ impl Clock for Advancing {
 
 /// Applies rules every day, for that long.
 async fn recur(registry: &Registry, rules: &Rules, notes: &MemoryNotes, time: Duration, ahead: Duration) {
+    recur_beside(None, registry, rules, notes, time, ahead).await;
+}
+
+/// Does the same beside a collection.
+async fn recur_beside(
+    collection: Option<Run>,
+    registry: &Registry,
+    rules: &Rules,
+    notes: &MemoryNotes,
+    time: Duration,
+    ahead: Duration,
+) {
     let clock = Advancing {
         passed: Mutex::default(),
         end: time,
         ended: Notify::new(),
         ahead,
+        collection: Mutex::new(collection),
     };
     let rules = Arc::new(rules.clone());
     let rules = move || Arc::clone(&rules);
@@ -427,6 +443,31 @@ async fn the_first_run_of_changed_rules_is_a_dry_run() {
     )
     .await;
     assert_eq!(count().await, 4);
+}
+
+#[tokio::test]
+async fn a_run_that_a_collection_prevents_is_tried_again_soon() {
+    let (storage, registry) = registry();
+    let repository = registry.repository("team/app").unwrap();
+    for day in 1..=8 {
+        tagged(&repository, day).await;
+    }
+    let notes = MemoryNotes::default();
+    recur(&registry, &newest(6), &notes, HOUR, Duration::ZERO).await;
+    assert_eq!(tags(&repository).await.len(), 8, "it was a dry run");
+    let collection = storage.collect().unwrap().begin(Terms::new()).await.unwrap();
+
+    recur_beside(
+        Some(collection),
+        &registry,
+        &newest(6),
+        &notes,
+        HOUR / 2,
+        Duration::ZERO,
+    )
+    .await;
+
+    assert_eq!(tags(&repository).await.len(), 6);
 }
 
 #[tokio::test]

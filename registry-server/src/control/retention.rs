@@ -1,6 +1,9 @@
 //! `registry retention run`: drops the tags that rules of retention drop, beside traffic.
 
-use super::operation::{BoxError, Interrupted, Items, Operation, Operator};
+use super::{
+    holding::Holding,
+    operation::{BoxError, Interrupted, Items, Operation, Operator},
+};
 use crate::config::retention_rules;
 use registry_core::{
     RepositoryName, Tag,
@@ -105,6 +108,12 @@ impl Operation for ApplyRules {
                 items.send(RetentionItem::Tag(tag)).await?;
             }
         }
+        // A collection that nobody has asked for ends for this run.
+        let collections = operator.holding().map(Holding::collections);
+        let _paused = match collections.filter(|_| !self.dry_run) {
+            Some(collections) => Some(collections.pause().await),
+            None => None,
+        };
         let report = until_closed(&items, operator.registry.retain(&retain)).await??;
         let summary = RetentionSummary {
             dry_run: self.dry_run,

@@ -31,6 +31,8 @@ use std::{
 const NOTE: &str = "retention";
 /// Interval at which the rules are compared with those of the last run, and the time is noted.
 const TICK: Duration = Duration::from_secs(60 * 60);
+/// Time after which a run is tried again that a collection prevented.
+const RETRY: Duration = Duration::from_secs(10 * 60);
 /// Maximum number of tags that a dry run logs. `registry retention explain` has them all.
 const LOGGED: u64 = 100;
 
@@ -44,6 +46,7 @@ type IsImmutable = dyn Fn(&RepositoryName, &Tag) -> bool + Send + Sync;
 /// - The first run of changed rules is a dry run: it writes to the log which tags the next run drops. That run follows
 ///   after the interval.
 /// - A run that would drop more than half of the tags of a rule drops none, and says so.
+/// - A run that a collection prevents is tried again soon.
 /// - No tag is too old while the clock of the host is not [trusted](ClockWatch).
 pub struct Recurring<'a> {
     registry: &'a Registry,
@@ -126,8 +129,12 @@ impl<'a> Recurring<'a> {
                 }
                 left = self.interval;
             } else if left.is_zero() {
-                log(&self.registry.retain(&retain).await, &rules);
-                left = self.interval;
+                let retained = self.registry.retain(&retain).await;
+                log(&retained, &rules);
+                left = match retained {
+                    Err(StorageError::Busy { .. }) => self.interval.min(RETRY),
+                    _ => self.interval,
+                };
             }
             self.keep(&note).await;
             let wait = left.min(TICK);
@@ -240,6 +247,9 @@ fn log(retained: &Result<Retained, StorageError>, rules: &Rules) {
                 failed,
                 "the rules of retention were applied"
             );
+        }
+        Err(error @ StorageError::Busy { .. }) => {
+            tracing::info!(%error, "the rules of retention are applied once no collection runs and none is held");
         }
         Err(error) => tracing::warn!(%error, "cannot apply the rules of retention"),
     }

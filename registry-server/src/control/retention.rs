@@ -96,7 +96,9 @@ impl Operation for ApplyRules {
     }
 
     async fn run(self, operator: Operator, items: Items<RetentionItem>) -> Result<(), BoxError> {
-        operator.require_no_hold()?;
+        if !self.dry_run {
+            operator.require_no_hold()?;
+        }
         let rules = retention_rules(&self.rules, Path::new(&self.file)).map_err(|error| error.to_string())?;
         let is_immutable = |repository: &RepositoryName, _: &Tag| operator.immutable().contains(repository);
         let retain = Retain::new(&rules, Some(SystemTime::now()))

@@ -152,10 +152,10 @@ fn a_rule_that_drops_most_of_its_tags_has_to_be_forced() {
     ] {
         assert!(!ran && output.contains(part), "{output}");
     }
-    let (previewed, output) = run(&["--dry-run", "--json"]);
-    assert!(previewed && output.contains(r#""drops":1,"keeps":0"#), "{output}");
     let (held, output) = registry(&["garbage-collect", "--hold", "1h"]);
     assert!(held, "{output}");
+    let (previewed, output) = run(&["--dry-run", "--json"]);
+    assert!(previewed && output.contains(r#""drops":1,"keeps":0"#), "{output}");
     let (ran, output) = run(&["--force"]);
     assert!(!ran && output.contains("--hold 0"), "{output}");
     server.get("/v2/team/app/manifests/pr-1");

@@ -29,6 +29,8 @@ use std::{collections::VecDeque, io::Read as _, path::Path};
 
 /// Maximum size of a manifest that any number of threads may read at once, in bytes.
 const LARGE: u64 = 128 << 10;
+/// Maximum size of content that is read because a tag points at it, in bytes.
+const UNRECORDED: u64 = 16 << 20;
 
 impl FsStorage {
     /// Deletes a manifest, with the tags that the index names. Waiting for the index holds no thread.
@@ -44,6 +46,28 @@ impl FsStorage {
         };
         let (repository, digest) = (repository.clone(), *digest);
         self.writing(move |store| store.delete_manifest(&repository, &digest, &tags, &how))
+            .await
+    }
+}
+
+impl FsStorage {
+    /// Reads a manifest for inspection, even a damaged one, or one of which only a tag is left.
+    pub(crate) async fn inspect_document(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Document> {
+        let (name, target) = (repository.clone(), *digest);
+        let found = self.inspecting(move |store| store.document(&name, &target));
+        if let Some(document) = found.await? {
+            return Ok(document);
+        }
+        let tags = self.list_tags_of(repository, digest, None, 1).await?;
+        if tags.items.is_empty() {
+            return Ok(Document::Lost);
+        }
+        let name = repository.clone();
+        self.inspecting(move |store| store.unrecorded_document(&name, &target))
             .await
     }
 }
@@ -138,12 +162,52 @@ impl Store {
         Ok(StoredManifest::new(*digest, media_type, Bytes::from(bytes)))
     }
 
-    /// Reads a manifest for inspection, even a damaged one.
-    pub(crate) fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+    /// Reads a manifest for inspection, even a damaged one. Returns `None` if the repository has no record of it.
+    fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Document>> {
         let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
-            return Ok(Document::Lost);
+            return Ok(None);
         };
-        self.document_at(&target, |bytes| self.with_media_type(repository, digest, bytes))
+        let document = self.document_at(&target, |bytes| self.with_media_type(repository, digest, bytes));
+        document.map(Some)
+    }
+
+    /// Does the same without a record, by the digest alone.
+    pub(crate) fn unrecorded_document(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Document> {
+        let stored = self.unrecorded_as(repository, digest)?;
+        self.small_document(repository, digest, &stored)
+    }
+
+    /// Returns true if the bytes of a manifest are there, by its digest, and undamaged.
+    pub(crate) fn is_whole_document(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let found = self.small_document(repository, digest, digest);
+        matches!(found, Ok(Document::Whole(_)))
+    }
+
+    /// Reads a manifest from the bytes of a digest, which may be a layer. A large one counts as lost.
+    fn small_document(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        stored: &Digest,
+    ) -> Result<Document> {
+        match self.stored(stored)? {
+            Some(found) if found.size > UNRECORDED => Ok(Document::Lost),
+            _ => self.document_at(stored, |bytes| self.with_media_type(repository, digest, bytes)),
+        }
+    }
+
+    /// Returns the digest by which content is stored of which only a tag is left. For registry:2, a manifest was a blob
+    /// of the repository, too.
+    pub(crate) fn unrecorded_as(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Digest, FsError> {
+        Ok(links::read(&self.layout.layer(repository, digest))?.unwrap_or(*digest))
     }
 
     /// Reads a manifest by the digest by which its bytes are stored. `whole` describes it if it is undamaged.

@@ -237,9 +237,7 @@ impl StorageInspect for FsStorage {
     }
 
     async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.inspecting(move |store| store.document(&repository, &digest))
-            .await
+        self.inspect_document(repository, digest).await
     }
 
     async fn tag_targets(

@@ -93,7 +93,11 @@ impl Store {
         if how.permanent {
             return Ok(());
         }
-        let manifest = self.revision(repository, target);
+        let manifest = match self.revision(repository, target) {
+            // If only its link was lost, it can be restored.
+            Ok(None) => self.unrecorded(repository, target),
+            found => found,
+        };
         self.record_deletion(repository, &manifest, how, |id| {
             Trashed::tag(id, tag.clone(), *target)
         })
@@ -116,7 +120,10 @@ impl Store {
         };
         let trashed = trashed(self.trash_ids.next());
         let digest = trashed.digest;
-        let stored = links::read(&self.layout.revision(repository, &digest))?.unwrap_or(digest);
+        let stored = match links::read(&self.layout.revision(repository, &digest))? {
+            Some(stored) => stored,
+            None => self.unrecorded_as(repository, &digest)?,
+        };
         let trashed = trashed.stored_as(stored).of_type(media_type).by(how.by.clone());
         match self.write_deletion(repository, &trashed) {
             Err(StorageError::Full { context, source, .. }) => {
@@ -128,6 +135,14 @@ impl Store {
             }
             written => written,
         }
+    }
+
+    /// Reads the undamaged target of a tag of which the repository has no record.
+    fn unrecorded(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredManifest>> {
+        Ok(match self.unrecorded_document(repository, digest)? {
+            Document::Whole(manifest) => Some(manifest),
+            _ => None,
+        })
     }
 
     fn write_deletion(&self, repository: &RepositoryName, trashed: &Trashed) -> Result<()> {

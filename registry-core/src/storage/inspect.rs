@@ -85,6 +85,8 @@ pub trait StorageInspect: Send + Sync {
     ) -> Result<Listing<Seen<HeldManifest, Digest>>>;
 
     /// Reads a manifest of a repository, and tells a damaged one from one whose content is lost.
+    ///
+    /// Also reads what a tag points at although the repository has no record of it, as long as its content is there.
     async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document>;
 
     /// Returns the tags of a repository, each with the digest that it points at, and with the time of its last move if

@@ -33,6 +33,8 @@ enum Fault {
     Foreign,
     /// Nothing in this list is shown.
     Hidden(Vec<Digest>),
+    /// The record of a manifest is gone, but not its bytes.
+    Unrecorded(Digest),
 }
 
 /// A storage in memory that cannot read something.
@@ -152,10 +154,14 @@ impl StorageInspect for Faulty {
         spoil(&mut listing, |held| {
             (self.fault == Fault::Record(held.digest)).then_some(held.digest)
         });
-        if let Fault::Hidden(hidden) = &self.fault {
-            let is_hidden = |item: &Seen<HeldManifest, Digest>| matches!(item, Seen::Whole(held) if hidden.contains(&held.digest));
-            listing.items.retain(|item| !is_hidden(item));
-        }
+        let is_hidden = |digest: &Digest| match &self.fault {
+            Fault::Hidden(hidden) => hidden.contains(digest),
+            Fault::Unrecorded(unrecorded) => unrecorded == digest,
+            _ => false,
+        };
+        let is_shown =
+            |item: &Seen<HeldManifest, Digest>| !matches!(item, Seen::Whole(held) if is_hidden(&held.digest));
+        listing.items.retain(is_shown);
         Ok(listing)
     }
 
@@ -163,6 +169,7 @@ impl StorageInspect for Faulty {
         match &self.fault {
             Fault::Damaged(damaged, bytes) if damaged == digest => Ok(Document::Damaged(bytes.clone())),
             Fault::Lost(lost) if lost == digest => Ok(Document::Lost),
+            Fault::Hidden(hidden) if hidden.contains(digest) => Ok(Document::Lost),
             Fault::Unreadable(unreadable) if unreadable == digest => failed(),
             _ => self.memory.document(repository, digest).await,
         }
@@ -296,7 +303,7 @@ async fn the_target_of_a_tag_stays_although_only_a_blob_has_its_bytes() {
     let unnamed = pushed.blob("a", "unnamed").await;
     let manifest = pushed.put("a", Some("v1"), &document).await;
     assert_eq!(pushed.blob("a", &document.to_string()).await, manifest);
-    let storage = Faulty::hiding(&pushed, vec![manifest]);
+    let storage = Faulty::new(&pushed, Fault::Unrecorded(manifest));
 
     collected(&storage, at_once().untagged(true)).await;
 

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use registry_core::{
     Digest, RepositoryName,
     storage::{
-        Checked, Evidence, Fault, Listing, Page, QuarantineId, Quarantined, Record, Result, StorageError,
-        StorageRepair,
+        Checked, Evidence, Fault, FaultKind, Listing, Page, QuarantineId, Quarantined, Record, Result,
+        StorageError, StorageRepair,
     },
 };
 use std::fs;
@@ -48,12 +48,16 @@ impl StorageRepair for FsStorage {
     }
 
     async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>> {
-        let (repository, record) = (repository.clone(), record.clone());
-        self.inspecting(move |store| store.fault(&repository, &record))
-            .await
+        self.find_fault(repository, record).await
     }
 
     async fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
+        if let Record::Manifest(_) = record {
+            let fault = self.find_fault(repository, record).await?;
+            if !fault.is_some_and(|fault| fault.mendable) {
+                return Ok(false);
+            }
+        }
         let (repository, record) = (repository.clone(), record.clone());
         self.repairing(move |store| store.mend(&repository, &record))
             .await
@@ -80,6 +84,21 @@ impl StorageRepair for FsStorage {
 }
 
 impl FsStorage {
+    async fn find_fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>> {
+        let (name, looked_at) = (repository.clone(), record.clone());
+        let fault = self.inspecting(move |store| store.fault(&name, &looked_at));
+        let fault = fault.await?;
+        match (record, fault) {
+            (Record::Manifest(digest), Some(fault)) if fault.mendable && fault.kind == FaultKind::Missing => {
+                // Otherwise the bytes may be those of another repository.
+                let tags = self.list_tags_of(repository, digest, None, 1).await;
+                let is_tagged = tags.is_ok_and(|tags| !tags.items.is_empty());
+                Ok(Some(fault.with_mendable(is_tagged)))
+            }
+            (_, fault) => Ok(fault),
+        }
+    }
+
     /// Runs a long inspection on a thread of its own.
     async fn looking<T: Send + 'static>(
         &self,

@@ -5,7 +5,8 @@
 //! cannot: only its content says where it points. Such a tag is removed, with a record of where it pointed last.
 //!
 //! A deletion by a client removes the file `link`, and leaves its directory. A blob that a manifest names, and whose
-//! link is missing together with its directory, was therefore not deleted by a client. Its link was lost.
+//! link is missing together with its directory, was therefore not deleted by a client. Its link was lost. The same holds
+//! for a manifest that a tag points at.
 
 use crate::{
     error::{Context as _, FsError},
@@ -58,11 +59,11 @@ impl Store {
         match record {
             Record::Blob(digest) => {
                 let path = self.layout.layer(repository, digest);
-                Ok(self.fault_of_link(record, digest, &path))
+                Ok(self.fault_of_link(repository, record, digest, &path))
             }
             Record::Manifest(digest) => {
                 let path = self.layout.revision(repository, digest);
-                Ok(self.fault_of_link(record, digest, &path))
+                Ok(self.fault_of_link(repository, record, digest, &path))
             }
             Record::Tag(tag) => Ok(self.fault_of_tag(repository, record, tag)),
             Record::Referrers => self.fault_of_referrers(repository),
@@ -70,7 +71,13 @@ impl Store {
         }
     }
 
-    fn fault_of_link(&self, record: &Record, digest: &Digest, path: &Path) -> Option<Fault> {
+    fn fault_of_link(
+        &self,
+        repository: &RepositoryName,
+        record: &Record,
+        digest: &Digest,
+        path: &Path,
+    ) -> Option<Fault> {
         let fault =
             |kind, reason: String| Fault::new(record.clone(), kind, path.display().to_string(), reason);
         let is_stored = || self.stored(digest).is_ok_and(|stored| stored.is_some());
@@ -88,9 +95,12 @@ impl Store {
                     ),
                     false => ("there is no link", true),
                 };
-                let is_blob = matches!(record, Record::Blob(_));
+                let is_there = || match record {
+                    Record::Manifest(_) => self.is_whole_document(repository, digest),
+                    _ => is_stored(),
+                };
                 let missing = fault(FaultKind::Missing, reason.into());
-                return Some(missing.with_mendable(is_blob && was_lost && is_stored()));
+                return Some(missing.with_mendable(was_lost && is_there()));
             }
             Err(error) => return Some(unreadable(record, &error)),
         };
@@ -165,7 +175,7 @@ impl Store {
             Record::Blob(digest) => {
                 let _section = self.mending(repository, digest);
                 let link = self.layout.layer(repository, digest);
-                let mended = self.mend_link(record, digest, &link)?;
+                let mended = self.mend_link(repository, record, digest, &link)?;
                 if mended {
                     self.holders.add(digest, repository);
                 }
@@ -175,7 +185,7 @@ impl Store {
                 let _section = self.mending(repository, digest);
                 let _lock = self.manifests.lock((repository.clone(), *digest));
                 let link = self.layout.revision(repository, digest);
-                let mended = self.mend_link(record, digest, &link)?;
+                let mended = self.mend_link(repository, record, digest, &link)?;
                 if mended
                     && let Some(manifest) = self.revision(repository, digest)?
                     && let Some(entry) = Entry::of(&manifest)
@@ -205,8 +215,14 @@ impl Store {
     }
 
     /// Writes a link again, if that mends it.
-    fn mend_link(&self, record: &Record, digest: &Digest, link: &Path) -> Result<bool> {
-        let fault = self.fault_of_link(record, digest, link);
+    fn mend_link(
+        &self,
+        repository: &RepositoryName,
+        record: &Record,
+        digest: &Digest,
+        link: &Path,
+    ) -> Result<bool> {
+        let fault = self.fault_of_link(repository, record, digest, link);
         if !fault.is_some_and(|fault| fault.mendable) {
             return Ok(false);
         }

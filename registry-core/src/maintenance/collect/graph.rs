@@ -21,6 +21,19 @@ pub(super) struct Node {
     pub(super) hold: Option<Hold>,
 }
 
+impl Node {
+    fn new(held: &HeldManifest) -> Self {
+        Self {
+            digest: held.digest,
+            stored: held.stored,
+            named: Box::default(),
+            children: Vec::new(),
+            referrers: Vec::new(),
+            hold: None,
+        }
+    }
+}
+
 /// The manifests of one repository, in the order of their digests.
 #[derive(Default)]
 pub(super) struct Graph {
@@ -30,14 +43,14 @@ pub(super) struct Graph {
 impl Graph {
     /// Adds a manifest. It sorts after the others.
     pub(super) fn push(&mut self, held: &HeldManifest) {
-        self.nodes.push(Node {
-            digest: held.digest,
-            stored: held.stored,
-            named: Box::default(),
-            children: Vec::new(),
-            referrers: Vec::new(),
-            hold: None,
-        });
+        self.nodes.push(Node::new(held));
+    }
+
+    /// Adds a manifest in its place, unless it is there. Nothing refers to any manifest yet.
+    pub(super) fn insert(&mut self, held: &HeldManifest) {
+        if let Err(place) = self.nodes.binary_search_by(|node| node.digest.cmp(&held.digest)) {
+            self.nodes.insert(place, Node::new(held));
+        }
     }
 
     pub(super) const fn len(&self) -> usize {

@@ -135,7 +135,7 @@ impl<'a> Pass<'a> {
 
     async fn repository(&mut self, name: &RepositoryName) -> Result<()> {
         let mut survey = self.surveyor().survey(name).await?;
-        let manifests = survey.graph.len() as u64;
+        let manifests = survey.manifests;
         self.report.repositories += 1;
         self.report.manifests += manifests;
         (self.means.told)(&CollectEvent::Repository { name, manifests });
@@ -158,7 +158,6 @@ impl<'a> Pass<'a> {
 
     fn surveyor(&self) -> Surveyor<'_> {
         Surveyor {
-            storage: self.means.storage,
             inspect: self.means.inspect,
             trash: self.trash(),
             salt: &self.salt,

@@ -8,25 +8,19 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    manifest::Manifest,
     name::RepositoryName,
     storage::{
-        BlobBody, Content, Document, HeldManifest, Page, ReadBlob, Result, Seen, Storage, StorageError,
-        StorageInspect, StorageTrash, UploadState,
+        Document, HeldManifest, Page, Result, Seen, StorageError, StorageInspect, StorageTrash, UploadState,
     },
 };
-use bytes::{Bytes, BytesMut};
 use std::{
     collections::BTreeSet,
     error::Error as _,
-    future::poll_fn,
     time::{Duration, SystemTime},
 };
 
 /// Number of items that are listed at once.
 pub(super) const PAGE: usize = 1000;
-/// Largest blob that is read as a manifest, because a tag points at it.
-const DOCUMENT: u64 = 16 << 20;
 
 /// Rules by which content of a repository stays.
 #[derive(Clone, Copy)]
@@ -41,7 +35,10 @@ pub(super) struct Rules {
 /// Content of one repository, with the reasons for which it stays.
 #[derive(Default)]
 pub(super) struct Survey {
+    /// The manifests, and the targets of tags.
     pub(super) graph: Graph,
+    /// Number of manifests of which the repository has a record.
+    pub(super) manifests: u64,
     /// Digests that stay although no manifest of the graph names them: of tags, of deletions that can be undone, and
     /// of sessions that are being committed.
     pub(super) extra: Vec<(Key, Hold)>,
@@ -64,7 +61,6 @@ pub(super) struct Kept {
 /// Means to survey the repositories of a storage.
 #[derive(Clone, Copy)]
 pub(super) struct Surveyor<'a> {
-    pub(super) storage: &'a dyn Storage,
     pub(super) inspect: &'a dyn StorageInspect,
     /// `None` if records of deletions keep nothing.
     pub(super) trash: Option<&'a dyn StorageTrash>,
@@ -78,6 +74,11 @@ impl Surveyor<'_> {
         let mut survey = Survey::default();
         let targets = self.tags(name, &mut survey).await?;
         let unreadable = self.manifests(name, &mut survey).await?;
+        survey.manifests = survey.graph.len() as u64;
+        // A tag keeps its target also if the record of that was lost, as registry:2 may do it.
+        for target in &targets {
+            survey.graph.insert(&HeldManifest::new(*target));
+        }
         self.sessions(name, &mut survey).await?;
         for (digest, reason) in unreadable {
             survey.pin(name, PinCause::Record(digest), reason);
@@ -87,9 +88,8 @@ impl Surveyor<'_> {
         self.deleted(name, &mut survey).await?;
 
         for target in targets {
-            match survey.graph.find(&target) {
-                Some(index) => survey.graph.keep(index, Hold::Use),
-                None => self.untracked_target(name, &target, &mut survey).await?,
+            if let Some(index) = survey.graph.find(&target) {
+                survey.graph.keep(index, Hold::Use);
             }
         }
         if survey.is_pinned {
@@ -301,38 +301,6 @@ impl Surveyor<'_> {
             }
         }
     }
-
-    /// Keeps the target of a tag that is no manifest of the repository, with everything that it names if it is a
-    /// document: registry:2 may have removed the record of a tagged manifest.
-    async fn untracked_target(
-        &self,
-        name: &RepositoryName,
-        target: &Digest,
-        survey: &mut Survey,
-    ) -> Result<()> {
-        let held = self.storage.open_blob(name, target, ReadBlob::default()).await?;
-        let Some(held) = held else {
-            return Ok(());
-        };
-        survey.extra.push((self.salt.key(target), Hold::Use));
-        if held.info.size > DOCUMENT {
-            return Ok(());
-        }
-        let BlobBody::Content(content) = held.body else {
-            return Err(StorageError::internal(
-                "the storage answered with a redirect that was not allowed",
-            ));
-        };
-        let bytes = whole(content).await?;
-        let references = References::of(&bytes, &Manifest::sniff_media_type(&bytes));
-        for named in &references.named {
-            survey.extra.push((self.salt.key(named), Hold::Use));
-            if let Some(index) = survey.graph.find(named) {
-                survey.graph.keep(index, Hold::Use);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Survey {
@@ -376,16 +344,4 @@ pub(super) fn text_of(error: &StorageError) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Reads all bytes of a blob.
-async fn whole(content: Content) -> Result<Bytes> {
-    let mut stream = content.into_stream();
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = poll_fn(|context| stream.as_mut().poll_frame(context)).await {
-        if let Ok(data) = frame?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes.freeze())
 }

@@ -409,6 +409,13 @@ impl Walk<'_, '_> {
         };
         finding.affected.add_tag(self.name, tag);
         let storage = self.run.storage;
+        if missing.mendable {
+            finding.remedy = Remedy::Rewrite;
+            let mend = self.run.repair.mend(self.name, &record);
+            finding.repaired = self.run.repairs().attempt(mend).await;
+            self.findings.push(finding);
+            return Ok(());
+        }
         // Without a trash, the digest that the tag names would be lost.
         if storage.trash().is_some() && storage.abilities().conditional_tags {
             finding.remedy = Remedy::DeleteTag;

@@ -1,0 +1,191 @@
+//! A tag whose manifest has lost its record, but not its bytes: it can be restored, and nothing that it needs is removed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what fails here fails a test"
+)]
+
+mod support;
+
+use async_trait::async_trait;
+use registry_core::{
+    Digest, MediaType, Registry,
+    maintenance::{
+        Clock, CollectOptions, FindingKind, Remedy, Repaired, VerifyEvent, VerifyOptions, collect, verify,
+    },
+    service::{ManifestPush, Repository, Restore},
+    storage::Deletion,
+};
+use registry_storage_fs::{Durability, FsStorage};
+use serde_json::json;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+use support::*;
+use tempfile::TempDir;
+
+/// A clock that never waits.
+struct Now;
+
+#[async_trait]
+impl Clock for Now {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    async fn sleep(&self, _: Duration) {}
+}
+
+/// A tagged image with a layer, and its signature, which has no tag.
+struct Fixture {
+    root: TempDir,
+    storage: FsStorage,
+    repository: Repository,
+    image: Digest,
+    layer: Digest,
+    signature: Digest,
+}
+
+impl Fixture {
+    /// Pushes the image, and removes the record of its manifest, as registry:2 or a disk may do it.
+    async fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let options = FsStorage::options().durability(Durability::Relaxed);
+        let storage = options.open(root.path()).unwrap();
+        let registry = Registry::builder(storage.clone()).build();
+        let repository = registry.repository("a").unwrap();
+        let layer = repository.push_blob("layer", None).await.unwrap().digest;
+        let media_type = MediaType::OCI_MANIFEST;
+        let layers = json!([{ "mediaType": "text/plain", "digest": layer.to_string(), "size": 5 }]);
+        let image =
+            json!({ "schemaVersion": 2, "mediaType": media_type, "config": layers[0], "layers": layers });
+        let image = image.to_string();
+        let size = image.len();
+        let image = repository
+            .put_manifest(ManifestPush::new(tag("v1"), image))
+            .await
+            .unwrap()
+            .digest;
+        let signature = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": layers[0],
+            "layers": [],
+            "subject": { "mediaType": media_type, "digest": image.to_string(), "size": size },
+        });
+        let signature = signature.to_string();
+        let digest = Digest::of(registry_core::Algorithm::Sha256, signature.as_bytes());
+        let signature = repository
+            .put_manifest(ManifestPush::new(digest, signature))
+            .await
+            .unwrap()
+            .digest;
+        let fixture = Self {
+            root,
+            storage,
+            repository,
+            image,
+            layer,
+            signature,
+        };
+        let link = revision_link(fixture.root.path(), &name("a"), &image);
+        fs::remove_dir_all(link.parent().unwrap()).unwrap();
+        fixture
+    }
+
+    async fn is_pulled(&self) -> bool {
+        let manifest = self.repository.manifest("v1").await.unwrap();
+        let layer = read(&self.storage, &name("a"), &self.layer).await;
+        manifest.is_some() && layer.as_deref() == Some(b"layer")
+    }
+
+    async fn collect(&self) {
+        let options = CollectOptions::new()
+            .grace(Duration::ZERO)
+            .untagged(true)
+            .empty_trash(true);
+        let report = collect(&self.storage, &options, &Now, &|_| {}).await.unwrap();
+        assert!(report.stopped.is_none(), "{report:?}");
+    }
+
+    /// Verifies and repairs. Returns the kind of each finding with its remedy.
+    async fn repair(&self) -> Vec<(FindingKind, Remedy)> {
+        let mut found = Vec::new();
+        let mut told = |event: VerifyEvent<'_>| {
+            if let VerifyEvent::Finding(finding) = event {
+                assert_eq!(finding.repaired, Repaired::Done, "{finding}");
+                found.push((finding.kind, finding.remedy));
+            }
+        };
+        verify(&self.storage, VerifyOptions::new().repair(true), &mut told)
+            .await
+            .unwrap();
+        found
+    }
+}
+
+#[tokio::test]
+async fn a_collection_keeps_what_the_tag_needs() {
+    let fixture = Fixture::new().await;
+
+    fixture.collect().await;
+
+    assert_eq!(
+        fixture.repair().await,
+        [(FindingKind::DanglingTag, Remedy::Rewrite)]
+    );
+    assert!(fixture.is_pulled().await);
+    assert!(
+        fixture
+            .repository
+            .manifest(fixture.signature)
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_of_the_tag_can_be_undone() {
+    let fixture = Fixture::new().await;
+
+    let v1 = tag("v1");
+    let deleted = fixture
+        .repository
+        .delete_tag_at(&v1, fixture.image, Deletion::new());
+    assert!(deleted.await.unwrap());
+
+    assert!(!fixture.is_pulled().await);
+    let restored = fixture.repository.restore(Restore::new(tag("v1"))).await.unwrap();
+    assert_eq!(restored.digest, fixture.image);
+    assert!(fixture.is_pulled().await);
+}
+
+#[tokio::test]
+async fn a_repair_writes_the_record_again() {
+    let fixture = Fixture::new().await;
+
+    assert_eq!(
+        fixture.repair().await,
+        [(FindingKind::DanglingTag, Remedy::Rewrite)]
+    );
+
+    assert!(fixture.is_pulled().await);
+    assert_eq!(fixture.repair().await, []);
+    fixture.collect().await;
+    assert!(fixture.is_pulled().await);
+}
+
+#[tokio::test]
+async fn without_the_bytes_a_repair_deletes_the_tag() {
+    let fixture = Fixture::new().await;
+    fs::write(blob_data(fixture.root.path(), &fixture.image), "damaged").unwrap();
+
+    let found = fixture.repair().await;
+
+    assert!(
+        found.contains(&(FindingKind::DanglingTag, Remedy::DeleteTag)),
+        "{found:?}"
+    );
+}

@@ -35,8 +35,13 @@ impl Store {
                 if !visited.insert(manifest) {
                     continue;
                 }
-                if let Some(stored) = self.revision(&repository, &manifest)? {
-                    unread.extend(self.release_named(&repository, &stored, number));
+                match self.revision(&repository, &manifest) {
+                    Ok(Some(stored)) => unread.extend(self.release_named(&repository, &stored, number)),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(
+                        %repository, digest = %manifest, %error,
+                        "cannot read a manifest that was released; what only it names is kept for longer"
+                    ),
                 }
             }
             self.collecting.releases().forget(&(repository, root), number);

@@ -233,9 +233,15 @@ impl Store {
         loop {
             let found = self.uploads(repository, &Page::first(PAGE).after(after.as_ref()))?;
             for seen in found.items {
-                let session = read(seen)?;
-                committing.extend(session.committing);
-                after = Some(session.id);
+                after = Some(match seen {
+                    Seen::Whole(session) => {
+                        committing.extend(session.committing);
+                        session.id
+                    }
+                    // Whoever decides what goes keeps everything in its repository.
+                    Seen::Unreadable { key, .. } => key,
+                    _ => return Err(StorageError::internal("the open upload sessions are not known")),
+                });
             }
             if !found.more {
                 return Ok(());
@@ -244,8 +250,8 @@ impl Store {
     }
 }
 
-/// Returns an item that was read. What cannot be read may be committing to anything.
-fn read<T, K>(seen: Seen<T, K>) -> Result<T> {
+/// Returns a repository that was read. Sessions in one that cannot be read may be committing to anything.
+fn read(seen: Seen<RepositoryName>) -> Result<RepositoryName> {
     match seen {
         Seen::Whole(item) => Ok(item),
         Seen::Unreadable { reason, .. } => Err(StorageError::internal(format!(

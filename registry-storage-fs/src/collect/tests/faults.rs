@@ -164,3 +164,34 @@ async fn the_next_run_makes_durable_what_a_dropped_one_removed() {
     drop(fault);
     drop(storage.begin(Terms::new()).await.unwrap());
 }
+
+/// Whoever decides what goes keeps everything in the repository of such an item.
+#[tokio::test]
+async fn a_session_or_a_released_manifest_that_cannot_be_read_ends_no_run() {
+    let fixture = Fixture::new().await;
+    let Fixture { storage, dead, .. } = &fixture;
+    let session = support::open_upload(storage, &name("b")).await;
+    let layout = &storage.store().layout;
+    let faults = [
+        fail(&layout.upload(&name("b"), &session.id).record(), Errno::ACCESS),
+        fail(&layout.blob(dead.digest()), Errno::IO),
+    ];
+    let unreadable = storage.uploads(&name("b"), all()).await.unwrap().items;
+    assert!(
+        matches!(unreadable[..], [Seen::Unreadable { .. }]),
+        "{unreadable:?}"
+    );
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let explicit = Terms::new().with_grace(day).with_released(true);
+    let victims = [Victim::Link(name("a"), fixture.layer.digest)];
+
+    let due = storage.due(&explicit, &victims).await.unwrap();
+    assert!(matches!(due[..], [Due::Later(_)]), "{due:?}");
+    let run = storage.begin(Terms::new()).await.unwrap();
+
+    drop(faults);
+    let [link] = victims;
+    assert!(is_removed(storage, &run, Victim::Manifest(name("a"), *dead.digest())).await);
+    assert!(is_removed(storage, &run, link).await);
+    storage.end(run, Census::new(1)).await.unwrap();
+}

@@ -6,8 +6,9 @@ use registry_core::{
     Algorithm, RepositoryName, forward_storage,
     maintenance::{PinCause, Stopped},
     storage::{
-        BlobInfo, Document, HeldBlob, HeldManifest, Listing, Result, Run, StorageCollect, StorageError,
-        StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, TagTarget, Victim,
+        BlobInfo, Census, Document, HeldBlob, HeldManifest, Listing, Result, Run, StorageCollect,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, TagTarget,
+        Victim,
     },
 };
 
@@ -29,6 +30,8 @@ enum Fault {
     Blobs,
     /// An item cannot be removed.
     Removal(Victim),
+    /// A run cannot end.
+    End,
     /// Another program may have written to the storage.
     Foreign,
     /// Nothing in this list is shown.
@@ -191,7 +194,7 @@ impl StorageInspect for Faulty {
 
 #[async_trait]
 impl StorageCollect for Faulty {
-    forward_storage! { StorageCollect: self => self.memory.collect(); except is_own, reclaim }
+    forward_storage! { StorageCollect: self => self.memory.collect(); except is_own, reclaim, end }
 
     fn is_own(&self) -> bool {
         self.fault != Fault::Foreign
@@ -211,6 +214,13 @@ impl StorageCollect for Faulty {
             results.push(result);
         }
         Ok(results)
+    }
+
+    async fn end(&self, run: Run, seen: Census) -> Result<()> {
+        match self.fault {
+            Fault::End => failed(),
+            _ => self.memory.end(run, seen).await,
+        }
     }
 }
 
@@ -343,4 +353,16 @@ async fn a_removal_that_fails_ends_the_run_and_the_next_one_goes_on() {
     assert!(gone.iter().all(|gone| !gone.starts_with("data")), "{gone:?}");
     collected(&pushed.storage, at_once()).await;
     assert_eq!(dump(&pushed.storage).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_end_reports_what_it_has_removed() {
+    let (pushed, ..) = pushed_image().await;
+
+    let (report, _) = run(&Faulty::new(&pushed, Fault::End), at_once().untagged(true)).await;
+
+    assert!(matches!(report.stopped, Some(Stopped::Failed(_))), "{report:?}");
+    assert_eq!((report.removed.manifests, report.removed.links), (1, 2));
+    // It has counted what it removed.
+    collected(&pushed.storage, at_once()).await;
 }

@@ -30,7 +30,8 @@ pub(crate) struct Collecting {
     pub(super) runs: AtomicU64,
     /// Number of manifests that have gone since the last run ended.
     pub(super) deleted: AtomicU64,
-    pub(super) state: Mutex<StateFile>,
+    /// `None` as long as it cannot be read.
+    pub(super) state: Mutex<Option<StateFile>>,
 }
 
 /// The run that is open.
@@ -76,15 +77,19 @@ impl Releases {
 impl Collecting {
     /// Prepares for collections of a directory.
     pub(crate) fn open(layout: &Layout, disk: &Disk) -> Self {
-        Self::with(StateFile::open(layout, disk))
+        let read = StateFile::read_or_create(layout, disk);
+        let read = read.inspect_err(|error| {
+            tracing::warn!(%error, "cannot read or write the state of the collection; nothing is removed until that succeeds");
+        });
+        Self::with(read.ok())
     }
 
     /// Prepares for reading alone.
     pub(crate) fn none() -> Self {
-        Self::with(StateFile::default())
+        Self::with(Some(StateFile::default()))
     }
 
-    fn with(state: StateFile) -> Self {
+    fn with(state: Option<StateFile>) -> Self {
         Self {
             opened: Instant::now(),
             touches: Mutex::default(),
@@ -92,7 +97,7 @@ impl Collecting {
             removals: Mutex::default(),
             run: Mutex::default(),
             runs: AtomicU64::default(),
-            deleted: AtomicU64::new(state.deleted),
+            deleted: AtomicU64::new(state.map_or(0, |state| state.deleted)),
             state: Mutex::new(state),
         }
     }

@@ -4,7 +4,7 @@
 //! did not end, is not missing. Their number is therefore durable before the manifests are gone, also for the next
 //! process.
 
-use super::collecting::lock;
+use super::{collecting::lock, state::StateFile};
 use crate::{error::FsError, store::Store};
 use registry_core::storage::{Census, Terms};
 use std::sync::atomic::Ordering;
@@ -13,18 +13,32 @@ impl Store {
     /// Counts a manifest that is about to be deleted.
     pub(crate) fn count_deletion(&self) {
         let deleted = self.collecting.deleted.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut state = lock(&self.collecting.state);
-        let Some(noted) = state.with_deleted(deleted) else {
-            return;
-        };
-        match noted.write(&self.layout, &self.disk) {
-            Ok(()) => *state = noted,
-            // A deletion may be what makes space.
-            Err(error) => tracing::warn!(
+        // A deletion may be what makes space.
+        if let Err(error) = self.note_deleted(deleted) {
+            tracing::warn!(
                 %error,
                 "cannot note how many manifests were deleted; if this process ends, the next collection may refuse to begin and has to be forced"
-            ),
+            );
         }
+    }
+
+    fn note_deleted(&self, deleted: u64) -> Result<(), FsError> {
+        let mut state = lock(&self.collecting.state);
+        if let Some(noted) = self.known_state(&mut state)?.with_deleted(deleted) {
+            noted.write(&self.layout, &self.disk)?;
+            *state = Some(noted);
+        }
+        Ok(())
+    }
+
+    /// Returns the content of the file. If it could not be read before, it is read now.
+    pub(super) fn known_state(&self, state: &mut Option<StateFile>) -> Result<StateFile, FsError> {
+        if let Some(known) = state {
+            return Ok(*known);
+        }
+        let read = StateFile::read_or_create(&self.layout, &self.disk)?;
+        self.collecting.deleted.fetch_add(read.deleted, Ordering::Relaxed);
+        Ok(*state.insert(read))
     }
 
     /// Does the same for one that the open run is about to remove. The run's census does not contain it.
@@ -39,7 +53,7 @@ impl Store {
     pub(super) fn take_census(&self, terms: &Terms, seen: &Census) -> Result<(), FsError> {
         let counted = lock(&self.collecting.run).as_ref().map_or(0, |run| run.deleted);
         let mut state = lock(&self.collecting.state);
-        let mut ended = state.after(terms, seen);
+        let mut ended = self.known_state(&mut state)?.after(terms, seen);
         // The run may have seen what requests have deleted meanwhile.
         let during = self
             .collecting
@@ -48,7 +62,7 @@ impl Store {
             .saturating_sub(counted);
         ended = ended.with_deleted(during).unwrap_or(ended);
         ended.write(&self.layout, &self.disk)?;
-        *state = ended;
+        *state = Some(ended);
         self.collecting.deleted.fetch_sub(counted, Ordering::Relaxed);
         Ok(())
     }

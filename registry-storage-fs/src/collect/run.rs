@@ -61,8 +61,7 @@ impl FsStorage {
         let guard = collecting.open_run(&terms)?;
         self.find_uploads().await?;
         let id = guard.id;
-        self.apart(move |store| store.begin_run(id)).await??;
-        let previous = lock(&collecting.state).census();
+        let previous = self.apart(move |store| store.begin_run(id)).await??;
         Ok(Run::new(id, terms, previous)
             .with_deleted(collecting.deleted.load(Ordering::Relaxed))
             .holding(guard))
@@ -143,7 +142,8 @@ impl FsStorage {
     }
 
     pub(crate) fn is_own_directory(&self) -> bool {
-        lock(&self.store().collecting.state).own
+        let state = *lock(&self.store().collecting.state);
+        state.is_some_and(|state| state.own)
     }
 
     /// Fails if a run has ended.
@@ -195,9 +195,11 @@ impl Collecting {
 }
 
 impl Store {
-    /// Waits until all promises that were being made when a run was opened are made.
-    fn begin_run(&self, id: u64) -> Result<()> {
+    /// Waits until all promises that were being made when a run was opened are made. Returns the census of the previous
+    /// run.
+    fn begin_run(&self, id: u64) -> Result<Option<Census>> {
         self.disk.require_owned()?;
+        let previous = self.known_state(&mut lock(&self.collecting.state))?.census();
         // An earlier run may have been dropped.
         lock(&self.collecting.removals).settle(&self.disk)?;
         self.digest_locks.wait_for_holders();
@@ -208,7 +210,7 @@ impl Store {
         if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {
             open.committing = Arc::new(committing);
         }
-        Ok(())
+        Ok(previous)
     }
 
     /// Returns the blobs that sessions are being committed to.

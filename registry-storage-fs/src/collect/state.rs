@@ -26,14 +26,9 @@ pub(crate) struct StateFile {
 
 impl StateFile {
     /// Reads the file. In a directory that holds nothing yet, it is written.
-    pub(crate) fn open(layout: &Layout, disk: &Disk) -> Self {
-        Self::read_or_create(layout, disk).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read or write the state of the collection; nothing is removed unless somebody asks for it");
-            Self::default()
-        })
-    }
-
-    fn read_or_create(layout: &Layout, disk: &Disk) -> Result<Self, FsError> {
+    ///
+    /// A file that cannot be read is not written: it would lose what it says.
+    pub(super) fn read_or_create(layout: &Layout, disk: &Disk) -> Result<Self, FsError> {
         use crate::error::Context as _;
         let path = layout.collect_state();
         if let Some(bytes) = stored_file::read(&path).if_there("read", &path)? {

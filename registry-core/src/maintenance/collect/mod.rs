@@ -86,7 +86,7 @@ use crate::storage::{Census, Run, Storage, StorageError};
 ///
 /// - [`StorageError::Unsupported`] if the storage does not collect or cannot be inspected.
 /// - [`StorageError::Busy`] if another run is open.
-/// - Any other error if the run cannot begin or end. Failures during the run are [`CollectReport::stopped`].
+/// - Any other error if the run cannot begin. Failures from then on are [`CollectReport::stopped`].
 pub async fn collect(
     storage: &dyn Storage,
     options: &CollectOptions,
@@ -138,11 +138,11 @@ pub async fn collect(
     }
     let manifests = plan.report.manifests;
     drop(plan);
-    remove(means, run, manifests).await
+    Ok(remove(means, run, manifests).await)
 }
 
 /// Removes what nothing refers to, and ends the run.
-async fn remove(means: Means<'_>, run: Run, manifests: u64) -> Result<CollectReport, StorageError> {
+async fn remove(means: Means<'_>, run: Run, manifests: u64) -> CollectReport {
     let mut pass = Pass::new(means, Act::Remove(&run));
     let mut failed = empty_trash(&mut pass, means, true).await.err();
     if failed.is_none() {
@@ -154,10 +154,10 @@ async fn remove(means: Means<'_>, run: Run, manifests: u64) -> Result<CollectRep
     } else {
         report.manifests
     };
-    report.stopped = failed.map(Stopped::Failed);
     let census = Census::new(seen.saturating_sub(report.removed.manifests));
-    means.collect.end(run, census).await?;
-    Ok(report)
+    let ended = means.collect.end(run, census).await;
+    report.stopped = failed.or(ended.err()).map(Stopped::Failed);
+    report
 }
 
 /// Stops a run that sees far fewer manifests than the previous one left.

@@ -195,3 +195,27 @@ async fn a_session_or_a_released_manifest_that_cannot_be_read_ends_no_run() {
     assert!(is_removed(storage, &run, link).await);
     storage.end(run, Census::new(1)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_state_that_could_not_be_read_at_the_opening_is_read_later_and_not_overwritten() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let run = storage.begin(Terms::new()).await.unwrap();
+    storage.end(run, Census::new(7)).await.unwrap();
+    let state = storage.store().layout.collect_state();
+    drop(storage);
+    let fault = fail(&state, Errno::IO);
+    let storage = relaxed(root.path());
+
+    assert!(!storage.is_own());
+    let refused = storage.begin(Terms::new()).await.unwrap_err();
+    assert!(refused.to_string().contains(state.to_str().unwrap()), "{refused}");
+
+    drop(fault);
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert_eq!(run.previous, Some(Census::new(7)));
+    storage.end(run, Census::new(8)).await.unwrap();
+    assert!(storage.is_own());
+    drop(storage);
+    assert!(relaxed(root.path()).is_own());
+}

@@ -53,6 +53,8 @@ enum Fault {
     CensusForgotten,
     /// The number of deletions is lost.
     DeletionsForgotten,
+    /// A preview does not know the census.
+    PreviewsExpectNothing,
     /// A preview removes.
     PreviewsRemove,
     /// A removal does nothing.
@@ -117,6 +119,7 @@ noticed! {
     RunsOverlap: runs_overlap by one_run_is_open_at_a_time;
     CensusForgotten: census_forgotten by a_run_knows_the_census_of_the_previous_one;
     DeletionsForgotten: deletions_forgotten by a_run_knows_what_has_gone_since_the_census;
+    PreviewsExpectNothing: previews_expect_nothing by a_run_knows_what_has_gone_since_the_census;
     PreviewsRemove: previews_remove by a_preview_changes_nothing;
     RemovalsFeigned: removals_feigned by what_nothing_names_is_removed_level_by_level;
     AbsentInUse: absent_in_use by what_is_not_there_is_absent;
@@ -318,6 +321,13 @@ impl StorageWrite for Faulty {
 impl StorageCollect for Faulty {
     fn is_own(&self) -> bool {
         self.collector().is_own()
+    }
+
+    async fn expected_manifests(&self) -> Result<u64> {
+        if self.has(PreviewsExpectNothing) {
+            return Ok(0);
+        }
+        self.collector().expected_manifests().await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Run> {

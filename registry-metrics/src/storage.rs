@@ -294,6 +294,7 @@ label! {
         Uploads: "uploads",
         Uploading: "uploading",
         ExpireUpload: "expire_upload",
+        ExpectedManifests: "expected_manifests",
         Begin: "begin",
         Due: "due",
         Condemn: "condemn",

@@ -323,6 +323,10 @@ impl StorageCollect for FsStorage {
         self.is_own_directory()
     }
 
+    async fn expected_manifests(&self) -> Result<u64> {
+        self.inspecting(|store| store.expected_manifests()).await
+    }
+
     async fn begin(&self, terms: Terms) -> Result<Run> {
         self.begin_run(terms).await
     }

@@ -432,8 +432,11 @@ pub async fn a_run_knows_what_has_gone_since_the_census(backend: Backend) {
 
     let gone = remove_all_but_one(&backend.first, &a, &images).await;
 
+    let expected = collector(&backend.second).expected_manifests().await;
+    assert_eq!(expected.unwrap(), 1);
     let run = begin(&backend.second).await;
     assert_eq!((run.previous, run.deleted), (Some(census), gone));
+    assert_eq!(run.expected_manifests(), 1);
     // It counts what it removes itself.
     assert_removed(&backend.second, &run, record(&a, images[5].digest())).await;
     end(&backend.second, run).await;

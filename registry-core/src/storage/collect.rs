@@ -69,6 +69,9 @@ pub trait StorageCollect: Send + Sync {
     /// run that somebody [asked](Terms::asked) for has ended in it. Only then may a run remove that nobody asked for.
     fn is_own(&self) -> bool;
 
+    /// Returns [`Run::expected_manifests`] of a run that began now, for a preview. Changes nothing.
+    async fn expected_manifests(&self) -> Result<u64>;
+
     /// Begins a run.
     ///
     /// # Errors

@@ -37,6 +37,11 @@ async fn a_run_that_sees_fewer_than_half_of_the_manifests_removes_nothing() {
         assert!(gone.is_empty());
         assert_eq!(dump(&pushed.storage).await, before);
     }
+    let (preview, _) = run(&storage, at_once().dry_run(true)).await;
+    assert!(
+        matches!(preview.stopped, Some(Stopped::ManifestsMissing { .. })),
+        "{preview:?}"
+    );
 
     collected(&Faulty::hiding(&pushed, manifests[2..].to_vec()), at_once()).await;
     collected(&storage, at_once()).await;

@@ -6,7 +6,7 @@
 
 use super::{collecting::lock, state::StateFile};
 use crate::{error::FsError, store::Store};
-use registry_core::storage::{Census, Terms};
+use registry_core::storage::{Census, Result, Terms};
 use std::sync::atomic::Ordering;
 
 impl Store {
@@ -39,6 +39,13 @@ impl Store {
         let read = StateFile::read_or_create(&self.layout, &self.disk)?;
         self.collecting.deleted.fetch_add(read.deleted, Ordering::Relaxed);
         Ok(*state.insert(read))
+    }
+
+    /// Returns the number of manifests that the last run has left, without those that have gone since.
+    pub(crate) fn expected_manifests(&self) -> Result<u64> {
+        let state = self.known_state(&mut lock(&self.collecting.state))?;
+        let left = state.census().map_or(0, |census| census.manifests);
+        Ok(left.saturating_sub(self.collecting.deleted.load(Ordering::Relaxed)))
     }
 
     /// Does the same for one that the open run is about to remove. The run's census does not contain it.

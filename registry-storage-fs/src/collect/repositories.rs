@@ -11,11 +11,12 @@ use super::{
 use crate::{
     digest_locks::Key,
     error::{Context as _, FsError},
+    layout::Layout,
     names::read_dir,
     store::Store,
 };
 use registry_core::{
-    RepositoryName,
+    Digest, RepositoryName,
     storage::{Reclaimed, Result},
 };
 use std::{fs, path::Path};
@@ -32,7 +33,7 @@ impl Examination<'_> {
         let media_types = layout.all_media_types(repository);
         let mut state = State::Absent;
         for part in &parts {
-            match content_of(part, &media_types)? {
+            match content_of(part, &|path| path == media_types)? {
                 Content::Absent => {}
                 // A session without files is a session.
                 Content::Empty if *part == uploads && read_dir(part).at("list", part)?.next().is_some() => {
@@ -56,6 +57,7 @@ impl Examination<'_> {
     ) -> Result<(Vec<Key>, State), FsError> {
         let layout = &self.store.layout;
         let uploads = layout.uploads(repository);
+        let media_types = layout.all_media_types(repository);
         let sessions = read_dir(&uploads).if_there("list", &uploads)?;
         if sessions.is_some_and(|mut sessions| sessions.next().is_some()) {
             return Ok((Vec::new(), State::InUse));
@@ -66,9 +68,13 @@ impl Examination<'_> {
             layout.all_layers(repository),
             uploads,
         ] {
-            let there = fs::symlink_metadata(&part).if_there("read the metadata of", &part)?;
-            if there.is_some() {
-                state = State::Unused(0);
+            // Any other file keeps the repository.
+            match content_of(&part, &|path| {
+                path == media_types || is_record(layout, repository, path)
+            })? {
+                Content::Absent => {}
+                Content::Empty => state = State::Unused(0),
+                Content::Files => return Ok((Vec::new(), State::InUse)),
             }
         }
         Ok((Vec::new(), state))
@@ -122,19 +128,31 @@ impl Store {
     }
 }
 
+/// Returns true for the link of a manifest or blob, which goes before its repository.
+fn is_record(layout: &Layout, repository: &RepositoryName, path: &Path) -> bool {
+    let mut names = path.ancestors().skip(1).map(|above| above.file_name()?.to_str());
+    let (Some(Some(hex)), Some(Some(algorithm))) = (names.next(), names.next()) else {
+        return false;
+    };
+    let digest = Digest::parse(&format!("{algorithm}:{hex}"));
+    digest.is_ok_and(|digest| {
+        path == layout.layer(repository, &digest) || path == layout.revision(repository, &digest)
+    })
+}
+
 /// Content of a directory.
 enum Content {
     Absent,
-    /// Directories alone, and files in `ignored`.
+    /// Directories alone, and what is ignored.
     Empty,
     Files,
 }
 
-fn content_of(directory: &Path, ignored: &Path) -> Result<Content, FsError> {
+fn content_of(directory: &Path, is_ignored: &dyn Fn(&Path) -> bool) -> Result<Content, FsError> {
     let Some(entries) = read_dir(directory).if_there("list", directory)? else {
         return Ok(Content::Absent);
     };
-    if directory == ignored {
+    if is_ignored(directory) {
         // A media type without a manifest. They are removed together, but a crash may come between.
         return Ok(Content::Empty);
     }
@@ -143,8 +161,8 @@ fn content_of(directory: &Path, ignored: &Path) -> Result<Content, FsError> {
         let there = fs::symlink_metadata(&path).if_there("read the metadata of", &path)?;
         let is_empty = match there {
             None => true,
-            Some(there) if there.is_dir() => !matches!(content_of(&path, ignored)?, Content::Files),
-            Some(_) => false,
+            Some(there) if there.is_dir() => !matches!(content_of(&path, is_ignored)?, Content::Files),
+            Some(_) => is_ignored(&path),
         };
         if !is_empty {
             return Ok(Content::Files);

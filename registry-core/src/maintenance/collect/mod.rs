@@ -110,8 +110,14 @@ pub async fn collect(
         if failed.is_none() {
             failed = pass.run().await.err();
         }
-        let stopped = failed.map(Stopped::Failed);
-        let stopped = stopped.or_else(|| too_much(&pass, options));
+        let expected = match failed {
+            Some(error) => Err(error),
+            None => collect.expected_manifests().await,
+        };
+        let stopped = match expected {
+            Err(error) => Some(Stopped::Failed(error)),
+            Ok(expected) => implausible(&pass, expected, options),
+        };
         return Ok(CollectReport {
             stopped,
             ..pass.report
@@ -123,7 +129,7 @@ pub async fn collect(
     let mut plan = Pass::new(means, Act::Condemn(&run));
     let stopped = match plan.run().await {
         Err(error) => Some(Stopped::Failed(error)),
-        Ok(()) => missing(&plan, &run, options).or_else(|| too_much(&plan, options)),
+        Ok(()) => implausible(&plan, run.expected_manifests(), options),
     };
     if let Some(stopped) = stopped {
         // The run ends without a census, so that the next one compares with the same numbers.
@@ -160,9 +166,13 @@ async fn remove(means: Means<'_>, run: Run, manifests: u64) -> CollectReport {
     report
 }
 
+/// Stops a run whose view of the storage is not plausible.
+fn implausible(plan: &Pass<'_>, expected: u64, options: &CollectOptions) -> Option<Stopped> {
+    missing(plan, expected, options).or_else(|| too_much(plan, options))
+}
+
 /// Stops a run that sees far fewer manifests than the previous one left.
-fn missing(plan: &Pass<'_>, run: &Run, options: &CollectOptions) -> Option<Stopped> {
-    let expected = run.previous?.manifests.saturating_sub(run.deleted);
+fn missing(plan: &Pass<'_>, expected: u64, options: &CollectOptions) -> Option<Stopped> {
     let found = plan.report.manifests;
     (!options.force && found < expected.div_ceil(2)).then_some(Stopped::ManifestsMissing { found, expected })
 }

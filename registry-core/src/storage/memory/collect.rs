@@ -23,6 +23,12 @@ impl StorageCollect for MemoryStorage {
         true
     }
 
+    async fn expected_manifests(&self) -> Result<u64> {
+        let collection = &self.state().collection;
+        let left = collection.previous.map_or(0, |previous| previous.manifests);
+        Ok(left.saturating_sub(collection.deleted))
+    }
+
     async fn begin(&self, terms: Terms) -> Result<Run> {
         let mut state = self.state();
         if let Some(open) = &state.collection.open {

@@ -142,3 +142,28 @@ async fn removals_keep_nobody_from_remembering_what_is_durable() {
 
     assert!(store.disk.is_durable(&file));
 }
+
+/// Files of other programs, such as `.nfs…`.
+#[tokio::test]
+async fn a_preview_does_not_promise_a_repository_with_files_that_stay() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let a = name("a");
+    let layer = support::content(10);
+    push(&storage, &a, &layer).await;
+    let document = image(&[blob(&layer)], "1");
+    put(&storage, &a, &document, &[blob(&layer)], &[]).await.unwrap();
+    let victim = Victim::Repository(a.clone());
+    let due = async || {
+        storage
+            .due(&Terms::new(), std::slice::from_ref(&victim))
+            .await
+            .unwrap()[0]
+    };
+    assert!(matches!(due().await, Due::Now { .. }));
+    let links = storage.store().layout.all_layers(&a).join("sha256");
+
+    fs::write(links.join(".nfs0001"), "").unwrap();
+
+    assert_eq!(due().await, Due::InUse);
+}

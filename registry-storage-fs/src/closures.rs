@@ -3,7 +3,7 @@
 //! A client that finds a manifest does not push what is below it. An index is therefore complete only if its whole
 //! closure exists, and not only the manifests that it names.
 
-use crate::{digest_locks::Key, links, store::Store};
+use crate::{digest_locks::Key, known_closures::MOST, links, store::Store};
 use registry_core::{
     Digest, RepositoryName,
     manifest::{Child, Manifest},
@@ -12,7 +12,7 @@ use registry_core::{
 use std::{collections::HashSet, sync::Arc};
 
 /// Content that a manifest names, of any size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Item {
     pub(crate) digest: Digest,
     pub(crate) need: Need,
@@ -39,10 +39,10 @@ impl From<&Needed> for Item {
 #[derive(Debug)]
 pub(crate) struct Closure {
     /// Keys of all of it.
-    pub(crate) keys: Vec<Key>,
-    /// Content to be looked for. What is known to be complete is not among it.
+    pub(crate) keys: HashSet<Key>,
+    /// Content to be looked for, each item once. What is known to be complete is not among it.
     pub(crate) items: Vec<Item>,
-    /// Manifests that were read and name blobs alone, with the keys of these.
+    /// Manifests that were read and name blobs alone, with the keys of these. No more than can be remembered.
     pub(crate) images: Vec<(Digest, Vec<Key>)>,
     /// Manifests that cannot be read.
     pub(crate) lost: Vec<Digest>,
@@ -70,6 +70,10 @@ struct Walk<'a> {
     trust: Trust,
     visited: HashSet<Digest>,
     unread: Vec<Digest>,
+    /// The items. Many manifests may name the same ones, and one may name them many times.
+    found: HashSet<Item>,
+    /// Number of the keys of the images.
+    image_keys: usize,
 }
 
 impl Store {
@@ -95,12 +99,12 @@ impl Store {
         }
         let mut walk = Walk::new(self, repository, Trust::Known);
         walk.add(stored);
-        let keys = &walk.closure.keys;
+        let keys: Arc<[Key]> = walk.closure.keys.into_iter().collect();
         if walk.unread.is_empty() {
             self.known_closures
-                .remember(repository, &stored.digest, keys, None);
+                .remember(repository, &stored.digest, &keys, None);
         }
-        walk.closure.keys.into()
+        keys
     }
 
     /// Returns true if nothing was removed since that could belong to the parts that are known to be complete.
@@ -115,7 +119,7 @@ impl<'a> Walk<'a> {
             store,
             repository,
             closure: Closure {
-                keys: Vec::new(),
+                keys: HashSet::new(),
                 items: Vec::new(),
                 images: Vec::new(),
                 lost: Vec::new(),
@@ -125,6 +129,8 @@ impl<'a> Walk<'a> {
             trust,
             visited: HashSet::new(),
             unread: Vec::new(),
+            found: HashSet::new(),
+            image_keys: 0,
         }
     }
 
@@ -171,17 +177,23 @@ impl<'a> Walk<'a> {
             .iter()
             .map(|named| &named.item.digest)
             .chain([&stored.digest]);
-        let keys: Vec<Key> = digests
+        let keys: HashSet<Key> = digests
             .map(|digest| self.store.digest_locks.key(digest))
             .collect();
         self.closure.keys.extend(&keys);
         let needed = named.iter().filter(|named| !named.may_be_elsewhere);
         let items: Vec<Item> = needed.map(|named| named.item).collect();
-        if !items.iter().any(|item| item.need.admits_manifest()) {
-            self.closure.images.push((stored.digest, keys));
+        let is_image = !items.iter().any(|item| item.need.admits_manifest());
+        if is_image && self.image_keys + keys.len() <= MOST {
+            self.image_keys += keys.len();
+            self.closure
+                .images
+                .push((stored.digest, keys.into_iter().collect()));
         }
         for item in items {
-            self.closure.items.push(item);
+            if self.found.insert(item) {
+                self.closure.items.push(item);
+            }
             if item.need.admits_manifest() {
                 self.visit(item.digest);
             }
@@ -404,5 +416,28 @@ mod tests {
         let refused = put(&storage, &index(&[&needed(&inner)]), &[&needed(&inner)]).await;
 
         assert_eq!(missing(&refused), [*child.digest()]);
+    }
+
+    /// An index may name any number of manifests, which name the same content any number of times.
+    #[tokio::test]
+    async fn what_is_named_many_times_is_in_a_closure_once() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = relaxed(root.path());
+        let (shared, own) = (layer(&storage, 10).await, layer(&storage, 20).await);
+        let [first, second] = [[&shared; 50].to_vec(), [[&shared; 50], [&own; 50]].concat()];
+        let mut needs = Vec::new();
+        for layers in [first, second] {
+            let child = image(&layers);
+            put(&storage, &child, &layers).await.unwrap();
+            needs.push(needed(&child));
+        }
+
+        let closure = storage.store().closure(&name("a"), &needs, false).unwrap();
+
+        assert_eq!((closure.items.len(), closure.keys.len()), (2, 4));
+        assert_eq!(
+            closure.images.iter().map(|(_, keys)| keys.len()).sum::<usize>(),
+            5
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Maximum number of remembered keys, of 8 bytes, and of manifests. A forgotten one is read again.
-const MOST: usize = 1 << 18;
+pub(crate) const MOST: usize = 1 << 18;
 
 /// Maximum number of keys whose removal is remembered. Once they are forgotten, no closure counts as complete that was
 /// found so before.
@@ -69,7 +69,7 @@ impl KnownClosures {
     }
 
     /// Returns true if nothing of these keys was removed after this number of removals.
-    pub(crate) fn stand(&self, keys: &[Key], since: u64) -> bool {
+    pub(crate) fn stand<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, since: u64) -> bool {
         self.memory().stand(keys, since)
     }
 
@@ -83,7 +83,7 @@ impl KnownClosures {
     pub(crate) fn whole(&self, repository: &RepositoryName, manifest: &Digest) -> Option<Arc<[Key]>> {
         let memory = self.memory();
         let known = memory.known(repository, manifest)?;
-        let stands = memory.stand(&known.keys, known.whole?);
+        let stands = memory.stand(known.keys.iter(), known.whole?);
         stands.then(|| Arc::clone(&known.keys))
     }
 
@@ -122,12 +122,12 @@ impl Memory {
         self.known.get(&self.hasher.hash_one((repository, manifest)))
     }
 
-    fn stand(&self, keys: &[Key], since: u64) -> bool {
+    fn stand<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, since: u64) -> bool {
         if since == self.removals {
             return true;
         }
         let stands = |key| self.removed.get(key).is_none_or(|removed| *removed <= since);
-        since >= self.forgotten && keys.iter().all(stands)
+        since >= self.forgotten && keys.into_iter().all(stands)
     }
 
     fn forget_removals(&mut self) {

@@ -70,7 +70,7 @@ impl TagMove {
 }
 
 /// Kind of content that a manifest refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Need {
     /// A blob of the repository: config and layers.

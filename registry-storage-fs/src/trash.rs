@@ -210,14 +210,19 @@ impl Store {
         })
     }
 
-    /// Removes a record, and the directories that are empty then.
+    /// Removes a record, and the directories that are empty then. What it kept counts as released by a request.
     pub(crate) fn forget_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
         let path = self.layout.deletion(repository, id);
+        let kept = self.deleted_document(repository, id);
         let mut changes = self.disk.changes();
         let removed = changes.remove(&path)?;
         self.disk
             .remove_empty(&self.layout.deletions(repository), &self.layout.trash());
         changes.settle()?;
+        // What only the record kept is free. What cannot be read is kept for longer.
+        if let (true, Ok(Document::Whole(manifest))) = (removed, kept) {
+            self.release_removed(repository, &manifest);
+        }
         Ok(removed)
     }
 }

@@ -305,6 +305,7 @@ macro_rules! __storage_cases {
                 what_was_touched_stays_although_it_is_released
                 within_the_grace_period_everything_stays
                 what_a_deletion_released_is_due_at_once_until_it_is_touched
+                what_a_forgotten_record_kept_is_due_at_once
                 a_tag_that_moves_or_is_deleted_releases_its_target
                 what_a_deleted_tag_released_is_due_although_its_manifest_went_first
                 one_run_is_open_at_a_time

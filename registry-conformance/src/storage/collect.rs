@@ -338,6 +338,38 @@ pub async fn what_a_deletion_released_is_due_at_once_until_it_is_touched(backend
     }
 }
 
+/// A client may have asked for it since the deletion, and the storage may have forgotten the deletion.
+pub async fn what_a_forgotten_record_kept_is_due_at_once(backend: Backend) {
+    let Some(trash) = backend.first.trash() else {
+        return;
+    };
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    let write = writer(&backend.first);
+    for image in [&index, &child] {
+        write
+            .delete_manifest(&a, &image.digest(), Deletion::new())
+            .await
+            .unwrap();
+    }
+    assert!(backend.first.blob(&a, &blob).await.unwrap().is_some());
+    let terms = Terms::new().with_grace(HOUR).with_released(true);
+    let victims = [link(&a, blob), Victim::Data(blob)];
+    for victim in &victims {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Later(_)), "{victim}: {preview:?}");
+    }
+
+    for record in trash.deleted(&a, all()).await.unwrap().items {
+        assert!(trash.forget(&a, &record.whole().unwrap().id).await.unwrap());
+    }
+
+    for victim in &victims {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
+    }
+}
+
 pub async fn a_tag_that_moves_or_is_deleted_releases_its_target(backend: Backend) {
     let a = repository("a");
     let terms = Terms::new().with_grace(HOUR).with_released(true);

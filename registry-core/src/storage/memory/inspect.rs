@@ -192,7 +192,16 @@ impl StorageTrash for MemoryStorage {
     async fn forget(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
         let mut state = self.state();
         let found = state.repositories.get_mut(repository);
-        Ok(found.is_some_and(|repository| repository.trash.records.remove(id).is_some()))
+        let Some(record) = found.and_then(|repository| repository.trash.records.remove(id)) else {
+            return Ok(false);
+        };
+        // What only the record kept is released.
+        let mut released = state.closure(repository, record.trashed.digest);
+        for named in record.named() {
+            released.extend(state.closure(repository, named));
+        }
+        state.release_all(repository, released);
+        Ok(true)
     }
 
     async fn with_histories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {

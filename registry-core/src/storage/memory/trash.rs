@@ -3,6 +3,7 @@
 use super::upload::now;
 use crate::{
     digest::Digest,
+    manifest::Manifest,
     reference::Tag,
     storage::{Deletion, StoredManifest, TagEvent, TrashId, Trashed},
 };
@@ -28,6 +29,16 @@ pub(super) struct Record {
     pub(super) trashed: Trashed,
     /// Shares its bytes with the repository as long as that has the manifest.
     pub(super) document: Option<StoredManifest>,
+}
+
+impl Record {
+    /// Returns what the manifest names.
+    pub(super) fn named(&self) -> Vec<Digest> {
+        let document = self.document.as_ref();
+        let manifest =
+            document.and_then(|stored| Manifest::parse_stored(&stored.bytes, &stored.media_type).ok());
+        manifest.map_or_else(Vec::new, |manifest| manifest.named().collect())
+    }
 }
 
 impl Trash {

@@ -17,6 +17,9 @@ use tokio::time::{Instant, sleep_until};
 /// Interval at which a starting server tries to open a directory that is in use.
 const LOOKS: Duration = Duration::from_millis(100);
 
+/// Number of bytes that are reserved for records of deletions on a full disk, where uploads leave some space free.
+const FOR_RECORDS: u64 = 16 << 20;
+
 /// Storage of the configured kind, opened.
 pub(crate) enum Backend {
     Directory(FsStorage),
@@ -102,7 +105,10 @@ pub(crate) async fn open<T>(
             root, min_free, wait, ..
         } => (root, min_free, wait),
     };
-    let options = FsStorage::options().min_free(*min_free);
+    let reserve = if *min_free > 0 { FOR_RECORDS } else { 0 };
+    let options = FsStorage::options()
+        .min_free(*min_free)
+        .reserve_for_records(reserve);
     let opened = if settings.storage.read_only {
         options.read_only().open(root).map(Ok)
     } else {

@@ -105,6 +105,11 @@ impl Layout {
         self.top.join("_collect/state")
     }
 
+    /// Directory of the files that reserve space for records of deletions.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.top.join("_collect/reserve")
+    }
+
     /// Directory of data derived from the repositories. Other programs do not know it.
     pub(crate) fn index(&self) -> PathBuf {
         self.top.join("_index")

@@ -83,6 +83,7 @@
 //! + _owner                                                    locked by the owner; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
 //! + _collect/state                                            who created the directory; counts since the last collection
+//! + _collect/reserve/                                         space for records of deletions on a full disk
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
 //! + _index/_owner                                             locked while its process maintains that index
 //! ```
@@ -165,6 +166,7 @@ mod referrer_index;
 mod referrers;
 mod repair;
 mod reported_problems;
+mod reserve;
 mod runtime;
 mod seams;
 mod search;

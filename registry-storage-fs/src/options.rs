@@ -7,6 +7,7 @@ use crate::{
     layout::Layout,
     owner::{DirectoryLock, Owner},
     referrer_index::IndexOwner,
+    reserve::Reserve,
     staging::Staging,
     store::FsStorage,
 };
@@ -26,6 +27,8 @@ use std::{fs, path::Path};
 pub struct FsOptions {
     durability: Durability,
     min_free: u64,
+    /// `None` leaves a reserve as it is.
+    reserve: Option<u64>,
     read_only: bool,
 }
 
@@ -74,6 +77,30 @@ impl FsOptions {
     #[must_use]
     pub const fn min_free(self, min_free: u64) -> Self {
         Self { min_free, ..self }
+    }
+
+    /// Sets the number of bytes that are reserved for records of deletions, in files that take this space; 0 removes them.
+    /// By default, those of an earlier process stay, and none are created.
+    ///
+    /// If the disk is full, the files are removed one by one, so that deletions are recorded and can be undone, and a
+    /// collection can run. Without a reserve, a deletion on a full disk is not recorded. The files are created at opening
+    /// and at the end of a collection, if that leaves [`min_free`](Self::min_free) free. A small disk has a smaller
+    /// reserve, at most a 64th of it.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_storage_fs::FsStorage;
+    ///
+    /// let storage = FsStorage::options().reserve_for_records(16 << 20).open(root)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn reserve_for_records(self, reserve: u64) -> Self {
+        Self {
+            reserve: Some(reserve),
+            ..self
+        }
     }
 
     /// Opens the directory for reading only. Nothing is written, created or locked. The directory may be one that this
@@ -139,7 +166,8 @@ impl FsOptions {
                 Staging::new(layout.staging(), None),
                 self.durability,
             );
-            return Ok(FsStorage::new(layout, disk, self.min_free, None));
+            let reserve = self.reserve_in(&layout);
+            return Ok(FsStorage::new(layout, disk, self.min_free, reserve, None));
         }
         fs::create_dir_all(layout.top())
             .at("create", layout.top())
@@ -170,7 +198,15 @@ impl FsOptions {
             .at("generate a random id for", layout.top())
             .map_err(unusable)?;
         let owner = Owner::new(lock, index);
-        Ok(FsStorage::new(layout, disk, self.min_free, Some(owner)))
+        let reserve = self.reserve_in(&layout);
+        reserve.fill();
+        Ok(FsStorage::new(layout, disk, self.min_free, reserve, Some(owner)))
+    }
+}
+
+impl FsOptions {
+    fn reserve_in(self, layout: &Layout) -> Reserve {
+        Reserve::new(layout.reserve(), self.reserve, self.min_free)
     }
 }
 

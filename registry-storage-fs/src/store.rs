@@ -18,6 +18,7 @@ use crate::{
     read::Buffers,
     referrer_index::ReferrerIndex,
     reported_problems::ReportedProblems,
+    reserve::Reserve,
     runtime::{AnyResult, Begun, joined, runtime},
     seams::Pauses,
     tag_index::{Lease, TagIndexes},
@@ -72,7 +73,13 @@ impl Drop for OpenHandle {
 
 impl FsStorage {
     /// Returns a storage in a directory, for reading only if `owner` is `None`.
-    pub(crate) fn new(layout: Layout, disk: Disk, min_free: u64, owner: Option<Owner>) -> Self {
+    pub(crate) fn new(
+        layout: Layout,
+        disk: Disk,
+        min_free: u64,
+        reserve: Reserve,
+        owner: Option<Owner>,
+    ) -> Self {
         let collecting = match owner {
             Some(_) => Collecting::open(&layout, &disk),
             None => Collecting::none(),
@@ -87,6 +94,7 @@ impl FsStorage {
                 closed,
                 open_uploads: OpenUploads::new(&layout),
                 bare: BareDirectories::default(),
+                reserve,
                 layout,
                 disk,
                 min_free,
@@ -283,6 +291,7 @@ pub(crate) struct Store {
     pub(crate) disk: Disk,
     /// Number of bytes that uploads leave free.
     pub(crate) min_free: u64,
+    pub(crate) reserve: Reserve,
     /// Identifies this boot of the machine.
     pub(crate) boot: String,
     pub(crate) uploads: KeyedLocks<UploadId>,

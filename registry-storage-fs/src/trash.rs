@@ -147,9 +147,11 @@ impl Store {
 
     fn write_deletion(&self, repository: &RepositoryName, trashed: &Trashed) -> Result<()> {
         let json = json(repository, trashed);
-        let mut changes = self.disk.changes();
-        changes.put(&self.layout.deletion(repository, &trashed.id), json.as_bytes())?;
-        Ok(changes.settle()?)
+        self.reserve.write(|| {
+            let mut changes = self.disk.changes();
+            changes.put(&self.layout.deletion(repository, &trashed.id), json.as_bytes())?;
+            Ok(changes.settle()?)
+        })
     }
 
     /// Lists the repositories with records.

@@ -12,8 +12,11 @@ mod support;
 use libtest_mimic::{Arguments, Failed, Trial};
 use registry_conformance::tools;
 use registry_core::{
-    Algorithm, Digest, Storage,
-    storage::{self, Deletion, NewUpload, Resource, StorageError, TagExpect},
+    Algorithm, Digest, RepositoryName, Storage, Tag,
+    storage::{
+        self, Census, Deletion, NewUpload, Reclaimed, Resource, StorageCollect as _, StorageError,
+        StorageTrash as _, TagExpect, Terms, Victim,
+    },
 };
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{
@@ -26,7 +29,7 @@ use support::*;
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("what_lies_in_a_lower_layer_is_deleted_and_closed", || {
             run(what_lies_in_a_lower_layer_is_deleted_and_closed())
         }),
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
         ("a_full_disk_is_opened_read_only_alone_and_says_so", || {
             run(a_full_disk_is_opened_read_only_alone_and_says_so())
         }),
+        (
+            "on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space",
+            || run(on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space()),
+        ),
     ];
     let refused = Mount::tmpfs("size=1m").err();
     let trials = tests.map(|(name, test)| match &refused {
@@ -398,4 +405,98 @@ async fn a_full_disk_is_opened_read_only_alone_and_says_so() {
     assert!(refused.source().is_some());
     let reader = FsStorage::options().read_only().open(&disk.at).unwrap();
     assert_eq!(read(&reader, &a, &digest).await, Some(content(1000)));
+}
+
+/// Removes what nothing refers to.
+async fn collect(storage: &FsStorage, victims: &[Victim]) {
+    let run = storage.begin(Terms::new()).await.unwrap();
+    for victim in victims {
+        let reclaimed = storage.reclaim(&run, std::slice::from_ref(victim)).await.unwrap();
+        assert!(
+            matches!(reclaimed[..], [Reclaimed::Removed { .. }]),
+            "{victim}: {reclaimed:?}"
+        );
+    }
+    storage.end(run, Census::new(0)).await.unwrap();
+}
+
+/// Returns the tags of each record of a deletion.
+async fn recorded(storage: &FsStorage, repository: &RepositoryName) -> Vec<Vec<Tag>> {
+    let records = storage
+        .deleted(repository, storage::Page::first(100))
+        .await
+        .unwrap();
+    let records = records.items.into_iter().filter_map(storage::Seen::whole);
+    records.map(|record| record.tags).collect()
+}
+
+/// Uses up a resource of a disk.
+type Fill = fn(&Path);
+
+fn fill_with_bytes(disk: &Path) {
+    let full = fs::write(disk.join("ballast"), vec![1; 64 << 20]);
+    assert!(full.is_err());
+}
+
+fn fill_with_files(disk: &Path) {
+    fs::create_dir(disk.join("ballast")).unwrap();
+    let mut names = (0..).map(|number| disk.join(format!("ballast/{number}")));
+    assert!(names.any(|name| fs::write(name, "").is_err()));
+}
+
+async fn on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space() {
+    let reserving = |at: &Path| {
+        let options = FsStorage::options().reserve_for_records(16 << 20);
+        options.open(at).unwrap()
+    };
+    let fills: [(Fill, Resource); 2] = [
+        (fill_with_bytes, Resource::Bytes),
+        (fill_with_files, Resource::Files),
+    ];
+    for (fill, lacking) in fills {
+        let disk = Mount::tmpfs("size=32m,nr_inodes=4000").unwrap();
+        let storage = reserving(&disk.at);
+        let a = name("a/b/c/d/e/f");
+        let layer = push(&storage, &a, &content(100_000)).await.digest;
+        put(&storage, &a, manifest("1"), &["v1", "v2"]).await;
+        put(&storage, &a, manifest("2"), &["v3"]).await;
+        let reserve = top(&disk.at).join("_collect/reserve");
+        assert_eq!(files(&reserve).len(), 64);
+        fill(&disk.at);
+        // A full disk can be opened.
+        drop(storage);
+        let storage = reserving(&disk.at);
+        let refused = try_put(&storage, &a, manifest("3"), &["v4"]).await.unwrap_err();
+        assert!(
+            matches!(&refused, StorageError::Full { what, .. } if *what == lacking),
+            "{refused:?}"
+        );
+
+        let write = writer(&storage);
+        let deleted = write
+            .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+            .await;
+        assert_eq!(deleted.unwrap(), Some(*manifest("1").digest()));
+        for (image, tags) in [("1", ["v2"]), ("2", ["v3"])] {
+            let deleted = write
+                .delete_manifest(&a, manifest(image).digest(), Deletion::new())
+                .await;
+            assert_eq!(deleted.unwrap(), Some(tags.map(tag).to_vec()));
+        }
+        assert_eq!(
+            recorded(&storage, &a).await,
+            ["v1", "v2", "v3"].map(|name| vec![tag(name)])
+        );
+        collect(&storage, &[Victim::Link(a.clone(), layer), Victim::Data(layer)]).await;
+
+        assert!(!blob_data(&disk.at, &layer).exists());
+        let ballast = disk.at.join("ballast");
+        fs::remove_file(&ballast)
+            .or_else(|_| fs::remove_dir_all(&ballast))
+            .unwrap();
+        let left = files(&reserve).len();
+        assert!((1..64).contains(&left), "{left} are left");
+        collect(&storage, &[]).await;
+        assert_eq!(files(&reserve).len(), 64, "there is space again");
+    }
 }

@@ -22,10 +22,10 @@ impl Store {
         }
     }
 
-    fn note_deleted(&self, deleted: u64) -> Result<(), FsError> {
+    fn note_deleted(&self, deleted: u64) -> Result<()> {
         let mut state = lock(&self.collecting.state);
         if let Some(noted) = self.known_state(&mut state)?.with_deleted(deleted) {
-            noted.write(&self.layout, &self.disk)?;
+            self.write_state(&noted)?;
             *state = Some(noted);
         }
         Ok(())
@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// Stores what the next run compares with.
-    pub(super) fn take_census(&self, terms: &Terms, seen: &Census) -> Result<(), FsError> {
+    pub(super) fn take_census(&self, terms: &Terms, seen: &Census) -> Result<()> {
         let counted = lock(&self.collecting.run).as_ref().map_or(0, |run| run.deleted);
         let mut state = lock(&self.collecting.state);
         let mut ended = self.known_state(&mut state)?.after(terms, seen);
@@ -68,9 +68,13 @@ impl Store {
             .load(Ordering::Relaxed)
             .saturating_sub(counted);
         ended = ended.with_deleted(during).unwrap_or(ended);
-        ended.write(&self.layout, &self.disk)?;
+        self.write_state(&ended)?;
         *state = Some(ended);
         self.collecting.deleted.fetch_sub(counted, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn write_state(&self, state: &StateFile) -> Result<()> {
+        self.reserve.write(|| Ok(state.write(&self.layout, &self.disk)?))
     }
 }

@@ -136,6 +136,7 @@ impl FsStorage {
             lock(&store.collecting.removals).settle(&store.disk)?;
             store.take_census(&run.terms, &seen)?;
             drop(run);
+            store.reserve.fill();
             Ok(())
         })
         .await

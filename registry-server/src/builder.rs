@@ -315,6 +315,7 @@ fn start_upkeep(
     let registry = registry.clone();
     let (expiry, trash) = (settings.storage.expiry, settings.storage.trash);
     let verify = settings.storage.verify;
+    let shrinks_below = settings.storage.trash_shrinks_below();
     let verified = VerifyStatus::default();
     let collect = settings.storage.collect.schedule(&**registry.storage(), trash);
     let collections = Collections::default();
@@ -328,6 +329,7 @@ fn start_upkeep(
             .upkeep()
             .uploads(expiry)
             .trash(Some(trash))
+            .shrinking_trash(shrinks_below)
             .verify(verify, verified.clone())
             .collect(collect, counted.clone());
         async move { upkeep.run(&TokioClock).await }

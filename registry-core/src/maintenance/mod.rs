@@ -14,6 +14,7 @@ mod clock_watch;
 mod collect;
 mod histories;
 mod notes;
+mod pressure;
 mod reconcile;
 pub mod retention;
 mod scan;

@@ -4,6 +4,7 @@ use super::{
     clock::Clock,
     collect::{CollectReport, CollectSchedule, Collections},
     histories::expire_histories,
+    pressure::sooner,
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
     trash::expire_trash,
@@ -132,6 +133,8 @@ pub struct Upkeep {
     ledger: UploadLedger,
     uploads: Option<UploadExpiry>,
     trash: Option<Duration>,
+    /// Number of free bytes below which records expire sooner.
+    pressure: Option<u64>,
     verify: Option<VerifySchedule>,
     sparse_indexes: bool,
     verified: VerifyStatus,
@@ -158,6 +161,7 @@ impl Upkeep {
             told: Arc::new(told),
             uploads: Some(UploadExpiry::default()),
             trash: Some(TRASH_AGE),
+            pressure: None,
             verify: None,
             sparse_indexes: false,
             verified: VerifyStatus::default(),
@@ -180,6 +184,15 @@ impl Upkeep {
     /// When the clock is set, or the machine was suspended, by more than an hour, no record expires for a day.
     pub fn trash(self, keep: Option<Duration>) -> Self {
         Self { trash: keep, ..self }
+    }
+
+    /// Sets the number of free bytes below which records of deletions expire sooner, the oldest first, and none within a
+    /// day. A collection then frees what they kept. Default: `None`, so that they expire only by their age.
+    pub fn shrinking_trash(self, below: Option<u64>) -> Self {
+        Self {
+            pressure: below,
+            ..self
+        }
     }
 
     /// Sets when everything stored is verified. `status` is told of each verification that ends. Default: never.
@@ -301,7 +314,13 @@ impl Upkeep {
         let Some(keep) = self.trash.filter(|_| self.storage.trash().is_some()) else {
             return;
         };
-        let before = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut before = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        if let Some(below) = self.pressure {
+            match sooner(&*self.storage, below, now).await {
+                Ok(sooner) => before = sooner.map_or(before, |sooner| before.max(sooner)),
+                Err(error) => tracing::warn!(%error, "cannot search for the oldest records of deletions"),
+            }
+        }
         match expire_trash(&*self.storage, before).await {
             Ok(report) if report.expired > 0 || report.failed > 0 => {
                 let (expired, failed) = (report.expired, report.failed);
@@ -376,6 +395,7 @@ impl fmt::Debug for Upkeep {
             .field("ledger", &self.ledger)
             .field("uploads", &self.uploads)
             .field("trash", &self.trash)
+            .field("pressure", &self.pressure)
             .field("verify", &self.verify)
             .field("collect", &self.collect)
             .finish_non_exhaustive()

@@ -304,6 +304,13 @@ pub(crate) const KEYS: &[Key] = &[
         "time for which the deletion of a tag or manifest can be undone; the records of older ones are removed every hour",
     ),
     honoured(
+        "storage.maintenance.trash.underpressure",
+        Form::Text,
+        "shrink",
+        "extension: `shrink` removes the oldest of these records sooner while less than `storage.filesystem.minfree` is free, \
+         but none of the last 24 hours; `keep` does not",
+    ),
+    honoured(
         "storage.maintenance.collect.enabled",
         Form::Switch,
         "",

@@ -105,6 +105,8 @@ pub(crate) struct Storage {
     pub(crate) expiry: Option<UploadExpiry>,
     /// Time for which deletions can be undone.
     pub(crate) trash: Duration,
+    /// True if their records are removed sooner while the disk is nearly full.
+    pub(crate) trash_shrinks: bool,
     /// Collections that nobody asks for.
     pub(crate) collect: collection::Settings,
     /// Schedule of the verification.
@@ -311,6 +313,16 @@ fn format(text: &str) -> Result<Format, String> {
 pub(super) const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
 
 impl Storage {
+    /// Returns the number of free bytes below which records of deletions expire sooner.
+    pub(crate) fn trash_shrinks_below(&self) -> Option<u64> {
+        match self.kind {
+            StorageKind::Directory { min_free, .. } => {
+                Some(min_free).filter(|min_free| *min_free > 0 && self.trash_shrinks)
+            }
+            StorageKind::Memory => None,
+        }
+    }
+
     fn from(reader: &Reader<'_>) -> Self {
         let root = PathBuf::from(reader.text("storage.filesystem.rootdirectory"));
         let min_free = reader.size("storage.filesystem.minfree");
@@ -360,6 +372,11 @@ impl Storage {
             layer_urls: layer_urls(reader),
             expiry: expiry(reader).filter(|_| !read_only),
             trash: reader.duration("storage.maintenance.trash.keep"),
+            trash_shrinks: reader.parsed("storage.maintenance.trash.underpressure", |text| match text {
+                "shrink" => Ok(true),
+                "keep" => Ok(false),
+                _ => Err("must be `shrink` or `keep`".into()),
+            }),
             collect: collection(reader, read_only),
             verify: verification(reader).filter(|_| !read_only && !memory),
             retention: retention::Settings {

@@ -176,6 +176,20 @@ fn remedies_name_only_keys_that_decide() {
 }
 
 #[test]
+fn the_trash_shrinks_below_the_space_that_uploads_leave() {
+    let below = |minfree: &str, trash: &str| {
+        let text = format!("{LEAST}    minfree: {minfree}\n  maintenance: {{trash: {{{trash}}}}}\n");
+        load(&text, &[]).map(|config| config.settings.storage.trash_shrinks_below())
+    };
+    assert_eq!(below("1g", ""), Ok(Some(1 << 30)));
+    assert_eq!(below("1g", "underpressure: shrink"), Ok(Some(1 << 30)));
+    assert_eq!(below("1g", "underpressure: keep"), Ok(None));
+    assert_eq!(below("0", ""), Ok(None));
+    let refused = below("1g", "underpressure: never").unwrap_err();
+    assert!(refused.contains("must be `shrink` or `keep`"), "{refused}");
+}
+
+#[test]
 fn formats_of_passwords_are_a_list_of_names() {
     let formats = |lines: &str, variables: &[(&str, &str)]| {
         let text = format!("{LEAST}auth: {{htpasswd: {{path: /users{lines}}}}}\n");

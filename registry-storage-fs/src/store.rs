@@ -212,8 +212,11 @@ impl FsStorage {
         let (store, span) = (Arc::clone(&self.store), tracing::Span::current());
         let (done, result) = oneshot::channel();
         let spawned = thread::Builder::new().spawn(move || {
+            let result = span.in_scope(|| work(&store));
+            // Before the caller goes on, which may close the storage and open the directory again.
+            drop(store);
             // The caller may have stopped waiting.
-            let _ = done.send(span.in_scope(|| work(&store)));
+            let _ = done.send(result);
         });
         spawned.map_err(|source| StorageError::io("cannot start a thread", source))?;
         result

@@ -203,7 +203,7 @@ async fn a_state_that_could_not_be_read_at_the_opening_is_read_later_and_not_ove
     let run = storage.begin(Terms::new()).await.unwrap();
     storage.end(run, Census::new(7)).await.unwrap();
     let state = storage.store().layout.collect_state();
-    drop(storage);
+    assert!(storage.close().await);
     let fault = fail(&state, Errno::IO);
     let storage = relaxed(root.path());
 
@@ -216,6 +216,6 @@ async fn a_state_that_could_not_be_read_at_the_opening_is_read_later_and_not_ove
     assert_eq!(run.previous, Some(Census::new(7)));
     storage.end(run, Census::new(8)).await.unwrap();
     assert!(storage.is_own());
-    drop(storage);
+    assert!(storage.close().await);
     assert!(relaxed(root.path()).is_own());
 }

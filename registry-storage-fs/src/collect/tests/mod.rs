@@ -365,7 +365,7 @@ async fn a_directory_of_others_is_our_own_once_a_run_that_somebody_asked_for_has
         }
         assert_eq!(storage.is_own(), expected);
     }
-    drop(storage);
+    assert!(storage.close().await);
     assert!(relaxed(root.path()).is_own());
 }
 

@@ -9,8 +9,8 @@ use registry_core::{
     storage::{
         BlobInfo, Census, Deletion, Due, MemoryStorage, Mount, PutManifest, PutOutcome, Reclaimed, Result,
         Run, Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
-        StorageRepair, StorageTrash, StorageWrite, StoredManifest, TagExpect, Terms, UploadState, Verified,
-        Victim, Waiting,
+        StorageRepair, StorageTrash, StorageWrite, StoredManifest, Suspect, TagExpect, Terms, UploadState,
+        Verified, Victim, Waiting,
     },
 };
 use std::{
@@ -67,6 +67,8 @@ enum Fault {
     ManifestsListed,
     /// A put does not look for what was removed.
     NeedsIgnored,
+    /// Nothing is suspect.
+    SuspectsForgotten,
 }
 
 use Fault::*;
@@ -126,6 +128,7 @@ noticed! {
     RepositoriesUnchecked: repositories_unchecked by only_an_empty_repository_is_removed;
     ManifestsListed: manifests_listed by a_removed_manifest_is_gone_from_every_listing;
     NeedsIgnored: needs_ignored by content_that_was_removed_can_be_pushed_again;
+    SuspectsForgotten: suspects_forgotten by what_a_request_released_is_a_suspect;
 }
 
 /// A storage in memory whose collector has one fault.
@@ -404,6 +407,13 @@ impl StorageCollect for Faulty {
         match run {
             Some(run) => self.collector().end(run, seen).await,
             None => Ok(()),
+        }
+    }
+
+    async fn suspects(&self, after: u64, limit: usize) -> Result<Vec<Suspect>> {
+        match self.has(SuspectsForgotten) {
+            true => Ok(Vec::new()),
+            false => self.collector().suspects(after, limit).await,
         }
     }
 }

@@ -300,6 +300,7 @@ label! {
         Condemn: "condemn",
         Reclaim: "reclaim",
         End: "end",
+        Suspects: "suspects",
         Check: "check",
         Quarantine: "quarantine",
         Quarantined: "quarantined",

@@ -178,6 +178,9 @@ impl Store {
         let named = [Some(*digest), target].into_iter().flatten();
         self.collecting
             .release(named.map(|digest| self.digest_locks.key(&digest)));
+        if target.is_some() {
+            self.collecting.suspect_blob(repository, digest);
+        }
         Ok(held)
     }
 

@@ -23,7 +23,9 @@ use bytes::Bytes;
 use registry_core::{
     Digest, MediaType, Reference, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{BlobInfo, Deletion, Document, PutManifest, PutOutcome, Result, StoredManifest, TagMove},
+    storage::{
+        BlobInfo, Deletion, Document, PutManifest, PutOutcome, Result, StoredManifest, SuspectCause, TagMove,
+    },
 };
 use std::{collections::VecDeque, io::Read as _, path::Path};
 
@@ -418,6 +420,11 @@ impl Store {
         if let Some(entry) = entry {
             self.referrer_index().remove(repository, &entry);
         }
+        let cause = match how.permanent {
+            true => SuspectCause::Released,
+            false => SuspectCause::Recorded,
+        };
+        self.collecting.suspect(repository, digest, cause);
         match &stored {
             Some(stored) => self.release_removed(repository, stored),
             None => {

@@ -9,8 +9,8 @@ use registry_core::{
         Abilities, BlobInfo, BlobRead, Census, Deletion, Document, Due, HeldBlob, HeldManifest, Listing,
         Mount, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Reclaimed, Referring, Result, Run, Seen,
         Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
-        StorageTrash, StorageWrite, StoredManifest, TagEvent, TagExpect, TagTarget, Terms, TrashId, Trashed,
-        UploadBody, UploadState, Verified, Victim, Waiting,
+        StorageTrash, StorageWrite, StoredManifest, Suspect, TagEvent, TagExpect, TagTarget, Terms, TrashId,
+        Trashed, UploadBody, UploadState, Verified, Victim, Waiting,
     },
 };
 use std::{sync::Arc, time::SystemTime};
@@ -346,6 +346,10 @@ impl StorageCollect for FsStorage {
 
     async fn end(&self, run: Run, seen: Census) -> Result<()> {
         self.end_run(run, seen).await
+    }
+
+    async fn suspects(&self, after: u64, limit: usize) -> Result<Vec<Suspect>> {
+        Ok(self.store().collecting.suspects(after, limit))
     }
 }
 

@@ -15,7 +15,8 @@ use registry_core::{
     Digest, MediaType, RepositoryName, Tag,
     manifest::Manifest,
     storage::{
-        Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, TrashId, Trashed,
+        Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, SuspectCause, TrashId,
+        Trashed,
     },
 };
 use serde_json::{Map, Value};
@@ -215,6 +216,8 @@ impl Store {
     /// Removes a record, and the directories that are empty then. What it kept counts as released by a request.
     pub(crate) fn forget_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
         let path = self.layout.deletion(repository, id);
+        // Only a hint is lost with a record that cannot be read.
+        let trashed = self.read_deletion(repository, id).ok().flatten();
         let kept = self.deleted_document(repository, id);
         let mut changes = self.disk.changes();
         let removed = changes.remove(&path)?;
@@ -224,6 +227,10 @@ impl Store {
         // What only the record kept is free. What cannot be read is kept for longer.
         if let (true, Ok(Document::Whole(manifest))) = (removed, kept) {
             self.release_removed(repository, &manifest);
+        }
+        if let Some(trashed) = trashed.filter(|_| removed) {
+            self.collecting
+                .suspect(repository, &trashed.digest, SuspectCause::Forgotten);
         }
         Ok(removed)
     }

@@ -315,6 +315,7 @@ macro_rules! __storage_cases {
                 what_is_not_there_is_absent
                 only_an_empty_repository_is_removed
                 a_put_and_a_removal_exclude_each_other
+                what_a_request_released_is_a_suspect
             }
         }
     };

@@ -5,7 +5,7 @@ use registry_core::{
     Algorithm, Digest, RepositoryName,
     storage::{
         Census, Deletion, Due, Mount, Need, Reclaimed, Referring, Run, Seen, Storage, StorageCollect,
-        StorageError, TagExpect, Terms, Victim, Waiting,
+        StorageError, SuspectCause, TagExpect, Terms, Victim, Waiting,
     },
 };
 use std::time::Duration;
@@ -606,4 +606,66 @@ pub async fn a_put_and_a_removal_exclude_each_other(backend: Backend) {
         }
         end(&backend.second, run).await;
     }
+}
+
+pub async fn what_a_request_released_is_a_suspect(backend: Backend) {
+    let a = repository("a");
+    let Backend { first, second, .. } = &backend;
+    let (old, new) = (Image::new(1), Image::new(2));
+    let mut seen = 0;
+    let mut suspects = async |limit| {
+        let found = collector(second).suspects(seen, limit).await.unwrap();
+        seen = found.last().map_or(seen, |last| last.number);
+        let found = found.into_iter();
+        found
+            .map(|suspect| (suspect.victim, suspect.cause))
+            .collect::<Vec<_>>()
+    };
+    put(first, &a, old.tagged(&["v1"])).await;
+    put(first, &a, old.tagged(&["v1"])).await;
+    assert_eq!(suspects(10).await, [], "the tag points at the same manifest");
+
+    put(first, &a, new.tagged(&["v1"])).await;
+    let tag = tag("v1");
+    let write = writer(first);
+    write
+        .delete_tag(&a, &tag, TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        suspects(1).await,
+        [(record(&a, old.digest()), SuspectCause::Released)]
+    );
+    assert_eq!(
+        suspects(10).await,
+        [(record(&a, new.digest()), SuspectCause::Released)]
+    );
+
+    write
+        .delete_manifest(&a, &old.digest(), Deletion::new().permanently())
+        .await
+        .unwrap();
+    assert_eq!(
+        suspects(10).await,
+        [(record(&a, old.digest()), SuspectCause::Released)]
+    );
+    write
+        .delete_manifest(&a, &new.digest(), Deletion::new())
+        .await
+        .unwrap();
+    let cause = match first.trash() {
+        Some(_) => SuspectCause::Recorded,
+        None => SuspectCause::Released,
+    };
+    assert_eq!(suspects(10).await, [(record(&a, new.digest()), cause)]);
+    if let Some(trash) = first.trash() {
+        for item in trash.deleted(&a, all()).await.unwrap().items {
+            let deleted = item.whole().unwrap();
+            trash.forget(&a, &deleted.id).await.unwrap();
+        }
+        // The records of the tag and of the manifest.
+        let forgotten = (record(&a, new.digest()), SuspectCause::Forgotten);
+        assert_eq!(suspects(10).await, [forgotten.clone(), forgotten]);
+    }
+    assert_eq!(suspects(10).await, []);
 }

@@ -4,10 +4,11 @@ use super::{
     StorageError,
     error::Result,
     run::{Census, Run, Terms},
+    suspects::Suspect,
+    victim::Victim,
 };
-use crate::{digest::Digest, name::RepositoryName};
 use async_trait::async_trait;
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 /// Removes content that nothing refers to, while clients pull and push. [`collect`](fn@crate::maintenance::collect) decides
 /// what that is; a storage only checks what it alone can know.
@@ -102,30 +103,13 @@ pub trait StorageCollect: Send + Sync {
 
     /// Ends the run, makes its removals durable, and stores what the next run compares with.
     async fn end(&self, run: Run, seen: Census) -> Result<()>;
-}
 
-/// Item that a run may remove.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Victim {
-    /// A manifest of a repository, with its referrer entry.
-    Manifest(RepositoryName, Digest),
-    /// A blob of a repository, by the digest by which it holds it. The bytes stay.
-    Link(RepositoryName, Digest),
-    /// Bytes, by the digest by which they are stored.
-    Data(Digest),
-    /// An empty repository.
-    Repository(RepositoryName),
-}
-
-impl fmt::Display for Victim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Manifest(repository, digest) => write!(f, "manifest {repository}@{digest}"),
-            Self::Link(repository, digest) => write!(f, "link {repository}@{digest}"),
-            Self::Data(digest) => write!(f, "data {digest}"),
-            Self::Repository(repository) => write!(f, "repository {repository}"),
-        }
-    }
+    /// Lists what requests have released since the opening, in that order, from after the suspect of a number on: the
+    /// manifest that a tag has left, and what was deleted, also again when its record is forgotten.
+    ///
+    /// The list is a hint that tells when a run is worth it, and never a reason for a removal. A suspect may be lost, or be
+    /// in use. The storage may drop those up to `after`.
+    async fn suspects(&self, after: u64, limit: usize) -> Result<Vec<Suspect>>;
 }
 
 /// State of an item for a run that began now.

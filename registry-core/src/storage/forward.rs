@@ -238,6 +238,7 @@ macro_rules! forward_storage {
                 victims: &'b [$crate::storage::Victim]
             ) -> Vec<$crate::storage::Reclaimed>;
             end<>(run: $crate::storage::Run, seen: $crate::storage::Census) -> ();
+            suspects<>(after: u64, limit: usize) -> Vec<$crate::storage::Suspect>;
         }
     };
     (StorageRepair: $self:ident => $plane:expr $(; around $around:ident)? $(; except $($except:ident),+ $(,)?)?) => {

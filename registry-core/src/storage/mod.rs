@@ -38,13 +38,15 @@ mod read;
 mod referring;
 mod repair;
 mod run;
+mod suspects;
 mod trash;
 mod upload;
+mod victim;
 mod write;
 
 pub use self::{
     abilities::Abilities,
-    collect::{Due, Reclaimed, StorageCollect, Victim, Waiting},
+    collect::{Due, Reclaimed, StorageCollect, Waiting},
     content::{BlobBody, BlobInfo, BlobRead, Content, ContentStream, FileRange, ReadBlob, StoredManifest},
     deletion::Deletion,
     error::{Resource, Result, StorageError},
@@ -62,8 +64,10 @@ pub use self::{
     referring::Referring,
     repair::{Checked, Evidence, Fault, FaultKind, QuarantineId, Quarantined, Record, StorageRepair},
     run::{Census, Run, Terms},
+    suspects::{Suspect, SuspectCause, SuspectList},
     trash::{StorageTrash, TagEvent, TrashId, Trashed},
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
+    victim::Victim,
     write::StorageWrite,
 };
 

@@ -6,7 +6,10 @@ use super::{
     touches::{Idle, Touches},
 };
 use crate::{digest_locks::Key, disk::Disk, layout::Layout};
-use registry_core::{Digest, RepositoryName, storage::Terms};
+use registry_core::{
+    Digest, RepositoryName,
+    storage::{Suspect, SuspectCause, SuspectList, Terms, Victim},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
@@ -23,6 +26,7 @@ pub(crate) struct Collecting {
     opened: Instant,
     pub(super) touches: Mutex<Touches>,
     releases: Mutex<Releases>,
+    suspects: Mutex<SuspectList>,
     /// Removals of the open run, or of one that was dropped.
     pub(super) removals: Mutex<Removals>,
     pub(super) run: Mutex<Option<OpenRun>>,
@@ -94,6 +98,7 @@ impl Collecting {
             opened: Instant::now(),
             touches: Mutex::default(),
             releases: Mutex::default(),
+            suspects: Mutex::default(),
             removals: Mutex::default(),
             run: Mutex::default(),
             runs: AtomicU64::default(),
@@ -120,6 +125,21 @@ impl Collecting {
     /// Records that an earlier release concerned this content, too.
     pub(super) fn released(&self, keys: impl IntoIterator<Item = Key>, number: u64) {
         lock(&self.touches).released(keys, number);
+    }
+
+    /// Records that a request has released a manifest, which may be gone.
+    pub(crate) fn suspect(&self, repository: &RepositoryName, manifest: &Digest, cause: SuspectCause) {
+        let victim = Victim::Manifest(repository.clone(), *manifest);
+        lock(&self.suspects).add(victim, cause);
+    }
+
+    /// Records that a request has deleted a blob of a repository.
+    pub(crate) fn suspect_blob(&self, repository: &RepositoryName, digest: &Digest) {
+        lock(&self.suspects).add(Victim::Link(repository.clone(), *digest), SuspectCause::Released);
+    }
+
+    pub(crate) fn suspects(&self, after: u64, limit: usize) -> Vec<Suspect> {
+        lock(&self.suspects).after(after, limit)
     }
 
     pub(super) fn releases(&self) -> MutexGuard<'_, Releases> {

@@ -6,7 +6,7 @@
 use crate::{closures::named_by, links, store::Store};
 use registry_core::{
     Digest, RepositoryName,
-    storage::{Result, StoredManifest},
+    storage::{Result, StoredManifest, SuspectCause},
 };
 use std::collections::HashSet;
 
@@ -15,6 +15,8 @@ impl Store {
     pub(crate) fn release_manifest(&self, repository: &RepositoryName, digest: &Digest) {
         let number = self.collecting.release([self.digest_locks.key(digest)]);
         self.collecting.releases().add(repository, *digest, number);
+        self.collecting
+            .suspect(repository, digest, SuspectCause::Released);
     }
 
     /// Does the same for a manifest that is gone, and was read before.

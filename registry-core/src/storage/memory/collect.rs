@@ -12,7 +12,8 @@ use crate::{
     digest::Digest,
     name::RepositoryName,
     storage::{
-        Census, Deletion, Due, Reclaimed, Result, Run, StorageCollect, StorageError, Terms, Victim, Waiting,
+        Census, Deletion, Due, Reclaimed, Result, Run, StorageCollect, StorageError, Suspect, Terms, Victim,
+        Waiting,
     },
 };
 use async_trait::async_trait;
@@ -88,6 +89,10 @@ impl StorageCollect for MemoryStorage {
         drop(state);
         drop(run);
         Ok(())
+    }
+
+    async fn suspects(&self, after: u64, limit: usize) -> Result<Vec<Suspect>> {
+        Ok(self.state().collection.suspects.after(after, limit))
     }
 }
 

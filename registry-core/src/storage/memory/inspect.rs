@@ -7,7 +7,8 @@ use crate::{
     reference::{Reference, Tag},
     storage::{
         BlobInfo, Document, HeldBlob, HeldManifest, Listing, Page, Result, Seen, Space, StorageExpire,
-        StorageHealth, StorageInspect, StorageTrash, TagEvent, TagTarget, TrashId, Trashed, UploadState,
+        StorageHealth, StorageInspect, StorageTrash, SuspectCause, TagEvent, TagTarget, TrashId, Trashed,
+        UploadState,
     },
     upload_id::UploadId,
 };
@@ -201,6 +202,7 @@ impl StorageTrash for MemoryStorage {
             released.extend(state.closure(repository, named));
         }
         state.release_all(repository, released);
+        state.suspect(repository, record.trashed.digest, SuspectCause::Forgotten);
         Ok(true)
     }
 

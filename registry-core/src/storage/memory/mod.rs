@@ -19,7 +19,7 @@ use super::{
     Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
     PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageCollect, StorageError,
     StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite, StoredManifest,
-    TagExpect, TagMove, UploadBody, UploadState, Verified,
+    SuspectCause, TagExpect, TagMove, UploadBody, UploadState, Verified,
 };
 use crate::{
     descriptor::Descriptor,
@@ -361,6 +361,9 @@ impl StorageWrite for MemoryStorage {
         }
         for previous in outcome.moved.iter().filter_map(|moved| moved.previous) {
             state.release_closure(name, previous);
+            if previous != digest {
+                state.suspect(name, previous, SuspectCause::Released);
+            }
         }
         // After the releases: what the new target shares with the old one is in use.
         state.touch_closure(name, digest);
@@ -382,6 +385,7 @@ impl StorageWrite for MemoryStorage {
         let target = repository.as_mut().and_then(|found| found.remove_tag(tag, &how));
         if let Some(target) = target {
             state.release_closure(name, target);
+            state.suspect(name, target, SuspectCause::Released);
         }
         Ok(target)
     }
@@ -399,6 +403,11 @@ impl StorageWrite for MemoryStorage {
         if tags.is_some() {
             state.collection.deleted += 1;
             state.release_all(repository, closure);
+            let cause = match how.permanent {
+                true => SuspectCause::Released,
+                false => SuspectCause::Recorded,
+            };
+            state.suspect(repository, *digest, cause);
         }
         Ok(tags)
     }

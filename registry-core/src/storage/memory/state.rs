@@ -11,7 +11,10 @@ use super::{
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{BlobInfo, Census, Needed, Result, SizePolicy, StorageError, UploadState, Verified, WrongSize},
+    storage::{
+        BlobInfo, Census, Needed, Result, SizePolicy, StorageError, SuspectCause, SuspectList, UploadState,
+        Verified, Victim, WrongSize,
+    },
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -53,6 +56,7 @@ pub(super) struct Collection {
     pub(super) previous: Option<Census>,
     /// Number of manifests that have gone since the last run ended.
     pub(super) deleted: u64,
+    pub(super) suspects: SuspectList,
 }
 
 pub(super) struct OpenRun {
@@ -151,6 +155,12 @@ impl State {
     pub(super) fn release_closure(&mut self, repository: &RepositoryName, digest: Digest) {
         let closure = self.closure(repository, digest);
         self.release_all(repository, closure);
+    }
+
+    /// Records that a request has released a manifest, which may be gone.
+    pub(super) fn suspect(&mut self, repository: &RepositoryName, manifest: Digest, cause: SuspectCause) {
+        let victim = Victim::Manifest(repository.clone(), manifest);
+        self.collection.suspects.add(victim, cause);
     }
 
     /// Records that a deletion has released content of a repository, and the repository.

@@ -10,10 +10,13 @@ use tokio::sync::Notify;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A clock on which two days pass, and no time between them.
+/// Time after which a schedule looks at what requests have released.
+const STEP: Duration = Duration::from_secs(5);
+
+/// A clock on which two days pass while a schedule waits, and no time otherwise.
 #[derive(Default)]
 struct Days {
-    passed: AtomicU64,
+    passed: Mutex<Duration>,
     ended: Notify,
 }
 
@@ -24,12 +27,17 @@ impl Clock for Days {
     }
 
     async fn sleep(&self, duration: Duration) {
-        match duration {
-            DAY if self.passed.fetch_add(1, Ordering::Relaxed) < 2 => return,
-            DAY => self.ended.notify_one(),
-            // A collection paces its removals.
-            _ if duration < Duration::from_secs(1) => return,
-            _ => {}
+        // A collection paces its removals.
+        if duration < Duration::from_secs(1) {
+            return;
+        }
+        if matches!(duration, STEP | DAY) {
+            let mut passed = self.passed.lock().unwrap();
+            *passed += duration;
+            if *passed <= 2 * DAY {
+                return;
+            }
+            self.ended.notify_one();
         }
         std::future::pending().await
     }
@@ -108,4 +116,68 @@ async fn a_registry_collects_unless_it_refuses_changes() {
             .items
             .is_empty()
     );
+}
+
+/// A clock that deletes a manifest in the first wait of a schedule, and ends after the third.
+struct Deleting<'a> {
+    pushed: &'a Pushed,
+    manifest: Digest,
+    waits: AtomicU64,
+    ended: Notify,
+}
+
+#[async_trait]
+impl Clock for Deleting<'_> {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        match duration {
+            STEP => match self.waits.fetch_add(1, Ordering::Relaxed) {
+                0 => return self.pushed.delete("a", &self.manifest.to_string()).await,
+                1 | 2 => return,
+                _ => self.ended.notify_one(),
+            },
+            _ if duration < Duration::from_secs(1) => return,
+            _ => {}
+        }
+        std::future::pending().await
+    }
+}
+
+/// Deletes an image while a schedule waits. Returns what each run removed until it has waited three times.
+async fn after_a_deletion(options: CollectOptions) -> Vec<u64> {
+    let pushed = Pushed::new();
+    pushed.blob("a", "blob").await;
+    let manifest = pushed.put("a", Some("v1"), &image(&["blob"])).await;
+    let clock = Deleting {
+        pushed: &pushed,
+        manifest,
+        waits: AtomicU64::new(0),
+        ended: Notify::new(),
+    };
+    let removed = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&removed);
+    let upkeep = pushed
+        .registry
+        .upkeep()
+        .collect(
+            Some(CollectSchedule::new(DAY).options(options)),
+            Collections::default(),
+        )
+        .on_collected(move |report| told.lock().unwrap().push(report.removed.links));
+    tokio::select! {
+        never = upkeep.run(&clock) => match never {},
+        () = clock.ended.notified() => {}
+    }
+    std::mem::take(&mut *removed.lock().unwrap())
+}
+
+#[tokio::test]
+async fn what_is_deleted_for_good_is_removed_before_the_interval_has_passed() {
+    let at_once = CollectOptions::automatic().grace(Duration::ZERO);
+
+    assert_eq!(after_a_deletion(at_once.empty_trash(true)).await, [0, 1]);
+    assert_eq!(after_a_deletion(at_once).await, [0], "it can be restored");
 }

@@ -314,8 +314,8 @@ pub(crate) const KEYS: &[Key] = &[
         "storage.maintenance.collect.enabled",
         Form::Switch,
         "",
-        "extension: collects at the start and every day, beside traffic, and keeps manifests without a tag. `false` never collects. By \
-         default, a collection only reports in a directory that other software or an earlier version created, until it is \
+        "extension: collects at the start, every day and after deletions, beside traffic, and keeps manifests without a tag. `false` never \
+         collects. By default, a collection only reports in a directory that other software or an earlier version created, until it is \
          `true` or somebody has run `registry garbage-collect`",
     ),
     honoured(

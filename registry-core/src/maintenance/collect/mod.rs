@@ -19,6 +19,7 @@ mod report;
 mod schedule;
 mod survey;
 mod trash;
+mod watch;
 
 pub use self::{
     collections::{Collections, PausedCollections},

@@ -163,7 +163,7 @@ async fn remove(means: Means<'_>, run: Run, manifests: u64) -> CollectReport {
     };
     let census = Census::new(seen.saturating_sub(report.removed.manifests));
     let ended = means.collect.end(run, census).await;
-    report.stopped = failed.or(ended.err()).map(Stopped::Failed);
+    report.stopped = failed.or_else(|| ended.err()).map(Stopped::Failed);
     report
 }
 

@@ -296,7 +296,7 @@ async fn what_was_deleted_is_free_at_once_and_what_was_there_at_the_opening_late
         .delete_manifest(&a, second.digest(), Deletion::new())
         .await
         .unwrap();
-    drop(storage);
+    assert!(storage.close().await);
     let storage = relaxed(root.path());
     let due = storage
         .due(&explicit, &[Victim::Data(*second.digest())])

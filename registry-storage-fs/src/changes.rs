@@ -169,8 +169,9 @@ impl Changes<'_> {
             moved => moved.at("quarantine", from)?,
         }
         leaving.gone();
-        self.touch(from);
+        // The new name is durable before the old one is gone.
         self.touch(to);
+        self.touch(from);
         Ok(())
     }
 

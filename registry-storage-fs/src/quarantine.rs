@@ -228,6 +228,9 @@ impl Store {
     fn move_to(&self, place: &QuarantinePaths, path: &Path, why: &str) -> Result<(), FsError> {
         let mut changes = self.disk.changes();
         changes.put(&place.why(), why.as_bytes())?;
+        // The new place lasts before anything moves there. Otherwise a power loss could take the bytes with it.
+        changes.settle()?;
+        let mut changes = self.disk.changes();
         changes.set_aside(path, &place.bytes())?;
         changes.settle()
     }

@@ -1,18 +1,30 @@
 //! Simulates a loss of power at every point of every operation: everything acknowledged survives.
 //!
 //! The state of everything that this crate syncs is recorded by inode: the content of a file, the entries of a
-//! directory. Three disks are made from these records. One has only the synced state. One has all names, but only
-//! synced content. The last is the disk as the process left it, as after the end of the process alone.
+//! directory. Whatever differs from that is a write that the power loss may undo. Disks are made for these choices, at
+//! each sync and after each acknowledgement:
+//!
+//! - all writes are lost, or none, as after the end of the process alone;
+//! - all names are there, without their content;
+//! - each write alone is lost, and each alone is kept;
+//! - 20 times an arbitrary half of them.
 
 mod collection;
 mod disks;
 mod facts;
+mod losses;
+mod repairs;
+mod restoring;
+mod retention;
+mod steps;
 
-pub(crate) use self::disks::synced;
+pub(crate) use self::disks::{discarded, published, synced};
 
 use self::{
-    disks::{Failure, Watched, scratch},
+    disks::{Step, Watched, scratch},
     facts::{Fact, What, check},
+    losses::Losses,
+    steps::{Scenario, assert_necessary},
 };
 use crate::{
     Durability, FsStorage,
@@ -26,8 +38,41 @@ use registry_core::{
 };
 use std::{path::Path, thread};
 
+/// Beyond the last acknowledgement.
+const END: usize = usize::MAX;
+
 fn media_type(text: &str) -> MediaType {
     MediaType::parse(text).unwrap()
+}
+
+/// Returns an image that names these blobs.
+fn image(layers: &[&Bytes], seed: &str) -> Verified<Bytes> {
+    let descriptor = |bytes: &Bytes| {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        format!(
+            r#"{{"mediaType":"application/octet-stream","digest":"{digest}","size":{}}}"#,
+            bytes.len()
+        )
+    };
+    let layers: Vec<String> = layers.iter().map(|layer| descriptor(layer)).collect();
+    let document = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}],"annotations":{{"seed":"{seed}"}}}}"#,
+        MediaType::OCI_MANIFEST,
+        layers[0],
+        layers.join(",")
+    );
+    Verified::of(Algorithm::Sha256, document.into())
+}
+
+fn needs(blobs: &[&Bytes]) -> Vec<Needed> {
+    let needed = blobs.iter().map(|bytes| {
+        Needed::new(
+            Digest::of(Algorithm::Sha256, bytes),
+            bytes.len() as u64,
+            Need::Blob,
+        )
+    });
+    needed.collect()
 }
 
 /// Puts a manifest that needs these blobs.
@@ -40,16 +85,7 @@ async fn put_with(
     tagged: &str,
 ) {
     let mut put = PutManifest::new(manifest.clone(), media_type.clone());
-    put.needs = needs
-        .iter()
-        .map(|bytes| {
-            Needed::new(
-                Digest::of(Algorithm::Sha256, bytes),
-                bytes.len() as u64,
-                Need::Blob,
-            )
-        })
-        .collect();
+    put.needs = self::needs(needs);
     put.tags.push(TagMove::new(tag(tagged)));
     let outcome = writer(storage).put_manifest(repository, put).await.unwrap();
     assert!(outcome.failed.is_none());
@@ -105,9 +141,8 @@ async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
     watched.acknowledged(); // 9
 
     let fact = |from, until, what| Fact { from, until, what };
-    const END: usize = usize::MAX;
     check(
-        &watched.end(),
+        &watched.end().0,
         &[
             fact(1, END, What::Blob(a.clone(), layer.clone())),
             fact(2, 8, What::Blob(a.clone(), config.clone())),
@@ -183,7 +218,7 @@ async fn what_a_manifest_needs_lasts_as_it_does_whoever_left_it() {
         what,
     };
     check(
-        &watched.end(),
+        &watched.end().0,
         &[
             fact(1, What::Manifest(a.clone(), needing, image.clone())),
             fact(1, What::Blob(a.clone(), layer)),
@@ -223,7 +258,7 @@ async fn what_a_manifest_needs_lasts_although_its_own_push_still_runs() {
         until: usize::MAX,
         what,
     });
-    check(&watched.end(), &facts).await;
+    check(&watched.end().0, &facts).await;
 }
 
 /// Otherwise each manifest of an image of many layers would sync all of them again.
@@ -297,13 +332,13 @@ async fn a_directory_that_goes_away_while_it_is_made_to_last_lasts_when_it_is_ma
         until: usize::MAX,
         what: What::Blob(repository, layer.clone()),
     });
-    check(&watched.end(), &facts).await;
+    check(&watched.end().0, &facts).await;
 }
 
 /// Directories come and go under the pushes that need them.
 #[test]
 fn pushes_last_beside_sessions_that_are_opened_and_cancelled_under_the_same_directories() {
-    let watched = Watched::open(scratch());
+    let watched = Watched::losing(scratch(), Losses::Rough);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let facts = thread::scope(|scope| {
         let working = (0..8).map(|worker| {
@@ -317,7 +352,7 @@ fn pushes_last_beside_sessions_that_are_opened_and_cancelled_under_the_same_dire
 
     let left = support::files(&support::top(watched.root.path()).join("repositories"));
     assert_eq!(left.len(), facts.len(), "{left:?}");
-    runtime.block_on(check(&watched.end(), &facts));
+    runtime.block_on(check(&watched.end().0, &facts));
 }
 
 async fn open_cancel_and_push(watched: &Watched, worker: usize) -> Fact {

@@ -188,6 +188,10 @@ impl Dropping<'_> {
                 Document::Damaged(_) | Document::Lost => false,
             };
             if !whole {
+                // A client may have deleted it since it was listed.
+                if !manifests(self.inspect, self.repository).await?.contains(&digest) {
+                    continue;
+                }
                 return Err(StorageError::internal(format!(
                     "the manifest {digest} is damaged, and may refer to any other one; delete it, or push it again"
                 )));

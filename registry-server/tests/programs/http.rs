@@ -83,14 +83,29 @@ pub(crate) fn request(
     request.finish()
 }
 
+/// Sends one request to a server that may die meanwhile. The error says that there is no whole answer.
+pub(crate) fn try_request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
+    let mut request = Request::try_open(address, method, target, headers, body.len())?;
+    request.stream.get_mut().write_all(body)?;
+    request.try_finish()
+}
+
 /// Opens a connection with the time limits of these tests on each read and write.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the server accepts connections");
-    stream.set_read_timeout(Some(STALL)).expect("a stall is not zero");
-    stream
-        .set_write_timeout(Some(STALL))
-        .expect("a stall is not zero");
-    stream
+    try_connect(address).expect("the server accepts connections")
+}
+
+fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(STALL))?;
+    stream.set_write_timeout(Some(STALL))?;
+    Ok(stream)
 }
 
 /// Request whose body the test sends in pieces.
@@ -108,6 +123,16 @@ impl Request {
         headers: &[(&str, &str)],
         length: usize,
     ) -> Self {
+        Self::try_open(address, method, target, headers, length).expect("the server accepts requests")
+    }
+
+    fn try_open(
+        address: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> io::Result<Self> {
         let mut head =
             format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -118,11 +143,11 @@ impl Request {
         }
         head.push_str("\r\n");
         let mut request = Self {
-            stream: BufReader::new(connect(address)),
+            stream: BufReader::new(try_connect(address)?),
             method: method.to_owned(),
         };
-        request.send(head.as_bytes());
-        request
+        request.stream.get_mut().write_all(head.as_bytes())?;
+        Ok(request)
     }
 
     /// Sends the next bytes of the body.
@@ -135,14 +160,19 @@ impl Request {
 
     /// Waits for `100 Continue`: the server has begun to read the body of a request with `Expect`.
     pub(crate) fn wait_for_continue(&mut self) {
-        let (status, _) = self.head();
+        let (status, _) = self.head().expect("the server answers in time");
         assert_eq!(status, 100, "the server asks for the body");
     }
 
     /// Reads the answer to its end.
-    pub(crate) fn finish(mut self) -> Response {
+    pub(crate) fn finish(self) -> Response {
+        self.try_finish()
+            .expect("the server answers in time, and sends the body that it announced")
+    }
+
+    fn try_finish(mut self) -> io::Result<Response> {
         let (status, headers) = loop {
-            let (status, headers) = self.head();
+            let (status, headers) = self.head()?;
             if status != 100 {
                 break (status, headers);
             }
@@ -152,33 +182,33 @@ impl Request {
             headers,
             body: Vec::new(),
         };
-        let body = self.read_body(&response);
-        response.body = body.expect("the server sends the body that it announced");
-        response
+        response.body = self.read_body(&response)?;
+        Ok(response)
     }
 
-    fn head(&mut self) -> (u16, Vec<(String, String)>) {
-        let status_line = self.line();
+    fn head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
+        let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not a status line: {status_line:?}"));
         let mut headers = Vec::new();
         loop {
-            let line = self.line();
+            let line = self.line()?;
             let Some((name, value)) = line.split_once(':') else {
                 assert!(line.is_empty(), "not a header line: {line:?}");
-                return (status, headers);
+                return Ok((status, headers));
             };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
 
-    fn line(&mut self) -> String {
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.stream
-            .read_line(&mut line)
-            .expect("the server answers in time");
+        self.stream.read_line(&mut line)?;
+        if !line.ends_with('\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         line.truncate(line.trim_end().len());
-        line
+        Ok(line)
     }
 
     fn read_body(&mut self, head: &Response) -> io::Result<Vec<u8>> {
@@ -188,9 +218,9 @@ impl Request {
         }
         if head.header("transfer-encoding") == Some("chunked") {
             loop {
-                let size = u64::from_str_radix(&self.line(), 16).map_err(io::Error::other)?;
+                let size = u64::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
                 self.read_exactly(size, &mut body)?;
-                self.line();
+                self.line()?;
                 if size == 0 {
                     return Ok(body);
                 }

@@ -50,6 +50,7 @@ mod pulls;
 mod remedies;
 mod retention;
 mod server;
+mod soak;
 mod tls;
 mod verify;
 
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         low_water::trials(),
         operations::trials(),
         operators::trials(),
+        soak::trials(),
         tls::trials(),
         verify::trials(),
     ]

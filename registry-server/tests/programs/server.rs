@@ -100,7 +100,8 @@ pub(crate) fn program(path: &str) -> Command {
     let mut command = Command::new(path);
     command
         .env_remove(REQUIRE_TOOLS)
-        .env_remove("REGISTRY_TEST_AGAINST");
+        .env_remove("REGISTRY_TEST_AGAINST")
+        .env_remove("REGISTRY_TEST_SOAK");
     command
 }
 

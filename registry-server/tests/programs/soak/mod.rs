@@ -1,0 +1,290 @@
+//! The soak: a mixed load on a server that is killed again and again, until nothing is lost and nothing is left over.
+//!
+//! Workers push, pull, move, delete and restore, each in repositories of its own, so that each has an exact model of
+//! what was acknowledged. Beside them run collections, verifications and rules of retention. After each kill everything
+//! acknowledged is pulled byte for byte. At the end, the directory holds what is reachable, and nothing else.
+//!
+//! `REGISTRY_TEST_SOAK` is the duration in seconds. Without it the test ends after a few kills. The moments of the kills
+//! are numbers of requests.
+
+mod disk;
+mod model;
+mod operator;
+mod worker;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Trial;
+
+use self::{
+    operator::Operator,
+    worker::{Progress, Worker},
+};
+use crate::{
+    program::{Workbench, argument, output_of},
+    server::{Server, program},
+};
+
+/// Number of workers.
+const WORKERS: u64 = 4;
+/// Number of the newest builds that the rules of retention keep.
+const BUILDS: usize = 8;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials!([]; nothing_is_lost_and_nothing_is_left_over)
+}
+
+/// The server has died before it answered.
+#[derive(Debug)]
+struct Killed;
+
+/// An arbitrary sequence of numbers, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 33) % limit
+    }
+
+    fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).expect("it is below a length")
+    }
+}
+
+/// The directory, its rules, and whether its server was killed.
+#[derive(Clone)]
+struct Place {
+    root: PathBuf,
+    rules: PathBuf,
+    is_killed: Arc<AtomicBool>,
+}
+
+impl Place {
+    /// Returns a command on the directory, beside the server or without one.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(env!("CARGO_BIN_EXE_registry"));
+        command.args(arguments).args(["--root", argument(&self.root)]);
+        if arguments.first() == Some(&"retention") {
+            command.args(["--rules", argument(&self.rules)]);
+        }
+        command
+    }
+
+    /// Runs a command that must succeed, since no server is killed meanwhile.
+    fn run(&self, arguments: &[&str]) -> String {
+        let printed = output_of(self.command(arguments));
+        let printed = printed.unwrap_or_else(|failed| panic!("{arguments:?}: {failed}"));
+        printed.text().to_owned()
+    }
+
+    fn is_killed(&self) -> bool {
+        self.is_killed.load(Ordering::SeqCst)
+    }
+
+    fn top(&self) -> PathBuf {
+        self.root.join("docker/registry/v2")
+    }
+}
+
+/// Counts of a soak.
+#[derive(Debug, Default)]
+struct Counts {
+    kills: u64,
+    acknowledged: u64,
+    checks: u64,
+    restored: u64,
+    collections: u64,
+    verifications: u64,
+    retentions: u64,
+}
+
+fn nothing_is_lost_and_nothing_is_left_over() {
+    let bench = Workbench::new();
+    let place = Place {
+        root: bench.path("data"),
+        rules: bench.path("retention.yml"),
+        is_killed: Arc::default(),
+    };
+    let rules = format!("rules:\n- repository: \"**\"\n  tags: build-*\n  keep: {{newest: {BUILDS}}}\n");
+    fs::write(&place.rules, rules).expect("the test's directory is writable");
+    let (duration, kills) = match env::var("REGISTRY_TEST_SOAK") {
+        Ok(seconds) => {
+            let seconds = seconds
+                .parse()
+                .expect("REGISTRY_TEST_SOAK is a number of seconds");
+            (Duration::from_secs(seconds), 20)
+        }
+        Err(_) => (Duration::ZERO, 3),
+    };
+    let deadline = Instant::now() + duration;
+    let mut soak = Soak {
+        workers: (0..WORKERS)
+            .map(|number| Worker::new(number, place.clone()))
+            .collect(),
+        operator: Operator::new(place.clone()),
+        numbers: Numbers(1),
+        counts: Counts::default(),
+        place,
+    };
+    while soak.counts.kills < kills || Instant::now() < deadline {
+        soak.round();
+        soak.without_a_server();
+    }
+    soak.end();
+    soak.report();
+}
+
+struct Soak {
+    place: Place,
+    workers: Vec<Worker>,
+    operator: Operator,
+    numbers: Numbers,
+    counts: Counts,
+}
+
+impl Soak {
+    fn serve(&self) -> Server {
+        self.place.is_killed.store(false, Ordering::SeqCst);
+        Server::ours(&self.place.root)
+    }
+
+    /// Checks everything, loads the server, and kills it.
+    fn round(&mut self) {
+        let server = self.serve();
+        let requests = 20 + self.numbers.below(400);
+        let (told, progress) = mpsc::channel();
+        let workers = std::mem::take(&mut self.workers);
+        let mut operator = Some(&mut self.operator);
+        let (place, counts) = (&self.place, &mut self.counts);
+        self.workers = thread::scope(|scope| {
+            let working: Vec<_> = workers
+                .into_iter()
+                .map(|mut worker| {
+                    let (address, told) = (server.address(), told.clone());
+                    scope.spawn(move || {
+                        let Killed = worker.work(address, &told);
+                        worker
+                    })
+                })
+                .collect();
+            drop(told);
+            let mut waiting = WORKERS;
+            let mut seen = 0;
+            let mut operating = None;
+            // A worker that fails its test no longer tells anything.
+            for told in &progress {
+                match told {
+                    Progress::Checked => {
+                        counts.checks += 1;
+                        waiting -= 1;
+                    }
+                    Progress::Acknowledged => {
+                        counts.acknowledged += 1;
+                        seen += u64::from(waiting == 0);
+                    }
+                    Progress::Restored => counts.restored += 1,
+                }
+                if waiting == 0
+                    && let Some(operator) = operator.take()
+                {
+                    operating = Some(scope.spawn(|| operator.work()));
+                }
+                if seen >= requests {
+                    break;
+                }
+            }
+            place.is_killed.store(true, Ordering::SeqCst);
+            server.kill();
+            counts.kills += 1;
+            if let Some(operating) = operating {
+                operating.join().expect("no command fails");
+            }
+            let working = working.into_iter();
+            working
+                .map(|worker| worker.join().expect("nothing is lost"))
+                .collect()
+        });
+    }
+
+    /// Does what operators do while no server runs, and kills some of it.
+    fn without_a_server(&mut self) {
+        match self.numbers.below(5) {
+            0 => {
+                self.place.run(&["garbage-collect", "--quiet"]);
+            }
+            1 => {
+                let lines = self.numbers.below(20);
+                self.operator.kill_a_collection(lines);
+                self.counts.kills += 1;
+            }
+            2 => {
+                self.place.run(&["verify", "--repair"]);
+            }
+            3 => {
+                self.place.run(&["retention", "run", "--force"]);
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes everything that nothing refers to, and compares the directory with what is reachable.
+    fn end(&mut self) {
+        let server = self.serve();
+        for worker in &mut self.workers {
+            worker.check(server.address()).expect("nobody kills it");
+        }
+        assert_eq!(server.stop().code(), Some(0));
+        for line in self.place.run(&["uploads", "--json"]).lines() {
+            let session: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+            let id = session["id"].as_str().expect("a session has an id");
+            self.place.run(&["uploads", "--end", id]);
+        }
+        self.place
+            .run(&["garbage-collect", "--delete-untagged", "--force", "--quiet"]);
+        disk::assert_exact(&self.place.top());
+        self.place.run(&["verify"]);
+
+        let server = self.serve();
+        for worker in &mut self.workers {
+            worker.check_tags(server.address()).expect("nobody kills it");
+        }
+        assert_eq!(server.stop().code(), Some(0));
+    }
+
+    #[expect(clippy::print_stdout, reason = "the figures of a long run")]
+    fn report(&mut self) {
+        let Operator {
+            collections,
+            verifications,
+            retentions,
+            ..
+        } = self.operator;
+        let counts = &mut self.counts;
+        (counts.collections, counts.verifications, counts.retentions) =
+            (collections, verifications, retentions);
+        println!("soak: {counts:?}; 0 lost, 0 left over");
+    }
+}
+
+/// Returns the directories and files in a directory, if there is one.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect()
+}

@@ -4,6 +4,7 @@ mod cost;
 mod directories;
 mod faults;
 mod pairs;
+mod races;
 
 use crate::{
     Durability, FsStorage,

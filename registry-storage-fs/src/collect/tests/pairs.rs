@@ -205,7 +205,7 @@ fn is_put(put: Result<PutOutcome>) -> bool {
 }
 
 /// Calls `act` when the work comes to a point after having passed there `passes` times.
-fn at(storage: &FsStorage, point: &'static str, passes: usize, act: Box<dyn FnOnce() + Send>) {
+pub(super) fn at(storage: &FsStorage, point: &'static str, passes: usize, act: Box<dyn FnOnce() + Send>) {
     let store = storage.shared_store();
     let again = storage.clone();
     store.pauses.at(point, move || match passes.checked_sub(1) {

@@ -4,6 +4,7 @@ use crate::{
     absent, access,
     access_log::AccessLog,
     backend::{self, HostStorage},
+    clock::ServerClock,
     config::{Config, Settings},
     control::{self, ControlSocket, Operators},
     debug::Debug,
@@ -17,10 +18,9 @@ use crate::{
 use axum::Router;
 use registry_auth_htpasswd::Htpasswd;
 use registry_auth_rules::{Rules, RulesFile};
-use registry_axum::TokioClock;
 use registry_core::{
     Authenticator, Authorizer, Hooks, Registry, Storage,
-    maintenance::{Collections, VerifyStatus},
+    maintenance::{Collections, Notes, VerifyStatus},
     service::Builder,
 };
 use registry_listener::Ended;
@@ -265,8 +265,8 @@ impl ServerBuilder {
         if let Some(debug) = &mut debug {
             debug.uploads(registry.upload_ledger().clone());
         }
-        maintenance.start(&registry, settings, &mut tasks);
-        let collections = start_upkeep(&registry, settings, debug.as_mut(), &mut tasks);
+        let notes = maintenance.start(&registry, settings, &mut tasks);
+        let collections = start_upkeep(&registry, settings, notes, debug.as_mut(), &mut tasks);
         let operators =
             Operators::of(registry.clone(), access_log.clone(), collections).with_immutable(immutable);
         take_commands(socket, operators, &mut tasks);
@@ -309,6 +309,7 @@ impl fmt::Debug for ServerBuilder {
 fn start_upkeep(
     registry: &Registry,
     settings: &Settings,
+    notes: Arc<dyn Notes>,
     debug: Option<&mut Debug>,
     tasks: &mut Tasks,
 ) -> Collections {
@@ -331,8 +332,9 @@ fn start_upkeep(
             .trash(Some(trash))
             .shrinking_trash(shrinks_below)
             .verify(verify, verified.clone())
-            .collect(collect, counted.clone());
-        async move { upkeep.run(&TokioClock).await }
+            .collect(collect, counted.clone())
+            .notes(Arc::clone(&notes));
+        async move { upkeep.run(&ServerClock::start()).await }
     });
     collections
 }

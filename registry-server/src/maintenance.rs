@@ -54,8 +54,8 @@ impl Maintenance {
         (backend, maintenance)
     }
 
-    /// Begins the work, which ends with the tasks.
-    pub(crate) fn start(self, registry: &Registry, settings: &Settings, tasks: &mut Tasks) {
+    /// Begins the work, which ends with the tasks. Returns the place for the notes of other maintenance.
+    pub(crate) fn start(self, registry: &Registry, settings: &Settings, tasks: &mut Tasks) -> Arc<dyn Notes> {
         if let Some(reserve) = self.reserve {
             let watched = registry.clone();
             tasks.repeat("free space", move || {
@@ -68,7 +68,9 @@ impl Maintenance {
         }
         if let Some(rules) = self.rules {
             let every = settings.storage.retention.interval;
-            retention::follow(rules, every, registry.clone(), self.immutable, self.notes, tasks);
+            let notes = Arc::clone(&self.notes);
+            retention::follow(rules, every, registry.clone(), self.immutable, notes, tasks);
         }
+        self.notes
     }
 }

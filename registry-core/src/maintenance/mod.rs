@@ -10,6 +10,7 @@
 //! concurrently with traffic. It reads no clock: the host passes points in time.
 
 mod clock;
+mod clock_note;
 mod clock_watch;
 mod collect;
 mod histories;

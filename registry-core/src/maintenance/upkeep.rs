@@ -2,8 +2,11 @@
 
 use super::{
     clock::Clock,
+    clock_note::NotedClock,
+    clock_watch::Distrust,
     collect::{CollectReport, CollectSchedule, Collections},
     histories::expire_histories,
+    notes::{MemoryNotes, Notes},
     pressure::sooner,
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
@@ -142,6 +145,7 @@ pub struct Upkeep {
     collect: Option<CollectSchedule>,
     collections: Collections,
     collected: Arc<Collected>,
+    notes: Arc<dyn Notes>,
 }
 
 /// Function that is called with each upload session that has expired.
@@ -168,6 +172,7 @@ impl Upkeep {
             collect: None,
             collections: Collections::default(),
             collected: Arc::new(|_| {}),
+            notes: Arc::new(MemoryNotes::default()),
         }
     }
 
@@ -181,7 +186,9 @@ impl Upkeep {
 
     /// Sets how long records of deletions are kept. `None` keeps all of them.
     ///
-    /// When the clock is set, or the machine was suspended, by more than an hour, no record expires for a day.
+    /// No record expires while the clock is not [trusted](super::ClockWatch), and for a day after the machine was suspended for
+    /// more than an hour. If the host does not know the [time since the boot](Clock::since_boot), none expires for a day after
+    /// the clock was set.
     pub fn trash(self, keep: Option<Duration>) -> Self {
         Self { trash: keep, ..self }
     }
@@ -193,6 +200,12 @@ impl Upkeep {
             pressure: below,
             ..self
         }
+    }
+
+    /// Sets where the last time is noted at which the clock was trusted. By default the note ends with the process, and no record
+    /// of a deletion expires in the first 24 hours of the next one.
+    pub fn notes(self, notes: Arc<dyn Notes>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Sets when everything stored is verified. `status` is told of each verification that ends. Default: never.
@@ -272,10 +285,16 @@ impl Upkeep {
         };
         let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
         let mut until_trash = TRASH_INTERVAL;
+        let mut watch = NotedClock::start(clock, &*self.notes).await;
+        let mut told = None;
         loop {
             let now = clock.now();
+            let distrust = watch.now(clock).await.err();
+            warn_of_clock(&mut told, distrust);
             let mut due = Due::default();
-            if let Some(UploadExpiry { any, empty }) = self.uploads {
+            if let Some(UploadExpiry { any, empty }) =
+                self.uploads.filter(|_| distrust != Some(Distrust::Jumped))
+            {
                 if until_any.is_zero() {
                     due.any = Some(any.idle_since(now));
                     until_any = any.interval;
@@ -292,8 +311,10 @@ impl Upkeep {
                 None => drop_ended(write, &self.ledger).await,
             }
             if until_trash.is_zero() {
-                self.expire_trash(now).await;
-                self.expire_histories(now).await;
+                if distrust.is_none_or(|distrust| distrust == Distrust::NoBootTime) {
+                    self.expire_trash(now).await;
+                    self.expire_histories(now).await;
+                }
                 until_trash = TRASH_INTERVAL;
             }
             let wait = until_any.min(until_empty).min(until_trash);
@@ -362,6 +383,20 @@ impl Upkeep {
         let scan = Scan::of(inspect).counting(self.ledger.walk());
         scan.ending(ending).run().await
     }
+}
+
+/// Logs that the clock was set, or is right again.
+fn warn_of_clock(told: &mut Option<Distrust>, now: Option<Distrust>) {
+    let jumped = Some(Distrust::Jumped);
+    if now == jumped && *told != jumped {
+        tracing::warn!(
+            "no upload session ends and no record of a deletion expires because of its age: {}",
+            Distrust::Jumped
+        );
+    } else if now != jumped && *told == jumped {
+        tracing::info!("upload sessions end and records of deletions expire because of their age again");
+    }
+    *told = now;
 }
 
 /// Waits for `duration`. Returns false if more or less time has passed by the clock.
@@ -445,15 +480,24 @@ mod tests {
         end: Duration,
         /// Time that has passed, and the number of sleeps.
         passed: Mutex<(Duration, usize)>,
-        /// Time by which the clock is set at the next sleep.
-        jump: Mutex<Duration>,
+        /// Seconds by which the wall clock is ahead, and by which it is set at the next sleep.
+        ahead: Mutex<(i64, i64)>,
+        /// True if the host knows the time since the boot.
+        knows_boot: bool,
         ended: Notify,
     }
 
     #[async_trait]
     impl Clock for Advancing {
         fn now(&self) -> SystemTime {
-            self.start + self.passed.lock().unwrap().0
+            let right = self.start + self.passed.lock().unwrap().0;
+            let (ahead, _) = *self.ahead.lock().unwrap();
+            let by = Duration::from_secs(ahead.unsigned_abs());
+            if ahead < 0 { right - by } else { right + by }
+        }
+
+        fn since_boot(&self) -> Option<Duration> {
+            self.knows_boot.then(|| HOUR + self.passed.lock().unwrap().0)
         }
 
         async fn sleep(&self, duration: Duration) {
@@ -461,8 +505,9 @@ mod tests {
                 let mut passed = self.passed.lock().unwrap();
                 let over = passed.0 + duration > self.end;
                 if !over {
-                    let jump = std::mem::take(&mut *self.jump.lock().unwrap());
-                    *passed = (passed.0 + duration + jump, passed.1 + 1);
+                    *passed = (passed.0 + duration, passed.1 + 1);
+                    let mut ahead = self.ahead.lock().unwrap();
+                    *ahead = (ahead.0 + ahead.1, 0);
                 }
                 over
             };
@@ -478,7 +523,8 @@ mod tests {
             start,
             end,
             passed: Mutex::default(),
-            jump: Mutex::default(),
+            ahead: Mutex::default(),
+            knows_boot: false,
             ended: Notify::new(),
         }
     }
@@ -486,11 +532,16 @@ mod tests {
     /// Runs the upkeep from `start` on. Returns the number of sleeps.
     async fn run_for(registry: &Registry, start: SystemTime, end: Duration) -> usize {
         let clock = clock(start, end);
+        run(&registry.upkeep(), &clock).await;
+        clock.passed.into_inner().unwrap().1
+    }
+
+    /// Runs the upkeep until the end of the clock.
+    async fn run(upkeep: &Upkeep, clock: &Advancing) {
         tokio::select! {
-            never = async { registry.upkeep().run(&clock).await } => match never {},
+            never = upkeep.run(clock) => match never {},
             () = clock.ended.notified() => {}
         }
-        clock.passed.into_inner().unwrap().1
     }
 
     /// Opens an empty session, and one with a byte. Returns the time at which the last one was touched, too.
@@ -577,15 +628,62 @@ mod tests {
 
     #[tokio::test]
     async fn no_record_expires_for_a_day_after_the_clock_was_set() {
-        for (time_to_end, left) in [(23 * HOUR, 1), (25 * HOUR, 0)] {
+        for (end, left) in [(23 * HOUR, 1), (26 * HOUR, 0)] {
             let registry = Registry::builder(MemoryStorage::new()).build();
-            let jump = 10 * 365 * DAY;
-            let clock = clock(deleted(&registry).await, jump + time_to_end);
-            *clock.jump.lock().unwrap() = jump;
-            tokio::select! {
-                never = async { registry.upkeep().run(&clock).await } => match never {},
-                () = clock.ended.notified() => {}
+            let clock = clock(deleted(&registry).await, end);
+            clock.ahead.lock().unwrap().1 = TEN_YEARS;
+            run(&registry.upkeep(), &clock).await;
+            assert_eq!(records(&registry).await.len(), left);
+        }
+    }
+
+    const TEN_YEARS: i64 = 10 * 365 * 24 * 60 * 60;
+
+    /// Runs the upkeep of a host that knows the time since the boot and has run before.
+    async fn run_noted(registry: &Registry, notes: &Arc<MemoryNotes>, clock: Advancing) {
+        let clock = Advancing {
+            knows_boot: true,
+            ..clock
+        };
+        run(&registry.upkeep().notes(Arc::clone(notes) as _), &clock).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_expires_while_the_clock_is_set_wrong_by_ten_years() {
+        for jump in [TEN_YEARS, -TEN_YEARS] {
+            let registry = Registry::builder(MemoryStorage::new()).build();
+            let (empty, begun, start) = opened(&registry).await;
+            deleted(&registry).await;
+            let notes = Arc::default();
+            // The first process leaves the note, once it trusts its clock.
+            run_noted(&registry, &notes, clock(start - 26 * HOUR, 25 * HOUR)).await;
+
+            let wrong = clock(start, 30 * DAY);
+            wrong.ahead.lock().unwrap().1 = jump;
+            run_noted(&registry, &notes, wrong).await;
+
+            let repository = registry.repository("a").unwrap();
+            for id in [empty, begun] {
+                assert!(repository.upload(&id).await.unwrap().is_some(), "{jump}");
             }
+            assert_eq!(records(&registry).await.len(), 1, "{jump}");
+            // Once it is right.
+            run_noted(&registry, &notes, clock(start + 30 * DAY, 25 * HOUR)).await;
+            assert_eq!(records(&registry).await.len(), 0, "{jump}");
+            assert_eq!(registry.upload_ledger().open_uploads(), 0, "{jump}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_record_expires_for_a_day_after_a_start_with_a_clock_that_was_set() {
+        for (end, left) in [(23 * HOUR, 1), (25 * HOUR, 0)] {
+            let registry = Registry::builder(MemoryStorage::new()).build();
+            let start = deleted(&registry).await;
+            let notes = Arc::default();
+            run_noted(&registry, &notes, clock(start - 26 * HOUR, 25 * HOUR)).await;
+
+            run_noted(&registry, &notes, clock(start + 3650 * DAY, end)).await;
+
             assert_eq!(records(&registry).await.len(), left);
         }
     }

@@ -47,6 +47,32 @@ async fn what_only_a_deleted_manifest_named_goes_at_once_and_the_rest_later() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_wrong_by_ten_years_frees_nothing_that_may_be_in_use() {
+    let years = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    for is_ahead in [true, false] {
+        let pushed = Pushed::new();
+        push_index(&pushed, Some("v1")).await;
+        pushed.blob("a", "pushed without a manifest").await;
+        pushed.put("a", None, &image(&["config"])).await;
+        pushed.put("a", Some("v2"), &image(&["layer"])).await;
+        pushed.delete("a", "v2").await;
+        let other = pushed.repository("b");
+        let session = other.open_upload(Algorithm::Sha256).await.unwrap().id;
+        other.append(&session, None, String::from("a")).await.unwrap();
+        let right = other.upload(&session).await.unwrap().unwrap().touched.unwrap();
+        let now = if is_ahead { right + years } else { right - years };
+        let before = dump(&pushed.storage).await;
+
+        for options in [CollectOptions::new().untagged(true), CollectOptions::automatic()] {
+            let report = collect(&pushed.storage, &options, &Counting::at(now), &|_| {}).await;
+            assert_eq!(report.unwrap().removed, Default::default());
+        }
+
+        assert_eq!(dump(&pushed.storage).await, before);
+    }
+}
+
+#[tokio::test]
 async fn untagged_manifests_stay_unless_the_options_say_so() {
     let pushed = Pushed::new();
     let [index, child, ..] = push_index(&pushed, None).await;

@@ -208,9 +208,10 @@ impl Model {
         self.deleted.iter().rev().find(gone).cloned()
     }
 
-    /// A restore begins. All that is below may come back, and any tag that may be free.
+    /// A restore begins. All that is below may come back, what refers to that, and any tag that may be free.
     pub(super) fn begin_restore(&mut self, digest: &str) {
-        for digest in self.closure(digest) {
+        let closure = self.closure(digest);
+        for digest in closure.into_iter().chain(self.deleted_referrers(digest)) {
             if self.documents[&digest].1 == State::Gone {
                 self.set(&digest, State::Unknown);
             }
@@ -220,13 +221,28 @@ impl Model {
         }
     }
 
+    /// A restore was acknowledged. What refers to a restored manifest comes back if its record is still there.
     pub(super) fn restored(&mut self, digest: &str, tags: &[String]) {
+        for referrer in self.deleted_referrers(digest) {
+            self.set(&referrer, State::Unknown);
+        }
         for digest in self.closure(digest) {
             self.set(&digest, State::There);
         }
         for tag in tags {
             *self.targets(tag) = [Some(digest.to_owned())].into();
         }
+    }
+
+    /// Returns the deleted manifests that refer to a manifest, or to anything below it.
+    fn deleted_referrers(&self, digest: &str) -> Vec<String> {
+        let closure = self.closure(digest);
+        let refers = |document: &Document| document.subject.as_ref().is_some_and(|it| closure.contains(it));
+        let deleted = self
+            .documents
+            .iter()
+            .filter(|(_, (document, state))| *state == State::Gone && refers(document));
+        deleted.map(|(digest, _)| digest.clone()).collect()
     }
 
     /// Returns a manifest and all that is below it and known.

@@ -444,7 +444,7 @@ impl Acting<'_> {
             Ok(printed) => printed,
             Err(_) if self.session.place.is_killed() => return Err(Killed),
             Err(said) => {
-                let reasons = ["there is no record", "are gone", "points at"];
+                let reasons = ["there is no record", "content is gone", "points at"];
                 assert!(
                     reasons.iter().any(|reason| said.contains(reason)),
                     "restore {image}: {said}"

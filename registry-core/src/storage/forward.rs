@@ -403,11 +403,13 @@ macro_rules! __forward_unless_own {
     (uploads [uploads $($others:ident)*] $($function:tt)*) => {};
     (expire_upload [expire_upload $($others:ident)*] $($function:tt)*) => {};
     (is_own [is_own $($others:ident)*] $($function:tt)*) => {};
+    (expected_manifests [expected_manifests $($others:ident)*] $($function:tt)*) => {};
     (begin [begin $($others:ident)*] $($function:tt)*) => {};
     (due [due $($others:ident)*] $($function:tt)*) => {};
     (condemn [condemn $($others:ident)*] $($function:tt)*) => {};
     (reclaim [reclaim $($others:ident)*] $($function:tt)*) => {};
     (end [end $($others:ident)*] $($function:tt)*) => {};
+    (suspects [suspects $($others:ident)*] $($function:tt)*) => {};
     (check [check $($others:ident)*] $($function:tt)*) => {};
     (quarantine [quarantine $($others:ident)*] $($function:tt)*) => {};
     (quarantined [quarantined $($others:ident)*] $($function:tt)*) => {};

@@ -66,6 +66,15 @@ pub struct ClockWatch {
     hold: Option<Duration>,
 }
 
+/// Note of an earlier process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Last {
+    /// Last time at which it trusted its clock.
+    pub(super) seen: Option<SystemTime>,
+    /// Last time at which it waited after an absence, and the part of the 24 hours that had passed.
+    pub(super) waiting: Option<(SystemTime, Duration)>,
+}
+
 /// Reason for which ages do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -83,13 +92,29 @@ impl ClockWatch {
     /// clock; the host stores it.
     #[must_use]
     pub fn start(clock: &dyn Clock, seen: Option<SystemTime>) -> Self {
+        Self::resume(clock, Last { seen, waiting: None })
+    }
+
+    /// Begins to watch with the note of an earlier process.
+    pub(super) fn resume(clock: &dyn Clock, last: Last) -> Self {
         let start = Times::of(clock);
-        let absence = |start: &Times| seen.map(|seen| difference(start.wall, seen));
+        let Last { seen, waiting } = last;
+        let is_recent = |start: &Times, time: SystemTime| difference(start.wall, time) <= ABSENCE;
         let hold = start
             .as_ref()
-            .filter(|start| absence(start).is_none_or(|absence| absence > ABSENCE))
-            .map(|start| start.boot + HOLD);
+            .filter(|start| !seen.is_some_and(|seen| is_recent(start, seen)))
+            .map(|start| {
+                let waited = waiting.filter(|(at, _)| is_recent(start, *at));
+                let waited = waited.map_or(Duration::ZERO, |(_, waited)| waited);
+                start.boot + HOLD.saturating_sub(waited)
+            });
         Self { start, hold }
+    }
+
+    /// Returns the part of the 24 hours after an absence that has passed, at most all of it. `None` without an absence.
+    pub(super) fn waited(&self, clock: &dyn Clock) -> Option<Duration> {
+        let left = self.hold?.saturating_sub(clock.since_boot()?);
+        Some(HOLD.saturating_sub(left))
     }
 
     /// Returns the current time, if ages may be computed with it.
@@ -196,6 +221,24 @@ mod tests {
             assert!(asked(ago, start() + 24 * HOUR, 24 * HOUR).is_ok());
         }
         assert!(asked(Some(24 * HOUR), start(), Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_process_waits_for_what_is_left_of_the_day() {
+        let left = |ago: Duration, waited: Duration| {
+            let waiting = Some((start() - ago, waited));
+            let last = Last { seen: None, waiting };
+            let watch = ClockWatch::resume(&At(start(), Some(HOUR)), last);
+            (0..=24_u32).find(|hours| {
+                let passed = HOUR * *hours;
+                watch.now(&At(start() + passed, Some(HOUR + passed))).is_ok()
+            })
+        };
+
+        assert_eq!(left(HOUR, 20 * HOUR), Some(4));
+        assert_eq!(left(24 * HOUR, 30 * HOUR), Some(0));
+        // Absent for too long again.
+        assert_eq!(left(25 * HOUR, 20 * HOUR), Some(24));
     }
 
     #[test]

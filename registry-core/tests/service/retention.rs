@@ -491,3 +491,24 @@ async fn no_tag_is_too_old_for_a_clock_that_is_not_trusted() {
     recur(&registry, &rules, &MemoryNotes::default(), DAY, Duration::ZERO).await;
     assert_eq!(count().await, 5);
 }
+
+#[tokio::test]
+async fn a_machine_that_is_switched_off_every_night_gets_to_trust_its_clock() {
+    let (_, registry) = registry();
+    let repository = registry.repository("team/app").unwrap();
+    for day in 1..=8 {
+        tagged(&repository, day).await;
+    }
+    let pattern = RepositoryPattern::parse("**").unwrap();
+    let rules = Rules::new([Rule::new([pattern], Keep::Younger(8 * DAY))]);
+    let notes = MemoryNotes::default();
+
+    let mut counts = Vec::new();
+    for _day in 0..4 {
+        recur(&registry, &rules, &notes, 10 * HOUR, Duration::ZERO).await;
+        counts.push(tags(&repository).await.len());
+    }
+
+    // The fourth process begins when 24 hours have passed.
+    assert_eq!(counts, [8, 8, 8, 6]);
+}

@@ -8,11 +8,7 @@ use super::{
 };
 use crate::{
     digest::{Algorithm, Digest},
-    maintenance::{
-        clock::Clock,
-        clock_watch::{ClockWatch, Distrust},
-        notes::Notes,
-    },
+    maintenance::{clock::Clock, clock_note::NotedClock, clock_watch::Distrust, notes::Notes},
     name::RepositoryName,
     reference::Tag,
     service::Registry,
@@ -20,16 +16,11 @@ use crate::{
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 /// Name of the note.
 const NOTE: &str = "retention";
-/// Interval at which the rules are compared with those of the last run, and the time is noted.
+/// Interval at which the rules are compared with those of the last run.
 const TICK: Duration = Duration::from_secs(60 * 60);
 /// Time after which a run is tried again that a collection prevented.
 const RETRY: Duration = Duration::from_secs(10 * 60);
@@ -47,7 +38,7 @@ type IsImmutable = dyn Fn(&RepositoryName, &Tag) -> bool + Send + Sync;
 ///   after the interval.
 /// - A run that would drop more than half of the tags of a rule drops none, and says so.
 /// - A run that a collection prevents is tried again soon.
-/// - No tag is too old while the clock of the host is not [trusted](ClockWatch).
+/// - No tag is too old while the clock of the host is not [trusted](crate::maintenance::ClockWatch).
 pub struct Recurring<'a> {
     registry: &'a Registry,
     rules: &'a RulesNow,
@@ -59,8 +50,6 @@ pub struct Recurring<'a> {
 /// Content of the note.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Note {
-    /// Last time at which the clock was trusted, in seconds since 1970.
-    seen: Option<u64>,
     /// Digest of the rules that had their dry run.
     tried: Option<String>,
 }
@@ -70,14 +59,12 @@ impl Note {
     fn parse(note: &[u8]) -> serde_json::Result<Self> {
         let note: Value = serde_json::from_slice(note)?;
         Ok(Self {
-            seen: note.get("seen").and_then(Value::as_u64),
             tried: note.get("tried").and_then(Value::as_str).map(str::to_owned),
         })
     }
 
     fn to_bytes(&self) -> Bytes {
-        let Self { seen, tried } = self;
-        json!({"seen": seen, "tried": tried}).to_string().into()
+        json!({"tried": self.tried}).to_string().into()
     }
 }
 
@@ -110,16 +97,12 @@ impl<'a> Recurring<'a> {
     /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
         let mut note = self.note().await;
-        let seen = note
-            .seen
-            .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-        let watch = ClockWatch::start(clock, seen);
+        let mut watch = NotedClock::start(clock, self.notes).await;
         let mut told = None;
         let mut left = Duration::ZERO;
         loop {
-            let now = watch.now(clock);
+            let now = watch.now(clock).await;
             warn_of_clock(&mut told, now.err());
-            note.seen = now.ok().map(seconds).or(note.seen);
             let rules = (self.rules)();
             let fingerprint = fingerprint(&rules);
             let retain = Retain::new(&rules, now.ok()).immutable(self.is_immutable);
@@ -259,8 +242,4 @@ fn log(retained: &Result<Retained, StorageError>, rules: &Rules) {
 fn fingerprint(rules: &Rules) -> String {
     let texts: Vec<String> = rules.rules().iter().map(ToString::to_string).collect();
     Digest::of(Algorithm::Sha256, texts.join("\n").as_bytes()).to_string()
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -57,6 +57,9 @@ impl fmt::Display for Finding {
             write!(f, "; affected: {}", self.affected)?;
         }
         match &self.repaired {
+            Repaired::NotTried if self.kind == FindingKind::Unreadable => {
+                write!(f, "; check the disk and the memory")
+            }
             Repaired::NotTried => write!(f, "; {}", self.remedy),
             repaired => write!(f, "; {repaired}"),
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use registry_axum::TokioClock;
 use registry_core::{
-    maintenance::{Clock as _, CollectEvent, CollectOptions, CollectReport, collect},
+    maintenance::{Clock as _, CollectEvent, CollectOptions, CollectReport, Pin, PinCause, collect},
     storage::{Reclaimed, Victim},
 };
 use serde::{Deserialize, Serialize};
@@ -163,13 +163,29 @@ impl CollectItem {
                 name: name.to_string(),
                 manifests: *manifests,
             },
-            CollectEvent::Pin(pin) => Self::Pin(pin.to_string()),
+            CollectEvent::Pin(pin) => Self::Pin(with_advice(pin)),
             CollectEvent::Item {
                 victim, why, result, ..
             } => Self::Item(Collected::of(victim, why.to_string(), result, is_dry)?),
             _ => return None,
         })
     }
+}
+
+/// Describes something that cannot be read, with the command that helps.
+fn with_advice(pin: &Pin) -> String {
+    let repository = &pin.repository;
+    let advice = match &pin.cause {
+        PinCause::Damage(digest) | PinCause::Bytes(digest) | PinCause::Record(digest) => {
+            format!("push it again, or remove it with `registry rm {repository}@{digest}`")
+        }
+        PinCause::Tag(tag) => {
+            format!("push it again, or remove it with `registry rm {repository}:{tag}`")
+        }
+        PinCause::Link(_) => "`registry verify --repair` writes it again".to_owned(),
+        _ => "check the disk and the permissions".to_owned(),
+    };
+    format!("{pin}; {advice}")
 }
 
 impl Collected {

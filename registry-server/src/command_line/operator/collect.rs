@@ -170,23 +170,23 @@ fn row(item: Collected) -> [Cell; 5] {
 
 fn print_summary(summary: &Summary) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let verb = if summary.dry_run {
-        "would remove"
-    } else {
-        "removed"
+    let [free, remove] = match summary.dry_run {
+        true => ["would free", "would remove"],
+        false => ["freed", "removed"],
     };
     writeln!(
         out,
-        "{verb} {}, {}, {}, {}: {} free",
+        "{free} {}: {remove} {}, {}, {}, {}",
+        size(summary.bytes),
         counted(summary.manifests, "manifest", "manifests"),
         counted(summary.links, "link", "links"),
         counted(summary.data, "blob", "blobs"),
-        counted(summary.repositories, "repository", "repositories"),
-        size(summary.bytes)
+        counted(summary.repositories, "repository", "repositories")
     )?;
     if summary.forgotten_tags > 0 {
         let tags = counted(summary.forgotten_tags, "tag", "tags");
-        writeln!(out, "{tags} can no longer be restored")?;
+        let can = if summary.dry_run { "could" } else { "can" };
+        writeln!(out, "{tags} {can} no longer be restored")?;
     }
     if let Some(seconds) = summary.later.seconds {
         writeln!(
@@ -212,7 +212,7 @@ fn print_summary(summary: &Summary) -> io::Result<()> {
     if summary.pinned > 0 {
         writeln!(
             out,
-            "unreadable: {}, which may refer to {}; remove with `registry rm`",
+            "unreadable: {}, listed before, which may refer to {}",
             counted(summary.pinned, "item", "items"),
             size(summary.pinned_bytes)
         )?;

@@ -254,7 +254,9 @@ fn the_command_line_of_registry_2_works() {
     let printed = output_of(command).unwrap();
 
     assert!(
-        printed.text().starts_with("would remove 0 manifests"),
+        printed
+            .text()
+            .starts_with("would free 0 B: would remove 0 manifests"),
         "{printed:?}"
     );
     server.get("/v2/team/app/manifests/v1");

@@ -246,9 +246,14 @@ impl Server {
     }
 
     /// Sends SIGKILL: nothing is flushed, released or cleaned up.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(self) {
+        self.kill_and_listen();
+    }
+
+    /// Sends SIGKILL, and returns the whole output.
+    pub(crate) fn kill_and_listen(mut self) -> String {
         self.process.kill().expect("a child can be killed");
-        self.process.wait().expect("a child can be waited for");
+        self.wait_and_listen()
     }
 
     /// Sends one request and reads the whole answer.

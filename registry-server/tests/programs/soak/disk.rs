@@ -10,14 +10,22 @@ use serde_json::Value;
 
 use super::entries;
 
-/// Asserts that a directory in registry:2's layout holds what its tags refer to, and nothing else.
-pub(super) fn assert_exact(top: &Path) {
+/// Items of a repository that are alive by themselves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Roots {
+    /// All manifests, with and without a tag.
+    Manifests,
+    Tags,
+}
+
+/// Asserts that a directory in registry:2's layout holds the roots and what they refer to, and nothing else.
+pub(super) fn assert_exact(top: &Path, roots: Roots) {
     let mut reachable = BTreeSet::new();
     let mut repositories = Vec::new();
     find_repositories(&top.join("repositories"), &mut repositories);
     assert!(!repositories.is_empty());
     for repository in &repositories {
-        let alive = Alive::of(top, repository);
+        let alive = Alive::of(top, repository, roots);
         let links = names_with("link", &repository.join("_layers/sha256"));
         assert_eq!(links, alive.blobs, "the blobs of {}", repository.display());
         let revisions = names_with("link", &repository.join("_manifests/revisions/sha256"));
@@ -65,7 +73,7 @@ fn names_with(file: &str, directory: &Path) -> BTreeSet<String> {
     with.map(|path| name_of(path)).collect()
 }
 
-/// Everything in a repository to which its tags lead, in hexadecimal.
+/// Everything in a repository to which its roots lead, in hexadecimal.
 #[derive(Default)]
 struct Alive {
     manifests: BTreeSet<String>,
@@ -73,7 +81,7 @@ struct Alive {
 }
 
 impl Alive {
-    fn of(top: &Path, repository: &Path) -> Self {
+    fn of(top: &Path, repository: &Path, roots: Roots) -> Self {
         let mut alive = Self::default();
         for tag in entries(&repository.join("_manifests/tags")) {
             let link = fs::read_to_string(tag.join("current/link")).expect("a tag has a link");
@@ -83,6 +91,9 @@ impl Alive {
             .into_iter()
             .map(|digest| (digest.clone(), document(top, &digest)))
             .collect();
+        if roots == Roots::Manifests {
+            all.iter().for_each(|(digest, _)| alive.add(top, digest));
+        }
         loop {
             let referrer = all.iter().find(|(digest, document)| {
                 let subject = document["subject"]["digest"].as_str();

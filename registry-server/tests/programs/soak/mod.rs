@@ -1,8 +1,9 @@
 //! The soak: a mixed load on a server that is killed again and again, until nothing is lost and nothing is left over.
 //!
 //! Workers push, pull, move, delete and restore, each in repositories of its own, so that each has an exact model of
-//! what was acknowledged. Beside them run collections, verifications and rules of retention. After each kill everything
-//! acknowledged is pulled byte for byte. At the end, the directory holds what is reachable, and nothing else.
+//! what was acknowledged. Beside them run collections, verifications and rules of retention, and the server collects by
+//! itself. After each kill everything acknowledged is pulled byte for byte. At the end, a server that nobody asks leaves
+//! what its manifests name, a command leaves what its tags name, and neither leaves anything else.
 //!
 //! `REGISTRY_TEST_SOAK` is the duration in seconds. Without it the test ends after a few kills. The moments of the kills
 //! are numbers of requests.
@@ -28,6 +29,7 @@ use std::{
 use libtest_mimic::Trial;
 
 use self::{
+    disk::Roots,
     operator::Operator,
     worker::{Progress, Worker},
 };
@@ -108,7 +110,10 @@ struct Counts {
     acknowledged: u64,
     checks: u64,
     restored: u64,
+    /// Collections that somebody asked for.
     collections: u64,
+    /// Collections of a server by itself that removed something.
+    automatic: u64,
     verifications: u64,
     retentions: u64,
 }
@@ -158,9 +163,19 @@ struct Soak {
 }
 
 impl Soak {
+    /// Starts a server that frees at once what nothing refers to.
     fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, settings: &[(&str, &str)]) -> Server {
         self.place.is_killed.store(false, Ordering::SeqCst);
-        Server::ours(&self.place.root)
+        let mut command = Server::ours_command(&self.place.root);
+        command
+            .env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE", "0s")
+            .env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_RATE", "10000")
+            .envs(settings.iter().copied());
+        Server::start(command, "http://")
     }
 
     /// Checks everything, loads the server, and kills it.
@@ -209,8 +224,9 @@ impl Soak {
                 }
             }
             place.is_killed.store(true, Ordering::SeqCst);
-            server.kill();
+            let said = server.kill_and_listen();
             counts.kills += 1;
+            counts.automatic += said.matches("a collection has ended").count() as u64;
             if let Some(operating) = operating {
                 operating.join().expect("no command fails");
             }
@@ -242,7 +258,8 @@ impl Soak {
         }
     }
 
-    /// Removes everything that nothing refers to, and compares the directory with what is reachable.
+    /// Removes everything that nothing refers to, and compares the directory with what is reachable: first a server by
+    /// itself, then a command.
     fn end(&mut self) {
         let server = self.serve();
         for worker in &mut self.workers {
@@ -254,9 +271,17 @@ impl Soak {
             let id = session["id"].as_str().expect("a session has an id");
             self.place.run(&["uploads", "--end", id]);
         }
+        let server = self.serve_with(&[
+            ("REGISTRY_STORAGE_MAINTENANCE_TRASH_KEEP", "0s"),
+            ("REGISTRY_LOG_LEVEL", "debug"),
+        ]);
+        // Whether it has removed anything or not.
+        server.says("a collection has ");
+        assert_eq!(server.stop().code(), Some(0));
+        disk::assert_exact(&self.place.top(), Roots::Manifests);
         self.place
             .run(&["garbage-collect", "--delete-untagged", "--force", "--quiet"]);
-        disk::assert_exact(&self.place.top());
+        disk::assert_exact(&self.place.top(), Roots::Tags);
         self.place.run(&["verify"]);
 
         let server = self.serve();

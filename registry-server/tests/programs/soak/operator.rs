@@ -47,7 +47,7 @@ impl Operator {
             match done {
                 Ok(_) => *self.count(arguments[0]) += 1,
                 // Only one run removes at a time, and the server has runs of its own.
-                Err(said) if said.contains("is being collected") => {}
+                Err(said) if said.contains("another collection is running") => {}
                 Err(said) => panic!("{arguments:?}: {said}"),
             }
         }

@@ -1,35 +1,97 @@
-//! [`sooner`]: records of deletions expire sooner while a storage is nearly full.
+//! [`Pressure`]: collections and early expiry of records of deletions while a storage is nearly full.
 
+use super::collect::{Collections, RunRequest};
 use crate::{
     name::RepositoryName,
-    storage::{Page, Seen, Storage, StorageError, StorageTrash},
+    storage::{Page, Seen, Storage, StorageError, StorageTrash, TrashId},
 };
 use std::time::{Duration, SystemTime};
 
 /// Number of repositories that are listed at once.
 const PAGE: usize = 256;
-/// Age below which no record expires sooner.
+/// Age below which no record expires early.
 const MIN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Minimum time that one step covers.
 const MIN_STEP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Returns the time before which records of deletions expire if fewer than `below` bytes are free.
+/// Pressure on the space of a storage, which collections relieve.
 ///
-/// A step takes the oldest quarter of the time that the records cover, and a day at least. The next step comes after a
-/// collection has had the chance to free what the records kept.
-pub(super) async fn sooner(
-    storage: &dyn Storage,
+/// When it begins, a collection is due. If that does not relieve it, the oldest records of deletions expire, and the next
+/// collection is due, which frees what they kept. And so on: no records expire before a collection has freed what the last
+/// ones kept.
+#[derive(Debug)]
+pub(super) struct Pressure<'a> {
+    /// Number of free bytes below which there is pressure.
     below: u64,
+    collections: &'a Collections,
+    is_low: bool,
+    /// The last request for a collection during this pressure.
+    request: Option<RunRequest>,
+}
+
+impl<'a> Pressure<'a> {
+    pub(super) const fn new(below: u64, collections: &'a Collections) -> Self {
+        Self {
+            below,
+            collections,
+            is_low: false,
+            request: None,
+        }
+    }
+
+    /// Measures the free space. Asks for a collection when a pressure begins.
+    pub(super) async fn measure(&mut self, storage: &dyn Storage) {
+        let free = match free(storage).await {
+            Ok(free) => free,
+            Err(error) => {
+                tracing::warn!(%error, "cannot measure the free space");
+                None
+            }
+        };
+        self.is_low = free.is_some_and(|free| free < self.below);
+        if self.is_low && self.request.is_none() {
+            tracing::warn!(
+                free_bytes = free,
+                refused_below = self.below,
+                "the storage is nearly full: a collection begins before its time"
+            );
+            self.request = Some(self.collections.request());
+        }
+    }
+
+    /// Returns true if collections have not relieved the pressure, although they have removed all that they could. Ends the
+    /// pressure if they have.
+    ///
+    /// It is called periodically. Collections because of new pressures then have this interval at least.
+    pub(super) fn persists(&mut self) -> bool {
+        if !self.is_low {
+            self.request = None;
+        }
+        self.request
+            .is_some_and(|request| self.collections.is_met(request))
+    }
+
+    /// Asks for a collection, after records have expired.
+    pub(super) fn collect_again(&mut self) {
+        self.request = Some(self.collections.request());
+    }
+}
+
+async fn free(storage: &dyn Storage) -> Result<Option<u64>, StorageError> {
+    let Some(health) = storage.health() else {
+        return Ok(None);
+    };
+    Ok(health.space().await?.map(|space| space.bytes_free))
+}
+
+/// Returns the time before which records of deletions expire in one step under pressure. `None` if all are too new.
+///
+/// A step takes the oldest quarter of the time that the records cover, and a day at least.
+pub(super) async fn expiry_under_pressure(
+    trash: &dyn StorageTrash,
     now: SystemTime,
 ) -> Result<Option<SystemTime>, StorageError> {
-    let (Some(health), Some(trash)) = (storage.health(), storage.trash()) else {
-        return Ok(None);
-    };
-    let space = health.space().await?;
-    let Some(free) = space.map(|space| space.bytes_free).filter(|free| *free < below) else {
-        return Ok(None);
-    };
-    let Some(oldest) = oldest(trash).await? else {
+    let Some(oldest) = oldest(trash).await?.map(TrashId::time) else {
         return Ok(None);
     };
     let newest = now.checked_sub(MIN_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -37,18 +99,11 @@ pub(super) async fn sooner(
         return Ok(None);
     };
     let until = oldest.checked_add((covered / 4).max(MIN_STEP));
-    let until = until.map_or(newest, |until| until.min(newest));
-    tracing::warn!(
-        free_bytes = free,
-        refused_below = below,
-        "the storage is nearly full: the oldest records of deletions are removed before their time, so that a collection \
-         frees what they keep"
-    );
-    Ok(Some(until))
+    Ok(Some(until.map_or(newest, |until| until.min(newest))))
 }
 
-/// Returns the time of the oldest record of all repositories.
-async fn oldest(trash: &dyn StorageTrash) -> Result<Option<SystemTime>, StorageError> {
+/// Returns the oldest record of all repositories.
+async fn oldest(trash: &dyn StorageTrash) -> Result<Option<TrashId>, StorageError> {
     let mut oldest = None;
     let mut after: Option<RepositoryName> = None;
     loop {
@@ -65,7 +120,7 @@ async fn oldest(trash: &dyn StorageTrash) -> Result<Option<SystemTime>, StorageE
         }
         after = listed.items.last().map(|item| item.key().clone());
         if !listed.more {
-            return Ok(oldest.map(crate::storage::TrashId::time));
+            return Ok(oldest);
         }
     }
 }
@@ -73,70 +128,10 @@ async fn oldest(trash: &dyn StorageTrash) -> Result<Option<SystemTime>, StorageE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Registry, forward_storage,
-        reference::Tag,
-        service::ManifestPush,
-        storage::{
-            MemoryStorage, Result, Space, StorageCollect, StorageExpire, StorageHealth, StorageInspect,
-            StorageRepair, StorageWrite,
-        },
-    };
-    use async_trait::async_trait;
+    use crate::{Registry, reference::Tag, service::ManifestPush, storage::MemoryStorage};
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-    /// A storage with this number of free bytes.
-    #[derive(Debug)]
-    struct Tight(MemoryStorage, u64);
-
-    impl Storage for Tight {
-        forward_storage! { Storage: self => &self.0 }
-
-        fn write(&self) -> Option<&dyn StorageWrite> {
-            self.0.write()
-        }
-
-        fn inspect(&self) -> Option<&dyn StorageInspect> {
-            self.0.inspect()
-        }
-
-        fn expire(&self) -> Option<&dyn StorageExpire> {
-            self.0.expire()
-        }
-
-        fn collect(&self) -> Option<&dyn StorageCollect> {
-            self.0.collect()
-        }
-
-        fn health(&self) -> Option<&dyn StorageHealth> {
-            Some(self)
-        }
-
-        fn trash(&self) -> Option<&dyn StorageTrash> {
-            self.0.trash()
-        }
-
-        fn repair(&self) -> Option<&dyn StorageRepair> {
-            self.0.repair()
-        }
-    }
-
-    #[async_trait]
-    impl StorageHealth for Tight {
-        async fn probe(&self) -> Result<()> {
-            Ok(())
-        }
-
-        async fn space(&self) -> Result<Option<Space>> {
-            Ok(Some(Space::new(self.1, 1000)))
-        }
-
-        async fn accepts_uploads(&self) -> Result<()> {
-            Ok(())
-        }
-    }
 
     /// Deletes a tag in two repositories. Returns the time of the first deletion.
     async fn deleted(storage: &MemoryStorage) -> SystemTime {
@@ -158,32 +153,23 @@ mod tests {
     #[tokio::test]
     async fn a_step_takes_the_oldest_quarter_and_a_day_at_least_and_nothing_of_the_last_day() {
         let memory = MemoryStorage::new();
+        let trash = memory.trash().unwrap();
+        assert_eq!(
+            expiry_under_pressure(trash, SystemTime::UNIX_EPOCH)
+                .await
+                .unwrap(),
+            None
+        );
         let oldest = deleted(&memory).await;
-        let storage = Tight(memory, 99);
         for (age, step) in [
             (9 * DAY, Some(2 * DAY)),
             (4 * DAY, Some(DAY)),
             (25 * HOUR, Some(HOUR)),
             (23 * HOUR, None),
         ] {
-            let until = sooner(&storage, 100, oldest + age).await.unwrap();
+            let until = expiry_under_pressure(trash, oldest + age).await.unwrap();
 
             assert_eq!(until, step.map(|step| oldest + step), "{age:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn with_space_enough_and_without_records_nothing_expires_sooner() {
-        let memory = MemoryStorage::new();
-        let empty = Tight(memory.clone(), 0);
-        assert_eq!(sooner(&empty, 100, SystemTime::UNIX_EPOCH).await.unwrap(), None);
-        let late = deleted(&memory).await + 9 * DAY;
-
-        assert_eq!(
-            sooner(&Tight(memory.clone(), 100), 100, late).await.unwrap(),
-            None
-        );
-        // Without a limit of its space.
-        assert_eq!(sooner(&memory, u64::MAX, late).await.unwrap(), None);
     }
 }

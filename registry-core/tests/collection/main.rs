@@ -9,6 +9,7 @@
 mod damage;
 mod fuses;
 mod graphs;
+mod pressure;
 mod rules;
 mod schedule;
 mod trash;

@@ -308,7 +308,8 @@ pub(crate) const KEYS: &[Key] = &[
         Form::Text,
         "shrink",
         "extension: `shrink` removes the oldest of these records sooner while less than `storage.filesystem.minfree` is free, \
-         but none of the last 24 hours; `keep` does not",
+         a part of them after each collection, but none of the last 24 hours. It needs collections that remove content: see \
+         `storage.maintenance.collect.enabled`. `keep` removes none sooner",
     ),
     honoured(
         "storage.maintenance.collect.enabled",

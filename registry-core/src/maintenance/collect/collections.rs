@@ -1,6 +1,10 @@
 //! [`Collections`]: the collections of a process, for metrics, and to make those give way that nobody asked for.
 
-use super::{counts::CollectCounts, report::CollectReport};
+use super::{
+    counts::CollectCounts,
+    report::CollectReport,
+    requests::{RunRequest, RunRequests},
+};
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -17,6 +21,7 @@ pub struct Collections(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     counts: CollectCounts,
+    requests: RunRequests,
     pauses: usize,
     /// True while a run of a schedule is open.
     is_running: bool,
@@ -59,6 +64,31 @@ impl Collections {
         })
         .await;
         paused
+    }
+
+    /// Asks for a run of a schedule as soon as possible.
+    pub(in crate::maintenance) fn request(&self) -> RunRequest {
+        self.lock().requests.add()
+    }
+
+    /// Returns true if runs of a schedule since a request have removed everything that nothing referred to.
+    pub(in crate::maintenance) fn is_met(&self, request: RunRequest) -> bool {
+        self.lock().requests.is_met(request)
+    }
+
+    /// Returns true if no run has begun since the last request.
+    pub(super) fn is_requested(&self) -> bool {
+        self.lock().requests.is_waiting()
+    }
+
+    /// Notes that a run of a schedule begins. Returns the last request before it.
+    pub(super) fn begin(&self) -> RunRequest {
+        self.lock().requests.begin()
+    }
+
+    /// Notes that a run of a schedule has ended, which began after a request.
+    pub(super) fn end(&self, request: RunRequest, report: &CollectReport) {
+        self.lock().requests.end(request, report);
     }
 
     /// Runs a collection once nobody pauses them. Returns `None` if somebody pauses them meanwhile.

@@ -16,11 +16,13 @@ mod pass;
 mod pin;
 mod references;
 mod report;
+mod requests;
 mod schedule;
 mod survey;
 mod trash;
 mod watch;
 
+pub(super) use self::requests::RunRequest;
 pub use self::{
     collections::{Collections, PausedCollections},
     counts::{CollectCounts, DueItems},

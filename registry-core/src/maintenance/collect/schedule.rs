@@ -82,7 +82,8 @@ impl CollectSchedule {
             let began = clock.now();
             let work = async {
                 watch.pass(storage).await?;
-                self.once(storage, clock).await
+                let request = collections.begin();
+                Ok((request, self.once(storage, clock).await?))
             };
             let Some(outcome) = collections.run(work).await else {
                 clock.sleep(BUSY.min(self.interval)).await;
@@ -90,13 +91,14 @@ impl CollectSchedule {
             };
             let is_busy = matches!(outcome, Err(StorageError::Busy { .. }));
             match outcome {
-                Ok(report) => {
+                Ok((request, report)) => {
                     log(&report);
+                    collections.end(request, &report);
                     collections.add(&report, clock.now());
                     told(&report);
                     let took = clock.now().duration_since(began).unwrap_or_default();
                     let rest = Rest::after(&report, took, self);
-                    rest.wait(storage, &mut watch, clock).await;
+                    rest.wait(storage, &mut watch, collections, clock).await;
                 }
                 Err(error) if is_busy => {
                     if !was_busy {
@@ -114,11 +116,14 @@ impl CollectSchedule {
     }
 
     async fn once(&self, storage: &dyn Storage, clock: &dyn Clock) -> Result<CollectReport, StorageError> {
-        let is_own = storage.collect().is_some_and(|collect| collect.is_own());
-        let options = self
-            .options
-            .dry_run(self.options.dry_run || !(is_own || self.foreign));
+        let options = self.options.dry_run(!self.removes(storage));
         collect(storage, &options, clock, &|_| {}).await
+    }
+
+    /// Returns true if a run now removes content, and does not only report it.
+    pub(in crate::maintenance) fn removes(&self, storage: &dyn Storage) -> bool {
+        let is_own = storage.collect().is_some_and(|collect| collect.is_own());
+        !self.options.dry_run && (is_own || self.foreign)
     }
 }
 
@@ -148,9 +153,15 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// Waits for the interval, or until a run can remove what requests have released meanwhile, or what was used too
-    /// recently before.
-    async fn wait(mut self, storage: &dyn Storage, watch: &mut Watch, clock: &dyn Clock) {
+    /// Waits for the interval, until a run can remove what requests have released meanwhile, or what was used too
+    /// recently before, or until somebody asks for a run.
+    async fn wait(
+        mut self,
+        storage: &dyn Storage,
+        watch: &mut Watch,
+        collections: &Collections,
+        clock: &dyn Clock,
+    ) {
         let CollectSchedule {
             interval, options, ..
         } = self.schedule;
@@ -158,7 +169,7 @@ impl<'a> Rest<'a> {
             return clock.sleep(fixed).await;
         }
         let mut passed = Duration::ZERO;
-        while passed < self.due.max(self.earliest) {
+        while passed < self.due.max(self.earliest) && !collections.is_requested() {
             let step = STEP.min(interval.saturating_sub(passed));
             clock.sleep(step).await;
             passed += step;

@@ -10,7 +10,7 @@ use super::{
     collect::{CollectReport, CollectSchedule, Collections},
     histories::expire_histories,
     notes::{MemoryNotes, Notes},
-    pressure::sooner,
+    pressure::{Pressure, expiry_under_pressure},
     reconcile::drop_ended,
     scan::{Ending, ExpiredUploads, Scan},
     trash::expire_trash,
@@ -139,7 +139,7 @@ pub struct Upkeep {
     ledger: UploadLedger,
     uploads: Option<UploadExpiry>,
     trash: Option<Duration>,
-    /// Number of free bytes below which records expire sooner.
+    /// Number of free bytes below which records expire early.
     pressure: Option<u64>,
     verify: Option<VerifySchedule>,
     sparse_indexes: bool,
@@ -196,8 +196,12 @@ impl Upkeep {
         Self { trash: keep, ..self }
     }
 
-    /// Sets the number of free bytes below which records of deletions expire sooner, the oldest first, and none within a
-    /// day. A collection then frees what they kept. Default: `None`, so that they expire only by their age.
+    /// Sets the number of free bytes below which a collection is due at once. If it does not free enough, records of
+    /// deletions expire early: a part of them after each collection, at most once an hour, the oldest first, and none within
+    /// a day. Default: `None`, so that they expire only by their age.
+    ///
+    /// This needs a [schedule](Self::collect) of collections that remove content, because only they free what the records
+    /// keep.
     pub fn shrinking_trash(self, below: Option<u64>) -> Self {
         Self {
             pressure: below,
@@ -290,6 +294,7 @@ impl Upkeep {
         let mut until_trash = TRASH_INTERVAL;
         let mut watch = NotedClock::start(clock, &*self.notes).await;
         let mut told = None;
+        let mut pressure = self.pressure.map(|below| Pressure::new(below, &self.collections));
         loop {
             let now = clock.now();
             let distrust = watch.now(clock).await.err();
@@ -313,9 +318,15 @@ impl Upkeep {
                 Some(inspect) => log(self.scan(inspect, due).await),
                 None => drop_ended(write, &self.ledger).await,
             }
+            let removes = |schedule: CollectSchedule| schedule.removes(&*self.storage);
+            let mut pressure = pressure.as_mut().filter(|_| self.collect.is_some_and(removes));
+            if let Some(pressure) = &mut pressure {
+                pressure.measure(&*self.storage).await;
+            }
             if until_trash.is_zero() {
+                let pressure = pressure.and_then(|pressure| pressure.persists().then_some(pressure));
                 if distrust.is_none_or(|distrust| distrust == Distrust::NoBootTime) {
-                    self.expire_trash(now).await;
+                    self.expire_trash(now, pressure).await;
                     self.expire_histories(now).await;
                 }
                 until_trash = TRASH_INTERVAL;
@@ -333,22 +344,32 @@ impl Upkeep {
         }
     }
 
-    /// Removes the records of deletions that are older than they are kept.
-    async fn expire_trash(&self, now: SystemTime) {
-        let Some(keep) = self.trash.filter(|_| self.storage.trash().is_some()) else {
+    /// Removes the records of deletions that are older than they are kept, and more of them under a pressure that persists.
+    async fn expire_trash(&self, now: SystemTime, pressure: Option<&mut Pressure<'_>>) {
+        let Some((keep, trash)) = self.trash.zip(self.storage.trash()) else {
             return;
         };
-        let mut before = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
-        if let Some(below) = self.pressure {
-            match sooner(&*self.storage, below, now).await {
-                Ok(sooner) => before = sooner.map_or(before, |sooner| before.max(sooner)),
-                Err(error) => tracing::warn!(%error, "cannot search for the oldest records of deletions"),
-            }
+        let usual = now.checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        let early = match &pressure {
+            Some(_) => expiry_under_pressure(trash, now).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot search for the oldest records of deletions");
+                None
+            }),
+            None => None,
+        };
+        if early.is_some_and(|early| early > usual) {
+            tracing::warn!(
+                "the storage is nearly full: the oldest records of deletions are removed before their time, so that a \
+                 collection frees what they keep"
+            );
         }
-        match expire_trash(&*self.storage, before).await {
+        match expire_trash(&*self.storage, early.map_or(usual, |early| early.max(usual))).await {
             Ok(report) if report.expired > 0 || report.failed > 0 => {
                 let (expired, failed) = (report.expired, report.failed);
                 tracing::info!(expired, failed, "old records of deletions were removed");
+                if let Some(pressure) = pressure.filter(|_| expired > 0) {
+                    pressure.collect_again();
+                }
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot search for old records of deletions"),

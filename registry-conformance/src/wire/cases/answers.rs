@@ -1,8 +1,8 @@
 //! Refusals: the right status, the right code, and a body that a client can read.
 
 use super::{
+    data_sets::over_any_limit,
     list::List,
-    manifests::over_any_limit,
     steps::{push_blobs, pushed_blob, tagged_image},
 };
 use crate::wire::{

@@ -3,6 +3,7 @@
 mod answers;
 mod blobs;
 mod conditional;
+mod data_sets;
 mod docker;
 mod list;
 mod manifests;

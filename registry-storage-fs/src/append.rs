@@ -2,6 +2,7 @@
 
 use crate::{
     error::Context,
+    pauses::Point,
     pieces::{self, write_all_at},
     store::{FsStorage, Store},
     uploads::Claimed,
@@ -165,6 +166,7 @@ impl Appending {
         }
         session.offset = self.hasher.offset();
         session.checkpoint = self.hasher.checkpoint();
+        store.pauses.reach(Point::AppendWritten);
         store.keep(session, None)
     }
 }

@@ -6,6 +6,7 @@
 use crate::{
     error::{Context, FsError},
     links,
+    pauses::Point,
     read::FileBody,
     runtime::runtime,
     sections::Section,
@@ -74,7 +75,7 @@ impl Store {
         section.promise();
         // Removed at a deletion.
         self.holders.add(digest, repository);
-        self.pauses.reach("blob: promised");
+        self.pauses.reach(Point::BlobPromised);
         Ok(Some((target, known_as(digest, &found))))
     }
 
@@ -154,7 +155,7 @@ impl Store {
             self.place(digest, &link, || {
                 changes.ensure(&link, target.to_string().as_bytes())
             })?;
-            self.pauses.reach("mount: linked");
+            self.pauses.reach(Point::MountLinked);
             changes.settle()?;
             self.holders.add(digest, to);
             Ok(Some(found))
@@ -172,6 +173,7 @@ impl Store {
         };
         let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
+        self.pauses.reach(Point::DeleteBlobLinkRemoved);
         self.known_closures.removed([self.digest_locks.key(digest)]);
         changes.settle()?;
         self.holders.remove(digest, repository);

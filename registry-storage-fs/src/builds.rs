@@ -138,7 +138,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::{
-        FsStorage, seams,
+        FsStorage,
+        pauses::Point,
+        seams,
         support::{manifest, name, put, writer},
     };
     use registry_core::storage::Deletion;
@@ -206,7 +208,7 @@ mod tests {
         }
         let (begun, is_begun) = oneshot::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
-        storage.store().pauses.at("tag index: begun", move || {
+        storage.store().pauses.at(Point::TagIndexBegun, move || {
             begun.send(()).unwrap();
             goes_on.recv().unwrap();
         });

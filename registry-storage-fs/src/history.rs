@@ -8,6 +8,7 @@ use crate::{
     links,
     moves::{create_all, is_there, parent},
     names::{digests_in, names_after, parsed, read_dir},
+    pauses::Point,
     seams,
     store::Store,
     stored_file, time,
@@ -101,6 +102,7 @@ impl Store {
         let length = file.metadata().at("read the metadata of", path)?.len();
         if length >= LONGEST {
             self.shorten(path)?;
+            self.pauses.reach(Point::HistoryShortened);
             file = open_to_append(path)?;
         }
         let separator = if length > 0 { "\n" } else { "" };
@@ -178,6 +180,7 @@ impl Store {
         }
         let mut changes = self.disk.changes();
         let removed = changes.remove(&path)?;
+        self.pauses.reach(Point::HistoryForgotten);
         self.disk
             .remove_empty(&self.layout.histories(repository), &self.layout.all_histories());
         changes.settle()?;

@@ -155,6 +155,7 @@ mod options;
 #[cfg(test)]
 mod outages;
 mod owner;
+mod pauses;
 mod pieces;
 mod planes;
 #[cfg(test)]

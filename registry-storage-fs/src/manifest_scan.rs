@@ -4,7 +4,8 @@
 //! [remembered](crate::known_manifests), so that each later scan only lists the manifests.
 
 use crate::{
-    error::FsError, known_manifests::Scanned, names::names_after, referrer_entry::Entry, store::Store,
+    error::FsError, known_manifests::Scanned, names::names_after, pauses::Point, referrer_entry::Entry,
+    store::Store,
 };
 use registry_core::{Algorithm, Digest, RepositoryName, manifest::Manifest, storage::Result};
 use std::collections::HashSet;
@@ -29,7 +30,7 @@ impl Store {
                 scanned.add(entry);
             }
         }
-        self.pauses.reach("manifest scan: read");
+        self.pauses.reach(Point::ManifestScanRead);
         Ok(scanned)
     }
 

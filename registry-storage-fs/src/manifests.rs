@@ -11,6 +11,7 @@ use crate::{
     error::{Context, FsError},
     links::{self, Link},
     locks::Slot,
+    pauses::Point,
     referrer_entry::Entry,
     seams,
     sections::Section,
@@ -108,7 +109,7 @@ impl Store {
             section.promise();
             self.collecting
                 .touch(self.closure_keys(repository, found).iter().copied());
-            self.pauses.reach("manifest: promised");
+            self.pauses.reach(Point::ManifestPromised);
         }
         Ok(found)
     }
@@ -134,7 +135,7 @@ impl Store {
         let path = self.layout.blob(target);
         // The slot is held until the document is verified.
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
-        self.pauses.reach("manifest: in memory");
+        self.pauses.reach(Point::ManifestInMemory);
         if Digest::of(target.algorithm(), &bytes) != *target {
             if self.reported.is_news(&path, bytes.len() as u64) {
                 tracing::error!(
@@ -333,12 +334,13 @@ impl Store {
             return Ok(false);
         }
         section.promise();
-        self.pauses.reach("put manifest: promised");
+        self.pauses.reach(Point::PutManifestPromised);
         self.ensure_durable(repository, &put.needs, closure)?;
 
         outcome.created |= self.manifest_info(repository, &digest)?.is_none();
         let mut changes = self.disk.changes();
         self.place_blob(&digest, |target| changes.ensure(target, bytes))?;
+        self.pauses.reach(Point::PutManifestStored);
         let media_type = self.layout.media_type(repository, &digest);
         if Manifest::sniff_media_type(bytes) == put.media_type {
             self.place(&digest, &media_type, || changes.remove(&media_type))?;
@@ -354,7 +356,7 @@ impl Store {
                 self.referrer_index().add(repository, &entry)?;
             }
         }
-        self.pauses.reach("put manifest: entry added");
+        self.pauses.reach(Point::PutManifestEntryAdded);
         // Without `_layers`, the collector of registry:2 ignores the repository, and removes its content. Without
         // `tags`, it fails, or deletes the bytes of the manifest and leaves its link. Created only now, because a
         // manifest that cannot be written creates no repository.
@@ -367,9 +369,10 @@ impl Store {
             // Before the push is acknowledged.
             self.bare.appear(&self.layout.manifests(repository));
         }
-        self.pauses.reach("put manifest: linked");
+        self.pauses.reach(Point::PutManifestLinked);
         // Before a tag moves: otherwise a tag could point at a manifest that a power loss removes.
         changes.settle()?;
+        self.pauses.reach(Point::PutManifestDurable);
         let known = &self.known_closures;
         known.remember(repository, &digest, section.keys(), Some(closure.began));
         for (image, keys) in &closure.images {
@@ -398,12 +401,12 @@ impl Store {
             Link::Garbled => *digest,
             Link::To(target) => target,
         };
-        self.pauses.reach("delete manifest: locked");
+        self.pauses.reach(Point::DeleteManifestLocked);
         // The record names exactly the tags that are removed.
         let LockedTags { tags, locks } = self.lock_tags_at(repository, digest, tags.candidates(digest))?;
         let found = self.revision_at(repository, digest, &target);
         self.record_manifest(repository, digest, &found, &tags, how)?;
-        self.pauses.reach("delete manifest: recorded");
+        self.pauses.reach(Point::DeleteManifestRecorded);
         self.discard_tags(repository, &tags, Some(digest), how)?;
         drop(locks);
         // The entry of an unreadable manifest stays, and has no effect.
@@ -412,11 +415,12 @@ impl Store {
         self.count_deletion();
         let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
-        self.pauses.reach("delete manifest: link removed");
+        self.pauses.reach(Point::DeleteManifestLinkRemoved);
         self.known_closures.removed([self.digest_locks.key(digest)]);
         let media_type = self.layout.media_type(repository, digest);
         self.place(digest, &media_type, || changes.remove(&media_type))?;
         changes.settle()?;
+        self.pauses.reach(Point::DeleteManifestDurable);
         if let Some(entry) = entry {
             self.referrer_index().remove(repository, &entry);
         }
@@ -459,7 +463,7 @@ mod tests {
             put(&storage, &name("a"), document, &[]).await;
             let taken = Arc::new(AtomicUsize::new(usize::MAX));
             let (seen, at_work) = (Arc::clone(&taken), Arc::clone(&store));
-            store.pauses.at("manifest: in memory", move || {
+            store.pauses.at(Point::ManifestInMemory, move || {
                 seen.store(all - at_work.large_reads.free(), Ordering::SeqCst);
             });
 

@@ -2,6 +2,7 @@
 
 use crate::{
     FsStorage,
+    pauses::Point,
     support::{
         all, append, blob_data, content, layer_link, name, open_upload, prove, push, read, session, standing,
         writer,
@@ -41,7 +42,7 @@ async fn a_commit_whose_blob_goes_before_the_link_is_unknown_and_leaves_no_link(
     let (state, proof) = prove(&storage, &a, state).await;
     let data = blob_data(root.path(), &digest);
     let pauses = &storage.store().pauses;
-    pauses.at("commit: claimed", move || fs::remove_file(data).unwrap());
+    pauses.at(Point::CommitClaimed, move || fs::remove_file(data).unwrap());
 
     let refused = writer(&storage).commit(&a, state, proof).await;
 

@@ -12,6 +12,7 @@ use crate::{
     known_uploads::Unread,
     layout::UploadPaths,
     names::read_dir,
+    pauses::Point,
     store::Store,
     walk::{Whom, unreadable},
 };
@@ -68,6 +69,7 @@ impl Store {
         let started = UploadPaths::below(directory.to_path_buf()).started();
         let ended = self.disk.discard(directory, &started)?;
         if ended {
+            self.pauses.reach(Point::UploadEnded);
             let id = directory.file_name().and_then(|name| name.to_str());
             if let Some(id) = id.and_then(|id| UploadId::parse(id).ok()) {
                 self.forget_upload(repository, &id);

@@ -9,6 +9,7 @@ use crate::{
     blobs::hash_file,
     error::{Context, FsError},
     layout::QuarantinePaths,
+    pauses::Point,
     seams,
     store::Store,
     stored_file, time,
@@ -227,11 +228,14 @@ impl Store {
 
     fn move_to(&self, place: &QuarantinePaths, path: &Path, why: &str) -> Result<(), FsError> {
         let mut changes = self.disk.changes();
+        self.pauses.reach(Point::QuarantineReserved);
         changes.put(&place.why(), why.as_bytes())?;
         // The new place lasts before anything moves there. Otherwise a power loss could take the bytes with it.
         changes.settle()?;
+        self.pauses.reach(Point::QuarantineExplained);
         let mut changes = self.disk.changes();
         changes.set_aside(path, &place.bytes())?;
+        self.pauses.reach(Point::QuarantineMoved);
         changes.settle()
     }
 

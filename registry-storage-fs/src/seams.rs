@@ -1,11 +1,10 @@
-//! Test hooks: counters of listed directories, their entries and opened files, points at which a test intervenes, and
-//! threads that wait for a lock.
+//! Test hooks: counters of listed directories, their entries and opened files, and of threads that wait for a lock.
 //! Tests assert these counts instead of times.
 //!
 //! Without `cfg(test)` all of them do nothing.
 
 #[cfg(test)]
-pub(crate) use self::counted::{Listed, Pauses, Waits, entries, listed, opened, watch};
+pub(crate) use self::counted::{Listed, Waits, entries, listed, opened, watch};
 
 #[cfg(not(test))]
 mod uncounted {
@@ -19,18 +18,6 @@ mod uncounted {
 
     /// Records the number of entries read from a directory.
     pub(crate) const fn entries(_: &Path, _: usize) {}
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Pauses(());
-
-    impl Pauses {
-        /// Records that the work has reached a named point.
-        #[expect(
-            clippy::unused_self,
-            reason = "the same call as in tests, where it looks up the point"
-        )]
-        pub(crate) const fn reach(&self, _: &'static str) {}
-    }
 
     #[derive(Debug, Default)]
     pub(crate) struct Waits(());
@@ -47,13 +34,12 @@ mod uncounted {
 }
 
 #[cfg(not(test))]
-pub(crate) use self::uncounted::{Pauses, Waits, entries, listed, opened};
+pub(crate) use self::uncounted::{Waits, entries, listed, opened};
 
 #[cfg(test)]
 mod counted {
     use std::{
-        collections::{BTreeMap, HashMap},
-        fmt,
+        collections::BTreeMap,
         path::{Path, PathBuf},
         sync::{
             Mutex, MutexGuard, PoisonError,
@@ -132,25 +118,6 @@ mod counted {
         count(directory, |read| read.costs.entries += count_of);
     }
 
-    type Act = Box<dyn FnOnce() + Send>;
-
-    /// Actions of a test when the work reaches a point, each once.
-    #[derive(Default)]
-    pub(crate) struct Pauses(Mutex<HashMap<&'static str, Act>>);
-
-    impl Pauses {
-        pub(crate) fn at(&self, point: &'static str, act: impl FnOnce() + Send + 'static) {
-            lock(&self.0).insert(point, Box::new(act));
-        }
-
-        pub(crate) fn reach(&self, point: &'static str) {
-            let act = lock(&self.0).remove(point);
-            if let Some(act) = act {
-                act();
-            }
-        }
-    }
-
     /// Number of threads that wait for a lock.
     #[derive(Debug, Default)]
     pub(crate) struct Waits(AtomicUsize);
@@ -171,12 +138,6 @@ mod counted {
     impl Drop for Waiting<'_> {
         fn drop(&mut self) {
             self.0.0.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    impl fmt::Debug for Pauses {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Pauses").finish_non_exhaustive()
         }
     }
 }

@@ -8,6 +8,7 @@
 use crate::{
     error::{Context as _, FsError},
     names::read_dir,
+    pauses::Point,
     store::Store,
     stored_file,
 };
@@ -56,7 +57,7 @@ impl Store {
     fn read_records(&self) -> Result<(), FsError> {
         let directory = self.layout.session_records();
         let entries = read_dir(&directory).if_there("list", &directory)?;
-        self.pauses.reach("session records: listed");
+        self.pauses.reach(Point::SessionRecordsListed);
         for entry in entries.into_iter().flatten() {
             let name = entry.at("list", &directory)?.file_name();
             if let Some(id) = name.to_str().and_then(|name| UploadId::parse(name).ok()) {
@@ -327,7 +328,7 @@ mod tests {
             let storage = reopened(&root, storage).await;
             let (begun, is_begun) = oneshot::channel();
             let (go_on, goes_on) = mpsc::channel::<()>();
-            storage.store().pauses.at("session records: listed", move || {
+            storage.store().pauses.at(Point::SessionRecordsListed, move || {
                 begun.send(()).unwrap();
                 goes_on.recv().unwrap();
             });

@@ -313,6 +313,7 @@ mod tests {
     use crate::{
         FsStorage,
         faults::fail,
+        pauses::Point,
         seams,
         store::Store,
         support::{manifest, name, put, tag, writer},
@@ -419,7 +420,7 @@ mod tests {
             let storage = tagged(root.path(), 50).await;
             let (begun, is_begun) = tokio::sync::oneshot::channel();
             let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-            storage.store().pauses.at("tag index: begun", move || {
+            storage.store().pauses.at(Point::TagIndexBegun, move || {
                 begun.send(()).unwrap();
                 goes_on.recv().unwrap();
             });
@@ -444,7 +445,7 @@ mod tests {
     /// Runs `meanwhile` when the build of an index reaches a point.
     async fn at_that_point(
         storage: &FsStorage,
-        point: &'static str,
+        point: Point,
         meanwhile: impl FnOnce(&Store) + Send + 'static,
     ) {
         let store = storage.shared_store();
@@ -471,7 +472,7 @@ mod tests {
 
     #[tokio::test]
     async fn tags_that_move_while_the_index_is_built_are_found_by_the_next_deletion() {
-        for point in ["tag index: begun", "tag index: read"] {
+        for point in [Point::TagIndexBegun, Point::TagIndexRead] {
             let root = TempDir::new().unwrap();
             let storage = tagged(root.path(), 4).await;
             at_that_point(&storage, point, |store| {
@@ -486,12 +487,12 @@ mod tests {
             })
             .await;
 
-            assert_eq!(delete(&storage, "m3").await.unwrap(), [""; 0], "{point}");
-            assert_eq!(delete(&storage, "m2").await.unwrap(), [""; 0], "{point}");
+            assert_eq!(delete(&storage, "m3").await.unwrap(), [""; 0], "{point:?}");
+            assert_eq!(delete(&storage, "m2").await.unwrap(), [""; 0], "{point:?}");
             assert_eq!(
                 delete(&storage, "m1").await.unwrap(),
                 ["new", "t1", "t2"],
-                "{point}"
+                "{point:?}"
             );
             assert_eq!(target(&storage, "new").await, None);
         }

@@ -12,6 +12,7 @@ use crate::{
     links::{self, Link},
     locks::Held,
     names::digests_in,
+    pauses::Point,
     sections::Section,
     store::Store,
     tag_index::Lease,
@@ -74,7 +75,7 @@ impl Store {
             return Ok(None);
         }
         let pointed = self.point_tag(&paths, previous, to);
-        self.pauses.reach("tag: moved");
+        self.pauses.reach(Point::TagMoved);
         // After a failure the tag may point at either manifest, so it is a candidate of both.
         let from = previous.as_ref().filter(|_| pointed.is_ok());
         self.tag_index.moved(repository, tag, from, Some(to));
@@ -95,6 +96,7 @@ impl Store {
             if previous != Some(*to) {
                 let index = paths.index(to);
                 self.place(to, &index, || changes.put_derived(&index, link.as_bytes()))?;
+                self.pauses.reach(Point::TagTargetAdded);
             }
             let current = paths.current();
             self.place(to, &current, || changes.ensure(&current, link.as_bytes()))?;
@@ -157,7 +159,7 @@ impl Store {
         }
         if let Some(target) = current.as_ref().filter(|target| keep(target)) {
             self.record_tag(repository, tag, target, how)?;
-            self.pauses.reach("delete tag: recorded");
+            self.pauses.reach(Point::DeleteTagRecorded);
             self.discard_tags(repository, std::slice::from_ref(tag), Some(target), how)?;
         }
         Ok(current)
@@ -238,6 +240,7 @@ impl Store {
         for tag in tags {
             let paths = self.layout.tag(repository, tag);
             changes.discard(&paths.directory, &paths.current())?;
+            self.pauses.reach(Point::TagDiscarded);
             self.tag_index.moved(repository, tag, target, None);
             self.add_to_history(repository, tag, None, how.by.as_deref());
         }
@@ -247,9 +250,9 @@ impl Store {
     /// Builds the index from every tag of a repository, unless it is built.
     pub(crate) fn build_tag_index(&self, repository: &RepositoryName) -> Result<Lease> {
         self.tag_index.build(repository, |add| {
-            self.pauses.reach("tag index: begun");
+            self.pauses.reach(Point::TagIndexBegun);
             let read = self.read_tags(repository, add);
-            self.pauses.reach("tag index: read");
+            self.pauses.reach(Point::TagIndexRead);
             read
         })
     }

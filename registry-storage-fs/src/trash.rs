@@ -7,6 +7,7 @@ use crate::{
     error::{Context as _, FsError},
     links,
     names::{names_after, parsed, read_dir},
+    pauses::Point,
     store::Store,
     stored_file,
     walk::{Whom, unreadable},
@@ -219,8 +220,10 @@ impl Store {
         // Only a hint is lost with a record that cannot be read.
         let trashed = self.read_deletion(repository, id).ok().flatten();
         let kept = self.deleted_document(repository, id);
+        self.pauses.reach(Point::ForgetDeletionRead);
         let mut changes = self.disk.changes();
         let removed = changes.remove(&path)?;
+        self.pauses.reach(Point::ForgetDeletionRemoved);
         self.disk
             .remove_empty(&self.layout.deletions(repository), &self.layout.trash());
         changes.settle()?;
@@ -310,7 +313,7 @@ mod tests {
         let (storage, digest) = tagged(&root).await;
         let at_crash = tempfile::tempdir().unwrap();
         let (from, to) = (top(root.path()), top(at_crash.path()));
-        storage.store().pauses.at("delete tag: recorded", move || {
+        storage.store().pauses.at(Point::DeleteTagRecorded, move || {
             fs::create_dir_all(&to).unwrap();
             copy(&from, &to);
         });

@@ -15,6 +15,7 @@ use crate::{
     layout::UploadPaths,
     locks::Held,
     moves::rename_making_way,
+    pauses::Point,
     store::Store,
     stored_file, time,
 };
@@ -172,6 +173,7 @@ impl Store {
         write(session.paths.data(), b"")?;
         write(session.paths.started(), now.as_bytes())?;
         self.keep(&mut session, None)?;
+        self.pauses.reach(Point::UploadStaged);
 
         let directory = self.layout.upload(repository, &id).directory;
         if let Err(error) = rename_making_way(&staged.path, &directory) {
@@ -248,7 +250,7 @@ impl Store {
             Err(StorageError::UploadUnknown) => return self.commit_again(repository, proof),
             other => other?,
         };
-        self.pauses.reach("commit: claimed");
+        self.pauses.reach(Point::CommitClaimed);
         let session = &mut claimed.session;
         // Synced before the section, which should not last as long.
         let data = match session.became {
@@ -304,14 +306,15 @@ impl Store {
         let Some(stored) = self.stored(digest)? else {
             return Ok(None);
         };
-        self.pauses.reach("commit: data published");
+        self.pauses.reach(Point::CommitDataPublished);
         // Data before link: whenever the link exists, the data exists, even after a crash.
         let link = self.layout.layer(repository, digest);
         self.place(digest, &link, || {
             changes.ensure(&link, digest.to_string().as_bytes())
         })?;
-        self.pauses.reach("commit: linked");
+        self.pauses.reach(Point::CommitLinked);
         changes.settle()?;
+        self.pauses.reach(Point::CommitDurable);
         Ok(Some(stored))
     }
 

@@ -50,7 +50,7 @@ impl Examination<'_> {
                 continue;
             }
             return self.remove_if_idle(&keys, state, || {
-                removals.remove(&store.layout.layer(repository, digest), &store.disk)?;
+                removals.remove(&store.layout.layer(repository, digest), store)?;
                 store.holders.remove(digest, repository);
                 Ok(())
             });

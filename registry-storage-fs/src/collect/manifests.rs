@@ -5,7 +5,7 @@ use super::{
     removals::Removals,
     run::{Examination, State},
 };
-use crate::{digest_locks::Key, moves::is_there, referrer_entry::Entry};
+use crate::{digest_locks::Key, moves::is_there, pauses::Point, referrer_entry::Entry};
 use registry_core::{
     Digest, RepositoryName,
     storage::{Deletion, Reclaimed, Result, StoredManifest},
@@ -59,8 +59,10 @@ impl Examination<'_> {
                 false => Deletion::new(),
             };
             store.record_manifest(repository, digest, &found, &[], &how)?;
+            store.pauses.reach(Point::ReclaimManifestRecorded);
             store.count_removal();
-            removals.remove(&store.layout.revision(repository, digest), &store.disk)?;
+            removals.remove(&store.layout.revision(repository, digest), store)?;
+            store.pauses.reach(Point::ReclaimManifestLinkRemoved);
             // After the link, so that no manifest is ever served with another type.
             removals.remove_file(&store.layout.media_type(repository, digest), &store.disk)?;
             if let Some(entry) = entry_of(&found) {

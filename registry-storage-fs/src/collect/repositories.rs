@@ -13,6 +13,7 @@ use crate::{
     error::{Context as _, FsError},
     layout::Layout,
     names::read_dir,
+    pauses::Point,
     store::Store,
 };
 use registry_core::{
@@ -108,6 +109,7 @@ impl Store {
             let mut changes = self.disk.changes();
             changes.discard(&directory, &directory.join("link"))?;
             changes.settle()?;
+            self.pauses.reach(Point::ReclaimRepositoryPartRemoved);
         }
         let uploads = self.layout.uploads(repository);
         self.leave_uploads(repository);

@@ -5,7 +5,7 @@ use super::{
     removals::{Level, Removals},
     touches::Idle,
 };
-use crate::{FsStorage, digest_locks::Key, store::Store, tag_index::Lease};
+use crate::{FsStorage, digest_locks::Key, pauses::Point, store::Store, tag_index::Lease};
 use registry_core::{
     Digest, RepositoryName,
     storage::{Census, Due, Page, Reclaimed, Result, Run, Seen, StorageError, Terms, Victim},
@@ -134,6 +134,7 @@ impl FsStorage {
         self.store().collecting.run(&run)?;
         self.writing(move |store| {
             lock(&store.collecting.removals).settle(&store.disk)?;
+            store.pauses.reach(Point::EndRunSettled);
             store.take_census(&run.terms, &seen)?;
             drop(run);
             store.reserve.fill();
@@ -211,6 +212,7 @@ impl Store {
         if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {
             open.committing = Arc::new(committing);
         }
+        self.pauses.reach(Point::RunBegun);
         Ok(previous)
     }
 
@@ -305,7 +307,7 @@ impl Examination<'_> {
         state: State,
         remove: impl FnOnce() -> Result<()>,
     ) -> Result<Reclaimed> {
-        self.store.pauses.reach("reclaim: locked");
+        self.store.pauses.reach(Point::ReclaimLocked);
         Ok(match (state, self.is_idle(keys)) {
             (State::Absent, _) => Reclaimed::Absent,
             (State::InUse, _) | (_, Idle::No) => Reclaimed::InUse,
@@ -315,7 +317,7 @@ impl Examination<'_> {
                 // A part may be gone even after a failure.
                 self.store.known_closures.removed(keys.iter().copied());
                 removed?;
-                self.store.pauses.reach("reclaim: removed");
+                self.store.pauses.reach(Point::ReclaimRemoved);
                 Reclaimed::removed(bytes)
             }
         })

@@ -9,6 +9,7 @@ use crate::{
     FsStorage,
     error::FsError,
     known_manifests::Scanned,
+    pauses::Point,
     referrer_entry::{Entry, Kind, referrer},
     store::Store,
 };
@@ -155,7 +156,7 @@ impl Store {
         }
         let mut leftover = index.all_entries(repository)?;
         let scanned = self.scan_manifests(repository)?;
-        self.pauses.reach("referrer index: manifests read");
+        self.pauses.reach(Point::ReferrerIndexManifestsRead);
         for entry in scanned.all() {
             if !leftover.remove(entry) {
                 self.require_open()?;

@@ -3,6 +3,7 @@
 use super::from_disk::{drop_cached, hash_from_disk};
 use crate::{
     error::{Context as _, FsError},
+    pauses::Point,
     quarantine::Damage,
     seams,
     store::Store,
@@ -68,7 +69,7 @@ impl Store {
         if first == Some(*digest) {
             return Ok(Some(Checked::sound(size)));
         }
-        self.pauses.reach("check: read once");
+        self.pauses.reach(Point::CheckReadOnce);
         let again = hashed()?.digest();
         let now = fs::metadata(path).if_there("read the metadata of", path)?;
         if now.is_none_or(|now| version(&now) != version(&found)) {

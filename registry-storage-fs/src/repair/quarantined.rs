@@ -3,6 +3,7 @@
 use crate::{
     error::{Context as _, FsError},
     names::{names_after, parsed},
+    pauses::Point,
     store::Store,
 };
 use registry_core::{
@@ -77,6 +78,7 @@ impl Store {
         // Under the lock of whoever adds an item of this digest, which then finds its directory.
         let _lock = self.blobs.lock(id.digest);
         let removed = fs::remove_dir_all(&item.directory).if_there("remove", &item.directory)?;
+        self.pauses.reach(Point::QuarantinedItemRemoved);
         if removed.is_some()
             && let Some(above) = item.directory.parent()
         {

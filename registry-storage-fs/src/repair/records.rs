@@ -11,6 +11,7 @@
 use crate::{
     error::{Context as _, FsError},
     links::{self, Link},
+    pauses::Point,
     referrer_entry::Entry,
     sections::Section,
     store::Store,
@@ -231,6 +232,7 @@ impl Store {
         self.place(digest, link, || {
             changes.ensure(link, digest.to_string().as_bytes())
         })?;
+        self.pauses.reach(Point::MendLinkWritten);
         changes.settle()?;
         Ok(true)
     }

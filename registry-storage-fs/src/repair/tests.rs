@@ -1,5 +1,6 @@
 use crate::{
     FsStorage, faults,
+    pauses::Point,
     support::{
         all, blob_data, content, layer_link, manifest, name, push, put, read, revision_link, tag, top,
     },
@@ -44,7 +45,7 @@ async fn what_is_read_twice_with_different_results_is_not_corrupt() {
         write_unseen(&path, &[bytes[0] ^ 1]);
         let there = path.clone();
         let pauses = &storage.store().pauses;
-        pauses.at("check: read once", move || write_unseen(&there, &[second]));
+        pauses.at(Point::CheckReadOnce, move || write_unseen(&there, &[second]));
 
         let checked = storage.check(&digest).await.unwrap();
 
@@ -64,7 +65,7 @@ async fn what_is_replaced_while_it_is_read_is_read_again() {
     let path = blob_data(root.path(), &digest);
     fs::write(&path, "damaged").unwrap();
     let (there, sound) = (path.clone(), bytes.clone());
-    storage.store().pauses.at("check: read once", move || {
+    storage.store().pauses.at(Point::CheckReadOnce, move || {
         fs::remove_file(&there).unwrap();
         fs::write(&there, sound).unwrap();
     });

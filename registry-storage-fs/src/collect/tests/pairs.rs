@@ -4,6 +4,7 @@
 //! was first.
 
 use super::*;
+use crate::pauses::Point;
 use registry_core::storage::{Mount, StorageError, TagExpect};
 use std::{
     sync::{Arc, Mutex},
@@ -48,27 +49,27 @@ const OPERATIONS: [Operation; 12] = [
 ];
 
 /// The points at which an operation is stopped, and how often it passes there before.
-const POINTS: [(&str, usize); 20] = [
-    ("blob: promised", 0),
-    ("manifest: promised", 0),
-    ("mount: linked", 0),
-    ("commit: claimed", 0),
-    ("commit: data published", 0),
-    ("commit: linked", 0),
-    ("put manifest: promised", 0),
-    ("put manifest: entry added", 0),
-    ("put manifest: linked", 0),
-    ("tag: moved", 0),
-    ("delete manifest: locked", 0),
-    ("delete manifest: link removed", 0),
-    ("reclaim: locked", 0),
-    ("reclaim: locked", 1),
-    ("reclaim: locked", 2),
-    ("reclaim: locked", 3),
-    ("reclaim: removed", 0),
-    ("reclaim: removed", 1),
-    ("reclaim: removed", 2),
-    ("reclaim: removed", 3),
+const POINTS: [(Point, usize); 20] = [
+    (Point::BlobPromised, 0),
+    (Point::ManifestPromised, 0),
+    (Point::MountLinked, 0),
+    (Point::CommitClaimed, 0),
+    (Point::CommitDataPublished, 0),
+    (Point::CommitLinked, 0),
+    (Point::PutManifestPromised, 0),
+    (Point::PutManifestEntryAdded, 0),
+    (Point::PutManifestLinked, 0),
+    (Point::TagMoved, 0),
+    (Point::DeleteManifestLocked, 0),
+    (Point::DeleteManifestLinkRemoved, 0),
+    (Point::ReclaimLocked, 0),
+    (Point::ReclaimLocked, 1),
+    (Point::ReclaimLocked, 2),
+    (Point::ReclaimLocked, 3),
+    (Point::ReclaimRemoved, 0),
+    (Point::ReclaimRemoved, 1),
+    (Point::ReclaimRemoved, 2),
+    (Point::ReclaimRemoved, 3),
 ];
 
 /// An index of one image of one blob, and another image of it.
@@ -204,22 +205,12 @@ fn is_put(put: Result<PutOutcome>) -> bool {
     }
 }
 
-/// Calls `act` when the work comes to a point after having passed there `passes` times.
-pub(super) fn at(storage: &FsStorage, point: &'static str, passes: usize, act: Box<dyn FnOnce() + Send>) {
-    let store = storage.shared_store();
-    let again = storage.clone();
-    store.pauses.at(point, move || match passes.checked_sub(1) {
-        Some(passes) => at(&again, point, passes, act),
-        None => act(),
-    });
-}
-
 /// Performs both operations. Returns the results, or `None` if the first one does not come to the point.
 async fn perform_both(
     storage: &FsStorage,
     content: &Arc<Content>,
     [first, second]: [Operation; 2],
-    (point, passes): (&'static str, usize),
+    (point, passes): (Point, usize),
 ) -> Option<[(Operation, bool); 2]> {
     let other: Arc<Mutex<Option<JoinHandle<bool>>>> = Arc::default();
     let (running, runtime) = (Arc::clone(&other), Handle::current());
@@ -233,7 +224,7 @@ async fn perform_both(
         }
         *running.lock().unwrap() = Some(thread);
     };
-    at(storage, point, passes, Box::new(act));
+    storage.store().pauses.after(point, passes, act);
     let first_done = content.perform(storage, first).await;
     let thread = other.lock().unwrap().take()?;
     let second_done = tokio::task::spawn_blocking(move || thread.join().unwrap())
@@ -265,7 +256,7 @@ async fn assert_no_leak(root: &Path, storage: &FsStorage, when: &str) {
     );
 }
 
-async fn all_pairs(is_tagged: bool, reached: &mut BTreeSet<(&'static str, usize)>) {
+async fn all_pairs(is_tagged: bool, reached: &mut BTreeSet<(Point, usize)>) {
     let content = Arc::new(Content::new());
     for first in OPERATIONS {
         for second in OPERATIONS {
@@ -307,7 +298,13 @@ async fn the_deletion_of_a_blob_waits_for_a_collection_that_removes_its_link() {
     let content = Arc::new(Content::new());
     content.perform(&storage, Commit).await;
 
-    let both = perform_both(&storage, &content, [Collect, DeleteBlob], ("reclaim: locked", 0)).await;
+    let both = perform_both(
+        &storage,
+        &content,
+        [Collect, DeleteBlob],
+        (Point::ReclaimLocked, 0),
+    )
+    .await;
 
     // It finds no link any more.
     assert_eq!(both, Some([(Collect, true), (DeleteBlob, false)]));

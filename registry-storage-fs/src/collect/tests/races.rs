@@ -3,7 +3,8 @@
 //! In each round a client pushes an image, and a collection removes what it consists of. A pause point decides who is
 //! first. The push is acknowledged in the end, and then the image is whole.
 
-use super::{pairs::at, *};
+use super::*;
+use crate::pauses::Point;
 use async_trait::async_trait;
 use registry_core::{
     Error, Registry,
@@ -27,9 +28,9 @@ enum Moment {
     /// The client does, after the collection has looked at everything for the first time.
     Marked,
     /// The client does, when the collection comes to a point after having passed there so often.
-    Collecting(&'static str, usize),
+    Collecting(Point, usize),
     /// The collection does, as far as it can, when the client comes to a point.
-    Pushing(&'static str),
+    Pushing(Point),
     /// Both do, at the same time.
     Any,
 }
@@ -192,14 +193,15 @@ impl Desk {
             Moment::Collecting(point, passes) => {
                 let other = Other::new(&self.storage, step);
                 let started = other.started();
-                at(&self.storage, point, passes, Box::new(move || other.start()));
+                let pauses = &self.storage.store().pauses;
+                pauses.after(point, passes, move || other.start());
                 self.collect(|| {}).await;
                 joined(&started).await
             }
             Moment::Pushing(point) => {
                 let other = Other::new(&self.storage, collection);
                 let started = other.started();
-                at(&self.storage, point, 0, Box::new(move || other.start()));
+                self.storage.store().pauses.at(point, move || other.start());
                 let result = step.await;
                 joined(&started).await;
                 result
@@ -313,8 +315,8 @@ async fn rounds(moments: [Moment; 4], round: impl AsyncFn(&mut Desk, usize, Mome
     );
 }
 
-const REMOVED_FIRST: Moment = Moment::Collecting("reclaim: removed", 0);
-const LOCKED_FIRST: Moment = Moment::Collecting("reclaim: locked", 0);
+const REMOVED_FIRST: Moment = Moment::Collecting(Point::ReclaimRemoved, 0);
+const LOCKED_FIRST: Moment = Moment::Collecting(Point::ReclaimLocked, 0);
 
 /// Registry:2 acknowledges the manifest, and serves no byte of the blob.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,7 +324,7 @@ async fn a_blob_is_uploaded_and_collected_before_its_manifest() {
     let moments = [
         Moment::Marked,
         LOCKED_FIRST,
-        Moment::Pushing("put manifest: promised"),
+        Moment::Pushing(Point::PutManifestPromised),
         Moment::Any,
     ];
     rounds(moments, async |desk, _, moment| {
@@ -369,7 +371,7 @@ async fn a_blob_is_found_or_mounted_and_collected_before_its_manifest() {
 async fn a_tag_moves_to_an_image_that_is_being_collected() {
     let moments = [
         Moment::Marked,
-        Moment::Collecting("reclaim: removed", 1),
+        Moment::Collecting(Point::ReclaimRemoved, 1),
         REMOVED_FIRST,
         Moment::Any,
     ];

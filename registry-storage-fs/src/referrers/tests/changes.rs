@@ -47,7 +47,7 @@ async fn a_manifest_that_is_on_its_way_while_the_index_is_completed_is_in_it() {
     let storage = FsStorage::open(root.path()).unwrap();
     let (at_entry, entry_added) = mpsc::channel();
     let (go_on, goes_on) = mpsc::channel::<()>();
-    storage.store().pauses.at("put manifest: entry added", move || {
+    storage.store().pauses.at(Point::PutManifestEntryAdded, move || {
         at_entry.send(()).unwrap();
         goes_on.recv().unwrap();
     });

@@ -94,6 +94,6 @@ fn read_only(root: &Path) -> FsStorage {
 async fn listed_while(storage: &FsStorage, meanwhile: impl FnOnce(&Store) + Send + 'static) {
     let store = storage.shared_store();
     let pauses = &storage.store().pauses;
-    pauses.at("referrer index: manifests read", move || meanwhile(&store));
+    pauses.at(Point::ReferrerIndexManifestsRead, move || meanwhile(&store));
     listed(storage).await;
 }

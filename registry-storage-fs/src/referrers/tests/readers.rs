@@ -133,7 +133,7 @@ async fn a_reader_that_asks_while_another_one_reads_sees_what_was_put_meanwhile(
     let reader = read_only(root.path());
     let (read, is_read) = tokio::sync::oneshot::channel();
     let (go_on, goes_on) = mpsc::channel::<()>();
-    reader.store().pauses.at("manifest scan: read", move || {
+    reader.store().pauses.at(Point::ManifestScanRead, move || {
         read.send(()).unwrap();
         goes_on.recv().unwrap();
     });

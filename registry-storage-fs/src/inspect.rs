@@ -141,8 +141,8 @@ impl Store {
         first(page.limit, [Ok(uploads)])
     }
 
-    /// Lists the tags that readers see, with their targets. A pointer that cannot be read or holds no digest makes an
-    /// item that is unreadable.
+    /// Lists the tags that readers see, with their targets. A pointer that was lost, cannot be read or holds no digest
+    /// makes an item that is unreadable.
     pub(crate) fn tag_targets(
         &self,
         repository: &RepositoryName,
@@ -162,25 +162,28 @@ impl Store {
         Ok(Listing::first(page.limit, found))
     }
 
-    /// Returns a tag with its target; `None` if the directory holds no pointer, so that it is no tag.
+    /// Returns a tag with its target; `None` if the directory holds no trace of a target, so that it is no tag.
     fn tag_target(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<Option<Seen<TagTarget, Tag>>, FsError> {
-        let path = self.layout.tag(repository, tag).current();
-        let target = links::read(&path)?;
-        // After the target: if the tag moves in between, the target is never listed with an earlier time than its own.
-        let pointer = fs::metadata(&path).if_there("read the metadata of", &path)?;
-        if let Some(target) = target {
-            // A pointer is replaced when its tag moves, and registry:2 writes into it.
-            let moved = pointer.and_then(|pointer| pointer.modified().ok());
-            let target = TagTarget::new(tag.clone(), target).with_moved(moved);
-            return Ok(Some(Seen::Whole(target)));
-        }
-        let garbled = pointer.is_some_and(|pointer| pointer.len() > 0);
-        let reason = || format!("{} contains no digest", path.display());
-        Ok(garbled.then(|| Seen::unreadable(tag.clone(), reason())))
+        let paths = self.layout.tag(repository, tag);
+        let path = paths.current();
+        Ok(match self.pointer(&paths)? {
+            Link::To(target) => {
+                // After the target: if the tag moves in between, the target is never listed with an earlier time than
+                // its own. A pointer is replaced when its tag moves, and registry:2 writes into it.
+                let pointer = fs::metadata(&path).if_there("read the metadata of", &path)?;
+                let moved = pointer.and_then(|pointer| pointer.modified().ok());
+                Some(Seen::Whole(TagTarget::new(tag.clone(), target).with_moved(moved)))
+            }
+            Link::Garbled => {
+                let reason = format!("{} contains no digest", path.display());
+                Some(Seen::unreadable(tag.clone(), reason))
+            }
+            Link::None => None,
+        })
     }
 
     /// Lists those of the tags, in order, that point at a manifest.

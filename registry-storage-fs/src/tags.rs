@@ -148,7 +148,7 @@ impl Store {
         keep: impl FnOnce(&Digest) -> bool,
     ) -> Result<Option<Digest>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
-        let link = links::look(&self.layout.tag(repository, tag).current())?;
+        let link = self.pointer(&self.layout.tag(repository, tag))?;
         let current = match link {
             Link::To(target) => Some(target),
             Link::None | Link::Garbled => None,
@@ -165,7 +165,21 @@ impl Store {
         Ok(current)
     }
 
-    /// Removes a tag whose link contains no digest, so that it no longer keeps a collection from removing anything of its
+    /// Reads the link of a tag. It counts as garbled if it was lost: the history still names a manifest, and a new tag
+    /// gets both at once.
+    pub(crate) fn pointer(&self, paths: &TagPaths) -> Result<Link, FsError> {
+        let link = links::look(&paths.current())?;
+        if link != Link::None || self.last_target(paths)?.is_none() {
+            return Ok(link);
+        }
+        // The tag may have been created meanwhile.
+        Ok(match links::look(&paths.current())? {
+            Link::None => Link::Garbled,
+            created => created,
+        })
+    }
+
+    /// Removes a tag whose link was lost or contains no digest, so that it no longer keeps a collection from removing anything of its
     /// repository. Returns the manifest that the tag pointed at last, which the record names, if that is known.
     fn remove_garbled_tag(
         &self,
@@ -199,10 +213,11 @@ impl Store {
         Ok(newest.map(|(_, target)| target))
     }
 
-    /// Removes a tag as [`delete_tag`](Self::delete_tag) does, if its link contains no digest. Returns false if it does.
+    /// Removes a tag as [`delete_tag`](Self::delete_tag) does, if its link was lost or contains no digest. Returns
+    /// false otherwise.
     pub(crate) fn mend_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
-        if links::look(&self.layout.tag(repository, tag).current())? != Link::Garbled {
+        if self.pointer(&self.layout.tag(repository, tag))? != Link::Garbled {
             return Ok(false);
         }
         self.remove_garbled_tag(repository, tag, &Deletion::new())?;

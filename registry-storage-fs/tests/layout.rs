@@ -481,8 +481,8 @@ async fn what_others_left_behind_is_in_nobodys_way() {
     write(&at("_manifests/revisions/sha256/stray"), "x");
     write(&at("_manifests/tags/.hidden/current/link"), "x");
     write(&at("_manifests/tags/a file"), "x");
-    write(&at("_manifests/tags/empty/current/link"), "");
-    fs::create_dir_all(at("_manifests/tags/only-history/index")).unwrap();
+    fs::create_dir_all(at("_manifests/tags/empty/current")).unwrap();
+    fs::create_dir_all(at("_manifests/tags/no-history/index")).unwrap();
     write(&at("_uploads/not-a-session/data"), "x");
     write(&at("_anything/_manifests/x"), "x");
     write(&top(root.path()).join("repositories/.DS_Store"), "x");
@@ -503,15 +503,19 @@ async fn what_others_left_behind_is_in_nobodys_way() {
         inspect.manifests(&repository, all()).await.unwrap().items.len(),
         1
     );
+    assert_eq!(
+        inspect.tag_targets(&repository, all()).await.unwrap().items.len(),
+        1
+    );
     assert_eq!(inspect.uploads(&repository, all()).await.unwrap().items.len(), 0);
     assert_eq!(inspect.blobs(all()).await.unwrap().items.len(), 2);
 
     // A directory that points at nothing is no tag, so it can become one.
-    for unfinished in ["empty", "only-history"] {
+    for unfinished in ["empty", "no-history"] {
         put(&storage, &repository, manifest("2"), &[unfinished]).await;
     }
     let tags = storage.tags(&repository, all()).await.unwrap().unwrap();
-    assert_eq!(tags.items, [tag("empty"), tag("only-history"), tag("v1")]);
+    assert_eq!(tags.items, [tag("empty"), tag("no-history"), tag("v1")]);
 }
 
 #[tokio::test]

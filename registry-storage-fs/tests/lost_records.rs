@@ -1,4 +1,5 @@
-//! A tag whose manifest has lost its record, but not its bytes: it can be restored, and nothing that it needs is removed.
+//! A tag that has lost its pointer, or whose manifest has lost its record or bytes: nothing that it may need is removed,
+//! and what can be restored is.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -11,7 +12,8 @@ use async_trait::async_trait;
 use registry_core::{
     Digest, MediaType, Registry,
     maintenance::{
-        Clock, CollectOptions, FindingKind, Remedy, Repaired, VerifyEvent, VerifyOptions, collect, verify,
+        Clock, CollectOptions, CollectReport, FindingKind, PinCause, Remedy, Repaired, VerifyEvent,
+        VerifyOptions, collect, verify,
     },
     service::{ManifestPush, Repository, Restore},
     storage::Deletion,
@@ -20,6 +22,7 @@ use registry_storage_fs::{Durability, FsStorage};
 use serde_json::json;
 use std::{
     fs,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 use support::*;
@@ -50,6 +53,13 @@ struct Fixture {
 impl Fixture {
     /// Pushes the image, and removes the record of its manifest, as registry:2 or a disk may do it.
     async fn new() -> Self {
+        let fixture = Self::whole().await;
+        let link = revision_link(fixture.root.path(), &name("a"), &fixture.image);
+        fs::remove_dir_all(link.parent().unwrap()).unwrap();
+        fixture
+    }
+
+    async fn whole() -> Self {
         let root = tempfile::tempdir().unwrap();
         let options = FsStorage::options().durability(Durability::Relaxed);
         let storage = options.open(root.path()).unwrap();
@@ -81,32 +91,38 @@ impl Fixture {
             .await
             .unwrap()
             .digest;
-        let fixture = Self {
+        Self {
             root,
             storage,
             repository,
             image,
             layer,
             signature,
-        };
-        let link = revision_link(fixture.root.path(), &name("a"), &image);
-        fs::remove_dir_all(link.parent().unwrap()).unwrap();
-        fixture
+        }
+    }
+
+    /// Returns the pointer of the tag.
+    fn pointer(&self) -> PathBuf {
+        in_repository(self.root.path(), &name("a"), "_manifests/tags/v1/current/link")
+    }
+
+    async fn has_layer(&self) -> bool {
+        read(&self.storage, &name("a"), &self.layer).await.as_deref() == Some(b"layer")
     }
 
     async fn is_pulled(&self) -> bool {
         let manifest = self.repository.manifest("v1").await.unwrap();
-        let layer = read(&self.storage, &name("a"), &self.layer).await;
-        manifest.is_some() && layer.as_deref() == Some(b"layer")
+        manifest.is_some() && self.has_layer().await
     }
 
-    async fn collect(&self) {
+    async fn collect(&self) -> CollectReport {
         let options = CollectOptions::new()
             .grace(Duration::ZERO)
             .untagged(true)
             .empty_trash(true);
         let report = collect(&self.storage, &options, &Now, &|_| {}).await.unwrap();
         assert!(report.stopped.is_none(), "{report:?}");
+        report
     }
 
     /// Verifies and repairs. Returns the kind of each finding with its remedy.
@@ -188,4 +204,62 @@ async fn without_the_bytes_a_repair_deletes_the_tag() {
         found.contains(&(FindingKind::DanglingTag, Remedy::DeleteTag)),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn a_tag_without_its_bytes_keeps_what_they_may_name() {
+    let fixture = Fixture::new().await;
+    fs::remove_file(blob_data(fixture.root.path(), &fixture.image)).unwrap();
+
+    let report = fixture.collect().await;
+
+    let causes: Vec<_> = report.pins.iter().map(|pin| &pin.cause).collect();
+    assert_eq!(causes, [&PinCause::Bytes(fixture.image)]);
+    assert!(fixture.has_layer().await);
+    assert!(
+        fixture
+            .repository
+            .manifest(fixture.signature)
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+/// registry:2 truncates the pointer when it moves a tag, so that a full disk or a crash leaves it empty.
+#[tokio::test]
+async fn a_tag_without_its_pointer_keeps_what_it_may_point_at() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 3] = [
+        |pointer| fs::write(pointer, "").unwrap(),
+        |pointer| fs::remove_file(pointer).unwrap(),
+        |pointer| fs::remove_dir_all(pointer.parent().unwrap()).unwrap(),
+    ];
+    for damage in damages {
+        let fixture = Fixture::whole().await;
+        damage(&fixture.pointer());
+
+        let report = fixture.collect().await;
+
+        let causes: Vec<_> = report.pins.iter().map(|pin| &pin.cause).collect();
+        assert_eq!(causes, [&PinCause::Tag(tag("v1"))]);
+        assert!(
+            fixture
+                .repository
+                .manifest(fixture.image)
+                .await
+                .unwrap()
+                .is_some()
+        );
+        assert!(fixture.has_layer().await);
+
+        assert_eq!(
+            fixture.repair().await,
+            [(FindingKind::GarbledTag, Remedy::DeleteTag)]
+        );
+        fixture.repository.restore(Restore::new(tag("v1"))).await.unwrap();
+        assert!(fixture.is_pulled().await);
+        assert_eq!(fixture.collect().await.pins, []);
+        assert!(fixture.is_pulled().await);
+    }
 }

@@ -2,7 +2,8 @@
 //! referrers.
 //!
 //! The name of a link's directory is its digest, so that a garbled link can be written again. The pointer of a tag
-//! cannot: only its content says where it points. Such a tag is removed, with a record of where it pointed last.
+//! cannot: only its content says where it points. Such a tag is removed, with a record of where it pointed last. So is a
+//! tag that has only its history left.
 //!
 //! A deletion by a client removes the file `link`, and leaves its directory. A blob that a manifest names, and whose
 //! link is missing together with its directory, was therefore not deleted by a client. Its link was lost. The same holds
@@ -122,10 +123,11 @@ impl Store {
     }
 
     fn fault_of_tag(&self, repository: &RepositoryName, record: &Record, tag: &Tag) -> Option<Fault> {
-        let path = self.layout.tag(repository, tag).current();
-        let (kind, reason) = match links::look(&path) {
+        let paths = self.layout.tag(repository, tag);
+        let path = paths.current();
+        let (kind, reason) = match self.pointer(&paths) {
             Ok(Link::To(_)) => return None,
-            Ok(Link::Garbled) => (FaultKind::Garbled, "the link contains no digest"),
+            Ok(Link::Garbled) => (FaultKind::Garbled, "the link is lost or contains no digest"),
             Ok(Link::None) => (FaultKind::Missing, "there is no link"),
             Err(error) => return Some(unreadable(record, &error)),
         };

@@ -197,7 +197,9 @@ impl Surveyor<'_> {
                 Ok(Document::Whole(manifest)) => References::of(&manifest.bytes, &manifest.media_type),
                 Ok(Document::Damaged(bytes)) => References::guessed(&bytes),
                 Ok(Document::Lost) => {
-                    if self.is_recorded(name, previous, &digest).await? {
+                    if self.is_recorded(name, previous, &digest).await?
+                        || self.is_tagged(name, &digest).await?
+                    {
                         survey.pin(name, PinCause::Bytes(digest), "the bytes are gone".into());
                     }
                     continue;
@@ -279,6 +281,12 @@ impl Surveyor<'_> {
                 return Ok(kept);
             }
         }
+    }
+
+    /// Returns true if a tag points at a manifest now, which is deleted after its tags.
+    async fn is_tagged(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let tags = self.inspect.tags_of(name, digest, Page::first(1)).await?;
+        Ok(!tags.items.is_empty())
     }
 
     /// Returns true unless a manifest was deleted since it was listed after `before`.

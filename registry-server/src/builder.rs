@@ -4,7 +4,7 @@ use crate::{
     absent, access,
     access_log::AccessLog,
     backend::{self, HostStorage},
-    clock::ServerClock,
+    clock::{ServerClock, TrustedClock},
     config::{Config, Settings},
     control::{self, ControlSocket, Operators},
     debug::Debug,
@@ -266,9 +266,10 @@ impl ServerBuilder {
             debug.uploads(registry.upload_ledger().clone());
         }
         let notes = maintenance.start(&registry, settings, &mut tasks);
+        let clock = TrustedClock::start(&*notes).await;
         let collections = start_upkeep(&registry, settings, notes, debug.as_mut(), &mut tasks);
         let operators =
-            Operators::of(registry.clone(), access_log.clone(), collections).with_immutable(immutable);
+            Operators::of(registry.clone(), access_log.clone(), collections, clock).with_immutable(immutable);
         take_commands(socket, operators, &mut tasks);
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);

@@ -1,8 +1,8 @@
-//! [`ServerClock`]: the clock of this machine.
+//! [`ServerClock`]: the clock of this machine. [`TrustedClock`] tells if ages can be computed with it.
 
 use async_trait::async_trait;
 use registry_axum::TokioClock;
-use registry_core::maintenance::Clock;
+use registry_core::maintenance::{Clock, ClockWatch, Distrust, Notes};
 #[cfg(not(target_os = "linux"))]
 use std::time::Instant;
 use std::time::{Duration, SystemTime};
@@ -47,6 +47,27 @@ impl Clock for ServerClock {
 
     async fn sleep(&self, duration: Duration) {
         TokioClock.sleep(duration).await;
+    }
+}
+
+/// Clock of this machine, which is watched from the start of the process on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TrustedClock {
+    clock: ServerClock,
+    watch: ClockWatch,
+}
+
+impl TrustedClock {
+    /// Begins to watch, with the notes of earlier processes.
+    pub(crate) async fn start(notes: &dyn Notes) -> Self {
+        let clock = ServerClock::start();
+        let watch = ClockWatch::from_notes(&clock, notes).await;
+        Self { clock, watch }
+    }
+
+    /// Returns the current time, if ages may be computed with it.
+    pub(crate) fn now(&self) -> Result<SystemTime, Distrust> {
+        self.watch.now(&self.clock)
     }
 }
 

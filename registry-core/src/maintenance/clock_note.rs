@@ -24,9 +24,10 @@ pub(super) struct NotedClock<'a> {
     noted: Option<(SystemTime, bool)>,
 }
 
-impl<'a> NotedClock<'a> {
-    /// Begins to watch. Without a note, the process was absent for an unknown time.
-    pub(super) async fn start(clock: &dyn Clock, notes: &'a dyn Notes) -> Self {
+impl ClockWatch {
+    /// Begins to watch with the note of an earlier process, which [`Upkeep`](super::Upkeep) writes. Without a note, the
+    /// process was absent for an unknown time. Writes none.
+    pub async fn from_notes(clock: &dyn Clock, notes: &dyn Notes) -> Self {
         let last = match notes.note(NOTE).await {
             Ok(note) => note.and_then(|note| parse(&note)).unwrap_or_default(),
             Err(error) => {
@@ -34,9 +35,16 @@ impl<'a> NotedClock<'a> {
                 Last::default()
             }
         };
+        Self::resume(clock, last)
+    }
+}
+
+impl<'a> NotedClock<'a> {
+    /// Begins to watch with the note of an earlier process.
+    pub(super) async fn start(clock: &dyn Clock, notes: &'a dyn Notes) -> Self {
         Self {
             notes,
-            watch: ClockWatch::resume(clock, last),
+            watch: ClockWatch::from_notes(clock, notes).await,
             noted: None,
         }
     }

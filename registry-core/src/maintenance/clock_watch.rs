@@ -156,7 +156,7 @@ impl fmt::Display for Distrust {
             Self::Jumped => {
                 "the wall clock and the time since the boot differ by more than an hour; restart the server once the clock is right"
             }
-            Self::Absent => "no server ran for more than a day, or none has run yet; ages count after 24 hours",
+            Self::Absent => "no server ran for more than a day, or none has run yet; ages count once a server has run for 24 hours",
             Self::NoBootTime => "the time since the boot is not known",
         })
     }

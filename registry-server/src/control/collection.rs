@@ -243,13 +243,17 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{
-        hold::{Hold, HoldItem},
-        holding::Holding,
-        operation::collected,
+    use crate::{
+        clock::TrustedClock,
+        control::{
+            hold::{Hold, HoldItem},
+            holding::Holding,
+            operation::collected,
+        },
     };
     use registry_core::{
         Registry,
+        maintenance::MemoryNotes,
         storage::{MemoryStorage, StorageError, Terms},
     };
     use tokio::time::sleep;
@@ -266,7 +270,8 @@ mod tests {
         let registry = Registry::builder(storage.clone()).build();
         let repository = registry.repository("team/app").unwrap();
         repository.push_blob("content", None).await.unwrap();
-        Operator::new(registry, 0)
+        let clock = TrustedClock::start(&MemoryNotes::default()).await;
+        Operator::new(registry, 0, clock)
     }
 
     fn on_server(operator: Operator) -> Operator {

@@ -1,7 +1,7 @@
 //! [`Operation`]: a command of an operator.
 
 use super::{holding::Holding, line::Line, time::rfc3339};
-use crate::{access_log::AccessLog, retention::Immutable};
+use crate::{access_log::AccessLog, clock::TrustedClock, retention::Immutable};
 use axum::http::{Method, StatusCode};
 use registry_core::{
     Error as RegistryError, Identity, Registry, service::RegistryView, storage::QuarantineId,
@@ -41,14 +41,16 @@ pub(crate) struct Operator {
     /// Hold of the server; `None` in the process of a command.
     holding: Option<Holding>,
     immutable: Immutable,
+    clock: TrustedClock,
 }
 
 impl Operator {
     /// Describes an operator by the id of the system's user. No user of the registry has such a name: their names contain
     /// no colon.
-    pub(super) fn new(registry: Registry, user: u32) -> Self {
+    pub(super) fn new(registry: Registry, user: u32, clock: TrustedClock) -> Self {
         Self {
             registry,
+            clock,
             identity: Identity::new(format!("operator:{user}")),
             access_log: None,
             holding: None,
@@ -64,6 +66,11 @@ impl Operator {
     /// Returns the tags that nobody may overwrite.
     pub(super) const fn immutable(&self) -> &Immutable {
         &self.immutable
+    }
+
+    /// Returns the clock that tells if ages count.
+    pub(super) const fn clock(&self) -> &TrustedClock {
+        &self.clock
     }
 
     /// Describes an operator of a server.

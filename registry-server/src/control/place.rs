@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     backend,
+    clock::TrustedClock,
     config::{Settings, StorageKind},
     retention::Immutable,
     wiring,
@@ -114,7 +115,7 @@ impl Place {
             if changes && self.settings.storage.read_only {
                 return Err(READ_ONLY.into());
             }
-            let in_use = match self.open(changes)? {
+            let in_use = match self.open(changes).await? {
                 Ok(operator) => return Ok(Found::Here(operator)),
                 Err(in_use) => in_use,
             };
@@ -129,7 +130,7 @@ impl Place {
     }
 
     /// Opens the directory. Returns the inner error if another process owns it.
-    fn open(&self, changes: bool) -> Result<Result<Operator, OpenError>, String> {
+    async fn open(&self, changes: bool) -> Result<Result<Operator, OpenError>, String> {
         let root = &self.root;
         become_owner_of(&top(root)).map_err(|error| {
             format!(
@@ -144,9 +145,12 @@ impl Place {
             Err(in_use @ OpenError::InUse { .. }) => return Ok(Err(in_use)),
             Err(error) => return Err(backend::explained(&error)),
         };
+        let clock = TrustedClock::start(&storage).await;
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
         let immutable = Immutable::of(self.settings.access.as_deref()).unwrap_or(Immutable::Unknown);
-        Ok(Ok(Operator::new(registry, self.user).with_immutable(immutable)))
+        Ok(Ok(
+            Operator::new(registry, self.user, clock).with_immutable(immutable)
+        ))
     }
 }
 

@@ -368,11 +368,12 @@ impl Removal<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::operation::collected;
+    use crate::{clock::TrustedClock, control::operation::collected};
     use async_trait::async_trait;
     use registry_core::{
         Registry,
         hooks::{self, Context, HookError, Hooks},
+        maintenance::MemoryNotes,
         service::ManifestPush,
         storage::MemoryStorage,
     };
@@ -405,7 +406,8 @@ mod tests {
             let storage = MemoryStorage::new();
             let registry = Registry::builder(storage.clone()).hooks(Mover(storage)).build();
             let seen = push(&registry, "seen").await;
-            let operator = Operator::new(registry.clone(), 0);
+            let clock = TrustedClock::start(&MemoryNotes::default()).await;
+            let operator = Operator::new(registry.clone(), 0, clock);
             let target = Target {
                 repository: "team/app".into(),
                 reference: Some("v1".into()),

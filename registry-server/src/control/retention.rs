@@ -7,7 +7,10 @@ use super::{
 use crate::config::retention_rules;
 use registry_core::{
     RepositoryName, Tag,
-    maintenance::retention::{Decision, Retain, Retained, Rules, survey},
+    maintenance::{
+        Distrust,
+        retention::{Decision, Retain, Retained, Rules, survey},
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -76,6 +79,9 @@ pub(crate) struct RetentionSummary {
     /// Rule that would drop too much, so that nothing is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) excessive: Option<Excess>,
+    /// Reason for which no tag was too old, although rules depend on ages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ages_ignored: Option<String>,
 }
 
 /// Rule that would drop more than half of its tags.
@@ -101,7 +107,8 @@ impl Operation for ApplyRules {
         }
         let rules = retention_rules(&self.rules, Path::new(&self.file)).map_err(|error| error.to_string())?;
         let is_immutable = |repository: &RepositoryName, _: &Tag| operator.immutable().contains(repository);
-        let retain = Retain::new(&rules, Some(SystemTime::now()))
+        let now = operator.clock().now();
+        let retain = Retain::new(&rules, now.ok())
             .immutable(&is_immutable)
             .force(self.force)
             .dry_run(self.dry_run);
@@ -119,10 +126,17 @@ impl Operation for ApplyRules {
         let report = until_closed(&items, operator.registry.retain(&retain)).await??;
         let summary = RetentionSummary {
             dry_run: self.dry_run,
+            ages_ignored: ages_ignored(&rules, now),
             ..RetentionSummary::of(&report, &rules)
         };
         Ok(items.send(RetentionItem::Report(summary)).await?)
     }
+}
+
+/// Returns the reason for which no tag is too old, if some rule depends on ages.
+pub(crate) fn ages_ignored(rules: &Rules, now: Result<SystemTime, Distrust>) -> Option<String> {
+    let distrust = now.err().filter(|_| rules.depend_on_age())?;
+    Some(distrust.to_string())
 }
 
 /// Returns the tags that the rules drop.
@@ -190,6 +204,7 @@ impl RetentionSummary {
             left: report.left,
             failed: report.failed + report.survey.failed,
             excessive,
+            ages_ignored: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     usage::Measure,
     verification::Verify,
 };
-use crate::{access_log::AccessLog, retention::Immutable};
+use crate::{access_log::AccessLog, clock::TrustedClock, retention::Immutable};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -51,12 +51,19 @@ pub(crate) struct Operators {
     running: Arc<Mutex<JoinSet<()>>>,
     holding: Holding,
     immutable: Immutable,
+    clock: TrustedClock,
 }
 
 impl Operators {
-    pub(crate) fn of(registry: Registry, access_log: Option<AccessLog>, collections: Collections) -> Self {
+    pub(crate) fn of(
+        registry: Registry,
+        access_log: Option<AccessLog>,
+        collections: Collections,
+        clock: TrustedClock,
+    ) -> Self {
         Self {
             registry,
+            clock,
             access_log,
             running: Arc::default(),
             holding: Holding::of(collections),
@@ -73,7 +80,7 @@ impl Operators {
     fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
         let arguments = serde_json::to_string(&operation).unwrap_or_default();
         tracing::info!(user, command = O::NAME, arguments, "an operator runs a command");
-        let operator = Operator::new(self.registry.clone(), user)
+        let operator = Operator::new(self.registry.clone(), user, self.clock)
             .with_immutable(self.immutable.clone())
             .on_server(self.access_log.clone(), self.holding.clone());
         let (lines, waiting) = channel(WAITING);
@@ -237,7 +244,9 @@ mod tests {
             push(storage.clone(), "of/directory").await;
             let memory = MemoryStorage::new();
             push(memory.clone(), "of/server").await;
-            let operators = Operators::of(Registry::builder(memory).build(), None, Collections::default());
+            let clock = TrustedClock::start(&storage).await;
+            let registry = Registry::builder(memory).build();
+            let operators = Operators::of(registry, None, Collections::default(), clock);
             let socket = ControlSocket::bind(&storage, None).unwrap().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
             let app = with::<Count>(router()).with_state(operators.clone());

@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials!([];
         the_commands_of_the_guide_keep_the_last_tags,
         a_rule_that_drops_most_of_its_tags_has_to_be_forced,
+        no_tag_is_too_old_before_a_server_has_run_for_a_day,
         rules_that_cannot_be_used_prevent_the_start,
     )
 }
@@ -61,10 +62,20 @@ fn age(root: &Path, tag: &str, days: u32) {
         .expect("the time can be set");
 }
 
+/// Leaves the note of a server that has run until now, and trusted its clock.
+fn note_the_time(root: &Path) {
+    let notes = root.join("docker/registry/v2/_notes");
+    fs::create_dir_all(&notes).expect("the directory can be made");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seen = now.expect("it is after 1970").as_secs();
+    fs::write(notes.join("clock"), format!(r#"{{"seen":{seen}}}"#)).expect("the note can be written");
+}
+
 fn the_commands_of_the_guide_keep_the_last_tags() {
     let bench = Workbench::new();
     let (root, rules) = (bench.path("data"), bench.path("retention.yml"));
     fs::write(&rules, block(GUIDE, "retention.yml")).unwrap();
+    note_the_time(&root);
     let server = Server::ours(&root);
     let mut tags: Vec<(String, u32)> = (1..=12)
         .map(|number| (format!("v{number:02}"), 121 - number))
@@ -130,6 +141,7 @@ fn a_rule_that_drops_most_of_its_tags_has_to_be_forced() {
         "rules:\n- {repository: '**', tags: pr-*, keep: {younger: 14d}}\n",
     )
     .unwrap();
+    note_the_time(&root);
     let server = Server::ours(&root);
     for tag in ["pr-1", "v1"] {
         server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
@@ -170,6 +182,36 @@ fn a_rule_that_drops_most_of_its_tags_has_to_be_forced() {
     let gone = server.request("GET", "/v2/team/app/manifests/pr-1", &[], b"");
     gone.expect_status(404);
     server.get("/v2/team/app/manifests/v1");
+}
+
+/// Clients of the registry had no chance to renew their tags. A server for a copy of a directory is new, too.
+fn no_tag_is_too_old_before_a_server_has_run_for_a_day() {
+    let bench = Workbench::new();
+    let (root, rules) = (bench.path("data"), bench.path("retention.yml"));
+    fs::write(&rules, "rules:\n- {repository: '**', keep: {younger: 14d}}\n").unwrap();
+    let server = Server::ours(&root);
+    server.push_manifest("team/app", "v1", OCI_INDEX, index("v1").as_bytes());
+    age(&root, "v1", 30);
+    fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
+    let says_why = |what: &[&str]| {
+        let mut command = program(env!("CARGO_BIN_EXE_registry"));
+        command.arg("retention").args(what).arg("--rules").arg(&rules);
+        command.arg("--root").arg(&root);
+        let (status, output) = end_of(command);
+        assert!(
+            status.success() && output.contains("ages count once a server has run for 24 hours"),
+            "{what:?}: {output}"
+        );
+    };
+
+    says_why(&["explain"]);
+    says_why(&["run", "--dry-run", "--json"]);
+    says_why(&["run", "--force"]);
+    server.get("/v2/team/app/manifests/v1");
+    server.stop();
+    says_why(&["run", "--force"]);
+
+    Server::ours(&root).get("/v2/team/app/manifests/v1");
 }
 
 fn rules_that_cannot_be_used_prevent_the_start() {

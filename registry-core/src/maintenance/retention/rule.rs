@@ -24,6 +24,17 @@ pub enum Keep {
     Both(NonZeroUsize, Duration),
 }
 
+impl Keep {
+    /// Returns true if the condition depends on the age of a tag.
+    #[must_use]
+    pub const fn depends_on_age(self) -> bool {
+        match self {
+            Self::Always | Self::Newest(_) => false,
+            Self::Younger(_) | Self::Either(..) | Self::Both(..) => true,
+        }
+    }
+}
+
 /// One rule of retention. It decides about the tags that it matches, in the repositories that it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -165,6 +176,12 @@ impl Rules {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.0
+    }
+
+    /// Returns true if some rule depends on the age of tags.
+    #[must_use]
+    pub fn depend_on_age(&self) -> bool {
+        self.0.iter().any(|rule| rule.keep().depends_on_age())
     }
 
     /// Returns true if some rule matches the repository.

@@ -3,9 +3,12 @@
 use super::{Session, print_json};
 use crate::{
     Config, Sources,
+    clock::TrustedClock,
     command_line::{cli, sources::sources},
     config::{Settings, StorageKind},
-    control::{ApplyRules, BoxError, DecisionItem, Excess, RetentionItem, RetentionSummary, TagAction},
+    control::{
+        ApplyRules, BoxError, DecisionItem, Excess, RetentionItem, RetentionSummary, TagAction, ages_ignored,
+    },
     counted::counted,
     printable,
     retention::{Immutable, RetentionFile, text_of},
@@ -20,7 +23,6 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    time::SystemTime,
 };
 
 /// Runs one of the commands. The exit code of `run` is 1 if the rules would drop too much, or if something failed.
@@ -74,7 +76,8 @@ async fn explain(place: cli::RetentionPlace, only: Option<&str>, json: bool) -> 
     let only = only.map_err(|error| format!("the repository: {error}"))?;
     let storage = FsStorage::options().read_only().open(root)?;
     let is_immutable = |repository: &RepositoryName, _: &Tag| immutable.contains(repository);
-    let retain = Retain::new(&rules, Some(SystemTime::now()))
+    let now = TrustedClock::start(&storage).await.now();
+    let retain = Retain::new(&rules, now.ok())
         .immutable(&is_immutable)
         .only(only.as_ref());
     // Printed at once, so that a slow reader of a pipe holds nothing up.
@@ -85,6 +88,9 @@ async fn explain(place: cli::RetentionPlace, only: Option<&str>, json: bool) -> 
     .await?;
     for item in &items {
         print(item, json)?;
+    }
+    if let Some(why) = ages_ignored(&rules, now) {
+        writeln!(io::stderr(), "registry: no tag is too old: {why}")?;
     }
     if !json {
         summarize(&survey, &rules)?;
@@ -217,6 +223,9 @@ impl fmt::Display for RetentionSummary {
                 "{} without a tag left: in use at the moment, or in use by something else",
                 counted(self.left, "manifest", "manifests")
             )?;
+        }
+        if let Some(why) = &self.ages_ignored {
+            writeln!(f, "no tag was too old: {}", printable::Line(why))?;
         }
         Ok(())
     }

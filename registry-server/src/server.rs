@@ -19,6 +19,7 @@ use tokio::{
 /// after which `docker stop` kills the process.
 const TIDYING: Duration = Duration::from_secs(1);
 const WAITING: &str = "waiting for running operations of the storage";
+const HELD: &str = "the directory of the storage is still in use, because this process keeps the registry, the storage or a request that was aborted; no other server can open it until these are dropped or the process ends";
 
 /// Server that accepts connections, with its background work. [`ServerBuilder::start`](crate::ServerBuilder::start)
 /// makes one.
@@ -144,10 +145,14 @@ impl Server {
         }
         drop((self.registry, self.mount));
         tracing::debug!("{WAITING}");
-        if let Some(directory) = self.directory
-            && timeout_at(deadline, directory.close()).await.is_err()
-        {
-            tracing::warn!("operations of the storage did not end in time: its directory is still in use");
+        if let Some(directory) = self.directory {
+            match timeout_at(deadline, directory.close()).await {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("{HELD}"),
+                Err(_elapsed) => tracing::warn!(
+                    "operations of the storage did not end in time: its directory is still in use"
+                ),
+            }
         }
         Stopped {
             aborted,
@@ -180,15 +185,17 @@ impl Stopped {
 
 #[cfg(test)]
 mod tests {
-    use super::WAITING;
-    use crate::{Config, ServerBuilder, Sources};
+    use super::{HELD, WAITING};
+    use crate::{Config, Server, ServerBuilder, Sources};
     use registry_storage_fs::FsStorage;
     use std::{
         fmt,
         future::{Future, poll_fn},
+        path::Path,
         pin::pin,
         sync::{
-            Mutex,
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
             mpsc::{self, Receiver, Sender},
         },
         task::Poll,
@@ -244,6 +251,49 @@ mod tests {
         }
     }
 
+    /// Starts a server on a directory.
+    async fn started(root: &Path) -> Server {
+        let root = root.display().to_string();
+        let sources = Sources::new()
+            .set("storage.filesystem.rootdirectory", "test", root)
+            .set("http.addr", "test", "127.0.0.1:0");
+        let config = Config::load(sources).unwrap();
+        ServerBuilder::from_config(config).start().await.unwrap()
+    }
+
+    /// Counts the warnings about a directory that is still in use.
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Warnings {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut text = Text::default();
+            event.record(&mut text);
+            if text.0 == HELD {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_warns_if_something_keeps_the_directory() {
+        let warnings = Warnings::default();
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
+        // As below.
+        let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+        let root = tempfile::tempdir().unwrap();
+        for (is_kept, expected) in [(false, 0), (true, 1)] {
+            let server = started(root.path()).await;
+            let kept = is_kept.then(|| server.registry().clone());
+
+            server.shutdown().await;
+
+            assert_eq!(warnings.0.load(Ordering::Relaxed), expected);
+            assert_eq!(FsStorage::open(root.path()).is_err(), is_kept);
+            drop(kept);
+        }
+    }
+
     async fn is_pending(future: impl Future) -> bool {
         let mut future = pin!(future);
         poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
@@ -263,15 +313,7 @@ mod tests {
         // With a single subscriber, `tracing` decides what is logged by the thread that reaches it first, which may be
         // another test's. With two it asks both.
         let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
-        let sources = Sources::new()
-            .set(
-                "storage.filesystem.rootdirectory",
-                "test",
-                root.path().display().to_string(),
-            )
-            .set("http.addr", "test", "127.0.0.1:0");
-        let config = Config::load(sources).unwrap();
-        let server = ServerBuilder::from_config(config).start().await.unwrap();
+        let server = started(root.path()).await;
         {
             let registry = server.registry().clone();
             let reading = async move {

@@ -44,7 +44,7 @@ pub use self::{
     overruled::Overruled,
     referrers::ReferrersPage,
     remedies::Setting,
-    restore::{Restore, RestoreError, Restored},
+    restore::{NotRestored, Restore, RestoreError, Restored},
     source::BlobSource,
     view::RegistryView,
 };

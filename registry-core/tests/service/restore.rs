@@ -3,12 +3,16 @@
 use crate::{digest, filled, manifest, push, ruled};
 use async_trait::async_trait;
 use registry_core::{
-    Digest, Error, Hooks, Identity, MediaType, Registry, RepositoryName, Tag,
+    Digest, Error, Hooks, Identity, MediaType, Registry, RepositoryName, Storage, Tag,
     auth::Decision,
+    forward_storage,
     hooks::{Context, Event, EventKind, HookError},
     manifest::Manifest,
     service::{ManifestPush, Repository, Restore, RestoreError},
-    storage::{Deletion, MemoryStorage, Page, PutManifest, Seen, Storage as _, TagExpect, TrashId},
+    storage::{
+        Deletion, Document, MemoryStorage, Page, PutManifest, Seen, StorageCollect, StorageError,
+        StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, TagExpect, TrashId,
+    },
 };
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -363,6 +367,139 @@ async fn a_restore_that_a_hook_refuses_leaves_the_record() {
     );
     assert_eq!(resolve(&repository, "v1").await, None);
     repository.restore(restore("v1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_referrer_that_a_hook_refuses_does_not_prevent_the_restore_of_its_image() {
+    let storage = MemoryStorage::new();
+    let open = Registry::builder(storage.clone()).build();
+    let (repository, image) = with_image(&open).await;
+    let before = push_referrer(&repository, image, &[], "signature").await;
+    let after = push_referrer(&repository, image, &[image], "contains its subject").await;
+    for deleted in [image, before, after] {
+        delete(&repository, deleted).await;
+    }
+    let registry = Registry::builder(storage).hooks(Unsigned).build();
+
+    let restored = registry
+        .repository("team/app")
+        .unwrap()
+        .restore(restore("v1"))
+        .await;
+
+    let restored = restored.unwrap();
+    assert_eq!(restored.manifests, [image]);
+    let mut left: Vec<Digest> = restored.left.iter().map(|left| left.digest).collect();
+    left.sort();
+    let mut refused = [before, after];
+    refused.sort();
+    assert_eq!(left, refused);
+    assert!(
+        restored
+            .left
+            .iter()
+            .all(|left| left.reason.contains("no signatures"))
+    );
+    assert_eq!(resolve(&repository, "v1").await, Some(image));
+    assert_eq!(records(&registry, &repository).await.len(), 2);
+    // By itself, and without the hook.
+    repository.restore(Restore::new(before)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_manifest_that_cannot_be_read_prevents_no_restore_but_its_own() {
+    let storage = MemoryStorage::new();
+    let healthy = Registry::builder(storage.clone()).build();
+    let (repository, image) = with_image(&healthy).await;
+    let other = repository
+        .put_manifest(push("v2", "second"))
+        .await
+        .unwrap()
+        .digest;
+    let signature = push_referrer(&repository, image, &[], "signature").await;
+    for deleted in [image, other, signature] {
+        delete(&repository, deleted).await;
+    }
+    let trash = healthy.storage().trash().unwrap();
+    let listed = trash.deleted(repository.name(), Page::first(10)).await.unwrap();
+    let mut listed = listed.items.into_iter().filter_map(Seen::whole);
+    let record = listed.find(|record| record.digest == other).unwrap().id;
+    let registry = Registry::builder(Worn(storage, record)).build();
+    let worn = registry.repository("team/app").unwrap();
+
+    let restored = worn.restore(restore("v1")).await.unwrap();
+
+    assert_eq!(restored.manifests, [signature, image]);
+    assert_eq!((restored.left.len(), restored.left[0].digest), (1, other));
+    let refused = worn.restore(restore("v2")).await.unwrap_err();
+    assert!(
+        matches!(refused, RestoreError::Refused(Error::Storage(_))),
+        "{refused:?}"
+    );
+    repository.restore(restore("v2")).await.unwrap();
+}
+
+/// A storage that cannot read one deleted manifest.
+#[derive(Debug)]
+struct Worn(MemoryStorage, TrashId);
+
+impl Storage for Worn {
+    forward_storage! { Storage: self => &self.0 }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.0.write()
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        self.0.inspect()
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        self.0.expire()
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.0.collect()
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        self.0.health()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageTrash for Worn {
+    forward_storage! { StorageTrash: self => self.0.trash(); except deleted_document }
+
+    async fn deleted_document(&self, name: &RepositoryName, id: &TrashId) -> Result<Document, StorageError> {
+        match *id == self.1 {
+            true => Err(StorageError::internal("input/output error")),
+            false => self.0.deleted_document(name, id).await,
+        }
+    }
+}
+
+/// Refuses manifests with a subject.
+#[derive(Debug)]
+struct Unsigned;
+
+#[async_trait]
+impl Hooks for Unsigned {
+    async fn before_put_manifest(
+        &self,
+        _: &Context,
+        manifest: &Manifest,
+        _: &PutManifest,
+    ) -> Result<(), HookError> {
+        match manifest.subject() {
+            Some(_) => Err(HookError::veto("no signatures")),
+            None => Ok(()),
+        }
+    }
 }
 
 #[tokio::test]

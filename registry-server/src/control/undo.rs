@@ -9,7 +9,7 @@ use super::{
 };
 use registry_core::{
     Reference, Registry, RepositoryName, Tag,
-    service::Restore,
+    service::{NotRestored, Restore},
     storage::{Page, StorageError, StorageTrash, TagEvent},
 };
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,25 @@ pub(crate) struct RestoredItem {
     pub(crate) tags: Vec<String>,
     /// Number of manifests that the repository did not have before.
     pub(crate) manifests: usize,
+    /// Deleted manifests that refer, or may refer, to the restored ones, and that could not be restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left: Vec<LeftItem>,
+}
+
+/// Deleted manifest that was not restored with its subject.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct LeftItem {
+    pub(crate) digest: String,
+    pub(crate) reason: String,
+}
+
+impl LeftItem {
+    fn of(left: &NotRestored) -> Self {
+        Self {
+            digest: left.digest.to_string(),
+            reason: left.reason.clone(),
+        }
+    }
 }
 
 impl Operation for UndoDeletion {
@@ -145,6 +164,7 @@ impl Operation for UndoDeletion {
             digest: restored.digest.to_string(),
             tags: restored.tags.iter().map(ToString::to_string).collect(),
             manifests: restored.manifests.len(),
+            left: restored.left.iter().map(LeftItem::of).collect(),
         };
         items.send(item).await?;
         Ok(())

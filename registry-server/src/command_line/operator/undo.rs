@@ -71,9 +71,19 @@ pub(crate) fn restore(options: cli::Restore) -> Result<(), BoxError> {
         under,
     };
     let mut session = Session::open(storage)?;
-    session.run(operation, |item| match json {
-        true => print_json(&item),
-        false => print(&repository, &item),
+    session.run(operation, |item| {
+        match json {
+            true => print_json(&item),
+            false => print(&repository, &item),
+        }?;
+        for left in &item.left {
+            let line = format!(
+                "{repository}@{} refers, or may refer, to what was restored, and stays deleted: {}",
+                left.digest, left.reason
+            );
+            writeln!(io::stderr(), "registry: {}", printable::Line(&line))?;
+        }
+        Ok(())
     })
 }
 

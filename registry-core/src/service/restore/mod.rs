@@ -1,5 +1,15 @@
 //! Restoring what was deleted: a manifest with everything that it needs, and its tags.
 
+mod outcome;
+mod plan;
+mod referrers;
+
+pub use self::outcome::{NotRestored, RestoreError, Restored};
+
+use self::{
+    plan::{Plan, Records},
+    referrers::Referrer,
+};
 use super::{ManifestPush, Repository};
 use crate::{
     digest::{AnyDigest, Digest},
@@ -8,7 +18,7 @@ use crate::{
     reference::{Reference, Tag},
     storage::{Document, Need, Page, Seen, StorageError, StorageTrash, StoredManifest, TrashId, Trashed},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Number of records that are read at once.
 const PAGE: usize = 256;
@@ -86,92 +96,11 @@ impl Restore {
     }
 }
 
-/// Result of a restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Restored {
-    /// Digest of the manifest.
-    pub digest: Digest,
-    /// Tags that point at it now.
-    pub tags: Vec<Tag>,
-    /// Manifests that the repository did not have before, children before their parents. Referrers that were deleted
-    /// with their subject are among them.
-    pub manifests: Vec<Digest>,
-}
-
-/// Reason why nothing was restored.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RestoreError {
-    /// There is no record of such a deletion.
-    #[error(
-        "there is no record of a deletion of {what}; records end with time, with a collection that empties the trash, and permanent deletions leave none"
-    )]
-    #[non_exhaustive]
-    NotDeleted {
-        /// The tag, digest or record.
-        what: String,
-    },
-    /// The tag points at another manifest now.
-    #[error("the tag {tag} points at {target} now; restore under another tag, or delete this one first")]
-    #[non_exhaustive]
-    TagMoved {
-        /// The tag.
-        tag: Tag,
-        /// Digest that it points at.
-        target: Digest,
-    },
-    /// Content that the manifest needs is gone: its deletion was permanent, or another program has removed it.
-    #[error(
-        "content is gone: {}{}; a permanent deletion or another collector has removed it, so that the image has to be pushed again",
-        .0.first().map_or_else(String::new, ToString::to_string),
-        match .0.len() {
-            ..=1 => String::new(),
-            all => format!(" and {} more", all - 1),
-        }
-    )]
-    Gone(
-        /// Digests of the missing content.
-        Vec<AnyDigest>,
-    ),
-    /// The registry refuses the push that restores it, or the storage failed.
-    #[error(transparent)]
-    Refused(#[from] Error),
-}
-
-impl From<StorageError> for RestoreError {
-    fn from(error: StorageError) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
-/// Records of a repository, as far as a restore needs them.
-#[derive(Default)]
-struct Records {
-    /// The newest record that is selected.
-    selected: Option<Trashed>,
-    /// The newest record of each manifest, and true if it names tags.
-    manifests: HashMap<Digest, (TrashId, bool)>,
-    /// Reason why a record cannot be read.
-    unreadable: Option<String>,
-}
-
 /// Manifest that exists or can be restored.
 struct Found {
     manifest: StoredManifest,
     /// True if the repository has the manifest.
     exists: bool,
-}
-
-/// Manifests to put, children before their parents.
-#[derive(Default)]
-struct Plan {
-    manifests: Vec<Digest>,
-    /// The ones that the repository does not have.
-    absent: Vec<Digest>,
-    gone: Vec<AnyDigest>,
-    /// Manifests that it needs, too, and that another plan has.
-    planned: HashSet<Digest>,
 }
 
 /// Step of the walk through everything that a manifest needs.
@@ -185,7 +114,7 @@ enum Step {
 impl Repository {
     /// Restores a manifest that was deleted, with everything that it needs, and its tags. Or it restores a tag alone.
     /// Referrers that were deleted with the manifest, such as signatures, are restored, too: those that were deleted after
-    /// it, by a collection for example.
+    /// it, by a collection for example. One that cannot be restored does not prevent the restore: the result names it.
     ///
     /// Each manifest is put like any other, children before their parents, with hooks and events. All content is
     /// looked for before the first one is put. If it fails after that, the tags are not restored, the records stay, and a
@@ -245,25 +174,39 @@ impl Repository {
             }
         }
         let mut visited = HashSet::new();
-        let mut plan = self.plan(trash, &records, record.digest, &mut visited).await?;
+        let mut plan = Plan::default();
+        self.plan(trash, &records, record.digest, &mut plan, &mut visited)
+            .await?;
         if !plan.gone.is_empty() {
             return Err(RestoreError::Gone(plan.gone));
         }
-        self.plan_referrers(trash, &records, record.digest, &mut plan, &mut visited)
-            .await?;
-        for digest in &plan.manifests {
-            let tags: &[Tag] = if *digest == record.digest { &tags } else { &[] };
-            self.put_again(trash, &records, digest, tags).await?;
+        let mut left = Vec::new();
+        let referrers = self.plan_referrers(trash, &records, record.digest, &plan, &mut visited, &mut left);
+        // Those before the root are put before its tags, so that a repetition continues.
+        let (after, before): (Vec<_>, Vec<_>) =
+            referrers.await?.into_iter().partition(Referrer::follows_root);
+        let mut manifests = Vec::new();
+        let (root, below) = plan.manifests.split_last().ok_or_else(|| restore.is_unknown())?;
+        for digest in below {
+            self.put_again(trash, &records, digest, &[]).await?;
+            manifests.push(*digest);
         }
+        self.put_referrers(trash, &records, &before, &mut manifests, &mut left)
+            .await;
+        self.put_again(trash, &records, root, &tags).await?;
+        manifests.push(*root);
+        self.put_referrers(trash, &records, &after, &mut manifests, &mut left)
+            .await;
         tracing::info!(
-            repository = %self.name, digest = %record.digest, ?tags, manifests = plan.manifests.len(),
+            repository = %self.name, digest = %record.digest, ?tags, manifests = manifests.len(), left = left.len(),
             "a deletion was undone"
         );
-        self.forget_restored(trash, &records, &record, &plan).await;
+        self.forget_restored(trash, &records, &record, &manifests).await;
         Ok(Restored {
             digest: record.digest,
             tags,
-            manifests: plan.manifests,
+            manifests,
+            left,
         })
     }
 
@@ -328,9 +271,9 @@ impl Repository {
         trash: &dyn StorageTrash,
         records: &Records,
         root: Digest,
+        plan: &mut Plan,
         visited: &mut HashSet<Digest>,
-    ) -> Result<Plan, RestoreError> {
-        let mut plan = Plan::default();
+    ) -> Result<(), RestoreError> {
         let mut steps = vec![Step::Visit {
             digest: root,
             needed: true,
@@ -349,12 +292,12 @@ impl Repository {
             };
             let Some(found) = self.find_deleted(trash, records, &digest).await? else {
                 if needed {
-                    visited.insert(digest);
+                    plan.visit(digest, visited);
                     plan.gone.push(digest.into());
                 }
                 continue;
             };
-            visited.insert(digest);
+            plan.visit(digest, visited);
             if !found.exists {
                 plan.absent.push(digest);
             }
@@ -364,82 +307,9 @@ impl Repository {
             }
             let manifest = Manifest::parse_stored(&found.manifest.bytes, &found.manifest.media_type);
             let manifest = manifest.map_err(Error::from)?;
-            self.visit_below(&manifest, &mut steps, &mut plan).await?;
+            self.visit_below(&manifest, &mut steps, plan).await?;
         }
-        Ok(plan)
-    }
-
-    /// Plans the referrers that were deleted with a manifest of the plan: after it, so that their deletion was not a
-    /// decision of its own. They are put before the root and its tags, so that a repetition continues.
-    async fn plan_referrers(
-        &self,
-        trash: &dyn StorageTrash,
-        records: &Records,
-        root: Digest,
-        plan: &mut Plan,
-        visited: &mut HashSet<Digest>,
-    ) -> Result<(), RestoreError> {
-        let mut subjects = plan.absent.clone();
-        if subjects.is_empty() {
-            return Ok(());
-        }
-        let referrers = self.deleted_referrers(trash, records).await?;
-        let mut after_root = Vec::new();
-        let root_again = plan.manifests.pop_if(|last| *last == root);
-        while let Some(subject) = subjects.pop() {
-            let since = records.manifests.get(&subject).map(|(id, _)| *id);
-            for (deleted, referrer) in referrers.get(&subject).into_iter().flatten() {
-                if Some(*deleted) < since || visited.contains(referrer) {
-                    continue;
-                }
-                let mut with_more = visited.clone();
-                let more = self.plan(trash, records, *referrer, &mut with_more).await?;
-                if !more.gone.is_empty() {
-                    tracing::warn!(repository = %self.name, %referrer, %subject, gone = ?more.gone, "a referrer is not restored with its subject, because it needs content that is gone");
-                    continue;
-                }
-                if !more.absent.contains(referrer) {
-                    // It was pushed again.
-                    continue;
-                }
-                *visited = with_more;
-                // It may be an index that contains its subject.
-                let mut planned = more.planned.iter();
-                let puts = match planned.any(|digest| *digest == root || after_root.contains(digest)) {
-                    true => &mut after_root,
-                    false => &mut plan.manifests,
-                };
-                puts.extend(more.manifests);
-                subjects.extend(more.absent);
-            }
-        }
-        plan.manifests.extend(root_again);
-        plan.manifests.append(&mut after_root);
         Ok(())
-    }
-
-    /// Reads every manifest that was deleted and has a subject. Returns these, with their newest records, by their
-    /// subjects.
-    async fn deleted_referrers(
-        &self,
-        trash: &dyn StorageTrash,
-        records: &Records,
-    ) -> Result<HashMap<Digest, Vec<(TrashId, Digest)>>, RestoreError> {
-        let mut referrers: HashMap<Digest, Vec<(TrashId, Digest)>> = HashMap::new();
-        for (digest, (id, _)) in &records.manifests {
-            let Document::Whole(stored) = trash.deleted_document(&self.name, id).await? else {
-                continue;
-            };
-            let manifest = Manifest::parse_stored(&stored.bytes, &stored.media_type).ok();
-            let subject = manifest.as_ref().and_then(Manifest::subject);
-            if let Some(AnyDigest::Known(subject)) = subject {
-                referrers.entry(*subject).or_default().push((*id, *digest));
-            }
-        }
-        for of_subject in referrers.values_mut() {
-            of_subject.sort_unstable();
-        }
-        Ok(referrers)
     }
 
     /// Looks for the blobs of a manifest, and plans visits of its children.
@@ -527,9 +397,9 @@ impl Repository {
         trash: &dyn StorageTrash,
         records: &Records,
         record: &Trashed,
-        plan: &Plan,
+        manifests: &[Digest],
     ) {
-        let children = plan.manifests.iter().filter(|digest| **digest != record.digest);
+        let children = manifests.iter().filter(|digest| **digest != record.digest);
         let mut restored: Vec<TrashId> = children
             .filter_map(|digest| records.manifests.get(digest))
             .filter_map(|(id, has_tags)| (!has_tags).then_some(*id))

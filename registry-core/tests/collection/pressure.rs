@@ -24,7 +24,7 @@ enum Step {
     Shrunk(u64),
 }
 
-/// What the upkeep has done, and the clock of the host: that of the runtime, which advances while all wait.
+/// Steps of the upkeep, and the clock of the host: that of the runtime, which advances while all wait.
 #[derive(Debug)]
 struct Host {
     start: Instant,

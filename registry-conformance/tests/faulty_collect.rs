@@ -7,8 +7,8 @@ use registry_conformance::storage::{Backend, run};
 use registry_core::{
     Digest, Reference, RepositoryName, Tag, forward_storage,
     storage::{
-        BlobInfo, Census, Deletion, Due, MemoryStorage, Mount, PutManifest, PutOutcome, Reclaimed, Result,
-        Run, Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
+        BlobInfo, Census, Deletion, Due, MemoryStorage, Mount, Page, PutManifest, PutOutcome, Reclaimed,
+        Result, Run, Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
         StorageRepair, StorageTrash, StorageWrite, StoredManifest, Suspect, TagExpect, Terms, UploadState,
         Verified, Victim, Waiting,
     },
@@ -47,6 +47,10 @@ enum Fault {
     ReleasesIgnored,
     /// A moved or deleted tag releases nothing.
     TagsReleaseNothing,
+    /// A forgotten record releases what it kept, although that was touched since the deletion.
+    RecordsOverrule,
+    /// No deletion accounts for a removal.
+    DeletionsUnaccounted,
     /// Several runs are open at once.
     RunsOverlap,
     /// The census is lost.
@@ -118,6 +122,8 @@ noticed! {
     GraceIgnored: grace_ignored by within_the_grace_period_everything_stays;
     ReleasesIgnored: releases_ignored by what_a_deletion_released_is_due_at_once_until_it_is_touched;
     TagsReleaseNothing: tags_release_nothing by a_tag_that_moves_or_is_deleted_releases_its_target;
+    RecordsOverrule: records_overrule by what_was_used_since_its_deletion_stays_although_the_record_is_forgotten;
+    DeletionsUnaccounted: deletions_unaccounted by deletions_account_for_what_they_release;
     RunsOverlap: runs_overlap by one_run_is_open_at_a_time;
     CensusForgotten: census_forgotten by a_run_knows_the_census_of_the_previous_one;
     DeletionsForgotten: deletions_forgotten by a_run_knows_what_has_gone_since_the_census;
@@ -351,13 +357,23 @@ impl StorageCollect for Faulty {
     }
 
     async fn due(&self, terms: &Terms, victims: &[Victim]) -> Result<Vec<Due>> {
-        let terms = self.terms(*terms);
+        let mut terms = self.terms(*terms);
+        if self.has(RecordsOverrule) && self.memory.with_deleted(Page::first(1)).await?.items.is_empty() {
+            terms = terms.with_grace(Duration::ZERO);
+        }
         let due = self.collector().due(&terms, victims).await?;
         if self.has(PreviewsRemove) {
             let run = self.collector().begin(terms).await?;
             self.collector().reclaim(&run, victims).await?;
         }
         Ok(due)
+    }
+
+    async fn released(&self, blobs: &[Digest]) -> Result<Vec<bool>> {
+        match self.has(DeletionsUnaccounted) {
+            true => Ok(vec![false; blobs.len()]),
+            false => self.collector().released(blobs).await,
+        }
     }
 
     async fn condemn(&self, _: &Run, _: &[Victim]) -> Result<Waiting> {

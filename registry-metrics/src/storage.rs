@@ -297,6 +297,7 @@ label! {
         ExpectedManifests: "expected_manifests",
         Begin: "begin",
         Due: "due",
+        Released: "released",
         Condemn: "condemn",
         Reclaim: "reclaim",
         End: "end",

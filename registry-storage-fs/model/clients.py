@@ -245,7 +245,8 @@ class Clients:
 
     def forget(self, s, i, client, op, shared, exclusive):
         trash = self.g.all_trash
-        yield "restore: forgets", self.to(s, i, Client(), disk=s.disk & ~trash, durable=s.durable & ~trash), None
+        state = self.to(s, i, Client(), disk=s.disk & ~trash, durable=s.durable & ~trash, **self.release_trash(s))
+        yield "forgets the trash records", state, None
 
     def spoil(self, s, r, d):
         """A request deletes a part of these closures."""
@@ -274,7 +275,7 @@ class Clients:
             yield f"{label}: tags", state, None
         else:
             state = self.to(
-                s, i, Client(), disk=s.disk & ~record, durable=s.durable & ~record, whole=0, clients=self.removed(s.clients),
+                s, i, Client(), disk=s.disk & ~record, durable=s.durable & ~record, **self.removed(s, op.d, s.clients),
                 **self.release(s, self.closure(op.d)))
             yield f"{label}: record, 202", state, None
 
@@ -308,6 +309,6 @@ class Clients:
         elif not (shared | exclusive) & self.keys(*names):
             hit = self.g.mask(f"X{r}{m}" for r, m in self.g.records if r == op.r and op.d in self.g.below(m))
             state = self.to(
-                s, i, Client(), clients=self.removed(self.excuse(s.clients)), disk=s.disk & ~link, durable=s.durable & ~link,
-                whole=0, kept=s.kept & ~hit, **self.spoil(s, op.r, op.d), **self.release(s, names))
+                s, i, Client(), disk=s.disk & ~link, durable=s.durable & ~link, kept=s.kept & ~hit,
+                **self.removed(s, op.d, self.excuse(s.clients)), **self.spoil(s, op.r, op.d), **self.release(s, names))
             yield f"DELETE blob {op.r}/{op.d}", state, None

@@ -66,14 +66,14 @@ class Collector:
     def is_put(self, i, client):
         return self.programs[i][0][client.op].kind in ("put", "restore")
 
-    def next(self, s, jump=1, disk=None, durable=None, clients=None, whole=None, **run):
+    def next(self, s, jump=1, disk=None, durable=None, removed=None, **run):
         """The state after a step of the run."""
         run = s.run._replace(pc=s.run.pc + jump, **run)
         s = s._replace(run=run)
         if disk is not None:
             s = s._replace(disk=disk, durable=s.durable & disk if durable is None else durable)
-        if clients is not None:
-            s = s._replace(clients=clients, whole=0)
+        if removed is not None:
+            s = s._replace(**self.removed(s, removed, s.clients))
         return s if self.v["power"] else s._replace(durable=0)
 
     def run_wait(self, s, final):
@@ -91,7 +91,7 @@ class Collector:
             trash, kept = self.g.all_trash, s.kept & ~self.g.all_trash
             clients = tuple(c._replace(excused=1) if c.op is not None and self.programs[i][0][0].kind == "restore" else c
                             for i, c in enumerate(s.clients))
-            s = s._replace(kept=kept, clients=clients)
+            s = s._replace(kept=kept, clients=clients, **self.release_trash(s))
             yield "run: empties the trash", self.next(s, disk=s.disk & ~trash, durable=s.durable & ~trash), None
 
     def run_list(self, s, r, final):
@@ -160,7 +160,7 @@ class Collector:
         roots = s.run.roots | (self.trash_marks(r, m) if keeps else 0)
         state = self.next(
             s, disk=s.disk & ~record, durable=s.durable, listed=s.run.listed & ~record, roots=roots,
-            report=s.run.report | record, clients=self.removed(s.clients))
+            report=s.run.report | record, removed=m)
         yield f"run: manifest {r}/{m} is removed", state, None
 
     def run_settle(self, s, final):
@@ -183,7 +183,7 @@ class Collector:
         else:
             state = self.next(
                 s, disk=s.disk & ~link, durable=s.durable, listed=s.run.listed & ~link, report=s.run.report | link,
-                clients=self.removed(s.clients))
+                removed=d)
             yield f"{named} is removed", state, None
 
     def run_data(self, s, d, final):
@@ -205,7 +205,7 @@ class Collector:
             yield f"{named} would go", self.next(s, report=s.run.report | data), None
         else:
             state = self.next(
-                s, disk=s.disk & ~data, durable=s.durable, report=s.run.report | data, clients=self.removed(s.clients))
+                s, disk=s.disk & ~data, durable=s.durable, report=s.run.report | data, removed=d)
             yield f"{named} is removed", state, None
 
     def run_end(self, s, final):

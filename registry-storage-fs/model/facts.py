@@ -195,6 +195,8 @@ PROTOCOL = dict(
     blob_entries=1,  # blobs of an index are marked
     subject=1,  # a referrer stays if its subject was touched since
     overlay=1,  # a dry run takes what it lists for gone
+    forget_releases=0,  # a record that is forgotten releases what it kept, also what was touched since the deletion
+    invalidate="above",  # a removal makes void what is known of the closures that contain the item; "own": of its own only
     check_stale=1,  # what is known of closures is checked under the locks
     long_push=0,  # a push may take longer than the grace period
 )

@@ -97,9 +97,23 @@ class Model(Clients, Collector, Checks):
                 since &= ~(1 << self.number[d])
         return dict(idle=tuple(idle), since=since)
 
-    def removed(self, clients):
-        """A removal makes void what is known of complete closures."""
-        return tuple(c._replace(stale=1) if c.op is not None and self.v["remember"] else c for c in clients)
+    def release_trash(self, s):
+        """What records name that are forgotten now: the deletion has released it, and nothing else does."""
+        if not self.v["forget_releases"]:
+            return {}
+        names = [n for r, m in self.g.records if s.disk & self.g.bit[f"X{r}{m}"] for n in self.closure(m)]
+        return self.release(s, names)
+
+    def removed(self, s, d, clients):
+        """A removal makes void what is known of the complete closures that contain the item."""
+        if not self.v["remember"]:
+            return dict(clients=clients)
+        names = [m for m in self.g.needs if d in (self.closure(m) if self.v["invalidate"] == "above" else [m])]
+        whole = s.whole & ~self.g.mask(f"R{r}{m}" for r, m in self.g.records if m in names)
+        clients = tuple(
+            c._replace(stale=1) if c.op is not None and self.programs[i][0][c.op].d in names else c
+            for i, c in enumerate(clients))
+        return dict(clients=clients, whole=whole)
 
     def excuse(self, clients):
         return tuple(c._replace(excused=1) if c.op is not None else c for c in clients)

@@ -171,15 +171,18 @@ impl Store {
             Some(target) => self.stored(target)?.is_some(),
             None => false,
         };
+        let named: Vec<Digest> = [Some(*digest), target].into_iter().flatten().collect();
+        if target.is_some() {
+            self.account_for(&named);
+        }
         let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
         self.pauses.reach(Point::DeleteBlobLinkRemoved);
         self.known_closures.removed([self.digest_locks.key(digest)]);
         changes.settle()?;
         self.holders.remove(digest, repository);
-        let named = [Some(*digest), target].into_iter().flatten();
-        self.collecting
-            .release(named.map(|digest| self.digest_locks.key(&digest)));
+        let keys = named.iter().map(|digest| self.digest_locks.key(digest));
+        self.collecting.release(keys);
         if target.is_some() {
             self.collecting.suspect_blob(repository, digest);
         }

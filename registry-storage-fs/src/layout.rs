@@ -105,6 +105,11 @@ impl Layout {
         self.top.join("_collect/state")
     }
 
+    /// File with the blobs whose removal an earlier deletion accounts for.
+    pub(crate) fn collect_released(&self) -> PathBuf {
+        self.top.join("_collect/released")
+    }
+
     /// Directory of the files that reserve space for records of deletions.
     pub(crate) fn reserve(&self) -> PathBuf {
         self.top.join("_collect/reserve")

@@ -83,6 +83,7 @@
 //! + _owner                                                    locked by the owner; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
 //! + _collect/state                                            who created the directory; counts since the last collection
+//! + _collect/released                                         blobs whose deletion accounts for their removal
 //! + _collect/reserve/                                         space for records of deletions on a full disk
 //! + _index/<name>/_referrers/                                 manifests that may be referrers, and their subjects
 //! + _index/_owner                                             locked while its process maintains that index

@@ -413,6 +413,9 @@ impl Store {
         let stored = found.ok().flatten();
         let entry = stored.as_ref().and_then(Entry::of);
         self.count_deletion();
+        if let (true, Some(stored)) = (how.permanent, &stored) {
+            self.account_for_removed(repository, stored);
+        }
         let mut changes = self.disk.changes();
         self.place(digest, &link, || changes.remove(&link))?;
         self.pauses.reach(Point::DeleteManifestLinkRemoved);

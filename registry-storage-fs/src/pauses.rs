@@ -25,7 +25,7 @@ pub(crate) enum Point {
     DeleteManifestRecorded,
     DeleteTagRecorded,
     EndRunSettled,
-    ForgetDeletionRead,
+    ForgetDeletionAccounted,
     ForgetDeletionRemoved,
     HistoryForgotten,
     HistoryShortened,

@@ -335,6 +335,11 @@ impl StorageCollect for FsStorage {
         self.preview(terms, victims).await
     }
 
+    async fn released(&self, blobs: &[Digest]) -> Result<Vec<bool>> {
+        let blobs = blobs.to_vec();
+        self.inspecting(move |store| store.released(&blobs)).await
+    }
+
     async fn condemn(&self, run: &Run, _: &[Victim]) -> Result<Waiting> {
         self.require_run(run)?;
         Ok(Waiting::Ready)

@@ -6,6 +6,7 @@
 use crate::{
     error::{Context as _, FsError},
     links,
+    moves::is_there,
     names::{names_after, parsed, read_dir},
     pauses::Point,
     store::Store,
@@ -214,23 +215,33 @@ impl Store {
         })
     }
 
-    /// Removes a record, and the directories that are empty then. What it kept counts as released by a request.
+    /// Returns true if the repository is known to have a manifest.
+    fn has_revision(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        is_there(&self.layout.revision(repository, digest)).unwrap_or(false)
+    }
+
+    /// Removes a record, and the directories that are empty then.
+    ///
+    /// The deletion has released what the record kept. Who was told of it since may rely on it, so that it is not released
+    /// again.
     pub(crate) fn forget_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
         let path = self.layout.deletion(repository, id);
-        // Only a hint is lost with a record that cannot be read.
+        // Only hints are lost with a record that cannot be read.
         let trashed = self.read_deletion(repository, id).ok().flatten();
-        let kept = self.deleted_document(repository, id);
-        self.pauses.reach(Point::ForgetDeletionRead);
+        if let Some(trashed) = &trashed
+            && let Ok(Document::Whole(manifest)) = self.deleted_document(repository, id)
+            // Otherwise it was put again, and keeps its content itself.
+            && !(trashed.manifest_deleted && self.has_revision(repository, &trashed.digest))
+        {
+            self.account_for_removed(repository, &manifest);
+        }
+        self.pauses.reach(Point::ForgetDeletionAccounted);
         let mut changes = self.disk.changes();
         let removed = changes.remove(&path)?;
         self.pauses.reach(Point::ForgetDeletionRemoved);
         self.disk
             .remove_empty(&self.layout.deletions(repository), &self.layout.trash());
         changes.settle()?;
-        // What only the record kept is free. What cannot be read is kept for longer.
-        if let (true, Ok(Document::Whole(manifest))) = (removed, kept) {
-            self.release_removed(repository, &manifest);
-        }
         if let Some(trashed) = trashed.filter(|_| removed) {
             self.collecting
                 .suspect(repository, &trashed.digest, SuspectCause::Forgotten);

@@ -306,6 +306,8 @@ macro_rules! __storage_cases {
                 within_the_grace_period_everything_stays
                 what_a_deletion_released_is_due_at_once_until_it_is_touched
                 what_a_forgotten_record_kept_is_due_at_once
+                what_was_used_since_its_deletion_stays_although_the_record_is_forgotten
+                deletions_account_for_what_they_release
                 a_tag_that_moves_or_is_deleted_releases_its_target
                 what_a_deleted_tag_released_is_due_although_its_manifest_went_first
                 one_run_is_open_at_a_time
@@ -378,6 +380,7 @@ macro_rules! __storage_cases {
                 a_session_of_before_has_its_uploader
                 what_was_deleted_is_still_recorded
                 the_census_is_known_with_what_has_gone_since
+                what_accounts_for_removals_survives
             }
         }
     };

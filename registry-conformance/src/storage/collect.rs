@@ -5,7 +5,7 @@ use registry_core::{
     Algorithm, Digest, RepositoryName,
     storage::{
         Census, Deletion, Due, Mount, Need, Reclaimed, Referring, Run, Seen, Storage, StorageCollect,
-        StorageError, SuspectCause, TagExpect, Terms, Victim, Waiting,
+        StorageError, StorageTrash, SuspectCause, TagExpect, Terms, Victim, Waiting,
     },
 };
 use std::time::Duration;
@@ -338,36 +338,92 @@ pub async fn what_a_deletion_released_is_due_at_once_until_it_is_touched(backend
     }
 }
 
-/// A client may have asked for it since the deletion, and the storage may have forgotten the deletion.
+/// Forgets all records of deletions in a repository.
+pub(super) async fn forget_all(trash: &dyn StorageTrash, repository: &RepositoryName) {
+    for record in trash.deleted(repository, all()).await.unwrap().items {
+        let id = record.whole().unwrap().id;
+        assert!(trash.forget(repository, &id).await.unwrap());
+    }
+}
+
 pub async fn what_a_forgotten_record_kept_is_due_at_once(backend: Backend) {
     let Some(trash) = backend.first.trash() else {
         return;
     };
     let a = repository("a");
     let Graph { blob, child, index } = graph(&backend.first, &a).await;
-    let write = writer(&backend.first);
     for image in [&index, &child] {
-        write
+        writer(&backend.first)
+            .delete_manifest(&a, &image.digest(), Deletion::new())
+            .await
+            .unwrap();
+    }
+
+    forget_all(trash, &a).await;
+
+    let terms = Terms::new().with_grace(HOUR).with_released(true);
+    for victim in [link(&a, blob), Victim::Data(blob)] {
+        let preview = due(&backend.second, terms, victim.clone()).await;
+        assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
+    }
+}
+
+/// Otherwise, the manifest of a client would be refused that was told of a blob after the deletion.
+pub async fn what_was_used_since_its_deletion_stays_although_the_record_is_forgotten(backend: Backend) {
+    let Some(trash) = backend.first.trash() else {
+        return;
+    };
+    let a = repository("a");
+    let Graph { blob, child, index } = graph(&backend.first, &a).await;
+    for image in [&index, &child] {
+        writer(&backend.first)
             .delete_manifest(&a, &image.digest(), Deletion::new())
             .await
             .unwrap();
     }
     assert!(backend.first.blob(&a, &blob).await.unwrap().is_some());
     let terms = Terms::new().with_grace(HOUR).with_released(true);
-    let victims = [link(&a, blob), Victim::Data(blob)];
-    for victim in &victims {
-        let preview = due(&backend.second, terms, victim.clone()).await;
-        assert!(matches!(preview, Due::Later(_)), "{victim}: {preview:?}");
-    }
+    let assert_later = async || {
+        for victim in [link(&a, blob), Victim::Data(blob)] {
+            let preview = due(&backend.second, terms, victim.clone()).await;
+            assert!(matches!(preview, Due::Later(_)), "{victim}: {preview:?}");
+        }
+    };
+    assert_later().await;
 
-    for record in trash.deleted(&a, all()).await.unwrap().items {
-        assert!(trash.forget(&a, &record.whole().unwrap().id).await.unwrap());
-    }
+    forget_all(trash, &a).await;
 
-    for victim in &victims {
-        let preview = due(&backend.second, terms, victim.clone()).await;
-        assert!(matches!(preview, Due::Now { .. }), "{victim}: {preview:?}");
-    }
+    assert_later().await;
+}
+
+pub async fn deletions_account_for_what_they_release(backend: Backend) {
+    let (a, b) = (repository("a"), repository("b"));
+    let Graph { blob, index, .. } = graph(&backend.first, &a).await;
+    let shared = push(&backend.first, &a, &content(2, 1000)).await.digest;
+    let write = writer(&backend.first);
+    let mounted = write.mount(&b, Mount::new(&a, &shared)).await.unwrap();
+    assert!(mounted.is_some());
+    let assert_released = async |expected: [bool; 2], when: &str| {
+        let released = collector(&backend.second).released(&[blob, shared]).await;
+        assert_eq!(released.unwrap(), expected, "{when}");
+    };
+    assert_released([false, false], "before").await;
+
+    write
+        .delete_manifest(&a, &index.digest(), Deletion::new())
+        .await
+        .unwrap();
+    assert_released([true, false], "after the deletion of a manifest").await;
+    write.delete_blob(&a, &shared, Deletion::new()).await.unwrap();
+    assert_released([true, true], "after the deletion of a blob").await;
+
+    assert!(backend.first.blob(&a, &blob).await.unwrap().is_some());
+    assert_released([false, true], "after a client was told of the blob").await;
+    let Some(trash) = backend.first.trash() else {
+        return;
+    };
+    forget_all(trash, &a).await;
+    assert_released([true, true], "after the record was forgotten").await;
 }
 
 pub async fn a_tag_that_moves_or_is_deleted_releases_its_target(backend: Backend) {

@@ -1,12 +1,16 @@
 //! With the means `restart`: acknowledged content exists after every handle was dropped and opened again.
 
-use super::{Backend, collect::remove_all_but_one, support::*};
+use super::{
+    Backend,
+    collect::{forget_all, remove_all_but_one},
+    support::*,
+};
 use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
     storage::{
-        Census, Deletion, Document, Need, NewUpload, PutManifest, Referring, Seen, StorageError, TagExpect,
-        Terms, Uploader, Verified,
+        Census, Deletion, Document, Mount, Need, NewUpload, PutManifest, Referring, Seen, StorageError,
+        TagExpect, Terms, Uploader, Verified,
     },
 };
 
@@ -264,4 +268,52 @@ pub async fn the_census_is_known_with_what_has_gone_since(backend: Backend) {
     let collect = backend.first.collect().expect("the plane is still there");
     let run = collect.begin(Terms::new()).await.unwrap();
     assert_eq!((run.previous, run.deleted), (Some(Census::new(6)), gone));
+}
+
+/// Otherwise, a run that nobody asked for would not remove what was deleted before the restart, if that is most.
+pub async fn what_accounts_for_removals_survives(backend: Backend) {
+    let (Some(_), Some(trash)) = (backend.first.collect(), backend.first.trash()) else {
+        return;
+    };
+    let (a, b) = (repository("a"), repository("b"));
+    let mut blobs = Vec::new();
+    for seed in 0..5 {
+        blobs.push(push(&backend.first, &a, &content(seed, 1000)).await);
+    }
+    let [expired, for_good, expires, deleted, other] = &blobs[..] else {
+        unreachable!();
+    };
+    let write = writer(&backend.first);
+    for (repository, blob, how) in [
+        (&a, expired, Deletion::new()),
+        (&a, for_good, Deletion::new().permanently()),
+        (&b, expires, Deletion::new()),
+    ] {
+        write
+            .mount(repository, Mount::new(&a, &blob.digest))
+            .await
+            .unwrap();
+        let image = Image::new(1).needing(blob.digest, blob.size, Need::Blob);
+        put(&backend.first, repository, image.tagged(&[])).await;
+        write
+            .delete_manifest(repository, &image.digest(), how)
+            .await
+            .unwrap();
+    }
+    write.mount(&b, Mount::new(&a, &deleted.digest)).await.unwrap();
+    write
+        .delete_blob(&a, &deleted.digest, Deletion::new())
+        .await
+        .unwrap();
+    forget_all(trash, &a).await;
+
+    let backend = backend.restarted().await;
+
+    let digests = [expired, for_good, deleted, other, expires].map(|blob| blob.digest);
+    let collect = backend.first.collect().expect("the plane is still there");
+    let released = collect.released(&digests).await.unwrap();
+    assert_eq!(released, [true, true, true, false, false]);
+    forget_all(backend.first.trash().expect("it is still there"), &b).await;
+    let released = collect.released(&digests).await.unwrap();
+    assert_eq!(released, [true, true, true, false, true]);
 }

@@ -7,6 +7,7 @@ use super::{
     suspects::Suspect,
     victim::Victim,
 };
+use crate::digest::Digest;
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -85,6 +86,18 @@ pub trait StorageCollect: Send + Sync {
     /// A preview asks for items that become unused only by the removals before: bytes that still have a link, and
     /// repositories that still hold something. Only touches, tags and upload sessions count.
     async fn due(&self, terms: &Terms, victims: &[Victim]) -> Result<Vec<Due>>;
+
+    /// Returns, for each blob, true if requests account for the removal of its bytes. Since its last touch, one of these
+    /// has happened:
+    ///
+    /// - the blob was deleted, or a manifest that named it, directly or through other manifests,
+    /// - a tag that kept such a manifest was deleted or moved,
+    /// - the record of such a deletion was [forgotten](super::StorageTrash::forget).
+    ///
+    /// It also counts, as if it had happened at the opening, that a record was forgotten, and what was deleted without a
+    /// record, before the opening. A run that nobody asked for stops if it would free mostly other bytes. What the
+    /// storage cannot know counts as `false`.
+    async fn released(&self, blobs: &[Digest]) -> Result<Vec<bool>>;
 
     /// Announces items that the run is going to remove. A storage that answers [`Waiting::Until`] removes no others in
     /// this run.

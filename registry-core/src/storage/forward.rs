@@ -229,6 +229,7 @@ macro_rules! forward_storage {
                 terms: &'a $crate::storage::Terms,
                 victims: &'b [$crate::storage::Victim]
             ) -> Vec<$crate::storage::Due>;
+            released<'a>(blobs: &'a [$crate::Digest]) -> Vec<bool>;
             condemn<'a, 'b>(
                 run: &'a $crate::storage::Run,
                 victims: &'b [$crate::storage::Victim]
@@ -406,6 +407,7 @@ macro_rules! __forward_unless_own {
     (expected_manifests [expected_manifests $($others:ident)*] $($function:tt)*) => {};
     (begin [begin $($others:ident)*] $($function:tt)*) => {};
     (due [due $($others:ident)*] $($function:tt)*) => {};
+    (released [released $($others:ident)*] $($function:tt)*) => {};
     (condemn [condemn $($others:ident)*] $($function:tt)*) => {};
     (reclaim [reclaim $($others:ident)*] $($function:tt)*) => {};
     (end [end $($others:ident)*] $($function:tt)*) => {};

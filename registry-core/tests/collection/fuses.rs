@@ -1,7 +1,7 @@
 //! Runs that remove nothing, because what they see is not plausible.
 
 use super::{damage::Faulty, *};
-use registry_core::maintenance::Stopped;
+use registry_core::maintenance::{Stopped, expire_trash};
 
 /// Pushes four tagged images, and runs once.
 async fn four_images() -> (Pushed, Vec<Digest>) {
@@ -176,4 +176,25 @@ async fn without_being_asked_a_run_waits_for_the_grace_period_also_after_a_delet
 
     let report = collected(&pushed.storage, CollectOptions::new()).await;
     assert_eq!(report.removed.links, 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_forgotten_record_accounts_for_what_was_used_since_its_deletion() {
+    let pushed = Pushed::new();
+    let blob = pushed.blob("a", "blob").await;
+    let manifest = pushed.put("a", Some("v1"), &image(&["blob"])).await;
+    pushed.delete("a", &manifest.to_string()).await;
+    let repository = pushed.registry.repository("a").unwrap();
+    assert!(repository.blob(&blob).await.unwrap().is_some());
+    let in_2262 = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::MAX / 2);
+    let expired = expire_trash(&pushed.storage, in_2262).await.unwrap();
+    assert_eq!(expired.expired, 1);
+
+    let kept = collected(&pushed.storage, CollectOptions::new()).await;
+    assert_eq!((kept.removed.items(), kept.later.items), (0, 1), "{kept:?}");
+    let automatic = CollectOptions::automatic().grace(Duration::ZERO);
+    let report = collected(&pushed.storage, automatic).await;
+
+    assert!(report.stopped.is_none(), "{report:?}");
+    assert_eq!(dump(&pushed.storage).await, [""; 0]);
 }

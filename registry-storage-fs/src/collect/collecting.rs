@@ -1,6 +1,7 @@
 //! [`Collecting`]: the state of collections, which requests and runs share.
 
 use super::{
+    accounts::Accounts,
     removals::Removals,
     state::StateFile,
     touches::{Idle, Touches},
@@ -27,6 +28,8 @@ pub(crate) struct Collecting {
     pub(super) touches: Mutex<Touches>,
     releases: Mutex<Releases>,
     suspects: Mutex<SuspectList>,
+    /// `None` as long as they were not read.
+    pub(super) accounts: Mutex<Option<Accounts>>,
     /// Removals of the open run, or of one that was dropped.
     pub(super) removals: Mutex<Removals>,
     pub(super) run: Mutex<Option<OpenRun>>,
@@ -99,6 +102,7 @@ impl Collecting {
             touches: Mutex::default(),
             releases: Mutex::default(),
             suspects: Mutex::default(),
+            accounts: Mutex::default(),
             removals: Mutex::default(),
             run: Mutex::default(),
             runs: AtomicU64::default(),

@@ -8,6 +8,8 @@
 //! A removal takes the lock of its item exclusively, or leaves the item for the next run. The two therefore exclude each
 //! other: a push finds the content and keeps it, or finds it absent.
 
+mod accounting;
+mod accounts;
 mod bloom;
 pub(crate) mod collecting;
 mod data;

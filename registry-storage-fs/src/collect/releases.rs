@@ -27,6 +27,28 @@ impl Store {
         }
     }
 
+    /// Records that a deletion accounts for the removal of a manifest, and of all that it names. Of what cannot be read,
+    /// the next automatic run may have to be forced.
+    pub(crate) fn account_for_removed(&self, repository: &RepositoryName, stored: &StoredManifest) {
+        let mut blobs = vec![stored.digest];
+        blobs.extend(
+            links::read(&self.layout.revision(repository, &stored.digest))
+                .ok()
+                .flatten(),
+        );
+        let mut unread = Vec::new();
+        self.add_named(repository, stored, &mut blobs, &mut unread);
+        let mut visited = HashSet::new();
+        while let Some(manifest) = unread.pop() {
+            if visited.insert(manifest)
+                && let Ok(Some(stored)) = self.revision(repository, &manifest)
+            {
+                self.add_named(repository, &stored, &mut blobs, &mut unread);
+            }
+        }
+        self.account_for(&blobs);
+    }
+
     /// Reads the closures of the released manifests, and releases what they name.
     pub(crate) fn release_closures(&self) -> Result<()> {
         let released = self.collecting.releases().all();
@@ -58,19 +80,33 @@ impl Store {
         stored: &StoredManifest,
         number: u64,
     ) -> Vec<Digest> {
-        let mut keys = Vec::new();
-        let mut manifests = Vec::new();
+        let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+        self.add_named(repository, stored, &mut blobs, &mut manifests);
+        let keys = blobs.iter().map(|digest| self.digest_locks.key(digest));
+        self.collecting.released(keys, number);
+        manifests
+    }
+
+    /// Adds what a manifest names to `blobs`, with the targets of links, and to `manifests` what may be one.
+    fn add_named(
+        &self,
+        repository: &RepositoryName,
+        stored: &StoredManifest,
+        blobs: &mut Vec<Digest>,
+        manifests: &mut Vec<Digest>,
+    ) {
         for named in named_by(stored) {
             let item = named.item;
-            keys.push(self.digest_locks.key(&item.digest));
+            blobs.push(item.digest);
             // An unreadable link only keeps its target for longer.
-            let target = links::read(&self.layout.layer(repository, &item.digest));
-            keys.extend(target.ok().flatten().map(|target| self.digest_locks.key(&target)));
+            blobs.extend(
+                links::read(&self.layout.layer(repository, &item.digest))
+                    .ok()
+                    .flatten(),
+            );
             if item.need.admits_manifest() {
                 manifests.push(item.digest);
             }
         }
-        self.collecting.released(keys, number);
-        manifests
     }
 }

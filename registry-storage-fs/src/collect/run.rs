@@ -136,6 +136,7 @@ impl FsStorage {
             lock(&store.collecting.removals).settle(&store.disk)?;
             store.pauses.reach(Point::EndRunSettled);
             store.take_census(&run.terms, &seen)?;
+            store.shorten_accounts();
             drop(run);
             store.reserve.fill();
             Ok(())

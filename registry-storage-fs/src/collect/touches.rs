@@ -104,12 +104,7 @@ impl Touches {
         if began.is_some_and(|began| touched > began) {
             return Idle::No;
         }
-        let is_released = || {
-            self.releases
-                .get(&key)
-                .is_some_and(|released| *released > touched)
-        };
-        if terms.grace.is_zero() || terms.released && is_released() {
+        if terms.grace.is_zero() || terms.released && self.is_released(key) {
             return Idle::Yes;
         }
         let age = now.saturating_sub(self.times.time(touched));
@@ -117,6 +112,17 @@ impl Touches {
             None | Some(Duration::ZERO) => Idle::Yes,
             Some(rest) => Idle::In(rest),
         }
+    }
+
+    /// Returns true if content was released since its last touch.
+    pub(crate) fn is_released(&self, key: Key) -> bool {
+        let released = self.releases.get(&key);
+        released.is_some_and(|released| *released > self.touched(key))
+    }
+
+    /// Returns true if content was not touched since the touch or release of a number, or since the opening for 0.
+    pub(crate) fn is_untouched(&self, key: Key, since: u64) -> bool {
+        self.touched(key) <= since
     }
 
     /// Returns the number of the last touch of a key, or a later one.

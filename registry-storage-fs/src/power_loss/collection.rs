@@ -1,7 +1,7 @@
 //! Collections: after a loss of power, what was removed may be there again, but nothing without what it refers to.
 
 use super::*;
-use registry_core::storage::{Census, Reclaimed, StorageCollect as _, Terms, Victim};
+use registry_core::storage::{Census, Reclaimed, StorageCollect as _, StorageTrash as _, Terms, Victim};
 
 async fn remove(storage: &FsStorage, victims: impl IntoIterator<Item = Victim>, left: u64) {
     let run = storage.begin(Terms::new().with_permanent(true)).await.unwrap();
@@ -149,4 +149,74 @@ async fn parents_are_durably_gone_before_their_children_are_removed() {
         what,
     };
     check(&watched.end().0, &[fact]).await;
+}
+
+/// Forgets the records of the deletions of two images, deletes a third one for good, and a blob.
+async fn forgotten(watched: &Watched) -> Vec<Fact> {
+    let a = name("a");
+    let image_type = media_type(MediaType::OCI_MANIFEST);
+    let storage = &watched.storage;
+    let layers = ["first", "second", "third", "fourth"].map(Bytes::from);
+    let mut images = Vec::new();
+    for layer in &layers {
+        push(storage, &a, layer).await;
+        let image = image(&[layer], "");
+        put_with(storage, &a, &image, &image_type, &[layer], "v1").await;
+        images.push(*image.digest());
+    }
+    let [first, second, third, _] = images[..] else {
+        unreachable!();
+    };
+    for digest in [first, second] {
+        let deleted = writer(storage).delete_manifest(&a, &digest, Deletion::new());
+        assert!(deleted.await.unwrap().is_some());
+    }
+    watched.acknowledged(); // 1
+    watched.examine(true);
+    for record in storage.deleted(&a, support::all()).await.unwrap().items {
+        let id = record.whole().unwrap().id;
+        assert!(storage.forget(&a, &id).await.unwrap());
+        watched.acknowledged(); // 2, 3
+    }
+    watched.examine(false);
+    let permanent = Deletion::new().permanently();
+    let deleted = writer(storage).delete_manifest(&a, &third, permanent.clone());
+    assert!(deleted.await.unwrap().is_some());
+    watched.acknowledged(); // 4
+    let digests = layers.map(|layer| Digest::of(Algorithm::Sha256, &layer));
+    assert!(
+        writer(storage)
+            .delete_blob(&a, &digests[3], permanent)
+            .await
+            .unwrap()
+    );
+    watched.acknowledged(); // 5
+
+    let fact = |from, until, what| Fact { from, until, what };
+    vec![
+        fact(1, END, What::Accounted(a.clone(), first, digests[0])),
+        fact(1, END, What::Accounted(a.clone(), second, digests[1])),
+        fact(4, END, What::Accounted(a.clone(), third, digests[2])),
+        fact(5, END, What::Accounted(a.clone(), third, digests[3])),
+        fact(2, END, What::NoRecord(a.clone(), first)),
+        fact(3, END, What::NoRecord(a.clone(), second)),
+        fact(4, END, What::NoManifest(a.clone(), third)),
+        fact(5, END, What::NoBlob(a, digests[3])),
+    ]
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_accounted_for_before_its_record_goes() {
+    use Step::{Rename, Sync};
+    assert_necessary(
+        &[Scenario::new(|watched| Box::pin(forgotten(watched)))],
+        &[
+            (Sync, "_collect"),
+            (Sync, "_collect/released"),
+            (Sync, "_trash/a/_deleted"),
+        ],
+        // A directory that only loses an empty one, and a file of which damaged lines are passed over.
+        &[(Sync, "_trash"), (Rename, "_collect/released")],
+    )
+    .await;
 }

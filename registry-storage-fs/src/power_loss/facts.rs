@@ -43,6 +43,8 @@ pub(super) enum What {
     WholeRecords(RepositoryName),
     /// No record names this manifest.
     NoRecord(RepositoryName, Digest),
+    /// A record of the repository names this manifest, or deletions account for the removal of this blob.
+    Accounted(RepositoryName, Digest, Digest),
     /// These bytes are under a digest or in quarantine.
     Kept(Digest, &'static str),
     /// These bytes are in quarantine, with their fault.
@@ -77,11 +79,7 @@ impl What {
                 assert_eq!(found.as_ref(), Some(bytes), "blob {digest} {when}");
             }
             Self::Manifest(repository, manifest, media_type) => {
-                let digest = *manifest.digest();
-                let found = storage.manifest(repository, &digest.into()).await.unwrap();
-                let found = found.unwrap_or_else(|| panic!("manifest {digest} is lost {when}"));
-                assert_eq!(&found.bytes, manifest.bytes(), "{when}");
-                assert_eq!(&found.media_type, media_type, "{when}");
+                assert_manifest(storage, repository, manifest, media_type, when).await;
             }
             Self::Tag(repository, name, expected) => {
                 let found = storage.manifest(repository, &tag(name).into()).await.unwrap();
@@ -121,6 +119,9 @@ impl What {
                 let records = records(storage, repository, digest, when).await;
                 assert!(records.is_empty(), "{records:?} {when}");
             }
+            Self::Accounted(repository, digest, blob) => {
+                assert_accounted(storage, repository, digest, blob, when).await;
+            }
             Self::Kept(digest, bytes) => assert_kept(storage, digest, bytes, when).await,
             Self::Quarantined(digest, bytes) => assert_quarantined(storage, digest, bytes, when).await,
             Self::Sound => assert_sound(storage, when).await,
@@ -147,6 +148,35 @@ impl What {
             Self::CompleteLinks => assert_complete_links(&storage.store().layout.repositories(), when),
         }
     }
+}
+
+async fn assert_manifest(
+    storage: &FsStorage,
+    repository: &RepositoryName,
+    manifest: &Verified<Bytes>,
+    media_type: &MediaType,
+    when: &str,
+) {
+    let digest = *manifest.digest();
+    let found = storage.manifest(repository, &digest.into()).await.unwrap();
+    let found = found.unwrap_or_else(|| panic!("manifest {digest} is lost {when}"));
+    assert_eq!(&found.bytes, manifest.bytes(), "{when}");
+    assert_eq!(&found.media_type, media_type, "{when}");
+}
+
+async fn assert_accounted(
+    storage: &FsStorage,
+    repository: &RepositoryName,
+    manifest: &Digest,
+    blob: &Digest,
+    when: &str,
+) {
+    let is_recorded = !records(storage, repository, manifest, when).await.is_empty();
+    let released = storage.released(&[*blob]).await.unwrap();
+    assert!(
+        is_recorded || released == [true],
+        "nothing accounts for {blob} {when}"
+    );
 }
 
 async fn assert_restorable(
@@ -317,6 +347,7 @@ pub(super) async fn check(failures: &[Failure], facts: &[Fact]) {
                 | What::Recorded(..)
                 | What::WholeRecords(..)
                 | What::NoRecord(..)
+                | What::Accounted(..)
                 | What::Kept(..)
                 | What::Quarantined(..)
                 | What::Sound

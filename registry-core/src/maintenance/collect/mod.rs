@@ -180,7 +180,7 @@ fn missing(plan: &Pass<'_>, expected: u64, options: &CollectOptions) -> Option<S
     (!options.force && found < expected.div_ceil(2)).then_some(Stopped::ManifestsMissing { found, expected })
 }
 
-/// Stops a run that nobody asked for, and that would free most bytes although nobody has deleted anything.
+/// Stops a run that nobody asked for, and that would free most bytes although no deletion accounts for them.
 fn too_much(plan: &Pass<'_>, options: &CollectOptions) -> Option<Stopped> {
     let (bytes, of) = (plan.unaccounted, plan.stored);
     (options.automatic && !options.force && bytes > of / 2).then_some(Stopped::TooMuch { bytes, of })

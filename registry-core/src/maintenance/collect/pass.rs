@@ -17,16 +17,13 @@ use crate::{
         StorageTrash, Terms, Victim, Waiting,
     },
 };
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 /// Maximum number of items that are removed at once.
 const BATCH: usize = 256;
 
 /// Bytes of the sha256 digest after which there are only those of other algorithms.
 const LAST_SHA256: [u8; 32] = [0xff; 32];
-
-/// Grace period that never ends.
-const FOREVER: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
 /// Function that is called with each step of a run.
 pub(super) type Told<'a> = &'a (dyn Fn(&CollectEvent<'_>) + Send + Sync);
@@ -379,28 +376,32 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Counts the bytes that go without a deletion that released them, before anything is removed.
+    /// Counts the bytes that go without a deletion that accounts for them, before a run that nobody asked for removes
+    /// anything.
     async fn account(&mut self, dead: &[(Victim, u64)], fates: &[Fate]) -> Result<()> {
-        if matches!(self.act, Act::Remove(_)) {
+        if matches!(self.act, Act::Remove(_)) || !self.means.options.automatic {
             return Ok(());
         }
-        let released = Terms::new().with_grace(FOREVER).with_released(true);
         let gone = dead.iter().zip(fates).filter(|(_, fate)| **fate != Fate::Stays);
-        let gone = gone.map(|(dead, _)| dead.clone());
-        let (victims, sizes): (Vec<_>, Vec<_>) =
-            gone.filter(|(victim, _)| !self.is_forgotten(victim)).unzip();
-        let due = self.means.collect.due(&released, &victims).await?;
-        let unaccounted = sizes.iter().zip(due);
-        self.unaccounted += unaccounted
-            .filter(|(_, due)| !matches!(due, Due::Now { .. }))
+        let gone = gone.filter_map(|((victim, size), _)| match victim {
+            Victim::Data(digest) if !self.is_forgotten(digest) => Some((*digest, *size)),
+            _ => None,
+        });
+        let (digests, sizes): (Vec<_>, Vec<_>) = gone.unzip();
+        let released = self.means.collect.released(&digests).await?;
+        let is_released = released.into_iter().chain(iter::repeat(false));
+        self.unaccounted += sizes
+            .iter()
+            .zip(is_released)
+            .filter(|(_, is_released)| !is_released)
             .map(|(size, _)| size)
             .sum::<u64>();
         Ok(())
     }
 
     /// Returns true if the bytes belong to a deletion whose record the run is going to forget.
-    fn is_forgotten(&self, victim: &Victim) -> bool {
-        matches!(victim, Victim::Data(digest) if self.forgotten.hold(self.salt.key(digest)).is_some())
+    fn is_forgotten(&self, digest: &Digest) -> bool {
+        self.forgotten.hold(self.salt.key(digest)).is_some()
     }
 
     async fn dispose(&mut self, victims: Vec<Victim>, why: Why) -> Result<()> {

@@ -63,6 +63,17 @@ impl StorageCollect for MemoryStorage {
             .collect())
     }
 
+    async fn released(&self, blobs: &[Digest]) -> Result<Vec<bool>> {
+        let state = self.state();
+        let is_released = |digest| {
+            state
+                .blobs
+                .get(digest)
+                .is_some_and(|blob| blob.touch.is_released())
+        };
+        Ok(blobs.iter().map(is_released).collect())
+    }
+
     async fn condemn(&self, run: &Run, _: &[Victim]) -> Result<Waiting> {
         self.state().since(run)?;
         Ok(Waiting::Ready)

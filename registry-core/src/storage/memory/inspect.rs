@@ -196,13 +196,20 @@ impl StorageTrash for MemoryStorage {
         let Some(record) = found.and_then(|repository| repository.trash.records.remove(id)) else {
             return Ok(false);
         };
-        // What only the record kept is released.
-        let mut released = state.closure(repository, record.trashed.digest);
-        for named in record.named() {
-            released.extend(state.closure(repository, named));
+        let Trashed {
+            digest,
+            manifest_deleted,
+            ..
+        } = record.trashed;
+        // Otherwise it was put again, and keeps its content itself.
+        if !(manifest_deleted && state.has_manifest(repository, &digest)) {
+            let mut kept = state.closure(repository, digest);
+            for named in record.named() {
+                kept.extend(state.closure(repository, named));
+            }
+            state.forget_all(repository, kept);
         }
-        state.release_all(repository, released);
-        state.suspect(repository, record.trashed.digest, SuspectCause::Forgotten);
+        state.suspect(repository, digest, SuspectCause::Forgotten);
         Ok(true)
     }
 

@@ -172,6 +172,18 @@ impl State {
         }
     }
 
+    /// Records that the record of a deletion was forgotten that kept content of a repository. Its deletion has released
+    /// it, so that whatever was used since stays as long as before.
+    pub(super) fn forget_all(&mut self, repository: &RepositoryName, digests: BTreeSet<Digest>) {
+        let stamp = self.stamp();
+        self.change_touches(repository, digests, |touch| touch.forget(stamp));
+    }
+
+    pub(super) fn has_manifest(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let found = self.repositories.get(repository);
+        found.is_some_and(|found| found.manifests.contains_key(digest))
+    }
+
     /// Returns a manifest and everything that it names, directly or through other manifests.
     pub(super) fn closure(&self, repository: &RepositoryName, digest: Digest) -> BTreeSet<Digest> {
         let manifests = self.repositories.get(repository).map(|found| &found.manifests);

@@ -29,6 +29,8 @@ pub(super) struct Touch {
     last: Stamp,
     /// Order of the last deletion or tag move that released the item; 0 before the first.
     released: u64,
+    /// Order of the last time that the record of such a deletion was forgotten; 0 before the first.
+    forgotten: u64,
 }
 
 /// State of an item under the terms of a run.
@@ -42,6 +44,7 @@ impl Touch {
         Self {
             last: stamp,
             released: 0,
+            forgotten: 0,
         }
     }
 
@@ -51,6 +54,15 @@ impl Touch {
 
     pub(super) const fn release(&mut self, stamp: Stamp) {
         self.released = stamp.order;
+    }
+
+    pub(super) const fn forget(&mut self, stamp: Stamp) {
+        self.forgotten = stamp.order;
+    }
+
+    /// Returns true if a request accounts for the removal of the item.
+    pub(super) const fn is_released(&self) -> bool {
+        self.released > self.last.order || self.forgotten > self.last.order
     }
 
     pub(super) const fn is_after(&self, order: u64) -> bool {

@@ -723,5 +723,13 @@ pub async fn what_a_request_released_is_a_suspect(backend: Backend) {
         let forgotten = (record(&a, new.digest()), SuspectCause::Forgotten);
         assert_eq!(suspects(10).await, [forgotten.clone(), forgotten]);
     }
+
+    let blob = push(first, &a, &content(1, 100)).await.digest;
+    assert_eq!(suspects(10).await, [], "a manifest may follow");
+    for _ in 0..2 {
+        write.delete_blob(&a, &blob, Deletion::new()).await.unwrap();
+    }
+    let deleted = (link(&a, blob), SuspectCause::Released);
+    assert_eq!(suspects(10).await, [deleted], "it was deleted once");
     assert_eq!(suspects(10).await, []);
 }

@@ -19,7 +19,7 @@ use super::{
     Abilities, BlobBody, BlobInfo, BlobRead, Content, Deletion, Listing, Mount, Moved, NewUpload, Page,
     PutManifest, PutOutcome, ReadBlob, Referring, Result, Storage, StorageCollect, StorageError,
     StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite, StoredManifest,
-    SuspectCause, TagExpect, TagMove, UploadBody, UploadState, Verified,
+    SuspectCause, TagExpect, TagMove, UploadBody, UploadState, Verified, Victim,
 };
 use crate::{
     descriptor::Descriptor,
@@ -413,7 +413,13 @@ impl StorageWrite for MemoryStorage {
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, _: Deletion) -> Result<bool> {
-        Ok(self.state().release(repository, digest))
+        let mut state = self.state();
+        let is_deleted = state.release(repository, digest);
+        if is_deleted {
+            let link = Victim::Link(repository.clone(), *digest);
+            state.collection.suspects.add(link, SuspectCause::Released);
+        }
+        Ok(is_deleted)
     }
 }
 

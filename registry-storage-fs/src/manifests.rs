@@ -349,6 +349,9 @@ impl Store {
                 changes.ensure(&media_type, put.media_type.as_str().as_bytes())
             })?;
         }
+        // Before the link: a power loss must not leave a manifest whose bytes are lost, which keeps all of its repository,
+        // nor one of another type.
+        changes.settle()?;
         if put.referrer.is_some() {
             // Parsed from the bytes, as at the completion of the index. Added before the manifest is visible.
             let stored = StoredManifest::new(digest, put.media_type.clone(), bytes.clone());
@@ -360,6 +363,7 @@ impl Store {
         // Without `_layers`, the collector of registry:2 ignores the repository, and removes its content. Without
         // `tags`, it fails, or deletes the bytes of the manifest and leaves its link. Created only now, because a
         // manifest that cannot be written creates no repository.
+        let mut changes = self.disk.changes();
         changes.make(&self.layout.all_layers(repository))?;
         let link = self.layout.revision(repository, &digest);
         self.place(&digest, &link, || {

@@ -91,6 +91,27 @@ async fn put_with(
     assert!(outcome.failed.is_none());
 }
 
+/// Otherwise a verification would report it as lost, and it would keep all of its repository from being collected.
+#[tokio::test]
+async fn no_manifest_is_there_without_its_bytes_however_its_put_ended() {
+    let a = name("a");
+    let layer = Bytes::from("layer");
+    let watched = Watched::open(scratch());
+    push(&watched.storage, &a, &layer).await;
+    watched.acknowledged(); // 1
+    let odd = media_type("application/vnd.example.odd+json");
+    put_with(&watched.storage, &a, &image(&[&layer], ""), &odd, &[&layer], "v1").await;
+    watched.acknowledged(); // 2
+
+    let what = What::Sound;
+    let fact = Fact {
+        from: 0,
+        until: END,
+        what,
+    };
+    check(&watched.end().0, &[fact]).await;
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_and_what_was_deleted_stays_away() {
     let (a, b) = (name("a"), name("b"));

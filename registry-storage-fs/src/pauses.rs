@@ -43,6 +43,7 @@ pub(crate) enum Point {
     QuarantineMoved,
     QuarantineReserved,
     QuarantinedItemRemoved,
+    ReclaimBegun,
     ReclaimFileRemoved,
     ReclaimLocked,
     ReclaimManifestLinkRemoved,

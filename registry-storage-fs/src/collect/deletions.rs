@@ -12,9 +12,8 @@ use std::sync::atomic::Ordering;
 impl Store {
     /// Counts a manifest that is about to be deleted.
     pub(crate) fn count_deletion(&self) {
-        let deleted = self.collecting.deleted.fetch_add(1, Ordering::Relaxed) + 1;
         // A deletion may be what makes space.
-        if let Err(error) = self.note_deleted(deleted) {
+        if let Err(error) = self.note_deletion() {
             tracing::warn!(
                 %error,
                 "cannot note how many manifests were deleted; if this process ends, the next collection may refuse to begin and has to be forced"
@@ -22,9 +21,12 @@ impl Store {
         }
     }
 
-    fn note_deleted(&self, deleted: u64) -> Result<()> {
+    fn note_deletion(&self) -> Result<()> {
+        // Locked until it is noted: a run that ends in between would take the number for its own.
         let mut state = lock(&self.collecting.state);
-        if let Some(noted) = self.known_state(&mut state)?.with_deleted(deleted) {
+        let known = self.known_state(&mut state);
+        let deleted = self.collecting.deleted.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(noted) = known?.with_deleted(deleted) {
             self.write_state(&noted)?;
             *state = Some(noted);
         }
@@ -43,12 +45,19 @@ impl Store {
 
     /// Returns the number of manifests that the last run has left, without those that have gone since.
     pub(crate) fn expected_manifests(&self) -> Result<u64> {
-        let state = self.known_state(&mut lock(&self.collecting.state))?;
-        let left = state.census().map_or(0, |census| census.manifests);
-        Ok(left.saturating_sub(self.collecting.deleted.load(Ordering::Relaxed)))
+        let (census, deleted) = self.deletions_so_far()?;
+        let left = census.map_or(0, |census| census.manifests);
+        Ok(left.saturating_sub(deleted))
     }
 
-    /// Does the same for one that the open run is about to remove. The run's census does not contain it.
+    /// Returns the census of the last run, and the number of manifests that have gone since.
+    pub(super) fn deletions_so_far(&self) -> Result<(Option<Census>, u64), FsError> {
+        let mut state = lock(&self.collecting.state);
+        let census = self.known_state(&mut state)?.census();
+        Ok((census, self.collecting.deleted.load(Ordering::Relaxed)))
+    }
+
+    /// Counts a manifest that the open run is about to remove, which the census of the run will not contain.
     pub(super) fn count_removal(&self) {
         self.count_deletion();
         if let Some(run) = &mut *lock(&self.collecting.run) {

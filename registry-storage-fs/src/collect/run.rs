@@ -61,10 +61,8 @@ impl FsStorage {
         let guard = collecting.open_run(&terms)?;
         self.find_uploads().await?;
         let id = guard.id;
-        let previous = self.apart(move |store| store.begin_run(id)).await??;
-        Ok(Run::new(id, terms, previous)
-            .with_deleted(collecting.deleted.load(Ordering::Relaxed))
-            .holding(guard))
+        let (previous, deleted) = self.apart(move |store| store.begin_run(id)).await??;
+        Ok(Run::new(id, terms, previous).with_deleted(deleted).holding(guard))
     }
 
     pub(crate) async fn preview(&self, terms: &Terms, victims: &[Victim]) -> Result<Vec<Due>> {
@@ -91,8 +89,8 @@ impl FsStorage {
     }
 
     pub(crate) async fn reclaim_items(&self, run: &Run, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
-        let open = self.store().collecting.run(run)?;
-        let (terms, victims) = (run.terms, victims.to_vec());
+        let open = self.store().collecting.run(run.id)?;
+        let (terms, victims, id) = (run.terms, victims.to_vec(), run.id);
         let tags = self.tags_of_victims(&victims).await;
         self.writing(move |store| {
             // A manifest whose tag went during the run names its closure only as long as it is there.
@@ -109,6 +107,7 @@ impl FsStorage {
                 committing: open.committing,
                 tags,
             };
+            store.pauses.reach(Point::ReclaimBegun);
             let mut removals = lock(&store.collecting.removals);
             // What was removed before may name these manifests. If it came back alone at a power loss, clients that find it
             // would not push them, and an index that contains it would be refused.
@@ -119,6 +118,8 @@ impl FsStorage {
                 removals.settle(&store.disk)?;
             }
             let reclaimed = victims.iter().map(|victim| {
+                // Who has dropped the run meanwhile, for a backup, expects that nothing goes any more.
+                store.collecting.run(id)?;
                 removals.begin(level_of(victim), &store.disk)?;
                 Ok(match examination.reclaim(victim, &mut removals) {
                     Ok(reclaimed) => reclaimed,
@@ -131,7 +132,7 @@ impl FsStorage {
     }
 
     pub(crate) async fn end_run(&self, run: Run, seen: Census) -> Result<()> {
-        self.store().collecting.run(&run)?;
+        self.store().collecting.run(run.id)?;
         self.writing(move |store| {
             lock(&store.collecting.removals).settle(&store.disk)?;
             store.pauses.reach(Point::EndRunSettled);
@@ -151,7 +152,7 @@ impl FsStorage {
 
     /// Fails if a run has ended.
     pub(crate) fn require_run(&self, run: &Run) -> Result<()> {
-        self.store().collecting.run(run).map(drop)
+        self.store().collecting.run(run.id).map(drop)
     }
 
     /// Returns the tag index of each repository with a manifest among the items. Waiting for them holds no thread.
@@ -181,7 +182,7 @@ impl Collecting {
         *run = Some(OpenRun {
             id,
             began,
-            deleted: self.deleted.load(Ordering::Relaxed),
+            deleted: 0,
             committing: Arc::default(),
         });
         Ok(Open {
@@ -190,21 +191,22 @@ impl Collecting {
         })
     }
 
-    /// Returns a run, if it is still open.
-    fn run(&self, run: &Run) -> Result<OpenRun> {
-        let open = lock(&self.run).clone().filter(|open| open.id == run.id);
-        open.ok_or_else(|| StorageError::internal(format!("run {} has ended", run.id)))
+    /// Returns the run of this number, if it is still open.
+    fn run(&self, id: u64) -> Result<OpenRun> {
+        let open = lock(&self.run).clone().filter(|open| open.id == id);
+        open.ok_or_else(|| StorageError::internal(format!("run {id} has ended")))
     }
 }
 
 impl Store {
     /// Waits until all promises that were being made when a run was opened are made. Returns the census of the previous
-    /// run.
-    fn begin_run(&self, id: u64) -> Result<Option<Census>> {
+    /// run, and the number of manifests that have gone since.
+    fn begin_run(&self, id: u64) -> Result<(Option<Census>, u64)> {
         self.disk.require_owned()?;
-        let previous = self.known_state(&mut lock(&self.collecting.state))?.census();
         // An earlier run may have been dropped.
         lock(&self.collecting.removals).settle(&self.disk)?;
+        // Before the wait: what is counted by then has gone after it, so that the census does not contain it.
+        let (previous, deleted) = self.deletions_so_far()?;
         self.digest_locks.wait_for_holders();
         let committing = self.committing()?;
         self.release_closures()?;
@@ -212,9 +214,10 @@ impl Store {
         self.disk.require_owned()?;
         if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {
             open.committing = Arc::new(committing);
+            open.deleted = deleted;
         }
         self.pauses.reach(Point::RunBegun);
-        Ok(previous)
+        Ok((previous, deleted))
     }
 
     /// Returns the blobs that sessions are being committed to.

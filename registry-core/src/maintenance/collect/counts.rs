@@ -13,8 +13,9 @@ pub struct CollectCounts {
     pub ended: Option<SystemTime>,
     /// Items that nothing referred to at the last collection, and that are still there.
     pub due: DueItems,
-    /// Items among them that could have been removed by then. The storage is not one that may be collected without being
-    /// asked, or the collection was stopped.
+    /// Items among them that the last collection would have removed, but only reported: a schedule does not remove from a
+    /// storage that other programs may have written to, until somebody asks for a collection. Unchanged by a collection
+    /// that was stopped.
     pub overdue: DueItems,
     /// Time from which on the first of them can be removed.
     pub oldest_due: Option<SystemTime>,

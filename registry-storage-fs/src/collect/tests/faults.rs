@@ -1,10 +1,11 @@
 //! Removals that fail: nothing that is alive is lost, and the next run removes the rest.
 
 use super::*;
-use crate::faults::fail;
+use crate::{faults::fail, pauses::Point};
 use registry_core::storage::TagExpect;
 use rustix::io::Errno;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::mpsc};
+use tokio::sync::oneshot;
 
 struct Fixture {
     root: TempDir,
@@ -218,4 +219,70 @@ async fn a_state_that_could_not_be_read_at_the_opening_is_read_later_and_not_ove
     assert!(storage.is_own());
     assert!(storage.close().await);
     assert!(relaxed(root.path()).is_own());
+}
+
+/// The number in the file is known only when the run begins.
+#[tokio::test]
+async fn deletions_of_an_unreadable_state_are_counted_in_one_run_only() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let images: Vec<_> = ["1", "2", "3", "4"].map(|seed| image(&[], seed)).into();
+    for image in &images {
+        put(&storage, &name("a"), image, &[], &[]).await.unwrap();
+    }
+    let run = storage.begin(Terms::new()).await.unwrap();
+    storage.end(run, Census::new(4)).await.unwrap();
+    let delete = async |storage: &FsStorage, image: &Verified<Bytes>| {
+        let a = name("a");
+        let deleted = writer(storage).delete_manifest(&a, image.digest(), Deletion::new());
+        assert!(deleted.await.unwrap().is_some());
+    };
+    delete(&storage, &images[0]).await;
+    let state = storage.store().layout.collect_state();
+    assert!(storage.close().await);
+    let fault = fail(&state, Errno::IO);
+    let storage = relaxed(root.path());
+    delete(&storage, &images[1]).await;
+    drop(fault);
+
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert_eq!((run.previous, run.deleted), (Some(Census::new(4)), 2));
+    storage.end(run, Census::new(2)).await.unwrap();
+
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert_eq!((run.previous, run.deleted), (Some(Census::new(2)), 0));
+}
+
+/// Somebody who makes a backup drops the run, and begins one that removes nothing.
+#[tokio::test]
+async fn nothing_is_removed_after_a_run_was_dropped_and_another_one_has_begun() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    for (point, removed) in [(Point::ReclaimBegun, 0), (Point::ReclaimLocked, 1)] {
+        let layers = [support::content(100), support::content(200)];
+        let mut links = Vec::new();
+        for layer in &layers {
+            let digest = push(&storage, &name("a"), layer).await.digest;
+            links.push(Victim::Link(name("a"), digest));
+        }
+        let run = storage.begin(Terms::new()).await.unwrap();
+        let (reached, is_reached) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        storage.store().pauses.at(point, move || {
+            reached.send(()).unwrap();
+            may_go_on.recv().unwrap_err();
+        });
+        tokio::select! {
+            reclaimed = storage.reclaim(&run, &links) => panic!("{reclaimed:?}"),
+            reached = is_reached => reached.unwrap(),
+        }
+        drop(run);
+        drop(go_on);
+
+        let held = storage.begin(Terms::new()).await.unwrap();
+
+        let left = storage.held_blobs(&name("a"), all()).await.unwrap().items.len();
+        assert_eq!(left, links.len() - removed, "{point:?}");
+        drop(held);
+    }
 }

@@ -37,7 +37,7 @@ impl Examination<'_> {
             // Nobody quarantines it meanwhile.
             let _lock = store.blobs.lock(*digest);
             let path = store.layout.blob(digest);
-            removals.remove(&path, store)?;
+            removals.remove(&path, &store.disk, &store.pauses)?;
             store.reported.forget(&path);
             Ok(())
         })

@@ -50,7 +50,11 @@ impl Examination<'_> {
                 continue;
             }
             return self.remove_if_idle(&keys, state, || {
-                removals.remove(&store.layout.layer(repository, digest), store)?;
+                removals.remove(
+                    &store.layout.layer(repository, digest),
+                    &store.disk,
+                    &store.pauses,
+                )?;
                 store.holders.remove(digest, repository);
                 Ok(())
             });

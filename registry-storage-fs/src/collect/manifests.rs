@@ -61,7 +61,11 @@ impl Examination<'_> {
             store.record_manifest(repository, digest, &found, &[], &how)?;
             store.pauses.reach(Point::ReclaimManifestRecorded);
             store.count_removal();
-            removals.remove(&store.layout.revision(repository, digest), store)?;
+            removals.remove(
+                &store.layout.revision(repository, digest),
+                &store.disk,
+                &store.pauses,
+            )?;
             store.pauses.reach(Point::ReclaimManifestLinkRemoved);
             // After the link, so that no manifest is ever served with another type.
             removals.remove_file(&store.layout.media_type(repository, digest), &store.disk)?;

@@ -6,8 +6,7 @@
 use crate::{
     disk::Disk,
     error::{Context as _, FsError},
-    pauses::Point,
-    store::Store,
+    pauses::{Pauses, Point},
 };
 use std::{
     collections::BTreeSet,
@@ -61,11 +60,11 @@ impl Removals {
 
     /// Removes a file and its directory, if that has no other entries. Nothing else uses them: the caller holds the lock
     /// of their digest exclusively. Returns false if there was no such file.
-    pub(crate) fn remove(&mut self, file: &Path, store: &Store) -> Result<bool, FsError> {
+    pub(crate) fn remove(&mut self, file: &Path, disk: &Disk, pauses: &Pauses) -> Result<bool, FsError> {
         let directory = file.parent().unwrap_or(file);
-        let removed = store.disk.remove_alone(file);
-        store.pauses.reach(Point::ReclaimFileRemoved);
-        match store.disk.remove_directory_alone(directory) {
+        let removed = disk.remove_alone(file);
+        pauses.reach(Point::ReclaimFileRemoved);
+        match disk.remove_directory_alone(directory) {
             Ok(true) => self.changed(directory),
             _ => self.changed(file),
         }

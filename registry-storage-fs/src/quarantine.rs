@@ -70,11 +70,31 @@ impl FsStorage {
         let layout = &self.store().layout;
         let mut count = 0;
         for algorithm in Algorithm::ALL {
-            for item in entries(&layout.quarantines(algorithm))? {
-                count += entries(&item?.path())?.count();
+            for digest in entries(&layout.quarantines(algorithm))? {
+                for item in entries(&digest?.path())? {
+                    let directory = item?.path();
+                    count += usize::from(QuarantinePaths { directory }.holds_bytes()?);
+                }
             }
         }
         Ok(count)
+    }
+}
+
+impl QuarantinePaths {
+    /// Returns true if the item has bytes. A process may have ended before they were moved there.
+    fn holds_bytes(&self) -> io::Result<bool> {
+        match fs::symlink_metadata(self.bytes()) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
+            there => there.map(|_| true),
+        }
     }
 }
 
@@ -239,17 +259,24 @@ impl Store {
         changes.settle()
     }
 
-    /// Returns a free number, whose directory is created to reserve it.
+    /// Returns a free number, whose directory is created. A directory without bytes is free: its process has ended, since
+    /// the caller holds the digest's lock.
     fn free_number(&self, digest: &Digest) -> Result<u64, FsError> {
         let mut number = 1;
         loop {
-            let directory = self.layout.quarantine(digest, number).directory;
+            let place = self.layout.quarantine(digest, number);
+            let directory = &place.directory;
             if let Some(above) = directory.parent() {
                 fs::create_dir_all(above).at("create", above)?;
             }
-            match fs::create_dir(&directory) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                made => return made.at("create", &directory).map(|()| number),
+            match fs::create_dir(directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if directory.is_dir() && !place.holds_bytes().at("read the metadata of", directory)? {
+                        return Ok(number);
+                    }
+                    number += 1;
+                }
+                made => return made.at("create", directory).map(|()| number),
             }
         }
     }
@@ -325,6 +352,23 @@ mod tests {
 
         assert!(done);
         assert_eq!(storage.quarantined().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_place_that_a_process_has_left_without_bytes_does_not_count_and_is_used() {
+        let (_root, storage, digest) = damaged();
+        let store = storage.store();
+        let place = store.layout.quarantine(&digest, 1);
+        fs::create_dir_all(&place.directory).unwrap();
+        fs::write(place.why(), "damage: of which the process died").unwrap();
+        assert_eq!(storage.quarantined().unwrap(), 0);
+
+        assert!(!store.is_sound(&digest).unwrap());
+
+        assert_eq!(storage.quarantined().unwrap(), 1);
+        assert_eq!(fs::read(place.bytes()).unwrap(), b"damaged");
+        let why = fs::read_to_string(place.why()).unwrap();
+        assert!(why.contains("7 bytes with the digest"), "{why}");
     }
 
     #[test]

@@ -13,7 +13,10 @@ use registry_core::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +40,8 @@ pub(crate) struct Collecting {
     pub(super) runs: AtomicU64,
     /// Number of manifests that have gone since the last run ended.
     pub(super) deleted: AtomicU64,
+    /// True once a run has found no leftovers of an earlier process, or has removed them.
+    pub(super) has_no_leftovers: AtomicBool,
     /// `None` as long as it cannot be read.
     pub(super) state: Mutex<Option<StateFile>>,
 }
@@ -106,6 +111,7 @@ impl Collecting {
             removals: Mutex::default(),
             run: Mutex::default(),
             runs: AtomicU64::default(),
+            has_no_leftovers: AtomicBool::default(),
             deleted: AtomicU64::new(state.map_or(0, |state| state.deleted)),
             state: Mutex::new(state),
         }

@@ -14,6 +14,7 @@ mod bloom;
 pub(crate) mod collecting;
 mod data;
 mod deletions;
+mod leftovers;
 mod links;
 mod manifests;
 mod releases;

@@ -210,6 +210,7 @@ impl Store {
         self.digest_locks.wait_for_holders();
         let committing = self.committing()?;
         self.release_closures()?;
+        self.remove_leftovers();
         // Otherwise no session was found in a directory that is away.
         self.disk.require_owned()?;
         if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {

@@ -197,6 +197,27 @@ async fn a_session_or_a_released_manifest_that_cannot_be_read_ends_no_run() {
     storage.end(run, Census::new(1)).await.unwrap();
 }
 
+/// The process ends between the removal of its link and that of its media type.
+#[tokio::test]
+async fn the_media_type_of_a_manifest_that_is_gone_goes_with_the_first_run_after_the_opening() {
+    let Fixture {
+        root, storage, dead, ..
+    } = Fixture::new().await;
+    std::fs::remove_file(storage.store().layout.revision(&name("a"), dead.digest())).unwrap();
+    let left = || {
+        files(root.path())
+            .into_iter()
+            .filter(|file| file.contains("media-types"))
+    };
+    assert_eq!(left().count(), 1);
+    assert!(storage.close().await);
+    let storage = relaxed(root.path());
+
+    collect(&storage).await;
+
+    assert_eq!(left().count(), 0);
+}
+
 #[tokio::test]
 async fn a_state_that_could_not_be_read_at_the_opening_is_read_later_and_not_overwritten() {
     let root = scratch();

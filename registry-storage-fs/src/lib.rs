@@ -135,6 +135,8 @@ mod health;
 mod history;
 mod holders;
 mod inspect;
+#[cfg(test)]
+mod kills;
 mod known_closures;
 mod known_manifests;
 mod known_uploads;

@@ -8,9 +8,23 @@ pub(crate) use self::acting::Pauses;
 #[cfg(not(test))]
 pub(crate) use self::idle::Pauses;
 
-/// A point of the work, mostly between two steps that change the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Point {
+macro_rules! points {
+    ($($point:ident,)*) => {
+        /// A point of the work, mostly between two steps that change the disk. A test kills a process at each of them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) enum Point {
+            $($point,)*
+        }
+
+        #[cfg(test)]
+        impl Point {
+            /// All points.
+            pub(crate) const ALL: &[Self] = &[$(Self::$point,)*];
+        }
+    };
+}
+
+points! {
     AppendWritten,
     BlobPromised,
     CheckReadOnce,
@@ -83,19 +97,38 @@ mod idle {
 mod acting {
     use super::Point;
     use std::{
-        collections::HashMap,
+        collections::{BTreeMap, HashMap},
         fmt,
-        sync::{Mutex, PoisonError},
+        sync::{Mutex, MutexGuard, PoisonError},
     };
 
-    /// Actions of a test when the work reaches a point, each once.
+    /// Actions of a test when the work reaches a point, each once, and counts of how often it does.
     #[derive(Default)]
-    pub(crate) struct Pauses(Mutex<HashMap<Point, Planned>>);
+    pub(crate) struct Pauses(Mutex<State>);
+
+    #[derive(Default)]
+    struct State {
+        planned: HashMap<Point, Planned>,
+        passed: BTreeMap<Point, usize>,
+    }
 
     struct Planned {
         /// Number of times that the work passes the point before.
         passes: usize,
         act: Box<dyn FnOnce() + Send>,
+    }
+
+    impl State {
+        /// Counts a pass. Returns the action that is due then.
+        fn pass(&mut self, point: Point) -> Option<Planned> {
+            *self.passed.entry(point).or_default() += 1;
+            let next = self.planned.get_mut(&point)?;
+            if next.passes > 0 {
+                next.passes -= 1;
+                return None;
+            }
+            self.planned.remove(&point)
+        }
     }
 
     impl Pauses {
@@ -107,25 +140,23 @@ mod acting {
         /// Does the same after the work has passed the point so often.
         pub(crate) fn after(&self, point: Point, passes: usize, act: impl FnOnce() + Send + 'static) {
             let act = Box::new(act);
-            self.lock(|planned| planned.insert(point, Planned { passes, act }));
+            self.lock().planned.insert(point, Planned { passes, act });
         }
 
         pub(crate) fn reach(&self, point: Point) {
-            let due = self.lock(|planned| {
-                let next = planned.get_mut(&point)?;
-                if next.passes > 0 {
-                    next.passes -= 1;
-                    return None;
-                }
-                planned.remove(&point)
-            });
+            let due = self.lock().pass(point);
             if let Some(Planned { act, .. }) = due {
                 act();
             }
         }
 
-        fn lock<T>(&self, work: impl FnOnce(&mut HashMap<Point, Planned>) -> T) -> T {
-            work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        /// Returns how often the work has reached each point since the last call.
+        pub(crate) fn take_passed(&self) -> BTreeMap<Point, usize> {
+            std::mem::take(&mut self.lock().passed)
+        }
+
+        fn lock(&self) -> MutexGuard<'_, State> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
 

@@ -1,6 +1,7 @@
 //! Shared parts of the tests: the steps of a push, and the paths of the layout, spelled out.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod collections;
 pub(crate) mod log;
 
 use bytes::Bytes;

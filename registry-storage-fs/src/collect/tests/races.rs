@@ -5,17 +5,11 @@
 
 use super::*;
 use crate::pauses::Point;
-use async_trait::async_trait;
-use registry_core::{
-    Error, Registry,
-    maintenance::{Clock, CollectEvent, CollectOptions},
-    service::ManifestPush,
-};
+use registry_core::{Error, Registry, maintenance::CollectEvent, service::ManifestPush};
 use std::{
     future::Future,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
 };
 use tokio::runtime::Handle;
 
@@ -72,18 +66,6 @@ impl Image {
             manifest,
         }
     }
-}
-
-/// A clock by which no upload session is young.
-struct Late;
-
-#[async_trait]
-impl Clock for Late {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(100 * 365 * 24 * 60 * 60)
-    }
-
-    async fn sleep(&self, _: Duration) {}
 }
 
 /// A directory, and a client that pushes an image to one of its repositories.
@@ -156,12 +138,6 @@ impl Desk {
 
     /// Removes what no tag refers to, and calls `marked` before that.
     async fn collect(&self, marked: impl FnOnce() + Send) {
-        let options = CollectOptions::new()
-            .grace(Duration::ZERO)
-            .uploading(Duration::ZERO)
-            .untagged(true)
-            .empty_trash(true)
-            .force(true);
         let marked = Mutex::new(Some(marked));
         let told = |event: &CollectEvent<'_>| {
             if let CollectEvent::Repository { .. } = event
@@ -170,7 +146,9 @@ impl Desk {
                 marked();
             }
         };
-        let report = self.registry.collect(&options, &Late, &told).await.unwrap();
+        let report = support::collections::collect_all(&self.registry, &told)
+            .await
+            .unwrap();
         assert!(report.stopped.is_none(), "{report:?}");
     }
 
@@ -193,8 +171,10 @@ impl Desk {
             Moment::Collecting(point, passes) => {
                 let other = Other::new(&self.storage, step);
                 let started = other.started();
-                let pauses = &self.storage.store().pauses;
-                pauses.after(point, passes, move || other.start());
+                self.storage
+                    .store()
+                    .pauses
+                    .after(point, passes, move || other.start());
                 self.collect(|| {}).await;
                 joined(&started).await
             }

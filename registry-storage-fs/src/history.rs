@@ -229,7 +229,7 @@ mod tests {
         faults::fail,
         support::{log::Log, manifest, name, put, tag, top},
     };
-    use registry_core::{Reference, Storage as _};
+    use registry_core::{Reference, Storage as _, maintenance::expire_histories};
     use rustix::io::Errno;
     use std::fs;
 
@@ -327,6 +327,25 @@ mod tests {
         // A push that moves nothing.
         put(&storage, &name("a"), manifest("19"), &["v1"]).await;
         assert_eq!(seams::watch(&histories).files, 0);
+    }
+
+    #[tokio::test]
+    async fn a_search_for_old_histories_lists_the_tags_of_a_repository_once() {
+        const TAGS: usize = 2500;
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        for number in 0..TAGS {
+            let store = storage.store();
+            store.add_to_history(&name("a"), &tag(&format!("v{number}")), None, None);
+        }
+        let histories = top(root.path()).join("_history");
+        seams::watch(&histories);
+
+        let report = expire_histories(&storage, SystemTime::UNIX_EPOCH).await.unwrap();
+
+        assert_eq!((report.expired, report.failed), (0, 0));
+        let costs = seams::watch(&histories);
+        assert!(costs.entries < TAGS + 10, "{}", costs.entries);
     }
 
     #[test]

@@ -6,8 +6,10 @@ use crate::{
 };
 use std::time::SystemTime;
 
-/// Number of repositories, and of tags of a repository, listed at once.
+/// Number of repositories that are listed at once.
 const PAGE: usize = 1000;
+/// Number of tags of a repository that are listed at once. A storage may look at all tags for each page.
+const TAGS_PAGE: usize = 100_000;
 
 /// Report of [`expire_histories`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +83,7 @@ async fn expire_in(
 ) -> Result<(), StorageError> {
     let mut after = None;
     loop {
-        let page = Page::first(PAGE).after(after.as_ref());
+        let page = Page::first(TAGS_PAGE).after(after.as_ref());
         let listed = trash.with_history(repository, page).await?;
         for tag in &listed.items {
             match trash.forget_history(repository, tag, ended_before).await {

@@ -41,6 +41,8 @@ const RECONCILE_INTERVAL: Duration = EMPTY_INTERVAL;
 /// Interval at which old records of deletions are looked for. The first time is after one interval, so that a host that
 /// was off for long can restore something first.
 const TRASH_INTERVAL: Duration = HOUR;
+/// Minimum interval at which the histories of deleted tags are looked for. Each time looks at every tag.
+const HISTORIES_INTERVAL: Duration = DAY;
 /// Maximum difference between the time slept and the time that has passed by the clock. Beyond it, the clock was set or
 /// the machine was suspended.
 const CLOCK_TOLERANCE: Duration = HOUR;
@@ -292,6 +294,7 @@ impl Upkeep {
         };
         let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
         let mut until_trash = TRASH_INTERVAL;
+        let mut until_histories = Duration::ZERO;
         let mut watch = NotedClock::start(clock, &*self.notes).await;
         let mut told = None;
         let mut pressure = self.pressure.map(|below| Pressure::new(below, &self.collections));
@@ -327,8 +330,12 @@ impl Upkeep {
                 let pressure = pressure.and_then(|pressure| pressure.persists().then_some(pressure));
                 if distrust.is_none_or(|distrust| distrust == Distrust::NoBootTime) {
                     self.expire_trash(now, pressure).await;
-                    self.expire_histories(now).await;
+                    if until_histories.is_zero() {
+                        self.expire_histories(now).await;
+                        until_histories = HISTORIES_INTERVAL;
+                    }
                 }
+                until_histories = until_histories.saturating_sub(TRASH_INTERVAL);
                 until_trash = TRASH_INTERVAL;
             }
             let wait = until_any.min(until_empty).min(until_trash);

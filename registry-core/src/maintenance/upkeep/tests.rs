@@ -2,13 +2,20 @@ use super::*;
 use crate::{
     Registry,
     digest::Algorithm,
+    forward_storage,
     reference::Tag,
     service::ManifestPush,
-    storage::{MemoryStorage, Page, Seen, Trashed},
+    storage::{
+        Listing, MemoryStorage, Page, Seen, StorageCollect, StorageExpire, StorageHealth, StorageTrash,
+        StorageWrite, Trashed,
+    },
     upload_id::UploadId,
 };
 use async_trait::async_trait;
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::sync::Notify;
 
 #[test]
@@ -155,7 +162,7 @@ async fn the_history_of_a_deleted_tag_stays_as_long_as_its_record_and_a_week() {
     for (keep, age) in [(Duration::ZERO, WEEK), (2 * WEEK, 2 * WEEK)] {
         let registry = Registry::builder(MemoryStorage::new()).build();
         let start = deleted(&registry).await;
-        for (time, left) in [(age, 2), (age + 2 * HOUR, 0)] {
+        for (time, left) in [(age, 2), (age + 2 * DAY, 0)] {
             let clock = clock(start, time);
             let upkeep = registry.upkeep().trash(Some(keep));
             tokio::select! {
@@ -233,6 +240,61 @@ async fn no_record_expires_for_a_day_after_a_start_with_a_clock_that_was_set() {
 
         assert_eq!(records(&registry).await.len(), left);
     }
+}
+
+/// A storage that counts how often the histories are looked for.
+#[derive(Debug)]
+struct Counted(MemoryStorage, Arc<AtomicUsize>);
+
+impl Storage for Counted {
+    forward_storage! { Storage: self => &self.0 }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.0.write()
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        self.0.inspect()
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        self.0.expire()
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.0.collect()
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        self.0.health()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageTrash for Counted {
+    forward_storage! { StorageTrash: self => self.0.trash(); except with_histories }
+
+    async fn with_histories(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>, StorageError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.with_histories(page).await
+    }
+}
+
+#[tokio::test]
+async fn histories_are_looked_for_once_a_day() {
+    let looks = Arc::new(AtomicUsize::default());
+    let registry = Registry::builder(Counted(MemoryStorage::new(), Arc::clone(&looks))).build();
+
+    run_for(&registry, SystemTime::UNIX_EPOCH + DAY, 3 * DAY).await;
+
+    assert_eq!(looks.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

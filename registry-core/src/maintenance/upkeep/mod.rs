@@ -43,6 +43,9 @@ const RECONCILE_INTERVAL: Duration = EMPTY_INTERVAL;
 const TRASH_INTERVAL: Duration = HOUR;
 /// Minimum interval at which the histories of deleted tags are looked for. Each time looks at every tag.
 const HISTORIES_INTERVAL: Duration = DAY;
+/// Time until records expire after the clock was set or the machine was suspended. Also after the start, on a host that does
+/// not know the time since the boot: it does not notice that the clock was set while no process ran.
+const UNTRUSTED_WAIT: Duration = DAY;
 /// Maximum difference between the time slept and the time that has passed by the clock. Beyond it, the clock was set or
 /// the machine was suspended.
 const CLOCK_TOLERANCE: Duration = HOUR;
@@ -192,8 +195,8 @@ impl Upkeep {
     /// Sets how long records of deletions are kept. `None` keeps all of them.
     ///
     /// No record expires while the clock is not [trusted](super::ClockWatch), and for a day after the machine was suspended for
-    /// more than an hour. If the host does not know the [time since the boot](Clock::since_boot), none expires for a day after
-    /// the clock was set.
+    /// more than an hour. If the host does not know the [time since the boot](Clock::since_boot), none expires in the first day
+    /// after a start, and for a day after the clock was set.
     pub fn trash(self, keep: Option<Duration>) -> Self {
         Self { trash: keep, ..self }
     }
@@ -293,7 +296,10 @@ impl Upkeep {
             return std::future::pending().await;
         };
         let (mut until_any, mut until_empty) = (Duration::ZERO, Duration::ZERO);
-        let mut until_trash = TRASH_INTERVAL;
+        let mut until_trash = match clock.since_boot() {
+            Some(_) => TRASH_INTERVAL,
+            None => UNTRUSTED_WAIT,
+        };
         let mut until_histories = Duration::ZERO;
         let mut watch = NotedClock::start(clock, &*self.notes).await;
         let mut told = None;
@@ -346,7 +352,7 @@ impl Upkeep {
                 tracing::warn!(
                     "the clock was set or the machine was suspended; records of deletions are kept for another day"
                 );
-                until_trash = DAY;
+                until_trash = UNTRUSTED_WAIT;
             }
         }
     }

@@ -242,6 +242,18 @@ async fn no_record_expires_for_a_day_after_a_start_with_a_clock_that_was_set() {
     }
 }
 
+#[tokio::test]
+async fn no_record_expires_for_a_day_after_a_start_without_the_time_since_the_boot() {
+    for (end, left) in [(23 * HOUR, 1), (25 * HOUR, 0)] {
+        let registry = Registry::builder(MemoryStorage::new()).build();
+        let start = deleted(&registry).await;
+
+        run_for(&registry, start + 3650 * DAY, end).await;
+
+        assert_eq!(records(&registry).await.len(), left);
+    }
+}
+
 /// A storage that counts how often the histories are looked for.
 #[derive(Debug)]
 struct Counted(MemoryStorage, Arc<AtomicUsize>);
@@ -292,7 +304,8 @@ async fn histories_are_looked_for_once_a_day() {
     let looks = Arc::new(AtomicUsize::default());
     let registry = Registry::builder(Counted(MemoryStorage::new(), Arc::clone(&looks))).build();
 
-    run_for(&registry, SystemTime::UNIX_EPOCH + DAY, 3 * DAY).await;
+    // The first day passes without.
+    run_for(&registry, SystemTime::UNIX_EPOCH + DAY, 4 * DAY - HOUR).await;
 
     assert_eq!(looks.load(Ordering::Relaxed), 3);
 }

@@ -1,5 +1,6 @@
 //! [`expire_histories`]: expiry of the histories of deleted tags.
 
+use super::repositories::RepositoryPages;
 use crate::{
     name::RepositoryName,
     storage::{Page, Seen, Storage, StorageError, StorageTrash},
@@ -52,10 +53,10 @@ pub async fn expire_histories(
         .trash()
         .ok_or(StorageError::Unsupported("keep histories of tags"))?;
     let mut report = ExpiredHistories::default();
-    let mut after: Option<RepositoryName> = None;
-    loop {
-        let page = Page::first(PAGE).after(after.as_ref());
+    let mut repositories = RepositoryPages::of(PAGE);
+    while let Some(page) = repositories.page() {
         let listed = trash.with_histories(page).await?;
+        repositories.listed(&listed);
         for repository in &listed.items {
             let expired = match repository {
                 Seen::Whole(repository) => expire_in(trash, repository, ended_before, &mut report).await,
@@ -67,11 +68,8 @@ pub async fn expire_histories(
                 report.failed += 1;
             }
         }
-        after = listed.items.last().map(|last| last.key().clone());
-        if !listed.more {
-            return Ok(report);
-        }
     }
+    Ok(report)
 }
 
 /// Removes the histories of the deleted tags of a repository.

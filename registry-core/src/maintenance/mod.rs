@@ -17,6 +17,7 @@ mod histories;
 mod notes;
 mod pressure;
 mod reconcile;
+mod repositories;
 pub mod retention;
 mod scan;
 mod space;

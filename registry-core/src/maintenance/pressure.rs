@@ -1,10 +1,10 @@
 //! [`Pressure`]: collections and early expiry of records of deletions while a storage is nearly full.
 
-use super::collect::{Collections, RunRequest};
-use crate::{
-    name::RepositoryName,
-    storage::{Page, Seen, Storage, StorageError, StorageTrash, TrashId},
+use super::{
+    collect::{Collections, RunRequest},
+    repositories::RepositoryPages,
 };
+use crate::storage::{Page, Seen, Storage, StorageError, StorageTrash, TrashId};
 use std::time::{Duration, SystemTime};
 
 /// Number of repositories that are listed at once.
@@ -105,11 +105,10 @@ pub(super) async fn expiry_under_pressure(
 /// Returns the oldest record of all repositories.
 async fn oldest(trash: &dyn StorageTrash) -> Result<Option<TrashId>, StorageError> {
     let mut oldest = None;
-    let mut after: Option<RepositoryName> = None;
-    loop {
-        let listed = trash
-            .with_deleted(Page::first(PAGE).after(after.as_ref()))
-            .await?;
+    let mut repositories = RepositoryPages::of(PAGE);
+    while let Some(page) = repositories.page() {
+        let listed = trash.with_deleted(page).await?;
+        repositories.listed(&listed);
         for repository in listed.items.iter().map(Seen::key) {
             let first = trash.deleted(repository, Page::first(1)).await?;
             let first = first.items.first().map(|record| match record {
@@ -118,17 +117,16 @@ async fn oldest(trash: &dyn StorageTrash) -> Result<Option<TrashId>, StorageErro
             });
             oldest = [oldest, first].into_iter().flatten().min();
         }
-        after = listed.items.last().map(|item| item.key().clone());
-        if !listed.more {
-            return Ok(oldest);
-        }
     }
+    Ok(oldest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Registry, reference::Tag, service::ManifestPush, storage::MemoryStorage};
+    use crate::{
+        Registry, name::RepositoryName, reference::Tag, service::ManifestPush, storage::MemoryStorage,
+    };
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,5 +1,6 @@
 //! [`Scan`]: one pass over all open upload sessions of a storage.
 
+use super::repositories::RepositoryPages;
 use crate::{
     ledger::Walk,
     name::RepositoryName,
@@ -85,10 +86,10 @@ impl<'a> Scan<'a> {
 
     /// Runs to the end. A failure with one session or repository does not affect the others.
     pub(super) async fn run(mut self) -> Result<ExpiredUploads, StorageError> {
-        let mut after: Option<RepositoryName> = None;
-        loop {
-            let page = Page::first(PAGE).after(after.as_ref());
+        let mut repositories = RepositoryPages::of(PAGE);
+        while let Some(page) = repositories.page() {
             let listed = self.inspect.uploading(page).await?;
+            repositories.listed(&listed);
             for repository in &listed.items {
                 let scanned = match repository {
                     Seen::Whole(repository) => self.scan_repository(repository).await,
@@ -102,10 +103,6 @@ impl<'a> Scan<'a> {
                         walk.keep(repository);
                     }
                 }
-            }
-            after = listed.items.last().map(|last| last.key().clone());
-            if !listed.more {
-                break;
             }
         }
         if let Some(walk) = self.walk {

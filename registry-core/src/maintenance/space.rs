@@ -1,10 +1,7 @@
 //! [`SpaceWatch`]: a warning before a storage refuses uploads for want of space.
 
-use super::clock::Clock;
-use crate::{
-    name::RepositoryName,
-    storage::{Page, Seen, Storage, StorageError},
-};
+use super::{clock::Clock, repositories::RepositoryPages};
+use crate::storage::{Page, Seen, Storage, StorageError};
 use std::{convert::Infallible, time::Duration};
 
 /// Interval at which the free space is measured.
@@ -121,11 +118,10 @@ async fn sessions(storage: &dyn Storage) -> Result<u64, StorageError> {
         return Ok(0);
     };
     let mut bytes = 0;
-    let mut repository: Option<RepositoryName> = None;
-    loop {
-        let listed = inspect
-            .uploading(Page::first(PAGE).after(repository.as_ref()))
-            .await?;
+    let mut repositories = RepositoryPages::of(PAGE);
+    while let Some(page) = repositories.page() {
+        let listed = inspect.uploading(page).await?;
+        repositories.listed(&listed);
         for name in listed.items.iter().map(Seen::key) {
             let mut last = None;
             loop {
@@ -146,11 +142,8 @@ async fn sessions(storage: &dyn Storage) -> Result<u64, StorageError> {
                 }
             }
         }
-        repository = listed.items.last().map(|last| last.key().clone());
-        if !listed.more {
-            return Ok(bytes);
-        }
     }
+    Ok(bytes)
 }
 
 async fn quarantine(storage: &dyn Storage) -> Result<u64, StorageError> {
@@ -173,11 +166,10 @@ async fn records(storage: &dyn Storage) -> Result<u64, StorageError> {
         return Ok(0);
     };
     let mut count = 0;
-    let mut repository: Option<RepositoryName> = None;
-    loop {
-        let listed = trash
-            .with_deleted(Page::first(PAGE).after(repository.as_ref()))
-            .await?;
+    let mut repositories = RepositoryPages::of(PAGE);
+    while let Some(page) = repositories.page() {
+        let listed = trash.with_deleted(page).await?;
+        repositories.listed(&listed);
         for name in listed.items.iter().map(Seen::key) {
             let mut last = None;
             loop {
@@ -194,11 +186,8 @@ async fn records(storage: &dyn Storage) -> Result<u64, StorageError> {
                 }
             }
         }
-        repository = listed.items.last().map(|last| last.key().clone());
-        if !listed.more {
-            return Ok(count);
-        }
     }
+    Ok(count)
 }
 
 #[cfg(test)]

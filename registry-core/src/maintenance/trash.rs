@@ -1,5 +1,6 @@
 //! [`expire_trash`]: expiry of the records of deletions.
 
+use super::repositories::RepositoryPages;
 use crate::{
     name::RepositoryName,
     storage::{Page, Seen, Storage, StorageError, StorageTrash, TrashId},
@@ -51,10 +52,10 @@ pub async fn expire_trash(
         .ok_or(StorageError::Unsupported("keep records of deletions"))?;
     let end = TrashId::at(deleted_before);
     let mut report = ExpiredTrash::default();
-    let mut after: Option<RepositoryName> = None;
-    loop {
-        let page = Page::first(PAGE).after(after.as_ref());
+    let mut repositories = RepositoryPages::of(PAGE);
+    while let Some(page) = repositories.page() {
         let listed = trash.with_deleted(page).await?;
+        repositories.listed(&listed);
         for repository in &listed.items {
             let expired = match repository {
                 Seen::Whole(repository) => expire_records(trash, repository, end, &mut report).await,
@@ -66,11 +67,8 @@ pub async fn expire_trash(
                 report.failed += 1;
             }
         }
-        after = listed.items.last().map(|last| last.key().clone());
-        if !listed.more {
-            return Ok(report);
-        }
     }
+    Ok(report)
 }
 
 /// Removes the records of a repository before `end`. They are the first ones, because ids sort by time.

@@ -268,9 +268,8 @@ impl ServerBuilder {
         let notes = maintenance.start(&registry, settings, &mut tasks);
         let clock = TrustedClock::start(&*notes).await;
         let collections = start_upkeep(&registry, settings, notes, debug.as_mut(), &mut tasks);
-        let operators =
-            Operators::of(registry.clone(), access_log.clone(), collections, clock).with_immutable(immutable);
-        take_commands(socket, operators, &mut tasks);
+        let operators = Operators::of(registry.clone(), access_log.clone(), collections, clock);
+        take_commands(socket, operators.with_immutable(immutable), &mut tasks);
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
         let app = wiring::routes(&mount, settings, routes, debug, access_log.clone(), &mut tasks);

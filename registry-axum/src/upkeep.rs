@@ -26,6 +26,9 @@ pub async fn upkeep(registry: Registry) -> Infallible {
 
 /// Clock for [`Upkeep::run`](registry_core::maintenance::Upkeep::run) in a tokio runtime.
 ///
+/// It does not know the [time since the boot](Clock::since_boot). So no tag is dropped because of its age, and no record of
+/// a deletion expires in the first day after a start. A host that needs more implements [`Clock`] itself.
+///
 /// ```no_run
 /// use registry_axum::TokioClock;
 /// use registry_core::{Registry, maintenance::UploadExpiry, storage::MemoryStorage};

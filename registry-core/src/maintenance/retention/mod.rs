@@ -62,5 +62,3 @@ pub use self::{
     survey::{Decided, Retain, Survey, survey},
     verdict::Verdict,
 };
-
-pub(crate) use self::run::{Expire, retain};

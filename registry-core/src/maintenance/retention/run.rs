@@ -1,4 +1,4 @@
-//! [`retain`]: drops the tags that rules drop, and the manifests that go with their last tags.
+//! [`Registry::retain`]: drops the tags that rules drop, and the manifests that go with their last tags.
 
 use super::{
     decide::Decision,
@@ -8,35 +8,18 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    error::BoxError,
     name::RepositoryName,
     reference::Tag,
+    service::Registry,
     storage::{
         Census, Document, Page, Reclaimed, Run, Seen, Storage, StorageCollect, StorageError, StorageInspect,
         Terms, Victim, Waiting,
     },
 };
-use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of repositories that are listed at once.
 const PAGE: usize = 1000;
-
-/// Deletions, as the service performs them: hooks are asked, and receive the events.
-#[async_trait]
-pub(crate) trait Expire: Send + Sync {
-    /// Deletes a tag if it still points at a manifest, which has this number of bytes. Returns false if it does not.
-    async fn expire_tag(
-        &self,
-        repository: &RepositoryName,
-        tag: &Tag,
-        digest: &Digest,
-        size: Option<u64>,
-    ) -> Result<bool, BoxError>;
-
-    /// Reports the removal of a manifest that has lost its last tag.
-    fn manifest_removed(&self, repository: &RepositoryName, digest: &Digest, size: Option<u64>);
-}
 
 /// Result of a run of [`Registry::retain`](crate::Registry::retain). After a [dry run](Retain::dry_run), the numbers are those
 /// of what a run would drop if clients used nothing meanwhile.
@@ -58,12 +41,29 @@ pub struct Retained {
     pub failed: u64,
 }
 
-/// Drops the tags that the rules drop, and the manifests that go with their last tags.
-pub(crate) async fn retain(
-    storage: &dyn Storage,
-    expire: &dyn Expire,
-    retain: &Retain<'_>,
-) -> Result<Retained, StorageError> {
+impl Registry {
+    /// Drops the tags that rules of retention drop, and the manifests that lose their last tag in this way.
+    ///
+    /// - Hooks are asked about each tag, and receive the events of the deletions. Clients need not be able to delete.
+    /// - The entries of an index and the referrers of a manifest go with it. A manifest stays if another tag, an index or
+    ///   a client uses it.
+    /// - A run that would drop more than half of the tags of a rule drops none, unless it is
+    ///   [forced](Retain::force).
+    /// - In a repository with a damaged manifest, or an unreadable tag, nothing is dropped.
+    ///
+    /// Removal of manifests needs a storage that [collects](Storage::collect). Otherwise they stay, without a tag.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StorageError`] if the repositories cannot be listed. [`Unsupported`](StorageError::Unsupported) if the
+    /// storage cannot be inspected.
+    pub async fn retain(&self, rules: &Retain<'_>) -> Result<Retained, StorageError> {
+        retain(self, rules).await
+    }
+}
+
+async fn retain(registry: &Registry, retain: &Retain<'_>) -> Result<Retained, StorageError> {
+    let storage = &**registry.storage();
     let inspect = inspection(storage)?;
     let survey = survey(storage, retain, &mut |_, _| {}).await?;
     let excessive = survey.excessive().filter(|_| !retain.force);
@@ -81,9 +81,9 @@ pub(crate) async fn retain(
         let listed = inspect.all_repositories(page).await?;
         for seen in &listed.items {
             let mut dropping = Dropping {
+                registry,
                 storage,
                 inspect,
-                expire,
                 repository: seen.key(),
                 report: &mut report,
             };
@@ -106,9 +106,9 @@ pub(crate) async fn retain(
 
 /// The run in one repository.
 struct Dropping<'a> {
+    registry: &'a Registry,
     storage: &'a dyn Storage,
     inspect: &'a dyn StorageInspect,
-    expire: &'a dyn Expire,
     repository: &'a RepositoryName,
     report: &'a mut Retained,
 }
@@ -203,11 +203,8 @@ impl Dropping<'_> {
     /// Drops a tag, unless it has moved. Returns true if it is gone.
     async fn drop_tag(&mut self, graph: &Graph, tag: &Tag, digest: &Digest) -> bool {
         let repository = self.repository;
-        match self
-            .expire
-            .expire_tag(repository, tag, digest, graph.size(digest))
-            .await
-        {
+        let size = graph.size(digest);
+        match self.registry.expire_tag(repository, tag, digest, size).await {
             Ok(true) => {
                 tracing::info!(%repository, %tag, %digest, "a rule of retention has dropped a tag");
                 self.report.tags += 1;
@@ -306,7 +303,7 @@ impl Dropping<'_> {
             match reclaimed {
                 Reclaimed::Removed { .. } => {
                     self.report.manifests += 1;
-                    self.expire
+                    self.registry
                         .manifest_removed(repository, digest, graph.size(digest));
                     gone.push(*digest);
                 }

@@ -11,7 +11,8 @@ use registry_core::{
         FaultKind, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest, PutOutcome, QuarantineId,
         Quarantined, ReadBlob, Record, Referring, Result, Seen, Storage, StorageCollect, StorageError,
         StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite,
-        StoredManifest, TagExpect, TagTarget, TrashId, Trashed, UploadBody, UploadState, Verified,
+        StoredManifest, TagEvent, TagExpect, TagTarget, TagVersion, TrashId, Trashed, UploadBody,
+        UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -93,6 +94,8 @@ enum Fault {
     MovesUntimed,
     /// Repositories with sessions are not listed.
     SessionsUnlisted,
+    /// A put of the manifest that a tag has does not change the version of the tag.
+    VersionsOfTargets,
     /// Sessions are listed without their uploaders.
     UploadersUnlisted,
     /// Records of deletions are not listed.
@@ -107,6 +110,8 @@ enum Fault {
     RecordsKept,
     /// Histories do not name who moved a tag.
     MoversForgotten,
+    /// Histories do not tell that a tag was put again.
+    PutsAgainForgotten,
     /// Forgetting a history removes that of a tag that exists, too.
     HistoriesOfTagsForgotten,
     /// Only tags that exist are listed with a history.
@@ -192,6 +197,8 @@ noticed! {
     TargetsIgnored: targets_ignored by inspect::the_tags_of_a_manifest_are_listed_as_they_move;
     MovesUntimed: moves_untimed by inspect::the_time_of_a_tag_is_that_of_its_last_move;
     SessionsUnlisted: sessions_unlisted by reconciling::what_another_process_opens_and_ends_is_counted;
+    VersionsOfTargets: versions_of_targets by inspect::every_put_of_a_tag_changes_its_version;
+    PutsAgainForgotten: puts_again_forgotten by trash::a_put_of_the_same_manifest_renews_the_last_event;
     UploadersUnlisted: uploaders_unlisted by uploaders::a_session_is_listed_with_its_uploader;
     RecordsUnlisted: records_unlisted by trash::deletions_at_once_are_all_recorded;
     PermanenceIgnored: permanence_ignored by trash::a_permanent_deletion_leaves_no_record;
@@ -526,6 +533,10 @@ impl StorageWrite for Faulty {
         } else {
             expect
         };
+        let expect = match expect {
+            TagExpect::Unchanged(target, _) if self.has(VersionsOfTargets) => TagExpect::Is(target),
+            expect => expect,
+        };
         let how = self.deletion(how);
         self.writer().delete_tag(repository, tag, expect, how).await
     }
@@ -586,11 +597,13 @@ impl StorageInspect for Faulty {
     ) -> Result<Listing<Seen<TagTarget, Tag>>> {
         let mut listed = self.memory.tag_targets(repository, page).await?;
         for (second, target) in (0..).zip(&mut listed.items) {
-            if let Seen::Whole(target) = target
-                && self.has(MovesUntimed)
-            {
+            let Seen::Whole(target) = target else { continue };
+            if self.has(MovesUntimed) {
                 // The tags of the case were created in the order of their names.
                 target.moved = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+            }
+            if self.has(VersionsOfTargets) {
+                target.version = Some(TagVersion::new(1));
             }
         }
         Ok(listed)
@@ -638,7 +651,7 @@ impl StorageInspect for Faulty {
 impl StorageTrash for Faulty {
     forward_storage! {
         StorageTrash: self => self.memory.trash();
-        except deleted, deleted_document, forget, forget_history, with_history
+        except deleted, deleted_document, forget, forget_history, with_history, history
     }
 
     async fn deleted(
@@ -682,6 +695,14 @@ impl StorageTrash for Faulty {
             return Ok(existing.unwrap_or_default());
         }
         self.memory.with_history(repository, page).await
+    }
+
+    async fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
+        let mut events = self.memory.history(repository, tag).await?;
+        if self.has(PutsAgainForgotten) {
+            events.iter_mut().for_each(|event| event.put_again = None);
+        }
+        Ok(events)
     }
 }
 

@@ -36,22 +36,44 @@ const LONGEST_NAME: usize = 128;
 /// Maximum number of attempts to create a history in a directory that goes meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Returns the line of an event now.
-fn line(target: Option<&Digest>, by: Option<&str>) -> String {
-    let mut fields = Map::new();
-    let mut set = |field: &str, value: String| fields.insert(field.to_owned(), value.into());
-    set("at", time::format(SystemTime::now()));
-    if let Some(target) = target {
-        set("target", target.to_string());
+/// A change of a tag, as its history has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change<'a> {
+    /// It points at this manifest now.
+    Moved(&'a Digest),
+    /// It was put with this manifest, at which it had pointed.
+    PutAgain(&'a Digest),
+    Deleted,
+}
+
+impl Change<'_> {
+    /// Returns the line of the change, made now by a user.
+    fn line(self, by: Option<&str>) -> String {
+        let mut fields = Map::new();
+        let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
+        set("at", time::format(SystemTime::now()).into());
+        if let Self::Moved(target) | Self::PutAgain(target) = self {
+            set("target", target.to_string().into());
+        }
+        if let Some(name) = by.filter(|_| !matches!(self, Self::PutAgain(_))) {
+            set("by", name.chars().take(LONGEST_NAME).collect::<String>().into());
+        }
+        if let Self::PutAgain(_) = self {
+            set("again", true.into());
+        }
+        Value::Object(fields).to_string()
     }
-    if let Some(name) = by {
-        set("by", name.chars().take(LONGEST_NAME).collect());
-    }
-    Value::Object(fields).to_string()
+}
+
+/// A line of a history.
+struct Line {
+    event: TagEvent,
+    /// True if the tag had pointed at this manifest before.
+    again: bool,
 }
 
 /// Parses a line; `None` if it is damaged. Without a target, the tag was deleted.
-fn event(line: &[u8]) -> Option<TagEvent> {
+fn parse(line: &[u8]) -> Option<Line> {
     let json: Value = str::from_utf8(line).ok()?.parse().ok()?;
     let at = time::parse(json.get("at")?.as_str()?)?;
     let target = match json.get("target") {
@@ -62,22 +84,68 @@ fn event(line: &[u8]) -> Option<TagEvent> {
         Some(name) => Some(name.as_str()?.into()),
         None => None,
     };
-    Some(TagEvent::new(at, target, by))
+    let again = json.get("again").is_some_and(|again| *again == true);
+    Some(Line {
+        event: TagEvent::new(at, target, by),
+        again: again && target.is_some(),
+    })
+}
+
+/// Returns the events in a history. A put of the manifest at which a tag points already is part of the event before.
+fn events(text: &[u8]) -> Vec<TagEvent> {
+    let mut events: Vec<TagEvent> = Vec::new();
+    for Line { mut event, again } in text.split(|byte| *byte == b'\n').filter_map(parse) {
+        match events.last_mut() {
+            Some(last) if again && last.target == event.target => last.put_again = event.at,
+            // Another program had moved it there.
+            _ if again => {
+                event.put_again = event.at.take();
+                events.push(event);
+            }
+            _ => events.push(event),
+        }
+    }
+    events
+}
+
+/// Returns the newer part of a history, of half the maximum length, without what later lines make superfluous.
+fn newest(text: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<(&[u8], bool)> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let Some(Line { again, .. }) = parse(line) else {
+            continue;
+        };
+        if again && lines.last().is_some_and(|(_, again)| *again) {
+            lines.pop();
+        }
+        lines.push((line, again));
+    }
+    let mut left = usize::try_from(LONGEST / 2).unwrap_or_default();
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for (line, _) in lines.into_iter().rev() {
+        let Some(rest) = left.checked_sub(line.len() + 1) else {
+            break;
+        };
+        left = rest;
+        kept.push(line);
+    }
+    kept.reverse();
+    kept.join(&b'\n')
 }
 
 impl Store {
-    /// Adds a move or, without a target, a deletion to the history of a tag. The caller holds the tag's lock. A failure
+    /// Adds a change to the history of a tag. The caller holds the tag's lock. A failure
     /// is logged, because the tag itself was changed; once for all tags, until its cause changes or a history that could
     /// not be written is written again.
     pub(crate) fn add_to_history(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        target: Option<&Digest>,
+        change: Change<'_>,
         by: Option<&str>,
     ) {
         let (all, path) = (self.layout.all_histories(), self.layout.history(repository, tag));
-        match self.append_event(&path, &line(target, by)) {
+        match self.append_event(&path, &change.line(by)) {
             Ok(()) => {
                 if self.reported.forget(&path) {
                     self.reported.forget(&all);
@@ -110,13 +178,10 @@ impl Store {
             .at("write", path)
     }
 
-    /// Removes the older half of a history.
+    /// Removes the older part of a history.
     fn shorten(&self, path: &Path) -> Result<(), FsError> {
-        let bytes = stored_file::read(path).at("read", path)?;
-        let half = bytes.get(bytes.len() / 2..).unwrap_or_default();
-        let line = half.iter().position(|byte| *byte == b'\n');
-        let newest = line.and_then(|line| half.get(line + 1..)).unwrap_or_default();
-        self.disk.replace(path, newest)
+        let text = stored_file::read(path).at("read", path)?;
+        self.disk.replace(path, &newest(&text))
     }
 
     /// Reads the history of a tag. Moves by registry:2, which keeps every target in `index/`, have no time. They are
@@ -124,8 +189,7 @@ impl Store {
     pub(crate) fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
         let path = self.layout.history(repository, tag);
         let text = stored_file::read(&path).if_there("read", &path)?;
-        let lines = text.as_deref().unwrap_or_default().split(|byte| *byte == b'\n');
-        let own: Vec<TagEvent> = lines.filter_map(event).collect();
+        let own = events(text.as_deref().unwrap_or_default());
 
         let paths = self.layout.tag(repository, tag);
         let current = links::read(&paths.current())?;
@@ -174,8 +238,8 @@ impl Store {
         let Some(text) = stored_file::read(&path).if_there("read", &path)? else {
             return Ok(false);
         };
-        let events = text.split(|byte| *byte == b'\n').filter_map(event);
-        if events.into_iter().any(|event| event.at >= Some(ended_before)) {
+        let mut lines = text.split(|byte| *byte == b'\n').filter_map(parse);
+        if lines.any(|line| line.event.at >= Some(ended_before)) {
             return Ok(false);
         }
         let mut changes = self.disk.changes();
@@ -231,7 +295,7 @@ mod tests {
     };
     use registry_core::{Reference, Storage as _, maintenance::expire_histories};
     use rustix::io::Errno;
-    use std::fs;
+    use std::{fs, time::Duration};
 
     fn targets(events: &[TagEvent]) -> Vec<Option<Digest>> {
         events.iter().map(|event| event.target).collect()
@@ -245,7 +309,12 @@ mod tests {
         let mut moves = Vec::new();
         for number in 0..3000 {
             let target = Digest::of(Algorithm::Sha512, &[number.to_string().as_bytes(), &[0]].concat());
-            store.add_to_history(&a, &v1, Some(&target), Some("a user with quite a long name"));
+            store.add_to_history(
+                &a,
+                &v1,
+                Change::Moved(&target),
+                Some("a user with quite a long name"),
+            );
             moves.push(Some(target));
         }
 
@@ -258,18 +327,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn puts_of_the_same_manifest_drive_no_move_out_of_a_history() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let (store, a, v1) = (storage.store(), name("a"), tag("v1"));
+        let moves: Vec<Digest> = (0..50_u8)
+            .map(|number| Digest::of(Algorithm::Sha256, &[number]))
+            .collect();
+        for target in &moves {
+            store.add_to_history(&a, &v1, Change::Moved(target), Some("ann"));
+        }
+        let before = SystemTime::now();
+        for _ in 0..2000 {
+            store.add_to_history(&a, &v1, Change::PutAgain(&moves[49]), Some("ann"));
+        }
+
+        let events = store.history(&a, &v1).unwrap();
+
+        assert_eq!(
+            targets(&events),
+            moves.iter().copied().map(Some).collect::<Vec<_>>()
+        );
+        let put_again: Vec<_> = events.iter().map(|event| event.put_again).collect();
+        assert!(put_again[..49].iter().all(Option::is_none));
+        // Times are in whole seconds.
+        assert!(put_again[49] > Some(before - Duration::from_secs(1)));
+        let length = fs::metadata(store.layout.history(&a, &v1)).unwrap().len();
+        assert!(length < LONGEST + 1000, "{length}");
+    }
+
+    #[tokio::test]
     async fn damage_to_a_line_does_not_extend_to_the_next_one() {
         let root = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(root.path()).unwrap();
         let (store, a, v1) = (storage.store(), name("a"), tag("v1"));
         let path = store.layout.history(&a, &v1);
         let moved = [1, 2, 3].map(|number: u8| Digest::of(Algorithm::Sha256, &[number]));
-        store.add_to_history(&a, &v1, moved.first(), Some("ann"));
+        store.add_to_history(&a, &v1, Change::Moved(&moved[0]), Some("ann"));
         let whole = fs::read(&path).unwrap();
         for damaged in [&whole[..whole.len() - 1], &[0; 100], b"\xff{", b"\n\n"] {
             fs::write(&path, [&whole, &b"\n"[..], damaged].concat()).unwrap();
 
-            store.add_to_history(&a, &v1, moved.last(), None);
+            store.add_to_history(&a, &v1, Change::Moved(&moved[2]), None);
 
             let events = store.history(&a, &v1).unwrap();
             assert_eq!(targets(&events), [Some(moved[0]), Some(moved[2])]);
@@ -299,6 +398,11 @@ mod tests {
             storage.store().history(&a, &v1).unwrap(),
             [TagEvent::undated(digests[0])]
         );
+        // A put of the manifest to which registry:2 has moved the tag is no move.
+        put(&storage, &a, images[0].clone(), &["v1"]).await;
+        let history = storage.store().history(&a, &v1).unwrap();
+        assert_eq!(targets(&history), [Some(digests[0])]);
+        assert!(history[0].at.is_none() && history[0].put_again.is_some());
 
         put(&storage, &a, images[1].clone(), &["v1"]).await;
         registry_2_moves(&digests[2]);
@@ -326,7 +430,8 @@ mod tests {
         }
         // A push that moves nothing.
         put(&storage, &name("a"), manifest("19"), &["v1"]).await;
-        assert_eq!(seams::watch(&histories).files, 0);
+        let costs = seams::watch(&histories);
+        assert_eq!((costs.files, costs.entries), (1, 0));
     }
 
     #[tokio::test]
@@ -336,7 +441,7 @@ mod tests {
         let storage = FsStorage::open(root.path()).unwrap();
         for number in 0..TAGS {
             let store = storage.store();
-            store.add_to_history(&name("a"), &tag(&format!("v{number}")), None, None);
+            store.add_to_history(&name("a"), &tag(&format!("v{number}")), Change::Deleted, None);
         }
         let histories = top(root.path()).join("_history");
         seams::watch(&histories);
@@ -360,7 +465,7 @@ mod tests {
         };
         let logged = |tags: &[&str]| {
             for name in tags {
-                store.add_to_history(&a, &tag(name), None, None);
+                store.add_to_history(&a, &tag(name), Change::Deleted, None);
             }
             log.take().matches("lacks an event").count()
         };

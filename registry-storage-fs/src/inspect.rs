@@ -170,13 +170,15 @@ impl Store {
     ) -> Result<Option<Seen<TagTarget, Tag>>, FsError> {
         let paths = self.layout.tag(repository, tag);
         let path = paths.current();
+        let version = self.is_owned().then(|| self.tag_versions.of(repository, tag));
         Ok(match self.pointer(&paths)? {
             Link::To(target) => {
                 // After the target: if the tag moves in between, the target is never listed with an earlier time than
                 // its own. A pointer is replaced when its tag moves, and registry:2 writes into it.
                 let pointer = fs::metadata(&path).if_there("read the metadata of", &path)?;
                 let moved = pointer.and_then(|pointer| pointer.modified().ok());
-                Some(Seen::Whole(TagTarget::new(tag.clone(), target).with_moved(moved)))
+                let target = TagTarget::new(tag.clone(), target).with_moved(moved);
+                Some(Seen::Whole(target.with_version(version.flatten())))
             }
             Link::Garbled => {
                 let reason = format!("{} contains no digest", path.display());

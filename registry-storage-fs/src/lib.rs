@@ -183,6 +183,7 @@ mod stored_file;
 #[path = "../tests/support/mod.rs"]
 mod support;
 mod tag_index;
+mod tag_versions;
 mod tags;
 mod time;
 mod trash;

@@ -22,6 +22,7 @@ use crate::{
     reserve::Reserve,
     runtime::{AnyResult, Begun, joined, runtime},
     tag_index::{Lease, TagIndexes},
+    tag_versions::TagVersions,
     trash_ids::TrashIds,
 };
 use registry_core::{
@@ -109,6 +110,7 @@ impl FsStorage {
                 trash_ids: TrashIds::default(),
                 large_reads: Slots::new(LARGE_READS),
                 tag_index: Arc::default(),
+                tag_versions: TagVersions::default(),
                 tag_builds: Builds::new(Share::WhileItRuns, &turns),
                 referrer_builds: Builds::new(Share::WhileItRuns, &turns),
                 scans: Builds::new(Share::UntilItBegins, &turns),
@@ -313,6 +315,7 @@ pub(crate) struct Store {
     /// Slots for large manifests in memory that the registry has not counted yet.
     pub(crate) large_reads: Slots,
     pub(crate) tag_index: Arc<TagIndexes>,
+    pub(crate) tag_versions: TagVersions,
     pub(crate) tag_builds: Builds<Lease>,
     pub(crate) referrer_builds: Builds<()>,
     pub(crate) scans: Builds<Scanned>,

@@ -8,6 +8,7 @@
 use crate::{
     FsStorage,
     error::{Context as _, FsError},
+    history::Change,
     layout::TagPaths,
     links::{self, Link},
     locks::Held,
@@ -67,9 +68,24 @@ impl Store {
         by: Option<&str>,
     ) -> Result<Option<Moved>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
+        let moved = self.move_locked_tag(section, repository, tag, to, expect, by);
+        self.tag_versions.put(repository, tag);
+        moved
+    }
+
+    /// Does the same for a tag whose lock the caller holds.
+    fn move_locked_tag(
+        &self,
+        section: &mut Section<'_>,
+        repository: &RepositoryName,
+        tag: &Tag,
+        to: &Digest,
+        expect: TagExpect,
+        by: Option<&str>,
+    ) -> Result<Option<Moved>> {
         let paths = self.layout.tag(repository, tag);
         let previous = links::read(&paths.current())?;
-        admit(tag, previous, expect)?;
+        self.admit(repository, tag, previous, expect)?;
         // If the power fails before the move is durable, the tag points at this manifest again.
         if previous.is_some_and(|previous| !section.keep(&previous)) {
             return Ok(None);
@@ -83,9 +99,12 @@ impl Store {
             self.release_manifest(repository, left);
         }
         pointed?;
-        if previous != Some(*to) {
-            self.add_to_history(repository, tag, Some(to), by);
-        }
+        let put = if previous == Some(*to) {
+            Change::PutAgain(to)
+        } else {
+            Change::Moved(to)
+        };
+        self.add_to_history(repository, tag, put, by);
         Ok(Some(Moved::new(tag.clone(), previous)))
     }
 
@@ -153,7 +172,7 @@ impl Store {
             Link::To(target) => Some(target),
             Link::None | Link::Garbled => None,
         };
-        admit(tag, current, expect)?;
+        self.admit(repository, tag, current, expect)?;
         if link == Link::Garbled {
             return self.remove_garbled_tag(repository, tag, how);
         }
@@ -257,9 +276,24 @@ impl Store {
             changes.discard(&paths.directory, &paths.current())?;
             self.pauses.reach(Point::TagDiscarded);
             self.tag_index.moved(repository, tag, target, None);
-            self.add_to_history(repository, tag, None, how.by.as_deref());
+            self.add_to_history(repository, tag, Change::Deleted, how.by.as_deref());
         }
         Ok(changes.settle()?)
+    }
+
+    /// Checks that a tag that now points at `current` may be moved or deleted. The caller holds its lock.
+    fn admit(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        current: Option<Digest>,
+        expect: TagExpect,
+    ) -> Result<()> {
+        if expect.admits(current.as_ref(), self.tag_versions.of(repository, tag)) {
+            Ok(())
+        } else {
+            Err(StorageError::tag_conflict(tag.clone(), current))
+        }
     }
 
     /// Builds the index from every tag of a repository, unless it is built.
@@ -311,13 +345,5 @@ impl FsStorage {
         let builds = &self.store().tag_builds;
         let built = self.build(builds, repository, move |store| store.build_tag_index(&name));
         built.await
-    }
-}
-
-fn admit(tag: &Tag, current: Option<Digest>, expect: TagExpect) -> Result<()> {
-    if expect.admits(current.as_ref()) {
-        Ok(())
-    } else {
-        Err(StorageError::tag_conflict(tag.clone(), current))
     }
 }

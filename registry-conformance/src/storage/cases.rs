@@ -245,6 +245,7 @@ macro_rules! __storage_cases {
                 the_open_sessions_of_a_repository_are_listed
                 every_repository_is_listed_also_without_a_manifest
                 every_tag_is_listed_with_its_target
+                every_put_of_a_tag_changes_its_version
                 the_time_of_a_tag_is_that_of_its_last_move
                 the_tags_of_a_manifest_are_listed_as_they_move
                 a_document_is_whole_or_lost
@@ -398,6 +399,7 @@ macro_rules! __storage_cases {
                 what_is_deleted_twice_is_recorded_twice
                 deletions_at_once_are_all_recorded
                 a_tag_has_a_history_of_its_moves_and_deletions
+                a_put_of_the_same_manifest_renews_the_last_event
                 the_newest_events_of_a_history_are_always_there
                 tags_with_a_history_are_listed_also_deleted_ones
                 the_history_of_a_deleted_tag_is_forgotten_and_no_other

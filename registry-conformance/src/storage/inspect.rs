@@ -3,7 +3,7 @@
 use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Deletion, Document, Listing, Mount, Page, Seen, TagTarget},
+    storage::{Deletion, Document, Listing, Mount, Page, Seen, StorageError, TagExpect, TagTarget},
 };
 
 /// Returns the items of a strict listing, all of which can be read.
@@ -215,9 +215,8 @@ pub async fn every_tag_is_listed_with_its_target(backend: Backend) {
     let [one, two] = [1, 2].map(Image::new);
     put(&backend.first, &a, one.tagged(&["1.2", "1", "gone"])).await;
     put(&backend.first, &a, two.tagged(&["1-alpine"])).await;
-    let expect = registry_core::storage::TagExpect::Any;
     let deleted = writer(&backend.first)
-        .delete_tag(&a, &tag("gone"), expect, Deletion::new())
+        .delete_tag(&a, &tag("gone"), TagExpect::Any, Deletion::new())
         .await;
     assert_eq!(deleted.unwrap(), Some(one.digest()));
     let model: Vec<TagTarget> = [("1", &one), ("1-alpine", &two), ("1.2", &one)]
@@ -233,12 +232,46 @@ pub async fn every_tag_is_listed_with_its_target(backend: Backend) {
             .unwrap();
         let mut listing = whole(listing);
         for target in &mut listing.items {
-            target.moved = None;
+            (target.moved, target.version) = (None, None);
         }
         assert_page(&listing, &model[position..], limit);
     }
     let absent = inspect.tag_targets(&repository("absent"), all()).await.unwrap();
     assert!(absent.items.is_empty());
+}
+
+pub async fn every_put_of_a_tag_changes_its_version(backend: Backend) {
+    let a = repository("a");
+    let (v1, image) = (tag("v1"), Image::new(1));
+    let write = writer(&backend.first);
+    let listed = async || {
+        let listing = inspection(&backend.first).tag_targets(&a, all()).await.unwrap();
+        whole(listing).items[0].version
+    };
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    if !backend.first.abilities().conditional_tags {
+        return;
+    }
+    let unchanged = async || TagExpect::Unchanged(image.digest(), listed().await.expect("a version"));
+    let outdated = unchanged().await;
+    assert_eq!(unchanged().await, outdated, "a listing changes nothing");
+
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    let refused = write.delete_tag(&a, &v1, outdated, Deletion::new());
+    assert!(matches!(
+        refused.await,
+        Err(StorageError::TagConflict { current, .. }) if current == Some(image.digest())
+    ));
+    let current = unchanged().await;
+    let deleted = write.delete_tag(&a, &v1, current, Deletion::new());
+    assert_eq!(deleted.await.unwrap(), Some(image.digest()));
+
+    // A new tag of the same name is another one.
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    for outdated in [outdated, current] {
+        let refused = write.delete_tag(&a, &v1, outdated, Deletion::new());
+        assert!(matches!(refused.await, Err(StorageError::TagConflict { .. })));
+    }
 }
 
 pub async fn the_time_of_a_tag_is_that_of_its_last_move(backend: Backend) {

@@ -338,6 +338,34 @@ pub async fn a_tag_has_a_history_of_its_moves_and_deletions(backend: Backend) {
     }
 }
 
+pub async fn a_put_of_the_same_manifest_renews_the_last_event(backend: Backend) {
+    let a = repository("a");
+    let [one, two] = [1, 2].map(Image::new);
+    put(&backend.first, &a, one.tagged(&["v1"])).await;
+    put(&backend.first, &a, two.tagged(&["v1"])).await;
+    let history = async || trash(&backend.second).history(&a, &tag("v1")).await.unwrap();
+    let before = history().await;
+    let mut last = now();
+
+    for _ in 0..3 {
+        put(&backend.first, &a, two.tagged(&["v1"])).await;
+
+        let mut renewed = history().await;
+        let put_again = renewed.last_mut().and_then(|event| event.put_again.take());
+        // A storage may keep whole seconds.
+        assert!(put_again > Some(last - Duration::from_secs(1)), "{put_again:?}");
+        assert_eq!(renewed, before, "nothing else changed");
+        last = now();
+    }
+    put(&backend.first, &a, one.tagged(&["v1"])).await;
+    let again: Vec<bool> = history()
+        .await
+        .iter()
+        .map(|event| event.put_again.is_some())
+        .collect();
+    assert_eq!(again, [false, true, false]);
+}
+
 pub async fn the_newest_events_of_a_history_are_always_there(backend: Backend) {
     let a = repository("a");
     let images = [1, 2].map(Image::new);

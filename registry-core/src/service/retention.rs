@@ -17,12 +17,14 @@ use crate::{
 const BY: &str = "retention";
 
 impl Registry {
-    /// Deletes a tag if it still points at a manifest, which has this number of bytes. Returns false if it does not.
+    /// Deletes a tag that points at a manifest, which has this number of bytes, if the tag is as `expect` says. Returns
+    /// false if it is not.
     pub(crate) async fn expire_tag(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
+        expect: TagExpect,
         size: Option<u64>,
     ) -> Result<bool, Error> {
         let repository = self.scope(repository.clone(), Authority::host());
@@ -36,9 +38,7 @@ impl Registry {
         };
         operation.ask(Before::Delete(&target)).await?;
         let how = Deletion::new().by(Some(BY.into()));
-        let deleted = write
-            .delete_tag(repository.name(), tag, TagExpect::Is(*digest), how)
-            .await;
+        let deleted = write.delete_tag(repository.name(), tag, expect, how).await;
         match deleted {
             Ok(None) | Err(StorageError::TagConflict { .. }) => Ok(false),
             Ok(Some(digest)) => {

@@ -77,7 +77,7 @@ impl Repository {
         }
         if moves.len() > 1 {
             for TagMove { tag, expect } in &moves {
-                if *expect != TagExpect::Any && !expect.admits(self.target(tag).await?.as_ref()) {
+                if *expect != TagExpect::Any && !expect.admits(self.target(tag).await?.as_ref(), None) {
                     return Err(self.tag_conflict(permits, precondition, tag.clone()));
                 }
             }

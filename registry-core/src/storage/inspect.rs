@@ -4,6 +4,7 @@ use super::{
     content::{BlobInfo, StoredManifest},
     error::Result,
     page::{Listing, Page},
+    put::TagVersion,
     upload::UploadState,
 };
 use crate::{digest::Digest, name::RepositoryName, reference::Tag, upload_id::UploadId};
@@ -294,6 +295,9 @@ pub struct TagTarget {
     /// Time at which the tag was moved there. `None` if the backend does not know it. A push of the same manifest under
     /// the same tag may count as a move.
     pub moved: Option<SystemTime>,
+    /// Version of the tag, for [`TagExpect::Unchanged`](super::TagExpect::Unchanged). `None` if the backend has no
+    /// [conditional tags](super::Abilities::conditional_tags), or cannot be written to.
+    pub version: Option<TagVersion>,
 }
 
 impl TagTarget {
@@ -304,6 +308,7 @@ impl TagTarget {
             tag,
             digest,
             moved: None,
+            version: None,
         }
     }
 
@@ -311,5 +316,11 @@ impl TagTarget {
     #[must_use]
     pub fn with_moved(self, moved: Option<SystemTime>) -> Self {
         Self { moved, ..self }
+    }
+
+    /// Sets the version of the tag.
+    #[must_use]
+    pub fn with_version(self, version: Option<TagVersion>) -> Self {
+        Self { version, ..self }
     }
 }

@@ -59,7 +59,9 @@ pub use self::{
     mount::Mount,
     new_upload::{NewUpload, Uploader},
     page::{Listing, Page},
-    put::{Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, WrongSize},
+    put::{
+        Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, TagVersion, WrongSize,
+    },
     read::Storage,
     referring::Referring,
     repair::{Checked, Evidence, Fault, FaultKind, QuarantineId, Quarantined, Record, StorageRepair},

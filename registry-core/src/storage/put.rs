@@ -14,8 +14,8 @@ use std::sync::Arc;
 ///
 /// // An immutable tag: it can be created, and put again with the same manifest.
 /// let expect = TagExpect::AbsentOrIs(first);
-/// assert!(expect.admits(None) && expect.admits(Some(&first)));
-/// assert!(!expect.admits(Some(&second)));
+/// assert!(expect.admits(None, None) && expect.admits(Some(&first), None));
+/// assert!(!expect.admits(Some(&second), None));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagExpect {
@@ -28,17 +28,36 @@ pub enum TagExpect {
     /// The tag must be absent or point at this digest: pushing the same manifest to an immutable tag again
     /// succeeds.
     AbsentOrIs(Digest),
+    /// The tag must point at this digest, and must not have been put since it had this version, not even with the same
+    /// manifest.
+    Unchanged(Digest, TagVersion),
 }
 
 impl TagExpect {
-    /// Returns true if a tag that points at `current` is as expected.
+    /// Returns true if a tag that points at `current`, and has this version, is as expected. A backend without versions
+    /// passes `None`.
     #[must_use]
-    pub fn admits(&self, current: Option<&Digest>) -> bool {
+    pub fn admits(&self, current: Option<&Digest>, version: Option<TagVersion>) -> bool {
         match (self, current) {
             (Self::Any, _) | (Self::Absent | Self::AbsentOrIs(_), None) => true,
             (Self::Is(expected) | Self::AbsentOrIs(expected), Some(current)) => expected == current,
-            (Self::Absent, Some(_)) | (Self::Is(_), None) => false,
+            (Self::Unchanged(expected, seen), Some(current)) => expected == current && version == Some(*seen),
+            (Self::Absent, Some(_)) | (Self::Is(_) | Self::Unchanged(..), None) => false,
         }
+    }
+}
+
+/// Version of a tag, which each put of the tag changes, also one with the manifest that the tag already points at.
+///
+/// A backend chooses the numbers. It may give a tag another version without a put, and gives no version twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TagVersion(u64);
+
+impl TagVersion {
+    /// Makes a version of a number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
     }
 }
 

@@ -25,8 +25,10 @@ use std::{
 /// - The bytes of the manifest exist as long as the record, also after the deletion of the manifest. A garbage collector
 ///   treats a record like a tag: it keeps the manifest, and everything that the manifest refers to. Blobs that are
 ///   deleted by request have no record.
-/// - Each move and deletion of a tag that succeeds is an event of its history. A history is bounded: the newest 100
-///   events are always in it. Events may be lost in a crash, and when they cannot be written. They never fail the write.
+/// - Each move and deletion of a tag that succeeds is an event of its history. A put with the manifest that the tag
+///   already points at is no event of its own, but sets [`TagEvent::put_again`] of the last one. A history is bounded: the
+///   newest 100 events are always in it. Events may be lost in a crash, and when they cannot be written. They never fail
+///   the write.
 /// - The history of a tag survives the tag and its repository, until it is [forgotten](Self::forget_history).
 /// - The listings are strict, as those of [`StorageInspect`](super::StorageInspect).
 ///
@@ -235,6 +237,8 @@ pub struct TagEvent {
     pub at: Option<SystemTime>,
     /// Digest that the tag pointed at from then on. `None` if the tag was deleted.
     pub target: Option<Digest>,
+    /// Time of the last put with the same manifest since this event. `None` if there was none.
+    pub put_again: Option<SystemTime>,
     /// Name of the user who moved or deleted the tag. `None` for the host itself, for anonymous clients, and if it is
     /// unknown.
     pub by: Option<Arc<str>>,
@@ -247,6 +251,7 @@ impl TagEvent {
         Self {
             at: Some(at),
             target,
+            put_again: None,
             by,
         }
     }
@@ -257,6 +262,7 @@ impl TagEvent {
         Self {
             at: None,
             target: Some(target),
+            put_again: None,
             by: None,
         }
     }

@@ -6,7 +6,7 @@ use registry_core::{
     hooks::{Context, EventKind, HookError, Target},
     maintenance::{
         Clock, MemoryNotes,
-        retention::{Keep, Recurring, RepositoryPattern, Retain, Retained, Rule, Rules, TagPattern},
+        retention::{Keep, Recurring, RepositoryPattern, Retain, Retained, Rule, Rules, TagPattern, survey},
     },
     service::ManifestPush,
     storage::{
@@ -267,6 +267,7 @@ struct Recorder {
 #[derive(Debug)]
 enum Meddling {
     MoveTag,
+    PutTagAgain,
     PushIndexOf(Digest),
     Refuse,
 }
@@ -278,6 +279,9 @@ impl Hooks for Recorder {
         match meddling {
             Some((repository, Meddling::MoveTag)) => {
                 put(&repository, Some("day-01"), "moved", &[], None).await;
+            }
+            Some((repository, Meddling::PutTagAgain)) => {
+                tagged(&repository, 1).await;
             }
             Some((repository, Meddling::PushIndexOf(entry))) => {
                 put(&repository, Some("day-09"), "index", &[entry], None).await;
@@ -338,6 +342,36 @@ async fn a_tag_that_moves_meanwhile_stays() {
 
     assert_eq!(report.tags, 1);
     assert_eq!(tags(&repository).await, ["day-01", "day-03"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_put_again_meanwhile_stays() {
+    let (report, _, repository, oldest) = run_with(|_, _| Some(Meddling::PutTagAgain)).await;
+
+    assert_eq!((report.tags, report.failed), (1, 0));
+    assert_eq!(tags(&repository).await, ["day-01", "day-03"]);
+    assert!(is_there(&repository, &oldest).await);
+}
+
+#[tokio::test]
+async fn a_push_of_the_same_manifest_renews_the_age_of_its_tag() {
+    let storage = MemoryStorage::new();
+    let registry = Registry::builder(storage.clone()).build();
+    let repository = registry.repository("team/app").unwrap();
+    for name in ["renewed", "old", "renewed"] {
+        put(&repository, Some(name), name, &[], None).await;
+    }
+    let (mut moved, rules) = (Vec::new(), newest(1));
+
+    survey(&storage, &Retain::new(&rules, None), &mut |_, decision| {
+        moved.push((decision.state.moved, decision.state.tag.to_string()));
+    })
+    .await
+    .unwrap();
+
+    moved.sort();
+    let order: Vec<&str> = moved.iter().map(|(_, tag)| tag.as_str()).collect();
+    assert_eq!(order, ["old", "renewed"]);
 }
 
 #[tokio::test]

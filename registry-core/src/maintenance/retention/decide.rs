@@ -4,7 +4,12 @@ use super::{
     rule::{Keep, Rule, Rules},
     verdict::Verdict,
 };
-use crate::{digest::Digest, name::RepositoryName, reference::Tag};
+use crate::{
+    digest::Digest,
+    name::RepositoryName,
+    reference::Tag,
+    storage::{TagExpect, TagVersion},
+};
 use std::{
     num::NonZeroUsize,
     time::{Duration, SystemTime},
@@ -24,6 +29,8 @@ pub struct TagState {
     pub immutable: bool,
     /// Manifest of the repository that the tag belongs to, as the tag of its referrers or of a signature.
     pub follows: Option<Digest>,
+    /// Version of the tag, if the storage has versions. A put since then keeps the tag.
+    pub version: Option<TagVersion>,
 }
 
 impl TagState {
@@ -36,6 +43,7 @@ impl TagState {
             moved: None,
             immutable: false,
             follows: None,
+            version: None,
         }
     }
 
@@ -58,6 +66,19 @@ impl TagState {
             follows: subject,
             ..self
         }
+    }
+
+    /// Sets the version of the tag.
+    #[must_use]
+    pub fn version(self, version: Option<TagVersion>) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Returns the condition under which the tag is as it was seen.
+    pub(super) fn unchanged(&self) -> TagExpect {
+        let is = TagExpect::Is(self.digest);
+        self.version
+            .map_or(is, |version| TagExpect::Unchanged(self.digest, version))
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! - Rules count tags, never digests. Two tags of one manifest are two tags.
 //! - The first [`Rule`] that matches a repository and a tag decides. A tag that no rule matches is kept.
-//! - The age of a tag is the time since it was moved to its manifest. The creation time in an image does not matter:
+//! - The age of a tag is the time since it was last put, also with the manifest that it had. The creation time in an image does not matter:
 //!   reproducible builds have none, and a rebuilt cache has that of its first build.
 //! - A tag of referrers, or a signature's tag, is kept with the manifest that it belongs to.
 //! - A tag whose time is unknown is kept. So is a tag that nobody may overwrite, unless the rule

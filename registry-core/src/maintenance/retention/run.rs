@@ -1,7 +1,7 @@
 //! [`Registry::retain`]: drops the tags that rules drop, and the manifests that go with their last tags.
 
 use super::{
-    decide::Decision,
+    decide::{Decision, TagState},
     graph::{Graph, Reasons},
     survey::{Retain, Survey, decisions, inspection, manifests, survey, targets, warn_of},
     verdict::Verdict,
@@ -140,9 +140,8 @@ impl Dropping<'_> {
         };
         let mut lost = BTreeSet::new();
         for decision in decided.iter().filter(|decision| decision.verdict.drops()) {
-            let state = &decision.state;
-            if self.drop_tag(&graph, &state.tag, &state.digest).await {
-                lost.insert(state.digest);
+            if self.drop_tag(&graph, &decision.state).await {
+                lost.insert(decision.state.digest);
             }
         }
         let followers: Vec<Follower> = decided.iter().filter_map(Follower::of).collect();
@@ -200,11 +199,15 @@ impl Dropping<'_> {
         Ok(graph)
     }
 
-    /// Drops a tag, unless it has moved. Returns true if it is gone.
-    async fn drop_tag(&mut self, graph: &Graph, tag: &Tag, digest: &Digest) -> bool {
-        let repository = self.repository;
-        let size = graph.size(digest);
-        match self.registry.expire_tag(repository, tag, digest, size).await {
+    /// Drops a tag, unless it has moved or was put again. Returns true if it is gone.
+    async fn drop_tag(&mut self, graph: &Graph, state: &TagState) -> bool {
+        let (repository, TagState { tag, digest, .. }) = (self.repository, state);
+        let (expect, size) = (state.unchanged(), graph.size(digest));
+        match self
+            .registry
+            .expire_tag(repository, tag, digest, expect, size)
+            .await
+        {
             Ok(true) => {
                 tracing::info!(%repository, %tag, %digest, "a rule of retention has dropped a tag");
                 self.report.tags += 1;
@@ -239,7 +242,7 @@ impl Dropping<'_> {
         followers: Vec<Follower>,
     ) -> Result<(), StorageError> {
         let targets = targets(self.inspect, self.repository).await?;
-        let follow: BTreeSet<&Tag> = followers.iter().map(|follower| &follower.tag).collect();
+        let follow: BTreeSet<&Tag> = followers.iter().map(|follower| &follower.state.tag).collect();
         let tagged: BTreeSet<Digest> = targets
             .iter()
             .filter(|target| !follow.contains(&target.tag))
@@ -249,7 +252,9 @@ impl Dropping<'_> {
         let mut gone = BTreeSet::new();
         loop {
             let is_ready = |(digest, reasons): &(&Digest, &Reasons)| {
-                let mut subjects = followers.iter().filter(|follower| follower.target == **digest);
+                let mut subjects = followers
+                    .iter()
+                    .filter(|follower| follower.state.digest == **digest);
                 reasons.are_gone(&gone) && subjects.all(|follower| gone.contains(&follower.subject))
             };
             let ready: Vec<Digest> = waiting
@@ -264,11 +269,11 @@ impl Dropping<'_> {
                 waiting.remove(digest);
             }
             let removed = self.reclaim(collect, &run, graph, &ready).await?;
-            for Follower { tag, target, .. } in followers
+            for Follower { state, .. } in followers
                 .iter()
                 .filter(|follower| removed.contains(&follower.subject))
             {
-                self.drop_tag(graph, tag, target).await;
+                self.drop_tag(graph, state).await;
             }
             gone.extend(removed);
         }
@@ -321,8 +326,7 @@ impl Dropping<'_> {
 
 /// A tag that goes with a manifest: that of its referrers, or of a signature.
 struct Follower {
-    tag: Tag,
-    target: Digest,
+    state: TagState,
     subject: Digest,
 }
 
@@ -332,8 +336,7 @@ impl Follower {
             return None;
         };
         Some(Self {
-            tag: decision.state.tag.clone(),
-            target: decision.state.digest,
+            state: decision.state.clone(),
             subject,
         })
     }
@@ -353,7 +356,7 @@ fn going(
         let follow = followers
             .iter()
             .filter(|follower| going.contains_key(&follower.subject));
-        lost.extend(follow.map(|follower| follower.target));
+        lost.extend(follow.map(|follower| follower.state.digest));
         if lost.len() == before {
             break;
         }
@@ -365,7 +368,7 @@ fn going(
         let stay = followers
             .iter()
             .filter(|follower| !going.contains_key(&follower.subject));
-        tagged.extend(stay.map(|follower| follower.target));
+        tagged.extend(stay.map(|follower| follower.state.digest));
         if tagged.len() == before {
             return going;
         }

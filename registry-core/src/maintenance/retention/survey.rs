@@ -236,17 +236,19 @@ pub(super) async fn decisions(
     let mut states = Vec::with_capacity(targets.len());
     for target in targets {
         let moved = moved(storage, repository, &target).await?;
-        let TagTarget { tag, digest, .. } = target;
+        let TagTarget {
+            tag, digest, version, ..
+        } = target;
         let follows = subject_part(&tag).and_then(|subject| subjects.get(&subject).copied());
         let immutable = (retain.is_immutable)(repository, &tag);
         let state = TagState::new(tag, digest).moved(moved).immutable(immutable);
-        states.push(state.follows(follows));
+        states.push(state.follows(follows).version(version));
     }
     Ok(retain.rules.decide(repository, states, retain.now))
 }
 
-/// Returns the time at which a tag was moved to its target: by its history, or by the listing if the history ends with
-/// something else.
+/// Returns the time at which a tag was last put with its target: by its history, or by the listing if the history ends
+/// with something else.
 async fn moved(
     storage: &dyn Storage,
     repository: &RepositoryName,
@@ -257,7 +259,8 @@ async fn moved(
     };
     let history = trash.history(repository, &target.tag).await?;
     let last = history.last().filter(|event| event.target == Some(target.digest));
-    Ok(last.and_then(|event| event.at).or(target.moved))
+    let put = last.and_then(|event| event.put_again.or(event.at));
+    Ok(put.or(target.moved))
 }
 
 /// Lists all tags of a repository.

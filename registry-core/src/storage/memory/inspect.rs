@@ -86,7 +86,10 @@ impl StorageInspect for MemoryStorage {
         let found = state.repositories.get(repository);
         Ok(found.map_or_else(Listing::default, |repository| {
             let tags = repository.tags.range(beyond(page.after));
-            let targets = tags.map(|(tag, target)| Seen::Whole(TagTarget::new(tag.clone(), *target)));
+            let targets = tags.map(|(tag, target)| {
+                let version = repository.version(tag);
+                Seen::Whole(TagTarget::new(tag.clone(), *target).with_version(version))
+            });
             Listing::first(page.limit, targets)
         }))
     }

@@ -351,7 +351,7 @@ impl StorageWrite for MemoryStorage {
 
         tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         for TagMove { tag, expect } in tags {
-            match repository.move_tag(&tag, digest, expect, by.as_ref()) {
+            match repository.move_tag(&tag, digest, expect, by.as_ref(), stamp) {
                 Ok(previous) => outcome.moved.push(Moved::new(tag, previous)),
                 Err(conflict) => {
                     outcome.failed = Some((tag, conflict));
@@ -380,8 +380,10 @@ impl StorageWrite for MemoryStorage {
         let mut state = self.state();
         let name = repository;
         let mut repository = state.repositories.get_mut(name);
-        let current = repository.as_ref().and_then(|found| found.tags.get(tag));
-        admit(tag, current, expect)?;
+        match &repository {
+            Some(found) => found.admit(tag, expect)?,
+            None => admit(tag, None, None, expect)?,
+        }
         let target = repository.as_mut().and_then(|found| found.remove_tag(tag, &how));
         if let Some(target) = target {
             state.release_closure(name, target);

@@ -13,7 +13,7 @@ use crate::{
     manifest,
     media_type::MediaType,
     reference::{Reference, Tag},
-    storage::{Deletion, PutManifest, Result, StorageError, StoredManifest, TagExpect},
+    storage::{Deletion, PutManifest, Result, StorageError, StoredManifest, TagExpect, TagVersion},
     upload_id::UploadId,
 };
 use bytes::Bytes;
@@ -30,6 +30,8 @@ pub(super) struct Repository {
     pub(super) blobs: BTreeMap<Digest, Touch>,
     pub(super) manifests: BTreeMap<Digest, Manifest>,
     pub(super) tags: BTreeMap<Tag, Digest>,
+    /// Version of each tag.
+    versions: BTreeMap<Tag, TagVersion>,
     /// Referrers by subject, then by the digest of the manifest that names it.
     pub(super) referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
     pub(super) uploads: BTreeMap<UploadId, Upload>,
@@ -54,6 +56,7 @@ impl Repository {
             blobs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             tags: BTreeMap::new(),
+            versions: BTreeMap::new(),
             referrers: BTreeMap::new(),
             uploads: BTreeMap::new(),
             touch: Touch::new(stamp),
@@ -107,17 +110,31 @@ impl Repository {
         self.manifests.insert(digest, manifest);
     }
 
-    /// Moves the tag and returns the digest that it pointed at before.
+    /// Returns the version of a tag that exists.
+    pub(super) fn version(&self, tag: &Tag) -> Option<TagVersion> {
+        self.versions.get(tag).copied()
+    }
+
+    /// Checks that a tag may be moved or deleted.
+    pub(super) fn admit(&self, tag: &Tag, expect: TagExpect) -> Result<()> {
+        admit(tag, self.tags.get(tag), self.version(tag), expect)
+    }
+
+    /// Moves the tag and returns the digest that it pointed at before. No other move has the same stamp.
     pub(super) fn move_tag(
         &mut self,
         tag: &Tag,
         to: Digest,
         expect: TagExpect,
         by: Option<&Arc<str>>,
+        stamp: Stamp,
     ) -> Result<Option<Digest>> {
-        admit(tag, self.tags.get(tag), expect)?;
+        self.admit(tag, expect)?;
         let previous = self.tags.insert(tag.clone(), to);
-        if previous != Some(to) {
+        self.versions.insert(tag.clone(), TagVersion::new(stamp.order));
+        if previous == Some(to) {
+            self.trash.put_again(tag, to);
+        } else {
             self.trash.event(tag, Some(to), by.cloned());
         }
         Ok(previous)
@@ -125,7 +142,7 @@ impl Repository {
 
     /// Removes a tag, and returns the digest that it pointed at.
     pub(super) fn remove_tag(&mut self, tag: &Tag, how: &Deletion) -> Option<Digest> {
-        let target = self.tags.remove(tag)?;
+        let target = self.forget_tag(tag)?;
         let manifest = self.manifest(&Reference::Digest(target));
         self.trash.tag(tag, target, manifest, how);
         Some(target)
@@ -146,18 +163,28 @@ impl Repository {
         let pointing = self.tags.iter().filter(|(_, target)| *target == digest);
         let dangling: Vec<Tag> = pointing.map(|(tag, _)| tag.clone()).collect();
         for tag in &dangling {
-            self.tags.remove(tag);
+            self.forget_tag(tag);
         }
         if let Some(stored) = &stored {
             self.trash.manifest(stored, &dangling, how);
         }
         Some(dangling)
     }
+
+    fn forget_tag(&mut self, tag: &Tag) -> Option<Digest> {
+        self.versions.remove(tag);
+        self.tags.remove(tag)
+    }
 }
 
-/// Checks that a tag that now points at `current` may be moved or deleted.
-pub(super) fn admit(tag: &Tag, current: Option<&Digest>, expect: TagExpect) -> Result<()> {
-    if expect.admits(current) {
+/// Checks that a tag that now points at `current`, and has this version, may be moved or deleted.
+pub(super) fn admit(
+    tag: &Tag,
+    current: Option<&Digest>,
+    version: Option<TagVersion>,
+    expect: TagExpect,
+) -> Result<()> {
+    if expect.admits(current, version) {
         return Ok(());
     }
     Err(StorageError::TagConflict {

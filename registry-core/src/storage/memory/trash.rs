@@ -101,6 +101,15 @@ impl Trash {
         has_ended && self.histories.remove(tag).is_some()
     }
 
+    /// Adds to the history of a tag that the tag was put with the manifest that it pointed at.
+    pub(super) fn put_again(&mut self, tag: &Tag, target: Digest) {
+        let events = self.histories.entry(tag.clone()).or_default();
+        match events.back_mut() {
+            Some(last) if last.target == Some(target) => last.put_again = Some(now()),
+            _ => self.event(tag, Some(target), None),
+        }
+    }
+
     /// Adds an event to the history of a tag.
     pub(super) fn event(&mut self, tag: &Tag, target: Option<Digest>, by: Option<Arc<str>>) {
         let events = self.histories.entry(tag.clone()).or_default();

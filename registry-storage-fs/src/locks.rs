@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     fmt,
     hash::Hash,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 /// Locks that are identified by a key. No lock covers more than its key, and keys without a holder cost nothing.
@@ -14,9 +14,15 @@ pub(crate) struct KeyedLocks<K> {
 }
 
 struct Shared<K> {
-    held: Mutex<HashSet<K>>,
+    holders: Mutex<Holders<K>>,
     freed: Condvar,
     waits: Waits,
+}
+
+struct Holders<K> {
+    held: HashSet<K>,
+    /// Number of threads that wait. Waking threads is a system call even if there are none.
+    waiting: usize,
 }
 
 /// A held lock. It is an owned value that moves into the closure that does the work: dropping the future that waits
@@ -30,7 +36,10 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
     pub(crate) fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
-                held: Mutex::new(HashSet::new()),
+                holders: Mutex::new(Holders {
+                    held: HashSet::new(),
+                    waiting: 0,
+                }),
                 freed: Condvar::new(),
                 waits: Waits::default(),
             }),
@@ -39,21 +48,25 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
 
     /// Waits for the lock. To be called only on the blocking pool.
     pub(crate) fn lock(&self, key: K) -> Held<K> {
-        let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let _waiting = held.contains(&key).then(|| self.shared.waits.begin());
-        let mut held = self
-            .shared
-            .freed
-            .wait_while(held, |held| held.contains(&key))
-            .unwrap_or_else(PoisonError::into_inner);
-        held.insert(key.clone());
+        let mut holders = self.shared.holders();
+        if holders.held.contains(&key) {
+            let _waiting = self.shared.waits.begin();
+            holders.waiting += 1;
+            holders = self
+                .shared
+                .freed
+                .wait_while(holders, |holders| holders.held.contains(&key))
+                .unwrap_or_else(PoisonError::into_inner);
+            holders.waiting -= 1;
+        }
+        holders.held.insert(key.clone());
         self.held(key)
     }
 
     /// Takes the lock; `None` if it is held.
     pub(crate) fn try_lock(&self, key: K) -> Option<Held<K>> {
-        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(key.clone()).then(|| self.held(key))
+        let mut holders = self.shared.holders();
+        holders.held.insert(key.clone()).then(|| self.held(key))
     }
 
     /// Returns true if a thread waits.
@@ -70,12 +83,21 @@ impl<K: Clone + Eq + Hash> KeyedLocks<K> {
     }
 }
 
+impl<K> Shared<K> {
+    fn holders(&self) -> MutexGuard<'_, Holders<K>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<K: Eq + Hash> Drop for Held<K> {
     fn drop(&mut self) {
-        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.remove(&self.key);
-        drop(held);
-        self.shared.freed.notify_all();
+        let mut holders = self.shared.holders();
+        holders.held.remove(&self.key);
+        let is_waited_for = holders.waiting > 0;
+        drop(holders);
+        if is_waited_for {
+            self.shared.freed.notify_all();
+        }
     }
 }
 

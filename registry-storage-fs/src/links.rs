@@ -5,8 +5,10 @@ use crate::{
     seams, stored_file,
 };
 use registry_core::Digest;
+use rustix::{fd::BorrowedFd, fs::CWD};
 use std::{
-    io::{ErrorKind, Read},
+    fs::File,
+    io::{self, ErrorKind, Read as _},
     path::Path,
 };
 
@@ -40,23 +42,39 @@ pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
 
 /// Reads a link file, and tells a garbled one from none.
 pub(crate) fn look(path: &Path) -> Result<Link, FsError> {
+    look_at(CWD, path, path)
+}
+
+/// Does the same by a path that is relative to a directory. `path` is the same file from here.
+pub(crate) fn look_at(directory: BorrowedFd<'_>, relative: &Path, path: &Path) -> Result<Link, FsError> {
     seams::opened(path);
-    let Some(file) = stored_file::open(path).if_there("open", path)? else {
+    let Some(file) = stored_file::open_at(directory, relative, path).if_there("open", path)? else {
         return Ok(Link::None);
     };
-    // With space for all of it, so that one call reads it.
-    let mut content = Vec::with_capacity(LONGEST);
-    match file.take(LONGEST as u64).read_to_end(&mut content) {
+    let link = match digest_in(file) {
         // A directory, or a pipe that another process has open for writing, is no link.
-        Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::WouldBlock) => {}
-        read => {
-            read.at("read", path)?;
+        Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::WouldBlock) => None,
+        read => read.at("read", path)?,
+    };
+    Ok(link.map_or(Link::Garbled, Link::To))
+}
+
+/// Reads a file up to its end, or until its content is a digest: most links take one call.
+fn digest_in(mut file: File) -> io::Result<Option<Digest>> {
+    let (mut content, mut length) = ([0; LONGEST], 0);
+    loop {
+        let rest = content.get_mut(length..).unwrap_or_default();
+        let read = match file.read(rest) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        length += read;
+        let text = content.get(..length).and_then(|text| str::from_utf8(text).ok());
+        let digest = text.and_then(|text| Digest::parse(text).ok());
+        if read == 0 || digest.is_some() {
+            return Ok(digest);
         }
     }
-    let digest = std::str::from_utf8(&content)
-        .ok()
-        .and_then(|text| Digest::parse(text).ok());
-    Ok(digest.map_or(Link::Garbled, Link::To))
 }
 
 #[cfg(test)]

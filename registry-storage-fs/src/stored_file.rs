@@ -1,7 +1,8 @@
 //! Opens files of the layout. A pipe or a device in place of a file must not block a thread.
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fd::BorrowedFd,
+    fs::{CWD, Mode, OFlags},
     io::Errno,
 };
 use std::{
@@ -15,8 +16,13 @@ use std::{
 /// Directories, pipes and devices can be opened, too. The caller checks the metadata. A socket cannot be opened; the
 /// null device is opened in its place.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
+    open_at(CWD, path, path)
+}
+
+/// Does the same by a path that is relative to a directory. `path` is the same file from here.
+pub(crate) fn open_at(directory: BorrowedFd<'_>, relative: &Path, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())) {
+    match rustix::io::retry_on_intr(|| rustix::fs::openat(directory, relative, flags, Mode::empty())) {
         Err(Errno::NXIO | Errno::NODEV) if fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
             File::open("/dev/null")
         }

@@ -1,27 +1,30 @@
 //! Removal of data: the bytes of a blob or a manifest.
 
 use super::{
+    nearby::Item,
     removals::Removals,
     run::{Examination, State},
 };
-use crate::{
-    digest_locks::Key,
-    error::{Context as _, FsError},
-};
+use crate::{digest_locks::Key, error::FsError};
 use registry_core::{
     Digest,
     storage::{Reclaimed, Result},
 };
-use std::fs;
 
 impl Examination<'_> {
     pub(super) fn data(&self, digest: &Digest) -> Result<(Vec<Key>, State), FsError> {
-        let path = self.store.layout.blob(digest);
-        let there = fs::symlink_metadata(&path).if_there("read the metadata of", &path)?;
-        let state = match there {
+        self.examine_data(digest, &self.data_item(digest))
+    }
+
+    fn data_item(&self, digest: &Digest) -> Item {
+        self.nearby.item(self.store.layout.blob(digest))
+    }
+
+    fn examine_data(&self, digest: &Digest, item: &Item) -> Result<(Vec<Key>, State), FsError> {
+        let state = match item.size()? {
             None => State::Absent,
             Some(_) if self.is_committing(digest) => State::InUse,
-            Some(there) => State::Unused(there.len()),
+            Some(bytes) => State::Unused(bytes),
         };
         Ok((vec![self.store.digest_locks.key(digest)], state))
     }
@@ -32,13 +35,13 @@ impl Examination<'_> {
         let Some(_locks) = store.digest_locks.try_exclusive([key]) else {
             return Ok(Reclaimed::InUse);
         };
-        let (keys, state) = self.data(digest)?;
+        let item = self.data_item(digest);
+        let (keys, state) = self.examine_data(digest, &item)?;
         self.remove_if_idle(&keys, state, || {
             // Nobody quarantines it meanwhile.
             let _lock = store.blobs.lock(*digest);
-            let path = store.layout.blob(digest);
-            removals.remove(&path, &store.disk, &store.pauses)?;
-            store.reported.forget(&path);
+            removals.remove(&item, &store.disk, &store.pauses)?;
+            store.reported.forget(item.path());
             Ok(())
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing lists them, so that no later removal comes to them. The first run after each opening looks for them.
 
-use super::collecting::lock;
+use super::{collecting::lock, nearby::Item};
 use crate::{error::FsError, moves::is_there, names::digests_in, store::Store};
 use registry_core::{
     Algorithm, RepositoryName,
@@ -53,7 +53,7 @@ impl Store {
                     continue;
                 };
                 if !is_there(&self.layout.revision(repository, &digest))? {
-                    let media_type = self.layout.media_type(repository, &digest);
+                    let media_type = Item::by_path(self.layout.media_type(repository, &digest));
                     lock(&self.collecting.removals).remove_file(&media_type, &self.disk)?;
                 }
             }

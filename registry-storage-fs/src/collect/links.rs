@@ -1,10 +1,11 @@
 //! Removal of links: a repository no longer has the blob. The bytes stay.
 
 use super::{
+    nearby::Item,
     removals::Removals,
     run::{Examination, State},
 };
-use crate::{digest_locks::Key, error::FsError, links, moves::is_there};
+use crate::{digest_locks::Key, error::FsError, links::Link};
 use registry_core::{
     Digest, RepositoryName,
     storage::{Reclaimed, Result},
@@ -16,13 +17,24 @@ impl Examination<'_> {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(Vec<Key>, State), FsError> {
-        let path = self.store.layout.layer(repository, digest);
-        let target = links::read(&path)?;
+        self.examine_link(digest, &self.link_item(repository, digest))
+    }
+
+    fn link_item(&self, repository: &RepositoryName, digest: &Digest) -> Item {
+        self.nearby.item(self.store.layout.layer(repository, digest))
+    }
+
+    fn examine_link(&self, digest: &Digest, item: &Item) -> Result<(Vec<Key>, State), FsError> {
+        let link = item.link()?;
+        let target = match link {
+            Link::To(target) => Some(target),
+            Link::Garbled | Link::None => None,
+        };
         let named = [Some(*digest), target.filter(|target| target != digest)]
             .into_iter()
             .flatten();
         let named: Vec<Digest> = named.collect();
-        let state = match target.is_some() || is_there(&path)? {
+        let state = match link != Link::None || item.size()?.is_some() {
             false => State::Absent,
             true if named.iter().any(|digest| self.is_committing(digest)) => State::InUse,
             true => State::Unused(0),
@@ -38,23 +50,20 @@ impl Examination<'_> {
         removals: &mut Removals,
     ) -> Result<Reclaimed> {
         let store = self.store;
+        let item = self.link_item(repository, digest);
         let mut locked = vec![store.digest_locks.key(digest)];
         loop {
             let Some(_locks) = store.digest_locks.try_exclusive(locked.iter().copied()) else {
                 return Ok(Reclaimed::InUse);
             };
-            let (keys, state) = self.link(repository, digest)?;
+            let (keys, state) = self.examine_link(digest, &item)?;
             if keys.iter().any(|key| !locked.contains(key)) {
                 // The link of registry:2 for another digest of the same bytes.
                 locked = keys;
                 continue;
             }
             return self.remove_if_idle(&keys, state, || {
-                removals.remove(
-                    &store.layout.layer(repository, digest),
-                    &store.disk,
-                    &store.pauses,
-                )?;
+                removals.remove(&item, &store.disk, &store.pauses)?;
                 store.holders.remove(digest, repository);
                 Ok(())
             });

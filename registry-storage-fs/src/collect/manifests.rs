@@ -2,6 +2,7 @@
 //! data.
 
 use super::{
+    nearby::Item,
     removals::Removals,
     run::{Examination, State},
 };
@@ -61,14 +62,12 @@ impl Examination<'_> {
             store.record_manifest(repository, digest, &found, &[], &how)?;
             store.pauses.reach(Point::ReclaimManifestRecorded);
             store.count_removal();
-            removals.remove(
-                &store.layout.revision(repository, digest),
-                &store.disk,
-                &store.pauses,
-            )?;
+            let revision = self.nearby.item(store.layout.revision(repository, digest));
+            removals.remove(&revision, &store.disk, &store.pauses)?;
             store.pauses.reach(Point::ReclaimManifestLinkRemoved);
             // After the link, so that no manifest is ever served with another type.
-            removals.remove_file(&store.layout.media_type(repository, digest), &store.disk)?;
+            let media_type = Item::by_path(store.layout.media_type(repository, digest));
+            removals.remove_file(&media_type, &store.disk)?;
             if let Some(entry) = entry_of(&found) {
                 store.referrer_index().remove(repository, &entry);
             }

@@ -17,6 +17,7 @@ mod deletions;
 mod leftovers;
 mod links;
 mod manifests;
+mod nearby;
 mod releases;
 mod removals;
 mod repositories;

@@ -3,14 +3,14 @@
 //! Each directory is synced once per kind of content, and not once per item. A removal is durable before the next kind
 //! is removed: otherwise, after a power loss, a manifest could be there again without the blobs that it names.
 
+use super::nearby::Item;
 use crate::{
     disk::Disk,
-    error::{Context as _, FsError},
+    error::FsError,
     pauses::{Pauses, Point},
 };
 use std::{
     collections::BTreeSet,
-    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,8 @@ pub(crate) enum Level {
 pub(crate) struct Removals {
     level: Option<Level>,
     directories: BTreeSet<PathBuf>,
+    /// The last one of them. Most removals are in the same directory as the one before.
+    last: PathBuf,
 }
 
 impl Removals {
@@ -42,6 +44,7 @@ impl Removals {
 
     /// Makes all removals durable. After a failure, they are still to be made durable.
     pub(crate) fn settle(&mut self, disk: &Disk) -> Result<(), FsError> {
+        self.last = PathBuf::new();
         if !disk.syncs() {
             self.directories.clear();
         }
@@ -59,30 +62,34 @@ impl Removals {
     }
 
     /// Removes a file and its directory, if that has no other entries. Nothing else uses them: the caller holds the lock
-    /// of their digest exclusively. Returns false if there was no such file.
-    pub(crate) fn remove(&mut self, file: &Path, disk: &Disk, pauses: &Pauses) -> Result<bool, FsError> {
-        let directory = file.parent().unwrap_or(file);
-        let removed = disk.remove_alone(file);
+    /// of their digest exclusively.
+    pub(super) fn remove(&mut self, item: &Item, disk: &Disk, pauses: &Pauses) -> Result<(), FsError> {
+        let removed = disk.remove_alone(item);
         pauses.reach(Point::ReclaimFileRemoved);
-        match disk.remove_directory_alone(directory) {
-            Ok(true) => self.changed(directory),
-            _ => self.changed(file),
+        match disk.remove_directory_alone(item) {
+            Ok(true) => self.changed(item.directory()),
+            _ => self.changed(item.path()),
         }
-        removed
+        removed.map(drop)
     }
 
     /// Removes a file, and leaves its directory to others. The caller holds the lock of its digest exclusively.
-    pub(crate) fn remove_file(&mut self, file: &Path, disk: &Disk) -> Result<(), FsError> {
-        let removed = disk.remove_alone(file);
+    pub(super) fn remove_file(&mut self, item: &Item, disk: &Disk) -> Result<(), FsError> {
+        let removed = disk.remove_alone(item);
         if !matches!(removed, Ok(false)) {
-            self.changed(file);
+            self.changed(item.path());
         }
         removed.map(drop)
     }
 
     /// Records that an entry was removed.
     pub(crate) fn changed(&mut self, entry: &Path) {
-        if let Some(directory) = entry.parent() {
+        let Some(directory) = entry.parent() else {
+            return;
+        };
+        // Byte by byte, which is faster than by components.
+        if self.last.as_os_str() != directory.as_os_str() {
+            self.last = directory.to_path_buf();
             self.directories.insert(directory.to_path_buf());
         }
     }
@@ -93,24 +100,14 @@ impl Disk {
     ///
     /// No operation can be about to remember it as durable, so that no operation has to be kept from remembering
     /// others.
-    fn remove_alone(&self, file: &Path) -> Result<bool, FsError> {
-        self.files.forget_alone(file);
-        Ok(fs::remove_file(file).if_there("remove", file)?.is_some())
+    fn remove_alone(&self, item: &Item) -> Result<bool, FsError> {
+        self.files.forget_alone(item.path());
+        item.remove()
     }
 
-    /// Does the same with an empty directory. Returns false if it has entries, or was not there.
-    fn remove_directory_alone(&self, directory: &Path) -> Result<bool, FsError> {
-        self.directories.forget_alone(directory);
-        match fs::remove_dir(directory) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(false)
-            }
-            removed => Ok(removed.if_there("remove", directory)?.is_some()),
-        }
+    /// Does the same with its directory. Returns false if it has entries, or was not there.
+    fn remove_directory_alone(&self, item: &Item) -> Result<bool, FsError> {
+        self.directories.forget_alone(item.directory());
+        item.remove_directory()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     collecting::{Collecting, OpenRun, lock},
+    nearby::Nearby,
     removals::{Level, Removals},
     touches::Idle,
 };
@@ -41,6 +42,7 @@ pub(super) struct Examination<'a> {
     began: Option<u64>,
     committing: Arc<HashSet<Digest>>,
     tags: Tags,
+    pub(super) nearby: Nearby,
 }
 
 /// Tag index of each repository with a manifest among the items, or the reason for which there is none.
@@ -82,6 +84,7 @@ impl FsStorage {
                 began: None,
                 committing: Arc::new(committing),
                 tags,
+                nearby: Nearby::default(),
             };
             victims.iter().map(|victim| examination.due(victim)).collect()
         })
@@ -106,6 +109,7 @@ impl FsStorage {
                 began: Some(open.began),
                 committing: open.committing,
                 tags,
+                nearby: Nearby::default(),
             };
             store.pauses.reach(Point::ReclaimBegun);
             let mut removals = lock(&store.collecting.removals);

@@ -116,6 +116,14 @@ pub(crate) struct DirectoryLock {
     file: File,
 }
 
+impl Drop for DirectoryLock {
+    /// Unlocks the file, which a child process may still have open: one that has begun and does not run its program yet.
+    fn drop(&mut self) {
+        // Otherwise the lock ends with the last of them.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 impl DirectoryLock {
     /// Locks the directory `root`, which can be written.
     pub(crate) fn take(layout: &Layout, root: &Path) -> Result<Self, OpenError> {
@@ -181,6 +189,20 @@ impl DirectoryLock {
 mod tests {
     use super::*;
     use crate::FsStorage;
+
+    #[test]
+    fn a_directory_is_free_although_a_child_still_has_the_lock_file_open() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        std::fs::create_dir_all(layout.top()).unwrap();
+        let lock = DirectoryLock::take(&layout, root.path()).unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+
+        drop(lock);
+
+        drop(DirectoryLock::take(&layout, root.path()).unwrap());
+        drop(inherited);
+    }
 
     #[test]
     fn the_lock_file_names_the_socket_as_long_as_there_is_one() {

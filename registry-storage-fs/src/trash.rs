@@ -259,7 +259,8 @@ mod tests {
         support::{all, manifest, name, put, tag, top, writer},
     };
     use registry_core::{
-        Reference, Storage as _,
+        Reference, Registry, Storage as _,
+        service::{ManifestPush, Restore, RestoreError},
         storage::{StorageTrash as _, TagExpect},
     };
     use rustix::io::Errno;
@@ -368,6 +369,46 @@ mod tests {
         assert!(storage.forget(&name("a/b"), key).await.unwrap());
 
         assert!(listed(&storage).await.is_empty());
+    }
+
+    /// Its content is there: only the disk fails.
+    #[tokio::test]
+    async fn a_restore_does_not_call_gone_what_a_record_names_that_cannot_be_read() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FsStorage::open(root.path()).unwrap();
+        let repository = Registry::builder(storage.clone())
+            .build()
+            .repository("a/b")
+            .unwrap();
+        let push = |reference: Reference, entries: &str| {
+            let media_type = MediaType::OCI_INDEX;
+            let document =
+                format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{entries}]}}"#);
+            repository.put_manifest(ManifestPush::new(reference, document))
+        };
+        let child = push(tag("child").into(), "").await.unwrap().digest;
+        let size = repository.manifest(child).await.unwrap().unwrap().bytes.len();
+        let entry = format!(
+            r#"{{"mediaType":"{}","digest":"{child}","size":{size}}}"#,
+            MediaType::OCI_INDEX
+        );
+        let index = push(tag("v1").into(), &entry).await.unwrap().digest;
+        for digest in [index, child] {
+            assert!(repository.delete_manifest(digest).await.unwrap());
+        }
+        let mut records = listed(&storage).await.into_iter().filter_map(Seen::whole);
+        let record = records.find(|record| record.digest == child).unwrap();
+        let fault = fail(
+            &storage.store().layout.deletion(&name("a/b"), &record.id),
+            Errno::IO,
+        );
+
+        let failed = repository.restore(Restore::new(tag("v1"))).await;
+        assert!(matches!(failed, Err(RestoreError::Refused(_))), "{failed:?}");
+
+        drop(fault);
+        let restored = repository.restore(Restore::new(tag("v1"))).await.unwrap();
+        assert_eq!(restored.manifests.len(), 2);
     }
 
     #[tokio::test]

@@ -292,6 +292,10 @@ impl Repository {
             };
             let Some(found) = self.find_deleted(trash, records, &digest).await? else {
                 if needed {
+                    // A record that cannot be read may be the one of this manifest.
+                    if let Some(reason) = &records.unreadable {
+                        return Err(StorageError::internal(reason.clone()).into());
+                    }
                     plan.visit(digest, visited);
                     plan.gone.push(digest.into());
                 }

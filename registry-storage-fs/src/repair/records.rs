@@ -12,6 +12,7 @@
 use crate::{
     error::{Context as _, FsError},
     links::{self, Link},
+    moves::parent,
     pauses::Point,
     referrer_entry::Entry,
     sections::Section,
@@ -231,9 +232,14 @@ impl Store {
         }
         let mut changes = self.disk.changes();
         changes.ensure_durable(&self.layout.blob(digest))?;
-        self.place(digest, link, || {
+        let placed = self.place(digest, link, || {
             changes.ensure(link, digest.to_string().as_bytes())
-        })?;
+        });
+        if placed.is_err() {
+            // Without a link, it would tell the next repair that the record was deleted.
+            self.disk.remove_empty(parent(link), &self.layout.repositories());
+        }
+        placed?;
         self.pauses.reach(Point::MendLinkWritten);
         changes.settle()?;
         Ok(true)

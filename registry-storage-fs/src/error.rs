@@ -92,7 +92,7 @@ pub(crate) trait Context<T> {
 impl<T> Context<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, FsError> {
         #[cfg(test)]
-        let this = crate::faults::injected(self, path);
+        let this = crate::faults::injected(self, action, path);
         #[cfg(not(test))]
         let this = self;
         this.map_err(|source| FsError {

@@ -239,7 +239,9 @@ impl<'a> Survivor<'a> {
         }
         if !is_sound {
             self.verify(true).await;
-            push(&self.repository(STEPS), Name::First, Some("v1")).await;
+            push(&self.repository(STEPS), Name::First, Some("v1"))
+                .await
+                .unwrap();
             let left = self.verify(false).await;
             assert!(left.is_empty(), "{left:?} {}", self.when);
             for name in [Name::First, Name::Second, Name::Typed, Name::Index] {

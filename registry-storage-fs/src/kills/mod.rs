@@ -5,6 +5,7 @@
 
 mod checks;
 mod content;
+mod errors;
 mod journal;
 mod script;
 mod victim;

@@ -56,7 +56,7 @@ impl Script {
 const CHILD: Step = Push(Name::Child, None);
 const INDEX: Step = Push(Name::Index, Some("index"));
 
-pub(super) const SCRIPTS: [Script; 6] = [
+pub(super) static SCRIPTS: [Script; 6] = [
     Script {
         name: "pushes",
         before: &[Push(Name::First, Some("v1")), LengthenHistory("v1"), PushStray],

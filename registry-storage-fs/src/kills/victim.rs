@@ -11,17 +11,18 @@ use crate::{
     support::{collections::collect_all, tag},
 };
 use registry_core::{
-    Algorithm, Error, Reference, Registry, RepositoryName, Tag, UploadId,
+    Algorithm, BoxError, Error, Reference, Registry, RepositoryName, Tag, UploadId,
     maintenance::{
-        VerifyOptions, expire_histories, expire_trash,
+        FindingKind, Repaired, VerifyEvent, VerifyOptions, expire_histories, expire_trash,
         retention::{Keep, RepositoryPattern, Retain, Rule, Rules, TagPattern},
     },
     protocol::PageQuery,
-    service::{ManifestPush, Repository, Restore},
-    storage::{Deletion, Page, StorageRepair},
+    service::{ManifestPush, Repository, Restore, RestoreError},
+    storage::{Deletion, Page, StorageError, StorageRepair},
 };
 use rustix::process::{Signal, getpid, kill_process};
 use std::{
+    fmt::Debug,
     fs,
     path::Path,
     sync::{
@@ -45,6 +46,57 @@ pub(super) fn repository_of(worker: usize) -> String {
     format!("load/{worker}")
 }
 
+/// Reason why a step was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error("{0} is not there, or not any more")]
+    Absent(&'static str),
+    #[error(transparent)]
+    Failed(BoxError),
+}
+
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::MissingReferences(_) => Self::Absent("a reference"),
+            Error::UploadUnknown => Self::Absent("an upload session"),
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<StorageError> for StepError {
+    fn from(error: StorageError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<RestoreError> for StepError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::NotDeleted { .. } => Self::Absent("a record of a deletion"),
+            RestoreError::Gone(_) => Self::Absent("deleted content"),
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+/// Fails if something is not there.
+const fn found(is_there: bool, what: &'static str) -> Result<(), StepError> {
+    match is_there {
+        true => Ok(()),
+        false => Err(StepError::Absent(what)),
+    }
+}
+
+/// Fails if a part of some work has failed.
+fn complete(is_complete: bool, report: &dyn Debug) -> Result<(), StepError> {
+    match is_complete {
+        true => Ok(()),
+        false => Err(StepError::Failed(format!("{report:?}").into())),
+    }
+}
+
 /// The storage of a victim, with its clients.
 #[derive(Clone)]
 pub(super) struct Victim {
@@ -59,7 +111,11 @@ pub(super) struct Victim {
 
 impl Victim {
     pub(super) fn open(root: &Path, journal: Journal) -> Self {
-        let storage = FsStorage::open(root).unwrap();
+        // Otherwise a full disk costs records of deletions.
+        let storage = FsStorage::options()
+            .reserve_for_records(1 << 20)
+            .open(root)
+            .unwrap();
         Self {
             registry: Registry::builder(storage.clone()).build(),
             storage,
@@ -79,7 +135,7 @@ impl Victim {
             }
             self.journal.write(Entry::Begun(number));
             self.running.fetch_add(1, Ordering::SeqCst);
-            self.step(step, &mut upload).await;
+            self.step(step, &mut upload).await.unwrap();
             self.running.fetch_sub(1, Ordering::SeqCst);
             self.journal.write(Entry::Done(number));
         }
@@ -90,6 +146,12 @@ impl Victim {
         for (point, passes) in self.storage.store().pauses.take_passed() {
             self.journal.write(Entry::Passed(point, passes));
         }
+    }
+
+    /// Ends the work in this process.
+    pub(super) async fn close(self) {
+        drop(self.registry);
+        assert!(self.storage.close().await);
     }
 
     fn begin_load(&self, death: Option<(Point, usize)>) -> Vec<JoinHandle<()>> {
@@ -134,85 +196,128 @@ impl Victim {
         }
     }
 
-    async fn step(&self, step: Step, upload: &mut Option<UploadId>) {
+    /// Performs a step.
+    pub(super) async fn step(&self, step: Step, upload: &mut Option<UploadId>) -> Result<(), StepError> {
         let repository = self.registry.repository(STEPS).unwrap();
-        let later = SystemTime::now() + 2 * DAY;
         match step {
-            Step::Push(name, tagged) => push(&repository, name, tagged).await,
-            Step::PushStray => {
-                repository.push_blob(content::stray(), None).await.unwrap();
-            }
+            Step::Push(name, tagged) => push(&repository, name, tagged).await?,
+            Step::PushStray => _ = repository.push_blob(content::stray(), None).await?,
             Step::DeleteStray => {
                 let digest = content::digest_of(&content::stray());
-                assert!(repository.delete_blob(&digest).await.unwrap());
+                found(repository.delete_blob(&digest).await?, "the stray blob")?;
             }
             Step::Mount => {
                 let digest = content::digest_of(&content::stray());
                 let target = self.registry.repository(MOUNTED).unwrap();
-                let from = RepositoryName::parse(STEPS).unwrap();
-                assert!(target.mount(&digest, Some(&from)).await.unwrap().is_some());
+                let mounted = target.mount(&digest, Some(repository.name())).await?;
+                found(mounted.is_some(), "the blob to mount")?;
             }
-            Step::Look => look(&repository).await,
+            Step::Look => look(&repository).await?,
             Step::OpenUpload => {
-                let id = repository.open_upload(Algorithm::Sha256).await.unwrap().id;
-                repository.append(&id, None, content::stray()).await.unwrap();
+                let id = repository.open_upload(Algorithm::Sha256).await?.id;
+                repository.append(&id, None, content::stray()).await?;
                 self.journal.write(Entry::Upload(id));
                 *upload = Some(id);
             }
             Step::CancelUpload => {
-                assert!(repository.cancel(&upload.take().unwrap()).await.unwrap());
+                let id = upload.as_ref().unwrap();
+                found(repository.cancel(id).await?, "the upload session")?;
             }
             Step::DeleteTag(name) => {
                 let name = tag(name);
-                let target = repository.manifest(name.clone()).await.unwrap().unwrap();
+                let target = repository.manifest(name.clone()).await?;
+                let target = target.ok_or(StepError::Absent("the tag"))?;
                 let deleted = repository.delete_tag_at(&name, target.digest, Deletion::new());
-                assert!(deleted.await.unwrap());
+                found(deleted.await?, "the tag")?;
             }
             Step::DeleteManifest(name) => {
-                assert!(repository.delete_manifest(name.image().digest).await.unwrap());
+                let deleted = repository.delete_manifest(name.image().digest).await?;
+                found(deleted, "the manifest")?;
             }
-            Step::Restore(name, names) => {
-                let restored = repository.restore(Restore::new(tag(name))).await.unwrap();
-                assert_eq!(restored.digest, names[0].image().digest);
-            }
+            Step::Restore(name, _) => _ = repository.restore(Restore::new(tag(name))).await?,
             Step::LengthenHistory(name) => self.lengthen_history(&tag(name)),
+            Step::Damage => self.damage(),
+            Step::ExpireHistories
+            | Step::ExpireTrash
+            | Step::Collect
+            | Step::Repair
+            | Step::RemoveQuarantined
+            | Step::Retain => self.maintain(step).await?,
+        }
+        Ok(())
+    }
+
+    async fn maintain(&self, step: Step) -> Result<(), StepError> {
+        let later = SystemTime::now() + 2 * DAY;
+        match step {
             Step::ExpireHistories => {
-                let expired = expire_histories(&self.storage, later).await.unwrap();
-                assert!(expired.expired > 0 && expired.failed == 0, "{expired:?}");
+                let expired = expire_histories(&self.storage, later).await?;
+                complete(expired.failed == 0, &expired)?;
+                found(expired.expired > 0, "a history")
             }
             Step::ExpireTrash => {
-                let expired = expire_trash(&self.storage, later).await.unwrap();
-                assert!(expired.expired > 0 && expired.failed == 0, "{expired:?}");
+                let expired = expire_trash(&self.storage, later).await?;
+                complete(expired.failed == 0, &expired)?;
+                found(expired.expired > 0, "a record of a deletion")
             }
             Step::Collect => {
-                let report = collect_all(&self.registry, &|_| {}).await.unwrap();
-                assert!(report.stopped.is_none(), "{report:?}");
+                let report = collect_all(&self.registry, &|_| {}).await?;
+                complete(report.stopped.is_none() && report.pins.is_empty(), &report)
             }
-            Step::Damage => self.damage(),
-            Step::Repair => {
-                let options = VerifyOptions::new().repair(true);
-                let report = self.registry.verify(options, &mut |_| {}).await.unwrap();
-                assert!(report.repaired >= 4, "{report:?}");
-            }
+            Step::Repair => self.repair().await,
             Step::RemoveQuarantined => {
-                let items = StorageRepair::quarantined(&self.storage, Page::first(10)).await;
-                let items = items.unwrap().items;
-                assert_eq!(items.len(), 1);
-                for item in items {
-                    assert!(self.storage.remove_quarantined(&item.id).await.unwrap());
+                let items = StorageRepair::quarantined(&self.storage, Page::first(10))
+                    .await?
+                    .items;
+                for item in &items {
+                    found(self.storage.remove_quarantined(&item.id).await?, "the item")?;
                 }
+                found(!items.is_empty(), "an item in quarantine")
             }
             Step::Retain => self.retain(later).await,
+            other => panic!("{other:?} is no maintenance"),
         }
     }
 
-    async fn retain(&self, later: SystemTime) {
+    async fn repair(&self) -> Result<(), StepError> {
+        let mut failed = Vec::new();
+        let mut told = |event: VerifyEvent<'_>| {
+            if let VerifyEvent::Finding(finding) = event
+                && (finding.kind == FindingKind::Unreadable
+                    || matches!(finding.repaired, Repaired::Failed(_)))
+            {
+                failed.push(finding.to_string());
+            }
+        };
+        let options = VerifyOptions::new().repair(true);
+        let report = self.registry.verify(options, &mut told).await?;
+        complete(failed.is_empty() && !report.stopped, &failed)?;
+        // Only what has to be pushed again is left.
+        let first = Name::First.image();
+        let mut left = Vec::new();
+        let mut told = |event: VerifyEvent<'_>| {
+            if let VerifyEvent::Finding(finding) = event {
+                left.push(finding.clone());
+            }
+        };
+        self.registry.verify(VerifyOptions::new(), &mut told).await?;
+        left.retain(|finding| {
+            let lost = [content::digest_of(&first.blobs[0]), first.digest];
+            !finding.digest.is_some_and(|digest| lost.contains(&digest))
+        });
+        complete(left.is_empty(), &left)?;
+        found(report.repaired > 0, "damage")
+    }
+
+    async fn retain(&self, later: SystemTime) -> Result<(), StepError> {
         let everywhere = RepositoryPattern::parse("steps/*").unwrap();
         let old = TagPattern::parse("old*").unwrap();
         let rules = Rules::new([Rule::new([everywhere], Keep::Younger(DAY)).tags([old])]);
         let retain = Retain::new(&rules, Some(later)).force(true);
-        let retained = self.registry.retain(&retain).await.unwrap();
-        assert_eq!((retained.tags, retained.manifests), (2, 1), "{retained:?}");
+        let retained = self.registry.retain(&retain).await?;
+        let is_whole = retained.failed + retained.left + retained.survey.failed == 0;
+        complete(is_whole, &retained)?;
+        found(retained.tags > 0, "an old tag")
     }
 
     fn lengthen_history(&self, name: &Tag) {
@@ -234,13 +339,18 @@ impl Victim {
 }
 
 /// Pushes an image with all its blobs.
-pub(super) async fn push(repository: &Repository, name: Name, tagged: Option<&'static str>) {
+pub(super) async fn push(
+    repository: &Repository,
+    name: Name,
+    tagged: Option<&'static str>,
+) -> Result<(), Error> {
     let image = name.image();
     let reference = tagged.map_or_else(|| image.digest.into(), |name| tag(name).into());
     for blob in &image.blobs {
-        repository.push_blob(blob.clone(), None).await.unwrap();
+        repository.push_blob(blob.clone(), None).await?;
     }
-    repository.put_manifest(put(&image, reference)).await.unwrap();
+    repository.put_manifest(put(&image, reference)).await?;
+    Ok(())
 }
 
 fn put(image: &Image, reference: Reference) -> ManifestPush {
@@ -271,14 +381,16 @@ async fn push_as_clients_do(repository: &Repository, image: &Image, reference: R
     panic!("two collections have prevented four tries");
 }
 
-async fn look(repository: &Repository) {
+async fn look(repository: &Repository) -> Result<(), StepError> {
     let subject = Name::First.image().digest;
-    let found = repository.referrers(&subject, None, &PageQuery::default()).await;
-    assert_eq!(found.unwrap().items.len(), 1);
-    let found = repository.manifest(Name::Index.image().digest).await.unwrap();
-    assert!(found.is_some());
+    let referrers = repository
+        .referrers(&subject, None, &PageQuery::default())
+        .await?;
+    found(referrers.items.len() == 1, "the referrer")?;
+    let index = repository.manifest(Name::Index.image().digest).await?;
+    found(index.is_some(), "the index")?;
     let shared = content::digest_of(&content::shared());
-    assert!(repository.blob(&shared).await.unwrap().is_some());
-    let read = repository.read_blob(&shared, 100).await;
-    assert_eq!(read.unwrap(), Some(content::shared()));
+    found(repository.blob(&shared).await?.is_some(), "the shared blob")?;
+    let read = repository.read_blob(&shared, 100).await?;
+    found(read == Some(content::shared()), "the bytes of the shared blob")
 }

@@ -8,11 +8,11 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobBody, BlobInfo, BlobRead, Checked, Deletion, Document, Fault as RecordFault,
-        FaultKind, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest, PutOutcome, QuarantineId,
-        Quarantined, ReadBlob, Record, Referring, Result, Seen, Storage, StorageCollect, StorageError,
-        StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite,
-        StoredManifest, TagEvent, TagExpect, TagTarget, TagVersion, TrashId, Trashed, UploadBody,
-        UploadState, Verified,
+        FaultKind, HeldManifest, Listing, MemoryStorage, Mount, NewUpload, Page, PutManifest, PutOutcome,
+        QuarantineId, Quarantined, ReadBlob, Record, Referring, Result, Seen, Storage, StorageCollect,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash,
+        StorageWrite, StoredManifest, TagEvent, TagExpect, TagTarget, TagVersion, TrashId, Trashed,
+        UploadBody, UploadState, Verified,
     },
     upload_id::UploadId,
 };
@@ -94,6 +94,8 @@ enum Fault {
     MovesUntimed,
     /// Repositories with sessions are not listed.
     SessionsUnlisted,
+    /// The time of a manifest is that of its first put.
+    PutsUntimed,
     /// A put of the manifest that a tag has does not change the version of the tag.
     VersionsOfTargets,
     /// Sessions are listed without their uploaders.
@@ -197,6 +199,7 @@ noticed! {
     TargetsIgnored: targets_ignored by inspect::the_tags_of_a_manifest_are_listed_as_they_move;
     MovesUntimed: moves_untimed by inspect::the_time_of_a_tag_is_that_of_its_last_move;
     SessionsUnlisted: sessions_unlisted by reconciling::what_another_process_opens_and_ends_is_counted;
+    PutsUntimed: puts_untimed by inspect::the_time_of_a_manifest_is_that_of_its_last_put;
     VersionsOfTargets: versions_of_targets by inspect::every_put_of_a_tag_changes_its_version;
     PutsAgainForgotten: puts_again_forgotten by trash::a_put_of_the_same_manifest_renews_the_last_event;
     UploadersUnlisted: uploaders_unlisted by uploaders::a_session_is_listed_with_its_uploader;
@@ -568,7 +571,7 @@ impl StorageWrite for Faulty {
 impl StorageInspect for Faulty {
     forward_storage! {
         StorageInspect: self => self.memory.inspect();
-        except all_repositories, document, tag_targets, tags_of, uploading, uploads
+        except all_repositories, document, manifests, tag_targets, tags_of, uploading, uploads
     }
 
     async fn all_repositories(
@@ -588,6 +591,22 @@ impl StorageInspect for Faulty {
             Document::Lost if self.has(LossHidden) => Ok(Document::Damaged(bytes::Bytes::new())),
             found => Ok(found),
         }
+    }
+
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
+        let mut listed = self.memory.manifests(repository, page).await?;
+        for manifest in &mut listed.items {
+            if let Seen::Whole(manifest) = manifest
+                && self.has(PutsUntimed)
+            {
+                manifest.put = Some(SystemTime::UNIX_EPOCH);
+            }
+        }
+        Ok(listed)
     }
 
     async fn tag_targets(

@@ -69,7 +69,15 @@ impl Maintenance {
         if let Some(rules) = self.rules {
             let every = settings.storage.retention.interval;
             let notes = Arc::clone(&self.notes);
-            retention::follow(rules, every, registry.clone(), self.immutable, notes, tasks);
+            let grace = settings.storage.collect.grace;
+            retention::follow(
+                rules,
+                (every, grace),
+                registry.clone(),
+                self.immutable,
+                notes,
+                tasks,
+            );
         }
         self.notes
     }

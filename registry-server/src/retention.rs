@@ -145,10 +145,10 @@ impl Immutable {
     }
 }
 
-/// Follows the file of rules, and applies them periodically.
+/// Follows the file of rules, and applies them at intervals, with this grace period for manifests.
 pub(crate) fn follow(
     file: RetentionFile,
-    every: Duration,
+    (every, grace): (Duration, Duration),
     registry: Registry,
     immutable: Immutable,
     notes: Arc<dyn Notes>,
@@ -167,7 +167,8 @@ pub(crate) fn follow(
             let is_immutable = move |repository: &RepositoryName, _: &Tag| immutable.contains(repository);
             let recurring = Recurring::new(&registry, &rules, &*notes)
                 .immutable(&is_immutable)
-                .every(every);
+                .every(every)
+                .grace(grace);
             recurring.run(&ServerClock::start()).await
         }
     });

@@ -12,7 +12,10 @@ use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
     storage::{BlobInfo, HeldBlob, HeldManifest, Listing, Page, Result, Seen, TagTarget, UploadState},
 };
-use std::{cmp::Reverse, fs, io, path::Path};
+use std::{cmp::Reverse, fs, io, path::Path, time::Duration};
+
+/// Maximum time by which the clock of a file system is behind that of the system.
+const TICK: Duration = Duration::from_millis(10);
 
 impl Store {
     /// Lists the repositories that hold anything.
@@ -121,10 +124,14 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<HeldManifest>, FsError> {
-        let Some(target) = strict_link(&self.layout.revision(repository, digest))? else {
+        let link = self.layout.revision(repository, digest);
+        let Some(target) = strict_link(&link)? else {
             return Ok(None);
         };
-        let held = HeldManifest::new(*digest).with_stored(target);
+        // Each put sets it.
+        let put = fs::metadata(&link).if_there("read the metadata of", &link)?;
+        let put = put.and_then(|link| link.modified().ok()?.checked_add(TICK));
+        let held = HeldManifest::new(*digest).with_stored(target).with_put(put);
         Ok(Some(match self.stored(&target)? {
             Some(found) => held.with_size(Some(found.size)).with_modified(found.modified),
             None => held,

@@ -28,6 +28,7 @@ use registry_core::{
         BlobInfo, Deletion, Document, PutManifest, PutOutcome, Result, StoredManifest, SuspectCause, TagMove,
     },
 };
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{collections::VecDeque, io::Read as _, path::Path};
 
 /// Maximum size of a manifest that any number of threads may read at once, in bytes.
@@ -366,9 +367,12 @@ impl Store {
         let mut changes = self.disk.changes();
         changes.make(&self.layout.all_layers(repository))?;
         let link = self.layout.revision(repository, &digest);
-        self.place(&digest, &link, || {
-            changes.ensure(&link, digest.to_string().as_bytes())
-        })?;
+        let text = digest.to_string();
+        self.place(&digest, &link, || changes.ensure(&link, text.as_bytes()))?;
+        if !outcome.created && renew(&link).is_err() {
+            // Not every file system lets a process set the time of a file that it may write.
+            changes.put(&link, text.as_bytes())?;
+        }
         if changes.make(&self.layout.tags(repository))? {
             // Before the push is acknowledged.
             self.bare.appear(&self.layout.manifests(repository));
@@ -444,6 +448,19 @@ impl Store {
         }
         Ok(Some(tags))
     }
+}
+
+/// Sets the time of a link to now, without writing its content: the time of the last put.
+fn renew(link: &Path) -> rustix::io::Result<()> {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    utimensat(CWD, link, &times, AtFlags::empty())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use registry_core::{
     storage::{Deletion, Document, Listing, Mount, Page, Seen, StorageError, TagExpect, TagTarget},
 };
 
+use std::time::SystemTime;
+
 /// Returns the items of a strict listing, all of which can be read.
 fn whole<T, K>(listing: Listing<Seen<T, K>>) -> Listing<T> {
     let count = listing.items.len();
@@ -238,6 +240,27 @@ pub async fn every_tag_is_listed_with_its_target(backend: Backend) {
     }
     let absent = inspect.tag_targets(&repository("absent"), all()).await.unwrap();
     assert!(absent.items.is_empty());
+}
+
+pub async fn the_time_of_a_manifest_is_that_of_its_last_put(backend: Backend) {
+    let a = repository("a");
+    let image = Image::new(1);
+    let listed = async || {
+        let listing = inspection(&backend.second).manifests(&a, all()).await.unwrap();
+        whole(listing).items[0].put
+    };
+    put(&backend.first, &a, image.tagged(&[])).await;
+    // A backend need not know the time.
+    let Some(mut last) = listed().await else { return };
+
+    for _ in 0..3 {
+        let before = SystemTime::now();
+        put(&backend.first, &a, image.tagged(&[])).await;
+
+        let again = listed().await.expect("the time was known before");
+        assert!(again >= last && again >= before, "{again:?} {last:?} {before:?}");
+        last = again;
+    }
 }
 
 pub async fn every_put_of_a_tag_changes_its_version(backend: Backend) {

@@ -13,9 +13,6 @@ use crate::{
     storage::{Deletion, StorageError, TagExpect},
 };
 
-/// Name of the user who deletes, in the history and the trash.
-const BY: &str = "retention";
-
 impl Registry {
     /// Deletes a tag that points at a manifest, which has this number of bytes, if the tag is as `expect` says. Returns
     /// false if it is not.
@@ -26,6 +23,7 @@ impl Registry {
         digest: &Digest,
         expect: TagExpect,
         size: Option<u64>,
+        how: Deletion,
     ) -> Result<bool, Error> {
         let repository = self.scope(repository.clone(), Authority::host());
         let write = self.storage().write().ok_or(Error::ReadOnly)?;
@@ -37,7 +35,6 @@ impl Registry {
             size,
         };
         operation.ask(Before::Delete(&target)).await?;
-        let how = Deletion::new().by(Some(BY.into()));
         let deleted = write.delete_tag(repository.name(), tag, expect, how).await;
         match deleted {
             Ok(None) | Err(StorageError::TagConflict { .. }) => Ok(false),

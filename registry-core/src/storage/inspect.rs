@@ -251,6 +251,8 @@ pub struct HeldManifest {
     pub size: Option<u64>,
     /// Time at which the bytes were stored, by the backend's clock, if known.
     pub modified: Option<SystemTime>,
+    /// Time of the last put in this repository, also of a manifest that it had. `None` if the backend does not know it.
+    pub put: Option<SystemTime>,
 }
 
 impl HeldManifest {
@@ -262,6 +264,7 @@ impl HeldManifest {
             stored: digest,
             size: None,
             modified: None,
+            put: None,
         }
     }
 
@@ -281,6 +284,12 @@ impl HeldManifest {
     #[must_use]
     pub const fn with_modified(self, modified: Option<SystemTime>) -> Self {
         Self { modified, ..self }
+    }
+
+    /// Sets the time of the last put.
+    #[must_use]
+    pub const fn with_put(self, put: Option<SystemTime>) -> Self {
+        Self { put, ..self }
     }
 }
 

@@ -10,8 +10,8 @@ use registry_core::{
     },
     service::ManifestPush,
     storage::{
-        Listing, MemoryStorage, Page, Result, Run, Seen, StorageCollect, StorageError, StorageInspect,
-        TagTarget, Terms,
+        Document, Listing, MemoryStorage, Page, Reclaimed, Result, Run, Seen, StorageCollect, StorageError,
+        StorageInspect, StorageTrash, TagTarget, Terms, Victim,
     },
 };
 use serde_json::json;
@@ -134,6 +134,16 @@ async fn tagged(repository: &Repository, day: u32) -> Digest {
     put(repository, Some(&tag), &tag, &[], None).await
 }
 
+/// Returns a repository with a tag of each of eight days.
+async fn eight_days() -> (MemoryStorage, Registry, Repository) {
+    let (storage, registry) = registry();
+    let repository = registry.repository("team/app").unwrap();
+    for day in 1..=8 {
+        tagged(&repository, day).await;
+    }
+    (storage, registry, repository)
+}
+
 async fn is_there(repository: &Repository, digest: &Digest) -> bool {
     repository.manifest(*digest).await.unwrap().is_some()
 }
@@ -164,10 +174,8 @@ async fn a_manifest_goes_with_its_last_tag_and_not_before() {
     assert_eq!(preview, report);
 
     assert_eq!(tags(&repository).await, ["day-03", "day-04"]);
-    assert_eq!(
-        (report.tags, report.manifests, report.left, report.failed),
-        (2, 1, 0, 0)
-    );
+    assert_eq!((report.tags, report.manifests, report.left), (2, 1, 0));
+    assert_eq!(report.failures, []);
     assert!(!is_there(&repository, &gone).await);
     for digest in [shared, kept, untagged] {
         assert!(is_there(&repository, &digest).await);
@@ -251,7 +259,11 @@ async fn nothing_is_dropped_where_something_cannot_be_read() {
 
     let report = run(&registry, &newest(1)).await;
 
-    assert_eq!((report.survey.failed, report.tags), (1, 1));
+    assert_eq!(report.tags, 1);
+    let failed: Vec<_> = report.all_failures().collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((&failed[0].repository, &failed[0].tag), (broken.name(), &None));
+    assert!(failed[0].reason.contains("unreadable"), "{failed:?}");
     assert_eq!(tags(&broken).await.len(), 3);
     assert_eq!(tags(&whole).await, ["day-02"]);
 }
@@ -332,7 +344,8 @@ async fn hooks_hear_of_every_deletion_and_can_refuse_one() {
 
     let (report, events, repository, oldest) = run_with(|_, _| Some(Meddling::Refuse)).await;
     assert_eq!(events, ["tag day-02", "manifest"]);
-    assert_eq!((report.tags, report.failed), (1, 1));
+    assert_eq!((report.tags, report.failures.len()), (1, 1));
+    assert_eq!(report.failures[0].tag, Some(Tag::parse("day-01").unwrap()));
     assert!(is_there(&repository, &oldest).await);
 }
 
@@ -348,7 +361,7 @@ async fn a_tag_that_moves_meanwhile_stays() {
 async fn a_tag_that_is_put_again_meanwhile_stays() {
     let (report, _, repository, oldest) = run_with(|_, _| Some(Meddling::PutTagAgain)).await;
 
-    assert_eq!((report.tags, report.failed), (1, 0));
+    assert_eq!((report.tags, &report.failures[..]), (1, &[][..]));
     assert_eq!(tags(&repository).await, ["day-01", "day-03"]);
     assert!(is_there(&repository, &oldest).await);
 }
@@ -380,6 +393,203 @@ async fn a_manifest_that_an_index_needs_meanwhile_stays() {
 
     assert_eq!((report.tags, report.manifests, report.left), (2, 1, 1));
     assert!(is_there(&repository, &oldest).await);
+}
+
+/// Storage in which a run ends once it has dropped tags.
+#[derive(Clone, Debug)]
+struct Interrupted(MemoryStorage);
+
+impl Storage for Interrupted {
+    forward_storage! { Storage: self => &self.0 }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.0.write()
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        self.0.inspect()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        self.0.trash()
+    }
+}
+
+/// Puts an index with a tag, an entry and a referrer, and then another tag. The first tag is dropped by a run that removes
+/// no manifest. Returns the storage and the three manifests.
+async fn left_by_a_run() -> (MemoryStorage, Registry, [Digest; 3]) {
+    let storage = MemoryStorage::new();
+    let registry = Registry::builder(storage.clone()).build();
+    let repository = registry.repository("team/app").unwrap();
+    let entry = put(&repository, None, "entry", &[], None).await;
+    let index = put(&repository, Some("old"), "index", &[entry], None).await;
+    let referrer = put(&repository, None, "referrer", &[], Some(index)).await;
+    put(&repository, Some("new"), "new", &[], None).await;
+    // An upkeep that ends between the tags and the manifests.
+    let ended = Registry::builder(Interrupted(storage.clone())).build();
+    let dropped = ended
+        .retain(&Retain::new(&newest(1), None).force(true))
+        .await
+        .unwrap();
+    assert_eq!((dropped.tags, dropped.manifests), (1, 0));
+    (storage, registry, [index, entry, referrer])
+}
+
+#[tokio::test]
+async fn a_later_run_removes_what_an_earlier_one_has_left() {
+    for keeps_records in [true, false] {
+        let (storage, registry, manifests) = left_by_a_run().await;
+        let repository = registry.repository("team/app").unwrap();
+        if !keeps_records {
+            // The history of the tag is left.
+            let trash = storage.trash().unwrap();
+            let recorded = trash.deleted(repository.name(), Page::first(10)).await.unwrap();
+            for record in recorded.items {
+                trash
+                    .forget(repository.name(), &record.whole().unwrap().id)
+                    .await
+                    .unwrap();
+            }
+        }
+
+        let preview = preview(&registry, &newest(1)).await;
+        let report = run(&registry, &newest(1)).await;
+
+        assert_eq!(preview, report);
+        assert_eq!((report.tags, report.manifests, report.left), (0, 3, 0));
+        for digest in manifests {
+            assert!(!is_there(&repository, &digest).await);
+        }
+        assert_eq!(run(&registry, &newest(1)).await.manifests, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_only_a_removed_index_named_goes_later_too() {
+    let (storage, registry, [index, entry, referrer]) = left_by_a_run().await;
+    let repository = registry.repository("team/app").unwrap();
+    // The process ends after the first manifest.
+    let collect = storage.collect().unwrap();
+    let open = collect.begin(Terms::new()).await.unwrap();
+    let victim = Victim::Manifest(repository.name().clone(), index);
+    let reclaimed = collect.reclaim(&open, &[victim]).await.unwrap();
+    assert!(
+        matches!(reclaimed[..], [Reclaimed::Removed { .. }]),
+        "{reclaimed:?}"
+    );
+    drop(open);
+
+    let report = run(&registry, &newest(1)).await;
+
+    assert_eq!((report.manifests, report.left), (2, 0));
+    for digest in [entry, referrer] {
+        assert!(!is_there(&repository, &digest).await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_pushed_or_deleted_on_purpose_is_not_left_by_a_run() {
+    let (_, registry, [index, entry, referrer]) = left_by_a_run().await;
+    let repository = registry.repository("team/app").unwrap();
+    let by_hand = put(&repository, Some("by-hand"), "by hand", &[], None).await;
+    let tag = Tag::parse("by-hand").unwrap();
+    assert!(repository.delete_manifest(&tag).await.unwrap());
+    put(&repository, None, "index", &[entry], None).await;
+
+    let report = run(&registry, &newest(1)).await;
+
+    assert_eq!((report.tags, report.manifests), (0, 0));
+    for digest in [index, entry, referrer, by_hand] {
+        assert!(is_there(&repository, &digest).await);
+    }
+}
+
+#[tokio::test]
+async fn an_index_stays_while_a_client_was_just_told_that_its_entry_exists() {
+    let storage = MemoryStorage::new();
+    let registry = Registry::builder(storage.clone()).build();
+    let repository = registry.repository("team/app").unwrap();
+    let entry = put(&repository, None, "entry", &[], None).await;
+    let index = put(&repository, Some("old"), "index", &[entry], None).await;
+    put(&repository, Some("new"), "new", &[], None).await;
+    let rules = newest(1);
+    let retain = Retain::new(&rules, None).force(true);
+
+    // The client is going to push an index of its own.
+    let graceful = retain.terms(Terms::new().with_grace(HOUR));
+    let report = registry.retain(&graceful).await.unwrap();
+    assert_eq!((report.tags, report.manifests, report.left), (1, 0, 2));
+    for digest in [index, entry] {
+        assert!(is_there(&repository, &digest).await);
+    }
+    let other = put(&repository, Some("new"), "other", &[entry], None).await;
+
+    // An hour later.
+    let report = registry.retain(&retain.terms(Terms::new())).await.unwrap();
+    assert_eq!((report.manifests, report.left), (1, 0));
+    assert!(!is_there(&repository, &index).await);
+    assert!(is_there(&repository, &entry).await && is_there(&repository, &other).await);
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_is_named_before_and_after_a_run() {
+    let storage = Damaged(Dated(MemoryStorage::new()));
+    let registry = Registry::builder(storage.clone()).build();
+    let repository = registry.repository("team/app").unwrap();
+    let damaged = tagged(&repository, 1).await;
+    tagged(&repository, 2).await;
+    let rules = newest(1);
+    let mut told = Vec::new();
+
+    let survey = survey(&storage, &Retain::new(&rules, None), &mut |_, decision| {
+        told.push(decision.clone());
+    })
+    .await
+    .unwrap();
+    let preview = preview(&registry, &rules).await;
+    let report = run(&registry, &rules).await;
+
+    assert_eq!(told, [], "nothing is dropped");
+    for failures in [&survey.failures, &preview.failures, &report.failures] {
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].reason.contains(&damaged.to_string()), "{failures:?}");
+    }
+    assert_eq!(tags(&repository).await.len(), 2);
+}
+
+/// Storage in which the manifest of the first day is damaged.
+#[derive(Clone, Debug)]
+struct Damaged(Dated);
+
+impl Storage for Damaged {
+    forward_storage! { Storage: self => &self.0 }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.0.write()
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        Some(self)
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.0.collect()
+    }
+}
+
+#[async_trait]
+impl StorageInspect for Damaged {
+    forward_storage! { StorageInspect: self => self.0.inspect(); except document }
+
+    async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+        let found = self.0.inspect().unwrap().document(repository, digest).await?;
+        Ok(match found {
+            Document::Whole(stored) if stored.bytes.windows(6).any(|text| text == b"day-01") => {
+                Document::Damaged(stored.bytes)
+            }
+            found => found,
+        })
+    }
 }
 
 /// Clock that advances while somebody sleeps, up to an end.
@@ -453,11 +663,7 @@ async fn recur_beside(
 
 #[tokio::test]
 async fn the_first_run_of_changed_rules_is_a_dry_run() {
-    let (_, registry) = registry();
-    let repository = registry.repository("team/app").unwrap();
-    for day in 1..=8 {
-        tagged(&repository, day).await;
-    }
+    let (_, registry, repository) = eight_days().await;
     let notes = MemoryNotes::default();
     let count = async || tags(&repository).await.len();
 
@@ -481,11 +687,7 @@ async fn the_first_run_of_changed_rules_is_a_dry_run() {
 
 #[tokio::test]
 async fn a_run_that_a_collection_prevents_is_tried_again_soon() {
-    let (storage, registry) = registry();
-    let repository = registry.repository("team/app").unwrap();
-    for day in 1..=8 {
-        tagged(&repository, day).await;
-    }
+    let (storage, registry, repository) = eight_days().await;
     let notes = MemoryNotes::default();
     recur(&registry, &newest(6), &notes, HOUR, Duration::ZERO).await;
     assert_eq!(tags(&repository).await.len(), 8, "it was a dry run");
@@ -506,11 +708,7 @@ async fn a_run_that_a_collection_prevents_is_tried_again_soon() {
 
 #[tokio::test]
 async fn no_tag_is_too_old_for_a_clock_that_is_not_trusted() {
-    let (_, registry) = registry();
-    let repository = registry.repository("team/app").unwrap();
-    for day in 1..=8 {
-        tagged(&repository, day).await;
-    }
+    let (_, registry, repository) = eight_days().await;
     let pattern = RepositoryPattern::parse("**").unwrap();
     let rules = Rules::new([Rule::new([pattern], Keep::Younger(8 * DAY))]);
     let count = async || tags(&repository).await.len();
@@ -528,11 +726,7 @@ async fn no_tag_is_too_old_for_a_clock_that_is_not_trusted() {
 
 #[tokio::test]
 async fn a_machine_that_is_switched_off_every_night_gets_to_trust_its_clock() {
-    let (_, registry) = registry();
-    let repository = registry.repository("team/app").unwrap();
-    for day in 1..=8 {
-        tagged(&repository, day).await;
-    }
+    let (_, registry, repository) = eight_days().await;
     let pattern = RepositoryPattern::parse("**").unwrap();
     let rules = Rules::new([Rule::new([pattern], Keep::Younger(8 * DAY))]);
     let notes = MemoryNotes::default();

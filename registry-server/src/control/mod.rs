@@ -39,7 +39,7 @@ pub(crate) use self::{
     place::Place,
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
-    retention::{ApplyRules, DecisionItem, Excess, RetentionItem, RetentionSummary, TagAction, ages_ignored},
+    retention::{ApplyRules, DecisionItem, Excess, FailureItem, RetentionItem, RetentionSummary, TagAction, ages_ignored},
     serve::{Operators, serve},
     socket::ControlSocket,
     undo::{HistoryItem, ListHistory, RestoredItem, UndoDeletion},

@@ -4,20 +4,25 @@ use super::{
     holding::Holding,
     operation::{BoxError, Interrupted, Items, Operation, Operator},
 };
-use crate::config::retention_rules;
+use crate::{config::retention_rules, printable};
 use registry_core::{
     RepositoryName, Tag,
     maintenance::{
         Distrust,
-        retention::{Decision, Retain, Retained, Rules, survey},
+        retention::{Decision, Failure, Retain, Retained, Rules, survey},
     },
+    storage::Terms,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt,
     future::Future,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// Time for which a manifest stays after its last use, unless the drop of its tag released it since.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Applies rules of retention, or reports what they would drop.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -37,6 +42,8 @@ pub(crate) struct ApplyRules {
 pub(crate) enum RetentionItem {
     /// A tag that a run would drop.
     Tag(DecisionItem),
+    /// A repository or a tag that stays because of a failure.
+    Failure(FailureItem),
     /// Result.
     Report(RetentionSummary),
 }
@@ -55,6 +62,16 @@ pub(crate) struct DecisionItem {
     /// Place where the rule is written.
     pub(crate) origin: Option<String>,
     pub(crate) reason: String,
+}
+
+/// A repository in which nothing is dropped, or a tag that stays, because of a failure.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct FailureItem {
+    pub(crate) repository: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    /// Reason of the failure.
+    pub(crate) error: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -111,7 +128,8 @@ impl Operation for ApplyRules {
         let retain = Retain::new(&rules, now.ok())
             .immutable(&is_immutable)
             .force(self.force)
-            .dry_run(self.dry_run);
+            .dry_run(self.dry_run)
+            .terms(terms(&operator));
         if self.dry_run {
             for tag in until_closed(&items, dropped(&operator, &retain, &rules)).await?? {
                 items.send(RetentionItem::Tag(tag)).await?;
@@ -124,6 +142,11 @@ impl Operation for ApplyRules {
             None => None,
         };
         let report = until_closed(&items, operator.registry.retain(&retain)).await??;
+        for failure in report.all_failures() {
+            items
+                .send(RetentionItem::Failure(FailureItem::of(failure)))
+                .await?;
+        }
         let summary = RetentionSummary {
             dry_run: self.dry_run,
             ages_ignored: ages_ignored(&rules, now),
@@ -137,6 +160,15 @@ impl Operation for ApplyRules {
 pub(crate) fn ages_ignored(rules: &Rules, now: Result<SystemTime, Distrust>) -> Option<String> {
     let distrust = now.err().filter(|_| rules.depend_on_age())?;
     Some(distrust.to_string())
+}
+
+/// Returns the terms of a collection that somebody asks for. Without a server, nobody pushes meanwhile.
+fn terms(operator: &Operator) -> Terms {
+    let terms = Terms::new().with_released(true);
+    match operator.holding() {
+        Some(_) => terms.with_grace(GRACE),
+        None => terms,
+    }
 }
 
 /// Returns the tags that the rules drop.
@@ -187,6 +219,31 @@ impl DecisionItem {
     }
 }
 
+impl FailureItem {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        Self {
+            repository: failure.repository.to_string(),
+            tag: failure.tag.as_ref().map(ToString::to_string),
+            error: failure.reason.clone(),
+        }
+    }
+}
+
+/// Shows the failure as in `team/app:v1: REASON; it stays`.
+impl fmt::Display for FailureItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            repository,
+            tag,
+            error,
+        } = self;
+        match tag {
+            Some(tag) => write!(f, "{repository}:{tag}: {}; the tag stays", printable::Line(error)),
+            None => write!(f, "{repository}: {}; its tags stay", printable::Line(error)),
+        }
+    }
+}
+
 impl RetentionSummary {
     fn of(report: &Retained, rules: &Rules) -> Self {
         let excessive = report.excessive.map(|index| {
@@ -202,7 +259,7 @@ impl RetentionSummary {
             tags: report.tags,
             manifests: report.manifests,
             left: report.left,
-            failed: report.failed + report.survey.failed,
+            failed: report.all_failures().count() as u64,
             excessive,
             ages_ignored: None,
         }

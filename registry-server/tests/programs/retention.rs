@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 
 use crate::{
     guide::block,
-    image::OCI_INDEX,
+    image::{OCI_INDEX, sha256},
     program::{Workbench, argument},
     server::{Server, end_of, program},
 };
@@ -24,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         the_commands_of_the_guide_keep_the_last_tags,
         a_rule_that_drops_most_of_its_tags_has_to_be_forced,
         no_tag_is_too_old_before_a_server_has_run_for_a_day,
+        a_damaged_manifest_is_named_by_every_command,
         rules_that_cannot_be_used_prevent_the_start,
     )
 }
@@ -212,6 +213,42 @@ fn no_tag_is_too_old_before_a_server_has_run_for_a_day() {
     says_why(&["run", "--force"]);
 
     Server::ours(&root).get("/v2/team/app/manifests/v1");
+}
+
+fn a_damaged_manifest_is_named_by_every_command() {
+    let bench = Workbench::new();
+    let (root, rules) = (bench.path("data"), bench.path("retention.yml"));
+    fs::write(&rules, "rules:\n- {repository: '**', keep: {newest: 1}}\n").unwrap();
+    let server = Server::ours(&root);
+    for tag in ["v1", "v2"] {
+        server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
+    }
+    for (tag, days) in [("v1", 30), ("v2", 20)] {
+        age(&root, tag, days);
+    }
+    fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
+    let digest = sha256(index("v1").as_bytes());
+    let hex = digest.hex();
+    let data = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    fs::write(root.join(data), "damaged").unwrap();
+    let expected = format!("registry: team/app: the manifest {digest} is damaged");
+
+    for command in [&["explain"][..], &["run", "--dry-run"], &["run", "--force"]] {
+        for json in [false, true] {
+            let mut program = program(env!("CARGO_BIN_EXE_registry"));
+            program.arg("retention").args(command).arg("--root").arg(&root);
+            program.arg("--rules").arg(&rules).args(json.then_some("--json"));
+
+            let (status, output) = end_of(program);
+
+            assert_eq!(status.code(), Some(1), "{output}");
+            assert!(output.contains(&expected), "{command:?}: {output}");
+            let item = r#"{"failure":{"repository":"team/app","error":"the manifest "#;
+            assert_eq!(output.contains(item), json, "{command:?}: {output}");
+            assert!(output.contains("its tags stay"), "{output}");
+        }
+    }
+    server.get("/v2/team/app/manifests/v2");
 }
 
 fn rules_that_cannot_be_used_prevent_the_start() {

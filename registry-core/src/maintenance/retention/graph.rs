@@ -5,7 +5,15 @@ use crate::{
     manifest::Manifest,
     storage::StoredManifest,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
+
+/// Manifests that have lost their last tag.
+///
+/// For one that an earlier run left, the time of the loss: what was put since then was put on purpose, and stays.
+pub(super) type Lost = BTreeMap<Digest, Option<SystemTime>>;
 
 /// Manifests of a repository, with the manifests that each of them refers to.
 #[derive(Debug, Default)]
@@ -20,11 +28,32 @@ struct Node {
     subject: Option<Digest>,
     /// Number of bytes.
     size: u64,
+    /// Time of the last put, if it is known.
+    put: Option<SystemTime>,
+    /// True if the manifest itself has gone already.
+    is_removed: bool,
+}
+
+impl Node {
+    /// Returns true if the manifest may go with one that lost its tag at this time.
+    fn was_put_before(&self, lost: Option<SystemTime>) -> bool {
+        self.is_removed || lost.is_none_or(|lost| self.put.is_some_and(|put| put < lost))
+    }
 }
 
 impl Graph {
-    /// Adds a manifest. Returns false if it cannot be read, so that it may refer to any other.
-    pub(super) fn add(&mut self, stored: &StoredManifest) -> bool {
+    /// Adds a manifest, with the time of its last put. Returns false if it cannot be read, so that it may refer to any
+    /// other.
+    pub(super) fn add(&mut self, stored: &StoredManifest, put: Option<SystemTime>) -> bool {
+        self.insert(stored, put, false)
+    }
+
+    /// Adds a manifest that has gone already, so that what it names can follow.
+    pub(super) fn add_removed(&mut self, stored: &StoredManifest) {
+        self.insert(stored, None, true);
+    }
+
+    fn insert(&mut self, stored: &StoredManifest, put: Option<SystemTime>, is_removed: bool) -> bool {
         let Ok(manifest) = Manifest::parse_stored(&stored.bytes, &stored.media_type) else {
             return false;
         };
@@ -37,9 +66,21 @@ impl Graph {
             entries: children.filter_map(|child| known(&child.digest)).collect(),
             subject: manifest.subject().and_then(known),
             size: stored.bytes.len() as u64,
+            put,
+            is_removed,
         };
         self.nodes.insert(stored.digest, node);
         true
+    }
+
+    /// Returns true if it has the manifest.
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
+        self.nodes.contains_key(digest)
+    }
+
+    /// Returns the entries of an index.
+    pub(super) fn entries(&self, digest: &Digest) -> &[Digest] {
+        self.nodes.get(digest).map_or(&[], |node| &node.entries)
     }
 
     /// Returns the number of bytes of a manifest.
@@ -51,11 +92,7 @@ impl Graph {
     ///
     /// A manifest stays if it is `tagged`, if an index that stays has it as an entry, or if it refers to a subject that
     /// stays. Each manifest that goes has its [`Reasons`].
-    pub(super) fn going(
-        &self,
-        lost: &BTreeSet<Digest>,
-        tagged: &BTreeSet<Digest>,
-    ) -> BTreeMap<Digest, Reasons> {
+    pub(super) fn going(&self, lost: &Lost, tagged: &BTreeSet<Digest>) -> BTreeMap<Digest, Reasons> {
         let mut going = self.reached(lost, tagged);
         let (parents, _) = self.inverted();
         loop {
@@ -74,6 +111,7 @@ impl Graph {
                 going.remove(&digest);
             }
         }
+        let is_here = |digest: &Digest| self.nodes.get(digest).is_some_and(|node| !node.is_removed);
         let reasons = |digest: &Digest| {
             let parents = parents.get(digest).cloned().unwrap_or_default();
             let subject = self.nodes.get(digest).and_then(|node| node.subject);
@@ -81,20 +119,25 @@ impl Graph {
                 parents
                     .into_iter()
                     .chain(subject.filter(|subject| going.contains(subject)))
+                    .filter(is_here)
                     .collect(),
             )
         };
-        going.iter().map(|digest| (*digest, reasons(digest))).collect()
+        let here = going.iter().filter(|digest| is_here(digest));
+        here.map(|digest| (*digest, reasons(digest))).collect()
     }
 
     /// Returns `lost`, and every untagged manifest that can be reached from them through entries and referrers.
-    fn reached(&self, lost: &BTreeSet<Digest>, tagged: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+    fn reached(&self, lost: &Lost, tagged: &BTreeSet<Digest>) -> BTreeSet<Digest> {
         let (_, referrers) = self.inverted();
-        let is_here = |digest: &Digest| self.nodes.contains_key(digest) && !tagged.contains(digest);
         let mut reached = BTreeSet::new();
-        let mut waiting: Vec<Digest> = lost.iter().copied().filter(is_here).collect();
-        while let Some(digest) = waiting.pop() {
-            if !reached.insert(digest) {
+        let mut roots: Vec<(Digest, Option<SystemTime>)> =
+            lost.iter().map(|(digest, at)| (*digest, *at)).collect();
+        // The last of them is reached first. What it reaches covers what an earlier loss reaches from there.
+        roots.sort_by_key(|(_, lost)| (lost.is_none(), *lost));
+        while let Some((digest, lost)) = roots.pop() {
+            let node = self.nodes.get(&digest).filter(|node| node.was_put_before(lost));
+            if node.is_none() || tagged.contains(&digest) || !reached.insert(digest) {
                 continue;
             }
             let entries = self.nodes.get(&digest).map(|node| &node.entries);
@@ -103,7 +146,7 @@ impl Graph {
                 .into_iter()
                 .flatten()
                 .chain(referrers.into_iter().flatten());
-            waiting.extend(next.copied().filter(is_here));
+            roots.extend(next.map(|digest| (*digest, lost)));
         }
         reached
     }
@@ -133,6 +176,10 @@ impl Reasons {
     pub(super) fn are_gone(&self, gone: &BTreeSet<Digest>) -> bool {
         self.0.is_subset(gone)
     }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Digest> {
+        self.0.iter()
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +187,7 @@ mod tests {
     use super::*;
     use crate::digest::Algorithm;
     use proptest::{collection::btree_set, prelude::*};
+    use std::time::Duration;
 
     fn digest(number: u8) -> Digest {
         Digest::of(Algorithm::Sha256, &[number])
@@ -149,7 +197,19 @@ mod tests {
         numbers.iter().copied().map(digest).collect()
     }
 
-    /// Describes manifests: number, entries, subject.
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    /// Returns manifests that have lost their tag in this run.
+    fn lost_now(numbers: &[u8]) -> Lost {
+        digests(numbers)
+            .into_iter()
+            .map(|digest| (digest, None))
+            .collect()
+    }
+
+    /// Describes manifests: number, which is also the time of the put, entries, subject.
     fn graph(nodes: &[(u8, &[u8], Option<u8>)]) -> Graph {
         let mut graph = Graph::default();
         for (number, entries, subject) in nodes {
@@ -157,6 +217,8 @@ mod tests {
                 entries: entries.iter().copied().map(digest).collect(),
                 subject: subject.map(digest),
                 size: 1,
+                put: Some(at(u64::from(*number))),
+                is_removed: false,
             };
             graph.nodes.insert(digest(*number), node);
         }
@@ -165,7 +227,7 @@ mod tests {
 
     fn going(nodes: &[(u8, &[u8], Option<u8>)], lost: &[u8], tagged: &[u8]) -> BTreeSet<Digest> {
         graph(nodes)
-            .going(&digests(lost), &digests(tagged))
+            .going(&lost_now(lost), &digests(tagged))
             .into_keys()
             .collect()
     }
@@ -229,7 +291,7 @@ mod tests {
             (4, &[2], None),
         ]);
 
-        let going = graph.going(&digests(&[1, 4]), &BTreeSet::new());
+        let going = graph.going(&lost_now(&[1, 4]), &BTreeSet::new());
 
         let free = |gone: &[u8]| -> BTreeSet<Digest> {
             let gone = digests(gone);
@@ -242,6 +304,47 @@ mod tests {
         assert_eq!(free(&[1]), digests(&[4]));
         assert_eq!(free(&[1, 4]), digests(&[2]));
         assert_eq!(free(&[1, 2, 4]), digests(&[3]));
+    }
+
+    #[test]
+    fn what_was_put_since_the_loss_of_a_tag_stays() {
+        let nodes: [(u8, &[u8], Option<u8>); 4] = [
+            (1, &[2, 5], None),
+            (2, &[], None),
+            (5, &[], None),
+            (6, &[], Some(2)),
+        ];
+        let graph = graph(&nodes);
+        let going = |lost| -> BTreeSet<Digest> {
+            let lost = [(digest(1), lost)].into_iter().collect();
+            graph.going(&lost, &BTreeSet::new()).into_keys().collect()
+        };
+
+        assert_eq!(going(None), digests(&[1, 2, 5, 6]));
+        assert_eq!(going(Some(at(9))), digests(&[1, 2, 5, 6]));
+        assert_eq!(going(Some(at(4))), digests(&[1, 2]));
+        assert_eq!(going(Some(at(1))), digests(&[]), "put at the time of the loss");
+    }
+
+    #[test]
+    fn what_a_removed_index_names_follows_it() {
+        let mut graph = graph(&[
+            (1, &[2], None),
+            (2, &[3], None),
+            (3, &[], None),
+            (4, &[], Some(1)),
+        ]);
+        for removed in [1, 2] {
+            graph.nodes.get_mut(&digest(removed)).unwrap().is_removed = true;
+        }
+        let lost = [(digest(1), Some(at(9)))].into_iter().collect();
+
+        let going = graph.going(&lost, &BTreeSet::new());
+
+        let nothing = BTreeSet::new();
+        let free = going.iter().filter(|(_, reasons)| reasons.are_gone(&nothing));
+        let free: BTreeSet<Digest> = free.map(|(digest, _)| *digest).collect();
+        assert_eq!(free, digests(&[3, 4]));
     }
 
     proptest! {

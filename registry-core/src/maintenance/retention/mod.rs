@@ -9,6 +9,7 @@
 //! - The age of a tag is the time since it was last put, also with the manifest that it had. The creation time in an image does not matter:
 //!   reproducible builds have none, and a rebuilt cache has that of its first build.
 //! - A tag of referrers, or a signature's tag, is kept with the manifest that it belongs to.
+//! - A manifest goes with its last tag, unless it was used in the grace period. Then a later run removes it.
 //! - A tag whose time is unknown is kept. So is a tag that nobody may overwrite, unless the rule
 //!   [expires](Rule::expire_immutable) such tags.
 //!
@@ -45,20 +46,26 @@
 //! ```
 
 mod decide;
+mod dropping;
+mod failure;
 mod graph;
+mod manifests;
 mod pattern;
 mod recurring;
+mod retained;
 mod rule;
 mod run;
 mod survey;
+mod unfinished;
 mod verdict;
 
 pub use self::{
     decide::{Decision, TagState},
+    failure::Failure,
     pattern::{InvalidPattern, RepositoryPattern, TagPattern},
     recurring::Recurring,
+    retained::Retained,
     rule::{Keep, Rule, Rules},
-    run::Retained,
     survey::{Decided, Retain, Survey, survey},
     verdict::Verdict,
 };

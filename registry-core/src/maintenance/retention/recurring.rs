@@ -2,8 +2,9 @@
 
 use super::{
     decide::Decision,
+    failure::Failure,
+    retained::Retained,
     rule::Rules,
-    run::Retained,
     survey::{Retain, survey},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     name::RepositoryName,
     reference::Tag,
     service::Registry,
-    storage::StorageError,
+    storage::{StorageError, Terms},
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -45,6 +46,7 @@ pub struct Recurring<'a> {
     is_immutable: &'a IsImmutable,
     notes: &'a dyn Notes,
     interval: Duration,
+    grace: Duration,
 }
 
 /// Content of the note.
@@ -78,6 +80,7 @@ impl<'a> Recurring<'a> {
             is_immutable: &|_, _| false,
             notes,
             interval: Duration::from_secs(24 * 60 * 60),
+            grace: Duration::ZERO,
         }
     }
 
@@ -94,6 +97,12 @@ impl<'a> Recurring<'a> {
         Self { interval, ..self }
     }
 
+    /// Sets the grace period of manifests that have lost their last tag. By default there is none.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
     /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
         let mut note = self.note().await;
@@ -105,7 +114,9 @@ impl<'a> Recurring<'a> {
             warn_of_clock(&mut told, now.err());
             let rules = (self.rules)();
             let fingerprint = fingerprint(&rules);
-            let retain = Retain::new(&rules, now.ok()).immutable(self.is_immutable);
+            let retain = Retain::new(&rules, now.ok())
+                .immutable(self.is_immutable)
+                .terms(Terms::new().with_grace(self.grace));
             if note.tried.as_ref() != Some(&fingerprint) {
                 if self.try_out(&retain, &rules).await {
                     note.tried = Some(fingerprint);
@@ -159,7 +170,8 @@ impl<'a> Recurring<'a> {
         };
         match survey(&**self.registry.storage(), retain, &mut told).await {
             Ok(survey) => {
-                let (tags, failed) = (survey.dropped(), survey.failed);
+                survey.failures.iter().for_each(Failure::log);
+                let (tags, failed) = (survey.dropped(), survey.failures.len());
                 let wait = self.interval;
                 tracing::info!(
                     tags,
@@ -205,6 +217,9 @@ fn warn_of_clock(told: &mut Option<Distrust>, now: Option<Distrust>) {
 }
 
 fn log(retained: &Result<Retained, StorageError>, rules: &Rules) {
+    if let Ok(report) = retained {
+        report.all_failures().for_each(Failure::log);
+    }
     match retained {
         Ok(Retained {
             excessive: Some(rule),
@@ -222,7 +237,7 @@ fn log(retained: &Result<Retained, StorageError>, rules: &Rules) {
         }
         Ok(report) => {
             let (tags, manifests) = (report.tags, report.manifests);
-            let (left, failed) = (report.left, report.failed + report.survey.failed);
+            let (left, failed) = (report.left, report.all_failures().count());
             tracing::info!(
                 tags,
                 manifests,

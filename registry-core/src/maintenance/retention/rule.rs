@@ -190,6 +190,13 @@ impl Rules {
         self.0.iter().any(|rule| rule.matches_repository(repository))
     }
 
+    /// Returns true if the rule that decides about such a tag can drop it.
+    pub(super) fn drop_tags_like(&self, repository: &RepositoryName, tag: &Tag) -> bool {
+        let mut rules = self.0.iter();
+        let deciding = rules.find(|rule| rule.matches_repository(repository) && rule.matches_tag(tag));
+        deciding.is_some_and(|rule| rule.keep() != Keep::Always)
+    }
+
     /// Describes a rule by its number, its place and its text, for messages. `index` is counted from 0.
     #[must_use]
     pub fn describe(&self, index: usize) -> String {

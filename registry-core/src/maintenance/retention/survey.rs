@@ -2,13 +2,15 @@
 
 use super::{
     decide::{Decision, TagState},
+    failure::Failure,
+    manifests::{manifests, read_manifests},
     rule::Rules,
 };
 use crate::{
     digest::Digest,
     name::RepositoryName,
     reference::Tag,
-    storage::{Page, Seen, Storage, StorageError, StorageInspect, TagTarget},
+    storage::{Page, Seen, Storage, StorageError, StorageInspect, TagTarget, Terms},
 };
 use std::{collections::BTreeMap, fmt, time::SystemTime};
 
@@ -23,6 +25,7 @@ pub struct Retain<'a> {
     pub(super) is_immutable: &'a (dyn Fn(&RepositoryName, &Tag) -> bool + Send + Sync),
     pub(super) force: bool,
     pub(super) dry_run: bool,
+    pub(super) terms: Terms,
     only: Option<&'a RepositoryName>,
 }
 
@@ -37,6 +40,7 @@ impl<'a> Retain<'a> {
             is_immutable: &|_, _| false,
             force: false,
             dry_run: false,
+            terms: Terms::new().with_released(true),
             only: None,
         }
     }
@@ -67,6 +71,16 @@ impl<'a> Retain<'a> {
         Self { force, ..self }
     }
 
+    /// Sets the terms under which manifests go with their last tags. By default there is no grace period: what nobody has
+    /// used since the run began goes at once.
+    ///
+    /// With a grace period, a manifest stays if it, an entry of it or a referrer of it was used recently. A later run
+    /// removes it: the records of deletions and the histories of tags tell which manifests are left.
+    #[must_use]
+    pub fn terms(self, terms: Terms) -> Self {
+        Self { terms, ..self }
+    }
+
     /// Sets if a run only counts what it would drop. It then changes nothing.
     #[must_use]
     pub fn dry_run(self, dry_run: bool) -> Self {
@@ -82,6 +96,7 @@ impl fmt::Debug for Retain<'_> {
             is_immutable: _,
             force,
             dry_run,
+            terms,
             only,
         } = self;
         f.debug_struct("Retain")
@@ -89,6 +104,7 @@ impl fmt::Debug for Retain<'_> {
             .field("now", now)
             .field("force", force)
             .field("dry_run", dry_run)
+            .field("terms", terms)
             .field("only", only)
             .finish_non_exhaustive()
     }
@@ -102,8 +118,8 @@ pub struct Survey {
     pub rules: Vec<Decided>,
     /// Number of tags that no rule decides about.
     pub undecided: u64,
-    /// Number of repositories that could not be read. The log has the reasons. Nothing is dropped in them.
-    pub failed: u64,
+    /// Repositories that could not be read. Nothing is dropped in them.
+    pub failures: Vec<Failure>,
 }
 
 /// Numbers of tags about which a rule decides.
@@ -175,6 +191,16 @@ pub async fn survey(
     retain: &Retain<'_>,
     told: &mut (dyn FnMut(&RepositoryName, &Decision) + Send),
 ) -> Result<Survey, StorageError> {
+    look(storage, retain, true, told).await
+}
+
+/// Does the same. Reads the manifests of repositories in which tags are dropped only if `thoroughly`.
+pub(super) async fn look(
+    storage: &dyn Storage,
+    retain: &Retain<'_>,
+    thoroughly: bool,
+    told: &mut (dyn FnMut(&RepositoryName, &Decision) + Send),
+) -> Result<Survey, StorageError> {
     let inspect = inspection(storage)?;
     let mut survey = Survey {
         rules: vec![Decided::default(); retain.rules.rules().len()],
@@ -185,7 +211,14 @@ pub async fn survey(
         let page = Page::first(PAGE).after(after.as_ref());
         let listed = inspect.all_repositories(page).await?;
         for seen in listed.items.iter().filter(|seen| retain.includes(seen.key())) {
-            match decisions(storage, inspect, seen, retain).await {
+            let decided = match decisions(storage, inspect, seen, retain).await {
+                Ok(decisions) if thoroughly && decisions.iter().any(|decision| decision.verdict.drops()) => {
+                    let read = read_manifests(inspect, seen.key()).await;
+                    read.map(|_| decisions)
+                }
+                decided => decided,
+            };
+            match decided {
                 Ok(decisions) => {
                     for decision in &decisions {
                         survey.count(decision);
@@ -193,8 +226,8 @@ pub async fn survey(
                     }
                 }
                 Err(error) => {
-                    warn_of(seen.key(), &error);
-                    survey.failed += 1;
+                    let failure = Failure::of_repository(seen.key(), &error);
+                    survey.failures.push(failure);
                 }
             }
         }
@@ -209,11 +242,6 @@ pub(super) fn inspection(storage: &dyn Storage) -> Result<&dyn StorageInspect, S
     storage
         .inspect()
         .ok_or(StorageError::Unsupported("inspect content"))
-}
-
-/// Logs a repository in which nothing is dropped.
-pub(super) fn warn_of(repository: &RepositoryName, error: &StorageError) {
-    tracing::warn!(%repository, %error, "rules of retention cannot be applied to a repository; its tags stay");
 }
 
 /// Decides about the tags of a repository. An item that cannot be read fails it.
@@ -289,40 +317,14 @@ pub(super) async fn targets(
     }
 }
 
-/// Lists the digests of all manifests of a repository.
-pub(super) async fn manifests(
-    inspect: &dyn StorageInspect,
-    repository: &RepositoryName,
-) -> Result<Vec<Digest>, StorageError> {
-    let mut digests: Vec<Digest> = Vec::new();
-    loop {
-        let after = digests.last().copied();
-        let page = Page::first(PAGE).after(after.as_ref());
-        let listed = inspect.manifests(repository, page).await?;
-        for seen in listed.items {
-            match seen {
-                Seen::Whole(manifest) => digests.push(manifest.digest),
-                Seen::Unreadable { key, reason } => {
-                    return Err(StorageError::internal(format!(
-                        "cannot read the manifest {key}: {reason}"
-                    )));
-                }
-            }
-        }
-        if !listed.more {
-            return Ok(digests);
-        }
-    }
-}
-
 /// Returns the manifests of a repository by the tags under which clients keep their referrers.
 async fn subjects(
     inspect: &dyn StorageInspect,
     repository: &RepositoryName,
 ) -> Result<BTreeMap<Tag, Digest>, StorageError> {
     let manifests = manifests(inspect, repository).await?;
-    Ok(manifests
-        .into_iter()
+    let digests = manifests.into_iter().map(|manifest| manifest.digest);
+    Ok(digests
         .map(|digest| (Tag::of_referrers(&digest), digest))
         .collect())
 }

@@ -64,7 +64,11 @@ impl StorageInspect for MemoryStorage {
             let manifests = repository.manifests.range(beyond(page.after));
             let manifests = manifests.map(|(digest, manifest)| {
                 let size = manifest.bytes.len() as u64;
-                Seen::Whole(HeldManifest::new(*digest).with_size(Some(size)))
+                Seen::Whole(
+                    HeldManifest::new(*digest)
+                        .with_size(Some(size))
+                        .with_put(Some(manifest.put)),
+                )
             });
             Listing::first(page.limit, manifests)
         }))

@@ -5,7 +5,7 @@
 use super::{
     touches::{Stamp, Touch},
     trash::Trash,
-    upload::Upload,
+    upload::{Upload, now},
 };
 use crate::{
     descriptor::Descriptor,
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::SystemTime,
 };
 
 /// A repository. It exists for readers from its first manifest on, but it can contain blobs and uploads
@@ -46,6 +47,8 @@ pub(super) struct Manifest {
     /// Content that it names, also what need not exist.
     pub(super) named: BTreeSet<Digest>,
     pub(super) touch: Touch,
+    /// Time of the last put.
+    pub(super) put: SystemTime,
 }
 
 impl Repository {
@@ -106,6 +109,7 @@ impl Repository {
             subject,
             named,
             touch: Touch::new(stamp),
+            put: now(),
         };
         self.manifests.insert(digest, manifest);
     }

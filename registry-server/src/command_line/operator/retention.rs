@@ -7,7 +7,7 @@ use crate::{
     command_line::{cli, sources::sources},
     config::{Settings, StorageKind},
     control::{
-        ApplyRules, BoxError, DecisionItem, Excess, RetentionItem, RetentionSummary, TagAction, ages_ignored,
+        ApplyRules, BoxError, DecisionItem, Excess, FailureItem, RetentionItem, RetentionSummary, TagAction, ages_ignored,
     },
     counted::counted,
     printable,
@@ -92,12 +92,16 @@ async fn explain(place: cli::RetentionPlace, only: Option<&str>, json: bool) -> 
     if let Some(why) = ages_ignored(&rules, now) {
         writeln!(io::stderr(), "registry: no tag is too old: {why}")?;
     }
+    for failure in &survey.failures {
+        print_failure(&FailureItem::of(failure), json)?;
+    }
     if !json {
         summarize(&survey, &rules)?;
     }
-    Ok(match survey.failed {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    Ok(if survey.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
@@ -123,6 +127,14 @@ fn print(item: &DecisionItem, json: bool) -> Result<(), BoxError> {
         io::stdout(),
         "{action}  {repository}:{tag}  {reason}{by}"
     )?)
+}
+
+/// Prints a failure on standard error, and for programs on standard output.
+fn print_failure(failure: &FailureItem, json: bool) -> Result<(), BoxError> {
+    if json {
+        print_json(&RetentionItem::Failure(failure.clone()))?;
+    }
+    Ok(writeln!(io::stderr(), "registry: {failure}")?)
 }
 
 fn summarize(survey: &Survey, rules: &Rules) -> io::Result<()> {
@@ -170,6 +182,7 @@ fn run(options: cli::RetentionRun) -> Result<ExitCode, BoxError> {
             summary = report.clone();
         }
         match item {
+            RetentionItem::Failure(failure) => print_failure(&failure, json),
             item if json => print_json(&item),
             RetentionItem::Tag(tag) => print(&tag, false),
             RetentionItem::Report(report) => Ok(write!(io::stdout(), "{report}")?),
@@ -185,7 +198,7 @@ fn run(options: cli::RetentionRun) -> Result<ExitCode, BoxError> {
     match summary.failed {
         0 => Ok(ExitCode::SUCCESS),
         failed => Err(format!(
-            "{} could not be dropped or read; the log names them",
+            "{} could not be dropped or read",
             counted(failed, "tag or repository", "tags or repositories")
         )
         .into()),
@@ -220,7 +233,7 @@ impl fmt::Display for RetentionSummary {
         if self.left > 0 {
             writeln!(
                 f,
-                "{} without a tag left: in use at the moment, or in use by something else",
+                "{} without a tag left, which a later run removes: used recently, or in use by something else",
                 counted(self.left, "manifest", "manifests")
             )?;
         }

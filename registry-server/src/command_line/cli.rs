@@ -62,6 +62,29 @@ pub(crate) enum Command {
     GarbageCollect(GarbageCollect),
 }
 
+impl Command {
+    /// Returns true for a command that works on a storage, or on the server that owns it.
+    pub(crate) const fn is_of_operators(&self) -> bool {
+        match self {
+            Self::Ls(_)
+            | Self::Du(_)
+            | Self::Rm(_)
+            | Self::History(_)
+            | Self::Restore(_)
+            | Self::Uploads(_)
+            | Self::Verify(_)
+            | Self::GarbageCollect(_)
+            | Self::Retention(_) => true,
+            Self::Serve(_)
+            | Self::Config(_)
+            | Self::Health(_)
+            | Self::Doctor(_)
+            | Self::Htpasswd(_)
+            | Self::Access(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Access {
     /// Name the rule that decides: exit code 0 if it allows, 1 if not, 2 after an error
@@ -374,6 +397,10 @@ pub(crate) struct Remove {
 pub(crate) struct History {
     /// Tag, as REPOSITORY:TAG, or repository for all its tags, including deleted ones
     pub(crate) image: String,
+
+    /// List what was deleted and can be restored, instead of the moves of tags
+    #[arg(long)]
+    pub(crate) deleted: bool,
 
     /// Print a line of JSON for each item
     #[arg(long)]

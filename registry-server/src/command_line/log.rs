@@ -15,12 +15,13 @@ use crate::{
 use serde_json::{Map, Value};
 use std::{
     fmt,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     time::SystemTime,
 };
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
@@ -46,6 +47,35 @@ pub(crate) fn start(log: &Log) -> io::Result<Written> {
     let layer = Queued { lines, queue };
     tracing_subscriber::registry().with(filter).with(layer).init();
     Ok(written)
+}
+
+/// Prints warnings and errors on standard error, for a command that is no server: those of the storage, for example.
+pub(crate) fn print_warnings() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::registry().with(filter).with(Warnings).init();
+}
+
+/// Layer that prints each event at once, as in `registry: warning: MESSAGE key=value`.
+struct Warnings;
+
+impl<S: Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            _ => "note",
+        };
+        // Nothing is left to tell it to if standard error is gone.
+        _ = writeln!(
+            io::stderr(),
+            "registry: {level}: {}",
+            printable::Line(fields.plain())
+        );
+    }
 }
 
 /// Guard of the log, which waits for the last lines when it is dropped.
@@ -220,6 +250,21 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Queued {
 #[derive(Debug, Default)]
 struct Fields(Vec<(&'static str, Value)>);
 
+impl Fields {
+    /// Renders the message, and the other fields in order.
+    fn plain(self) -> String {
+        let mut others = Map::new();
+        let mut message = String::new();
+        for (name, value) in self.0 {
+            match value.as_str() {
+                Some(text) if name == "message" => text.clone_into(&mut message),
+                _ => _ = others.insert(name.to_owned(), value),
+            }
+        }
+        format!("{message}{}", pairs(&others))
+    }
+}
+
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
@@ -281,7 +326,7 @@ mod tests {
 
     fn lines(format: Format) -> Lines {
         Lines::new(&Log {
-            level: tracing_subscriber::filter::LevelFilter::INFO,
+            level: LevelFilter::INFO,
             format,
             access: false,
             fields: vec![("service".into(), "registry".into())],

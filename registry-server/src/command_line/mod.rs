@@ -37,6 +37,9 @@ pub fn main() -> ExitCode {
     }
     let cli::Cli { command, .. } = cli::Cli::parse_from(cli::arguments(std::env::args_os()));
     let done = |result: Result<(), _>| result.map(|()| ExitCode::SUCCESS);
+    if command.is_of_operators() {
+        log::print_warnings();
+    }
     let (result, failure) = match command {
         cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
         cli::Command::Config(cli::Config::Check { config }) => {

@@ -18,15 +18,23 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind},
     pin::{Pin, pin},
+    time::Duration,
 };
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
+
+/// Time after which a server that does not answer is reported.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Maximum number of bytes of a message that replaces the lines.
 const MESSAGE: usize = 64 << 10;
 
 /// Connection to a server that owns a storage.
 #[derive(Debug)]
-pub(super) struct Connection(UnixStream);
+pub(super) struct Connection {
+    stream: UnixStream,
+    /// Identifier of the process of the server, if the lock file names it.
+    process: Option<u32>,
+}
 
 impl Connection {
     /// Connects to the owner of a storage. Returns `None` if no process listens on the socket that the lock file names.
@@ -41,7 +49,10 @@ impl Connection {
             io::Result::Ok((stream, peer))
         };
         match connected.await {
-            Ok((stream, peer)) if is_trusted(peer, owner.user) => Ok(Some(Self(stream))),
+            Ok((stream, peer)) if is_trusted(peer, owner.user) => Ok(Some(Self {
+                stream,
+                process: owner.process,
+            })),
             Ok((_, peer)) => Err(format!(
                 "user id {peer} listens on {}, but the storage belongs to user id {}; nothing was sent",
                 socket.display(),
@@ -59,20 +70,32 @@ impl Connection {
         }
     }
 
-    /// Runs an operation on the server, and passes each item on.
+    /// Runs an operation on the server, and passes each item on. Calls `told` if the server does not answer for some
+    /// seconds.
     pub(super) async fn run<O: Operation>(
         self,
         operation: O,
+        told: impl FnOnce(String) + Send,
         mut each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
     ) -> Result<(), BoxError> {
         let body = serde_json::to_vec(&operation)?;
         drop(operation);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(self.0)).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(self.stream)).await?;
         let request = Request::post(format!("{PATH}{}", O::NAME))
             .header(header::HOST, "registry")
             .body(Body::from(body))?;
         let answered = async {
-            let response = sender.send_request(request).await?;
+            let mut response = pin!(sender.send_request(request));
+            let response = match timeout(PATIENCE, &mut response).await {
+                Ok(response) => response?,
+                Err(_) => {
+                    told(match self.process {
+                        Some(process) => format!("waiting for process {process}, which does not answer"),
+                        None => "waiting for the server, which does not answer".to_owned(),
+                    });
+                    response.await?
+                }
+            };
             let status = response.status();
             let mut lines = Lines::of(response.into_body());
             match status {

@@ -75,18 +75,18 @@ impl Place {
     /// Runs an operation on the server that owns the directory, or else in this process. Passes each item on.
     ///
     /// An operation that changes nothing reads the directory beside any other process. Other operations wait for a
-    /// process that takes no commands, which is reported by `told`, for 30 s.
+    /// process that takes no commands, for 30 s. `told` reports this, and a server that does not answer for some seconds.
     pub(crate) async fn run<O: Operation>(
         &mut self,
         operation: O,
-        told: impl FnOnce(String) + Send,
+        mut told: impl FnMut(String) + Send,
         each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
     ) -> Result<(), BoxError> {
         if let Some(operator) = &self.owned {
             return run_here(operation, operator.clone(), each).await;
         }
-        match self.find(operation.needs_owner(), told).await? {
-            Found::Server(server) => server.run(operation, each).await,
+        match self.find(operation.needs_owner(), &mut told).await? {
+            Found::Server(server) => server.run(operation, told, each).await,
             Found::Here(operator) => {
                 if operation.needs_owner() {
                     self.owned = Some(operator.clone());
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// Finds the server that owns the directory, or opens the directory.
-    async fn find(&self, changes: bool, told: impl FnOnce(String) + Send) -> Result<Found, String> {
+    async fn find(&self, changes: bool, told: &mut (impl FnMut(String) + Send)) -> Result<Found, String> {
         let root = &self.root;
         let deadline = Instant::now() + WAIT;
         let mut told = Some(told);

@@ -11,7 +11,7 @@ use super::{
     removal::{PreviewRemoval, Remove},
     retention::ApplyRules,
     socket::{ControlSocket, Peer, Peers},
-    undo::{ListHistory, UndoDeletion},
+    undo::{ListDeleted, ListHistory, UndoDeletion},
     uploads::{EndUpload, ListUploads},
     usage::Measure,
     verification::Verify,
@@ -143,6 +143,7 @@ fn router() -> Router<Operators> {
     let router = with::<EndUpload>(router);
     let router = with::<Measure>(router);
     let router = with::<ListHistory>(router);
+    let router = with::<ListDeleted>(router);
     let router = with::<UndoDeletion>(router);
     let router = with::<Collect>(router);
     let router = with::<Hold>(router);

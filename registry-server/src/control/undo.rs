@@ -5,12 +5,12 @@
 use super::{
     operation::{BoxError, Items, Operation, Operator},
     time::rfc3339,
-    walk::require,
+    walk::{Cursor, require},
 };
 use registry_core::{
     Reference, Registry, RepositoryName, Tag,
     service::{NotRestored, Restore},
-    storage::{Page, StorageError, StorageTrash, TagEvent},
+    storage::{Page, StorageError, StorageTrash, TagEvent, TrashId, Trashed},
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub(crate) struct HistoryItem {
     /// Name of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<String>,
+    /// Time of the last push of the same manifest since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pushed_again: Option<String>,
 }
 
 impl HistoryItem {
@@ -46,6 +49,94 @@ impl HistoryItem {
             time: event.at.map(rfc3339),
             digest: event.target.map(|target| target.to_string()),
             by: event.by.as_deref().map(str::to_owned),
+            pushed_again: event.put_again.map(rfc3339),
+        }
+    }
+}
+
+/// Lists what was deleted in a repository and can be restored, the newest last; of a tag, what was deleted with it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct ListDeleted {
+    pub(crate) repository: String,
+    pub(crate) tag: Option<String>,
+}
+
+/// Manifest or tag that was deleted and can be restored.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct DeletedItem {
+    /// Time of the deletion, as RFC 3339.
+    pub(crate) time: String,
+    /// Digest of the manifest; `None` if the record cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    /// Tags that were deleted.
+    pub(crate) tags: Vec<String>,
+    /// True if the manifest was deleted. False if only its tag was.
+    pub(crate) manifest: bool,
+    /// Name of the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
+    /// Reason why the record cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+}
+
+impl DeletedItem {
+    fn of(record: Result<Trashed, (TrashId, String)>) -> Self {
+        match record {
+            Ok(record) => Self {
+                time: rfc3339(record.id.time()),
+                digest: Some(record.digest.to_string()),
+                tags: record.tags.iter().map(ToString::to_string).collect(),
+                manifest: record.manifest_deleted,
+                by: record.by.as_deref().map(str::to_owned),
+                problem: None,
+            },
+            Err((id, problem)) => Self {
+                time: rfc3339(id.time()),
+                digest: None,
+                tags: Vec::new(),
+                manifest: false,
+                by: None,
+                problem: Some(problem),
+            },
+        }
+    }
+
+    /// Returns true if the record tells about this tag, or cannot be read.
+    fn is_of(&self, tag: Option<&str>) -> bool {
+        self.problem.is_some() || tag.is_none_or(|tag| self.tags.iter().any(|deleted| deleted == tag))
+    }
+}
+
+impl Operation for ListDeleted {
+    const NAME: &'static str = "deleted";
+    type Item = DeletedItem;
+
+    fn needs_owner(&self) -> bool {
+        false
+    }
+
+    async fn run(self, operator: Operator, items: Items<DeletedItem>) -> Result<(), BoxError> {
+        let name = RepositoryName::parse(&self.repository)?;
+        let trash = trash(&operator.registry)?;
+        let (mut cursor, mut is_empty) = (Cursor::start(), true);
+        while let Some(page) = cursor.page() {
+            let listing = trash.deleted(&name, page).await?;
+            let records = cursor.advance(listing, |record: &Trashed| record.id);
+            for item in records.into_iter().map(DeletedItem::of) {
+                if item.is_of(self.tag.as_deref()) {
+                    items.send(item).await?;
+                    is_empty = false;
+                }
+            }
+        }
+        match is_empty {
+            true => Err(format!(
+                "nothing that was deleted in {name} can be restored; records end after storage.maintenance.trash.keep, with garbage-collect without --keep-trash, and with rm --now"
+            )
+            .into()),
+            false => Ok(()),
         }
     }
 }

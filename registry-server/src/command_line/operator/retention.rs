@@ -7,7 +7,8 @@ use crate::{
     command_line::{cli, sources::sources},
     config::{Settings, StorageKind},
     control::{
-        ApplyRules, BoxError, DecisionItem, Excess, FailureItem, RetentionItem, RetentionSummary, TagAction, ages_ignored,
+        ApplyRules, BoxError, DecisionItem, Excess, FailureItem, RetentionItem, RetentionSummary, TagAction,
+        ages_ignored,
     },
     counted::counted,
     printable,

@@ -3,12 +3,13 @@
 use super::{
     Session,
     image::Image,
-    print_json,
+    print_json, report,
     table::{Cell, Column, Table},
 };
 use crate::{
     command_line::cli,
-    control::{BoxError, HistoryItem, ListHistory, RestoredItem, UndoDeletion},
+    control::{BoxError, DeletedItem, HistoryItem, ListDeleted, ListHistory, RestoredItem, UndoDeletion},
+    counted::counted,
     printable,
 };
 use std::io::{self, Write as _};
@@ -20,9 +21,22 @@ const EVENTS: &[Column] = &[
     Column::Text("BY"),
 ];
 
-/// Prints the moves and deletions of tags.
+const DELETED: &[Column] = &[
+    Column::Text("TIME"),
+    Column::Text("DIGEST"),
+    Column::Text("TAGS"),
+    Column::Text("DELETED"),
+    Column::Text("BY"),
+];
+
+/// Prints the moves and deletions of tags, or what can be restored.
 pub(crate) fn history(options: cli::History) -> Result<(), BoxError> {
-    let cli::History { image, json, storage } = options;
+    let cli::History {
+        image,
+        deleted,
+        json,
+        storage,
+    } = options;
     let Image {
         repository,
         reference: tag,
@@ -33,12 +47,50 @@ pub(crate) fn history(options: cli::History) -> Result<(), BoxError> {
         );
     }
     let mut session = Session::open(storage)?;
+    if deleted {
+        return list_deleted(&mut session, ListDeleted { repository, tag }, json);
+    }
     let mut table = Table::new(EVENTS);
     session.run(ListHistory { repository, tag }, |item| match json {
         true => print_json(&item),
         false => Ok(table.row(row(item))?),
     })?;
     Ok(table.end()?)
+}
+
+/// Prints what can be restored. The exit code is 1 if a record cannot be read.
+fn list_deleted(session: &mut Session, operation: ListDeleted, json: bool) -> Result<(), BoxError> {
+    let mut table = Table::new(DELETED);
+    let mut unreadable = 0;
+    session.run(operation, |item| {
+        if let Some(problem) = &item.problem {
+            unreadable += 1;
+            report(&item.time, problem);
+        }
+        match json {
+            true => print_json(&item),
+            false if item.problem.is_some() => Ok(()),
+            false => Ok(table.row(deleted_row(item))?),
+        }
+    })?;
+    table.end()?;
+    match unreadable {
+        0 => Ok(()),
+        records => Err(format!("cannot read {}", counted(records, "record", "records")).into()),
+    }
+}
+
+fn deleted_row(item: DeletedItem) -> [Cell; 5] {
+    [
+        Cell::text(item.time),
+        item.digest.map_or(Cell::None, Cell::text),
+        Cell::text(item.tags.join(",")),
+        Cell::text(match item.manifest {
+            true => "manifest".to_owned(),
+            false => "tag".to_owned(),
+        }),
+        item.by.map_or(Cell::None, Cell::text),
+    ]
 }
 
 fn row(item: HistoryItem) -> [Cell; 4] {

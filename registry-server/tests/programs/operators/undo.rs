@@ -10,6 +10,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_deleted_tag_comes_back_beside_a_server_and_without_one,
         a_deleted_manifest_comes_back_with_its_tags,
         a_tag_that_was_overwritten_comes_back_under_another_name,
+        what_can_be_restored_is_listed,
         what_cannot_be_restored_is_said,
     )
 }
@@ -60,6 +61,39 @@ fn a_deleted_manifest_comes_back_with_its_tags() {
     for tag in ["v1", "v2"] {
         server.get(&format!("/v2/team/app/manifests/{tag}"));
     }
+}
+
+fn what_can_be_restored_is_listed() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let [one, two] = [("v1", 1), ("v2", 2)].map(|(tag, seed)| Pushed::to(&server, "team/app", tag, seed));
+    let nothing = desk.attempt(&["history", "--deleted", "team/app"]).unwrap_err();
+    assert!(
+        nothing.contains("nothing that was deleted in team/app"),
+        "{nothing}"
+    );
+    desk.run(&["rm", "--yes", "team/app:v1"]);
+    let target = format!("/v2/team/app/manifests/{}", two.digest);
+    server.request("DELETE", &target, &[], b"").expect_status(202);
+
+    let mut listed = desk.items(&["history", "--deleted", "team/app"]);
+    let of_tag = desk.items(&["history", "--deleted", "team/app:v2"]);
+
+    assert_eq!(of_tag, listed[1..]);
+    for (item, image, tag, manifest) in [(0, &one, "v1", false), (1, &two, "v2", true)] {
+        let item = listed[item].as_object_mut().unwrap();
+        assert!(item.remove("time").unwrap().is_string());
+        item.remove("by");
+        let expected = json!({"digest": image.digest, "tags": [tag], "manifest": manifest});
+        assert_eq!(Some(&*item), expected.as_object());
+    }
+    server.stop();
+    let table = desk.run(&["history", "--deleted", "team/app"]);
+    assert!(
+        table.text().contains(&format!("{}\tv2\tmanifest", two.digest)),
+        "{}",
+        table.text()
+    );
 }
 
 /// The move of a tag deletes nothing, so that its history is what helps.

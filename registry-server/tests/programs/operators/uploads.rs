@@ -30,8 +30,9 @@ fn sessions_are_listed_and_ended() {
     assert_eq!(item["uploader"], "network:127.0.0.1");
     let id = item["id"].as_str().unwrap();
 
-    desk.run(&["uploads", "--end", id]);
+    let ended = desk.run(&["uploads", "--end", id]);
 
+    assert_eq!(ended.text(), format!("ended {id} in team/app: 5 B dropped"));
     server.request("GET", &session, &[], b"").expect_status(404);
     assert_eq!(desk.run(&["uploads"]).text(), "");
     let again = desk.attempt(&["uploads", "--end", id]).unwrap_err();

@@ -315,7 +315,7 @@ impl Victim {
         let rules = Rules::new([Rule::new([everywhere], Keep::Younger(DAY)).tags([old])]);
         let retain = Retain::new(&rules, Some(later)).force(true);
         let retained = self.registry.retain(&retain).await?;
-        let is_whole = retained.failed + retained.left + retained.survey.failed == 0;
+        let is_whole = retained.left == 0 && retained.all_failures().next().is_none();
         complete(is_whole, &retained)?;
         found(retained.tags > 0, "an old tag")
     }

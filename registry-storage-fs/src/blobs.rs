@@ -33,7 +33,7 @@ const HASHED_AT_ONCE: usize = 256 << 10;
 impl Store {
     /// Returns the blob, if the repository holds it and its data exists.
     pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
-        let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
+        let Some(target) = links::read_of(&self.layout.layer(repository, digest), digest)? else {
             return Ok(None);
         };
         Ok(self.stored(&target)?.map(|found| known_as(digest, &found)))
@@ -63,7 +63,7 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<(Digest, BlobInfo)>> {
-        let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
+        let Some(target) = links::read_of(&self.layout.layer(repository, digest), digest)? else {
             return Ok(None);
         };
         if target != *digest && !section.add(&target) {
@@ -92,7 +92,7 @@ impl Store {
         digest: &Digest,
         how: ReadBlob,
     ) -> Result<Option<BlobRead>> {
-        let Some(target) = links::read(&self.layout.layer(repository, digest))? else {
+        let Some(target) = links::read_of(&self.layout.layer(repository, digest), digest)? else {
             return Ok(None);
         };
         let path = self.layout.blob(&target);
@@ -166,7 +166,7 @@ impl Store {
         // A collection that removes the link, and its directory, is not at work meanwhile.
         let _locks = self.digest_locks.exclusive([self.digest_locks.key(digest)]);
         let link = self.layout.layer(repository, digest);
-        let target = links::read(&link)?;
+        let target = links::read_of(&link, digest)?;
         let held = match &target {
             Some(target) => self.stored(target)?.is_some(),
             None => false,

@@ -158,7 +158,7 @@ impl<'a> Walk<'a> {
         while let Some(digest) = self.unread.pop() {
             self.store.require_open()?;
             let link = self.store.layout.revision(self.repository, &digest);
-            if links::read(&link)?.is_none() {
+            if links::read_of(&link, &digest)?.is_none() {
                 // A blob, or absent.
                 continue;
             }

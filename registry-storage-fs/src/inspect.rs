@@ -103,7 +103,7 @@ impl Store {
     }
 
     fn held_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<HeldBlob>, FsError> {
-        let target = strict_link(&self.layout.layer(repository, digest))?;
+        let target = strict_link(&self.layout.layer(repository, digest), digest)?;
         Ok(target.map(|target| HeldBlob::new(*digest).with_stored(target)))
     }
 
@@ -125,7 +125,7 @@ impl Store {
         digest: &Digest,
     ) -> Result<Option<HeldManifest>, FsError> {
         let link = self.layout.revision(repository, digest);
-        let Some(target) = strict_link(&link)? else {
+        let Some(target) = strict_link(&link, digest)? else {
             return Ok(None);
         };
         // Each put sets it.
@@ -251,11 +251,15 @@ impl FsStorage {
 }
 
 /// Reads the digest in a link file that a deletion must not overlook: `None` only if there is no file.
-fn strict_link(path: &Path) -> Result<Option<Digest>, FsError> {
-    match links::look(path)? {
+fn strict_link(path: &Path, digest: &Digest) -> Result<Option<Digest>, FsError> {
+    match links::look_of(path, digest)? {
         Link::To(target) => Ok(Some(target)),
         Link::None => Ok(None),
-        Link::Garbled => Err(io::Error::new(io::ErrorKind::InvalidData, "no digest in it")).at("read", path),
+        Link::Garbled => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no digest in it, or a wrong one",
+        ))
+        .at("read", path),
     }
 }
 

@@ -40,6 +40,30 @@ pub(crate) fn read(path: &Path) -> Result<Option<Digest>, FsError> {
     })
 }
 
+/// Reads the link to a blob or manifest, whose file lies below its digest; `None` if there is none.
+///
+/// registry:2 links a sha512 to the sha256 of the same bytes. A link to anything else is garbled: its content would be
+/// served under a digest that it does not have.
+pub(crate) fn read_of(path: &Path, digest: &Digest) -> Result<Option<Digest>, FsError> {
+    Ok(match look_of(path, digest)? {
+        Link::To(target) => Some(target),
+        Link::None => None,
+        Link::Garbled => {
+            tracing::warn!(path = %path.display(), "a link file contains no digest, or a wrong one; it counts as absent");
+            None
+        }
+    })
+}
+
+/// Reads such a link, and tells a garbled one from none.
+pub(crate) fn look_of(path: &Path, digest: &Digest) -> Result<Link, FsError> {
+    let is_wrong = |target: &Digest| target != digest && target.algorithm() == digest.algorithm();
+    Ok(match look(path)? {
+        Link::To(target) if is_wrong(&target) => Link::Garbled,
+        link => link,
+    })
+}
+
 /// Reads a link file, and tells a garbled one from none.
 pub(crate) fn look(path: &Path) -> Result<Link, FsError> {
     look_at(CWD, path, path)

@@ -120,7 +120,7 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<StoredManifest>> {
-        match links::read(&self.layout.revision(repository, digest))? {
+        match links::read_of(&self.layout.revision(repository, digest), digest)? {
             Some(target) => self.revision_at(repository, digest, &target),
             None => Ok(None),
         }
@@ -168,7 +168,7 @@ impl Store {
 
     /// Reads a manifest for inspection, even a damaged one. Returns `None` if the repository has no record of it.
     fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Document>> {
-        let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
+        let Some(target) = links::read_of(&self.layout.revision(repository, digest), digest)? else {
             return Ok(None);
         };
         let document = self.document_at(&target, |bytes| self.with_media_type(repository, digest, bytes));
@@ -185,10 +185,12 @@ impl Store {
         self.small_document(repository, digest, &stored)
     }
 
-    /// Returns true if the bytes of a manifest are there, by its digest, and undamaged.
+    /// Returns true if the bytes of a manifest are there, by its digest, and undamaged. A layer is no manifest.
     pub(crate) fn is_whole_document(&self, repository: &RepositoryName, digest: &Digest) -> bool {
-        let found = self.small_document(repository, digest, digest);
-        matches!(found, Ok(Document::Whole(_)))
+        match self.small_document(repository, digest, digest) {
+            Ok(Document::Whole(found)) => Manifest::parse_stored(&found.bytes, &found.media_type).is_ok(),
+            _ => false,
+        }
     }
 
     /// Reads a manifest from the bytes of a digest, which may be a layer. A large one counts as lost.
@@ -211,7 +213,7 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Digest, FsError> {
-        Ok(links::read(&self.layout.layer(repository, digest))?.unwrap_or(*digest))
+        Ok(links::read_of(&self.layout.layer(repository, digest), digest)?.unwrap_or(*digest))
     }
 
     /// Reads a manifest by the digest by which its bytes are stored. `whole` describes it if it is undamaged.
@@ -265,7 +267,7 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<BlobInfo>, FsError> {
-        let Some(target) = links::read(&self.layout.revision(repository, digest))? else {
+        let Some(target) = links::read_of(&self.layout.revision(repository, digest), digest)? else {
             return Ok(None);
         };
         let found = self.stored(&target)?;
@@ -404,7 +406,7 @@ impl Store {
         // No put of the manifest, nor of one that names it, is between its check and its last tag.
         let _locks = self.digest_locks.exclusive([self.digest_locks.key(digest)]);
         let link = self.layout.revision(repository, digest);
-        let target = match links::look(&link)? {
+        let target = match links::look_of(&link, digest)? {
             Link::None => return Ok(None),
             Link::Garbled => *digest,
             Link::To(target) => target,

@@ -36,7 +36,7 @@ impl Store {
             }
             for link in links {
                 changes.ensure_durable(&link)?;
-                match links::read(&link)? {
+                match links::read_of(&link, &digest)? {
                     Some(target) if target != digest => changes.ensure_durable(&self.layout.blob(&target))?,
                     _ => changes.ensure_durable(&blob)?,
                 }
@@ -122,7 +122,7 @@ impl Check<'_, '_> {
     /// Returns true if an item exists, of whatever size.
     fn is_there(&mut self, item: &Item) -> Result<bool> {
         for link in self.store.links_of(self.repository, item) {
-            if let Some(target) = links::read(&link)? {
+            if let Some(target) = links::read_of(&link, &item.digest)? {
                 self.add(&item.digest, &target);
                 if self.store.stored(&target)?.is_some() {
                     return Ok(true);
@@ -144,7 +144,7 @@ impl Check<'_, '_> {
     fn look_for(&mut self, needed: &Needed) -> Result<Found> {
         let mut found = Found::Missing;
         for link in self.store.links_of(self.repository, &needed.into()) {
-            let Some(target) = links::read(&link)? else {
+            let Some(target) = links::read_of(&link, &needed.digest)? else {
                 continue;
             };
             self.add(&needed.digest, &target);

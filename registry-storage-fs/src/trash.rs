@@ -123,7 +123,7 @@ impl Store {
         };
         let trashed = trashed(self.trash_ids.next());
         let digest = trashed.digest;
-        let stored = match links::read(&self.layout.revision(repository, &digest))? {
+        let stored = match links::read_of(&self.layout.revision(repository, &digest), &digest)? {
             Some(stored) => stored,
             None => self.unrecorded_as(repository, &digest)?,
         };

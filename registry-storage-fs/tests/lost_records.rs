@@ -118,6 +118,7 @@ impl Fixture {
     async fn collect(&self) -> CollectReport {
         let options = CollectOptions::new()
             .grace(Duration::ZERO)
+            .uploading(Duration::ZERO)
             .untagged(true)
             .empty_trash(true);
         let report = collect(&self.storage, &options, &Now, &|_| {}).await.unwrap();
@@ -204,6 +205,26 @@ async fn without_the_bytes_a_repair_deletes_the_tag() {
         found.contains(&(FindingKind::DanglingTag, Remedy::DeleteTag)),
         "{found:?}"
     );
+}
+
+/// registry:2 does not sync, so that a power loss may leave any bytes in a pointer.
+#[tokio::test]
+async fn a_tag_at_a_layer_gets_no_record() {
+    let fixture = Fixture::whole().await;
+    fs::write(fixture.pointer(), fixture.layer.to_string()).unwrap();
+
+    let found = fixture.repair().await;
+
+    assert_eq!(found, [(FindingKind::DanglingTag, Remedy::DeleteTag)]);
+    assert!(
+        fixture
+            .repository
+            .manifest(fixture.layer)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(fixture.has_layer().await);
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 
 mod support;
 
-use registry_core::{Algorithm, Digest, Storage, storage::ReadBlob};
+use registry_core::{
+    Algorithm, Digest, Reference, Storage,
+    storage::{ReadBlob, Seen},
+};
 use registry_storage_fs::{FsStorage, OpenError};
 use std::{error::Error as _, fs, path::Path, time::SystemTime};
 use support::*;
@@ -127,6 +130,49 @@ async fn a_damaged_link_counts_as_absent_and_is_healed() {
 
         assert!(storage.blob(&repository, &blob.digest).await.unwrap().is_some());
     }
+}
+
+/// Otherwise other content would be served under a digest that it does not have.
+#[tokio::test]
+async fn a_link_to_another_digest_counts_as_absent_and_is_healed() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = name("a");
+    let storage = FsStorage::open(root.path()).unwrap();
+    let other = push(&storage, &repository, &content(10)).await;
+    let blob = push(&storage, &repository, &content(1000)).await;
+    let link = layer_link(root.path(), &repository, &blob.digest);
+    fs::write(&link, other.digest.to_string()).unwrap();
+    assert!(storage.blob(&repository, &blob.digest).await.unwrap().is_none());
+    push(&storage, &repository, &content(1000)).await;
+    assert!(storage.blob(&repository, &blob.digest).await.unwrap().is_some());
+
+    let (first, second) = (*manifest("1").digest(), *manifest("2").digest());
+    put(&storage, &repository, manifest("2"), &["v2"]).await;
+    put(&storage, &repository, manifest("1"), &["v1"]).await;
+    let link = revision_link(root.path(), &repository, &first);
+    fs::write(&link, second.to_string()).unwrap();
+    for reference in [Reference::Digest(first), Reference::Tag(tag("v1"))] {
+        assert!(storage.manifest(&repository, &reference).await.unwrap().is_none());
+    }
+    let listed = storage
+        .inspect()
+        .unwrap()
+        .manifests(&repository, all())
+        .await
+        .unwrap();
+    let unreadable = listed
+        .items
+        .iter()
+        .filter(|item| matches!(item, Seen::Unreadable { key, .. } if *key == first));
+    assert_eq!(unreadable.count(), 1);
+    put(&storage, &repository, manifest("1"), &["v1"]).await;
+    assert!(
+        storage
+            .manifest(&repository, &Reference::Digest(first))
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]

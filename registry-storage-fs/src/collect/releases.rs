@@ -99,11 +99,8 @@ impl Store {
             let item = named.item;
             blobs.push(item.digest);
             // An unreadable link only keeps its target for longer.
-            blobs.extend(
-                links::read(&self.layout.layer(repository, &item.digest))
-                    .ok()
-                    .flatten(),
-            );
+            let target = links::read_of(&self.layout.layer(repository, &item.digest), &item.digest);
+            blobs.extend(target.ok().flatten());
             if item.need.admits_manifest() {
                 manifests.push(item.digest);
             }

@@ -49,7 +49,8 @@ impl fmt::Display for Pin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PinCause {
-    /// A manifest whose bytes are damaged. It keeps all content of the repository whose digests are in them.
+    /// A manifest whose bytes are damaged. It keeps everything in the repository. One that is intact, but no document of
+    /// a known kind, keeps the content whose digests are in it.
     Damage(Digest),
     /// A manifest whose bytes are gone or cannot be read. It keeps everything in the repository.
     Bytes(Digest),

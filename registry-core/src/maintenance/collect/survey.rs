@@ -195,7 +195,11 @@ impl Surveyor<'_> {
             let previous = before.replace(digest);
             let references = match self.inspect.document(name, &digest).await {
                 Ok(Document::Whole(manifest)) => References::of(&manifest.bytes, &manifest.media_type),
-                Ok(Document::Damaged(bytes)) => References::guessed(&bytes),
+                Ok(Document::Damaged(bytes)) => {
+                    // The damage may be in a digest.
+                    survey.is_pinned = true;
+                    References::guessed(&bytes)
+                }
                 Ok(Document::Lost) => {
                     if self.is_recorded(name, previous, &digest).await?
                         || self.is_tagged(name, &digest).await?

@@ -43,6 +43,8 @@ enum Fault {
     TagsIgnored,
     /// The grace period is 0.
     GraceIgnored,
+    /// Upload requests keep nothing.
+    UploadsIgnored,
     /// Nothing counts as released.
     ReleasesIgnored,
     /// A moved or deleted tag releases nothing.
@@ -120,6 +122,7 @@ noticed! {
     RemovalsUnprotected: removals_unprotected by a_put_and_a_removal_exclude_each_other;
     TagsIgnored: tags_ignored by a_tagged_manifest_is_in_use;
     GraceIgnored: grace_ignored by within_the_grace_period_everything_stays;
+    UploadsIgnored: uploads_ignored by after_an_upload_request_links_stay_unless_a_deletion_released_them;
     ReleasesIgnored: releases_ignored by what_a_deletion_released_is_due_at_once_until_it_is_touched;
     TagsReleaseNothing: tags_release_nothing by a_tag_that_moves_or_is_deleted_releases_its_target;
     RecordsOverrule: records_overrule by what_was_used_since_its_deletion_stays_although_the_record_is_forgotten;
@@ -195,6 +198,7 @@ impl Faulty {
     fn terms(&self, terms: Terms) -> Terms {
         let terms = match self.fault {
             GraceIgnored => terms.with_grace(Duration::ZERO),
+            UploadsIgnored => terms.with_uploading(Duration::ZERO),
             _ => terms,
         };
         terms.with_released(terms.released && !self.has(ReleasesIgnored))

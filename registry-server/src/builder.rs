@@ -262,13 +262,11 @@ impl ServerBuilder {
         let builder = wiring::configured(Registry::builder(storage), settings);
         let builder = hooks.into_iter().fold(builder, Builder::hooks);
         let registry = access.decided(builder, debug.as_mut(), &mut tasks).build();
-        if let Some(debug) = &mut debug {
-            debug.uploads(registry.upload_ledger().clone());
-        }
         let notes = maintenance.start(&registry, settings, &mut tasks);
         let clock = TrustedClock::start(&*notes).await;
         let collections = start_upkeep(&registry, settings, notes, debug.as_mut(), &mut tasks);
-        let operators = Operators::of(registry.clone(), access_log.clone(), collections, clock);
+        let grace = settings.storage.collect.grace;
+        let operators = Operators::of(registry.clone(), access_log.clone(), collections, grace, clock);
         take_commands(socket, operators.with_immutable(immutable), &mut tasks);
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
@@ -321,6 +319,7 @@ fn start_upkeep(
     let collect = settings.storage.collect.schedule(&**registry.storage(), trash);
     let collections = Collections::default();
     if let Some(debug) = debug {
+        debug.uploads(registry.upload_ledger().clone());
         debug.verified(verified.clone());
         debug.collections(collections.clone());
     }

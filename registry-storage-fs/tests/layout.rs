@@ -171,7 +171,9 @@ async fn a_collection_keeps_both_links_of_an_alias_of_registry_2() {
     let image = Verified::of(Algorithm::Sha256, image.into());
     put(&storage, &repository, image, &["v1"]).await;
 
-    let options = CollectOptions::new().grace(Duration::ZERO);
+    let options = CollectOptions::new()
+        .grace(Duration::ZERO)
+        .uploading(Duration::ZERO);
     let report = collect(&storage, &options, &Stopped, &|_| {}).await.unwrap();
 
     assert!(report.stopped.is_none(), "{report:?}");

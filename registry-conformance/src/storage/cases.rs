@@ -306,6 +306,7 @@ macro_rules! __storage_cases {
                 a_referrer_is_in_use_once_its_subject_is
                 what_was_touched_stays_although_it_is_released
                 within_the_grace_period_everything_stays
+                after_an_upload_request_links_stay_unless_a_deletion_released_them
                 what_a_deletion_released_is_due_at_once_until_it_is_touched
                 what_a_forgotten_record_kept_is_due_at_once
                 what_was_used_since_its_deletion_stays_although_the_record_is_forgotten

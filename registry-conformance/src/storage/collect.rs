@@ -315,6 +315,39 @@ pub async fn within_the_grace_period_everything_stays(backend: Backend) {
     assert!(holds(&backend.second, &a, &blob).await);
 }
 
+/// A client may still push the manifest that names them.
+pub async fn after_an_upload_request_links_stay_unless_a_deletion_released_them(backend: Backend) {
+    let a = repository("a");
+    let named = push(&backend.first, &a, &content(1, 1000)).await;
+    let image = Image::new(2).needing(named.digest, named.size, Need::Blob);
+    put(&backend.first, &a, image.tagged(&[])).await;
+    let write = writer(&backend.first);
+    write
+        .delete_manifest(&a, &image.digest(), Deletion::new())
+        .await
+        .unwrap();
+    let unnamed = push(&backend.first, &a, &content(3, 1000)).await.digest;
+    let (unnamed, named) = (link(&a, unnamed), link(&a, named.digest));
+    let terms = Terms::new().with_uploading(HOUR);
+
+    let preview = due(&backend.second, terms, unnamed.clone()).await;
+    assert!(matches!(preview, Due::Later(left) if left <= HOUR), "{preview:?}");
+    let preview = due(&backend.second, terms, named.clone()).await;
+    assert!(matches!(preview, Due::Now { .. }), "{preview:?}");
+    let run = collector(&backend.first).begin(terms).await.unwrap();
+    let reclaimed = reclaim(&backend.first, &run, unnamed.clone()).await;
+    assert!(
+        matches!(reclaimed, Reclaimed::Later(left) if left <= HOUR),
+        "{reclaimed:?}"
+    );
+    assert_removed(&backend.first, &run, named).await;
+    end(&backend.first, run).await;
+
+    let run = begin(&backend.first).await;
+    assert_removed(&backend.first, &run, unnamed).await;
+    end(&backend.first, run).await;
+}
+
 pub async fn what_a_deletion_released_is_due_at_once_until_it_is_touched(backend: Backend) {
     let a = repository("a");
     let Graph { blob, child, index } = graph(&backend.first, &a).await;

@@ -23,6 +23,10 @@ pub struct Terms {
     /// True if an item is also idle when a deletion or the move of a tag released it after its last touch. Content
     /// that a deleted manifest named is released, too.
     pub released: bool,
+    /// Time after an upload request for which a repository keeps its links, except those that a deletion has released
+    /// after their last touch. A client may still push the manifest that names them. Applies on top of
+    /// [`grace`](Self::grace). Requests before the opening of a storage may be forgotten.
+    pub uploading: Duration,
     /// True if removed manifests cannot be restored: they go into no trash.
     pub permanent: bool,
     /// True if somebody has asked for the run. Once it has ended, the storage [is
@@ -37,6 +41,7 @@ impl Terms {
         Self {
             grace: Duration::ZERO,
             released: false,
+            uploading: Duration::ZERO,
             permanent: false,
             asked: false,
         }
@@ -52,6 +57,12 @@ impl Terms {
     #[must_use]
     pub const fn with_released(self, released: bool) -> Self {
         Self { released, ..self }
+    }
+
+    /// Sets the time for which a repository keeps its links after an upload request.
+    #[must_use]
+    pub const fn with_uploading(self, uploading: Duration) -> Self {
+        Self { uploading, ..self }
     }
 
     /// Sets if removed manifests go into no trash.

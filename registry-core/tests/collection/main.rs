@@ -66,7 +66,10 @@ impl Clock for Counting {
 
 /// Options of a run that needs no waiting, and keeps nothing that was deleted.
 const fn at_once() -> CollectOptions {
-    CollectOptions::new().grace(Duration::ZERO).empty_trash(true)
+    CollectOptions::new()
+        .grace(Duration::ZERO)
+        .uploading(Duration::ZERO)
+        .empty_trash(true)
 }
 
 /// Runs, and returns the report with everything that goes, in order.

@@ -186,7 +186,11 @@ impl StorageTrash for Tight {
 }
 
 fn schedule() -> CollectSchedule {
-    CollectSchedule::new(30 * DAY).options(CollectOptions::automatic().grace(Duration::ZERO))
+    CollectSchedule::new(30 * DAY).options(
+        CollectOptions::automatic()
+            .grace(Duration::ZERO)
+            .uploading(Duration::ZERO),
+    )
 }
 
 /// Returns the upkeep of a host that has run before.

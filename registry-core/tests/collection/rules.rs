@@ -213,7 +213,14 @@ async fn a_young_upload_session_protects_what_nothing_names_yet() {
     let touched = session.touched.unwrap();
     let hour = Duration::from_secs(60 * 60);
     let run_at = async |now| {
-        let report = collect(&pushed.storage, &at_once(), &Counting::at(now), &|_| {}).await;
+        // A deletion releases them, so that only the session keeps one.
+        for (repository, layer) in [("a", "the first layer"), ("b", "of another repository")] {
+            pushed.blob(repository, layer).await;
+            let image = pushed.put(repository, None, &image(&[layer])).await;
+            pushed.delete(repository, &image.to_string()).await;
+        }
+        let options = at_once().uploading(hour);
+        let report = collect(&pushed.storage, &options, &Counting::at(now), &|_| {}).await;
         assert!(report.unwrap().stopped.is_none());
     };
 

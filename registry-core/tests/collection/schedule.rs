@@ -68,7 +68,12 @@ async fn upkeep(registry: &Registry, schedule: CollectSchedule) -> Vec<(bool, u6
 }
 
 fn daily() -> CollectSchedule {
-    CollectSchedule::new(DAY).options(CollectOptions::automatic().grace(Duration::ZERO).force(true))
+    CollectSchedule::new(DAY).options(
+        CollectOptions::automatic()
+            .grace(Duration::ZERO)
+            .uploading(Duration::ZERO)
+            .force(true),
+    )
 }
 
 #[tokio::test]
@@ -176,7 +181,9 @@ async fn after_a_deletion(options: CollectOptions) -> Vec<u64> {
 
 #[tokio::test]
 async fn what_is_deleted_for_good_is_removed_before_the_interval_has_passed() {
-    let at_once = CollectOptions::automatic().grace(Duration::ZERO);
+    let at_once = CollectOptions::automatic()
+        .grace(Duration::ZERO)
+        .uploading(Duration::ZERO);
 
     assert_eq!(after_a_deletion(at_once.empty_trash(true)).await, [0, 1]);
     assert_eq!(after_a_deletion(at_once).await, [0], "it can be restored");

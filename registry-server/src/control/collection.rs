@@ -116,16 +116,19 @@ impl Operation for Collect {
     }
 
     async fn run(self, operator: Operator, items: Items<CollectItem>) -> Result<(), BoxError> {
-        operator.require_no_hold()?;
-        let mut options = CollectOptions::new()
+        if !self.dry_run {
+            operator.require_no_hold()?;
+        }
+        let options = CollectOptions::new()
             .dry_run(self.dry_run)
             .untagged(self.untagged)
             .empty_trash(!self.keep_trash)
             .force(self.force);
-        if operator.holding().is_none() {
+        let options = match operator.holding() {
+            Some(holding) => options.grace(holding.grace()),
             // Nobody pushes meanwhile.
-            options = options.grace(Duration::ZERO);
-        }
+            None => options.grace(Duration::ZERO).uploading(Duration::ZERO),
+        };
         let collections = operator.holding().map(Holding::collections);
         let _paused = match collections {
             Some(collections) => Some(collections.pause().await),
@@ -176,9 +179,12 @@ impl CollectItem {
 fn with_advice(pin: &Pin) -> String {
     let repository = &pin.repository;
     let advice = match &pin.cause {
-        PinCause::Damage(digest) | PinCause::Bytes(digest) | PinCause::Record(digest) => {
+        PinCause::Damage(digest) | PinCause::Bytes(digest) => {
             format!("push it again, or remove it with `registry rm {repository}@{digest}`")
         }
+        PinCause::Record(digest) => format!(
+            "`registry verify --repair` writes it again if its content is whole; otherwise push it again, or remove it with `registry rm {repository}@{digest}`"
+        ),
         PinCause::Tag(tag) => {
             format!("push it again, or remove it with `registry rm {repository}:{tag}`")
         }
@@ -253,7 +259,7 @@ mod tests {
     };
     use registry_core::{
         Registry,
-        maintenance::MemoryNotes,
+        maintenance::{Collections, MemoryNotes},
         storage::{MemoryStorage, StorageError, Terms},
     };
     use tokio::time::sleep;
@@ -275,7 +281,7 @@ mod tests {
     }
 
     fn on_server(operator: Operator) -> Operator {
-        operator.on_server(None, Holding::default())
+        operator.on_server(None, Holding::of(Collections::default(), Duration::ZERO))
     }
 
     fn summary(items: &[CollectItem]) -> &Summary {

@@ -8,10 +8,11 @@ use std::{
 use tokio::{task::JoinSet, time::sleep};
 
 /// The collections of a server, and their hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Holding {
     current: Arc<Mutex<Current>>,
     collections: Collections,
+    grace: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -22,11 +23,17 @@ struct Current {
 }
 
 impl Holding {
-    pub(super) fn of(collections: Collections) -> Self {
+    pub(super) fn of(collections: Collections, grace: Duration) -> Self {
         Self {
             current: Arc::default(),
             collections,
+            grace,
         }
+    }
+
+    /// Returns the time without use after which content goes.
+    pub(super) const fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// Returns the collections of the server.

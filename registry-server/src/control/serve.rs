@@ -55,10 +55,12 @@ pub(crate) struct Operators {
 }
 
 impl Operators {
+    /// Serves commands. Their collections keep what was used within the grace period.
     pub(crate) fn of(
         registry: Registry,
         access_log: Option<AccessLog>,
         collections: Collections,
+        grace: Duration,
         clock: TrustedClock,
     ) -> Self {
         Self {
@@ -66,7 +68,7 @@ impl Operators {
             clock,
             access_log,
             running: Arc::default(),
-            holding: Holding::of(collections),
+            holding: Holding::of(collections, grace),
             immutable: Immutable::Unknown,
         }
     }
@@ -247,7 +249,7 @@ mod tests {
             push(memory.clone(), "of/server").await;
             let clock = TrustedClock::start(&storage).await;
             let registry = Registry::builder(memory).build();
-            let operators = Operators::of(registry, None, Collections::default(), clock);
+            let operators = Operators::of(registry, None, Collections::default(), Duration::ZERO, clock);
             let socket = ControlSocket::bind(&storage, None).unwrap().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
             let app = with::<Count>(router()).with_state(operators.clone());

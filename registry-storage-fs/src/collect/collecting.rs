@@ -173,6 +173,12 @@ impl Collecting {
             rest => Idle::In(rest),
         }
     }
+
+    /// Returns the time for which a link with these keys stays because of the last push to its repository.
+    pub(super) fn pushing(&self, repository: Key, keys: &[Key], terms: &Terms) -> Option<Duration> {
+        let now = self.opened.elapsed();
+        lock(&self.touches).pushing(repository, keys, terms.uploading, now)
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -17,14 +17,19 @@ impl Examination<'_> {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(Vec<Key>, State), FsError> {
-        self.examine_link(digest, &self.link_item(repository, digest))
+        self.examine_link(repository, digest, &self.link_item(repository, digest))
     }
 
     fn link_item(&self, repository: &RepositoryName, digest: &Digest) -> Item {
         self.nearby.item(self.store.layout.layer(repository, digest))
     }
 
-    fn examine_link(&self, digest: &Digest, item: &Item) -> Result<(Vec<Key>, State), FsError> {
+    fn examine_link(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        item: &Item,
+    ) -> Result<(Vec<Key>, State), FsError> {
         let link = item.link()?;
         let target = match link {
             Link::To(target) => Some(target),
@@ -34,13 +39,17 @@ impl Examination<'_> {
             .into_iter()
             .flatten();
         let named: Vec<Digest> = named.collect();
+        let locks = &self.store.digest_locks;
+        let keys: Vec<Key> = named.iter().map(|digest| locks.key(digest)).collect();
         let state = match link != Link::None || item.size()?.is_some() {
             false => State::Absent,
             true if named.iter().any(|digest| self.is_committing(digest)) => State::InUse,
-            true => State::Unused(0),
+            true => match self.pushing(locks.repository(repository), &keys) {
+                Some(rest) => State::Later(rest),
+                None => State::Unused(0),
+            },
         };
-        let keys = named.iter().map(|digest| self.store.digest_locks.key(digest));
-        Ok((keys.collect(), state))
+        Ok((keys, state))
     }
 
     pub(super) fn reclaim_link(
@@ -56,7 +65,7 @@ impl Examination<'_> {
             let Some(_locks) = store.digest_locks.try_exclusive(locked.iter().copied()) else {
                 return Ok(Reclaimed::InUse);
             };
-            let (keys, state) = self.examine_link(digest, &item)?;
+            let (keys, state) = self.examine_link(repository, digest, &item)?;
             if keys.iter().any(|key| !locked.contains(key)) {
                 // The link of registry:2 for another digest of the same bytes.
                 locked = keys;

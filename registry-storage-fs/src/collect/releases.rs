@@ -32,7 +32,7 @@ impl Store {
     pub(crate) fn account_for_removed(&self, repository: &RepositoryName, stored: &StoredManifest) {
         let mut blobs = vec![stored.digest];
         blobs.extend(
-            links::read(&self.layout.revision(repository, &stored.digest))
+            links::read_of(&self.layout.revision(repository, &stored.digest), &stored.digest)
                 .ok()
                 .flatten(),
         );

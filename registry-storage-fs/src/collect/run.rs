@@ -14,6 +14,7 @@ use registry_core::{
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 /// Number of repositories and of sessions that are listed at once.
@@ -53,6 +54,8 @@ type Tags = HashMap<RepositoryName, Result<Arc<Lease>, String>>;
 pub(super) enum State {
     Absent,
     InUse,
+    /// It is in use for this time.
+    Later(Duration),
     /// Its removal frees this number of bytes.
     Unused(u64),
 }
@@ -295,7 +298,8 @@ impl Examination<'_> {
         Ok(match (state, self.is_idle(&keys)) {
             (State::Absent, _) => Due::Absent,
             (State::InUse, _) | (_, Idle::No) => Due::InUse,
-            (_, Idle::In(rest)) => Due::Later(rest),
+            (State::Later(least), Idle::In(rest)) => Due::Later(rest.max(least)),
+            (State::Later(rest), Idle::Yes) | (_, Idle::In(rest)) => Due::Later(rest),
             (State::Unused(bytes), Idle::Yes) => Due::now(bytes),
         })
     }
@@ -320,7 +324,8 @@ impl Examination<'_> {
         Ok(match (state, self.is_idle(keys)) {
             (State::Absent, _) => Reclaimed::Absent,
             (State::InUse, _) | (_, Idle::No) => Reclaimed::InUse,
-            (_, Idle::In(rest)) => Reclaimed::Later(rest),
+            (State::Later(least), Idle::In(rest)) => Reclaimed::Later(rest.max(least)),
+            (State::Later(rest), Idle::Yes) | (_, Idle::In(rest)) => Reclaimed::Later(rest),
             (State::Unused(bytes), Idle::Yes) => {
                 let removed = remove();
                 // A part may be gone even after a failure.
@@ -334,6 +339,10 @@ impl Examination<'_> {
 
     fn is_idle(&self, keys: &[Key]) -> Idle {
         self.store.collecting.is_idle(keys, &self.terms, self.began)
+    }
+
+    pub(super) fn pushing(&self, repository: Key, keys: &[Key]) -> Option<Duration> {
+        self.store.collecting.pushing(repository, keys, &self.terms)
     }
 
     pub(super) fn is_committing(&self, digest: &Digest) -> bool {

@@ -114,7 +114,24 @@ impl Touches {
         }
     }
 
-    /// Returns true if content was released since its last touch.
+    /// Returns the time for which content stays because a client may be pushing the manifest that names it: the last
+    /// push to its repository was less than `window` ago, and no deletion has released all of the keys since their last
+    /// touches. Pushes before the opening do not count.
+    pub(crate) fn pushing(
+        &self,
+        repository: Key,
+        keys: &[Key],
+        window: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        let pushed = self.touched(repository);
+        let age = now.saturating_sub(self.times.time(pushed));
+        let rest = window.checked_sub(age).filter(|rest| !rest.is_zero())?;
+        let is_released = keys.iter().all(|key| self.is_released(*key));
+        (pushed > 0 && !is_released).then_some(rest)
+    }
+
+    /// Returns true if a deletion released a key after its last touch.
     pub(crate) fn is_released(&self, key: Key) -> bool {
         let released = self.releases.get(&key);
         released.is_some_and(|released| *released > self.touched(key))

@@ -75,7 +75,7 @@ use crate::storage::{Census, Run, Storage, StorageError};
 /// let blob = registry.repository("team/app")?.push_blob("a layer without a manifest", None).await?;
 ///
 /// // Nobody pushes now, so that there is no need to wait for a day.
-/// let options = CollectOptions::new().grace(Duration::ZERO);
+/// let options = CollectOptions::new().grace(Duration::ZERO).uploading(Duration::ZERO);
 /// let preview = collect(&storage, &options.dry_run(true), &Host, &|event| println!("{event:?}")).await?;
 /// let report = collect(&storage, &options, &Host, &|_| {}).await?;
 ///

@@ -23,7 +23,6 @@ pub struct CollectOptions {
     pub(super) force: bool,
     pub(super) automatic: bool,
     pub(super) rate: Option<NonZeroU32>,
-    pub(super) uploading: Duration,
 }
 
 impl CollectOptions {
@@ -33,13 +32,13 @@ impl CollectOptions {
         Self {
             terms: Terms::new()
                 .with_grace(Duration::from_secs(24 * 60 * 60))
-                .with_released(true),
+                .with_released(true)
+                .with_uploading(HOUR),
             untagged: false,
             dry_run: false,
             force: false,
             automatic: false,
             rate: None,
-            uploading: HOUR,
         }
     }
 
@@ -101,11 +100,11 @@ impl CollectOptions {
         Self { rate, ..self }
     }
 
-    /// Sets the age up to which an upload session protects the blobs of its repository that no manifest names yet: an
-    /// hour by default.
-    pub const fn uploading(self, age: Duration) -> Self {
+    /// Sets the time after an upload request for which its repository keeps the blobs that no manifest names yet: an hour
+    /// by default. Zero suits a storage that nobody pushes to during the run.
+    pub const fn uploading(self, time: Duration) -> Self {
         Self {
-            uploading: age,
+            terms: self.terms.with_uploading(time),
             ..self
         }
     }

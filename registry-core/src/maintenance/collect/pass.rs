@@ -160,7 +160,7 @@ impl<'a> Pass<'a> {
             salt: &self.salt,
             rules: Rules {
                 untagged: self.means.options.untagged,
-                uploading: self.means.options.uploading,
+                uploading: self.means.options.terms.uploading,
                 now: self.means.clock.now(),
             },
         }

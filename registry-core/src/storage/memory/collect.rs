@@ -17,6 +17,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
+use std::time::Duration;
 
 #[async_trait]
 impl StorageCollect for MemoryStorage {
@@ -141,6 +142,7 @@ impl State {
             Idle::Yes => None,
             Idle::In(left) => Some(left),
         });
+        let left = left.chain(self.pushing(victim, touch, terms, now));
         match left.max() {
             None => Due::now(self.bytes_of(victim)),
             Some(left) => Due::Later(left),
@@ -194,6 +196,16 @@ impl State {
         };
         let found = self.repositories.get(repository);
         found.is_some_and(|repository| repository.tags.values().any(|target| target == digest))
+    }
+
+    /// Returns the time for which a link stays because a client may be pushing the manifest that names it.
+    fn pushing(&self, victim: &Victim, touch: Touch, terms: &Terms, now: Stamp) -> Option<Duration> {
+        let Victim::Link(repository, _) = victim else {
+            return None;
+        };
+        let pushed = self.repositories.get(repository)?.touch.age(now);
+        let left = terms.uploading.saturating_sub(pushed);
+        (!left.is_zero() && !touch.is_unused_since_release()).then_some(left)
     }
 
     fn is_uploading(&self, victim: &Victim) -> bool {

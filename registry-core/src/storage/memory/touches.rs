@@ -62,20 +62,28 @@ impl Touch {
 
     /// Returns true if a request accounts for the removal of the item.
     pub(super) const fn is_released(&self) -> bool {
-        self.released > self.last.order || self.forgotten > self.last.order
+        self.is_unused_since_release() || self.forgotten > self.last.order
     }
 
     pub(super) const fn is_after(&self, order: u64) -> bool {
         self.last.order > order
     }
 
+    /// Returns true if a deletion or the move of a tag released the item after its last use.
+    pub(super) const fn is_unused_since_release(&self) -> bool {
+        self.released > self.last.order
+    }
+
+    /// Returns the time from the last use on.
+    pub(super) fn age(&self, now: Stamp) -> Duration {
+        now.at.saturating_duration_since(self.last.at)
+    }
+
     pub(super) fn idle(&self, terms: &Terms, now: Stamp) -> Idle {
-        if terms.released && self.released > self.last.order {
+        if terms.released && self.is_unused_since_release() {
             return Idle::Yes;
         }
-        let left = terms
-            .grace
-            .saturating_sub(now.at.saturating_duration_since(self.last.at));
+        let left = terms.grace.saturating_sub(self.age(now));
         if left.is_zero() { Idle::Yes } else { Idle::In(left) }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     error::{Context, FsError},
     seams, stored_file,
 };
-use registry_core::Digest;
+use registry_core::{Algorithm, Digest};
 use rustix::{fd::BorrowedFd, fs::CWD};
 use std::{
     fs::File,
@@ -57,9 +57,10 @@ pub(crate) fn read_of(path: &Path, digest: &Digest) -> Result<Option<Digest>, Fs
 
 /// Reads such a link, and tells a garbled one from none.
 pub(crate) fn look_of(path: &Path, digest: &Digest) -> Result<Link, FsError> {
-    let is_wrong = |target: &Digest| target != digest && target.algorithm() == digest.algorithm();
+    let is_other_name =
+        |target: &Digest| (digest.algorithm(), target.algorithm()) == (Algorithm::Sha512, Algorithm::Sha256);
     Ok(match look(path)? {
-        Link::To(target) if is_wrong(&target) => Link::Garbled,
+        Link::To(target) if target != *digest && !is_other_name(&target) => Link::Garbled,
         link => link,
     })
 }

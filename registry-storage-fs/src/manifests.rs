@@ -28,7 +28,6 @@ use registry_core::{
         BlobInfo, Deletion, Document, PutManifest, PutOutcome, Result, StoredManifest, SuspectCause, TagMove,
     },
 };
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{collections::VecDeque, io::Read as _, path::Path};
 
 /// Maximum size of a manifest that any number of threads may read at once, in bytes.
@@ -370,11 +369,8 @@ impl Store {
         changes.make(&self.layout.all_layers(repository))?;
         let link = self.layout.revision(repository, &digest);
         let text = digest.to_string();
-        self.place(&digest, &link, || changes.ensure(&link, text.as_bytes()))?;
-        if !outcome.created && renew(&link).is_err() {
-            // Not every file system lets a process set the time of a file that it may write.
-            changes.put(&link, text.as_bytes())?;
-        }
+        // Also if it is there: its time is that of the last put.
+        self.place(&digest, &link, || changes.put(&link, text.as_bytes()))?;
         if changes.make(&self.layout.tags(repository))? {
             // Before the push is acknowledged.
             self.bare.appear(&self.layout.manifests(repository));
@@ -415,7 +411,7 @@ impl Store {
         // The record names exactly the tags that are removed.
         let LockedTags { tags, locks } = self.lock_tags_at(repository, digest, tags.candidates(digest))?;
         let found = self.revision_at(repository, digest, &target);
-        self.record_manifest(repository, digest, &found, &tags, how)?;
+        let is_recorded = self.record_manifest(repository, digest, &found, &tags, how)?;
         self.pauses.reach(Point::DeleteManifestRecorded);
         self.discard_tags(repository, &tags, Some(digest), how)?;
         drop(locks);
@@ -423,7 +419,7 @@ impl Store {
         let stored = found.ok().flatten();
         let entry = stored.as_ref().and_then(Entry::of);
         self.count_deletion();
-        if let (true, Some(stored)) = (how.permanent, &stored) {
+        if let (false, Some(stored)) = (is_recorded, &stored) {
             self.account_for_removed(repository, stored);
         }
         let mut changes = self.disk.changes();
@@ -450,19 +446,6 @@ impl Store {
         }
         Ok(Some(tags))
     }
-}
-
-/// Sets the time of a link to now, without writing its content: the time of the last put.
-fn renew(link: &Path) -> rustix::io::Result<()> {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_NOW,
-    };
-    let times = Timestamps {
-        last_access: now,
-        last_modification: now,
-    };
-    utimensat(CWD, link, &times, AtFlags::empty())
 }
 
 #[cfg(test)]

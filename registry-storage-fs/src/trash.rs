@@ -71,7 +71,8 @@ fn parse(id: TrashId, content: &[u8]) -> Option<Trashed> {
 }
 
 impl Store {
-    /// Records that a manifest, read before, is about to be deleted with these tags.
+    /// Records that a manifest, read before, is about to be deleted with these tags. Returns false without a record:
+    /// nothing can be restored, or there is no space for it.
     pub(crate) fn record_manifest(
         &self,
         repository: &RepositoryName,
@@ -79,7 +80,7 @@ impl Store {
         manifest: &Result<Option<StoredManifest>>,
         tags: &[Tag],
         how: &Deletion,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.record_deletion(repository, manifest, how, |id| {
             Trashed::manifest(id, *digest, tags.to_vec())
         })
@@ -104,6 +105,7 @@ impl Store {
         self.record_deletion(repository, &manifest, how, |id| {
             Trashed::tag(id, tag.clone(), *target)
         })
+        .map(drop)
     }
 
     fn record_deletion(
@@ -112,11 +114,11 @@ impl Store {
         manifest: &Result<Option<StoredManifest>>,
         how: &Deletion,
         trashed: impl FnOnce(TrashId) -> Trashed,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let media_type = match manifest {
-            _ if how.permanent => return Ok(()),
+            _ if how.permanent => return Ok(false),
             // A damaged or lost manifest cannot be restored.
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(false),
             Ok(Some(manifest)) => Some(manifest.media_type.clone()),
             // The failure of the disk may be temporary.
             Err(_) => None,
@@ -134,9 +136,9 @@ impl Store {
                     %repository, digest = %trashed.digest, tags = ?trashed.tags, error = %source,
                     "{context}: the deletion is not recorded, and cannot be undone"
                 );
-                Ok(())
+                Ok(false)
             }
-            written => written,
+            written => written.map(|()| true),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Leftovers: files that the end of a process has left between two steps of a removal.
 //!
-//! Nothing lists them, so that no later removal comes to them. The first run after each opening looks for them.
+//! Nothing lists them, so that no later removal comes to them. The first run after each opening looks for them at its end,
+//! when it has removed everything else.
 
 use super::{collecting::lock, nearby::Item};
 use crate::{error::FsError, moves::is_there, names::digests_in, store::Store};
@@ -52,7 +53,10 @@ impl Store {
                 let Some(_locks) = self.digest_locks.try_exclusive([key]) else {
                     continue;
                 };
-                if !is_there(&self.layout.revision(repository, &digest))? {
+                // A manifest whose record alone was lost can be restored with its type, as long as its bytes are there.
+                let is_gone = !is_there(&self.layout.revision(repository, &digest))?
+                    && !is_there(&self.layout.blob(&digest))?;
+                if is_gone {
                     let media_type = Item::by_path(self.layout.media_type(repository, &digest));
                     lock(&self.collecting.removals).remove_file(&media_type, &self.disk)?;
                 }

@@ -142,6 +142,8 @@ impl FsStorage {
         self.store().collecting.run(run.id)?;
         self.writing(move |store| {
             lock(&store.collecting.removals).settle(&store.disk)?;
+            store.remove_leftovers();
+            lock(&store.collecting.removals).settle(&store.disk)?;
             store.pauses.reach(Point::EndRunSettled);
             store.take_census(&run.terms, &seen)?;
             store.shorten_accounts();
@@ -217,7 +219,6 @@ impl Store {
         self.digest_locks.wait_for_holders();
         let committing = self.committing()?;
         self.release_closures()?;
-        self.remove_leftovers();
         // Otherwise no session was found in a directory that is away.
         self.disk.require_owned()?;
         if let Some(open) = lock(&self.collecting.run).as_mut().filter(|open| open.id == id) {

@@ -6,7 +6,6 @@
 
 use super::{
     checks::Survivor,
-    content::Name,
     journal::{Entry, Journal},
     script::{SCRIPTS, Script, Step},
     victim::{StepError, Victim},
@@ -95,13 +94,6 @@ async fn try_again(victim: &Victim, step: Step, upload: &mut Option<UploadId>, w
         // The first attempt failed after its effect.
         Ok(()) | Err(StepError::Absent(_)) => {}
         Err(again) => panic!("{when}, and again: {again}"),
-    }
-    if step == Step::Retain {
-        // Rules look at tags. A manifest that has lost them already is left to operators and to collections.
-        match victim.step(Step::DeleteManifest(Name::First), upload).await {
-            Ok(()) | Err(StepError::Absent(_)) => {}
-            Err(error) => panic!("{when}, and then {error}"),
-        }
     }
 }
 

@@ -235,7 +235,7 @@ impl Store {
         });
         if placed.is_err() {
             // Without a link, it would tell the next repair that the record was deleted.
-            self.disk.remove_empty(parent(link), &self.layout.repositories());
+            self.disk.remove_empty(parent(link), parent(parent(link)));
         }
         placed?;
         self.pauses.reach(Point::MendLinkWritten);

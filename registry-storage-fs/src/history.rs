@@ -43,7 +43,8 @@ pub(crate) enum Change<'a> {
     Moved(&'a Digest),
     /// It was put with this manifest, at which it had pointed.
     PutAgain(&'a Digest),
-    Deleted,
+    /// It was deleted. It had pointed at this manifest, if that is known.
+    Deleted(Option<&'a Digest>),
 }
 
 impl Change<'_> {
@@ -54,6 +55,9 @@ impl Change<'_> {
         set("at", time::format(SystemTime::now()).into());
         if let Self::Moved(target) | Self::PutAgain(target) = self {
             set("target", target.to_string().into());
+        }
+        if let Self::Deleted(Some(was)) = self {
+            set("was", was.to_string().into());
         }
         if let Some(name) = by.filter(|_| !matches!(self, Self::PutAgain(_))) {
             set("by", name.chars().take(LONGEST_NAME).collect::<String>().into());
@@ -84,9 +88,10 @@ fn parse(line: &[u8]) -> Option<Line> {
         Some(name) => Some(name.as_str()?.into()),
         None => None,
     };
+    let was = json.get("was").and_then(|was| Digest::parse(was.as_str()?).ok());
     let again = json.get("again").is_some_and(|again| *again == true);
     Some(Line {
-        event: TagEvent::new(at, target, by),
+        event: TagEvent::new(at, target, by).with_was(was),
         again: again && target.is_some(),
     })
 }
@@ -441,7 +446,12 @@ mod tests {
         let storage = FsStorage::open(root.path()).unwrap();
         for number in 0..TAGS {
             let store = storage.store();
-            store.add_to_history(&name("a"), &tag(&format!("v{number}")), Change::Deleted, None);
+            store.add_to_history(
+                &name("a"),
+                &tag(&format!("v{number}")),
+                Change::Deleted(None),
+                None,
+            );
         }
         let histories = top(root.path()).join("_history");
         seams::watch(&histories);
@@ -465,7 +475,7 @@ mod tests {
         };
         let logged = |tags: &[&str]| {
             for name in tags {
-                store.add_to_history(&a, &tag(name), Change::Deleted, None);
+                store.add_to_history(&a, &tag(name), Change::Deleted(None), None);
             }
             log.take().matches("lacks an event").count()
         };

@@ -198,8 +198,9 @@ impl Store {
         })
     }
 
-    /// Removes a tag whose link was lost or contains no digest, so that it no longer keeps a collection from removing anything of its
-    /// repository. Returns the manifest that the tag pointed at last, which the record names, if that is known.
+    /// Removes a tag whose link was lost or contains no digest, so that it no longer keeps a collection from removing
+    /// anything of its repository. Returns the manifest that the tag pointed at last, which the record names, if that is
+    /// known.
     fn remove_garbled_tag(
         &self,
         repository: &RepositoryName,
@@ -276,7 +277,7 @@ impl Store {
             changes.discard(&paths.directory, &paths.current())?;
             self.pauses.reach(Point::TagDiscarded);
             self.tag_index.moved(repository, tag, target, None);
-            self.add_to_history(repository, tag, Change::Deleted, how.by.as_deref());
+            self.add_to_history(repository, tag, Change::Deleted(target), how.by.as_deref());
         }
         Ok(changes.settle()?)
     }

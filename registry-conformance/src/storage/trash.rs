@@ -319,6 +319,9 @@ pub async fn a_tag_has_a_history_of_its_moves_and_deletions(backend: Backend) {
             (None, Some("bob")),
         ]
     );
+    // A history may lack the move before a deletion.
+    let before_deletions: Vec<_> = history.iter().map(|event| event.was).collect();
+    assert_eq!(before_deletions, [None, None, Some(second), None, Some(first)]);
     let times: Vec<SystemTime> = history.iter().filter_map(|event| event.at).collect();
     assert_eq!(times.len(), 5);
     // A storage may keep whole seconds.

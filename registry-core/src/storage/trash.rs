@@ -237,6 +237,8 @@ pub struct TagEvent {
     pub at: Option<SystemTime>,
     /// Digest that the tag pointed at from then on. `None` if the tag was deleted.
     pub target: Option<Digest>,
+    /// Digest that the tag pointed at until it was deleted, if that is known. `None` for a move.
+    pub was: Option<Digest>,
     /// Time of the last put with the same manifest since this event. `None` if there was none.
     pub put_again: Option<SystemTime>,
     /// Name of the user who moved or deleted the tag. `None` for the host itself, for anonymous clients, and if it is
@@ -251,9 +253,16 @@ impl TagEvent {
         Self {
             at: Some(at),
             target,
+            was: None,
             put_again: None,
             by,
         }
+    }
+
+    /// Sets the digest that the tag pointed at until it was deleted.
+    #[must_use]
+    pub fn with_was(self, was: Option<Digest>) -> Self {
+        Self { was, ..self }
     }
 
     /// Describes a move by another program, at an unknown time.
@@ -262,6 +271,7 @@ impl TagEvent {
         Self {
             at: None,
             target: Some(target),
+            was: None,
             put_again: None,
             by: None,
         }

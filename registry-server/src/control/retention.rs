@@ -18,11 +18,8 @@ use std::{
     fmt,
     future::Future,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
-
-/// Time for which a manifest stays after its last use, unless the drop of its tag released it since.
-const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Applies rules of retention, or reports what they would drop.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -166,7 +163,7 @@ pub(crate) fn ages_ignored(rules: &Rules, now: Result<SystemTime, Distrust>) -> 
 fn terms(operator: &Operator) -> Terms {
     let terms = Terms::new().with_released(true);
     match operator.holding() {
-        Some(_) => terms.with_grace(GRACE),
+        Some(holding) => terms.with_grace(holding.grace()),
         None => terms,
     }
 }

@@ -331,7 +331,7 @@ async fn subjects(
 
 /// Returns the part of a tag that names a subject: `sha256-<hex>` of `sha256-<hex>.sig`. Cosign keeps signatures,
 /// attestations and SBOMs under such tags; an index of referrers has the tag without a suffix.
-fn subject_part(tag: &Tag) -> Option<Tag> {
+pub(super) fn subject_part(tag: &Tag) -> Option<Tag> {
     let part = tag
         .as_str()
         .split_once('.')

@@ -7,6 +7,7 @@ use super::{
     graph::{Graph, Lost},
     manifests::manifests,
     rule::Rules,
+    survey::subject_part,
 };
 use crate::{
     digest::Digest,
@@ -24,8 +25,8 @@ use std::{
 /// Number of items that are listed at once.
 const PAGE: usize = 1000;
 
-/// Name of the user who deletes, in the history and the trash.
-const BY: &str = "retention";
+/// Name of the user who deletes, in the history and the trash. The names of clients contain no colon.
+const BY: &str = "registry:retention";
 
 /// Describes a deletion by rules of retention.
 pub(super) fn by_retention() -> Deletion {
@@ -87,7 +88,7 @@ impl Unfinished {
                     && record
                         .tags
                         .iter()
-                        .any(|tag| rules.drop_tags_like(repository, tag))
+                        .any(|tag| could_be_dropped(rules, repository, tag))
                 {
                     self.lose(record.digest, record.id.time());
                 }
@@ -113,7 +114,7 @@ impl Unfinished {
             let deleted = listed
                 .items
                 .iter()
-                .filter(|tag| !tags.contains(tag) && rules.drop_tags_like(repository, tag));
+                .filter(|tag| !tags.contains(tag) && could_be_dropped(rules, repository, tag));
             for tag in deleted {
                 if let Some((digest, at)) = dropped(&trash.history(repository, tag).await?) {
                     self.lose(digest, at);
@@ -159,9 +160,14 @@ impl Unfinished {
     }
 }
 
+/// Returns true if rules can drop a tag: by themselves, or with the subject that it names.
+fn could_be_dropped(rules: &Rules, repository: &RepositoryName, tag: &Tag) -> bool {
+    rules.drop_tags_like(repository, tag) || subject_part(tag).is_some()
+}
+
 /// Returns the last target of a tag that retention has dropped, and the time of the drop.
 fn dropped(history: &[TagEvent]) -> Option<(Digest, SystemTime)> {
-    let [.., before, last] = history else { return None };
-    let is_drop = last.target.is_none() && last.by.as_deref() == Some(BY);
-    Some((before.target?, last.at.filter(|_| is_drop)?))
+    // A move before it may be missing.
+    let last = history.last().filter(|last| last.by.as_deref() == Some(BY))?;
+    Some((last.was?, last.at?))
 }

@@ -139,7 +139,7 @@ impl Repository {
         if previous == Some(to) {
             self.trash.put_again(tag, to);
         } else {
-            self.trash.event(tag, Some(to), by.cloned());
+            self.trash.moved(tag, to, by.cloned());
         }
         Ok(previous)
     }

@@ -59,7 +59,7 @@ impl Trash {
         let record = |id| Trashed::manifest(id, manifest.digest, tags.to_vec());
         self.record(record, Some(manifest.clone()), how);
         for tag in tags {
-            self.event(tag, None, how.by.clone());
+            self.deletion(tag, manifest.digest, how);
         }
     }
 
@@ -72,7 +72,7 @@ impl Trash {
         how: &Deletion,
     ) {
         self.record(|id| Trashed::tag(id, tag.clone(), target), manifest, how);
-        self.event(tag, None, how.by.clone());
+        self.deletion(tag, target, how);
     }
 
     fn record(
@@ -106,14 +106,23 @@ impl Trash {
         let events = self.histories.entry(tag.clone()).or_default();
         match events.back_mut() {
             Some(last) if last.target == Some(target) => last.put_again = Some(now()),
-            _ => self.event(tag, Some(target), None),
+            _ => self.moved(tag, target, None),
         }
     }
 
-    /// Adds an event to the history of a tag.
-    pub(super) fn event(&mut self, tag: &Tag, target: Option<Digest>, by: Option<Arc<str>>) {
+    fn deletion(&mut self, tag: &Tag, was: Digest, how: &Deletion) {
+        let event = TagEvent::new(now(), None, how.by.clone());
+        self.add(tag, event.with_was(Some(was)));
+    }
+
+    /// Adds a move to the history of a tag.
+    pub(super) fn moved(&mut self, tag: &Tag, target: Digest, by: Option<Arc<str>>) {
+        self.add(tag, TagEvent::new(now(), Some(target), by));
+    }
+
+    fn add(&mut self, tag: &Tag, event: TagEvent) {
         let events = self.histories.entry(tag.clone()).or_default();
-        events.push_back(TagEvent::new(now(), target, by));
+        events.push_back(event);
         if events.len() > EVENTS {
             events.pop_front();
         }
@@ -135,7 +144,7 @@ mod tests {
         for digest in &digests {
             let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
             let manifest = StoredManifest::new(*digest, media_type, "{}".into());
-            trash.event(&tag, Some(*digest), None);
+            trash.moved(&tag, *digest, None);
             trash.manifest(&manifest, &[], &Deletion::new());
         }
 

@@ -234,7 +234,7 @@ impl fmt::Display for RetentionSummary {
         if self.left > 0 {
             writeln!(
                 f,
-                "{} without a tag left, which a later run removes: used recently, or in use by something else",
+                "{} without a tag stay for now, because they were used recently or something else needs them; a later run removes them",
                 counted(self.left, "manifest", "manifests")
             )?;
         }

@@ -24,8 +24,9 @@ pub struct Terms {
     /// that a deleted manifest named is released, too.
     pub released: bool,
     /// Time after an upload request for which a repository keeps its links, except those that a deletion has released
-    /// after their last touch. A client may still push the manifest that names them. Applies on top of
-    /// [`grace`](Self::grace). Requests before the opening of a storage may be forgotten.
+    /// after their last touch, and those that nobody has touched for a [day](Self::LONGEST_PUSH). A client may still push
+    /// the manifest that names them. Applies on top of [`grace`](Self::grace). Requests before the opening of a storage
+    /// may be forgotten.
     pub uploading: Duration,
     /// True if removed manifests cannot be restored: they go into no trash.
     pub permanent: bool,
@@ -35,6 +36,9 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Time after which a link is not taken for a part of a push that is still going on.
+    pub const LONGEST_PUSH: Duration = Duration::from_secs(24 * 60 * 60);
+
     /// Describes a run without a grace period.
     #[must_use]
     pub const fn new() -> Self {

@@ -89,6 +89,7 @@ async fn manifests_that_a_run_removed_are_not_missing_in_the_next_one() {
 async fn a_run_that_nobody_asked_for_frees_most_bytes_only_after_deletions() {
     let automatic = CollectOptions::automatic()
         .grace(Duration::ZERO)
+        .uploading(Duration::ZERO)
         .empty_trash(true);
     let pushed = Pushed::new();
     pushed.blob("a", "small").await;
@@ -144,6 +145,7 @@ impl Pushed {
 async fn the_record_of_a_deletion_accounts_for_what_it_names() {
     let automatic = CollectOptions::automatic()
         .grace(Duration::ZERO)
+        .uploading(Duration::ZERO)
         .empty_trash(true);
     let pushed = Pushed::new();
     let blob = pushed.blob("a", "blob").await;
@@ -196,7 +198,9 @@ async fn a_forgotten_record_accounts_for_what_was_used_since_its_deletion() {
 
     let kept = collected(&pushed.storage, CollectOptions::new()).await;
     assert_eq!((kept.removed.items(), kept.later.items), (0, 1), "{kept:?}");
-    let automatic = CollectOptions::automatic().grace(Duration::ZERO);
+    let automatic = CollectOptions::automatic()
+        .grace(Duration::ZERO)
+        .uploading(Duration::ZERO);
     let report = collected(&pushed.storage, automatic).await;
 
     assert!(report.stopped.is_none(), "{report:?}");

@@ -264,6 +264,7 @@ mod tests {
     };
     use tokio::time::sleep;
 
+    const GRACE: Duration = Duration::from_secs(48 * 60 * 60);
     const ALL: Collect = Collect {
         dry_run: false,
         untagged: false,
@@ -281,7 +282,7 @@ mod tests {
     }
 
     fn on_server(operator: Operator) -> Operator {
-        operator.on_server(None, Holding::of(Collections::default(), Duration::ZERO))
+        operator.on_server(None, Holding::of(Collections::default(), GRACE))
     }
 
     fn summary(items: &[CollectItem]) -> &Summary {
@@ -330,7 +331,7 @@ mod tests {
         let summary = summary(&items);
         assert_eq!((summary.bytes, summary.data), (0, 0));
         assert!(
-            summary.later.seconds.is_some_and(|seconds| seconds > 23 * 3600),
+            summary.later.seconds.is_some_and(|seconds| seconds > 47 * 3600),
             "{summary:?}"
         );
     }

@@ -133,7 +133,8 @@ impl Operation for ListDeleted {
         }
         match is_empty {
             true => Err(format!(
-                "nothing that was deleted in {name} can be restored; records end after storage.maintenance.trash.keep, with garbage-collect without --keep-trash, and with rm --now"
+                "nothing that was deleted in {name}{} can be restored; records end after storage.maintenance.trash.keep, with garbage-collect without --keep-trash, and with rm --now",
+                self.tag.map_or_else(String::new, |tag| format!(":{tag}"))
             )
             .into()),
             false => Ok(()),

@@ -115,8 +115,8 @@ impl Touches {
     }
 
     /// Returns the time for which content stays because a client may be pushing the manifest that names it: the last
-    /// push to its repository was less than `window` ago, and no deletion has released all of the keys since their last
-    /// touches. Pushes before the opening do not count.
+    /// push to its repository was less than `window` ago, the content was touched less than a day ago, and no deletion has
+    /// released all of the keys since. Pushes before the opening do not count.
     pub(crate) fn pushing(
         &self,
         repository: Key,
@@ -128,7 +128,9 @@ impl Touches {
         let age = now.saturating_sub(self.times.time(pushed));
         let rest = window.checked_sub(age).filter(|rest| !rest.is_zero())?;
         let is_released = keys.iter().all(|key| self.is_released(*key));
-        (pushed > 0 && !is_released).then_some(rest)
+        let last = keys.iter().map(|key| self.touched(*key)).max()?;
+        let is_recent = now.saturating_sub(self.times.time(last)) < Terms::LONGEST_PUSH;
+        (pushed > 0 && is_recent && !is_released).then_some(rest)
     }
 
     /// Returns true if a deletion released a key after its last touch.

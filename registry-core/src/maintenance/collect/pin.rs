@@ -33,7 +33,7 @@ impl fmt::Display for Pin {
             reason,
         } = self;
         match cause {
-            PinCause::Damage(digest) => write!(f, "{repository}@{digest}: the manifest is damaged")?,
+            PinCause::Damage(digest) => write!(f, "{repository}@{digest}: cannot understand the manifest")?,
             PinCause::Bytes(digest) => write!(f, "{repository}@{digest}: cannot read the manifest")?,
             PinCause::Record(digest) => write!(f, "{repository}@{digest}: cannot read the link")?,
             PinCause::Tag(tag) => write!(f, "{repository}:{tag}: cannot read the tag")?,

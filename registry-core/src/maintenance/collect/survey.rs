@@ -193,10 +193,12 @@ impl Surveyor<'_> {
                 break;
             };
             let previous = before.replace(digest);
+            let mut is_damaged = false;
             let references = match self.inspect.document(name, &digest).await {
                 Ok(Document::Whole(manifest)) => References::of(&manifest.bytes, &manifest.media_type),
                 Ok(Document::Damaged(bytes)) => {
                     // The damage may be in a digest.
+                    is_damaged = true;
                     survey.is_pinned = true;
                     References::guessed(&bytes)
                 }
@@ -221,8 +223,13 @@ impl Surveyor<'_> {
             let subject = references.subject.as_ref();
             survey.graph.refer(index, &references.named, keys, subject);
             if !references.is_certain {
-                let reason = "every digest in it counts as a reference".into();
-                survey.pins.push(Pin::new(name, PinCause::Damage(digest), reason));
+                let reason = match is_damaged {
+                    true => "it may refer to anything in its repository",
+                    false => "it is no known kind of manifest, and every digest in it counts as a reference",
+                };
+                survey
+                    .pins
+                    .push(Pin::new(name, PinCause::Damage(digest), reason.into()));
                 damaged.push(index);
             }
         }

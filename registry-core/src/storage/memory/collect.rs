@@ -205,7 +205,8 @@ impl State {
         };
         let pushed = self.repositories.get(repository)?.touch.age(now);
         let left = terms.uploading.saturating_sub(pushed);
-        (!left.is_zero() && !touch.is_unused_since_release()).then_some(left)
+        let may_be_of_it = touch.age(now) < Terms::LONGEST_PUSH && !touch.is_unused_since_release();
+        (!left.is_zero() && may_be_of_it).then_some(left)
     }
 
     fn is_uploading(&self, victim: &Victim) -> bool {

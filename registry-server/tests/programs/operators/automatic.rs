@@ -65,9 +65,12 @@ fn a_directory_of_registry_2_is_only_reported_until_somebody_collects() {
     assert!(orphan.exists());
     server.metrics_with("registry_storage_overdue_bytes 5000");
     assert_eq!(server.gauge("registry_storage_collected_bytes_total"), 0);
+    drop(server);
+
+    let server = Server::ours(&desk.root());
     desk.run(&["garbage-collect"]);
     assert!(orphan.exists(), "it was used in the last 24 hours");
-    drop(server);
+    assert_eq!(server.stop().code(), Some(0));
 
     let server = Observed::start_as(keeping_nothing(&desk));
     server.says("a collection has ended");

@@ -245,8 +245,8 @@ macro_rules! __storage_cases {
                 the_open_sessions_of_a_repository_are_listed
                 every_repository_is_listed_also_without_a_manifest
                 every_tag_is_listed_with_its_target
-                every_put_of_a_tag_changes_its_version
                 the_time_of_a_manifest_is_that_of_its_last_put
+                every_put_of_a_tag_changes_its_version
                 the_time_of_a_tag_is_that_of_its_last_move
                 the_tags_of_a_manifest_are_listed_as_they_move
                 a_document_is_whole_or_lost

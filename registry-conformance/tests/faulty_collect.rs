@@ -81,7 +81,7 @@ use Fault::*;
 
 /// Defines a test per fault, that the case fails, and one that it passes on the same backend without the fault.
 macro_rules! noticed {
-    ($($fault:ident: $name:ident by $case:ident;)*) => {
+    ($($fault:ident: $name:ident by $group:ident::$case:ident;)*) => {
         $(
             mod $name {
                 use super::*;
@@ -89,12 +89,12 @@ macro_rules! noticed {
                 #[test]
                 #[should_panic]
                 fn is_noticed() {
-                    run(async || Faulty::backend($fault), registry_conformance::storage::collect::$case);
+                    run(async || Faulty::backend($fault), registry_conformance::storage::$group::$case);
                 }
 
                 #[test]
                 fn alone_is_what_is_noticed() {
-                    run(async || Faulty::backend(Nothing), registry_conformance::storage::collect::$case);
+                    run(async || Faulty::backend(Nothing), registry_conformance::storage::$group::$case);
                 }
             }
         )*
@@ -112,32 +112,32 @@ macro_rules! noticed {
 }
 
 noticed! {
-    BlobsUntouched: blobs_untouched by a_blob_that_a_client_was_told_of_is_in_use;
-    ManifestsUntouched: manifests_untouched by a_manifest_that_is_found_by_its_digest_protects_what_it_names;
-    MountsUntouched: mounts_untouched by a_mounted_blob_is_in_use;
-    CommitsUntouched: commits_untouched by a_committed_blob_is_in_use;
-    PutsUntouched: puts_untouched by a_put_manifest_protects_what_it_names;
-    SubjectsIgnored: subjects_ignored by a_referrer_is_in_use_once_its_subject_is;
-    ReleasesOverrule: releases_overrule by what_was_touched_stays_although_it_is_released;
-    RemovalsUnprotected: removals_unprotected by a_put_and_a_removal_exclude_each_other;
-    TagsIgnored: tags_ignored by a_tagged_manifest_is_in_use;
-    GraceIgnored: grace_ignored by within_the_grace_period_everything_stays;
-    UploadsIgnored: uploads_ignored by after_an_upload_request_links_stay_unless_a_deletion_released_them;
-    ReleasesIgnored: releases_ignored by what_a_deletion_released_is_due_at_once_until_it_is_touched;
-    TagsReleaseNothing: tags_release_nothing by a_tag_that_moves_or_is_deleted_releases_its_target;
-    RecordsOverrule: records_overrule by what_was_used_since_its_deletion_stays_although_the_record_is_forgotten;
-    DeletionsUnaccounted: deletions_unaccounted by deletions_account_for_what_they_release;
-    RunsOverlap: runs_overlap by one_run_is_open_at_a_time;
-    CensusForgotten: census_forgotten by a_run_knows_the_census_of_the_previous_one;
-    DeletionsForgotten: deletions_forgotten by a_run_knows_what_has_gone_since_the_census;
-    PreviewsExpectNothing: previews_expect_nothing by a_run_knows_what_has_gone_since_the_census;
-    PreviewsRemove: previews_remove by a_preview_changes_nothing;
-    RemovalsFeigned: removals_feigned by what_nothing_names_is_removed_level_by_level;
-    AbsentInUse: absent_in_use by what_is_not_there_is_absent;
-    RepositoriesUnchecked: repositories_unchecked by only_an_empty_repository_is_removed;
-    ManifestsListed: manifests_listed by a_removed_manifest_is_gone_from_every_listing;
-    NeedsIgnored: needs_ignored by content_that_was_removed_can_be_pushed_again;
-    SuspectsForgotten: suspects_forgotten by what_a_request_released_is_a_suspect;
+    BlobsUntouched: blobs_untouched by collect::a_blob_that_a_client_was_told_of_is_in_use;
+    ManifestsUntouched: manifests_untouched by collect::a_manifest_that_is_found_by_its_digest_protects_what_it_names;
+    MountsUntouched: mounts_untouched by collect::a_mounted_blob_is_in_use;
+    CommitsUntouched: commits_untouched by collect::a_committed_blob_is_in_use;
+    PutsUntouched: puts_untouched by collect::a_put_manifest_protects_what_it_names;
+    SubjectsIgnored: subjects_ignored by collect::a_referrer_is_in_use_once_its_subject_is;
+    ReleasesOverrule: releases_overrule by collect::what_was_touched_stays_although_it_is_released;
+    RemovalsUnprotected: removals_unprotected by collect::a_put_and_a_removal_exclude_each_other;
+    TagsIgnored: tags_ignored by collect::a_tagged_manifest_is_in_use;
+    GraceIgnored: grace_ignored by releases::within_the_grace_period_everything_stays;
+    UploadsIgnored: uploads_ignored by releases::after_an_upload_request_links_stay_unless_a_deletion_released_them;
+    ReleasesIgnored: releases_ignored by releases::what_a_deletion_released_is_due_at_once_until_it_is_touched;
+    TagsReleaseNothing: tags_release_nothing by releases::a_tag_that_moves_or_is_deleted_releases_its_target;
+    RecordsOverrule: records_overrule by releases::what_was_used_since_its_deletion_stays_although_the_record_is_forgotten;
+    DeletionsUnaccounted: deletions_unaccounted by releases::deletions_account_for_what_they_release;
+    RunsOverlap: runs_overlap by collect::one_run_is_open_at_a_time;
+    CensusForgotten: census_forgotten by collect::a_run_knows_the_census_of_the_previous_one;
+    DeletionsForgotten: deletions_forgotten by collect::a_run_knows_what_has_gone_since_the_census;
+    PreviewsExpectNothing: previews_expect_nothing by collect::a_run_knows_what_has_gone_since_the_census;
+    PreviewsRemove: previews_remove by collect::a_preview_changes_nothing;
+    RemovalsFeigned: removals_feigned by collect::what_nothing_names_is_removed_level_by_level;
+    AbsentInUse: absent_in_use by collect::what_is_not_there_is_absent;
+    RepositoriesUnchecked: repositories_unchecked by collect::only_an_empty_repository_is_removed;
+    ManifestsListed: manifests_listed by collect::a_removed_manifest_is_gone_from_every_listing;
+    NeedsIgnored: needs_ignored by collect::content_that_was_removed_can_be_pushed_again;
+    SuspectsForgotten: suspects_forgotten by collect::what_a_request_released_is_a_suspect;
 }
 
 /// A storage in memory whose collector has one fault.

@@ -305,14 +305,6 @@ macro_rules! __storage_cases {
                 a_put_manifest_protects_what_it_names
                 a_referrer_is_in_use_once_its_subject_is
                 what_was_touched_stays_although_it_is_released
-                within_the_grace_period_everything_stays
-                after_an_upload_request_links_stay_unless_a_deletion_released_them
-                what_a_deletion_released_is_due_at_once_until_it_is_touched
-                what_a_forgotten_record_kept_is_due_at_once
-                what_was_used_since_its_deletion_stays_although_the_record_is_forgotten
-                deletions_account_for_what_they_release
-                a_tag_that_moves_or_is_deleted_releases_its_target
-                what_a_deleted_tag_released_is_due_although_its_manifest_went_first
                 one_run_is_open_at_a_time
                 a_run_knows_the_census_of_the_previous_one
                 a_run_knows_what_has_gone_since_the_census
@@ -321,6 +313,16 @@ macro_rules! __storage_cases {
                 only_an_empty_repository_is_removed
                 a_put_and_a_removal_exclude_each_other
                 what_a_request_released_is_a_suspect
+            }
+            releases {
+                within_the_grace_period_everything_stays
+                after_an_upload_request_links_stay_unless_a_deletion_released_them
+                what_a_deletion_released_is_due_at_once_until_it_is_touched
+                what_a_forgotten_record_kept_is_due_at_once
+                what_was_used_since_its_deletion_stays_although_the_record_is_forgotten
+                deletions_account_for_what_they_release
+                a_tag_that_moves_or_is_deleted_releases_its_target
+                what_a_deleted_tag_released_is_due_although_its_manifest_went_first
             }
         }
     };

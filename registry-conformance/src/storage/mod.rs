@@ -59,6 +59,7 @@ pub mod ranges;
 pub mod read_only;
 pub mod reconciling;
 pub mod referrers;
+pub mod releases;
 pub mod repair;
 pub mod repositories;
 pub mod restart;

@@ -1,10 +1,6 @@
 //! With the means `restart`: acknowledged content exists after every handle was dropped and opened again.
 
-use super::{
-    Backend,
-    collect::{forget_all, remove_all_but_one},
-    support::*,
-};
+use super::{Backend, support::*};
 use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,

@@ -1,6 +1,7 @@
 //! Shared parts of the cases: names, content, bodies that break off, and the steps of a push.
 
 mod blobs;
+mod collection;
 mod image;
 mod incoming;
 mod listings;
@@ -8,6 +9,10 @@ mod uploads;
 
 pub(crate) use self::{
     blobs::{drain, holds, push, read, try_push},
+    collection::{
+        Graph, assert_in_use, assert_removed, begin, collector, due, end, forget_all, graph, link, reclaim,
+        record, remove_all_but_one,
+    },
     image::{Image, manifest, put, resolve},
     incoming::Incoming,
     listings::{all, assert_page, tags, texts},

@@ -25,21 +25,26 @@ const MIB: usize = 1024 * 1024;
 const MESSAGE: &str = "the registry has no space left for this";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let on_small_disks = trials!(["unshare", "mount"]; uploads_leave_the_reserve_free);
-    let on_small_disks = if mounts() {
-        on_small_disks
-    } else {
-        let unavailable = |trial: Trial| tools::unavailable(trial.name(), "nothing may be mounted here");
-        on_small_disks.into_iter().map(unavailable).collect()
-    };
     [
-        on_small_disks,
+        where_disks_are_mounted(trials!(DISK_PROGRAMS; uploads_leave_the_reserve_free)),
         trials!(["skopeo", "crane"]; skopeo_and_crane_show_why_an_upload_is_refused),
         docker::where_engines_start(trials!(docker::PROGRAMS; docker_shows_why_an_upload_is_refused)),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Programs for [`on_a_disk_of`].
+pub(crate) const DISK_PROGRAMS: [&str; 2] = ["unshare", "mount"];
+
+/// Returns tests that mount file systems, or reports them as ignored where that is not allowed.
+pub(crate) fn where_disks_are_mounted(trials: Vec<Trial>) -> Vec<Trial> {
+    if mounts() {
+        return trials;
+    }
+    let unavailable = |trial: Trial| tools::unavailable(trial.name(), "nothing may be mounted here");
+    trials.into_iter().map(unavailable).collect()
 }
 
 fn uploads_leave_the_reserve_free() {
@@ -167,7 +172,7 @@ fn mounts() -> bool {
 }
 
 /// Returns a server whose root is a file system of its own, which ends with the process.
-fn on_a_disk_of(size: usize, root: &Path, options: &[&str]) -> Command {
+pub(crate) fn on_a_disk_of(size: usize, root: &Path, options: &[&str]) -> Command {
     std::fs::create_dir(root).expect("the test's directory is writable");
     let server = Server::ours_command(root);
     let mut command = Command::new("unshare");

@@ -52,9 +52,9 @@ fn index(note: &str) -> String {
     )
 }
 
-/// Makes a tag older.
-fn age(root: &Path, tag: &str, days: u32) {
-    let link = format!("docker/registry/v2/repositories/team/app/_manifests/tags/{tag}/current/link");
+/// Makes a tag older, if there is no history.
+pub(crate) fn age(root: &Path, repository: &str, tag: &str, days: u32) {
+    let link = format!("docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link");
     let link = File::options()
         .write(true)
         .open(root.join(link))
@@ -88,7 +88,7 @@ fn the_commands_of_the_guide_keep_the_last_tags() {
     ]);
     for (tag, days) in &tags {
         server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
-        age(&root, tag, *days);
+        age(&root, "team/app", tag, *days);
     }
     // As if they had been pushed to a server that kept no history.
     fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
@@ -146,7 +146,7 @@ fn a_rule_that_drops_most_of_its_tags_has_to_be_forced() {
     let server = Server::ours(&root);
     for tag in ["pr-1", "v1"] {
         server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
-        age(&root, tag, 30);
+        age(&root, "team/app", tag, 30);
     }
     fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
     let registry = |arguments: &[&str]| {
@@ -192,7 +192,7 @@ fn no_tag_is_too_old_before_a_server_has_run_for_a_day() {
     fs::write(&rules, "rules:\n- {repository: '**', keep: {younger: 14d}}\n").unwrap();
     let server = Server::ours(&root);
     server.push_manifest("team/app", "v1", OCI_INDEX, index("v1").as_bytes());
-    age(&root, "v1", 30);
+    age(&root, "team/app", "v1", 30);
     fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
     let says_why = |what: &[&str]| {
         let mut command = program(env!("CARGO_BIN_EXE_registry"));
@@ -224,7 +224,7 @@ fn a_damaged_manifest_is_named_by_every_command() {
         server.push_manifest("team/app", tag, OCI_INDEX, index(tag).as_bytes());
     }
     for (tag, days) in [("v1", 30), ("v2", 20)] {
-        age(&root, tag, days);
+        age(&root, "team/app", tag, days);
     }
     fs::remove_dir_all(root.join("docker/registry/v2/_history")).expect("the server keeps a history");
     let digest = sha256(index("v1").as_bytes());

@@ -1,10 +1,8 @@
-//! The list of differences between two collectors, as `differences.txt` has it.
+//! Lists of differences between two collectors, such as `differences.txt`.
 
 use std::collections::BTreeMap;
 
 use super::{Collector, THEIRS, tree::Items};
-
-const LIST: &str = include_str!("differences.txt");
 
 /// Result of a collector of theirs for an item, beside ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +19,11 @@ pub(super) enum Difference {
 pub(super) struct Differences(BTreeMap<String, [Difference; 4]>);
 
 impl Differences {
-    /// Reads the list. Each group of items has a reason.
-    pub(super) fn listed() -> Self {
+    /// Reads a list. Each group of items has a reason.
+    pub(super) fn listed(list: &str) -> Self {
         let mut listed = Self::default();
         let mut has_reason = false;
-        for line in LIST.lines() {
+        for line in list.lines() {
             if line.is_empty() {
                 has_reason = false;
             } else if line.starts_with('#') {
@@ -41,6 +39,12 @@ impl Differences {
             }
         }
         listed
+    }
+
+    /// Returns the rows of the items whose names contain the name of a scene.
+    pub(super) fn of_scene(self, scene: &str) -> Self {
+        let rows = self.0.into_iter();
+        Self(rows.filter(|(item, _)| item.contains(scene)).collect())
     }
 
     /// Adds what the collector at `column` has kept and freed, unlike ours.

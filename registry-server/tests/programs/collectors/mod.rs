@@ -1,7 +1,8 @@
 //! Collectors of registry:2 and of its successor beside ours, on copies of one directory.
 //!
-//! `differences.txt` lists each item that they treat differently, with the reason. After each run, everything is pulled
-//! from our server and from theirs.
+//! `differences.txt` lists each item that they treat differently, with the reason. `aftermath.txt` is the list for
+//! directories that other commands and accidents leave. After each run, everything is pulled from our server and from
+//! theirs.
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
@@ -19,12 +20,18 @@ use crate::{
     server::{Server, registry2_config},
 };
 
+mod aftermath;
 mod differences;
 mod scenes;
 mod tree;
 
+/// Programs of the collectors of theirs.
+pub(crate) const PROGRAMS: [&str; 2] = ["docker-registry", "registry3"];
+
+const LIST: &str = include_str!("differences.txt");
+
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!(["docker-registry", "registry3"];
+    let mut trials = trials!(PROGRAMS;
         the_programs_are_the_versions_that_the_list_is_about,
         what_theirs_free_in_a_directory_of_ours_ours_frees,
         what_theirs_free_in_a_directory_of_theirs_ours_frees,
@@ -33,21 +40,23 @@ pub(crate) fn trials() -> Vec<Trial> {
         version_3_runs_between_two_runs_of_ours,
         version_3_runs_between_two_runs_of_ours_without_untagged_manifests,
         what_registry2_stored_under_two_names_stays,
-    )
+    );
+    trials.extend(aftermath::trials());
+    trials
 }
 
 const OURS: &str = env!("CARGO_BIN_EXE_registry");
 
 /// A collector, with its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Collector {
-    program: &'static str,
+pub(crate) struct Collector {
+    pub(crate) program: &'static str,
     /// True if it removes manifests without a tag: `-m`.
-    untagged: bool,
+    pub(crate) untagged: bool,
 }
 
 /// The collectors in the order of the list.
-const THEIRS: [Collector; 4] = [
+pub(crate) const THEIRS: [Collector; 4] = [
     Collector::new("docker-registry", false),
     Collector::new("docker-registry", true),
     Collector::new("registry3", false),
@@ -60,13 +69,19 @@ impl Collector {
     }
 
     /// Returns our collector with the same options.
-    const fn ours(self) -> Self {
+    pub(crate) const fn ours(self) -> Self {
         Self::new(OURS, self.untagged)
     }
 
-    fn run(self, root: &Path) {
+    pub(crate) fn run(self, root: &Path) {
+        self.run_with(&[], root);
+    }
+
+    /// Runs it with more options, which only ours may have.
+    pub(crate) fn run_with(self, options: &[&str], root: &Path) {
         let mut command = Command::new(self.program);
-        command.arg("garbage-collect").arg(registry2_config(root));
+        command.arg("garbage-collect").args(options);
+        command.arg(registry2_config(root));
         if self.untagged {
             command.arg("--delete-untagged");
         }
@@ -74,7 +89,7 @@ impl Collector {
     }
 
     /// Serves a directory with the program whose collector this is.
-    fn serve(self, root: &Path) -> Server {
+    pub(crate) fn serve(self, root: &Path) -> Server {
         match self.program {
             OURS => Server::ours(root),
             theirs => Server::distribution(theirs, root),
@@ -97,14 +112,7 @@ impl Desk {
 
     /// Copies the directory.
     fn copy(&self) -> Workbench {
-        let copy = Workbench::new();
-        let mut command = Command::new("cp");
-        command
-            .arg("-a")
-            .arg(self.bench.path("written"))
-            .arg(copy.path("copy"));
-        output_of(command).unwrap();
-        copy
+        copy_of(&self.bench.path("written"))
     }
 
     /// Returns what a collector leaves of a copy.
@@ -144,6 +152,15 @@ impl Desk {
     }
 }
 
+/// Copies a directory to `copy` in a directory of its own.
+pub(crate) fn copy_of(root: &Path) -> Workbench {
+    let copy = Workbench::new();
+    let mut command = Command::new("cp");
+    command.arg("-a").arg(root).arg(copy.path("copy"));
+    output_of(command).unwrap();
+    copy
+}
+
 fn the_programs_are_the_versions_that_the_list_is_about() {
     for (program, version) in [("docker-registry", "2.8.2"), ("registry3", "v3.1.1")] {
         let mut command = Command::new(program);
@@ -173,7 +190,7 @@ fn compare(writer: Writer) {
         found.add(column, &desk.left_by(theirs.ours()), &desk.left_by(theirs));
     }
 
-    found.assert_same(&Differences::listed());
+    found.assert_same(&Differences::listed(LIST));
 }
 
 fn version_2_runs_between_two_runs_of_ours() {
@@ -194,7 +211,7 @@ fn version_3_runs_between_two_runs_of_ours_without_untagged_manifests() {
 
 /// Runs ours, theirs, and ours again, and pulls everything from both servers after each run.
 fn alternate(theirs: Collector) {
-    let listed = Differences::listed();
+    let listed = Differences::listed(LIST);
     for writer in [Writer::Ours, Writer::Registry2] {
         let desk = Desk::new(writer);
         let root = desk.bench.path("written");

@@ -29,13 +29,7 @@ pub(super) fn write(root: &Path, writer: Writer) -> Labels {
         Writer::Ours => Server::ours(root),
         Writer::Registry2 => Server::registry2(root),
     };
-    let mut scenes = Scenes {
-        server,
-        root,
-        writer,
-        labels: Labels::new(),
-    };
-    scenes.label(CONFIG, "config");
+    let mut scenes = Scenes::new(server, root, writer);
     scenes.parts_of_an_index();
     scenes.signatures();
     scenes.untagged();
@@ -56,11 +50,25 @@ pub(super) fn write(root: &Path, writer: Writer) -> Labels {
     labels
 }
 
-struct Scenes<'a> {
-    server: Server,
+/// A running server, and the names of what was pushed to it.
+pub(super) struct Scenes<'a> {
+    pub(super) server: Server,
     root: &'a Path,
     writer: Writer,
-    labels: Labels,
+    pub(super) labels: Labels,
+}
+
+impl<'a> Scenes<'a> {
+    pub(super) fn new(server: Server, root: &'a Path, writer: Writer) -> Self {
+        let mut scenes = Self {
+            server,
+            root,
+            writer,
+            labels: Labels::new(),
+        };
+        scenes.label(CONFIG, "config");
+        scenes
+    }
 }
 
 impl Scenes<'_> {
@@ -223,7 +231,7 @@ impl Scenes<'_> {
     }
 
     /// Pushes a blob, different for each name.
-    fn blob(&mut self, repository: &str, label: &str, length: usize) -> Vec<u8> {
+    pub(super) fn blob(&mut self, repository: &str, label: &str, length: usize) -> Vec<u8> {
         let seed = label
             .bytes()
             .fold(7, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
@@ -255,7 +263,7 @@ impl Scenes<'_> {
     }
 
     /// Pushes an image of one layer, under a tag or by its digest.
-    fn image(&mut self, repository: &str, tag: Option<&str>, label: &str) -> Value {
+    pub(super) fn image(&mut self, repository: &str, tag: Option<&str>, label: &str) -> Value {
         let layer = self.blob(repository, &format!("{label}.layer"), 1000);
         self.push_config(repository);
         let image = json!({
@@ -267,12 +275,18 @@ impl Scenes<'_> {
         self.manifest(repository, tag, label, OCI_MANIFEST, &image)
     }
 
-    fn index(&mut self, repository: &str, tag: Option<&str>, label: &str, parts: &[Value]) -> Value {
+    pub(super) fn index(
+        &mut self,
+        repository: &str,
+        tag: Option<&str>,
+        label: &str,
+        parts: &[Value],
+    ) -> Value {
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": parts});
         self.manifest(repository, tag, label, OCI_INDEX, &index)
     }
 
-    fn referrer(&mut self, repository: &str, label: &str, subject: &Value) -> Value {
+    pub(super) fn referrer(&mut self, repository: &str, label: &str, subject: &Value) -> Value {
         let layer = self.blob(repository, &format!("{label}.layer"), 300);
         self.push_config(repository);
         let referrer = json!({
@@ -300,7 +314,7 @@ impl Scenes<'_> {
         self.server.push_manifest(to, "v1", OCI_MANIFEST, &stored.body);
     }
 
-    fn delete(&self, repository: &str, kind: &str, what: &Value) {
+    pub(super) fn delete(&self, repository: &str, kind: &str, what: &Value) {
         let target = format!("/v2/{repository}/{kind}/{}", digest_of(what));
         self.server
             .request("DELETE", &target, &[], b"")
@@ -308,7 +322,7 @@ impl Scenes<'_> {
     }
 
     /// Deletes a tag, which registry:2 cannot: its operators remove the directory.
-    fn delete_tag(&self, repository: &str, tag: &str) {
+    pub(super) fn delete_tag(&self, repository: &str, tag: &str) {
         match self.writer {
             Writer::Ours => {
                 let target = format!("/v2/{repository}/manifests/{tag}");

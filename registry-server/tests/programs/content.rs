@@ -91,6 +91,12 @@ impl Content {
         self.0.keys().map(String::as_str)
     }
 
+    /// Returns the path and the bytes of each manifest.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let all = self.0.iter().filter(|(path, _)| path.contains("/manifests/"));
+        all.map(|(path, (_, bytes))| (path.as_str(), bytes.as_slice()))
+    }
+
     pub(crate) fn manifest(&self, repository: &str, tag: &str) -> &[u8] {
         &self.0[&format!("/v2/{repository}/manifests/{tag}")].1
     }

@@ -6,9 +6,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use registry_core::Digest;
 use serde_json::Value;
 
 use super::entries;
+
+/// Returns all manifests, with and without a tag, with the names of their repositories.
+pub(super) fn manifests(top: &Path) -> Vec<(String, Digest)> {
+    let repositories = top.join("repositories");
+    let mut found = Vec::new();
+    find_repositories(&repositories, &mut found);
+    let of = |repository: PathBuf| {
+        let name = repository
+            .strip_prefix(&repositories)
+            .expect("it was found there");
+        let name = name.to_str().expect("names are text").to_owned();
+        let revisions = names_with("link", &repository.join("_manifests/revisions/sha256"));
+        revisions.into_iter().map(move |hex| {
+            let digest = Digest::parse(&format!("sha256:{hex}"));
+            (name.clone(), digest.expect("a revision has a digest"))
+        })
+    };
+    found.into_iter().flat_map(of).collect()
+}
 
 /// Items of a repository that are alive by themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 mod disk;
 mod model;
 mod operator;
+mod others;
 mod worker;
 
 use std::{
@@ -44,7 +45,9 @@ const WORKERS: u64 = 4;
 const BUILDS: usize = 8;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!([]; nothing_is_lost_and_nothing_is_left_over)
+    let mut trials = trials!([]; nothing_is_lost_and_nothing_is_left_over);
+    trials.extend(others::trials());
+    trials
 }
 
 /// The server has died before it answered.
@@ -120,13 +123,6 @@ struct Counts {
 
 fn nothing_is_lost_and_nothing_is_left_over() {
     let bench = Workbench::new();
-    let place = Place {
-        root: bench.path("data"),
-        rules: bench.path("retention.yml"),
-        is_killed: Arc::default(),
-    };
-    let rules = format!("rules:\n- repository: \"**\"\n  tags: build-*\n  keep: {{newest: {BUILDS}}}\n");
-    fs::write(&place.rules, rules).expect("the test's directory is writable");
     let (duration, kills) = match env::var("REGISTRY_TEST_SOAK") {
         Ok(seconds) => {
             let seconds = seconds
@@ -137,15 +133,7 @@ fn nothing_is_lost_and_nothing_is_left_over() {
         Err(_) => (Duration::ZERO, 3),
     };
     let deadline = Instant::now() + duration;
-    let mut soak = Soak {
-        workers: (0..WORKERS)
-            .map(|number| Worker::new(number, place.clone()))
-            .collect(),
-        operator: Operator::new(place.clone()),
-        numbers: Numbers(1),
-        counts: Counts::default(),
-        place,
-    };
+    let mut soak = Soak::new(&bench);
     while soak.counts.kills < kills || Instant::now() < deadline {
         soak.round();
         soak.without_a_server();
@@ -163,6 +151,25 @@ struct Soak {
 }
 
 impl Soak {
+    fn new(bench: &Workbench) -> Self {
+        let place = Place {
+            root: bench.path("data"),
+            rules: bench.path("retention.yml"),
+            is_killed: Arc::default(),
+        };
+        let rules = format!("rules:\n- repository: \"**\"\n  tags: build-*\n  keep: {{newest: {BUILDS}}}\n");
+        fs::write(&place.rules, rules).expect("the test's directory is writable");
+        Self {
+            workers: (0..WORKERS)
+                .map(|number| Worker::new(number, place.clone()))
+                .collect(),
+            operator: Operator::new(place.clone()),
+            numbers: Numbers(1),
+            counts: Counts::default(),
+            place,
+        }
+    }
+
     /// Starts a server that frees at once what nothing refers to.
     fn serve(&self) -> Server {
         self.serve_with(&[])
@@ -258,13 +265,18 @@ impl Soak {
         }
     }
 
+    /// Asserts that everything acknowledged is there.
+    fn check(&mut self, server: &Server) {
+        for worker in &mut self.workers {
+            worker.check(server.address()).expect("nobody kills it");
+        }
+    }
+
     /// Removes everything that nothing refers to, and compares the directory with what is reachable: first a server by
     /// itself, then a command.
     fn end(&mut self) {
         let server = self.serve();
-        for worker in &mut self.workers {
-            worker.check(server.address()).expect("nobody kills it");
-        }
+        self.check(&server);
         assert_eq!(server.stop().code(), Some(0));
         for line in self.place.run(&["uploads", "--json"]).lines() {
             let session: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");

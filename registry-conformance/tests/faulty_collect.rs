@@ -336,9 +336,9 @@ impl StorageCollect for Faulty {
         self.collector().is_own()
     }
 
-    async fn expected_manifests(&self) -> Result<u64> {
+    async fn expected_manifests(&self) -> Result<Option<u64>> {
         if self.has(PreviewsExpectNothing) {
-            return Ok(0);
+            return Ok(Some(0));
         }
         self.collector().expected_manifests().await
     }

@@ -323,7 +323,7 @@ impl StorageCollect for FsStorage {
         self.is_own_directory()
     }
 
-    async fn expected_manifests(&self) -> Result<u64> {
+    async fn expected_manifests(&self) -> Result<Option<u64>> {
         self.inspecting(|store| store.expected_manifests()).await
     }
 

@@ -72,7 +72,7 @@ pub trait StorageCollect: Send + Sync {
     fn is_own(&self) -> bool;
 
     /// Returns [`Run::expected_manifests`] of a run that began now, for a preview. Changes nothing.
-    async fn expected_manifests(&self) -> Result<u64>;
+    async fn expected_manifests(&self) -> Result<Option<u64>>;
 
     /// Begins a run.
     ///

@@ -223,7 +223,7 @@ macro_rules! forward_storage {
         }
         $crate::__forward_calls! {
             [StorageCollect $self $plane] [$($around)?] [$($($except)+)?]
-            expected_manifests<>() -> u64;
+            expected_manifests<>() -> Option<u64>;
             begin<>(terms: $crate::storage::Terms) -> $crate::storage::Run;
             due<'a, 'b>(
                 terms: &'a $crate::storage::Terms,

@@ -118,11 +118,12 @@ impl Run {
         Self { deleted, ..self }
     }
 
-    /// Returns the number of manifests that the previous run has left, without those that have gone since.
+    /// Returns the number of manifests that the previous run has left, without those that have gone since. `None` before
+    /// the first run has ended.
     #[must_use]
-    pub fn expected_manifests(&self) -> u64 {
-        let left = self.previous.map_or(0, |previous| previous.manifests);
-        left.saturating_sub(self.deleted)
+    pub fn expected_manifests(&self) -> Option<u64> {
+        let left = self.previous?.manifests;
+        Some(left.saturating_sub(self.deleted))
     }
 
     /// Keeps a value until the run ends. A storage learns by its `Drop` that a run was dropped.

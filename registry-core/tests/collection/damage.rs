@@ -25,6 +25,8 @@ enum Fault {
     Tag(&'static str),
     Link(Digest),
     Repository,
+    /// No repository is shown.
+    NoRepository,
     /// A listing fails.
     Manifests,
     Blobs,
@@ -58,6 +60,11 @@ impl Faulty {
     /// Declares that another program may have written to it.
     pub(super) fn foreign(pushed: &Pushed) -> Self {
         Self::new(pushed, Fault::Foreign)
+    }
+
+    /// Hides all repositories, as if a disk were not mounted.
+    pub(super) fn without_repositories(pushed: &Pushed) -> Self {
+        Self::new(pushed, Fault::NoRepository)
     }
 
     /// Hides manifests, as if a disk had lost them.
@@ -121,6 +128,9 @@ impl StorageInspect for Faulty {
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<Seen<RepositoryName>>> {
         let mut listing = self.memory.all_repositories(page).await?;
+        if self.fault == Fault::NoRepository {
+            listing.items.clear();
+        }
         let fails = self.fault == Fault::Repository;
         spoil(&mut listing, |name| fails.then(|| name.clone()));
         Ok(listing)

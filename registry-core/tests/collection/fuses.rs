@@ -47,6 +47,45 @@ async fn a_run_that_sees_fewer_than_half_of_the_manifests_removes_nothing() {
     collected(&storage, at_once()).await;
 }
 
+/// There is no census to compare with.
+#[tokio::test]
+async fn a_first_run_that_finds_content_and_no_repository_removes_nothing() {
+    let pushed = Pushed::new();
+    pushed.blob("a", "blob").await;
+    let before = dump(&pushed.storage).await;
+    let storage = Faulty::without_repositories(&pushed);
+
+    let automatic = CollectOptions::automatic();
+    for options in [
+        at_once(),
+        at_once().dry_run(true),
+        CollectOptions::new(),
+        automatic,
+    ] {
+        let (report, gone) = run(&storage, options).await;
+        let stopped = report.stopped.expect("the run was stopped");
+        assert!(
+            matches!(
+                stopped,
+                Stopped::NoRepository {
+                    blobs: 1,
+                    bytes: 4,
+                    ..
+                }
+            ),
+            "{stopped:?}"
+        );
+        let said = stopped.to_string();
+        assert!(said.contains("all content would go (1 blobs, 4 bytes)"), "{said}");
+        assert!(options.is_dry_run() || gone.is_empty());
+        assert_eq!(dump(&pushed.storage).await, before);
+    }
+
+    collected(&storage, at_once().force(true)).await;
+    // The census of that run says that there is none.
+    collected(&storage, at_once()).await;
+}
+
 #[tokio::test]
 async fn a_run_is_forced_although_manifests_are_missing() {
     let (pushed, manifests) = four_images().await;

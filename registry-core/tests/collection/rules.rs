@@ -190,6 +190,7 @@ async fn a_blob_of_two_repositories_goes_with_the_last_one_that_names_it() {
 async fn bytes_without_a_link_go() {
     let pushed = Pushed::new();
     let blob = pushed.blob("a", "left by an interrupted run").await;
+    pushed.blob("b", "blob").await;
     let collect = pushed.storage.collect().unwrap();
     let run = collect.begin(registry_core::storage::Terms::new()).await.unwrap();
     let name = pushed.repository("a").name().clone();

@@ -43,11 +43,11 @@ impl Store {
         Ok(*state.insert(read))
     }
 
-    /// Returns the number of manifests that the last run has left, without those that have gone since.
-    pub(crate) fn expected_manifests(&self) -> Result<u64> {
+    /// Returns the number of manifests that the last run has left, without those that have gone since. `None` before the
+    /// first run has ended.
+    pub(crate) fn expected_manifests(&self) -> Result<Option<u64>> {
         let (census, deleted) = self.deletions_so_far()?;
-        let left = census.map_or(0, |census| census.manifests);
-        Ok(left.saturating_sub(deleted))
+        Ok(census.map(|census| census.manifests.saturating_sub(deleted)))
     }
 
     /// Returns the census of the last run, and the number of manifests that have gone since.

@@ -170,18 +170,33 @@ async fn remove(means: Means<'_>, run: Run, manifests: u64) -> CollectReport {
 }
 
 /// Stops a run whose view of the storage is not plausible.
-fn implausible(plan: &Pass<'_>, expected: u64, options: &CollectOptions) -> Option<Stopped> {
-    missing(plan, expected, options).or_else(|| too_much(plan, options))
+///
+/// `expected` is the number of manifests that the previous run left; `None` before the first one.
+fn implausible(plan: &Pass<'_>, expected: Option<u64>, options: &CollectOptions) -> Option<Stopped> {
+    if options.force {
+        return None;
+    }
+    let missing = match expected {
+        Some(expected) => missing(plan, expected),
+        None => no_repository(plan),
+    };
+    missing.or_else(|| too_much(plan, options))
 }
 
 /// Stops a run that sees far fewer manifests than the previous one left.
-fn missing(plan: &Pass<'_>, expected: u64, options: &CollectOptions) -> Option<Stopped> {
+fn missing(plan: &Pass<'_>, expected: u64) -> Option<Stopped> {
     let found = plan.report.manifests;
-    (!options.force && found < expected.div_ceil(2)).then_some(Stopped::ManifestsMissing { found, expected })
+    (found < expected.div_ceil(2)).then_some(Stopped::ManifestsMissing { found, expected })
+}
+
+/// Stops a first run that sees content and no repository, as without a part of the storage.
+fn no_repository(plan: &Pass<'_>) -> Option<Stopped> {
+    let (blobs, bytes) = (plan.blobs, plan.stored);
+    (plan.report.repositories == 0 && blobs > 0).then_some(Stopped::NoRepository { blobs, bytes })
 }
 
 /// Stops a run that nobody asked for, and that would free most bytes although no deletion accounts for them.
 fn too_much(plan: &Pass<'_>, options: &CollectOptions) -> Option<Stopped> {
     let (bytes, of) = (plan.unaccounted, plan.stored);
-    (options.automatic && !options.force && bytes > of / 2).then_some(Stopped::TooMuch { bytes, of })
+    (options.automatic && bytes > of / 2).then_some(Stopped::TooMuch { bytes, of })
 }

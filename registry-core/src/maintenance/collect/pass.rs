@@ -72,6 +72,8 @@ pub(super) struct Pass<'a> {
     pub(super) report: CollectReport,
     /// Time that has to pass before the announced removals.
     pub(super) wait: Duration,
+    /// Number of all blobs.
+    pub(super) blobs: u64,
     /// Number of bytes of all blobs.
     pub(super) stored: u64,
     /// Number of bytes that go, although no deletion has released them.
@@ -94,6 +96,7 @@ impl<'a> Pass<'a> {
                 ..CollectReport::default()
             },
             wait: Duration::ZERO,
+            blobs: 0,
             stored: 0,
             unaccounted: 0,
             forgotten: Marks::new(),
@@ -357,6 +360,7 @@ impl<'a> Pass<'a> {
                     }
                 };
                 after = Some(blob.digest);
+                self.blobs += 1;
                 self.stored += blob.size;
                 let hold = self.data.hold(self.salt.key(&blob.digest));
                 match hold.or_else(|| self.keeps_all_data.then_some(Hold::Pin)) {

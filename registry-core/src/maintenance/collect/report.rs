@@ -87,6 +87,15 @@ pub enum Stopped {
         /// Number of manifests that were expected.
         expected: u64,
     },
+    /// There is content and no repository, and no run has ended in this storage before: a part of it may be missing.
+    /// Nothing was removed.
+    #[non_exhaustive]
+    NoRepository {
+        /// Number of blobs, none of which anything refers to.
+        blobs: u64,
+        /// Number of their bytes.
+        bytes: u64,
+    },
     /// Nobody asked for the run, it would free more than half of all bytes, and no deletion accounts for that. Nothing was
     /// removed.
     #[non_exhaustive]
@@ -106,6 +115,10 @@ impl fmt::Display for Stopped {
             Self::ManifestsMissing { found, expected } => write!(
                 f,
                 "nothing was removed: only {found} of {expected} expected manifests found; check the storage, then force the run"
+            ),
+            Self::NoRepository { blobs, bytes } => write!(
+                f,
+                "nothing was removed: 0 repositories found, so that all content would go ({blobs} blobs, {bytes} bytes); check that this is the right directory and that no mount is missing, then force the run"
             ),
             Self::TooMuch { bytes, of } => write!(
                 f,

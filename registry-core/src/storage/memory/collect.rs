@@ -25,10 +25,10 @@ impl StorageCollect for MemoryStorage {
         true
     }
 
-    async fn expected_manifests(&self) -> Result<u64> {
+    async fn expected_manifests(&self) -> Result<Option<u64>> {
         let collection = &self.state().collection;
-        let left = collection.previous.map_or(0, |previous| previous.manifests);
-        Ok(left.saturating_sub(collection.deleted))
+        let left = collection.previous.map(|previous| previous.manifests);
+        Ok(left.map(|left| left.saturating_sub(collection.deleted)))
     }
 
     async fn begin(&self, terms: Terms) -> Result<Run> {

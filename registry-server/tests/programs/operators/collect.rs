@@ -18,6 +18,8 @@ pub(super) fn trials() -> Vec<Trial> {
         without_a_server_everything_unused_goes_at_once,
         what_was_used_recently_is_due_later,
         a_hold_prevents_a_collection,
+        a_collection_that_misses_most_manifests_has_to_be_forced,
+        a_first_collection_without_repositories_has_to_be_forced,
         the_command_line_of_registry_2_works,
     );
     trials.extend(trials!(["crane"];
@@ -213,6 +215,85 @@ fn without_a_server_everything_unused_goes_at_once() {
         kept,
     };
     assert!(shop.content() == before, "what stays is as it was");
+}
+
+/// Runs a collection that has to end with exit code 1 because of this, and that has to remove nothing.
+#[track_caller]
+fn assert_stopped(desk: &Desk, reason: &str, layers: &[&str]) {
+    for arguments in [&["--dry-run"][..], &[], &["-m"]] {
+        let arguments = [&["garbage-collect"], arguments].concat();
+        let stopped = desk.attempt(&arguments).expect_err(reason);
+        assert!(
+            stopped.starts_with("exit status: 1\n") && stopped.contains(reason),
+            "{arguments:?}: {stopped}"
+        );
+    }
+    for layer in layers {
+        assert!(desk.blob(layer).exists(), "{layer}");
+    }
+}
+
+/// Pushes an image without a tag, to a repository of its own.
+fn push_untagged(server: &Server, repository: &str, seed: u64) -> Pushed {
+    let image = Pushed::to(server, repository, "v1", seed);
+    let target = format!("/v2/{repository}/manifests/v1");
+    server.request("DELETE", &target, &[], b"").expect_status(202);
+    image
+}
+
+fn a_collection_that_misses_most_manifests_has_to_be_forced() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let images = [("a", 1), ("b", 2), ("c", 3)].map(|(name, seed)| push_untagged(&server, name, seed));
+    // It counts the manifests.
+    desk.run(&["garbage-collect"]);
+    let repositories = desk.root().join("docker/registry/v2/repositories");
+    for lost in ["a", "b"] {
+        fs::remove_dir_all(repositories.join(lost)).unwrap();
+    }
+    let reason = "only 1 of 3 expected manifests found";
+    let layers = images.each_ref().map(|image| &*image.layer);
+
+    assert_stopped(&desk, reason, &layers);
+    server.stop();
+    assert_stopped(&desk, reason, &layers);
+
+    let server = desk.serve();
+    assert_stopped(&desk, reason, &layers);
+    desk.run(&["garbage-collect", "--force"]);
+    server.stop();
+    desk.run(&["garbage-collect"]);
+    let left = layers.map(|layer| desk.blob(layer).exists());
+    assert_eq!(left, [false, false, true]);
+}
+
+fn a_first_collection_without_repositories_has_to_be_forced() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let image = push_untagged(&server, "a", 1);
+    server.stop();
+    let top = desk.root().join("docker/registry/v2");
+    for kept in ["blobs", "repositories"] {
+        assert!(top.join(kept).exists());
+    }
+    // What another program has written: nothing but its own directories.
+    for entry in fs::read_dir(&top).unwrap() {
+        let path = entry.unwrap().path();
+        match path.file_name().unwrap().to_str() {
+            Some("blobs") => {}
+            _ if path.is_dir() => fs::remove_dir_all(path).unwrap(),
+            _ => fs::remove_file(path).unwrap(),
+        }
+    }
+    let reason = "0 repositories found, so that all content would go";
+
+    assert_stopped(&desk, reason, &[&image.layer]);
+    let server = desk.serve();
+    assert_stopped(&desk, reason, &[&image.layer]);
+    server.stop();
+
+    desk.run(&["garbage-collect", "--force"]);
+    assert!(!desk.blob(&image.layer).exists());
 }
 
 fn a_hold_prevents_a_collection() {

@@ -178,6 +178,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    pub(crate) fn unusable(root: &Path, error: FsError) -> Self {
+        Self::Unusable {
+            path: root.to_path_buf(),
+            action: error.to_string(),
+            source: error.into_source(),
+        }
+    }
+
     pub(crate) fn not_writable(root: &Path, source: io::Error) -> Self {
         let path = root.to_path_buf();
         match source.kind() {

@@ -45,7 +45,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`FsStorage::open`] | opens a directory with the default options |
-//! | [`FsStorage::options`] | options: [durability](FsOptions::durability), [free space](FsOptions::min_free), [read-only](FsOptions::read_only) |
+//! | [`FsStorage::options`] | options: [durability](FsOptions::durability), [free space](FsOptions::min_free), [read-only](FsOptions::read_only), [previews](FsOptions::preview) |
 //! | [`OpenError`] | reasons why a directory cannot be opened, such as another process that has it open |
 //! | [`OwnerRecord`] | the process that owns a directory, and its socket for commands |
 //! | [`FsStorage::quarantined`] | number of damaged items, for a metric or a health check |
@@ -80,7 +80,7 @@
 //! + _history/<name>/_tags/<tag>                              moves and deletions of a tag
 //! + _notes/<name>                                             what recurring work keeps between two processes; a hint
 //! + _sessions/<id>                                            the repository of an open session; derived
-//! + _owner                                                    locked by the owner; its process id, host and socket
+//! + _owner                                                    locked by the owner, or shared by previews; its process id, host and socket
 //! + _control/socket                                           socket of the owner, if it takes commands
 //! + _collect/state                                            who created the directory; counts since the last collection
 //! + _collect/released                                         blobs whose deletion accounts for their removal

@@ -5,10 +5,10 @@ use crate::{
     disk::{Disk, Durability},
     error::{Context as _, FsError, OpenError},
     layout::Layout,
-    owner::{DirectoryLock, Owner},
+    owner::{DirectoryLock, Owner, Tenure},
     referrer_index::IndexOwner,
     reserve::Reserve,
-    staging::Staging,
+    staging::{OwnerFile, Staging},
     store::FsStorage,
 };
 use std::{fs, path::Path};
@@ -29,7 +29,16 @@ pub struct FsOptions {
     min_free: u64,
     /// `None` leaves a reserve as it is.
     reserve: Option<u64>,
-    read_only: bool,
+    access: Access,
+}
+
+/// Access of a storage to its directory.
+#[derive(Clone, Copy, Debug, Default)]
+enum Access {
+    #[default]
+    Own,
+    Preview,
+    Read,
 }
 
 impl FsOptions {
@@ -125,7 +134,38 @@ impl FsOptions {
     #[must_use]
     pub const fn read_only(self) -> Self {
         Self {
-            read_only: true,
+            access: Access::Read,
+            ..self
+        }
+    }
+
+    /// Opens the directory for reading only, and for previews of a [collection](registry_core::maintenance::collect). Nothing
+    /// is written or created.
+    ///
+    /// Only the owner of a directory knows what clients use, so there must be none: a running owner is
+    /// [`OpenError::InUse`]. No process can become the owner while this storage is open. The exception is a directory that
+    /// never had an owner, such as one of registry:2: it has no file that could be locked.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let root = directory.path();
+    /// use registry_core::storage::Storage;
+    /// use registry_storage_fs::{FsStorage, OpenError};
+    ///
+    /// let preview = FsStorage::options().preview();
+    /// let owner = FsStorage::open(root)?;
+    /// assert!(matches!(preview.open(root), Err(OpenError::InUse { .. })));
+    /// drop(owner);
+    ///
+    /// let storage = preview.open(root)?;
+    /// assert!(storage.write().is_none());
+    /// assert!(storage.collect().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn preview(self) -> Self {
+        Self {
+            access: Access::Preview,
             ..self
         }
     }
@@ -153,22 +193,47 @@ impl FsOptions {
     pub fn open(self, root: impl AsRef<Path>) -> Result<FsStorage, OpenError> {
         let root = root.as_ref();
         let layout = Layout::new(root);
-        let not_writable = |error: FsError| OpenError::not_writable(root, error.into_source());
-        let unusable = |error: FsError| OpenError::Unusable {
-            path: root.to_path_buf(),
-            action: error.to_string(),
-            source: error.into_source(),
-        };
-        if self.read_only {
-            fs::read_dir(root).at("read", root).map_err(unusable)?;
-            let disk = Disk::new(
-                layout.top(),
-                Staging::new(layout.staging(), None),
-                self.durability,
-            );
-            let reserve = self.reserve_in(&layout);
-            return Ok(FsStorage::new(layout, disk, self.min_free, reserve, None));
+        match self.access {
+            Access::Own => self.open_as_owner(root, layout),
+            Access::Preview => self.open_for_previews(root, layout),
+            Access::Read => self.open_for_reading(root, layout, None, Tenure::Reader),
         }
+    }
+
+    fn open_for_previews(self, root: &Path, layout: Layout) -> Result<FsStorage, OpenError> {
+        let lock = DirectoryLock::share(&layout, root)?;
+        let locked = match &lock {
+            Some(lock) => lock.locked_file(&layout),
+            None => Ok(None),
+        };
+        let locked = locked.map_err(|error| OpenError::unusable(root, error))?;
+        self.open_for_reading(root, layout, locked, Tenure::Preview { _lock: lock })
+    }
+
+    /// Opens the storage without writing anything.
+    fn open_for_reading(
+        self,
+        root: &Path,
+        layout: Layout,
+        locked: Option<OwnerFile>,
+        tenure: Tenure,
+    ) -> Result<FsStorage, OpenError> {
+        fs::read_dir(root)
+            .at("read", root)
+            .map_err(|error| OpenError::unusable(root, error))?;
+        let disk = Disk::new(
+            layout.top(),
+            Staging::new(layout.staging(), locked),
+            self.durability,
+        );
+        let reserve = self.reserve_in(&layout);
+        Ok(FsStorage::new(layout, disk, self.min_free, reserve, tenure))
+    }
+
+    /// Locks the directory, and prepares it for writing.
+    fn open_as_owner(self, root: &Path, layout: Layout) -> Result<FsStorage, OpenError> {
+        let not_writable = |error: FsError| OpenError::not_writable(root, error.into_source());
+        let unusable = |error: FsError| OpenError::unusable(root, error);
         fs::create_dir_all(layout.top())
             .at("create", layout.top())
             .map_err(not_writable)?;
@@ -200,7 +265,8 @@ impl FsOptions {
         let owner = Owner::new(lock, index);
         let reserve = self.reserve_in(&layout);
         reserve.fill();
-        Ok(FsStorage::new(layout, disk, self.min_free, reserve, Some(owner)))
+        let tenure = Tenure::Owner(owner);
+        Ok(FsStorage::new(layout, disk, self.min_free, reserve, tenure))
     }
 }
 

@@ -47,6 +47,26 @@ impl Owner {
     }
 }
 
+/// Right of this process on a directory.
+pub(crate) enum Tenure {
+    /// It may write.
+    Owner(Owner),
+    /// It may read, and no process owns the directory. Without a lock, none did at the opening.
+    Preview { _lock: Option<DirectoryLock> },
+    /// It may read.
+    Reader,
+}
+
+impl Tenure {
+    /// Returns the proof of ownership, if this process may write.
+    pub(crate) const fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Owner(owner) => Some(owner),
+            Self::Preview { .. } | Self::Reader => None,
+        }
+    }
+}
+
 /// Process that owns a directory, or that owned it last, according to its lock file.
 ///
 /// The file outlives the process. Only an attempt to [open](crate::FsStorage::open) the directory, or to connect to the
@@ -138,26 +158,27 @@ impl DirectoryLock {
             .map_err(|error| OpenError::not_writable(root, error.into_source()))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let owner = OwnerRecord::of(&file, layout).ok();
-                return Err(OpenError::InUse {
-                    path: root.to_path_buf(),
-                    process: owner.as_ref().and_then(|owner| owner.process),
-                    host: owner.and_then(|owner| owner.host),
-                });
-            }
-            Err(error) => {
-                return Err(OpenError::Unusable {
-                    path: root.to_path_buf(),
-                    action: format!("cannot lock {}", path.display()),
-                    source: error.into(),
-                });
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(in_use(&file, layout, root)),
+            Err(error) => return Err(not_locked(&path, root, error)),
         }
         let lock = Self { file };
         match lock.write(None) {
             Ok(()) => Ok(lock),
             Err(source) => Err(OpenError::not_writable(root, source)),
+        }
+    }
+
+    /// Keeps other processes from owning the directory, without writing anything. `None` if there is no lock file.
+    pub(crate) fn share(layout: &Layout, root: &Path) -> Result<Option<Self>, OpenError> {
+        let path = layout.owner();
+        let file = File::open(&path).if_there("open", &path);
+        let Some(file) = file.map_err(|error| OpenError::unusable(root, error))? else {
+            return Ok(None);
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(&file, layout, root)),
+            Err(error) => Err(not_locked(&path, root, error)),
         }
     }
 
@@ -185,6 +206,25 @@ impl DirectoryLock {
     }
 }
 
+/// Explains that another process has the lock: the one that the file names, or processes that only preview something.
+fn in_use(file: &File, layout: &Layout, root: &Path) -> OpenError {
+    let is_shared = rustix::fs::flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+    let owner = OwnerRecord::of(file, layout).ok().filter(|_| !is_shared);
+    OpenError::InUse {
+        path: root.to_path_buf(),
+        process: owner.as_ref().and_then(|owner| owner.process),
+        host: owner.and_then(|owner| owner.host),
+    }
+}
+
+fn not_locked(path: &Path, root: &Path, error: rustix::io::Errno) -> OpenError {
+    OpenError::Unusable {
+        path: root.to_path_buf(),
+        action: format!("cannot lock {}", path.display()),
+        source: error.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +242,29 @@ mod tests {
 
         drop(DirectoryLock::take(&layout, root.path()).unwrap());
         drop(inherited);
+    }
+
+    #[test]
+    fn previews_share_a_directory_and_keep_owners_out() {
+        let root = tempfile::tempdir().unwrap();
+        let preview = || FsStorage::options().preview().open(root.path());
+        drop(FsStorage::open(root.path()).unwrap());
+        let both = [preview().unwrap(), preview().unwrap()];
+
+        let refused = FsStorage::open(root.path()).unwrap_err();
+
+        // The process that the file names has ended.
+        assert!(
+            matches!(refused, OpenError::InUse { process: None, .. }),
+            "{refused:?}"
+        );
+        drop(both);
+        let _owner = FsStorage::open(root.path()).unwrap();
+        let refused = preview().unwrap_err();
+        assert!(
+            matches!(refused, OpenError::InUse { process: Some(_), .. }),
+            "{refused:?}"
+        );
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Storage for FsStorage {
     }
 
     fn collect(&self) -> Option<&dyn StorageCollect> {
-        self.store().is_owned().then_some(self as &dyn StorageCollect)
+        self.store().can_preview().then_some(self as &dyn StorageCollect)
     }
 
     fn repair(&self) -> Option<&dyn StorageRepair> {

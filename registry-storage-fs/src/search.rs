@@ -21,8 +21,8 @@ struct Search<'a> {
 impl Store {
     /// Walks these directories and everything below them; returns those that could not be read.
     ///
-    /// Sessions are adopted. An empty directory is removed, unless it belongs to a repository with content: registry:2
-    /// leaves an empty `_uploads` in each.
+    /// Sessions are adopted. The owner removes an empty directory, unless it belongs to a repository with content:
+    /// registry:2 leaves an empty `_uploads` in each.
     pub(crate) fn search(&self, directories: Vec<PathBuf>) -> Vec<PathBuf> {
         let repositories = self.layout.repositories();
         let mut search = Search {
@@ -61,7 +61,7 @@ impl Search<'_> {
                 true
             };
         }
-        if !holds {
+        if !holds && self.store.is_owned() {
             let top = self.store.layout.repositories();
             self.store.disk.remove_empty(&directory.join("_uploads"), &top);
         }

@@ -18,6 +18,10 @@ use std::{fs, io::ErrorKind};
 impl Store {
     /// Records the repository of a session. Not synced, like the session.
     pub(crate) fn record(&self, repository: &RepositoryName, id: &UploadId) {
+        // A preview finds sessions and changes nothing.
+        if !self.is_owned() {
+            return;
+        }
         if let Err(error) = self.write_record(repository, id) {
             tracing::warn!(%repository, %id, %error, "cannot record an upload session; after a restart a walk through the repositories finds it");
         }
@@ -36,6 +40,9 @@ impl Store {
     }
 
     pub(crate) fn remove_record(&self, id: &UploadId) {
+        if !self.is_owned() {
+            return;
+        }
         let path = self.layout.session_record(id);
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound

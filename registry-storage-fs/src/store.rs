@@ -13,7 +13,7 @@ use crate::{
     layout::Layout,
     locks::{KeyedLocks, Slots},
     machine::boot_id,
-    owner::Owner,
+    owner::Tenure,
     pauses::Pauses,
     pieces::Receiving,
     read::Buffers,
@@ -73,17 +73,12 @@ impl Drop for OpenHandle {
 }
 
 impl FsStorage {
-    /// Returns a storage in a directory, for reading only if `owner` is `None`.
-    pub(crate) fn new(
-        layout: Layout,
-        disk: Disk,
-        min_free: u64,
-        reserve: Reserve,
-        owner: Option<Owner>,
-    ) -> Self {
-        let collecting = match owner {
-            Some(_) => Collecting::open(&layout, &disk),
-            None => Collecting::none(),
+    /// Returns a storage in a directory, for what `tenure` allows.
+    pub(crate) fn new(layout: Layout, disk: Disk, min_free: u64, reserve: Reserve, tenure: Tenure) -> Self {
+        let collecting = match tenure {
+            Tenure::Owner(_) => Collecting::open(&layout, &disk),
+            Tenure::Preview { .. } => Collecting::preview(&layout),
+            Tenure::Reader => Collecting::none(),
         };
         let turns = builds::turns();
         let closed = Arc::<AtomicBool>::default();
@@ -121,7 +116,7 @@ impl FsStorage {
                 write_back: Arc::new(Semaphore::new(UPLOAD_SYNCS)),
                 receiving: Arc::default(),
                 pauses: Pauses::default(),
-                owner,
+                tenure,
                 alive: watch::Sender::default(),
             }),
         }
@@ -178,7 +173,7 @@ impl FsStorage {
     /// The error of the system if the file cannot be written; [`io::ErrorKind::InvalidInput`] if the path contains a line
     /// feed; [`io::ErrorKind::PermissionDenied`] if the storage was opened read-only.
     pub fn name_socket(&self, socket: Option<&Path>) -> io::Result<()> {
-        match &self.store.owner {
+        match self.store.tenure.owner() {
             Some(owner) => owner.name_socket(&self.store.layout, socket),
             None => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -329,8 +324,7 @@ pub(crate) struct Store {
     pub(crate) pauses: Pauses,
     /// True once the last handle is dropped.
     closed: Arc<AtomicBool>,
-    /// `None` if the storage was opened read-only.
-    owner: Option<Owner>,
+    tenure: Tenure,
     /// Dropped after the locks of the owner are released, since it is the last field.
     alive: watch::Sender<()>,
 }
@@ -338,7 +332,12 @@ pub(crate) struct Store {
 impl Store {
     /// Returns true if this process owns the directory, and may write it.
     pub(crate) const fn is_owned(&self) -> bool {
-        self.owner.is_some()
+        self.tenure.owner().is_some()
+    }
+
+    /// Returns true if this process knows everything that uses content, as no other process owns the directory.
+    pub(crate) const fn can_preview(&self) -> bool {
+        !matches!(self.tenure, Tenure::Reader)
     }
 
     /// Returns the indexes of referrers, which only the owner of the directory maintains.
@@ -346,7 +345,7 @@ impl Store {
         ReferrerIndex {
             layout: &self.layout,
             disk: &self.disk,
-            owner: self.owner.as_ref().map(|owner| &owner.index),
+            owner: self.tenure.owner().map(|owner| &owner.index),
         }
     }
 

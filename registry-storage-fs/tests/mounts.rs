@@ -13,6 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, RepositoryName, Storage, Tag,
+    maintenance::{self, CollectOptions},
     storage::{
         self, Census, Deletion, NewUpload, Reclaimed, Resource, StorageCollect as _, StorageError,
         StorageTrash as _, TagExpect, Terms, Victim,
@@ -24,12 +25,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
-use support::*;
+use support::{collections::Late, *};
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 8] = [
+    let tests: [(&str, fn()); 9] = [
         ("what_lies_in_a_lower_layer_is_deleted_and_closed", || {
             run(what_lies_in_a_lower_layer_is_deleted_and_closed())
         }),
@@ -55,6 +57,9 @@ fn main() -> ExitCode {
             "on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space",
             || run(on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space()),
         ),
+        ("a_directory_mounted_read_only_can_be_previewed", || {
+            run(a_directory_mounted_read_only_can_be_previewed())
+        }),
     ];
     let refused = Mount::tmpfs("size=1m").err();
     let trials = tests.map(|(name, test)| match &refused {
@@ -499,4 +504,48 @@ async fn on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space() {
         collect(&storage, &[]).await;
         assert_eq!(files(&reserve).len(), 64, "there is space again");
     }
+}
+
+async fn a_directory_mounted_read_only_can_be_previewed() {
+    let disk = Mount::tmpfs("size=8m").unwrap();
+    let a = name("a");
+    let storage = FsStorage::open(&disk.at).unwrap();
+    let unused = push(&storage, &a, &content(1000)).await.digest;
+    put(&storage, &a, manifest("1"), &["v1"]).await;
+    open_upload(&storage, &a).await;
+    drop(storage);
+    let options = CollectOptions::new()
+        .grace(Duration::ZERO)
+        .uploading(Duration::ZERO)
+        .dry_run(true);
+    let remount = |how: &str| {
+        let remounted = Command::new("mount")
+            .args(["-o", how])
+            .arg(&disk.at)
+            .status()
+            .unwrap();
+        assert!(remounted.success());
+    };
+
+    for lock in [true, false] {
+        if !lock {
+            // As registry:2 leaves it.
+            fs::remove_file(top(&disk.at).join("_owner")).unwrap();
+        }
+        remount("remount,ro");
+        assert!(FsStorage::open(&disk.at).is_err());
+        let storage = FsStorage::options().preview().open(&disk.at).unwrap();
+        let report = maintenance::collect(&storage, &options, &Late, &|_| {})
+            .await
+            .unwrap();
+        assert!(report.stopped.is_none(), "{report:?}");
+        assert_eq!((report.removed.data, report.removed.bytes), (1, 1000));
+        assert!(matches!(
+            storage.begin(Terms::new()).await,
+            Err(StorageError::ReadOnly)
+        ));
+        drop(storage);
+        remount("remount,rw");
+    }
+    assert!(blob_data(&disk.at, &unused).exists());
 }

@@ -2,7 +2,7 @@
 
 use super::{
     holding::Holding,
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
 };
 use registry_axum::TokioClock;
 use registry_core::{
@@ -110,9 +110,13 @@ impl Operation for Collect {
     const NAME: &'static str = "collect";
     type Item = CollectItem;
 
-    /// Also a dry run needs the owner of a directory, who knows what was used recently.
-    fn needs_owner(&self) -> bool {
-        true
+    /// A dry run needs the server, if there is one, which knows what was used recently.
+    fn access(&self) -> Access {
+        if self.dry_run {
+            Access::Preview
+        } else {
+            Access::Own
+        }
     }
 
     async fn run(self, operator: Operator, items: Items<CollectItem>) -> Result<(), BoxError> {

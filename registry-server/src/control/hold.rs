@@ -3,7 +3,7 @@
 //! A hold is an open run that removes nothing: while it is open, no other run begins, whoever asks for it.
 
 use super::{
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     time::rfc3339,
 };
 use registry_core::storage::{StorageError, Terms};
@@ -36,8 +36,8 @@ impl Operation for Hold {
     type Item = HoldItem;
 
     /// A server whose socket cannot be reached would remove content although its operator was told that nothing is removed.
-    fn needs_owner(&self) -> bool {
-        true
+    fn access(&self) -> Access {
+        Access::Own
     }
 
     async fn run(self, operator: Operator, items: Items<HoldItem>) -> Result<(), BoxError> {

@@ -1,7 +1,7 @@
 //! `registry ls`: lists repositories, and the tags of a repository.
 
 use super::{
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     walk::{Cursor, Found, image, inspect, require, size},
 };
 use registry_core::{
@@ -40,8 +40,8 @@ impl Operation for ListRepositories {
     const NAME: &'static str = "repositories";
     type Item = RepositoryItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<RepositoryItem>) -> Result<(), BoxError> {
@@ -170,8 +170,8 @@ impl Operation for ListTags {
     const NAME: &'static str = "tags";
     type Item = TagItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<TagItem>) -> Result<(), BoxError> {

@@ -20,8 +20,8 @@ pub(crate) trait Operation: Serialize + DeserializeOwned + Send + 'static {
     /// A result, of which there may be many.
     type Item: Serialize + DeserializeOwned + Send + 'static;
 
-    /// Returns true if a reader of the directory cannot run it, as it changes the storage.
-    fn needs_owner(&self) -> bool;
+    /// Returns what it needs of a directory that no server owns.
+    fn access(&self) -> Access;
 
     /// Runs it. The future ends early if nobody receives the items any more.
     fn run(
@@ -29,6 +29,17 @@ pub(crate) trait Operation: Serialize + DeserializeOwned + Send + 'static {
         operator: Operator,
         items: Items<Self::Item>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// Access of an operation to a directory that no server owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It reads beside any other process.
+    Read,
+    /// It changes nothing, but only the owner of the directory knows what it needs, so that there must be none.
+    Preview,
+    /// It changes the directory.
+    Own,
 }
 
 /// Registry on which operations run, and the operator who runs them.

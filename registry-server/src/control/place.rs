@@ -3,7 +3,7 @@
 use super::{
     client::Connection,
     line::{Line, WAITING},
-    operation::{self, BoxError, Operation, Operator},
+    operation::{self, Access, BoxError, Operation, Operator},
     user::become_owner_of,
 };
 use crate::{
@@ -74,8 +74,8 @@ impl Place {
 
     /// Runs an operation on the server that owns the directory, or else in this process. Passes each item on.
     ///
-    /// An operation that changes nothing reads the directory beside any other process. Other operations wait for a
-    /// process that takes no commands, for 30 s. `told` reports this, and a server that does not answer for some seconds.
+    /// An operation that only reads runs beside any other process. Other operations wait for a process that takes no
+    /// commands, for 30 s. `told` reports this, and a server that does not answer for some seconds.
     pub(crate) async fn run<O: Operation>(
         &mut self,
         operation: O,
@@ -85,10 +85,10 @@ impl Place {
         if let Some(operator) = &self.owned {
             return run_here(operation, operator.clone(), each).await;
         }
-        match self.find(operation.needs_owner(), &mut told).await? {
+        match self.find(operation.access(), &mut told).await? {
             Found::Server(server) => server.run(operation, told, each).await,
             Found::Here(operator) => {
-                if operation.needs_owner() {
+                if operation.access() == Access::Own {
                     self.owned = Some(operator.clone());
                 }
                 run_here(operation, operator, each).await
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// Finds the server that owns the directory, or opens the directory.
-    async fn find(&self, changes: bool, told: &mut (impl FnMut(String) + Send)) -> Result<Found, String> {
+    async fn find(&self, access: Access, told: &mut (impl FnMut(String) + Send)) -> Result<Found, String> {
         let root = &self.root;
         let deadline = Instant::now() + WAIT;
         let mut told = Some(told);
@@ -108,14 +108,14 @@ impl Place {
             if let Some(owner) = &owner {
                 match Connection::to(owner).await {
                     Ok(Some(server)) => return Ok(Found::Server(server)),
-                    Err(error) if changes => return Err(error),
+                    Err(error) if access != Access::Read => return Err(error),
                     Ok(None) | Err(_) => {}
                 }
             }
-            if changes && self.settings.storage.read_only {
+            if access == Access::Own && self.settings.storage.read_only {
                 return Err(READ_ONLY.into());
             }
-            let in_use = match self.open(changes).await? {
+            let in_use = match self.open(access).await? {
                 Ok(operator) => return Ok(Found::Here(operator)),
                 Err(in_use) => in_use,
             };
@@ -130,7 +130,7 @@ impl Place {
     }
 
     /// Opens the directory. Returns the inner error if another process owns it.
-    async fn open(&self, changes: bool) -> Result<Result<Operator, OpenError>, String> {
+    async fn open(&self, access: Access) -> Result<Result<Operator, OpenError>, String> {
         let root = &self.root;
         become_owner_of(&top(root)).map_err(|error| {
             format!(
@@ -139,7 +139,11 @@ impl Place {
             )
         })?;
         let options = FsStorage::options();
-        let options = if changes { options } else { options.read_only() };
+        let options = match access {
+            Access::Own => options,
+            Access::Preview => options.preview(),
+            Access::Read => options.read_only(),
+        };
         let storage = match options.open(root) {
             Ok(storage) => storage,
             Err(in_use @ OpenError::InUse { .. }) => return Ok(Err(in_use)),

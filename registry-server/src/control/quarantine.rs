@@ -1,7 +1,7 @@
 //! `registry rm --quarantined`: lists the content in quarantine, and removes it for good.
 
 use super::{
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     time::rfc3339,
 };
 use registry_core::{
@@ -56,8 +56,8 @@ impl Operation for ListQuarantined {
     const NAME: &'static str = "quarantined";
     type Item = QuarantinedItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<QuarantinedItem>) -> Result<(), BoxError> {
@@ -88,8 +88,8 @@ impl Operation for RemoveQuarantined {
     const NAME: &'static str = "remove-quarantined";
     type Item = QuarantinedItem;
 
-    fn needs_owner(&self) -> bool {
-        true
+    fn access(&self) -> Access {
+        Access::Own
     }
 
     async fn run(self, operator: Operator, items: Items<QuarantinedItem>) -> Result<(), BoxError> {

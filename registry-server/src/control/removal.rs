@@ -4,7 +4,7 @@
 //! bytes are freed by a collection.
 
 use super::{
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     walk::{Cursor, Found, image, inspect, require},
 };
 use registry_core::{
@@ -93,8 +93,8 @@ impl Operation for PreviewRemoval {
     const NAME: &'static str = "preview-removal";
     type Item = RemovalItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {
@@ -275,8 +275,8 @@ impl Operation for Remove {
     const NAME: &'static str = "remove";
     type Item = RemovalItem;
 
-    fn needs_owner(&self) -> bool {
-        true
+    fn access(&self) -> Access {
+        Access::Own
     }
 
     async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {

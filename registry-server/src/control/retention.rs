@@ -2,7 +2,7 @@
 
 use super::{
     holding::Holding,
-    operation::{BoxError, Interrupted, Items, Operation, Operator},
+    operation::{Access, BoxError, Interrupted, Items, Operation, Operator},
 };
 use crate::{config::retention_rules, printable};
 use registry_core::{
@@ -110,9 +110,13 @@ impl Operation for ApplyRules {
     const NAME: &'static str = "retain";
     type Item = RetentionItem;
 
-    /// Also a dry run needs the owner: only a storage that can remove manifests tells how many go.
-    fn needs_owner(&self) -> bool {
-        true
+    /// A dry run needs a storage that collects, which tells how many manifests go.
+    fn access(&self) -> Access {
+        if self.dry_run {
+            Access::Preview
+        } else {
+            Access::Own
+        }
     }
 
     async fn run(self, operator: Operator, items: Items<RetentionItem>) -> Result<(), BoxError> {

@@ -196,7 +196,7 @@ mod tests {
         Config, Sources,
         control::{
             Place,
-            operation::{BoxError, Items},
+            operation::{Access, BoxError, Items},
         },
     };
     use registry_core::storage::MemoryStorage;
@@ -220,8 +220,8 @@ mod tests {
         const NAME: &'static str = "count";
         type Item = u64;
 
-        fn needs_owner(&self) -> bool {
-            self.changes
+        fn access(&self) -> Access {
+            if self.changes { Access::Own } else { Access::Read }
         }
 
         async fn run(self, _: Operator, items: Items<u64>) -> Result<(), BoxError> {
@@ -375,8 +375,8 @@ mod tests {
             const NAME: &'static str = "newer";
             type Item = u64;
 
-            fn needs_owner(&self) -> bool {
-                true
+            fn access(&self) -> Access {
+                Access::Own
             }
 
             async fn run(self, _: Operator, _: Items<u64>) -> Result<(), BoxError> {

@@ -3,7 +3,7 @@
 //! A restore goes through the registry, as a push does: hooks are asked, and they receive its events.
 
 use super::{
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     time::rfc3339,
     walk::{Cursor, require},
 };
@@ -113,8 +113,8 @@ impl Operation for ListDeleted {
     const NAME: &'static str = "deleted";
     type Item = DeletedItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<DeletedItem>) -> Result<(), BoxError> {
@@ -146,8 +146,8 @@ impl Operation for ListHistory {
     const NAME: &'static str = "history";
     type Item = HistoryItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<HistoryItem>) -> Result<(), BoxError> {
@@ -243,8 +243,8 @@ impl Operation for UndoDeletion {
     const NAME: &'static str = "restore";
     type Item = RestoredItem;
 
-    fn needs_owner(&self) -> bool {
-        true
+    fn access(&self) -> Access {
+        Access::Own
     }
 
     async fn run(self, operator: Operator, items: Items<RestoredItem>) -> Result<(), BoxError> {

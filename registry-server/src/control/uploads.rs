@@ -1,7 +1,7 @@
 //! `registry uploads`: lists open upload sessions, and ends one.
 
 use super::{
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     time::rfc3339,
     walk::{Cursor, inspect},
 };
@@ -46,8 +46,8 @@ impl Operation for ListUploads {
     const NAME: &'static str = "uploads";
     type Item = UploadItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<UploadItem>) -> Result<(), BoxError> {
@@ -119,8 +119,8 @@ impl Operation for EndUpload {
     const NAME: &'static str = "end-upload";
     type Item = UploadItem;
 
-    fn needs_owner(&self) -> bool {
-        true
+    fn access(&self) -> Access {
+        Access::Own
     }
 
     async fn run(self, operator: Operator, items: Items<UploadItem>) -> Result<(), BoxError> {

@@ -2,7 +2,7 @@
 
 use super::{
     listings::unreadable_items,
-    operation::{BoxError, Items, Operation, Operator},
+    operation::{Access, BoxError, Items, Operation, Operator},
     walk::{Cursor, Found, image, inspect, require},
 };
 use registry_core::{
@@ -38,8 +38,8 @@ impl Operation for Measure {
     const NAME: &'static str = "measure";
     type Item = UsageItem;
 
-    fn needs_owner(&self) -> bool {
-        false
+    fn access(&self) -> Access {
+        Access::Read
     }
 
     async fn run(self, operator: Operator, items: Items<UsageItem>) -> Result<(), BoxError> {

@@ -1,6 +1,6 @@
 //! `registry verify`: verifies everything stored, and repairs it if asked to.
 
-use super::operation::{BoxError, Items, Operation, Operator};
+use super::operation::{Access, BoxError, Items, Operation, Operator};
 use registry_core::maintenance::{Finding, VerifyEvent, VerifyOptions, VerifyReport};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -79,8 +79,8 @@ impl Operation for Verify {
     const NAME: &'static str = "verify";
     type Item = VerifyItem;
 
-    fn needs_owner(&self) -> bool {
-        self.repair
+    fn access(&self) -> Access {
+        if self.repair { Access::Own } else { Access::Read }
     }
 
     async fn run(self, operator: Operator, items: Items<VerifyItem>) -> Result<(), BoxError> {

@@ -96,6 +96,15 @@ impl Collecting {
         Self::with(read.ok())
     }
 
+    /// Prepares for previews. Nothing is written.
+    pub(crate) fn preview(layout: &Layout) -> Self {
+        let read = StateFile::read(layout);
+        let read = read.inspect_err(|error| {
+            tracing::warn!(%error, "cannot read the state of the collection");
+        });
+        Self::with(read.ok().map(Option::unwrap_or_default))
+    }
+
     /// Prepares for reading alone.
     pub(crate) fn none() -> Self {
         Self::with(Some(StateFile::default()))

@@ -38,7 +38,11 @@ impl Store {
         if let Some(known) = state {
             return Ok(*known);
         }
-        let read = StateFile::read_or_create(&self.layout, &self.disk)?;
+        let read = if self.is_owned() {
+            StateFile::read_or_create(&self.layout, &self.disk)?
+        } else {
+            StateFile::read(&self.layout)?.unwrap_or_default()
+        };
         self.collecting.deleted.fetch_add(read.deleted, Ordering::Relaxed);
         Ok(*state.insert(read))
     }

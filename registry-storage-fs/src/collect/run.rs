@@ -62,6 +62,9 @@ pub(super) enum State {
 
 impl FsStorage {
     pub(crate) async fn begin_run(&self, terms: Terms) -> Result<Run> {
+        if !self.store().is_owned() {
+            return Err(StorageError::ReadOnly);
+        }
         let collecting = &self.store().collecting;
         let guard = collecting.open_run(&terms)?;
         self.find_uploads().await?;

@@ -3,7 +3,13 @@
 //! It says that a run may remove that nobody asked for, and has the counts of the last run. It names nothing that a run
 //! may remove: a list of such items would be wrong after a restart.
 
-use crate::{disk::Disk, error::FsError, layout::Layout, moves::is_there, stored_file};
+use crate::{
+    disk::Disk,
+    error::{Context as _, FsError},
+    layout::Layout,
+    moves::is_there,
+    stored_file,
+};
 use registry_core::{
     Algorithm,
     storage::{Census, Terms},
@@ -29,13 +35,8 @@ impl StateFile {
     ///
     /// A file that cannot be read is not written: it would lose what it says.
     pub(super) fn read_or_create(layout: &Layout, disk: &Disk) -> Result<Self, FsError> {
-        use crate::error::Context as _;
-        let path = layout.collect_state();
-        if let Some(bytes) = stored_file::read(&path).if_there("read", &path)? {
-            return Ok(Self::parse(&bytes).unwrap_or_else(|| {
-                tracing::warn!(path = %path.display(), "cannot parse the state of the collection; nothing is removed unless somebody asks for it");
-                Self::default()
-            }));
+        if let Some(read) = Self::read(layout)? {
+            return Ok(read);
         }
         let content = Algorithm::ALL.map(|algorithm| layout.blobs(algorithm));
         for directory in content.iter().chain([&layout.repositories()]) {
@@ -49,6 +50,18 @@ impl StateFile {
         };
         created.write(layout, disk)?;
         Ok(created)
+    }
+
+    /// Reads the file, if there is one.
+    pub(super) fn read(layout: &Layout) -> Result<Option<Self>, FsError> {
+        let path = layout.collect_state();
+        let bytes = stored_file::read(&path).if_there("read", &path)?;
+        Ok(bytes.map(|bytes| {
+            Self::parse(&bytes).unwrap_or_else(|| {
+                tracing::warn!(path = %path.display(), "cannot parse the state of the collection; nothing is removed unless somebody asks for it");
+                Self::default()
+            })
+        }))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

@@ -14,6 +14,7 @@ use crate::{
 mod automatic;
 mod backup;
 mod collect;
+mod dry_run;
 mod list;
 mod remove;
 mod undo;
@@ -25,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         automatic::trials(),
         backup::trials(),
         collect::trials(),
+        dry_run::trials(),
         list::trials(),
         remove::trials(),
         undo::trials(),

@@ -2,6 +2,7 @@
 
 use crate::{
     FsStorage,
+    collect::places::Empty,
     error::{Context as _, FsError},
     links::{self, Link},
     names::{digests_in, names_after},
@@ -78,6 +79,7 @@ impl Store {
     fn on_disk(&self, digest: &Digest) -> Result<Option<BlobInfo>, FsError> {
         let path = self.layout.blob(digest);
         let Some(there) = fs::metadata(&path).if_there("read the metadata of", &path)? else {
+            self.pass_empty(Empty::Data(*digest));
             return Ok(None);
         };
         if !there.is_file() {
@@ -104,6 +106,9 @@ impl Store {
 
     fn held_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<HeldBlob>, FsError> {
         let target = strict_link(&self.layout.layer(repository, digest), digest)?;
+        if target.is_none() {
+            self.pass_empty(Empty::Layer(repository.clone(), *digest));
+        }
         Ok(target.map(|target| HeldBlob::new(*digest).with_stored(target)))
     }
 
@@ -126,6 +131,7 @@ impl Store {
     ) -> Result<Option<HeldManifest>, FsError> {
         let link = self.layout.revision(repository, digest);
         let Some(target) = strict_link(&link, digest)? else {
+            self.pass_empty(Empty::Revision(repository.clone(), *digest));
             return Ok(None);
         };
         // Each put sets it.

@@ -69,7 +69,7 @@
 //! repositories/<name>/_layers/<algorithm>/<hex>/link          the repository has the blob
 //! repositories/<name>/_manifests/revisions/<algorithm>/<hex>/link   the repository has the manifest
 //! repositories/<name>/_manifests/tags/<tag>/current/link      the target of the tag
-//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   each earlier target; not read here
+//! repositories/<name>/_manifests/tags/<tag>/index/<algorithm>/<hex>/link   each earlier target that is still there
 //! + repositories/<name>/_manifests/media-types/<algorithm>/<hex>   the media type, if the manifest does not state it
 //! repositories/<name>/_uploads/<id>/{data,startedat,hashstates/<algorithm>/<offset>}   an upload session
 //! + repositories/<name>/_uploads/<id>/session                 offset and state of the session, and who opened it

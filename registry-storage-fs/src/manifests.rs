@@ -166,7 +166,7 @@ impl Store {
     }
 
     /// Reads a manifest for inspection, even a damaged one. Returns `None` if the repository has no record of it.
-    fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Document>> {
+    pub(crate) fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Document>> {
         let Some(target) = links::read_of(&self.layout.revision(repository, digest), digest)? else {
             return Ok(None);
         };
@@ -419,6 +419,7 @@ impl Store {
         let stored = found.ok().flatten();
         let entry = stored.as_ref().and_then(Entry::of);
         self.count_deletion();
+        self.collecting.leaves_something(repository);
         if let (false, Some(stored)) = (is_recorded, &stored) {
             self.account_for_removed(repository, stored);
         }

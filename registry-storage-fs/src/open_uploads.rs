@@ -178,6 +178,22 @@ impl Store {
         })
     }
 
+    /// Ends a session that cannot continue, unless something uses it. Clients do not see it.
+    pub(crate) fn end_if_spent(&self, repository: &RepositoryName, id: UploadId) -> Result<(), FsError> {
+        let is_spent = || {
+            let session = self.load(repository, &id)?;
+            Ok::<_, FsError>(session.is_some_and(|session| session.is_spent()))
+        };
+        // Of a session that can continue, the lock is left to clients: without it they are refused.
+        if is_spent()?
+            && let Some(_lock) = self.uploads.try_lock(id)
+            && is_spent()?
+        {
+            self.end_upload(repository, &self.layout.upload(repository, &id).directory)?;
+        }
+        Ok(())
+    }
+
     /// Ends a session if its state is still as in `seen` and nothing uses it.
     pub(crate) fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
         // Held until the session has ended.

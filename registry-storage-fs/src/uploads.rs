@@ -527,6 +527,11 @@ impl Session {
             .with_opened_by(self.opened_by.clone())
     }
 
+    /// Returns true if the session cannot continue.
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.spent
+    }
+
     /// Directory of the session.
     pub(crate) fn directory(&self) -> &Path {
         &self.paths.directory

@@ -8,7 +8,7 @@
 mod support;
 
 use registry_core::{
-    Algorithm, Digest, MediaType, RepositoryName, Storage,
+    Algorithm, Digest, MediaType, Registry, RepositoryName, Storage,
     maintenance::{Finding, FindingKind, Remedy, Repaired, VerifyEvent, VerifyOptions, VerifyReport, verify},
     storage::{Page, Seen, StorageRepair as _},
 };
@@ -112,6 +112,12 @@ fn write_index(root: &Path, repository: &RepositoryName, tag: &str) -> Image {
     let (index, _) = write_manifest(root, repository, &document);
     write_tag(root, repository, tag, &index);
     child
+}
+
+async fn collect(storage: &FsStorage) {
+    let registry = Registry::builder(storage.clone()).build();
+    let report = collections::collect_all(&registry, &|_| {}).await.unwrap();
+    assert!(report.stopped.is_none(), "{report:?}");
 }
 
 fn open(root: &Path) -> FsStorage {
@@ -440,12 +446,13 @@ async fn what_nothing_needs_is_harmless() {
 #[tokio::test]
 async fn what_a_client_deleted_is_reported_and_not_brought_back() {
     use registry_core::storage::Deletion;
-    let (_directory, storage, image) = one_image();
+    let (directory, storage, image) = one_image();
     let write = writer(&storage);
     write
         .delete_blob(&image.repository, &image.layer, Deletion::new())
         .await
         .unwrap();
+    collect(&storage).await;
 
     let (report, findings) = run(&storage, VerifyOptions::new().repair(true)).await;
 
@@ -459,6 +466,16 @@ async fn what_a_client_deleted_is_reported_and_not_brought_back() {
             .unwrap()
             .is_none()
     );
+
+    // Nothing tells about the link any more once nothing names the blob.
+    let link = layer_link(directory.path(), &image.repository, &image.layer);
+    assert!(link.parent().unwrap().exists());
+    write
+        .delete_manifest(&image.repository, &image.manifest, Deletion::new())
+        .await
+        .unwrap();
+    collect(&storage).await;
+    assert!(!link.parent().unwrap().exists());
 }
 
 #[tokio::test]

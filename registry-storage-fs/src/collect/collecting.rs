@@ -2,6 +2,7 @@
 
 use super::{
     accounts::Accounts,
+    places::Places,
     removals::Removals,
     state::StateFile,
     touches::{Idle, Touches},
@@ -13,10 +14,7 @@ use registry_core::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -40,8 +38,7 @@ pub(crate) struct Collecting {
     pub(super) runs: AtomicU64,
     /// Number of manifests that have gone since the last run ended.
     pub(super) deleted: AtomicU64,
-    /// True once a run has found no leftovers of an earlier process, or has removed them.
-    pub(super) has_no_leftovers: AtomicBool,
+    pub(super) leftovers: Mutex<Places>,
     /// `None` as long as it cannot be read.
     pub(super) state: Mutex<Option<StateFile>>,
 }
@@ -120,7 +117,7 @@ impl Collecting {
             removals: Mutex::default(),
             run: Mutex::default(),
             runs: AtomicU64::default(),
-            has_no_leftovers: AtomicBool::default(),
+            leftovers: Mutex::default(),
             deleted: AtomicU64::new(state.map_or(0, |state| state.deleted)),
             state: Mutex::new(state),
         }
@@ -155,6 +152,11 @@ impl Collecting {
     /// Records that a request has deleted a blob of a repository.
     pub(crate) fn suspect_blob(&self, repository: &RepositoryName, digest: &Digest) {
         lock(&self.suspects).add(Victim::Link(repository.clone(), *digest), SuspectCause::Released);
+    }
+
+    /// Records that a repository is about to lose a manifest, of which something may be left.
+    pub(crate) fn leaves_something(&self, repository: &RepositoryName) {
+        lock(&self.leftovers).add(repository);
     }
 
     pub(crate) fn suspects(&self, after: u64, limit: usize) -> Vec<Suspect> {

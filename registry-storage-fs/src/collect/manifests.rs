@@ -62,6 +62,7 @@ impl Examination<'_> {
             store.record_manifest(repository, digest, &found, &[], &how)?;
             store.pauses.reach(Point::ReclaimManifestRecorded);
             store.count_removal();
+            store.collecting.leaves_something(repository);
             let revision = self.nearby.item(store.layout.revision(repository, digest));
             removals.remove(&revision, &store.disk, &store.pauses)?;
             store.pauses.reach(Point::ReclaimManifestLinkRemoved);

@@ -106,7 +106,7 @@ impl Disk {
     }
 
     /// Does the same with its directory. Returns false if it has entries, or was not there.
-    fn remove_directory_alone(&self, item: &Item) -> Result<bool, FsError> {
+    pub(super) fn remove_directory_alone(&self, item: &Item) -> Result<bool, FsError> {
         self.directories.forget_alone(item.directory());
         item.remove_directory()
     }

@@ -142,10 +142,10 @@ impl FsStorage {
     }
 
     pub(crate) async fn end_run(&self, run: Run, seen: Census) -> Result<()> {
-        self.store().collecting.run(run.id)?;
+        let open = self.store().collecting.run(run.id)?;
         self.writing(move |store| {
             lock(&store.collecting.removals).settle(&store.disk)?;
-            store.remove_leftovers();
+            store.remove_leftovers(open.began);
             lock(&store.collecting.removals).settle(&store.disk)?;
             store.pauses.reach(Point::EndRunSettled);
             store.take_census(&run.terms, &seen)?;
@@ -220,6 +220,7 @@ impl Store {
         // Before the wait: what is counted by then has gone after it, so that the census does not contain it.
         let (previous, deleted) = self.deletions_so_far()?;
         self.digest_locks.wait_for_holders();
+        self.end_spent_sessions();
         let committing = self.committing()?;
         self.release_closures()?;
         // Otherwise no session was found in a directory that is away.
@@ -230,6 +231,26 @@ impl Store {
         }
         self.pauses.reach(Point::RunBegun);
         Ok((previous, deleted))
+    }
+
+    /// Ends the sessions that cannot continue, such as those of which registry:2 has left a part. What fails is tried again
+    /// by the next run.
+    fn end_spent_sessions(&self) {
+        let mut after = None;
+        while let Ok(found) = self.uploading(&Page::first(PAGE).after(after.as_ref())) {
+            for repository in found.items.iter().map(Seen::key) {
+                let ids = self.upload_ids(repository, None).into_iter().flatten();
+                for id in ids {
+                    if let Err(error) = self.end_if_spent(repository, id) {
+                        tracing::warn!(%repository, %id, %error, "cannot end an upload session of which a part is gone");
+                    }
+                }
+            }
+            after = found.items.last().map(|last| last.key().clone());
+            if !found.more {
+                return;
+            }
+        }
     }
 
     /// Returns the blobs that sessions are being committed to.

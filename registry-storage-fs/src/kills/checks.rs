@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use registry_core::{
-    Digest, Registry, RepositoryName,
+    Algorithm, Digest, Registry, RepositoryName,
     maintenance::{VerifyEvent, VerifyOptions, expire_uploads},
     service::{Repository, Restore},
     storage::{Document, Page, StorageRepair, StorageTrash as _, Trashed},
@@ -347,7 +347,17 @@ impl<'a> Survivor<'a> {
         let mut left: BTreeSet<String> = support::files(&top).into_iter().collect();
         left.retain(|file| !is_kept_apart(file));
         assert_eq!(left, expected, "{}", self.when);
+        let empty = support::empty_directories(&top);
+        let left: Vec<_> = empty.iter().filter(|path| is_of_one_item(path)).collect();
+        assert!(left.is_empty(), "{left:?} {}", self.when);
     }
+}
+
+/// Returns true for the directory of a blob, a link or a session. Others stay for the next ones.
+fn is_of_one_item(directory: &str) -> bool {
+    let (above, name) = directory.rsplit_once('/').unwrap_or_default();
+    let is_digest = |algorithm: &Algorithm| Digest::from_hex(*algorithm, name).is_ok();
+    !is_kept_apart(directory) && Algorithm::ALL.iter().any(is_digest) || above.ends_with("/_uploads")
 }
 
 /// Returns true for a file that a collection has nothing to do with.

@@ -7,7 +7,8 @@
 //!
 //! A deletion by a client removes the file `link`, and leaves its directory. A blob that a manifest names, and whose
 //! link is missing together with its directory, was therefore not deleted by a client. Its link was lost. The same holds
-//! for a manifest that a tag points at.
+//! for a manifest that a tag points at. Collections [keep](crate::collect) such a directory as long as anything names the
+//! digest.
 
 use crate::{
     error::{Context as _, FsError},

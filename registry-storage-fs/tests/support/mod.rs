@@ -188,6 +188,26 @@ pub(crate) fn session(root: &Path, repository: &RepositoryName, id: &UploadId) -
     in_repository(root, repository, &format!("_uploads/{id}"))
 }
 
+/// Returns every directory without entries below a directory, relative to it, in order.
+pub(crate) fn empty_directories(directory: &Path) -> Vec<String> {
+    fn visit(directory: &Path, top: &Path, found: &mut Vec<String>) {
+        let mut entries = std::fs::read_dir(directory).unwrap().peekable();
+        if entries.peek().is_none() {
+            found.push(directory.strip_prefix(top).unwrap().to_str().unwrap().to_owned());
+        }
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, top, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(directory, directory, &mut found);
+    found.sort();
+    found
+}
+
 /// Returns every file below a directory, relative to it, in order.
 pub(crate) fn files(directory: &Path) -> Vec<String> {
     fn visit(directory: &Path, top: &Path, found: &mut Vec<String>) {

@@ -1,6 +1,7 @@
 //! Directories that a collection removes, while others create entries in them, and rely on their durability.
 
 use super::*;
+use crate::{collect::places::Empty, pauses::Point};
 use std::fs;
 
 /// A repository that holds one image, which is deleted.
@@ -166,4 +167,95 @@ async fn a_preview_does_not_promise_a_repository_with_files_that_stay() {
     fs::write(links.join(".nfs0001"), "").unwrap();
 
     assert_eq!(due().await, Due::InUse);
+}
+
+/// A repair takes a link without a directory for lost, and writes it again.
+#[tokio::test]
+async fn a_directory_stays_for_who_may_name_its_digest_and_goes_with_the_last_of_them() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let a = name("a");
+    let layer = support::content(10);
+    push(&storage, &a, &layer).await;
+    let digest = blob(&layer).digest;
+    let deleted = writer(&storage).delete_blob(&a, &digest, Deletion::new()).await;
+    assert!(deleted.unwrap());
+    let store = storage.store();
+    let link = store.layout.layer(&a, &digest);
+    let is_kept = |began| {
+        let empty = vec![Empty::Layer(a.clone(), digest)];
+        store.remove_empty_records(&a, empty, began).unwrap();
+        link.parent().unwrap().exists()
+    };
+    let began = store.collecting.release([]);
+
+    // A put that has read it, and whose manifest was not there when the others were read.
+    store.collecting.touch([store.digest_locks.key(&digest)]);
+    assert!(is_kept(began));
+    let began = store.collecting.release([]);
+    let garbled = store.layout.tag(&a, &tag("v1")).current();
+    fs::create_dir_all(garbled.parent().unwrap()).unwrap();
+    fs::write(&garbled, "garbled").unwrap();
+    assert!(
+        is_kept(began),
+        "a tag that cannot be read may point at a manifest that names it"
+    );
+    // A manifest of which the record was lost.
+    let image = image(&[blob(&layer)], "image");
+    let data = store.layout.blob(image.digest());
+    fs::create_dir_all(data.parent().unwrap()).unwrap();
+    fs::write(&data, image.bytes()).unwrap();
+    fs::write(&garbled, image.digest().to_string()).unwrap();
+    assert!(is_kept(began), "a tag points at a manifest that names it");
+    let index = index(&[child(&image)], "index");
+    put(&storage, &a, &index, &[], &["v1"]).await.unwrap();
+    assert!(is_kept(began), "an index contains a manifest that names it");
+    fs::write(store.layout.blob(index.digest()), "damaged").unwrap();
+    assert!(is_kept(began), "a damaged manifest may name it");
+
+    fs::remove_file(&garbled).unwrap();
+    fs::remove_file(store.layout.revision(&a, index.digest())).unwrap();
+    fs::remove_dir_all(store.layout.tag(&a, &tag("v1")).directory).unwrap();
+    assert!(!is_kept(began));
+}
+
+#[tokio::test]
+async fn a_media_type_that_could_not_be_removed_goes_with_the_next_run() {
+    let root = scratch();
+    let storage = relaxed(root.path());
+    let a = name("a");
+    let image = image(&[], "image");
+    let typed = PutManifest::new(image.clone(), MediaType::parse("text/plain").unwrap());
+    writer(&storage).put_manifest(&a, typed).await.unwrap();
+    collect(&storage).await;
+    put(&storage, &a, &index(&[], "kept"), &[], &["v1"])
+        .await
+        .unwrap();
+    let typed = PutManifest::new(image.clone(), MediaType::parse("text/plain").unwrap());
+    writer(&storage).put_manifest(&a, typed).await.unwrap();
+    let media_type = storage.store().layout.media_type(&a, image.digest());
+    let aside = root.path().join("aside");
+    let swap = {
+        let (media_type, aside) = (media_type.clone(), aside.clone());
+        // A directory cannot be removed as a file.
+        move || {
+            fs::rename(&media_type, &aside).unwrap();
+            fs::create_dir(&media_type).unwrap();
+        }
+    };
+    storage.store().pauses.at(Point::ReclaimManifestLinkRemoved, swap);
+    let run = storage.begin(Terms::new()).await.unwrap();
+    let victim = Victim::Manifest(a.clone(), *image.digest());
+    assert!(matches!(
+        reclaim(&storage, &run, victim).await,
+        Reclaimed::Failed(_)
+    ));
+    assert!(is_removed(&storage, &run, Victim::Data(*image.digest())).await);
+    storage.end(run, Census::new(1)).await.unwrap();
+    fs::remove_dir(&media_type).unwrap();
+    fs::rename(&aside, &media_type).unwrap();
+
+    collect(&storage).await;
+
+    assert!(!media_type.exists());
 }

@@ -187,7 +187,7 @@ fn what_a_restore_brings_back_stays() {
     Left::by(scenes, "restored", bench, &[&referrer]).collect();
 }
 
-/// What is in quarantine is lost for both, and nothing else.
+/// Content in quarantine is lost for both, and nothing else is.
 fn what_a_repair_leaves_stays() {
     let bench = Workbench::new();
     let root = bench.path("written");

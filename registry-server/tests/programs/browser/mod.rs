@@ -1,13 +1,20 @@
 //! Web user interfaces: a page sends the requests of Joxit's docker-registry-ui, in a real browser, from the registry's
 //! own origin and from others. The test checks what the browser lets the page read, not the bytes on the wire.
 
-use std::{fs, net::Ipv4Addr, path::Path, process::Command};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::{
-    program::argument,
+    content::Content,
+    image::{Layer, digest_of, references},
+    program::{argument, output_of},
     proxies::{Proxy, Site},
     server::Server,
 };
@@ -22,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_page_of_another_origin_lists_shows_and_deletes,
         a_page_of_a_foreign_origin_reads_and_deletes_nothing,
         without_the_headers_no_other_origin_reads_anything,
+        what_a_page_deletes_is_freed_beside_the_server,
     )
 }
 
@@ -124,6 +132,55 @@ fn without_the_headers_no_other_origin_reads_anything() {
     }
 }
 
+/// The bytes go with the last of both deletions, by an old and a new generation of the page.
+fn what_a_page_deletes_is_freed_beside_the_server() {
+    const ORIGIN: &str = "https://ui.company.example";
+    let mut scene = Scene::new("version: 0.1\nstorage: {delete: {enabled: true}}\n");
+    let old = scene.site.layout.image("amd64", &[&Layer::new(41, 50_000)]);
+    scene.site.layout.tag("old", &old);
+    scene.publish();
+    for image in ["team/app:old", "team/gone:old"] {
+        scene.push("old", image, &[]);
+    }
+    let before = scene.content();
+
+    for (generation, repository) in [(0, "team/gone"), (2, "team/app")] {
+        let visit = scene.visit_to_remove(ORIGIN, ORIGIN, generation, false, (repository, "old"));
+        assert_eq!(visit["digest"], digest_of(&old).to_string(), "{visit:#}");
+        let deleted = format!("DELETE /v2/{repository}/manifests/{}: 202", digest_of(&old));
+        let report = visit["report"].as_array().unwrap();
+        assert!(
+            report
+                .iter()
+                .any(|line| line.as_str().unwrap().starts_with(&deleted)),
+            "{visit:#}"
+        );
+    }
+    scene.collect();
+
+    let reader = scene.reader();
+    let manifests = ["team/app", "team/gone"].map(|name| format!("/v2/{name}/manifests/old"));
+    let manifests = manifests.iter().map(String::as_str).collect();
+    assert_eq!(before.lost_in(&reader), &manifests | &before.named_by(&manifests));
+    let mut freed = vec![digest_of(&old)];
+    freed.extend(
+        references(&scene.site.layout.blob(&digest_of(&old)))
+            .1
+            .iter()
+            .map(digest_of),
+    );
+    for digest in freed {
+        let directory = format!(
+            "docker/registry/v2/blobs/sha256/{}/{}",
+            &digest.hex()[..2],
+            digest.hex()
+        );
+        assert!(!scene.root().join(directory).join("data").exists(), "{digest}");
+    }
+    let catalog: Value = serde_json::from_slice(&reader.get("/v2/_catalog").body).unwrap();
+    assert_eq!(catalog, json!({ "repositories": ["team/app"] }));
+}
+
 /// A registry with a password behind nginx, and a browser. The page is beside the registry at `ui.company.example`, and
 /// alone at `evil.company.example`; `registry.company.example` is the registry without it. All belong to one site: to
 /// another site a browser sends no credentials, and there would be nothing to refuse.
@@ -177,24 +234,55 @@ impl Scene {
 
     /// Pushes three tags of `team/app`: two images, and both as a Docker list.
     fn publish(&self) {
+        self.push("one", "team/app:one", &[]);
+        self.push("two", "team/app:two", &[]);
+        self.push("multi", "team/app:list", &["--format", "v2s2"]);
+    }
+
+    fn push(&self, from: &str, image: &str, options: &[&str]) {
         let (user, password) = LOGIN;
         let login = format!("{user}:{password}");
-        for (from, tag) in [("one", "one"), ("two", "two"), ("multi", "list")] {
-            let from = self.site.layout.oci(from);
-            let to = format!(
-                "docker://{}",
-                self.site.server.repository(&format!("team/app:{tag}"))
-            );
-            let format: &[&str] = if tag == "list" { &["--format", "v2s2"] } else { &[] };
-            let copy = ["copy", "--all", "--dest-tls-verify=false", "--dest-creds", &login];
-            self.site.bench.skopeo(&[&copy, format, &[&from, &to]].concat());
-        }
+        let from = self.site.layout.oci(from);
+        let to = format!("docker://{}", self.site.server.repository(image));
+        let copy = ["copy", "--all", "--dest-tls-verify=false", "--dest-creds", &login];
+        self.site.bench.skopeo(&[&copy, options, &[&from, &to]].concat());
+    }
+
+    fn root(&self) -> PathBuf {
+        self.site.bench.path("registry")
+    }
+
+    /// Starts a server beside that of the scene, which only reads, without a password.
+    fn reader(&self) -> Server {
+        let mut command = Server::ours_command(&self.root());
+        command.env("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true");
+        Server::start(command, "http://")
+    }
+
+    fn content(&self) -> Content {
+        Content::of(&self.reader(), &[])
+    }
+
+    /// Collects beside the server, by its configuration.
+    fn collect(&self) {
+        output_of(configured(&["garbage-collect"], &self.root())).unwrap();
     }
 
     /// Lets the page at `origin` read everything that the registry at `url` has, and remove the tag `two`.
     fn visit(&mut self, origin: &str, url: &str, generation: u8, secured: bool) -> Value {
+        self.visit_to_remove(origin, url, generation, secured, ("team/app", "two"))
+    }
+
+    fn visit_to_remove(
+        &mut self,
+        origin: &str,
+        url: &str,
+        generation: u8,
+        secured: bool,
+        (repository, tag): (&str, &str),
+    ) -> Value {
         let to = json!({
-            "url": url, "generation": generation, "secured": secured, "repository": "team/app", "remove": "two",
+            "url": url, "generation": generation, "secured": secured, "repository": repository, "remove": tag,
         });
         self.browser
             .evaluate(&format!("{origin}/index.html"), &format!("visit({to})"))
@@ -249,15 +337,20 @@ fn assert_refused(visit: &Value) {
 }
 
 fn serve(config: &str, root: &Path) -> Server {
+    fs::write(root.with_extension("yml"), config).expect("the test's directory is writable");
+    fs::write(root.with_extension("users"), USERS).expect("the test's directory is writable");
+    Server::start(configured(&["serve"], root), "http://")
+}
+
+/// Returns a command of the binary with the configuration of the scene.
+fn configured(arguments: &[&str], root: &Path) -> Command {
     let (file, users) = (root.with_extension("yml"), root.with_extension("users"));
-    fs::write(&file, config).expect("the test's directory is writable");
-    fs::write(&users, USERS).expect("the test's directory is writable");
     let mut command = Command::new(env!("CARGO_BIN_EXE_registry"));
     command
-        .arg("serve")
-        .arg(&file)
+        .args(arguments)
+        .arg(file)
         .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
         .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root)
-        .env("REGISTRY_AUTH_HTPASSWD_PATH", &users);
-    Server::start(command, "http://")
+        .env("REGISTRY_AUTH_HTPASSWD_PATH", users);
+    command
 }

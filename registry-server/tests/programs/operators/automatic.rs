@@ -1,19 +1,27 @@
 //! Collections that nobody asks for.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use super::{Desk, Pushed};
+use super::{Desk, Pushed, collect::Shop};
 use crate::{
-    image::{noise, sha256},
+    image::{noise, references, sha256},
     operations::Observed,
     server::Server,
 };
 
+/// Time until a collection has freed what was deleted; only a broken one comes near.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) fn trials() -> Vec<Trial> {
     let mut trials = trials!([]; deleted_images_are_freed_without_a_command);
+    trials.extend(trials!(["crane"]; what_crane_deletes_is_freed_without_a_command_and_nothing_else));
     trials.extend(
         trials!(["docker-registry"]; a_directory_of_registry_2_is_only_reported_until_somebody_collects),
     );
@@ -47,6 +55,73 @@ fn deleted_images_are_freed_without_a_command() {
     }
     let catalog: Value = serde_json::from_slice(&server.get("/v2/_catalog").body).unwrap();
     assert_eq!(catalog, json!({"repositories": ["team/app"]}));
+}
+
+/// The images of a deleted index stay, and so do the signatures of a deleted image. They go when they are deleted.
+fn what_crane_deletes_is_freed_without_a_command_and_nothing_else() {
+    let desk = Desk::new();
+    let server = Server::start(keeping_nothing(&desk), "http://");
+    let mut shop = Shop::with(desk, server);
+    let digest_of = |shop: &Shop, reference: &str| {
+        let manifest = shop.server.get(&format!("/v2/team/app/manifests/{reference}"));
+        manifest.header("docker-content-digest").unwrap().to_owned()
+    };
+    let [_, multi, image, part, _, signature, referrer] = &*shop.kept.clone() else {
+        panic!("{:?}", shop.kept);
+    };
+    let [index, signature] = [multi, signature].map(|tag| digest_of(&shop, tag));
+    let steps = [
+        vec![index],
+        vec![image.clone(), part.clone()],
+        vec![signature, referrer.clone()],
+    ];
+    shop.crane_delete(&format!(":{multi}"));
+    shop.kept.retain(|reference| reference != multi);
+
+    for deleted in steps {
+        let freed: Vec<String> = deleted
+            .iter()
+            .flat_map(|digest| content_of(&shop, digest))
+            .collect();
+        let kept = shop.kept.iter();
+        let kept = kept.filter(|reference| !deleted.contains(&digest_of(&shop, reference)));
+        shop.kept = kept.cloned().collect();
+        let before = shop.content();
+
+        for digest in &deleted {
+            shop.crane_delete(&format!("@{digest}"));
+        }
+
+        for digest in &freed {
+            wait_until(|| !shop.desk.blob(digest).exists(), digest);
+        }
+        assert!(shop.content() == before, "what stays is as it was");
+    }
+    let catalog: Value = serde_json::from_slice(&shop.server.get("/v2/_catalog").body).unwrap();
+    assert_eq!(catalog, json!({"repositories": ["team/app"]}));
+    assert_eq!(shop.kept.len(), 1);
+    shop.server.stop();
+    shop.desk.run(&["verify"]);
+}
+
+/// Returns the digests of a manifest and its blobs.
+fn content_of(shop: &Shop, digest: &str) -> Vec<String> {
+    let manifest = shop.server.get(&format!("/v2/team/app/manifests/{digest}"));
+    let (_, blobs) = references(&manifest.body);
+    let blobs = blobs
+        .iter()
+        .map(|blob| blob["digest"].as_str().unwrap().to_owned());
+    blobs.chain([digest.to_owned()]).collect()
+}
+
+/// Waits for the result of a collection that the server runs soon.
+#[track_caller]
+fn wait_until(happened: impl Fn() -> bool, what: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::yield_now();
+    }
 }
 
 fn a_directory_of_registry_2_is_only_reported_until_somebody_collects() {

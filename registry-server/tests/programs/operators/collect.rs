@@ -31,18 +31,24 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// A repository with everything that a collection has to keep: a multi-platform image, a signature of its kind each, and
 /// an image beside them that can be deleted.
-struct Shop {
-    desk: Desk,
-    server: Server,
-    old: Pushed,
-    /// References of everything that stays.
-    kept: Vec<String>,
+pub(super) struct Shop {
+    pub(super) desk: Desk,
+    pub(super) server: Server,
+    pub(super) old: Pushed,
+    /// References of everything that stays: `v1`, the index `multi`, the digests of `v1` and of the two parts of `multi`, and
+    /// the signatures of `v1`.
+    pub(super) kept: Vec<String>,
 }
 
 impl Shop {
     fn open() -> Self {
         let desk = Desk::new();
         let server = desk.serve();
+        Self::with(desk, server)
+    }
+
+    /// Pushes everything to a running server.
+    pub(super) fn with(desk: Desk, server: Server) -> Self {
         let old = Pushed::to(&server, "team/app", "old", 1);
         let image = Pushed::to(&server, "team/app", "v1", 2);
         let mut kept = vec!["v1".to_owned(), "multi".to_owned(), image.digest.clone()];
@@ -83,7 +89,7 @@ impl Shop {
     }
 
     /// Returns everything that stays, as a client pulls it.
-    fn content(&self) -> Vec<Vec<u8>> {
+    pub(super) fn content(&self) -> Vec<Vec<u8>> {
         let mut content = Vec::new();
         for reference in &self.kept {
             let manifest = self
@@ -101,7 +107,7 @@ impl Shop {
         content
     }
 
-    fn crane_delete(&self, image: &str) {
+    pub(super) fn crane_delete(&self, image: &str) {
         let image = format!("{}{image}", self.server.repository("team/app"));
         self.desk.bench.crane(&["delete", &image]);
     }

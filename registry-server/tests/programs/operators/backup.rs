@@ -39,10 +39,10 @@ fn back_up_and_restore(back_up: &str, restore: &str) {
     symlink(desk.root(), desk.bench.path("data")).unwrap();
     let server = desk.serve();
     let images = push_before(&server);
-    desk.sh(&block(DURABILITY, "hold"));
+    desk.sh(&block(DURABILITY, "hold"), &[]);
 
     thread::scope(|scope| {
-        let copying = scope.spawn(|| desk.sh(back_up));
+        let copying = scope.spawn(|| desk.sh(back_up, &[]));
         for round in 100.. {
             // A new repository, new tags, and a tag that moves.
             Pushed::to(&server, &format!("load/n{round}"), "v1", 3 * round);
@@ -56,11 +56,11 @@ fn back_up_and_restore(back_up: &str, restore: &str) {
     });
     let refused = desk.attempt(&["garbage-collect"]).unwrap_err();
     assert!(refused.contains("held"), "{refused}");
-    desk.sh(&block(DURABILITY, "release"));
+    desk.sh(&block(DURABILITY, "release"), &[]);
     desk.run(&["garbage-collect"]);
     server.stop();
 
-    desk.sh(restore);
+    desk.sh(restore, &[]);
     let copy = desk.bench.path("copy");
     let server = Server::ours(&copy);
     for (repository, tag, image) in &images {
@@ -123,21 +123,6 @@ fn assert_everything_is_complete(server: &Server) {
 }
 
 impl Desk {
-    /// Runs commands of a guide, beside the directory `data`.
-    fn sh(&self, commands: &str) {
-        let programs = self.bench.path("bin");
-        if !programs.exists() {
-            std::fs::create_dir(&programs).unwrap();
-            symlink(env!("CARGO_BIN_EXE_registry"), programs.join("registry")).unwrap();
-        }
-        let path = std::env::var("PATH").unwrap();
-        let mut command = self.bench.command("sh");
-        command
-            .args(["-ec", commands])
-            .env("PATH", format!("{}:{path}", programs.display()));
-        output_of(command).unwrap_or_else(|failed| panic!("{commands}: {failed}"));
-    }
-
     /// Checks that nothing in a directory is wrong, whether it has a tag or not.
     fn assert_sound(&self, root: &Path) {
         let mut command = self.bench.command(env!("CARGO_BIN_EXE_registry"));

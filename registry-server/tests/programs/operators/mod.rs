@@ -1,6 +1,6 @@
 //! Commands of operators, beside a running server and on a directory that no server uses.
 
-use std::{path::PathBuf, process::Command};
+use std::{env, fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -81,6 +81,27 @@ impl Desk {
 
     fn attempt(&self, arguments: &[&str]) -> Result<Printed, String> {
         output_of(self.command(arguments))
+    }
+
+    /// Runs commands of a guide in the directory of the test. Returns what they print.
+    fn sh(&self, commands: &str, variables: &[(&str, &str)]) -> String {
+        let done = self.attempt_sh(commands, variables);
+        done.unwrap_or_else(|failed| panic!("{commands}: {failed}"))
+    }
+
+    fn attempt_sh(&self, commands: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+        let programs = self.bench.path("bin");
+        if !programs.exists() {
+            fs::create_dir(&programs).unwrap();
+            symlink(env!("CARGO_BIN_EXE_registry"), programs.join("registry")).unwrap();
+        }
+        let path = env::var("PATH").unwrap();
+        let mut command = self.bench.command("sh");
+        command
+            .args(["-ec", commands])
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .envs(variables.iter().copied());
+        output_of(command).map(|printed| printed.text().to_owned())
     }
 
     /// Runs a command that prints lines of JSON.

@@ -1,18 +1,144 @@
-//! `registry history` and `registry restore`, as "Undo a mistake" in `docs/operating.md` uses them.
+//! `registry history` and `registry restore`, and the commands of "Undo a mistake" in `docs/operating.md`.
+
+use std::fs;
 
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use super::{Desk, Pushed};
+use super::{Desk, INDEX, Pushed, of_manifest};
+use crate::{guide::block, server::Server};
+
+const GUIDE: &str = include_str!("../../../../docs/operating.md");
 
 pub(super) fn trials() -> Vec<Trial> {
-    trials!([];
+    let mut trials = trials!([];
         a_deleted_tag_comes_back_beside_a_server_and_without_one,
         a_deleted_manifest_comes_back_with_its_tags,
         a_tag_that_was_overwritten_comes_back_under_another_name,
         what_can_be_restored_is_listed,
         what_cannot_be_restored_is_said,
-    )
+        the_guide_restores_what_was_deleted,
+        the_guide_deletes_for_good,
+    );
+    trials.extend(trials!(["crane"]; the_guide_moves_a_tag_back));
+    trials
+}
+
+/// A server whose configuration the commands of the guide find.
+struct Guided {
+    desk: Desk,
+    server: Server,
+}
+
+impl Guided {
+    fn new() -> Self {
+        let desk = Desk::new();
+        let configuration = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n",
+            desk.root().display()
+        );
+        fs::write(desk.bench.path("config.yml"), configuration).unwrap();
+        Self {
+            server: desk.serve(),
+            desk,
+        }
+    }
+
+    /// Runs a block of the guide about a manifest.
+    fn follows(&self, name: &str, digest: &str) -> Result<String, String> {
+        let commands = block(GUIDE, name).replace("localhost:5000", &self.server.address().to_string());
+        let variables = [("DIGEST", digest), ("REGISTRY_CONFIGURATION_PATH", "config.yml")];
+        self.desk.attempt_sh(&commands, &variables)
+    }
+
+    /// Returns the status of a request for a manifest or blob of `team/app`.
+    fn status(&self, what: &str) -> u16 {
+        let target = format!("/v2/team/app/{what}");
+        self.server.request("GET", &target, &[], b"").status
+    }
+
+    fn delete(&self, reference: &str) {
+        let target = format!("/v2/team/app/manifests/{reference}");
+        let deleted = self.server.request("DELETE", &target, &[], b"");
+        deleted.expect_status(202);
+    }
+
+    /// Asserts that an image is pulled by a tag as it was pushed.
+    #[track_caller]
+    fn assert_pulled(&self, tag: &str, image: &Pushed) {
+        let manifest = self.server.get(&format!("/v2/team/app/manifests/{tag}"));
+        assert_eq!(String::from_utf8_lossy(&manifest.body), image.manifest);
+        for blob in [&image.config, &image.layer] {
+            self.server.get(&format!("/v2/team/app/blobs/{blob}"));
+        }
+    }
+}
+
+fn the_guide_restores_what_was_deleted() {
+    let guided = Guided::new();
+    let image = Pushed::to(&guided.server, "team/app", "v1", 1);
+    Pushed::to(&guided.server, "team/app", "v2", 1);
+    let parts = [of_manifest(&image)];
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": parts}).to_string();
+    guided
+        .server
+        .push_manifest("team/app", "multi", INDEX, index.as_bytes());
+    let index = super::digest(&index);
+
+    guided.delete("v1");
+    guided.follows("restore-tag", "").unwrap();
+    guided.assert_pulled("v1", &image);
+
+    guided.delete(&index);
+    guided.delete(&image.digest);
+    let deleted = guided.follows("deleted", "").unwrap();
+    for digest in [&index, &image.digest] {
+        assert!(deleted.contains(digest), "{deleted}");
+    }
+    guided.follows("restore-manifest", &index).unwrap();
+    assert_eq!(guided.status("manifests/multi"), 200);
+    guided.follows("restore-manifest", &image.digest).unwrap();
+    guided.assert_pulled("v1", &image);
+    guided.assert_pulled("v2", &image);
+
+    guided.delete("v1");
+    let other = Pushed::to(&guided.server, "team/app", "v1", 2);
+    let refused = guided.follows("restore-tag", "").unwrap_err();
+    assert!(refused.contains("points at"), "{refused}");
+    guided.follows("restore-as", "").unwrap();
+    guided.assert_pulled("v1-old", &image);
+    guided.assert_pulled("v1", &other);
+}
+
+fn the_guide_moves_a_tag_back() {
+    let guided = Guided::new();
+    let old = Pushed::to(&guided.server, "team/app", "v1", 1);
+    Pushed::to(&guided.server, "team/app", "v1", 2);
+
+    let history = guided.follows("history", "").unwrap();
+    assert!(history.contains(&old.digest), "{history}");
+    guided.follows("move-back", &old.digest).unwrap();
+
+    guided.assert_pulled("v1", &old);
+}
+
+fn the_guide_deletes_for_good() {
+    let guided = Guided::new();
+    let secret = Pushed::to(&guided.server, "team/app", "v1", 1);
+    let kept = Pushed::to(&guided.server, "team/app", "v2", 2);
+    guided.delete(&secret.digest);
+    guided.follows("restore-manifest", &secret.digest).unwrap();
+    guided.assert_pulled("v1", &secret);
+
+    guided.follows("for-good", &secret.digest).unwrap();
+    let refused = guided.follows("restore-manifest", &secret.digest).unwrap_err();
+    assert!(refused.contains("there is no record of a deletion"), "{refused}");
+    let layer = format!("blobs/{}", secret.layer);
+    assert_eq!(guided.status(&layer), 200);
+
+    guided.follows("free-for-good", "").unwrap();
+    assert_eq!(guided.status(&layer), 404);
+    guided.assert_pulled("v2", &kept);
 }
 
 fn a_deleted_tag_comes_back_beside_a_server_and_without_one() {

@@ -3,7 +3,7 @@
 use super::{
     line::{Line, PATH},
     operation::{BoxError, Operation},
-    socket::ShortPath,
+    socket::{ShortPath, is_admitted},
 };
 use axum::{
     body::{Body, Bytes},
@@ -49,10 +49,20 @@ impl Connection {
             io::Result::Ok((stream, peer))
         };
         match connected.await {
-            Ok((stream, peer)) if is_trusted(peer, owner.user) => Ok(Some(Self {
-                stream,
-                process: owner.process,
-            })),
+            Ok((stream, peer)) if is_trusted(peer, owner.user) => {
+                let user = rustix::process::geteuid().as_raw();
+                // It would end the connection without an answer.
+                if !is_admitted(user, peer) {
+                    return Err(format!(
+                        "the server on {} takes no commands of user id {user}; run this command as user id {peer} or as root",
+                        socket.display()
+                    ));
+                }
+                Ok(Some(Self {
+                    stream,
+                    process: owner.process,
+                }))
+            }
             Ok((_, peer)) => Err(format!(
                 "user id {peer} listens on {}, but the storage belongs to user id {}; nothing was sent",
                 socket.display(),

@@ -183,8 +183,13 @@ impl Peers {
     }
 
     const fn admit(self, user: u32) -> bool {
-        user == self.user || user == 0
+        is_admitted(user, self.user)
     }
+}
+
+/// Returns true if a user may run commands on a server of the user `server`.
+pub(super) const fn is_admitted(user: u32, server: u32) -> bool {
+    user == server || user == 0
 }
 
 impl Handshake<UnixStream> for Peers {

@@ -16,6 +16,7 @@ mod backup;
 mod collect;
 mod dry_run;
 mod list;
+mod peers;
 mod remove;
 mod undo;
 mod uploads;
@@ -28,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         collect::trials(),
         dry_run::trials(),
         list::trials(),
+        peers::trials(),
         remove::trials(),
         undo::trials(),
         uploads::trials(),

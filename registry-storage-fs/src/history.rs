@@ -41,6 +41,8 @@ const ATTEMPTS: usize = 10;
 pub(crate) enum Change<'a> {
     /// It points at this manifest now.
     Moved(&'a Digest),
+    /// It points at this manifest again, because its deletion was undone.
+    Restored(&'a Digest),
     /// It was put with this manifest, at which it had pointed.
     PutAgain(&'a Digest),
     /// It was deleted. It had pointed at this manifest, if that is known.
@@ -53,7 +55,7 @@ impl Change<'_> {
         let mut fields = Map::new();
         let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
         set("at", time::format(SystemTime::now()).into());
-        if let Self::Moved(target) | Self::PutAgain(target) = self {
+        if let Self::Moved(target) | Self::Restored(target) | Self::PutAgain(target) = self {
             set("target", target.to_string().into());
         }
         if let Self::Deleted(Some(was)) = self {
@@ -62,9 +64,11 @@ impl Change<'_> {
         if let Some(name) = by.filter(|_| !matches!(self, Self::PutAgain(_))) {
             set("by", name.chars().take(LONGEST_NAME).collect::<String>().into());
         }
-        if let Self::PutAgain(_) = self {
-            set("again", true.into());
-        }
+        match self {
+            Self::PutAgain(_) => set("again", true.into()),
+            Self::Restored(_) => set("restored", true.into()),
+            Self::Moved(_) | Self::Deleted(_) => None,
+        };
         Value::Object(fields).to_string()
     }
 }
@@ -89,10 +93,12 @@ fn parse(line: &[u8]) -> Option<Line> {
         None => None,
     };
     let was = json.get("was").and_then(|was| Digest::parse(was.as_str()?).ok());
-    let again = json.get("again").is_some_and(|again| *again == true);
+    let is_set = |field: &str| target.is_some() && json.get(field).is_some_and(|value| *value == true);
     Some(Line {
-        event: TagEvent::new(at, target, by).with_was(was),
-        again: again && target.is_some(),
+        event: TagEvent::new(at, target, by)
+            .with_was(was)
+            .with_restored(is_set("restored")),
+        again: is_set("again"),
     })
 }
 

@@ -18,7 +18,7 @@ use crate::{
     store::Store,
     stored_file,
     tag_index::Lease,
-    tags::LockedTags,
+    tags::{LockedTags, Origin},
 };
 use bytes::Bytes;
 use registry_core::{
@@ -293,8 +293,15 @@ impl Store {
                 continue;
             }
             if self.store_manifest(&mut section, repository, &put, &closure, &mut outcome)? {
-                let by = put.by.as_deref();
-                self.move_tags(&mut section, repository, &digest, &mut moves, by, &mut outcome)?;
+                let origin = Origin::of(&put);
+                self.move_tags(
+                    &mut section,
+                    repository,
+                    &digest,
+                    &mut moves,
+                    origin,
+                    &mut outcome,
+                )?;
             }
             match section.blocked() {
                 [] => return Ok(outcome),

@@ -317,6 +317,7 @@ mod tests {
         seams,
         store::Store,
         support::{manifest, name, put, tag, writer},
+        tags::Origin,
     };
     use registry_core::{
         Algorithm, Storage,
@@ -463,7 +464,7 @@ mod tests {
                 &name("a"),
                 &digest(to),
                 &mut moves,
-                None,
+                Origin::default(),
                 &mut outcome,
             )
             .unwrap();

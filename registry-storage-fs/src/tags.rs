@@ -20,7 +20,7 @@ use crate::{
 };
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Deletion, Moved, PutOutcome, Result, StorageError, TagExpect, TagMove},
+    storage::{Deletion, Moved, PutManifest, PutOutcome, Result, StorageError, TagExpect, TagMove},
 };
 use std::{collections::VecDeque, fs, sync::Arc};
 
@@ -29,6 +29,32 @@ use std::{collections::VecDeque, fs, sync::Arc};
 pub(crate) struct LockedTags {
     pub(crate) tags: Vec<Tag>,
     pub(crate) locks: Vec<Held<(RepositoryName, Tag)>>,
+}
+
+/// Facts about a put that are in the history of its tags.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Origin<'a> {
+    by: Option<&'a str>,
+    restores: bool,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn of(put: &'a PutManifest) -> Self {
+        Self {
+            by: put.by.as_deref(),
+            restores: put.restores,
+        }
+    }
+
+    /// Returns the change of a tag. A restored tag that points at the manifest already is not changed.
+    fn change(self, previous: Option<Digest>, to: &'a Digest) -> Option<Change<'a>> {
+        match (previous == Some(*to), self.restores) {
+            (false, false) => Some(Change::Moved(to)),
+            (false, true) => Some(Change::Restored(to)),
+            (true, false) => Some(Change::PutAgain(to)),
+            (true, true) => None,
+        }
+    }
 }
 
 impl Store {
@@ -40,11 +66,11 @@ impl Store {
         repository: &RepositoryName,
         to: &Digest,
         moves: &mut VecDeque<TagMove>,
-        by: Option<&str>,
+        origin: Origin<'_>,
         outcome: &mut PutOutcome,
     ) -> Result<()> {
         while let Some(TagMove { tag, expect, .. }) = moves.front() {
-            match self.move_tag(section, repository, tag, to, *expect, by) {
+            match self.move_tag(section, repository, tag, to, *expect, origin) {
                 Ok(Some(moved)) => outcome.moved.push(moved),
                 Ok(None) => break,
                 Err(error) => {
@@ -65,10 +91,10 @@ impl Store {
         tag: &Tag,
         to: &Digest,
         expect: TagExpect,
-        by: Option<&str>,
+        origin: Origin<'_>,
     ) -> Result<Option<Moved>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
-        let moved = self.move_locked_tag(section, repository, tag, to, expect, by);
+        let moved = self.move_locked_tag(section, repository, tag, to, expect, origin);
         self.tag_versions.put(repository, tag);
         moved
     }
@@ -81,7 +107,7 @@ impl Store {
         tag: &Tag,
         to: &Digest,
         expect: TagExpect,
-        by: Option<&str>,
+        origin: Origin<'_>,
     ) -> Result<Option<Moved>> {
         let paths = self.layout.tag(repository, tag);
         let previous = links::read(&paths.current())?;
@@ -99,12 +125,9 @@ impl Store {
             self.release_manifest(repository, left);
         }
         pointed?;
-        let put = if previous == Some(*to) {
-            Change::PutAgain(to)
-        } else {
-            Change::Moved(to)
-        };
-        self.add_to_history(repository, tag, put, by);
+        if let Some(change) = origin.change(previous, to) {
+            self.add_to_history(repository, tag, change, origin.by);
+        }
         Ok(Some(Moved::new(tag.clone(), previous)))
     }
 

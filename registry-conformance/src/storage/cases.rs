@@ -404,6 +404,7 @@ macro_rules! __storage_cases {
                 deletions_at_once_are_all_recorded
                 a_tag_has_a_history_of_its_moves_and_deletions
                 a_put_of_the_same_manifest_renews_the_last_event
+                a_restore_is_an_event_that_says_so_and_no_push
                 the_newest_events_of_a_history_are_always_there
                 tags_with_a_history_are_listed_also_deleted_ones
                 the_history_of_a_deleted_tag_is_forgotten_and_no_other

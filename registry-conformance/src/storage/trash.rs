@@ -369,6 +369,31 @@ pub async fn a_put_of_the_same_manifest_renews_the_last_event(backend: Backend) 
     assert_eq!(again, [false, true, false]);
 }
 
+pub async fn a_restore_is_an_event_that_says_so_and_no_push(backend: Backend) {
+    let a = repository("a");
+    let image = Image::new(1);
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    delete_tag(&backend.first, &a, "v1", by("bob")).await;
+    let restore = || image.tagged(&["v1"]).restoring(true).by(Some(Arc::from("ann")));
+    let history = async || trash(&backend.second).history(&a, &tag("v1")).await.unwrap();
+
+    put(&backend.first, &a, restore()).await;
+
+    let events = history().await;
+    let restored: Vec<bool> = events.iter().map(|event| event.restored).collect();
+    assert_eq!(restored, [false, false, true]);
+    let last = &events[2];
+    assert_eq!(
+        (last.target, last.by.as_deref(), last.put_again),
+        (Some(image.digest()), Some("ann"), None)
+    );
+    put(&backend.first, &a, restore()).await;
+    assert_eq!(history().await, events, "a repetition changes nothing");
+    put(&backend.first, &a, image.tagged(&["v1"])).await;
+    let pushed = history().await;
+    assert!(pushed[2].restored && pushed[2].put_again.is_some(), "{pushed:?}");
+}
+
 pub async fn the_newest_events_of_a_history_are_always_there(backend: Backend) {
     let a = repository("a");
     let images = [1, 2].map(Image::new);

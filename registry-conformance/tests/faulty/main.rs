@@ -105,6 +105,8 @@ enum Fault {
     MoversForgotten,
     /// Histories do not tell that a tag was put again.
     PutsAgainForgotten,
+    /// Restores are pushes.
+    RestoresForgotten,
     /// Forgetting a history removes that of a tag that exists, too.
     HistoriesOfTagsForgotten,
     /// Only tags that exist are listed with a history.
@@ -193,6 +195,7 @@ noticed! {
     PutsUntimed: puts_untimed by inspect::the_time_of_a_manifest_is_that_of_its_last_put;
     VersionsOfTargets: versions_of_targets by inspect::every_put_of_a_tag_changes_its_version;
     PutsAgainForgotten: puts_again_forgotten by trash::a_put_of_the_same_manifest_renews_the_last_event;
+    RestoresForgotten: restores_forgotten by trash::a_restore_is_an_event_that_says_so_and_no_push;
     UploadersUnlisted: uploaders_unlisted by uploaders::a_session_is_listed_with_its_uploader;
     RecordsUnlisted: records_unlisted by trash::deletions_at_once_are_all_recorded;
     PermanenceIgnored: permanence_ignored by trash::a_permanent_deletion_leaves_no_record;

@@ -102,6 +102,7 @@ impl StorageWrite for Faulty {
         if self.has(MoversForgotten) {
             put.by = None;
         }
+        put.restores &= !self.has(RestoresForgotten);
         if self.has(ExpectationsIgnored) || self.has(ConditionsIgnored) {
             put.tags
                 .iter_mut()

@@ -173,6 +173,7 @@ impl Repository {
             media_type,
             tags: tags.clone(),
             precondition,
+            restores: false,
         };
         let pushed = self.put_permitted(push, permits).await?;
         done(Response::ManifestCreated {

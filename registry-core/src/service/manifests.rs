@@ -48,6 +48,8 @@ pub struct ManifestPush {
     pub tags: Vec<Tag>,
     /// Condition for the current target of the tags.
     pub precondition: Option<Precondition>,
+    /// True if the put undoes a deletion.
+    pub(super) restores: bool,
 }
 
 impl ManifestPush {
@@ -60,6 +62,7 @@ impl ManifestPush {
             media_type: None,
             tags: Vec::new(),
             precondition: None,
+            restores: false,
         }
     }
 }
@@ -185,6 +188,7 @@ impl Repository {
             bytes,
             media_type,
             precondition,
+            restores,
             ..
         } = push;
         let limits = &self.registry.inner.limits;
@@ -207,7 +211,9 @@ impl Repository {
         };
         let (digest, size) = (*verified.digest(), verified.size());
 
-        let mut put = PutManifest::new(verified, manifest.media_type().clone()).by(self.user());
+        let mut put = PutManifest::new(verified, manifest.media_type().clone())
+            .by(self.user())
+            .restoring(restores);
         put.tags = self.tag_moves(&permits, precondition, digest).await?;
         let lacking = |error| of_index(error, &manifest);
         put.needs = self.needs(&manifest).map_err(lacking)?;

@@ -227,6 +227,8 @@ pub struct PutManifest {
     /// Name of the user who puts the manifest, for a backend that keeps a history. `None` for the host itself
     /// and for anonymous clients.
     pub by: Option<Arc<str>>,
+    /// True if the put undoes a deletion, so that it is no push: the tags keep the time of their last push.
+    pub restores: bool,
 }
 
 impl PutManifest {
@@ -241,6 +243,7 @@ impl PutManifest {
             sizes: SizePolicy::Exact,
             referrer: None,
             by: None,
+            restores: false,
         }
     }
 
@@ -248,6 +251,12 @@ impl PutManifest {
     #[must_use]
     pub fn by(self, user: Option<Arc<str>>) -> Self {
         Self { by: user, ..self }
+    }
+
+    /// Sets if the put undoes a deletion.
+    #[must_use]
+    pub fn restoring(self, restores: bool) -> Self {
+        Self { restores, ..self }
     }
 }
 

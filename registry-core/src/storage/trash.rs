@@ -26,7 +26,8 @@ use std::{
 ///   treats a record like a tag: it keeps the manifest, and everything that the manifest refers to. Blobs that are
 ///   deleted by request have no record.
 /// - Each move and deletion of a tag that succeeds is an event of its history. A put with the manifest that the tag
-///   already points at is no event of its own, but sets [`TagEvent::put_again`] of the last one. A history is bounded: the
+///   already points at is no event of its own, but sets [`TagEvent::put_again`] of the last one. The event of a put that
+///   [restores](super::PutManifest::restores) says so, and such a put never counts as put again. A history is bounded: the
 ///   newest 100 events are always in it. Events may be lost in a crash, and when they cannot be written. They never fail
 ///   the write.
 /// - The history of a tag survives the tag and its repository, until it is [forgotten](Self::forget_history).
@@ -241,6 +242,8 @@ pub struct TagEvent {
     pub was: Option<Digest>,
     /// Time of the last put with the same manifest since this event. `None` if there was none.
     pub put_again: Option<SystemTime>,
+    /// True if the move undid a deletion. It is no push, so an earlier event has the time of the last one.
+    pub restored: bool,
     /// Name of the user who moved or deleted the tag. `None` for the host itself, for anonymous clients, and if it is
     /// unknown.
     pub by: Option<Arc<str>>,
@@ -255,8 +258,15 @@ impl TagEvent {
             target,
             was: None,
             put_again: None,
+            restored: false,
             by,
         }
+    }
+
+    /// Sets if the move undid a deletion.
+    #[must_use]
+    pub fn with_restored(self, restored: bool) -> Self {
+        Self { restored, ..self }
     }
 
     /// Sets the digest that the tag pointed at until it was deleted.
@@ -273,6 +283,7 @@ impl TagEvent {
             target: Some(target),
             was: None,
             put_again: None,
+            restored: false,
             by: None,
         }
     }

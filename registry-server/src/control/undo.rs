@@ -40,6 +40,9 @@ pub(crate) struct HistoryItem {
     /// Time of the last push of the same manifest since then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pushed_again: Option<String>,
+    /// True if the event undid a deletion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) restored: bool,
 }
 
 impl HistoryItem {
@@ -50,6 +53,7 @@ impl HistoryItem {
             digest: event.target.map(|target| target.to_string()),
             by: event.by.as_deref().map(str::to_owned),
             pushed_again: event.put_again.map(rfc3339),
+            restored: event.restored,
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct TagState {
     pub moved: Option<SystemTime>,
     /// True if nobody may overwrite the tag.
     pub immutable: bool,
+    /// True if the deletion of the tag was undone recently, so that no rule drops it.
+    pub restored: bool,
     /// Manifest of the repository that the tag belongs to, as the tag of its referrers or of a signature.
     pub follows: Option<Digest>,
     /// Version of the tag, if the storage has versions. A put since then keeps the tag.
@@ -42,6 +44,7 @@ impl TagState {
             digest,
             moved: None,
             immutable: false,
+            restored: false,
             follows: None,
             version: None,
         }
@@ -57,6 +60,12 @@ impl TagState {
     #[must_use]
     pub fn immutable(self, immutable: bool) -> Self {
         Self { immutable, ..self }
+    }
+
+    /// Sets if the deletion of the tag was undone recently.
+    #[must_use]
+    pub fn restored(self, restored: bool) -> Self {
+        Self { restored, ..self }
     }
 
     /// Sets the manifest that the tag belongs to.
@@ -167,6 +176,8 @@ fn verdict(rule: &Rule, state: &TagState, times: &[SystemTime], now: Option<Syst
     };
     if verdict.drops() && state.immutable && !rule.expires_immutable() {
         Verdict::Immutable
+    } else if verdict.drops() && state.restored {
+        Verdict::Restored
     } else {
         verdict
     }

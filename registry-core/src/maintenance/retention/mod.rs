@@ -8,6 +8,8 @@
 //! - The first [`Rule`] that matches a repository and a tag decides. A tag that no rule matches is kept.
 //! - The age of a tag is the time since it was last put, also with the manifest that it had. The creation time in an image does not matter:
 //!   reproducible builds have none, and a rebuilt cache has that of its first build.
+//! - A restore is no push: the tag keeps the age that it had. No rule drops it for a week, so that an operator can push it again
+//!   or change the rules.
 //! - A tag of referrers, or a signature's tag, is kept with the manifest that it belongs to.
 //! - A manifest goes with its last tag, unless it was used in the grace period. Then a later run removes it.
 //! - A tag whose time is unknown is kept. So is a tag that nobody may overwrite, unless the rule

@@ -10,12 +10,19 @@ use crate::{
     digest::Digest,
     name::RepositoryName,
     reference::Tag,
-    storage::{Page, Seen, Storage, StorageError, StorageInspect, TagTarget, Terms},
+    storage::{Page, Seen, Storage, StorageError, StorageInspect, TagEvent, TagTarget, Terms},
 };
-use std::{collections::BTreeMap, fmt, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 /// Number of items that are listed at once.
 const PAGE: usize = 1000;
+
+/// Time for which no rule drops a tag that was restored.
+const RESTORED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Rules of retention, and the facts that only the host knows.
 #[derive(Clone, Copy)]
@@ -263,32 +270,82 @@ pub(super) async fn decisions(
     };
     let mut states = Vec::with_capacity(targets.len());
     for target in targets {
-        let moved = moved(storage, repository, &target).await?;
+        let times = times(storage, repository, &target).await?;
+        let restored = times.is_restored_recently(retain.now);
         let TagTarget {
             tag, digest, version, ..
         } = target;
         let follows = subject_part(&tag).and_then(|subject| subjects.get(&subject).copied());
         let immutable = (retain.is_immutable)(repository, &tag);
-        let state = TagState::new(tag, digest).moved(moved).immutable(immutable);
+        let state = TagState::new(tag, digest)
+            .moved(times.pushed)
+            .restored(restored)
+            .immutable(immutable);
         states.push(state.follows(follows).version(version));
     }
     Ok(retain.rules.decide(repository, states, retain.now))
 }
 
-/// Returns the time at which a tag was last put with its target: by its history, or by the listing if the history ends
-/// with something else.
-async fn moved(
+/// Times of a tag, with the manifest that it points at.
+struct Times {
+    /// Time of the last push, if it is known.
+    pushed: Option<SystemTime>,
+    /// Time of the restore, if the tag was restored and not pushed since.
+    restored: Option<SystemTime>,
+}
+
+impl Times {
+    /// Reads the times in the history of a tag, or returns those of the listing if the history ends with something else.
+    fn of(target: &TagTarget, history: &[TagEvent]) -> Self {
+        let of_target = |event: &&TagEvent| event.target == Some(target.digest);
+        let listed = Self {
+            pushed: target.moved,
+            restored: None,
+        };
+        let Some(last) = history.last().filter(of_target) else {
+            return listed;
+        };
+        match (last.put_again, last.restored) {
+            (None, true) => Self {
+                // A tag of registry:2, or one that was restored under another name, has no earlier push.
+                pushed: history.iter().rev().filter(of_target).find_map(pushed),
+                restored: last.at,
+            },
+            _ => Self {
+                pushed: pushed(last).or(target.moved),
+                restored: None,
+            },
+        }
+    }
+
+    fn is_restored_recently(&self, now: Option<SystemTime>) -> bool {
+        let is_recent = |restored: SystemTime| {
+            // Without a time, or with one before the restore, it is not known how long ago that was.
+            let since = now.and_then(|now| now.duration_since(restored).ok());
+            since.is_none_or(|since| since < RESTORED)
+        };
+        self.restored.is_some_and(is_recent)
+    }
+}
+
+/// Returns the time of the last push in an event.
+fn pushed(event: &TagEvent) -> Option<SystemTime> {
+    match event.restored {
+        true => event.put_again,
+        false => event.put_again.or(event.at),
+    }
+}
+
+async fn times(
     storage: &dyn Storage,
     repository: &RepositoryName,
     target: &TagTarget,
-) -> Result<Option<SystemTime>, StorageError> {
-    let Some(trash) = storage.trash() else {
-        return Ok(target.moved);
+) -> Result<Times, StorageError> {
+    let history = match storage.trash() {
+        Some(trash) => trash.history(repository, &target.tag).await?,
+        None => Vec::new(),
     };
-    let history = trash.history(repository, &target.tag).await?;
-    let last = history.last().filter(|event| event.target == Some(target.digest));
-    let put = last.and_then(|event| event.put_again.or(event.at));
-    Ok(put.or(target.moved))
+    Ok(Times::of(target, &history))
 }
 
 /// Lists all tags of a repository.

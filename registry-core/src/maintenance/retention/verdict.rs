@@ -23,6 +23,8 @@ pub enum Verdict {
     UnknownTime,
     /// Kept: the rule would drop the tag, but nobody may overwrite the tag, and the rule does not expire such tags.
     Immutable,
+    /// Kept: the rule would drop the tag, but its deletion was undone recently.
+    Restored,
     /// Dropped: the tag does not meet the condition of the rule.
     #[non_exhaustive]
     Dropped {
@@ -52,6 +54,7 @@ impl fmt::Display for Verdict {
             Self::Younger(None) => f.write_str("no age while the clock is not trusted"),
             Self::UnknownTime => f.write_str("its time is unknown"),
             Self::Immutable => f.write_str("immutable, and the rule does not say `expire: true`"),
+            Self::Restored => f.write_str("restored recently"),
             Self::Dropped { rank, age: None } => write!(f, "number {rank} of the newest"),
             Self::Dropped { rank, age: Some(age) } => {
                 write!(f, "number {rank} of the newest, {} old", Age(age))

@@ -377,6 +377,7 @@ impl Repository {
             let permits = self.permit_put(&reference, &tags).await?;
             let mut push = ManifestPush::new(reference.clone(), manifest.bytes.clone());
             push.media_type = Some(manifest.media_type.clone());
+            push.restores = true;
             let permits = permits.into_iter().map(|permit| permit.without_overwrite());
             match self.put_permitted(push, permits.collect()).await {
                 Ok(_) => {}

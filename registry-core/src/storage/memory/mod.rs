@@ -39,6 +39,7 @@ use std::{
     ops::{Bound, RangeBounds},
     sync::MutexGuard,
 };
+use trash::Origin;
 use upload::Upload;
 
 /// Number of bytes taken from a body at once. A failed append loses at most that much, far below the 16 MiB
@@ -346,12 +347,12 @@ impl StorageWrite for MemoryStorage {
         let digest = *put.manifest.digest();
         let mut outcome = PutOutcome::of_manifest(!repository.manifests.contains_key(&digest));
         outcome.wrong_sizes = wrong_sizes;
-        let (mut tags, by) = (std::mem::take(&mut put.tags), put.by.take());
+        let (mut tags, origin) = (std::mem::take(&mut put.tags), Origin::take(&mut put));
         repository.put(put, stamp);
 
         tags.sort_by(|a, b| a.tag.cmp(&b.tag));
         for TagMove { tag, expect } in tags {
-            match repository.move_tag(&tag, digest, expect, by.as_ref(), stamp) {
+            match repository.move_tag(&tag, digest, expect, &origin, stamp) {
                 Ok(previous) => outcome.moved.push(Moved::new(tag, previous)),
                 Err(conflict) => {
                     outcome.failed = Some((tag, conflict));

@@ -4,7 +4,7 @@
 
 use super::{
     touches::{Stamp, Touch},
-    trash::Trash,
+    trash::{Origin, Trash},
     upload::{Upload, now},
 };
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::SystemTime,
 };
 
@@ -130,16 +129,16 @@ impl Repository {
         tag: &Tag,
         to: Digest,
         expect: TagExpect,
-        by: Option<&Arc<str>>,
+        origin: &Origin,
         stamp: Stamp,
     ) -> Result<Option<Digest>> {
         self.admit(tag, expect)?;
         let previous = self.tags.insert(tag.clone(), to);
         self.versions.insert(tag.clone(), TagVersion::new(stamp.order));
-        if previous == Some(to) {
+        if previous != Some(to) {
+            self.trash.moved(tag, to, origin);
+        } else if !origin.restores {
             self.trash.put_again(tag, to);
-        } else {
-            self.trash.moved(tag, to, by.cloned());
         }
         Ok(previous)
     }

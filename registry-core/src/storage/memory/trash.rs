@@ -5,7 +5,7 @@ use crate::{
     digest::Digest,
     manifest::Manifest,
     reference::Tag,
-    storage::{Deletion, StoredManifest, TagEvent, TrashId, Trashed},
+    storage::{Deletion, PutManifest, StoredManifest, TagEvent, TrashId, Trashed},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,6 +18,23 @@ const RECORDS: usize = 1000;
 
 /// Maximum number of events in the history of a tag.
 const EVENTS: usize = 1000;
+
+/// Facts about a put that are in the history of its tags.
+#[derive(Default)]
+pub(super) struct Origin {
+    by: Option<Arc<str>>,
+    pub(super) restores: bool,
+}
+
+impl Origin {
+    /// Takes the facts out of a put.
+    pub(super) fn take(put: &mut PutManifest) -> Self {
+        Self {
+            by: put.by.take(),
+            restores: put.restores,
+        }
+    }
+}
 
 /// Records and histories of one repository.
 pub(super) struct Trash {
@@ -106,7 +123,7 @@ impl Trash {
         let events = self.histories.entry(tag.clone()).or_default();
         match events.back_mut() {
             Some(last) if last.target == Some(target) => last.put_again = Some(now()),
-            _ => self.moved(tag, target, None),
+            _ => self.moved(tag, target, &Origin::default()),
         }
     }
 
@@ -115,9 +132,10 @@ impl Trash {
         self.add(tag, event.with_was(Some(was)));
     }
 
-    /// Adds a move to the history of a tag.
-    pub(super) fn moved(&mut self, tag: &Tag, target: Digest, by: Option<Arc<str>>) {
-        self.add(tag, TagEvent::new(now(), Some(target), by));
+    /// Adds a move to the history of a tag, which may undo a deletion.
+    pub(super) fn moved(&mut self, tag: &Tag, target: Digest, origin: &Origin) {
+        let event = TagEvent::new(now(), Some(target), origin.by.clone());
+        self.add(tag, event.with_restored(origin.restores));
     }
 
     fn add(&mut self, tag: &Tag, event: TagEvent) {
@@ -144,7 +162,7 @@ mod tests {
         for digest in &digests {
             let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
             let manifest = StoredManifest::new(*digest, media_type, "{}".into());
-            trash.moved(&tag, *digest, None);
+            trash.moved(&tag, *digest, &Origin::default());
             trash.manifest(&manifest, &[], &Deletion::new());
         }
 

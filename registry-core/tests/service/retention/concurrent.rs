@@ -1,4 +1,4 @@
-//! What changes while a run drops tags, and hooks.
+//! Changes while a run drops tags, and hooks.
 
 use super::{Dated, is_there, newest, put, run, tagged, tags};
 use async_trait::async_trait;

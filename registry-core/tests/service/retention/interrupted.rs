@@ -1,4 +1,4 @@
-//! What a run has left is removed by a later one.
+//! Manifests that an interrupted run has left are removed by a later one.
 
 use super::{is_there, newest, preview, put, run};
 use registry_core::{

@@ -3,6 +3,7 @@
 mod concurrent;
 mod interrupted;
 mod recurring;
+mod restored;
 
 use async_trait::async_trait;
 use registry_core::{

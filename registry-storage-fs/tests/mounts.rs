@@ -9,14 +9,15 @@
 
 mod support;
 
+use bytes::Bytes;
 use libtest_mimic::{Arguments, Failed, Trial};
 use registry_conformance::tools;
 use registry_core::{
-    Algorithm, Digest, RepositoryName, Storage, Tag,
+    Algorithm, Digest, MediaType, RepositoryName, Storage, Tag,
     maintenance::{self, CollectOptions},
     storage::{
         self, Census, Deletion, NewUpload, Reclaimed, Resource, StorageCollect as _, StorageError,
-        StorageTrash as _, TagExpect, Terms, Victim,
+        StorageTrash as _, TagExpect, Terms, Verified, Victim,
     },
 };
 use registry_storage_fs::{FsStorage, OpenError};
@@ -31,7 +32,7 @@ use support::{collections::Late, *};
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         ("what_lies_in_a_lower_layer_is_deleted_and_closed", || {
             run(what_lies_in_a_lower_layer_is_deleted_and_closed())
         }),
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
             "on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space",
             || run(on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space()),
         ),
+        ("a_collection_without_a_reserve_succeeds_on_a_full_disk", || {
+            run(a_collection_without_a_reserve_succeeds_on_a_full_disk())
+        }),
         ("a_directory_mounted_read_only_can_be_previewed", || {
             run(a_directory_mounted_read_only_can_be_previewed())
         }),
@@ -503,6 +507,61 @@ async fn on_a_full_disk_deletions_are_recorded_and_a_collection_frees_space() {
         assert!((1..64).contains(&left), "{left} are left");
         collect(&storage, &[]).await;
         assert_eq!(files(&reserve).len(), 64, "there is space again");
+    }
+}
+
+/// Returns a manifest that names a blob which is not there.
+fn image(seed: &str) -> Verified<Bytes> {
+    let document = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}","digest":"{}","size":1}},"layers":[]}}"#,
+        MediaType::OCI_MANIFEST,
+        "application/vnd.oci.empty.v1+json",
+        Digest::of(Algorithm::Sha256, seed.as_bytes())
+    );
+    Verified::of(Algorithm::Sha256, document.into())
+}
+
+async fn a_collection_without_a_reserve_succeeds_on_a_full_disk() {
+    let options = CollectOptions::new()
+        .grace(Duration::ZERO)
+        .uploading(Duration::ZERO)
+        .untagged(true)
+        .empty_trash(true);
+    let fills: [Fill; 2] = [fill_with_bytes, fill_with_files];
+    for fill in fills {
+        let disk = Mount::tmpfs("size=32m,nr_inodes=4000").unwrap();
+        let storage = FsStorage::open(&disk.at).unwrap();
+        let a = name("a");
+        let unused = push(&storage, &a, &content(100_000)).await.digest;
+        put(&storage, &a, image("1"), &["v1"]).await;
+        put(&storage, &a, image("2"), &["v2"]).await;
+        put(&storage, &a, image("3"), &["v3"]).await;
+        let write = writer(&storage);
+        let deleted = write
+            .delete_tag(&a, &tag("v1"), TagExpect::Any, Deletion::new())
+            .await;
+        assert_eq!(deleted.unwrap(), Some(*image("1").digest()));
+        fill(&disk.at);
+        let deleted = write
+            .delete_tag(&a, &tag("v2"), TagExpect::Any, Deletion::new())
+            .await;
+        assert_eq!(deleted.unwrap(), Some(*image("2").digest()));
+
+        let report = maintenance::collect(&storage, &options, &Late, &|_| {})
+            .await
+            .unwrap();
+
+        assert!(report.stopped.is_none(), "{report:?}");
+        assert_eq!(
+            (report.removed.manifests, report.removed.data),
+            (2, 3),
+            "{report:?}"
+        );
+        assert!(!blob_data(&disk.at, &unused).exists());
+        let again = maintenance::collect(&storage, &options, &Late, &|_| {})
+            .await
+            .unwrap();
+        assert!(again.stopped.is_none(), "{again:?}");
     }
 }
 

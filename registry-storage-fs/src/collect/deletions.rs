@@ -6,7 +6,7 @@
 
 use super::{collecting::lock, state::StateFile};
 use crate::{error::FsError, store::Store};
-use registry_core::storage::{Census, Result, Terms};
+use registry_core::storage::{Census, Result, StorageError, Terms};
 use std::sync::atomic::Ordering;
 
 impl Store {
@@ -69,8 +69,21 @@ impl Store {
         }
     }
 
-    /// Stores what the next run compares with.
+    /// Stores what the next run compares with. A full disk does not make the run fail, which has removed everything.
     pub(super) fn take_census(&self, terms: &Terms, seen: &Census) -> Result<()> {
+        match self.write_census(terms, seen) {
+            Err(StorageError::Full { what, context, .. }) => {
+                tracing::warn!(
+                    lacking = %what, %context,
+                    "cannot note how many manifests a collection has left; if this process ends, the next collection may refuse to begin and has to be forced"
+                );
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn write_census(&self, terms: &Terms, seen: &Census) -> Result<()> {
         let counted = lock(&self.collecting.run).as_ref().map_or(0, |run| run.deleted);
         let mut state = lock(&self.collecting.state);
         let mut ended = self.known_state(&mut state)?.after(terms, seen);

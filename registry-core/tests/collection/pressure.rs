@@ -79,7 +79,7 @@ struct Tight {
     memory: MemoryStorage,
     host: Arc<Host>,
     free: Arc<AtomicU64>,
-    is_own: bool,
+    is_own: Arc<AtomicBool>,
     records: Mutex<BTreeMap<TrashId, Trashed>>,
 }
 
@@ -93,7 +93,7 @@ impl Tight {
             memory: MemoryStorage::new(),
             host: Arc::clone(host),
             free: Arc::default(),
-            is_own: true,
+            is_own: Arc::new(true.into()),
             records: Mutex::new(records.collect()),
         }
     }
@@ -132,7 +132,7 @@ impl StorageCollect for Tight {
     forward_storage! { StorageCollect: self => self.memory.collect(); except is_own }
 
     fn is_own(&self) -> bool {
-        self.is_own
+        self.is_own.load(Ordering::Relaxed)
     }
 }
 
@@ -241,7 +241,7 @@ async fn the_trash_does_not_shrink_while_no_collection_can_free_what_it_keeps() 
     ] {
         let host = Host::start();
         let storage = Tight {
-            is_own,
+            is_own: Arc::new(is_own.into()),
             ..Tight::new(&host, [9])
         };
         let registry = Registry::builder(storage).build();
@@ -315,4 +315,46 @@ async fn the_trash_does_not_shrink_while_content_is_free_later() {
         [collected(0), collected(3), shrunk(4), collected(4)]
     );
     assert_eq!(memory.blobs(Page::first(1)).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trash_does_not_shrink_before_content_is_free_that_the_first_collection_has_left() {
+    let host = Host::start();
+    let registry = Registry::builder(Tight::new(&host, 2..=9)).build();
+    let repository = registry.repository("a").unwrap();
+    repository.push_blob("blob", None).await.unwrap();
+    let upkeep = upkeep(&registry, &host).await;
+    // The time of the storage stands still, so that the blob is never old enough.
+    let options = CollectOptions::automatic().grace(3 * DAY);
+    let daily = CollectSchedule::new(DAY).options(options);
+    let upkeep = upkeep.collect(Some(daily), Collections::default());
+
+    run_for(3 * DAY + HOUR + HOUR / 2, &upkeep, &host).await;
+
+    let mut expected: Vec<Step> = [0, 24, 48, 72].map(Step::Collected).to_vec();
+    expected.extend([Step::Shrunk(73), Step::Collected(73)]);
+    assert_eq!(host.steps(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pressure_makes_a_collection_due_after_a_dry_run() {
+    let host = Host::start();
+    let storage = Tight::new(&host, []);
+    let is_own = Arc::clone(&storage.is_own);
+    is_own.store(false, Ordering::Relaxed);
+    let registry = Registry::builder(storage).build();
+    let upkeep = upkeep(&registry, &host).await;
+    let upkeep = upkeep.collect(Some(schedule()), Collections::default());
+    let asked = async {
+        tokio::time::sleep_until(host.start + 10 * HOUR).await;
+        is_own.store(true, Ordering::Relaxed);
+        std::future::pending().await
+    };
+
+    tokio::select! {
+        () = run_for(DAY, &upkeep, &host) => {}
+        () = asked => {}
+    }
+
+    assert_eq!(host.steps(), [0, 10].map(Step::Collected));
 }

@@ -10,7 +10,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// The collections of a process: their counts, and a way to pause those of a
@@ -89,6 +89,11 @@ impl Collections {
     /// Notes that a run of a schedule has ended, which began after a request.
     pub(super) fn end(&self, request: RunRequest, report: &CollectReport) {
         self.lock().requests.end(request, report);
+    }
+
+    /// Notes that a schedule has waited for this time.
+    pub(super) fn waited(&self, time: Duration) {
+        self.lock().requests.wait(time);
     }
 
     /// Runs a collection once nobody pauses them. Returns `None` if somebody pauses them meanwhile.

@@ -1,6 +1,7 @@
 //! [`RunRequests`]: runs of a schedule that are due before its interval has passed.
 
 use super::report::CollectReport;
+use std::time::Duration;
 
 /// A request for a run of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,8 +13,8 @@ pub(super) struct RunRequests {
     last: u64,
     /// The last request before the begin of a run.
     begun: u64,
-    /// The last request before a run that left content for later.
-    left: u64,
+    /// A request after which the first run has left content for later, and the time until all of that is due.
+    left: Option<(u64, Duration)>,
     /// The last request after which everything was removed that nothing referred to.
     met: u64,
 }
@@ -37,16 +38,25 @@ impl RunRequests {
 
     /// Ends a run that began after a request.
     ///
-    /// A run can leave content that was used recently. The schedule runs again when that is due, so the second run
-    /// removes it.
+    /// A run can leave content that was used recently. A run that begins when that is due removes it. What that one
+    /// leaves was used again since.
     pub(super) fn end(&mut self, RunRequest(request): RunRequest, report: &CollectReport) {
         if report.dry_run || report.stopped.is_some() {
             return;
         }
-        if report.later.items == 0 || self.left == request {
+        let left = self.left.filter(|(left, _)| *left == request);
+        if report.later.items == 0 || left.is_some_and(|(_, rest)| rest.is_zero()) {
             self.met = request;
+        } else if left.is_none() {
+            self.left = Some((request, report.later.last.unwrap_or_default()));
         }
-        self.left = request;
+    }
+
+    /// Notes that this time has passed between two runs.
+    pub(super) const fn wait(&mut self, time: Duration) {
+        if let Some((_, rest)) = &mut self.left {
+            *rest = rest.saturating_sub(time);
+        }
     }
 
     /// Returns true if runs since a request have removed everything that nothing referred to.
@@ -60,10 +70,13 @@ mod tests {
     use super::*;
     use crate::maintenance::collect::{Later, Stopped};
 
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
     fn leaving(items: u64) -> CollectReport {
         CollectReport {
             later: Later {
                 items,
+                last: Some(3 * HOUR),
                 ..Later::default()
             },
             ..CollectReport::default()
@@ -85,16 +98,18 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_leaves_content_for_later_needs_a_second_one() {
+    fn a_run_that_leaves_content_for_later_needs_one_when_that_is_due() {
         let mut requests = RunRequests::default();
         // A run before it that has left content, too.
         let before = requests.begin();
         requests.end(before, &leaving(1));
+        requests.wait(3 * HOUR);
         let request = requests.add();
-        for is_met in [false, true] {
+        for is_met in [false, false, false, true] {
             let run = requests.begin();
             requests.end(run, &leaving(1));
             assert_eq!(requests.is_met(request), is_met);
+            requests.wait(HOUR);
         }
     }
 

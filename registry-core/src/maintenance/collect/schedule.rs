@@ -108,7 +108,7 @@ impl CollectSchedule {
                 }
                 Err(error) => {
                     tracing::warn!(error = text_of(&error), "cannot collect; it is tried again");
-                    clock.sleep(FAILED.min(self.interval)).await;
+                    sleep_unless_requested(FAILED.min(self.interval), collections, clock).await;
                 }
             }
             was_busy = is_busy;
@@ -134,7 +134,7 @@ struct Rest<'a> {
     earliest: Duration,
     /// Time until there is something to remove, as far as that is known.
     due: Duration,
-    /// Time that nothing shortens: the next run would end as the last one did.
+    /// Time that only a request shortens: the next run would probably end as the last one did.
     fixed: Option<Duration>,
 }
 
@@ -166,12 +166,13 @@ impl<'a> Rest<'a> {
             interval, options, ..
         } = self.schedule;
         if let Some(fixed) = self.fixed {
-            return clock.sleep(fixed).await;
+            return sleep_unless_requested(fixed, collections, clock).await;
         }
         let mut passed = Duration::ZERO;
         while passed < self.due.max(self.earliest) && !collections.is_requested() {
             let step = STEP.min(interval.saturating_sub(passed));
             clock.sleep(step).await;
+            collections.waited(step);
             passed += step;
             // A failure is reported by the run that follows.
             if watch.step(storage, options).await.unwrap_or(true) {
@@ -179,6 +180,17 @@ impl<'a> Rest<'a> {
                 self.due = self.due.min(passed + options.terms.grace);
             }
         }
+    }
+}
+
+/// Sleeps for this time, or until somebody asks for a run.
+async fn sleep_unless_requested(time: Duration, collections: &Collections, clock: &dyn Clock) {
+    let mut rest = time;
+    while !rest.is_zero() && !collections.is_requested() {
+        let step = STEP.min(rest);
+        clock.sleep(step).await;
+        collections.waited(step);
+        rest -= step;
     }
 }
 

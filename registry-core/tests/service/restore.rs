@@ -10,8 +10,9 @@ use registry_core::{
     manifest::Manifest,
     service::{ManifestPush, Repository, Restore, RestoreError},
     storage::{
-        Deletion, Document, MemoryStorage, Page, PutManifest, Seen, StorageCollect, StorageError,
+        Deletion, Document, Listing, MemoryStorage, Page, PutManifest, Seen, StorageCollect, StorageError,
         StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, TagExpect, TrashId,
+        Trashed,
     },
 };
 use serde_json::json;
@@ -424,7 +425,7 @@ async fn a_deleted_manifest_that_cannot_be_read_prevents_no_restore_but_its_own(
     let listed = trash.deleted(repository.name(), Page::first(10)).await.unwrap();
     let mut listed = listed.items.into_iter().filter_map(Seen::whole);
     let record = listed.find(|record| record.digest == other).unwrap().id;
-    let registry = Registry::builder(Worn(storage, record)).build();
+    let registry = Registry::builder(Worn(storage, record, Wear::Unreadable)).build();
     let worn = registry.repository("team/app").unwrap();
 
     let restored = worn.restore(restore("v1")).await.unwrap();
@@ -439,9 +440,19 @@ async fn a_deleted_manifest_that_cannot_be_read_prevents_no_restore_but_its_own(
     repository.restore(restore("v2")).await.unwrap();
 }
 
-/// A storage that cannot read one deleted manifest.
+/// A storage with a deleted manifest, or its record, that is not whole.
 #[derive(Debug)]
-struct Worn(MemoryStorage, TrashId);
+struct Worn(MemoryStorage, TrashId, Wear);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wear {
+    /// The manifest cannot be read.
+    Unreadable,
+    Damaged,
+    Lost,
+    /// The record cannot be read.
+    Record,
+}
 
 impl Storage for Worn {
     forward_storage! { Storage: self => &self.0 }
@@ -473,13 +484,96 @@ impl Storage for Worn {
 
 #[async_trait]
 impl StorageTrash for Worn {
-    forward_storage! { StorageTrash: self => self.0.trash(); except deleted_document }
+    forward_storage! { StorageTrash: self => self.0.trash(); except deleted, deleted_document }
+
+    async fn deleted(
+        &self,
+        name: &RepositoryName,
+        page: Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>, StorageError> {
+        let mut listed = self.0.deleted(name, page).await?;
+        for item in &mut listed.items {
+            if self.2 == Wear::Record && matches!(item, Seen::Whole(record) if record.id == self.1) {
+                *item = Seen::unreadable(self.1, "the record is garbled");
+            }
+        }
+        Ok(listed)
+    }
 
     async fn deleted_document(&self, name: &RepositoryName, id: &TrashId) -> Result<Document, StorageError> {
-        match *id == self.1 {
-            true => Err(StorageError::internal("input/output error")),
-            false => self.0.deleted_document(name, id).await,
+        match self.2 {
+            Wear::Unreadable if *id == self.1 => Err(StorageError::internal("input/output error")),
+            Wear::Damaged if *id == self.1 => Ok(Document::Damaged("{".into())),
+            Wear::Lost if *id == self.1 => Ok(Document::Lost),
+            _ => self.0.deleted_document(name, id).await,
         }
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_signature_that_is_damaged_or_gone_is_named() {
+    for wear in [Wear::Damaged, Wear::Lost] {
+        let storage = MemoryStorage::new();
+        let healthy = Registry::builder(storage.clone()).build();
+        let (repository, image) = with_image(&healthy).await;
+        let signature = push_referrer(&repository, image, &[], "signature").await;
+        for deleted in [image, signature] {
+            delete(&repository, deleted).await;
+        }
+        let [_, record] = records(&healthy, &repository).await[..] else {
+            panic!("two records");
+        };
+        let registry = Registry::builder(Worn(storage, record, wear)).build();
+        let worn = registry.repository("team/app").unwrap();
+
+        let restored = worn.restore(restore("v1")).await.unwrap();
+
+        assert_eq!(restored.manifests, [image]);
+        let left: Vec<Digest> = restored.left.iter().map(|left| left.digest).collect();
+        assert_eq!(left, [signature], "{wear:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_that_was_deleted_before_an_image_does_not_concern_it() {
+    let storage = MemoryStorage::new();
+    let healthy = Registry::builder(storage.clone()).build();
+    let (repository, image) = with_image(&healthy).await;
+    let other = repository.put_manifest(push("v2", "second")).await.unwrap();
+    delete(&repository, other.digest).await;
+    delete(&repository, image).await;
+    let [record, _] = records(&healthy, &repository).await[..] else {
+        panic!("two records");
+    };
+    let registry = Registry::builder(Worn(storage, record, Wear::Damaged)).build();
+    let worn = registry.repository("team/app").unwrap();
+
+    let restored = worn.restore(restore("v1")).await.unwrap();
+
+    assert!(restored.left.is_empty(), "{restored:?}");
+}
+
+#[tokio::test]
+async fn an_older_deletion_is_not_silently_undone_in_place_of_one_whose_record_is_garbled() {
+    let storage = MemoryStorage::new();
+    let healthy = Registry::builder(storage.clone()).build();
+    let (repository, older) = with_image(&healthy).await;
+    delete(&repository, tag("v1")).await;
+    repository.put_manifest(push("v1", "second")).await.unwrap();
+    delete(&repository, tag("v1")).await;
+    let [first, second] = records(&healthy, &repository).await[..] else {
+        panic!("two records");
+    };
+
+    for (garbled, is_told) in [(second, true), (first, false)] {
+        let registry = Registry::builder(Worn(storage.clone(), garbled, Wear::Record)).build();
+        let worn = registry.repository("team/app").unwrap();
+        let under = Some(tag(if is_told { "older" } else { "newer" }));
+
+        let restored = worn.restore(restore("v1").under(under)).await.unwrap();
+
+        assert_eq!(restored.digest == older, is_told);
+        assert_eq!(restored.unreadable.is_some(), is_told, "{restored:?}");
     }
 }
 

@@ -225,6 +225,9 @@ pub(crate) struct RestoredItem {
     /// Deleted manifests that refer, or may refer, to the restored ones, and that could not be restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left: Vec<LeftItem>,
+    /// Reason why a newer record, which may be of the same tag or manifest, cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unreadable: Option<String>,
 }
 
 /// Deleted manifest that was not restored with its subject.
@@ -261,6 +264,7 @@ impl Operation for UndoDeletion {
             tags: restored.tags.iter().map(ToString::to_string).collect(),
             manifests: restored.manifests.len(),
             left: restored.left.iter().map(LeftItem::of).collect(),
+            unreadable: restored.unreadable,
         };
         items.send(item).await?;
         Ok(())

@@ -79,6 +79,11 @@ impl Restore {
         }
     }
 
+    /// Returns true if this record would be selected in place of `record`, if it is of the same tag or manifest.
+    fn may_select(&self, id: TrashId, record: &Trashed) -> bool {
+        matches!(self.what, What::Reference(_)) && id > record.id
+    }
+
     /// Returns the tags to restore.
     fn tags(&self, record: &Trashed) -> Vec<Tag> {
         match (&self.under, &self.what) {
@@ -157,7 +162,7 @@ impl Repository {
         let mut records = self.records(trash, &restore).await?;
         let Some(record) = records.selected.take() else {
             return Err(match records.unreadable {
-                Some(reason) => StorageError::internal(reason).into(),
+                Some((_, reason)) => StorageError::internal(reason).into(),
                 None => restore.is_unknown(),
             });
         };
@@ -202,11 +207,15 @@ impl Repository {
             "a deletion was undone"
         );
         self.forget_restored(trash, &records, &record, &manifests).await;
+        let unreadable = records
+            .unreadable
+            .filter(|(id, _)| restore.may_select(*id, &record));
         Ok(Restored {
             digest: record.digest,
             tags,
             manifests,
             left,
+            unreadable: unreadable.map(|(_, reason)| reason),
         })
     }
 
@@ -228,7 +237,7 @@ impl Repository {
                     }
                     Seen::Unreadable { key, reason } => {
                         after = Some(key);
-                        records.unreadable = Some(reason);
+                        records.unreadable = Some((key, reason));
                     }
                 }
             }
@@ -293,7 +302,7 @@ impl Repository {
             let Some(found) = self.find_deleted(trash, records, &digest).await? else {
                 if needed {
                     // A record that cannot be read may be the one of this manifest.
-                    if let Some(reason) = &records.unreadable {
+                    if let Some((_, reason)) = &records.unreadable {
                         return Err(StorageError::internal(reason.clone()).into());
                     }
                     plan.visit(digest, visited);

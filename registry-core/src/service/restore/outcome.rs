@@ -20,6 +20,8 @@ pub struct Restored {
     pub manifests: Vec<Digest>,
     /// Deleted manifests that refer, or may refer, to one of those, and that could not be restored. Their records stay.
     pub left: Vec<NotRestored>,
+    /// Reason why a newer record cannot be read. It may be of a later deletion of the same tag or manifest.
+    pub unreadable: Option<String>,
 }
 
 /// Deleted manifest that was not restored with its subject.

@@ -13,8 +13,8 @@ pub(super) struct Records {
     pub(super) selected: Option<Trashed>,
     /// The newest record of each manifest, and true if it names tags.
     pub(super) manifests: HashMap<Digest, (TrashId, bool)>,
-    /// Reason why a record cannot be read.
-    pub(super) unreadable: Option<String>,
+    /// The newest record that cannot be read, and the reason.
+    pub(super) unreadable: Option<(TrashId, String)>,
 }
 
 /// Manifests to put, children before their parents.

@@ -9,7 +9,7 @@ use crate::{
     manifest::Manifest,
     reference::Reference,
     service::Repository,
-    storage::{Document, StorageTrash, TrashId},
+    storage::{Document, StorageError, StorageTrash, TrashId},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -51,7 +51,11 @@ impl Repository {
         if subjects.is_empty() {
             return Ok(planned);
         }
-        let deleted = self.deleted_referrers(trash, records, left).await;
+        let since = subjects
+            .iter()
+            .filter_map(|subject| records.manifests.get(subject));
+        let since = since.map(|(id, _)| *id).min();
+        let deleted = self.deleted_referrers(trash, records, since, left).await;
         while let Some(subject) = subjects.pop() {
             let since = records.manifests.get(&subject).map(|(id, _)| *id);
             for (id, digest) in deleted.get(&subject).into_iter().flatten() {
@@ -65,7 +69,7 @@ impl Repository {
                     false => Err(RestoreError::Gone(std::mem::take(&mut more.gone))),
                 });
                 if let Err(error) = found {
-                    self.leave(*digest, &error, left);
+                    self.leave(*digest, with_causes(&error), left);
                     more.discard(visited);
                     continue;
                 }
@@ -101,7 +105,7 @@ impl Repository {
         for referrer in referrers {
             for digest in &referrer.manifests {
                 if let Err(error) = self.put_again(trash, records, digest, &[]).await {
-                    self.leave(referrer.digest, &error, left);
+                    self.leave(referrer.digest, with_causes(&error), left);
                     break;
                 }
                 manifests.push(*digest);
@@ -109,22 +113,25 @@ impl Repository {
         }
     }
 
-    /// Reads every manifest that was deleted. Adds those that cannot be read to `left`, because they may be referrers.
+    /// Reads every manifest that was deleted. Adds those that cannot be read to `left`, because they may be referrers, unless
+    /// they were deleted before `since`: such referrers are not restored.
     async fn deleted_referrers(
         &self,
         trash: &dyn StorageTrash,
         records: &Records,
+        since: Option<TrashId>,
         left: &mut Vec<NotRestored>,
     ) -> Deleted {
         let mut referrers = Deleted::new();
         for (digest, (id, _)) in &records.manifests {
-            let stored = match trash.deleted_document(&self.name, id).await {
+            let document = trash.deleted_document(&self.name, id).await;
+            let stored = match document {
                 Ok(Document::Whole(stored)) => stored,
-                Ok(Document::Damaged(_) | Document::Lost) => continue,
-                Err(error) => {
+                unread => {
                     let reference = Reference::Digest(*digest);
-                    if !matches!(self.storage().manifest(&self.name, &reference).await, Ok(Some(_))) {
-                        self.leave(*digest, &error, left);
+                    let exists = matches!(self.storage().manifest(&self.name, &reference).await, Ok(Some(_)));
+                    if Some(*id) >= since && !exists {
+                        self.leave(*digest, reason_of(unread), left);
                     }
                     continue;
                 }
@@ -142,10 +149,22 @@ impl Repository {
         referrers
     }
 
-    fn leave(&self, digest: Digest, error: &(dyn Error + 'static), left: &mut Vec<NotRestored>) {
-        let causes = std::iter::successors(Some(error), |&error| error.source());
-        let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    fn leave(&self, digest: Digest, reason: String, left: &mut Vec<NotRestored>) {
         tracing::warn!(repository = %self.name, %digest, reason, "a deleted manifest is not restored with its subject");
         left.push(NotRestored { digest, reason });
     }
+}
+
+/// Returns the reason why a deleted manifest is not known.
+fn reason_of(unread: Result<Document, StorageError>) -> String {
+    match unread {
+        Err(error) => with_causes(&error),
+        Ok(Document::Lost) => "its content is gone; push it again".to_owned(),
+        Ok(Document::Damaged(_) | Document::Whole(_)) => "its content is damaged; push it again".to_owned(),
+    }
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -135,6 +135,12 @@ pub(crate) fn restore(options: cli::Restore) -> Result<(), BoxError> {
             );
             writeln!(io::stderr(), "registry: {}", printable::Line(&line))?;
         }
+        if let Some(reason) = &item.unreadable {
+            let line = format!(
+                "a newer record of a deletion in {repository} cannot be read, and may be of the same image: {reason}; `registry history {repository}` shows where the tags pointed"
+            );
+            writeln!(io::stderr(), "registry: {}", printable::Line(&line))?;
+        }
         Ok(())
     })
 }

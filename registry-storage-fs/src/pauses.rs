@@ -46,6 +46,7 @@ points! {
     ManifestInMemory,
     ManifestPromised,
     ManifestScanRead,
+    MendLinkStaged,
     MendLinkWritten,
     MountLinked,
     PutManifestDurable,

@@ -10,8 +10,8 @@ use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Storage as _, Tag,
     maintenance::{VerifyEvent, VerifyOptions, verify},
     storage::{
-        Census, Document, Page, Quarantined, StorageCollect as _, StorageRepair, StorageTrash as _, Terms,
-        Trashed, Verified,
+        Census, Document, Page, Quarantined, Record, StorageCollect as _, StorageRepair, StorageTrash as _,
+        Terms, Trashed, Verified,
     },
 };
 use std::{
@@ -49,6 +49,8 @@ pub(super) enum What {
     Kept(Digest, &'static str),
     /// These bytes are in quarantine, with their fault.
     Quarantined(Digest, &'static str),
+    /// The repository has this blob, or a repair brings it back.
+    Mendable(RepositoryName, Digest),
     /// A verification finds nothing.
     Sound,
     /// The directory counts as made by this software.
@@ -124,6 +126,7 @@ impl What {
             }
             Self::Kept(digest, bytes) => assert_kept(storage, digest, bytes, when).await,
             Self::Quarantined(digest, bytes) => assert_quarantined(storage, digest, bytes, when).await,
+            Self::Mendable(repository, digest) => assert_mendable(storage, repository, digest, when).await,
             Self::Sound => assert_sound(storage, when).await,
             Self::Own => assert!(storage.is_own(), "{when}"),
             Self::Census(manifests) => {
@@ -212,6 +215,12 @@ async fn assert_quarantined(storage: &FsStorage, digest: &Digest, bytes: &str, w
         .iter()
         .any(|(item, content)| content == bytes.as_bytes() && item.reason.contains("bytes with"));
     assert!(is_aside, "{items:?} {when}");
+}
+
+async fn assert_mendable(storage: &FsStorage, repository: &RepositoryName, digest: &Digest, when: &str) {
+    let fault = storage.fault(repository, &Record::Blob(*digest)).await.unwrap();
+    let is_mendable = fault.as_ref().is_none_or(|fault| fault.mendable);
+    assert!(is_mendable, "{fault:?} {when}");
 }
 
 async fn assert_sound(storage: &FsStorage, when: &str) {
@@ -350,6 +359,7 @@ pub(super) async fn check(failures: &[Failure], facts: &[Fact]) {
                 | What::Accounted(..)
                 | What::Kept(..)
                 | What::Quarantined(..)
+                | What::Mendable(..)
                 | What::Sound
                 | What::Own
                 | What::Census(..)

@@ -81,11 +81,11 @@ async fn repair_and_push(watched: &Watched) -> Vec<Fact> {
 
 async fn repaired(watched: &Watched) -> Vec<Fact> {
     let mut facts = repair_and_push(watched).await;
-    let [layer, ..] = blobs();
-    let damaged = Digest::of(Algorithm::Sha256, &layer);
+    let [damaged, _, lost] = blobs().map(|bytes| Digest::of(Algorithm::Sha256, &bytes));
     let fact = |from, until, what| Fact { from, until, what };
     facts.extend([
         fact(0, END, What::WalkableAfterKill),
+        fact(0, END, What::Mendable(name("b"), lost)),
         fact(1, END, What::Kept(damaged, DAMAGED)),
         fact(2, 2, What::NoBlob(name("a"), damaged)),
         fact(2, END, What::Quarantined(damaged, DAMAGED)),
@@ -132,6 +132,7 @@ async fn a_repair_is_durable_once_it_has_ended_and_loses_no_bytes() {
             (Sync, "repositories/b/_manifests/revisions/sha256"),
             (Sync, "repositories/b/_manifests/revisions/sha256/DIGEST"),
             (Sync, "repositories/b/_manifests/revisions/sha256/DIGEST/link"),
+            (Rename, "repositories/b/_layers/sha256/DIGEST"),
         ],
         // The fault is written and durable before the bytes move there. A link that is half written is still what is
         // repaired. Both are written as files are everywhere.

@@ -11,6 +11,7 @@
 //! digest.
 
 use crate::{
+    changes::Changes,
     error::{Context as _, FsError},
     links::{self, Link},
     moves::parent,
@@ -226,22 +227,29 @@ impl Store {
         link: &Path,
     ) -> Result<bool> {
         let fault = self.fault_of_link(repository, record, digest, link);
-        if !fault.is_some_and(|fault| fault.mendable) {
+        let Some(fault) = fault.filter(|fault| fault.mendable) else {
             return Ok(false);
-        }
+        };
+        let text = digest.to_string();
         let mut changes = self.disk.changes();
         changes.ensure_durable(&self.layout.blob(digest))?;
-        let placed = self.place(digest, link, || {
-            changes.ensure(link, digest.to_string().as_bytes())
-        });
-        if placed.is_err() {
-            // Without a link, it would tell the next repair that the record was deleted.
-            self.disk.remove_empty(parent(link), parent(parent(link)));
+        let is_missing = fault.kind == FaultKind::Missing;
+        if !(is_missing && self.place_link(&mut changes, link, text.as_bytes())?) {
+            self.place(digest, link, || changes.ensure(link, text.as_bytes()))?;
         }
-        placed?;
         self.pauses.reach(Point::MendLinkWritten);
         changes.settle()?;
         Ok(true)
+    }
+
+    /// Publishes a link together with its directory: without a link, that would tell the next repair that the record was
+    /// deleted. Returns false if there is already something in the directory.
+    fn place_link(&self, changes: &mut Changes<'_>, link: &Path, text: &[u8]) -> Result<bool, FsError> {
+        let staged = self.disk.stage()?;
+        let inside = staged.path.join(link.file_name().unwrap_or_default());
+        changes.fill(&inside, text)?;
+        self.pauses.reach(Point::MendLinkStaged);
+        changes.place(&staged, &inside, parent(link))
     }
 }
 

@@ -18,6 +18,10 @@ use std::{
     fs::{self, File},
     os::unix::fs::FileExt as _,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tempfile::TempDir;
 
@@ -473,6 +477,37 @@ async fn a_write_that_fails_mends_nothing_and_can_be_tried_again() {
 
     assert!(storage.mend(&repository, &record).await.unwrap());
 
+    assert!(storage.blob(&repository, &blob).await.unwrap().is_some());
+}
+
+/// The directory of a link alone means that a client has deleted the record. Without `_layers`, the collector of registry:2
+/// deletes the repository.
+#[tokio::test]
+async fn the_directory_of_a_lost_link_appears_with_the_link_and_a_failure_changes_nothing() {
+    let (root, storage) = open();
+    let repository = name("a");
+    let blob = push(&storage, &repository, &content(1000)).await.digest;
+    let link = layer_link(root.path(), &repository, &blob);
+    let directory = link.parent().unwrap().to_path_buf();
+    fs::remove_dir_all(&directory).unwrap();
+    let was_there = Arc::new(AtomicBool::new(true));
+    let interfere = {
+        let (was_there, directory) = (Arc::clone(&was_there), directory.clone());
+        let staging = storage.store().layout.staging();
+        move || {
+            was_there.store(directory.exists(), Ordering::SeqCst);
+            fs::remove_dir_all(&staging).unwrap();
+            fs::create_dir(&staging).unwrap();
+        }
+    };
+    storage.store().pauses.at(Point::MendLinkStaged, interfere);
+    let record = Record::Blob(blob);
+
+    assert!(storage.mend(&repository, &record).await.is_err());
+
+    assert!(!was_there.load(Ordering::SeqCst) && !directory.exists());
+    assert!(storage.store().layout.all_layers(&repository).exists());
+    assert!(storage.mend(&repository, &record).await.unwrap());
     assert!(storage.blob(&repository, &blob).await.unwrap().is_some());
 }
 

@@ -21,10 +21,10 @@ pub(super) fn manifests(top: &Path) -> Vec<(String, Digest)> {
             .strip_prefix(&repositories)
             .expect("it was found there");
         let name = name.to_str().expect("names are text").to_owned();
-        let revisions = names_with("link", &repository.join("_manifests/revisions/sha256"));
-        revisions.into_iter().map(move |hex| {
-            let digest = Digest::parse(&format!("sha256:{hex}"));
-            (name.clone(), digest.expect("a revision has a digest"))
+        let revisions = digests_with("link", &repository.join("_manifests/revisions"));
+        revisions.into_iter().map(move |digest| {
+            let digest = Digest::parse(&digest).expect("a revision has a digest");
+            (name.clone(), digest)
         })
     };
     found.into_iter().flat_map(of).collect()
@@ -46,9 +46,9 @@ pub(super) fn assert_exact(top: &Path, roots: Roots) {
     assert!(!repositories.is_empty());
     for repository in &repositories {
         let alive = Alive::of(top, repository, roots);
-        let links = names_with("link", &repository.join("_layers/sha256"));
+        let links = digests_with("link", &repository.join("_layers"));
         assert_eq!(links, alive.blobs, "the blobs of {}", repository.display());
-        let revisions = names_with("link", &repository.join("_manifests/revisions/sha256"));
+        let revisions = digests_with("link", &repository.join("_manifests/revisions"));
         assert_eq!(
             revisions,
             alive.manifests,
@@ -59,11 +59,13 @@ pub(super) fn assert_exact(top: &Path, roots: Roots) {
         reachable.extend(alive.blobs);
         reachable.extend(alive.manifests);
     }
-    let shards = entries(&top.join("blobs/sha256"));
-    let stored: BTreeSet<String> = shards
-        .iter()
-        .flat_map(|shard| names_with("data", shard))
-        .collect();
+    let mut stored = BTreeSet::new();
+    for algorithm in entries(&top.join("blobs")) {
+        for shard in entries(&algorithm) {
+            let names = names_with("data", &shard).into_iter();
+            stored.extend(names.map(|hex| format!("{}:{hex}", name_of(&algorithm))));
+        }
+    }
     assert_eq!(stored, reachable, "the stored bytes and the reachable ones");
     for leftover in ["_trash", "_quarantine", "_staging", "_sessions"] {
         assert_eq!(entries(&top.join(leftover)), [] as [PathBuf; 0], "{leftover}");
@@ -93,7 +95,17 @@ fn names_with(file: &str, directory: &Path) -> BTreeSet<String> {
     with.map(|path| name_of(path)).collect()
 }
 
-/// Everything in a repository to which its roots lead, in hexadecimal.
+/// Returns the digests whose directories contain a file, below a directory for each algorithm.
+fn digests_with(file: &str, directory: &Path) -> BTreeSet<String> {
+    let of = |algorithm: &PathBuf| {
+        let name = name_of(algorithm);
+        let hexes = names_with(file, algorithm).into_iter();
+        hexes.map(move |hex| format!("{name}:{hex}"))
+    };
+    entries(directory).iter().flat_map(of).collect()
+}
+
+/// Digests of everything in a repository to which its roots lead.
 #[derive(Default)]
 struct Alive {
     manifests: BTreeSet<String>,
@@ -105,9 +117,9 @@ impl Alive {
         let mut alive = Self::default();
         for tag in entries(&repository.join("_manifests/tags")) {
             let link = fs::read_to_string(tag.join("current/link")).expect("a tag has a link");
-            alive.add(top, hex(&link));
+            alive.add(top, &link);
         }
-        let all: Vec<(String, Value)> = names_with("link", &repository.join("_manifests/revisions/sha256"))
+        let all: Vec<(String, Value)> = digests_with("link", &repository.join("_manifests/revisions"))
             .into_iter()
             .map(|digest| (digest.clone(), document(top, &digest)))
             .collect();
@@ -117,7 +129,7 @@ impl Alive {
         loop {
             let referrer = all.iter().find(|(digest, document)| {
                 let subject = document["subject"]["digest"].as_str();
-                let is_alive = subject.is_some_and(|subject| alive.manifests.contains(hex(subject)));
+                let is_alive = subject.is_some_and(|subject| alive.manifests.contains(subject));
                 is_alive && !alive.manifests.contains(digest)
             });
             let Some((digest, _)) = referrer else {
@@ -135,23 +147,17 @@ impl Alive {
         let list = |field: &str| document[field].as_array().cloned().unwrap_or_default();
         for blob in list("layers").iter().chain(document.get("config")) {
             let digest = blob["digest"].as_str().expect("a descriptor has a digest");
-            self.blobs.insert(hex(digest).to_owned());
+            self.blobs.insert(digest.to_owned());
         }
         for child in list("manifests") {
-            self.add(
-                top,
-                hex(child["digest"].as_str().expect("a descriptor has a digest")),
-            );
+            self.add(top, child["digest"].as_str().expect("a descriptor has a digest"));
         }
     }
 }
 
-fn hex(digest: &str) -> &str {
-    digest.split_once(':').expect("a digest names its algorithm").1
-}
-
 fn document(top: &Path, digest: &str) -> Value {
-    let path = top.join(format!("blobs/sha256/{}/{digest}/data", &digest[..2]));
+    let (algorithm, hex) = digest.split_once(':').expect("a digest names its algorithm");
+    let path = top.join(format!("blobs/{algorithm}/{}/{hex}/data", &hex[..2]));
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&bytes).expect("a manifest is JSON")
 }

@@ -23,7 +23,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
@@ -115,6 +115,8 @@ struct Counts {
     restored: u64,
     /// Collections that somebody asked for.
     collections: u64,
+    /// Collections that removed what has no tag, too.
+    untagged: u64,
     /// Collections of a server by itself that removed something.
     automatic: u64,
     verifications: u64,
@@ -189,6 +191,7 @@ impl Soak {
     fn round(&mut self) {
         let server = self.serve();
         let requests = 20 + self.numbers.below(400);
+        let untagged = self.numbers.below(3) == 0;
         let (told, progress) = mpsc::channel();
         let workers = std::mem::take(&mut self.workers);
         let mut operator = Some(&mut self.operator);
@@ -199,7 +202,7 @@ impl Soak {
                 .map(|mut worker| {
                     let (address, told) = (server.address(), told.clone());
                     scope.spawn(move || {
-                        let Killed = worker.work(address, &told);
+                        let Killed = worker.work(address, &told, untagged);
                         worker
                     })
                 })
@@ -208,7 +211,6 @@ impl Soak {
             let mut waiting = WORKERS;
             let mut seen = 0;
             let mut operating = None;
-            // A worker that fails its test no longer tells anything.
             for told in &progress {
                 match told {
                     Progress::Checked => {
@@ -224,9 +226,10 @@ impl Soak {
                 if waiting == 0
                     && let Some(operator) = operator.take()
                 {
-                    operating = Some(scope.spawn(|| operator.work()));
+                    operating = Some(scope.spawn(move || operator.work(untagged)));
                 }
-                if seen >= requests {
+                let has_failed = working.iter().any(ScopedJoinHandle::is_finished);
+                if seen >= requests || has_failed {
                     break;
                 }
             }
@@ -307,13 +310,14 @@ impl Soak {
     fn report(&mut self) {
         let Operator {
             collections,
+            untagged,
             verifications,
             retentions,
             ..
         } = self.operator;
         let counts = &mut self.counts;
-        (counts.collections, counts.verifications, counts.retentions) =
-            (collections, verifications, retentions);
+        (counts.collections, counts.untagged) = (collections, untagged);
+        (counts.verifications, counts.retentions) = (verifications, retentions);
         println!("soak: {counts:?}; 0 lost, 0 left over");
     }
 }

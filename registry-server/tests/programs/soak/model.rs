@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use registry_core::{Algorithm, Digest};
 use serde_json::json;
 
 use super::BUILDS;
@@ -11,6 +12,8 @@ use crate::image::{OCI_INDEX, OCI_MANIFEST, noise, sha256};
 const DELETED: usize = 20;
 /// Number of blobs that all images consist of.
 pub(super) const BLOBS: usize = 48;
+/// Number of more blobs, which are deleted in some repositories while images of others have them.
+pub(super) const DELETABLE: usize = 4;
 
 /// Returns the bytes of a blob, the same in all repositories.
 pub(super) fn blob(number: usize) -> Vec<u8> {
@@ -21,13 +24,29 @@ pub(super) fn blob(number: usize) -> Vec<u8> {
     noise(number as u64 + 1, length)
 }
 
+/// A blob of an image, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) number: usize,
+    pub(super) algorithm: Algorithm,
+}
+
+impl Part {
+    pub(super) fn bytes(self) -> Vec<u8> {
+        blob(self.number)
+    }
+
+    pub(super) fn digest(self) -> String {
+        Digest::of(self.algorithm, &self.bytes()).to_string()
+    }
+}
+
 /// Content of a manifest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Document {
     pub(super) media_type: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// Numbers of its blobs.
-    pub(super) blobs: Vec<usize>,
+    pub(super) blobs: Vec<Part>,
     pub(super) children: Vec<String>,
     pub(super) subject: Option<String>,
     /// True if rules of retention may drop it.
@@ -35,11 +54,8 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn image(seed: &str, blobs: Vec<usize>, subject: Option<(String, usize)>) -> Self {
-        let descriptor = |number: &usize| {
-            let bytes = blob(*number);
-            json!({"mediaType": "application/octet-stream", "digest": sha256(&bytes).to_string(), "size": bytes.len()})
-        };
+    pub(super) fn image(seed: &str, blobs: Vec<Part>, subject: Option<(String, usize)>) -> Self {
+        let descriptor = |part: &Part| json!({"mediaType": "application/octet-stream", "digest": part.digest(), "size": part.bytes().len()});
         let mut document = json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
@@ -102,9 +118,40 @@ pub(super) struct Model {
     /// Tags under rules of retention, the oldest first, each with its target, and true if the push was acknowledged.
     pub(super) builds: VecDeque<(String, String, bool)>,
     deleted: VecDeque<String>,
+    /// True while collections may remove what has no tag.
+    pub(super) loses_untagged: bool,
 }
 
 impl Model {
+    /// Notes that what no tag keeps may be collected at any time.
+    pub(super) fn give_up_untagged(&mut self) {
+        if !self.loses_untagged {
+            return;
+        }
+        let tagged = self.tags.values().filter_map(|targets| match targets.len() {
+            1 => targets.first().cloned().flatten(),
+            _ => None,
+        });
+        let mut kept: BTreeSet<String> = BTreeSet::new();
+        let mut unread: Vec<String> = tagged.collect();
+        while let Some(digest) = unread.pop() {
+            let Some((document, _)) = self.documents.get(&digest) else {
+                continue;
+            };
+            unread.extend(document.children.iter().cloned());
+            let referrers = self.documents.iter().filter(|(referrer, (document, _))| {
+                document.subject.as_ref() == Some(&digest) && !kept.contains(*referrer)
+            });
+            unread.extend(referrers.map(|(referrer, _)| referrer.clone()));
+            kept.insert(digest);
+        }
+        for (digest, (document, state)) in &mut self.documents {
+            if *state == State::There && !document.is_build && !kept.contains(digest) {
+                *state = State::Unknown;
+            }
+        }
+    }
+
     /// Returns the manifests that certainly exist and that a selection allows.
     pub(super) fn there(&self, selects: impl Fn(&Document) -> bool) -> Vec<String> {
         let there = self.documents.iter().filter(|(_, (document, state))| {
@@ -186,6 +233,18 @@ impl Model {
                 targets.insert(None);
             }
         }
+        self.remember_deleted(digest);
+    }
+
+    /// Notes that a manifest is gone.
+    pub(super) fn gone(&mut self, digest: &str) {
+        if self.documents[digest].1 != State::Gone {
+            self.set(digest, State::Gone);
+            self.remember_deleted(digest);
+        }
+    }
+
+    fn remember_deleted(&mut self, digest: &str) {
         self.deleted.push_back(digest.to_owned());
         if self.deleted.len() > DELETED
             && let Some(oldest) = self.deleted.pop_front()

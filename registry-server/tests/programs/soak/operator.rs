@@ -12,6 +12,8 @@ pub(super) struct Operator {
     place: Place,
     turn: usize,
     pub(super) collections: u64,
+    /// Collections of what has no tag.
+    pub(super) untagged: u64,
     pub(super) verifications: u64,
     pub(super) retentions: u64,
 }
@@ -30,22 +32,30 @@ impl Operator {
             place,
             turn: 0,
             collections: 0,
+            untagged: 0,
             verifications: 0,
             retentions: 0,
         }
     }
 
-    /// Runs one command after the other until the server is killed.
-    pub(super) fn work(&mut self) {
+    /// Runs one command after the other until the server is killed. Collections remove what has no tag if that is allowed.
+    pub(super) fn work(&mut self, untagged: bool) {
         while !self.place.is_killed() {
-            let arguments = COMMANDS[self.turn % COMMANDS.len()];
+            let mut arguments = COMMANDS[self.turn % COMMANDS.len()].to_vec();
             self.turn += 1;
-            let done = output_of(self.place.command(arguments));
+            let is_collection = arguments[0] == "garbage-collect";
+            if is_collection && untagged {
+                arguments.push("--delete-untagged");
+            }
+            let done = output_of(self.place.command(&arguments));
             if self.place.is_killed() {
                 return;
             }
             match done {
-                Ok(_) => *self.count(arguments[0]) += 1,
+                Ok(_) => {
+                    *self.count(arguments[0]) += 1;
+                    self.untagged += u64::from(is_collection && untagged);
+                }
                 // Only one run removes at a time, and the server has runs of its own.
                 Err(said) if said.contains("another collection is running") => {}
                 Err(said) => panic!("{arguments:?}: {said}"),

@@ -43,33 +43,42 @@ fn everything_with_a_tag_outlives_the_collectors_of_registry_2() {
     for theirs in THEIRS {
         let copy = copy_of(&soak.place.root);
         let root = copy.path("copy");
-        let lost = lost_by(theirs, &before);
+        let Lost { lost, unneeded } = Lost::by(theirs, &before);
         theirs.run(&root);
         for server in [theirs, theirs.ours()] {
-            assert_lost(&before, &lost, server, &root, &format!("after {theirs:?}"));
+            assert_lost(
+                &before,
+                &lost,
+                &unneeded,
+                server,
+                &root,
+                &format!("after {theirs:?}"),
+            );
         }
         // Ours has counted more manifests, and would remove nothing.
         theirs.ours().run_with(&["--force"], &root);
-        assert_lost(
-            &before,
-            &lost,
-            theirs.ours(),
-            &root,
-            &format!("after {theirs:?} and ours"),
-        );
+        let when = format!("after {theirs:?} and ours");
+        assert_lost(&before, &unneeded, &unneeded, theirs.ours(), &root, &when);
     }
 }
 
-/// Asserts that a server has everything but these manifests and what only they name.
+/// Asserts that a server has everything but the lost manifests, and what only unneeded ones name.
 #[track_caller]
-fn assert_lost(before: &Content, lost: &BTreeSet<&str>, server: Collector, root: &Path, when: &str) {
+fn assert_lost(
+    before: &Content,
+    lost: &BTreeSet<&str>,
+    unneeded: &BTreeSet<&str>,
+    server: Collector,
+    root: &Path,
+    when: &str,
+) {
     let served = server.serve(root);
     let missing = before.lost_in(&served).into_iter();
     served.stop();
     let (manifests, blobs): (BTreeSet<&str>, BTreeSet<&str>) = missing.partition(|path| is_manifest(path));
     assert_eq!(manifests, *lost, "{when}, by {}", server.program);
     assert!(
-        blobs.is_subset(&before.named_by(lost)),
+        blobs.is_subset(&before.named_by(unneeded)),
         "{when}, by {}: {blobs:?}",
         server.program
     );
@@ -79,32 +88,58 @@ fn is_manifest(path: &str) -> bool {
     path.contains("/manifests/")
 }
 
-/// Returns the paths of the manifests that a collector of theirs removes: with `-m` those without a tag, as by
-/// `collectors/differences.txt`. Version 3.1.1 keeps the images of indexes, and both remove referrers.
-fn lost_by(theirs: Collector, before: &Content) -> BTreeSet<&str> {
-    if !theirs.untagged {
-        return BTreeSet::new();
-    }
-    let documents: BTreeMap<&str, &[u8]> = before.manifests().collect();
-    let mut kept = BTreeSet::new();
-    let mut unread: Vec<&str> = documents.keys().copied().collect();
-    unread.retain(|path| !path.contains("/manifests/sha256:"));
-    let keeps_parts = theirs.program == PROGRAMS[1];
-    while let Some(path) = unread.pop() {
-        let (repository, _) = path.split_once("/manifests/").unwrap();
-        let bytes = documents[path];
-        let path_of = |digest: Digest| {
-            let path = format!("{repository}/manifests/{digest}");
-            *documents.get_key_value(&*path).unwrap().0
-        };
-        if kept.insert(path_of(sha256(bytes))) && keeps_parts {
-            let (parts, _) = references(bytes);
-            unread.extend(parts.iter().map(|part| path_of(digest_of(part))));
+/// Paths of manifests, as by `collectors/differences.txt`.
+struct Lost<'a> {
+    /// Manifests that a collector of theirs removes.
+    lost: BTreeSet<&'a str>,
+    /// Manifests that no tag of their repository keeps.
+    unneeded: BTreeSet<&'a str>,
+}
+
+impl<'a> Lost<'a> {
+    /// Without `-m`, nothing is lost. With it, version 3.1.1 keeps the images of indexes, and what is in use in any
+    /// repository. Both remove referrers.
+    fn by(theirs: Collector, before: &'a Content) -> Self {
+        if !theirs.untagged {
+            return Self {
+                lost: BTreeSet::new(),
+                unneeded: BTreeSet::new(),
+            };
         }
-        kept.insert(path);
+        let is_version_3 = theirs.program == PROGRAMS[1];
+        let documents: BTreeMap<&str, &[u8]> = before.manifests().collect();
+        let mut kept = BTreeSet::new();
+        let mut digests = BTreeSet::new();
+        let mut unread: Vec<&str> = documents.keys().copied().collect();
+        unread.retain(|path| !path.contains("/manifests/sha256:"));
+        while let Some(path) = unread.pop() {
+            let (repository, _) = path.split_once("/manifests/").unwrap();
+            let bytes = documents[path];
+            let path_of = |digest: Digest| {
+                let path = format!("{repository}/manifests/{digest}");
+                *documents.get_key_value(&*path).unwrap().0
+            };
+            let digest = sha256(bytes);
+            digests.insert(digest.to_string());
+            if kept.insert(path_of(digest)) && is_version_3 {
+                let (parts, _) = references(bytes);
+                unread.extend(parts.iter().map(|part| path_of(digest_of(part))));
+            }
+            kept.insert(path);
+        }
+        let unneeded: BTreeSet<&str> = documents
+            .into_keys()
+            .filter(|path| !kept.contains(path))
+            .collect();
+        let is_used_elsewhere =
+            |path: &&str| is_version_3 && digests.contains(path.rsplit_once('/').unwrap().1);
+        Self {
+            lost: unneeded
+                .iter()
+                .copied()
+                .filter(|path| !is_used_elsewhere(path))
+                .collect(),
+            unneeded,
+        }
     }
-    documents
-        .into_keys()
-        .filter(|path| !kept.contains(path))
-        .collect()
 }

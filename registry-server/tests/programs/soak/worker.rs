@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::mpsc::Sender};
 
+use registry_core::Algorithm;
 use serde_json::Value;
 
 use super::{
     Killed, Numbers, Place, WORKERS,
-    model::{BLOBS, Document, Model, State, blob},
+    model::{BLOBS, DELETABLE, Document, Model, Part, State},
 };
 use crate::{
     http::{self, MANIFEST_TYPES, Response},
@@ -80,12 +81,11 @@ impl Session<'_> {
     }
 
     /// Asserts that a blob is there, byte for byte.
-    fn check_blob(&self, number: usize) -> Result<(), Killed> {
-        let bytes = blob(number);
-        let target = self.path(&format!("blobs/{}", sha256(&bytes)));
+    fn check_blob(&self, part: Part) -> Result<(), Killed> {
+        let target = self.path(&format!("blobs/{}", part.digest()));
         let answer = self.request("GET", &target, &[], b"")?;
         assert!(
-            answer.status == 200 && answer.body == bytes,
+            answer.status == 200 && answer.body == part.bytes(),
             "{target} is lost: {}",
             answer.status
         );
@@ -93,9 +93,8 @@ impl Session<'_> {
     }
 
     /// Pushes a blob unless the server says that it is there.
-    fn ensure_blob(&self, number: usize, numbers: &mut Numbers) -> Result<(), Killed> {
-        let bytes = blob(number);
-        let digest = sha256(&bytes).to_string();
+    fn ensure_blob(&self, part: Part, numbers: &mut Numbers) -> Result<(), Killed> {
+        let (bytes, digest) = (part.bytes(), part.digest());
         let head = self.request("HEAD", &self.path(&format!("blobs/{digest}")), &[], b"")?;
         if head.status == 200 {
             return Ok(());
@@ -139,16 +138,22 @@ impl Worker {
         }
     }
 
-    /// Checks everything, and then works until the server is killed.
-    pub(super) fn work(&mut self, address: SocketAddr, told: &Sender<Progress>) -> Killed {
+    /// Checks everything, and then works until the server is killed. Meanwhile, collections may remove what has no tag.
+    pub(super) fn work(&mut self, address: SocketAddr, told: &Sender<Progress>, untagged: bool) -> Killed {
         if let Err(killed) = self.check(address) {
             return killed;
+        }
+        for model in &mut self.models {
+            model.loses_untagged = untagged;
+            model.give_up_untagged();
         }
         // If nobody listens, the soak has failed elsewhere and kills the server.
         _ = told.send(Progress::Checked);
         loop {
             let number = self.numbers.index(REPOSITORIES);
-            match self.act(number, address) {
+            let acted = self.act(number, address);
+            self.models[number].give_up_untagged();
+            match acted {
                 Ok(progress) => _ = told.send(progress),
                 Err(killed) => return killed,
             }
@@ -163,16 +168,24 @@ impl Worker {
             address,
             name: repository(self.number, number),
         };
+        let other = (number + 1) % REPOSITORIES;
+        let images = self.models[other].there(|document| !document.blobs.is_empty());
+        let image = images
+            .first()
+            .map(|digest| self.models[other].document(digest).clone());
         let mut acting = Acting {
             session: &session,
             model: &mut self.models[number],
             numbers: &mut self.numbers,
             made: &mut self.made,
             worker: self.number,
+            deletes_blobs: number == 0,
         };
         let is_full = acting.model.documents.len() > MANY;
         match acting.numbers.below(if is_full { 200 } else { 100 }) {
-            0..20 => acting.push_image()?,
+            0..15 => acting.push_image()?,
+            15..18 => acting.mount_image(image, &repository(self.number, other))?,
+            18..20 => acting.delete_blob()?,
             20..30 => acting.push_build()?,
             30..40 => acting.push_index()?,
             40..50 => acting.push_referrer()?,
@@ -230,8 +243,8 @@ fn check_whole(session: &Session<'_>, document: &Document) -> Result<(), Killed>
         session.name,
         found.status
     );
-    for number in &document.blobs {
-        session.check_blob(*number)?;
+    for part in &document.blobs {
+        session.check_blob(*part)?;
     }
     Ok(())
 }
@@ -239,7 +252,10 @@ fn check_whole(session: &Session<'_>, document: &Document) -> Result<(), Killed>
 fn check(session: &Session<'_>, model: &mut Model) -> Result<(), Killed> {
     let name = &session.name;
     for digest in model.documents.keys().cloned().collect::<Vec<_>>() {
-        let (document, state) = &model.documents[&digest];
+        // A manifest that has been gone for long is forgotten meanwhile.
+        let Some((document, state)) = model.documents.get(&digest) else {
+            continue;
+        };
         let found = session.manifest(&digest)?;
         match (state, found.status) {
             (State::There | State::Unknown, 200) => check_whole(session, document)?,
@@ -247,11 +263,10 @@ fn check(session: &Session<'_>, model: &mut Model) -> Result<(), Killed> {
             _ => panic!("{name}@{digest} is {state:?}: {}", found.status),
         }
         if !document.is_build {
-            let state = match found.status {
-                200 => State::There,
-                _ => State::Gone,
-            };
-            model.set(&digest, state);
+            match found.status {
+                200 => model.set(&digest, State::There),
+                _ => model.gone(&digest),
+            }
         }
     }
     for (tag, targets) in &mut model.tags {
@@ -304,6 +319,8 @@ struct Acting<'a> {
     numbers: &'a mut Numbers,
     made: &'a mut u64,
     worker: u64,
+    /// True if blobs are deleted in the repository, so that none of its images has them.
+    deletes_blobs: bool,
 }
 
 impl Acting<'_> {
@@ -316,10 +333,21 @@ impl Acting<'_> {
         format!("v{}", self.numbers.below(TAGS))
     }
 
-    fn some_blobs(&mut self) -> Vec<usize> {
+    /// Chooses the blobs of an image. Their digests are of one algorithm, mostly SHA-256.
+    fn some_blobs(&mut self) -> Vec<Part> {
+        let algorithm = match self.numbers.below(8) {
+            0 => Algorithm::Sha512,
+            _ => Algorithm::Sha256,
+        };
+        let all = if self.deletes_blobs {
+            BLOBS
+        } else {
+            BLOBS + DELETABLE
+        };
         let count = 1 + self.numbers.index(3);
-        let chosen: BTreeSet<usize> = (0..count).map(|_| self.numbers.index(BLOBS)).collect();
-        chosen.into_iter().collect()
+        let chosen: BTreeSet<usize> = (0..count).map(|_| self.numbers.index(all)).collect();
+        let part = |number| Part { number, algorithm };
+        chosen.into_iter().map(part).collect()
     }
 
     fn choose(&mut self, digests: &[String]) -> Option<String> {
@@ -334,8 +362,8 @@ impl Acting<'_> {
             .session
             .path(&format!("manifests/{}", tag.unwrap_or(&digest)));
         for _ in 0..TRIES {
-            for number in &document.blobs {
-                self.session.ensure_blob(*number, self.numbers)?;
+            for part in &document.blobs {
+                self.session.ensure_blob(*part, self.numbers)?;
             }
             self.model.begin_push(document, tag);
             let headers = [("Content-Type", document.media_type)];
@@ -359,6 +387,42 @@ impl Acting<'_> {
         let document = Document::image(&self.seed(), self.some_blobs(), None);
         let tag = self.tag();
         self.push(&document, Some(&tag))
+    }
+
+    /// Mounts the blobs of an image of another repository, and pushes it under a tag.
+    fn mount_image(&mut self, image: Option<Document>, from: &str) -> Result<(), Killed> {
+        let deletable = |part: &Part| part.number >= BLOBS;
+        let Some(image) = image.filter(|image| image.subject.is_none() && !image.blobs.iter().any(deletable))
+        else {
+            return self.push_image();
+        };
+        for part in &image.blobs {
+            let target = format!("blobs/uploads/?mount={}&from={from}", part.digest());
+            let answer = self
+                .session
+                .request("POST", &self.session.path(&target), &[], b"")?;
+            assert_eq!(answer.status, 201, "{target}");
+        }
+        let tag = self.tag();
+        self.push(&image, Some(&tag))
+    }
+
+    /// Pushes and deletes a blob that no image of this repository has, but images of others.
+    fn delete_blob(&mut self) -> Result<(), Killed> {
+        if !self.deletes_blobs {
+            return self.push_image();
+        }
+        let part = Part {
+            number: BLOBS + self.numbers.index(DELETABLE),
+            algorithm: Algorithm::Sha256,
+        };
+        self.session.ensure_blob(part, self.numbers)?;
+        let target = self.session.path(&format!("blobs/{}", part.digest()));
+        let answer = self.session.request("DELETE", &target, &[], b"")?;
+        answer.expect_status(202);
+        let answer = self.session.request("GET", &target, &[], b"")?;
+        answer.expect_status(404);
+        Ok(())
     }
 
     fn push_build(&mut self) -> Result<(), Killed> {

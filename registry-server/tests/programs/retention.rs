@@ -64,7 +64,7 @@ pub(crate) fn age(root: &Path, repository: &str, tag: &str, days: u32) {
 }
 
 /// Leaves the note of a server that has run until now, and trusted its clock.
-fn note_the_time(root: &Path) {
+pub(crate) fn note_the_time(root: &Path) {
     let notes = root.join("docker/registry/v2/_notes");
     fs::create_dir_all(&notes).expect("the directory can be made");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

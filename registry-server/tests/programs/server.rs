@@ -201,6 +201,21 @@ impl Server {
         }
     }
 
+    /// Returns true if its output so far contains a text.
+    pub(crate) fn has_said(&self, what: &str) -> bool {
+        let mut said = self.said.borrow_mut();
+        for line in self.output.try_iter() {
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said.contains(what)
+    }
+
+    /// Returns its output, as far as it was read.
+    pub(crate) fn said(&self) -> String {
+        self.said.borrow().clone()
+    }
+
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }

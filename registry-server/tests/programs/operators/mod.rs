@@ -13,6 +13,7 @@ use crate::{
 
 mod automatic;
 mod backup;
+mod clock;
 mod collect;
 mod dry_run;
 mod list;
@@ -26,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         automatic::trials(),
         backup::trials(),
+        clock::trials(),
         collect::trials(),
         dry_run::trials(),
         list::trials(),

@@ -386,6 +386,7 @@ macro_rules! __storage_cases {
                 what_was_deleted_is_still_recorded
                 the_census_is_known_with_what_has_gone_since
                 what_accounts_for_removals_survives
+                what_a_run_removes_for_good_is_accounted_for_although_it_does_not_end
             }
         }
     };

@@ -5,8 +5,8 @@ use registry_core::{
     Algorithm, Digest, MediaType,
     hash::Hasher,
     storage::{
-        Census, Deletion, Document, Mount, Need, NewUpload, PutManifest, Referring, Seen, StorageError,
-        TagExpect, Terms, Uploader, Verified,
+        Census, Deletion, Document, Mount, Need, NewUpload, PutManifest, Reclaimed, Referring, Seen,
+        StorageError, TagExpect, Terms, Uploader, Verified, Victim,
     },
 };
 
@@ -312,4 +312,26 @@ pub async fn what_accounts_for_removals_survives(backend: Backend) {
     forget_all(backend.first.trash().expect("it is still there"), &b).await;
     let released = collect.released(&digests).await.unwrap();
     assert_eq!(released, [true, true, true, false, true]);
+}
+
+/// The next run that nobody asked for frees the bytes, although most of all.
+pub async fn what_a_run_removes_for_good_is_accounted_for_although_it_does_not_end(backend: Backend) {
+    let Some(collect) = backend.first.collect() else {
+        return;
+    };
+    let a = repository("a");
+    let layer = push(&backend.first, &a, &content(1, 1000)).await;
+    let image = Image::new(1).needing(layer.digest, layer.size, Need::Blob);
+    put(&backend.first, &a, image.tagged(&[])).await;
+    let run = collect.begin(Terms::new().with_permanent(true)).await.unwrap();
+    let victim = Victim::Manifest(a.clone(), image.digest());
+    let reclaimed = collect.reclaim(&run, &[victim]).await.unwrap();
+    assert!(matches!(reclaimed[..], [Reclaimed::Removed { .. }]));
+    drop(run);
+
+    let backend = backend.restarted().await;
+
+    let collect = backend.first.collect().expect("the plane is still there");
+    let released = collect.released(&[image.digest(), layer.digest]).await.unwrap();
+    assert_eq!(released, [true, true]);
 }

@@ -6,7 +6,10 @@
 
 use super::{accounts::Accounts, collecting::lock};
 use crate::{error::FsError, store::Store};
-use registry_core::{Digest, storage::Result};
+use registry_core::{
+    Digest,
+    storage::{Result, Victim},
+};
 
 impl Store {
     /// Records that a deletion accounts for the removal of these blobs. A deletion may be what makes space, and does not
@@ -19,6 +22,21 @@ impl Store {
                  and one has to be asked for"
             );
         }
+    }
+
+    /// Does the same for what a run removes without a record, and without what it names: that is a victim of its own.
+    /// At once for all of them, because each note is a sync.
+    pub(super) fn account_for_victims(&self, victims: &[Victim]) {
+        let mut blobs = Vec::new();
+        for victim in victims {
+            if let Victim::Manifest(repository, digest) = victim
+                && let Ok(Some(stored)) = self.revision(repository, digest)
+            {
+                blobs.push(*digest);
+                self.add_named(repository, &stored, &mut blobs, &mut Vec::new());
+            }
+        }
+        self.account_for(&blobs);
     }
 
     fn add_accounts(&self, blobs: &[Digest]) -> Result<()> {

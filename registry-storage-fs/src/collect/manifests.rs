@@ -59,7 +59,14 @@ impl Examination<'_> {
                 true => Deletion::new().permanently(),
                 false => Deletion::new(),
             };
-            store.record_manifest(repository, digest, &found, &[], &how)?;
+            let is_recorded = store.record_manifest(repository, digest, &found, &[], &how)?;
+            // What goes for good is accounted for together.
+            if !is_recorded
+                && !how.permanent
+                && let Ok(Some(stored)) = &found
+            {
+                store.account_for_removed(repository, stored);
+            }
             store.pauses.reach(Point::ReclaimManifestRecorded);
             store.count_removal();
             store.collecting.leaves_something(repository);

@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Adds what a manifest names to `blobs`, with the targets of links, and to `manifests` what may be one.
-    fn add_named(
+    pub(super) fn add_named(
         &self,
         repository: &RepositoryName,
         stored: &StoredManifest,

@@ -109,6 +109,9 @@ impl FsStorage {
             {
                 store.release_closures()?;
             }
+            if terms.permanent {
+                store.account_for_victims(&victims);
+            }
             let examination = Examination {
                 store,
                 terms,

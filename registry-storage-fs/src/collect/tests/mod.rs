@@ -1,5 +1,6 @@
 //! Tests of collections on disk, beyond the contract's: pauses, faults, directories, cost.
 
+mod accounts;
 mod cost;
 mod directories;
 mod faults;

@@ -1,0 +1,52 @@
+//! Deletions that account for the bytes that they release, when there is no record of them.
+
+use super::*;
+use crate::faults::fail;
+use rustix::io::Errno;
+
+/// Puts an image in a new storage. Returns it with its layer.
+async fn with_image(root: &Path) -> (FsStorage, Digest, Digest) {
+    let storage = relaxed(root);
+    let layer = support::content(100);
+    push(&storage, &name("a"), &layer).await;
+    let image = image(&[blob(&layer)], "image");
+    put(&storage, &name("a"), &image, &[blob(&layer)], &[])
+        .await
+        .unwrap();
+    (storage, *image.digest(), blob(&layer).digest)
+}
+
+async fn assert_accounted_after_restart(storage: FsStorage, root: &Path, blobs: &[Digest]) {
+    assert!(storage.close().await);
+    let released = relaxed(root).released(blobs).await.unwrap();
+    assert!(released.iter().all(|released| *released), "{released:?}");
+}
+
+/// Otherwise an automatic run after a restart may refuse to free the bytes.
+#[tokio::test]
+async fn a_deletion_without_space_for_its_record_accounts_for_what_it_releases() {
+    let root = scratch();
+    let (storage, image, layer) = with_image(root.path()).await;
+    let records = storage.store().layout.deletions(&name("a"));
+    let full = fail(&records, Errno::NOSPC);
+    let deleted = writer(&storage)
+        .delete_manifest(&name("a"), &image, Deletion::new())
+        .await;
+    assert!(deleted.unwrap().is_some());
+    drop(full);
+
+    assert_accounted_after_restart(storage, root.path(), &[image, layer]).await;
+}
+
+#[tokio::test]
+async fn a_removal_without_space_for_its_record_accounts_for_what_it_releases() {
+    let root = scratch();
+    let (storage, image, layer) = with_image(root.path()).await;
+    let records = storage.store().layout.deletions(&name("a"));
+    let full = fail(&records, Errno::NOSPC);
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert!(is_removed(&storage, &run, Victim::Manifest(name("a"), image)).await);
+    drop((full, run));
+
+    assert_accounted_after_restart(storage, root.path(), &[image, layer]).await;
+}

@@ -136,7 +136,7 @@ impl Store {
         // The slot is held until the document is verified.
         let (bytes, _slot) = self.read_document(&path)?.unwrap_or_default();
         self.pauses.reach(Point::ManifestInMemory);
-        if Digest::of(target.algorithm(), &bytes) != *target {
+        if !is_of(&bytes, digest, target) {
             if self.reported.is_news(&path, bytes.len() as u64) {
                 tracing::error!(
                     %repository,
@@ -170,8 +170,8 @@ impl Store {
         let Some(target) = links::read_of(&self.layout.revision(repository, digest), digest)? else {
             return Ok(None);
         };
-        let document = self.document_at(&target, |bytes| self.with_media_type(repository, digest, bytes));
-        document.map(Some)
+        let whole = |bytes| self.with_media_type(repository, digest, bytes);
+        self.document_at(digest, &target, whole).map(Some)
     }
 
     /// Does the same without a record, by the digest alone.
@@ -201,7 +201,9 @@ impl Store {
     ) -> Result<Document> {
         match self.stored(stored)? {
             Some(found) if found.size > UNRECORDED => Ok(Document::Lost),
-            _ => self.document_at(stored, |bytes| self.with_media_type(repository, digest, bytes)),
+            _ => self.document_at(digest, stored, |bytes| {
+                self.with_media_type(repository, digest, bytes)
+            }),
         }
     }
 
@@ -218,13 +220,14 @@ impl Store {
     /// Reads a manifest by the digest by which its bytes are stored. `whole` describes it if it is undamaged.
     pub(crate) fn document_at(
         &self,
+        digest: &Digest,
         stored: &Digest,
         whole: impl FnOnce(Vec<u8>) -> Result<StoredManifest>,
     ) -> Result<Document> {
         let Some((bytes, _slot)) = self.read_document(&self.layout.blob(stored))? else {
             return Ok(Document::Lost);
         };
-        if Digest::of(stored.algorithm(), &bytes) != *stored {
+        if !is_of(&bytes, digest, stored) {
             return Ok(match bytes.is_empty() {
                 true => Document::Lost,
                 false => Document::Damaged(bytes.into()),
@@ -454,6 +457,13 @@ impl Store {
         }
         Ok(Some(tags))
     }
+}
+
+/// Returns true if these are the bytes of a digest, and of the one that they are stored by. The link of registry:2 from one
+/// to the other may be wrong.
+fn is_of(bytes: &[u8], digest: &Digest, stored: &Digest) -> bool {
+    let is_of = |digest: &Digest| Digest::of(digest.algorithm(), bytes) == *digest;
+    is_of(stored) && (digest == stored || is_of(digest))
 }
 
 #[cfg(test)]

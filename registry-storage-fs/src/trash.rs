@@ -209,7 +209,7 @@ impl Store {
         let Some(trashed) = self.read_deletion(repository, id)? else {
             return Ok(Document::Lost);
         };
-        self.document_at(&trashed.stored, |bytes| {
+        self.document_at(&trashed.digest, &trashed.stored, |bytes| {
             let media_type = trashed
                 .media_type
                 .unwrap_or_else(|| Manifest::sniff_media_type(&bytes));

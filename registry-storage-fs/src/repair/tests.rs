@@ -9,7 +9,7 @@ use registry_core::{
     Algorithm, Digest, MediaType, RepositoryName, Storage as _, Tag,
     manifest::Manifest,
     storage::{
-        Checked, Deletion, Fault, FaultKind, Page, PutManifest, Record, StorageInspect as _,
+        Checked, Deletion, Document, Fault, FaultKind, Page, PutManifest, Record, StorageInspect as _,
         StorageRepair as _, StorageTrash as _, StorageWrite as _, StoredManifest, TagExpect, Verified,
     },
 };
@@ -177,6 +177,29 @@ async fn the_link_of_registry_2_to_another_algorithm_is_sound_and_cannot_be_writ
     let found = storage.faults(&repository, all()).await.unwrap().items;
     assert_eq!(kinds(&found), [FaultKind::Garbled]);
     assert!(!found[0].mendable && !storage.mend(&repository, &found[0].record).await.unwrap());
+}
+
+/// The bytes match the digest that they are stored by, and not the one that a client asks for.
+#[tokio::test]
+async fn a_manifest_whose_link_leads_to_another_one_is_not_served() {
+    let (root, storage) = open();
+    let repository = name("a");
+    let document = manifest("1");
+    let (stored, bytes) = (*document.digest(), document.bytes().clone());
+    put(&storage, &repository, document, &[]).await;
+    for (of, is_served) in [(&b"other"[..], false), (&bytes, true)] {
+        let alias = Digest::of(Algorithm::Sha512, of);
+        let link = revision_link(root.path(), &repository, &alias);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        fs::write(&link, stored.to_string()).unwrap();
+
+        let found = storage.manifest(&repository, &alias.into()).await.unwrap();
+        let document = storage.document(&repository, &alias).await.unwrap();
+
+        assert_eq!(found.is_some(), is_served);
+        assert_eq!(matches!(document, Document::Whole(_)), is_served, "{document:?}");
+        assert_eq!(matches!(document, Document::Damaged(_)), !is_served);
+    }
 }
 
 #[tokio::test]

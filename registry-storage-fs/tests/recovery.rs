@@ -313,3 +313,24 @@ async fn what_registry_2_wrote_while_we_were_closed_is_found() {
         .unwrap();
     assert_eq!(still.items.len(), 2, "no revision was changed with the tag");
 }
+
+/// Retention goes by this time. A time that is only set in place may be lost with the power.
+#[tokio::test]
+async fn a_put_of_what_is_there_writes_the_link_of_the_manifest_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let storage = FsStorage::open(root.path()).unwrap();
+    let a = name("a");
+    let digest = *manifest("1").digest();
+    put(&storage, &a, manifest("1"), &["v1"]).await;
+    let link = revision_link(root.path(), &a, &digest);
+    let long_ago = SystemTime::UNIX_EPOCH;
+    let before = fs::File::options().write(true).open(&link).unwrap();
+    before.set_modified(long_ago).unwrap();
+
+    put(&storage, &a, manifest("1"), &["v1"]).await;
+
+    let after = fs::metadata(&link).unwrap();
+    assert!(after.modified().unwrap() > long_ago);
+    assert_ne!(after.ino(), before.metadata().unwrap().ino());
+}

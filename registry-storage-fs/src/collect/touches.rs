@@ -254,6 +254,25 @@ mod tests {
         assert_eq!(touches.is_idle(key(1), &explicit, Some(began), NOW), Idle::No);
     }
 
+    /// A repository that is pushed to all the time would keep every link for ever.
+    #[test]
+    fn a_push_takes_a_day_at_most() {
+        let (pushed, link) = (key(1), key(2));
+        let mut touches = Touches::default();
+        touches.touch([link], HOUR);
+        let second = Duration::from_secs(1);
+        for (now, expected) in [
+            (2 * HOUR, Some(HOUR)),
+            (25 * HOUR, Some(HOUR)),
+            (25 * HOUR + second, None),
+        ] {
+            touches.touch([pushed], now);
+            assert_eq!(touches.pushing(pushed, &[link], HOUR, now), expected, "{now:?}");
+        }
+        touches.touch([link], 26 * HOUR);
+        assert!(touches.pushing(pushed, &[link], HOUR, 26 * HOUR).is_some());
+    }
+
     #[test]
     fn no_touch_is_lost_however_many_follow() {
         let mut touches = Touches::default();

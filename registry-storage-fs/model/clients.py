@@ -44,16 +44,21 @@ class Clients:
     def head(self, s, i, client, op, shared, exclusive):
         g = self.g
         is_manifest = g.get(f"R{op.r}{op.d}")
-        # A manifest promises its closure; a blob only its name.
-        names = self.closure(op.d) if is_manifest else [op.d]
-        if exclusive & self.keys(*names):
+        # A manifest promises its closure; a blob only its name. What is below the manifest is neither locked nor looked at.
+        names = [op.d]
+        if is_manifest:
+            names = self.closure(op.d) if self.v["head_touches_all"] else self.named(op.d)
+        is_deep = self.v["head_deep"] and self.v["deep"]
+        if exclusive & self.keys(*(names if is_deep else [op.d])):
             return
-        if not self.found(s.disk, op.r, op.d):
+        if not (self.found if is_deep else self.is_there)(s.disk, op.r, op.d):
             yield f"HEAD {op.r}/{op.d}: 404", self.to(s, i, self.at(client, op.no)), None
             return
-        lacks = g.lacks(s.disk, op.r, op.d)
+        # What a request has deleted is not promised.
+        lacks = 0 if s.spoiled & is_manifest else g.lacks(s.disk, op.r, op.d)
         fault = f"1h HEAD says exists, but {g.facts(lacks)} is missing" if lacks else None
-        state = self.to(s, i, self.at(client, op.yes, promised=1), **self.touch(s, names))
+        promised = int(bool(client.promised or not s.spoiled & is_manifest))
+        state = self.to(s, i, self.at(client, op.yes, promised=promised), **self.touch(s, names))
         yield f"HEAD {op.r}/{op.d}: exists", state, fault
 
     def commit(self, s, i, client, op, shared, exclusive):

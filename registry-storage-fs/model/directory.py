@@ -28,6 +28,8 @@ Modelled
   Touches: `idle` is 0 after a touch and grows to GRACE; an explicit run also counts as idle what a deletion or the move of
   a tag released. A trash record that is forgotten releases nothing. After an opening everything counts as touched, or
   nothing (`opening=0`: a run without grace).
+  A HEAD of a manifest locks and finds the manifest alone, and touches what that names. A put looks at the whole
+  closure.
   Locks by digest, in stripes that may collide. The collector only tries.
   Every write is a step. A crash comes before any step. With `power`, each write that is not durable survives or not.
   With `faults`, each removal may fail, and a run may end after any step: I/O errors, budgets, the fuse, cancellation.
@@ -57,11 +59,11 @@ from facts import GRACE, Op
 from protocol import Model
 
 
-def push(b="B", top="I", tags="t"):
+def push(b="B", top="I", tags="t", refused=0):
     """HEAD of the child, else of the blob, else its push; then the child, then what names it."""
     return [
         Op("head", 0, "C", 4, 1), Op("head", 0, b, 3, 2), Op("commit", 0, b, 3, 3), Op("put", 0, "C", 4, 1),
-        Op("put", 0, top, None, 0, tags)]
+        Op("put", 0, top, None, refused, tags)]
 
 
 MOUNT = [Op("mount", 1, "B", 2, 1), Op("commit", 1, "B", 2, 2), Op("put", 1, "C", None, 0, "t")]
@@ -74,6 +76,9 @@ def resume(r):
 PROGRAMS = {
     "push": (push(), 0),
     "index": (push(), 4),
+    # A refusal names the blob that a request has deleted, and the client pushes it.
+    "push what is missing": (push(refused=1), 0),
+    "index and what is missing": (push(refused=1), 4),
     "two tags": (push(tags="tu"), 4),
     "tag u": ([Op("put", 0, "C", None, None, "u")], 0),
     "push A": (push("A"), 0),
@@ -153,8 +158,8 @@ GOOD = [
     case("ci: push of what was deleted beside the expiry of its records -m", "index, expire", TRASHED, m=1, trash=1),
     case("records expire beside delete -m", "expire, delete C", "DI DC DB X0I R0C L0B", m=1, trash=1),
     case("ci: restore beside delete, trash kept -m", "restore, delete C", "DI DC DB X0I R0C L0B", m=1, trash=1),
-    case("blob deleted, push", "push, delete B", WHOLE),
-    case("ci: blob deleted, index on a child", "index, delete B", CHILD),
+    case("blob deleted, push", "push what is missing, delete B", WHOLE),
+    case("ci: blob deleted, index on a child", "index and what is missing, delete B", CHILD),
     case("tag deleted, push -m", "index, delete tag", WHOLE, m=1),
     case("unreadable manifest", "index", TWO, unread=1),
     case("unreadable manifest -m", "index", TWO, unread=1, m=1),
@@ -170,7 +175,7 @@ GOOD = [
     case("power, mount beside delete", "mount, delete C", IMAGE, power=1, runs=1),
     case("power, a tag moves -m", "retag, index", WHOLE, m=1, power=1, runs=1),
     case("power, tag deleted -m", "delete tag, index", WHOLE, m=1, power=1, runs=2),
-    case("power, blob pushed again", "commit B, index", "DI DC DB R0C", power=1),
+    case("power, blob pushed again", "commit B, index and what is missing", "DI DC DB R0C", power=1),
     case("power, resumed commit", "resume 1", "S", power=1, crashes=2, runs=3),
     # Failures of single removals, and runs that end early.
     case("ci: faults, push beside delete -m", "index, delete I", WHOLE, m=1, faults=1),
@@ -209,7 +214,7 @@ GOOD = [
     case("ci: stripes, index beside delete -m", "index, delete C", WHOLE, m=1, stripes=dict(I=0, C=0, B=1)),
     case("stripes, all the same -m", "push, delete I", WHOLE, m=1, stripes=dict(I=0, C=0, B=0)),
     # Closures that are known to be complete are not looked at again.
-    case("ci: known closures, blob deleted", "push, delete B", "DB L0B", remember=1),
+    case("ci: known closures, blob deleted", "push what is missing, delete B", "DB L0B", remember=1),
     case("known closures, push beside delete -m", "push, delete I", WHOLE, remember=1, m=1),
     case("known closures, no grace -m", "push, index", CHILD, remember=1, m=1, grace=0, only=SAFETY, runs=1),
     case("ci: dry run", "push, delete I", WHOLE, dry=1, exact=1, runs=1),
@@ -221,8 +226,10 @@ GOOD = [
 BAD = [
     case("ci: bad: looks before the section", "index", CHILD, m=1, look="outside", only=LOSS),
     case("ci: bad: looks at direct needs, a blob is deleted", "index, delete B", CHILD, deep=0, only=LOSS),
-    case("ci: bad: HEAD of a manifest looks at nothing below, children first", "head I", "DI DC DB R0I R0C L0B", m=1, deep=0,
+    case("ci: bad: HEAD of a manifest looks at nothing below, children first", "head I", "DI DC DB R0I R0C L0B", m=1,
          top_down=0),
+    # A HEAD of the child does not say that its blob is gone, so a client that asks for nothing else is refused for ever.
+    case("ci: bad: a client does not push what a refusal names", "index, delete B", CHILD, only=("7 ",)),
     case("ci: bad: does not wait for earlier sections", "mount, delete C", IMAGE, m=1, wait=0, only=LOSS),
     case("ci: bad: touches since the beginning are ignored", "index", CHILD, m=1, since=0, grace=0, only=LOSS),
     case("ci: bad: a release takes back a touch since the beginning", "retag, index", WHOLE, m=1, release_wins=1, only=LOSS),

@@ -55,6 +55,11 @@ class Model(Clients, Collector, Checks):
         names = self.g.below(d)
         return names + [self.g.target(n) for n in names]
 
+    def named(self, d):
+        """A manifest and what it names, with targets: all that a HEAD knows of without reading more."""
+        names = [d, *self.g.needs.get(d, ())]
+        return names + [self.g.target(n) for n in names]
+
     def section(self, op, client):
         """Shared and exclusive stripes that a client holds."""
         if client.op is None or client.step == 0:

@@ -24,6 +24,9 @@ use registry_core::{
 use serde_json::{Map, Value};
 use std::io;
 
+/// Maximum number of tags in a line of the log.
+const LOGGED_TAGS: usize = 10;
+
 /// Returns the content of a record.
 fn json(repository: &RepositoryName, trashed: &Trashed) -> String {
     let mut fields = Map::new();
@@ -133,7 +136,8 @@ impl Store {
         match self.write_deletion(repository, &trashed) {
             Err(StorageError::Full { context, source, .. }) => {
                 tracing::warn!(
-                    %repository, digest = %trashed.digest, tags = ?trashed.tags, error = %source,
+                    %repository, digest = %trashed.digest, tag_count = trashed.tags.len(), tags = ?first_of(&trashed.tags),
+                    error = %source,
                     "{context}: the deletion is not recorded, and cannot be undone"
                 );
                 Ok(false)
@@ -250,6 +254,11 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+/// Returns the tags that a line of the log names. Clients decide how many there are.
+fn first_of(tags: &[Tag]) -> &[Tag] {
+    tags.get(..LOGGED_TAGS).unwrap_or(tags)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod clock;
 mod clock_note;
 mod clock_watch;
 mod collect;
+mod denied;
 mod histories;
 mod notes;
 mod pressure;
@@ -31,7 +32,7 @@ pub use self::{
     clock_watch::{ClockWatch, Distrust},
     collect::{
         CollectCounts, CollectEvent, CollectOptions, CollectReport, CollectSchedule, Collections, DueItems,
-        Later, PausedCollections, Pin, PinCause, Removed, Stopped, Why, collect,
+        Later, PausedCollections, Pin, PinCause, Removed, Restorable, Stopped, Why, collect,
     },
     histories::{ExpiredHistories, expire_histories},
     notes::{MemoryNotes, Notes},

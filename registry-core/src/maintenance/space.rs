@@ -1,6 +1,10 @@
 //! [`SpaceWatch`]: a warning before a storage refuses uploads for want of space.
 
-use super::{clock::Clock, repositories::RepositoryPages};
+use super::{
+    clock::Clock,
+    collect::{CollectOptions, CollectReport, Stopped, collect},
+    repositories::RepositoryPages,
+};
 use crate::storage::{Page, Seen, Storage, StorageError};
 use std::{convert::Infallible, time::Duration};
 
@@ -60,14 +64,14 @@ impl SpaceWatch {
     /// Measures every minute, as long as it is polled, and logs the warning. Failures are logged.
     pub async fn run(mut self, storage: &dyn Storage, clock: &dyn Clock) -> Infallible {
         loop {
-            if let Err(error) = self.look(storage).await {
+            if let Err(error) = self.look(storage, clock).await {
                 tracing::warn!(%error, "cannot measure the free space");
             }
             clock.sleep(PERIOD).await;
         }
     }
 
-    async fn look(&mut self, storage: &dyn Storage) -> Result<(), StorageError> {
+    async fn look(&mut self, storage: &dyn Storage, clock: &dyn Clock) -> Result<(), StorageError> {
         let Some(health) = storage.health() else {
             return Ok(());
         };
@@ -79,14 +83,16 @@ impl SpaceWatch {
             let Freeable {
                 sessions,
                 quarantine,
-                records,
-            } = freeable(storage).await?;
+                restorable,
+                due,
+            } = freeable(storage, clock).await?;
             tracing::warn!(
                 free_bytes = free,
                 refused_below = reserve,
                 session_bytes = sessions,
                 quarantined_bytes = quarantine,
-                deletion_records = records,
+                restorable_bytes = restorable,
+                due_bytes = due,
                 "the storage is nearly full; delete what is not needed and collect garbage, before uploads are refused"
             );
         }
@@ -101,16 +107,27 @@ struct Freeable {
     sessions: u64,
     /// Bytes in quarantine.
     quarantine: u64,
-    /// Number of deletions that can be undone, which keep their content.
-    records: u64,
+    /// Bytes that stay because their deletion can be undone. `None` if the storage cannot tell.
+    restorable: Option<u64>,
+    /// Bytes that nothing refers to, with those that were used too recently. `None` if the storage cannot tell.
+    due: Option<u64>,
 }
 
-async fn freeable(storage: &dyn Storage) -> Result<Freeable, StorageError> {
+async fn freeable(storage: &dyn Storage, clock: &dyn Clock) -> Result<Freeable, StorageError> {
+    let preview = preview(storage, clock).await;
     Ok(Freeable {
         sessions: sessions(storage).await?,
         quarantine: quarantine(storage).await?,
-        records: records(storage).await?,
+        restorable: preview.as_ref().map(|report| report.restorable.bytes),
+        due: preview.map(|report| report.removed.bytes + report.later.bytes),
     })
+}
+
+/// Returns what a collection would do, if it can look at everything.
+async fn preview(storage: &dyn Storage, clock: &dyn Clock) -> Option<CollectReport> {
+    let options = CollectOptions::new().dry_run(true);
+    let report = collect(storage, &options, clock, &|_| {}).await.ok()?;
+    (!matches!(report.stopped, Some(Stopped::Failed(_)))).then_some(report)
 }
 
 async fn sessions(storage: &dyn Storage) -> Result<u64, StorageError> {
@@ -161,39 +178,27 @@ async fn quarantine(storage: &dyn Storage) -> Result<u64, StorageError> {
     }
 }
 
-async fn records(storage: &dyn Storage) -> Result<u64, StorageError> {
-    let Some(trash) = storage.trash() else {
-        return Ok(0);
-    };
-    let mut count = 0;
-    let mut repositories = RepositoryPages::of(PAGE);
-    while let Some(page) = repositories.page() {
-        let listed = trash.with_deleted(page).await?;
-        repositories.listed(&listed);
-        for name in listed.items.iter().map(Seen::key) {
-            let mut last = None;
-            loop {
-                let page = trash
-                    .deleted(name, Page::first(PAGE).after(last.as_ref()))
-                    .await?;
-                count += page.items.len() as u64;
-                last = page.items.last().map(|record| match record {
-                    Seen::Whole(record) => record.id,
-                    Seen::Unreadable { key, .. } => *key,
-                });
-                if !page.more {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Registry, digest::Algorithm, reference::Tag, service::ManifestPush, storage::MemoryStorage};
+    use crate::{
+        Registry, digest::Algorithm, media_type::MediaType, reference::Tag, service::ManifestPush,
+        storage::MemoryStorage,
+    };
+    use async_trait::async_trait;
+    use std::time::SystemTime;
+
+    /// A clock that stands still.
+    struct Still;
+
+    #[async_trait]
+    impl Clock for Still {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+
+        async fn sleep(&self, _: Duration) {}
+    }
 
     #[tokio::test]
     async fn sessions_and_deletions_are_counted_over_all_repositories() {
@@ -206,22 +211,25 @@ mod tests {
                 .append(&session, None, String::from("four"))
                 .await
                 .unwrap();
-            let index =
-                r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
             let tag = Tag::parse("v1").unwrap();
-            repository
-                .put_manifest(ManifestPush::new(tag, index))
-                .await
-                .unwrap();
-            assert!(repository.delete_manifest("v1").await.unwrap());
+            let config = repository.push_blob("{}", None).await.unwrap().digest;
+            let image = format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"a/b","digest":"{config}","size":2}},"layers":[]}}"#,
+                MediaType::OCI_MANIFEST
+            );
+            let pushed = repository.put_manifest(ManifestPush::new(tag, image)).await;
+            let digest = pushed.unwrap().digest;
+            assert!(repository.delete_manifest(digest).await.unwrap());
         }
 
-        let found = freeable(&storage).await.unwrap();
+        let found = freeable(&storage, &Still).await.unwrap();
 
         let expected = Freeable {
             sessions: 8,
             quarantine: 0,
-            records: 2,
+            // The config, which both repositories have.
+            restorable: Some(2),
+            due: Some(0),
         };
         assert_eq!(found, expected);
     }

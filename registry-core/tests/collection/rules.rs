@@ -384,3 +384,29 @@ impl Pushed {
         inspect.blobs(Page::first(1000)).await.unwrap().items.len()
     }
 }
+
+#[tokio::test]
+async fn what_is_free_later_has_the_bytes_that_it_keeps_once_each() {
+    let pushed = Pushed::new();
+    let document = image(&["layer", "common"]);
+    for name in ["a", "b"] {
+        pushed.blob(name, "layer").await;
+        pushed.blob(name, "common").await;
+        pushed.put(name, None, &document).await;
+    }
+    pushed.blob("a", "unnamed").await;
+    pushed.put("a", Some("kept"), &image(&["common"])).await;
+    let grace = Duration::from_secs(60 * 60);
+
+    for dry_run in [true, false] {
+        let options = at_once().grace(grace).untagged(true).dry_run(dry_run);
+        let report = collected(&pushed.storage, options).await;
+
+        assert_eq!(report.removed, Default::default());
+        assert_eq!(
+            report.later.bytes,
+            ("layer".len() + "unnamed".len()) as u64,
+            "{report:?}"
+        );
+    }
+}

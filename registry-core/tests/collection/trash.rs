@@ -115,3 +115,26 @@ async fn what_a_request_deletes_during_a_run_can_be_restored_although_the_run_ke
     assert_eq!(records.items.len(), 1);
     assert!(pushed.holds("a", &layer).await);
 }
+
+#[tokio::test]
+async fn a_run_tells_what_only_deletions_keep() {
+    let pushed = Pushed::new();
+    pushed.blob("a", "layer").await;
+    pushed.blob("a", "common").await;
+    let kept = image(&["common"]);
+    pushed.put("a", Some("kept"), &kept).await;
+    let gone = image(&["layer", "common"]);
+    let manifest = pushed.put("a", Some("v1"), &gone).await;
+    pushed.delete("a", &manifest.to_string()).await;
+
+    for options in [keeping(), keeping().dry_run(true)] {
+        let report = collected(&pushed.storage, options).await;
+
+        assert_eq!(report.removed, Default::default());
+        let restorable = report.restorable;
+        assert_eq!((restorable.tags, restorable.manifests), (1, 1));
+        assert_eq!(restorable.bytes, "layer".len() as u64);
+    }
+    let report = collected(&pushed.storage, at_once()).await;
+    assert_eq!(report.restorable, Default::default());
+}

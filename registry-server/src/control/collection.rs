@@ -85,6 +85,9 @@ pub(crate) struct Summary {
     pub(crate) later: Due,
     /// Number of tags that can no longer be restored.
     pub(crate) forgotten_tags: u64,
+    /// Content that stays because its deletion can be undone.
+    #[serde(default)]
+    pub(crate) restorable: Restorable,
     /// Manifests that stay only because those without a tag do.
     pub(crate) untagged: u64,
     pub(crate) untagged_bytes: u64,
@@ -94,6 +97,14 @@ pub(crate) struct Summary {
     /// Reason for which the run ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stopped: Option<String>,
+}
+
+/// Content that stays because its deletion can be undone.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Restorable {
+    pub(crate) tags: u64,
+    pub(crate) manifests: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Items that are due later.
@@ -183,6 +194,7 @@ impl CollectItem {
 fn with_advice(pin: &Pin) -> String {
     let repository = &pin.repository;
     let advice = match &pin.cause {
+        _ if pin.is_denied() => "check its owner and its permissions".to_owned(),
         PinCause::Damage(digest) | PinCause::Bytes(digest) => {
             format!("push it again, or remove it with `registry rm {repository}@{digest}`")
         }
@@ -193,7 +205,7 @@ fn with_advice(pin: &Pin) -> String {
             format!("push it again, or remove it with `registry rm {repository}:{tag}`")
         }
         PinCause::Link(_) => "`registry verify --repair` writes it again".to_owned(),
-        _ => "check the disk and the permissions".to_owned(),
+        _ => "check the disk".to_owned(),
     };
     format!("{pin}; {advice}")
 }
@@ -241,6 +253,11 @@ impl Summary {
                 seconds: report.later.last.map(|last| last.as_secs()),
             },
             forgotten_tags: report.forgotten_tags,
+            restorable: Restorable {
+                tags: report.restorable.tags,
+                manifests: report.restorable.manifests,
+                bytes: report.restorable.bytes,
+            },
             untagged: report.untagged,
             untagged_bytes: report.untagged_bytes,
             pinned: report.pinned,

@@ -46,6 +46,9 @@ pub(crate) struct RemovalItem {
     pub(crate) tag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) digest: Option<String>,
+    /// True if it was removed for good: the removal cannot be undone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) permanent: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -77,6 +80,7 @@ impl RemovalItem {
             effect,
             tag: Some(tag.to_string()),
             digest: digest.map(ToString::to_string),
+            permanent: false,
         }
     }
 
@@ -85,7 +89,13 @@ impl RemovalItem {
             effect,
             tag: None,
             digest: Some(digest.to_string()),
+            permanent: false,
         }
+    }
+
+    /// Says if the removal cannot be undone.
+    fn permanently(self, permanent: bool) -> Self {
+        Self { permanent, ..self }
     }
 }
 
@@ -299,13 +309,15 @@ impl Operation for Remove {
                 };
                 removal.remove(Reference::Tag(tag.clone()), expected).await?;
                 items
-                    .send(RemovalItem::tag(Effect::Removed, &tag, target.as_ref()))
+                    .send(
+                        RemovalItem::tag(Effect::Removed, &tag, target.as_ref()).permanently(self.permanent),
+                    )
                     .await?;
             }
             Some(Reference::Digest(digest)) => {
                 removal.remove(Reference::Digest(digest), None).await?;
                 items
-                    .send(RemovalItem::manifest(Effect::Removed, &digest))
+                    .send(RemovalItem::manifest(Effect::Removed, &digest).permanently(self.permanent))
                     .await?;
             }
             None => {
@@ -313,14 +325,17 @@ impl Operation for Remove {
                 for digest in content.manifests().await? {
                     removal.remove(Reference::Digest(digest), None).await?;
                     items
-                        .send(RemovalItem::manifest(Effect::Removed, &digest))
+                        .send(RemovalItem::manifest(Effect::Removed, &digest).permanently(self.permanent))
                         .await?;
                 }
                 // Tags without a manifest.
                 for (tag, digest) in content.tags().await? {
                     removal.remove(Reference::Tag(tag.clone()), None).await?;
                     items
-                        .send(RemovalItem::tag(Effect::Removed, &tag, digest.as_ref()))
+                        .send(
+                            RemovalItem::tag(Effect::Removed, &tag, digest.as_ref())
+                                .permanently(self.permanent),
+                        )
                         .await?;
                 }
             }

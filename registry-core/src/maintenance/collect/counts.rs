@@ -27,7 +27,7 @@ pub struct CollectCounts {
 pub struct DueItems {
     /// Number of items.
     pub items: u64,
-    /// Number of bytes of the blobs among them.
+    /// Number of bytes that only they keep.
     pub bytes: u64,
 }
 

@@ -109,14 +109,14 @@ impl Graph {
         }
     }
 
-    /// Returns the keys of a manifest and of everything that it names.
+    /// Returns the keys of a removed manifest and of everything that it names, which its record keeps.
     pub(super) fn held_by(&self, index: Index, salt: &Salt) -> impl Iterator<Item = (Key, Hold)> {
         let node = self.nodes.get(index).into_iter();
         let keys = node.flat_map(|node| {
             let own = [salt.key(&node.digest), salt.key(&node.stored)];
             own.into_iter().chain(node.named.iter().copied())
         });
-        keys.map(|key| (key, Hold::Use))
+        keys.map(|key| (key, Hold::Trash))
     }
 
     /// Keeps all manifests that nothing keeps otherwise.
@@ -198,11 +198,11 @@ impl Removal {
         }
     }
 
-    /// Records that a manifest is kept after all.
-    pub(super) fn spared(&mut self, graph: &mut Graph, index: Index) {
+    /// Records that a manifest is kept after all, for this reason.
+    pub(super) fn spared(&mut self, graph: &mut Graph, index: Index, hold: Hold) {
         let Self { open, waits } = self;
         // Only these: a run may spare every manifest of a large repository.
-        graph.keep_each(index, Hold::Use, |kept| {
+        graph.keep_each(index, hold, |kept| {
             if let Some(waits) = waits.get(kept) {
                 open.remove(&(*waits, kept));
             }
@@ -280,7 +280,7 @@ mod tests {
                     continue;
                 }
                 if spared.contains(&index) {
-                    removal.spared(graph, index);
+                    removal.spared(graph, index, Hold::Use);
                 } else {
                     removal.removed(graph, index);
                     gone.push(index);

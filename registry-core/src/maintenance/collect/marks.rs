@@ -9,10 +9,14 @@ use std::{
 /// Cause for which content stays, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
+    /// Only items refer to it that nothing keeps, and that are due later.
+    Due,
     /// Only content that cannot be read may refer to it.
     Pin,
     /// Only manifests that are not tagged refer to it, directly or not.
     Untagged,
+    /// Only records of deletions refer to it, or manifests that are not tagged.
+    Trash,
     /// It is in use.
     Use,
 }
@@ -38,12 +42,12 @@ pub(super) struct Marks {
     shards: Vec<HashSet<Mark, BuildHasherDefault<Spread>>>,
 }
 
-/// A key without its last two bits, which are the hold.
+/// A key without its last three bits, which are the hold.
 #[derive(Clone, Copy)]
 struct Mark(u64);
 
 impl Mark {
-    const HOLD: u64 = 0b11;
+    const HOLD: u64 = 0b111;
 
     const fn new(key: Key, hold: Hold) -> Self {
         Self((key.0 & !Self::HOLD) | hold as u64)
@@ -51,8 +55,10 @@ impl Mark {
 
     const fn hold(self) -> Hold {
         match self.0 & Self::HOLD {
-            0 => Hold::Pin,
-            1 => Hold::Untagged,
+            0 => Hold::Due,
+            1 => Hold::Pin,
+            2 => Hold::Untagged,
+            3 => Hold::Trash,
             _ => Hold::Use,
         }
     }
@@ -88,8 +94,8 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // The last two bits are equal, and so is the first byte within a shard: a set uses both ends.
-        self.0 = (number >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The last three bits are equal, and so is the first byte within a shard: a set uses both ends.
+        self.0 = (number >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 

@@ -28,7 +28,7 @@ pub use self::{
     counts::{CollectCounts, DueItems},
     options::CollectOptions,
     pin::{Pin, PinCause},
-    report::{CollectEvent, CollectReport, Later, Removed, Stopped, Why},
+    report::{CollectEvent, CollectReport, Later, Removed, Restorable, Stopped, Why},
     schedule::CollectSchedule,
 };
 

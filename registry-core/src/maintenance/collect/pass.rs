@@ -56,7 +56,19 @@ enum Fate {
     Removed,
     /// It had gone before.
     Absent,
+    /// It goes later, unless it is used again.
+    Later,
     Stays,
+}
+
+impl Fate {
+    const fn hold(self) -> Option<Hold> {
+        match self {
+            Self::Removed | Self::Absent => None,
+            Self::Later => Some(Hold::Due),
+            Self::Stays => Some(Hold::Use),
+        }
+    }
 }
 
 /// One look at everything.
@@ -194,10 +206,12 @@ impl<'a> Pass<'a> {
                 } else {
                     // Pins of repositories that exist were counted before.
                     self.keeps_all_data |= !kept.pins.is_empty();
+                    self.report.restorable.tags += kept.tags;
+                    self.report.restorable.manifests += kept.manifests;
                     &mut self.data
                 };
                 for digest in &kept.named {
-                    marks.add(self.salt.key(digest), Hold::Use);
+                    marks.add(self.salt.key(digest), Hold::Trash);
                 }
             }
             after = listing.items.last().map(|item| item.key().clone());
@@ -255,9 +269,9 @@ impl<'a> Pass<'a> {
                 if fate == Fate::Absent || fate == Fate::Removed && keeps_deleted {
                     extra.extend(graph.held_by(index, &self.salt));
                 }
-                match fate {
-                    Fate::Removed | Fate::Absent => removal.removed(graph, index),
-                    Fate::Stays => removal.spared(graph, index),
+                match fate.hold() {
+                    None => removal.removed(graph, index),
+                    Some(hold) => removal.spared(graph, index, hold),
                 }
             }
         }
@@ -299,10 +313,12 @@ impl<'a> Pass<'a> {
                 let victims = victims.map(|held| (Victim::Link(name.clone(), held.digest), 0));
                 let victims: Vec<_> = victims.collect();
                 let fates = self.dispose_sized(&victims, Why::Unnamed).await?;
-                for (held, _) in dead.iter().zip(fates).filter(|(_, fate)| *fate == Fate::Stays) {
-                    has_links = true;
-                    self.data.add(self.salt.key(&held.digest), Hold::Use);
-                    self.data.add(self.salt.key(&held.stored), Hold::Use);
+                for (held, fate) in dead.iter().zip(fates) {
+                    if let Some(hold) = fate.hold() {
+                        has_links = true;
+                        self.data.add(self.salt.key(&held.digest), hold);
+                        self.data.add(self.salt.key(&held.stored), hold);
+                    }
                 }
             }
             if !listing.more {
@@ -365,6 +381,8 @@ impl<'a> Pass<'a> {
                 let hold = self.data.hold(self.salt.key(&blob.digest));
                 match hold.or_else(|| self.keeps_all_data.then_some(Hold::Pin)) {
                     Some(Hold::Use) => {}
+                    Some(Hold::Due) => self.report.later.bytes += blob.size,
+                    Some(Hold::Trash) => self.report.restorable.bytes += blob.size,
                     Some(Hold::Untagged) => self.report.untagged_bytes += blob.size,
                     Some(Hold::Pin) => self.report.pinned_bytes += blob.size,
                     None => dead.push((Victim::Data(blob.digest), blob.size)),
@@ -386,7 +404,7 @@ impl<'a> Pass<'a> {
         if matches!(self.act, Act::Remove(_)) || !self.means.options.automatic {
             return Ok(());
         }
-        let gone = dead.iter().zip(fates).filter(|(_, fate)| **fate != Fate::Stays);
+        let gone = dead.iter().zip(fates).filter(|(_, fate)| fate.hold().is_none());
         let gone = gone.filter_map(|((victim, size), _)| match victim {
             Victim::Data(digest) if !self.is_forgotten(digest) => Some((*digest, *size)),
             _ => None,
@@ -442,6 +460,7 @@ impl<'a> Pass<'a> {
             fates.push(match result {
                 Reclaimed::Removed { .. } => Fate::Removed,
                 Reclaimed::Absent => Fate::Absent,
+                Reclaimed::Later(_) => Fate::Later,
                 _ => Fate::Stays,
             });
             if let Reclaimed::Failed(error) = result {

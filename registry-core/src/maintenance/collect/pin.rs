@@ -1,6 +1,9 @@
 //! [`Pin`]: something that cannot be read, and keeps what it may refer to.
 
-use crate::{digest::Digest, name::RepositoryName, reference::Tag, storage::TrashId, upload_id::UploadId};
+use crate::{
+    digest::Digest, maintenance::denied::is_denied, name::RepositoryName, reference::Tag, storage::TrashId,
+    upload_id::UploadId,
+};
 use std::fmt;
 
 /// Something that cannot be read, and therefore keeps everything that it may refer to.
@@ -22,6 +25,12 @@ impl Pin {
             cause,
             reason,
         }
+    }
+
+    /// Returns true if only permissions prevent reading.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        is_denied(&self.reason)
     }
 }
 

@@ -30,6 +30,8 @@ pub struct CollectReport {
     pub forgotten: u64,
     /// Number of tags in them, which can no longer be restored.
     pub forgotten_tags: u64,
+    /// Content that stays because its deletion can be undone.
+    pub restorable: Restorable,
     /// Number of manifests that stay only because untagged ones do. With
     /// [`untagged`](super::CollectOptions::untagged) they would go.
     pub untagged: u64,
@@ -67,12 +69,24 @@ pub struct Removed {
 pub struct Later {
     /// Number of items.
     pub items: u64,
-    /// Number of bytes of the blobs among them.
+    /// Number of bytes that only they keep.
     pub bytes: u64,
     /// Time after which the first of them is due.
     pub first: Option<Duration>,
     /// Time after which the last of them is due.
     pub last: Option<Duration>,
+}
+
+/// Content that records of deletions keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restorable {
+    /// Number of tags that can be restored.
+    pub tags: u64,
+    /// Number of manifests that can be restored.
+    pub manifests: u64,
+    /// Number of bytes that stay for that alone, or for manifests without a tag, too.
+    pub bytes: u64,
 }
 
 /// Reason for which a run ended early.

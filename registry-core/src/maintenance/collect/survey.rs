@@ -55,6 +55,10 @@ pub(super) struct Survey {
 #[derive(Default)]
 pub(super) struct Kept {
     pub(super) named: Vec<Digest>,
+    /// Number of tags in the records.
+    pub(super) tags: u64,
+    /// Number of manifests in the records.
+    pub(super) manifests: u64,
     pub(super) pins: Vec<Pin>,
 }
 
@@ -247,9 +251,9 @@ impl Surveyor<'_> {
         };
         let trashed = self.trashed(trash, name).await?;
         for digest in &trashed.named {
-            survey.extra.push((self.salt.key(digest), Hold::Use));
+            survey.extra.push((self.salt.key(digest), Hold::Trash));
             if let Some(index) = survey.graph.find(digest) {
-                survey.graph.keep(index, Hold::Use);
+                survey.graph.keep(index, Hold::Trash);
             }
         }
         survey.is_pinned |= !trashed.pins.is_empty();
@@ -273,6 +277,8 @@ impl Surveyor<'_> {
                     }
                 };
                 after = Some(record.id);
+                kept.tags += record.tags.len() as u64;
+                kept.manifests += u64::from(record.manifest_deleted);
                 kept.named.extend([record.digest, record.stored]);
                 match trash.deleted_document(name, &record.id).await {
                     Ok(Document::Whole(manifest)) => {

@@ -1,7 +1,7 @@
 //! [`Finding`]: one piece of damage.
 
 use super::affected::Affected;
-use crate::{digest::Digest, name::RepositoryName, reference::Tag};
+use crate::{digest::Digest, maintenance::denied::is_denied, name::RepositoryName, reference::Tag};
 use std::fmt;
 
 /// Damage that a verification has found.
@@ -57,6 +57,9 @@ impl fmt::Display for Finding {
             write!(f, "; affected: {}", self.affected)?;
         }
         match &self.repaired {
+            Repaired::NotTried if self.kind == FindingKind::Unreadable && is_denied(&self.reason) => {
+                write!(f, "; check its owner and its permissions")
+            }
             Repaired::NotTried if self.kind == FindingKind::Unreadable => {
                 write!(f, "; check the disk and the memory")
             }

@@ -22,6 +22,8 @@ use std::collections::HashSet;
 
 /// Number of records that are read at once.
 const PAGE: usize = 256;
+/// Maximum number of tags in a line of the log.
+const LOGGED_TAGS: usize = 10;
 
 /// Deletion to undo, for [`Repository::restore`].
 ///
@@ -99,6 +101,11 @@ impl Restore {
         };
         RestoreError::NotDeleted { what }
     }
+}
+
+/// Returns the tags that a line of the log names. Clients decide how many there are.
+fn first_of(tags: &[Tag]) -> &[Tag] {
+    tags.get(..LOGGED_TAGS).unwrap_or(tags)
 }
 
 /// Manifest that exists or can be restored.
@@ -203,7 +210,8 @@ impl Repository {
         self.put_referrers(trash, &records, &after, &mut manifests, &mut left)
             .await;
         tracing::info!(
-            repository = %self.name, digest = %record.digest, ?tags, manifests = manifests.len(), left = left.len(),
+            repository = %self.name, digest = %record.digest, tag_count = tags.len(), tags = ?first_of(&tags),
+            manifests = manifests.len(), left = left.len(),
             "a deletion was undone"
         );
         self.forget_restored(trash, &records, &record, &manifests).await;

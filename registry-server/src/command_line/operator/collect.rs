@@ -188,6 +188,15 @@ fn print_summary(summary: &Summary) -> io::Result<()> {
         let can = if summary.dry_run { "could" } else { "can" };
         writeln!(out, "{tags} {can} no longer be restored")?;
     }
+    if summary.restorable.tags + summary.restorable.manifests > 0 {
+        writeln!(
+            out,
+            "can be restored: {} and {} with {}; free with a collection without --keep-trash",
+            counted(summary.restorable.tags, "tag", "tags"),
+            counted(summary.restorable.manifests, "manifest", "manifests"),
+            size(summary.restorable.bytes)
+        )?;
+    }
     if let Some(seconds) = summary.later.seconds {
         writeln!(
             out,

@@ -99,6 +99,7 @@ impl<'a> Output<'a> {
         };
         let effect = match item.effect {
             Effect::Removes => "removes",
+            Effect::Removed if item.permanent => "removed for good",
             Effect::Removed => "removed",
             Effect::Untagged => "leaves without a tag",
             Effect::LosesSubject => "takes the subject of",

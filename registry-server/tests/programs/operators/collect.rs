@@ -21,6 +21,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_collection_that_misses_most_manifests_has_to_be_forced,
         a_first_collection_without_repositories_has_to_be_forced,
         the_command_line_of_registry_2_works,
+        a_run_that_keeps_the_trash_says_what_it_keeps,
     );
     trials.extend(trials!(["crane"];
         deleted_images_are_freed_beside_a_server,
@@ -347,4 +348,26 @@ fn the_command_line_of_registry_2_works() {
         "{printed:?}"
     );
     server.get("/v2/team/app/manifests/v1");
+}
+
+fn a_run_that_keeps_the_trash_says_what_it_keeps() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let image = Pushed::to(&server, "team/app", "v1", 1);
+    let leaked = Pushed::to(&server, "team/app", "v2", 2);
+    desk.run(&["rm", "--yes", &format!("team/app@{}", image.digest)]);
+    let removed = desk.run(&["rm", "--yes", "--now", &format!("team/app@{}", leaked.digest)]);
+    assert!(removed.text().starts_with("removed for good"), "{removed:?}");
+
+    let printed = desk.run(&["garbage-collect", "--keep-trash", "-q"]);
+    let report = desk.items(&["garbage-collect", "--keep-trash"]);
+
+    assert!(
+        printed
+            .text()
+            .contains("can be restored: 1 tag and 1 manifest with "),
+        "{printed:?}"
+    );
+    let report = &report.last().unwrap()["report"]["restorable"];
+    assert_eq!(report, &json!({"tags": 1, "manifests": 1, "bytes": image.size}));
 }

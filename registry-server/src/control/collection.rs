@@ -6,7 +6,7 @@ use super::{
 };
 use registry_axum::TokioClock;
 use registry_core::{
-    maintenance::{Clock as _, CollectEvent, CollectOptions, CollectReport, Pin, PinCause, collect},
+    maintenance::{Clock as _, CollectEvent, CollectOptions, CollectReport, Pin, PinCause, Stopped, collect},
     storage::{Reclaimed, Victim},
 };
 use serde::{Deserialize, Serialize};
@@ -210,6 +210,16 @@ fn with_advice(pin: &Pin) -> String {
     format!("{pin}; {advice}")
 }
 
+/// Describes why a run ended early, with what helps.
+fn stopped(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped::Failed(_) => format!(
+            "{stopped}; without a complete view nothing more is removed, in no repository: mend that path, its owner or its permissions, or move it away. `registry verify` lists everything that cannot be read"
+        ),
+        _ => stopped.to_string(),
+    }
+}
+
 impl Collected {
     fn of(victim: &Victim, why: String, result: &Reclaimed, is_dry: bool) -> Option<Self> {
         let (kind, repository, digest) = match victim {
@@ -262,7 +272,7 @@ impl Summary {
             untagged_bytes: report.untagged_bytes,
             pinned: report.pinned,
             pinned_bytes: report.pinned_bytes,
-            stopped: report.stopped.as_ref().map(ToString::to_string),
+            stopped: report.stopped.as_ref().map(stopped),
         }
     }
 }

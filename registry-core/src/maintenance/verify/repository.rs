@@ -75,7 +75,8 @@ impl Walk<'_, '_> {
                 }
             }
         }
-        self.tags(&affected).await
+        self.tags(&affected).await?;
+        self.sessions().await
     }
 
     /// Looks for faulty records, and mends them.
@@ -167,6 +168,32 @@ impl Walk<'_, '_> {
                 };
                 self.manifests.insert(digest);
                 after = Some(digest);
+            }
+            if !listed.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks for upload sessions that cannot be read: they keep everything in the repository. A directory that cannot be
+    /// listed ends every collection.
+    async fn sessions(&mut self) -> Result<(), StorageError> {
+        let mut after = None;
+        loop {
+            let page = Page::first(PAGE).after(after.as_ref());
+            let listed = self.run.inspect.uploads(self.name, page).await?;
+            for seen in listed.items {
+                after = Some(match seen {
+                    Seen::Whole(session) => session.id,
+                    Seen::Unreadable { key, reason } => {
+                        let place = format!("{}: upload session {key}", self.name);
+                        self.findings.push(Finding {
+                            repository: Some(self.name.clone()),
+                            ..Finding::new(FindingKind::Unreadable, place, reason)
+                        });
+                        key
+                    }
+                });
             }
             if !listed.more {
                 return Ok(());

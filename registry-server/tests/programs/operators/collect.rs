@@ -21,6 +21,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_collection_that_misses_most_manifests_has_to_be_forced,
         a_first_collection_without_repositories_has_to_be_forced,
         the_command_line_of_registry_2_works,
+        what_ends_every_collection_is_named_and_found_by_a_verification,
         a_run_that_keeps_the_trash_says_what_it_keeps,
     );
     trials.extend(trials!(["crane"];
@@ -370,4 +371,33 @@ fn a_run_that_keeps_the_trash_says_what_it_keeps() {
     );
     let report = &report.last().unwrap()["report"]["restorable"];
     assert_eq!(report, &json!({"tags": 1, "manifests": 1, "bytes": image.size}));
+}
+
+fn what_ends_every_collection_is_named_and_found_by_a_verification() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    Pushed::to(&server, "team/app", "v1", 1);
+    Pushed::to(&server, "team/other", "v1", 2);
+    server.stop();
+    let repositories = desk.root().join("docker/registry/v2/repositories");
+    for part in ["_uploads", "_layers", "_manifests"] {
+        let path = repositories.join("team/other").join(part);
+        let aside = repositories.with_file_name("aside");
+        let was_there = fs::rename(&path, &aside).is_ok();
+        fs::write(&path, "").unwrap();
+
+        let refused = desk.attempt(&["garbage-collect"]).unwrap_err();
+        let found = desk.attempt(&["verify"]).unwrap_err();
+
+        for told in [&refused, &found] {
+            assert!(told.contains(path.to_str().unwrap()), "{part}: {told}");
+        }
+        assert!(refused.contains("registry verify"), "{refused}");
+        fs::remove_file(&path).unwrap();
+        if was_there {
+            fs::rename(&aside, &path).unwrap();
+        }
+        desk.run(&["garbage-collect"]);
+        desk.run(&["verify"]);
+    }
 }

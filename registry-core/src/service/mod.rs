@@ -44,7 +44,7 @@ pub use self::{
     overruled::Overruled,
     referrers::ReferrersPage,
     remedies::Setting,
-    restore::{NotRestored, Restore, RestoreError, Restored},
+    restore::{Deletions, NotRestored, Restore, RestoreError, Restored},
     source::BlobSource,
     view::RegistryView,
 };

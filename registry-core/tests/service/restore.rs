@@ -440,6 +440,42 @@ async fn a_deleted_manifest_that_cannot_be_read_prevents_no_restore_but_its_own(
     repository.restore(restore("v2")).await.unwrap();
 }
 
+#[tokio::test]
+async fn all_deletions_since_a_time_are_undone() {
+    let registry = registry();
+    let (repository, first) = with_image(&registry).await;
+    delete(&repository, first).await;
+    let second = repository.put_manifest(push("v1", "second")).await.unwrap();
+    let (index, children) = push_index(&repository, "multi", &["a", "b"]).await;
+    delete(&repository, second.digest).await;
+    delete(&repository, index).await;
+    for child in &children {
+        delete(&repository, *child).await;
+    }
+    let since = records(&registry, &repository).await[1].time();
+
+    let mut deletions = repository.deletions(Some(since)).await.unwrap();
+    let mut restored = Vec::new();
+    while let Some((record, outcome)) = deletions.restore_next().await {
+        outcome.unwrap();
+        restored.push(record.digest);
+    }
+
+    assert_eq!(restored, [children[1], children[0], index, second.digest]);
+    assert_eq!(resolve(&repository, "v1").await, Some(second.digest));
+    assert_eq!(resolve(&repository, "multi").await, Some(index));
+
+    // The first image stays deleted, as its tag points elsewhere.
+    let mut deletions = repository.deletions(None).await.unwrap();
+    let (record, outcome) = deletions.restore_next().await.unwrap();
+    assert_eq!(record.digest, first);
+    assert!(
+        matches!(outcome, Err(RestoreError::TagMoved { .. })),
+        "{outcome:?}"
+    );
+    assert!(deletions.restore_next().await.is_none());
+}
+
 /// A storage with a deleted manifest, or its record, that is not whole.
 #[derive(Debug)]
 struct Worn(MemoryStorage, TrashId, Wear);

@@ -414,10 +414,19 @@ pub(crate) struct History {
 #[command(after_help = OPERATORS)]
 pub(crate) struct Restore {
     /// Deletion to undo: REPOSITORY:TAG restores that tag, REPOSITORY@DIGEST a manifest with all its tags
-    pub(crate) image: String,
+    #[arg(required_unless_present = "repository")]
+    pub(crate) image: Option<String>,
+
+    /// Restore everything that was deleted in this repository
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "image")]
+    pub(crate) repository: Option<String>,
+
+    /// Restore only what was deleted at this time or later, such as 2026-05-01T14:30:00Z
+    #[arg(long, value_name = "TIME", requires = "repository")]
+    pub(crate) since: Option<String>,
 
     /// Restore under this tag instead of the deleted ones
-    #[arg(long = "as", value_name = "TAG")]
+    #[arg(long = "as", value_name = "TAG", conflicts_with = "repository")]
     pub(crate) under: Option<String>,
 
     /// Print a line of JSON for each item

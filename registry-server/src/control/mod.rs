@@ -45,7 +45,11 @@ pub(crate) use self::{
     },
     serve::{Operators, serve},
     socket::ControlSocket,
-    undo::{DeletedItem, HistoryItem, ListDeleted, ListHistory, RestoredItem, UndoDeletion},
+    time::{parse_rfc3339, rfc3339},
+    undo::{
+        DeletedItem, HistoryItem, ListDeleted, ListHistory, RestoredItem, UndoDeletion, UndoDeletions,
+        UndoneItem,
+    },
     uploads::{EndUpload, ListUploads, UploadItem},
     usage::{Measure, UsageItem},
     verification::{Verify, VerifyItem, VerifySummary},

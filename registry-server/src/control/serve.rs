@@ -11,7 +11,7 @@ use super::{
     removal::{PreviewRemoval, Remove},
     retention::ApplyRules,
     socket::{ControlSocket, Peer, Peers},
-    undo::{ListDeleted, ListHistory, UndoDeletion},
+    undo::{ListDeleted, ListHistory, UndoDeletion, UndoDeletions},
     uploads::{EndUpload, ListUploads},
     usage::Measure,
     verification::Verify,
@@ -147,6 +147,7 @@ fn router() -> Router<Operators> {
     let router = with::<ListHistory>(router);
     let router = with::<ListDeleted>(router);
     let router = with::<UndoDeletion>(router);
+    let router = with::<UndoDeletions>(router);
     let router = with::<Collect>(router);
     let router = with::<Hold>(router);
     let router = with::<ApplyRules>(router);

@@ -4,12 +4,12 @@
 
 use super::{
     operation::{Access, BoxError, Items, Operation, Operator},
-    time::rfc3339,
+    time::{parse_rfc3339, rfc3339},
     walk::{Cursor, require},
 };
 use registry_core::{
     Reference, Registry, RepositoryName, Tag,
-    service::{NotRestored, Restore},
+    service::{NotRestored, Restore, RestoreError, Restored},
     storage::{Page, StorageError, StorageTrash, TagEvent, TrashId, Trashed},
 };
 use serde::{Deserialize, Serialize};
@@ -259,14 +259,90 @@ impl Operation for UndoDeletion {
         let restore = Restore::new(Reference::parse(&self.reference)?).under(under);
         let repository = operator.view().repository(self.repository.as_str())?;
         let restored = repository.restore(restore).await?;
-        let item = RestoredItem {
+        let item = RestoredItem::of(restored);
+        items.send(item).await?;
+        Ok(())
+    }
+}
+
+/// Undoes all deletions in a repository, from a time on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct UndoDeletions {
+    pub(crate) repository: String,
+    /// Time of the first deletion to undo, as RFC 3339; `None` for everything that can be restored.
+    pub(crate) since: Option<String>,
+}
+
+/// Outcome for one deletion.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UndoneItem {
+    Restored(RestoredItem),
+    Failed(NotUndoneItem),
+}
+
+/// Deletion that was not undone.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct NotUndoneItem {
+    /// Time of the deletion, as RFC 3339.
+    pub(crate) time: String,
+    /// Digest of the manifest; `None` if the record cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) error: String,
+}
+
+impl Operation for UndoDeletions {
+    const NAME: &'static str = "restore-all";
+    type Item = UndoneItem;
+
+    fn access(&self) -> Access {
+        Access::Own
+    }
+
+    async fn run(self, operator: Operator, items: Items<UndoneItem>) -> Result<(), BoxError> {
+        let since = self.since.as_deref().map(parse_rfc3339).transpose()?;
+        let repository = operator.view().repository(self.repository.as_str())?;
+        let mut deletions = repository.deletions(since).await?;
+        for (id, reason) in deletions.unreadable().to_vec() {
+            let failed = NotUndoneItem {
+                time: rfc3339(id.time()),
+                digest: None,
+                tags: Vec::new(),
+                error: reason,
+            };
+            items.send(UndoneItem::Failed(failed)).await?;
+        }
+        while let Some((record, outcome)) = deletions.restore_next().await {
+            items.send(UndoneItem::of(&record, outcome)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl UndoneItem {
+    fn of(record: &Trashed, outcome: Result<Restored, RestoreError>) -> Self {
+        match outcome {
+            Ok(restored) => Self::Restored(RestoredItem::of(restored)),
+            Err(error) => Self::Failed(NotUndoneItem {
+                time: rfc3339(record.id.time()),
+                digest: Some(record.digest.to_string()),
+                tags: record.tags.iter().map(ToString::to_string).collect(),
+                error: crate::causes::with_causes(&error),
+            }),
+        }
+    }
+}
+
+impl RestoredItem {
+    fn of(restored: Restored) -> Self {
+        Self {
             digest: restored.digest.to_string(),
             tags: restored.tags.iter().map(ToString::to_string).collect(),
             manifests: restored.manifests.len(),
             left: restored.left.iter().map(LeftItem::of).collect(),
             unreadable: restored.unreadable,
-        };
-        items.send(item).await?;
-        Ok(())
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! Restoring what was deleted: a manifest with everything that it needs, and its tags.
 
+mod deletions;
 mod outcome;
 mod plan;
 mod referrers;
 
-pub use self::outcome::{NotRestored, RestoreError, Restored};
+pub use self::{
+    deletions::Deletions,
+    outcome::{NotRestored, RestoreError, Restored},
+};
 
 use self::{
     plan::{Plan, Records},
@@ -164,8 +168,7 @@ impl Repository {
     pub async fn restore(&self, restore: Restore) -> Result<Restored, RestoreError> {
         self.require_push().await?;
         self.write()?;
-        let trash = self.storage().trash();
-        let trash = trash.ok_or(Error::Unsupported("restore what was deleted"))?;
+        let trash = self.trash()?;
         let mut records = self.records(trash, &restore).await?;
         let Some(record) = records.selected.take() else {
             return Err(match records.unreadable {
@@ -174,17 +177,7 @@ impl Repository {
             });
         };
         let tags = restore.tags(&record);
-        for tag in &tags {
-            match self.target(tag).await? {
-                Some(target) if target != record.digest => {
-                    return Err(RestoreError::TagMoved {
-                        tag: tag.clone(),
-                        target,
-                    });
-                }
-                _ => {}
-            }
-        }
+        self.require_unmoved(&record, &tags).await?;
         let mut visited = HashSet::new();
         let mut plan = Plan::default();
         self.plan(trash, &records, record.digest, &mut plan, &mut visited)
@@ -227,6 +220,22 @@ impl Repository {
         })
     }
 
+    /// Fails if one of the tags points elsewhere than a record says.
+    async fn require_unmoved(&self, record: &Trashed, tags: &[Tag]) -> Result<(), RestoreError> {
+        for tag in tags {
+            match self.target(tag).await? {
+                Some(target) if target != record.digest => {
+                    return Err(RestoreError::TagMoved {
+                        tag: tag.clone(),
+                        target,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn records(&self, trash: &dyn StorageTrash, restore: &Restore) -> Result<Records, RestoreError> {
         let mut records = Records::default();
         let mut after = None;
@@ -237,8 +246,7 @@ impl Repository {
                 match item {
                     Seen::Whole(record) => {
                         after = Some(record.id);
-                        let has_tags = !record.tags.is_empty();
-                        records.manifests.insert(record.digest, (record.id, has_tags));
+                        records.add(&record);
                         if restore.selects(&record) {
                             records.selected = Some(record);
                         }

@@ -7,7 +7,7 @@ use crate::{
 use std::collections::{HashMap, HashSet};
 
 /// Records of a repository, as far as a restore needs them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Records {
     /// The newest record that is selected.
     pub(super) selected: Option<Trashed>,
@@ -28,6 +28,13 @@ pub(super) struct Plan {
     pub(super) planned: HashSet<Digest>,
     /// Manifests that no plan before has visited.
     pub(super) visited: Vec<Digest>,
+}
+
+impl Records {
+    pub(super) fn add(&mut self, record: &Trashed) {
+        let has_tags = !record.tags.is_empty();
+        self.manifests.insert(record.digest, (record.id, has_tags));
+    }
 }
 
 impl Plan {

@@ -8,7 +8,11 @@ use super::{
 };
 use crate::{
     command_line::cli,
-    control::{BoxError, Effect, PreviewRemoval, RemovalItem, Remove, Target},
+    control::{BoxError, Effect, PreviewRemoval, RemovalItem, Remove, Target, rfc3339},
+};
+use std::{
+    io::{self, Write as _},
+    time::SystemTime,
 };
 
 const COLUMNS: &[Column] = &[Column::Text("EFFECT"), Column::Text("IMAGE")];
@@ -56,8 +60,17 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
         permanent: now,
         expected,
     };
+    let began = rfc3339(SystemTime::now());
     session.run(removal, |item| output.print(&item))?;
-    output.end()
+    output.end()?;
+    if !json && !now && target.reference.is_none() {
+        let repository = &target.repository;
+        writeln!(
+            io::stderr(),
+            "undo: registry restore --repository {repository} --since {began}"
+        )?;
+    }
+    Ok(())
 }
 
 /// Parses `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.

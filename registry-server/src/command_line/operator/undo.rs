@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     command_line::cli,
-    control::{BoxError, DeletedItem, HistoryItem, ListDeleted, ListHistory, RestoredItem, UndoDeletion},
+    control::{
+        BoxError, DeletedItem, HistoryItem, ListDeleted, ListHistory, RestoredItem, UndoDeletion,
+        UndoDeletions, UndoneItem, parse_rfc3339,
+    },
     counted::counted,
     printable,
 };
@@ -106,10 +109,19 @@ fn row(item: HistoryItem) -> [Cell; 4] {
 pub(crate) fn restore(options: cli::Restore) -> Result<(), BoxError> {
     let cli::Restore {
         image,
+        repository,
+        since,
         under,
         json,
         storage,
     } = options;
+    if let Some(repository) = repository {
+        if let Some(since) = &since {
+            parse_rfc3339(since)?;
+        }
+        return restore_all(storage, UndoDeletions { repository, since }, json);
+    }
+    let image = image.unwrap_or_default();
     let Image {
         repository,
         reference,
@@ -143,6 +155,40 @@ pub(crate) fn restore(options: cli::Restore) -> Result<(), BoxError> {
         }
         Ok(())
     })
+}
+
+/// Undoes all deletions in a repository, and prints what was restored. The exit code is 1 if something stays deleted.
+fn restore_all(storage: cli::Storage, operation: UndoDeletions, json: bool) -> Result<(), BoxError> {
+    let repository = operation.repository.clone();
+    let mut session = Session::open(storage)?;
+    let (mut restored, mut left) = (0_u64, 0);
+    session.run(operation, |item| match item {
+        UndoneItem::Restored(item) => {
+            restored += 1;
+            match json {
+                true => print_json(&item),
+                false => print(&repository, &item),
+            }
+        }
+        UndoneItem::Failed(item) => {
+            left += 1;
+            if json {
+                print_json(&item)?;
+            }
+            let image = match (&*item.tags, &item.digest) {
+                ([tag, ..], _) => format!("{repository}:{tag}"),
+                ([], Some(digest)) => format!("{repository}@{digest}"),
+                ([], None) => format!("{repository}: a record of {}", item.time),
+            };
+            report(&image, &format!("stays deleted: {}", item.error));
+            Ok(())
+        }
+    })?;
+    match (restored, left) {
+        (0, 0) => Err(format!("nothing that was deleted in {repository} can be restored").into()),
+        (_, 0) => Ok(()),
+        (_, left) => Err(format!("{} not undone", counted(left, "deletion was", "deletions were")).into()),
+    }
 }
 
 fn print(repository: &str, item: &RestoredItem) -> Result<(), BoxError> {

@@ -17,6 +17,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_tag_that_was_overwritten_comes_back_under_another_name,
         what_can_be_restored_is_listed,
         what_cannot_be_restored_is_said,
+        a_removed_repository_comes_back_with_all_its_tags,
         the_guide_restores_what_was_deleted,
         the_guide_deletes_for_good,
     );
@@ -275,5 +276,41 @@ fn what_cannot_be_restored_is_said() {
             refused.contains(message) && refused.contains("exit status: 1"),
             "{refused}"
         );
+    }
+}
+
+fn a_removed_repository_comes_back_with_all_its_tags() {
+    for is_served in [true, false] {
+        let desk = Desk::new();
+        let server = desk.serve();
+        let first = Pushed::to(&server, "team/app", "v1", 1);
+        let second = Pushed::to(&server, "team/app", "v2", 2);
+        Pushed::to(&server, "team/app", "v2-too", 2);
+        let parts = [of_manifest(&first)];
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": parts}).to_string();
+        server.push_manifest("team/app", "multi", INDEX, index.as_bytes());
+        let running = is_served.then_some(server);
+
+        let removed = desk.run(&["rm", "--yes", "--repository", "team/app"]);
+        let undo = removed
+            .log
+            .lines()
+            .find_map(|line| line.strip_prefix("undo: registry "));
+        let undo: Vec<&str> = undo.unwrap().split(' ').collect();
+        desk.run(&undo);
+
+        let server = running.unwrap_or_else(|| desk.serve());
+        for (tag, digest) in [
+            ("v1", &first.digest),
+            ("v2", &second.digest),
+            ("v2-too", &second.digest),
+            ("multi", &super::digest(&index)),
+        ] {
+            let found = server.get(&format!("/v2/team/app/manifests/{tag}"));
+            assert_eq!(found.header("docker-content-digest"), Some(&**digest), "{tag}");
+        }
+        let nothing = desk.attempt(&undo).unwrap_err();
+        assert!(nothing.contains("nothing that was deleted"), "{nothing}");
+        server.stop();
     }
 }

@@ -139,7 +139,7 @@ impl FsOptions {
         }
     }
 
-    /// Opens the directory for reading only, and for previews of a [collection](registry_core::maintenance::collect). Nothing
+    /// Opens the directory for reading only, and for previews of a [collection](fn@registry_core::maintenance::collect). Nothing
     /// is written or created.
     ///
     /// Only the owner of a directory knows what clients use, so there must be none: a running owner is

@@ -71,6 +71,7 @@ async fn collected(watched: &Watched) -> Vec<Fact> {
 
     let fact = |from, until, what| Fact { from, until, what };
     vec![
+        fact(3, 4, What::AccountedOnceGone(a.clone(), *first.digest(), digest)),
         fact(0, END, What::Whole(a.clone(), *first.digest(), digest)),
         fact(3, 4, What::Sound),
         fact(7, 8, What::Sound),
@@ -105,6 +106,7 @@ async fn nothing_is_ever_there_without_what_it_refers_to() {
         &[Scenario::new(|watched| Box::pin(collected(watched)))],
         &[
             (Sync, "_collect"),
+            (Sync, "_collect/released"),
             (Sync, "_collect/state"),
             (Sync, "blobs/sha256/XX"),
             (Sync, "repositories"),
@@ -114,8 +116,8 @@ async fn nothing_is_ever_there_without_what_it_refers_to() {
             (Rename, "_collect/state"),
             (Discard, "repositories/a/_manifests"),
         ],
-        // Nobody looks there without `_manifests`. It goes in the same way.
-        &[(Discard, "repositories/a/_layers")],
+        // Nobody looks there without `_manifests`. It goes in the same way. Damaged lines of the other file are passed over.
+        &[(Discard, "repositories/a/_layers"), (Rename, "_collect/released")],
     )
     .await;
 }

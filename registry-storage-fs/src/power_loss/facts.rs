@@ -45,6 +45,8 @@ pub(super) enum What {
     NoRecord(RepositoryName, Digest),
     /// A record of the repository names this manifest, or deletions account for the removal of this blob.
     Accounted(RepositoryName, Digest, Digest),
+    /// If this manifest is gone and the bytes of this blob are not, a removal accounts for them.
+    AccountedOnceGone(RepositoryName, Digest, Digest),
     /// These bytes are under a digest or in quarantine.
     Kept(Digest, &'static str),
     /// These bytes are in quarantine, with their fault.
@@ -124,15 +126,15 @@ impl What {
             Self::Accounted(repository, digest, blob) => {
                 assert_accounted(storage, repository, digest, blob, when).await;
             }
+            Self::AccountedOnceGone(repository, digest, blob) => {
+                assert_accounted_once_gone(storage, repository, digest, blob, when).await;
+            }
             Self::Kept(digest, bytes) => assert_kept(storage, digest, bytes, when).await,
             Self::Quarantined(digest, bytes) => assert_quarantined(storage, digest, bytes, when).await,
             Self::Mendable(repository, digest) => assert_mendable(storage, repository, digest, when).await,
             Self::Sound => assert_sound(storage, when).await,
             Self::Own => assert!(storage.is_own(), "{when}"),
-            Self::Census(manifests) => {
-                let run = storage.begin(Terms::new()).await.unwrap();
-                assert_eq!(run.previous, Some(Census::new(*manifests)), "{when}");
-            }
+            Self::Census(manifests) => assert_census(storage, *manifests, when).await,
             Self::NoData(digest) => {
                 let data = storage.store().layout.blob(digest);
                 assert!(!data.exists(), "the bytes of {digest} {when}");
@@ -182,6 +184,20 @@ async fn assert_accounted(
     );
 }
 
+async fn assert_accounted_once_gone(
+    storage: &FsStorage,
+    repository: &RepositoryName,
+    manifest: &Digest,
+    blob: &Digest,
+    when: &str,
+) {
+    let layout = &storage.store().layout;
+    if layout.blob(blob).exists() && !layout.revision(repository, manifest).exists() {
+        let released = storage.released(&[*blob]).await.unwrap();
+        assert_eq!(released, [true], "nothing accounts for {blob} {when}");
+    }
+}
+
 async fn assert_restorable(
     storage: &FsStorage,
     repository: &RepositoryName,
@@ -215,6 +231,11 @@ async fn assert_quarantined(storage: &FsStorage, digest: &Digest, bytes: &str, w
         .iter()
         .any(|(item, content)| content == bytes.as_bytes() && item.reason.contains("bytes with"));
     assert!(is_aside, "{items:?} {when}");
+}
+
+async fn assert_census(storage: &FsStorage, manifests: u64, when: &str) {
+    let run = storage.begin(Terms::new()).await.unwrap();
+    assert_eq!(run.previous, Some(Census::new(manifests)), "{when}");
 }
 
 async fn assert_mendable(storage: &FsStorage, repository: &RepositoryName, digest: &Digest, when: &str) {
@@ -357,6 +378,7 @@ pub(super) async fn check(failures: &[Failure], facts: &[Fact]) {
                 | What::WholeRecords(..)
                 | What::NoRecord(..)
                 | What::Accounted(..)
+                | What::AccountedOnceGone(..)
                 | What::Kept(..)
                 | What::Quarantined(..)
                 | What::Mendable(..)

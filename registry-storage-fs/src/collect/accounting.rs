@@ -4,12 +4,20 @@
 //! is known by that. [`Accounts`] are written before a deletion without one, and before a record goes, so that the next
 //! process knows them, too.
 
-use super::{accounts::Accounts, collecting::lock};
-use crate::{error::FsError, store::Store};
+use super::{
+    accounts::{self, Accounts},
+    collecting::{OpenRun, lock},
+    touches::Idle,
+};
+use crate::{digest_locks::Key, error::FsError, moves::is_there, store::Store};
 use registry_core::{
     Digest,
-    storage::{Result, Victim},
+    storage::{Result, Terms, Victim},
 };
+use std::collections::HashMap;
+
+/// Number of blobs that are looked at while deletions do not wait.
+const BATCH: usize = 4096;
 
 impl Store {
     /// Records that a deletion accounts for the removal of these blobs. A deletion may be what makes space, and does not
@@ -64,15 +72,55 @@ impl Store {
         Ok(released.collect())
     }
 
-    /// Drops the blobs that are gone. A failure is logged: the file only has more than it needs.
-    pub(super) fn shorten_accounts(&self) {
-        let mut known = lock(&self.collecting.accounts);
-        let shortened = self
-            .known_accounts(&mut known)
-            .and_then(|accounts| accounts.shorten(&self.layout, &self.disk, &self.digest_locks));
+    /// Drops the blobs whose removal need no longer be accounted for. A failure is logged: the file only has more than it
+    /// needs.
+    pub(super) fn shorten_accounts(&self, terms: &Terms, run: &OpenRun) {
+        let shortened = self.settled_accounts(terms, run).and_then(|settled| {
+            let mut known = lock(&self.collecting.accounts);
+            let accounts = self.known_accounts(&mut known)?;
+            Ok(accounts.shorten(&settled, &self.layout, &self.disk, &self.digest_locks)?)
+        });
         if let Err(error) = shortened {
-            tracing::warn!(%error, "cannot remove what is gone from the list of what was deleted");
+            tracing::warn!(%error, "cannot remove what is gone or in use from the list of what was deleted");
         }
+    }
+
+    /// Returns the blobs that can be dropped, with their numbers. Deletions go on meanwhile.
+    fn settled_accounts(&self, terms: &Terms, run: &OpenRun) -> Result<HashMap<Key, u64>> {
+        let mut settled = HashMap::new();
+        for batch in accounts::read(&self.layout)?.chunks(BATCH) {
+            self.require_open()?;
+            let keys = batch.iter().map(|blob| (blob, self.digest_locks.key(blob)));
+            let numbered: Vec<_> = {
+                let mut known = lock(&self.collecting.accounts);
+                let accounts = self.known_accounts(&mut known)?;
+                keys.filter_map(|(blob, key)| Some((blob, key, accounts.number(key)?)))
+                    .collect()
+            };
+            for (blob, key, number) in numbered {
+                if self.is_settled(blob, key, number, terms, run)? {
+                    settled.insert(key, number);
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Returns true if a blob is gone, if a client was told of it since the deletion, or if a run would have removed it if it
+    /// were not in use.
+    fn is_settled(
+        &self,
+        blob: &Digest,
+        key: Key,
+        number: u64,
+        terms: &Terms,
+        run: &OpenRun,
+    ) -> Result<bool, FsError> {
+        if !lock(&self.collecting.touches).is_untouched(key, number) || !is_there(&self.layout.blob(blob))? {
+            return Ok(true);
+        }
+        let was_due = || self.collecting.is_idle(&[key], terms, Some(run.began)) == Idle::Yes;
+        Ok(run.has_reached_data && number <= run.began && was_due())
     }
 
     /// Returns what the file contains. It is read once.

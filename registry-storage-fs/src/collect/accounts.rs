@@ -7,7 +7,6 @@ use crate::{
     disk::Disk,
     error::{Context as _, FsError},
     layout::Layout,
-    moves::is_there,
     stored_file,
 };
 use registry_core::Digest;
@@ -76,34 +75,33 @@ impl Accounts {
         }
     }
 
-    /// Drops the blobs that are gone.
+    /// Drops these blobs, each unless it was added again since it had the number.
     pub(super) fn shorten(
         &mut self,
+        settled: &HashMap<Key, u64>,
         layout: &Layout,
         disk: &Disk,
         locks: &DigestLocks,
     ) -> Result<(), FsError> {
-        if self.0.is_empty() {
+        let is_settled = |key: &Key, number: &u64| settled.get(key) == Some(number);
+        if !self.0.iter().any(|(key, number)| is_settled(key, number)) {
             return Ok(());
         }
-        let (mut left, mut is_shorter) = (BTreeSet::new(), false);
-        for blob in read(layout)? {
-            let stays = is_there(&layout.blob(&blob))?;
-            is_shorter |= !(stays && left.insert(blob));
-        }
-        if is_shorter {
-            let mut changes = disk.changes();
-            changes.put(&layout.collect_released(), lines(&left).as_bytes())?;
-            changes.settle()?;
-            let left: BTreeSet<Key> = left.iter().map(|blob| locks.key(blob)).collect();
-            self.0.retain(|key, _| left.contains(key));
-        }
+        let mut left: BTreeSet<Digest> = read(layout)?.into_iter().collect();
+        left.retain(|blob| {
+            let key = locks.key(blob);
+            self.0.get(&key).is_some_and(|number| !is_settled(&key, number))
+        });
+        let mut changes = disk.changes();
+        changes.put(&layout.collect_released(), lines(&left).as_bytes())?;
+        changes.settle()?;
+        self.0.retain(|key, number| !is_settled(key, number));
         Ok(())
     }
 }
 
 /// Reads the file. Damaged lines are passed over.
-fn read(layout: &Layout) -> Result<Vec<Digest>, FsError> {
+pub(super) fn read(layout: &Layout) -> Result<Vec<Digest>, FsError> {
     let path = layout.collect_released();
     let text = stored_file::read(&path).if_there("read", &path)?;
     let lines = text.as_deref().unwrap_or_default().split(|byte| *byte == b'\n');

@@ -50,3 +50,37 @@ async fn a_removal_without_space_for_its_record_accounts_for_what_it_releases() 
 
     assert_accounted_after_restart(storage, root.path(), &[image, layer]).await;
 }
+
+/// Otherwise, a later loss of what uses it would be taken for that deletion.
+#[tokio::test]
+async fn what_a_run_leaves_in_use_is_not_accounted_for_any_more() {
+    let root = scratch();
+    let (storage, image_of_shared, shared) = with_image(root.path()).await;
+    let a = name("a");
+    let own = support::content(10);
+    push(&storage, &a, &own).await;
+    let needs = [blob(&support::content(100)), blob(&own)];
+    let other = image(&needs, "other");
+    put(&storage, &a, &other, &needs, &["v1"]).await.unwrap();
+    let tagged = image(&needs[..1], "image");
+    put(&storage, &a, &tagged, &needs[..1], &["v2"]).await.unwrap();
+    assert_eq!(*tagged.digest(), image_of_shared);
+    let deleted = writer(&storage)
+        .delete_manifest(&a, other.digest(), Deletion::new().permanently())
+        .await;
+    assert!(deleted.unwrap().is_some());
+    let accounted = || std::fs::read_to_string(storage.store().layout.collect_released()).unwrap();
+
+    // Such a run, as of retention, does not come to the bytes.
+    let run = storage.begin(Terms::new()).await.unwrap();
+    storage.end(run, Census::new(1)).await.unwrap();
+    for blob in [&shared, &needs[1].digest, other.digest()] {
+        assert!(accounted().contains(&blob.to_string()), "{}", accounted());
+    }
+    collect(&storage).await;
+
+    assert_eq!(accounted(), "");
+    assert!(storage.close().await);
+    let released = relaxed(root.path()).released(&[shared]).await.unwrap();
+    assert_eq!(released, [false]);
+}

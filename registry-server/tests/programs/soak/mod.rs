@@ -8,6 +8,7 @@
 //! `REGISTRY_TEST_SOAK` is the duration in seconds. Without it the test ends after a few kills. The moments of the kills
 //! are numbers of requests.
 
+mod acting;
 mod disk;
 mod model;
 mod operator;

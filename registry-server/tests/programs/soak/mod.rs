@@ -296,7 +296,7 @@ impl Soak {
         assert_eq!(server.stop().code(), Some(0));
         disk::assert_exact(&self.place.top(), Roots::Manifests);
         self.place
-            .run(&["garbage-collect", "--delete-untagged", "--force", "--quiet"]);
+            .run(&["garbage-collect", "--delete-untagged", "--quiet"]);
         disk::assert_exact(&self.place.top(), Roots::Tags);
         self.place.run(&["verify"]);
 

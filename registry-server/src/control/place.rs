@@ -16,6 +16,7 @@ use crate::{
 use registry_core::Registry;
 use registry_storage_fs::{FsStorage, OpenError, OwnerRecord};
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -147,7 +148,7 @@ impl Place {
         let storage = match options.open(root) {
             Ok(storage) => storage,
             Err(in_use @ OpenError::InUse { .. }) => return Ok(Err(in_use)),
-            Err(error) => return Err(backend::explained(&error)),
+            Err(error) => return Err(not_opened(&error)),
         };
         let clock = TrustedClock::start(&storage).await;
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
@@ -179,6 +180,19 @@ fn unreachable(in_use: &OpenError) -> String {
     )
 }
 
+/// Explains that the directory cannot be opened by a command that changes it, or reads it.
+fn not_opened(error: &OpenError) -> String {
+    match error {
+        OpenError::NotWritable { path, source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "{} is on a file system that is mounted read-only: commands that change nothing work there, such as a dry run or `registry verify`; mount it for writing to change something",
+                path.display()
+            )
+        }
+        other => backend::explained(other),
+    }
+}
+
 /// Returns the directory that makes `root` a registry.
 fn top(root: &Path) -> PathBuf {
     root.join("docker/registry/v2")
@@ -203,4 +217,23 @@ async fn run_here<O: Operation>(
     };
     let ((), outcome) = join!(operation::run(operation, operator, lines), received);
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_on_a_read_only_mount_is_told_what_works_there() {
+        let error = OpenError::NotWritable {
+            path: "/data".into(),
+            user: 0,
+            source: io::ErrorKind::ReadOnlyFilesystem.into(),
+        };
+
+        let told = not_opened(&error);
+
+        assert!(told.contains("/data") && told.contains("dry run"), "{told}");
+        assert!(!told.contains("readonly.enabled"), "{told}");
+    }
 }

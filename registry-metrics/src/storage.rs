@@ -322,6 +322,7 @@ label! {
         ForgetHistory: "forget_history",
         WithHistory: "with_history",
         History: "history",
+        LostTags: "lost_tags",
         Other: "other",
     }
 }

@@ -155,8 +155,34 @@ impl Store {
         change: Change<'_>,
         by: Option<&str>,
     ) {
+        self.try_to_add(repository, tag, change, by, false);
+    }
+
+    /// Does the same, and syncs it.
+    pub(crate) fn add_durably_to_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        change: Change<'_>,
+        by: Option<&str>,
+    ) {
+        self.try_to_add(repository, tag, change, by, true);
+    }
+
+    fn try_to_add(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        change: Change<'_>,
+        by: Option<&str>,
+        syncs: bool,
+    ) {
         let (all, path) = (self.layout.all_histories(), self.layout.history(repository, tag));
-        match self.append_event(&path, &change.line(by)) {
+        let added = self.append_event(&path, &change.line(by), syncs);
+        if added.is_err() && matches!(change, Change::Deleted(_)) {
+            self.drop_history(&path);
+        }
+        match added {
             Ok(()) => {
                 if self.reported.forget(&path) {
                     self.reported.forget(&all);
@@ -175,7 +201,15 @@ impl Store {
         }
     }
 
-    fn append_event(&self, path: &Path, line: &str) -> Result<(), FsError> {
+    /// Removes a history that cannot have the deletion of its tag: the tag would be taken for lost. A full disk does not
+    /// prevent that.
+    fn drop_history(&self, path: &Path) {
+        let mut changes = self.disk.changes();
+        // The log has the failure to write it.
+        _ = changes.remove(path).and_then(|_| changes.settle());
+    }
+
+    fn append_event(&self, path: &Path, line: &str, syncs: bool) -> Result<(), FsError> {
         self.disk.require_owned()?;
         let mut file = open_to_append(path)?;
         let length = file.metadata().at("read the metadata of", path)?.len();
@@ -186,7 +220,22 @@ impl Store {
         }
         let separator = if length > 0 { "\n" } else { "" };
         file.write_all(format!("{separator}{line}").as_bytes())
-            .at("write", path)
+            .at("write", path)?;
+        match syncs {
+            true => self.disk.sync_data(&file, path),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the events of a tag that this software has written, the oldest first.
+    pub(crate) fn own_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Vec<TagEvent>, FsError> {
+        let path = self.layout.history(repository, tag);
+        let text = stored_file::read(&path).if_there("read", &path)?;
+        Ok(events(text.as_deref().unwrap_or_default()))
     }
 
     /// Removes the older part of a history.
@@ -198,10 +247,7 @@ impl Store {
     /// Reads the history of a tag. Moves by registry:2, which keeps every target in `index/`, have no time. They are
     /// the oldest, except for one that the tag still shows.
     pub(crate) fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
-        let path = self.layout.history(repository, tag);
-        let text = stored_file::read(&path).if_there("read", &path)?;
-        let own = events(text.as_deref().unwrap_or_default());
-
+        let own = self.own_history(repository, tag)?;
         let paths = self.layout.tag(repository, tag);
         let current = links::read(&paths.current())?;
         let is_last = own.last().is_some_and(|event| event.target == current);
@@ -232,8 +278,8 @@ impl Store {
         })
     }
 
-    /// Removes the history of a tag that does not exist, unless it was written to at `ended_before` or later. Then removes
-    /// the directories that are empty.
+    /// Removes the history of a tag that does not exist, unless the tag was lost, or the history was written to at
+    /// `ended_before` or later. Then removes the directories that are empty.
     pub(crate) fn forget_history(
         &self,
         repository: &RepositoryName,
@@ -242,7 +288,8 @@ impl Store {
     ) -> Result<bool> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
         // Moves by registry:2 are in the directory of the tag.
-        if is_there(&self.layout.tag(repository, tag).directory)? {
+        if is_there(&self.layout.tag(repository, tag).directory)? || self.lost_at(repository, tag)?.is_some()
+        {
             return Ok(false);
         }
         let path = self.layout.history(repository, tag);

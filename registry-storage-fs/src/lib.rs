@@ -144,6 +144,7 @@ mod layout;
 mod links;
 mod listing;
 mod locks;
+mod lost_tags;
 mod machine;
 mod manifest_scan;
 mod manifests;

@@ -7,10 +7,10 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Census, Deletion, Document, Due, HeldBlob, HeldManifest, Listing,
-        Mount, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Reclaimed, Referring, Result, Run, Seen,
-        Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
-        StorageTrash, StorageWrite, StoredManifest, Suspect, TagEvent, TagExpect, TagTarget, Terms, TrashId,
-        Trashed, UploadBody, UploadState, Verified, Victim, Waiting,
+        LostTag, Mount, NewUpload, Page, PutManifest, PutOutcome, ReadBlob, Reclaimed, Referring, Result,
+        Run, Seen, Storage, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
+        StorageRepair, StorageTrash, StorageWrite, StoredManifest, Suspect, TagEvent, TagExpect, TagTarget,
+        Terms, TrashId, Trashed, UploadBody, UploadState, Verified, Victim, Waiting,
     },
 };
 use std::{sync::Arc, time::SystemTime};
@@ -414,6 +414,16 @@ impl StorageTrash for FsStorage {
     async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {
         let (repository, page) = (repository.clone(), OwnedPage::of(&page));
         self.inspecting(move |store| store.with_history(&repository, &page.page()))
+            .await
+    }
+
+    async fn lost_tags(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<LostTag, Tag>>> {
+        let (repository, page) = (repository.clone(), OwnedPage::of(&page));
+        self.inspecting(move |store| store.lost_tags(&repository, &page.page()))
             .await
     }
 

@@ -131,7 +131,7 @@ impl Store {
         Ok(Some(Moved::new(tag.clone(), previous)))
     }
 
-    fn point_tag(&self, paths: &TagPaths, previous: Option<Digest>, to: &Digest) -> Result<()> {
+    pub(crate) fn point_tag(&self, paths: &TagPaths, previous: Option<Digest>, to: &Digest) -> Result<()> {
         let link = to.to_string();
         let mut changes = self.disk.changes();
         if previous.is_some() || !self.place_tag(&mut changes, paths, to)? {
@@ -193,9 +193,14 @@ impl Store {
         let link = self.pointer(&self.layout.tag(repository, tag))?;
         let current = match link {
             Link::To(target) => Some(target),
-            Link::None | Link::Garbled => None,
+            Link::None => self.lost_at(repository, tag)?,
+            Link::Garbled => None,
         };
         self.admit(repository, tag, current, expect)?;
+        if let (Link::None, Some(target)) = (link, &current) {
+            self.delete_lost(repository, tag, target, how)?;
+            return Ok(current);
+        }
         if link == Link::Garbled {
             return self.remove_garbled_tag(repository, tag, how);
         }
@@ -239,7 +244,7 @@ impl Store {
     }
 
     /// Returns the newest target of a tag in the history that registry:2 keeps, too. Each move writes its link again.
-    fn last_target(&self, paths: &TagPaths) -> Result<Option<Digest>, FsError> {
+    pub(crate) fn last_target(&self, paths: &TagPaths) -> Result<Option<Digest>, FsError> {
         let mut newest = None;
         for algorithm in Algorithm::ALL {
             for target in digests_in(&paths.targets(algorithm), algorithm, None)? {
@@ -256,15 +261,16 @@ impl Store {
         Ok(newest.map(|(_, target)| target))
     }
 
-    /// Removes a tag as [`delete_tag`](Self::delete_tag) does, if its link was lost or contains no digest. Returns
-    /// false otherwise.
+    /// Removes a tag as [`delete_tag`](Self::delete_tag) does, if its link was lost or contains no digest. Puts a lost tag
+    /// back. Returns false otherwise.
     pub(crate) fn mend_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
-        let _lock = self.tags.lock((repository.clone(), tag.clone()));
-        if self.pointer(&self.layout.tag(repository, tag))? != Link::Garbled {
-            return Ok(false);
+        let lock = self.tags.lock((repository.clone(), tag.clone()));
+        if self.pointer(&self.layout.tag(repository, tag))? == Link::Garbled {
+            self.remove_garbled_tag(repository, tag, &Deletion::new())?;
+            return Ok(true);
         }
-        self.remove_garbled_tag(repository, tag, &Deletion::new())?;
-        Ok(true)
+        drop(lock);
+        self.put_back(repository, tag)
     }
 
     /// Locks those of the tags, in byte order, that point at a manifest. Nothing else holds the locks of several tags.
@@ -297,10 +303,16 @@ impl Store {
         let mut changes = self.disk.changes();
         for tag in tags {
             let paths = self.layout.tag(repository, tag);
+            // Before the removal: a tag without this would be taken for lost. A record says the same, and is durable.
+            let deleted = Change::Deleted(target);
+            if how.permanent {
+                self.add_durably_to_history(repository, tag, deleted, how.by.as_deref());
+            } else {
+                self.add_to_history(repository, tag, deleted, how.by.as_deref());
+            }
             changes.discard(&paths.directory, &paths.current())?;
             self.pauses.reach(Point::TagDiscarded);
             self.tag_index.moved(repository, tag, target, None);
-            self.add_to_history(repository, tag, Change::Deleted(target), how.by.as_deref());
         }
         Ok(changes.settle()?)
     }

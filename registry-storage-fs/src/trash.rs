@@ -242,6 +242,9 @@ impl Store {
             self.account_for_removed(repository, &manifest);
         }
         self.pauses.reach(Point::ForgetDeletionAccounted);
+        if let Some(trashed) = &trashed {
+            self.complete_histories(repository, trashed)?;
+        }
         let mut changes = self.disk.changes();
         let removed = changes.remove(&path)?;
         self.pauses.reach(Point::ForgetDeletionRemoved);

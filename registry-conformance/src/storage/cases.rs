@@ -409,6 +409,7 @@ macro_rules! __storage_cases {
                 the_newest_events_of_a_history_are_always_there
                 tags_with_a_history_are_listed_also_deleted_ones
                 the_history_of_a_deleted_tag_is_forgotten_and_no_other
+                what_was_deleted_is_not_lost
             }
         }
     };

@@ -474,3 +474,35 @@ pub async fn the_history_of_a_deleted_tag_is_forgotten_and_no_other(backend: Bac
     let history = trash(&backend.second).history(&a, &tag("gone")).await.unwrap();
     assert_eq!(history.len(), 1);
 }
+
+pub async fn what_was_deleted_is_not_lost(backend: Backend) {
+    let a = repository("a");
+    let (with_tags, other) = (Image::new(1), Image::new(2));
+    let tags = [
+        "permanently",
+        "recorded",
+        "with-its-manifest",
+        "pushed-again",
+        "stays",
+    ];
+    put(&backend.first, &a, with_tags.tagged(&tags[2..3])).await;
+    put(&backend.first, &a, other.tagged(&tags[..2])).await;
+    put(&backend.first, &a, other.tagged(&tags[3..])).await;
+    delete_tag(&backend.first, &a, tags[0], Deletion::new().permanently()).await;
+    delete_tag(&backend.first, &a, tags[1], by("ann")).await;
+    delete(&backend.first, &a, with_tags.digest(), Deletion::new()).await;
+    delete_tag(&backend.first, &a, tags[3], Deletion::new()).await;
+    put(&backend.first, &a, other.tagged(&tags[3..4])).await;
+
+    for handle in [&backend.first, &backend.second] {
+        for name in [&a, &repository("b")] {
+            let lost = trash(handle).lost_tags(name, all()).await.unwrap();
+            assert!(lost.items.is_empty() && !lost.more, "{lost:?}");
+        }
+    }
+    for record in records(&backend.second, &a).await {
+        assert!(trash(&backend.first).forget(&a, &record.id).await.unwrap());
+    }
+    let lost = trash(&backend.first).lost_tags(&a, all()).await.unwrap();
+    assert!(lost.items.is_empty(), "{lost:?}");
+}

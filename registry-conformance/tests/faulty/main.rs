@@ -111,6 +111,8 @@ enum Fault {
     HistoriesOfTagsForgotten,
     /// Only tags that exist are listed with a history.
     DeletedTagsUnlisted,
+    /// A tag that was deleted is lost.
+    DeletionsTakenForLosses,
     /// Everything is sound, even what does not exist.
     AbsenceHidden,
     /// Deleted records are faults.
@@ -205,6 +207,7 @@ noticed! {
     MoversForgotten: movers_forgotten by trash::a_tag_has_a_history_of_its_moves_and_deletions;
     HistoriesOfTagsForgotten: histories_of_tags_forgotten by trash::the_history_of_a_deleted_tag_is_forgotten_and_no_other;
     DeletedTagsUnlisted: deleted_tags_unlisted by trash::tags_with_a_history_are_listed_also_deleted_ones;
+    DeletionsTakenForLosses: deletions_taken_for_losses by trash::what_was_deleted_is_not_lost;
     AbsenceHidden: absence_hidden by repair::sound_content_is_sound_and_absent_content_is_absent;
     FaultsInvented: faults_invented by repair::a_healthy_repository_has_no_faults;
     MissingIsSound: missing_is_sound by repair::a_record_that_does_not_exist_is_missing;

@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, forward_storage,
     storage::{
-        Checked, Document, Fault as RecordFault, FaultKind, HeldManifest, Listing, Page, QuarantineId,
-        Quarantined, Record, Result, Seen, Storage, StorageInspect, StorageRepair, StorageTrash, TagEvent,
-        TagTarget, TagVersion, TrashId, Trashed, UploadState,
+        Checked, Document, Fault as RecordFault, FaultKind, HeldManifest, Listing, LostTag, Page,
+        QuarantineId, Quarantined, Record, Result, Seen, Storage, StorageInspect, StorageRepair,
+        StorageTrash, TagEvent, TagTarget, TagVersion, TrashId, Trashed, UploadState,
     },
     upload_id::UploadId,
 };
@@ -117,7 +117,7 @@ impl StorageInspect for Faulty {
 impl StorageTrash for Faulty {
     forward_storage! {
         StorageTrash: self => self.memory.trash();
-        except deleted, deleted_document, forget, forget_history, with_history, history
+        except deleted, deleted_document, forget, forget_history, with_history, history, lost_tags
     }
 
     async fn deleted(
@@ -169,6 +169,23 @@ impl StorageTrash for Faulty {
             events.iter_mut().for_each(|event| event.put_again = None);
         }
         Ok(events)
+    }
+
+    async fn lost_tags(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<LostTag, Tag>>> {
+        if !self.has(DeletionsTakenForLosses) {
+            return self.memory.lost_tags(repository, page).await;
+        }
+        let mut lost = Vec::new();
+        for tag in self.memory.with_history(repository, page).await?.items {
+            let last = self.memory.history(repository, &tag).await?.pop();
+            let was = last.and_then(|last| last.was);
+            lost.extend(was.map(|was| Seen::Whole(LostTag::new(tag, was))));
+        }
+        Ok(Listing::new(lost, false))
     }
 }
 

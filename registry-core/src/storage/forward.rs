@@ -311,6 +311,10 @@ macro_rules! forward_storage {
                 repository: &'a $crate::RepositoryName,
                 tag: &'b $crate::Tag
             ) -> Vec<$crate::storage::TagEvent>;
+            lost_tags<'a, 'b>(
+                repository: &'a $crate::RepositoryName,
+                page: $crate::storage::Page<'b, $crate::Tag>
+            ) -> $crate::storage::Listing<$crate::storage::Seen<$crate::storage::LostTag, $crate::Tag>>;
         }
     };
 }
@@ -432,6 +436,7 @@ macro_rules! __forward_unless_own {
     (forget_history [forget_history $($others:ident)*] $($function:tt)*) => {};
     (with_history [with_history $($others:ident)*] $($function:tt)*) => {};
     (history [history $($others:ident)*] $($function:tt)*) => {};
+    (lost_tags [lost_tags $($others:ident)*] $($function:tt)*) => {};
     ($name:ident [] $($function:tt)*) => {
         $($function)*
     };

@@ -67,7 +67,7 @@ pub use self::{
     repair::{Checked, Evidence, Fault, FaultKind, QuarantineId, Quarantined, Record, StorageRepair},
     run::{Census, Run, Terms},
     suspects::{Suspect, SuspectCause, SuspectList},
-    trash::{StorageTrash, TagEvent, TrashId, Trashed},
+    trash::{LostTag, StorageTrash, TagEvent, TrashId, Trashed},
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
     victim::Victim,
     write::StorageWrite,

@@ -70,7 +70,7 @@ pub trait StorageRepair: Send + Sync {
     /// Returns the faulty records of a repository, in order.
     ///
     /// A record that does not exist is in no listing: only [`fault`](Self::fault) reports it as
-    /// [`Missing`](FaultKind::Missing).
+    /// [`Missing`](FaultKind::Missing) or [`Lost`](FaultKind::Lost).
     async fn faults(&self, repository: &RepositoryName, page: Page<'_, Record>) -> Result<Listing<Fault>>;
 
     /// Looks at one record that should exist. Returns `None` if it is sound.
@@ -78,7 +78,8 @@ pub trait StorageRepair: Send + Sync {
 
     /// Mends a record. Returns false if it needs no repair any more, or cannot be [mended](Fault::mendable).
     ///
-    /// A garbled tag is mended by its removal, with a record of its last target in the trash, if that is known.
+    /// A garbled tag is mended by its removal, with a record of its last target in the trash, if that is known. A lost one
+    /// points again where it pointed last. Its history has that as a [restored](super::TagEvent::restored) move.
     async fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool>;
 
     /// Returns what [`save_progress`](Self::save_progress) saved last, by whichever process, or `None`.
@@ -286,6 +287,9 @@ pub enum FaultKind {
     Garbled,
     /// The record does not exist.
     Missing,
+    /// The record of a tag does not exist, and nobody is known to have deleted the tag: see
+    /// [`lost_tags`](super::StorageTrash::lost_tags).
+    Lost,
     /// The record is whole, and the content that it names is not stored.
     Dangling,
     /// The record cannot be read.

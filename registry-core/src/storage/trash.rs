@@ -30,7 +30,9 @@ use std::{
 ///   [restores](super::PutManifest::restores) says so, and such a put never counts as put again. A history is bounded: the
 ///   newest 100 events are always in it. Events may be lost in a crash, and when they cannot be written. They never fail
 ///   the write.
-/// - The history of a tag survives the tag and its repository, until it is [forgotten](Self::forget_history).
+/// - The history of a tag survives the tag and its repository, until it is [forgotten](Self::forget_history). That of a
+///   [lost](Self::lost_tags) tag is not forgotten.
+/// - A [deletion](super::StorageWrite::delete_tag) of a lost tag finds it, with the manifest that it pointed at.
 /// - The listings are strict, as those of [`StorageInspect`](super::StorageInspect).
 ///
 /// # Example
@@ -85,8 +87,8 @@ pub trait StorageTrash: Send + Sync {
     /// Returns every repository that has the history of a tag. The repository itself need not exist.
     async fn with_histories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>>;
 
-    /// Removes the history of a tag that does not exist, if it has no event at `ended_before` or later. Returns false
-    /// for any other one.
+    /// Removes the history of a tag that does not exist and is not lost, if it has no event at `ended_before` or later.
+    /// Returns false for any other one.
     async fn forget_history(
         &self,
         repository: &RepositoryName,
@@ -99,6 +101,17 @@ pub trait StorageTrash: Send + Sync {
 
     /// Returns the history of a tag, the oldest event first.
     async fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>>;
+
+    /// Returns the tags of a repository that do not exist although nobody is known to have deleted them: their histories
+    /// end with a move, and no record tells of a later deletion. They were lost, or another program has deleted them. The
+    /// repository itself need not exist.
+    ///
+    /// A tag that does not exist, and whose history cannot be read, is [`Seen::Unreadable`].
+    async fn lost_tags(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<LostTag, Tag>>>;
 }
 
 /// Identifies a record in the trash of a repository: the time of the deletion, in nanoseconds.
@@ -227,6 +240,24 @@ impl Trashed {
     #[must_use]
     pub fn by(self, user: Option<Arc<str>>) -> Self {
         Self { by: user, ..self }
+    }
+}
+
+/// A tag that does not exist, and that nobody is known to have deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LostTag {
+    /// The tag.
+    pub tag: Tag,
+    /// Digest that it pointed at last.
+    pub digest: Digest,
+}
+
+impl LostTag {
+    /// Describes a lost tag that pointed at a digest.
+    #[must_use]
+    pub const fn new(tag: Tag, digest: Digest) -> Self {
+        Self { tag, digest }
     }
 }
 

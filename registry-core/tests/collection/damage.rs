@@ -6,7 +6,7 @@ use registry_core::{
     Algorithm, RepositoryName, forward_storage,
     maintenance::{PinCause, Stopped},
     storage::{
-        BlobInfo, Census, Document, HeldBlob, HeldManifest, Listing, Result, Run, StorageCollect,
+        BlobInfo, Census, Document, HeldBlob, HeldManifest, Listing, LostTag, Result, Run, StorageCollect,
         StorageError, StorageExpire, StorageHealth, StorageInspect, StorageTrash, StorageWrite, TagTarget,
         Victim,
     },
@@ -40,6 +40,10 @@ enum Fault {
     Hidden(Vec<Digest>),
     /// The record of a manifest is gone, but not its bytes.
     Unrecorded(Digest),
+    /// A tag is gone that pointed here, and nobody deleted it.
+    LostTag(&'static str, Digest),
+    /// The histories of tags cannot be read.
+    Histories,
 }
 
 /// A storage in memory that cannot read something.
@@ -112,7 +116,27 @@ impl Storage for Faulty {
     }
 
     fn trash(&self) -> Option<&dyn StorageTrash> {
-        self.memory.trash()
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageTrash for Faulty {
+    forward_storage! { StorageTrash: self => self.memory.trash(); except lost_tags }
+
+    async fn lost_tags(
+        &self,
+        repository: &RepositoryName,
+        _: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<LostTag, Tag>>> {
+        match &self.fault {
+            Fault::LostTag(name, digest) if repository.as_str() == "a" => {
+                let lost = LostTag::new(Tag::parse(name).unwrap(), *digest);
+                Ok(Listing::new(vec![Seen::Whole(lost)], false))
+            }
+            Fault::Histories => failed(),
+            _ => Ok(Listing::default()),
+        }
     }
 }
 
@@ -198,6 +222,12 @@ impl StorageInspect for Faulty {
             let tag = &target.tag;
             matches!(self.fault, Fault::Tag(name) if name == tag.as_str()).then(|| tag.clone())
         });
+        if let Fault::LostTag(name, _) = self.fault {
+            let is_lost = |target: &TagTarget| target.tag.as_str() == name;
+            listing
+                .items
+                .retain(|item| !matches!(item, Seen::Whole(target) if is_lost(target)));
+        }
         Ok(listing)
     }
 }
@@ -241,6 +271,53 @@ async fn pushed_image() -> (Pushed, Digest, Digest, Digest) {
     let unnamed = pushed.blob("a", "unnamed").await;
     let manifest = pushed.put("a", None, &image(&["named"])).await;
     (pushed, manifest, named, unnamed)
+}
+
+#[tokio::test]
+async fn a_lost_tag_keeps_the_manifest_that_it_pointed_at_and_nothing_else() {
+    let (pushed, manifest, named, unnamed) = pushed_image().await;
+    let other = pushed.put("a", None, &image(&["unnamed"])).await;
+    let storage = Faulty::new(&pushed, Fault::LostTag("v1", manifest));
+
+    let report = collected(&storage, at_once().untagged(true)).await;
+
+    assert!(pushed.holds("a", &manifest).await && pushed.holds("a", &named).await);
+    assert!(!pushed.holds("a", &other).await && !pushed.holds("a", &unnamed).await);
+    let [pin] = &report.pins[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(pin.cause, PinCause::LostTag(Tag::parse("v1").unwrap()));
+    assert!(pin.to_string().contains(&manifest.to_string()), "{pin}");
+    assert!(report.pinned_bytes > 0, "{report:?}");
+    // It came back, or was deleted.
+    collected(&pushed.storage, at_once().untagged(true)).await;
+    assert!(!pushed.holds("a", &manifest).await);
+}
+
+/// Nothing tells what belonged to the manifest.
+#[tokio::test]
+async fn a_lost_tag_without_its_manifest_keeps_its_repository_and_all_bytes() {
+    for repository in ["a", "gone"] {
+        let (pushed, manifest, named, unnamed) = pushed_image().await;
+        let fault = match repository {
+            "a" => Fault::LostTag("v1", Digest::of(Algorithm::Sha256, b"gone")),
+            _ => Fault::Histories,
+        };
+        let storage = Faulty::new(&pushed, fault);
+        // A repository with a history only.
+        pushed.blob("b", "of another repository").await;
+        pushed.put(repository, Some("deleted"), &index(&[])).await;
+        pushed.delete(repository, "deleted").await;
+        let before = pushed.storage_blobs().await;
+
+        let report = collected(&storage, at_once().untagged(true)).await;
+
+        assert!(report.pinned >= 1, "{report:?}");
+        assert_eq!(pushed.storage_blobs().await, before);
+        for kept in [&manifest, &named, &unnamed] {
+            assert!(pushed.holds("a", kept).await);
+        }
+    }
 }
 
 #[tokio::test]

@@ -379,7 +379,7 @@ async fn blobs_that_were_deleted_by_request_need_no_run() {
 }
 
 impl Pushed {
-    async fn storage_blobs(&self) -> usize {
+    pub(super) async fn storage_blobs(&self) -> usize {
         let inspect = self.storage.inspect().unwrap();
         inspect.blobs(Page::first(1000)).await.unwrap().items.len()
     }

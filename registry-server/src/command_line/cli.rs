@@ -365,16 +365,20 @@ pub(crate) struct Usage {
 #[command(after_help = OPERATORS)]
 pub(crate) struct Remove {
     /// Tag or manifest to remove: REPOSITORY:TAG removes the tag only, REPOSITORY@DIGEST the manifest with its tags
-    #[arg(required_unless_present_any = ["repository", "quarantined"], conflicts_with_all = ["repository", "quarantined"])]
+    #[arg(required_unless_present_any = ["repository", "quarantined", "lost"], conflicts_with_all = ["repository", "quarantined", "lost"])]
     pub(crate) image: Option<String>,
 
     /// Remove all tags and manifests of this repository
-    #[arg(long, conflicts_with = "quarantined")]
+    #[arg(long, conflicts_with_all = ["quarantined", "lost"])]
     pub(crate) repository: Option<String>,
 
     /// Remove damaged content from quarantine, for good: all of it, or that of one digest
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, conflicts_with = "now")]
     pub(crate) quarantined: Option<Option<String>>,
+
+    /// Accept the loss of all tags that are gone although nobody is known to have deleted them
+    #[arg(long, conflicts_with = "quarantined")]
+    pub(crate) lost: bool,
 
     /// Remove without showing the consequences and asking
     #[arg(short, long)]

@@ -204,6 +204,9 @@ fn with_advice(pin: &Pin) -> String {
         PinCause::Tag(tag) => {
             format!("push it again, or remove it with `registry rm {repository}:{tag}`")
         }
+        PinCause::LostTag(tag) => format!(
+            "`registry verify --repair` puts it back if its manifest is whole; otherwise push it again; `registry rm {repository}:{tag}` accepts the loss, `registry rm --lost` that of all lost tags"
+        ),
         PinCause::Link(_) => "`registry verify --repair` writes it again".to_owned(),
         _ => "check the disk".to_owned(),
     };

@@ -16,6 +16,7 @@ mod hold;
 mod holding;
 mod line;
 mod listings;
+mod lost;
 mod operation;
 mod place;
 mod quarantine;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     collection::{Collect, CollectItem, Collected, Kind, Outcome, Summary},
     hold::{Hold, HoldItem},
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
+    lost::{ListLost, LostItem},
     operation::{BoxError, Operation},
     place::Place,
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},

@@ -4,13 +4,14 @@
 //! bytes are freed by a collection.
 
 use super::{
+    lost::lost_tags,
     operation::{Access, BoxError, Items, Operation, Operator},
     walk::{Cursor, Found, image, inspect, require},
 };
 use registry_core::{
-    Digest, Error as RegistryError, Reference, RepositoryName, Tag,
+    Digest, Error as RegistryError, Reference, Registry, RepositoryName, Tag,
     service::Repository,
-    storage::{Deletion, HeldManifest, Page, StorageInspect, TagTarget},
+    storage::{Deletion, HeldManifest, LostTag, Page, StorageInspect, TagTarget},
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,11 +110,12 @@ impl Operation for PreviewRemoval {
 
     async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {
         let (name, reference) = self.target.parse()?;
-        require(&operator.registry, &name).await?;
         let content = Content {
             inspect: inspect(&operator.registry)?,
+            lost: lost(&operator, &name).await?,
             name: &name,
         };
+        content.require(&operator.registry).await?;
         match reference {
             Some(Reference::Tag(tag)) => content.preview_tag(&tag, &items).await,
             Some(Reference::Digest(digest)) => content.preview_manifest(&digest, &items).await,
@@ -122,14 +124,36 @@ impl Operation for PreviewRemoval {
     }
 }
 
+/// Returns the lost tags of a repository, if the storage knows any.
+async fn lost(operator: &Operator, name: &RepositoryName) -> Result<Vec<LostTag>, BoxError> {
+    match operator.registry.storage().trash() {
+        Some(trash) => lost_tags(trash, name).await,
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Content of a repository.
 struct Content<'a> {
     inspect: &'a dyn StorageInspect,
+    /// Tags whose loss a removal accepts.
+    lost: Vec<LostTag>,
     name: &'a RepositoryName,
 }
 
 impl Content<'_> {
+    /// Fails if nothing of the repository is stored, and no tag of it was lost.
+    async fn require(&self, registry: &Registry) -> Result<(), BoxError> {
+        match self.lost.is_empty() {
+            true => require(registry, self.name).await,
+            false => Ok(()),
+        }
+    }
+
     async fn preview_tag(&self, tag: &Tag, items: &Items<RemovalItem>) -> Result<(), BoxError> {
+        if let Some(lost) = self.lost.iter().find(|lost| lost.tag == *tag) {
+            let item = RemovalItem::tag(Effect::Removes, tag, Some(&lost.digest));
+            return Ok(items.send(item).await?);
+        }
         let Some(target) = self.target(tag).await? else {
             return Err(format!("{} has no tag {tag}", self.name).into());
         };
@@ -256,6 +280,8 @@ impl Content<'_> {
                 Err((tag, _)) => (tag, None),
             }));
         }
+        let lost = self.lost.iter();
+        tags.extend(lost.map(|lost| (lost.tag.clone(), Some(lost.digest))));
         Ok(tags)
     }
 
@@ -293,6 +319,7 @@ impl Operation for Remove {
         let (name, reference) = self.target.parse()?;
         let content = Content {
             inspect: inspect(&operator.registry)?,
+            lost: lost(&operator, &name).await?,
             name: &name,
         };
         let removal = Removal {
@@ -321,14 +348,14 @@ impl Operation for Remove {
                     .await?;
             }
             None => {
-                require(&operator.registry, &name).await?;
+                content.require(&operator.registry).await?;
                 for digest in content.manifests().await? {
                     removal.remove(Reference::Digest(digest), None).await?;
                     items
                         .send(RemovalItem::manifest(Effect::Removed, &digest).permanently(self.permanent))
                         .await?;
                 }
-                // Tags without a manifest.
+                // Tags without a manifest, and lost ones.
                 for (tag, digest) in content.tags().await? {
                     removal.remove(Reference::Tag(tag.clone()), None).await?;
                     items
@@ -386,7 +413,6 @@ mod tests {
     use crate::{clock::TrustedClock, control::operation::collected};
     use async_trait::async_trait;
     use registry_core::{
-        Registry,
         hooks::{self, Context, HookError, Hooks},
         maintenance::MemoryNotes,
         service::ManifestPush,

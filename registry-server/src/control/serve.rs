@@ -6,6 +6,7 @@ use super::{
     holding::Holding,
     line::{Line, PATH, WAITING},
     listings::{ListRepositories, ListTags},
+    lost::ListLost,
     operation::{self, Operation, Operator},
     quarantine::{ListQuarantined, RemoveQuarantined},
     removal::{PreviewRemoval, Remove},
@@ -139,6 +140,7 @@ fn router() -> Router<Operators> {
     let router = with::<ListTags>(router);
     let router = with::<PreviewRemoval>(router);
     let router = with::<Remove>(router);
+    let router = with::<ListLost>(router);
     let router = with::<ListQuarantined>(router);
     let router = with::<RemoveQuarantined>(router);
     let router = with::<ListUploads>(router);

@@ -198,7 +198,7 @@ async fn list(
     Ok(events.len())
 }
 
-fn trash(registry: &Registry) -> Result<&dyn StorageTrash, StorageError> {
+pub(super) fn trash(registry: &Registry) -> Result<&dyn StorageTrash, StorageError> {
     registry
         .storage()
         .trash()

@@ -3,7 +3,8 @@
 //!
 //! The name of a link's directory is its digest, so that a garbled link can be written again. The pointer of a tag
 //! cannot: only its content says where it points. Such a tag is removed, with a record of where it pointed last. So is a
-//! tag that has only its history left.
+//! tag that has only the history left that registry:2 keeps, too. A tag that is gone altogether is put back where its
+//! own history points.
 //!
 //! A deletion by a client removes the file `link`, and leaves its directory. A blob that a manifest names, and whose
 //! link is missing together with its directory, was therefore not deleted by a client. Its link was lost. The same holds
@@ -42,7 +43,7 @@ impl Store {
             self.require_open()?;
             let fault = self.fault(repository, &record)?;
             // A directory without a link is no record.
-            found.extend(fault.filter(|fault| fault.kind != FaultKind::Missing));
+            found.extend(fault.filter(|fault| !matches!(fault.kind, FaultKind::Missing | FaultKind::Lost)));
         }
         Ok(Listing::first(page.limit, found))
     }
@@ -70,7 +71,12 @@ impl Store {
                 let path = self.layout.revision(repository, digest);
                 Ok(self.fault_of_link(repository, record, digest, &path))
             }
-            Record::Tag(tag) => Ok(self.fault_of_tag(repository, record, tag)),
+            Record::Tag(tag) => match self.fault_of_tag(repository, record, tag) {
+                Some(missing) if missing.kind == FaultKind::Missing => {
+                    Ok(self.fault_of_lost_tag(repository, tag)?.or(Some(missing)))
+                }
+                fault => Ok(fault),
+            },
             Record::Referrers => self.fault_of_referrers(repository),
             _ => Err(StorageError::Unsupported("look at this kind of record")),
         }
@@ -174,7 +180,7 @@ impl Store {
         Ok(missing)
     }
 
-    pub(super) fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
+    pub(crate) fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
         match record {
             Record::Blob(digest) => {
                 let _section = self.mending(repository, digest);
@@ -211,7 +217,7 @@ impl Store {
     }
 
     /// Begins the mending of a record, which nobody removes meanwhile, nor its content.
-    fn mending(&self, repository: &RepositoryName, digest: &Digest) -> Section<'_> {
+    pub(crate) fn mending(&self, repository: &RepositoryName, digest: &Digest) -> Section<'_> {
         let locks = &self.digest_locks;
         let section = self.section([locks.key(digest), locks.repository(repository)]);
         section.promise();

@@ -10,6 +10,7 @@
 mod collections;
 mod counts;
 mod graph;
+mod lost;
 mod marks;
 mod options;
 mod pass;
@@ -44,6 +45,7 @@ use crate::storage::{Census, Run, Storage, StorageError};
 /// - Tags keep the manifests that they point at. Unless the options say otherwise, every manifest stays.
 /// - A manifest keeps the blobs and manifests that it names, and the manifests that refer to it as their subject.
 /// - Whatever cannot be read keeps everything that it may refer to. The report names it.
+/// - A tag that was lost keeps what it pointed at, until it exists again or is deleted. The report names it, too.
 /// - What a deletion has a record of stays until the record is forgotten, unless the options say otherwise.
 /// - What clients were told to exist since the run began stays, and so does what was used in the grace period.
 ///

@@ -2,6 +2,7 @@
 
 use super::{
     graph::{Graph, Removal},
+    lost::Lost,
     marks::{Hold, Marks, Salt},
     options::CollectOptions,
     pin::{Pin, PinCause},
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     digest::{Algorithm, Digest},
-    maintenance::clock::Clock,
+    maintenance::{clock::Clock, repositories::Remembered},
     name::RepositoryName,
     storage::{
         Due, Page, Reclaimed, Result, Run, Seen, Storage, StorageCollect, StorageError, StorageInspect,
@@ -118,6 +119,7 @@ impl<'a> Pass<'a> {
     /// Looks at everything. Manifests and links go first, one repository after the other; then bytes, once all
     /// repositories have been looked at; then empty repositories.
     pub(super) async fn run(&mut self) -> Result<()> {
+        let mut remembered = Remembered::of(self.means.storage.trash());
         let mut after: Option<RepositoryName> = None;
         loop {
             let page = Page::first(PAGE).after(after.as_ref());
@@ -130,6 +132,7 @@ impl<'a> Pass<'a> {
                         return Err(StorageError::internal(context));
                     }
                 };
+                self.gone_repositories(&mut remembered, Some(&name)).await?;
                 self.repository(&name).await?;
                 after = Some(name);
             }
@@ -137,11 +140,31 @@ impl<'a> Pass<'a> {
                 break;
             }
         }
+        self.gone_repositories(&mut remembered, None).await?;
         self.deleted().await?;
         self.data().await?;
         let empty = std::mem::take(&mut self.empty);
         let empty = empty.into_iter().map(Victim::Repository).collect();
         self.dispose(empty, Why::Empty).await?;
+        Ok(())
+    }
+
+    /// Looks for lost tags in repositories that do not exist, up to the next one that exists. Without a repository it is
+    /// not known which bytes belong to them.
+    async fn gone_repositories(
+        &mut self,
+        remembered: &mut Remembered<'_>,
+        existing: Option<&RepositoryName>,
+    ) -> Result<()> {
+        while let Some(name) = remembered.before(existing).await? {
+            if let Some(histories) = self.means.storage.trash() {
+                let lost = Lost::of(histories, &name).await;
+                self.keeps_all_data |= !lost.pins.is_empty();
+                for pin in lost.pins {
+                    self.pin(pin);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -151,6 +174,7 @@ impl<'a> Pass<'a> {
         self.report.repositories += 1;
         self.report.manifests += manifests;
         (self.means.told)(&CollectEvent::Repository { name, manifests });
+        self.keeps_all_data |= survey.keeps_all_data;
         for pin in std::mem::take(&mut survey.pins) {
             self.pin(pin);
         }
@@ -172,6 +196,7 @@ impl<'a> Pass<'a> {
         Surveyor {
             inspect: self.means.inspect,
             trash: self.trash(),
+            histories: self.means.storage.trash(),
             salt: &self.salt,
             rules: Rules {
                 untagged: self.means.options.untagged,

@@ -1,12 +1,16 @@
-//! [`Pin`]: something that cannot be read, and keeps what it may refer to.
+//! [`Pin`]: something that cannot be read or was lost, and keeps what it may refer to.
 
 use crate::{
-    digest::Digest, maintenance::denied::is_denied, name::RepositoryName, reference::Tag, storage::TrashId,
+    digest::Digest,
+    maintenance::denied::is_denied,
+    name::RepositoryName,
+    reference::Tag,
+    storage::{StorageError, TrashId},
     upload_id::UploadId,
 };
-use std::fmt;
+use std::{error::Error as _, fmt};
 
-/// Something that cannot be read, and therefore keeps everything that it may refer to.
+/// Something that cannot be read or was lost, and therefore keeps everything that it may refer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pin {
@@ -49,6 +53,9 @@ impl fmt::Display for Pin {
             PinCause::Session(id) => write!(f, "{repository}: cannot read the upload session {id}")?,
             PinCause::Deleted(id) => write!(f, "{repository}: cannot read the record of the deletion {id}")?,
             PinCause::Link(digest) => write!(f, "{repository}@{digest}: cannot read the link of the blob")?,
+            PinCause::LostTag(tag) => write!(f, "{repository}:{tag}: the tag is lost")?,
+            PinCause::History(tag) => write!(f, "{repository}:{tag}: cannot read the history of the tag")?,
+            PinCause::Histories => write!(f, "{repository}: cannot read the histories of its tags")?,
         }
         write!(f, ": {reason}")
     }
@@ -74,4 +81,22 @@ pub enum PinCause {
     /// The link of a blob. It keeps itself, and the bytes of that digest. If that is not a sha256 digest, the link may
     /// lead to any bytes: it keeps all bytes of the storage.
     Link(Digest),
+    /// A tag that does not exist, and that nobody is known to have deleted. It keeps the manifest that it pointed at. If the
+    /// repository does not have that, it keeps everything in the repository, and all bytes of the storage.
+    LostTag(Tag),
+    /// The history of a tag that does not exist. It keeps everything in the repository, and all bytes of the storage.
+    History(Tag),
+    /// The histories of all tags in a repository. They keep everything in the repository, and all bytes of the storage.
+    Histories,
+}
+
+/// Returns the message of an error with its causes.
+pub(super) fn text_of(error: &StorageError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

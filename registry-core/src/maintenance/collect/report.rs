@@ -1,6 +1,6 @@
 //! [`CollectReport`]: result of a run, and the [`CollectEvent`]s on the way.
 
-use super::{pin::Pin, survey::text_of};
+use super::pin::{Pin, text_of};
 use crate::{
     name::RepositoryName,
     storage::{Reclaimed, StorageError, Victim},

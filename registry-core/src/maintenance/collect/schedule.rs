@@ -1,6 +1,6 @@
 //! [`CollectSchedule`]: runs that nobody asks for.
 
-use super::{CollectOptions, CollectReport, Collections, Stopped, collect, survey::text_of, watch::Watch};
+use super::{CollectOptions, CollectReport, Collections, Stopped, collect, pin::text_of, watch::Watch};
 use crate::{
     maintenance::clock::Clock,
     storage::{Storage, StorageError},
@@ -196,7 +196,7 @@ async fn sleep_unless_requested(time: Duration, collections: &Collections, clock
 
 fn log(report: &CollectReport) {
     for pin in &report.pins {
-        tracing::warn!(%pin, "an item that cannot be read keeps everything that it may refer to");
+        tracing::warn!(%pin, "an item that cannot be read or was lost keeps everything that it may refer to");
     }
     let removed = &report.removed;
     let (manifests, links, data, repositories) = (

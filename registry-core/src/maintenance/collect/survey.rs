@@ -2,20 +2,18 @@
 
 use super::{
     graph::Graph,
+    lost::Lost,
     marks::{Hold, Key, Marks, Salt},
-    pin::{Pin, PinCause},
+    pin::{Pin, PinCause, text_of},
     references::References,
 };
 use crate::{
     digest::Digest,
     name::RepositoryName,
-    storage::{
-        Document, HeldManifest, Page, Result, Seen, StorageError, StorageInspect, StorageTrash, UploadState,
-    },
+    storage::{Document, HeldManifest, Page, Result, Seen, StorageInspect, StorageTrash, UploadState},
 };
 use std::{
     collections::BTreeSet,
-    error::Error as _,
     time::{Duration, SystemTime},
 };
 
@@ -46,6 +44,8 @@ pub(super) struct Survey {
     pub(super) is_uploading: bool,
     /// True if everything stays, because something that cannot be read may refer to it.
     pub(super) is_pinned: bool,
+    /// True if all bytes of the storage stay, because a lost tag may refer to any of them.
+    pub(super) keeps_all_data: bool,
     /// True if it has tags or sessions.
     pub(super) is_occupied: bool,
     pub(super) pins: Vec<Pin>,
@@ -68,6 +68,8 @@ pub(super) struct Surveyor<'a> {
     pub(super) inspect: &'a dyn StorageInspect,
     /// `None` if records of deletions keep nothing.
     pub(super) trash: Option<&'a dyn StorageTrash>,
+    /// Histories of tags, which know of lost ones.
+    pub(super) histories: Option<&'a dyn StorageTrash>,
     pub(super) salt: &'a Salt,
     pub(super) rules: Rules,
 }
@@ -79,6 +81,7 @@ impl Surveyor<'_> {
         let targets = self.tags(name, &mut survey).await?;
         let unreadable = self.manifests(name, &mut survey).await?;
         survey.manifests = survey.graph.len() as u64;
+        let lost = self.lost(name, &mut survey).await;
         // A tag keeps its target also if the record of that was lost, as registry:2 may do it.
         for target in &targets {
             survey.graph.insert(&HeldManifest::new(*target));
@@ -94,6 +97,11 @@ impl Surveyor<'_> {
         for target in targets {
             if let Some(index) = survey.graph.find(&target) {
                 survey.graph.keep(index, Hold::Use);
+            }
+        }
+        for target in lost {
+            if let Some(index) = survey.graph.find(&target) {
+                survey.graph.keep(index, Hold::Pin);
             }
         }
         if survey.is_pinned {
@@ -151,6 +159,22 @@ impl Surveyor<'_> {
                 return Ok(unreadable);
             }
         }
+    }
+
+    /// Looks for lost tags, once all manifests are known. Returns the manifests that they pointed at.
+    async fn lost(&self, name: &RepositoryName, survey: &mut Survey) -> Vec<Digest> {
+        let Some(histories) = self.histories else {
+            return Vec::new();
+        };
+        let lost = Lost::of(histories, name).await;
+        let is_here = |target: &Digest| survey.graph.find(target).is_some();
+        if lost.is_incomplete || !lost.targets.iter().all(is_here) {
+            survey.is_pinned = true;
+            survey.keeps_all_data = true;
+        }
+        survey.is_occupied |= !lost.pins.is_empty();
+        survey.pins.extend(lost.pins);
+        lost.targets
     }
 
     /// Looks at the upload sessions.
@@ -358,15 +382,4 @@ impl Survey {
         });
         nodes.chain(self.extra.iter().copied())
     }
-}
-
-/// Returns the message of an error with its causes.
-pub(super) fn text_of(error: &StorageError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@ use super::{
     run::{Run, VerifyEvent, VerifyReport},
 };
 use crate::{
+    maintenance::repositories::Remembered,
     name::RepositoryName,
     storage::{Page, Seen, Storage, StorageError},
 };
@@ -49,11 +50,13 @@ pub async fn verify(
 ) -> Result<VerifyReport, StorageError> {
     let mut run = Run::begin(storage, options, told)?;
     run.read_contents().await?;
+    let mut remembered = Remembered::of(storage.trash());
     let mut after: Option<RepositoryName> = None;
     loop {
         let page = Page::first(PAGE).after(after.as_ref());
         let listed = run.inspect.all_repositories(page).await?;
         for seen in &listed.items {
+            verify_gone(&mut run, &mut remembered, Some(seen.key())).await?;
             run.report.repositories += 1;
             match seen {
                 Seen::Whole(name) => repository::verify(&mut run, name).await,
@@ -66,6 +69,20 @@ pub async fn verify(
             break;
         }
     }
+    verify_gone(&mut run, &mut remembered, None).await?;
     run.report_contents().await;
+    run.compare_with_census().await?;
     Ok(run.report)
+}
+
+/// Verifies the repositories that do not exist, up to the next one that exists.
+async fn verify_gone(
+    run: &mut Run<'_>,
+    remembered: &mut Remembered<'_>,
+    existing: Option<&RepositoryName>,
+) -> Result<(), StorageError> {
+    while let Some(name) = remembered.before(existing).await? {
+        repository::verify_gone(run, &name).await;
+    }
+    Ok(())
 }

@@ -63,6 +63,12 @@ impl fmt::Display for Finding {
             Repaired::NotTried if self.kind == FindingKind::Unreadable => {
                 write!(f, "; check the disk and the memory")
             }
+            Repaired::NotTried if self.kind == FindingKind::Census => {
+                write!(f, "; check the storage, for example for a mount that is missing")
+            }
+            Repaired::NotTried if self.kind == FindingKind::LostTag && self.remedy == Remedy::None => {
+                write!(f, "; push it again; a deletion of the tag accepts the loss")
+            }
             Repaired::NotTried => write!(f, "; {}", self.remedy),
             repaired => write!(f, "; {repaired}"),
         }
@@ -115,6 +121,10 @@ kinds! {
     MissingBlob = "missing-blob",
     /// A tag points at a manifest that its repository does not have.
     DanglingTag = "dangling-tag",
+    /// A tag does not exist, and nobody is known to have deleted it.
+    LostTag = "lost-tag",
+    /// Fewer than half of the manifests are there that the last collection has left and nobody deleted.
+    Census = "census",
     /// The list of referrers lacks some.
     Referrers = "referrers",
     /// A repository holds a blob that no manifest names, and its content is gone. The collector of registry:2 leaves
@@ -140,6 +150,8 @@ pub enum Remedy {
     Rewrite,
     /// The tag is deleted, with a record of where it pointed last, if that is known.
     DeleteTag,
+    /// The tag points again where it pointed last.
+    PutBack,
 }
 
 impl Remedy {
@@ -151,6 +163,7 @@ impl Remedy {
             Self::Quarantine => "quarantine",
             Self::Rewrite => "rewrite",
             Self::DeleteTag => "delete-tag",
+            Self::PutBack => "put-back",
         }
     }
 }
@@ -161,6 +174,7 @@ impl fmt::Display for Remedy {
             Self::None => "push it again",
             Self::Quarantine => "a repair moves it to quarantine, so that it can be pushed again",
             Self::Rewrite => "a repair writes it again",
+            Self::PutBack => "a repair puts it back; a deletion of the tag accepts the loss",
             Self::DeleteTag => {
                 "push it again; a repair deletes the tag, which can be undone if its last target is known"
             }

@@ -2,7 +2,7 @@
 
 use super::{
     affected::{Affected, References},
-    finding::{Finding, FindingKind, Remedy},
+    finding::{Finding, FindingKind, Remedy, Repaired},
     options::PAGE,
     run::{Run, with_causes},
 };
@@ -20,24 +20,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Verifies a repository. A failure to read it is a finding.
 pub(super) async fn verify(run: &mut Run<'_>, name: &RepositoryName) {
-    let mut walk = Walk {
-        run,
-        name,
-        held: HashSet::new(),
-        stored: HashMap::new(),
-        manifests: BTreeSet::new(),
-        references: References::default(),
-        findings: Vec::new(),
-        about: HashMap::new(),
-    };
+    let mut walk = Walk::new(run, name);
     let walked = walk.walk().await;
-    let findings = walk.findings;
-    for finding in &findings {
-        run.found(finding);
+    walk.end(walked);
+}
+
+/// Verifies a repository that does not exist: its histories may know tags. What is put back is verified.
+pub(super) async fn verify_gone(run: &mut Run<'_>, name: &RepositoryName) {
+    let mut walk = Walk::new(run, name);
+    let mut walked = walk.lost_tags().await;
+    if walked.is_ok() && walk.findings.iter().any(|found| found.repaired == Repaired::Done) {
+        walked = walk.walk().await;
     }
-    if let Err(error) = walked {
-        run.unreadable_repository(name, with_causes(&error));
-    }
+    walk.end(walked);
 }
 
 /// Walk through a repository.
@@ -56,8 +51,33 @@ struct Walk<'r, 'a> {
     about: HashMap<Record, usize>,
 }
 
-impl Walk<'_, '_> {
+impl<'r, 'a> Walk<'r, 'a> {
+    fn new(run: &'r mut Run<'a>, name: &'r RepositoryName) -> Self {
+        Self {
+            run,
+            name,
+            held: HashSet::new(),
+            stored: HashMap::new(),
+            manifests: BTreeSet::new(),
+            references: References::default(),
+            findings: Vec::new(),
+            about: HashMap::new(),
+        }
+    }
+
+    /// Reports the findings.
+    fn end(self, walked: Result<(), StorageError>) {
+        for finding in &self.findings {
+            self.run.found(finding);
+        }
+        if let Err(error) = walked {
+            self.run.unreadable_repository(self.name, with_causes(&error));
+        }
+    }
+
     async fn walk(&mut self) -> Result<(), StorageError> {
+        // First, because the manifests of those that are put back are then read like the others.
+        self.lost_tags().await?;
         self.list_blobs().await?;
         self.list_manifests().await?;
         // Records before manifests, because those that are mended are then read like the others.
@@ -77,6 +97,47 @@ impl Walk<'_, '_> {
         }
         self.tags(&affected).await?;
         self.sessions().await
+    }
+
+    /// Looks for lost tags, and puts them back.
+    async fn lost_tags(&mut self) -> Result<(), StorageError> {
+        let Some(trash) = self.run.storage.trash() else {
+            return Ok(());
+        };
+        let mut after: Option<Tag> = None;
+        loop {
+            let page = Page::first(PAGE).after(after.as_ref());
+            let listed = trash.lost_tags(self.name, page).await?;
+            for seen in listed.items {
+                let (tag, digest, fault) = match seen {
+                    Seen::Whole(lost) => {
+                        // It may have been pushed or deleted while it was looked at.
+                        let record = Record::Tag(lost.tag.clone());
+                        let fault = self.run.repair.fault(self.name, &record).await?;
+                        (lost.tag, Some(lost.digest), fault)
+                    }
+                    Seen::Unreadable { key, reason } => {
+                        let (record, place) = (Record::Tag(key.clone()), format!("{}:{key}", self.name));
+                        (
+                            key,
+                            None,
+                            Some(Fault::new(record, FaultKind::Unreadable, place, reason)),
+                        )
+                    }
+                };
+                let fault = fault.filter(|fault| fault.kind != FaultKind::Missing);
+                if let Some(fault) = fault.filter(|fault| !self.about.contains_key(&fault.record)) {
+                    self.faulty(fault).await;
+                    if let Some(finding) = self.findings.last_mut() {
+                        finding.digest = digest;
+                    }
+                }
+                after = Some(tag);
+            }
+            if !listed.more {
+                return Ok(());
+            }
+        }
     }
 
     /// Looks for faulty records, and mends them.
@@ -115,6 +176,7 @@ impl Walk<'_, '_> {
             return;
         }
         let remedy = match (&record, fault.mendable) {
+            (Record::Tag(_), true) if fault.kind == FaultKind::Lost => Remedy::PutBack,
             (Record::Tag(_), true) => Remedy::DeleteTag,
             (_, true) => Remedy::Rewrite,
             (_, false) => Remedy::None,
@@ -486,12 +548,13 @@ const fn content_of(record: &Record) -> Option<&Digest> {
 const fn kind_of(fault: &Fault) -> FindingKind {
     match (fault.kind, &fault.record) {
         (FaultKind::Unreadable, _) => FindingKind::Unreadable,
+        (FaultKind::Lost, Record::Tag(_)) => FindingKind::LostTag,
         (_, Record::Referrers) => FindingKind::Referrers,
         (_, Record::Tag(_)) => FindingKind::GarbledTag,
         (FaultKind::Garbled, Record::Blob(_)) => FindingKind::GarbledBlob,
         (FaultKind::Garbled, Record::Manifest(_)) => FindingKind::GarbledManifest,
-        (FaultKind::Missing, Record::Blob(_)) => FindingKind::MissingBlob,
-        (FaultKind::Missing, Record::Manifest(_)) => FindingKind::MissingManifest,
+        (FaultKind::Missing | FaultKind::Lost, Record::Blob(_)) => FindingKind::MissingBlob,
+        (FaultKind::Missing | FaultKind::Lost, Record::Manifest(_)) => FindingKind::MissingManifest,
         (FaultKind::Dangling, Record::Blob(_)) => FindingKind::LostBlob,
         (FaultKind::Dangling, Record::Manifest(_)) => FindingKind::LostManifest,
     }

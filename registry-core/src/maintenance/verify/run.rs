@@ -148,6 +148,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Compares the number of manifests with the one that the last collection has left, as a collection does.
+    pub(super) async fn compare_with_census(&mut self) -> Result<(), StorageError> {
+        let Some(collect) = self.storage.collect() else {
+            return Ok(());
+        };
+        let found = self.report.manifests;
+        let expected = collect.expected_manifests().await?.unwrap_or(0);
+        if found < expected.div_ceil(2) {
+            let reason = format!("only {found} of {expected} expected manifests found");
+            self.found(&Finding::new(FindingKind::Census, "all repositories", reason));
+        }
+        Ok(())
+    }
+
     pub(super) const fn repairs(&self) -> Repairs {
         Repairs {
             wanted: self.options.repair,

@@ -6,9 +6,9 @@ use crate::{
     name::RepositoryName,
     reference::{Reference, Tag},
     storage::{
-        BlobInfo, Document, HeldBlob, HeldManifest, Listing, Page, Result, Seen, Space, StorageExpire,
-        StorageHealth, StorageInspect, StorageTrash, SuspectCause, TagEvent, TagTarget, TrashId, Trashed,
-        UploadState,
+        BlobInfo, Document, HeldBlob, HeldManifest, Listing, LostTag, Page, Result, Seen, Space,
+        StorageExpire, StorageHealth, StorageInspect, StorageTrash, SuspectCause, TagEvent, TagTarget,
+        TrashId, Trashed, UploadState,
     },
     upload_id::UploadId,
 };
@@ -258,5 +258,21 @@ impl StorageTrash for MemoryStorage {
         let found = state.repositories.get(repository);
         let events = found.and_then(|repository| repository.trash.histories.get(tag));
         Ok(events.into_iter().flatten().cloned().collect())
+    }
+
+    async fn lost_tags(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<LostTag, Tag>>> {
+        let state = self.state();
+        let found = state.repositories.get(repository);
+        Ok(found.map_or_else(Listing::default, |repository| {
+            let histories = repository.trash.histories.range(beyond(page.after));
+            let lost = histories
+                .filter(|(tag, _)| !repository.tags.contains_key(*tag))
+                .filter_map(|(tag, events)| Some(LostTag::new(tag.clone(), events.back()?.target?)));
+            Listing::first(page.limit, lost.map(Seen::Whole))
+        }))
     }
 }

@@ -221,7 +221,7 @@ fn print_summary(summary: &Summary) -> io::Result<()> {
     if summary.pinned > 0 {
         writeln!(
             out,
-            "unreadable: {}, listed before, which may refer to {}",
+            "unreadable or lost: {}, listed before, which may refer to {}",
             counted(summary.pinned, "item", "items"),
             size(summary.pinned_bytes)
         )?;

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     command_line::cli,
-    control::{BoxError, Effect, PreviewRemoval, RemovalItem, Remove, Target, rfc3339},
+    control::{BoxError, Effect, ListLost, LostItem, PreviewRemoval, RemovalItem, Remove, Target, rfc3339},
 };
+use serde::Serialize;
 use std::{
     io::{self, Write as _},
     time::SystemTime,
@@ -23,6 +24,7 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
         image,
         repository,
         quarantined,
+        lost,
         yes,
         now,
         json,
@@ -30,6 +32,9 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
     } = options;
     if let Some(digest) = quarantined {
         return quarantine::remove(digest, yes, json, storage);
+    }
+    if lost {
+        return remove_lost(yes, now, json, storage);
     }
     let target = match (image, repository) {
         (_, Some(repository)) => Target {
@@ -73,6 +78,40 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Removes all lost tags, if the operator agrees.
+fn remove_lost(yes: bool, now: bool, json: bool, storage: cli::Storage) -> Result<(), BoxError> {
+    let mut session = Session::open(storage)?;
+    let mut found = Vec::new();
+    session.run(ListLost {}, |item| {
+        found.push(item);
+        Ok(())
+    })?;
+    if found.is_empty() {
+        return Ok(writeln!(io::stderr(), "registry: no tag is lost")?);
+    }
+    if !yes {
+        let mut output = Output::new(json, "");
+        found
+            .iter()
+            .try_for_each(|lost| output.lost(lost, Effect::Removes, false))?;
+        output.end()?;
+        agreement::require(now)?;
+    }
+    let mut output = Output::new(json, "");
+    for lost in found {
+        let removal = Remove {
+            target: Target {
+                repository: lost.repository.clone(),
+                reference: Some(lost.tag.clone()),
+            },
+            permanent: now,
+            expected: Some(lost.digest.clone()),
+        };
+        session.run(removal, |item| output.lost(&lost, item.effect, item.permanent))?;
+    }
+    output.end()
+}
+
 /// Parses `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
 fn target(image: &str) -> Result<Target, BoxError> {
     let Image {
@@ -89,6 +128,25 @@ fn target(image: &str) -> Result<Target, BoxError> {
         repository,
         reference,
     })
+}
+
+const fn name_of(effect: Effect, permanent: bool) -> &'static str {
+    match effect {
+        Effect::Removes => "removes",
+        Effect::Removed if permanent => "removed for good",
+        Effect::Removed => "removed",
+        Effect::Untagged => "leaves without a tag",
+        Effect::LosesSubject => "takes the subject of",
+        Effect::LosesPart => "breaks the index",
+    }
+}
+
+/// Line of JSON for a lost tag.
+#[derive(Serialize)]
+struct Lost<'a> {
+    effect: Effect,
+    #[serde(flatten)]
+    lost: &'a LostItem,
 }
 
 /// Printed items.
@@ -110,20 +168,23 @@ impl<'a> Output<'a> {
         let Some(table) = &mut self.table else {
             return print_json(item);
         };
-        let effect = match item.effect {
-            Effect::Removes => "removes",
-            Effect::Removed if item.permanent => "removed for good",
-            Effect::Removed => "removed",
-            Effect::Untagged => "leaves without a tag",
-            Effect::LosesSubject => "takes the subject of",
-            Effect::LosesPart => "breaks the index",
-        };
         let repository = self.repository;
         let image = match (&item.tag, &item.digest) {
             (Some(tag), _) => format!("{repository}:{tag}"),
             (None, digest) => format!("{repository}@{}", digest.as_deref().unwrap_or_default()),
         };
-        Ok(table.row([Cell::text(effect), Cell::text(image)])?)
+        Ok(table.row([
+            Cell::text(name_of(item.effect, item.permanent)),
+            Cell::text(image),
+        ])?)
+    }
+
+    fn lost(&mut self, lost: &LostItem, effect: Effect, permanent: bool) -> Result<(), BoxError> {
+        let Some(table) = &mut self.table else {
+            return print_json(&Lost { effect, lost });
+        };
+        let image = format!("{}:{}", lost.repository, lost.tag);
+        Ok(table.row([Cell::text(name_of(effect, permanent)), Cell::text(image)])?)
     }
 
     fn end(self) -> Result<(), BoxError> {

@@ -18,6 +18,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_manifest_goes_with_its_tags,
         a_whole_repository_is_removed,
         damaged_manifests_are_removed,
+        the_loss_of_tags_is_shown_and_accepted,
         content_in_quarantine_is_shown_and_removed_beside_a_server_and_without_one,
         what_root_removes_stays_of_the_user_of_the_server,
     )
@@ -151,6 +152,70 @@ fn damaged_manifests_are_removed() {
     server.request("DELETE", &target, &[], b"").expect_status(202);
 
     assert_eq!(desk.run(&["ls", "-a", "team/app"]).text(), "");
+}
+
+fn the_loss_of_tags_is_shown_and_accepted() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let images = [
+        ("team/app", "v1"),
+        ("team/app", "v2"),
+        ("other", "v1"),
+        ("kept", "v1"),
+    ];
+    let mut seeds = 1..;
+    let images = images.map(|(name, tag)| Pushed::to(&server, name, tag, seeds.next().unwrap()));
+    let repositories = desk.root().join("docker/registry/v2/repositories");
+    fs::remove_dir_all(repositories.join("team/app/_manifests/tags")).unwrap();
+    fs::remove_dir_all(repositories.join("other")).unwrap();
+    server.stop();
+    let are_there = || images.each_ref().map(|image| desk.blob(&image.layer).exists());
+
+    let kept = desk.run(&["garbage-collect", "-m"]);
+    for lost in ["team/app:v1", "team/app:v2", "other:v1"] {
+        assert!(
+            kept.log.contains(&format!("kept: {lost}: the tag is lost")),
+            "{kept:?}"
+        );
+        assert!(
+            kept.log
+                .contains(&format!("`registry rm {lost}` accepts the loss")),
+            "{kept:?}"
+        );
+    }
+    assert_eq!(are_there(), [true; 4]);
+    let found = desk.attempt(&["verify"]).unwrap_err();
+    assert_eq!(found.matches("a repair puts it back").count(), 3, "{found}");
+
+    let server = desk.serve();
+    let refused = desk.attempt(&["rm", "team/app:v1"]).unwrap_err();
+    assert!(refused.contains("removes\tteam/app:v1"), "{refused}");
+    desk.run(&["rm", "--yes", "team/app:v1"]);
+    let repaired = desk.attempt(&["verify", "--repair"]).unwrap_err();
+    assert!(repaired.contains("4 things are wrong, 4 repaired"), "{repaired}");
+    for whole in ["team/app/manifests/v2", "other/manifests/v1"] {
+        server.get(&format!("/v2/{whole}"));
+    }
+    desk.run(&["rm", "--yes", "--now", "--repository", "team/app"]);
+    fs::remove_dir_all(repositories.join("kept")).unwrap();
+    fs::remove_dir_all(repositories.join("other")).unwrap();
+    server.stop();
+
+    let refused = desk.attempt(&["rm", "--lost"]).unwrap_err();
+    assert!(
+        refused.contains("removes\tkept:v1\nremoves\tother:v1"),
+        "{refused}"
+    );
+    let accepted = desk.items(&["rm", "--lost", "--yes"]);
+    assert_eq!(accepted.len(), 2);
+    assert_eq!(accepted[1]["effect"], "removed");
+    assert_eq!(
+        (&accepted[1]["repository"], &accepted[1]["tag"]),
+        (&json!("other"), &json!("v1"))
+    );
+    assert!(desk.run(&["rm", "--lost"]).log.contains("no tag is lost"));
+    desk.run(&["garbage-collect", "--force"]);
+    assert_eq!(are_there(), [false; 4]);
 }
 
 fn content_in_quarantine_is_shown_and_removed_beside_a_server_and_without_one() {

@@ -100,15 +100,46 @@ impl Store {
         if how.permanent {
             return Ok(());
         }
-        let manifest = match self.revision(repository, target) {
-            // If only its link was lost, it can be restored.
-            Ok(None) => self.unrecorded(repository, target),
-            found => found,
-        };
+        let mut target = *target;
+        let mut manifest = self.restorable(repository, &target);
+        if matches!(manifest, Ok(None))
+            && let Some(last) = self.target_before(repository, tag, &target)?
+        {
+            target = last;
+            manifest = self.restorable(repository, &target);
+        }
         self.record_deletion(repository, &manifest, how, |id| {
-            Trashed::tag(id, tag.clone(), *target)
+            Trashed::tag(id, tag.clone(), target)
         })
         .map(drop)
+    }
+
+    /// Reads the target of a tag. If only its link was lost, it can be restored.
+    fn restorable(&self, repository: &RepositoryName, target: &Digest) -> Result<Option<StoredManifest>> {
+        match self.revision(repository, target) {
+            Ok(None) => self.unrecorded(repository, target),
+            found => found,
+        }
+    }
+
+    /// Returns the last target of a tag whose link contains a digest at which it never pointed, as a crash may leave it.
+    fn target_before(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        never: &Digest,
+    ) -> Result<Option<Digest>, FsError> {
+        let own = self.own_history(repository, tag)?;
+        let paths = self.layout.tag(repository, tag);
+        let was_ever_there =
+            own.iter().any(|event| event.target == Some(*never)) || is_there(&paths.index(never))?;
+        if was_ever_there {
+            return Ok(None);
+        }
+        match own.last().and_then(|last| last.target) {
+            None => self.last_target(&paths),
+            last => Ok(last),
+        }
     }
 
     fn record_deletion(
@@ -146,10 +177,12 @@ impl Store {
         }
     }
 
-    /// Reads the undamaged target of a tag of which the repository has no record.
+    /// Reads the undamaged target of a tag of which the repository has no record. A layer is none.
     fn unrecorded(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredManifest>> {
         Ok(match self.unrecorded_document(repository, digest)? {
-            Document::Whole(manifest) => Some(manifest),
+            Document::Whole(found) if Manifest::parse_stored(&found.bytes, &found.media_type).is_ok() => {
+                Some(found)
+            }
             _ => None,
         })
     }

@@ -225,6 +225,49 @@ async fn a_tag_at_a_layer_gets_no_record() {
             .is_none()
     );
     assert!(fixture.has_layer().await);
+    fixture.repository.restore(Restore::new(tag("v1"))).await.unwrap();
+    assert!(fixture.is_pulled().await);
+}
+
+#[tokio::test]
+async fn a_tag_at_an_unknown_manifest_can_be_restored_after_the_repair_has_deleted_it() {
+    type Damage = fn(&Fixture);
+    let damages: [Damage; 3] = [
+        |_| {},
+        // One of the histories is enough.
+        |fixture| fs::remove_dir_all(top(fixture.root.path()).join("_history")).unwrap(),
+        |fixture| fs::remove_dir_all(fixture.pointer().with_file_name("../index")).unwrap(),
+    ];
+    for damage in damages {
+        let fixture = Fixture::whole().await;
+        damage(&fixture);
+        let unknown = Digest::of(registry_core::Algorithm::Sha256, b"unknown");
+        fs::write(fixture.pointer(), unknown.to_string()).unwrap();
+
+        let found = fixture.repair().await;
+
+        assert_eq!(found, [(FindingKind::DanglingTag, Remedy::DeleteTag)]);
+        let restored = fixture.repository.restore(Restore::new(tag("v1"))).await.unwrap();
+        assert_eq!(restored.digest, fixture.image);
+        assert!(fixture.is_pulled().await);
+    }
+}
+
+/// An older manifest would take its place unnoticed.
+#[tokio::test]
+async fn a_tag_whose_manifest_is_lost_is_not_restored_as_an_older_one() {
+    let fixture = Fixture::whole().await;
+    let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let put = ManifestPush::new(tag("v1"), index);
+    let newer = fixture.repository.put_manifest(put).await.unwrap().digest;
+    let link = revision_link(fixture.root.path(), &name("a"), &newer);
+    fs::remove_dir_all(link.parent().unwrap()).unwrap();
+    fs::remove_file(blob_data(fixture.root.path(), &newer)).unwrap();
+
+    let found = fixture.repair().await;
+
+    assert_eq!(found, [(FindingKind::DanglingTag, Remedy::DeleteTag)]);
+    assert!(fixture.repository.restore(Restore::new(tag("v1"))).await.is_err());
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 use crate::{
     FsStorage,
     collect::places::Empty,
+    digest_pages::Digests,
     error::{Context as _, FsError},
     links::{self, Link},
-    names::{digests_in, names_after},
+    names::names_after,
     store::Store,
     walk::{Whom, unreadable},
 };
@@ -39,20 +40,17 @@ impl Store {
     }
 
     pub(crate) fn all_blobs(&self, page: &Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
-        let fans = self.fans(page.after)?;
-        let blobs = fans.into_iter().map(|(algorithm, fan)| {
+        let fans = self.fans(page.after)?.into_iter().map(|(algorithm, fan)| {
             let directory = self.layout.blobs(algorithm).join(fan);
-            let digests = match digests_in(&directory, algorithm, page.after) {
+            match self.digest_pages.of(directory, algorithm, page) {
                 // A file of another program.
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
-                digests => Some(digests?),
-            };
-            Ok(digests
-                .into_iter()
-                .flatten()
-                .map(|digest| (digest, self.on_disk(&digest))))
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+                digests => Ok(Some(digests?)),
+            }
         });
-        first(page.limit, blobs)
+        self.page_of(page, fans.filter_map(Result::transpose), |digest| {
+            self.on_disk(digest)
+        })
     }
 
     /// Returns the directories of the blobs after `after`, in order: they are named for the first two digits.
@@ -98,10 +96,10 @@ impl Store {
         page: &Page<'_, Digest>,
     ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
         let links = Algorithm::ALL.into_iter().map(|algorithm| {
-            let digests = self.layer_digests(repository, algorithm, page.after)?;
-            Ok(digests.map(|digest| (digest, self.held_blob(repository, &digest))))
+            let directory = self.layout.layers(repository, algorithm);
+            self.digest_pages.of(directory, algorithm, page)
         });
-        first(page.limit, links)
+        self.page_of(page, links, |digest| self.held_blob(repository, digest))
     }
 
     fn held_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<HeldBlob>, FsError> {
@@ -118,10 +116,10 @@ impl Store {
         page: &Page<'_, Digest>,
     ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
         let manifests = Algorithm::ALL.into_iter().map(|algorithm| {
-            let digests = self.revision_digests(repository, algorithm, page.after)?;
-            Ok(digests.map(|digest| (digest, self.held_manifest(repository, &digest))))
+            let directory = self.layout.revisions(repository, algorithm);
+            self.digest_pages.of(directory, algorithm, page)
         });
-        first(page.limit, manifests)
+        self.page_of(page, manifests, |digest| self.held_manifest(repository, digest))
     }
 
     fn held_manifest(
@@ -149,9 +147,52 @@ impl Store {
         repository: &RepositoryName,
         page: &Page<'_, UploadId>,
     ) -> Result<Listing<Seen<UploadState, UploadId>>> {
-        let ids = self.upload_ids(repository, page.after)?;
-        let uploads = ids.map(|id| (id, self.any_upload(repository, &id)));
-        first(page.limit, [Ok(uploads)])
+        let mut found = Vec::new();
+        for id in self.upload_ids(repository, page.after)? {
+            // One item beyond the page shows that there are more.
+            if found.len() > page.limit {
+                break;
+            }
+            match self.any_upload(repository, &id) {
+                Ok(upload) => found.extend(upload.map(Seen::Whole)),
+                Err(error) => found.push(unreadable(id, &error)),
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+
+    /// Returns one page of what is stored for the digests in several directories, one after the other. A directory after
+    /// the page is not opened.
+    fn page_of<T>(
+        &self,
+        page: &Page<'_, Digest>,
+        directories: impl IntoIterator<Item = Result<Digests, FsError>>,
+        look: impl Fn(&Digest) -> Result<Option<T>, FsError>,
+    ) -> Result<Listing<Seen<T, Digest>>> {
+        let (mut found, mut last) = (Vec::new(), None);
+        for digests in directories {
+            let mut digests = digests?;
+            while let Some(digest) = digests.peek()? {
+                let item = match look(&digest) {
+                    Ok(item) => item.map(Seen::Whole),
+                    Err(error) => Some(unreadable(digest, &error)),
+                };
+                if let Some(item) = item {
+                    if found.len() >= page.limit {
+                        // A page for no items promises nothing.
+                        let more = last.is_some();
+                        if let Some(last) = last {
+                            self.digest_pages.keep(page, last, digests);
+                        }
+                        return Ok(Listing::new(found, more));
+                    }
+                    found.push(item);
+                    last = Some(digest);
+                }
+                digests.advance();
+            }
+        }
+        Ok(Listing::new(found, false))
     }
 
     /// Lists the tags that readers see, with their targets. A pointer that was lost, cannot be read or holds no digest
@@ -267,29 +308,4 @@ fn strict_link(path: &Path, digest: &Digest) -> Result<Option<Digest>, FsError> 
         ))
         .at("read", path),
     }
-}
-
-/// Returns one page of the items in several directories, one after the other; directories after the page are not
-/// opened.
-fn first<K, T, I>(
-    limit: usize,
-    directories: impl IntoIterator<Item = Result<I, FsError>>,
-) -> Result<Listing<Seen<T, K>>>
-where
-    I: Iterator<Item = (K, Result<Option<T>, FsError>)>,
-{
-    let mut found = Vec::new();
-    for directory in directories {
-        for (key, item) in directory? {
-            match item {
-                Ok(item) => found.extend(item.map(Seen::Whole)),
-                Err(error) => found.push(unreadable(key, &error)),
-            }
-            // One item beyond the page shows that there are more.
-            if found.len() > limit {
-                return Ok(Listing::first(limit, found));
-            }
-        }
-    }
-    Ok(Listing::first(limit, found))
 }

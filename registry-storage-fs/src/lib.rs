@@ -125,6 +125,7 @@ mod closures;
 mod collect;
 mod condition;
 mod digest_locks;
+mod digest_pages;
 mod directories;
 mod disk;
 mod durable_files;

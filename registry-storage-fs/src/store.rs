@@ -5,6 +5,7 @@ use crate::{
     builds::{self, Builds, Share},
     collect::collecting::Collecting,
     digest_locks::DigestLocks,
+    digest_pages::DigestPages,
     disk::Disk,
     holders::Holders,
     known_closures::KnownClosures,
@@ -47,6 +48,8 @@ use tokio::{
 
 /// Maximum number of large manifests read at once, about as many as a disk reads well.
 const LARGE_READS: usize = 8;
+/// Minimum number of items of a page of a long listing.
+const LONG_PAGE: usize = 100;
 /// Maximum number of uploads synced at the same time. More do not make a disk faster, and each occupies a thread of
 /// the blocking pool. Without a bound, a slow disk would leave no thread for pulls.
 pub(crate) const UPLOAD_SYNCS: usize = 8;
@@ -97,6 +100,7 @@ impl FsStorage {
                 boot: boot_id(),
                 uploads: KeyedLocks::new(),
                 digest_locks: DigestLocks::default(),
+                digest_pages: DigestPages::new(LONG_PAGE),
                 known_closures: KnownClosures::default(),
                 collecting: Arc::new(collecting),
                 manifests: KeyedLocks::new(),
@@ -299,6 +303,7 @@ pub(crate) struct Store {
     pub(crate) bare: BareDirectories,
     /// Taken before all other locks but `uploads`.
     pub(crate) digest_locks: DigestLocks,
+    pub(crate) digest_pages: DigestPages,
     pub(crate) known_closures: KnownClosures,
     pub(crate) collecting: Arc<Collecting>,
     /// Taken before `tags` if both are needed.

@@ -94,10 +94,10 @@ impl Store {
             .load(Ordering::Relaxed)
             .saturating_sub(counted);
         ended = ended.with_deleted(during).unwrap_or(ended);
-        self.write_state(&ended)?;
+        // This process goes by it, also if it cannot be written.
         *state = Some(ended);
         self.collecting.deleted.fetch_sub(counted, Ordering::Relaxed);
-        Ok(())
+        self.write_state(&ended)
     }
 
     fn write_state(&self, state: &StateFile) -> Result<()> {

@@ -1,4 +1,4 @@
-//! [`Places`]: where the next run looks for leftovers at its end.
+//! [`Places`]: the places in which the next run looks for leftovers at its end.
 
 use registry_core::{Digest, RepositoryName};
 use std::{collections::BTreeSet, mem};

@@ -35,7 +35,8 @@ impl Store {
         Ok(gone)
     }
 
-    /// Removes some earlier targets of a tag. If its own link is lost, they tell where it pointed last, and stay.
+    /// Removes some earlier targets of a tag. They stay if the link of the tag or that of its target is lost: they show that
+    /// the directory was a tag.
     fn remove_targets(
         &self,
         repository: &RepositoryName,
@@ -48,6 +49,9 @@ impl Store {
         let Link::To(current) = self.pointer(paths)? else {
             return Ok(());
         };
+        if !is_there(&paths.index(&current))? {
+            return Ok(());
+        }
         for target in gone.iter().filter(|target| **target != current) {
             if !is_there(&self.layout.revision(repository, target))? {
                 // Not synced, as its creation was not.

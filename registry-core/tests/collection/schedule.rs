@@ -76,6 +76,53 @@ fn daily() -> CollectSchedule {
     )
 }
 
+/// A clock on which each call of a storage takes 10 ms.
+#[derive(Default)]
+struct Slow {
+    looks: Mutex<Duration>,
+    slept: Mutex<Duration>,
+}
+
+#[async_trait]
+impl Clock for Slow {
+    fn now(&self) -> SystemTime {
+        let mut looks = self.looks.lock().unwrap();
+        *looks += Duration::from_millis(10);
+        SystemTime::UNIX_EPOCH + *looks
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        *self.slept.lock().unwrap() += duration;
+    }
+}
+
+#[tokio::test]
+async fn a_run_with_a_rate_rests_for_three_quarters_of_its_time() {
+    let storage = MemoryStorage::new();
+    Registry::builder(storage.clone())
+        .build()
+        .repository("a")
+        .unwrap()
+        .push_blob("content", None)
+        .await
+        .unwrap();
+    let options = CollectOptions::automatic();
+
+    let clock = Slow::default();
+    collect(&storage, &options.rate(None), &clock, &|_| {})
+        .await
+        .unwrap();
+    assert_eq!(*clock.slept.lock().unwrap(), Duration::ZERO);
+
+    let clock = Slow::default();
+    collect(&storage, &options, &clock, &|_| {}).await.unwrap();
+    // The clock is read twice for each look, and a few times besides.
+    let looks = *clock.looks.lock().unwrap() / 2;
+    assert!(looks >= Duration::from_millis(50), "{looks:?}");
+    let slept = *clock.slept.lock().unwrap();
+    assert!((looks * 5 / 2..=looks * 3).contains(&slept), "{slept:?}");
+}
+
 #[tokio::test]
 async fn a_schedule_collects_at_once_and_then_periodically() {
     let pushed = Pushed::new();

@@ -21,6 +21,7 @@ mod requests;
 mod schedule;
 mod survey;
 mod trash;
+mod unhurried;
 mod watch;
 
 pub(super) use self::requests::RunRequest;
@@ -36,6 +37,7 @@ pub use self::{
 use self::{
     pass::{Act, Means, Pass, Told},
     trash::empty_trash,
+    unhurried::Unhurried,
 };
 use super::clock::Clock;
 use crate::storage::{Census, Run, Storage, StorageError};
@@ -101,9 +103,15 @@ pub async fn collect(
     let (Some(inspect), Some(collect)) = (storage.inspect(), storage.collect()) else {
         return Err(StorageError::Unsupported("collect content"));
     };
+    let rests = options.rate.is_some() && !options.hurried;
+    let unhurried = rests.then(|| Unhurried::new(inspect, clock));
     let means = Means {
         storage,
-        inspect,
+        inspect: match &unhurried {
+            Some(unhurried) => unhurried,
+            None => inspect,
+        },
+        unhurried: unhurried.as_ref(),
         collect,
         options,
         clock,

@@ -23,6 +23,7 @@ pub struct CollectOptions {
     pub(super) force: bool,
     pub(super) automatic: bool,
     pub(super) rate: Option<NonZeroU32>,
+    pub(super) hurried: bool,
 }
 
 impl CollectOptions {
@@ -39,6 +40,7 @@ impl CollectOptions {
             force: false,
             automatic: false,
             rate: None,
+            hurried: false,
         }
     }
 
@@ -95,9 +97,15 @@ impl CollectOptions {
         Self { force, ..self }
     }
 
-    /// Sets the maximum number of removals per second. `None` removes as fast as possible.
+    /// Sets the maximum number of removals per second. A run with such a number also looks at the storage for about a quarter
+    /// of its time, so that requests have the rest. `None` looks and removes as fast as possible.
     pub const fn rate(self, rate: Option<NonZeroU32>) -> Self {
         Self { rate, ..self }
+    }
+
+    /// Sets if a run with a rate does not rest while it looks at the storage.
+    pub(super) const fn hurried(self, hurried: bool) -> Self {
+        Self { hurried, ..self }
     }
 
     /// Sets the time after an upload request for which its repository keeps the blobs that no manifest names yet: an hour

@@ -8,6 +8,7 @@ use super::{
     pin::{Pin, PinCause},
     report::{CollectEvent, CollectReport, Why},
     survey::{PAGE, Rules, Survey, Surveyor},
+    unhurried::Unhurried,
 };
 use crate::{
     digest::{Algorithm, Digest},
@@ -34,6 +35,8 @@ pub(super) type Told<'a> = &'a (dyn Fn(&CollectEvent<'_>) + Send + Sync);
 pub(super) struct Means<'a> {
     pub(super) storage: &'a dyn Storage,
     pub(super) inspect: &'a dyn StorageInspect,
+    /// `None` if the run hurries.
+    pub(super) unhurried: Option<&'a Unhurried<'a>>,
     pub(super) collect: &'a dyn StorageCollect,
     pub(super) options: &'a CollectOptions,
     pub(super) clock: &'a dyn Clock,
@@ -502,10 +505,20 @@ impl<'a> Pass<'a> {
     }
 
     async fn results(&mut self, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
-        let collect = self.means.collect;
         if let Act::Remove(run) = self.act {
-            return collect.reclaim(run, victims).await;
+            return self.means.collect.reclaim(run, victims).await;
         }
+        let unhurried = self.means.unhurried;
+        let look = self.look(victims);
+        match unhurried {
+            Some(unhurried) => unhurried.rested("look", look).await,
+            None => look.await,
+        }
+    }
+
+    /// Returns the results that a removal would have, and announces it.
+    async fn look(&mut self, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
+        let collect = self.means.collect;
         let due = collect.due(&self.means.options.terms, victims).await?;
         if let Act::Condemn(run) = self.act {
             let due = victims.iter().zip(&due);

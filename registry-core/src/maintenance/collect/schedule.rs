@@ -15,8 +15,10 @@ const BUSY: Duration = Duration::from_secs(5 * 60);
 const FAILED: Duration = Duration::from_secs(60 * 60);
 /// Time after which the storage is asked again for what requests have released.
 const STEP: Duration = Duration::from_secs(5);
-/// Minimum time between two runs, as a multiple of the time that the first one took. Runs look at everything.
+/// Minimum time between two runs, as a multiple of the time that the first one worked. Runs look at everything.
 const REST: u32 = 50;
+/// Share of the time of a run with a rate in which it works.
+const SHARE: u32 = 4;
 
 /// Schedule of automatic runs of [`collect`], for [`Upkeep`](crate::maintenance::Upkeep).
 ///
@@ -45,8 +47,8 @@ pub struct CollectSchedule {
 impl CollectSchedule {
     /// Runs with [`CollectOptions::automatic`], at once and then every `interval`, which is at least a minute.
     ///
-    /// Between them it runs when a run can remove what requests have released: after the grace period, and so that at
-    /// most 2 % of the time is taken by runs. To find that out takes the same time in every storage.
+    /// Between them it runs when a run can remove what requests have released: after the grace period, and so that runs
+    /// look at the storage for about 2 % of the time at most. To find that out takes the same time in every storage.
     ///
     /// A run only reports what it would remove if another program may have written to the storage and nobody has asked
     /// for a run yet: see
@@ -82,8 +84,10 @@ impl CollectSchedule {
             let began = clock.now();
             let work = async {
                 watch.pass(storage).await?;
+                // Uploads may be refused until it ends.
+                let hurried = collections.is_requested();
                 let request = collections.begin();
-                Ok((request, self.once(storage, clock).await?))
+                Ok((request, self.once(storage, hurried, clock).await?))
             };
             let Some(outcome) = collections.run(work).await else {
                 clock.sleep(BUSY.min(self.interval)).await;
@@ -115,8 +119,13 @@ impl CollectSchedule {
         }
     }
 
-    async fn once(&self, storage: &dyn Storage, clock: &dyn Clock) -> Result<CollectReport, StorageError> {
-        let options = self.options.dry_run(!self.removes(storage));
+    async fn once(
+        &self,
+        storage: &dyn Storage,
+        hurried: bool,
+        clock: &dyn Clock,
+    ) -> Result<CollectReport, StorageError> {
+        let options = self.options.dry_run(!self.removes(storage)).hurried(hurried);
         collect(storage, &options, clock, &|_| {}).await
     }
 
@@ -141,9 +150,14 @@ struct Rest<'a> {
 impl<'a> Rest<'a> {
     fn after(report: &CollectReport, took: Duration, schedule: &'a CollectSchedule) -> Self {
         let interval = schedule.interval;
+        let worked = if schedule.options.rate.is_some() {
+            took / SHARE
+        } else {
+            took
+        };
         Self {
             schedule,
-            earliest: took.saturating_mul(REST).min(interval),
+            earliest: worked.saturating_mul(REST).min(interval),
             due: report.later.last.map_or(interval, |last| last.min(interval)),
             fixed: match &report.stopped {
                 Some(Stopped::Failed(_)) => Some(FAILED.min(interval)),
@@ -230,5 +244,45 @@ fn log(report: &CollectReport) {
         );
     } else {
         tracing::debug!(later, "a collection has found nothing to remove");
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "unit tests")]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+    use async_trait::async_trait;
+    use std::{sync::Mutex, time::SystemTime};
+
+    /// A clock on which each call of a storage takes a second.
+    #[derive(Default)]
+    struct Slow {
+        looks: Mutex<u32>,
+        slept: Mutex<Duration>,
+    }
+
+    #[async_trait]
+    impl Clock for Slow {
+        fn now(&self) -> SystemTime {
+            let mut looks = self.looks.lock().unwrap();
+            *looks += 1;
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1) * *looks
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            *self.slept.lock().unwrap() += duration;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_rests_unless_somebody_waits_for_it() {
+        let storage = MemoryStorage::new();
+        let schedule = CollectSchedule::new(FAILED);
+        for hurried in [false, true] {
+            let clock = Slow::default();
+            schedule.once(&storage, hurried, &clock).await.unwrap();
+            assert_eq!(clock.slept.lock().unwrap().is_zero(), hurried);
+        }
     }
 }

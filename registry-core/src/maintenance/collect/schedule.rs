@@ -248,7 +248,6 @@ fn log(report: &CollectReport) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "unit tests")]
 mod tests {
     use super::*;
     use crate::storage::MemoryStorage;

@@ -205,7 +205,6 @@ fn is_last_of(algorithm: Algorithm, digest: &Digest) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "unit tests")]
 mod tests {
     use super::*;
     use std::fs;

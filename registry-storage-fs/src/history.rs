@@ -155,18 +155,20 @@ impl Store {
         change: Change<'_>,
         by: Option<&str>,
     ) {
-        self.try_to_add(repository, tag, change, by, false);
+        // The log has the failure.
+        _ = self.try_to_add(repository, tag, change, by, false);
     }
 
-    /// Does the same, and syncs it.
-    pub(crate) fn add_durably_to_history(
+    /// Does the same with a deletion, and syncs it. Fails if the history neither has the deletion nor is removed, so that
+    /// the tag may be taken for lost.
+    pub(crate) fn add_deletion_durably(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        change: Change<'_>,
+        was: Option<&Digest>,
         by: Option<&str>,
-    ) {
-        self.try_to_add(repository, tag, change, by, true);
+    ) -> Result<(), FsError> {
+        self.try_to_add(repository, tag, Change::Deleted(was), by, true)
     }
 
     fn try_to_add(
@@ -176,17 +178,15 @@ impl Store {
         change: Change<'_>,
         by: Option<&str>,
         syncs: bool,
-    ) {
+    ) -> Result<(), FsError> {
         let (all, path) = (self.layout.all_histories(), self.layout.history(repository, tag));
         let added = self.append_event(&path, &change.line(by), syncs);
-        if added.is_err() && matches!(change, Change::Deleted(_)) {
-            self.drop_history(&path);
-        }
         match added {
             Ok(()) => {
                 if self.reported.forget(&path) {
                     self.reported.forget(&all);
                 }
+                Ok(())
             }
             Err(error) => {
                 self.reported.is_news(&path, error.code());
@@ -197,16 +197,20 @@ impl Store {
                          same cause are not logged"
                     );
                 }
+                match change {
+                    Change::Deleted(_) => self.drop_history(&path),
+                    Change::Moved(_) | Change::Restored(_) | Change::PutAgain(_) => Err(error),
+                }
             }
         }
     }
 
     /// Removes a history that cannot have the deletion of its tag: the tag would be taken for lost. A full disk does not
     /// prevent that.
-    fn drop_history(&self, path: &Path) {
+    pub(crate) fn drop_history(&self, path: &Path) -> Result<(), FsError> {
         let mut changes = self.disk.changes();
-        // The log has the failure to write it.
-        _ = changes.remove(path).and_then(|_| changes.settle());
+        changes.remove(path)?;
+        changes.settle()
     }
 
     fn append_event(&self, path: &Path, line: &str, syncs: bool) -> Result<(), FsError> {

@@ -16,7 +16,7 @@ use registry_core::{
     manifest::Manifest,
     storage::{
         Deletion, Document, Fault, FaultKind, Listing, LostTag, Page, Record, Result, Seen, StorageError,
-        Trashed,
+        TagExpect, Trashed,
     },
 };
 use std::{
@@ -78,6 +78,24 @@ impl Store {
         Ok(Listing::first(page.limit, found))
     }
 
+    /// Returns the manifest that a lost tag pointed at, for its deletion. The caller holds the lock of the tag.
+    ///
+    /// The records of deletions are not read if the deletion expects that manifest. If one of them is newer, the same
+    /// deletion is repeated, which changes nothing. Otherwise, each of many deletions would read the records of the others.
+    pub(crate) fn lost_for_deletion(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+    ) -> Result<Option<Digest>> {
+        if let (Some((_, target)), TagExpect::Is(expected)) = (self.undeleted(repository, tag)?, expect)
+            && target == expected
+        {
+            return Ok(Some(target));
+        }
+        self.lost_at(repository, tag)
+    }
+
     /// Returns the manifest that a lost tag pointed at. The caller holds the lock of the tag.
     pub(crate) fn lost_at(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
         self.lost_target(repository, tag, &mut Deletions::default())
@@ -89,6 +107,17 @@ impl Store {
         tag: &Tag,
         deletions: &mut Deletions,
     ) -> Result<Option<Digest>> {
+        let Some((moved, target)) = self.undeleted(repository, tag)? else {
+            return Ok(None);
+        };
+        let deleted = deletions.of(self, repository, tag)?;
+        // Times in histories are in whole seconds.
+        Ok((deleted < Some(moved)).then_some(target))
+    }
+
+    /// Returns the last move of a tag that does not exist, unless its history or the record of the manifest tells of a
+    /// deletion.
+    fn undeleted(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<(SystemTime, Digest)>> {
         let pointer = below(self.pointer(&self.layout.tag(repository, tag)))?;
         if pointer.unwrap_or(Link::None) != Link::None {
             return Ok(None);
@@ -96,12 +125,8 @@ impl Store {
         let Some((moved, target)) = self.last_move(repository, tag)? else {
             return Ok(None);
         };
-        if self.was_deleted(repository, &target)? {
-            return Ok(None);
-        }
-        let deleted = deletions.of(self, repository, tag)?;
-        // Times in histories are in whole seconds.
-        Ok((deleted < Some(moved)).then_some(target))
+        let was_deleted = self.was_deleted(repository, &target)?;
+        Ok((!was_deleted).then_some((moved, target)))
     }
 
     /// Returns the time and the target of the last event of a tag, if it is a move.
@@ -148,17 +173,38 @@ impl Store {
 
     /// Writes into the history of each tag of a deletion that it was deleted, if a crash has prevented that. The record,
     /// which says the same, is about to be removed.
-    pub(crate) fn complete_histories(&self, repository: &RepositoryName, deleted: &Trashed) -> Result<()> {
+    ///
+    /// A failure is logged. At worst, the tag is then taken for lost, which keeps its content.
+    pub(crate) fn complete_histories(&self, repository: &RepositoryName, deleted: &Trashed) {
+        let (mut failed, mut first) = (0, None);
         for tag in &deleted.tags {
-            let _lock = self.tags.lock((repository.clone(), tag.clone()));
-            let is_before = |moved: SystemTime| moved <= deleted.id.time();
-            let last = self.last_move(repository, tag)?;
-            if last.is_some_and(|(moved, _)| is_before(moved))
-                && below(self.pointer(&self.layout.tag(repository, tag)))?.unwrap_or(Link::None) == Link::None
-            {
-                let change = Change::Deleted(Some(&deleted.digest));
-                self.add_durably_to_history(repository, tag, change, deleted.by.as_deref());
+            if let Err(error) = self.complete_history(repository, tag, deleted) {
+                failed += 1;
+                first.get_or_insert((tag, error));
             }
+        }
+        if let Some((tag, error)) = first {
+            tracing::warn!(
+                %repository, %tag, failed, %error, cause = %error.source(),
+                "the history of a deleted tag cannot be completed: the tag may be taken for lost until it is deleted again. \
+                 Other tags that were deleted with it are only counted"
+            );
+        }
+    }
+
+    fn complete_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        deleted: &Trashed,
+    ) -> Result<(), FsError> {
+        let _lock = self.tags.lock((repository.clone(), tag.clone()));
+        let is_before = |moved: SystemTime| moved <= deleted.id.time();
+        let last = self.last_move(repository, tag)?;
+        if last.is_some_and(|(moved, _)| is_before(moved))
+            && below(self.pointer(&self.layout.tag(repository, tag)))?.unwrap_or(Link::None) == Link::None
+        {
+            self.add_deletion_durably(repository, tag, Some(&deleted.digest), deleted.by.as_deref())?;
         }
         Ok(())
     }
@@ -172,8 +218,18 @@ impl Store {
         how: &Deletion,
     ) -> Result<()> {
         self.record_tag(repository, tag, target, how)?;
-        let change = Change::Deleted(Some(target));
-        self.add_durably_to_history(repository, tag, change, how.by.as_deref());
+        Ok(self.add_deletion_durably(repository, tag, Some(target), how.by.as_deref())?)
+    }
+
+    /// Deletes a tag of which nothing is left but a history that cannot be read. The caller holds its lock.
+    pub(crate) fn delete_unknown(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+        let path = self.layout.history(repository, tag);
+        if below(self.drop_history(&path))?.is_some() {
+            tracing::warn!(
+                %repository, %tag, path = %path.display(),
+                "the history of a deleted tag could not be read, and was removed: the deletion cannot be undone"
+            );
+        }
         Ok(())
     }
 
@@ -264,5 +320,82 @@ fn below<T>(found: Result<T, FsError>) -> Result<Option<T>, FsError> {
     match found {
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None),
         found => found.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        FsStorage,
+        faults::fail,
+        seams,
+        support::{all, manifest, name, put, tag, writer},
+    };
+    use registry_core::storage::StorageTrash as _;
+    use rustix::io::Errno;
+    use std::fs;
+
+    /// Returns a storage with tags of which only the histories are left, and the manifest that they pointed at.
+    async fn losing(root: &std::path::Path, tags: &[&str]) -> (FsStorage, Digest) {
+        let storage = FsStorage::open(root).unwrap();
+        let image = manifest("1");
+        let digest = *image.digest();
+        put(&storage, &name("a"), image, tags).await;
+        for lost in tags {
+            fs::remove_dir_all(storage.store().layout.tag(&name("a"), &tag(lost)).directory).unwrap();
+        }
+        (storage, digest)
+    }
+
+    #[tokio::test]
+    async fn the_loss_of_many_tags_is_accepted_without_a_look_at_the_records_of_the_others() {
+        const TAGS: [&str; 5] = ["v1", "v2", "v3", "v4", "v5"];
+        let root = tempfile::tempdir().unwrap();
+        let (storage, digest) = losing(root.path(), &TAGS).await;
+        let records = storage.store().layout.deletions(&name("a"));
+        seams::watch(&records);
+
+        for lost in TAGS {
+            let (repository, lost) = (name("a"), tag(lost));
+            let expect = TagExpect::Is(digest);
+            let deleted = writer(&storage).delete_tag(&repository, &lost, expect, Deletion::new());
+            assert_eq!(deleted.await.unwrap(), Some(digest));
+        }
+
+        assert_eq!(seams::watch(&records).entries, 0);
+        let recorded = storage.deleted(&name("a"), all()).await.unwrap();
+        assert_eq!(recorded.items.len(), TAGS.len());
+        let lost = storage.lost_tags(&name("a"), all()).await.unwrap();
+        assert_eq!(lost.items, []);
+    }
+
+    #[tokio::test]
+    async fn a_loss_is_not_accepted_if_the_history_can_be_neither_written_nor_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, digest) = losing(root.path(), &["v1"]).await;
+        let (store, a, v1) = (storage.store(), name("a"), tag("v1"));
+        let how = Deletion::new().permanently();
+        let _fault = fail(&store.layout.history(&a, &v1), Errno::IO);
+
+        store.delete_lost(&a, &v1, &digest, &how).unwrap_err();
+        let deletion = writer(&storage).delete_tag(&a, &v1, TagExpect::Any, how);
+        deletion.await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_record_is_forgotten_although_the_history_of_its_tag_cannot_be_read() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, _) = losing(root.path(), &["v1"]).await;
+        let (a, v1) = (name("a"), tag("v1"));
+        let deletion = writer(&storage).delete_tag(&a, &v1, TagExpect::Any, Deletion::new());
+        assert!(deletion.await.unwrap().is_some());
+        let recorded = storage.deleted(&a, all()).await.unwrap().items.pop();
+        let id = recorded.and_then(Seen::whole).unwrap().id;
+        let _fault = fail(&storage.store().layout.history(&a, &v1), Errno::IO);
+
+        assert!(storage.forget(&a, &id).await.unwrap());
+
+        assert_eq!(storage.deleted(&a, all()).await.unwrap().items, []);
     }
 }

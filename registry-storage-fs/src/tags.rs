@@ -191,9 +191,14 @@ impl Store {
     ) -> Result<Option<Digest>> {
         let _lock = self.tags.lock((repository.clone(), tag.clone()));
         let link = self.pointer(&self.layout.tag(repository, tag))?;
+        if link == Link::None && self.own_history(repository, tag).is_err() {
+            self.admit(repository, tag, None, expect)?;
+            self.delete_unknown(repository, tag)?;
+            return Ok(None);
+        }
         let current = match link {
             Link::To(target) => Some(target),
-            Link::None => self.lost_at(repository, tag)?,
+            Link::None => self.lost_for_deletion(repository, tag, expect)?,
             Link::Garbled => None,
         };
         self.admit(repository, tag, current, expect)?;
@@ -302,13 +307,13 @@ impl Store {
     ) -> Result<()> {
         let mut changes = self.disk.changes();
         for tag in tags {
-            let paths = self.layout.tag(repository, tag);
+            let (paths, by) = (self.layout.tag(repository, tag), how.by.as_deref());
             // Before the removal: a tag without this would be taken for lost. A record says the same, and is durable.
-            let deleted = Change::Deleted(target);
             if how.permanent {
-                self.add_durably_to_history(repository, tag, deleted, how.by.as_deref());
+                // The log has a failure, which does not prevent the deletion.
+                _ = self.add_deletion_durably(repository, tag, target, by);
             } else {
-                self.add_to_history(repository, tag, deleted, how.by.as_deref());
+                self.add_to_history(repository, tag, Change::Deleted(target), by);
             }
             changes.discard(&paths.directory, &paths.current())?;
             self.pauses.reach(Point::TagDiscarded);

@@ -366,3 +366,37 @@ async fn pages_of_lost_tags_continue_where_they_ended() {
     let refused = writer(&opened.storage).delete_tag(&app, &v2, expect, Deletion::new());
     assert!(refused.await.is_err());
 }
+
+#[tokio::test]
+async fn tags_whose_histories_cannot_be_read_are_deleted() {
+    let shop = Shop::open().await;
+    let histories = top(shop.root.path()).join("_history/team/app/_tags");
+    // A loop of links.
+    let spoil = |tagged: &str| {
+        let path = histories.join(tagged);
+        _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+    };
+    spoil("v1");
+    spoil("v2");
+    let image = shop.opened().repository("team/app").manifest("v2").await;
+    let image = image.unwrap().unwrap().digest;
+    fs::remove_file(revision_link(shop.root.path(), &name("team/app"), &image)).unwrap();
+    fs::write(blob_data(shop.root.path(), &image), "damaged").unwrap();
+    let opened = shop.opened();
+    let repository = opened.repository("team/app");
+    for tagged in ["v1", "v2"] {
+        assert!(repository.delete_manifest(tagged).await.unwrap(), "{tagged}");
+    }
+
+    spoil("v3");
+    let unreadable = opened.storage.lost_tags(&name("team/app"), all()).await.unwrap();
+    assert!(matches!(&unreadable.items[..], [Seen::Unreadable { key, .. }] if *key == tag("v3")));
+    let (v3, expect) = (tag("v3"), TagExpect::Is(image));
+    let refused = writer(&opened.storage).delete_tag(repository.name(), &v3, expect, Deletion::new());
+    assert!(refused.await.is_err(), "nobody knows where it pointed");
+    // Nobody knows of a tag to delete.
+    assert!(!repository.delete_manifest("v3").await.unwrap());
+    let left = opened.storage.lost_tags(&name("team/app"), all()).await.unwrap();
+    assert_eq!(left.items, []);
+}

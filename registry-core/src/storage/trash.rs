@@ -32,7 +32,8 @@ use std::{
 ///   the write.
 /// - The history of a tag survives the tag and its repository, until it is [forgotten](Self::forget_history). That of a
 ///   [lost](Self::lost_tags) tag is not forgotten.
-/// - A [deletion](super::StorageWrite::delete_tag) of a lost tag finds it, with the manifest that it pointed at.
+/// - A [deletion](super::StorageWrite::delete_tag) of a lost tag finds it, with the manifest that it pointed at. A deletion of a
+///   tag that does not exist, and whose history cannot be read, removes the history, and returns `None`.
 /// - The listings are strict, as those of [`StorageInspect`](super::StorageInspect).
 ///
 /// # Example

@@ -77,7 +77,14 @@ impl<'r, 'a> Walk<'r, 'a> {
 
     async fn walk(&mut self) -> Result<(), StorageError> {
         // First, because the manifests of those that are put back are then read like the others.
-        self.lost_tags().await?;
+        if let Err(error) = self.lost_tags().await {
+            // The rest of the repository does not depend on them.
+            let place = format!("{}: the histories of its tags", self.name);
+            self.findings.push(Finding {
+                repository: Some(self.name.clone()),
+                ..Finding::new(FindingKind::Unreadable, place, with_causes(&error))
+            });
+        }
         self.list_blobs().await?;
         self.list_manifests().await?;
         // Records before manifests, because those that are mended are then read like the others.

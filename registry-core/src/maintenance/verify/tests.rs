@@ -7,8 +7,9 @@ use crate::{
     maintenance::Clock,
     service::ManifestPush,
     storage::{
-        Checked, Evidence, Fault, FaultKind, HeldManifest, Listing, MemoryStorage, Page, Record, Result,
-        Seen, StorageCollect, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash,
+        Checked, Evidence, Fault, FaultKind, HeldManifest, Listing, LostTag, MemoryStorage, Page, Record,
+        Result, Seen, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
+        StorageRepair, StorageTrash,
     },
 };
 use async_trait::async_trait;
@@ -388,6 +389,65 @@ async fn a_tag_that_points_nowhere_is_deleted_if_that_can_be_undone() {
         .await
         .unwrap();
     assert_eq!(deleted.items.len(), 2);
+}
+
+/// A storage in memory that cannot list the histories of tags.
+#[derive(Debug)]
+struct Forgetful(MemoryStorage);
+
+impl Storage for Forgetful {
+    forward_storage! { Storage: self => &self.0 }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        self.0.inspect()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        self.0.repair()
+    }
+}
+
+#[async_trait]
+impl StorageTrash for Forgetful {
+    forward_storage! { StorageTrash: self => self.0.trash(); except lost_tags }
+
+    async fn lost_tags(&self, _: &RepositoryName, _: Page<'_, Tag>) -> Result<Listing<Seen<LostTag, Tag>>> {
+        Err(StorageError::internal("cannot list the directory"))
+    }
+}
+
+#[tokio::test]
+async fn a_repository_is_verified_although_its_histories_cannot_be_listed() {
+    let memory = MemoryStorage::new();
+    let registry = Registry::builder(memory.clone()).build();
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+        MediaType::OCI_INDEX
+    );
+    let push = ManifestPush::new(Tag::parse("v1").unwrap(), index);
+    registry
+        .repository("a")
+        .unwrap()
+        .put_manifest(push)
+        .await
+        .unwrap();
+    let mut found = Vec::new();
+
+    let report = verify(&Forgetful(memory), VerifyOptions::new(), &mut |event| {
+        if let VerifyEvent::Finding(finding) = event {
+            found.push((finding.kind, finding.place.clone()));
+        }
+    })
+    .await
+    .unwrap();
+
+    let place = "a: the histories of its tags".to_owned();
+    assert_eq!(found, [(FindingKind::Unreadable, place)]);
+    assert_eq!((report.manifests, report.tags, report.wrong), (1, 1, 1));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! sort after it, up to a limit, for the page that follows. That page lacks what was added meanwhile, as a page lacks what
 //! was added before its beginning.
 //!
-//! No page is older than the listing that it belongs to: the first page of a listing always reads the directory, and what
-//! was kept before is dropped then. Short pages look for certain digests, and always read the directory.
+//! What is kept was read after the newest long listing began, so that no page is older than the listing that it belongs
+//! to. Short pages look for certain digests, and always read the directory.
 
 use crate::{
     error::{Context as _, FsError},
@@ -35,7 +35,7 @@ pub(crate) struct DigestPages {
 
 #[derive(Default)]
 struct KeptPages {
-    /// Number of first pages so far.
+    /// Number of long listings that have begun.
     listings: u64,
     /// The oldest first.
     ahead: VecDeque<Kept>,
@@ -50,6 +50,8 @@ struct Kept {
 
 /// Digests of a directory, in order.
 struct Ahead {
+    /// Number of long listings that had begun when they were read.
+    listings: u64,
     digests: vec::IntoIter<Digest>,
     /// Last of these digests, if the directory holds digests after it.
     more_after: Option<Digest>,
@@ -60,8 +62,6 @@ pub(crate) struct Digests {
     directory: PathBuf,
     algorithm: Algorithm,
     ahead: Ahead,
-    /// Number of first pages when this page was begun.
-    listings: u64,
 }
 
 impl DigestPages {
@@ -85,30 +85,32 @@ impl DigestPages {
             (Some(kept), _) => kept,
             // Digests sort by algorithm first.
             (None, Some(after)) if after.algorithm() > algorithm || is_last_of(algorithm, after) => {
-                Ahead::none()
+                Ahead::none(listings)
             }
-            (None, after) => Ahead::read(&directory, algorithm, after, AHEAD)?,
+            (None, after) => Ahead::read(&directory, algorithm, after, AHEAD, listings)?,
         };
         Ok(Digests {
             directory,
             algorithm,
             ahead,
-            listings,
         })
     }
 
-    /// Returns the number of first pages so far, and what was kept for this page.
+    /// Returns the number of long listings that have begun, and what was kept for this page.
     fn begin(&self, directory: &Path, page: &Page<'_, Digest>) -> (u64, Option<Ahead>) {
         let mut kept = self.lock();
-        let Some(after) = page.after else {
-            kept.listings += 1;
-            kept.ahead.retain(|kept| kept.directory != directory);
-            return (kept.listings, None);
+        let found = match page.after {
+            _ if page.limit < self.long => None,
+            None => {
+                kept.listings += 1;
+                kept.ahead.clear();
+                None
+            }
+            Some(after) => {
+                let of_page = |kept: &Kept| kept.after == *after && kept.directory == directory;
+                kept.ahead.iter().position(of_page)
+            }
         };
-        let found = kept
-            .ahead
-            .iter()
-            .rposition(|kept| page.limit >= self.long && kept.after == *after && kept.directory == directory);
         let found = found.and_then(|found| kept.ahead.remove(found));
         (kept.listings, found.map(|found| found.ahead))
     }
@@ -116,8 +118,8 @@ impl DigestPages {
     /// Keeps the digests that follow a page, of which `after` is the last digest.
     pub(crate) fn keep(&self, page: &Page<'_, Digest>, after: Digest, rest: Digests) {
         let mut kept = self.lock();
-        // A listing that began meanwhile may want digests that these lack.
-        if page.limit < self.long || kept.listings != rest.listings {
+        // A listing that has begun since may want digests that these lack.
+        if page.limit < self.long || kept.listings != rest.ahead.listings {
             return;
         }
         if kept.ahead.len() >= LISTINGS {
@@ -141,7 +143,13 @@ impl Digests {
         if self.ahead.digests.as_slice().is_empty()
             && let Some(after) = self.ahead.more_after.take()
         {
-            self.ahead = Ahead::read(&self.directory, self.algorithm, Some(&after), AHEAD)?;
+            self.ahead = Ahead::read(
+                &self.directory,
+                self.algorithm,
+                Some(&after),
+                AHEAD,
+                self.ahead.listings,
+            )?;
         }
         Ok(self.ahead.digests.as_slice().first().copied())
     }
@@ -153,8 +161,9 @@ impl Digests {
 }
 
 impl Ahead {
-    fn none() -> Self {
+    fn none(listings: u64) -> Self {
         Self {
+            listings,
             digests: Vec::new().into_iter(),
             more_after: None,
         }
@@ -166,9 +175,10 @@ impl Ahead {
         algorithm: Algorithm,
         after: Option<&Digest>,
         limit: usize,
+        listings: u64,
     ) -> Result<Self, FsError> {
         let Some(entries) = read_dir(directory).if_there("list", directory)? else {
-            return Ok(Self::none());
+            return Ok(Self::none(listings));
         };
         let mut first = BinaryHeap::new();
         let mut has_more = false;
@@ -193,6 +203,7 @@ impl Ahead {
         }
         let digests = first.into_sorted_vec();
         Ok(Self {
+            listings,
             more_after: digests.last().copied().filter(|_| has_more),
             digests: digests.into_iter(),
         })
@@ -316,12 +327,29 @@ mod tests {
     fn listings_of_several_directories_are_kept_apart() {
         let (one, two) = (directory([1, 2]), directory([1, 3]));
         let pages = DigestPages::new(1);
+        page(&pages, &two, None, 1);
 
         assert_eq!(page(&pages, &one, None, 1), [1]);
-        assert_eq!(page(&pages, &two, None, 1), [1]);
+        // It keeps the rest of the second directory in a listing that goes on.
+        assert_eq!(page(&pages, &two, Some(0), 1), [1]);
+        assert_eq!(pages.lock().ahead.len(), 2);
 
         assert_eq!(page(&pages, &one, Some(1), 1), [2]);
         assert_eq!(page(&pages, &two, Some(1), 1), [3]);
+    }
+
+    #[test]
+    fn a_listing_that_began_before_another_keeps_nothing_that_it_read_before() {
+        let (one, two) = (directory([1, 2, 3, 5]), directory([1, 2]));
+        let pages = DigestPages::new(1);
+
+        let first = Page::first(2);
+        let older = begun(&pages, &one, &first);
+        page(&pages, &two, None, 1);
+        assert_eq!(taken(&pages, older, &first), [1, 2]);
+        add(&one, 4);
+
+        assert_eq!(page(&pages, &one, Some(2), 2), [3, 4]);
     }
 
     #[test]
@@ -330,7 +358,7 @@ mod tests {
         let pages = DigestPages::new(1);
 
         for directory in &directories {
-            page(&pages, directory, None, 1);
+            page(&pages, directory, Some(0), 1);
         }
 
         assert_eq!(pages.lock().ahead.len(), LISTINGS);
@@ -345,7 +373,7 @@ mod tests {
         let mut after = None;
         let mut parts = Vec::new();
         loop {
-            let part = Ahead::read(directory.path(), Algorithm::Sha256, after.as_ref(), 2).unwrap();
+            let part = Ahead::read(directory.path(), Algorithm::Sha256, after.as_ref(), 2, 0).unwrap();
             parts.push(
                 part.digests
                     .as_slice()

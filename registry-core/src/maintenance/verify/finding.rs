@@ -64,7 +64,10 @@ impl fmt::Display for Finding {
                 write!(f, "; check the disk and the memory")
             }
             Repaired::NotTried if self.kind == FindingKind::Census => {
-                write!(f, "; check the storage, for example for a mount that is missing")
+                write!(
+                    f,
+                    "; check the storage, for example for a mount that is missing; a collection with force accepts the loss"
+                )
             }
             Repaired::NotTried if self.kind == FindingKind::LostTag && self.remedy == Remedy::None => {
                 write!(f, "; push it again; a deletion of the tag accepts the loss")

@@ -87,7 +87,8 @@ impl CollectSchedule {
                 // Uploads may be refused until it ends.
                 let hurried = collections.is_requested();
                 let request = collections.begin();
-                Ok((request, self.once(storage, hurried, clock).await?))
+                let report = self.once(storage, hurried, clock).await?;
+                Ok((request, hurried, report))
             };
             let Some(outcome) = collections.run(work).await else {
                 clock.sleep(BUSY.min(self.interval)).await;
@@ -95,13 +96,15 @@ impl CollectSchedule {
             };
             let is_busy = matches!(outcome, Err(StorageError::Busy { .. }));
             match outcome {
-                Ok((request, report)) => {
+                Ok((request, hurried, report)) => {
                     log(&report);
                     collections.end(request, &report);
                     collections.add(&report, clock.now());
                     told(&report);
                     let took = clock.now().duration_since(began).unwrap_or_default();
-                    let rest = Rest::after(&report, took, self);
+                    let is_rested = self.options.rate.is_some() && !hurried;
+                    let worked = if is_rested { took / SHARE } else { took };
+                    let rest = Rest::after(&report, worked, self);
                     rest.wait(storage, &mut watch, collections, clock).await;
                 }
                 Err(error) if is_busy => {
@@ -148,13 +151,8 @@ struct Rest<'a> {
 }
 
 impl<'a> Rest<'a> {
-    fn after(report: &CollectReport, took: Duration, schedule: &'a CollectSchedule) -> Self {
+    fn after(report: &CollectReport, worked: Duration, schedule: &'a CollectSchedule) -> Self {
         let interval = schedule.interval;
-        let worked = if schedule.options.rate.is_some() {
-            took / SHARE
-        } else {
-            took
-        };
         Self {
             schedule,
             earliest: worked.saturating_mul(REST).min(interval),

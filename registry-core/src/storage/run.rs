@@ -160,12 +160,24 @@ impl fmt::Debug for Run {
 pub struct Census {
     /// Number of manifests that are left.
     pub manifests: u64,
+    /// True if the run has seen everything, and kept nothing because it could not be read or because somebody was
+    /// pushing. What is left although it was due is then in use. A storage need not remember it.
+    pub complete: bool,
 }
 
 impl Census {
     /// Describes a storage with this number of manifests.
     #[must_use]
     pub const fn new(manifests: u64) -> Self {
-        Self { manifests }
+        Self {
+            manifests,
+            complete: false,
+        }
+    }
+
+    /// Sets [`complete`](Self::complete), which is false by default.
+    #[must_use]
+    pub const fn with_complete(self, complete: bool) -> Self {
+        Self { complete, ..self }
     }
 }

@@ -1,7 +1,10 @@
 //! Rules about what stays and what goes.
 
 use super::*;
-use registry_core::{Algorithm, storage::Deletion, storage::StorageWrite as _};
+use registry_core::{
+    Algorithm,
+    storage::{Deletion, StorageWrite as _, Terms},
+};
 
 /// Pushes an index of one image of two blobs, and returns the digests from the index down.
 async fn push_index(pushed: &Pushed, tag: Option<&str>) -> [Digest; 4] {
@@ -192,7 +195,7 @@ async fn bytes_without_a_link_go() {
     let blob = pushed.blob("a", "left by an interrupted run").await;
     pushed.blob("b", "blob").await;
     let collect = pushed.storage.collect().unwrap();
-    let run = collect.begin(registry_core::storage::Terms::new()).await.unwrap();
+    let run = collect.begin(Terms::new()).await.unwrap();
     let name = pushed.repository("a").name().clone();
     let link = registry_core::storage::Victim::Link(name, blob);
     collect.reclaim(&run, &[link]).await.unwrap();
@@ -409,4 +412,27 @@ async fn what_is_free_later_has_the_bytes_that_it_keeps_once_each() {
             "{report:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_census_is_complete_unless_somebody_may_be_pushing() {
+    let storage = MemoryStorage::new();
+    let registry = Registry::builder(storage.clone()).build();
+    let a = registry.repository("a").unwrap();
+    let session = a.open_upload(Algorithm::Sha256).await.unwrap();
+    let touched = session.touched.unwrap();
+    let hour = Duration::from_secs(60 * 60);
+    let collector = storage.collect().unwrap();
+    let is_complete_at = async |now| {
+        let options = at_once().uploading(hour);
+        let report = collect(&storage, &options, &Counting::at(now), &|_| {}).await;
+        assert!(report.unwrap().stopped.is_none());
+        let run = collector.begin(Terms::new()).await.unwrap();
+        let census = run.previous.unwrap();
+        collector.end(run, census).await.unwrap();
+        census.complete
+    };
+
+    assert!(!is_complete_at(touched).await);
+    assert!(is_complete_at(touched + hour).await);
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{digest_locks::Key, error::FsError, moves::is_there, store::Store};
 use registry_core::{
     Digest,
-    storage::{Result, Terms, Victim},
+    storage::{Census, Result, Terms, Victim},
 };
 use std::collections::HashMap;
 
@@ -74,8 +74,8 @@ impl Store {
 
     /// Drops the blobs whose removal need no longer be accounted for. A failure is logged: the file only has more than it
     /// needs.
-    pub(super) fn shorten_accounts(&self, terms: &Terms, run: &OpenRun) {
-        let shortened = self.settled_accounts(terms, run).and_then(|settled| {
+    pub(super) fn shorten_accounts(&self, terms: &Terms, run: &OpenRun, seen: &Census) {
+        let shortened = self.settled_accounts(terms, run, seen).and_then(|settled| {
             let mut known = lock(&self.collecting.accounts);
             let accounts = self.known_accounts(&mut known)?;
             Ok(accounts.shorten(&settled, &self.layout, &self.disk, &self.digest_locks)?)
@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// Returns the blobs that can be dropped, with their numbers. Deletions go on meanwhile.
-    fn settled_accounts(&self, terms: &Terms, run: &OpenRun) -> Result<HashMap<Key, u64>> {
+    fn settled_accounts(&self, terms: &Terms, run: &OpenRun, seen: &Census) -> Result<HashMap<Key, u64>> {
         let mut settled = HashMap::new();
         for batch in accounts::read(&self.layout)?.chunks(BATCH) {
             self.require_open()?;
@@ -98,7 +98,8 @@ impl Store {
                     .collect()
             };
             for (blob, key, number) in numbered {
-                if self.is_settled(blob, key, number, terms, run)? {
+                let is_in_use = || self.was_left_in_use(key, number, terms, run, seen);
+                if self.is_spent(blob, key, number)? || is_in_use() {
                     settled.insert(key, number);
                 }
             }
@@ -106,21 +107,16 @@ impl Store {
         Ok(settled)
     }
 
-    /// Returns true if a blob is gone, if a client was told of it since the deletion, or if a run would have removed it if it
-    /// were not in use.
-    fn is_settled(
-        &self,
-        blob: &Digest,
-        key: Key,
-        number: u64,
-        terms: &Terms,
-        run: &OpenRun,
-    ) -> Result<bool, FsError> {
-        if !lock(&self.collecting.touches).is_untouched(key, number) || !is_there(&self.layout.blob(blob))? {
-            return Ok(true);
-        }
+    /// Returns true if a blob is gone, or if a client was told of it since the deletion.
+    fn is_spent(&self, blob: &Digest, key: Key, number: u64) -> Result<bool, FsError> {
+        let is_untouched = lock(&self.collecting.touches).is_untouched(key, number);
+        Ok(!is_untouched || !is_there(&self.layout.blob(blob))?)
+    }
+
+    /// Returns true if a run that has ended would have removed a blob if it were not in use.
+    fn was_left_in_use(&self, key: Key, number: u64, terms: &Terms, run: &OpenRun, seen: &Census) -> bool {
         let was_due = || self.collecting.is_idle(&[key], terms, Some(run.began)) == Idle::Yes;
-        Ok(run.has_reached_data && number <= run.began && was_due())
+        seen.complete && number <= run.began && was_due()
     }
 
     /// Returns what the file contains. It is read once.

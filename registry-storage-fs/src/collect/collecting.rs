@@ -51,8 +51,6 @@ pub(crate) struct OpenRun {
     pub(super) began: u64,
     /// Number of deleted manifests that its census does not contain.
     pub(super) deleted: u64,
-    /// True if it has come to data. What it leaves then is in use, or not yet idle.
-    pub(super) has_reached_data: bool,
     /// Blobs that sessions were being committed to when it began. Later commits touch theirs.
     pub(super) committing: Arc<HashSet<Digest>>,
 }

@@ -121,11 +121,6 @@ impl FsStorage {
                 nearby: Nearby::default(),
             };
             store.pauses.reach(Point::ReclaimBegun);
-            if victims.iter().any(|victim| matches!(victim, Victim::Data(_)))
-                && let Some(run) = &mut *lock(&store.collecting.run)
-            {
-                run.has_reached_data = true;
-            }
             let mut removals = lock(&store.collecting.removals);
             // What was removed before may name these manifests. If it came back alone at a power loss, clients that find it
             // would not push them, and an index that contains it would be refused.
@@ -157,7 +152,7 @@ impl FsStorage {
             lock(&store.collecting.removals).settle(&store.disk)?;
             store.pauses.reach(Point::EndRunSettled);
             store.take_census(&run.terms, &seen)?;
-            store.shorten_accounts(&run.terms, &open);
+            store.shorten_accounts(&run.terms, &open, &seen);
             drop(run);
             store.reserve.fill();
             Ok(())
@@ -203,7 +198,6 @@ impl Collecting {
             id,
             began,
             deleted: 0,
-            has_reached_data: false,
             committing: Arc::default(),
         });
         Ok(Open {

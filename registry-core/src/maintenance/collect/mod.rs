@@ -167,13 +167,14 @@ async fn remove(means: Means<'_>, run: Run, manifests: u64) -> CollectReport {
     if failed.is_none() {
         failed = pass.run().await.err();
     }
+    let is_complete = failed.is_none() && !pass.keeps_unnamed && pass.report.pins.is_empty();
     let mut report = pass.report;
     let seen = if failed.is_some() {
         manifests
     } else {
         report.manifests
     };
-    let census = Census::new(seen.saturating_sub(report.removed.manifests));
+    let census = Census::new(seen.saturating_sub(report.removed.manifests)).with_complete(is_complete);
     let ended = means.collect.end(run, census).await;
     report.stopped = failed.or_else(|| ended.err()).map(Stopped::Failed);
     report

@@ -84,6 +84,8 @@ pub(super) struct Pass<'a> {
     data: Marks,
     /// True if no bytes are removed, because a link that cannot be read may lead to any of them.
     keeps_all_data: bool,
+    /// True if a repository keeps blobs that no manifest names.
+    pub(super) keeps_unnamed: bool,
     empty: Vec<RepositoryName>,
     pub(super) report: CollectReport,
     /// Time that has to pass before the announced removals.
@@ -106,6 +108,7 @@ impl<'a> Pass<'a> {
             salt: Salt::default(),
             data: Marks::new(),
             keeps_all_data: false,
+            keeps_unnamed: false,
             empty: Vec::new(),
             report: CollectReport {
                 dry_run: means.options.dry_run,
@@ -309,6 +312,7 @@ impl<'a> Pass<'a> {
     async fn links(&mut self, name: &RepositoryName, survey: &Survey) -> Result<bool> {
         let mut named = survey.named(&self.salt);
         self.targets(name, &mut named).await?;
+        self.keeps_unnamed |= survey.keeps_unnamed().is_some();
         let (mut has_links, mut after) = (false, None);
         loop {
             let page = Page::first(PAGE).after(after.as_ref());

@@ -71,7 +71,7 @@ async fn what_a_run_leaves_in_use_is_not_accounted_for_any_more() {
     assert!(deleted.unwrap().is_some());
     let accounted = || std::fs::read_to_string(storage.store().layout.collect_released()).unwrap();
 
-    // Such a run, as of retention, does not come to the bytes.
+    // It may have kept them because somebody was pushing.
     let run = storage.begin(Terms::new()).await.unwrap();
     storage.end(run, Census::new(1)).await.unwrap();
     for blob in [&shared, &needs[1].digest, other.digest()] {

@@ -61,7 +61,8 @@ impl Desk {
     }
 
     /// Lets every user connect, so that the server alone refuses them.
-    fn open_socket(&self) {
+    fn open_socket(&self, server: &Server) {
+        server.says("commands of operators on");
         set_mode(self.top().join("_control"), 0o755);
         set_mode(self.socket(), 0o777);
     }
@@ -93,7 +94,7 @@ fn a_command_of_another_user_is_refused_and_says_who_may_run_it() {
 
     let private = refused();
     assert!(private.contains(expected), "{private}");
-    desk.open_socket();
+    desk.open_socket(&server);
     let open = refused();
 
     assert!(
@@ -110,7 +111,7 @@ fn a_request_of_another_user_is_not_answered() {
     let desk = Desk::new();
     let server = desk.serve();
     set_mode(desk.bench.path(""), 0o755);
-    desk.open_socket();
+    desk.open_socket(&server);
     let answer_to = |user: u32| {
         let socket = desk.socket();
         let asking = thread::spawn(move || {
